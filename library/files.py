@@ -1,0 +1,307 @@
+#!/usr/bin/python
+"""Bring a set of files, directories and links to their wanted state in one execution."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shlex
+import stat
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: files
+short_description: Many files, directories and links in one execution
+description:
+  - Every C(template) or C(copy) task costs several SSH executions per host, changed or not. This
+    module takes the finished contents of all files of a role and needs one.
+  - Replaces are atomic (temporary file in the same directory, fsync, rename).
+  - Missing parent directories are an error, so that a typo does not grow a tree.
+options:
+  files:
+    description: The wanted entries, in order.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      state:
+        description: Kind of entry.
+        choices: [file, directory, link, absent]
+        default: file
+        type: str
+      content: {description: The whole content of a file., type: str}
+      target: {description: What a link points to., type: str}
+      owner: {description: Owner's name; unchanged when omitted., type: str}
+      group: {description: Group's name; unchanged when omitted., type: str}
+      mode: {description: Octal mode as a string., type: str}
+      backup: {description: Keep a dated copy of a replaced file beside it., type: bool, default: false}
+      secret: {description: Keep the content out of the diff., type: bool, default: false}
+      validate:
+        description: Command that must succeed on the new file, C(%s) is its temporary path.
+        type: str
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Paths that were changed, or would be in check mode.
+  returned: always
+  type: list
+"""
+
+ENTRY_SPEC: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "state": {"choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "content": {"type": "str"},
+    "target": {"type": "str"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "str"},
+    "backup": {"type": "bool", "default": False},
+    "secret": {"type": "bool", "default": False},
+    "validate": {"type": "str"},
+}
+
+
+class FileError(Exception):
+    """An entry cannot be brought to its state; the message names path and remedy."""
+
+
+def wanted_ids(entry: dict[str, Any], check_mode: bool) -> tuple[int, int, list[str]]:
+    """Numeric owner and group of an entry, -1 for "leave as it is".
+
+    In check mode a name that does not exist yet (its package or account comes in the same
+    run) is returned in the third element instead of failing.
+    """
+    missing: list[str] = []
+    uid = gid = -1
+    if entry["owner"] is not None:
+        try:
+            uid = pwd.getpwnam(entry["owner"]).pw_uid
+        except KeyError:
+            missing.append(f"owner {entry['owner']}")
+    if entry["group"] is not None:
+        try:
+            gid = grp.getgrnam(entry["group"]).gr_gid
+        except KeyError:
+            missing.append(f"group {entry['group']}")
+    if missing and not check_mode:
+        raise FileError(f"{entry['path']}: no such {' and no such '.join(missing)} on this host")
+    return uid, gid, missing
+
+
+def attribute_changes(path: str, entry: dict[str, Any], uid: int, gid: int) -> dict[str, Any]:
+    """Attributes of an existing path that differ from the wanted ones: {name: (old, new)}."""
+    info = os.lstat(path)
+    changes: dict[str, Any] = {}
+    if uid != -1 and info.st_uid != uid:
+        changes["owner"] = (info.st_uid, uid)
+    if gid != -1 and info.st_gid != gid:
+        changes["group"] = (info.st_gid, gid)
+    if entry["mode"] is not None and not stat.S_ISLNK(info.st_mode):
+        mode = int(entry["mode"], 8)
+        if stat.S_IMODE(info.st_mode) != mode:
+            changes["mode"] = (oct(stat.S_IMODE(info.st_mode)), oct(mode))
+    return changes
+
+
+def apply_attributes(path: str, entry: dict[str, Any], uid: int, gid: int) -> None:
+    """Set owner, group and mode; mode last, as chown clears set-id bits."""
+    if uid != -1 or gid != -1:
+        os.chown(path, uid, gid, follow_symlinks=False)
+    if entry["mode"] is not None and not os.path.islink(path):
+        os.chmod(path, int(entry["mode"], 8))
+
+
+def write_file(
+    module: AnsibleModule, entry: dict[str, Any], data: bytes, uid: int, gid: int
+) -> None:
+    """Write the content beside its path, validate it, then rename it into place."""
+    path = entry["path"]
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileError(f"{path}: the directory {folder} does not exist on this host")
+    handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        if os.path.exists(path):
+            old = os.stat(path)
+            os.chown(temporary, old.st_uid, old.st_gid)
+            os.chmod(temporary, stat.S_IMODE(old.st_mode))
+        else:
+            os.chmod(temporary, 0o644)
+        apply_attributes(temporary, entry, uid, gid)
+        if entry["validate"]:
+            command = [word.replace("%s", temporary) for word in shlex.split(entry["validate"])]
+            code, out_text, err_text = module.run_command(command)
+            if code != 0:
+                raise FileError(
+                    f"{path}: the new content is refused by `{entry['validate']}` (exit {code}):"
+                    f" {(err_text or out_text).strip()}; the old file is untouched"
+                )
+        if entry["backup"] and os.path.isfile(path):
+            module.backup_local(path)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def bring_file(
+    module: AnsibleModule, entry: dict[str, Any], uid: int, gid: int
+) -> tuple[bool, dict[str, str]]:
+    """State ``file``: content and attributes. Returns (changed, diff)."""
+    path = entry["path"]
+    if os.path.isdir(path):
+        raise FileError(f"{path}: is a directory, a file is wanted; move it away first")
+    exists = os.path.lexists(path)
+    if entry["content"] is None:
+        if not exists:
+            raise FileError(f"{path}: does not exist and no content is given")
+        data = None
+    else:
+        data = entry["content"].encode()
+    old = b""
+    if exists:
+        with open(path, "rb") as source:
+            old = source.read()
+    different = data is not None and (not exists or old != data or os.path.islink(path))
+    attributes = attribute_changes(path, entry, uid, gid) if exists else {}
+    if not different and not attributes:
+        return False, {}
+    if not module.check_mode:
+        if different:
+            if os.path.islink(path):
+                os.unlink(path)
+            write_file(module, entry, data or b"", uid, gid)
+        else:
+            apply_attributes(path, entry, uid, gid)
+    before, after = old.decode(errors="replace"), (data or old).decode(errors="replace")
+    if entry["secret"]:
+        before, after = "(secret)\n" if exists else "", "(secret, changed)\n"
+    if not different:
+        before = "".join(f"{name} {pair[0]}\n" for name, pair in attributes.items())
+        after = "".join(f"{name} {pair[1]}\n" for name, pair in attributes.items())
+    return True, {"before": before, "after": after}
+
+
+def bring_directory(
+    module: AnsibleModule, entry: dict[str, Any], uid: int, gid: int
+) -> tuple[bool, dict[str, str]]:
+    """State ``directory``. Returns (changed, diff)."""
+    path = entry["path"]
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise FileError(f"{path}: exists and is not a directory; move it away first")
+    exists = os.path.isdir(path)
+    attributes = attribute_changes(path, entry, uid, gid) if exists else {}
+    if exists and not attributes:
+        return False, {}
+    if not module.check_mode:
+        if not exists:
+            os.mkdir(path, 0o755)
+        apply_attributes(path, entry, uid, gid)
+    before = "".join(f"{name} {pair[0]}\n" for name, pair in attributes.items())
+    after = "".join(f"{name} {pair[1]}\n" for name, pair in attributes.items())
+    return True, {
+        "before": before if exists else "absent\n",
+        "after": after if exists else "directory\n",
+    }
+
+
+def bring_link(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """State ``link``. Returns (changed, diff)."""
+    path, target = entry["path"], entry["target"]
+    if not target:
+        raise FileError(f"{path}: a link needs a target")
+    old = os.readlink(path) if os.path.islink(path) else None
+    if old == target:
+        return False, {}
+    if old is None and os.path.lexists(path):
+        raise FileError(f"{path}: exists and is not a link; move it away first")
+    if not module.check_mode:
+        temporary = f"{path}.benchfleet-link"
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+        os.symlink(target, temporary)
+        os.replace(temporary, path)
+    return True, {"before": f"{old or 'absent'}\n", "after": f"{target}\n"}
+
+
+def bring_absent(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """State ``absent``: files, links and empty directories only. Returns (changed, diff)."""
+    path = entry["path"]
+    if not os.path.lexists(path):
+        return False, {}
+    if os.path.isdir(path) and not os.path.islink(path):
+        if os.listdir(path):
+            raise FileError(f"{path}: is a directory that is not empty; it is left alone")
+        if not module.check_mode:
+            os.rmdir(path)
+    else:
+        if entry["backup"] and not module.check_mode:
+            module.backup_local(path)
+        if not module.check_mode:
+            os.unlink(path)
+    return True, {"before": "present\n", "after": "absent\n"}
+
+
+def bring(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+    """Bring one entry to its state. Returns (changed, diff without headers)."""
+    if not os.path.isabs(entry["path"]):
+        raise FileError(f"{entry['path']}: an absolute path is needed")
+    uid, gid, missing = wanted_ids(entry, module.check_mode)
+    if entry["state"] == "file":
+        changed, diff = bring_file(module, entry, uid, gid)
+    elif entry["state"] == "directory":
+        changed, diff = bring_directory(module, entry, uid, gid)
+    elif entry["state"] == "link":
+        changed, diff = bring_link(module, entry)
+    else:
+        changed, diff = bring_absent(module, entry)
+    if missing and not changed:
+        changed, diff = True, {"before": "", "after": ", ".join(missing) + "\n"}
+    return changed, diff
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": ENTRY_SPEC,
+            }
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    changed_paths: list[str] = []
+    diffs: list[dict[str, str]] = []
+    for entry in module.params["files"]:
+        try:
+            changed, diff = bring(module, entry)
+        except (FileError, OSError) as error:
+            module.fail_json(msg=str(error), changed_paths=changed_paths)
+        if changed:
+            changed_paths.append(entry["path"])
+            diffs.append(
+                {
+                    **diff,
+                    "before_header": entry["path"],
+                    "after_header": entry["path"],
+                }
+            )
+    module.exit_json(changed=bool(changed_paths), changed_paths=changed_paths, diff=diffs)
+
+
+if __name__ == "__main__":
+    main()
