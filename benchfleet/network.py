@@ -1,0 +1,160 @@
+"""A lab's network: a bridge, one namespace and cable per host, and a way out through this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchfleet import state
+from benchfleet.shell import FleetError, locked, run, succeeds, write_file
+from benchfleet.state import Host, Lab
+
+FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+FORWARD_BEFORE = state.RUN / "ip_forward"
+NAMESPACES = Path("/run/netns")
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[None]:
+    """Take turns with other labs of this machine where what is shared is changed."""
+    busy = "waiting for process {pid}, which is changing this machine's network"
+    with locked(state.RUN / "network.lock", busy, wait=True):
+        yield
+
+
+def taken_networks(own_bridge: str) -> list[tuple[str, str]]:
+    """Return what this machine already uses: (network in CIDR form, what has it)."""
+    taken = []
+    for link in json.loads(run(["ip", "-json", "address"])):
+        if link["ifname"] == own_bridge:
+            continue
+        for address in link["addr_info"]:
+            if address["family"] == "inet":
+                where = f"{address['local']}/{address['prefixlen']}"
+                taken.append((where, f"interface {link['ifname']}"))
+    for route in json.loads(run(["ip", "-json", "-4", "route", "show", "table", "all"])):
+        if route.get("dev") == own_bridge or route["dst"] == "default":
+            continue
+        taken.append((route["dst"], f"a route through {route.get('dev', 'this machine')}"))
+    return taken
+
+
+def check_free(lab: Lab) -> None:
+    """Raise FleetError where the lab's subnet is already in use here, by a lab or anything else."""
+    network = lab.network
+    others = [(o.subnet, f"lab {o.name!r}") for o in state.all_labs() if o.name != lab.name]
+    clash = state.overlapping(network, others + taken_networks(lab.bridge))
+    if clash:
+        raise FleetError(
+            f"subnet {lab.subnet} of lab {lab.name!r} overlaps {clash[0]} ({clash[1]}):"
+            " choose a free one with --subnet, for example --subnet 10.204.0.0/24"
+        )
+
+
+def uplink_mtu() -> int:
+    """Return the packet size of the link to the outside, which hosts must not exceed."""
+    routes = json.loads(run(["ip", "-json", "-4", "route", "show", "default"]))
+    if not routes:
+        return 1500
+    return int(json.loads(run(["ip", "-json", "link", "show", routes[0]["dev"]]))[0]["mtu"])
+
+
+def rules_of(lab: Lab) -> list[tuple[str, list[str]]]:
+    """Return the lab's packet filter rules: (table, rule)."""
+    ours = ["-m", "comment", "--comment", f"benchfleet lab {lab.name}"]
+    outside = ["-s", lab.subnet, "!", "-d", lab.subnet]
+    return [
+        ("nat", ["POSTROUTING", *outside, *ours, "-j", "MASQUERADE"]),
+        # Where something else (a container engine, say) drops what it doesn't know.
+        ("filter", ["FORWARD", "-i", lab.bridge, *ours, "-j", "ACCEPT"]),
+        ("filter", ["FORWARD", "-o", lab.bridge, *ours, "-j", "ACCEPT"]),
+    ]
+
+
+def bridge_up(lab: Lab) -> None:
+    """Make the lab's bridge, its rules and forwarding; what is there already stays."""
+    with changing():
+        if not succeeds(["ip", "link", "show", lab.bridge]):
+            check_free(lab)
+            run(["ip", "link", "add", lab.bridge, "type", "bridge"])
+        run(["ip", "link", "set", lab.bridge, "alias", f"benchfleet lab {lab.name}"])
+        prefix = lab.network.prefixlen
+        run(["ip", "address", "replace", f"{lab.gateway}/{prefix}", "dev", lab.bridge])
+        run(["ip", "link", "set", lab.bridge, "up"])
+        if not FORWARD_BEFORE.exists():
+            write_file(FORWARD_BEFORE, FORWARD.read_text())
+        FORWARD.write_text("1")
+        for table, rule in rules_of(lab):
+            if not succeeds(["iptables", "-w", "-t", table, "-C", *rule]):
+                run(["iptables", "-w", "-t", table, "-I", *rule])
+
+
+def host_up(lab: Lab, host: Host) -> None:
+    """Give a host its namespace and cable, made anew: what was there belongs to a dead host."""
+    host_down(lab, host)
+    space, cable = lab.machine(host), lab.cable(host)
+    mtu = str(uplink_mtu())
+    run(["ip", "netns", "add", space])
+    peer = ["peer", "name", "eth0", "mtu", mtu, "netns", space]
+    run(["ip", "link", "add", cable, "mtu", mtu, "type", "veth", *peer])
+    run(["ip", "link", "set", cable, "alias", f"benchfleet lab {lab.name}"])
+    run(["ip", "link", "set", cable, "master", lab.bridge, "up"])
+    inside = ["ip", "-n", space]
+    run([*inside, "link", "set", "lo", "up"])
+    run([*inside, "address", "add", f"{host.ip}/{lab.network.prefixlen}", "dev", "eth0"])
+    run([*inside, "link", "set", "eth0", "up"])
+    run([*inside, "route", "add", "default", "via", lab.gateway])
+
+
+def host_down(lab: Lab, host: Host) -> None:
+    """Take a host's cable and namespace away, where they are there."""
+    if succeeds(["ip", "link", "show", lab.cable(host)]):
+        run(["ip", "link", "delete", lab.cable(host)])
+    if (NAMESPACES / lab.machine(host)).exists():
+        run(["ip", "netns", "delete", lab.machine(host)])
+
+
+def set_cable(lab: Lab, host: Host, direction: str) -> None:
+    """Pull (`down`) or plug in (`up`) a host's cable."""
+    if not succeeds(["ip", "link", "set", lab.cable(host), direction]):
+        raise FleetError(
+            f"{host.name} of lab {lab.name!r} has no cable: the host is off;"
+            f" `./fleet lab start {host.name}` starts it"
+        )
+
+
+def is_cut(lab: Lab, host: Host) -> bool:
+    """Say whether a host's cable is there and pulled."""
+    try:
+        flags = json.loads(run(["ip", "-json", "link", "show", lab.cable(host)]))[0]["flags"]
+    except FleetError:
+        return False
+    return "UP" not in flags
+
+
+def lab_down(name: str) -> None:
+    """Remove everything of a lab's network, known to a state file or not."""
+    with changing():
+        for link in json.loads(run(["ip", "-json", "link", "show"])):
+            if link["ifname"].startswith(f"bf-{name}-") or link["ifname"] == f"bf-{name}":
+                # Deleting one end of a cable can have taken another listed one with it.
+                succeeds(["ip", "link", "delete", link["ifname"]])
+        for space in NAMESPACES.glob(f"bf-{name}-*"):
+            run(["ip", "netns", "delete", space.name])
+        remove_rules(name)
+        links = json.loads(run(["ip", "-json", "link", "show", "type", "bridge"]))
+        if FORWARD_BEFORE.exists() and not any(b["ifname"].startswith("bf-") for b in links):
+            FORWARD.write_text(FORWARD_BEFORE.read_text())
+            FORWARD_BEFORE.unlink()
+
+
+def remove_rules(name: str) -> None:
+    """Delete the rules that carry the lab's comment."""
+    for table in ("nat", "filter"):
+        for line in run(["iptables", "-w", "-t", table, "-S"]).splitlines():
+            words = shlex.split(line)
+            if words[0] == "-A" and f"benchfleet lab {name}" in words:
+                run(["iptables", "-w", "-t", table, "-D", *words[1:]])
