@@ -1,0 +1,201 @@
+"""What the bench CLI generates, turned into what a fleet needs: pure functions on text.
+
+The shapes read here are those of the bench CLI 5.31 (``bench setup supervisor``,
+``bench setup redis``). Anything that is not recognised is an error, not a guess.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import re
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+HEADER = "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
+REDIS_HEADER = "# Made by Benchfleet from the output of `bench setup redis`; changes here are undone.\n"
+
+
+def split_workers(total: int) -> dict[str, int]:
+    """Share background workers between the bench CLI's two worker programs.
+
+    A long worker serves all queues (long, default, short), a short one only the quick queues,
+    so the larger half is long: a single worker still serves everything.
+    """
+    if total < 0:
+        raise AnsibleFilterError(
+            f"{total} background workers are wanted; bench_background_workers takes 0 or more"
+        )
+    return {"long": (total + 1) // 2, "short": total // 2}
+
+
+def read_supervisor(text: str) -> configparser.RawConfigParser:
+    """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's words."""
+    parser = configparser.RawConfigParser(strict=True, inline_comment_prefixes=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise AnsibleFilterError(f"the generated supervisor.conf cannot be read: {error}") from error
+    return parser
+
+
+def drop_programs(parser: configparser.RawConfigParser, names: set[str]) -> None:
+    """Remove programs, their mention in every group, and the groups that become empty."""
+    for name in names:
+        parser.remove_section(f"program:{name}")
+    for section in [s for s in parser.sections() if s.startswith("group:")]:
+        members = [m.strip() for m in parser.get(section, "programs").split(",")]
+        kept = [member for member in members if member and member not in names]
+        if kept:
+            parser.set(section, "programs", ",".join(kept))
+        else:
+            parser.remove_section(section)
+
+
+def supervisor_config(
+    text: str,
+    web_bind: list[str],
+    web_workers: int,
+    background_workers: int,
+    schedule: bool = True,
+    socketio: bool = True,
+    redis_config_dir: str | None = None,
+) -> str:
+    """The supervisor configuration of one node of the fleet.
+
+    ``text`` is what ``bench setup supervisor`` wrote. ``web_bind`` lists the HOST:PORT on which
+    gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
+    ``background_workers`` is shared between the worker programs (0 drops them).
+    Without ``schedule`` the scheduler's program is gone, also from its group.
+    ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
+    None drops the Redis programs.
+    """
+    parser = read_supervisor(text)
+    programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
+    web = [name for name in programs if name.endswith("-frappe-web")]
+    if len(web) != 1:
+        raise AnsibleFilterError(
+            "the generated supervisor.conf has no program ending in -frappe-web; is the bench CLI"
+            " the pinned one?"
+        )
+    prefix = web[0].removesuffix("-frappe-web")
+    dropped: set[str] = set()
+    if not schedule:
+        dropped.add(f"{prefix}-frappe-schedule")
+    if not socketio:
+        dropped.add(f"{prefix}-node-socketio")
+    if redis_config_dir is None:
+        dropped |= {f"{prefix}-redis-cache", f"{prefix}-redis-queue"}
+    if web_workers == 0:
+        dropped.add(web[0])
+    counts = split_workers(background_workers)
+    for name in programs:
+        queue = re.fullmatch(re.escape(prefix) + r"-frappe-(.+)-worker", name)
+        if not queue:
+            continue
+        count = counts.get(queue.group(1), 1 if background_workers else 0)
+        if count == 0:
+            dropped.add(name)
+        else:
+            parser.set(f"program:{name}", "numprocs", str(count))
+    drop_programs(parser, dropped & set(programs))
+    if web_workers:
+        section = f"program:{web[0]}"
+        command = parser.get(section, "command")
+        binds = " ".join(f"-b {address}" for address in web_bind)
+        command, replaced = re.subn(r"-b \S+", lambda _: binds, command, count=1)
+        command, counted = re.subn(r"-w \d+", f"-w {web_workers}", command, count=1)
+        if not (replaced and counted):
+            raise AnsibleFilterError(
+                f"the web program's command has no -b and -w to set: {command}"
+            )
+        parser.set(section, "command", command)
+    if redis_config_dir is not None:
+        for kind in ("cache", "queue"):
+            section = f"program:{prefix}-redis-{kind}"
+            if not parser.has_section(section):
+                raise AnsibleFilterError(f"the generated supervisor.conf lacks [{section}]")
+            server = parser.get(section, "command").split()[0]
+            parser.set(section, "command", f"{server} {redis_config_dir}/redis_{kind}.conf")
+    out = io.StringIO()
+    parser.write(out, space_around_delimiters=False)
+    return HEADER + out.getvalue().strip() + "\n"
+
+
+def supervisor_programs(text: str) -> list[str]:
+    """Names of the programs of a supervisor configuration, in its order."""
+    sections = read_supervisor(text).sections()
+    return [s.removeprefix("program:") for s in sections if s.startswith("program:")]
+
+
+def redis_config(
+    text: str, bind: list[str], password: str, max_memory_mb: int | None = None
+) -> str:
+    """The configuration of one Redis of the bench.
+
+    ``text`` is what ``bench setup redis`` wrote; ``bind`` the addresses to listen on;
+    ``max_memory_mb`` in MiB, None leaves what is there. The ACL file goes: Redis takes the
+    default user from it when it is named, and the password set here would not hold.
+    """
+    overridden = {"bind", "requirepass", "protected-mode", "aclfile"}
+    if max_memory_mb is not None:
+        overridden.add("maxmemory")
+    lines = [
+        line.rstrip()
+        for line in text.splitlines()
+        if line.strip() and line.split()[0] not in overridden
+    ]
+    if not any(line.startswith("port ") for line in lines):
+        raise AnsibleFilterError("the generated Redis configuration names no port")
+    lines += [f"bind {' '.join(bind)}", "protected-mode yes", f'requirepass "{password}"']
+    if max_memory_mb is not None:
+        lines.append(f"maxmemory {max_memory_mb}mb")
+    return REDIS_HEADER + "\n".join(lines) + "\n"
+
+
+def host_port(address: str, port: int) -> str:
+    """HOST:PORT with the brackets that an IPv6 address needs."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def bench_id(path: str) -> str:
+    """The queue prefix that Frappe derives from a bench's path, made explicit.
+
+    Setting exactly this value keeps the jobs that already wait in the queue.
+    """
+    return path.strip("/").replace("/", "-")
+
+
+def lockstep_apps(apps: dict[str, Any], user: str, address: str, bench: str) -> list[dict[str, Any]]:
+    """Where a reporting bench gets its apps from: the primary's, over the LAN, at its commits.
+
+    ``apps`` as the module bench_info tells them of the primary; frappe comes first.
+    """
+    host = f"[{address}]" if ":" in address else address
+    names = sorted(apps, key=lambda name: (name != "frappe", name))
+    return [
+        {
+            "name": name,
+            "repo": f"ssh://{user}@{host}{bench}/apps/{name}",
+            "branch": None,
+            "commit": apps[name]["commit"],
+        }
+        for name in names
+    ]
+
+
+class FilterModule:
+    """Filters for benches."""
+
+    def filters(self) -> dict[str, Any]:
+        """Names under which Ansible finds the functions."""
+        return {
+            "supervisor_config": supervisor_config,
+            "supervisor_programs": supervisor_programs,
+            "redis_config": redis_config,
+            "host_port": host_port,
+            "bench_id": bench_id,
+            "lockstep_apps": lockstep_apps,
+        }

@@ -1,0 +1,232 @@
+#!/usr/bin/python
+"""Make the sites of the primary bench."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import (
+    BenchError,
+    checked,
+    exclusive,
+    read_json,
+    run_as,
+    user_environment,
+)
+
+DOCUMENTATION = r"""
+module: bench_sites
+short_description: Sites with their apps, scheduler enabled and encryption key present
+description:
+  - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
+    standard input, so that no process of the host shows them on its command line.
+  - The administrative database account that C(new-site) wants exists only while it runs.
+  - A site whose making was interrupted is recognised by a mark, removed, and made anew; a site
+    that was ever finished is never removed.
+options:
+  path: {description: Directory of the bench., type: path, required: true}
+  user: {description: The bench's account., type: str, required: true}
+  cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
+  sites:
+    description: Wanted sites with keys name, apps, admin_password.
+    type: list
+    elements: dict
+    required: true
+  state_dir: {description: Where the marks are kept., type: path, required: true}
+  lock: {description: Lock file against two runs at once., type: path, required: true}
+  socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
+"""
+
+SETUP_USER = "benchfleet_setup"
+
+# Runs inside the bench's environment: the framework's command line is set in the process, from
+# standard input, after the process has started.
+RUNNER = """
+import json, runpy, sys
+sys.argv = ["frappe", *json.load(sys.stdin)]
+runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
+"""
+
+
+def database_name(site: str) -> str:
+    """Name of a site's database: the same for the same site, so that a rerun finds it."""
+    return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
+
+
+class Sites:
+    """Makes what is missing of the wanted sites."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.path: str = params["path"]
+        self.user: str = params["user"]
+        self.state_dir: str = params["state_dir"]
+        self.socket: str = params["socket"]
+        self.environment = user_environment(self.user, params["cli_dir"])
+
+    def frappe(self, words: list[str], what: str) -> str:
+        """Run a framework command with ``words`` as its command line."""
+        result = run_as(
+            self.user,
+            [f"{self.path}/env/bin/python", "-c", RUNNER],
+            f"{self.path}/sites",
+            self.environment,
+            # bench_helper drops its first word, the name of the group "frappe".
+            stdin=json.dumps(["frappe", *words]),
+        )
+        return checked(result, what)
+
+    def config(self, site: str) -> dict[str, Any]:
+        """A site's own configuration, {} when there is none."""
+        return read_json(f"{self.path}/sites/{site}/site_config.json")
+
+    def mark(self, site: str) -> str:
+        """Path of the mark that stands while a site is being made."""
+        return f"{self.state_dir}/making-site-{site}"
+
+    def sql(self, statements: str) -> str:
+        """Run statements as the server's root, on its socket."""
+        result = subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--batch", "-N"],
+            input=statements,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise BenchError(f"MariaDB refused a statement: {result.stderr.strip()}")
+        return result.stdout
+
+    def remove_remains(self, site: str) -> None:
+        """Take an interrupted making of ``site`` away: its database, accounts and folder."""
+        name = database_name(site)
+        accounts = self.sql(
+            f"SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user WHERE user = '{name}'"
+        ).split("\n")
+        drops = "".join(f"DROP USER IF EXISTS {account};\n" for account in accounts if account)
+        self.sql(f"DROP DATABASE IF EXISTS `{name}`;\n{drops}")
+        folder = f"{self.path}/sites/{site}"
+        if os.path.exists(folder):
+            shutil.rmtree(folder)
+
+    def make(self, site: dict[str, Any]) -> None:
+        """``new-site`` with a throwaway administrative account."""
+        name = site["name"]
+        if os.path.exists(self.mark(name)):
+            self.remove_remains(name)
+        elif os.path.exists(f"{self.path}/sites/{name}"):
+            raise BenchError(
+                f"{self.path}/sites/{name} exists without a site_config.json and was not made by"
+                " this fleet; move it away and run again"
+            )
+        with open(self.mark(name), "w", encoding="utf-8") as mark:
+            mark.write(database_name(name))
+        password = secrets.token_urlsafe(24)
+        account = f"'{SETUP_USER}'@'127.0.0.1'"
+        self.sql(
+            f"DROP USER IF EXISTS {account};"
+            f"CREATE USER {account} IDENTIFIED BY '{password}';"
+            f"GRANT ALL ON *.* TO {account} WITH GRANT OPTION;"
+        )
+        try:
+            words = ["new-site", name, "--db-name", database_name(name)]
+            words += ["--db-root-username", SETUP_USER, "--db-root-password", password]
+            words += ["--admin-password", site["admin_password"]]
+            self.frappe(words, f"new-site {name}")
+        finally:
+            self.sql(f"DROP USER IF EXISTS {account};")
+
+    def set_config(self, site: str, key: str, value: str) -> None:
+        """Set a key of a site's configuration through the framework."""
+        self.frappe(["--site", site, "set-config", key, value], f"set-config {key} of {site}")
+
+    def apps_of(self, site: str) -> list[str]:
+        """Apps that are installed on a site."""
+        output = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
+        return [line.split()[0] for line in output.splitlines() if line.split()]
+
+    def differences(self, site: dict[str, Any]) -> list[str]:
+        """What is missing of a site, in words."""
+        name = site["name"]
+        config = self.config(name)
+        if not config or os.path.exists(self.mark(name)):
+            return [f"site {name}"]
+        missing = [] if config.get("encryption_key") else [f"encryption key of {name}"]
+        if site["apps"]:
+            here = self.apps_of(name)
+            missing += [f"app {app} on {name}" for app in site["apps"] if app not in here]
+        return missing
+
+    def bring(self, site: dict[str, Any]) -> None:
+        """Do what ``differences`` names; the mark goes last."""
+        name = site["name"]
+        if not self.config(name) or os.path.exists(self.mark(name)):
+            self.make(site)
+        if not self.config(name).get("encryption_key"):
+            key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+            self.set_config(name, "encryption_key", key)
+        here = self.apps_of(name) if site["apps"] else []
+        for app in site["apps"]:
+            if app not in here:
+                self.frappe(["--site", name, "install-app", app], f"install-app {app} on {name}")
+        if os.path.exists(self.mark(name)):
+            self.frappe(["--site", name, "enable-scheduler"], f"enable-scheduler of {name}")
+            os.unlink(self.mark(name))
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+            "cli_dir": {"type": "path", "required": True},
+            "sites": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "apps": {"type": "list", "elements": "str", "default": []},
+                    "admin_password": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "state_dir": {"type": "path", "required": True},
+            "lock": {"type": "path", "required": True},
+            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["sites"]
+    if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
+        differences = [f"site {site['name']}" for site in wanted]
+        module.exit_json(changed=bool(differences), differences=differences, databases={})
+    try:
+        maker = Sites(module.params)
+        differences = [line for site in wanted for line in maker.differences(site)]
+        if differences and not module.check_mode:
+            with exclusive(module.params["lock"], 1800):
+                for site in wanted:
+                    if maker.differences(site):
+                        maker.bring(site)
+        module.exit_json(
+            changed=bool(differences),
+            differences=differences,
+            databases={
+                site["name"]: maker.config(site["name"]).get("db_name") for site in wanted
+            },
+            diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+        )
+    except (BenchError, subprocess.TimeoutExpired) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+#!/usr/bin/python
+"""Set keys of a JSON configuration file and leave the others as they are."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import tempfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import BenchError, read_json
+
+DOCUMENTATION = r"""
+module: json_config
+short_description: Merge keys into a JSON file
+description:
+  - Written as the bench CLI writes its files (one space of indentation, sorted keys), so that
+    neither tool's run looks like a change to the other.
+  - The file is replaced atomically. A file that is not valid JSON is an error, never overwritten.
+options:
+  path: {description: The file; made when missing., type: path, required: true}
+  values: {description: Keys to set., type: dict, required: true}
+  secrets:
+    description: Keys to set whose values are never shown; C(values) wins where both name a key.
+    type: dict
+    default: {}
+  absent: {description: Keys to remove., type: list, elements: str, default: []}
+  owner: {description: Owner and group of a file that is made., type: str, required: true}
+  mode: {description: Octal mode., type: str, default: "0640"}
+"""
+
+
+def merged(
+    current: dict[str, Any], values: dict[str, Any], absent: list[str]
+) -> dict[str, Any]:
+    """The wanted content: ``current`` with ``values`` set and ``absent`` removed."""
+    wanted = {**current, **values}
+    return {key: value for key, value in wanted.items() if key not in absent}
+
+
+def shown(content: dict[str, Any], secrets: dict[str, Any]) -> str:
+    """Content for a diff: what is or looks like a secret is replaced by a mark."""
+    visible: dict[str, Any] = {}
+    for key, value in content.items():
+        secret = key in secrets or "password" in key or key.endswith("_key")
+        if secret or (isinstance(value, str) and "@" in value and "://" in value):
+            visible[key] = "(secret)"
+        else:
+            visible[key] = value
+    return json.dumps(visible, indent=1, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "values": {"type": "dict", "required": True},
+            "absent": {"type": "list", "elements": "str", "default": []},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "owner": {"type": "str", "required": True},
+            "mode": {"type": "str", "default": "0640"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    path = params["path"]
+    try:
+        current = read_json(path)
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    wanted = merged(current, {**params["secrets"], **params["values"]}, params["absent"])
+    changed_keys = sorted(
+        key for key in {*current, *wanted} if current.get(key) != wanted.get(key)
+    )
+    changed = bool(changed_keys) or not os.path.exists(path)
+    if changed and not module.check_mode:
+        account = pwd.getpwnam(params["owner"])
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):
+            module.fail_json(msg=f"{path}: the directory {folder} does not exist on this host")
+        handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(wanted, out, indent=1, sort_keys=True)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chown(temporary, account.pw_uid, account.pw_gid)
+        os.chmod(temporary, int(params["mode"], 8))
+        os.replace(temporary, path)
+    module.exit_json(
+        changed=changed,
+        changed_keys=changed_keys,
+        diff={
+            "before": shown(current, params["secrets"]) if current else "",
+            "after": shown(wanted, params["secrets"]),
+            "before_header": path,
+            "after_header": path,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+#!/usr/bin/python
+"""Let supervisor run a bench's programs as its configuration says."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: supervisor_programs
+short_description: Programs of one supervisor configuration are the wanted ones and run
+description:
+  - Takes over a changed configuration, restarts the named groups, starts what is stopped, and
+    waits until every program runs. Programs of other configurations are never touched.
+options:
+  name: {description: Prefix of the bench's programs and groups., type: str, required: true}
+  updated: {description: Whether the configuration was just changed., type: bool, default: false}
+  restart: {description: Groups to restart., type: list, elements: str, default: []}
+  seconds: {description: Bound on the wait., type: int, default: 120}
+"""
+
+SETTLED = "RUNNING"
+
+
+class Supervisor:
+    """One bench's view of supervisorctl."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.name: str = module.params["name"]
+
+    def control(self, *words: str) -> str:
+        """Output of supervisorctl; its exit status tells the state of programs, not success."""
+        _, out, err = self.module.run_command(["supervisorctl", *words])
+        if "refused connection" in out + err or "no such file" in (out + err).lower():
+            self.module.fail_json(
+                msg=f"supervisord does not answer: {(out + err).strip()}; see `systemctl status"
+                " supervisor` on this host"
+            )
+        return out
+
+    def programs(self) -> dict[str, str]:
+        """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
+        states = {}
+        for line in self.control("status").splitlines():
+            found = re.match(r"(\S+)\s+([A-Z]+)\b", line)
+            if found and found.group(1).startswith(f"{self.name}-"):
+                states[found.group(1)] = found.group(2)
+        return states
+
+    def wait(self, seconds: int) -> dict[str, str]:
+        """Poll until all run; fails with what the others wrote last."""
+        deadline = time.monotonic() + seconds
+        while True:
+            states = self.programs()
+            waiting = {name: state for name, state in states.items() if state != SETTLED}
+            if states and not waiting:
+                return states
+            fatal = [name for name, state in waiting.items() if state == "FATAL"]
+            if fatal or time.monotonic() > deadline:
+                self.fail(waiting, states)
+            time.sleep(0.5)
+
+    def fail(self, waiting: dict[str, str], states: dict[str, str]) -> None:
+        """End the module, showing the last words of the programs that do not run."""
+        if not states:
+            self.module.fail_json(msg=f"supervisor knows no program of {self.name}")
+        words = [f"{name} is {state}" for name, state in sorted(waiting.items())]
+        for name in sorted(waiting)[:3]:
+            for stream in ("stderr", "stdout"):
+                _, out, _ = self.module.run_command(
+                    ["supervisorctl", "tail", "-2000", name, stream]
+                )
+                if out.strip():
+                    words.append(f"--- {name} {stream}:\n{out.strip()}")
+        self.module.fail_json(msg="these programs should run and do not: " + "\n".join(words))
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "updated": {"type": "bool", "default": False},
+            "restart": {"type": "list", "elements": "str", "default": []},
+            "seconds": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["updated"] or bool(module.params["restart"])
+    if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
+        module.exit_json(changed=True, did=["start the programs"])
+    supervisor = Supervisor(module)
+    before = supervisor.programs()
+    stopped = [name for name, state in before.items() if state != SETTLED]
+    if module.check_mode:
+        module.exit_json(changed=wanted or bool(stopped) or not before, did=[])
+    did = []
+    # A run that was killed between writing the configuration and this step left supervisor
+    # with the old one: reread tells.
+    pending = supervisor.control("reread")
+    ours = [line for line in pending.splitlines() if line.startswith(f"{supervisor.name}-")]
+    updated_groups = [line.split(":")[0] for line in ours if ": " in line]
+    for group in updated_groups:
+        supervisor.control("update", group)
+        did.append(f"update {group}")
+    groups = {name.split(":")[0] for name in before}
+    for group in module.params["restart"]:
+        if group in groups and group not in updated_groups:
+            supervisor.control("restart", f"{group}:*")
+            did.append(f"restart {group}")
+    for name in stopped:
+        group = name.split(":")[0]
+        if group not in updated_groups and group not in module.params["restart"]:
+            supervisor.control("start", name)
+            did.append(f"start {name}")
+    states = supervisor.wait(module.params["seconds"])
+    module.exit_json(changed=bool(did), did=did, programs=states)
+
+
+if __name__ == "__main__":
+    main()

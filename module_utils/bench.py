@@ -1,0 +1,181 @@
+"""What the bench modules share: running things as the bench's account, reading a bench."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class BenchError(Exception):
+    """Something about a bench is not as it must be; the message says what to do."""
+
+
+def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) -> dict[str, str]:
+    """Environment of a command that runs as the bench's account.
+
+    ``FRAPPE_DOCKER_BUILD`` keeps the bench CLI from asking the package index for its newest
+    version at each call and from restarting supervisor through a sudo that would prompt.
+    The git setting lets the account clone a repository that another account owns.
+    """
+    account = pwd.getpwnam(user)
+    environment = {
+        "HOME": account.pw_dir,
+        "USER": user,
+        "LOGNAME": user,
+        "LANG": "C.UTF-8",
+        "PATH": f"{cli_dir}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "FRAPPE_DOCKER_BUILD": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "safe.directory",
+        "GIT_CONFIG_VALUE_0": "*",
+    }
+    for name in ("SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "http_proxy", "https_proxy"):
+        if os.environ.get(name):
+            environment[name] = os.environ[name]
+    if "SSL_CERT_FILE" not in environment and os.path.exists("/etc/ssl/certs/ca-certificates.crt"):
+        # uv, pip, node and requests carry roots of their own; the host's trust store is what
+        # the operator maintains.
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        environment["SSL_CERT_FILE"] = bundle
+    if "SSL_CERT_FILE" in environment:
+        for name in ("REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
+            environment[name] = environment["SSL_CERT_FILE"]
+    if ssh_command:
+        environment["GIT_SSH_COMMAND"] = ssh_command
+    return environment
+
+
+def run_as(
+    user: str,
+    argv: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    stdin: str | None = None,
+    timeout: float = 3600,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as ``user``, never interactively. ``timeout`` is in seconds."""
+    account = pwd.getpwnam(user)
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        identity = {
+            "user": account.pw_uid,
+            "group": account.pw_gid,
+            "extra_groups": os.getgrouplist(user, account.pw_gid),
+        }
+    stdin_options: dict[str, Any] = (
+        {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    )
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+        umask=0o022,
+        **stdin_options,
+        **identity,
+    )
+
+
+def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
+    """Output of a finished command, or BenchError with the last 40 lines of it."""
+    if result.returncode != 0:
+        tail = "\n".join(result.stdout.strip().splitlines()[-40:])
+        raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
+    return result.stdout
+
+
+@contextmanager
+def exclusive(path: str, seconds: float) -> Iterator[None]:
+    """Hold a lock file, so that a rerun waits for a run whose controller was killed.
+
+    Raises BenchError when another process holds it for longer than ``seconds``.
+    """
+    with open(path, "a") as lock:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise BenchError(
+                        f"another run still works on this bench ({path} is locked since"
+                        f" {seconds:.0f} s); wait for it or end it, then run again"
+                    ) from error
+                time.sleep(1)
+        yield
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """A JSON object from a file, {} when there is none. Raises BenchError on bad content."""
+    try:
+        with open(path, encoding="utf-8") as source:
+            content = json.load(source)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
+    if not isinstance(content, dict):
+        raise BenchError(f"{path} holds a {type(content).__name__}, a JSON object is needed")
+    return content
+
+
+def read_text(path: str) -> str | None:
+    """Text of a file, None when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as source:
+            return source.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def app_version(bench: str, app: str) -> str | None:
+    """``__version__`` of an app's package, read without importing it."""
+    text = read_text(f"{bench}/apps/{app}/{app}/__init__.py") or ""
+    found = re.search(r"^__version__\s*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
+    return found.group(1) if found else None
+
+
+def git(folder: str, *arguments: str) -> str | None:
+    """Output of a read-only git command in ``folder``, None when it fails."""
+    result = subprocess.run(
+        ["git", "-c", "safe.directory=*", "-C", folder, *arguments],
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
+    """Apps of a bench: {name: {commit, branch, version, dirty}}."""
+    apps: dict[str, dict[str, Any]] = {}
+    folder = f"{bench}/apps"
+    if not os.path.isdir(folder):
+        return apps
+    for name in sorted(os.listdir(folder)):
+        path = f"{folder}/{name}"
+        commit = git(path, "rev-parse", "HEAD") if os.path.isdir(f"{path}/.git") else None
+        if commit is None:
+            continue
+        status = git(path, "status", "--porcelain", "--untracked-files=no")
+        apps[name] = {
+            "commit": commit,
+            "branch": git(path, "symbolic-ref", "--short", "-q", "HEAD"),
+            "version": app_version(bench, name),
+            "dirty": bool(status),
+        }
+    return apps
