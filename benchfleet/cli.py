@@ -53,8 +53,19 @@ def parser() -> argparse.ArgumentParser:
         sub = actions.add_parser(action, parents=[named], help=words)
         sub.add_argument("host", metavar="HOST")
         if action == "ssh":
-            sub.add_argument("remote", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+            sub.usage = "./fleet lab ssh [--name NAME] HOST [-- COMMAND]"
     return top
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse a command line; what follows the first `--` of `lab ssh` is the remote command."""
+    remote: list[str] = []
+    if arguments[:2] == ["lab", "ssh"] and "--" in arguments:
+        cut = arguments.index("--")
+        arguments, remote = arguments[:cut], arguments[cut + 1 :]
+    options = parser().parse_args(arguments)
+    options.remote = remote
+    return options
 
 
 def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
@@ -96,13 +107,11 @@ def lab_command(options: argparse.Namespace) -> int:
         return lab_status(there, as_json=options.json)
     host = there.host(options.host)
     if options.action == "ssh":
-        words = options.remote[1:] if options.remote[:1] == ["--"] else options.remote
-        return lab.shell(there, host, words)
+        return lab.shell(there, host, options.remote)
     with lab.hold(name):
-        if options.action in ("cut", "heal"):
-            lab.network.set_cable(there, host, "down" if options.action == "cut" else "up")
-        else:
-            {"kill": lab.kill, "start": lab.start}[options.action](there, host)
+        {"cut": lab.cut, "heal": lab.heal, "kill": lab.kill, "start": lab.start}[options.action](
+            there, host
+        )
     say(f"{host.name}: {options.action} done")
     return 0
 
@@ -121,7 +130,7 @@ def lab_status(there: Lab, *, as_json: bool) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    options = parser().parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         return lab_command(options)
     except FleetError as error:

@@ -113,20 +113,8 @@ def inmates(machine: str) -> list[int]:
     return pids
 
 
-def power_off(name: str, machine: str, *, kill: bool) -> None:
-    """End a machine and all its processes.
-
-    kill: like a power cut. Otherwise the machine shuts down in order, and is killed only when that
-    takes longer than STOP_SECONDS.
-    """
-    nspawn = machines(name).get(machine)
-    if nspawn and not kill:
-        with contextlib.suppress(OSError, ValueError):
-            children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
-            os.kill(int(children[0]), signal.SIGRTMIN + 4)
-        except_for = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < except_for and machines(name).get(machine):
-            time.sleep(0.1)
+def power_off(name: str, machine: str) -> None:
+    """End a machine and all its processes at once, like a power cut."""
     deadline = time.monotonic() + STOP_SECONDS
     while pids := [*filter(None, [machines(name).get(machine)]), *inmates(machine)]:
         if time.monotonic() > deadline:
@@ -163,9 +151,12 @@ def ssh_command(lab: Lab, host: Host) -> list[str]:
     return [*words, f"root@{host.ip}"]
 
 
-def drop_connections(lab: Lab) -> None:
-    """End ansible's kept connections, which would hang on a host that is gone."""
-    for control in lab.run_path.glob("*"):
+def drop_connections(run_path: Path, ip: str = "*") -> None:
+    """End Ansible's kept connections to one address, or all: they hang on a host that is gone.
+
+    run_path: the folder of control sockets, each named after its host's address (inventory/lab).
+    """
+    for control in run_path.glob(ip):
         succeeds(["ssh", "-F", "none", "-S", control, "-O", "exit", "lab"])
         control.unlink(missing_ok=True)
 
@@ -276,7 +267,8 @@ def nspawn_command(lab: Lab, host: Host, root: Path) -> tuple[list[str], dict[st
 def boot(lab: Lab, host: Host) -> None:
     """Switch a host on; it has answered nothing yet when this returns."""
     machine = lab.machine(host)
-    power_off(lab.name, machine, kill=True)
+    power_off(lab.name, machine)
+    drop_connections(lab.run_path, host.ip)
     root = mount_disk(lab, host)
     personalise(lab, host, root)
     network.host_up(lab, host)
@@ -394,7 +386,6 @@ def up(lab: Lab) -> list[Host]:
     off = [host for host in lab.hosts if lab.machine(host) not in running]
     if off:
         say(f"booting {' '.join(host.name for host in off)}")
-        drop_connections(lab)
         start_hosts(lab, off)
     return off
 
@@ -402,11 +393,10 @@ def up(lab: Lab) -> list[Host]:
 def down(name: str) -> None:
     """Remove everything of a lab but the base images; nothing there is fine."""
     for machine in {*machines(name), *(p.name for p in network.NAMESPACES.glob(f"bf-{name}-*"))}:
-        power_off(name, machine, kill=True)
+        power_off(name, machine)
     if shutil.which("ip") and shutil.which("iptables"):
         network.lab_down(name)
-    for control in (state.RUN / name).glob("*"):
-        succeeds(["ssh", "-F", "none", "-S", control, "-O", "exit", "lab"])
+    drop_connections(state.RUN / name)
     remove_tree(state.RUN / name)
     remove_tree(state.LABS / name)
 
@@ -421,9 +411,20 @@ def the_lab(name: str) -> Lab:
 
 def kill(lab: Lab, host: Host) -> None:
     """Cut a host's power: nothing of it runs on, and its address answers no more."""
-    power_off(lab.name, lab.machine(host), kill=True)
+    power_off(lab.name, lab.machine(host))
     network.host_down(lab, host)
-    drop_connections(lab)
+    drop_connections(lab.run_path, host.ip)
+
+
+def cut(lab: Lab, host: Host) -> None:
+    """Pull a host's network cable."""
+    network.set_cable(lab, host, "down")
+    drop_connections(lab.run_path, host.ip)
+
+
+def heal(lab: Lab, host: Host) -> None:
+    """Plug a host's network cable in again."""
+    network.set_cable(lab, host, "up")
 
 
 def start(lab: Lab, host: Host) -> None:

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""The lab's hosts, for Ansible: read from the state of the lab that BENCHFLEET_LAB names ("lab").
+
+Which host belongs to which derived group stands in groups.yml, the rest of the settings in group_vars.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchfleet import state  # noqa: E402 -- found through the path above
+from benchfleet.shell import FleetError  # noqa: E402 -- likewise
+
+
+def inventory(lab: state.Lab) -> dict[str, Any]:
+    """Return the inventory in the form that Ansible expects of `--list`."""
+    connection = [
+        f"-o UserKnownHostsFile={lab.path}/known_hosts",
+        "-o GlobalKnownHostsFile=/dev/null",
+        "-o StrictHostKeyChecking=yes",
+        "-o IdentitiesOnly=yes",
+        "-o ConnectTimeout=10",
+    ]
+    variables: dict[str, Any] = {
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": f"{lab.path}/ssh/id_ed25519",
+        "ansible_ssh_common_args": " ".join(connection),
+        # Beside the lab's state, so that a killed host's connections can be found and dropped.
+        "ansible_control_path": f"{lab.run_path}/%%h",
+        "fleet_secrets_dir": f"{lab.path}/secrets",
+        "bench_build_assets": lab.build_assets,
+    }
+    if lab.frappe_repo:
+        variables["bench_frappe_repo"] = lab.frappe_repo
+        variables["bench_frappe_branch"] = lab.frappe_branch
+    groups: dict[str, Any] = {"primary": {"hosts": []}, "reporting": {"hosts": []}}
+    for host in lab.hosts:
+        groups[host.role]["hosts"].append(host.name)
+    return {
+        "_meta": {"hostvars": {host.name: {"ansible_host": host.ip} for host in lab.hosts}},
+        "all": {"vars": variables},
+        **groups,
+    }
+
+
+def main() -> int:
+    """Print the inventory; status 1 and the remedy on standard error where there is no lab."""
+    try:
+        name = state.name_from_environment()
+        lab = state.load(name)
+    except FleetError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if lab is None:
+        remedy = "`./fleet lab up` makes it (BENCHFLEET_LAB names another)"
+        print(f"there is no lab {name!r} on this machine: {remedy}", file=sys.stderr)
+        return 1
+    print(json.dumps(inventory(lab), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
