@@ -1,0 +1,1029 @@
+"""Judge a fleet before anything is touched.
+
+Pure functions on plain data: the role preflight gathers (facts, survey, inventory), these judge,
+all problems at once. The only thing read from disk are our own roles' argument specs and the
+secrets file, both on the controller.
+
+A host is a dict:
+    name, groups                 inventory name, names of its groups
+    lan_ip                       as the inventory has it, "" when it has none
+    default, addresses           default IPv4 address and all addresses, from the facts
+    distribution, major          e.g. Debian, 12
+    ssh_key                      whether the host has an ed25519 host key
+    server_id, branch, python    mariadb_server_id, bench_frappe_branch, bench_python ("" = unset)
+    sites                        fleet_sites as this host sees it
+    variables                    names of all its inventory and extra variables
+    survey                       what the module survey found, None when it could not run
+    trouble                      why it could not, "" when it could
+
+A problem is a dict of texts: what (the value and what is wrong with it), place, remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Host = Mapping[str, Any]
+Problem = dict[str, str]
+Settings = Mapping[str, Any]
+
+PRIVATE_NETWORKS = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",  # RFC 1918
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",  # RFC 6598
+        "fc00::/7",  # RFC 4193, unique local addresses
+    )
+)
+PRIVATE_WORDS = (
+    "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
+)
+# What Debian's archive brings, per release.
+DEBIAN_MARIADB = {"12": "10.11", "13": "11.8"}
+SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
+SUPPORTED_FRAPPE = (14, 15, 16)
+FACTS_WE_SET = frozenset({"fleet_lan_ip", "fleet_primary", "fleet_primary_ip", "fleet_secrets"})
+GROUPS = (
+    "primary",
+    "reporting",
+    "mariadb_primary",
+    "mariadb_replica",
+    "redis",
+    "bench_primary",
+    "bench_reporting",
+    "router",
+)
+# How a listener that the fleet itself put there can be told: a word in its name, program or
+# command line.
+SERVICES = {
+    "mariadb": ("MariaDB", ("mariadbd", "mysqld")),
+    "redis_cache": ("the bench's Redis cache", ("redis-server",)),
+    "redis_queue": ("the bench's Redis queue", ("redis-server",)),
+    "web": ("the bench's web workers", ("gunicorn",)),
+    "socketio": ("the bench's socketio", ("node",)),
+    "http": ("the router", ("nginx",)),
+    "https": ("the router", ("nginx",)),
+}
+PRIMARY_SERVICES = tuple(SERVICES)
+REPORTING_SERVICES = ("mariadb", "web")
+GIB = 1024**3
+MIB = 1024**2
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# A folder that every bench has beside its sites.
+RESERVED_SITES = frozenset({"assets"})
+
+
+def problem(what: str, place: str, remedy: str) -> Problem:
+    """One problem; see the module's description."""
+    return {"what": what, "place": place, "remedy": remedy}
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is private in the sense of RFC 1918, RFC 6598 or RFC 4193.
+
+    Loopback and link-local addresses are not: no other host can use them.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed.version == net.version and parsed in net for net in PRIVATE_NETWORKS)
+
+
+def lan_server_id(ip: str) -> int:
+    """MariaDB server_id of a host: the last three octets of its LAN address as one number.
+
+    Unique within any network of /8 or smaller, and the same on every run.
+
+    Raises:
+        ValueError: ip is not an address, or its last three octets are all zero.
+    """
+    number = int.from_bytes(ipaddress.ip_address(str(ip)).packed[-3:], "big")
+    if number == 0:
+        raise ValueError(f"no server_id can be derived from {ip}: set mariadb_server_id")
+    return number
+
+
+def lan_ip(host: Host) -> str:
+    """LAN address of a host: lan_ip, else the facts' default when private, else the only private.
+
+    "" when there is none; what the inventory says is returned unjudged.
+    """
+    if host.get("lan_ip"):
+        return str(host["lan_ip"])
+    if is_private(host.get("default") or ""):
+        return str(host["default"])
+    private = [address for address in host.get("addresses") or [] if is_private(address)]
+    return private[0] if len(private) == 1 else ""
+
+
+def good_lan_ip(host: Host) -> str:
+    """LAN address of a host when it is private and on the host, else ""."""
+    address = lan_ip(host)
+    return address if is_private(address) and address in (host.get("addresses") or []) else ""
+
+
+def check_addresses(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """LAN addresses: there, an address, private, on the host, not shared."""
+    problems = []
+    used: dict[str, list[str]] = {}
+    for host in hosts:
+        name, address = host["name"], lan_ip(host)
+        if address:
+            used.setdefault(address, []).append(name)
+        if not host["survey"]:
+            continue
+        on_host = [a for a in host["addresses"] if not ipaddress.ip_address(a).is_loopback]
+        usable = ", ".join(a for a in on_host if is_private(a)) or "none"
+        place = f"lan_ip of {name} in the inventory"
+        if not address:
+            several = usable != "none"
+            problems.append(
+                problem(
+                    f"{name} has no lan_ip, and "
+                    + (
+                        f"several private addresses to choose from: {usable}"
+                        if several
+                        else f"no private address (it has {', '.join(on_host) or 'none at all'})"
+                    ),
+                    place,
+                    "set lan_ip to the address by which the other hosts of the fleet reach it"
+                    if several
+                    else f"give the host a private address ({PRIVATE_WORDS})",
+                )
+            )
+            continue
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            problems.append(
+                problem(
+                    f"lan_ip {address!r} of {name} is not an IP address",
+                    place,
+                    f"write an address of the host itself; private ones it has: {usable}",
+                )
+            )
+            continue
+        if not is_private(address):
+            parsed = ipaddress.ip_address(address)
+            kind = (
+                "a loopback address"
+                if parsed.is_loopback
+                else "a link-local address"
+                if parsed.is_link_local
+                else "a public address"
+            )
+            problems.append(
+                problem(
+                    f"lan_ip {address} of {name} is {kind}; MariaDB and Redis are never put there",
+                    place,
+                    f"use a private address ({PRIVATE_WORDS}); {name} has: {usable}",
+                )
+            )
+        if address not in host["addresses"]:
+            problems.append(
+                problem(
+                    f"lan_ip {address} is not an address of {name}",
+                    place,
+                    f"private addresses on the host: {usable}; "
+                    f"correct lan_ip, or give the host that address",
+                )
+            )
+    problems += [
+        problem(
+            f"lan_ip {address} is shared by {', '.join(names)}",
+            f"lan_ip of {' and '.join(names)} in the inventory",
+            "give each host an address of its own; if these are one machine, name it once",
+        )
+        for address, names in used.items()
+        if len(names) > 1
+    ]
+    return problems
+
+
+# --- inventory ---------------------------------------------------------------------------------
+
+
+def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """One primary, nobody in both groups, everybody in one, the whole fleet in this run."""
+    groups = settings["groups"]
+    primary, reporting = list(groups.get("primary", [])), list(groups.get("reporting", []))
+    everyone, here = list(groups.get("all", [])), [host["name"] for host in hosts]
+    place = f"inventory {settings['inventory']}"
+    problems = []
+    if not everyone:
+        return [
+            problem(
+                "the inventory holds no host at all",
+                place,
+                "name one host in group primary (and any number in group reporting), "
+                "or give the right inventory with -i",
+            )
+        ]
+    if not primary:
+        problems.append(
+            problem(
+                "no host is in group primary",
+                place,
+                "put the one server that takes every write into group primary",
+            )
+        )
+    if len(primary) > 1:
+        problems.append(
+            problem(
+                f"group primary holds {len(primary)} hosts: {', '.join(primary)}",
+                place,
+                "leave exactly one in group primary and move the others to group reporting",
+            )
+        )
+    problems += [
+        problem(
+            f"{name} is in group primary and in group reporting",
+            place,
+            "keep it in one of the two: a reporting node copies the primary over its own data",
+        )
+        for name in primary
+        if name in reporting
+    ]
+    in_a_group = {name for group in GROUPS for name in groups.get(group, [])}
+    problems += [
+        problem(
+            f"{name} is in neither group primary nor group reporting",
+            place,
+            "put it into one of them, or take it out of this inventory",
+        )
+        for name in everyone
+        if name not in in_a_group
+    ]
+    absent = [name for name in everyone if name not in here]
+    if absent:
+        with_primary = [name for name in absent if name in primary]
+        problems.append(
+            problem(
+                f"{', '.join(absent)} left out of this run"
+                + (
+                    f": without the primary {with_primary[0]} nothing can be set up"
+                    if with_primary
+                    else ", though every host must know the addresses and keys of all"
+                ),
+                "--limit on the command line",
+                "run without --limit: hosts that are already in order are not changed",
+            )
+        )
+    return problems
+
+
+def check_reached(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """Every host could be surveyed."""
+    return [
+        problem(
+            f"{host['name']} could not be looked at: {host['trouble'] or 'no answer'}",
+            f"{host['name']}: ssh from the controller, and its rights there",
+            f"check `ansible -i INVENTORY {host['name']} -b -m ansible.builtin.ping`: the host is "
+            "up, its address, user and key are right, sudo works, python3 is installed",
+        )
+        for host in hosts
+        if not host["survey"]
+    ]
+
+
+def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """fleet_sites: at least one, host names, no duplicates, known keys, the same for all hosts."""
+    place = "fleet_sites in the inventory (group_vars/all.yml)"
+    if not hosts:
+        return []
+    sites = hosts[0]["sites"]
+    different = [host["name"] for host in hosts if host["sites"] != sites]
+    if different:
+        return [
+            problem(
+                f"fleet_sites of {', '.join(different)} differs from that of {hosts[0]['name']}",
+                place,
+                "set fleet_sites once, for all hosts",
+            )
+        ]
+    if not isinstance(sites, list):
+        return [
+            problem(
+                f"fleet_sites is {sites!r}, not a list",
+                place,
+                "write a list of entries such as {name: erp.example.com, apps: [erpnext]}",
+            )
+        ]
+    if not sites:
+        return [
+            problem(
+                "fleet_sites is empty: there is no site to serve",
+                place,
+                "add at least one entry such as {name: erp.example.com, apps: [erpnext]}",
+            )
+        ]
+    problems, seen = [], {}
+    for number, entry in enumerate(sites, start=1):
+        problems += check_site(entry, number, place, settings["site_keys"])
+        name = str(entry.get("name", "")) if isinstance(entry, Mapping) else ""
+        if name:
+            seen.setdefault(name.lower(), []).append(number)
+    problems += [
+        problem(
+            f"site {name} is listed {len(numbers)} times",
+            f"{place}, entries {', '.join(map(str, numbers))}",
+            "keep one entry for each site",
+        )
+        for name, numbers in seen.items()
+        if len(numbers) > 1
+    ]
+    return problems
+
+
+def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> list[Problem]:
+    """One entry of fleet_sites."""
+    place = f"{place}, entry {number}"
+    if not isinstance(entry, Mapping):
+        return [
+            problem(
+                f"{entry!r} is not a site entry",
+                place,
+                f"write {{name: {entry if isinstance(entry, str) else 'erp.example.com'}}}",
+            )
+        ]
+    problems = [
+        problem(
+            f"unknown key {key!r} in a site entry{did_you_mean(str(key), known)}",
+            place,
+            f"known keys are {', '.join(sorted(known))}",
+        )
+        for key in entry
+        if key not in known
+    ]
+    name = entry.get("name")
+    if not name:
+        problems.append(
+            problem("a site entry has no name", place, "add name: the host name users type")
+        )
+    elif not is_site_name(str(name)):
+        hint = str(name).lower().strip().replace("_", "-")
+        problems.append(
+            problem(
+                f"site name {name!r} is not a host name",
+                place,
+                "use lower-case letters, digits, dots and hyphens, as in a DNS name"
+                + (f"; for instance {hint}" if hint != name and is_site_name(hint) else ""),
+            )
+        )
+    return problems
+
+
+def is_site_name(name: str) -> bool:
+    """Whether a site name is a host name in lower case, no address and no folder of the bench."""
+    labels = name.split(".")
+    return (
+        len(name) <= 253
+        and all(LABEL.fullmatch(label) for label in labels)
+        and not labels[-1].isdigit()
+        and name not in RESERVED_SITES
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, "" when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_variables(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Variables with one of our prefixes that no role knows: a typo must not pass in silence."""
+    known = set(settings["known_variables"]) | FACTS_WE_SET
+    allowed = set(settings["allowed_variables"])
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for name in host["variables"]:
+            if name in known or name in allowed:
+                continue
+            misspelt = name != "lan_ip" and bool(
+                difflib.get_close_matches(name, ["lan_ip"], cutoff=0.8)
+            )
+            if misspelt or name.startswith(tuple(settings["prefixes"])):
+                found.setdefault(name, []).append(host["name"])
+    return [
+        problem(
+            f"unknown variable {name}{did_you_mean(name, [*known, 'lan_ip'])}",
+            "inventory or extra variables of "
+            + ("all hosts" if len(names) == len(hosts) and len(hosts) > 1 else ", ".join(names)),
+            "correct or remove it; the variables of a role are in its defaults/main.yml. If it "
+            "belongs to something else, list it in preflight_allowed_variables",
+        )
+        for name, names in sorted(found.items())
+    ]
+
+
+def check_server_ids(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """server_id, set or derived: a number MariaDB takes, and one host's alone."""
+    problems = []
+    used: dict[int, list[str]] = {}
+    for host in hosts:
+        name, given = host["name"], host["server_id"]
+        if given in ("", None):
+            address = lan_ip(host)
+            if not is_private(address):
+                continue
+            try:
+                used.setdefault(lan_server_id(address), []).append(name)
+            except ValueError as error:
+                problems.append(
+                    problem(str(error), f"{name} in the inventory", "set it to a unique number")
+                )
+            continue
+        number = int(given) if re.fullmatch(r"\d+", str(given)) else 0
+        if not 1 <= number <= 2**32 - 1:
+            problems.append(
+                problem(
+                    f"mariadb_server_id {given!r} of {name} is not a server_id",
+                    f"mariadb_server_id of {name} in the inventory",
+                    "use a whole number from 1 to 4294967295, or leave it out",
+                )
+            )
+            continue
+        used.setdefault(number, []).append(name)
+    same_address = {
+        frozenset(h["name"] for h in hosts if lan_ip(h) == address)
+        for address in {lan_ip(host) for host in hosts}
+    }
+    problems += [
+        problem(
+            f"server_id {number} would be used by {', '.join(names)}",
+            f"mariadb_server_id (or, without it, lan_ip) of {' and '.join(names)}",
+            "set mariadb_server_id of one of them to another number: MariaDB drops the events "
+            "of a server with its own id",
+        )
+        for number, names in used.items()
+        # Hosts that share an address are reported for that already.
+        if len(names) > 1 and frozenset(names) not in same_address
+    ]
+    return problems
+
+
+# --- versions ----------------------------------------------------------------------------------
+
+
+def major_version(version: str) -> str:
+    """First two numbers of a version: 10.11 of 10.11.6."""
+    return ".".join(str(version).split(".")[:2])
+
+
+def mariadb_of(host: Host) -> str:
+    """MariaDB series of a host: the installed one, else what its Debian brings; "" if unknown."""
+    database = (host["survey"] or {}).get("database", {})
+    if database.get("version") and database.get("product") == "MariaDB":
+        return major_version(database["version"])
+    return DEBIAN_MARIADB.get(str(host["major"]), "") if host["distribution"] == "Debian" else ""
+
+
+def check_systems(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Debian 12 or 13 with systemd, an ssh host key, and python3-apt where check mode needs it."""
+    problems = []
+    for host in hosts:
+        name, survey = host["name"], host["survey"]
+        if not survey:
+            continue
+        if host["distribution"] != "Debian" or str(host["major"]) not in DEBIAN_MARIADB:
+            problems.append(
+                problem(
+                    f"{name} runs {host['distribution']} {host['major']}",
+                    f"operating system of {name}",
+                    "use Debian 12 (bookworm) or Debian 13 (trixie)",
+                )
+            )
+        if not survey["systemd"]:
+            problems.append(
+                problem(
+                    f"{name} was not booted with systemd",
+                    f"init system of {name}",
+                    "use a host whose services systemd runs; a plain container is not enough",
+                )
+            )
+        if not host["ssh_key"]:
+            problems.append(
+                problem(
+                    f"{name} has no ed25519 ssh host key",
+                    f"/etc/ssh on {name}",
+                    "run `ssh-keygen -A` there; the hosts of the fleet know each other by it",
+                )
+            )
+        if settings["check_mode"] and not survey["python_apt"]:
+            problems.append(
+                problem(
+                    f"python3-apt is not installed on {name}: apt cannot tell what it would do",
+                    f"check mode on {name}",
+                    "run `apt install python3-apt` there, or run once without --check",
+                )
+            )
+    return problems
+
+
+def check_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """An installed server is a MariaDB we know, and no replica is older than the primary."""
+    problems = []
+    for host in hosts:
+        database = (host["survey"] or {}).get("database", {})
+        if not database.get("product"):
+            continue
+        version = f"{database['product']} {database['version']}"
+        if database["product"] != "MariaDB":
+            problems.append(
+                problem(
+                    f"{version} is installed on {host['name']}",
+                    f"{database['program']} on {host['name']}",
+                    "move its data elsewhere and remove it; the fleet runs on MariaDB "
+                    f"{', '.join(SUPPORTED_MARIADB)}",
+                )
+            )
+        elif major_version(database["version"]) not in SUPPORTED_MARIADB:
+            problems.append(
+                problem(
+                    f"{version} is installed on {host['name']}",
+                    f"{database['program']} on {host['name']}",
+                    f"use MariaDB {', '.join(SUPPORTED_MARIADB)}; Debian 12 brings 10.11, "
+                    "Debian 13 brings 11.8",
+                )
+            )
+    primary = primary_host(hosts, settings)
+    if primary is None or not mariadb_of(primary):
+        return problems
+    theirs = mariadb_of(primary)
+    for host in hosts:
+        ours = mariadb_of(host)
+        if not ours or host["name"] == primary["name"]:
+            continue
+        if version_key(ours) < version_key(theirs):
+            problems.append(
+                problem(
+                    f"the replica {host['name']} would run MariaDB {ours}, older than the "
+                    f"primary's {theirs}",
+                    f"{host['distribution']} {host['major']} on {host['name']}, "
+                    f"{primary['distribution']} {primary['major']} on {primary['name']}",
+                    "a replica may be newer than its primary, never older: use the same Debian "
+                    "release on both",
+                )
+            )
+    return problems
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Numbers of a version, to compare by."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+def frappe_major(text: str) -> int | None:
+    """Major version that a branch, tag or version of Frappe names; None when it names none."""
+    match = re.fullmatch(r"(?:version-|v)?(\d+)(?:[.-].*)?", str(text))
+    return int(match.group(1)) if match else None
+
+
+def is_known_frappe(text: str) -> bool:
+    """Whether a branch, tag or version may be used: 14, 15, 16, the development version after
+    them, or a name of one's own, which says nothing about the version."""
+    major = frappe_major(text)
+    if major is None or major in SUPPORTED_FRAPPE:
+        return True
+    return major == SUPPORTED_FRAPPE[-1] + 1 and "dev" in str(text)
+
+
+def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Frappe of a version known to work, and the Python that was asked for."""
+    known = ", ".join(map(str, SUPPORTED_FRAPPE)) + " or develop"
+    problems = []
+    branches: dict[str, list[str]] = {}
+    for host in hosts:
+        name, survey = host["name"], host["survey"]
+        if host["branch"] and not is_known_frappe(host["branch"]):
+            branches.setdefault(str(host["branch"]), []).append(name)
+        if not survey:
+            continue
+        problems += [
+            problem(
+                f"Frappe {bench['frappe_version']} is in the bench of {name}",
+                f"{bench['path']}/apps/frappe on {name}",
+                f"use a bench of Frappe {known}",
+            )
+            for bench in survey["benches"]
+            if bench["path"] == settings["bench_dir"]
+            and bench["frappe_version"]
+            and not is_known_frappe(bench["frappe_version"])
+        ]
+        if host["python"].startswith("/") and not survey["files"].get(host["python"], False):
+            problems.append(
+                problem(
+                    f"bench_python {host['python']} does not exist on {name}",
+                    f"bench_python in the inventory, and {name}",
+                    "install that Python on the host, or leave bench_python out",
+                )
+            )
+    problems += [
+        problem(
+            f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported",
+            f"bench_frappe_branch of {', '.join(names)} in the inventory",
+            f"use version-14, version-15, version-16 or develop (Frappe {known})",
+        )
+        for branch, names in branches.items()
+    ]
+    return problems
+
+
+# --- what is on the hosts ----------------------------------------------------------------------
+
+
+def is_ours(host: Host, settings: Settings) -> bool:
+    """Whether the host bears the mark of this very fleet."""
+    mark = (host["survey"] or {}).get("mark", {})
+    return mark.get("state") == "present" and mark["fleet_id"] == settings["fleet_id"]
+
+
+def primary_host(hosts: list[Host], settings: Settings) -> Host | None:
+    """The primary, when there is exactly one and it is in this run."""
+    names = settings["groups"].get("primary", [])
+    return next((h for h in hosts if [h["name"]] == list(names)), None)
+
+
+def is_primary(host: Host) -> bool:
+    """Whether a host is in group primary."""
+    return "primary" in host["groups"]
+
+
+def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Nothing of another fleet, and no data or bench that no fleet made."""
+    problems = []
+    for host in hosts:
+        survey, name = host["survey"], host["name"]
+        if not survey or is_ours(host, settings):
+            continue
+        mark = survey["mark"]
+        if mark["state"] == "broken":
+            problems.append(
+                problem(
+                    f"the fleet's mark on {name} cannot be read: {mark['detail']}",
+                    f"{mark['path']} on {name}",
+                    "put the file back from a backup; only if the host may be emptied, remove it",
+                )
+            )
+            continue
+        if mark["state"] == "present":
+            own = settings["fleet_id"]
+            problems.append(
+                problem(
+                    f"{name} belongs to fleet {mark['fleet_id']}, "
+                    + (f"this inventory is fleet {own}" if own else "this inventory is a new one"),
+                    f"{mark['path']} on {name}; secrets file {settings['secrets_path']}",
+                    "if it is the same fleet, put its secrets file back in place; if the host "
+                    "shall leave the other fleet, take it out there and empty it first",
+                )
+            )
+            continue
+        data = survey["database"]
+        if data["holds_data"]:
+            place = f"{data['data_dir']} on {name} ({data['bytes'] / MIB:.0f} MiB)"
+            problems.append(
+                problem(
+                    f"{name} already holds a MariaDB data folder that this fleet did not make",
+                    place,
+                    "taking over an existing database or bench is not supported yet; use an "
+                    "empty host as primary"
+                    if is_primary(host)
+                    else "a copy of the primary would replace it: save what is needed, then move "
+                    "the folder away, or use an empty host",
+                )
+            )
+        problems += [
+            problem(
+                f"{name} already holds a bench that this fleet did not make"
+                + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
+                f"{bench['path']} on {name}",
+                "taking over an existing bench is not supported yet; use an empty host as primary"
+                if is_primary(host)
+                else "save what is needed, then move the bench away, or use an empty host",
+            )
+            for bench in survey["benches"]
+        ]
+    return problems
+
+
+def check_commands(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No `bench` of another tool."""
+    problems = []
+    for host in hosts:
+        for command in (host["survey"] or {}).get("commands", []):
+            origin = command["origin"]
+            # On our own hosts an unknown one may be a wrapper that an operator put there.
+            if origin == "frappe/pilot" or (origin == "unknown" and not is_ours(host, settings)):
+                tool = "frappe/pilot" if origin == "frappe/pilot" else "an unknown tool"
+                problems.append(
+                    problem(
+                        f"the command bench on {host['name']} is that of {tool}, "
+                        "not of frappe-bench",
+                        f"{command['path']} on {host['name']}",
+                        "remove or rename it: both tools answer to the same name",
+                    )
+                )
+    return problems
+
+
+def check_ports(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """The ports of a host's services are free, or taken by what the fleet put there."""
+    problems = []
+    for host in hosts:
+        if not host["survey"]:
+            continue
+        ours = is_ours(host, settings)
+        services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
+        wanted: dict[int, list[str]] = {}
+        for service in services:
+            wanted.setdefault(int(settings["ports"][service]), []).append(service)
+        problems += [
+            problem(
+                f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
+                "two services, one port",
+                "fleet_*_port in the inventory",
+                "give each service a port of its own",
+            )
+            for port, names in wanted.items()
+            if len(names) > 1
+        ]
+        for port, names in wanted.items():
+            listeners = host["survey"]["listeners"].get(str(port), [])
+            strangers = [
+                entry
+                for entry in listeners
+                if not (ours and is_expected(entry, names, settings["bench_dir"]))
+            ]
+            if strangers:
+                problems.append(taken_port(host["name"], port, names[0], strangers))
+    return problems
+
+
+def is_expected(entry: Mapping[str, Any], services: Iterable[str], bench_dir: str) -> bool:
+    """Whether a listener looks like one of the services: by name, program or command line."""
+    text = f"{entry['name']} {entry['program']} {entry['command']}".lower()
+    words = [word for service in services for word in SERVICES[service][1]]
+    return any(word in text for word in words) or ("web" in services and f"{bench_dir}/" in text)
+
+
+def taken_port(name: str, port: int, service: str, strangers: list[Mapping]) -> Problem:
+    """The problem of a port that something else listens on."""
+    entry = strangers[0]
+    process = entry["name"] or "an unknown process"
+    details = [f"process {entry['pid']}"] if entry["pid"] else []
+    details += [entry["unit"]] if entry["unit"] else []
+    details += [entry["command"]] if entry["command"] else []
+    addresses = ", ".join(sorted({item["address"] for item in strangers}))
+    stop = f"`systemctl disable --now {entry['unit']}`" if entry["unit"] else "stop it"
+    return problem(
+        f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
+        + (f" ({'; '.join(details)})" if details else ""),
+        f"{addresses} port {port} on {name}",
+        f"{stop}, or move it to another port or host",
+    )
+
+
+def check_disks(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Room for the copy of the primary's data on a replica, and for a bench."""
+    problems = []
+    primary = primary_host(hosts, settings)
+    source = primary["survey"]["database"]["bytes"] if primary and primary["survey"] else 0
+    for host in hosts:
+        survey = host["survey"]
+        if not survey:
+            continue
+        needs: dict[str, list[tuple[str, int]]] = {}
+        if not is_primary(host) and not survey["database"]["holds_data"]:
+            size = int(source * settings["seed_factor"]) + settings["seed_spare_mb"] * MIB
+            words = f"{size / GIB:.1f} GiB for the copy of the primary's {source / GIB:.1f} GiB"
+            needs.setdefault(survey["disk"]["data"]["device"], []).append((words, size))
+        if settings["bench_dir"] not in [bench["path"] for bench in survey["benches"]]:
+            size = settings["bench_mb"] * MIB
+            needs.setdefault(survey["disk"]["bench"]["device"], []).append(
+                (f"{size / GIB:.1f} GiB for a bench", size)
+            )
+        for device, parts in needs.items():
+            disk = next(d for d in survey["disk"].values() if d["device"] == device)
+            if disk["free"] < sum(size for _words, size in parts):
+                problems.append(
+                    problem(
+                        f"{host['name']} has {disk['free'] / GIB:.1f} GiB free, and needs "
+                        + " and ".join(words for words, _size in parts),
+                        f"file system of {disk['on']} on {host['name']}",
+                        "free or add space there",
+                    )
+                )
+    return problems
+
+
+def check_lan(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Every other host reaches the primary over the LAN."""
+    primary = primary_host(hosts, settings)
+    problems = []
+    for host in hosts:
+        lan = (host["survey"] or {}).get("lan")
+        if not lan or lan["ok"] or primary is None or host["name"] == primary["name"]:
+            continue
+        problems.append(
+            problem(
+                f"{host['name']} cannot reach the primary {primary['name']} over the LAN: "
+                f"{lan['detail']}",
+                f"TCP from {host['name']} ({lan_ip(host) or 'no lan_ip'}) to "
+                f"{lan['address']} port {lan['port']}",
+                "check that lan_ip of both is in one network, that routing and firewalls let it "
+                "through, and that sshd of the primary listens there",
+            )
+        )
+    return problems
+
+
+def clock_distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Seconds by which two clocks differ at least, given the bounds of their offsets."""
+    return max(0.0, one["low"] - other["high"], other["low"] - one["high"])
+
+
+def check_clocks(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Clocks agree with the primary's, as the heartbeat's age is a difference of two clocks."""
+    clocks = [h for h in hosts if (h["survey"] or {}).get("clock")]
+    reference = primary_host(clocks, settings) or (clocks[0] if clocks else None)
+    if reference is None:
+        return []
+    problems = []
+    for host in clocks:
+        distance = clock_distance(host["survey"]["clock"], reference["survey"]["clock"])
+        if distance > settings["clock_seconds"]:
+            problems.append(
+                problem(
+                    f"the clocks of {host['name']} and {reference['name']} differ by "
+                    f"{distance:.1f} s or more (limit {settings['clock_seconds']} s)",
+                    f"system time of {host['name']} and {reference['name']}",
+                    "run a time service on both, for instance "
+                    "`apt install systemd-timesyncd`; lag would be measured wrong",
+                )
+            )
+    return problems
+
+
+def check_secrets(_hosts: list[Host], settings: Settings) -> list[Problem]:
+    """The secrets file can be used."""
+    state = settings["secrets"]
+    return [state["problem"]] if state["problem"] else []
+
+
+CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
+    check_groups,
+    check_sites,
+    check_variables,
+    check_secrets,
+    check_reached,
+    check_addresses,
+    check_server_ids,
+    check_systems,
+    check_databases,
+    check_frappe,
+    check_marks,
+    check_commands,
+    check_ports,
+    check_disks,
+    check_lan,
+    check_clocks,
+)
+
+
+def preflight_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """All problems of a fleet, in the order in which one would mend them; [] when it may go on."""
+    return [found for check in CHECKS for found in check(hosts, settings)]
+
+
+def preflight_text(problems: list[Problem]) -> str:
+    """The problems as a text for people."""
+    number = len(problems)
+    lines = [
+        f"Preflight found {number} problem{'' if number == 1 else 's'}. "
+        "Nothing was touched on any host."
+    ]
+    for index, found in enumerate(problems, start=1):
+        lines += [
+            "",
+            f"{index}. {found['what']}",
+            f"   place:  {found['place']}",
+            f"   remedy: {found['remedy']}",
+        ]
+    return "\n".join(lines)
+
+
+# --- read on the controller --------------------------------------------------------------------
+
+
+def known_variables(roles_dir: str) -> dict[str, list[str]]:
+    """Variables that our roles take: {variables, prefixes, site_keys}.
+
+    Options of all entry points in the argument specs, and all defaults. Names that tasks
+    register or set are known too, as they are among a host's variables once a role has run.
+    """
+    variables: set[str] = set()
+    prefixes: set[str] = {"fleet_"}
+    site_keys: set[str] = set()
+    for role in sorted(Path(roles_dir).iterdir()):
+        if not (role / "meta").is_dir():
+            continue
+        prefixes.add(f"{role.name}_")
+        spec_file = role / "meta/argument_specs.yml"
+        if spec_file.is_file():
+            specs = yaml.safe_load(spec_file.read_text(encoding="utf-8")) or {}
+            for entry in (specs.get("argument_specs") or {}).values():
+                options = entry.get("options") or {}
+                variables.update(options)
+                site_keys.update((options.get("fleet_sites") or {}).get("options") or {})
+        for defaults in sorted(role.glob("defaults/*.yml")):
+            text = defaults.read_text(encoding="utf-8")
+            variables.update(re.findall(r"^(\w+):", text, re.MULTILINE))
+        for tasks in sorted([*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")]):
+            text = tasks.read_text(encoding="utf-8")
+            variables.update(re.findall(r"^\s*register:\s*(\w+)", text, re.MULTILINE))
+            for block in re.findall(r"set_fact:\n((?:[ \t]+.*\n?)+)", text):
+                variables.update(re.findall(r"^\s*(\w+):", block, re.MULTILINE))
+    return {
+        "variables": sorted(variables),
+        "prefixes": sorted(prefixes),
+        "site_keys": sorted(site_keys or {"name", "apps"}),
+    }
+
+
+def secrets_state(path: str) -> dict[str, Any]:
+    """What can be said of the secrets file without a password: {exists, encrypted, fleet_id,
+    problem}. fleet_id is "" when unknown; problem is None when the file may be used."""
+    state: dict[str, Any] = {"exists": False, "encrypted": False, "fleet_id": "", "problem": None}
+    file = Path(path)
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return state
+    except (OSError, UnicodeDecodeError) as error:
+        state["problem"] = problem(
+            f"the secrets file cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"{path} on the controller",
+            "run as the user who owns it, or put it back from a backup",
+        )
+        return state
+    state["exists"] = True
+    state["encrypted"] = text.startswith("$ANSIBLE_VAULT;")
+    if state["encrypted"]:
+        return state
+    if mode & 0o077:
+        state["problem"] = problem(
+            f"the secrets file can be read by others than its owner (mode {mode:04o})",
+            f"{path} on the controller",
+            f"chmod 0600 {path}",
+        )
+        return state
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        state["problem"] = problem(
+            "the secrets file is not valid YAML" + (f" (line {mark.line + 1})" if mark else ""),
+            f"{path} on the controller",
+            "put it back from a backup; a new one would lock the fleet out of its own hosts, so "
+            "none is made",
+        )
+        return state
+    if not isinstance(content, dict) or not isinstance(content.get("fleet_id"), str):
+        state["problem"] = problem(
+            "the secrets file holds no fleet_id",
+            f"{path} on the controller",
+            "put it back from a backup; if it was never used, remove it",
+        )
+        return state
+    state["fleet_id"] = content["fleet_id"]
+    return state
+
+
+class FilterModule:
+    """Filters for the role preflight and for whoever needs a host's server_id."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names as used in templates."""
+        return {
+            "lan_server_id": lan_server_id,
+            "preflight_known_variables": known_variables,
+            "preflight_lan_ip": good_lan_ip,
+            "preflight_problems": preflight_problems,
+            "preflight_secrets_state": secrets_state,
+            "preflight_text": preflight_text,
+        }

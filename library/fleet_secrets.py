@@ -1,0 +1,424 @@
+#!/usr/bin/python
+"""Make the secrets of a fleet, or extend them when a host or site is new."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import datetime
+import fcntl
+import ipaddress
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+DOCUMENTATION = r"""
+module: fleet_secrets
+short_description: Make the secrets of a fleet, or extend them
+description:
+  - Runs on the controller. What exists is never changed, apart from a host's certificate when its
+    address changed or less than a year of it is left.
+  - The file is replaced atomically, under a lock. In check mode nothing is written, and what is
+    missing is made up in memory.
+  - Every task that uses this module needs C(no_log), since it returns the secrets.
+options:
+  path:
+    description: The secrets file.
+    type: path
+    required: true
+  hosts:
+    description: "Hosts of the fleet: inventory name → LAN address."
+    type: dict
+    required: true
+  sites:
+    description: Names of the sites.
+    type: list
+    elements: str
+    default: []
+  decrypted:
+    description: Content of a file encrypted with ansible-vault, which cannot be extended.
+    type: dict
+"""
+
+RETURN = r"""
+secrets:
+  description: The whole content of the file.
+  returned: success
+  type: dict
+added:
+  description: What was added or renewed, without any secret.
+  returned: success
+  type: list
+"""
+
+PURPOSES = ("seed", "sync", "code")
+LIFETIME = datetime.timedelta(days=3650)
+# A server certificate is renewed by any run in its last year, so no fleet that is run at
+# least once a year ever has an expired one.
+RENEW_BEFORE = datetime.timedelta(days=365)
+# Clocks of hosts may be behind the controller's.
+BACKDATE = datetime.timedelta(days=1)
+HEADER = (
+    "# Secrets of this fleet, made by Benchfleet. Keep it safe and keep it: without it the hosts\n"
+    "# cannot be managed any more. It may be encrypted with ansible-vault.\n"
+)
+
+
+class SecretsError(Exception):
+    """The secrets cannot be read or written; the message names path and remedy."""
+
+
+def now() -> datetime.datetime:
+    """Current time in UTC, to the second, as certificates have it."""
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)  # noqa: UP017
+
+
+def password() -> str:
+    """A random password of 32 letters, digits, - and _ (192 bits), safe in URLs and files."""
+    return secrets.token_urlsafe(24)
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    """A private key as unencrypted PKCS #8."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+def make_authority(fleet_id: str) -> dict[str, str]:
+    """A certificate authority of the fleet: {certificate, key}, valid for ten years."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"benchfleet {fleet_id}")])
+    start = now() - BACKDATE
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return {
+        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        "key": private_pem(key),
+    }
+
+
+def key_usage(authority: bool) -> x509.KeyUsage:
+    """Key usage of the authority (signing certificates) or of a host (signing handshakes)."""
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def make_certificate(authority: dict[str, str], host: str, address: str) -> dict[str, str]:
+    """A certificate for a host, by name and LAN address, for both ends of a connection."""
+    issuer = x509.load_pem_x509_certificate(authority["certificate"].encode())
+    issuer_key = serialization.load_pem_private_key(authority["key"].encode(), password=None)
+    key = ec.generate_private_key(ec.SECP256R1())
+    start = now() - BACKDATE
+    certificate = (
+        x509.CertificateBuilder()
+        # 64 characters is what X.509 allows here; the whole name is in the extension.
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(min(start + LIFETIME, expiry(issuer)))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(authority=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            ),
+            critical=False,
+        )
+        .add_extension(
+            x509.SubjectAlternativeName(
+                [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address(address))]
+            ),
+            critical=False,
+        )
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), critical=False
+        )
+        .sign(issuer_key, hashes.SHA256())
+    )
+    return {
+        "certificate": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        "key": private_pem(key),
+    }
+
+
+def expiry(certificate: x509.Certificate) -> datetime.datetime:
+    """End of a certificate's validity, with its time zone."""
+    return certificate.not_valid_after_utc
+
+
+def certificate_fault(pem: str, host: str, address: str) -> str:
+    """Why a host's certificate must be issued again; "" when it need not."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    if ipaddress.ip_address(address) not in names.get_values_for_type(x509.IPAddress):
+        return "its LAN address changed"
+    if host not in names.get_values_for_type(x509.DNSName):
+        return "its name changed"
+    if expiry(certificate) - now() < RENEW_BEFORE:
+        return "less than a year of it is left"
+    return ""
+
+
+def make_ssh_key(comment: str) -> dict[str, str]:
+    """An ed25519 key pair in OpenSSH's formats: {private, public}."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    ).decode()
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return {"private": private, "public": f"{public.decode()} {comment}"}
+
+
+def extend(
+    existing: dict[str, Any], hosts: dict[str, str], sites: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Secrets with everything that the hosts and sites need, and a list of what was added.
+
+    existing is not modified. Entries of hosts and sites that are no longer asked for stay.
+    """
+    content = copy.deepcopy(existing)
+    added: list[str] = []
+
+    def need(where: dict[str, Any], key: str, label: str, value: Any) -> None:
+        """Put value() there unless something is."""
+        if not where.get(key):
+            where[key] = value()
+            added.append(label)
+
+    need(content, "fleet_id", "fleet_id", lambda: secrets.token_hex(8))
+    for name in ("redis_password", "mariadb_replication_password", "mariadb_probe_password"):
+        need(content, name, name, password)
+    need(content, "ca", "certificate authority", lambda: make_authority(content["fleet_id"]))
+    content["sites"] = content.get("sites") or {}
+    for site in sites:
+        entry = content["sites"].setdefault(site, {})
+        need(entry, "admin_password", f"administrator's password of {site}", password)
+        need(entry, "read_only_password", f"read-only password of {site}", password)
+    content["hosts"] = content.get("hosts") or {}
+    for host, address in hosts.items():
+        entry = content["hosts"].setdefault(host, {})
+        fault = "it is new"
+        if entry.get("certificate") and entry.get("key"):
+            fault = certificate_fault(entry["certificate"], host, address)
+        if fault:
+            entry.update(make_certificate(content["ca"], host, address))
+            added.append(f"certificate of {host} ({fault})")
+        entry["ssh"] = entry.get("ssh") or {}
+        for purpose in PURPOSES:
+            comment = f"benchfleet-{purpose}@{host}"
+            need(
+                entry["ssh"],
+                purpose,
+                f"ssh key {purpose} of {host}",
+                lambda comment=comment: make_ssh_key(comment),
+            )
+    return content, added
+
+
+class TextDumper(yaml.SafeDumper):
+    """YAML in which keys and certificates stay readable, line by line."""
+
+
+def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """A literal block for texts of several lines."""
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+TextDumper.add_representer(str, represent_text)
+
+
+def to_yaml(content: dict[str, Any]) -> str:
+    """The secrets file's text."""
+    body = yaml.dump(content, Dumper=TextDumper, sort_keys=False, allow_unicode=True, width=10000)
+    return f"{HEADER}---\n{body}"
+
+
+def read_file(path: Path) -> dict[str, Any] | None:
+    """Content of the secrets file, None when there is none.
+
+    Raises:
+        SecretsError: the file is readable by others, encrypted, or not what it should be.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SecretsError(
+            f"{path} cannot be read ({reason}): run as its owner, or put it back from a backup"
+        ) from error
+    if text.startswith("$ANSIBLE_VAULT;"):
+        raise SecretsError(
+            f"{path} is encrypted: give its password with --vault-password-file or --ask-vault-pass"
+        )
+    if mode & 0o077:
+        raise SecretsError(
+            f"{path} can be read by others than its owner (mode {mode:04o}): chmod 0600 {path}"
+        )
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        # The error's own text would quote the line, and the line may be a password.
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SecretsError(
+            f"{path} is not valid YAML{line}: put it back from a backup; it is never overwritten"
+        ) from None
+    if not isinstance(content, dict) or not content.get("fleet_id"):
+        raise SecretsError(
+            f"{path} holds no fleet_id: put it back from a backup; if it was never used, remove it"
+        )
+    return content
+
+
+def write_file(path: Path, content: dict[str, Any]) -> None:
+    """Replace the secrets file atomically, 0600.
+
+    Raises:
+        SecretsError: it cannot be written; the old file is then untouched.
+    """
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(to_yaml(content))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o600)
+        Path(temporary).rename(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        raise SecretsError(
+            f"{path} cannot be written ({error.strerror}): make its directory writable for the "
+            "user who runs this, and see that the disk is not full"
+        ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a secrets directory, made 0700 when missing; a second run waits.
+
+    Raises:
+        SecretsError: the directory cannot be made or used.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise SecretsError(
+            f"{folder} cannot be made or opened ({error.strerror}): make it writable for the user "
+            "who runs this"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def ensure(
+    path: Path,
+    hosts: dict[str, str],
+    sites: list[str],
+    decrypted: dict[str, Any] | None,
+    check_mode: bool,
+) -> tuple[dict[str, Any], list[str]]:
+    """Bring the secrets to what hosts and sites need; content and what was added.
+
+    Raises:
+        SecretsError: the file cannot be used as it is.
+    """
+    if decrypted is not None:
+        content, added = extend(decrypted, hosts, sites)
+        if added and not check_mode:
+            raise SecretsError(
+                f"{path} is encrypted and lacks: {', '.join(added)}. Decrypt it "
+                f"(ansible-vault decrypt {path}), run again, and encrypt it again"
+            )
+        return content, added
+    if check_mode:
+        return extend(read_file(path) or {}, hosts, sites)
+    with locked(path.parent):
+        content, added = extend(read_file(path) or {}, hosts, sites)
+        if added:
+            write_file(path, content)
+    return content, added
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "hosts": {"type": "dict", "required": True},
+            "sites": {"type": "list", "elements": "str", "default": []},
+            "decrypted": {"type": "dict", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    try:
+        content, added = ensure(
+            Path(asked["path"]),
+            asked["hosts"],
+            asked["sites"],
+            asked["decrypted"],
+            module.check_mode,
+        )
+    except SecretsError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(added), secrets=content, added=added)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+#!/usr/bin/python
+"""Gather everything about one host that preflight judges, in one execution."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: survey
+short_description: Everything about a host that preflight judges, in one execution
+description:
+  - Reads only. The judging is done on the controller, by the filters of C(preflight.py).
+  - An action plugin of the same name adds C(clock), the host's offset from the controller.
+options:
+  bench_dir: {description: Directory of the bench., type: path, required: true}
+  bench_home: {description: Home of the bench account., type: path, required: true}
+  config_dir: {description: Where the fleet's mark lies., type: path, required: true}
+  data_dir: {description: Data folder of MariaDB., type: path, default: /var/lib/mysql}
+  ports:
+    description: TCP ports whose listeners are wanted.
+    type: list
+    elements: int
+    default: []
+  files:
+    description: Files whose existence is asked for.
+    type: list
+    elements: str
+    default: []
+  connect_to: {description: Address to open a TCP connection to., type: str}
+  connect_port: {description: Port of that address., type: int, default: 22}
+  connect_seconds: {description: How long the connection may take., type: int, default: 3}
+"""
+
+RETURN = r"""
+survey:
+  description: What was found; see the functions of this module.
+  returned: success
+  type: dict
+"""
+
+# sites/apps.txt is written by every bench since 2014; benches are looked for where their
+# installers put them, not in the whole file system.
+BENCH_PATTERNS = ("/home/*/*", "/home/*/*/benches/*", "/opt/*", "/srv/*", "/root/*")
+COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
+COMMAND_DIRS_OF_HOME = (".local/bin", "bin", "bench-cli", "pilot")
+LISTEN = "0A"
+
+
+def read_mark(config_dir: str) -> dict[str, Any]:
+    """The mark of a fleet: state is absent, present or broken; with fleet_id when present."""
+    path = f"{config_dir}/fleet.json"
+    try:
+        mark = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"state": "absent", "path": path}
+    except (OSError, ValueError) as error:
+        return {"state": "broken", "path": path, "detail": str(error)}
+    if not isinstance(mark, dict) or not mark.get("fleet_id"):
+        return {"state": "broken", "path": path, "detail": "it names no fleet_id"}
+    return {
+        "state": "present",
+        "path": path,
+        "fleet_id": str(mark["fleet_id"]),
+        "role": str(mark.get("role", "")),
+    }
+
+
+def free_bytes(path: str) -> dict[str, Any]:
+    """Free bytes of the file system that holds, or would hold, path; device tells two apart."""
+    existing = Path(path).absolute()
+    while not existing.exists():
+        existing = existing.parent
+    numbers = os.statvfs(existing)
+    return {
+        "free": numbers.f_bavail * numbers.f_frsize,
+        "device": str(existing.stat().st_dev),
+        "on": str(existing),
+    }
+
+
+def tree_bytes(path: str) -> int:
+    """Bytes on disk below path; what vanishes while it is counted is left out."""
+    total = 0
+    for folder, _folders, files in os.walk(path):
+        for name in files:
+            with contextlib.suppress(OSError):
+                total += Path(folder, name).lstat().st_blocks * 512
+    return total
+
+
+def read_database(data_dir: str) -> dict[str, Any]:
+    """Product and version of an installed server, and whether its data folder holds data."""
+    found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
+    for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
+        if not os.access(program, os.X_OK):
+            continue
+        try:
+            answer = subprocess.run(
+                [program, "--no-defaults", "--version"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        version = re.search(r"Ver\s+(\d+(?:\.\d+)+)", answer)
+        if version:
+            found["product"] = "MariaDB" if "mariadb" in answer.lower() else "MySQL"
+            found["version"] = version.group(1)
+            found["program"] = program
+            break
+    # Any of these is written at a server's first start, never by the package alone.
+    kept = [
+        name for name in ("ibdata1", "mysql", "aria_log_control") if Path(data_dir, name).exists()
+    ]
+    found["holds_data"] = bool(kept)
+    found["bytes"] = tree_bytes(data_dir) if kept else 0
+    return found
+
+
+def frappe_version(bench_dir: str) -> str | None:
+    """Version that the framework in a bench gives itself; None when it has none."""
+    path = Path(bench_dir, "apps/frappe/frappe/__init__.py")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    match = re.search(r"""^__version__\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> list[dict]:
+    """Benches on this host, the one at bench_dir included, each with its framework's version."""
+    candidates = {bench_dir}
+    for pattern in patterns:
+        candidates.update(str(path) for path in Path("/").glob(pattern.lstrip("/")))
+    return [
+        {"path": path, "frappe_version": frappe_version(path)}
+        for path in sorted(candidates)
+        if Path(path, "sites/apps.txt").is_file()
+        or (Path(path, "sites").is_dir() and Path(path, "apps/frappe").is_dir())
+    ]
+
+
+def command_origin(path: str) -> str:
+    """Which tool a command named bench belongs to.
+
+    frappe-bench and benchfleet are returned by these names, frappe/pilot too; anything else
+    is "unknown". Told by what the script imports, because pilot is never installed as a package.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(20000).decode("utf-8", "replace")
+    except OSError:
+        return "unknown"
+    if "benchfleet" in text or "benchfleet" in str(Path(path).resolve()):
+        return "benchfleet"
+    if re.search(r"^\s*(from|import)\s+bench(\.|\s)", text, re.MULTILINE):
+        return "frappe-bench"
+    if re.search(r"^\s*(from|import)\s+(bench_cli|pilot)(\.|\s)", text, re.MULTILINE):
+        return "frappe/pilot"
+    return "unknown"
+
+
+def find_commands(homes: list[str], folders: tuple[str, ...] = COMMAND_DIRS) -> list[dict]:
+    """Commands named bench in the usual places of the host and of the given homes."""
+    places = list(folders) + [f"{home}/{d}" for home in homes for d in COMMAND_DIRS_OF_HOME]
+    found = []
+    seen: set[Path] = set()
+    for place in places:
+        path = Path(place, "bench")
+        if path.resolve() in seen or not path.is_file() or not os.access(path, os.X_OK):
+            continue
+        seen.add(path.resolve())
+        found.append({"path": str(path), "origin": command_origin(str(path))})
+    return found
+
+
+def decode_address(text: str) -> str:
+    """Address as /proc/net/tcp and tcp6 write it, in its usual form."""
+    raw = bytes.fromhex(text)
+    words = struct.unpack(f"<{len(raw) // 4}I", raw)
+    packed = struct.pack(f">{len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def listening(ports: list[int], tables: list[str]) -> dict[str, dict[str, Any]]:
+    """Listening sockets on the given ports: inode → {port, address}."""
+    sockets: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) < 10 or fields[3] != LISTEN:
+                continue
+            address, port = fields[1].split(":")
+            if int(port, 16) in ports:
+                sockets[fields[9]] = {"port": int(port, 16), "address": decode_address(address)}
+    return sockets
+
+
+def describe_process(pid: str) -> dict[str, Any]:
+    """Name, command line (first 200 characters) and systemd unit of a process."""
+    found: dict[str, Any] = {"pid": int(pid), "name": "", "command": "", "program": "", "unit": ""}
+    place = Path("/proc", pid)
+    with contextlib.suppress(OSError):
+        found["name"] = (place / "comm").read_text(errors="replace").strip()
+    with contextlib.suppress(OSError):
+        command = (place / "cmdline").read_text(errors="replace")
+        found["command"] = command.replace("\0", " ").strip()[:200]
+    with contextlib.suppress(OSError):
+        found["program"] = str((place / "exe").readlink())
+    with contextlib.suppress(OSError):
+        unit = re.findall(r"/([^/\n]+\.service)", (place / "cgroup").read_text())
+        found["unit"] = unit[-1] if unit else ""
+    return found
+
+
+def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Who listens on each of the ports: port (a string, as in JSON) → processes."""
+    tables = []
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            tables.append(Path(path).read_text(encoding="ascii"))
+    sockets = listening(ports, tables)
+    owners: dict[str, str] = {}
+    if sockets:
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    # Workers share their parent's socket: the parent, being older, is named.
+                    inode, pid = target[8:-1], link.parts[2]
+                    if inode in sockets and int(pid) < int(owners.get(inode, "9999999")):
+                        owners[inode] = pid
+    found: dict[str, list[dict[str, Any]]] = {}
+    for inode, entry in sockets.items():
+        process: dict[str, Any] = {"pid": 0, "name": "", "command": "", "program": "", "unit": ""}
+        if inode in owners:
+            process = describe_process(owners[inode])
+        found.setdefault(str(entry["port"]), []).append({**process, "address": entry["address"]})
+    return found
+
+
+def try_connect(address: str, port: int, seconds: int) -> dict[str, Any]:
+    """Open and close one TCP connection: ok, and what went wrong when it is not."""
+    try:
+        socket.create_connection((address, port), timeout=seconds).close()
+    except OSError as error:
+        detail = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+        return {"ok": False, "address": address, "port": port, "detail": detail}
+    return {"ok": True, "address": address, "port": port}
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "bench_dir": {"type": "path", "required": True},
+            "bench_home": {"type": "path", "required": True},
+            "config_dir": {"type": "path", "required": True},
+            "data_dir": {"type": "path", "default": "/var/lib/mysql"},
+            "ports": {"type": "list", "elements": "int", "default": []},
+            "files": {"type": "list", "elements": "str", "default": []},
+            "connect_to": {"type": "str"},
+            "connect_port": {"type": "int", "default": 22},
+            "connect_seconds": {"type": "int", "default": 3},
+        },
+        supports_check_mode=True,
+    )
+    started = time.time()
+    asked = module.params
+    survey: dict[str, Any] = {
+        "mark": read_mark(asked["config_dir"]),
+        "database": read_database(asked["data_dir"]),
+        "disk": {
+            "data": free_bytes(asked["data_dir"]),
+            "bench": free_bytes(asked["bench_dir"]),
+        },
+        "benches": find_benches(asked["bench_dir"]),
+        "commands": find_commands(["/root", asked["bench_home"]]),
+        "listeners": find_listeners(asked["ports"]),
+        "files": {path: os.access(path, os.R_OK) for path in asked["files"]},
+        "python_apt": importlib.util.find_spec("apt_pkg") is not None,
+        "systemd": Path("/run/systemd/system").is_dir(),
+        "lan": None,
+    }
+    if asked["connect_to"]:
+        survey["lan"] = try_connect(
+            asked["connect_to"], asked["connect_port"], asked["connect_seconds"]
+        )
+    survey["time"] = {"started": started, "ended": time.time()}
+    module.exit_json(changed=False, survey=survey)
+
+
+if __name__ == "__main__":
+    main()
