@@ -1,0 +1,122 @@
+#!/usr/bin/python
+"""Keep one nftables table in the kernel as a ruleset says."""
+
+from __future__ import annotations
+
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: nft_table
+short_description: One nftables table as a ruleset says
+description:
+  - Loads a ruleset for one table in one transaction when the running table differs from it.
+  - What the table should look like is asked of nft itself, by loading the ruleset into a network
+    namespace that lives for that moment. So a comparison holds for every version's spelling, and
+    a table that was changed or deleted by hand is noticed.
+options:
+  family: {description: Address family of the table., type: str, default: inet}
+  name: {description: Name of the table., type: str, required: true}
+  ruleset:
+    description: Text for C(nft -f); it must replace the table by itself and name no other.
+    type: str
+    required: true
+"""
+
+RETURN = r"""
+table:
+  description: The table as the kernel has it after the run; empty in check mode on a bare host.
+  returned: success
+  type: str
+"""
+
+
+
+class NftError(Exception):
+    """nft refused something; the message says what and what to do."""
+
+
+def explain(words: str) -> str:
+    """Remedy for what nft or unshare wrote on standard error."""
+    if "Operation not permitted" in words:
+        return (
+            "this host may not change its packet filter (a container without CAP_NET_ADMIN?);"
+            " give it that capability, or take the host out of the firewall play"
+        )
+    if "not supported" in words or "No such file" in words or "Unable to initialize" in words:
+        return (
+            "the kernel has no nftables (module nf_tables); load it with `modprobe nf_tables` or"
+            " boot Debian's own kernel"
+        )
+    return "see the rules in firewall.nft; `nft -c -f` on that file shows the place"
+
+
+def run(module: AnsibleModule, command: list[str], data: str | None = None) -> str:
+    """Standard output of a command. Raises NftError with words and remedy when it fails."""
+    code, out, err = module.run_command(command, data=data)
+    if code != 0:
+        raise NftError(f"`{' '.join(command)}` failed: {err.strip()}; {explain(err)}")
+    return str(out)
+
+
+def running_table(module: AnsibleModule, family: str, name: str) -> str:
+    """The table as the kernel has it, without counters; empty when there is none."""
+    code, out, err = module.run_command(["nft", "--stateless", "list", "table", family, name])
+    if code == 0:
+        return str(out)
+    # The whole list tells an absent table from a kernel that cannot answer.
+    if f"table {family} {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split("\n"):
+        raise NftError(f"`nft list table {family} {name}` failed: {err.strip()}; {explain(err)}")
+    return ""
+
+
+def wanted_table(module: AnsibleModule, family: str, name: str, ruleset: str) -> str:
+    """The table as nft spells the ruleset, tried in a namespace of its own."""
+    script = (
+        "nft -f - || exit 1\n"
+        f"exec nft --stateless list table {family} {name}\n"
+    )
+    return run(module, ["unshare", "--net", "sh", "-c", script], data=ruleset)
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "family": {"type": "str", "default": "inet"},
+            "name": {"type": "str", "required": True},
+            "ruleset": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    family, name = module.params["family"], module.params["name"]
+    ruleset = module.params["ruleset"]
+    module.run_command_environ_update = {
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+    }
+    if shutil.which("nft", path="/usr/sbin:/usr/bin:/sbin") is None:
+        if module.check_mode:
+            module.exit_json(changed=True, table="", diff={"before": "", "after": ruleset})
+        module.fail_json(msg="nft is not installed on this host; install the package nftables")
+    try:
+        wanted = wanted_table(module, family, name, ruleset)
+        before = running_table(module, family, name)
+        changed = before != wanted
+        after = wanted
+        if changed and not module.check_mode:
+            run(module, ["nft", "-f", "-"], data=ruleset)
+            after = running_table(module, family, name)
+            if after != wanted:
+                raise NftError(
+                    f"table {family} {name} does not hold what was loaded into it:"
+                    f"\n{after}\nwanted:\n{wanted}"
+                )
+    except NftError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, table=after, diff={"before": before, "after": wanted})
+
+
+if __name__ == "__main__":
+    main()
