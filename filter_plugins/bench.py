@@ -186,6 +186,23 @@ def lockstep_apps(apps: dict[str, Any], user: str, address: str, bench: str) -> 
     ]
 
 
+def is_secret(key: str, value: Any) -> bool:
+    """Whether a key of a configuration is, or carries, a secret: told by its name or URL."""
+    if re.search(r"password|secret|token|_key$", key):
+        return True
+    return isinstance(value, str) and re.search(r"://[^/]*@", value) is not None
+
+
+def secret_part(config: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration that must never be shown."""
+    return {key: value for key, value in config.items() if is_secret(key, value)}
+
+
+def public_part(config: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration that may be shown."""
+    return {key: value for key, value in config.items() if not is_secret(key, value)}
+
+
 class FilterModule:
     """Filters for benches."""
 
@@ -198,4 +215,6 @@ class FilterModule:
             "host_port": host_port,
             "bench_id": bench_id,
             "lockstep_apps": lockstep_apps,
+            "secret_part": secret_part,
+            "public_part": public_part,
         }

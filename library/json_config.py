@@ -23,7 +23,7 @@ options:
   path: {description: The file; made when missing., type: path, required: true}
   values: {description: Keys to set., type: dict, required: true}
   secrets:
-    description: Keys to set whose values are never shown; C(values) wins where both name a key.
+    description: Keys to set whose values are never shown.
     type: dict
     default: {}
   absent: {description: Keys to remove., type: list, elements: str, default: []}

