@@ -1,0 +1,45 @@
+"""Exceptions and the HTTP status each becomes."""
+
+
+class ValidationError(Exception):
+    """The request is understood and refused; what an unknown method answers, too."""
+
+    http_status_code = 417
+
+
+class AuthenticationError(Exception):
+    http_status_code = 401
+
+
+class PermissionError(Exception):  # noqa: A001  (the framework's own name)
+    http_status_code = 403
+
+
+class DoesNotExistError(ValidationError):
+    http_status_code = 404
+
+
+class IncorrectSitePath(Exception):
+    http_status_code = 404
+
+
+class DuplicateEntryError(Exception):
+    http_status_code = 409
+
+
+class SessionStopped(Exception):
+    """Maintenance mode."""
+
+    http_status_code = 503
+
+
+class InReadOnlyMode(ValidationError):
+    http_status_code = 503
+
+
+class QueryDeadlockError(Exception):
+    http_status_code = 500
+
+
+class QueryTimeoutError(Exception):
+    http_status_code = 500

@@ -1,0 +1,184 @@
+"""Making, changing and dropping sites."""
+
+from __future__ import annotations
+
+import getpass
+import importlib
+import json
+import os
+import secrets
+import shutil
+import string
+import sys
+from pathlib import Path
+from typing import Any
+
+import frappe
+from frappe import model, schema
+from frappe.config import update
+from frappe.core.doctype.scheduled_job_type.scheduled_job_type import sync_jobs
+from frappe.database import get_db
+from frappe.utils import scheduler
+from frappe.utils.password import update_password
+
+_SITE_FOLDERS = ("public/files", "private/backups", "private/files", "locks", "logs")
+
+
+def new_site(
+    site: str,
+    *,
+    db_name: str | None,
+    db_password: str | None,
+    db_user: str | None,
+    db_host: str | None,
+    db_port: int | None,
+    db_socket: str | None,
+    root_login: str | None,
+    root_password: str | None,
+    admin_password: str | None,
+    login_scope: str | None,
+    install_apps: list[str],
+    force: bool,
+    setup_db: bool = True,
+) -> None:
+    """Create a site's folder, user, database and first content; exits 1 if it exists.
+
+    Kept fault: the database user is made before the database's name is checked, so a refused
+    attempt leaves the user behind.
+    """
+    if not force and os.path.exists(site):
+        print(f"Site {site} already exists, use `--force` to proceed anyway")
+        sys.exit(1)
+    frappe.init(site, new_site=True, force=True)
+    for folder in _SITE_FOLDERS:
+        os.makedirs(frappe.get_site_path(folder), exist_ok=True)
+    _make_site_config(db_name, db_password, db_user, db_host, db_port, db_socket)
+    frappe.destroy()
+    frappe.init(site, force=True)
+    frappe.local.session.user = "Administrator"
+    if setup_db:
+        _setup_database(root_login, root_password, login_scope, force)
+    frappe.connect()
+    schema.sync()
+    frappe.db.set_default("installed_apps", "[]")
+    _make_users(admin_password)
+    for app in ["frappe", *install_apps]:
+        install_app(app)
+    scheduler.disable_scheduler()
+    frappe.db.commit()
+    print("*** Scheduler is disabled ***")
+
+
+def _make_site_config(
+    db_name: str | None,
+    db_password: str | None,
+    db_user: str | None,
+    db_host: str | None,
+    db_port: int | None,
+    db_socket: str | None,
+) -> None:
+    file = Path(frappe.get_site_path("site_config.json"))
+    if file.exists():
+        return
+    alphabet = string.ascii_letters + string.digits
+    name = db_name or f"_{secrets.token_hex(8)}"
+    content: dict[str, Any] = {
+        "db_name": name,
+        "db_password": db_password or "".join(secrets.choice(alphabet) for _ in range(16)),
+        "db_type": "mariadb",
+        "db_user": db_user or name,
+    }
+    given = {"db_host": db_host, "db_port": db_port, "db_socket": db_socket}
+    content |= {key: value for key, value in given.items() if value}
+    file.write_text(json.dumps(content, indent=1, sort_keys=True))
+
+
+def _root_connection(login: str | None, password: str | None) -> Any:
+    conf = frappe.local.conf
+    login = login or conf.root_login or "root"
+    if password is None:
+        password = conf.root_password or getpass.getpass("MySQL root password: ")
+    return get_db(conf.db_socket, conf.db_host, login, password, conf.db_port)
+
+
+def _setup_database(
+    login: str | None, password: str | None, login_scope: str | None, force: bool
+) -> None:
+    conf = frappe.local.conf
+    root = _root_connection(login, password)
+    host = login_scope or root.sql("SELECT user()")[0][0].rpartition("@")[2]
+    account = (conf.db_user, host)
+    root.sql("CREATE USER IF NOT EXISTS %s@%s IDENTIFIED BY %s", (*account, conf.db_password))
+    if not force and root.sql("SHOW DATABASES LIKE %s", conf.db_name.replace("_", r"\_")):
+        print(f"Database {conf.db_name} already exists, please drop it manually or pass `--force`.")
+        sys.exit(1)
+    root.sql(f"DROP DATABASE IF EXISTS `{conf.db_name}`")
+    root.sql(
+        f"CREATE DATABASE `{conf.db_name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+    )
+    root.sql(f"GRANT ALL PRIVILEGES ON `{conf.db_name}`.* TO %s@%s", account)
+    root.sql("FLUSH PRIVILEGES")
+    root.close()
+
+
+def _make_users(admin_password: str | None) -> None:
+    while not admin_password:
+        admin_password = getpass.getpass("Set Administrator password: ")
+    for name in ("Administrator", "Guest"):
+        if not frappe.db.exists("User", name):
+            frappe.get_doc(
+                doctype="User", name=name, first_name=name, enabled=1, user_type="System User"
+            ).insert()
+    update_password("Administrator", admin_password)
+
+
+def install_app(app: str) -> None:
+    """Install an app of the bench on the site: note it, sync its scheduled jobs."""
+    importlib.import_module(f"{app}.hooks")
+    installed = frappe.get_installed_apps()
+    if app not in installed:
+        print(f"\nInstalling {app}...")
+        frappe.db.set_default("installed_apps", json.dumps([*installed, app]))
+    sync_jobs()
+    model.clear_cache()
+
+
+def migrate() -> None:
+    """Bring the site's database up to the code: tables, patches, scheduled jobs, cache."""
+    schema.sync()
+    for app in frappe.get_installed_apps():
+        root = Path(importlib.import_module(app).__file__ or "").parent
+        listing = root / "patches.txt"
+        for patch in listing.read_text().split() if listing.exists() else []:
+            done = f"patch:{patch}"
+            if not frappe.db.get_default(done):
+                print(f"Executing {patch}")
+                frappe.get_attr(patch)()
+                frappe.db.set_default(done, "1")
+    sync_jobs()
+    frappe.db.set_default("last_migrated", frappe.utils.now())
+    frappe.db.commit()
+    model.clear_cache()
+
+
+def drop_site(login: str | None, password: str | None, archive: str | None) -> str:
+    """Drop the loaded site's database and users, move its folder away; returns where to."""
+    conf = frappe.local.conf
+    root = _root_connection(login, password)
+    root.sql(f"DROP DATABASE IF EXISTS `{conf.db_name}`")
+    for host in ("%", root.sql("SELECT user()")[0][0].rpartition("@")[2]):
+        root.sql("DROP USER IF EXISTS %s@%s", (conf.db_user, host))
+    root.close()
+    folder = Path(archive or Path(frappe.utils.get_bench_path(), "archived", "sites"))
+    folder.mkdir(parents=True, exist_ok=True)
+    target, count = folder / frappe.local.site, 0
+    while target.exists():
+        count += 1
+        target = folder / f"{frappe.local.site}{count}"
+    shutil.move(frappe.local.site_path, target)
+    return str(target)
+
+
+def update_site_config(key: str, value: Any, site_config_path: str | None = None) -> None:
+    """Set a key of the site's configuration file, or of the file named."""
+    update(site_config_path or frappe.get_site_path("site_config.json"), key, value)

@@ -1,0 +1,48 @@
+"""Paths, names and the clock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import frappe
+
+
+def get_bench_path() -> str:
+    """Return the bench this code lies in, wherever the process was started."""
+    return str(Path(frappe.__file__).resolve().parents[3])
+
+
+def get_bench_id() -> str:
+    """Return the prefix of this bench's queue names: `bench_id`, else its path with dashes."""
+    return frappe.get_conf().get("bench_id", get_bench_path().strip("/").replace("/", "-"))
+
+
+def get_sites(sites_path: str | None = None) -> list[str]:
+    """Return the bench's sites: every folder that holds a site_config.json."""
+    folder = Path(sites_path or getattr(frappe.local, "sites_path", "."))
+    return sorted(p.parent.name for p in folder.glob("*/site_config.json"))
+
+
+def get_site_name(host: str) -> str:
+    """Return the site a Host header means: the name without the port."""
+    return host.split(":", 1)[0]
+
+
+def now_datetime() -> datetime:
+    """Return the server's local time."""
+    return datetime.now()
+
+
+def now() -> str:
+    """Return the server's local time as MariaDB writes it."""
+    return now_datetime().strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def cint(value: Any, default: int = 0) -> int:
+    """Return an integer, or the default for what is none."""
+    try:
+        return int(float(value))
+    except (TypeError, ValueError):
+        return default

@@ -1,0 +1,60 @@
+"""The shared cache: redis_cache, keys prefixed with the site's database name, values as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+
+import frappe
+
+
+class RedisWrapper:
+    """Cache of the current site. A cache that is away is empty, not an error."""
+
+    def __init__(self) -> None:
+        self._clients: dict[str, redis.Redis] = {}
+
+    def _client(self) -> redis.Redis:
+        url = frappe.get_conf().redis_cache
+        if url not in self._clients:
+            self._clients[url] = redis.Redis.from_url(url, socket_connect_timeout=5)
+        return self._clients[url]
+
+    @staticmethod
+    def make_key(key: str, shared: bool = False) -> str:
+        """Return a key as it stands in redis."""
+        return key if shared else f"{frappe.get_conf().db_name}|{key}"
+
+    def _run(self, command: str, *args: Any) -> Any:
+        try:
+            return getattr(self._client(), command)(*args)
+        except redis.exceptions.ConnectionError:
+            return None
+
+    def get_value(self, key: str, shared: bool = False) -> Any:
+        """Return a value or None."""
+        found = self._run("get", self.make_key(key, shared))
+        return None if found is None else json.loads(found)
+
+    def set_value(self, key: str, value: Any, shared: bool = False) -> None:
+        """Keep a value."""
+        self._run("set", self.make_key(key, shared), frappe.as_json(value, None))
+
+    def delete_value(self, *keys: str, shared: bool = False) -> None:
+        """Forget values."""
+        self._run("delete", *(self.make_key(key, shared) for key in keys))
+
+    def hget(self, name: str, key: str) -> Any:
+        """Return a value of a hash or None."""
+        found = self._run("hget", self.make_key(name), key)
+        return None if found is None else json.loads(found)
+
+    def hset(self, name: str, key: str, value: Any) -> None:
+        """Keep a value in a hash."""
+        self._run("hset", self.make_key(name), key, frappe.as_json(value, None))
+
+    def hdel(self, name: str, key: str) -> None:
+        """Forget a value of a hash."""
+        self._run("hdel", self.make_key(name), key)

@@ -1,0 +1,18 @@
+// A stand-in for the realtime server: it answers HTTP 200 on /socket.io/ so that routing and
+// process supervision can be seen to work. It speaks no socket.io and pushes no events.
+"use strict";
+const fs = require("fs");
+const http = require("http");
+const path = require("path");
+
+const bench = path.resolve(__dirname, "..", "..");
+const config = JSON.parse(fs.readFileSync(path.join(bench, "sites", "common_site_config.json")));
+const port = Number(process.env.FRAPPE_SOCKETIO_PORT || config.socketio_port || 9000);
+
+const server = http.createServer((request, response) => {
+	const known = request.url.startsWith("/socket.io");
+	response.writeHead(known ? 200 : 404, { "Content-Type": "application/json" });
+	response.end(JSON.stringify(known ? { demo: true, pid: process.pid } : { demo: true }));
+});
+for (const signal of ["SIGTERM", "SIGINT"]) process.on(signal, () => process.exit(0));
+server.listen(port, () => console.log(`Realtime stand-in on port ${port}`));
