@@ -78,8 +78,8 @@ def parse_targets(lines: Iterable[str], codename: str) -> Archive:
             security = security or uri
     if main is None:
         raise FleetError(
-            f"this machine's apt sources name no Debian archive for {codename} main: the lab's hosts"
-            " are installed from the same archive as this machine, so add it to /etc/apt/sources.list.d"
+            f"this machine's apt sources name no Debian archive for {codename} main, from which the"
+            " lab's hosts would be installed: add it to /etc/apt/sources.list.d"
         )
     return Archive(real_uri(main), real_uri(security) if security else None, updates)
 
@@ -96,8 +96,8 @@ def real_uri(uri: str) -> str:
         uri = next((entry for entry in entries if not entry.startswith("#")), "")
     if not re.match(r"https?://", uri):
         raise FleetError(
-            f"this machine's Debian archive is {uri!r}, which the lab's hosts cannot reach: name one"
-            " with http:// or https:// in /etc/apt/sources.list.d"
+            f"this machine's Debian archive is {uri!r}, which the lab's hosts cannot reach: name"
+            " one with http:// or https:// in /etc/apt/sources.list.d"
         )
     return uri.rstrip("/") + "/"
 
@@ -138,7 +138,7 @@ def this_release() -> str:
     )
     if facts.get("ID", "").strip('"') != "debian":
         raise FleetError(
-            f"the lab needs Debian 12 or 13; this machine says ID={facts.get('ID')} in /etc/os-release"
+            f"the lab needs Debian 12 or 13; /etc/os-release here says ID={facts.get('ID')}"
         )
     return facts.get("VERSION_CODENAME", "").strip('"')
 
@@ -205,8 +205,8 @@ def build(recipe: Recipe) -> None:
     free = free_bytes(recipe.path)
     if free < BUILD_BYTES:
         raise FleetError(
-            f"{free // 1024**2} MiB are free for {recipe.path.parent}; making the {recipe.release} base"
-            f" image needs {BUILD_BYTES // 1024**2}: free some, or mount a larger disk there"
+            f"{free // 1024**2} MiB are free for {recipe.path.parent}; making the {recipe.release}"
+            f" base image needs {BUILD_BYTES // 1024**2}: free some, or mount a larger disk there"
         )
     say(f"making the {recipe.release} base image (once; kept in {recipe.path})")
     recipe.path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def build(recipe: Recipe) -> None:
 
 
 def finish(recipe: Recipe, root: Path) -> None:
-    """Turn a bootstrapped tree into an image: no identity of its own, this machine's trusted roots."""
+    """Turn a bootstrapped tree into an image: without an identity, with this machine's roots."""
     for key in (root / "etc/ssh").glob("ssh_host_*"):
         key.unlink()
     (root / "etc/machine-id").write_text("")

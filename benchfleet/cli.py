@@ -6,13 +6,15 @@ import argparse
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
-from benchfleet import base, lab, state
-from benchfleet.shell import FleetError, say
+from benchfleet import base, framework, lab, reports, runner, state, summary, testing
+from benchfleet.shell import STARTED, FleetError, clock, say
 from benchfleet.state import Lab
 
-ROOT = Path(__file__).resolve().parent.parent
+LAB_INVENTORY = runner.ROOT / "inventory/lab"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,10 +34,15 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--frappe-repo", metavar="URL|PATH", help="framework (the demo in demo/)")
     up.add_argument("--frappe-branch", metavar="B", help="its branch")
     up.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
-    up.add_argument(
-        "--privileged", action="store_true", help="hosts that can run a lab themselves"
-    )
+    up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
+    add_lab_actions(actions, named)
+    add_fleet_commands(commands)
+    return top
+
+
+def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
+    """Add the lab's actions but `up`."""
     for action, words in (
         ("down", "remove the lab; base images stay"),
         ("status", "what of it is on"),
@@ -54,7 +61,21 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("host", metavar="HOST")
         if action == "ssh":
             sub.usage = "./fleet lab ssh [--name NAME] HOST [-- COMMAND]"
-    return top
+
+
+def add_fleet_commands(commands: Any) -> None:
+    """Add the commands that work on any fleet, and the tests."""
+    for command, words in (
+        ("verify", "prove each row on the running fleet; status 0 only if all hold"),
+        ("status", "what every server of the fleet is doing"),
+    ):
+        sub = commands.add_parser(command, help=words)
+        where = "inventory of the fleet (inventory/lab)"
+        sub.add_argument("-i", "--inventory", type=Path, default=LAB_INVENTORY, help=where)
+        sub.add_argument("--json", action="store_true", help="for programs")
+    test = commands.add_parser("test", help="the project's own tests")
+    test.add_argument("suite", nargs="?", choices=testing.SUITES, help="all without it")
+    test.add_argument("scenario", nargs="?", metavar="SCENARIO", help="of molecule; all without it")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -80,16 +101,61 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
     owner = [int(os.environ.get("SUDO_UID", 0)), int(os.environ.get("SUDO_GID", 0))]
     lab_wanted = Lab(name, subnet, release, "", nodes, owner=owner)
     lab_wanted.privileged = options.privileged or bool(former and former.privileged)
+    framework.choose(lab_wanted, former, options.frappe_repo, options.frappe_branch)
     return lab_wanted
 
 
 def lab_up(options: argparse.Namespace, name: str) -> int:
-    """Boot the lab's hosts."""
+    """Boot the lab's hosts, make a fleet of them, prove it, and say how to use it."""
     with lab.hold(name):
         wanted = lab.prepare(wanted_lab(options, name), bare=options.bare)
+        say("step 1 of 3: hosts")
         lab.up(wanted)
-    say("the hosts are up")
-    return 0
+        if options.bare:
+            say(f"the hosts of lab {name!r} are up, with nothing installed")
+            return 0
+        environment = {"BENCHFLEET_LAB": name}
+        say("step 2 of 3: site.yml")
+        site = runner.play("site.yml", LAB_INVENTORY, environment=environment)
+        lab.hand_over(wanted)
+        if not site.ok:
+            say(f"the lab stays as it is: `./fleet lab ssh HOST --name {name}` looks into it, the")
+            say("same command again goes on from here")
+            return 1
+        say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
+        verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
+        for line in summary.lines(wanted):
+            print(line, file=sys.stderr)
+    log = f"logs in {site.log.parent}"
+    say(f"lab {name!r} is ready after {clock(time.monotonic() - STARTED)} ({log})")
+    return verified
+
+
+def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None = None) -> int:
+    """Run the checks on a fleet and print their verdict; 0 only if all of them hold."""
+    outcome = runner.play(
+        "playbooks/verify.yml", inventory, collect=("fleet_verdict",), environment=environment
+    )
+    checks = reports.collected(outcome.results, "checks")
+    ok = outcome.ok and bool(checks) and all(check.get("ok") is True for check in checks)
+    if as_json:
+        print(json.dumps({"ok": ok, "checks": checks}, indent=2))
+    for line in [] if as_json else reports.verdict_table(checks):
+        print(line, file=sys.stderr)
+    if not checks:
+        say(f"no check was made: playbooks/verify.yml ended too early (log: {outcome.log})")
+    return 0 if ok else 1
+
+
+def status(inventory: Path, *, as_json: bool) -> int:
+    """Print what every server of a fleet is doing; 0 only if all could be asked."""
+    outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
+    rows = reports.collected(outcome.results, "status")
+    if as_json:
+        print(json.dumps({"ok": outcome.ok, "status": rows}, indent=2))
+    for line in [] if as_json else reports.table(rows):
+        print(line, file=sys.stderr)
+    return 0 if outcome.ok and rows else 1
 
 
 def lab_command(options: argparse.Namespace) -> int:
@@ -132,6 +198,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
+        if options.command == "test":
+            return testing.run(options.suite, options.scenario)
+        if options.command == "verify":
+            return verify(options.inventory, as_json=options.json)
+        if options.command == "status":
+            return status(options.inventory, as_json=options.json)
         return lab_command(options)
     except FleetError as error:
         say(f"error: {error}")

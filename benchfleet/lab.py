@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchfleet import base, network, state
+from benchfleet import base, framework, network, state
 from benchfleet.shell import (
     FleetError,
     free_bytes,
@@ -79,10 +79,10 @@ def manager_runs() -> bool:
 def machines(name: str) -> dict[str, int]:
     """Return the running machines of a lab: machine name and the pid of its systemd-nspawn.
 
-    A lab inside a lab shows its processes here too: they are in another pid namespace, and not ours.
+    A lab inside a lab shows its processes here too: those in another pid namespace are not ours.
     """
     found = {}
-    here = os.stat("/proc/self/ns/pid").st_ino
+    here = Path("/proc/self/ns/pid").stat().st_ino
     for process in Path("/proc").glob("[0-9]*"):
         try:
             words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -154,9 +154,9 @@ def ssh_command(lab: Lab, host: Host) -> list[str]:
 def drop_connections(run_path: Path, ip: str = "*") -> None:
     """End Ansible's kept connections to one address, or all: they hang on a host that is gone.
 
-    run_path: the folder of control sockets, each named after its host's address (inventory/lab).
+    run_path: the folder of control sockets, each named <uid>-<address> (inventory/lab).
     """
-    for control in run_path.glob(ip):
+    for control in run_path.glob(f"*-{ip}"):
         succeeds(["ssh", "-F", "none", "-S", control, "-O", "exit", "lab"])
         control.unlink(missing_ok=True)
 
@@ -211,8 +211,8 @@ def nameservers() -> str:
             if servers:
                 return content
     raise FleetError(
-        "/etc/resolv.conf names no resolver that the lab's hosts could reach (only this machine's own"
-        " loopback): name one there with `nameserver ADDRESS`"
+        "/etc/resolv.conf names no resolver that the lab's hosts could reach (only this machine's"
+        " own loopback): name one there with `nameserver ADDRESS`"
     )
 
 
@@ -222,19 +222,29 @@ def is_server(line: str) -> bool:
     return len(words) > 1 and words[0] == "nameserver" and not words[1].startswith(("127.", "::1"))
 
 
+def introduce(lab: Lab, root: Path) -> None:
+    """Give a host's disk its neighbours' addresses."""
+    neighbours = [f"{other.ip} {other.name}" for other in lab.hosts]
+    write_file(root / "etc/hosts", "\n".join(["127.0.0.1 localhost", *neighbours]) + "\n")
+
+
 def personalise(lab: Lab, host: Host, root: Path) -> None:
     """Give a host's disk its name, its keys and its neighbours' addresses."""
     write_file(root / "etc/hostname", host.name + "\n")
     if not (root / "etc/machine-id").read_text().strip():
         write_file(root / "etc/machine-id", uuid.uuid4().hex + "\n", 0o444)
-    neighbours = [f"{other.ip} {other.name}" for other in lab.hosts]
-    write_file(root / "etc/hosts", "\n".join(["127.0.0.1 localhost", *neighbours]) + "\n")
+    introduce(lab, root)
     resolv = root / "etc/resolv.conf"
     resolv.unlink(missing_ok=True)
     write_file(resolv, nameservers())
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     allowed = (lab.path / "ssh/id_ed25519.pub").read_text()
     write_file(root / "root/.ssh/authorized_keys", allowed, 0o600)
+    if host.role == "primary":
+        # The repository is root's, the bench's user is not: git would refuse to read it.
+        trust = f"[safe]\n\tdirectory = {framework.IN_HOST}\n"
+        if not (root / "etc/gitconfig").exists():
+            write_file(root / "etc/gitconfig", trust)
     for key in (lab.disk(host) / "keys").iterdir():
         mode = 0o644 if key.suffix == ".pub" else 0o600
         write_file(root / "etc/ssh" / key.name, key.read_text(), mode)
@@ -258,9 +268,8 @@ def nspawn_command(lab: Lab, host: Host, root: Path) -> tuple[list[str], dict[st
     else:
         words += ["--capability=CAP_NET_ADMIN"]
         variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
-    repository = lab.path / "frappe.git"
-    if host.role == "primary" and repository.is_dir():
-        words += [f"--bind-ro={repository}:/srv/lab/frappe.git"]
+    if host.role == "primary":
+        words += [f"--bind-ro={framework.repository(lab)}:{framework.IN_HOST}"]
     return words, variables
 
 
@@ -381,13 +390,23 @@ def up(lab: Lab) -> list[Host]:
     lab.run_path.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.chown(lab.run_path, *lab.owner)
     make_keys(lab)
+    framework.provide(lab)
     network.bridge_up(lab)
     running = machines(lab.name)
     off = [host for host in lab.hosts if lab.machine(host) not in running]
     if off:
         say(f"booting {' '.join(host.name for host in off)}")
         start_hosts(lab, off)
+    for host in lab.hosts:
+        introduce(lab, lab.disk(host) / "root")
     return off
+
+
+def hand_over(lab: Lab) -> None:
+    """Let whoever called sudo read the secrets that root's run has made."""
+    secrets = lab.path / "secrets"
+    for path in [secrets, *secrets.rglob("*")] if secrets.is_dir() else []:
+        os.chown(path, *lab.owner)
 
 
 def down(name: str) -> None:
@@ -448,7 +467,7 @@ def report(lab: Lab) -> dict[str, Any]:
                 "role": host.role,
                 "ip": host.ip,
                 "power": "on" if on else "off",
-                "network": "cut" if on and network.is_cut(lab, host) else "plugged",
+                "network": network.state_of(lab, host),
                 "ssh": on and answers(lab, host),
             }
         )

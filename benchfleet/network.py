@@ -1,4 +1,4 @@
-"""A lab's network: a bridge, one namespace and cable per host, and a way out through this machine."""
+"""A lab's network: a bridge, a namespace and cable per host, a way out through this machine."""
 
 from __future__ import annotations
 
@@ -126,13 +126,13 @@ def set_cable(lab: Lab, host: Host, direction: str) -> None:
         )
 
 
-def is_cut(lab: Lab, host: Host) -> bool:
-    """Say whether a host's cable is there and pulled."""
+def state_of(lab: Lab, host: Host) -> str:
+    """Return what a host's cable is: `plugged`, `cut`, or `none` for a host that is off."""
     try:
         flags = json.loads(run(["ip", "-json", "link", "show", lab.cable(host)]))[0]["flags"]
     except FleetError:
-        return False
-    return "UP" not in flags
+        return "none"
+    return "plugged" if "UP" in flags else "cut"
 
 
 def lab_down(name: str) -> None:

@@ -83,6 +83,7 @@ class Lab:
     base: str
     nodes: int = 1
     privileged: bool = False
+    frappe_source: str | None = None
     frappe_repo: str | None = None
     frappe_branch: str | None = None
     build_assets: bool = True
@@ -138,7 +139,7 @@ class Lab:
         return f"bf-{self.name}-{host.short}"
 
     def disk(self, host: Host) -> Path:
-        """Return the folder with the host's disk (upper), its mount (root) and its console's log."""
+        """Return the folder with the host's disk (upper), its mount (root) and console.log."""
         return self.path / "hosts" / host.name
 
     def save(self) -> None:

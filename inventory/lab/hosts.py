@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """The lab's hosts, for Ansible: read from the state of the lab that BENCHFLEET_LAB names ("lab").
 
-Which host belongs to which derived group stands in groups.yml, the rest of the settings in group_vars.
+Which host is in which derived group stands in groups.yml, other settings in group_vars.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "ansible_ssh_private_key_file": f"{lab.path}/ssh/id_ed25519",
         "ansible_ssh_common_args": " ".join(connection),
         # Beside the lab's state, so that a killed host's connections can be found and dropped.
-        "ansible_control_path": f"{lab.run_path}/%%h",
+        "ansible_control_path": f"{lab.run_path}/{os.getuid()}-%%h",
         "fleet_secrets_dir": f"{lab.path}/secrets",
         "bench_build_assets": lab.build_assets,
     }

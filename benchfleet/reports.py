@@ -1,0 +1,50 @@
+"""Draws what playbooks found out: tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def collected(results: Sequence[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Return all entries of a list that modules returned under `key`."""
+    return [entry for result in results for entry in result.get(key) or []]
+
+
+def cell(value: Any) -> str:
+    """Return a value as a cell of a table, on one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {cell(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(cell(part) for part in value)
+    return " ".join(str("" if value is None else value).split())
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return rows as lines with aligned columns, headed by their keys, in order of appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    grid = [columns, *([cell(row.get(column)) for column in columns] for row in rows)]
+    widths = [max(len(line[n]) for line in grid) for n in range(len(columns))]
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in grid
+    ]
+
+
+def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
+    """Return verify's checks as lines; one that fails shows what was wanted, and the remedy."""
+    if not checks:
+        return []
+    widths = {key: max(len(cell(check.get(key))) for check in checks) for key in ("row", "host")}
+    lines = []
+    for check in checks:
+        holds = check.get("ok") is True
+        row, host = (cell(check.get(key)).ljust(widths[key]) for key in ("row", "host"))
+        lines.append(f"{'ok  ' if holds else 'FAIL'}  {row}  {host}  {cell(check.get('check'))}")
+        lines.append(f"      saw: {cell(check.get('saw'))}")
+        if not holds:
+            lines.append(f"      wanted: {cell(check.get('wanted'))}")
+            lines.append(f"      remedy: {cell(check.get('remedy'))}")
+    held = sum(check.get("ok") is True for check in checks)
+    return [*lines, f"{held} of {len(checks)} checks hold"]

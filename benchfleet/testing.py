@@ -1,0 +1,116 @@
+"""Runs the project's tests: unit, lint and molecule, and sums up what they counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchfleet.shell import FleetError, clock
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITES = ("unit", "lint", "molecule")
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+CLOSING = re.compile(
+    r"=+ (?P<counts>.*\b\d+ (?:passed|failed|error|errors|skipped)\b.*) in [\d.]+s"
+)
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
+LINTERS = (
+    ("ruff check", ["ruff", "check", "."]),
+    ("ruff format", ["ruff", "format", "--check", "."]),
+    ("yamllint", ["yamllint", "--strict", "."]),
+    ("ansible-lint", ["ansible-lint", "--offline", "--profile", "production"]),
+)
+
+
+@dataclass
+class Result:
+    """How one program of the tests ended, and what pytest counted in it."""
+
+    title: str
+    ok: bool
+    seconds: float
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def closing_counts(line: str) -> Counter[str]:
+    """Return the counts in a closing line of pytest's; none for every other line."""
+    found = CLOSING.search(COLOURS.sub("", line))
+    counts: Counter[str] = Counter()
+    for number, kind in COUNT.findall(found["counts"]) if found else []:
+        counts["failed" if kind.startswith("error") else kind] += int(number)
+    return counts
+
+
+def scenarios(wanted: str | None) -> list[str]:
+    """Return the molecule scenarios to run; FleetError with the names for one that isn't there."""
+    there = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+    if wanted is None:
+        return there
+    if wanted not in there:
+        known = ", ".join(there) or "none at all"
+        raise FleetError(f"there is no molecule scenario {wanted!r}; there is {known}")
+    return [wanted]
+
+
+def commands(suite: str, scenario: str | None) -> list[tuple[str, list[str]]]:
+    """Return the programs of a suite: (title, command line)."""
+    if suite == "unit":
+        return [("unit", ["pytest", "tests/unit"])]
+    if suite == "lint":
+        return [(title, list(words)) for title, words in LINTERS]
+    return [(f"molecule {s}", ["molecule", "test", "-s", s]) for s in scenarios(scenario)]
+
+
+def run_one(title: str, words: list[str]) -> Result:
+    """Run one program, its output passed through, and return how it ended."""
+    print(f"\n== {title}: {' '.join(words)}", flush=True)
+    since = time.monotonic()
+    env = {**os.environ, "PYTHONUNBUFFERED": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    counts: Counter[str] = Counter()
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    with process:
+        for line in process.stdout or ():
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            counts += closing_counts(line)
+    return Result(title, process.returncode == 0, time.monotonic() - since, counts)
+
+
+def closing(results: Iterable[Result], seconds: float) -> list[str]:
+    """Return the last lines: one per program, then the sum in pytest's own form.
+
+    A program counts as one test itself, unless it is pytest and counted its own.
+    """
+    total: Counter[str] = Counter()
+    lines = []
+    for result in results:
+        words = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items()))
+        verdict = "PASSED" if result.ok else "FAILED"
+        lines.append(f"{verdict} {result.title} ({clock(result.seconds)}){words and ': ' + words}")
+        total += result.counts
+        if not result.counts or (not result.ok and not result.counts["failed"]):
+            total["passed" if result.ok else "failed"] += 1
+    order = ("failed", "passed", "skipped", "xfailed", "xpassed")
+    summed = ", ".join(f"{total[kind]} {kind}" for kind in order if total[kind])
+    return [*lines, f" {summed or 'no tests ran'} in {seconds:.2f}s ".center(80, "=")]
+
+
+def run(suite: str | None, scenario: str | None) -> int:
+    """Run one suite or all of them; returns 0 only if every program passed."""
+    since = time.monotonic()
+    wanted = [suite] if suite else SUITES
+    programs = [program for name in wanted for program in commands(name, scenario)]
+    results = [run_one(title, words) for title, words in programs]
+    print()
+    for line in closing(results, time.monotonic() - since):
+        print(line, flush=True)
+    return 0 if results and all(result.ok for result in results) else 1
