@@ -1,0 +1,182 @@
+"""Settings of a MariaDB server of the fleet: from memory, task and processors to a file.
+
+Pure functions, so that a figure can be questioned and tested without a server.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+Plan = dict[str, dict[str, Any]]
+
+MIB = 1024 * 1024
+
+ROLES = ("primary", "reporting")
+
+# The same on every node, so that roles can be swapped without touching a file.
+COMMON: tuple[tuple[str, Any, str], ...] = (
+    ("skip_name_resolve", True, "Accounts name addresses; a slow DNS server must not slow a login."),
+    ("character_set_server", "utf8mb4", "What Frappe stores."),
+    ("collation_server", "utf8mb4_unicode_ci", "What Frappe compares with."),
+    (
+        "loose_character_set_collations",
+        "utf8mb4=utf8mb4_unicode_ci",
+        "From 11.4 on a client that asks for utf8mb4 would get another collation than the tables'.",
+    ),
+    ("max_allowed_packet", 64 * MIB, "Long documents and imports travel as one statement."),
+    ("read_only", True, "Every server boots closed; only the confirmed primary is opened."),
+    ("event_scheduler", False, "Events run on the opened primary alone: a root event ignores read_only."),
+    ("gtid_domain_id", 0, "One line of history."),
+    ("gtid_strict_mode", True, "A write on a replica stops replication instead of diverging unseen."),
+    ("log_bin", "binlog", "A fixed name: a renamed host keeps its history."),
+    ("relay_log", "relay", "A fixed name, for the same reason."),
+    ("log_slave_updates", True, "Any replica can be promoted."),
+    ("binlog_format", "ROW", "What was written is what arrives."),
+    ("binlog_row_image", "FULL", "Rows can be checked and rebuilt from the log."),
+    ("sync_binlog", 1, "An acknowledged write survives a power cut, also after a promotion."),
+    ("innodb_flush_log_at_trx_commit", 1, "An acknowledged write survives a power cut."),
+    ("binlog_expire_logs_seconds", 604800, "A replica may be away for a week."),
+    ("max_binlog_size", 256 * MIB, "Old logs are released in small steps."),
+    ("relay_log_recovery", True, "After a crash the relay log is fetched anew."),
+    ("slave_net_timeout", 10, "A dead link is noticed in seconds, not in a minute."),
+    ("slave_exec_mode", "STRICT", "A row that does not fit is an error, not a guess."),
+    ("slave_parallel_mode", "conservative", "Parallel apply without retried conflicts."),
+    ("userstat", True, "Counts reads per account: shows which server answered a report."),
+)
+
+
+def buffer_pool_mb(memory_mb: int, role: str) -> int:
+    """InnoDB buffer pool in MiB: a multiple of 64, at least 64.
+
+    The host also runs a bench (and, on the primary, Redis): 40 percent on the primary. On a
+    reporting node the reports live from cached pages: 50 percent.
+    """
+    share = 0.40 if role == "primary" else 0.50
+    return max(64, int(memory_mb * share) // 64 * 64)
+
+
+def mariadb_settings(
+    memory_mb: int | str,
+    role: str,
+    cpus: int | str,
+    own: dict[str, Any] | None = None,
+    extra: dict[str, Any] | None = None,
+) -> Plan:
+    """Plan a server's sized settings.
+
+    In: memory in MiB that sizing may count on, ``primary`` or ``reporting``, number of
+    processors, settings that belong to the host (its address, its files), and the operator's,
+    which win. Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises AnsibleFilterError for figures that make no sense.
+    """
+    memory, processors = int(memory_mb), int(cpus)
+    if role not in ROLES:
+        raise AnsibleFilterError(f"mariadb_settings: role {role!r}; use one of {', '.join(ROLES)}")
+    if memory < 256:
+        raise AnsibleFilterError(
+            f"mariadb_settings: {memory} MiB of memory (fleet_memory_mb) is too little for a"
+            " server; give the host at least 256"
+        )
+    if processors < 1:
+        raise AnsibleFilterError(f"mariadb_settings: {processors} processors; at least 1 is needed")
+    plan: Plan = {name: {"value": value, "why": why} for name, value, why in COMMON}
+    pool = buffer_pool_mb(memory, role)
+
+    def put(name: str, value: Any, why: str) -> None:
+        plan[name] = {"value": value, "why": why}
+
+    put("innodb_buffer_pool_size", pool * MIB, f"{pool} of {memory} MiB; a bench shares the host.")
+    log = min(2048, max(96, pool // 4 // 32 * 32))
+    put("innodb_log_file_size", log * MIB, "A quarter of the pool: room for bursts of writes.")
+    put("table_open_cache", 4000 if memory >= 2048 else 2000, "A Frappe site has hundreds of tables.")
+    put("table_definition_cache", 2000, "For the same reason.")
+    put(
+        "slave_parallel_threads",
+        max(4, min(8, 2 * processors)) if role == "reporting" else 4,
+        "Serial apply cannot keep up with a busy primary (measured: 19.5 s against 9.7 s).",
+    )
+    if role == "primary":
+        put("max_connections", 300, "Web and background workers of every bench, and people.")
+        temporary = 64 if memory >= 4096 else 32 if memory >= 1024 else 16
+        why = "Short transactions: memory belongs to the buffer pool."
+        put("tmp_table_size", temporary * MIB, why)
+        put("max_heap_table_size", temporary * MIB, why)
+        put("sort_buffer_size", 2 * MIB, why)
+        put("join_buffer_size", MIB // 4, why)
+        put("read_rnd_buffer_size", MIB // 4, why)
+        put("innodb_read_ahead_threshold", 56, "Reads are points, not scans: the server's own figure.")
+    else:
+        put("max_connections", 200, "One bench reads here.")
+        temporary = max(32, min(512, memory // 32))
+        why = "Grouping a report's rows in memory instead of on disk."
+        put("tmp_table_size", temporary * MIB, why)
+        put("max_heap_table_size", temporary * MIB, why)
+        each = max(4, min(32, memory // 512))
+        put("sort_buffer_size", each * MIB, "Few connections, each sorting many rows.")
+        put("join_buffer_size", each * MIB, "Few connections, each joining large tables.")
+        put("read_rnd_buffer_size", max(1, each // 4) * MIB, "Sorted rows are fetched in larger runs.")
+        put("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner.")
+    for name, value in (own or {}).items():
+        put(name, value, "This host's own.")
+    for name, value in (extra or {}).items():
+        put(name, value, "Set in the inventory (mariadb_settings_extra).")
+    return plan
+
+
+def mariadb_values(plan: Plan) -> dict[str, Any]:
+    """The bare name -> value of a plan, as the module that compares a running server takes it."""
+    return {name: entry["value"] for name, entry in plan.items()}
+
+
+def render(value: Any) -> str:
+    """One value as an option file spells it: ON/OFF for booleans, the rest as it is."""
+    if isinstance(value, bool):
+        return "ON" if value else "OFF"
+    return str(value)
+
+
+def mariadb_cnf(plan: Plan) -> str:
+    """The option file for a plan, each setting under its reason.
+
+    Raises AnsibleFilterError for a value that would spill into another line or section.
+    """
+    lines = [
+        "# Written by Benchfleet and rewritten at its next run. Own settings:",
+        "# mariadb_settings_extra in the inventory, or another file in this directory.",
+        "[mariadbd]",
+    ]
+    for name, entry in plan.items():
+        value = render(entry["value"])
+        if "\n" in value or not name.replace("_", "").isalnum():
+            raise AnsibleFilterError(
+                f"mariadb_settings_extra: {name!r} with value {value!r} is not one option on one line"
+            )
+        lines += [f"# {entry['why']}", f"{name} = {value}"]
+    return "\n".join(lines) + "\n"
+
+
+def mariadb_server_id(address: str) -> int:
+    """A stable server_id for a LAN address: its last three octets as one number, never 0.
+
+    Unique within one /8; preflight checks the fleet, mariadb_server_id overrides it.
+    """
+    try:
+        packed = ipaddress.ip_address(address).packed
+    except ValueError as error:
+        raise AnsibleFilterError(f"mariadb_server_id: {address!r} is not an address") from error
+    return int.from_bytes(packed[-3:], "big") or 1
+
+
+class FilterModule:
+    """Filters on MariaDB settings."""
+
+    def filters(self) -> dict[str, Any]:
+        """Names under which templates find the functions."""
+        return {
+            "mariadb_settings": mariadb_settings,
+            "mariadb_values": mariadb_values,
+            "mariadb_cnf": mariadb_cnf,
+            "mariadb_server_id": mariadb_server_id,
+        }

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+"""Bring accounts, grants and our own small database to their wanted state in one execution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.mariadb import MariaDBError, ServerAbsentError, describe, local, pymysql
+from ansible.module_utils.mariadb_accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
+
+DOCUMENTATION = r"""
+module: mariadb_accounts
+short_description: Accounts, grants, databases, tables and events of a MariaDB primary
+description:
+  - Compares with SHOW CREATE USER and SHOW GRANTS, passwords by their hash; changes only what differs.
+  - Writes through the binary log, so the replicas follow. Refuses on a server that is read-only.
+options:
+  accounts:
+    description: The wanted accounts.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: User name., type: str, required: true}
+      host: {description: Address it signs in from., type: str, required: true}
+      password: {description: Its password; without one the account is locked., type: str}
+      require_ssl: {description: Only over TLS., type: bool, default: false}
+      max_statement_time: {description: Seconds; 0 is unlimited., type: float, default: 0}
+      max_user_connections: {description: Connections at once; 0 is unlimited., type: int, default: 0}
+      grants:
+        description: Object (as SHOW GRANTS writes it) to list of privileges.
+        type: dict
+        default: {}
+  owned_names:
+    description: User names that are ours altogether; other hosts' accounts of that name are dropped.
+    type: list
+    elements: str
+    default: []
+  databases:
+    description: Databases with their tables and events.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name., type: str, required: true}
+      tables: {description: Table name to its column list., type: dict, default: {}}
+      events:
+        description: Events, kept enabled.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name: {description: Name., type: str, required: true}
+          every_seconds: {description: Interval., type: int, required: true}
+          definer: {description: User name of the account at localhost it runs as., type: str, required: true}
+          body: {description: Its statement., type: str, required: true}
+"""
+
+RETURN = r"""
+gtid:
+  description: Where the primary's history ends after this; what a replica has to reach.
+  returned: when there is a server
+  type: str
+"""
+
+
+def main() -> None:
+    """Module entry point."""
+    event = {
+        "name": {"type": "str", "required": True},
+        "every_seconds": {"type": "int", "required": True},
+        "definer": {"type": "str", "required": True},
+        "body": {"type": "str", "required": True},
+    }
+    database = {
+        "name": {"type": "str", "required": True},
+        "tables": {"type": "dict", "default": {}},
+        "events": {"type": "list", "elements": "dict", "default": [], "options": event},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "accounts": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": ACCOUNT_SPEC,
+                "no_log": False,
+            },
+            "owned_names": {"type": "list", "elements": "str", "default": []},
+            "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params["accounts"]
+    try:
+        with local() as server:
+            schema = SchemaKeeper(server, module.check_mode)
+            keeper = AccountKeeper(server, module.check_mode)
+            schema.databases(module.params["databases"])
+            keeper.bring(wanted)
+            keeper.drop_others(wanted, module.params["owned_names"])
+            schema.events(module.params["databases"])
+            gtid = server.value("SELECT @@GLOBAL.gtid_binlog_pos")
+    except ServerAbsentError as absent:
+        if not module.check_mode:
+            module.fail_json(msg=str(absent))
+        lines = [f"{one['name']}@{one['host']}\n" for one in wanted]
+        module.exit_json(
+            changed=True,
+            msg="would make databases and accounts",
+            diff={"before": "", "after": "".join(lines)},
+        )
+    except MariaDBError as error:
+        module.fail_json(msg=str(error))
+    except pymysql.MySQLError as error:
+        module.fail_json(msg=f"MariaDB refused a statement: {describe(error)}")
+    before, after = schema.before + keeper.before, schema.after + keeper.after
+    module.exit_json(
+        changed=before != after,
+        gtid=gtid,
+        diff={
+            "before": "".join(f"{line}\n" for line in before),
+            "after": "".join(f"{line}\n" for line in after),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

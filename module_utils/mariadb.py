@@ -1,0 +1,259 @@
+"""What the MariaDB modules share: the local server, accounts as text, GTIDs, passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+try:
+    import pymysql
+    import pymysql.cursors
+except ImportError:
+    pymysql = None
+
+SOCKET = "/run/mysqld/mysqld.sock"
+SERVER_BINARY = "/usr/sbin/mariadbd"
+
+# System schemas: everything else is somebody's data.
+SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
+
+
+class MariaDBError(Exception):
+    """Something is not as it must be; the message says what was seen and what to do."""
+
+
+class ServerAbsentError(MariaDBError):
+    """There is no server on this host yet (package or client library missing)."""
+
+
+class Server:
+    """A connection: thin, with rows as dictionaries."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    def rows(self, sql: str, args: tuple[Any, ...] | None = None) -> list[dict[str, Any]]:
+        """Run a statement and return its rows."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, args)
+            return list(cursor.fetchall())
+
+    def run(self, sql: str, args: tuple[Any, ...] | None = None) -> None:
+        """Run a statement for its effect."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, args)
+
+    def value(self, sql: str, args: tuple[Any, ...] | None = None) -> Any:
+        """First column of the first row, None without rows."""
+        found = self.rows(sql, args)
+        return next(iter(found[0].values())) if found else None
+
+    def replica_status(self) -> dict[str, Any] | None:
+        """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
+        found = self.rows("SHOW SLAVE STATUS")
+        return found[0] if found else None
+
+
+def installed() -> bool:
+    """Whether this host has both a MariaDB server and the client library."""
+    return pymysql is not None and os.path.exists(SERVER_BINARY)
+
+
+@contextmanager
+def local(socket: str = SOCKET) -> Iterator[Server]:
+    """The server of this host, as root through its socket.
+
+    Raises ServerAbsentError where nothing is installed, MariaDBError where it does not answer.
+    """
+    if not installed():
+        raise ServerAbsentError("no MariaDB server on this host yet")
+    try:
+        connection = pymysql.connect(
+            unix_socket=socket,
+            user="root",
+            charset="utf8mb4",
+            autocommit=True,
+            connect_timeout=10,
+            read_timeout=600,
+            cursorclass=pymysql.cursors.DictCursor,
+        )
+    except pymysql.MySQLError as error:
+        raise MariaDBError(
+            f"MariaDB on this host does not let root in through {socket}: {describe(error)};"
+            " look at `systemctl status mariadb`, root@localhost must sign in by unix_socket"
+        ) from error
+    try:
+        yield Server(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[Server]:
+    """Another server of the fleet over TLS, its certificate checked against the fleet's CA."""
+    connection = pymysql.connect(
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+        ssl={"ca": ca, "check_hostname": True},
+        charset="utf8mb4",
+        autocommit=True,
+        connect_timeout=5,
+        read_timeout=10,
+        cursorclass=pymysql.cursors.DictCursor,
+    )
+    try:
+        yield Server(connection)
+    finally:
+        connection.close()
+
+
+def describe(error: Exception) -> str:
+    """A driver's error as one line."""
+    if error.args and len(error.args) > 1:
+        return f"{error.args[1]} ({error.args[0]})"
+    return str(error)
+
+
+def quote_name(name: str) -> str:
+    """An identifier in backticks."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_text(text: str) -> str:
+    """A string literal, for statements that take no parameters."""
+    escaped = text.replace("\\", "\\\\").replace("'", "''")
+    return f"'{escaped}'"
+
+
+def database_pattern(name: str) -> str:
+    """A database as GRANT names it: ``_`` and ``%`` are wildcards there and are escaped."""
+    return quote_name(name.replace("_", "\\_").replace("%", "\\%")) + ".*"
+
+
+def account(user: str, host: str) -> str:
+    """``user@host`` as statements name it."""
+    return f"{quote_name(user)}@{quote_name(host)}"
+
+
+def password_hash(password: str) -> str:
+    """mysql_native_password's hash, computed here so that a password is compared, not reset."""
+    inner = hashlib.sha1(password.encode()).digest()
+    return "*" + hashlib.sha1(inner).hexdigest().upper()
+
+
+def parse_create_user(text: str) -> dict[str, Any]:
+    """What SHOW CREATE USER says: hash, TLS, limits, lock.
+
+    ``hash`` is None for an account that signs in another way.
+    """
+    hashed = re.search(r"IDENTIFIED BY PASSWORD '(\*[0-9A-F]{40})'", text) or re.search(
+        r"mysql_native_password (?:USING|AS) '(\*[0-9A-F]{40})'", text
+    )
+    connections = re.search(r"MAX_USER_CONNECTIONS (\d+)", text)
+    statement_time = re.search(r"MAX_STATEMENT_TIME ([\d.]+)", text)
+    return {
+        "hash": hashed.group(1) if hashed else None,
+        "require_ssl": bool(re.search(r"\bREQUIRE SSL\b", text)),
+        "max_user_connections": int(connections.group(1)) if connections else 0,
+        "max_statement_time": float(statement_time.group(1)) if statement_time else 0.0,
+        "locked": "ACCOUNT LOCK" in text,
+    }
+
+
+def parse_grants(lines: list[str]) -> dict[str, set[str]]:
+    """What SHOW GRANTS says: object -> privileges. USAGE (nothing) is left out."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        match = re.match(r"GRANT (.+?) ON (\S.*?) TO [`']", line)
+        if not match:
+            continue
+        privileges = {part.strip().upper() for part in match.group(1).split(",")}
+        if "WITH GRANT OPTION" in line:
+            privileges.add("GRANT OPTION")
+        privileges.discard("USAGE")
+        if "ALL" in privileges:
+            privileges = privileges - {"ALL"} | {"ALL PRIVILEGES"}
+        if privileges:
+            found.setdefault(match.group(2), set()).update(privileges)
+    return found
+
+
+def grant_statements(
+    who: str, have: dict[str, set[str]], want: dict[str, set[str]]
+) -> list[str]:
+    """Statements that turn the grants an account has into those it should have."""
+    statements: list[str] = []
+    for place in sorted(set(have) | set(want)):
+        had, wanted = have.get(place, set()), want.get(place, set())
+        surplus, missing = had - wanted, wanted - had
+        if surplus:
+            statements.append(f"REVOKE {', '.join(sorted(surplus))} ON {place} FROM {who}")
+            if "ALL PRIVILEGES" in surplus:
+                missing = wanted
+        if missing:
+            statements.append(f"GRANT {', '.join(sorted(missing))} ON {place} TO {who}")
+    return statements
+
+
+def parse_gtids(text: str | None) -> dict[tuple[int, int], int]:
+    """``domain-server-sequence`` list -> {(domain, server): highest sequence}."""
+    found: dict[tuple[int, int], int] = {}
+    for part in (text or "").replace("\n", "").split(","):
+        if not part.strip():
+            continue
+        domain, server, sequence = (int(number) for number in part.strip().split("-"))
+        found[(domain, server)] = max(sequence, found.get((domain, server), 0))
+    return found
+
+
+def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
+    """Transactions in a replica's binlog that its primary never had, as GTIDs.
+
+    Both arguments are ``@@gtid_binlog_state``, the replica's read *before* the primary's, so
+    that a replica is never blamed for being in front.
+    """
+    known = parse_gtids(primary_state)
+    return [
+        f"{domain}-{server}-{sequence}"
+        for (domain, server), sequence in sorted(parse_gtids(replica_state).items())
+        if sequence > known.get((domain, server), 0)
+    ]
+
+
+def read_json(path: str) -> dict[str, Any] | None:
+    """A JSON object from a file, None when there is no such file.
+
+    Raises MariaDBError when the file is not a JSON object.
+    """
+    try:
+        with open(path, encoding="utf-8") as source:
+            found = json.load(source)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise MariaDBError(f"{path} is not JSON ({error}); move it away to start over") from error
+    if not isinstance(found, dict):
+        raise MariaDBError(f"{path} holds no JSON object; move it away to start over")
+    return found
+
+
+def write_json(path: str, data: dict[str, Any]) -> None:
+    """Replace a JSON file so that a power cut leaves the old or the new one."""
+    temporary = f"{path}.new"
+    with open(temporary, "w", encoding="utf-8") as out:
+        json.dump(data, out, indent=2)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(temporary, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

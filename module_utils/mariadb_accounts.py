@@ -1,0 +1,232 @@
+"""Accounts, grants and our own database: compare with the server, change only what differs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ansible.module_utils.mariadb import (
+    MariaDBError,
+    Server,
+    account,
+    grant_statements,
+    parse_create_user,
+    parse_grants,
+    password_hash,
+    quote_name,
+    quote_text,
+)
+
+ACCOUNT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "password": {"type": "str", "no_log": True},
+    "require_ssl": {"type": "bool", "default": False},
+    "max_statement_time": {"type": "float", "default": 0.0},
+    "max_user_connections": {"type": "int", "default": 0},
+    "grants": {"type": "dict", "default": {}},
+}
+
+
+
+def wanted_state(entry: dict[str, Any]) -> dict[str, Any]:
+    """A wanted account in the form parse_create_user returns."""
+    return {
+        "hash": password_hash(entry["password"]) if entry["password"] else None,
+        "require_ssl": entry["require_ssl"],
+        "max_user_connections": entry["max_user_connections"],
+        "max_statement_time": float(entry["max_statement_time"]),
+        "locked": not entry["password"],
+    }
+
+
+def options_clause(state: dict[str, Any]) -> str:
+    """What follows the name in CREATE USER and ALTER USER."""
+    if state["hash"]:
+        identified = f"IDENTIFIED BY PASSWORD {quote_text(state['hash'])}"
+    else:
+        identified = "IDENTIFIED VIA mysql_native_password USING 'invalid'"
+    return (
+        f"{identified} REQUIRE {'SSL' if state['require_ssl'] else 'NONE'}"
+        f" WITH MAX_USER_CONNECTIONS {state['max_user_connections']}"
+        f" MAX_STATEMENT_TIME {state['max_statement_time']:g}"
+        f" ACCOUNT {'LOCK' if state['locked'] else 'UNLOCK'}"
+    )
+
+
+def summary(
+    name: str, state: dict[str, Any], grants: dict[str, set[str]], other_password: bool
+) -> str:
+    """One account as a line of a diff, without anything secret."""
+    words = [name]
+    if state["locked"]:
+        words.append("locked")
+    if state["require_ssl"]:
+        words.append("TLS only")
+    if state["max_user_connections"]:
+        words.append(f"{state['max_user_connections']} connections")
+    if state["max_statement_time"]:
+        words.append(f"{state['max_statement_time']:g} s a statement")
+    if other_password:
+        words.append("another password")
+    words += [f"{', '.join(sorted(grants[place]))} on {place}" for place in sorted(grants)]
+    return "; ".join(words)
+
+
+class Writer:
+    """Runs statements, refuses on a closed server, remembers nothing secret."""
+
+    def __init__(self, server: Server, check_mode: bool) -> None:
+        self.server = server
+        self.check_mode = check_mode
+        self.before: list[str] = []
+        self.after: list[str] = []
+
+    def write(self, statements: list[str]) -> None:
+        """Run statements unless in check mode. Raises MariaDBError on a read-only server."""
+        if self.check_mode or not statements:
+            return
+        self.refuse_closed()
+        for statement in statements:
+            self.server.run(statement)
+
+    def refuse_closed(self) -> None:
+        """Raise MariaDBError on a read-only server."""
+        if int(self.server.value("SELECT @@GLOBAL.read_only")):
+            raise MariaDBError(
+                "this server is read_only, so it is not the fleet's opened primary: accounts are"
+                " made on the primary only, here they would be an errant transaction"
+            )
+
+
+class AccountKeeper(Writer):
+    """Accounts with their limits and grants."""
+
+    def current(self, user: str, host: str) -> tuple[dict[str, Any], dict[str, set[str]]] | None:
+        """State and grants of an account, None when there is none."""
+        if not self.server.value(
+            "SELECT 1 FROM mysql.global_priv WHERE User = %s AND Host = %s", (user, host)
+        ):
+            return None
+        who = account(user, host)
+        created = self.server.value(f"SHOW CREATE USER {who}")
+        grants = [next(iter(row.values())) for row in self.server.rows(f"SHOW GRANTS FOR {who}")]
+        return parse_create_user(str(created)), parse_grants([str(line) for line in grants])
+
+    def bring(self, wanted: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        """Bring the accounts to their state. Returns those that were made anew."""
+        made: list[tuple[str, str]] = []
+        for entry in wanted:
+            who = account(entry["name"], entry["host"])
+            name = f"{entry['name']}@{entry['host']}"
+            state = wanted_state(entry)
+            grants = {
+                place: {privilege.upper() for privilege in privileges}
+                for place, privileges in entry["grants"].items()
+            }
+            found = self.current(entry["name"], entry["host"])
+            statements: list[str] = []
+            if found is None:
+                statements.append(f"CREATE USER {who} {options_clause(state)}")
+                have: dict[str, set[str]] = {}
+                made.append((entry["name"], entry["host"]))
+            else:
+                have = found[1]
+                if found[0] != state:
+                    statements.append(f"ALTER USER {who} {options_clause(state)}")
+            statements += grant_statements(who, have, grants)
+            if not statements:
+                continue
+            if found is not None:
+                self.before.append(summary(name, found[0], have, False))
+            changed_password = found is not None and found[0]["hash"] != state["hash"]
+            self.after.append(summary(name, state, grants, changed_password))
+            self.write(statements)
+        return made
+
+    def drop(self, user: str, host: str) -> None:
+        """Drop one account and end its sessions."""
+        self.before.append(f"{user}@{host}")
+        self.write([f"DROP USER IF EXISTS {account(user, host)}"])
+
+    def drop_others(self, wanted: list[dict[str, Any]], names: list[str]) -> None:
+        """Drop accounts of these user names on hosts that are not wanted."""
+        kept = {(entry["name"], entry["host"]) for entry in wanted}
+        for name in names:
+            for row in self.server.rows(
+                "SELECT Host AS host FROM mysql.global_priv WHERE User = %s ORDER BY Host", (name,)
+            ):
+                if (name, row["host"]) not in kept:
+                    self.drop(name, row["host"])
+
+
+class SchemaKeeper(Writer):
+    """Our own database: tables that exist, events that run."""
+
+    def databases(self, wanted: list[dict[str, Any]]) -> None:
+        """Databases and tables exist. Columns of an existing table are not compared."""
+        for entry in wanted:
+            name = entry["name"]
+            if not self.server.value(
+                "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (name,)
+            ):
+                self.after.append(f"database {name}")
+                self.write(
+                    [
+                        f"CREATE DATABASE IF NOT EXISTS {quote_name(name)}"
+                        " CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+                    ]
+                )
+            for table, columns in entry["tables"].items():
+                if not self.server.value(
+                    "SELECT 1 FROM information_schema.TABLES"
+                    " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
+                    (name, table),
+                ):
+                    self.after.append(f"table {name}.{table}")
+                    self.write(
+                        [
+                            f"CREATE TABLE IF NOT EXISTS {quote_name(name)}.{quote_name(table)}"
+                            f" ({columns}) ENGINE=InnoDB"
+                        ]
+                    )
+
+    def events(self, wanted: list[dict[str, Any]]) -> None:
+        """Events exist with their interval, definer and body, and are enabled on this server."""
+        for entry in wanted:
+            for event in entry["events"]:
+                found = self.server.rows(
+                    "SELECT DEFINER AS definer, EVENT_DEFINITION AS body, STATUS AS status,"
+                    " INTERVAL_VALUE AS length, INTERVAL_FIELD AS unit"
+                    " FROM information_schema.EVENTS"
+                    " WHERE EVENT_SCHEMA = %s AND EVENT_NAME = %s",
+                    (entry["name"], event["name"]),
+                )
+                want = {
+                    "definer": f"{event['definer']}@localhost",
+                    "body": squeeze(event["body"]),
+                    "status": "ENABLED",
+                    "length": str(event["every_seconds"]),
+                    "unit": "SECOND",
+                }
+                title = f"event {entry['name']}.{event['name']}"
+                have = {key: str(value) for key, value in found[0].items()} if found else None
+                if have is not None:
+                    have["body"] = squeeze(have["body"])
+                    if have == want:
+                        continue
+                    self.before.append(f"{title} {have}")
+                self.after.append(f"{title} {want}")
+                self.write(
+                    [
+                        f"CREATE OR REPLACE DEFINER={account(event['definer'], 'localhost')}"
+                        f" EVENT {quote_name(entry['name'])}.{quote_name(event['name'])}"
+                        f" ON SCHEDULE EVERY {event['every_seconds']} SECOND ENABLE"
+                        f" DO {event['body']}"
+                    ]
+                )
+
+
+def squeeze(text: str) -> str:
+    """Text with runs of white space made one space, for comparing statements."""
+    return re.sub(r"\s+", " ", text).strip()

@@ -1,0 +1,119 @@
+"""Follow a seed until it is done and say how far it is.
+
+The seed itself runs on the replica as a unit of its own: when this side is killed it goes on, and
+the next run attaches to it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+DOCUMENTATION = "See library/mariadb_seed.py: this plugin polls that module."
+
+display = Display()
+
+POLL_SECONDS = 2.0
+SAY_SECONDS = 5.0
+# How long the replica may be unreachable before the run gives up on it; the seed goes on.
+OUT_OF_REACH_SECONDS = 90.0
+MIB = 1024 * 1024
+
+
+def progress(state: dict[str, Any], now: float) -> str:
+    """One line on a seed's state file."""
+    phase = state.get("phase")
+    if phase == "stream":
+        words = [f"{int(state.get('bytes') or 0) // MIB} MiB received"]
+        if state.get("rate"):
+            words.append(f"{float(state['rate']) / MIB:.0f} MiB/s")
+        if state.get("expected") and state.get("stored"):
+            share = min(99, int(100 * float(state["stored"]) / float(state["expected"])))
+            words.append(f"{share}% of {int(state['expected']) // MIB} MiB unpacked")
+        return ", ".join(words)
+    names = {
+        "prepare": "preparing the copy",
+        "prepared": "copy is ready",
+        "swap_out": "moving the old data aside",
+        "swap_in": "moving the copy in",
+        "start": "starting the server on the copy",
+        "seeded": "done",
+        "done": "done",
+    }
+    text = names.get(str(phase), "beginning")
+    seconds = int(max(0.0, now - float(state.get("phase_since") or now)))
+    return f"{text}, {seconds} s" if seconds and phase not in ("seeded", "done") else text
+
+
+class ActionModule(ActionBase):
+    """Runs the module, then polls it."""
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Begin, follow, report. In check mode only the decision is reported."""
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        arguments = dict(self._task.args)
+        result = self.call(arguments, "begin", variables)
+        if result.get("failed") or not result.get("running"):
+            return result
+        host = str(variables.get("inventory_hostname", "replica"))
+        last = self.follow(arguments, variables, host)
+        if last.get("failed"):
+            return last
+        state = last.get("state", {})
+        result["state"] = state
+        result["running"] = bool(last.get("running"))
+        result["finished"] = bool(last.get("finished"))
+        if not last.get("finished"):
+            why = state.get("failed") or "it was ended from outside (journalctl -u benchfleet-seed)"
+            result["failed"] = True
+            result["msg"] = f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"
+        return result
+
+    def call(self, arguments: dict[str, Any], step: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+        """One execution of the module."""
+        found: dict[str, Any] = self._execute_module(
+            module_name="mariadb_seed", module_args={**arguments, "step": step}, task_vars=task_vars
+        )
+        return found
+
+    def follow(
+        self, arguments: dict[str, Any], task_vars: dict[str, Any], host: str
+    ) -> dict[str, Any]:
+        """Poll until the unit has ended; a replica out of reach is waited for a while."""
+        said, said_at, reached = "", 0.0, time.monotonic()
+        while True:
+            time.sleep(POLL_SECONDS)
+            try:
+                seen = self.call(arguments, "poll", task_vars)
+                reached = time.monotonic()
+            except AnsibleConnectionFailure as error:
+                self.cleanup_connection()
+                if time.monotonic() - reached > OUT_OF_REACH_SECONDS:
+                    return {
+                        "failed": True,
+                        "msg": f"{host} is out of reach ({error}); its seed goes on by itself if the"
+                        " host lives. Run again to attach to it",
+                    }
+                continue
+            if seen.get("failed") or not seen.get("running"):
+                return seen
+            line = progress(seen.get("state", {}), time.time())
+            if line != said and time.monotonic() - said_at >= SAY_SECONDS:
+                display.display(f"{host}: seed: {line}")
+                said, said_at = line, time.monotonic()
+
+    def cleanup_connection(self) -> None:
+        """Drop a dead connection so that the next poll makes a new one."""
+        reset = getattr(self._connection, "reset", None)
+        if reset is not None:
+            try:
+                reset()
+            except AnsibleConnectionFailure:
+                return

@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+"""Stream a consistent copy of this server's data to standard output.
+
+Started by sshd for the key of one reporting host, as root through sudo, without arguments.
+The wire format: one JSON line (what comes), then frames of a four-byte length and that many
+bytes of zstd-compressed mbstream, a frame of length 0, and one JSON line (how it ended). A
+stream without that last line, or with ``complete`` false in it, is torn.
+
+The server goes on writing while it is copied. mariadb-backup holds back commits for a moment at
+the end; a receiver that stops reading then would prolong that moment, so it is given up on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+STATE = Path("/var/lib/benchfleet")
+FRAME = struct.Struct(">I")
+CHUNK = 1024 * 1024
+# Seconds that nobody reads before the copy is given up: at most times, and while commits wait.
+PATIENCE = 60.0
+PATIENCE_COMMITS_WAIT = 5.0
+
+
+class StalledError(Exception):
+    """The receiver stopped reading."""
+
+
+class Log:
+    """The backup tool's own words: kept in a file, watched for what matters here."""
+
+    def __init__(self, source: IO[bytes], path: Path) -> None:
+        self.commits_wait = False
+        self.completed = False
+        self.last: list[str] = []
+        self.path = path
+        self.thread = threading.Thread(target=self.follow, args=(source,), daemon=True)
+        self.thread.start()
+
+    def follow(self, source: IO[bytes]) -> None:
+        """Read line by line until the tool ends."""
+        with self.path.open("wb") as copy:
+            for line in source:
+                copy.write(line)
+                copy.flush()
+                self.hear(line.decode(errors="replace").rstrip())
+
+    def hear(self, line: str) -> None:
+        """Take note of one line."""
+        if "BLOCK_COMMIT" in line or "FLUSH TABLES WITH READ LOCK" in line:
+            self.commits_wait = True
+        elif "BACKUP STAGE END" in line or "UNLOCK TABLES" in line:
+            self.commits_wait = False
+        if line.endswith("completed OK!"):
+            self.completed = True
+        self.last = [*self.last[-7:], line]
+
+
+def send(out: int, data: bytes, patience: float | None = None, log: Log | None = None) -> None:
+    """Write all of it. Raises StalledError when the receiver does not read for too long."""
+    rest = memoryview(data)
+    poller = select.poll()
+    poller.register(out, select.POLLOUT)
+    since = time.monotonic()
+    while rest:
+        if poller.poll(500):
+            written = os.write(out, rest)
+            rest = rest[written:]
+            since = time.monotonic()
+            continue
+        limit = patience or PATIENCE
+        if log is not None and log.commits_wait:
+            limit = PATIENCE_COMMITS_WAIT
+        if time.monotonic() - since > limit:
+            raise StalledError(f"the receiver read nothing for {limit:.0f} s")
+
+
+def ask(statement: str) -> str:
+    """One value from the local server."""
+    done = subprocess.run(
+        ["mariadb", "--no-defaults", "--batch", "--skip-column-names", "-e", statement],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    return done.stdout.strip()
+
+
+def data_bytes(datadir: Path, binlog: str) -> int:
+    """Size of what a copy contains: the data folder without binary logs and temporary files."""
+    total = 0
+    skipped = (f"{binlog}.", "ibtmp", "relay.", "aria_log.")
+    for folder, names, files in os.walk(datadir):
+        names[:] = [name for name in names if not name.startswith(".")]
+        for name in files:
+            if folder == str(datadir) and name.startswith(skipped):
+                continue
+            try:
+                total += os.stat(Path(folder, name)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def trailer(error: str | None) -> bytes:
+    """The end of the stream."""
+    ending = {"complete": error is None, "error": error}
+    return FRAME.pack(0) + json.dumps(ending).encode() + b"\n"
+
+
+def copy(out: int, scratch: Path, log_path: Path) -> str | None:
+    """Stream the copy. Returns what went wrong, None when it is complete."""
+    workers = str(max(1, min(4, os.cpu_count() or 1)))
+    backup = subprocess.Popen(
+        ["nice", "-n", "10", "ionice", "-c", "2", "-n", "7", "mariadb-backup", "--backup"]
+        + ["--stream=mbstream", f"--parallel={workers}", f"--target-dir={scratch}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    squeezed = subprocess.Popen(
+        ["nice", "-n", "10", "zstd", "-1", "--quiet", "--stdout"],
+        stdin=backup.stdout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert backup.stdout is not None
+    assert backup.stderr is not None
+    assert squeezed.stdout is not None
+    backup.stdout.close()
+    log = Log(backup.stderr, log_path)
+    try:
+        while chunk := os.read(squeezed.stdout.fileno(), CHUNK):
+            send(out, FRAME.pack(len(chunk)) + chunk, log=log)
+    except (StalledError, BrokenPipeError):
+        for process in (backup, squeezed):
+            process.send_signal(signal.SIGKILL)
+        raise
+    finally:
+        backup.wait()
+        squeezed.wait()
+        log.thread.join(timeout=10)
+    if backup.returncode == 0 and squeezed.returncode == 0 and log.completed:
+        return None
+    return (
+        f"mariadb-backup ended with {backup.returncode}, zstd with {squeezed.returncode};"
+        f" its last words: {' | '.join(log.last)}"
+    )
+
+
+def main() -> int:
+    """Send header, data, trailer."""
+    out = sys.stdout.fileno()
+    os.set_blocking(out, False)
+    datadir, binlog, version = ask(
+        "SELECT @@datadir, REPLACE(@@log_bin_basename, @@datadir, ''), @@version"
+    ).split("\t")
+    header = {"format": 1, "version": version, "bytes": data_bytes(Path(datadir), binlog)}
+    caller = os.environ.get("SSH_CONNECTION", "unknown").split()[0].replace("/", "_")
+    try:
+        send(out, json.dumps(header).encode() + b"\n")
+        with tempfile.TemporaryDirectory(prefix="seed-", dir=STATE) as scratch:
+            error = copy(out, Path(scratch), STATE / f"seed-to-{caller}.log")
+        send(out, trailer(error))
+    except (StalledError, BrokenPipeError) as broken:
+        print(f"benchfleet: seed given up: {broken}", file=sys.stderr)
+        return 1
+    return 0 if error is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,465 @@
+#!/usr/bin/python3
+"""Fetch a copy of the primary's data and put it in the place of this server's own.
+
+Runs as a unit of its own (benchfleet-seed), so that neither a lost ssh session nor a killed
+controller ends it. Every step is written to the state file before it begins; started again after
+a kill or a power cut at any point, it goes on from there or, while nothing has been replaced
+yet, begins anew. It needs no password: the caller connects replication afterwards, from the
+position this script leaves in the state file.
+
+Phases: stream, prepare, prepared, swap_out, swap_in, start, seeded (and, by the caller, done).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+CONFIG = Path("/etc/benchfleet")
+STATE = Path("/var/lib/benchfleet")
+STATE_FILE = STATE / "mariadb-seed.json"
+FENCE = STATE / "mariadb-swap"
+FRAME = struct.Struct(">I")
+MIB = 1024 * 1024
+# Files that tell the package which server the folder belongs to; a copy does not carry them.
+KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
+# From here on the old data is being replaced: a restart goes forward, never back.
+FORWARD = ("prepared", "swap_out", "swap_in", "start")
+
+
+class SeedError(Exception):
+    """The seed cannot go on; the message says what was seen and what to do."""
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class State:
+    """What the seed is doing, on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data: dict[str, Any] = {}
+        self.written = 0.0
+        if path.exists():
+            self.data = json.loads(path.read_text())
+
+    def write(self, durable: bool = True) -> None:
+        """Replace the file; durable before a step, cheap for figures."""
+        self.data["updated"] = time.time()
+        temporary = self.path.with_name(self.path.name + ".new")
+        with temporary.open("w") as out:
+            json.dump(self.data, out, indent=2)
+            if durable:
+                out.flush()
+                os.fsync(out.fileno())
+        temporary.replace(self.path)
+        if durable:
+            sync_folder(self.path.parent)
+        self.written = time.monotonic()
+
+    def enter(self, phase: str, **figures: Any) -> None:
+        """Begin a phase."""
+        self.data.update(figures, phase=phase, phase_since=time.time(), failed=None)
+        self.write()
+        print(f"benchfleet: seed: {phase}", flush=True)
+
+    def figures(self, **figures: Any) -> None:
+        """Figures of the running phase, at most once a second on disk."""
+        self.data.update(figures)
+        if time.monotonic() - self.written >= 1:
+            self.write(durable=False)
+
+
+def data_folder() -> Path:
+    """Where the server keeps its data, by its own option files."""
+    done = subprocess.run(
+        ["my_print_defaults", "--mysqld"], capture_output=True, text=True, check=True
+    )
+    found = re.findall(r"^--datadir=(.+)$", done.stdout, re.MULTILINE)
+    return Path(found[-1] if found else "/var/lib/mysql")
+
+
+def work_folder(datadir: Path) -> Path:
+    """Where the copy is staged: on the data folder's own filesystem, so that moving is renaming.
+
+    Beside the data folder or, where that is a filesystem of its own, in a hidden folder inside
+    it, which the server does not take for a database.
+    """
+    if datadir.parent.stat().st_dev == datadir.stat().st_dev:
+        return datadir.with_name(datadir.name + "-benchfleet")
+    return datadir / ".benchfleet"
+
+
+def series(version: str) -> tuple[int, int]:
+    """Release series of a version text, (10, 11) for 10.11.6-MariaDB."""
+    found = re.search(r"(\d+)\.(\d+)\.\d+", version)
+    if not found:
+        raise SeedError(f"no version in {version!r}")
+    return int(found.group(1)), int(found.group(2))
+
+
+def needed_bytes(copied: int) -> int:
+    """Free space a copy needs: itself, a tenth for the log applied to it, and some air."""
+    return int(copied * 1.1) + 256 * MIB
+
+
+def read_exactly(source: IO[bytes], length: int) -> bytes:
+    """So many bytes. Raises SeedError when the stream ends before."""
+    parts = bytearray()
+    while len(parts) < length:
+        piece = source.read(length - len(parts))
+        if not piece:
+            raise SeedError("the stream from the primary broke off")
+        parts += piece
+    return bytes(parts)
+
+
+def read_line(source: IO[bytes]) -> dict[str, Any]:
+    """One JSON line of the stream."""
+    line = source.readline(65536)
+    if not line.endswith(b"\n"):
+        raise SeedError("the stream from the primary broke off")
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise SeedError(f"the primary sent something else than a seed: {line[:200]!r}") from error
+    return dict(found)
+
+
+def check_header(header: dict[str, Any], own_version: str, free: int) -> None:
+    """Refuse a seed that cannot work here, before a byte of it is stored."""
+    if header.get("format") != 1:
+        raise SeedError(
+            f"the primary sends format {header.get('format')}, this host reads 1: run site.yml on"
+            " all hosts with one version of Benchfleet"
+        )
+    theirs, ours = series(str(header["version"])), series(own_version)
+    if theirs != ours:
+        raise SeedError(
+            f"the primary runs MariaDB {theirs[0]}.{theirs[1]}, this host {ours[0]}.{ours[1]}:"
+            " a copy needs the same series, use the same Debian release on both"
+        )
+    needed = needed_bytes(int(header["bytes"]))
+    if free < needed:
+        raise SeedError(
+            f"the copy needs {needed // MIB} MiB free where the data lies, there are"
+            f" {free // MIB} MiB: make room, then run again"
+        )
+
+
+def tail(path: Path, lines: int = 6) -> str:
+    """The last lines of a log as one."""
+    if not path.exists():
+        return "(no log)"
+    return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
+
+
+def empty(folder: Path) -> None:
+    """Remove a folder of ours with everything in it."""
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename; where that is not possible (a layered filesystem) copy completely, then rename."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno != 18:
+            raise
+        partial = target.with_name(target.name + ".benchfleet-partial")
+        if partial.is_dir():
+            shutil.rmtree(partial)
+        if source.is_dir():
+            shutil.copytree(source, partial, symlinks=True, copy_function=copy_with_owner)
+            shutil.copystat(source, partial)
+            os.chown(partial, source.stat().st_uid, source.stat().st_gid)
+        else:
+            copy_with_owner(str(source), str(partial))
+        subprocess.run(["sync", "-f", str(partial)], check=True)
+        partial.rename(target)
+        if source.is_dir():
+            shutil.rmtree(source)
+        else:
+            source.unlink()
+
+
+def copy_with_owner(source: str, target: str) -> None:
+    """Copy a file with mode, times and owner."""
+    shutil.copy2(source, target, follow_symlinks=False)
+    info = os.lstat(source)
+    os.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
+
+
+def move_all(source: Path, target: Path, spared: Path) -> None:
+    """Move every entry of a folder except ``spared``; what was moved before a kill stays moved."""
+    for entry in sorted(source.iterdir()):
+        if entry == spared or entry.name.endswith(".benchfleet-partial"):
+            continue
+        if (target / entry.name).exists():
+            # A copy that was completed before the kill, its source not yet removed.
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+            continue
+        move(entry, target / entry.name)
+    sync_folder(target)
+    sync_folder(source)
+
+
+def gtid_of(staged: Path) -> str:
+    """The position a copy stands for, from the file the backup tool leaves in it."""
+    for name in ("mariadb_backup_binlog_info", "xtrabackup_binlog_info"):
+        path = staged / name
+        if path.exists():
+            words = path.read_text().split()
+            if len(words) >= 3:
+                return "".join(words[2:])
+    raise SeedError(
+        "the copy carries no GTID: the primary has written nothing to its binary log yet; run"
+        " site.yml on the primary first"
+    )
+
+
+class Seed:
+    """One seed from the beginning, or from where the last one stopped."""
+
+    def __init__(self, arguments: argparse.Namespace, state: State) -> None:
+        self.arguments = arguments
+        self.state = state
+        self.datadir = data_folder()
+        self.work = work_folder(self.datadir)
+        self.staged = self.work / "incoming"
+
+    def run(self) -> None:
+        """Go through the phases."""
+        if self.state.data.get("phase") not in FORWARD:
+            self.stream()
+            self.prepare()
+        self.swap()
+        self.start()
+
+    def stream(self) -> None:
+        """Fetch the copy into the staging folder."""
+        self.state.enter(
+            "stream", bytes=0, expected=None, rate=None, gtid=None, started=time.time()
+        )
+        empty(self.staged)
+        self.work.mkdir(mode=0o700, exist_ok=True)
+        self.staged.mkdir(mode=0o700)
+        errors = STATE / "seed-ssh.log"
+        with errors.open("wb") as log:
+            ssh = subprocess.Popen(self.ssh_command(), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=log)
+            assert ssh.stdout is not None
+            try:
+                self.receive(ssh.stdout)
+            except SeedError as error:
+                ssh.kill()
+                ssh.wait()
+                said = tail(errors)
+                empty(self.staged)
+                raise SeedError(f"{error}; ssh said: {said or 'nothing'}") from error
+            ssh.wait()
+
+    def ssh_command(self) -> list[str]:
+        """How the primary is asked: only the fleet's own key and host keys."""
+        options = {
+            "IdentityFile": str(CONFIG / "ssh" / "seed"),
+            "IdentitiesOnly": "yes",
+            "UserKnownHostsFile": str(CONFIG / "known_hosts"),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "HostKeyAlias": self.arguments.primary,
+            "BatchMode": "yes",
+            "ConnectTimeout": "10",
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "4",
+            "Compression": "no",
+        }
+        words = ["ssh", "-F", "/dev/null", "-T", "-p", str(self.arguments.port)]
+        for name, value in options.items():
+            words += ["-o", f"{name}={value}"]
+        return [*words, f"{self.arguments.user}@{self.arguments.primary}", "seed"]
+
+    def receive(self, source: IO[bytes]) -> None:
+        """Read the stream into the staging folder. Raises SeedError on anything but all of it."""
+        header = read_line(source)
+        version = subprocess.run(
+            ["mariadbd", "--version"], capture_output=True, text=True, check=True
+        ).stdout
+        check_header(header, version, shutil.disk_usage(self.work).free)
+        self.state.figures(expected=header["bytes"])
+        log_path = STATE / "seed-unpack.log"
+        with log_path.open("wb") as log:
+            unzip = subprocess.Popen(["zstd", "-d", "--quiet", "--stdout"],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            unpack = subprocess.Popen(["mbstream", "-x", "-C", str(self.staged)],
+                                      stdin=unzip.stdout, stderr=log)
+            assert unzip.stdin is not None
+            assert unzip.stdout is not None
+            unzip.stdout.close()
+            try:
+                ending = self.pump(source, unzip.stdin)
+            except BrokenPipeError:
+                ending = {"complete": False, "error": "unpacking stopped"}
+            finally:
+                with contextlib.suppress(BrokenPipeError):
+                    unzip.stdin.close()
+                codes = (unzip.wait(), unpack.wait())
+        if not ending.get("complete"):
+            free = shutil.disk_usage(self.work).free
+            raise SeedError(
+                f"the copy is torn: {ending.get('error')}; unpacking said {tail(log_path) or 'nothing'};"
+                f" {free // MIB} MiB are free"
+            )
+        if codes != (0, 0):
+            raise SeedError(f"unpacking failed (zstd {codes[0]}, mbstream {codes[1]}): {tail(log_path)}")
+
+    def pump(self, source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
+        """Frames to the unpacker; returns how the primary says it ended."""
+        total, mark, mark_total = 0, time.monotonic(), 0
+        while True:
+            (length,) = FRAME.unpack(read_exactly(source, FRAME.size))
+            if length == 0:
+                return read_line(source)
+            target.write(read_exactly(source, length))
+            total += length
+            now = time.monotonic()
+            if now - mark >= 1:
+                rate = (total - mark_total) / (now - mark)
+                self.state.figures(bytes=total, rate=rate, stored=self.stored())
+                mark, mark_total = now, total
+
+    def stored(self) -> int:
+        """Bytes in the staging folder: what the expected size is measured in."""
+        total = 0
+        for folder, _, files in os.walk(self.staged):
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    total += os.stat(Path(folder, name)).st_blocks * 512
+        return total
+
+    def prepare(self) -> None:
+        """Apply the log to the copy, take its position, make it durable."""
+        self.state.enter("prepare", stored=self.stored())
+        log_path = STATE / "seed-prepare.log"
+        with log_path.open("wb") as log:
+            code = subprocess.run(
+                ["mariadb-backup", "--prepare", f"--target-dir={self.staged}",
+                 f"--use-memory={self.arguments.memory}M"],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+            ).returncode
+        if code != 0 or not tail(log_path, 1).endswith("completed OK!"):
+            raise SeedError(f"preparing the copy failed (exit {code}): {tail(log_path)}")
+        gtid = gtid_of(self.staged)
+        for entry in self.staged.iterdir():
+            if entry.name.startswith(("xtrabackup_", "mariadb_backup_")) or entry.name == "backup-my.cnf":
+                entry.unlink()
+        for entry in self.datadir.iterdir():
+            if entry.name.startswith(KEPT) and entry.is_file():
+                copy_with_owner(str(entry), str(self.staged / entry.name))
+        subprocess.run(["chown", "-R", "mysql:mysql", str(self.staged)], check=True)
+        subprocess.run(["sync", "-f", str(self.staged)], check=True)
+        old = self.work / time.strftime("replaced-%Y%m%d-%H%M%S")
+        self.state.enter("prepared", gtid=gtid, old=str(old))
+
+    def swap(self) -> None:
+        """Stop the server, move its data aside, move the copy in. The fence keeps it stopped."""
+        phase = self.state.data["phase"]
+        if phase == "start":
+            return
+        FENCE.write_text("a seed is being moved into place; benchfleet-seed removes this\n")
+        sync_folder(STATE)
+        subprocess.run(["systemctl", "stop", "mariadb"], check=True)
+        old = Path(self.state.data["old"])
+        if phase in ("prepared", "swap_out"):
+            self.state.enter("swap_out")
+            old.mkdir(mode=0o700, exist_ok=True)
+            move_all(self.datadir, old, self.work)
+        self.state.enter("swap_in")
+        move_all(self.staged, self.datadir, self.work)
+        subprocess.run(["sync", "-f", str(self.datadir)], check=True)
+        self.state.enter("start")
+
+    def start(self) -> None:
+        """Start the server on the copy."""
+        FENCE.unlink(missing_ok=True)
+        sync_folder(STATE)
+        done = subprocess.run(
+            ["systemctl", "start", "mariadb"], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            log = subprocess.run(
+                ["journalctl", "-u", "mariadb", "-n", "10", "--no-pager", "-o", "cat"],
+                capture_output=True, text=True, check=False,
+            ).stdout
+            raise SeedError(
+                f"the server does not start on the copy: {done.stderr.strip()} {log.strip()};"
+                f" the old data is in {self.state.data['old']}"
+            )
+        empty(self.staged)
+        self.state.enter("seeded", finished=time.time())
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line: addresses and names, nothing secret."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--primary", required=True, help="LAN address of the primary")
+    parser.add_argument("--port", type=int, default=22, help="its ssh port")
+    parser.add_argument("--user", required=True, help="unix account that hands out seeds")
+    parser.add_argument("--fleet", required=True, help="fleet_id")
+    parser.add_argument("--memory", type=int, default=128, help="MiB for applying the log")
+    parser.add_argument("--keep-old", action="store_true", help="the replaced data is not removed")
+    parser.add_argument("--anew", action="store_true", help="give up a seed that cannot finish")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run one seed; the state file tells the caller how it went."""
+    arguments = parse(sys.argv[1:])
+    lock = (STATE / "mariadb-seed.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("benchfleet: a seed is running already", file=sys.stderr)
+        return 0
+    state = State(STATE_FILE)
+    if arguments.anew or state.data.get("phase") not in FORWARD:
+        keep_old = arguments.keep_old or bool(state.data.get("keep_old"))
+        state.data = {
+            "fleet_id": arguments.fleet,
+            "primary": arguments.primary,
+            "keep_old": keep_old,
+        }
+    try:
+        Seed(arguments, state).run()
+    except (SeedError, OSError, subprocess.SubprocessError) as error:
+        state.data["failed"] = str(error)
+        state.write()
+        print(f"benchfleet: seed failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
