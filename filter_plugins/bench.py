@@ -59,6 +59,7 @@ def supervisor_config(
     web_bind: list[str],
     web_workers: int,
     background_workers: int,
+    bench_command: str,
     schedule: bool = True,
     socketio: bool = True,
     redis_config_dir: str | None = None,
@@ -67,7 +68,8 @@ def supervisor_config(
 
     ``text`` is what ``bench setup supervisor`` wrote. ``web_bind`` lists the HOST:PORT on which
     gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
-    ``background_workers`` is shared between the worker programs (0 drops them).
+    ``background_workers`` is shared between the worker programs (0 drops them);
+    ``bench_command`` is what runs the bench CLI with its tools in its path.
     Without ``schedule`` the scheduler's program is gone, also from its group.
     ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
     None drops the Redis programs.
@@ -101,6 +103,10 @@ def supervisor_config(
         else:
             parser.set(f"program:{name}", "numprocs", str(count))
     drop_programs(parser, dropped & set(programs))
+    for section in [s for s in parser.sections() if s.startswith("program:")]:
+        words = parser.get(section, "command").split(" ")
+        if words[0].endswith("/bench"):
+            parser.set(section, "command", " ".join([bench_command, *words[1:]]))
     if web_workers:
         section = f"program:{web[0]}"
         command = parser.get(section, "command")

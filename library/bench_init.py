@@ -88,6 +88,7 @@ class Maker:
     def initialise(self) -> None:
         """``bench init`` with the first app, then what Debian's Python needs besides."""
         frappe = self.apps[0]
+        self.trust(frappe["repo"])
         argv = ["bench", "init", "--frappe-path", frappe["repo"], "--python", self.python]
         if frappe["branch"]:
             argv += ["--frappe-branch", frappe["branch"]]
@@ -95,6 +96,28 @@ class Maker:
         argv += ["--skip-assets", self.path]
         self.run(argv, "bench init", cwd=os.path.dirname(self.path))
         self.ensure_pkg_resources()
+
+    def trust(self, repo: str) -> None:
+        """Let git read a repository on this host that another account owns.
+
+        git refuses those until its user names them, and hands no such setting to the process
+        that it starts on the other side of a clone; so it must stand in the account's own file.
+        """
+        if not os.path.isdir(repo):
+            return
+        for folder in (repo, f"{repo}/.git"):
+            known = run_as(
+                self.user,
+                ["git", "config", "--global", "--fixed-value", "--get", "safe.directory", folder],
+                os.path.dirname(self.path),
+                self.environment,
+            )
+            if known.returncode != 0:
+                self.run(
+                    ["git", "config", "--global", "--add", "safe.directory", folder],
+                    "trusting the repository",
+                    cwd=os.path.dirname(self.path),
+                )
 
     def ensure_pkg_resources(self) -> None:
         """Frappe imports pkg_resources, which newer setuptools no longer brings."""
@@ -114,6 +137,7 @@ class Maker:
 
     def get_app(self, app: dict[str, Any]) -> None:
         """``bench get-app`` of one app; what an interrupted run left of it is removed first."""
+        self.trust(app["repo"])
         shutil.rmtree(f"{self.path}/apps/{app['name']}", ignore_errors=True)
         self.run(["touch", self.half_made(app)], "marking the app as begun")
         argv = ["bench", "get-app", "--skip-assets"]

@@ -23,6 +23,7 @@ options:
 """
 
 SETTLED = "RUNNING"
+STEADY_SECONDS = 4
 
 
 class Supervisor:
@@ -51,14 +52,24 @@ class Supervisor:
                 states[found.group(1)] = found.group(2)
         return states
 
-    def wait(self, seconds: int) -> dict[str, str]:
-        """Poll until all run; fails with what the others wrote last."""
+    def wait(self, seconds: int, steady: int) -> dict[str, str]:
+        """Poll until all have run for ``steady`` seconds; fails with what the others wrote last.
+
+        Supervisor calls a program running after one second, which is sooner than a missing
+        part ends most of them.
+        """
         deadline = time.monotonic() + seconds
+        since = None
         while True:
             states = self.programs()
             waiting = {name: state for name, state in states.items() if state != SETTLED}
             if states and not waiting:
-                return states
+                since = since or time.monotonic()
+                if time.monotonic() - since >= steady:
+                    return states
+                time.sleep(0.5)
+                continue
+            since = None
             fatal = [name for name, state in waiting.items() if state == "FATAL"]
             if fatal or time.monotonic() > deadline:
                 self.fail(waiting, states)
@@ -117,7 +128,7 @@ def main() -> None:
         if group not in updated_groups and group not in module.params["restart"]:
             supervisor.control("start", name)
             did.append(f"start {name}")
-    states = supervisor.wait(module.params["seconds"])
+    states = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
     module.exit_json(changed=bool(did), did=did, programs=states)
 
 

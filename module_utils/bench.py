@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from typing import Any
 
 
+TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+
+
 class BenchError(Exception):
     """Something about a bench is not as it must be; the message says what to do."""
 
@@ -23,7 +26,6 @@ def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) ->
 
     ``FRAPPE_DOCKER_BUILD`` keeps the bench CLI from asking the package index for its newest
     version at each call and from restarting supervisor through a sudo that would prompt.
-    The git setting lets the account clone a repository that another account owns.
     """
     account = pwd.getpwnam(user)
     environment = {
@@ -34,21 +36,15 @@ def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) ->
         "PATH": f"{cli_dir}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
         "FRAPPE_DOCKER_BUILD": "1",
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "safe.directory",
-        "GIT_CONFIG_VALUE_0": "*",
     }
-    for name in ("SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "http_proxy", "https_proxy"):
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
         if os.environ.get(name):
             environment[name] = os.environ[name]
-    if "SSL_CERT_FILE" not in environment and os.path.exists("/etc/ssl/certs/ca-certificates.crt"):
+    if os.path.exists(TRUSTED_ROOTS):
         # uv, pip, node and requests carry roots of their own; the host's trust store is what
         # the operator maintains.
-        bundle = "/etc/ssl/certs/ca-certificates.crt"
-        environment["SSL_CERT_FILE"] = bundle
-    if "SSL_CERT_FILE" in environment:
-        for name in ("REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
-            environment[name] = environment["SSL_CERT_FILE"]
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
+            environment[name] = TRUSTED_ROOTS
     if ssh_command:
         environment["GIT_SSH_COMMAND"] = ssh_command
     return environment
