@@ -1,0 +1,164 @@
+#!/usr/bin/python
+"""Bring nginx's files to their content, and nginx to use them, or leave everything as it was."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: nginx_files
+short_description: Configuration files of nginx, tested before they count
+description:
+  - Writes the files, asks C(nginx -t), and reloads nginx (never restarts it). When nginx refuses, the
+    old files come back before the module fails, so that neither the running nginx nor its next start
+    meets the refused ones.
+options:
+  files:
+    description: The files, path and content. Parent directories that are missing are made.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      content: {description: Whole content., type: str, required: true}
+"""
+
+RETURN = r"""
+changed_paths:
+  description: Files that were changed, or would be in check mode.
+  returned: always
+  type: list
+"""
+
+
+class NginxError(Exception):
+    """nginx refused; the message names file and line, and what to do."""
+
+
+def read(path: Path) -> bytes | None:
+    """Content of a file, None when there is none."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def write(path: Path, data: bytes | None) -> None:
+    """Replace a file in one rename; None removes it."""
+    if data is None:
+        path.unlink(missing_ok=True)
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def complaint(words: str) -> str:
+    """What nginx -t says against a configuration, without its warnings and its last line."""
+    lines = [line for line in words.splitlines() if "[emerg]" in line or "[alert]" in line]
+    return " ".join(re.sub(r"^nginx: ", "", line) for line in lines) or words.strip()
+
+
+def tested(module: AnsibleModule) -> str:
+    """Empty when nginx accepts the configuration on disk, else its complaint."""
+    code, out, err = module.run_command(["/usr/sbin/nginx", "-t"])
+    return "" if code == 0 else complaint(err or out)
+
+
+def put(module: AnsibleModule, wanted: dict[Path, bytes], old: dict[Path, bytes | None]) -> None:
+    """Write, test, reload. Raises NginxError after the old files are back."""
+    try:
+        for path, data in wanted.items():
+            if old[path] != data:
+                write(path, data)
+        problem = tested(module)
+        if not problem:
+            reload_nginx(module)
+            return
+    except (OSError, NginxError):
+        for path, data in old.items():
+            write(path, data)
+        raise
+    for path, data in old.items():
+        write(path, data)
+    ours = any(str(path) in problem for path in wanted)
+    before = tested(module)
+    if before and not ours:
+        raise NginxError(
+            f"nginx's configuration on this host is broken already, before Benchfleet's part:"
+            f" {before}. Correct that file; nothing was changed"
+        )
+    raise NginxError(
+        f"nginx refuses the new configuration: {problem}. The old files are back and nginx runs on"
+        " with them"
+    )
+
+
+def reload_nginx(module: AnsibleModule) -> None:
+    """Tell a running nginx to take the new configuration; one that is stopped reads it at start."""
+    code, _, _ = module.run_command(["systemctl", "is-active", "--quiet", "nginx.service"])
+    if code != 0:
+        return
+    code, out, err = module.run_command(["systemctl", "reload", "nginx.service"])
+    if code != 0:
+        raise NginxError(
+            f"nginx could not be reloaded: {(err or out).strip()}; the old files are back. See"
+            " `journalctl -u nginx`"
+        )
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "content": {"type": "str", "required": True},
+                },
+            }
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
+    old = {path: read(path) for path in wanted}
+    changed = [path for path in wanted if old[path] != wanted[path]]
+    if changed and not module.check_mode:
+        try:
+            put(module, wanted, old)
+        except (NginxError, OSError) as error:
+            module.fail_json(msg=str(error))
+    diffs = [
+        {
+            "before_header": str(path),
+            "after_header": str(path),
+            "before": (old[path] or b"").decode(errors="replace"),
+            "after": wanted[path].decode(),
+        }
+        for path in changed
+    ]
+    module.exit_json(
+        changed=bool(changed), changed_paths=[str(path) for path in changed], diff=diffs
+    )
+
+
+if __name__ == "__main__":
+    main()

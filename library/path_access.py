@@ -1,0 +1,128 @@
+#!/usr/bin/python
+"""Let one user walk down to a directory, and no further than that."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: path_access
+short_description: A user can reach a directory
+description:
+  - Gives C(user) the right to pass through (not to list, not to write) those parents of C(path)
+    that it cannot pass, by an ACL entry of C(--x) on each. Modes, owners and groups stay as they are.
+  - What the user can do is asked of the kernel, by trying it as that user.
+options:
+  user: {description: Name of the user., type: str, required: true}
+  path: {description: Directory to reach., type: path, required: true}
+"""
+
+RETURN = r"""
+directories:
+  description: Directories that got an ACL entry, or would in check mode.
+  returned: always
+  type: list
+"""
+
+
+class AccessError(Exception):
+    """The user cannot be given access; the message says why and what to do."""
+
+
+def parents(path: Path) -> list[Path]:
+    """Every directory from the root down to the path itself, symlinks resolved."""
+    real = path.resolve()
+    return [*reversed(real.parents), real]
+
+
+def can_search(directory: Path, user: str) -> bool:
+    """Whether the kernel lets the user pass through a directory, leaving its parents aside.
+
+    The directory is opened by this (root) process and entered by the child, so that only its own
+    permissions count.
+    """
+    account = pwd.getpwnam(user)
+    groups = [entry.gr_gid for entry in grp.getgrall() if user in entry.gr_mem]
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups(groups)
+                os.setgid(account.pw_gid)
+                os.setuid(account.pw_uid)
+                os.fchdir(descriptor)
+            except OSError:
+                os._exit(1)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        os.close(descriptor)
+
+
+def blocked(path: Path, user: str) -> list[Path]:
+    """Directories on the way to the path that the user cannot pass."""
+    return [directory for directory in parents(path) if not can_search(directory, user)]
+
+
+def allow(module: AnsibleModule, directory: Path, user: str) -> None:
+    """Add the ACL entry and make sure that it works. Raises AccessError."""
+    code, _, err = module.run_command(["setfacl", "-m", f"u:{user}:--x", str(directory)])
+    if code != 0:
+        raise AccessError(
+            f"{directory}: {user} cannot be let through ({err.strip()}); mount the file system with"
+            f" ACLs, or give others the right to pass: chmod o+x {directory}"
+        )
+    if not can_search(directory, user):
+        mode = stat.filemode(directory.stat().st_mode)
+        raise AccessError(
+            f"{directory}: {user} still cannot pass (mode {mode}); look at `getfacl {directory}`"
+        )
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "user": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    user, path = module.params["user"], Path(module.params["path"])
+    try:
+        pwd.getpwnam(user)
+        known = True
+    except KeyError:
+        known = False
+    if not known or not path.is_dir():
+        missing = f"directory {path}" if known else f"user {user}"
+        if module.check_mode:
+            module.exit_json(changed=True, directories=[str(path)])
+        module.fail_json(msg=f"there is no {missing} on this host; the roles before make it")
+    directories = blocked(path, user)
+    try:
+        if not module.check_mode:
+            for directory in directories:
+                allow(module, directory, user)
+    except AccessError as error:
+        module.fail_json(msg=str(error))
+    names = [str(directory) for directory in directories]
+    module.exit_json(
+        changed=bool(names),
+        directories=names,
+        diff={
+            "before": "",
+            "after": "".join(f"{name}: u:{user}:--x\n" for name in names),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
