@@ -13,6 +13,7 @@ A host is a dict:
     server_id, branch, python    mariadb_server_id, bench_frappe_branch, bench_python ("" = unset)
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
+    type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
     trouble                      why it could not, "" when it could
 
@@ -273,7 +274,7 @@ def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
         with_primary = [name for name in absent if name in primary]
         problems.append(
             problem(
-                f"{', '.join(absent)} left out of this run"
+                f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} left out of this run"
                 + (
                     f": without the primary {with_primary[0]} nothing can be set up"
                     if with_primary
@@ -290,7 +291,8 @@ def check_reached(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """Every host could be surveyed."""
     return [
         problem(
-            f"{host['name']} could not be looked at: {host['trouble'] or 'no answer'}",
+            f"{host['name']} could not be looked at: "
+            + (host["trouble"].removeprefix("Task failed: ").strip() or "no answer"),
             f"{host['name']}: ssh from the controller, and its rights there",
             f"check `ansible -i INVENTORY {host['name']} -b -m ansible.builtin.ping`: the host is "
             "up, its address, user and key are right, sudo works, python3 is installed",
@@ -427,6 +429,22 @@ def check_variables(hosts: list[Host], settings: Settings) -> list[Problem]:
             "belongs to something else, list it in preflight_allowed_variables",
         )
         for name, names in sorted(found.items())
+    ]
+
+
+def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """Types and choices of our variables, as the argument specs of the roles have them."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for error in host["type_errors"]:
+            found.setdefault(str(error).strip(), []).append(host["name"])
+    return [
+        problem(
+            error,
+            f"inventory or extra variables of {', '.join(names)}",
+            "correct it; types and choices are in the role's meta/argument_specs.yml",
+        )
+        for error, names in found.items()
     ]
 
 
@@ -750,7 +768,10 @@ def check_ports(hosts: list[Host], settings: Settings) -> list[Problem]:
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
         wanted: dict[int, list[str]] = {}
         for service in services:
-            wanted.setdefault(int(settings["ports"][service]), []).append(service)
+            port = str(settings["ports"][service])
+            # What is no number is reported with the types.
+            if port.isdigit():
+                wanted.setdefault(int(port), []).append(service)
         problems += [
             problem(
                 f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
@@ -785,15 +806,16 @@ def taken_port(name: str, port: int, service: str, strangers: list[Mapping]) -> 
     entry = strangers[0]
     process = entry["name"] or "an unknown process"
     details = [f"process {entry['pid']}"] if entry["pid"] else []
-    details += [entry["unit"]] if entry["unit"] else []
+    # What was started from a shell lives in the unit of the login, which nobody should stop.
+    if entry["unit"] and not entry["unit"].startswith(("ssh", "user@", "getty")):
+        details.append(entry["unit"])
     details += [entry["command"]] if entry["command"] else []
     addresses = ", ".join(sorted({item["address"] for item in strangers}))
-    stop = f"`systemctl disable --now {entry['unit']}`" if entry["unit"] else "stop it"
     return problem(
         f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
         + (f" ({'; '.join(details)})" if details else ""),
         f"{addresses} port {port} on {name}",
-        f"{stop}, or move it to another port or host",
+        "stop it for good, or move it to another port or host",
     )
 
 
@@ -888,6 +910,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_groups,
     check_sites,
     check_variables,
+    check_types,
     check_secrets,
     check_reached,
     check_addresses,
@@ -929,13 +952,17 @@ def preflight_text(problems: list[Problem]) -> str:
 # --- read on the controller --------------------------------------------------------------------
 
 
-def known_variables(roles_dir: str) -> dict[str, list[str]]:
-    """Variables that our roles take: {variables, prefixes, site_keys}.
+def known_variables(roles_dir: str) -> dict[str, Any]:
+    """Variables that our roles take: {variables, prefixes, site_keys, options}.
 
     Options of all entry points in the argument specs, and all defaults. Names that tasks
     register or set are known too, as they are among a host's variables once a role has run.
+    options is one argument spec of all roles, for checking types: nothing in it is required, as
+    the defaults of the other roles are not loaded during preflight, and fleet_sites is left to
+    its own check, which says more.
     """
     variables: set[str] = set()
+    all_options: dict[str, Any] = {}
     prefixes: set[str] = {"fleet_"}
     site_keys: set[str] = set()
     for role in sorted(Path(roles_dir).iterdir()):
@@ -948,19 +975,22 @@ def known_variables(roles_dir: str) -> dict[str, list[str]]:
             for entry in (specs.get("argument_specs") or {}).values():
                 options = entry.get("options") or {}
                 variables.update(options)
+                for name, option in options.items():
+                    all_options[name] = {k: v for k, v in option.items() if k != "required"}
                 site_keys.update((options.get("fleet_sites") or {}).get("options") or {})
         for defaults in sorted(role.glob("defaults/*.yml")):
             text = defaults.read_text(encoding="utf-8")
             variables.update(re.findall(r"^(\w+):", text, re.MULTILINE))
         for tasks in sorted([*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")]):
             text = tasks.read_text(encoding="utf-8")
-            variables.update(re.findall(r"^\s*register:\s*(\w+)", text, re.MULTILINE))
+            variables.update(re.findall(r"^[\s-]*register:\s*(\w+)", text, re.MULTILINE))
             for block in re.findall(r"set_fact:\n((?:[ \t]+.*\n?)+)", text):
                 variables.update(re.findall(r"^\s*(\w+):", block, re.MULTILINE))
     return {
         "variables": sorted(variables),
         "prefixes": sorted(prefixes),
         "site_keys": sorted(site_keys or {"name", "apps"}),
+        "options": {k: v for k, v in all_options.items() if k != "fleet_sites"},
     }
 
 

@@ -1,0 +1,790 @@
+"""Every check of preflight, once passing and once failing."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filter_plugins import preflight
+
+ROLES = Path(__file__).parents[2] / "roles"
+GIB = 1024**3
+
+
+def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]:
+    """A bare Debian 12 host that is in order."""
+    address = f"10.0.0.{number}"
+    host = {
+        "name": name,
+        "groups": [group],
+        "lan_ip": "",
+        "default": address,
+        "addresses": [address, "127.0.0.1", "fe80::1"],
+        "distribution": "Debian",
+        "major": "12",
+        "ssh_key": True,
+        "server_id": "",
+        "branch": "version-15",
+        "python": "",
+        "sites": [{"name": "erp.example.com", "apps": []}],
+        "variables": ["lan_ip", "fleet_sites", "ansible_host"],
+        "type_errors": [],
+        "trouble": "",
+        "survey": {
+            "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
+            "database": {
+                "product": None,
+                "version": None,
+                "data_dir": "/var/lib/mysql",
+                "holds_data": False,
+                "bytes": 0,
+            },
+            "disk": {
+                "data": {"free": 50 * GIB, "device": "1", "on": "/var/lib"},
+                "bench": {"free": 50 * GIB, "device": "1", "on": "/home"},
+            },
+            "benches": [],
+            "commands": [],
+            "listeners": {},
+            "files": {},
+            "python_apt": True,
+            "systemd": True,
+            "lan": None,
+            "clock": {"low": -0.3, "high": 0.2},
+        },
+    }
+    host.update(changes)
+    return host
+
+
+@pytest.fixture
+def fleet() -> list[dict[str, Any]]:
+    """A primary and a replica, both bare and in order."""
+    return [a_host("erp1", 11, "primary"), a_host("rep1", 21, "reporting")]
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """Settings of a first run over that fleet."""
+    return {
+        "check_mode": False,
+        "inventory": "inventory/example",
+        "groups": {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]},
+        "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
+        "prefixes": ["fleet_", "mariadb_", "bench_"],
+        "site_keys": ["name", "apps"],
+        "allowed_variables": [],
+        "secrets": {"exists": False, "encrypted": False, "fleet_id": "", "problem": None},
+        "secrets_path": "inventory/example/secrets/fleet.yml",
+        "fleet_id": "",
+        "bench_dir": "/home/frappe/frappe-bench",
+        "ports": {
+            "mariadb": 3306,
+            "redis_cache": 13000,
+            "redis_queue": 11000,
+            "web": 8000,
+            "socketio": 9000,
+            "http": 80,
+            "https": 443,
+        },
+        "seed_factor": 2.2,
+        "seed_spare_mb": 1024,
+        "bench_mb": 2048,
+        "clock_seconds": 2,
+    }
+
+
+def whats(hosts: list[dict], settings: dict) -> list[str]:
+    """What is wrong, without place and remedy; each problem must have both."""
+    problems = preflight.preflight_problems(hosts, settings)
+    for found in problems:
+        assert set(found) == {"what", "place", "remedy"}
+        assert all(found.values())
+    return [found["what"] for found in problems]
+
+
+def mark(host: dict, fleet_id: str = "f1") -> None:
+    """Put a fleet's mark on a host."""
+    host["survey"]["mark"] = {
+        "state": "present",
+        "path": "/etc/benchfleet/fleet.json",
+        "fleet_id": fleet_id,
+        "role": "primary",
+    }
+
+
+def listener(**changes: Any) -> dict[str, Any]:
+    """A listening process."""
+    entry = {
+        "pid": 99,
+        "name": "apache2",
+        "command": "/usr/sbin/apache2 -k start",
+        "program": "/usr/sbin/apache2",
+        "unit": "apache2.service",
+        "address": "0.0.0.0",
+    }
+    entry.update(changes)
+    return entry
+
+
+def test_bare_fleet_in_order_has_no_problem(fleet, settings):
+    assert whats(fleet, settings) == []
+
+
+def test_finished_fleet_has_no_problem(fleet, settings):
+    settings["fleet_id"] = "f1"
+    for host in fleet:
+        mark(host)
+        host["survey"]["database"].update(
+            product="MariaDB",
+            version="10.11.14",
+            program="/usr/sbin/mariadbd",
+            holds_data=True,
+            bytes=40 * GIB,
+        )
+        host["survey"]["benches"] = [
+            {"path": "/home/frappe/frappe-bench", "frappe_version": "15.80.0"},
+        ]
+        host["survey"]["commands"] = [{"path": "/usr/local/bin/bench", "origin": "frappe-bench"}]
+        host["survey"]["disk"]["data"]["free"] = host["survey"]["disk"]["bench"]["free"] = 0
+        host["survey"]["listeners"] = {
+            "3306": [listener(name="mariadbd", program="/usr/sbin/mariadbd", command="mariadbd")],
+            "8000": [
+                listener(
+                    name="python3", command="/home/frappe/frappe-bench/env/bin/python3 gunicorn"
+                )
+            ],
+            "9000": [listener(name="MainThread", program="/usr/bin/node", command="node s.js")],
+            "11000": [listener(name="redis-server", command="redis-server 127.0.0.1:11000")],
+            "80": [listener(name="nginx", command="nginx: master process")],
+        }
+    fleet[1]["survey"]["lan"] = {"ok": True, "address": "10.0.0.11", "port": 22}
+    assert whats(fleet, settings) == []
+
+
+# --- groups ------------------------------------------------------------------------------------
+
+
+def test_no_host_at_all(settings):
+    settings["groups"] = {"all": []}
+    assert whats([], settings) == ["the inventory holds no host at all"]
+
+
+def test_no_primary(fleet, settings):
+    settings["groups"]["primary"] = []
+    settings["groups"]["reporting"] = ["erp1", "rep1"]
+    assert whats(fleet, settings) == ["no host is in group primary"]
+
+
+def test_two_primaries(fleet, settings):
+    settings["groups"]["primary"] = ["erp1", "rep1"]
+    settings["groups"]["reporting"] = []
+    assert whats(fleet, settings) == ["group primary holds 2 hosts: erp1, rep1"]
+
+
+def test_host_in_both_groups(fleet, settings):
+    settings["groups"]["reporting"] = ["erp1", "rep1"]
+    assert whats(fleet, settings) == ["erp1 is in group primary and in group reporting"]
+
+
+def test_host_in_no_group(fleet, settings):
+    settings["groups"]["reporting"] = []
+    assert whats(fleet, settings) == ["rep1 is in neither group primary nor group reporting"]
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [("rep1", "without the primary erp1"), ("erp1", "rep1 is left out of this run, though")],
+)
+def test_limited_run(fleet, settings, left, words):
+    found = whats([h for h in fleet if h["name"] == left], settings)
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def test_unreachable_host_is_one_problem_among_others(fleet, settings):
+    fleet[1].update(survey=None, trouble="Task failed: Connection timed out", addresses=[])
+    fleet[1].update(default="", distribution="", major="")
+    settings["groups"]["primary"] = []
+    assert whats(fleet, settings) == [
+        "no host is in group primary",
+        "erp1 is in neither group primary nor group reporting",
+        "rep1 could not be looked at: Connection timed out",
+    ]
+
+
+# --- addresses ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "private"),
+    [
+        ("10.1.2.3", True),
+        ("172.16.0.1", True),
+        ("172.32.0.1", False),
+        ("192.168.255.254", True),
+        ("100.64.0.1", True),
+        ("100.128.0.1", False),
+        ("fd12::1", True),
+        ("2001:db8::1", False),
+        ("127.0.0.1", False),
+        ("169.254.1.1", False),
+        ("fe80::1", False),
+        ("8.8.8.8", False),
+        ("rep1", False),
+        ("", False),
+    ],
+)
+def test_private(address, private):
+    assert preflight.is_private(address) is private
+
+
+@pytest.mark.parametrize(
+    ("lan_ip", "default", "addresses", "expected"),
+    [
+        ("", "10.0.0.1", ["10.0.0.1", "192.168.0.1"], "10.0.0.1"),
+        ("192.168.0.1", "10.0.0.1", ["10.0.0.1", "192.168.0.1"], "192.168.0.1"),
+        ("", "8.8.8.8", ["8.8.8.8", "10.0.0.9", "127.0.0.1"], "10.0.0.9"),
+        ("", "8.8.8.8", ["8.8.8.8", "10.0.0.9", "10.1.0.9"], ""),
+        ("", "8.8.8.8", ["8.8.8.8", "fd00::9"], "fd00::9"),
+        ("", "", [], ""),
+    ],
+)
+def test_lan_ip_is_chosen(lan_ip, default, addresses, expected):
+    host = {"lan_ip": lan_ip, "default": default, "addresses": addresses}
+    assert preflight.lan_ip(host) == expected
+    assert preflight.good_lan_ip(host) == expected
+
+
+@pytest.mark.parametrize("lan_ip", ["8.8.8.8", "10.9.9.9", "nonsense"])
+def test_unusable_lan_ip_is_never_used(lan_ip):
+    host = {"lan_ip": lan_ip, "default": "10.0.0.1", "addresses": ["10.0.0.1", "8.8.8.8"]}
+    assert preflight.good_lan_ip(host) == ""
+
+
+def test_missing_lan_ip(fleet, settings):
+    fleet[0].update(default="8.8.8.8", addresses=["8.8.8.8", "127.0.0.1"])
+    assert whats(fleet, settings) == ["erp1 has no lan_ip, and no private address (it has 8.8.8.8)"]
+    fleet[0].update(addresses=["8.8.8.8", "10.0.0.1", "10.1.0.1"])
+    assert whats(fleet, settings) == [
+        "erp1 has no lan_ip, and several private addresses to choose from: 10.0.0.1, 10.1.0.1"
+    ]
+
+
+def test_public_lan_ip(fleet, settings):
+    fleet[0].update(lan_ip="8.8.8.8", addresses=["8.8.8.8", "10.0.0.11"])
+    found = preflight.preflight_problems(fleet, settings)
+    assert [f["what"] for f in found] == [
+        "lan_ip 8.8.8.8 of erp1 is a public address; MariaDB and Redis are never put there"
+    ]
+    assert found[0]["place"] == "lan_ip of erp1 in the inventory"
+    assert found[0]["remedy"].endswith("erp1 has: 10.0.0.11")
+
+
+def test_loopback_lan_ip(fleet, settings):
+    fleet[0]["lan_ip"] = "127.0.0.1"
+    assert "is a loopback address" in whats(fleet, settings)[0]
+
+
+def test_lan_ip_that_is_no_address(fleet, settings):
+    fleet[0]["lan_ip"] = "erp1.lan"
+    assert whats(fleet, settings) == ["lan_ip 'erp1.lan' of erp1 is not an IP address"]
+
+
+def test_lan_ip_of_another_machine(fleet, settings):
+    fleet[0]["lan_ip"] = "10.0.0.12"
+    assert whats(fleet, settings) == ["lan_ip 10.0.0.12 is not an address of erp1"]
+
+
+def test_shared_lan_ip_is_reported_once(fleet, settings):
+    for host in fleet:
+        host.update(lan_ip="10.0.0.5", addresses=["10.0.0.5"])
+    assert whats(fleet, settings) == ["lan_ip 10.0.0.5 is shared by erp1, rep1"]
+
+
+# --- server_id ---------------------------------------------------------------------------------
+
+
+def test_server_id_from_address():
+    assert preflight.lan_server_id("10.210.4.11") == 210 * 65536 + 4 * 256 + 11
+    assert preflight.lan_server_id("fd00::1:203") == 0x10203
+    with pytest.raises(ValueError, match="set mariadb_server_id"):
+        preflight.lan_server_id("10.0.0.0")
+
+
+def test_shared_server_id(fleet, settings):
+    fleet[1]["server_id"] = str(preflight.lan_server_id("10.0.0.11"))
+    assert whats(fleet, settings) == ["server_id 11 would be used by erp1, rep1"]
+    fleet[1]["server_id"] = 12
+    assert whats(fleet, settings) == []
+
+
+def test_server_ids_that_only_look_different(fleet, settings):
+    fleet[0].update(lan_ip="10.0.0.1", addresses=["10.0.0.1"])
+    fleet[1].update(lan_ip="100.64.0.1", addresses=["100.64.0.1"])
+    assert whats(fleet, settings) == []
+    fleet[1].update(lan_ip="fd00::1", addresses=["fd00::1"])
+    assert whats(fleet, settings) == ["server_id 1 would be used by erp1, rep1"]
+
+
+@pytest.mark.parametrize("value", [0, "abc", 2**32, "-1", "1.5"])
+def test_invalid_server_id(fleet, settings, value):
+    fleet[0]["server_id"] = value
+    assert "is not a server_id" in whats(fleet, settings)[0]
+
+
+# --- sites -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["erp.example.com", "erp", "a-b.example.com", "xn--bcher-kva.example", "1erp.de"]
+)
+def test_site_names(name):
+    assert preflight.is_site_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Erp.example.com",
+        "erp_x.com",
+        "-a.com",
+        "a-.com",
+        "a..b",
+        "a/b",
+        "10.0.0.1",
+        "assets",
+        "é.fr",
+    ],
+)
+def test_no_site_names(name):
+    assert not preflight.is_site_name(name)
+
+
+def put_sites(fleet: list[dict], sites: Any) -> None:
+    """Set fleet_sites for all hosts."""
+    for host in fleet:
+        host["sites"] = copy.deepcopy(sites)
+
+
+@pytest.mark.parametrize(
+    ("sites", "expected"),
+    [
+        ([], ["fleet_sites is empty: there is no site to serve"]),
+        ("erp.example.com", ["fleet_sites is 'erp.example.com', not a list"]),
+        (["erp.example.com"], ["'erp.example.com' is not a site entry"]),
+        ([{"apps": []}], ["a site entry has no name"]),
+        ([{"name": "Erp_1.com"}], ["site name 'Erp_1.com' is not a host name"]),
+        (
+            [{"name": "a.com", "app": []}],
+            ["unknown key 'app' in a site entry; did you mean apps?"],
+        ),
+        ([{"name": "a.com"}, {"name": "a.com"}], ["site a.com is listed 2 times"]),
+    ],
+)
+def test_sites(fleet, settings, sites, expected):
+    put_sites(fleet, sites)
+    assert whats(fleet, settings) == expected
+
+
+def test_sites_that_differ_between_hosts(fleet, settings):
+    fleet[1]["sites"] = []
+    assert whats(fleet, settings) == ["fleet_sites of rep1 differs from that of erp1"]
+
+
+# --- variables ---------------------------------------------------------------------------------
+
+
+def test_unknown_variable(fleet, settings):
+    for host in fleet:
+        host["variables"].append("bench_frappe_brnch")
+    found = preflight.preflight_problems(fleet, settings)
+    assert [f["what"] for f in found] == [
+        "unknown variable bench_frappe_brnch; did you mean bench_frappe_branch?"
+    ]
+    assert "all hosts" in found[0]["place"]
+
+
+def test_misspelt_lan_ip(fleet, settings):
+    fleet[1]["variables"].append("lan_pi")
+    assert whats(fleet, settings) == ["unknown variable lan_pi; did you mean lan_ip?"]
+
+
+def test_allowed_variable(fleet, settings):
+    fleet[0]["variables"] += ["mariadb_exporter_port", "backup_dir", "fleet_lan_ip", "__bench_x"]
+    assert whats(fleet, settings) == ["unknown variable mariadb_exporter_port"]
+    settings["allowed_variables"] = ["mariadb_exporter_port"]
+    assert whats(fleet, settings) == []
+
+
+def test_types(fleet, settings):
+    for host in fleet:
+        host["type_errors"] = ["argument 'x' is of type str"]
+    assert whats(fleet, settings) == ["argument 'x' is of type str"]
+
+
+def test_variables_of_our_own_roles_are_known():
+    known = preflight.known_variables(str(ROLES))
+    assert {"fleet_sites", "fleet_web_port", "preflight_bench_mb"} <= set(known["variables"])
+    assert {"fleet_", "preflight_", "bench_"} <= set(known["prefixes"])
+    assert {"name", "apps"} <= set(known["site_keys"])
+    assert "fleet_sites" not in known["options"]
+    assert known["options"]["fleet_web_port"]["type"] == "int"
+
+
+def test_variables_are_read_from_specs_defaults_and_tasks(tmp_path):
+    role = tmp_path / "thing"
+    for folder in ("meta", "defaults", "tasks"):
+        (role / folder).mkdir(parents=True)
+    (role / "meta/argument_specs.yml").write_text(
+        "argument_specs: {main: {options: {thing_a: {type: int, required: true}}}}"
+    )
+    (role / "defaults/main.yml").write_text("---\nthing_b: 1\n")
+    (role / "tasks/main.yml").write_text(
+        "- register: thing_c\n- ansible.builtin.set_fact:\n    thing_d: 1\n"
+    )
+    known = preflight.known_variables(str(tmp_path))
+    assert known["variables"] == ["thing_a", "thing_b", "thing_c", "thing_d"]
+    assert known["options"] == {"thing_a": {"type": "int"}}
+
+
+# --- systems and versions ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "major"), [("Debian", "11"), ("Ubuntu", "24"), ("Debian", "14")])
+def test_unsupported_system(fleet, settings, name, major):
+    fleet[1].update(distribution=name, major=major)
+    assert f"rep1 runs {name} {major}" in whats(fleet, settings)
+
+
+def test_debian_13(fleet, settings):
+    for host in fleet:
+        host["major"] = "13"
+    assert whats(fleet, settings) == []
+
+
+def test_no_systemd_and_no_host_key(fleet, settings):
+    fleet[0]["survey"]["systemd"] = False
+    fleet[0]["ssh_key"] = False
+    assert whats(fleet, settings) == [
+        "erp1 was not booted with systemd",
+        "erp1 has no ed25519 ssh host key",
+    ]
+
+
+def test_python_apt_matters_in_check_mode_only(fleet, settings):
+    fleet[0]["survey"]["python_apt"] = False
+    assert whats(fleet, settings) == []
+    settings["check_mode"] = True
+    assert whats(fleet, settings) == [
+        "python3-apt is not installed on erp1: apt cannot tell what it would do"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("product", "version", "bad"),
+    [
+        ("MariaDB", "10.11.6", False),
+        ("MariaDB", "11.4.3", False),
+        ("MariaDB", "11.8.2", False),
+        ("MariaDB", "10.6.18", True),
+        ("MariaDB", "10.1.11", True),
+        ("MySQL", "8.0.36", True),
+    ],
+)
+def test_installed_database(fleet, settings, product, version, bad):
+    for host in fleet:
+        host["survey"]["database"].update(
+            product=product, version=version, program="/usr/sbin/mysqld"
+        )
+    expected = [f"{product} {version} is installed on {h}" for h in ("erp1", "rep1")]
+    assert whats(fleet, settings) == (expected if bad else [])
+
+
+def test_replica_older_than_primary(fleet, settings):
+    fleet[0]["major"] = "13"
+    assert whats(fleet, settings) == [
+        "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
+    ]
+    fleet[0]["major"], fleet[1]["major"] = "12", "13"
+    assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("branch", "known"),
+    [
+        ("version-14", True),
+        ("version-15", True),
+        ("version-16", True),
+        ("version-16-hotfix", True),
+        ("v15.2.0", True),
+        ("develop", True),
+        ("main", True),
+        ("our-fork", True),
+        ("17.0.0-dev", True),
+        ("16.0.0-dev", True),
+        ("version-13", False),
+        ("version-17", False),
+        ("v12.1.0", False),
+        ("13.58.1", False),
+    ],
+)
+def test_frappe_versions(fleet, settings, branch, known):
+    assert preflight.is_known_frappe(branch) is known
+    fleet[0]["branch"] = branch
+    expected = f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported"
+    assert whats(fleet, settings) == ([] if known else [expected])
+
+
+def test_frappe_of_our_own_bench(fleet, settings):
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "13.0.1"}]
+    assert whats(fleet, settings) == ["Frappe 13.0.1 is in the bench of erp1"]
+    fleet[0]["survey"]["benches"][0]["frappe_version"] = "15.0.1"
+    assert whats(fleet, settings) == []
+
+
+def test_python_that_is_not_there(fleet, settings):
+    fleet[1]["python"] = "/usr/bin/python3.14"
+    assert whats(fleet, settings) == ["bench_python /usr/bin/python3.14 does not exist on rep1"]
+    fleet[1]["survey"]["files"] = {"/usr/bin/python3.14": True}
+    assert whats(fleet, settings) == []
+
+
+# --- what is on the hosts ----------------------------------------------------------------------
+
+
+def test_foreign_data_and_bench_on_a_replica(fleet, settings):
+    fleet[1]["survey"]["database"].update(holds_data=True, bytes=3 * 1024**2)
+    fleet[1]["survey"]["benches"] = [{"path": "/home/erp/bench", "frappe_version": "15.1.0"}]
+    assert whats(fleet, settings) == [
+        "rep1 already holds a MariaDB data folder that this fleet did not make",
+        "rep1 already holds a bench that this fleet did not make (Frappe 15.1.0)",
+    ]
+
+
+def test_existing_data_on_the_primary_is_not_adopted(fleet, settings):
+    fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
+    fleet[0]["survey"]["benches"] = [{"path": "/home/erp/bench", "frappe_version": None}]
+    found = preflight.preflight_problems(fleet, settings)
+    assert len(found) == 2
+    assert all("not supported yet" in f["remedy"] for f in found)
+
+
+@pytest.mark.parametrize(("own", "words"), [("f1", "is fleet f1"), ("", "is a new one")])
+@pytest.mark.parametrize("number", [0, 1])
+def test_host_of_another_fleet(fleet, settings, own, words, number):
+    settings["fleet_id"] = own
+    mark(fleet[number], "f2")
+    fleet[number]["survey"]["database"].update(holds_data=True, bytes=1)
+    found = whats(fleet, settings)
+    assert len(found) == 1
+    assert "belongs to fleet f2" in found[0]
+    assert words in found[0]
+
+
+def test_broken_mark(fleet, settings):
+    fleet[0]["survey"]["mark"] = {"state": "broken", "path": "/x", "detail": "it is empty"}
+    assert whats(fleet, settings) == ["the fleet's mark on erp1 cannot be read: it is empty"]
+
+
+def test_commands_of_other_tools(fleet, settings):
+    fleet[0]["survey"]["commands"] = [
+        {"path": "/usr/local/bin/bench", "origin": "frappe/pilot"},
+        {"path": "/usr/bin/bench", "origin": "unknown"},
+        {"path": "/opt/bench/bin/bench", "origin": "frappe-bench"},
+        {"path": "/root/bin/bench", "origin": "benchfleet"},
+    ]
+    assert [w.split(" is that of ")[1] for w in whats(fleet, settings)] == [
+        "frappe/pilot, not of frappe-bench",
+        "an unknown tool, not of frappe-bench",
+    ]
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    assert len(whats(fleet, settings)) == 1
+
+
+def test_taken_port_names_the_process(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener()]}
+    found = preflight.preflight_problems(fleet, settings)
+    assert [f["what"] for f in found] == [
+        "port 80, which the router needs, is taken by apache2 "
+        "(process 99; apache2.service; /usr/sbin/apache2 -k start)"
+    ]
+    assert found[0]["place"] == "0.0.0.0 port 80 on erp1"
+
+
+def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener(unit="ssh.service")]}
+    found = preflight.preflight_problems(fleet, settings)
+    assert "ssh" not in str(found)
+
+
+def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
+    fleet[1]["survey"]["listeners"] = {"80": [listener()], "13000": [listener()]}
+    assert whats(fleet, settings) == []
+    fleet[1]["survey"]["listeners"] = {"3306": [listener()], "8000": [listener()]}
+    assert len(whats(fleet, settings)) == 2
+
+
+def test_right_service_on_a_host_that_is_not_ours_is_a_stranger(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener(name="nginx")]}
+    assert len(whats(fleet, settings)) == 1
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["listeners"] = {"80": [listener(name="caddy")]}
+    assert len(whats(fleet, settings)) == 1
+
+
+def test_two_services_on_one_port(fleet, settings):
+    settings["ports"]["redis_queue"] = 13000
+    assert whats(fleet, settings) == [
+        "port 13000 of erp1 belongs to redis_cache and redis_queue: two services, one port"
+    ]
+
+
+def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
+    settings["ports"]["web"] = "abc"
+    assert whats(fleet, settings) == []
+
+
+def test_disk_for_the_copy(fleet, settings):
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    fleet[0]["survey"]["database"].update(holds_data=True, bytes=10 * GIB)
+    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "15.0"}]
+    disk = fleet[1]["survey"]["disk"]
+    disk["data"]["free"] = disk["bench"]["free"] = 24 * GIB
+    assert whats(fleet, settings) == [
+        "rep1 has 24.0 GiB free, and needs 23.0 GiB for the copy of the primary's 10.0 GiB "
+        "and 2.0 GiB for a bench"
+    ]
+    disk["bench"].update(device="2", free=3 * GIB)
+    assert whats(fleet, settings) == []
+    mark(fleet[1])
+    fleet[1]["survey"]["database"].update(holds_data=True, bytes=10 * GIB)
+    disk["data"]["free"] = 0
+    assert whats(fleet, settings) == []
+
+
+def test_disk_for_the_bench_of_the_primary(fleet, settings):
+    for disk in fleet[0]["survey"]["disk"].values():
+        disk["free"] = GIB
+    assert whats(fleet, settings) == ["erp1 has 1.0 GiB free, and needs 2.0 GiB for a bench"]
+
+
+def test_lan(fleet, settings):
+    fleet[1]["survey"]["lan"] = {
+        "ok": False,
+        "address": "10.0.0.11",
+        "port": 22,
+        "detail": "no answer",
+    }
+    found = preflight.preflight_problems(fleet, settings)
+    assert [f["what"] for f in found] == [
+        "rep1 cannot reach the primary erp1 over the LAN: no answer"
+    ]
+    assert found[0]["place"] == "TCP from rep1 (10.0.0.21) to 10.0.0.11 port 22"
+
+
+def test_clocks(fleet, settings):
+    fleet[1]["survey"]["clock"] = {"low": 2.0, "high": 2.9}
+    assert whats(fleet, settings) == []
+    fleet[1]["survey"]["clock"] = {"low": -5.4, "high": -4.9}
+    assert whats(fleet, settings) == [
+        "the clocks of rep1 and erp1 differ by 4.6 s or more (limit 2 s)"
+    ]
+
+
+def test_clock_bounds_hold_a_right_clock_however_slow_ssh_is():
+    from plugins.action.survey import clock_bounds
+
+    bounds = clock_bounds(before=100.0, after=110.0, started=103.0, ended=104.0)
+    assert bounds == {"low": -6.0, "high": 3.0}
+
+
+# --- secrets -----------------------------------------------------------------------------------
+
+
+def test_secrets_state_of_no_file(tmp_path):
+    state = preflight.secrets_state(str(tmp_path / "fleet.yml"))
+    assert state == {"exists": False, "encrypted": False, "fleet_id": "", "problem": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "words"),
+    [
+        ("fleet_id: f1\n", 0o600, None),
+        ("fleet_id: f1\n", 0o640, "mode 0640"),
+        ("fleet_id: 'f1\nx: {", 0o600, "not valid YAML"),
+        ("", 0o600, "holds no fleet_id"),
+        ("- a\n", 0o600, "holds no fleet_id"),
+    ],
+)
+def test_secrets_state(tmp_path, fleet, settings, text, mode, words):
+    file = tmp_path / "fleet.yml"
+    file.write_text(text)
+    file.chmod(mode)
+    state = settings["secrets"] = preflight.secrets_state(str(file))
+    found = whats(fleet, settings)
+    if words is None:
+        assert found == []
+        assert state["fleet_id"] == "f1"
+    else:
+        assert len(found) == 1
+        assert words in found[0]
+
+
+def test_encrypted_secrets_are_no_problem(tmp_path):
+    file = tmp_path / "fleet.yml"
+    file.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    state = preflight.secrets_state(str(file))
+    assert state["encrypted"]
+    assert state["problem"] is None
+
+
+# --- all at once -------------------------------------------------------------------------------
+
+
+def test_many_problems_come_in_one_message(fleet, settings):
+    put_sites(fleet, [])
+    settings["groups"]["primary"] = ["erp1", "rep1"]
+    fleet[0].update(lan_ip="8.8.8.8", distribution="Ubuntu", branch="version-12")
+    fleet[0]["variables"].append("mariadb_servr_id")
+    fleet[1]["survey"]["database"]["holds_data"] = True
+    fleet[1]["survey"]["listeners"] = {"3306": [listener()]}
+    problems = preflight.preflight_problems(fleet, settings)
+    text = preflight.preflight_text(problems)
+    assert text.startswith(f"Preflight found {len(problems)} problems. Nothing was touched")
+    for words in (
+        "group primary holds 2 hosts",
+        "in group primary and in group reporting",
+        "fleet_sites is empty",
+        "unknown variable mariadb_servr_id; did you mean mariadb_server_id?",
+        "lan_ip 8.8.8.8 of erp1 is a public address",
+        "not an address of erp1",
+        "erp1 runs Ubuntu 12",
+        "'version-12' is not a version",
+        "rep1 already holds a MariaDB data folder",
+        "port 3306, which MariaDB needs, is taken by apache2",
+    ):
+        assert words in text
+    assert text.count("remedy:") == text.count("place:") == len(problems)
+
+
+def test_one_problem_reads_well():
+    text = preflight.preflight_text([preflight.problem("a", "b", "c")])
+    assert text == (
+        "Preflight found 1 problem. Nothing was touched on any host.\n"
+        "\n1. a\n   place:  b\n   remedy: c"
+    )
+
+
+def test_filters_are_offered():
+    names = preflight.FilterModule().filters()
+    assert {"lan_server_id", "preflight_problems", "preflight_text"} <= set(names)

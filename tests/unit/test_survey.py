@@ -1,0 +1,131 @@
+"""What the survey reads from a host, on made-up directories and tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from library import survey
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0B04D20A:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 4711 1
+   1: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1
+   2: 0B04D20A:0CEA 1504D20A:B5C0 01 00000000:00000000 00:00000000 00000000   104        0 4713 1
+"""
+TCP6 = """\
+  sl  local_address                         remote_address                        st tx_queue rx
+   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0 0 0 0 0 4714
+"""
+
+
+def test_listening_sockets_are_read_from_the_kernels_tables():
+    assert survey.listening([3306, 80], [TCP, TCP6]) == {
+        "4711": {"port": 3306, "address": "10.210.4.11"},
+        "4714": {"port": 80, "address": "::"},
+    }
+
+
+def test_listener_of_this_process_is_found():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        found = survey.find_listeners([port])
+        assert [entry["pid"] for entry in found[str(port)]] == [os.getpid()]
+        assert found[str(port)][0]["address"] == "127.0.0.1"
+        assert "python" in found[str(port)][0]["program"]
+        assert survey.try_connect("127.0.0.1", port, 3)["ok"]
+    assert survey.find_listeners([port]) == {}
+    refused = survey.try_connect("127.0.0.1", port, 3)
+    assert not refused["ok"]
+    assert refused["detail"] == "Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, {"state": "absent"}),
+        ("{", {"state": "broken"}),
+        ("{}", {"state": "broken"}),
+        ("[]", {"state": "broken"}),
+        (
+            json.dumps({"fleet_id": "f1", "role": "primary"}),
+            {"state": "present", "fleet_id": "f1", "role": "primary"},
+        ),
+    ],
+)
+def test_mark(tmp_path, text, expected):
+    if text is not None:
+        (tmp_path / "fleet.json").write_text(text)
+    found = survey.read_mark(str(tmp_path))
+    assert {key: found[key] for key in expected} == expected
+    assert found["path"] == f"{tmp_path}/fleet.json"
+
+
+def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
+    """A directory that looks like a bench."""
+    (path / "sites").mkdir(parents=True)
+    (path / "sites/apps.txt").write_text("frappe\n")
+    if version:
+        (path / "apps/frappe/frappe").mkdir(parents=True)
+        (path / "apps/frappe/frappe/__init__.py").write_text(f'x = 1\n__version__ = "{version}"\n')
+    return path
+
+
+def test_benches(tmp_path):
+    own = make_bench(tmp_path / "own")
+    other = make_bench(tmp_path / "home/erp/bench", None)
+    (tmp_path / "home/erp/documents").mkdir()
+    assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",)) == [
+        {"path": str(other), "frappe_version": None},
+        {"path": str(own), "frappe_version": "15.1.0"},
+    ]
+    assert survey.find_benches(f"{tmp_path}/none", ()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("#!/x/python\nimport sys\nfrom bench.cli import cli\n", "frappe-bench"),
+        ("#!/usr/bin/env python3\nfrom bench_cli.cli import main\n", "frappe/pilot"),
+        ("#!/usr/bin/env python3\n    from pilot.cli import main\n", "frappe/pilot"),
+        ("#!/bin/sh\n# benchfleet's guard\nexec /opt/bench/bin/bench\n", "benchfleet"),
+        ("#!/bin/sh\necho hello\n", "unknown"),
+    ],
+)
+def test_commands(tmp_path, text, origin):
+    command = tmp_path / "bin/bench"
+    command.parent.mkdir()
+    command.write_text(text)
+    assert survey.find_commands([str(tmp_path)], ()) == []
+    command.chmod(0o755)
+    assert survey.find_commands([str(tmp_path)], ()) == [{"path": str(command), "origin": origin}]
+
+
+def test_command_and_its_link_are_one(tmp_path):
+    (tmp_path / "bench").write_text("#!/bin/sh\n")
+    (tmp_path / "bench").chmod(0o755)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/bench").symlink_to(tmp_path / "bench")
+    assert len(survey.find_commands([], (str(tmp_path), f"{tmp_path}/bin"))) == 1
+
+
+def test_data_folder(tmp_path):
+    empty = survey.read_database(str(tmp_path / "none"))
+    assert (empty["holds_data"], empty["bytes"]) == (False, 0)
+    (tmp_path / "lost+found").mkdir()
+    assert not survey.read_database(str(tmp_path))["holds_data"]
+    (tmp_path / "ibdata1").write_bytes(b"x" * 100_000)
+    found = survey.read_database(str(tmp_path))
+    assert found["holds_data"]
+    assert found["bytes"] >= 100_000
+
+
+def test_free_space_of_a_directory_that_is_to_be(tmp_path):
+    found = survey.free_bytes(f"{tmp_path}/a/b/c")
+    assert found["on"] == str(tmp_path)
+    assert found["free"] > 0
+    assert found["device"] == str(tmp_path.stat().st_dev)
