@@ -23,13 +23,13 @@ from typing import Any
 from werkzeug.local import Local, release_local
 
 from frappe import config as _config
-from frappe.config import Config as _dict
+from frappe.config import Config
 from frappe.exceptions import (
     AuthenticationError,
     DoesNotExistError,
     IncorrectSitePath,
     InReadOnlyMode,
-    PermissionError,
+    PermissionError,  # noqa: A004  (the framework's own name)
     SessionStopped,
     ValidationError,
 )
@@ -56,11 +56,11 @@ def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool =
         return
     local.site = site
     local.sites_path = sites_path
-    local.site_path = os.path.join(sites_path, site)
-    local.flags = _dict(new_site=new_site, read_only=False)
-    local.response = _dict()
-    local.form_dict = _dict()
-    local.session = _dict()
+    local.site_path = str(Path(sites_path, site))
+    local.flags = Config(new_site=new_site, read_only=False)
+    local.response = Config()
+    local.form_dict = Config()
+    local.session = Config()
     local.message_log = []
     local.meta = {}
     local.request = None
@@ -79,7 +79,7 @@ def init_site(site: str | None = None) -> Iterator[None]:
         destroy()
 
 
-def get_site_config(sites_path: str | None = None, site_path: str | None = None) -> _dict:
+def get_site_config(sites_path: str | None = None, site_path: str | None = None) -> Config:
     """Return the configuration in force; IncorrectSitePath if the site has none."""
     sites_path = sites_path or getattr(local, "sites_path", ".")
     site_path = site_path or getattr(local, "site_path", None)
@@ -91,13 +91,13 @@ def get_site_config(sites_path: str | None = None, site_path: str | None = None)
     return _config.overlay(get_common_site_config(sites_path), own, os.environ)
 
 
-def get_common_site_config(sites_path: str | None = None) -> _dict:
+def get_common_site_config(sites_path: str | None = None) -> Config:
     """Return the bench's common configuration file, parsed."""
     folder = sites_path or getattr(local, "sites_path", ".")
-    return _dict(_config.read(Path(folder) / "common_site_config.json"))
+    return Config(_config.read(Path(folder) / "common_site_config.json"))
 
 
-def get_conf() -> _dict:
+def get_conf() -> Config:
     """Return the site's configuration if one is loaded, else the bench's."""
     if getattr(local, "initialised", None):
         return local.conf
@@ -179,6 +179,12 @@ def whitelist(
     return decorate
 
 
+@whitelist(allow_guest=True)
+def ping() -> str:
+    """Answer."""
+    return "pong"
+
+
 def is_whitelisted(fn: Callable) -> None:
     """Raise PermissionError unless the session's user may call the function over HTTP."""
     guest = local.session.user in (None, "Guest")
@@ -241,7 +247,7 @@ def set_user(user: str) -> None:
 
 def get_site_path(*parts: str) -> str:
     """Return a path in the site's folder."""
-    return os.path.join(local.site_path, *parts)
+    return str(Path(local.site_path, *parts))
 
 
 def generate_hash(length: int = 56) -> str:
@@ -314,7 +320,7 @@ def json_default(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if hasattr(value, "as_dict"):
-        return value.as_dict()
+        return value.asConfig()
     if isinstance(value, (set, frozenset, tuple)):
         return list(value)
     if isinstance(value, (datetime, date, time)):

@@ -143,7 +143,9 @@ def _method(call: routing.Call) -> Response:
 
 def _resource(call: routing.Call, form: Config) -> Any:
     if call.kind == "list":
-        return frappe.call(frappe.client.get_list, **{**form, "doctype": call.target, **_size(form)})
+        return frappe.call(
+            frappe.client.get_list, **{**form, "doctype": call.target, **_size(form)}
+        )
     if call.kind == "read":
         return frappe.get_doc(call.target, call.name)
     if call.kind == "delete":
@@ -162,7 +164,8 @@ def _size(form: Config) -> dict[str, Any]:
 
 
 def _json(body: dict[str, Any], status: int = 200) -> Response:
-    return Response(frappe.as_json(body, None), status=status, mimetype="application/json")
+    text = json.dumps(body, default=frappe.json_default)
+    return Response(text, status=status, mimetype="application/json")
 
 
 def _private_file(name: str) -> Response:

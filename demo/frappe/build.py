@@ -1,4 +1,4 @@
-"""Assets: one bundle an app, named by its content, and the two listings of bundles."""
+"""Assets: the apps' public/js/*.bundle.js under names by content, and the listings of them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,26 @@ def build(apps: list[str], hard_link: bool = False) -> dict[str, str]:
     (assets / "css").mkdir(parents=True, exist_ok=True)
     bundles: dict[str, str] = {}
     for app in apps:
-        module = importlib.import_module(app)
-        public = Path(module.__file__ or "").resolve().parent / "public"
+        public = Path(importlib.import_module(app).__file__ or "").resolve().parent / "public"
+        if not public.is_dir():
+            continue
         folder = public / "dist" / "js"
-        folder.mkdir(parents=True, exist_ok=True)
-        version = getattr(module, "__version__", "0")
-        name = "desk" if app == "frappe" else app
-        text = f"/* {app} {version}: built by the demo framework */\n"
-        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:8].upper()
-        for old in folder.glob(f"{name}.bundle.*.js"):
-            old.unlink()
-        (folder / f"{name}.bundle.{digest}.js").write_text(text)
-        bundles[f"{name}.bundle.js"] = f"/assets/{app}/dist/js/{name}.bundle.{digest}.js"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for source in sorted(public.glob("js/*.bundle.js")):
+            content = source.read_bytes()
+            digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()[:8].upper()
+            name = f"{source.stem}.{digest}.js"
+            (folder / name).write_bytes(content)
+            bundles[source.name] = f"/assets/{app}/dist/js/{name}"
         link = assets / app
-        if link.is_symlink() or link.exists():
-            shutil.rmtree(link) if link.is_dir() and not link.is_symlink() else link.unlink()
-        shutil.copytree(public, link) if hard_link else link.symlink_to(public)
+        if link.is_symlink():
+            link.unlink()
+        shutil.rmtree(link, ignore_errors=True)
+        if hard_link:
+            shutil.copytree(public, link)
+        else:
+            link.symlink_to(public)
     for listing in ("assets.json", "assets-rtl.json"):
         file = assets / listing
         known = json.loads(file.read_text()) if file.exists() else {}

@@ -60,7 +60,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def cast(value: Any) -> Any:
-    """Turn the words a shell can say into what JSON means by them ("1" into 1, "true" into True)."""
+    """Turn the words of a shell into JSON's values ("1" into 1, "true" into True)."""
     words = {"0": 0, "1": 1, "true": True, "false": False}
     return words.get(value, value) if isinstance(value, str) else value
 

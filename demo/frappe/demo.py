@@ -46,7 +46,7 @@ def whoami_read_only() -> dict[str, Any]:
 
 @frappe.whitelist()
 def two_read_only_calls() -> list[int]:
-    """Return the server ids of two read_only calls in one request: only the first is a replica's."""
+    """Return the server ids of two read_only calls: only the first can be a replica's."""
     return [whoami_read_only()["database"]["server_id"] for _ in range(2)]
 
 

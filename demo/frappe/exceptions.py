@@ -19,7 +19,7 @@ class DoesNotExistError(ValidationError):
     http_status_code = 404
 
 
-class IncorrectSitePath(Exception):
+class IncorrectSitePath(Exception):  # noqa: N818  (the framework's own name)
     http_status_code = 404
 
 
@@ -27,13 +27,13 @@ class DuplicateEntryError(Exception):
     http_status_code = 409
 
 
-class SessionStopped(Exception):
+class SessionStopped(Exception):  # noqa: N818  (the framework's own name)
     """Maintenance mode."""
 
     http_status_code = 503
 
 
-class InReadOnlyMode(ValidationError):
+class InReadOnlyMode(ValidationError):  # noqa: N818  (the framework's own name)
     http_status_code = 503
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
+from pathlib import Path
 from typing import Any
 
 import frappe
 from frappe import sessions
-from frappe.exceptions import PermissionError, ValidationError
+from frappe.exceptions import ValidationError
 
-
-@frappe.whitelist(allow_guest=True)
-def ping() -> str:
-    """Answer."""
-    return "pong"
+ping = frappe.ping
 
 
 @frappe.whitelist(allow_guest=True)
@@ -31,25 +27,23 @@ def logout() -> None:
 def upload_file() -> Any:
     """Store a multipart upload: field `file`, is_private=1 for /private/files. Returns the File."""
     if frappe.local.session.user == "Guest":
-        raise PermissionError("Guests may not upload")
+        raise frappe.PermissionError("Guests may not upload")
     upload = frappe.local.request.files.get("file")
     if upload is None or not upload.filename:
         raise ValidationError("no file in the request")
     form = frappe.local.form_dict
     private = str(form.get("is_private", "0")) == "1"
-    name = re.sub(r"[^\w.\- ]", "_", os.path.basename(upload.filename)).lstrip(".") or "file"
+    file = Path(re.sub(r"[^\w.\- ]", "_", Path(upload.filename).name).lstrip(".") or "file")
     content = upload.stream.read()
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    folder = frappe.get_site_path("private" if private else "public", "files")
-    if os.path.exists(os.path.join(folder, name)):
-        stem, dot, ending = name.rpartition(".")
-        name = f"{stem}{digest[:6]}{dot}{ending}" if dot else f"{name}{digest[:6]}"
-    with open(os.path.join(folder, name), "wb") as file:
-        file.write(content)
+    folder = Path(frappe.get_site_path("private" if private else "public", "files"))
+    if (folder / file).exists():
+        file = file.with_stem(file.stem + digest[:6])
+    (folder / file).write_bytes(content)
     return frappe.get_doc(
         doctype="File",
-        file_name=name,
-        file_url=f"{'/private' if private else ''}/files/{name}",
+        file_name=str(file),
+        file_url=f"{'/private' if private else ''}/files/{file}",
         is_private=int(private),
         file_size=len(content),
         attached_to_doctype=form.get("doctype"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import importlib
 import json
-import os
 import secrets
 import shutil
 import string
@@ -46,12 +45,12 @@ def new_site(
     Kept fault: the database user is made before the database's name is checked, so a refused
     attempt leaves the user behind.
     """
-    if not force and os.path.exists(site):
+    if not force and Path(site).exists():
         print(f"Site {site} already exists, use `--force` to proceed anyway")
         sys.exit(1)
     frappe.init(site, new_site=True, force=True)
     for folder in _SITE_FOLDERS:
-        os.makedirs(frappe.get_site_path(folder), exist_ok=True)
+        Path(frappe.get_site_path(folder)).mkdir(parents=True, exist_ok=True)
     _make_site_config(db_name, db_password, db_user, db_host, db_port, db_socket)
     frappe.destroy()
     frappe.init(site, force=True)
@@ -113,9 +112,7 @@ def _setup_database(
         print(f"Database {conf.db_name} already exists, please drop it manually or pass `--force`.")
         sys.exit(1)
     root.sql(f"DROP DATABASE IF EXISTS `{conf.db_name}`")
-    root.sql(
-        f"CREATE DATABASE `{conf.db_name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-    )
+    root.sql(f"CREATE DATABASE `{conf.db_name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci")
     root.sql(f"GRANT ALL PRIVILEGES ON `{conf.db_name}`.* TO %s@%s", account)
     root.sql("FLUSH PRIVILEGES")
     root.close()

@@ -230,7 +230,9 @@ def _where(filters: Any) -> tuple[str, list[Any]]:
     if isinstance(filters, str):
         filters = {"name": filters}
     if isinstance(filters, dict):
-        pairs = [[k, *(v if isinstance(v, (list, tuple)) else ("=", v))] for k, v in filters.items()]
+        pairs = [
+            [k, *(v if isinstance(v, (list, tuple)) else ("=", v))] for k, v in filters.items()
+        ]
     else:
         pairs = [list(item)[-3:] for item in filters]
     parts, values = [], []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import frappe
-from frappe.exceptions import PermissionError
 
 SHARED_DOCTYPES = {"ToDo", "File", "Stock Ledger Entry", "Demo Run"}
 
@@ -13,4 +12,4 @@ def check(doctype: str) -> None:
     user = frappe.local.session.user
     if user == "Administrator" or (user != "Guest" and doctype in SHARED_DOCTYPES):
         return
-    raise PermissionError(f"{user} may not use {doctype}")
+    raise frappe.PermissionError(f"{user} may not use {doctype}")

@@ -6,11 +6,11 @@ import ast
 import functools
 import importlib
 import json
-import os
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -215,7 +215,7 @@ def set_config(context: Any, key: str, value: Any, everywhere: bool, parse: bool
     elif not context.sites:
         raise click.UsageError("Please specify --site sitename")
     for site in [] if everywhere else context.sites:
-        installer.update_site_config(key, value, os.path.join(site, "site_config.json"))
+        installer.update_site_config(key, value, f"{site}/site_config.json")
 
 
 @command("show-config", each_site=True)
@@ -233,7 +233,7 @@ def show_config(context: Any, output: str) -> None:
 @click.argument("site")
 def use(context: Any, site: str) -> None:
     """Make a site the bench's default."""
-    if not os.path.exists(os.path.join(site, "site_config.json")):
+    if not Path(site, "site_config.json").exists():
         sys.exit(f"Site {site} does not exist")
     installer.update_site_config("default_site", site, "common_site_config.json")
     print("Current Site set to", site)
@@ -248,11 +248,13 @@ def execute(context: Any, method: str, arguments: str | None, keywords: str | No
     positional = _literal(arguments, ())
     positional = positional if isinstance(positional, (list, tuple)) else [positional]
     named = _literal(keywords, {})
+    if not isinstance(named, dict):
+        raise click.UsageError(f"--kwargs wants a Python dict, not {keywords}")
     try:
         target = frappe.get_attr(method)
     except (ImportError, AttributeError, ValueError):
         # An operator's own shell input, as in the original: `frappe.db.get_value`, `1 + 1`.
-        target = eval(method, {"frappe": frappe})  # noqa: S307
+        target = eval(method, {"frappe": frappe})
     result = target(*positional, **named) if callable(target) else target
     if result:
         print(json.dumps(result, default=frappe.json_default).strip('"'))
@@ -289,7 +291,7 @@ def version(context: Any, output: str) -> None:
 
 
 def _git(app: str, *arguments: str) -> str:
-    folder = os.path.join(get_bench_path(), "apps", app)
+    folder = Path(get_bench_path(), "apps", app)
     run = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
     return run.stdout.strip()
 

@@ -106,7 +106,7 @@ class Database:
             return [row[0] for row in rows]
         if as_dict:
             names = [column[0] for column in self._cursor.description]
-            return [Config(zip(names, row)) for row in rows]
+            return [Config(zip(names, row, strict=True)) for row in rows]
         return [list(row) for row in rows] if as_list else rows
 
     def sql_ddl(self, query: str) -> None:

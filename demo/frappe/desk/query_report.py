@@ -60,7 +60,7 @@ def run(
     ignore_prepared_report: Any = False,
     custom_columns: Any = None,
 ) -> dict[str, Any]:
-    """Run a report. An error inside is logged through the replica's connection: it may be masked."""
+    """Run a report. Its errors are logged through the replica's connection, and so masked."""
     if report_name not in REPORTS:
         raise DoesNotExistError(f"Report {report_name} not found")
     try:

@@ -69,7 +69,9 @@ def get_sidebar_stats(stats: Any = None, doctype: str = "", filters: Any = None)
 def export_query() -> None:
     """Send the rows of a list as CSV."""
     rows = _rows(limit=0)
-    as_csv(frappe.local.form_dict.doctype, [list(rows[0]) if rows else [], *(r.values() for r in rows)])
+    as_csv(
+        frappe.local.form_dict.doctype, [list(rows[0]) if rows else [], *(r.values() for r in rows)]
+    )
 
 
 def as_csv(name: str, rows: list[Any]) -> None:

@@ -55,11 +55,13 @@ def commands() -> dict[str, click.Command]:
 
 def main() -> None:
     """Run a command line."""
-    group = click.Group("frappe", commands=commands(), callback=_group, params=_group.__click_params__)
-    names = click.Command("get-frappe-commands", callback=lambda: print(json.dumps([*group.commands])))
-    text = click.Command(
-        "get-frappe-help", callback=lambda: print(click.Context(group).get_help())
+    group = click.Group(
+        "frappe", commands=commands(), callback=_group, params=_group.__click_params__
     )
+    names = click.Command(
+        "get-frappe-commands", callback=lambda: print(json.dumps([*group.commands]))
+    )
+    text = click.Command("get-frappe-help", callback=lambda: print(click.Context(group).get_help()))
     click.Group(commands={"frappe": group, names.name: names, text.name: text})(prog_name="bench")
 
 

@@ -27,7 +27,9 @@ def parse(expression: str) -> tuple[frozenset[int], ...]:
     parts = expression.split()
     if len(parts) != 5:
         raise ValueError(f"cron expression {expression!r} has {len(parts)} fields, wants 5")
-    fields = [_field(p, low, high, expression) for p, (low, high) in zip(parts, _RANGES)]
+    fields = [
+        _field(p, low, high, expression) for p, (low, high) in zip(parts, _RANGES, strict=True)
+    ]
     fields[4] = frozenset(day % 7 for day in fields[4])
     return tuple(fields)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import frappe
 from frappe.utils import cint, get_bench_path, get_sites
@@ -29,7 +29,7 @@ def start_scheduler() -> None:
 
     The lock is a file of the bench: a second bench on another host is not stopped by it.
     """
-    with open(os.path.join(get_bench_path(), "config", "scheduler_process"), "w") as lock:
+    with Path(get_bench_path(), "config", "scheduler_process").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

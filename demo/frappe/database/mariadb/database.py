@@ -11,6 +11,9 @@ import frappe
 from frappe.database.database import Database
 from frappe.exceptions import InReadOnlyMode, QueryDeadlockError, QueryTimeoutError
 
+# PyMySQL has no name for it.
+_ER_READ_ONLY_TRANSACTION = 1792
+
 
 class MariaDBDatabase(Database):
     """One connection to one MariaDB server."""
@@ -73,7 +76,7 @@ class MariaDBDatabase(Database):
     @staticmethod
     def is_read_only_mode_error(error: Exception) -> bool:
         """Return whether a write met a read-only transaction (maintenance mode)."""
-        return error.args[0] == ER.CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+        return error.args[0] == _ER_READ_ONLY_TRANSACTION
 
     def translate(self, error: Exception) -> Exception:
         """Return the framework's own exception for a server's, where there is one."""

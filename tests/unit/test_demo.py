@@ -1,0 +1,169 @@
+"""The demo framework's pure parts, loaded by path: its package is called frappe and needs more
+libraries than the controller has."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FRAPPE = Path(__file__).resolve().parents[2] / "demo" / "frappe"
+
+
+def load(relative: str) -> ModuleType:
+    """Import one file of the demo framework under a name of its own."""
+    name = "demo_" + relative.replace("/", "_").removesuffix(".py")
+    spec = importlib.util.spec_from_file_location(name, FRAPPE / relative)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+config = load("config.py")
+cron = load("utils/cron.py")
+routing = load("routing.py")
+
+
+class TestOverlay:
+    def test_site_wins_over_common(self):
+        merged = config.overlay({"a": 1, "b": 1}, {"b": 2})
+        assert (merged.a, merged.b, merged.missing) == (1, 2, None)
+
+    def test_environment_wins_over_both(self):
+        environ = {"FRAPPE_DB_HOST": "10.0.0.9", "FRAPPE_DB_PORT": "3307"}
+        merged = config.overlay({"db_host": "10.0.0.1"}, {"db_port": 3306}, environ)
+        assert (merged.db_host, merged.db_port) == ("10.0.0.9", 3307)
+
+    def test_user_and_database_name_stand_in_for_each_other(self):
+        assert config.overlay({}, {"db_name": "erp"}).db_user == "erp"
+        assert config.overlay({}, {"db_user": "erp"}).db_name == "erp"
+
+    def test_port_must_be_a_number(self):
+        with pytest.raises(ValueError, match="many"):
+            config.overlay({"db_port": "many"}, {})
+
+    def test_password_in_a_redis_url_is_kept(self):
+        url = "redis://:secret@10.0.0.1:13000"
+        assert config.overlay({"redis_cache": url}, {}).redis_cache == url
+
+
+OWN = {"db_name": "erp", "db_password": "own"}
+OTHER = OWN | {"different_credentials_for_replica": 1, "replica_db_password": "ro"}
+
+
+class TestReplicaCredentials:
+    def test_the_sites_own_by_default(self):
+        given = config.overlay({}, OWN | {"replica_db_user": "unused"})
+        assert config.replica_credentials(given) == ("erp", "own", "erp")
+
+    def test_user_of_version_16_reads_the_sites_database(self):
+        given = config.overlay({}, OTHER | {"replica_db_user": "erp_ro"})
+        assert config.replica_credentials(given) == ("erp_ro", "ro", "erp")
+
+    def test_older_key_still_names_the_user(self):
+        given = config.overlay({}, OTHER | {"replica_db_name": "erp_ro"})
+        assert config.replica_credentials(given) == ("erp_ro", "ro", "erp")
+
+
+class TestUpdate:
+    @pytest.mark.parametrize(
+        ("given", "kept"), [("1", 1), ("0", 0), ("true", True), ("2", "2"), (2, 2)]
+    )
+    def test_words_become_what_json_means(self, tmp_path, given, kept):
+        file = tmp_path / "site_config.json"
+        config.update(file, "key", given)
+        assert json.loads(file.read_text()) == {"key": kept}
+
+    def test_none_removes(self, tmp_path):
+        file = tmp_path / "site_config.json"
+        file.write_text('{"key": 1, "other": 2}')
+        config.update(file, "key", "None")
+        assert json.loads(file.read_text()) == {"other": 2}
+
+
+class TestCron:
+    @pytest.mark.parametrize(
+        ("expression", "after", "expected"),
+        [
+            ("* * * * *", "2026-01-01 10:00:30", "2026-01-01 10:01:00"),
+            ("*/4 * * * *", "2026-01-01 10:04:00", "2026-01-01 10:08:00"),
+            ("0 * * * *", "2026-01-01 23:59:59", "2026-01-02 00:00:00"),
+            ("0 0 * * 0", "2026-01-01 00:00:00", "2026-01-04 00:00:00"),
+            ("0 0 * * 7", "2026-01-01 00:00:00", "2026-01-04 00:00:00"),
+            ("15,45 8-9 * * 1-5", "2026-01-02 09:45:00", "2026-01-05 08:15:00"),
+            ("0 0 29 2 *", "2026-01-01 00:00:00", "2028-02-29 00:00:00"),
+            ("0 0 13 * 5", "2026-01-01 00:00:00", "2026-01-02 00:00:00"),
+            ("0 0 1 1 *", "2026-01-01 00:00:00", "2027-01-01 00:00:00"),
+        ],
+    )
+    def test_next_run(self, expression, after, expected):
+        found = cron.next_run(expression, datetime.fromisoformat(after))
+        assert found == datetime.fromisoformat(expected)
+
+    def test_due_from_the_minute_on(self):
+        last = datetime(2026, 1, 1, 10, 0, 5)
+        assert not cron.is_due("* * * * *", last, datetime(2026, 1, 1, 10, 0, 59))
+        assert cron.is_due("* * * * *", last, datetime(2026, 1, 1, 10, 1, 0))
+
+    @pytest.mark.parametrize("bad", ["", "* * * *", "61 * * * *", "a * * * *", "5-1 * * * *"])
+    def test_bad_expression_is_named(self, bad):
+        with pytest.raises(ValueError, match="cron expression"):
+            cron.parse(bad)
+
+    def test_a_day_that_never_comes(self):
+        with pytest.raises(ValueError, match="never"):
+            cron.next_run("0 0 30 2 *", datetime(2026, 1, 1))
+
+    def test_every_frequency_has_a_time(self):
+        for expression in cron.FREQUENCIES.values():
+            assert cron.next_run(expression, datetime(2026, 1, 1)) > datetime(2026, 1, 1)
+
+
+RUN = "frappe.desk.query_report.run"
+
+
+class TestRouting:
+    @pytest.mark.parametrize(
+        ("method", "path", "form", "version"),
+        [
+            ("GET", f"/api/method/{RUN}", {}, "v1"),
+            ("POST", f"/api/v1/method/{RUN}", {}, "v1"),
+            ("GET", f"/api/v2/method/{RUN}", {}, "v2"),
+            ("GET", f"/api/method/{RUN}/", {}, "v1"),
+            ("GET", "/", {"cmd": RUN}, "v1"),
+            ("POST", "/", {"cmd": RUN}, "v1"),
+            ("POST", "/api/method/ping", {"cmd": RUN}, "v1"),
+        ],
+    )
+    def test_every_form_of_a_call(self, method, path, form, version):
+        assert routing.resolve(method, path, form) == routing.Call("method", RUN, version=version)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "kind"),
+        [
+            ("GET", "/api/resource/ToDo", "list"),
+            ("POST", "/api/resource/ToDo", "create"),
+            ("GET", "/api/resource/ToDo/a", "read"),
+            ("PUT", "/api/resource/ToDo/a", "update"),
+            ("DELETE", "/api/resource/ToDo/a", "delete"),
+            ("GET", "/api/v2/document/ToDo/a", "read"),
+            ("GET", "/api/v2/resource/ToDo/a", "unknown"),
+            ("PATCH", "/api/resource/ToDo", "unknown"),
+            ("GET", "/api/other", "unknown"),
+            ("GET", "/private/files/a.txt", "private_file"),
+            ("GET", "/app/todo", "page"),
+            ("PUT", "/app/todo", "unknown"),
+        ],
+    )
+    def test_kinds(self, method, path, kind):
+        assert routing.resolve(method, path, {}).kind == kind
+
+    def test_names_may_hold_slashes_and_spaces(self):
+        call = routing.resolve("GET", "/api/resource/Scheduled%20Job%20Type/a/b%20c", {})
+        assert (call.target, call.name) == ("Scheduled Job Type", "a/b c")
