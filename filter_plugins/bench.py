@@ -13,8 +13,12 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-HEADER = "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
-REDIS_HEADER = "# Made by Benchfleet from the output of `bench setup redis`; changes here are undone.\n"
+HEADER = (
+    "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
+)
+REDIS_HEADER = (
+    "# Made by Benchfleet from the output of `bench setup redis`; changes here are undone.\n"
+)
 
 
 def split_workers(total: int) -> dict[str, int]:
@@ -37,7 +41,9 @@ def read_supervisor(text: str) -> configparser.RawConfigParser:
     try:
         parser.read_string(text)
     except configparser.Error as error:
-        raise AnsibleFilterError(f"the generated supervisor.conf cannot be read: {error}") from error
+        raise AnsibleFilterError(
+            f"the generated supervisor.conf cannot be read: {error}"
+        ) from error
     return parser
 
 
@@ -174,7 +180,9 @@ def bench_id(path: str) -> str:
     return path.strip("/").replace("/", "-")
 
 
-def lockstep_apps(apps: dict[str, Any], user: str, address: str, bench: str) -> list[dict[str, Any]]:
+def lockstep_apps(
+    apps: dict[str, Any], user: str, address: str, bench: str
+) -> list[dict[str, Any]]:
     """Where a reporting bench gets its apps from: the primary's, over the LAN, at its commits.
 
     ``apps`` as the module bench_info tells them of the primary; frappe comes first.

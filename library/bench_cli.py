@@ -77,7 +77,9 @@ class Environment:
         code, out, err = self.module.run_command(argv, environ_update=environment)
         if code != 0:
             words = (err or out).strip()[-2000:]
-            self.module.fail_json(msg=f"`{' '.join(argv[:4])} …` failed with status {code}: {words}")
+            self.module.fail_json(
+                msg=f"`{' '.join(argv[:4])} …` failed with status {code}: {words}"
+            )
 
     def write(self, name: str, content: str) -> None:
         """Put a small command into the environment."""

@@ -219,9 +219,7 @@ def main() -> None:
         module.exit_json(
             changed=bool(differences),
             differences=differences,
-            databases={
-                site["name"]: maker.config(site["name"]).get("db_name") for site in wanted
-            },
+            databases={site["name"]: maker.config(site["name"]).get("db_name") for site in wanted},
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except (BenchError, subprocess.TimeoutExpired) as error:

@@ -32,9 +32,7 @@ options:
 """
 
 
-def merged(
-    current: dict[str, Any], values: dict[str, Any], absent: list[str]
-) -> dict[str, Any]:
+def merged(current: dict[str, Any], values: dict[str, Any], absent: list[str]) -> dict[str, Any]:
     """The wanted content: ``current`` with ``values`` set and ``absent`` removed."""
     wanted = {**current, **values}
     return {key: value for key, value in wanted.items() if key not in absent}
@@ -72,9 +70,7 @@ def main() -> None:
     except BenchError as error:
         module.fail_json(msg=str(error))
     wanted = merged(current, {**params["secrets"], **params["values"]}, params["absent"])
-    changed_keys = sorted(
-        key for key in {*current, *wanted} if current.get(key) != wanted.get(key)
-    )
+    changed_keys = sorted(key for key in {*current, *wanted} if current.get(key) != wanted.get(key))
     changed = bool(changed_keys) or not os.path.exists(path)
     if changed and not module.check_mode:
         account = pwd.getpwnam(params["owner"])

@@ -72,7 +72,10 @@ def main() -> None:
     _, out, _ = module.run_command(["dpkg-query", "-W", "-f", "${Package} ${Status}\\n", *names])
     missing = [name for name in names if name not in installed(out)]
     if missing and not module.check_mode:
-        module.run_command_environ_update = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+        module.run_command_environ_update = {
+            "DEBIAN_FRONTEND": "noninteractive",
+            "LC_ALL": "C.UTF-8",
+        }
         module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
         if not lists_are_fresh():
             code, out, err = module.run_command(["apt-get", "update"])

@@ -1,0 +1,168 @@
+"""The bench CLI's generated files, turned into a node's."""
+
+from __future__ import annotations
+
+import configparser
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from filter_plugins import bench
+
+PROGRAMS = ("frappe-web", "frappe-schedule", "frappe-short-worker", "frappe-long-worker")
+EXTRA = ("frappe-custom-worker", "redis-cache", "redis-queue", "node-socketio")
+
+
+def generated(prefix: str = "b") -> str:
+    """A configuration in the shape of `bench setup supervisor`."""
+    commands = {
+        "frappe-web": "/b/env/bin/gunicorn -b 127.0.0.1:8000 -w 9 -t 120 frappe.app:application",
+        "redis-cache": "/usr/bin/redis-server /b/config/redis_cache.conf",
+        "redis-queue": "/usr/bin/redis-server /b/config/redis_queue.conf",
+    }
+    lines = ["; a remark"]
+    for name in (*PROGRAMS, *EXTRA):
+        lines += [
+            f"[program:{prefix}-{name}]",
+            f"command={commands.get(name, f'/opt/x/bin/bench run {name}')}",
+            "process_name=%(program_name)s-%(process_num)d",
+        ]
+        if name.endswith("worker"):
+            lines.append("numprocs=1")
+    lines += [f"[group:{prefix}-web]", f"programs={prefix}-frappe-web,{prefix}-node-socketio"]
+    members = ("frappe-schedule", "frappe-short-worker", "frappe-long-worker")
+    joined = ",".join(f"{prefix}-{m}" for m in (*members, "frappe-custom-worker"))
+    lines += [f"[group:{prefix}-workers]", f"programs={joined}"]
+    lines += [f"[group:{prefix}-redis]", f"programs={prefix}-redis-cache,{prefix}-redis-queue"]
+    return "\n".join(lines)
+
+
+def parsed(text: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=True)
+    parser.read_string(text)
+    return parser
+
+
+def node(**changes: object) -> configparser.RawConfigParser:
+    options: dict[str, object] = {
+        "web_bind": ["10.0.0.2:8000"],
+        "web_workers": 4,
+        "background_workers": 6,
+        "bench_command": "/usr/local/bin/bench",
+        "redis_config_dir": "/etc/r",
+    }
+    return parsed(bench.supervisor_config(generated(), **{**options, **changes}))  # type: ignore[arg-type]
+
+
+def test_primary_has_every_program_with_its_counts() -> None:
+    conf = node()
+    assert conf["program:b-frappe-web"]["command"] == (
+        "/b/env/bin/gunicorn -b 10.0.0.2:8000 -w 4 -t 120 frappe.app:application"
+    )
+    assert conf["program:b-frappe-long-worker"]["numprocs"] == "3"
+    assert conf["program:b-frappe-short-worker"]["numprocs"] == "3"
+    assert (
+        conf["program:b-redis-cache"]["command"] == "/usr/bin/redis-server /etc/r/redis_cache.conf"
+    )
+    assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench run")
+    assert conf["group:b-workers"]["programs"].startswith("b-frappe-schedule,")
+
+
+def test_a_reporting_node_has_no_scheduler_in_program_or_group() -> None:
+    conf = node(schedule=False, socketio=False, redis_config_dir=None)
+    assert not [s for s in conf.sections() if "schedule" in s or "redis" in s or "socketio" in s]
+    assert all("schedule" not in conf[s]["programs"] for s in conf.sections() if s[:5] == "group")
+    assert conf["group:b-web"]["programs"] == "b-frappe-web"
+
+
+def test_no_background_workers_means_no_worker_program_and_no_empty_group() -> None:
+    conf = node(background_workers=0, schedule=False)
+    assert not [s for s in conf.sections() if "worker" in s]
+
+
+def test_one_background_worker_serves_every_queue() -> None:
+    conf = node(background_workers=1)
+    assert conf["program:b-frappe-long-worker"]["numprocs"] == "1"
+    assert not conf.has_section("program:b-frappe-short-worker")
+
+
+def test_no_web_workers_drops_the_web_program() -> None:
+    assert not node(web_workers=0).has_section("program:b-frappe-web")
+
+
+def test_several_addresses_are_bound() -> None:
+    command = node(web_bind=["10.0.0.2:8000", "[fd00::2]:8000"])["program:b-frappe-web"]["command"]
+    assert "-b 10.0.0.2:8000 -b [fd00::2]:8000 -w 4" in command
+
+
+def test_result_is_stable_under_repetition() -> None:
+    once = bench.supervisor_config(generated(), ["a:1"], 2, 2, "/usr/local/bin/bench")
+    assert once == bench.supervisor_config(generated(), ["a:1"], 2, 2, "/usr/local/bin/bench")
+    assert bench.supervisor_programs(once)[0] == "b-frappe-web"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[program:x]\ncommand=y", "frappe-web"),
+        ("no section", "cannot be read"),
+        ("[program:b-frappe-web]\ncommand=gunicorn app", "no -b and -w"),
+    ],
+)
+def test_unknown_shapes_are_refused(text: str, words: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=words):
+        bench.supervisor_config(text, ["a:1"], 1, 1, "/usr/local/bin/bench")
+
+
+def test_negative_worker_counts_are_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="-1 background workers"):
+        bench.split_workers(-1)
+
+
+def test_redis_listens_where_told_and_wants_the_password() -> None:
+    text = "bind 127.0.0.1\nport 13000\nmaxmemory 50mb\naclfile /b/x.acl\nmaxmemory-policy allkeys-lru\n"
+    out = bench.redis_config(text, ["127.0.0.1", "10.0.0.1"], "s3cret", 128).splitlines()
+    assert "bind 127.0.0.1 10.0.0.1" in out
+    assert 'requirepass "s3cret"' in out
+    assert "protected-mode yes" in out
+    assert "maxmemory 128mb" in out and "maxmemory 50mb" not in out
+    assert "maxmemory-policy allkeys-lru" in out
+    assert not [line for line in out if line.startswith("aclfile")]
+
+
+def test_redis_without_a_port_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="names no port"):
+        bench.redis_config("bind 127.0.0.1", ["127.0.0.1"], "x")
+
+
+def test_the_bench_id_is_the_one_that_frappe_derives() -> None:
+    assert bench.bench_id("/home/frappe/frappe-bench") == "home-frappe-frappe-bench"
+
+
+def test_apps_come_from_the_primary_at_its_commits_frappe_first() -> None:
+    apps = {"erpnext": {"commit": "e1"}, "frappe": {"commit": "f1"}}
+    assert bench.lockstep_apps(apps, "frappe", "fd00::1", "/home/b") == [
+        {
+            "name": "frappe",
+            "repo": "ssh://frappe@[fd00::1]/home/b/apps/frappe",
+            "branch": None,
+            "commit": "f1",
+        },
+        {
+            "name": "erpnext",
+            "repo": "ssh://frappe@[fd00::1]/home/b/apps/erpnext",
+            "branch": None,
+            "commit": "e1",
+        },
+    ]
+
+
+def test_secrets_of_a_configuration_are_told_by_name_and_by_url() -> None:
+    config = {
+        "redis_cache": "redis://:p@h:1",
+        "db_host": "h",
+        "mail_password": "p",
+        "encryption_key": "k",
+    }
+    assert bench.public_part(config) == {"db_host": "h"}
+    assert set(bench.secret_part(config)) == {"redis_cache", "mail_password", "encryption_key"}
