@@ -10,7 +10,8 @@ A host is a dict:
     default, addresses           default IPv4 address and all addresses, from the facts
     distribution, major          e.g. Debian, 12
     ssh_key                      whether the host has an ed25519 host key
-    server_id, branch, python    mariadb_server_id, bench_frappe_branch, bench_python ("" = unset)
+    server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
+    python                       bench_python
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
@@ -53,6 +54,8 @@ PRIVATE_WORDS = (
 DEBIAN_MARIADB = {"12": "10.11", "13": "11.8"}
 SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 SUPPORTED_FRAPPE = (14, 15, 16)
+# Lowest Python that the released branch of each version asks for in its pyproject.toml.
+FRAPPE_PYTHON = {14: "3.10", 15: "3.10", 16: "3.14"}
 FACTS_WE_SET = frozenset({"fleet_lan_ip", "fleet_primary", "fleet_primary_ip", "fleet_secrets"})
 GROUPS = (
     "primary",
@@ -642,10 +645,10 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
             and bench["frappe_version"]
             and not is_known_frappe(bench["frappe_version"])
         ]
-        if host["python"].startswith("/") and not survey["files"].get(host["python"], False):
+        if not survey["pythons"].get(host["python"]):
             problems.append(
                 problem(
-                    f"bench_python {host['python']} does not exist on {name}",
+                    f"bench_python {host['python']} is not a Python that runs on {name}",
                     f"bench_python in the inventory, and {name}",
                     "install that Python on the host, or leave bench_python out",
                 )
@@ -659,6 +662,24 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
         for branch, names in branches.items()
     ]
     return problems
+
+
+def python_warnings(hosts: list[Host]) -> list[str]:
+    """Where the Python for the bench is older than the Frappe version asks for.
+
+    Not a problem that stops the run: a fork or an early commit of a branch may still take it.
+    """
+    warnings = []
+    for host in hosts:
+        version = ((host["survey"] or {}).get("pythons") or {}).get(host["python"])
+        wanted = FRAPPE_PYTHON.get(frappe_major(host["branch"]) or 0, "")
+        if version and wanted and version_key(version) < version_key(wanted):
+            warnings.append(
+                f"{host['branch']} of Frappe asks for Python {wanted}, and {host['python']} on "
+                f"{host['name']} is {version}: bench init may refuse. Install Python {wanted} "
+                "there and name it in bench_python"
+            )
+    return warnings
 
 
 # --- what is on the hosts ----------------------------------------------------------------------
@@ -1056,4 +1077,5 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
+            "preflight_warnings": python_warnings,
         }

@@ -33,8 +33,8 @@ options:
     type: list
     elements: int
     default: []
-  files:
-    description: Files whose existence is asked for.
+  pythons:
+    description: Python interpreters whose versions are wanted.
     type: list
     elements: str
     default: []
@@ -139,6 +139,18 @@ def frappe_version(bench_dir: str) -> str | None:
     except OSError:
         return None
     match = re.search(r"""^__version__\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def python_version(path: str) -> str | None:
+    """Version of a Python interpreter, None when it is not there or does not answer."""
+    try:
+        answer = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.match(r"Python (\d+(?:\.\d+)+)", answer)
     return match.group(1) if match else None
 
 
@@ -273,7 +285,7 @@ def main() -> None:
             "config_dir": {"type": "path", "required": True},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
-            "files": {"type": "list", "elements": "str", "default": []},
+            "pythons": {"type": "list", "elements": "str", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int", "default": 22},
             "connect_seconds": {"type": "int", "default": 3},
@@ -292,7 +304,7 @@ def main() -> None:
         "benches": find_benches(asked["bench_dir"]),
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
-        "files": {path: os.access(path, os.R_OK) for path in asked["files"]},
+        "pythons": {path: python_version(path) for path in asked["pythons"]},
         "python_apt": importlib.util.find_spec("apt_pkg") is not None,
         "systemd": Path("/run/systemd/system").is_dir(),
         "lan": None,

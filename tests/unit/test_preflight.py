@@ -28,7 +28,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "ssh_key": True,
         "server_id": "",
         "branch": "version-15",
-        "python": "",
+        "python": "/usr/bin/python3",
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -49,7 +49,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "benches": [],
             "commands": [],
             "listeners": {},
-            "files": {},
+            "pythons": {"/usr/bin/python3": "3.11.2"},
             "python_apt": True,
             "systemd": True,
             "lan": None,
@@ -549,9 +549,28 @@ def test_frappe_of_our_own_bench(fleet, settings):
 
 
 def test_python_that_is_not_there(fleet, settings):
-    fleet[1]["python"] = "/usr/bin/python3.14"
-    assert whats(fleet, settings) == ["bench_python /usr/bin/python3.14 does not exist on rep1"]
-    fleet[1]["survey"]["files"] = {"/usr/bin/python3.14": True}
+    fleet[1]["python"] = "/opt/python"
+    fleet[1]["survey"]["pythons"] = {"/opt/python": None}
+    assert whats(fleet, settings) == ["bench_python /opt/python is not a Python that runs on rep1"]
+    fleet[1]["survey"]["pythons"] = {"/opt/python": "3.14.1"}
+    assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize(
+    ("branch", "version", "warned"),
+    [
+        ("version-16", "3.11.2", True),
+        ("version-16", "3.14.0", False),
+        ("version-15", "3.11.2", False),
+        ("version-15", "3.9.2", True),
+        ("our-fork", "3.9.2", False),
+        ("", "3.9.2", False),
+    ],
+)
+def test_python_older_than_frappe_asks_for(fleet, settings, branch, version, warned):
+    fleet[0].update(branch=branch)
+    fleet[0]["survey"]["pythons"] = {"/usr/bin/python3": version}
+    assert bool(preflight.python_warnings(fleet)) is warned
     assert whats(fleet, settings) == []
 
 

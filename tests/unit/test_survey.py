@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,6 +124,12 @@ def test_data_folder(tmp_path):
     found = survey.read_database(str(tmp_path))
     assert found["holds_data"]
     assert found["bytes"] >= 100_000
+
+
+def test_python_versions(tmp_path):
+    assert survey.python_version(sys.executable) == platform.python_version()
+    assert survey.python_version("/bin/true") is None
+    assert survey.python_version(f"{tmp_path}/none") is None
 
 
 def test_free_space_of_a_directory_that_is_to_be(tmp_path):
