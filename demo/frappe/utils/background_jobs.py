@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -98,8 +99,8 @@ def enqueue(
 
 
 def _full_id(job_id: str) -> str:
-    # RQ 2 accepts no colons in a job's id.
-    return f"{frappe.local.site}||{job_id}".replace(":", "-").replace(".", "_").replace("|", "_")
+    # RQ takes letters, digits, dashes and underscores only.
+    return re.sub(r"[^\w-]", "_", f"{frappe.local.site}||{job_id}")
 
 
 def is_job_enqueued(job_id: str) -> bool:
