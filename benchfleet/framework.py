@@ -10,7 +10,8 @@ from benchfleet.shell import FleetError, run, succeeds
 from benchfleet.state import Lab
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
-IN_HOST = "/srv/lab/frappe.git"
+# The bench CLI names an app after its repository's folder, and cannot read a bare one.
+IN_HOST = "/srv/lab/frappe"
 BRANCH = "main"
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
 # The same tree has to give the same commit, whenever and wherever it is made.
@@ -26,8 +27,8 @@ FIXED = {
 
 
 def repository(lab: Lab) -> Path:
-    """Return the bare repository's path; it is bound into the primary from its first boot on."""
-    return lab.path / "frappe.git"
+    """Return the repository's folder; it is bound into the primary from its first boot on."""
+    return lab.path / "frappe"
 
 
 def is_address(source: str) -> bool:
@@ -44,7 +45,7 @@ def choose(lab: Lab, former: Lab | None, source: str | None, branch: str | None)
         if branch is not None:
             raise FleetError(f"--frappe-branch {branch} needs --frappe-repo URL|PATH beside it")
         lab.frappe_source = former.frappe_source if former else None
-        lab.frappe_branch = former.frappe_branch if former else BRANCH
+        lab.frappe_branch = (former.frappe_branch if former else None) or BRANCH
     elif is_address(source):
         if branch is None:
             raise FleetError(f"--frappe-repo {source} needs --frappe-branch: version-15, say")
@@ -75,31 +76,35 @@ def head_of(path: Path) -> str:
 
 
 def provide(lab: Lab) -> None:
-    """Bring the lab's bare repository up to date with its source; an address needs none."""
-    bare = repository(lab)
-    if not (bare / "HEAD").is_file():
-        run(["git", "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", bare])
+    """Bring the lab's repository up to date with its source; an address needs none.
+
+    Its work tree stays empty: all that is asked of it is to be cloned.
+    """
+    store = repository(lab) / ".git"
+    if not (store / "HEAD").is_file():
+        run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", store.parent])
     source = Path(lab.frappe_source) if lab.frappe_source else DEMO
     if lab.frappe_source and is_address(lab.frappe_source):
         return
     if not source.is_dir():
         raise FleetError(f"the framework's folder {source} is gone: name another (--frappe-repo)")
     if is_repository(source) and source != DEMO:
-        fetch = ["git", "-c", "safe.directory=*", "-C", bare, "fetch", "--quiet", "--prune"]
-        run([*fetch, "--tags", "--force", source, "+refs/heads/*:refs/heads/*"])
+        fetch = ["git", "-c", "safe.directory=*", f"--git-dir={store}", "fetch"]
+        refs = "+refs/heads/*:refs/heads/*"
+        run([*fetch, "--quiet", "--prune", "--tags", "--update-head-ok", source, refs])
     else:
-        commit_tree(bare, source, lab.frappe_branch or BRANCH)
-    run(["git", "-C", bare, "symbolic-ref", "HEAD", f"refs/heads/{lab.frappe_branch}"])
+        commit_tree(store, source, lab.frappe_branch or BRANCH)
+    run(["git", f"--git-dir={store}", "symbolic-ref", "HEAD", f"refs/heads/{lab.frappe_branch}"])
 
 
-def commit_tree(bare: Path, folder: Path, branch: str) -> None:
+def commit_tree(store: Path, folder: Path, branch: str) -> None:
     """Make a branch of one commit that holds a plain folder's files."""
-    index = bare / "lab-index"
+    index = store / "lab-index"
     index.unlink(missing_ok=True)
     # Neither the index nor the ignore rules may come from the repository that the folder lies in.
     env = {**os.environ, **FIXED, "GIT_INDEX_FILE": str(index)}
-    git = ["git", f"--git-dir={bare}", f"--work-tree={folder}", "-c", "core.autocrlf=false"]
-    (bare / "info/exclude").write_text("__pycache__/\n*.pyc\nnode_modules/\n")
+    git = ["git", f"--git-dir={store}", f"--work-tree={folder}", "-c", "core.autocrlf=false"]
+    (store / "info/exclude").write_text("__pycache__/\n*.pyc\nnode_modules/\n")
     run([*git, "-C", folder, "add", "--all", "."], env=env)
     tree = run([*git, "write-tree"], env=env).strip()
     commit = run([*git, "commit-tree", tree, "-m", "The lab's framework"], env=env).strip()

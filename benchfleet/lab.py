@@ -242,7 +242,8 @@ def personalise(lab: Lab, host: Host, root: Path) -> None:
     write_file(root / "root/.ssh/authorized_keys", allowed, 0o600)
     if host.role == "primary":
         # The repository is root's, the bench's user is not: git would refuse to read it.
-        trust = f"[safe]\n\tdirectory = {framework.IN_HOST}\n"
+        places = (framework.IN_HOST, f"{framework.IN_HOST}/.git")
+        trust = "[safe]\n" + "".join(f"\tdirectory = {place}\n" for place in places)
         if not (root / "etc/gitconfig").exists():
             write_file(root / "etc/gitconfig", trust)
     for key in (lab.disk(host) / "keys").iterdir():
@@ -451,6 +452,7 @@ def start(lab: Lab, host: Host) -> None:
     if lab.machine(host) in machines(lab.name):
         say(f"{host.name} is on already")
         return
+    framework.provide(lab)
     network.bridge_up(lab)
     start_hosts(lab, [host])
 

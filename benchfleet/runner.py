@@ -128,7 +128,9 @@ class Progress:
 
     def _on_playbook_on_task_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self.count += 1
-        self.current = Task(data.get("name") or data.get("task") or "", self.count)
+        # With its role before it: "bench : Command bench is in place".
+        title = str(data.get("name") or data.get("task") or "").split(" : ", 1)[-1]
+        self.current = Task(title, self.count)
         self.current.since = self.now()
 
     def _on_runner_on_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:

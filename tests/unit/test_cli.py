@@ -1,0 +1,89 @@
+"""The command line, and what it asks of a lab."""
+
+import pytest
+
+from benchfleet import cli, framework, state
+from benchfleet.shell import FleetError
+
+
+@pytest.fixture(autouse=True)
+def no_labs(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LABS", tmp_path / "labs")
+    monkeypatch.delenv("BENCHFLEET_LAB", raising=False)
+
+
+def wanted(*words, name="lab"):
+    return cli.wanted_lab(cli.parse(["lab", "up", *words]), name)
+
+
+def test_lab_up_by_default():
+    lab = wanted()
+    assert (lab.subnet, lab.release, lab.nodes) == ("10.203.0.0/24", "bookworm", 1)
+    assert (lab.frappe_repo, lab.frappe_branch, lab.build_assets) == (
+        framework.IN_HOST,
+        "main",
+        True,
+    )
+
+
+def test_options_left_out_stay_as_they_were():
+    former = wanted("--nodes", "3", "--release", "trixie", "--subnet", "10.9.0.0/24")
+    former.save()
+    again = wanted()
+    assert (again.nodes, again.release, again.subnet) == (3, "trixie", "10.9.0.0/24")
+
+
+def test_a_repository_s_address_is_passed_on():
+    url = "https://git.example.com/frappe.git"
+    lab = wanted("--frappe-repo", url, "--frappe-branch", "version-15")
+    assert (lab.frappe_repo, lab.frappe_branch, lab.build_assets) == (url, "version-15", False)
+    lab.save()
+    again = wanted()
+    assert (again.frappe_repo, again.frappe_branch, again.build_assets) == (
+        url,
+        "version-15",
+        False,
+    )
+
+
+def test_a_plain_folder_becomes_a_repository_in_the_primary(tmp_path):
+    lab = wanted("--frappe-repo", str(tmp_path))
+    assert (lab.frappe_repo, lab.frappe_branch) == (framework.IN_HOST, "main")
+    assert lab.frappe_source == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--nodes", "-1"),
+        ("--nodes", "51"),
+        ("--subnet", "10.0.0.0/8"),
+        ("--frappe-branch", "version-15"),
+        ("--frappe-repo", "https://git.example.com/frappe.git"),
+        ("--frappe-repo", "/no/such/folder"),
+    ],
+)
+def test_unfit_options_are_named(words):
+    with pytest.raises(FleetError, match=words[0].removeprefix("--frappe-")):
+        wanted(*words)
+
+
+def test_the_remote_command_is_left_alone():
+    options = cli.parse(["lab", "ssh", "erp1", "--name", "x", "--", "ls", "--name", "--", "y"])
+    assert (options.host, options.name) == ("erp1", "x")
+    assert options.remote == ["ls", "--name", "--", "y"]
+    assert cli.parse(["lab", "ssh", "erp1"]).remote == []
+
+
+@pytest.mark.parametrize("words", [[], ["lab"], ["lab", "fly"], ["test", "nothing"]])
+def test_unknown_commands_are_refused(words, capsys):
+    with pytest.raises(SystemExit):
+        cli.parse(words)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_error_goes_to_standard_error(capsys):
+    assert cli.main(["lab", "status"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "there is no lab 'lab' here" in captured.err

@@ -1,0 +1,97 @@
+"""The lab's names, addresses and remembered state."""
+
+import ipaddress
+import json
+
+import pytest
+
+from benchfleet import state
+from benchfleet.shell import FleetError
+from benchfleet.state import Lab
+
+
+@pytest.fixture
+def lab():
+    return Lab("trial", "10.210.7.0/24", "bookworm", "/base", nodes=12)
+
+
+@pytest.mark.parametrize("name", ["lab", "a", "x1234567"])
+def test_names_that_interfaces_can_carry(name):
+    assert state.check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "Lab", "1lab", "lab-two", "x12345678", "../lab", "lab\n"])
+def test_other_names_are_refused_with_the_remedy(name):
+    with pytest.raises(FleetError, match="--name"):
+        state.check_name(name)
+
+
+def test_interface_names_fit_the_kernel():
+    longest = Lab("x1234567", "10.0.0.0/16", "bookworm", "", nodes=state.MAX_NODES)
+    names = [longest.bridge, *(longest.cable(host) for host in longest.hosts)]
+    assert max(len(name) for name in names) <= 15
+    assert len(set(names)) == len(names)
+
+
+def test_hosts_have_their_known_addresses(lab):
+    assert lab.gateway == "10.210.7.1"
+    assert [(h.name, h.role, h.ip) for h in lab.hosts[:3]] == [
+        ("erp1", "primary", "10.210.7.11"),
+        ("rep1", "reporting", "10.210.7.21"),
+        ("rep2", "reporting", "10.210.7.22"),
+    ]
+    assert lab.host("rep12").ip == "10.210.7.32"
+
+
+def test_an_unknown_host_is_answered_with_the_known_ones():
+    with pytest.raises(FleetError, match="it has erp1, rep1"):
+        Lab("lab", state.DEFAULT_SUBNET, "bookworm", "").host("rep2")
+
+
+@pytest.mark.parametrize(
+    "subnet", ["10.1.0.1/24", "10.1.0.0/25", "10.0.0.0/8", "8.8.8.0/24", "fd00::/64", "x"]
+)
+def test_unfit_subnets_are_refused(subnet):
+    with pytest.raises(FleetError, match=r"--subnet"):
+        state.check_subnet(subnet)
+
+
+@pytest.mark.parametrize(
+    ("taken", "clash"),
+    [
+        ([("10.203.0.5/32", "a")], "a"),
+        ([("10.0.0.0/8", "a")], "a"),
+        ([("10.203.0.9", "a")], "a"),
+        ([("10.203.1.0/24", "a"), ("10.203.0.129/25", "b")], "b"),
+        ([("0.0.0.0/0", "a"), ("fd00::1/64", "b"), ("10.204.0.1/16", "c")], None),
+        ([], None),
+    ],
+)
+def test_overlap_names_the_first_that_clashes(taken, clash):
+    found = state.overlapping(ipaddress.IPv4Network("10.203.0.0/24"), taken)
+    assert (found[1] if found else None) == clash
+
+
+def test_a_lab_is_remembered(tmp_path, monkeypatch, lab):
+    monkeypatch.setattr(state, "LABS", tmp_path)
+    assert state.load("trial") is None
+    lab.frappe_repo, lab.frappe_branch = "https://git.example.com/frappe.git", "version-15"
+    lab.save()
+    assert state.load("trial") == lab
+    assert state.all_labs() == [lab]
+
+
+@pytest.mark.parametrize("content", ["", "{", json.dumps({"strange": 1})])
+def test_spoilt_state_says_how_to_clear_it(tmp_path, monkeypatch, content):
+    monkeypatch.setattr(state, "LABS", tmp_path)
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial/lab.json").write_text(content)
+    with pytest.raises(FleetError, match="lab down --name trial"):
+        state.load("trial")
+
+
+def test_the_environment_names_the_lab(monkeypatch):
+    monkeypatch.setenv("BENCHFLEET_LAB", "other")
+    assert state.name_from_environment() == "other"
+    monkeypatch.setenv("BENCHFLEET_LAB", "")
+    assert state.name_from_environment() == "lab"
