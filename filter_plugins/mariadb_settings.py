@@ -21,11 +21,6 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("skip_name_resolve", True, "Accounts name addresses; a slow DNS server must not slow a login."),
     ("character_set_server", "utf8mb4", "What Frappe stores."),
     ("collation_server", "utf8mb4_unicode_ci", "What Frappe compares with."),
-    (
-        "loose_character_set_collations",
-        "utf8mb4=utf8mb4_unicode_ci",
-        "From 11.4 on a client that asks for utf8mb4 would get another collation than the tables'.",
-    ),
     ("max_allowed_packet", 64 * MIB, "Long documents and imports travel as one statement."),
     ("read_only", True, "Every server boots closed; only the confirmed primary is opened."),
     ("event_scheduler", False, "Events run on the opened primary alone: a root event ignores read_only."),
@@ -45,6 +40,16 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("slave_exec_mode", "STRICT", "A row that does not fit is an error, not a guess."),
     ("slave_parallel_mode", "conservative", "Parallel apply without retried conflicts."),
     ("userstat", True, "Counts reads per account: shows which server answered a report."),
+)
+
+# Only for servers of one series, which read a section of their own: (series, name, value, why).
+BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
+    (
+        "11.8",
+        "character_set_collations",
+        "utf8mb4=utf8mb4_unicode_ci",
+        "A client that asks for utf8mb4 would get another collation than the tables'.",
+    ),
 )
 
 
@@ -118,6 +123,8 @@ def mariadb_settings(
         put("join_buffer_size", each * MIB, "Few connections, each joining large tables.")
         put("read_rnd_buffer_size", max(1, each // 4) * MIB, "Sorted rows are fetched in larger runs.")
         put("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner.")
+    for series, name, value, why in BY_SERIES:
+        plan[name] = {"value": value, "why": why, "series": series}
     for name, value in (own or {}).items():
         put(name, value, "This host's own.")
     for name, value in (extra or {}).items():
@@ -142,18 +149,21 @@ def mariadb_cnf(plan: Plan) -> str:
 
     Raises AnsibleFilterError for a value that would spill into another line or section.
     """
-    lines = [
-        "# Written by Benchfleet and rewritten at its next run. Own settings:",
-        "# mariadb_settings_extra in the inventory, or another file in this directory.",
-        "[mariadbd]",
-    ]
+    sections: dict[str, list[str]] = {}
     for name, entry in plan.items():
         value = render(entry["value"])
         if "\n" in value or not name.replace("_", "").isalnum():
             raise AnsibleFilterError(
                 f"mariadb_settings_extra: {name!r} with value {value!r} is not one option on one line"
             )
-        lines += [f"# {entry['why']}", f"{name} = {value}"]
+        title = f"[mariadbd-{entry['series']}]" if entry.get("series") else "[mariadbd]"
+        sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
+    lines = [
+        "# Written by Benchfleet and rewritten at its next run. Own settings:",
+        "# mariadb_settings_extra in the inventory, or another file in this directory.",
+    ]
+    for title, options in sections.items():
+        lines += [title, *options]
     return "\n".join(lines) + "\n"
 
 

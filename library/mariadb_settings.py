@@ -94,7 +94,27 @@ def file_values(text: str) -> dict[str, str]:
 
 def bare(name: str) -> str:
     """A setting's variable name, without the prefix that lets an older server ignore it."""
-    return name.replace("-", "_").removeprefix("loose_")
+    return name.replace("-", "_").removeprefix("loose_").lower()
+
+
+def rounded(value: Any, variable: dict[str, Any]) -> str:
+    """A wanted value as the server would round it to its limits and block size."""
+    text = normal(value)
+    if not text.isdigit() or not str(variable.get("block") or "").isdigit():
+        return text
+    low, high, block = (variable[key] for key in ("low", "high", "block"))
+    number = max(int(low), min(int(high), int(text)))
+    return str(number // int(block) * int(block)) if int(block) > 1 else str(number)
+
+
+def agrees(name: str, value: Any, running: dict[str, dict[str, Any]]) -> bool:
+    """Whether the server runs with a wanted value."""
+    shown = normal(running[name]["value"])
+    if name == "log_bin" and shown == "1" and "log_bin_basename" in running:
+        # log_bin itself only says ON; the name it was given is elsewhere.
+        base = str(running["log_bin_basename"]["value"])
+        return str(value) in (base, os.path.basename(base)) or normal(value) == "1"
+    return shown in (normal(value), rounded(value, running[name]))
 
 
 def differences(
@@ -112,7 +132,7 @@ def differences(
     found: dict[str, str] = {}
     for name, value in wanted.items():
         variable = bare(name)
-        if variable not in running or normal(value) == normal(running[variable]["value"]):
+        if variable not in running or agrees(variable, value, running):
             continue
         same_file = variable in in_file and normal(in_file[variable]) == normal(value)
         if same_file and started_from_file and running[variable]["origin"] != "SQL":
@@ -147,7 +167,8 @@ def running_variables(server: Server) -> dict[str, dict[str, Any]]:
         row["name"].lower(): row
         for row in server.rows(
             "SELECT VARIABLE_NAME AS name, GLOBAL_VALUE AS value, GLOBAL_VALUE_ORIGIN AS origin,"
-            " GLOBAL_VALUE_PATH AS path, READ_ONLY AS fixed"
+            " GLOBAL_VALUE_PATH AS path, READ_ONLY AS fixed, NUMERIC_MIN_VALUE AS low,"
+            " NUMERIC_MAX_VALUE AS high, NUMERIC_BLOCK_SIZE AS block"
             " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_SCOPE <> 'SESSION ONLY'"
         )
     }
@@ -285,7 +306,7 @@ class Keeper:
             server.run(f"SET GLOBAL {name} = {literal(value)}")
         except Exception:
             return False
-        return normal(server.value(f"SELECT @@GLOBAL.{name}")) == normal(value)
+        return agrees(name, value, running_variables(server))
 
 
 def main() -> None:
