@@ -11,17 +11,25 @@ import ipaddress
 import os
 import secrets
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.module_utils.basic import AnsibleModule
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+# ansible-core brings both, so they are missing only where the module is run by another Python
+# than Ansible's own.
+MISSING = ""
+try:
+    import yaml
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError as import_error:
+    MISSING = str(import_error)
 
 DOCUMENTATION = r"""
 module: fleet_secrets
@@ -255,22 +263,17 @@ def extend(
     return content, added
 
 
-class TextDumper(yaml.SafeDumper):
-    """YAML in which keys and certificates stay readable, line by line."""
-
-
 def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """A literal block for texts of several lines."""
+    """A literal block for texts of several lines, so that keys and certificates stay readable."""
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-TextDumper.add_representer(str, represent_text)
-
-
 def to_yaml(content: dict[str, Any]) -> str:
     """The secrets file's text."""
-    body = yaml.dump(content, Dumper=TextDumper, sort_keys=False, allow_unicode=True, width=10000)
+    dumper = type("TextDumper", (yaml.SafeDumper,), {})
+    dumper.add_representer(str, represent_text)
+    body = yaml.dump(content, Dumper=dumper, sort_keys=False, allow_unicode=True, width=10000)
     return f"{HEADER}---\n{body}"
 
 
@@ -407,6 +410,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
+    if MISSING:
+        module.fail_json(
+            msg=f"{MISSING} in {sys.executable}, which runs this on the controller: do not set "
+            "ansible_python_interpreter for localhost, nor on the command line"
+        )
     try:
         content, added = ensure(
             Path(asked["path"]),
