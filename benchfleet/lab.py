@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -38,6 +39,9 @@ TOOLS = {
     "ssh": "openssh-client",
     "git": "git",
 }
+# What systemd-nspawn mounts per machine since Debian 13, and leaves there when it is killed.
+EXPORTS = Path("/run/systemd/nspawn/unix-export")
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 BOOT_SECONDS = 90
 STOP_SECONDS = 30
 HOST_BYTES = 3 * 1024**3
@@ -124,6 +128,7 @@ def power_off(name: str, machine: str) -> None:
                 os.kill(pid, signal.SIGKILL)
         reap()
         time.sleep(0.1)
+    remove_tree(EXPORTS / machine)
     if manager_runs():
         succeeds(["systemctl", "reset-failed", f"{machine}.service"])
 
@@ -284,6 +289,8 @@ def boot(lab: Lab, host: Host) -> None:
     network.host_up(lab, host)
     words, variables = nspawn_command(lab, host, root)
     console = lab.disk(host) / "console.log"
+    if console.exists():
+        console.replace(console.with_suffix(".log.1"))
     if manager_runs():
         unit = ["systemd-run", "--quiet", "--collect", f"--unit={machine}", "--slice=machine"]
         for setting in (
@@ -318,6 +325,13 @@ def answers(lab: Lab, host: Host) -> bool:
     return succeeds([*ssh_command(lab, host), "true"])
 
 
+def console_end(console: Path) -> str:
+    """Return the last lines that a host wrote to its console."""
+    text = console.read_text(errors="replace") if console.exists() else ""
+    lines = [line for line in ESCAPES.sub("", text).splitlines() if line.strip()]
+    return "\n".join(lines[-15:])
+
+
 def wait_for(lab: Lab, host: Host, since: float) -> None:
     """Wait until a host answers over ssh; FleetError with the end of its console if it doesn't."""
     console = lab.disk(host) / "console.log"
@@ -325,11 +339,10 @@ def wait_for(lab: Lab, host: Host, since: float) -> None:
         alive = lab.machine(host) in machines(lab.name)
         waited = time.monotonic() - since
         if (not alive and waited > 2) or waited > BOOT_SECONDS:
-            end = console.read_text(errors="replace").splitlines()[-20:] if console.exists() else []
             what = "did not answer over ssh" if alive else "went off again"
             raise FleetError(
                 f"{host.name} {what} within {int(waited)} s of being switched on. Its console"
-                f" ({console}) ends with:\n" + "\n".join(end)
+                f" ({console}) ends with:\n{console_end(console)}"
             )
         time.sleep(0.2)
     say(f"{host.name} is up at {host.ip} after {time.monotonic() - since:.0f} s")
