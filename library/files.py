@@ -41,6 +41,7 @@ options:
       mode: {description: Octal mode as a string., type: str}
       backup: {description: Keep a dated copy of a replaced file beside it., type: bool, default: false}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
+      keep: {description: Leave the content of an existing file as it is., type: bool, default: false}
       validate:
         description: Command that must succeed on the new file, C(%s) is its temporary path.
         type: str
@@ -63,6 +64,7 @@ ENTRY_SPEC: dict[str, Any] = {
     "mode": {"type": "str"},
     "backup": {"type": "bool", "default": False},
     "secret": {"type": "bool", "default": False},
+    "keep": {"type": "bool", "default": False},
     "validate": {"type": "str"},
 }
 
@@ -162,7 +164,7 @@ def bring_file(
     if os.path.isdir(path):
         raise FileError(f"{path}: is a directory, a file is wanted; move it away first")
     exists = os.path.lexists(path)
-    if entry["content"] is None:
+    if entry["content"] is None or (exists and entry["keep"]):
         if not exists:
             raise FileError(f"{path}: does not exist and no content is given")
         data = None
