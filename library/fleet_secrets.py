@@ -89,7 +89,7 @@ class SecretsError(Exception):
 
 def now() -> datetime.datetime:
     """Current time in UTC, to the second, as certificates have it."""
-    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)  # noqa: UP017
+    return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
 def password() -> str:
@@ -187,7 +187,10 @@ def make_certificate(authority: dict[str, str], host: str, address: str) -> dict
 
 def expiry(certificate: x509.Certificate) -> datetime.datetime:
     """End of a certificate's validity, with its time zone."""
-    return certificate.not_valid_after_utc
+    # Debian 12's own cryptography, which is 38, has only the naive form.
+    if hasattr(certificate, "not_valid_after_utc"):
+        return certificate.not_valid_after_utc
+    return certificate.not_valid_after.replace(tzinfo=datetime.UTC)
 
 
 def certificate_fault(pem: str, host: str, address: str) -> str:
