@@ -213,7 +213,10 @@ def build(recipe: Recipe) -> None:
     partial = recipe.path.with_name(f".making-{os.getpid()}")
     log = Path("/var/log/benchfleet") / f"base-{recipe.release}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
+    # Dies with us, whatever we die of, and takes its processes and mounts along.
+    command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--mount-proc"]
+    command += ["--pid", "--fork", "--kill-child"]
+    command += ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]
     command += [f"--include={','.join(PACKAGES)}"]
     command += [f"--aptopt={line}" for line in recipe.settings.splitlines()]
     command += [recipe.release, str(partial), "-"]

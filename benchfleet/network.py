@@ -98,7 +98,7 @@ def host_up(lab: Lab, host: Host) -> None:
     space, cable = lab.machine(host), lab.cable(host)
     mtu = str(uplink_mtu())
     run(["ip", "netns", "add", space])
-    peer = ["peer", "name", "eth0", "mtu", mtu, "netns", space]
+    peer = ["peer", "name", "eth0", "address", host.mac, "mtu", mtu, "netns", space]
     run(["ip", "link", "add", cable, "mtu", mtu, "type", "veth", *peer])
     run(["ip", "link", "set", cable, "alias", f"benchfleet lab {lab.name}"])
     run(["ip", "link", "set", cable, "master", lab.bridge, "up"])

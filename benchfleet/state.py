@@ -68,6 +68,11 @@ class Host:
     ip: str
 
     @property
+    def mac(self) -> str:
+        """The network card's address: the same at every start, or neighbours look for the old."""
+        return "02:bf:" + ":".join(f"{int(part):02x}" for part in self.ip.split("."))
+
+    @property
     def short(self) -> str:
         """The name within an interface's name: erp1 is e1, rep12 is r12."""
         return self.name[0] + self.name[3:]
