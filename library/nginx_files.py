@@ -141,6 +141,11 @@ def main() -> None:
     wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
+    if not changed and (problem := tested(module)):
+        module.warn(
+            f"nginx runs, but would not start again with the configuration on this host: {problem}."
+            " Correct that file"
+        )
     if changed and not module.check_mode:
         try:
             put(module, wanted, old)

@@ -156,9 +156,9 @@ local function judge_body(so_far)
     if kind == "multipart/form-data" then
         return judge_multipart(so_far, text, content_type)
     end
-    -- JSON, or a type that the bench may take for it: a key `cmd`, even one written with escapes
-    -- (\u0063\u006d\u0064), is doubt.
-    if text:find("cmd", 1, true) or text:find("\\u006", 1, true) then
+    -- JSON, or a type that the bench may take for it. Frappe then ignores the query, so the path must
+    -- name the report; a key `cmd`, even one written with escapes (\u0063\u006d\u0064), is doubt.
+    if ngx.var.uri == "/" or text:find("cmd", 1, true) or text:find("\\u006", 1, true) then
         return false
     end
     return so_far
