@@ -5,7 +5,6 @@ Pure functions, so that a figure can be questioned and tested without a server.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -167,18 +166,6 @@ def mariadb_cnf(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def mariadb_server_id(address: str) -> int:
-    """A stable server_id for a LAN address: its last three octets as one number, never 0.
-
-    Unique within one /8; preflight checks the fleet, mariadb_server_id overrides it.
-    """
-    try:
-        packed = ipaddress.ip_address(address).packed
-    except ValueError as error:
-        raise AnsibleFilterError(f"mariadb_server_id: {address!r} is not an address") from error
-    return int.from_bytes(packed[-3:], "big") or 1
-
-
 class FilterModule:
     """Filters on MariaDB settings."""
 
@@ -188,5 +175,4 @@ class FilterModule:
             "mariadb_settings": mariadb_settings,
             "mariadb_values": mariadb_values,
             "mariadb_cnf": mariadb_cnf,
-            "mariadb_server_id": mariadb_server_id,
         }

@@ -513,8 +513,8 @@ def mariadb_of(host: Host) -> str:
     return DEBIAN_MARIADB.get(str(host["major"]), "") if host["distribution"] == "Debian" else ""
 
 
-def check_systems(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """Debian 12 or 13 with systemd, an ssh host key, and python3-apt where check mode needs it."""
+def check_systems(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """Debian 12 or 13 with systemd and an ssh host key."""
     problems = []
     for host in hosts:
         name, survey = host["name"], host["survey"]
@@ -542,14 +542,6 @@ def check_systems(hosts: list[Host], settings: Settings) -> list[Problem]:
                     f"{name} has no ed25519 ssh host key",
                     f"/etc/ssh on {name}",
                     "run `ssh-keygen -A` there; the hosts of the fleet know each other by it",
-                )
-            )
-        if settings["check_mode"] and not survey["python_apt"]:
-            problems.append(
-                problem(
-                    f"python3-apt is not installed on {name}: apt cannot tell what it would do",
-                    f"check mode on {name}",
-                    "run `apt install python3-apt` there, or run once without --check",
                 )
             )
     return problems

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -305,7 +304,6 @@ def main() -> None:
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
         "pythons": {path: python_version(path) for path in asked["pythons"]},
-        "python_apt": importlib.util.find_spec("apt_pkg") is not None,
         "systemd": Path("/run/systemd/system").is_dir(),
         "lan": None,
     }

@@ -50,7 +50,6 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "commands": [],
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
-            "python_apt": True,
             "systemd": True,
             "lan": None,
             "clock": {"low": -0.3, "high": 0.2},
@@ -70,7 +69,6 @@ def fleet() -> list[dict[str, Any]]:
 def settings() -> dict[str, Any]:
     """Settings of a first run over that fleet."""
     return {
-        "check_mode": False,
         "inventory": "inventory/example",
         "groups": {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]},
         "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
@@ -472,15 +470,6 @@ def test_no_systemd_and_no_host_key(fleet, settings):
     assert whats(fleet, settings) == [
         "erp1 was not booted with systemd",
         "erp1 has no ed25519 ssh host key",
-    ]
-
-
-def test_python_apt_matters_in_check_mode_only(fleet, settings):
-    fleet[0]["survey"]["python_apt"] = False
-    assert whats(fleet, settings) == []
-    settings["check_mode"] = True
-    assert whats(fleet, settings) == [
-        "python3-apt is not installed on erp1: apt cannot tell what it would do"
     ]
 
 
