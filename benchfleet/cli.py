@@ -124,8 +124,9 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
             return 1
         say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
         verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
-        for line in summary.lines(wanted):
-            print(line, file=sys.stderr)
+        for part in (summary.access, summary.report_call):
+            for line in part(wanted):
+                print(line, file=sys.stderr)
     log = f"logs in {site.log.parent}"
     say(f"lab {name!r} is ready after {clock(time.monotonic() - STARTED)} ({log})")
     return verified

@@ -85,13 +85,12 @@ def report_call(lab: Lab) -> list[str]:
     return lines
 
 
-def lines(lab: Lab) -> list[str]:
-    """Return the summary of a finished lab."""
+def access(lab: Lab) -> list[str]:
+    """Return lines on where the site is and how to sign in."""
     address = lab.hosts[0].ip
     return [
         f"site         http://{address}/ with the header Host: {state.SITE}",
         f"             (or a line `{address} {state.SITE}` in /etc/hosts: http://{state.SITE}/)",
         f"sign in      Administrator, password: sites.{state.SITE}.admin_password",
         f"             in {secrets_file(lab)}",
-        *report_call(lab),
     ]
