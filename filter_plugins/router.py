@@ -1,4 +1,4 @@
-"""Which calls nginx may send to a reporting bench, and how addresses are written: pure functions."""
+"""Which calls nginx may send to a reporting bench, and how it writes addresses: pure functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def report_patterns(methods: Iterable[str]) -> list[dict[str, str]]:
     """Regular expressions, for nginx maps, of the calls that are reports.
 
     Input: dotted names of whitelisted methods. Output: one {method, path} for each, sorted, without
-    doubles; ``method`` matches the name itself, ``path`` nginx's normalised $uri. Both match the whole
-    text, upper and lower case apart (a plain key of an nginx map would not). Raises
+    doubles; ``method`` matches the name itself, ``path`` nginx's normalised $uri. Both match the
+    whole text, upper and lower case apart (a plain key of an nginx map would not). Raises
     AnsibleFilterError that names a value that is no dotted name.
     """
     patterns = []
@@ -31,9 +31,7 @@ def report_patterns(methods: Iterable[str]) -> list[dict[str, str]]:
             )
         escaped = method.replace(".", r"\.")
         # \z, for $ would also match before a newline at the end.
-        patterns.append(
-            {"method": rf"^{escaped}\z", "path": rf"^{API_PREFIX}{escaped}\z"}
-        )
+        patterns.append({"method": rf"^{escaped}\z", "path": rf"^{API_PREFIX}{escaped}\z"})
     return patterns
 
 

@@ -46,7 +46,7 @@ def replica_keys(
     major = int(frappe_major)
     if major < 13:
         raise AnsibleFilterError(
-            f"replica_keys: Frappe {major} cannot read from a replica by these keys; use 14 or later"
+            f"replica_keys: Frappe {major} cannot read from a replica; use 14 or later"
         )
     keys: dict[str, Any] = {
         "read_from_replica": 1,

@@ -32,7 +32,6 @@ table:
 """
 
 
-
 class NftError(Exception):
     """nft refused something; the message says what and what to do."""
 
@@ -66,17 +65,16 @@ def running_table(module: AnsibleModule, family: str, name: str) -> str:
     if code == 0:
         return str(out)
     # The whole list tells an absent table from a kernel that cannot answer.
-    if f"table {family} {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split("\n"):
+    if f"table {family} {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split(
+        "\n"
+    ):
         raise NftError(f"`nft list table {family} {name}` failed: {err.strip()}; {explain(err)}")
     return ""
 
 
 def wanted_table(module: AnsibleModule, family: str, name: str, ruleset: str) -> str:
     """The table as nft spells the ruleset, tried in a namespace of its own."""
-    script = (
-        "nft -f - || exit 1\n"
-        f"exec nft --stateless list table {family} {name}\n"
-    )
+    script = f"nft -f - || exit 1\nexec nft --stateless list table {family} {name}\n"
     return run(module, ["unshare", "--net", "sh", "-c", script], data=ruleset)
 
 

@@ -14,9 +14,9 @@ DOCUMENTATION = r"""
 module: nginx_files
 short_description: Configuration files of nginx, tested before they count
 description:
-  - Writes the files, asks C(nginx -t), and reloads nginx (never restarts it). When nginx refuses, the
-    old files come back before the module fails, so that neither the running nginx nor its next start
-    meets the refused ones.
+  - Writes the files, asks C(nginx -t), and reloads nginx (never restarts it). When nginx refuses,
+    the old files come back before the module fails, so that neither the running nginx nor its next
+    start meets the refused ones.
 options:
   files:
     description: The files, path and content. Parent directories that are missing are made.

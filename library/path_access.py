@@ -16,7 +16,7 @@ module: path_access
 short_description: A user can reach a directory
 description:
   - Gives C(user) the right to pass through (not to list, not to write) those parents of C(path)
-    that it cannot pass, by an ACL entry of C(--x) on each. Modes, owners and groups stay as they are.
+    that it cannot pass, by an ACL entry of C(--x) on each. Modes, owners and groups stay.
   - What the user can do is asked of the kernel, by trying it as that user.
 options:
   user: {description: Name of the user., type: str, required: true}

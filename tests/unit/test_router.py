@@ -1,0 +1,106 @@
+"""Route map, addresses and what the router's modules decide."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from filter_plugins.router import report_patterns, socket_address
+from library.nginx_files import complaint, read, write
+from library.path_access import parents
+
+RUN = "frappe.desk.query_report.run"
+
+
+def matches(pattern: str, text: str) -> bool:
+    """As PCRE would: Python's \\Z is PCRE's \\z."""
+    return re.search(pattern.replace(r"\z", r"\Z"), text) is not None
+
+
+@pytest.mark.parametrize("prefix", ["/api/method/", "/api/v1/method/", "/api/v2/method/"])
+def test_every_path_of_a_report_matches(prefix: str) -> None:
+    (pattern,) = report_patterns([RUN])
+    assert matches(pattern["path"], prefix + RUN)
+    assert matches(pattern["method"], RUN)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/method/{RUN}/",
+        f"/api/method/{RUN}\n",
+        f"/api/method/{RUN};x",
+        f"/api/v3/method/{RUN}",
+        f"/x/api/method/{RUN}",
+        f"/API/method/{RUN}",
+        f"/api/method/{RUN}x",
+        "/api/method/frappe-desk.query_report.run",
+        "/api/method/Frappe.desk.query_report.run",
+        "/api/method/frappe.client.insert",
+    ],
+)
+def test_nothing_else_matches(path: str) -> None:
+    (pattern,) = report_patterns([RUN])
+    assert not matches(pattern["path"], path)
+
+
+def test_methods_are_sorted_and_named_once() -> None:
+    patterns = report_patterns(["b.c", "a.b", "b.c"])
+    assert [p["method"] for p in patterns] == [r"^a\.b\z", r"^b\.c\z"]
+    assert report_patterns([]) == []
+
+
+@pytest.mark.parametrize(
+    "method", ["login", "a..b", "a.b; return 1", "a.b\n", "/api/method/a.b", ""]
+)
+def test_what_is_no_dotted_name_is_named(method: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="router_report_methods") as error:
+        report_patterns([method])
+    assert repr(method) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "written"),
+    [("10.0.0.2", "10.0.0.2:8000"), ("fd00:0:0::2", "[fd00::2]:8000")],
+)
+def test_addresses_are_written_as_nginx_wants(host: str, written: str) -> None:
+    assert socket_address(host, 8000) == written
+
+
+@pytest.mark.parametrize(("host", "port"), [("rep1", 8000), ("10.0.0.2", 0), ("10.0.0.2", 70000)])
+def test_bad_addresses_are_refused(host: str, port: int) -> None:
+    with pytest.raises(AnsibleFilterError):
+        socket_address(host, port)
+
+
+def test_the_complaint_is_what_nginx_says_against_the_file() -> None:
+    words = (
+        'nginx: [warn] conflicting server name "x"\n'
+        'nginx: [emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1\n'
+        "nginx: configuration file /etc/nginx/nginx.conf test failed\n"
+    )
+    assert complaint(words) == '[emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1'
+    assert complaint("something else\n") == "something else"
+
+
+def test_a_file_is_replaced_and_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "benchfleet" / "bench.conf"
+    assert read(path) is None
+    write(path, b"one")
+    assert read(path) == b"one"
+    write(path, None)
+    assert read(path) is None
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
+    real = tmp_path / "real" / "sites"
+    real.mkdir(parents=True)
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    way = parents(link)
+    assert way[0] == Path("/")
+    assert way[-1] == real.resolve()
