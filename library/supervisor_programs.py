@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import time
@@ -13,17 +15,57 @@ DOCUMENTATION = r"""
 module: supervisor_programs
 short_description: Programs of one supervisor configuration are the wanted ones and run
 description:
-  - Takes over a changed configuration, restarts the named groups, starts what is stopped, and
-    waits until every program runs. Programs of other configurations are never touched.
+  - Takes over a changed configuration, starts what is stopped, restarts a group whose programs
+    were started with other files than those of today, and waits until every program runs.
+    Programs of other configurations are never touched.
+  - What a group was started with is remembered only after it runs, so a run that was killed
+    between a changed file and the restart is made good by the next one.
 options:
   name: {description: Prefix of the bench's programs and groups., type: str, required: true}
   updated: {description: Whether the configuration was just changed., type: bool, default: false}
-  restart: {description: Groups to restart., type: list, elements: str, default: []}
+  depends:
+    description: What the programs of a group read at their start, C({group: [path or text, ...]}).
+      Words that begin with a slash are files.
+    type: dict
+    default: {}
+  state: {description: File that remembers what each group was started with., type: path, required: true}
   seconds: {description: Bound on the wait., type: int, default: 120}
 """
 
 SETTLED = "RUNNING"
 STEADY_SECONDS = 4
+
+
+def fingerprint(words: list[str]) -> str:
+    """One hash over texts and the contents of files; a missing file counts as empty."""
+    total = hashlib.sha256()
+    for word in words:
+        content = word.encode()
+        if word.startswith("/"):
+            try:
+                with open(word, "rb") as source:
+                    content = source.read()
+            except FileNotFoundError:
+                content = b""
+        total.update(hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def remembered(path: str) -> dict[str, str]:
+    """What each group was started with, {} when nothing is known."""
+    try:
+        with open(path, encoding="utf-8") as source:
+            known = json.load(source)
+    except (FileNotFoundError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def remember(path: str, known: dict[str, str]) -> None:
+    """Write what each group was started with."""
+    with open(f"{path}.new", "w", encoding="utf-8") as out:
+        json.dump(known, out, indent=1, sort_keys=True)
+    os.replace(f"{path}.new", path)
 
 
 class Supervisor:
@@ -96,39 +138,45 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "updated": {"type": "bool", "default": False},
-            "restart": {"type": "list", "elements": "str", "default": []},
+            "depends": {"type": "dict", "default": {}},
+            "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
-    wanted = module.params["updated"] or bool(module.params["restart"])
+    memory, updated = module.params["state"], module.params["updated"]
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     supervisor = Supervisor(module)
     before = supervisor.programs()
+    groups = {name.split(":")[0] for name in before}
     stopped = [name for name, state in before.items() if state != SETTLED]
+    today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
+    known = remembered(memory)
+    outdated = [g for g in groups if g in today and known.get(g) != today[g]]
     if module.check_mode:
-        module.exit_json(changed=wanted or bool(stopped) or not before, did=[])
+        did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
+        module.exit_json(changed=updated or bool(did) or not before, did=did)
     did = []
     # A run that was killed between writing the configuration and this step left supervisor
     # with the old one: reread tells.
     pending = supervisor.control("reread")
     ours = [line for line in pending.splitlines() if line.startswith(f"{supervisor.name}-")]
-    updated_groups = [line.split(":")[0] for line in ours if ": " in line]
-    for group in updated_groups:
+    fresh = [line.split(":")[0] for line in ours if ": " in line]
+    for group in fresh:
         supervisor.control("update", group)
         did.append(f"update {group}")
-    groups = {name.split(":")[0] for name in before}
-    for group in module.params["restart"]:
-        if group in groups and group not in updated_groups:
+    for group in outdated:
+        if group not in fresh:
             supervisor.control("restart", f"{group}:*")
             did.append(f"restart {group}")
     for name in stopped:
-        group = name.split(":")[0]
-        if group not in updated_groups and group not in module.params["restart"]:
+        if name.split(":")[0] not in [*fresh, *outdated]:
             supervisor.control("start", name)
             did.append(f"start {name}")
     states = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
+    if known != today:
+        remember(memory, today)
     module.exit_json(changed=bool(did), did=did, programs=states)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from library import bench_sites, json_config, packages
+from library import bench_sites, json_config, packages, supervisor_programs
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -18,12 +18,36 @@ def test_a_diff_shows_no_secret() -> None:
 
 
 def test_a_half_installed_package_counts_as_missing() -> None:
-    output = "git install ok installed\nnginx install ok half-configured\ncron deinstall ok config-files\n"
+    output = (
+        "git install ok installed\n"
+        "nginx install ok half-configured\n"
+        "cron deinstall ok config-files\n"
+    )
     assert packages.installed(output) == {"git"}
 
 
 def test_a_site_has_one_database_name_for_ever() -> None:
     name = bench_sites.database_name("erp.example.com")
     assert name == bench_sites.database_name("erp.example.com")
-    assert name.startswith("_") and len(name) == 17
+    assert name.startswith("_")
+    assert len(name) == 17
     assert name != bench_sites.database_name("crm.example.com")
+
+
+def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
+    config = tmp_path / "c.json"
+    empty = supervisor_programs.fingerprint([str(config), "commit a"])
+    config.write_text("{}")
+    assert supervisor_programs.fingerprint([str(config), "commit a"]) != empty
+    full = supervisor_programs.fingerprint([str(config), "commit a"])
+    assert supervisor_programs.fingerprint([str(config), "commit a"]) == full
+    assert supervisor_programs.fingerprint([str(config), "commit b"]) != full
+
+
+def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> None:
+    path = str(tmp_path / "started.json")
+    assert supervisor_programs.remembered(path) == {}
+    supervisor_programs.remember(path, {"b-web": "1"})
+    assert supervisor_programs.remembered(path) == {"b-web": "1"}
+    (tmp_path / "started.json").write_text("{torn")
+    assert supervisor_programs.remembered(path) == {}
