@@ -157,8 +157,9 @@ class Progress:
     def _on_runner_on_failed(self, event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
         if str(data.get("task_action", "")).split(".")[-1] in self.collect:
+            # Whoever collects a result shows it better than as a failed task.
             self.results.append(data.get("res") or {})
-        if not data.get("ignore_errors"):
+        elif not data.get("ignore_errors"):
             self.failures.append(failure_text(event))
             self.tell(f"{data.get('host')}  {data.get('task')} FAILED")
 
@@ -271,7 +272,7 @@ def play(
     if cancelled.is_set():
         raise FleetError(f"{playbook} was interrupted (log: {log})")
     ok = run.rc == 0
-    if not ok:
+    if not ok and (progress.failures or not progress.results):
         tell_failures(playbook, log, progress)
     return Outcome(ok, time.monotonic() - since, log, progress.results, progress.stats)
 

@@ -119,3 +119,12 @@ def test_many_hosts_are_cut_short():
 )
 def test_clock(seconds, words):
     assert clock(seconds) == words
+
+
+def test_a_collected_module_s_failure_is_left_to_who_collects_it():
+    told = Told(collect=("fleet_verdict",))
+    verdict = {"checks": [{"row": "S1", "ok": False}], "msg": "1 of 1 checks is red"}
+    told.event("runner_on_failed", host="l", task="V", task_action="fleet_verdict", res=verdict)
+    assert told.progress.results == [verdict]
+    assert told.progress.failures == []
+    assert told.lines == []
