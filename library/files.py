@@ -164,12 +164,11 @@ def bring_file(
     if os.path.isdir(path):
         raise FileError(f"{path}: is a directory, a file is wanted; move it away first")
     exists = os.path.lexists(path)
-    if entry["content"] is None or (exists and entry["keep"]):
-        if not exists:
-            raise FileError(f"{path}: does not exist and no content is given")
-        data = None
-    else:
-        data = entry["content"].encode()
+    if entry["content"] is None:
+        # Ansible hands an empty template over as nothing at all; taking that for "leave the
+        # content alone" would keep keys that were meant to go.
+        raise FileError(f"{path}: no content is given; a file meant to be empty needs a comment line")
+    data = None if exists and entry["keep"] else entry["content"].encode()
     old = b""
     if exists:
         with open(path, "rb") as source:
