@@ -218,6 +218,23 @@ def test_deletion_is_asked_for_in_the_files_folders_only(
     ]
 
 
+def test_files_come_over_while_a_config_is_torn(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets: list[str] = []
+
+    def done(command: list[str], **_: Any) -> Any:
+        targets.append(command[-1])
+        (config.staging / "a.test").mkdir(exist_ok=True)
+        stage(config, "a.test/site_config.json", "{")
+        return sync.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sync.subprocess, "run", done)
+    (config.folder / "a.test").mkdir()
+    assert len(sync.synchronise(config).errors) == 1
+    assert f"{config.folder}/a.test/public/files/" in targets
+
+
 def test_an_ipv6_primary_gets_brackets(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
