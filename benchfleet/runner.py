@@ -57,12 +57,20 @@ def failure_text(event: dict[str, Any]) -> str:
     for item in result.get("results", []) or [result]:
         if len(result.get("results", [])) > 0 and not item.get("failed"):
             continue
-        for name in ("msg", "reason", "stderr", "stdout", "module_stderr", "module_stdout"):
+        for name in (
+            "msg",
+            "reason",
+            "censored",
+            "stderr",
+            "stdout",
+            "module_stderr",
+            "module_stdout",
+        ):
             value = item.get(name)
             if value and str(value).strip():
                 text = value if isinstance(value, str) else json.dumps(value, indent=2)
                 text = text.strip()
-                if name in ("msg", "reason"):
+                if name in ("msg", "reason", "censored"):
                     lines.append(text)
                 else:
                     lines.append(f"{name}:\n{text}")
