@@ -1,0 +1,172 @@
+#!/usr/bin/python
+"""Prove what no single host can see: comparisons between hosts, and the view from outside."""
+
+from __future__ import annotations
+
+import ipaddress
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.verify_checks import result, same_size
+from ansible.module_utils.verify_look import refuses, source_address
+
+DOCUMENTATION = r"""
+module: check_fleet
+short_description: Checks of verify that are made on the controller
+description:
+  - Compares what check_primary and check_reporting saw, and calls the fleet's ports from here.
+  - Never fails because something is red; the results say so.
+options:
+  nodes:
+    description: "Host to {role, lan_ip, seen, planned}; seen is empty for a host that gave none."
+    type: dict
+    required: true
+  ports:
+    description: TCP ports that are the fleet's alone.
+    type: list
+    elements: int
+    required: true
+  allowed:
+    description: Addresses and networks besides the fleet's that may reach the ports.
+    type: list
+    elements: str
+    default: []
+"""
+
+Result = dict[str, Any]
+Nodes = dict[str, dict[str, Any]]
+
+
+def compare_apps(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """A reporting bench's apps against the primary's."""
+    own, theirs = node["seen"]["apps"], primary["seen"]["apps"]
+    wrong = [
+        f"{app}: {_commit(own, app)} here, {_commit(theirs, app)} on the primary"
+        for app in sorted({*own, *theirs})
+        if _commit(own, app) != _commit(theirs, app)
+    ]
+    wrong += [
+        f"{app} has changes that are in no commit" for app in sorted(own) if own[app]["changed"]
+    ]
+    same = ", ".join(f"{app} {_commit(own, app)}" for app in sorted(own))
+    return result("commits", host, bool(own) and not wrong, "; ".join(wrong) or same or "no app")
+
+
+def _commit(apps: dict[str, Any], app: str) -> str:
+    return apps[app]["commit"][:10] if app in apps else "none"
+
+
+def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """A reporting bench's queue against the primary's."""
+    both = (node["seen"], primary["seen"])
+    here, there = ((seen.get("bench_id"), seen.get("queue")) for seen in both)
+    saw = f"bench_id {here[0]} at {here[1] or 'no Redis'}"
+    if here != there:
+        saw += f"; the primary: {there[0]} at {there[1] or 'no Redis'}"
+    return result("bench_id", host, here == there and all(here), saw)
+
+
+def count_schedulers(host: str, nodes: Nodes) -> Result:
+    """Scheduler processes of the whole fleet."""
+    found = {name: len(node["seen"].get("schedulers") or []) for name, node in nodes.items()}
+    unseen = sorted(name for name, node in nodes.items() if "schedulers" not in node["seen"])
+    saw = ", ".join(f"{name} {count}" for name, count in found.items() if name not in unseen)
+    if unseen:
+        saw += f"; not seen: {', '.join(unseen)}"
+    good = not unseen and found.get(host) == 1 and sum(found.values()) == 1
+    return result("one_scheduler", host, good, saw)
+
+
+def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """What the plan sets apart must be apart on the running servers."""
+    apart = sorted(
+        name
+        for name, value in node["planned"].items()
+        if name in primary["planned"] and not same_size(value, primary["planned"][name])
+    )
+    here, there = node["seen"]["settings"], primary["seen"]["settings"]
+    same = [name for name in apart if here.get(name) == there.get(name)]
+    if same:
+        saw = "the same on both: " + ", ".join(f"{name} {here.get(name)}" for name in same)
+    else:
+        saw = f"{len(apart)} settings differ: " + ", ".join(
+            f"{name} {here.get(name)} ({there.get(name)})" for name in apart
+        )
+    return result("apart", host, bool(apart) and not same, saw)
+
+
+def exempt(source: str, nodes: Nodes, allowed: list[str]) -> str:
+    """Why the controller may reach the ports, "" when it is outside the fleet."""
+    for name, node in nodes.items():
+        if source == node["lan_ip"]:
+            return f"the controller is {name} itself"
+    for network in allowed:
+        if ipaddress.ip_address(source) in ipaddress.ip_network(network, strict=False):
+            return f"firewall_allow lets the controller ({source}) in by {network}"
+    return ""
+
+
+def call_ports(host: str, node: dict[str, Any], nodes: Nodes, params: dict[str, Any]) -> Result:
+    """Call a host's ports from here."""
+    address, ports = node["lan_ip"], params["ports"]
+    source = source_address(address)
+    if not source:
+        return result("outside", host, True, f"no way from the controller to {address}")
+    reason = exempt(source, nodes, params["allowed"])
+    if reason:
+        return result("outside", host, True, f"not tried: {reason}")
+    with ThreadPoolExecutor(len(ports)) as pool:
+        answers = dict(
+            zip(ports, pool.map(lambda port: refuses(address, port), ports), strict=True)
+        )
+    open_ports = [str(port) for port, words in answers.items() if not words]
+    if open_ports:
+        saw = f"{address} lets {source} connect to {', '.join(open_ports)}"
+    else:
+        saw = ", ".join(f"{port} {words}" for port, words in answers.items()) + f" from {source}"
+    return result("outside", host, not open_ports, saw)
+
+
+def compare(nodes: Nodes) -> list[Result]:
+    """All comparisons for which both sides were seen."""
+    primary = next((name for name, node in nodes.items() if node["role"] == "primary"), "")
+    if not primary:
+        return []
+    results = [count_schedulers(primary, nodes)]
+    for name, node in nodes.items():
+        if node["role"] == "primary":
+            continue
+        for check, part, function in (
+            ("commits", "apps", compare_apps),
+            ("bench_id", "bench_id", compare_queue),
+            ("apart", "settings", compare_settings),
+        ):
+            unseen = [host for host in (name, primary) if part not in nodes[host]["seen"]]
+            if unseen:
+                saw = f"not compared: {' and '.join(unseen)} could not be looked at"
+                results.append(result(check, name, False, saw))
+            else:
+                results.append(function(name, node, nodes[primary]))
+    return results
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "nodes": {"type": "dict", "required": True},
+            "ports": {"type": "list", "elements": "int", "required": True},
+            "allowed": {"type": "list", "elements": "str", "default": []},
+        }
+    )
+    nodes: Nodes = {
+        name: {"seen": {}, "planned": {}, **node} for name, node in module.params["nodes"].items()
+    }
+    results = compare(nodes)
+    results += [call_ports(name, node, nodes, module.params) for name, node in nodes.items()]
+    module.exit_json(changed=False, checks=results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,497 @@
+#!/usr/bin/python
+"""Prove on a reporting node what its replica and its bench do."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import read_json
+from ansible.module_utils.mariadb import (
+    Server,
+    describe,
+    errant,
+    local,
+    pymysql,
+    quote_name,
+    remote,
+)
+from ansible.module_utils.verify_checks import (
+    in_words,
+    key_problems,
+    own_account,
+    reading_account,
+)
+from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
+from ansible.module_utils.verify_look import Visitor, schedulers
+
+DOCUMENTATION = r"""
+module: check_reporting
+short_description: Checks of verify that are made on a reporting node
+description:
+  - Never fails because something is red; the results say so.
+  - Phase C(measure) makes the checks and waits for the file that check_primary has put into the
+    site; phase C(gone), when that file has been removed there, copies once more and looks for it.
+  - Arguments carry passwords; use C(no_log).
+options:
+  phase: {description: Which half., choices: [measure, gone], required: true}
+  about: {description: The host and what is planned for it., type: dict, required: true}
+  calls: {description: How the sites are called., type: dict, required: true}
+  nodes: {description: Number of reporting nodes that share the calls., type: int}
+  probe_password: {description: Password of fleet_probe., type: str}
+  replication_password: {description: Password of repl., type: str}
+  ca: {description: Certificate of the fleet's CA., type: path}
+  put_at: {description: "When the file was put there, in seconds of the epoch.", type: float}
+  file_seconds: {description: How long the file is waited for., type: int, default: 75}
+  sync: {description: Command that copies the sites folder., type: path}
+notes:
+  - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
+"""
+
+REFUSALS = {1044, 1142, 1290}
+ROW_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+FILE_SECONDS = 70.0
+MARK_SECONDS = 130.0
+REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
+WRITE = "INSERT INTO tabSingles (doctype, field, value) VALUES ('fleet-verify', %s, '1')"
+LOOK = "SELECT COUNT(*) FROM tabSingles WHERE doctype = 'fleet-verify'"
+
+
+@contextmanager
+def site_connection(host: str, port: int, user: str, password: str, database: str) -> Iterator[Any]:
+    """Sign in to a site's database as its bench does."""
+    connection = pymysql.connect(
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+        database=database,
+        charset="utf8mb4",
+        connect_timeout=5,
+        read_timeout=20,
+    )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def write_attempt(connection: Any, token: str) -> int:
+    """Try to write a row; returns the error's number, 0 when the server took it.
+
+    The transaction is rolled back: what is not refused leaves nothing either.
+    """
+    connection.begin()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE, (token,))
+    except pymysql.MySQLError as error:
+        return int(error.args[0])
+    finally:
+        connection.rollback()
+    return 0
+
+
+class Reporting(HostChecks):
+    """A reporting node's checks."""
+
+    @property
+    def token(self) -> str:
+        """The word that marks what this verify makes."""
+        return str(self.params["token"])
+
+    def file(self) -> Path:
+        """Where the file is expected that check_primary has put into the first site."""
+        name = f"fleet-verify-{self.token}.txt"
+        return Path(self.bench, "sites", self.sites[0], "public/files", name)
+
+    def primary_probe(self) -> Any:
+        """The primary as fleet_probe, over the LAN and TLS."""
+        return remote(
+            self.params["primary_ip"],
+            self.ports["mariadb"],
+            "fleet_probe",
+            self.params["probe_password"],
+            self.params["ca"],
+        )
+
+    def measure(self) -> None:
+        """Make all checks but the file's removal."""
+        attempt = self.gathering.attempt
+        attempt(("threads", "heartbeat", "read_only"), self.check_replication)
+        attempt("row", self.check_row)
+        attempt("errant", self.check_errant)
+        attempt("tls", self.check_tls)
+        attempt(("refused_replica", "refused_primary"), self.check_refusals)
+        attempt("keys", self.check_keys)
+        attempt(("report", "signed_in"), self.check_calls)
+        attempt("session_row", self.check_session_row)
+        attempt("no_scheduler", self.check_no_scheduler)
+        self.look()
+        attempt("file_arrives", self.check_file_arrives)
+        attempt("fresh", self.check_fresh)
+
+    def check_replication(self) -> None:
+        """Threads, heartbeat and read_only, from the server itself."""
+        with local() as server:
+            status = server.replica_status()
+            closed = int(server.value("SELECT @@GLOBAL.read_only"))
+            age = server.value(
+                "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000"
+                " FROM benchfleet.heartbeat"
+            )
+        add = self.gathering.add
+        add("read_only", closed == 1, f"@@read_only = {closed}")
+        if status is None:
+            add("threads", False, "this server follows nobody")
+        else:
+            threads = {name: str(status[f"Slave_{name}_Running"]) for name in ("IO", "SQL")}
+            saw = ", ".join(f"{name} {state}" for name, state in threads.items())
+            for name in threads:
+                if int(status[f"Last_{name}_Errno"]):
+                    saw += f"; {name}: {status[f'Last_{name}_Error']}"
+            add("threads", set(threads.values()) == {"Yes"}, saw)
+        good = age is not None and abs(float(age)) < HEARTBEAT_SECONDS
+        add("heartbeat", good, "no heartbeat" if age is None else f"{float(age):.1f} s old")
+
+    def check_row(self) -> None:
+        """Write a row on the primary over the LAN, and time its way to this server."""
+        mark = f"verify-{self.token}-{self.params['lan_ip']}"[:64]
+        with self.primary_probe() as primary, local() as server:
+            try:
+                primary.run("INSERT INTO benchfleet.probe (id) VALUES (%s)", (mark,))
+                took = self.arrival(server, mark)
+            finally:
+                primary.run("DELETE FROM benchfleet.probe WHERE id = %s", (mark,))
+        if took is None:
+            self.gathering.add("row", False, "not there after 10 s")
+        else:
+            self.gathering.add("row", took <= ROW_SECONDS, f"there after {took * 1000:.0f} ms")
+
+    @staticmethod
+    def arrival(server: Server, mark: str) -> float | None:
+        """Seconds until a row is here, None when it does not come."""
+        began = time.monotonic()
+        while time.monotonic() - began < 10:
+            if server.value("SELECT COUNT(*) FROM benchfleet.probe WHERE id = %s", (mark,)):
+                return time.monotonic() - began
+            time.sleep(0.005)
+        return None
+
+    def check_errant(self) -> None:
+        """Compare what both servers have in their binary logs, this one's first."""
+        question = "SELECT @@GLOBAL.gtid_binlog_state"
+        with local() as server:
+            here = server.value(question)
+        with self.primary_probe() as primary:
+            there = primary.value(question)
+        strange = errant(here, there)
+        self.gathering.add("errant", not strange, ", ".join(strange) or "none")
+
+    def check_tls(self) -> None:
+        """Sign in as the replication account without TLS, and look at how the replica connects."""
+        with local() as server:
+            status = server.replica_status() or {}
+        checked = {
+            name: str(status.get(name))
+            for name in ("Master_SSL_Allowed", "Master_SSL_Verify_Server_Cert")
+        }
+        saw = ", ".join(f"{name} {value}" for name, value in checked.items())
+        try:
+            with site_connection(
+                self.params["primary_ip"],
+                self.ports["mariadb"],
+                "repl",
+                self.params["replication_password"],
+                "",
+            ):
+                refused = False
+        except pymysql.MySQLError as error:
+            refused = error.args[0] == 1045
+            saw += f"; without TLS: {describe(error)}"
+        else:
+            saw += "; the primary lets repl in without TLS"
+        self.gathering.add("tls", refused and set(checked.values()) == {"Yes"}, saw)
+
+    def check_refusals(self) -> None:
+        """Try to write as each account that a bench here uses."""
+        saw: dict[str, list[str]] = {"refused_replica": [], "refused_primary": []}
+        good = {"refused_replica": True, "refused_primary": True}
+        major = self.frappe_major()
+        port, primary = self.ports["mariadb"], self.params["primary_ip"]
+        for site in self.sites:
+            config = self.config(site)
+            database = str(config["db_name"])
+            replica = str(config.get("replica_host") or self.params["lan_ip"])
+            main, reader = own_account(config), reading_account(config, major)
+            for name, host, account in (
+                ("refused_replica", replica, reader),
+                ("refused_replica", replica, main),
+                ("refused_primary", primary, reader),
+            ):
+                if name == "refused_primary" and account == main:
+                    # Frappe 14 has no reading account: there the server's read_only is the lock.
+                    saw[name].append(f"{site}: this Frappe version signs in as the site itself")
+                    continue
+                try:
+                    with site_connection(host, port, *account, database) as connection:
+                        number = write_attempt(connection, self.token)
+                except pymysql.MySQLError as error:
+                    saw[name].append(f"{account[0]} cannot sign in at {host}: {describe(error)}")
+                    good[name] = False
+                    continue
+                saw[name].append(f"{account[0]}: {f'refused, {number}' if number else 'TAKEN'}")
+                good[name] = good[name] and number in REFUSALS
+            rows = self.leftover_rows(config)
+            if any(rows):
+                saw["refused_replica"].append(f"rows found (replica, primary): {rows}")
+                good["refused_replica"] = False
+        for name, words in saw.items():
+            self.gathering.add(name, good[name], "; ".join(words))
+
+    def leftover_rows(self, config: dict[str, Any]) -> tuple[int, int]:
+        """Rows of such attempts on this server and on the primary."""
+        database = str(config["db_name"])
+        with local() as server:
+            server.run(f"USE {quote_name(database)}")
+            here = int(server.value(LOOK))
+        port = self.ports["mariadb"]
+        with (
+            site_connection(
+                self.params["primary_ip"], port, *own_account(config), database
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(LOOK)
+            return here, int(cursor.fetchone()[0])
+
+    def check_keys(self) -> None:
+        """The keys in force against those of this Frappe version."""
+        major = self.frappe_major()
+        wrong = []
+        for site in self.sites:
+            found = key_problems(
+                self.config(site),
+                major,
+                self.params["primary_ip"],
+                self.params["lan_ip"],
+                self.ports["mariadb"],
+            )
+            wrong += [f"{site}: {problem}" for problem in found]
+        saw = f"Frappe {major}: " + ("; ".join(wrong) or "its keys, for " + ", ".join(self.sites))
+        self.gathering.add("keys", not wrong, saw)
+
+    def visitor(self, site: str, *, router: bool) -> Visitor:
+        """Somebody signed in at the router, or at this bench directly."""
+        if router:
+            place = self.params["router"]
+            visitor = Visitor(place["address"], int(place["port"]), site, bool(place["tls"]))
+        else:
+            visitor = Visitor(self.params["lan_ip"], self.ports["web"], site)
+        visitor.sign_in(self.params["user"], self.params["passwords"][site])
+        return visitor
+
+    def at_router(self, visitor: Visitor) -> Visitor:
+        """The same visitor at the router."""
+        place = self.params["router"]
+        return visitor.at(place["address"], int(place["port"]), bool(place["tls"]))
+
+    def reads(self, account: str) -> int:
+        """SELECTs that an account has made on this server since it started."""
+        with local() as server:
+            if not int(server.value("SELECT @@GLOBAL.userstat")):
+                raise AssertionError("userstat is off on this server: run site.yml")
+            found = server.value(
+                "SELECT SUM(SELECT_COMMANDS) FROM information_schema.USER_STATISTICS"
+                " WHERE USER = %s",
+                (account,),
+            )
+        return int(found or 0)
+
+    def check_calls(self) -> None:
+        """On each site: sign in at the router, call a report, be known at this bench, sign out."""
+        major = self.frappe_major()
+        reports, known = [], []
+        report_good = known_good = True
+        for site in self.sites:
+            account = reading_account(self.config(site), major)[0]
+            with self.visitor(site, router=True) as visitor:
+                direct = visitor.at(self.params["lan_ip"], self.ports["web"])
+                before = self.reads(account)
+                answered, last = self.call_report(visitor)
+                risen = self.reads(account) - before
+                names = [visitor.user(), direct.user()]
+                visitor.sign_out()
+                after = [visitor.user(), direct.user()]
+            own = answered.get(self.params["host"], 0)
+            shares = ", ".join(f"{name or '(no header)'} {n}" for name, n in answered.items())
+            reports.append(
+                f"{site}: answered by {shares}; {account} made {risen} SELECTs here{last}"
+            )
+            report_good = report_good and own > 0 and risen >= own and not last
+            good = set(names) == {self.params["user"]} and not any(after)
+            known_good = known_good and good
+            known.append(
+                f"{site}: router knows {names[0] or 'nobody'}, bench {names[1] or 'nobody'};"
+                f" signed out at the router: {after[0] or 'nobody'}, {after[1] or 'nobody'}"
+            )
+        self.gathering.add("report", report_good, "; ".join(reports))
+        other = self.signed_in_here()
+        self.gathering.add("signed_in", known_good and other[0], "; ".join([*known, other[1]]))
+
+    def call_report(self, visitor: Visitor) -> tuple[dict[str, int], str]:
+        """Call a report until this host has answered, at most a few times for each node.
+
+        Returns how many calls each bench answered, and what a call that failed said.
+        """
+        answered: dict[str, int] = {}
+        for _ in range(4 * max(1, self.params["nodes"])):
+            answer = visitor.call("GET", REPORT)
+            answered[answer.bench] = answered.get(answer.bench, 0) + 1
+            if answer.status != 200:
+                return answered, f"; a call failed: {answer.said()}"
+            if answer.bench == self.params["host"]:
+                break
+        return answered, ""
+
+    def signed_in_here(self) -> tuple[bool, str]:
+        """The other way round: sign in and out at this bench, and ask the router."""
+        with self.visitor(self.sites[0], router=False) as visitor:
+            router = self.at_router(visitor)
+            name = router.user()
+            visitor.sign_out()
+            after = router.user()
+        saw = f"signed in here, router knows {name or 'nobody'}; signed out: {after or 'nobody'}"
+        return name == self.params["user"] and not after, saw
+
+    def check_session_row(self) -> None:
+        """Sign in at this bench; the session's row must be on the primary."""
+        saw, good = [], True
+        for site in self.sites:
+            config = self.config(site)
+            account, database = own_account(config), str(config["db_name"])
+            with (
+                self.visitor(site, router=False) as visitor,
+                site_connection(
+                    self.params["primary_ip"], self.ports["mariadb"], *account, database
+                ) as connection,
+                connection.cursor() as cursor,
+            ):
+                sid = visitor.cookies["sid"]
+                cursor.execute("SELECT COUNT(*) FROM tabSessions WHERE sid = %s", (sid,))
+                rows = int(cursor.fetchone()[0])
+            good = good and rows == 1
+            saw.append(f"{site}: {'its row is' if rows else 'no row'} on the primary")
+        self.gathering.add("session_row", good, "; ".join(saw))
+
+    def check_no_scheduler(self) -> None:
+        """Processes, supervisor's programs and the configuration in force."""
+        running = schedulers(self.processes)
+        programs = [
+            line.split()[0]
+            for line in self.supervised().splitlines()
+            if "-frappe-schedule" in line and line.startswith(Path(self.bench).name + "-")
+        ]
+        unpaused = [site for site in self.sites if not self.config(site).get("pause_scheduler")]
+        saw = [f"process {p.pid}: {' '.join(p.words)}" for p in running]
+        saw += [f"supervisor has {name}" for name in programs]
+        saw += [f"pause_scheduler is not set for {site}" for site in unpaused]
+        words = "; ".join(saw) or "no process, no program, pause_scheduler set"
+        self.gathering.add("no_scheduler", not saw, words)
+
+    def check_file_arrives(self) -> None:
+        """Wait for the file, and tell its age on arrival."""
+        put_at = self.params["put_at"]
+        if put_at is None:
+            raise AssertionError("the primary was given no file (see the checks of the primary)")
+        deadline = time.monotonic() + self.params["file_seconds"]
+        while not self.file().exists():
+            if time.monotonic() > deadline:
+                waited = time.time() - put_at
+                self.gathering.add("file_arrives", False, f"not there after {waited:.0f} s")
+                return
+            time.sleep(0.25)
+        # When it was renamed into place; its contents' own time came over with it.
+        took = max(self.file().stat().st_ctime - put_at, 0.0)
+        text = self.file().read_text(encoding="utf-8").strip()
+        good = text == self.token and took <= FILE_SECONDS
+        saw = f"there after {took:.0f} s"
+        self.gathering.add("file_arrives", good, saw if text == self.token else f"{saw}, but torn")
+
+    def check_fresh(self) -> None:
+        """The mark of the last copy."""
+        mark = read_json(f"{self.bench}/sites/.site-sync.json")
+        last = mark.get("last_success")
+        if not last:
+            self.gathering.add("fresh", False, f"no success yet; {mark.get('error') or 'no mark'}")
+            return
+        age = time.time() - float(last)
+        saw = f"last success {age:.0f} s ago"
+        if mark.get("error"):
+            saw += f"; since then: {mark['error']}"
+        self.gathering.add("fresh", -2 <= age <= MARK_SECONDS, saw)
+
+    def check_file_goes(self) -> None:
+        """Copy as cron does, and look for the file that the primary no longer has."""
+        done = subprocess.run(
+            [self.params["sync"], "--wait", "60"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        said = (done.stdout + done.stderr).strip().splitlines()
+        there = self.file().exists()
+        if there and done.returncode != 0:
+            # Nobody else would take it away while copies fail.
+            self.file().unlink(missing_ok=True)
+        saw = "still there" if there else "gone"
+        if done.returncode != 0:
+            saw += f"; the copy ended with {done.returncode}: {said[-1] if said else 'no word'}"
+        self.gathering.add("file_goes", not there and done.returncode == 0, saw)
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            **ARGUMENTS,
+            "phase": {"type": "str", "choices": ["measure", "gone"], "required": True},
+            "nodes": {"type": "int"},
+            "probe_password": {"type": "str", "no_log": True},
+            "replication_password": {"type": "str", "no_log": True},
+            "ca": {"type": "path"},
+            "put_at": {"type": "float"},
+            "file_seconds": {"type": "int", "default": 75},
+            "sync": {"type": "path"},
+        },
+        required_if=[
+            ("phase", "measure", ["nodes", "probe_password", "replication_password", "ca"]),
+            ("phase", "gone", ["sync"]),
+        ],
+    )
+    if pymysql is None:
+        module.exit_json(
+            changed=False,
+            checks=[],
+            seen={"trouble": "python3-pymysql is not installed on this host: run site.yml"},
+        )
+    reporting = Reporting(module.params)
+    if module.params["phase"] == "gone":
+        reporting.gathering.attempt("file_goes", reporting.check_file_goes)
+    else:
+        try:
+            reporting.measure()
+        except Exception as error:
+            reporting.seen["trouble"] = in_words(error)
+    module.exit_json(changed=False, checks=reporting.gathering.results, seen=reporting.seen)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,398 @@
+"""What verify proves: every check by name, and how a host's results are gathered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+PRIMARY = ("primary",)
+REPORTING = ("reporting",)
+EVERY = (*PRIMARY, *REPORTING)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One claim: its row of the design, the hosts it is made for, and what to do when it is red."""
+
+    row: str
+    hosts: tuple[str, ...]
+    title: str
+    wanted: str
+    remedy: str
+
+
+SITE = "run site.yml; if that does not mend it, "
+
+CATALOGUE: dict[str, Check] = {
+    "threads": Check(
+        "S1",
+        REPORTING,
+        "Replica receives and applies the primary's transactions",
+        "both replication threads Yes",
+        SITE + "the error in `SHOW SLAVE STATUS` on this host says what stands in the way",
+    ),
+    "heartbeat": Check(
+        "S1",
+        REPORTING,
+        "Heartbeat of the primary is fresh on the replica",
+        "younger than 5 s",
+        "a heartbeat that is old everywhere is a stopped event scheduler on the primary, an old one"
+        " here alone is lag: `SHOW PROCESSLIST` on this host shows what it applies",
+    ),
+    "row": Check(
+        "S1",
+        REPORTING,
+        "A row written on the primary arrives on the replica",
+        "there within 1 s",
+        "look at the threads and the heartbeat of this host, then at the network between the two",
+    ),
+    "errant": Check(
+        "S1",
+        REPORTING,
+        "Replica holds nothing that the primary never had",
+        "no errant transaction",
+        "somebody wrote on the replica: seed it again with -e mariadb_replica_reseed=HOST",
+    ),
+    "tls": Check(
+        "S1",
+        REPORTING,
+        "Replication is possible over TLS alone",
+        "the primary's certificate is checked, and the replication account is refused without TLS",
+        SITE + "compare `SHOW CREATE USER` of the account repl on the primary: REQUIRE SSL",
+    ),
+    "read_only": Check(
+        "S2",
+        REPORTING,
+        "Replica's server is closed for writes",
+        "@@read_only = 1",
+        "`SET GLOBAL read_only = 1` on this host at once, look for errant transactions, run site.yml",
+    ),
+    "refused_replica": Check(
+        "S2",
+        REPORTING,
+        "Replica refuses a write with each site's accounts",
+        "refused with 1142, 1044 or 1290, and no such row on either server",
+        SITE + "`SHOW GRANTS` for the accounts named here, and @@read_only of this host",
+    ),
+    "refused_primary": Check(
+        "S2",
+        REPORTING,
+        "Primary refuses a write with each site's reading account",
+        "refused with 1142 or 1044",
+        SITE + "`SHOW GRANTS` for the accounts named here: SELECT, SHOW VIEW, EXECUTE and"
+        " CREATE TEMPORARY TABLES are all they may have",
+    ),
+    "keys": Check(
+        "S3",
+        REPORTING,
+        "Frappe here is told to read from this host's replica",
+        "the keys of this Frappe version, in the configuration that is in force",
+        SITE + "see logs/rsync.log of the bench: site_config.json comes with the site's files",
+    ),
+    "session_row": Check(
+        "S4",
+        REPORTING,
+        "A sign-in at the reporting bench writes its session on the primary",
+        "the session's row on the primary",
+        "run site.yml: db_host in this bench's common_site_config.json must be the primary's address",
+    ),
+    "environment": Check(
+        "S5",
+        EVERY,
+        "Bench runs in a Python environment of its own",
+        "prefix and apps under the bench's folder on this host",
+        "an env folder that was copied from elsewhere does not do: move it away and run site.yml",
+    ),
+    "commits": Check(
+        "S5",
+        REPORTING,
+        "Apps are at the very commits of the primary",
+        "the same apps at the same commits, unchanged",
+        "run site.yml: it brings the reporting benches to the primary's commits",
+    ),
+    "report": Check(
+        "S6",
+        REPORTING,
+        "A report call through the router is answered here and read from the replica",
+        "answered by this host's bench, and the replica's own counters rise",
+        "look at X-Fleet-Bench and nginx's error log on the primary; when the bench answers and the"
+        " counters stand still, look at the check of S3",
+    ),
+    "save": Check(
+        "S6",
+        PRIMARY,
+        "A save through the router is answered by the primary",
+        "answered by the primary's bench, the row on the primary's database",
+        "look at nginx's error log on this host and `supervisorctl status`",
+    ),
+    "signed_in": Check(
+        "S7",
+        REPORTING,
+        "A user stays signed in whichever bench answers, and is signed out of both",
+        "the same user at the router and at this bench, and neither after signing out at the other",
+        "both benches must have the same redis_cache and the same database: run site.yml",
+    ),
+    "redis_password": Check(
+        "S8",
+        EVERY,
+        "Redis wants the password",
+        "NOAUTH without the password, PONG with it, on both ports",
+        "run site.yml; an aclfile in a Redis configuration makes requirepass void",
+    ),
+    "redis_addresses": Check(
+        "S8",
+        PRIMARY,
+        "Redis listens on loopback and the LAN address alone",
+        "no other address",
+        "run site.yml, then `supervisorctl restart` the bench's redis group if it is still wrong",
+    ),
+    "outside": Check(
+        "S8",
+        EVERY,
+        "Fleet's ports cannot be reached from outside the fleet",
+        "no connection from the controller",
+        "run site.yml; `nft list table inet benchfleet` on this host shows the rules in force",
+    ),
+    "workers": Check(
+        "S9",
+        EVERY,
+        "Web and background workers run in the number that the inventory says",
+        "bench_web_workers and bench_background_workers",
+        SITE + "`supervisorctl status` on this host shows what does not run",
+    ),
+    "queue": Check(
+        "S9",
+        PRIMARY,
+        "Background jobs of all nodes go through the one queue",
+        "every worker in the shared Redis works under the fleet's bench_id, and a job was done",
+        "bench_id in sites/common_site_config.json must be the same on all nodes: run site.yml",
+    ),
+    "bench_id": Check(
+        "S9",
+        REPORTING,
+        "Bench shares the primary's queue",
+        "bench_id and redis_queue as on the primary",
+        "run site.yml: it writes sites/common_site_config.json of this bench",
+    ),
+    "no_scheduler": Check(
+        "S10",
+        REPORTING,
+        "No scheduler on this node",
+        "no process, no program of supervisor's, pause_scheduler set",
+        "end the process, then run site.yml: two schedulers run jobs twice",
+    ),
+    "one_scheduler": Check(
+        "S10",
+        PRIMARY,
+        "Exactly one scheduler in the fleet",
+        "one process, on the primary",
+        "`supervisorctl status` on the primary; end any scheduler elsewhere",
+    ),
+    "job_once": Check(
+        "S10",
+        PRIMARY,
+        "A scheduled job runs, and runs once",
+        "one run in the minute in which it was due",
+        "no run: `bench --site SITE enable-scheduler`, `supervisorctl status` (schedule, workers) and"
+        " logs/schedule.error.log; more than one: look for a second scheduler",
+    ),
+    "file_arrives": Check(
+        "S11",
+        REPORTING,
+        "A file put into the site on the primary is here",
+        "there within 70 s",
+        "the last lines of the bench's logs/rsync.log say why; is cron running on this host?",
+    ),
+    "file_goes": Check(
+        "S11",
+        REPORTING,
+        "A file removed from the site on the primary is gone here",
+        "gone after the next copy",
+        "run /usr/local/lib/benchfleet/site-sync on this host and read what it says",
+    ),
+    "fresh": Check(
+        "S11",
+        REPORTING,
+        "Sites folder was copied a moment ago",
+        "last success at most 130 s ago",
+        "the last lines of the bench's logs/rsync.log say why; is cron running on this host?",
+    ),
+    "settings": Check(
+        "S13",
+        EVERY,
+        "MariaDB is tuned for this host's task",
+        "the settings planned for its memory and task",
+        "run site.yml; information_schema.SYSTEM_VARIABLES shows where a value comes from",
+    ),
+    "apart": Check(
+        "S13",
+        REPORTING,
+        "Replica is tuned for reading, apart from the primary",
+        "what the plan sets apart is apart on the running servers",
+        "run site.yml, and look at mariadb_settings_extra in the inventory",
+    ),
+}
+
+
+def result(
+    name: str, host: str, ok: bool, saw: str, wanted: str | None = None, remedy: str | None = None
+) -> dict[str, Any]:
+    """One check's result as it is reported; what is not given is the catalogue's."""
+    check = CATALOGUE[name]
+    return {
+        "id": name,
+        "row": check.row,
+        "check": check.title,
+        "host": host,
+        "ok": bool(ok),
+        "saw": saw,
+        "wanted": wanted or check.wanted,
+        "remedy": "" if ok else remedy or check.remedy,
+    }
+
+
+def complete(
+    found: Iterable[dict[str, Any]], hosts: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Results of all hosts in the catalogue's order; a check that was not made is red.
+
+    hosts: name -> {role, trouble}; ``trouble`` says why a host gave no results.
+    """
+    by_place = {(entry["id"], entry["host"]): entry for entry in found}
+    results = []
+    for name, check in CATALOGUE.items():
+        for host, about in hosts.items():
+            if about["role"] not in check.hosts:
+                continue
+            entry = by_place.get((name, host))
+            if entry is None:
+                why = about.get("trouble") or "the checks of this host ended before this one"
+                entry = result(name, host, False, f"not checked: {why}")
+            results.append(entry)
+    return sorted(results, key=lambda entry: int(entry["row"][1:]))
+
+
+def red_table(results: Iterable[dict[str, Any]]) -> str:
+    """The red checks for people: what was seen, what was wanted, what to do."""
+    lines = []
+    for entry in results:
+        if not entry["ok"]:
+            lines += [
+                f"{entry['row']}  {entry['host']}  {entry['check']}",
+                f"    saw:    {entry['saw']}",
+                f"    wanted: {entry['wanted']}",
+                f"    remedy: {entry['remedy']}",
+            ]
+    return "\n".join(lines)
+
+
+class Gathering:
+    """Results of one host. A check that stumbles is red and says why; the next one is made."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.results: list[dict[str, Any]] = []
+
+    def add(self, name: str, ok: bool, saw: str, **other: str) -> None:
+        """Note one result."""
+        self.results.append(result(name, self.host, ok, saw, **other))
+
+    def attempt(self, names: str | tuple[str, ...], function: Callable[[], Any]) -> Any:
+        """Call what makes the checks ``names``; an error makes those of them red that are not made.
+
+        Returns what the function returns, None after an error.
+        """
+        wanted = (names,) if isinstance(names, str) else names
+        try:
+            return function()
+        except Exception as error:
+            made = {entry["id"] for entry in self.results}
+            for name in wanted:
+                if name not in made:
+                    self.add(name, False, in_words(error))
+            return None
+
+
+def in_words(error: BaseException) -> str:
+    """An error as one line, with its kind where its own words alone say too little."""
+    if len(error.args) > 1 and isinstance(error.args[0], int):
+        return f"{error.args[1]} ({error.args[0]})"
+    words = " ".join(str(error).split()) or "no message"
+    return words if isinstance(error, AssertionError) else f"{type(error).__name__}: {words}"
+
+
+def merged(*configurations: dict[str, Any]) -> dict[str, Any]:
+    """Configurations over each other, the last one wins: as Frappe reads them."""
+    found: dict[str, Any] = {}
+    for configuration in configurations:
+        found.update(configuration)
+    return found
+
+
+def reading_account(config: dict[str, Any], major: int) -> tuple[str, str]:
+    """User and password by which this Frappe version signs in to the replica.
+
+    Frappe 16 reads ``replica_db_user``; 13 to 15 take ``replica_db_name`` for the user; without
+    different credentials it is the site's own account.
+    """
+    if config.get("different_credentials_for_replica"):
+        key = "replica_db_user" if major >= 16 else "replica_db_name"
+        return str(config.get(key) or ""), str(config.get("replica_db_password") or "")
+    return own_account(config)
+
+
+def own_account(config: dict[str, Any]) -> tuple[str, str]:
+    """User and password of the site itself."""
+    user = config.get("db_user") or config.get("db_name") or ""
+    return str(user), str(config.get("db_password") or "")
+
+
+def key_problems(
+    config: dict[str, Any], major: int, primary_ip: str, own_ip: str, port: int
+) -> list[str]:
+    """What is wrong with the keys that make a Frappe of this version read from its replica."""
+    problems = []
+
+    def want(key: str, value: Any, seen: Any) -> None:
+        if str(seen) != str(value):
+            problems.append(f"{key} is {json.dumps(seen)}, not {json.dumps(value)}")
+
+    want("read_from_replica", True, bool(config.get("read_from_replica")))
+    want("replica_host", own_ip, config.get("replica_host"))
+    want("replica_db_port", port, config.get("replica_db_port") or 3306)
+    want("db_host", primary_ip, config.get("db_host"))
+    database = str(config.get("db_name") or "")
+    if not database:
+        problems.append("db_name is missing")
+    different = bool(config.get("different_credentials_for_replica"))
+    if major < 15:
+        # There one key is both user and database: a user of another name cannot be used.
+        want("different_credentials_for_replica", False, different)
+        return problems
+    want("different_credentials_for_replica", True, different)
+    user, password = reading_account(config, major)
+    key = "replica_db_user" if major >= 16 else "replica_db_name"
+    if different and (user == own_account(config)[0] or not user.endswith("_ro")):
+        problems.append(f"{key} is {json.dumps(user)}, not the reading account of {database}")
+    if different and not password:
+        problems.append("replica_db_password is missing")
+    return problems
+
+
+def busiest_minute(times: Iterable[str]) -> tuple[str, int]:
+    """The minute in which most of these times (``YYYY-MM-DD HH:MM:SS…``) fall, and how many do."""
+    counts: dict[str, int] = {}
+    for moment in times:
+        counts[moment[:16]] = counts.get(moment[:16], 0) + 1
+    return max(counts.items(), key=lambda entry: (entry[1], entry[0]), default=("", 0))
+
+
+def same_size(wanted: Any, running: Any) -> bool:
+    """Whether a running setting is the wanted one, but for the server's rounding (5 percent)."""
+    try:
+        want, have = float(wanted), float(running)
+    except (TypeError, ValueError):
+        return str(wanted).lower() == str(running).lower()
+    return abs(want - have) <= 0.05 * max(abs(want), 1.0)

@@ -1,0 +1,222 @@
+"""Checks of verify that are the same on every host of the fleet, and what they are made with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import Any
+
+from ansible.module_utils.bench import installed_apps, read_json, run_as
+from ansible.module_utils.mariadb import Server, local
+from ansible.module_utils.verify_checks import Gathering, merged, same_size
+from ansible.module_utils.verify_look import (
+    Process,
+    Redis,
+    RedisError,
+    background_workers,
+    of_bench,
+    processes,
+    schedulers,
+    web_workers,
+)
+
+HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "required": True},
+    "lan_ip": {"type": "str", "required": True},
+    "primary_ip": {"type": "str", "required": True},
+    "bench": {"type": "path", "required": True},
+    "user_of_bench": {"type": "str", "required": True},
+    "sites": {"type": "list", "elements": "str", "required": True},
+    "ports": {"type": "dict", "required": True},
+    "redis_password": {"type": "str", "required": True, "no_log": True},
+    "web_workers": {"type": "int", "required": True},
+    "background_workers": {"type": "int", "required": True},
+    "settings": {"type": "dict", "required": True},
+}
+CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "token": {"type": "str", "required": True},
+    "router": {"type": "dict", "required": True},
+    "user": {"type": "str", "required": True},
+    "passwords": {"type": "dict", "required": True, "no_log": True},
+}
+# What both modules of the hosts take.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "about": {"type": "dict", "required": True, "options": HOST_ARGUMENTS},
+    "calls": {"type": "dict", "required": True, "options": CALL_ARGUMENTS},
+}
+
+# What the environment's own Python says of itself; nothing of an app is run.
+ASK_PYTHON = """
+import importlib.util, json, sys
+found = {}
+for app in sys.argv[1:]:
+    spec = importlib.util.find_spec(app)
+    found[app] = spec.origin if spec else None
+print(json.dumps([sys.prefix, found]))
+"""
+
+
+class HostChecks:
+    """One host, its checks, and what the comparison of all hosts needs to know of it (``seen``).
+
+    params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
+    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``settings`` are the
+    planned MariaDB settings that depend on the host's task. In ``calls``, ``token`` marks what this
+    verify makes; ``router`` is its address, port and tls; ``user`` signs in with ``passwords``, by
+    site.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        params = {**arguments, **arguments["about"], **arguments["calls"]}
+        self.params = params
+        self.bench: str = params["bench"]
+        self.sites: list[str] = params["sites"]
+        self.ports = {name: int(port) for name, port in params["ports"].items()}
+        self.gathering = Gathering(params["host"])
+        self.seen: dict[str, Any] = {}
+        self._processes: list[Process] | None = None
+
+    @property
+    def processes(self) -> list[Process]:
+        """The bench's processes on this host, looked at once."""
+        if self._processes is None:
+            self._processes = of_bench(processes(), self.bench)
+        return self._processes
+
+    def config(self, site: str) -> dict[str, Any]:
+        """A site's configuration in force on this host."""
+        own = read_json(f"{self.bench}/sites/{site}/site_config.json")
+        if not own:
+            raise AssertionError(f"{self.bench}/sites/{site}/site_config.json is not there")
+        return merged(self.common(), own)
+
+    def common(self) -> dict[str, Any]:
+        """The bench's common configuration."""
+        return read_json(f"{self.bench}/sites/common_site_config.json")
+
+    def look(self) -> None:
+        """Make the checks that every host has."""
+        attempt = self.gathering.attempt
+        attempt("environment", self.check_environment)
+        attempt("redis_password", self.check_redis_password)
+        attempt("workers", self.check_workers)
+        attempt("settings", self.check_settings)
+        attempt((), self.note_apps)
+        attempt((), self.note_bench)
+
+    def note_apps(self) -> None:
+        """Apps and commits, for the comparison with the primary."""
+        self.seen["apps"] = {
+            name: {"commit": app["commit"], "changed": app["dirty"]}
+            for name, app in installed_apps(self.bench).items()
+        }
+
+    def note_bench(self) -> None:
+        """What decides whether two benches share their queue, and how many schedulers run."""
+        self.seen["schedulers"] = [" ".join(p.words) for p in schedulers(self.processes)]
+        common = self.common()
+        self.seen["bench_id"] = common.get("bench_id")
+        # A Redis URL carries the password: only the place is compared.
+        self.seen["queue"] = str(common.get("redis_queue") or "").rpartition("@")[2]
+
+    def frappe_major(self) -> int:
+        """Frappe's major version on this host's bench."""
+        version = (installed_apps(self.bench).get("frappe") or {}).get("version") or ""
+        if not re.match(r"\d+\.", version):
+            raise AssertionError(f"apps/frappe of {self.bench} has no version that can be read")
+        return int(version.split(".")[0])
+
+    def check_environment(self) -> None:
+        """The bench's Python lives, and finds its apps, in the bench's own folder."""
+        apps = sorted(installed_apps(self.bench))
+        if not apps:
+            raise AssertionError(f"there is no app in {self.bench}/apps")
+        python = f"{self.bench}/env/bin/python"
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
+        done = run_as(
+            self.params["user_of_bench"],
+            [python, "-c", ASK_PYTHON, *apps],
+            f"{self.bench}/sites",
+            environment,
+            timeout=60,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"{python} fails: {done.stdout.strip()[-300:]}")
+        prefix, places = json.loads(done.stdout.strip().splitlines()[-1])
+        home = os.path.realpath(self.bench)
+        strange = [f"prefix {prefix}"] if os.path.realpath(prefix) != f"{home}/env" else []
+        for app, origin in places.items():
+            if not origin or not os.path.realpath(origin).startswith(f"{home}/apps/{app}/"):
+                strange.append(f"{app} from {origin}")
+        self.gathering.add(
+            "environment",
+            not strange,
+            ", ".join(strange) or f"prefix {prefix}, {', '.join(apps)} from apps/",
+        )
+
+    def check_redis_password(self) -> None:
+        """Both Redis ports of the primary, called from here."""
+        saw, good = [], True
+        for name in ("redis_cache", "redis_queue"):
+            port = self.ports[name]
+            words = []
+            for password in (None, self.params["redis_password"]):
+                try:
+                    with Redis(self.params["primary_ip"], port, password) as redis:
+                        words.append(str(redis.ask("PING")))
+                except (OSError, RedisError) as error:
+                    words.append(str(error).split()[0] if "NOAUTH" in str(error) else str(error))
+            good = good and words[0] == "NOAUTH" and words[1] == "PONG"
+            saw.append(f"port {port}: {words[0]} without the password, {words[1]} with it")
+        self.gathering.add("redis_password", good, "; ".join(saw))
+
+    def check_workers(self) -> None:
+        """Processes, counted, against the inventory."""
+        have = {
+            "web": len(web_workers(self.processes)),
+            "background": len(background_workers(self.processes)),
+        }
+        want = {
+            "web": self.params["web_workers"],
+            "background": self.params["background_workers"],
+        }
+        self.gathering.add(
+            "workers",
+            have == want,
+            f"{have['web']} web and {have['background']} background workers",
+            wanted=f"{want['web']} web and {want['background']} background workers"
+            " (bench_web_workers, bench_background_workers)",
+        )
+
+    def check_settings(self) -> None:
+        """The running server's settings against those planned for this host."""
+        wanted: dict[str, Any] = self.params["settings"]
+        with local() as server:
+            running = self.variables(server, wanted)
+        self.seen["settings"] = running
+        off = [
+            f"{name} is {running.get(name)}, planned is {value}"
+            for name, value in sorted(wanted.items())
+            if not same_size(value, running.get(name))
+        ]
+        pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
+        saw = f"{len(wanted)} sized settings as planned, buffer pool {pool} MiB"
+        self.gathering.add("settings", not off, "; ".join(off) or saw)
+
+    @staticmethod
+    def variables(server: Server, names: Any) -> dict[str, Any]:
+        """Global variables of the running server by name."""
+        rows = server.rows("SHOW GLOBAL VARIABLES")
+        return {row["Variable_name"]: row["Value"] for row in rows if row["Variable_name"] in names}
+
+    def supervised(self) -> str:
+        """What supervisor says about its programs."""
+        done = subprocess.run(
+            ["supervisorctl", "status"], capture_output=True, text=True, check=False, timeout=30
+        )
+        # Its status tells that some program is stopped, which is no failure of the question.
+        if "no such file" in done.stdout + done.stderr or "refused" in done.stdout:
+            raise AssertionError(f"supervisor does not answer: {done.stdout.strip()}")
+        return done.stdout

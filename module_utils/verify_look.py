@@ -1,0 +1,334 @@
+"""How verify looks at a host from outside its roles: processes, sockets, HTTP, Redis."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.cookies
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import urllib.parse
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+LISTENING = "0A"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process: ``words`` is its command line, or the title it gave itself."""
+
+    pid: int
+    parent: int
+    folder: str
+    words: tuple[str, ...]
+
+
+def processes(folder: str = "/proc") -> list[Process]:
+    """All processes of this host; those that end meanwhile are left out."""
+    found = []
+    for name in filter(str.isdigit, os.listdir(folder)):
+        try:
+            with open(f"{folder}/{name}/cmdline", "rb") as source:
+                words = tuple(
+                    part for part in source.read().decode(errors="replace").split("\0") if part
+                )
+            with open(f"{folder}/{name}/stat", encoding="utf-8", errors="replace") as source:
+                # The second field, the name, may hold blanks and brackets itself.
+                parent = int(source.read().rpartition(")")[2].split()[1])
+            place = os.readlink(f"{folder}/{name}/cwd")
+        except OSError:
+            continue
+        if words:
+            found.append(Process(int(name), parent, place, words))
+    return found
+
+
+def of_bench(found: Iterable[Process], bench: str) -> list[Process]:
+    """Processes that work in a bench's folder or name it."""
+    inside = f"{bench}/"
+    return [
+        process
+        for process in found
+        if f"{process.folder}/".startswith(inside) or any(inside in word for word in process.words)
+    ]
+
+
+def _runs(process: Process, command: str) -> bool:
+    """Whether this is ``bench COMMAND``, in whichever form it shows."""
+    words = process.words
+    if command not in words[1:]:
+        return False
+    helper = any("frappe.utils.bench_helper" in word for word in words)
+    return helper or any(os.path.basename(word) == "bench" for word in words[:2])
+
+
+def schedulers(found: Iterable[Process]) -> list[Process]:
+    """Processes that put scheduled jobs onto the queue; a worker pool holds a scheduler, too."""
+    own = [p for p in found if _runs(p, "schedule") or _runs(p, "worker-pool")]
+    pids = {process.pid for process in own}
+    return [process for process in own if process.parent not in pids]
+
+
+def background_workers(found: Iterable[Process]) -> list[Process]:
+    """Background workers, without the processes that they start for each job."""
+    own = [p for p in found if p.words[0].startswith("rq:worker:") or _runs(p, "worker")]
+    pids = {process.pid for process in own}
+    return [process for process in own if process.parent not in pids]
+
+
+def web_workers(found: Iterable[Process]) -> list[Process]:
+    """gunicorn's workers, without the process that watches over them."""
+    own = [
+        process
+        for process in found
+        if any("frappe.app:application" in word for word in process.words)
+        and any("gunicorn" in word for word in process.words)
+    ]
+    pids = {process.pid for process in own}
+    return [process for process in own if process.parent in pids]
+
+
+def kernel_address(text: str) -> str:
+    """An address as /proc/net/tcp and tcp6 write it: words of four bytes in the host's order."""
+    raw = bytes.fromhex(text)
+    words = [raw[n : n + 4][::-1] for n in range(0, len(raw), 4)]
+    address = ipaddress.ip_address(b"".join(words))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def listening(ports: Iterable[int], tables: Iterable[str] | None = None) -> dict[int, list[str]]:
+    """Addresses on which somebody listens, for each of these TCP ports."""
+    if tables is None:
+        tables = []
+        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+            try:
+                with open(path, encoding="ascii") as source:
+                    tables.append(source.read())
+            except OSError:
+                continue
+    found: dict[int, list[str]] = {port: [] for port in ports}
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) < 4 or fields[3] != LISTENING:
+                continue
+            address, _, port = fields[1].partition(":")
+            if int(port, 16) in found:
+                found[int(port, 16)].append(kernel_address(address))
+    return {port: sorted(set(addresses)) for port, addresses in found.items()}
+
+
+@dataclass
+class Answer:
+    """What a bench answered."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON object, {} when it is none."""
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The documents of a list call, [] for every other answer."""
+        found = self.body.get("data")
+        return [row for row in found if "name" in row] if isinstance(found, list) else []
+
+    @property
+    def bench(self) -> str:
+        """The host whose bench answered, as the router says."""
+        return self.headers.get("x-fleet-bench", "")
+
+    def said(self) -> str:
+        """The answer in a few words, for a message."""
+        body = self.body
+        words = body.get("exception") or body.get("message") or self.text
+        return f"HTTP {self.status}: {' '.join(str(words).split())[:200]}"
+
+
+@dataclass
+class Visitor:
+    """Somebody who calls a site, at the router or at a bench directly."""
+
+    address: str
+    port: int
+    site: str
+    tls: bool = False
+    timeout: float = 30.0
+    cookies: dict[str, str] = field(default_factory=dict)
+    signed_in: bool = False
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.signed_in:
+            # What ended the visit is worth more than that the session could not be ended.
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.sign_out()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if not self.tls:
+            return http.client.HTTPConnection(self.address, self.port, timeout=self.timeout)
+        # The address is called, not the name, and what is proved here is not the certificate.
+        context = ssl._create_unverified_context()
+        return http.client.HTTPSConnection(
+            self.address, self.port, timeout=self.timeout, context=context
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        form: dict[str, Any] | None = None,
+        values: dict[str, Any] | None = None,
+    ) -> Answer:
+        """Call the site; ``form`` is sent as a form, ``values`` as JSON. Raises OSError."""
+        headers = {"Host": self.site, "Accept": "application/json"}
+        content = None
+        if form is not None:
+            content = urllib.parse.urlencode(form)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif values is not None:
+            content = json.dumps(values)
+            headers["Content-Type"] = "application/json"
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={text}" for name, text in self.cookies.items())
+        connection = self._connection()
+        try:
+            connection.request(method, urllib.parse.quote(path, safe="/?&=%+"), content, headers)
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        finally:
+            connection.close()
+        for value in answer.headers.get_all("Set-Cookie") or []:
+            for name, morsel in http.cookies.SimpleCookie(value).items():
+                self.cookies[name] = morsel.value
+        known = {name.lower(): value for name, value in answer.headers.items()}
+        return Answer(answer.status, known, text)
+
+    def sign_in(self, user: str, password: str) -> str:
+        """Sign in; returns the session's id. Raises AssertionError with the answer when refused."""
+        answer = self.call("POST", "/api/method/login", form={"usr": user, "pwd": password})
+        sid = self.cookies.get("sid", "")
+        if answer.status != 200 or sid in ("", "Guest"):
+            raise AssertionError(
+                f"{self.address}:{self.port} does not sign {user} in: {answer.said()}"
+            )
+        self.signed_in = True
+        return sid
+
+    def user(self) -> str:
+        """Who the site thinks is calling; "" for nobody who is signed in."""
+        answer = self.call("GET", "/api/method/frappe.auth.get_logged_user")
+        if answer.status in (401, 403):
+            return ""
+        if answer.status != 200:
+            raise AssertionError(f"{self.address}:{self.port} answers {answer.said()}")
+        name = str(answer.body.get("message") or "")
+        return "" if name == "Guest" else name
+
+    def sign_out(self) -> None:
+        """End the session; the cookies stay, to be shown to be worth nothing."""
+        self.call("POST", "/api/method/logout", form={})
+        self.signed_in = False
+
+    def at(self, address: str, port: int, tls: bool = False) -> Visitor:
+        """The same visitor with the same cookies, at another address."""
+        return Visitor(address, port, self.site, tls, self.timeout, dict(self.cookies))
+
+
+class RedisError(Exception):
+    """Redis answered with an error."""
+
+
+class Redis:
+    """A connection to Redis that knows what verify needs: no library for it is on the hosts."""
+
+    def __init__(self, address: str, port: int, password: str | None = None) -> None:
+        self.socket = socket.create_connection((address, port), timeout=5)
+        self.source = self.socket.makefile("rb")
+        if password:
+            self.ask("AUTH", password)
+
+    def __enter__(self) -> Redis:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.source.close()
+        self.socket.close()
+
+    def ask(self, *words: str) -> Any:
+        """Send a command and return its answer. Raises RedisError for an error of Redis' own."""
+        parts = [word.encode() for word in words]
+        request = b"*%d\r\n" % len(parts)
+        request += b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+        self.socket.sendall(request)
+        return self._answer()
+
+    def _answer(self) -> Any:
+        line = self.source.readline()
+        if not line.endswith(b"\r\n"):
+            raise RedisError("Redis closed the connection")
+        kind, rest = line[:1], line[1:-2].decode(errors="replace")
+        if kind == b"-":
+            raise RedisError(rest)
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return (
+                None
+                if rest == "-1"
+                else self.source.read(int(rest) + 2)[:-2].decode(errors="replace")
+            )
+        if kind == b"*":
+            return [self._answer() for _ in range(max(int(rest), 0))]
+        return rest
+
+
+def registered_workers(redis: Redis) -> list[dict[str, Any]]:
+    """Background workers as they registered themselves: {host, queues, done}."""
+    found = []
+    for key in redis.ask("SMEMBERS", "rq:workers") or []:
+        host, queues, done = redis.ask("HMGET", key, "hostname", "queues", "successful_job_count")
+        if queues:
+            found.append({"host": host, "queues": queues.split(","), "done": int(done or 0)})
+    return found
+
+
+def refuses(address: str, port: int, seconds: float = 2.0) -> str:
+    """How an address keeps us out, "" when it lets us connect."""
+    try:
+        socket.create_connection((address, port), timeout=seconds).close()
+    except TimeoutError:
+        return "no answer"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
+
+
+def source_address(address: str) -> str:
+    """The address of ours from which we would call another one, "" without a way to it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: a datagram socket only looks the route up.
+            probe.connect((address, 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
