@@ -12,7 +12,7 @@ short_description: All checks of verify, complete and in order; fails when one o
 options:
   checks: {description: Results of the check modules., type: list, elements: dict, required: true}
   hosts:
-    description: "Host to {role, trouble}: a check that a host did not make is red, for this reason."
+    description: "Host to {role, trouble}: a check a host did not make is red, for this reason."
     type: dict
     required: true
 """

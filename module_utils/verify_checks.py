@@ -67,7 +67,7 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "Replica's server is closed for writes",
         "@@read_only = 1",
-        "`SET GLOBAL read_only = 1` on this host at once, look for errant transactions, run site.yml",
+        "`SET GLOBAL read_only = 1` on this host now, look for errant transactions, run site.yml",
     ),
     "refused_replica": Check(
         "S2",
@@ -96,7 +96,7 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A sign-in at the reporting bench writes its session on the primary",
         "the session's row on the primary",
-        "run site.yml: db_host in this bench's common_site_config.json must be the primary's address",
+        "run site.yml: db_host in this bench's common_site_config.json must be the primary",
     ),
     "environment": Check(
         "S5",
@@ -195,7 +195,7 @@ CATALOGUE: dict[str, Check] = {
         PRIMARY,
         "A scheduled job runs, and runs once",
         "one run in the minute in which it was due",
-        "no run: `bench --site SITE enable-scheduler`, `supervisorctl status` (schedule, workers) and"
+        "no run: `bench --site SITE enable-scheduler`, `supervisorctl status` (schedule, workers),"
         " logs/schedule.error.log; more than one: look for a second scheduler",
     ),
     "file_arrives": Check(

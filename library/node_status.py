@@ -1,0 +1,148 @@
+#!/usr/bin/python
+"""What one server of the fleet is doing, in one execution."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import installed_apps, read_json
+from ansible.module_utils.mariadb import local
+from ansible.module_utils.verify_checks import in_words
+from ansible.module_utils.verify_look import (
+    background_workers,
+    of_bench,
+    processes,
+    schedulers,
+    web_workers,
+)
+
+DOCUMENTATION = r"""
+module: node_status
+short_description: MariaDB, replication, bench, site files, disk and memory of this host
+description:
+  - Only reads, and never fails because something does not run; C(state) says so.
+options:
+  host: {description: Name of the host in the inventory., type: str, required: true}
+  role: {description: Its task., choices: [primary, reporting], required: true}
+  bench: {description: Directory of the bench., type: path, required: true}
+"""
+
+RETURN = r"""
+status:
+  description: >-
+    {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
+    disk_free, memory_free}; what could not be found out is null, and C(state) says why.
+  returned: always
+  type: dict
+"""
+
+GIB = 1024**3
+
+
+def replication(role: str) -> dict[str, Any]:
+    """Version of the server, what it follows, and how old the newest heartbeat is in seconds."""
+    with local() as server:
+        version = str(server.value("SELECT VERSION()")).split("-")[0]
+        closed = int(server.value("SELECT @@GLOBAL.read_only"))
+        status = server.replica_status()
+        age = server.value(
+            "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000 FROM benchfleet.heartbeat"
+        )
+    if status is None:
+        words = "follows nobody, " + ("closed for writes" if closed else "takes writes")
+    else:
+        threads = f"IO {status['Slave_IO_Running']}, SQL {status['Slave_SQL_Running']}"
+        words = f"follows {status['Master_Host']}, {threads}" + ("" if closed else ", TAKES WRITES")
+    good = {"primary": "follows nobody, takes writes"}.get(role, "IO Yes, SQL Yes")
+    trouble = "" if words.endswith(good) else f"MariaDB {words}"
+    lag = None if age is None else round(float(age), 1)
+    return {"mariadb": version, "replication": words, "lag_seconds": lag, "trouble": trouble}
+
+
+def programs() -> str:
+    """What of supervisor's programs does not run, "" when all do."""
+    done = subprocess.run(
+        ["supervisorctl", "status"], capture_output=True, text=True, check=False, timeout=20
+    )
+    lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    off = [f"{words[0]} {words[1]}" for words in lines if len(words) > 1 and words[1] != "RUNNING"]
+    return "; ".join(off)
+
+
+def workers(bench: str) -> dict[str, int]:
+    """How many processes of each kind run."""
+    found = of_bench(processes(), bench)
+    return {
+        "web": len(web_workers(found)),
+        "background": len(background_workers(found)),
+        "scheduler": len(schedulers(found)),
+    }
+
+
+def memory() -> str:
+    """Available and whole memory."""
+    with open("/proc/meminfo", encoding="ascii") as source:
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in source}
+    return f"{sizes['MemAvailable'] / GIB:.1f} of {sizes['MemTotal'] / GIB:.1f} GiB"
+
+
+def disk(bench: str) -> str:
+    """Free and whole space where the bench lies."""
+    usage = shutil.disk_usage(bench if os.path.isdir(bench) else "/")
+    return f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB"
+
+
+def sync_age(bench: str) -> float | None:
+    """Seconds since the sites folder was last copied, None when it never was."""
+    last = read_json(f"{bench}/sites/.site-sync.json").get("last_success")
+    return None if last is None else round(time.time() - float(last), 1)
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "required": True},
+            "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
+            "bench": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    role, bench = module.params["role"], module.params["bench"]
+    troubles: list[str] = []
+
+    def ask(function: Callable[[], Any]) -> Any:
+        try:
+            return function()
+        except Exception as error:
+            troubles.append(in_words(error))
+            return None
+
+    database = ask(lambda: replication(role)) or {}
+    apps = ask(lambda: installed_apps(bench)) or {}
+    status = {
+        "host": module.params["host"],
+        "role": role,
+        "state": "",
+        "mariadb": database.get("mariadb"),
+        "replication": database.get("replication"),
+        "lag_seconds": database.get("lag_seconds"),
+        "apps": {name: app["commit"][:10] for name, app in apps.items()},
+        "sync_age_seconds": ask(lambda: sync_age(bench)) if role == "reporting" else None,
+        "workers": ask(lambda: workers(bench)),
+        "disk_free": ask(lambda: disk(bench)),
+        "memory_free": ask(memory),
+    }
+    troubles += filter(None, [database.get("trouble"), ask(programs)])
+    status["state"] = "; ".join(troubles) or "up"
+    module.exit_json(changed=False, status=status)
+
+
+if __name__ == "__main__":
+    main()
