@@ -17,14 +17,26 @@ ROLES = ("primary", "reporting")
 
 # The same on every node, so that roles can be swapped without touching a file.
 COMMON: tuple[tuple[str, Any, str], ...] = (
-    ("skip_name_resolve", True, "Accounts name addresses; a slow DNS server must not slow a login."),
+    (
+        "skip_name_resolve",
+        True,
+        "Accounts name addresses; a slow DNS server must not slow a login.",
+    ),
     ("character_set_server", "utf8mb4", "What Frappe stores."),
     ("collation_server", "utf8mb4_unicode_ci", "What Frappe compares with."),
     ("max_allowed_packet", 64 * MIB, "Long documents and imports travel as one statement."),
     ("read_only", True, "Every server boots closed; only the confirmed primary is opened."),
-    ("event_scheduler", False, "Events run on the opened primary alone: a root event ignores read_only."),
+    (
+        "event_scheduler",
+        False,
+        "Events run on the opened primary alone: a root event ignores read_only.",
+    ),
     ("gtid_domain_id", 0, "One line of history."),
-    ("gtid_strict_mode", True, "A write on a replica stops replication instead of diverging unseen."),
+    (
+        "gtid_strict_mode",
+        True,
+        "A write on a replica stops replication instead of diverging unseen.",
+    ),
     ("log_bin", "binlog", "A fixed name: a renamed host keeps its history."),
     ("relay_log", "relay", "A fixed name, for the same reason."),
     ("log_slave_updates", True, "Any replica can be promoted."),
@@ -73,7 +85,8 @@ def mariadb_settings(
 
     In: memory in MiB that sizing may count on, ``primary`` or ``reporting``, number of
     processors, settings that belong to the host (its address, its files), and the operator's,
-    which win. Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises AnsibleFilterError for figures that make no sense.
+    which win. Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises
+    AnsibleFilterError for figures that make no sense.
     """
     memory, processors = int(memory_mb), int(cpus)
     if role not in ROLES:
@@ -94,7 +107,11 @@ def mariadb_settings(
     put("innodb_buffer_pool_size", pool * MIB, f"{pool} of {memory} MiB; a bench shares the host.")
     log = min(2048, max(96, pool // 4 // 32 * 32))
     put("innodb_log_file_size", log * MIB, "A quarter of the pool: room for bursts of writes.")
-    put("table_open_cache", 4000 if memory >= 2048 else 2000, "A Frappe site has hundreds of tables.")
+    put(
+        "table_open_cache",
+        4000 if memory >= 2048 else 2000,
+        "A Frappe site has hundreds of tables.",
+    )
     put("table_definition_cache", 2000, "For the same reason.")
     put(
         "slave_parallel_threads",
@@ -110,7 +127,11 @@ def mariadb_settings(
         put("sort_buffer_size", 2 * MIB, why)
         put("join_buffer_size", MIB // 4, why)
         put("read_rnd_buffer_size", MIB // 4, why)
-        put("innodb_read_ahead_threshold", 56, "Reads are points, not scans: the server's own figure.")
+        put(
+            "innodb_read_ahead_threshold",
+            56,
+            "Reads are points, not scans: the server's own figure.",
+        )
     else:
         put("max_connections", 200, "One bench reads here.")
         temporary = max(32, min(512, memory // 32))
@@ -120,7 +141,11 @@ def mariadb_settings(
         each = max(4, min(32, memory // 512))
         put("sort_buffer_size", each * MIB, "Few connections, each sorting many rows.")
         put("join_buffer_size", each * MIB, "Few connections, each joining large tables.")
-        put("read_rnd_buffer_size", max(1, each // 4) * MIB, "Sorted rows are fetched in larger runs.")
+        put(
+            "read_rnd_buffer_size",
+            max(1, each // 4) * MIB,
+            "Sorted rows are fetched in larger runs.",
+        )
         put("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner.")
     for series, name, value, why in BY_SERIES:
         plan[name] = {"value": value, "why": why, "series": series}
@@ -153,7 +178,8 @@ def mariadb_cnf(plan: Plan) -> str:
         value = render(entry["value"])
         if "\n" in value or not name.replace("_", "").isalnum():
             raise AnsibleFilterError(
-                f"mariadb_settings_extra: {name!r} with value {value!r} is not one option on one line"
+                f"mariadb_settings_extra: {name!r} with value {value!r} is not one option on one"
+                " line"
             )
         title = f"[mariadbd-{entry['series']}]" if entry.get("series") else "[mariadbd]"
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])

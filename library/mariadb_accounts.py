@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.mariadb import MariaDBError, ServerAbsentError, describe, local, pymysql
 from ansible.module_utils.mariadb_accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
@@ -13,7 +11,8 @@ DOCUMENTATION = r"""
 module: mariadb_accounts
 short_description: Accounts, grants, databases, tables and events of a MariaDB primary
 description:
-  - Compares with SHOW CREATE USER and SHOW GRANTS, passwords by their hash; changes only what differs.
+  - Compares with SHOW CREATE USER and SHOW GRANTS, passwords by their hash; changes only what
+    differs.
   - Writes through the binary log, so the replicas follow. Refuses on a server that is read-only.
 options:
   accounts:
@@ -27,13 +26,17 @@ options:
       password: {description: Its password; without one the account is locked., type: str}
       require_ssl: {description: Only over TLS., type: bool, default: false}
       max_statement_time: {description: Seconds; 0 is unlimited., type: float, default: 0}
-      max_user_connections: {description: Connections at once; 0 is unlimited., type: int, default: 0}
+      max_user_connections:
+        description: Connections at once; 0 is unlimited.
+        type: int
+        default: 0
       grants:
         description: Object (as SHOW GRANTS writes it) to list of privileges.
         type: dict
         default: {}
   owned_names:
-    description: User names that are ours altogether; other hosts' accounts of that name are dropped.
+    description: User names that are ours altogether; other hosts' accounts of that name are
+      dropped.
     type: list
     elements: str
     default: []
@@ -53,7 +56,10 @@ options:
         suboptions:
           name: {description: Name., type: str, required: true}
           every_seconds: {description: Interval., type: int, required: true}
-          definer: {description: User name of the account at localhost it runs as., type: str, required: true}
+          definer:
+            description: User name of the account at localhost it runs as.
+            type: str
+            required: true
           body: {description: Its statement., type: str, required: true}
 """
 

@@ -16,7 +16,8 @@ DOCUMENTATION = r"""
 module: mariadb_open
 short_description: The confirmed primary accepts writes, also after a restart
 description:
-  - Writes the marker that the server's unit looks for after each start, and opens the running server.
+  - Writes the marker that the server's unit looks for after each start, and opens the running
+    server.
   - Refuses on a host of another fleet and on a server that follows another one.
 options:
   marker:
@@ -66,7 +67,8 @@ def main() -> None:
             owner = read_json(module.params["fleet_file"]) or {}
             if owner.get("fleet_id") != fleet_id and not module.check_mode:
                 raise MariaDBError(
-                    f"{module.params['fleet_file']} does not name this fleet; run the whole site.yml"
+                    f"{module.params['fleet_file']} does not name this fleet; run the whole"
+                    " site.yml"
                 )
             marked = (read_json(marker) or {}).get("fleet_id") == fleet_id
             closed = bool(int(server.value("SELECT @@GLOBAL.read_only")))

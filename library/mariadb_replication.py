@@ -27,7 +27,8 @@ DOCUMENTATION = r"""
 module: mariadb_replication
 short_description: A replica follows its primary
 description:
-  - C(following) connects a freshly seeded server, points a changed password or CA anew, starts stopped threads
+  - C(following) connects a freshly seeded server, points a changed password or CA anew, starts
+    stopped threads
     that carry no error, and then demands both threads, a fresh heartbeat and no errant transaction.
   - C(caught_up) waits until the replica has a GTID.
   - C(status) only reports.
@@ -42,12 +43,21 @@ options:
   user: {description: Replication account., type: str, default: repl}
   password: {description: Its password., type: str}
   ca: {description: The fleet's CA certificate on this host., type: path}
-  probe_user: {description: Account that may read the primary's state., type: str, default: fleet_probe}
+  probe_user:
+    description: Account that may read the primary's state.
+    type: str
+    default: fleet_probe
   probe_password: {description: Its password., type: str}
   fleet_id: {description: This fleet., type: str}
   state_file: {description: What the seed left., type: path}
-  heartbeat_max_age: {description: Seconds after which a heartbeat is stale., type: float, default: 5}
-  timeout: {description: Seconds to wait for the replica to be where it should be., type: int, default: 300}
+  heartbeat_max_age:
+    description: Seconds after which a heartbeat is stale.
+    type: float
+    default: 5
+  timeout:
+    description: Seconds to wait for the replica to be where it should be.
+    type: int
+    default: 300
   gtid: {description: Position to reach (C(caught_up))., type: str}
 """
 
@@ -63,10 +73,10 @@ RESEED = "-e mariadb_replica_reseed=<host> takes a new copy and keeps the old fo
 # Error number -> what it means for an operator.
 REMEDIES = {
     1045: "the primary refuses the replication account: run site.yml on the primary too",
-    2026: "TLS between the servers fails: the certificates are the fleet's own, run site.yml on all",
+    2026: "TLS between the servers fails: the certificates are the fleet's, run site.yml on all",
     2003: "the primary does not answer: is it up, does its firewall let this host in",
     2013: "the primary does not answer: is it up, does its firewall let this host in",
-    1236: f"the primary no longer has what this replica lacks, or never had what it holds: {RESEED}",
+    1236: f"the primary has not, or no longer, what this replica stands on: {RESEED}",
     1950: f"a write was made on this replica itself (errant transaction): {RESEED}",
     1032: f"a row to change is missing here, the data differs from the primary's: {RESEED}",
     1062: f"a row to insert exists here already, the data differs from the primary's: {RESEED}",
@@ -246,8 +256,8 @@ class Replica:
             return
         secret = {"password": "another"}
         self.note(
-            f"connection: {({name: have.get(name, 'this') for name in sorted(changed)})}",
-            f"connection: {({name: {**want, **secret}[name] for name in sorted(changed)})}",
+            f"connection: { ({name: have.get(name, 'this') for name in sorted(changed)}) }",
+            f"connection: { ({name: {**want, **secret}[name] for name in sorted(changed)}) }",
         )
         self.act("STOP SLAVE", change_statement(None, self.params), "START SLAVE")
 
@@ -290,9 +300,9 @@ class Replica:
                 raise MariaDBError("replication was reset while it was being checked; run again")
             limit = float(self.params["heartbeat_max_age"])
             age = found["heartbeat_age"]
-            if found["io"] == "Yes" and found["sql"] == "Yes" and age is not None:
-                if abs(age) <= limit:
-                    return found
+            running = found["io"] == "Yes" and found["sql"] == "Yes"
+            if running and age is not None and abs(age) <= limit:
+                return found
             now = time.monotonic()
             if found["gtid_slave_pos"] != last_gtid:
                 last_gtid, moved = found["gtid_slave_pos"], now
@@ -372,8 +382,8 @@ class Replica:
         found["errant"] = self.errant_transactions(found)
         if found["errant"]:
             raise MariaDBError(
-                f"this replica holds transactions the primary never had: {', '.join(found['errant'])}."
-                f" Somebody wrote on the replica; {RESEED}"
+                "this replica holds transactions the primary never had:"
+                f" {', '.join(found['errant'])}. Somebody wrote on the replica; {RESEED}"
             )
         self.finish_seed(state)
         return found
@@ -383,13 +393,23 @@ class Replica:
         gtid, timeout = self.params["gtid"], self.params["timeout"]
         if self.module.check_mode or not gtid:
             return self.look()
-        reached = self.server.value("SELECT MASTER_GTID_WAIT(%s, %s)", (gtid, timeout))
-        found = self.look()
-        if reached is None or int(reached) != 0:
-            raise MariaDBError(
-                f"the replica did not reach {gtid} within {timeout} s: {self.seen(found)}"
-            )
-        return found
+        ends = time.monotonic() + timeout
+        while True:
+            left = ends - time.monotonic()
+            reached = self.server.value("SELECT MASTER_GTID_WAIT(%s, %s)", (gtid, min(2.0, left)))
+            found = self.look()
+            if reached is not None and int(reached) == 0:
+                return found
+            if not found["configured"] or found["sql"] == "No":
+                raise MariaDBError(
+                    f"the replica cannot reach {gtid}: {self.seen(found)}. See to it first:"
+                    " ansible-playbook playbooks/database.yml says what is wrong"
+                )
+            if ends - time.monotonic() <= 0:
+                raise MariaDBError(
+                    f"the replica did not reach {gtid} within {timeout} s: {self.seen(found)}."
+                    " Run again later, or raise site_accounts_timeout"
+                )
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ module: mariadb_seed
 short_description: A replica holds a copy of the primary's data
 description:
   - Starts the seed as a unit of its own and returns; the action plugin of the same name follows it.
-  - Seeds only a server that nobody seeded, that follows nobody and that holds no schema but the system's,
+  - Seeds only a server that nobody seeded, that follows nobody and that holds no schema but the
+    system's,
     on a host of this fleet. Goes on with a seed that was cut short. Everything else is refused.
 options:
   step:

@@ -22,7 +22,8 @@ DOCUMENTATION = r"""
 module: mariadb_settings
 short_description: A running MariaDB server lives by its option file
 description:
-  - Compares the wanted settings with what the server runs with. What can be changed in place is set;
+  - Compares the wanted settings with what the server runs with. What can be changed in place is
+    set;
     the rest is one restart.
   - A difference is accepted when the server was started from this very file and rounded the value.
   - Starts and enables the service, reloads changed units and renewed TLS files.

@@ -25,22 +25,43 @@ DOCUMENTATION = r"""
 module: site_accounts
 short_description: Reporting benches can sign in to the sites' databases
 description:
-  - Per site and reporting host the site's own account (it writes, on the primary) and a second one that can
+  - Per site and reporting host the site's own account (it writes, on the primary) and a second
+    one that can
     only read. Both are made on the primary and replicate.
-  - Accounts this module made are remembered in benchfleet.account; those of hosts that have left the fleet are
+  - Accounts this module made are remembered in benchfleet.account; those of hosts that have left
+    the fleet are
     dropped, accounts it did not make never.
 options:
   sites_dir: {description: The bench's sites folder., type: path, required: true}
   sites: {description: Names of the sites., type: list, elements: str, required: true}
-  hosts: {description: LAN addresses of the reporting hosts., type: list, elements: str, required: true}
-  read_only_passwords: {description: Site to the password of its reading account., type: dict, required: true}
-  max_statement_time: {description: Seconds a statement of a reading account may take., type: float, default: 600}
-  max_user_connections: {description: Connections a reading account may hold., type: int, default: 50}
+  hosts:
+    description: LAN addresses of the reporting hosts.
+    type: list
+    elements: str
+    required: true
+  read_only_passwords:
+    description: Site to the password of its reading account.
+    type: dict
+    required: true
+  max_statement_time:
+    description: Seconds a statement of a reading account may take.
+    type: float
+    default: 600
+  max_user_connections:
+    description: Connections a reading account may hold.
+    type: int
+    default: 50
 """
 
 RETURN = r"""
-gtid: {description: What a replica must have before its bench uses the accounts., returned: with a server, type: str}
-read_only_users: {description: Site to the name of its reading account., returned: always, type: dict}
+gtid:
+  description: What a replica must have before its bench uses the accounts.
+  returned: with a server
+  type: str
+read_only_users:
+  description: Site to the name of its reading account.
+  returned: always
+  type: dict
 """
 
 NAME_LIMIT = 80
@@ -132,9 +153,7 @@ class Registry:
 
     def add(self, user: str, host: str) -> None:
         """Remember an account before it is made, so that a kill in between leaves no orphan."""
-        self.server.run(
-            f"INSERT IGNORE INTO {REGISTRY} (user, host) VALUES (%s, %s)", (user, host)
-        )
+        self.server.run(f"INSERT IGNORE INTO {REGISTRY} (user, host) VALUES (%s, %s)", (user, host))
 
     def remove(self, user: str, host: str) -> None:
         """Forget an account."""

@@ -185,9 +185,7 @@ def parse_grants(lines: list[str]) -> dict[str, set[str]]:
     return found
 
 
-def grant_statements(
-    who: str, have: dict[str, set[str]], want: dict[str, set[str]]
-) -> list[str]:
+def grant_statements(who: str, have: dict[str, set[str]], want: dict[str, set[str]]) -> list[str]:
     """Statements that turn the grants an account has into those it should have."""
     statements: list[str] = []
     for place in sorted(set(have) | set(want)):

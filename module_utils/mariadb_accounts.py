@@ -28,7 +28,6 @@ ACCOUNT_SPEC: dict[str, Any] = {
 }
 
 
-
 def wanted_state(entry: dict[str, Any]) -> dict[str, Any]:
     """A wanted account in the form parse_create_user returns."""
     return {

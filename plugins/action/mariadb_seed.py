@@ -73,10 +73,14 @@ class ActionModule(ActionBase):
         if not last.get("finished"):
             why = state.get("failed") or "it was ended from outside (journalctl -u benchfleet-seed)"
             result["failed"] = True
-            result["msg"] = f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"
+            result["msg"] = (
+                f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"
+            )
         return result
 
-    def call(self, arguments: dict[str, Any], step: str, task_vars: dict[str, Any]) -> dict[str, Any]:
+    def call(
+        self, arguments: dict[str, Any], step: str, task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
         """One execution of the module."""
         found: dict[str, Any] = self._execute_module(
             module_name="mariadb_seed", module_args={**arguments, "step": step}, task_vars=task_vars
@@ -98,8 +102,8 @@ class ActionModule(ActionBase):
                 if time.monotonic() - reached > OUT_OF_REACH_SECONDS:
                     return {
                         "failed": True,
-                        "msg": f"{host} is out of reach ({error}); its seed goes on by itself if the"
-                        " host lives. Run again to attach to it",
+                        "msg": f"{host} is out of reach ({error}); its seed goes on by itself if"
+                        " the host lives. Run again to attach to it",
                     }
                 continue
             if seen.get("failed") or not seen.get("running"):

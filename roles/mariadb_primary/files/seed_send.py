@@ -127,9 +127,11 @@ def copy(out: int, scratch: Path, log_path: Path) -> str | None:
     """Stream the copy. Returns what went wrong, None when it is complete."""
     workers = str(max(1, min(4, os.cpu_count() or 1)))
     backup = subprocess.Popen(
-        ["nice", "-n", "10", "ionice", "-c", "2", "-n", "7", "mariadb-backup", "--backup"]
-        + ["--stream=mbstream", f"--parallel={workers}", f"--target-dir={scratch}"]
-        + [f"--log-copy-interval={LOG_COPY_INTERVAL_MS}"],
+        [
+            *("nice", "-n", "10", "ionice", "-c", "2", "-n", "7"),
+            *("mariadb-backup", "--backup", "--stream=mbstream", f"--parallel={workers}"),
+            *(f"--target-dir={scratch}", f"--log-copy-interval={LOG_COPY_INTERVAL_MS}"),
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -268,8 +268,9 @@ class Seed:
         self.staged.mkdir(mode=0o700)
         errors = STATE / "seed-ssh.log"
         with errors.open("wb") as log:
-            ssh = subprocess.Popen(self.ssh_command(), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=log)
+            ssh = subprocess.Popen(
+                self.ssh_command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+            )
             assert ssh.stdout is not None
             try:
                 self.receive(ssh.stdout)
@@ -311,10 +312,15 @@ class Seed:
         self.state.figures(expected=header["bytes"])
         log_path = STATE / "seed-unpack.log"
         with log_path.open("wb") as log:
-            unzip = subprocess.Popen(["zstd", "-d", "--quiet", "--stdout"],
-                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-            unpack = subprocess.Popen(["mbstream", "-x", "-C", str(self.staged)],
-                                      stdin=unzip.stdout, stderr=log)
+            unzip = subprocess.Popen(
+                ["zstd", "-d", "--quiet", "--stdout"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+            unpack = subprocess.Popen(
+                ["mbstream", "-x", "-C", str(self.staged)], stdin=unzip.stdout, stderr=log
+            )
             assert unzip.stdin is not None
             assert unzip.stdout is not None
             unzip.stdout.close()
@@ -329,11 +335,13 @@ class Seed:
         if not ending.get("complete"):
             free = shutil.disk_usage(self.work).free
             raise SeedError(
-                f"the copy is torn: {ending.get('error')}; unpacking said {tail(log_path) or 'nothing'};"
-                f" {free // MIB} MiB are free"
+                f"the copy is torn: {ending.get('error')}; unpacking said"
+                f" {tail(log_path) or 'nothing'}; {free // MIB} MiB are free"
             )
         if codes != (0, 0):
-            raise SeedError(f"unpacking failed (zstd {codes[0]}, mbstream {codes[1]}): {tail(log_path)}")
+            raise SeedError(
+                f"unpacking failed (zstd {codes[0]}, mbstream {codes[1]}): {tail(log_path)}"
+            )
 
     def pump(self, source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
         """Frames to the unpacker; returns how the primary says it ended."""
@@ -365,15 +373,25 @@ class Seed:
         log_path = STATE / "seed-prepare.log"
         with log_path.open("wb") as log:
             code = subprocess.run(
-                ["mariadb-backup", "--prepare", f"--target-dir={self.staged}",
-                 f"--use-memory={self.arguments.memory}M"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+                [
+                    "mariadb-backup",
+                    "--prepare",
+                    f"--target-dir={self.staged}",
+                    f"--use-memory={self.arguments.memory}M",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
             ).returncode
         if code != 0 or not tail(log_path, 1).endswith("completed OK!"):
             raise SeedError(f"preparing the copy failed (exit {code}): {tail(log_path)}")
         gtid = gtid_of(self.staged)
         for entry in self.staged.iterdir():
-            if entry.name.startswith(("xtrabackup_", "mariadb_backup_")) or entry.name == "backup-my.cnf":
+            if (
+                entry.name.startswith(("xtrabackup_", "mariadb_backup_"))
+                or entry.name == "backup-my.cnf"
+            ):
                 entry.unlink()
         for entry in self.datadir.iterdir():
             if entry.name.startswith(KEPT) and entry.is_file():
@@ -411,7 +429,9 @@ class Seed:
         if done.returncode != 0:
             log = subprocess.run(
                 ["journalctl", "-u", "mariadb", "-n", "10", "--no-pager", "-o", "cat"],
-                capture_output=True, text=True, check=False,
+                capture_output=True,
+                text=True,
+                check=False,
             ).stdout
             raise SeedError(
                 f"the server does not start on the copy: {done.stderr.strip()} {log.strip()};"

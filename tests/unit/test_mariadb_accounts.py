@@ -1,0 +1,167 @@
+"""Accounts as text: hashes, grants, what a change needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible.module_utils import mariadb
+from ansible.module_utils import mariadb_accounts as accounts
+
+from library import site_accounts
+
+
+def test_password_hash_is_the_servers() -> None:
+    assert mariadb.password_hash("password") == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
+
+
+def test_create_user_is_read_whole() -> None:
+    text = (
+        "CREATE USER `a_ro`@`10.0.0.2` IDENTIFIED BY PASSWORD"
+        " '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19' REQUIRE SSL"
+        " WITH MAX_USER_CONNECTIONS 50 MAX_STATEMENT_TIME 600.000000"
+    )
+    assert mariadb.parse_create_user(text) == {
+        "hash": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+        "require_ssl": True,
+        "max_user_connections": 50,
+        "max_statement_time": 600.0,
+        "locked": False,
+    }
+
+
+def test_locked_definer_equals_its_wanted_state() -> None:
+    shown = "CREATE USER `h`@`localhost` IDENTIFIED BY PASSWORD 'invalid' ACCOUNT LOCK"
+    entry = {
+        "password": None,
+        "require_ssl": False,
+        "max_user_connections": 0,
+        "max_statement_time": 0,
+    }
+    assert mariadb.parse_create_user(shown) == accounts.wanted_state(entry)
+
+
+def test_grants_are_read_by_object() -> None:
+    lines = [
+        "GRANT USAGE ON *.* TO `a`@`h` IDENTIFIED BY PASSWORD '*X'",
+        "GRANT SELECT, SHOW VIEW ON `a\\_b`.* TO `a`@`h`",
+        "GRANT ALL PRIVILEGES ON `c`.* TO `a`@`h` WITH GRANT OPTION",
+        "GRANT PROXY ON ''@'%' TO 'a'@'h'",
+    ]
+    found = mariadb.parse_grants(lines)
+    assert found["`a\\_b`.*"] == {"SELECT", "SHOW VIEW"}
+    assert found["`c`.*"] == {"ALL PRIVILEGES", "GRANT OPTION"}
+    assert "*.*" not in found
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "statements"),
+    [
+        ({}, {"`d`.*": {"SELECT"}}, ["GRANT SELECT ON `d`.* TO u"]),
+        ({"`d`.*": {"SELECT"}}, {"`d`.*": {"SELECT"}}, []),
+        ({"`d`.*": {"INSERT", "SELECT"}}, {"`d`.*": {"SELECT"}}, ["REVOKE INSERT ON `d`.* FROM u"]),
+        ({"`d`.*": {"SELECT"}}, {}, ["REVOKE SELECT ON `d`.* FROM u"]),
+        (
+            {"`d`.*": {"ALL PRIVILEGES"}},
+            {"`d`.*": {"SELECT"}},
+            ["REVOKE ALL PRIVILEGES ON `d`.* FROM u", "GRANT SELECT ON `d`.* TO u"],
+        ),
+    ],
+)
+def test_statements_are_the_difference(
+    have: dict[str, set[str]], want: dict[str, set[str]], statements: list[str]
+) -> None:
+    assert mariadb.grant_statements("u", have, want) == statements
+
+
+def test_wildcards_in_database_names_are_escaped() -> None:
+    assert mariadb.database_pattern("_1bd3%x") == "`\\_1bd3\\%x`.*"
+
+
+def test_summary_keeps_secrets() -> None:
+    entry = {
+        "password": "hunter2",
+        "require_ssl": True,
+        "max_user_connections": 1,
+        "max_statement_time": 2,
+    }
+    state = accounts.wanted_state(entry)
+    line = accounts.summary("a@h", state, {"*.*": {"REPLICATION SLAVE"}}, True)
+    assert (
+        line == "a@h; TLS only; 1 connections; 2 s a statement; another password;"
+        " REPLICATION SLAVE on *.*"
+    )
+    assert "hunter2" not in accounts.options_clause(state)
+
+
+def test_gtids_and_errant_transactions() -> None:
+    assert mariadb.parse_gtids("0-1-5,\n0-2-9,0-1-7") == {(0, 1): 7, (0, 2): 9}
+    assert mariadb.parse_gtids(None) == {}
+    assert mariadb.errant("0-1-90", "0-1-100") == []
+    assert mariadb.errant("0-1-90,0-2-91", "0-1-100") == ["0-2-91"]
+    assert mariadb.errant("0-1-90,0-2-5", "0-1-100,0-2-5") == []
+
+
+@pytest.mark.parametrize("length", [1, 64, 76, 77, 80])
+def test_reading_account_fits_a_user_name(length: int) -> None:
+    name = site_accounts.read_only_user("d" * length)
+    assert name.endswith("_ro")
+    assert len(name) <= site_accounts.NAME_LIMIT
+
+
+def test_site_accounts_are_two_per_host(tmp_path: Path) -> None:
+    site = tmp_path / "erp.example.com"
+    site.mkdir()
+    (site / "site_config.json").write_text(json.dumps({"db_name": "_d", "db_password": "p"}))
+    found = site_accounts.site_database(str(tmp_path), "erp.example.com")
+    assert found == {"database": "_d", "user": "_d", "password": "p"}
+    made = site_accounts.wanted_accounts(found, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
+    assert [(one["name"], one["host"]) for one in made] == [
+        ("_d", "10.0.0.2"),
+        ("_d_ro", "10.0.0.2"),
+        ("_d", "10.0.0.3"),
+        ("_d_ro", "10.0.0.3"),
+    ]
+    assert "INSERT" not in str(made[1]["grants"])
+    assert site_accounts.site_database(str(tmp_path), "other") is None
+
+
+@pytest.mark.parametrize("content", ['{"db_name": "x"}', "{", "[]"])
+def test_half_made_site_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "site_config.json").write_text(content)
+    with pytest.raises(mariadb.MariaDBError, match=r"site_config\.json"):
+        site_accounts.site_database(str(tmp_path), "s")
+
+
+def test_only_hosts_that_left_lose_their_accounts() -> None:
+    registered = [("a", "10.0.0.2"), ("a", "10.0.0.9"), ("a", "127.0.0.1")]
+    assert site_accounts.left_hosts(registered, ["10.0.0.2"]) == [("a", "10.0.0.9")]
+
+
+class FakeServer:
+    """Answers from a table, keeps what was run."""
+
+    def __init__(self, answers: dict[str, object]) -> None:
+        self.answers = answers
+        self.ran: list[str] = []
+
+    def value(self, sql: str, args: object = None) -> object:
+        return self.answers.get(sql)
+
+    def run(self, sql: str, args: object = None) -> None:
+        self.ran.append(sql)
+
+
+def test_nothing_is_written_on_a_closed_server() -> None:
+    server = FakeServer({"SELECT @@GLOBAL.read_only": 1})
+    with pytest.raises(mariadb.MariaDBError, match="read_only"):
+        accounts.Writer(server, False).write(["DROP USER x"])
+    assert server.ran == []
+
+
+def test_check_mode_writes_nothing() -> None:
+    server = FakeServer({"SELECT @@GLOBAL.read_only": 0})
+    accounts.Writer(server, True).write(["DROP USER x"])
+    assert server.ran == []

@@ -1,0 +1,283 @@
+"""The seed: who may be overwritten, the stream's format, moving data, positions."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from library import mariadb_replication as replication
+from library import mariadb_seed as seed
+from plugins.action import mariadb_seed as follower
+
+ROOT = Path(__file__).parents[2]
+
+
+def script(path: str) -> ModuleType:
+    """A role's script as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+receive = script("roles/mariadb_replica/files/seed_receive.py")
+send = script("roles/mariadb_primary/files/seed_send.py")
+opener = script("roles/mariadb/files/mariadb_open.py")
+
+
+def situation(**changed: Any) -> seed.Situation:
+    usual: dict[str, Any] = {
+        "phase": None,
+        "failed": False,
+        "running": False,
+        "follows": None,
+        "schemas": [],
+        "answers": True,
+        "reseed": False,
+    }
+    return seed.Situation(**{**usual, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "verb"),
+    [
+        ({}, "seed"),
+        ({"schemas": ["crm"]}, "refuse"),
+        ({"schemas": ["crm"], "reseed": True}, "reseed"),
+        ({"schemas": ["crm"], "follows": "10.0.0.1"}, "nothing"),
+        ({"answers": False}, "refuse"),
+        ({"answers": False, "reseed": True}, "reseed"),
+        ({"phase": "done", "schemas": ["erp"]}, "nothing"),
+        ({"phase": "seeded", "schemas": ["erp"]}, "nothing"),
+        ({"phase": "done", "schemas": ["erp"], "reseed": True}, "reseed"),
+        ({"phase": "stream", "running": True, "reseed": True}, "attach"),
+        ({"phase": "stream"}, "resume"),
+        ({"phase": "stream", "schemas": ["crm"]}, "refuse"),
+        ({"phase": "stream", "schemas": ["crm"], "reseeding": True}, "resume"),
+        ({"phase": "prepared", "schemas": ["crm"]}, "refuse"),
+        ({"phase": "prepared"}, "resume"),
+        ({"phase": "swap_out", "answers": False}, "resume"),
+        ({"phase": "swap_in", "answers": False, "schemas": ["x"]}, "resume"),
+        ({"phase": "start", "answers": False, "failed": True}, "resume"),
+        ({"phase": "start", "answers": False, "failed": True, "reseed": True}, "abandon"),
+    ],
+)
+def test_who_may_be_overwritten(changed: dict[str, Any], verb: str) -> None:
+    assert seed.decide(situation(**changed))[0] == verb
+
+
+def stream(*frames: bytes, ending: dict[str, Any] | None) -> io.BytesIO:
+    """A stream as the sender writes it."""
+    data = b"".join(send.FRAME.pack(len(frame)) + frame for frame in frames)
+    if ending is not None:
+        data += send.FRAME.pack(0) + json.dumps(ending).encode() + b"\n"
+    return io.BytesIO(data)
+
+
+class Quiet:
+    """Stands in for a seed: pump() needs only where figures go."""
+
+    def __init__(self) -> None:
+        self.state = self
+
+    def figures(self, **_: Any) -> None:
+        return
+
+    def stored(self) -> int:
+        return 0
+
+
+def test_a_whole_stream_arrives() -> None:
+    target = io.BytesIO()
+    source = stream(b"abc", b"def", ending={"complete": True, "error": None})
+    assert receive.Seed.pump(Quiet(), source, target)["complete"] is True
+    assert target.getvalue() == b"abcdef"
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_a_torn_stream_is_never_taken_for_whole(cut: int) -> None:
+    whole = stream(b"abc", b"def", ending={"complete": True}).getvalue()
+    with pytest.raises(receive.SeedError, match="broke off"):
+        receive.Seed.pump(Quiet(), io.BytesIO(whole[: min(cut, len(whole) - 1)]), io.BytesIO())
+
+
+def test_the_senders_trailer_is_read_by_the_receiver() -> None:
+    ending = receive.Seed.pump(Quiet(), io.BytesIO(send.trailer("disk full")), io.BytesIO())
+    assert ending == {"complete": False, "error": "disk full"}
+
+
+@pytest.mark.parametrize(
+    ("header", "free", "words"),
+    [
+        ({"format": 2}, 10**12, "format 2"),
+        ({"format": 1, "version": "11.8.2-MariaDB", "bytes": 1}, 10**12, "same Debian release"),
+        ({"format": 1, "version": "10.11.6-MariaDB", "bytes": 10**10}, 10**10, "MiB free"),
+    ],
+)
+def test_a_seed_that_cannot_work_is_refused_first(
+    header: dict[str, Any], free: int, words: str
+) -> None:
+    with pytest.raises(receive.SeedError, match=words):
+        receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu", free)
+
+
+def test_another_release_of_one_series_is_fine() -> None:
+    header = {"format": 1, "version": "10.11.6-MariaDB-log", "bytes": 10**6}
+    receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 10**10)
+
+
+@pytest.mark.parametrize("name", ["xtrabackup_binlog_info", "mariadb_backup_binlog_info"])
+def test_position_is_found_under_either_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("binlog.000001\t4711\t0-1-5,\n0-2-7\n")
+    assert receive.gtid_of(tmp_path) == "0-1-5,0-2-7"
+
+
+def test_a_copy_without_position_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "xtrabackup_binlog_info").write_text("binlog.000001\t4711\t\n")
+    with pytest.raises(receive.SeedError, match="no GTID"):
+        receive.gtid_of(tmp_path)
+
+
+def test_moving_goes_on_where_it_was_cut(tmp_path: Path) -> None:
+    data, old = tmp_path / "data", tmp_path / "old"
+    data.mkdir()
+    old.mkdir()
+    for name in ("a", "b", "c"):
+        (data / name).write_text(name)
+    os.rename(data / "a", old / "a")
+    (data / ".work").mkdir()
+    receive.move_all(data, old, data / ".work")
+    assert sorted(entry.name for entry in old.iterdir()) == ["a", "b", "c"]
+    assert [entry.name for entry in data.iterdir()] == [".work"]
+
+
+def test_moving_across_layers_leaves_no_half_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "s", tmp_path / "t"
+    source.mkdir()
+    (source / "x").write_text("x")
+    real = Path.rename
+
+    def rename(self: Path, to: Path) -> Path:
+        if self == source:
+            raise OSError(18, "Invalid cross-device link")
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    receive.move(source, target)
+    assert (target / "x").read_text() == "x"
+    assert not source.exists()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["t"]
+
+
+def test_state_survives_and_failures_are_cleared_by_the_next_phase(tmp_path: Path) -> None:
+    state = receive.State(tmp_path / "seed.json")
+    state.data["failed"] = "x"
+    state.enter("stream", bytes=0)
+    again = receive.State(tmp_path / "seed.json")
+    assert again.data["phase"] == "stream"
+    assert again.data["failed"] is None
+
+
+def test_a_receiver_that_stops_reading_is_given_up_on() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    try:
+        with pytest.raises(send.StalledError):
+            send.send(writing, b"x" * 1_000_000, patience=0.1)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_patience_is_short_while_commits_wait(tmp_path: Path) -> None:
+    lines = b"[00] Executing BACKUP STAGE BLOCK_COMMIT\n[00] Executing BACKUP STAGE END\n"
+    log = send.Log(io.BytesIO(lines[:41]), tmp_path / "log")
+    log.thread.join()
+    assert log.commits_wait
+    log = send.Log(io.BytesIO(lines + b"[00] completed OK!\n"), tmp_path / "log")
+    log.thread.join()
+    assert not log.commits_wait
+    assert log.completed
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (
+            {
+                "phase": "stream",
+                "bytes": 432013312,
+                "rate": 39845888,
+                "expected": 2**30,
+                "stored": 2**29,
+            },
+            "412 MiB received, 38 MiB/s, 50% of 1024 MiB unpacked",
+        ),
+        ({"phase": "prepare", "phase_since": 90.0}, "preparing the copy, 10 s"),
+        ({}, "beginning"),
+    ],
+)
+def test_progress_in_words(state: dict[str, Any], words: str) -> None:
+    assert follower.progress(state, 100.0) == words
+
+
+def test_replication_settings_are_compared_by_name() -> None:
+    status = {
+        "Master_Port": 3306,
+        "Master_User": "repl",
+        "Master_SSL_Allowed": "Yes",
+        "Master_SSL_CA_File": "/ca",
+        "Master_SSL_Verify_Server_Cert": "Yes",
+        "Using_Gtid": "Slave_Pos",
+    }
+    assert replication.connection_settings(status) == replication.wanted_settings(
+        3306, "repl", "/ca"
+    )
+
+
+def test_statement_keeps_the_address_when_only_pointing_anew() -> None:
+    params = {"port": 3306, "user": "repl", "password": "it's", "ca": "/ca"}
+    assert "MASTER_HOST" not in replication.change_statement(None, params)
+    text = replication.change_statement("10.0.0.1", params)
+    assert "MASTER_HOST='10.0.0.1'" in text
+    assert "MASTER_PASSWORD='it''s'" in text
+    assert "MASTER_SSL_VERIFY_SERVER_CERT=1" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "harmless"), [(2003, True), (1045, True), (1236, False), (1950, False)]
+)
+def test_only_connection_errors_are_tried_again(number: int, harmless: bool) -> None:
+    assert replication.passing(number) is harmless
+    assert replication.remedy(number)
+
+
+def test_stored_password(tmp_path: Path) -> None:
+    (tmp_path / "master.info").write_text("33\nlog\n4\n10.0.0.1\nrepl\nsecret\n3306\n")
+    assert replication.stored_password(str(tmp_path)) == "secret"
+    assert replication.stored_password(str(tmp_path / "none")) is None
+
+
+def test_only_the_confirmed_primary_of_this_fleet_opens(tmp_path: Path) -> None:
+    fleet, marker = tmp_path / "fleet.json", tmp_path / "marker"
+    fleet.write_text('{"fleet_id": "a"}')
+    assert opener.reason_to_stay_closed(fleet, marker) == "not the primary"
+    marker.write_text('{"fleet_id": "b"}')
+    assert "another fleet" in str(opener.reason_to_stay_closed(fleet, marker))
+    marker.write_text('{"fleet_id": "a"}')
+    assert opener.reason_to_stay_closed(fleet, marker) is None
+    marker.write_text("")
+    assert "cannot be read" in str(opener.reason_to_stay_closed(fleet, marker))

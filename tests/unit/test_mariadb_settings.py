@@ -1,0 +1,121 @@
+"""Sizing, the option file, and the comparison with a running server."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from filter_plugins import mariadb_settings as plan
+from library import mariadb_settings as module
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("role", plan.ROLES)
+@pytest.mark.parametrize("memory", [512, 1024, 4096, 16384, 131072])
+def test_buffer_pool_leaves_room_for_the_bench(role: str, memory: int) -> None:
+    pool = plan.buffer_pool_mb(memory, role)
+    assert pool % 64 == 0
+    assert 64 <= pool <= max(64, memory // 2)
+
+
+def test_reporting_reads_heavily_and_stays_promotable() -> None:
+    primary = plan.mariadb_values(plan.mariadb_settings(8192, "primary", 4))
+    reporting = plan.mariadb_values(plan.mariadb_settings(8192, "reporting", 4))
+    for bigger in ("innodb_buffer_pool_size", "tmp_table_size", "sort_buffer_size"):
+        assert reporting[bigger] > primary[bigger]
+    assert reporting["innodb_read_ahead_threshold"] < primary["innodb_read_ahead_threshold"]
+    assert reporting["slave_parallel_threads"] == 8
+    for node in (primary, reporting):
+        assert (node["sync_binlog"], node["innodb_flush_log_at_trx_commit"]) == (1, 1)
+        assert node["read_only"] is True
+        assert node["userstat"] is True
+
+
+def test_operator_wins_over_host_and_plan() -> None:
+    made = plan.mariadb_settings(2048, "primary", 2, {"port": 3306}, {"max_connections": 7})
+    assert made["port"]["value"] == 3306
+    assert made["max_connections"]["value"] == 7
+    assert "mariadb_settings_extra" in made["max_connections"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("memory", "role", "cpus", "word"),
+    [
+        (100, "primary", 1, "fleet_memory_mb"),
+        (1024, "replica", 1, "role"),
+        (1024, "primary", 0, "processors"),
+    ],
+)
+def test_senseless_figures_are_named(memory: int, role: str, cpus: int, word: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=word):
+        plan.mariadb_settings(memory, role, cpus)
+
+
+def test_option_file_has_reasons_and_sections() -> None:
+    text = plan.mariadb_cnf(plan.mariadb_settings(1024, "primary", 2))
+    assert "\nread_only = ON\n" in text
+    assert text.index("[mariadbd]") < text.index("read_only") < text.index("[mariadbd-11.8]")
+    assert text.index("[mariadbd-11.8]") < text.index("character_set_collations")
+
+
+@pytest.mark.parametrize("extra", [{"a b": 1}, {"ok": "1\n[client]"}])
+def test_a_value_cannot_open_another_line(extra: dict[str, object]) -> None:
+    with pytest.raises(AnsibleFilterError, match="not one option"):
+        plan.mariadb_cnf(plan.mariadb_settings(1024, "primary", 1, None, extra))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("256M", 268435456),
+        (True, "ON"),
+        ("off", False),
+        ("1", "ON"),
+        ("2.50", "2.5"),
+        ("ROW", "row"),
+    ],
+)
+def test_spellings_of_one_value(one: object, other: object) -> None:
+    assert module.normal(one) == module.normal(other)
+
+
+def variable(value: object, **more: object) -> dict[str, object]:
+    return {"value": value, "origin": "CONFIG", "path": "/f", "fixed": "NO", **more}
+
+
+def test_differences_names_only_what_differs() -> None:
+    running = {
+        "a": variable("1"),
+        "b": variable("2"),
+        "log_bin": variable("ON"),
+        "log_bin_basename": variable("/var/lib/mysql/binlog"),
+        "pool": variable("134217728", low="5242880", high="99999999999", block="1048576"),
+    }
+    wanted = {"a": True, "b": 3, "log_bin": "binlog", "pool": 134217999, "unknown_here": 1}
+    assert module.differences(wanted, running, {}, False) == {"b": "2"}
+
+
+def test_a_value_the_server_rounded_at_its_start_is_accepted() -> None:
+    running = {"max_connections": variable("214", origin="AUTO")}
+    in_file = module.file_values("[mariadbd]\n# why = because\nmax-connections = 300\n")
+    assert module.differences({"max_connections": 300}, running, in_file, True) == {}
+    assert module.differences({"max_connections": 300}, running, in_file, False)
+    assert module.differences({"max_connections": 301}, running, in_file, True)
+
+
+def test_a_value_set_by_hand_is_no_rounding() -> None:
+    running = {"x": variable("1", origin="SQL")}
+    assert module.differences({"x": 2}, running, {"x": "2"}, True) == {"x": "1"}
+
+
+def test_settings_that_left_the_file_are_found() -> None:
+    running = {"a": variable("1"), "b": variable("2"), "c": variable("3", path="/other")}
+    assert module.left_over({"a": 1}, running, "/f") == {"b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(True, "1"), ("64M", "67108864"), ("it's", "'it''s'"), (1.5, "1.5")]
+)
+def test_literals(value: object, text: str) -> None:
+    assert module.literal(value) == text
