@@ -1,0 +1,28 @@
+"""A dry run on bare hosts says what it would do, does not fail, and leaves them bare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What a host writes without us, and what Ansible and ssh write wherever they work.
+UNSTEADY = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/tmp", "/var/log", "/root/.ansible")
+UNSTEADY_FILES = ("/var/lib/systemd", "/var/cache/ldconfig", "/etc/resolv.conf")
+
+
+def test_a_dry_run_changes_nothing(play: Any, primary: Any, replica: Any):
+    for host in (primary, replica):
+        host.check_output("touch /run/before-dry-run")
+    _, recap = play("--check", "--diff", "site.yml")
+    for host in (primary, replica):
+        pruned = " -o ".join(f"-path {path}" for path in (*UNSTEADY, *UNSTEADY_FILES))
+        written = host.check_output(
+            f"find / -xdev \\( {pruned} \\) -prune -o -type f -cnewer /run/before-dry-run -print"
+        )
+        assert written == ""
+        assert not host.file("/etc/benchfleet").exists
+        assert not host.package("mariadb-server").is_installed
+    hosts = [numbers for name, numbers in recap.items() if name != "localhost"]
+    assert len(hosts) == 2
+    for numbers in hosts:
+        assert numbers["failed"] == numbers["unreachable"] == numbers["ignored"] == 0
+        assert numbers["changed"] > 5

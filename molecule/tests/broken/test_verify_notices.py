@@ -1,0 +1,74 @@
+"""What is broken by hand is what verify says is broken, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+SITE = "erp.lab.test"
+BENCH = "/home/frappe/frappe-bench"
+
+
+@pytest.fixture
+def damage(primary: Any, replica: Any) -> Iterator[None]:
+    """One thing of each kind, broken and mended again."""
+    config = json.loads(replica.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
+    database, reader = config["db_name"], config["replica_db_user"]
+    account = f"'{reader}'@'{config['replica_host']}'"
+    place = database.replace("_", "\\\\_")
+    secret = config["replica_db_password"]
+
+    def grant(verb: str, preposition: str) -> None:
+        primary.check_output(
+            f'mariadb -e "{verb} INSERT ON \\`{place}\\`.* {preposition} {account}"'
+        )
+
+    assert secret
+    grant("GRANT", "TO")
+    replica.check_output("nft delete table inet benchfleet")
+    replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
+    replica.check_output("systemctl stop cron")
+    replica.check_output(f"echo >> {BENCH}/apps/frappe/pyproject.toml")
+    replica.check_output(
+        f"cd {BENCH}/sites && systemd-run --quiet --unit second-scheduler --uid frappe"
+        f" --working-directory {BENCH}/sites"
+        " ../env/bin/python -m frappe.utils.bench_helper frappe schedule"
+    )
+    yield
+    replica.check_output("systemctl stop second-scheduler")
+    replica.check_output(f"git -c safe.directory=* -C {BENCH}/apps/frappe checkout pyproject.toml")
+    replica.check_output("systemctl start cron")
+    replica.check_output("systemctl restart benchfleet-firewall")
+    replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 4194304"')
+    grant("REVOKE", "FROM")
+
+
+@pytest.mark.usefixtures("damage")
+def test_each_damage_turns_its_own_check_red(verify: Any):
+    checks = verify()
+    red = {key for key, check in checks.items() if not check["ok"]}
+    assert red == {
+        ("refused_primary", "rep1"),
+        ("commits", "rep1"),
+        ("outside", "rep1"),
+        ("no_scheduler", "rep1"),
+        ("one_scheduler", "erp1"),
+        ("file_arrives", "rep1"),
+        ("settings", "rep1"),
+    }
+    for key in red:
+        assert checks[key]["saw"]
+        assert checks[key]["remedy"]
+
+
+def test_stopped_replication_and_a_host_that_is_off_are_noticed(verify: Any, replica: Any):
+    replica.check_output('mariadb -e "STOP SLAVE SQL_THREAD"')
+    try:
+        checks = verify()
+    finally:
+        replica.check_output('mariadb -e "START SLAVE SQL_THREAD"')
+    red = {key[0] for key, check in checks.items() if not check["ok"]}
+    assert {"threads", "heartbeat", "row"} <= red

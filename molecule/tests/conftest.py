@@ -1,0 +1,101 @@
+"""What the tests on real hosts share: the lab, its secrets, and the project's own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+import yaml
+
+from benchfleet import state
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ROOT / "inventory/lab"
+RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, without the counting of ssh executions."""
+    return {k: v for k, v in os.environ.items() if k != "ANSIBLE_SSH_EXECUTABLE"}
+
+
+@pytest.fixture(scope="session")
+def lab() -> state.Lab:
+    """The lab of this scenario."""
+    found = state.load(state.name_from_environment())
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def secrets(lab: state.Lab) -> dict[str, Any]:
+    """The fleet's secrets."""
+    return yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
+
+
+def on(name: str) -> Any:
+    """A host of the lab, for commands and questions."""
+    return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
+
+
+@pytest.fixture
+def primary(lab: state.Lab) -> Any:
+    """The primary."""
+    return on(lab.hosts[0].name)
+
+
+@pytest.fixture
+def replica(lab: state.Lab) -> Any:
+    """The first reporting node."""
+    return on(lab.hosts[1].name)
+
+
+@pytest.fixture(scope="session")
+def play() -> Callable[..., tuple[str, dict[str, dict[str, int]]]]:
+    """Run ansible-playbook; returns its output and the numbers of its recap by host."""
+
+    def run(*words: str) -> tuple[str, dict[str, dict[str, int]]]:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(INVENTORY), *words],
+            cwd=ROOT,
+            env={**environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == 0, output
+        recap = {
+            host: {key: int(value) for key, value in (part.split("=") for part in text.split())}
+            for host, text in RECAP.findall(output)
+        }
+        return output, recap
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
+    """Run ./fleet verify; returns its checks by (id, host)."""
+
+    def run() -> dict[tuple[str, str], dict[str, Any]]:
+        done = subprocess.run(
+            [str(ROOT / "fleet"), "verify", "--json"],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        told = json.loads(done.stdout)
+        assert told["ok"] == (done.returncode == 0)
+        return {(check["id"], check["host"]): check for check in told["checks"]}
+
+    return run

@@ -1,0 +1,197 @@
+"""The fleet as anybody sees it who knows nothing of the roles: ports, processes, rows, files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from module_utils.verify_look import Visitor
+
+SITE = "erp.lab.test"
+BENCH = "/home/frappe/frappe-bench"
+
+
+def sql(host: Any, statement: str) -> str:
+    """Run a statement as root over the host's socket."""
+    return host.check_output(f'mariadb -NBe "{statement}"')
+
+
+def processes(host: Any, pattern: str) -> int:
+    """How many processes have a command line like this."""
+    return int(host.run(f"pgrep -fc -- '{pattern}'").stdout or 0)
+
+
+def seen_within(seconds: float, question: Any) -> bool:
+    """Whether something becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if question():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.fixture
+def visitor(lab: Any, secrets: Any) -> Any:
+    """The administrator, signed in at the router."""
+    with Visitor(lab.hosts[0].ip, 80, SITE) as somebody:
+        somebody.sign_in("Administrator", secrets["sites"][SITE]["admin_password"])
+        yield somebody
+
+
+def test_a_row_written_on_the_primary_is_on_the_replica(primary: Any, replica: Any):
+    sql(primary, "CREATE DATABASE fleet_test; CREATE TABLE fleet_test.t (a INT PRIMARY KEY)")
+    try:
+        sql(primary, "INSERT INTO fleet_test.t VALUES (42)")
+        question = "SELECT COUNT(*) FROM fleet_test.t"
+        assert seen_within(3, lambda: replica.run(f'mariadb -NBe "{question}"').stdout == "1\n")
+    finally:
+        sql(primary, "DROP DATABASE fleet_test")
+
+
+def test_servers_speak_tls_to_each_other(primary: Any):
+    links = sql(
+        primary, "SELECT COUNT(*) FROM mysql.user WHERE user = 'repl' AND ssl_type != 'ANY'"
+    )
+    assert links == "0"
+    assert sql(primary, "SELECT COUNT(*) FROM mysql.user WHERE user = 'repl'") == "1"
+
+
+def test_replica_is_closed_and_the_primary_open(primary: Any, replica: Any):
+    assert sql(primary, "SELECT @@read_only") == "0"
+    assert sql(replica, "SELECT @@read_only") == "1"
+
+
+def test_replica_gives_more_memory_to_reading(primary: Any, replica: Any):
+    for name in ("innodb_buffer_pool_size", "sort_buffer_size", "join_buffer_size"):
+        question = f"SELECT @@{name}"
+        assert int(sql(replica, question)) > int(sql(primary, question))
+
+
+def test_report_calls_go_to_the_reporting_bench_and_others_to_the_primary(visitor: Any, lab: Any):
+    primary, reporting = lab.hosts[0].name, lab.hosts[1].name
+    run = "frappe.desk.query_report.run"
+    calls = {
+        ("GET", f"/api/method/{run}?report_name=ToDo"): reporting,
+        ("GET", f"/?cmd={run}&report_name=ToDo"): reporting,
+        ("GET", "/api/method/frappe.auth.get_logged_user"): primary,
+        ("GET", "/api/resource/ToDo"): primary,
+    }
+    for (method, path), wanted in calls.items():
+        answer = visitor.call(method, path)
+        assert (answer.status, answer.bench) == (200, wanted), path
+
+
+def test_a_call_by_cmd_in_the_body_is_routed_too(visitor: Any, lab: Any):
+    form = {"cmd": "frappe.desk.query_report.run", "report_name": "ToDo"}
+    answer = visitor.call("POST", "/", form=form)
+    assert (answer.status, answer.bench) == (200, lab.hosts[1].name)
+
+
+def test_demo_reads_reports_from_the_replica(visitor: Any, primary: Any, replica: Any):
+    if not primary.file(f"{BENCH}/apps/frappe/frappe/demo.py").exists:
+        pytest.skip("the framework under test has no call that says which server answered")
+    answer = visitor.call(
+        "GET",
+        '/api/method/frappe.desk.query_report.run?report_name=Slow Report&filters={"seconds":0}',
+    )
+    server_id = answer.body["message"]["result"][0][2]
+    assert str(server_id) == sql(replica, "SELECT @@server_id")
+    assert str(server_id) != sql(primary, "SELECT @@server_id")
+
+
+@pytest.mark.parametrize("port", [3306, 8000, 9000, 11000, 13000])
+def test_fleet_ports_are_closed_to_strangers(lab: Any, port: int):
+    for host in lab.hosts:
+        with contextlib.suppress(OSError):
+            socket.create_connection((host.ip, port), timeout=2).close()
+            pytest.fail(f"{host.name} lets us connect to {port}")
+
+
+@pytest.mark.parametrize("port", [11000, 13000])
+def test_redis_listens_on_no_other_address(primary: Any, lab: Any, port: int):
+    lines = primary.check_output(f"ss -Hltn 'sport = :{port}'").splitlines()
+    assert {line.split()[3] for line in lines} == {f"127.0.0.1:{port}", f"{lab.hosts[0].ip}:{port}"}
+
+
+@pytest.mark.parametrize("port", [11000, 13000])
+def test_redis_asks_the_fleet_for_a_password(replica: Any, lab: Any, port: int):
+    talk = f"exec 3<>/dev/tcp/{lab.hosts[0].ip}/{port}; printf 'PING\\r\\n' >&3; head -1 <&3"
+    assert replica.check_output("timeout 5 bash -c %s", talk).startswith("-NOAUTH")
+
+
+def test_one_scheduler_and_it_is_on_the_primary(primary: Any, replica: Any):
+    pattern = "[b]ench_helper frappe schedule"
+    assert processes(primary, pattern) == 1
+    assert processes(replica, pattern) == 0
+    assert "schedule" not in replica.run("supervisorctl status").stdout
+    assert "schedule" not in replica.check_output("cat /etc/supervisor/conf.d/*.conf")
+
+
+def test_workers_are_where_they_belong(primary: Any, replica: Any):
+    worker = "^rq:worker:"
+    assert processes(primary, worker) == 6
+    assert processes(replica, worker) == 0
+
+
+def test_reporting_bench_runs_its_own_python_at_the_same_commit(primary: Any, replica: Any):
+    for host in (primary, replica):
+        where = "import sys, frappe; print(sys.prefix, frappe.__file__)"
+        said = host.check_output(f"cd {BENCH}/sites && ../env/bin/python -c '{where}'").split()
+        assert said == [f"{BENCH}/env", f"{BENCH}/apps/frappe/frappe/__init__.py"]
+    commit = f"git -c safe.directory=* -C {BENCH}/apps/frappe rev-parse HEAD"
+    assert primary.check_output(commit) == replica.check_output(commit)
+
+
+def test_reporting_bench_refuses_what_would_undo_the_split(replica: Any):
+    for command in ("update", "migrate", "disable-scheduler", f"--site {SITE} migrate"):
+        said = replica.run(f"cd {BENCH} && runuser -u frappe -- bench {command}")
+        assert said.rc != 0
+        assert "refused" in said.stderr
+
+
+def test_site_configuration_is_this_hosts_own(replica: Any, primary: Any, lab: Any):
+    common = json.loads(replica.check_output(f"cat {BENCH}/sites/common_site_config.json"))
+    assert common["db_host"] == lab.hosts[0].ip
+    assert common["pause_scheduler"]
+    site = json.loads(replica.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
+    assert site["replica_host"] == lab.hosts[1].ip
+    theirs = json.loads(primary.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
+    assert site["encryption_key"] == theirs["encryption_key"]
+    assert "replica_host" not in theirs
+
+
+def test_secrets_are_in_no_journal_and_no_process_list(primary: Any, replica: Any, secrets: Any):
+    words = [
+        secrets["redis_password"],
+        secrets["mariadb_replication_password"],
+        secrets["sites"][SITE]["admin_password"],
+        secrets["sites"][SITE]["read_only_password"],
+    ]
+    for host in (primary, replica):
+        said = host.check_output("journalctl -q --no-pager; ps -eo args")
+        for word in words:
+            assert word not in said
+
+
+def test_verify_holds(verify: Any, primary: Any, replica: Any):
+    checks = verify()
+    assert {key: check["saw"] for key, check in checks.items() if not check["ok"]} == {}
+    rows = {check["row"] for check in checks.values()}
+    assert rows == {*(f"S{n}" for n in range(1, 12)), "S13"}
+    database = json.loads(primary.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))[
+        "db_name"
+    ]
+    for table, column in (("ToDo", "description"), ("Scheduled Job Type", "method")):
+        value = "fleet-verify%" if table == "ToDo" else "frappe.ping"
+        question = f"SELECT COUNT(*) FROM {database}.\\`tab{table}\\` WHERE {column} LIKE '{value}'"
+        assert sql(primary, question) == "0"
+    assert sql(primary, "SELECT COUNT(*) FROM benchfleet.probe") == "0"
+    for host in (primary, replica):
+        assert host.check_output(f"find {BENCH}/sites -name 'fleet-verify*'") == ""
+        assert not host.file("/var/lib/benchfleet/verify").exists

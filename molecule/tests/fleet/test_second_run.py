@@ -1,0 +1,27 @@
+"""A second run changes nothing and is cheap; so is a dry run on the finished hosts."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+BUDGET = 80
+
+
+def test_second_run_stays_within_its_ssh_executions(lab: Any):
+    counted = Counter(Path(os.environ["BENCHFLEET_SSH_COUNT"]).read_text().split())
+    for host in lab.hosts:
+        print(f"{host.name}: {counted[host.ip]} ssh executions")
+        assert 0 < counted[host.ip] <= BUDGET
+    assert sum(counted.values()) == sum(counted[host.ip] for host in lab.hosts)
+
+
+def test_a_dry_run_on_finished_hosts_finds_nothing_to_change(play: Any, lab: Any, secrets: Any):
+    output, recap = play("--check", "--diff", "site.yml")
+    assert {host.name for host in lab.hosts} <= set(recap)
+    for host, numbers in recap.items():
+        assert numbers["changed"] == numbers["failed"] == numbers["unreachable"] == 0, host
+    for secret in (secrets["redis_password"], secrets["mariadb_replication_password"]):
+        assert secret not in output
