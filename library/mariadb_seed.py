@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -48,7 +49,8 @@ finished: {description: Whether the server runs on a seeded copy., returned: alw
 state: {description: Phase and figures of the seed., returned: always, type: dict}
 """
 
-UNIT = "benchfleet-seed"
+# A name of its own for each start: a dead unit that systemd has not let go of is in nobody's way.
+UNIT = "benchfleet-seed-"
 # The old data is being replaced: there is only forward.
 REPLACING = ("swap_out", "swap_in", "start")
 FINISHED = ("seeded", "done")
@@ -123,9 +125,9 @@ class Seeder:
     def unit_running(self) -> bool:
         """Whether the seed's unit is at work."""
         _, out, _ = self.module.run_command(
-            ["systemctl", "show", UNIT, "-p", "ActiveState", "--value"]
+            ["systemctl", "show", f"{UNIT}*", "-p", "ActiveState", "--value"]
         )
-        return out.strip() in ("active", "activating", "deactivating", "reloading")
+        return bool(set(out.split()) & {"active", "activating", "deactivating", "reloading"})
 
     def state(self) -> dict[str, Any]:
         """The seed's state file. Raises MariaDBError when it is another fleet's."""
@@ -170,7 +172,7 @@ class Seeder:
         """Start the unit; it outlives this session."""
         words = [
             "systemd-run",
-            f"--unit={UNIT}",
+            f"--unit={UNIT}{int(time.time())}",
             "--collect",
             "--quiet",
             "--description=Benchfleet: first copy of the primary's data",

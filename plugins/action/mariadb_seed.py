@@ -71,7 +71,10 @@ class ActionModule(ActionBase):
         result["running"] = bool(last.get("running"))
         result["finished"] = bool(last.get("finished"))
         if not last.get("finished"):
-            why = state.get("failed") or "it was ended from outside (journalctl -u benchfleet-seed)"
+            why = (
+                state.get("failed")
+                or "it was ended from outside (journalctl -u 'benchfleet-seed-*')"
+            )
             result["failed"] = True
             result["msg"] = (
                 f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"

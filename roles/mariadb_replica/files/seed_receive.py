@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Fetch a copy of the primary's data and put it in the place of this server's own.
 
-Runs as a unit of its own (benchfleet-seed), so that neither a lost ssh session nor a killed
+Runs as a unit of its own (benchfleet-seed-*), so that neither a lost ssh session nor a killed
 controller ends it. Every step is written to the state file before it begins; started again after
 a kill or a power cut at any point, it goes on from there or, while nothing has been replaced
 yet, begins anew. It needs no password: the caller connects replication afterwards, from the
@@ -406,7 +406,7 @@ class Seed:
         phase = self.state.data["phase"]
         if phase == "start":
             return
-        FENCE.write_text("a seed is being moved into place; benchfleet-seed removes this\n")
+        FENCE.write_text("a seed is being moved into place; the seed removes this\n")
         sync_folder(STATE)
         subprocess.run(["systemctl", "stop", "mariadb"], check=True)
         old = Path(self.state.data["old"])
