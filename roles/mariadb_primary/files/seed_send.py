@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import IO
 
 STATE = Path("/var/lib/benchfleet")
+# Stays empty while streaming, and a power cut clears it.
+SCRATCH = Path("/run")
 FRAME = struct.Struct(">I")
 CHUNK = 1024 * 1024
 # Seconds that nobody reads before the copy is given up: at most times, and while commits wait.
@@ -177,7 +179,7 @@ def main() -> int:
     caller = os.environ.get("SSH_CONNECTION", "unknown").split()[0].replace("/", "_")
     try:
         send(out, json.dumps(header).encode() + b"\n")
-        with tempfile.TemporaryDirectory(prefix="seed-", dir=STATE) as scratch:
+        with tempfile.TemporaryDirectory(prefix="benchfleet-seed-", dir=SCRATCH) as scratch:
             error = copy(out, Path(scratch), STATE / f"seed-to-{caller}.log")
         send(out, trailer(error))
     except (StalledError, BrokenPipeError) as broken:
