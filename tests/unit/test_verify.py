@@ -1,0 +1,351 @@
+"""What verify concludes from what it sees, on made-up hosts, processes and answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+import pytest
+from ansible.module_utils import verify_checks, verify_look
+from ansible.module_utils.verify_look import Answer, Process, Visitor
+
+from library import check_fleet, fleet_status
+
+BENCH = "/home/frappe/frappe-bench"
+SITES = f"{BENCH}/sites"
+
+
+def process(pid: int, parent: int, *words: str, folder: str = SITES) -> Process:
+    return Process(pid, parent, folder, words)
+
+
+SCHEDULE = ("env/bin/python", "-m", "frappe.utils.bench_helper", "frappe", "schedule")
+WORKER = ("rq:worker:1234: Listening on home-frappe-frappe-bench:short",)
+GUNICORN = ("env/bin/gunicorn", "-w", "2", "frappe.app:application", "--preload")
+
+
+def test_processes_of_this_host_are_read():
+    found = {p.pid: p for p in verify_look.processes()}
+    assert found[os.getpid()].parent == os.getppid()
+
+
+def test_processes_belong_to_a_bench_by_folder_or_by_name():
+    found = [
+        process(1, 0, "bash"),
+        process(2, 0, "bash", folder="/home/frappe/frappe-bench-2"),
+        process(3, 0, f"{BENCH}/env/bin/python", folder="/"),
+    ]
+    assert [p.pid for p in verify_look.of_bench(found, BENCH)] == [1, 3]
+
+
+def test_schedulers_are_counted_in_every_form():
+    found = [
+        process(1, 0, *SCHEDULE),
+        process(2, 0, "/usr/bin/python3", "/opt/bench-cli/bin/bench", "schedule"),
+        process(3, 0, "env/bin/python", "-m", "frappe.utils.bench_helper", "frappe", "worker-pool"),
+        process(4, 0, "grep", "schedule"),
+        process(5, 0, *WORKER),
+    ]
+    assert [p.pid for p in verify_look.schedulers(found)] == [1, 2, 3]
+
+
+def test_workers_are_counted_without_the_jobs_they_run():
+    found = [
+        process(1, 0, *WORKER),
+        process(2, 1, "rq:worker:1234: Processing default since 1700000000"),
+        process(3, 0, "env/bin/python", "-m", "frappe.utils.bench_helper", "frappe", "worker"),
+        process(4, 0, *SCHEDULE),
+    ]
+    assert [p.pid for p in verify_look.background_workers(found)] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("master", "worker"),
+    [
+        (GUNICORN, GUNICORN),
+        (
+            ("gunicorn: master [frappe.app:application]",),
+            ("gunicorn: worker [frappe.app:application]",),
+        ),
+    ],
+)
+def test_web_workers_are_counted_without_their_master(master: Any, worker: Any):
+    found = [process(1, 0, *master), process(2, 1, *worker), process(3, 1, *worker)]
+    assert [p.pid for p in verify_look.web_workers(found)] == [2, 3]
+
+
+def test_kernel_addresses_of_both_families_are_read():
+    assert verify_look.kernel_address("0B06D20A") == "10.210.6.11"
+    assert verify_look.kernel_address("0" * 32) == "::"
+    assert verify_look.kernel_address("0000000000000000FFFF00000B06D20A") == "10.210.6.11"
+
+
+def test_listeners_alone_are_told():
+    head = "  sl  local_address rem_address   st\n"
+    tables = [
+        head + "   0: 0B06D20A:2AF8 00000000:0000 0A\n   1: 0B06D20A:2AF8 0C06D20A:9999 01\n",
+        head + f"   0: {'0' * 32}:32C8 {'0' * 32}:0000 0A\n",
+    ]
+    found = verify_look.listening([11000, 13000, 3306], tables)
+    assert found == {11000: ["10.210.6.11"], 13000: ["::"], 3306: []}
+
+
+def serve(answers: list[bytes]) -> int:
+    """A server for one connection that gives these answers, one for each read; returns its port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def work() -> None:
+        with listener, listener.accept()[0] as connection:
+            for answer in answers:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+    threading.Thread(target=work, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def test_redis_answers_of_each_kind_are_read():
+    port = serve([b"+OK\r\n", b"*3\r\n$2\r\nab\r\n$-1\r\n:7\r\n", b"-NOAUTH Authentication\r\n"])
+    with verify_look.Redis("127.0.0.1", port, "secret") as redis:
+        assert redis.ask("HMGET", "x", "a", "b", "c") == ["ab", None, 7]
+        with pytest.raises(verify_look.RedisError, match="NOAUTH"):
+            redis.ask("PING")
+
+
+def test_a_redis_that_hangs_up_is_an_error():
+    port = serve([b""])
+    with (
+        verify_look.Redis("127.0.0.1", port) as redis,
+        pytest.raises(verify_look.RedisError, match="closed"),
+    ):
+        redis.ask("PING")
+
+
+def test_a_closed_port_refuses_and_an_open_one_does_not():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert verify_look.refuses("127.0.0.1", port) == ""
+    assert verify_look.refuses("127.0.0.1", port) == "refused"
+
+
+def test_sign_in_needs_a_session_and_keeps_its_cookie():
+    body = b'{"message": "Logged In"}'
+    head = b"HTTP/1.1 200 OK\r\nSet-Cookie: sid=%s; Path=/\r\nContent-Length: %d\r\n\r\n"
+    visitor = Visitor("127.0.0.1", serve([head % (b"abc", len(body)) + body]), "erp.test")
+    assert visitor.sign_in("me", "word") == "abc"
+    assert visitor.at("127.0.0.2", 1).cookies == {"sid": "abc"}
+    guest = Visitor("127.0.0.1", serve([head % (b"Guest", len(body)) + body]), "erp.test")
+    with pytest.raises(AssertionError, match="does not sign me in"):
+        guest.sign_in("me", "word")
+
+
+def test_an_answer_is_told_in_a_few_words():
+    assert Answer(500, {}, '{"exception": "Boom\\n  twice"}').said() == "HTTP 500: Boom twice"
+    assert Answer(502, {}, "<html>").body == {}
+    assert Answer(200, {}, '{"data": [{"name": "x"}, {}]}').rows == [{"name": "x"}]
+    assert Answer(202, {}, '{"data": "ok"}').rows == []
+
+
+# Keys of a reporting bench, by Frappe's version
+
+SITE = {
+    "db_name": "_db",
+    "db_password": "p",
+    "db_host": "10.0.0.1",
+    "read_from_replica": 1,
+    "replica_host": "10.0.0.2",
+    "different_credentials_for_replica": 1,
+    "replica_db_password": "q",
+}
+
+
+@pytest.mark.parametrize(("major", "key"), [(15, "replica_db_name"), (16, "replica_db_user")])
+def test_the_reading_account_has_its_key_in_each_version(major: int, key: str):
+    config = {**SITE, key: "_db_ro"}
+    assert verify_checks.key_problems(config, major, "10.0.0.1", "10.0.0.2", 3306) == []
+    assert verify_checks.reading_account(config, major) == ("_db_ro", "q")
+    other = {15: 16, 16: 15}[major]
+    assert verify_checks.key_problems(config, other, "10.0.0.1", "10.0.0.2", 3306)
+
+
+def test_frappe_14_reads_as_the_site_itself():
+    config = {**SITE, "different_credentials_for_replica": 0}
+    assert verify_checks.key_problems(config, 14, "10.0.0.1", "10.0.0.2", 3306) == []
+    assert verify_checks.reading_account(config, 14) == ("_db", "p")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"read_from_replica": 0}, "read_from_replica"),
+        ({"replica_host": "10.0.0.1"}, 'replica_host is "10.0.0.1", not "10.0.0.2"'),
+        ({"db_host": "127.0.0.1"}, "db_host"),
+        ({"replica_db_port": 3307}, "replica_db_port"),
+        ({"replica_db_user": "_db"}, "not the reading account"),
+        ({"replica_db_password": ""}, "replica_db_password is missing"),
+        ({"different_credentials_for_replica": 0}, "different_credentials_for_replica"),
+    ],
+)
+def test_each_wrong_key_is_named(change: dict[str, Any], words: str):
+    config = {**SITE, "replica_db_user": "_db_ro", **change}
+    problems = verify_checks.key_problems(config, 16, "10.0.0.1", "10.0.0.2", 3306)
+    assert len(problems) == 1
+    assert words in problems[0]
+
+
+def test_the_busiest_minute_is_found():
+    times = ["2026-01-01 10:00:00.1", "2026-01-01 10:01:00", "2026-01-01 10:01:00.2"]
+    assert verify_checks.busiest_minute(times) == ("2026-01-01 10:01", 2)
+    assert verify_checks.busiest_minute([]) == ("", 0)
+
+
+def test_settings_are_compared_with_the_servers_rounding():
+    assert verify_checks.same_size(1000, "1024")
+    assert not verify_checks.same_size(1000, "2000")
+    assert verify_checks.same_size("conservative", "CONSERVATIVE")
+    assert not verify_checks.same_size(24, None)
+
+
+# Results
+
+HOSTS = {"erp1": {"role": "primary"}, "rep1": {"role": "reporting", "trouble": "unreachable"}}
+
+
+def test_a_check_that_was_not_made_is_red_and_says_why():
+    made = [verify_checks.result("save", "erp1", True, "fine")]
+    results = verify_checks.complete(made, HOSTS)
+    by_place = {(entry["id"], entry["host"]): entry for entry in results}
+    assert by_place["save", "erp1"]["ok"]
+    assert by_place["row", "rep1"]["saw"] == "not checked: unreachable"
+    assert ("row", "erp1") not in by_place
+    rows = [int(entry["row"][1:]) for entry in results]
+    assert rows == sorted(rows)
+    assert {f"S{row}" for row in rows} == {*(f"S{n}" for n in range(1, 12)), "S13"}
+
+
+def test_every_check_says_what_it_wants_and_what_to_do():
+    for check in verify_checks.CATALOGUE.values():
+        assert check.wanted
+        assert check.remedy
+        assert set(check.hosts) <= set(verify_checks.EVERY)
+
+
+def test_the_table_shows_the_red_ones_alone():
+    results = [
+        verify_checks.result("row", "rep1", True, "there after 5 ms"),
+        verify_checks.result("threads", "rep1", False, "IO Yes, SQL No"),
+    ]
+    table = verify_checks.red_table(results)
+    assert "IO Yes, SQL No" in table
+    assert "5 ms" not in table
+    assert "remedy: run site.yml" in table
+
+
+def test_a_check_that_stumbles_is_red_and_the_next_is_made():
+    gathering = verify_checks.Gathering("rep1")
+
+    def half() -> None:
+        gathering.add("threads", True, "fine")
+        raise OSError(111, "Connection refused")
+
+    gathering.attempt(("threads", "heartbeat"), half)
+    gathering.attempt("row", lambda: gathering.add("row", True, "fine"))
+    told = {entry["id"]: (entry["ok"], entry["saw"]) for entry in gathering.results}
+    assert told == {
+        "threads": (True, "fine"),
+        "heartbeat": (False, "Connection refused (111)"),
+        "row": (True, "fine"),
+    }
+
+
+# Comparisons
+
+APP = {"commit": "a" * 40, "changed": False}
+
+
+def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
+    """A primary and a reporting node that agree, but for what is given."""
+    seen = {
+        "apps": {"frappe": APP},
+        "bench_id": "b",
+        "queue": "10.0.0.1:11000",
+        "schedulers": [],
+        "settings": {"sort_buffer_size": "4194304"},
+    }
+    primary = {**seen, "schedulers": ["schedule"], "settings": {"sort_buffer_size": "2097152"}}
+    return {
+        "erp1": {
+            "role": "primary",
+            "lan_ip": "10.0.0.1",
+            "seen": primary,
+            "planned": {"sort_buffer_size": 2097152},
+        },
+        "rep1": {
+            "role": "reporting",
+            "lan_ip": "10.0.0.2",
+            "seen": {**seen, **reporting},
+            "planned": {"sort_buffer_size": 4194304},
+        },
+    }
+
+
+def test_a_fleet_that_agrees_is_green():
+    results = check_fleet.compare(fleet())
+    assert [entry["saw"] for entry in results if not entry["ok"]] == []
+    assert {entry["id"] for entry in results} == {"one_scheduler", "commits", "bench_id", "apart"}
+
+
+@pytest.mark.parametrize(
+    ("other", "red", "words"),
+    [
+        ({"apps": {"frappe": {**APP, "commit": "b" * 40}}}, "commits", "bbbbbbbbbb here"),
+        ({"apps": {"frappe": {**APP, "changed": True}}}, "commits", "changes"),
+        ({"apps": {}}, "commits", "none here"),
+        ({"bench_id": "c"}, "bench_id", "bench_id c"),
+        ({"queue": "127.0.0.1:11000"}, "bench_id", "127.0.0.1:11000"),
+        ({"schedulers": ["schedule"]}, "one_scheduler", "rep1 1"),
+        ({"settings": {"sort_buffer_size": "2097152"}}, "apart", "the same on both"),
+    ],
+)
+def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, words: str):
+    results = check_fleet.compare(fleet(**other))
+    assert [entry["id"] for entry in results if not entry["ok"]] == [red]
+    assert words in next(entry["saw"] for entry in results if not entry["ok"])
+
+
+def test_what_was_not_seen_is_not_compared():
+    nodes = fleet()
+    nodes["rep1"]["seen"] = {}
+    results = {entry["id"]: entry for entry in check_fleet.compare(nodes)}
+    assert not any(entry["ok"] for entry in results.values())
+    assert "rep1 could not be looked at" in results["commits"]["saw"]
+    assert "not seen: rep1" in results["one_scheduler"]["saw"]
+
+
+def test_a_controller_inside_the_fleet_is_said_to_be():
+    nodes = fleet()
+    assert "is rep1 itself" in check_fleet.exempt("10.0.0.2", nodes, [])
+    assert "10.0.0.0/24" in check_fleet.exempt("10.0.0.9", nodes, ["10.0.0.0/24"])
+    assert check_fleet.exempt("10.0.1.9", nodes, ["10.0.0.0/24"]) == ""
+
+
+def test_open_ports_are_red_and_closed_ones_are_not():
+    node = {"lan_ip": "127.0.0.1"}
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        params = {"ports": [port], "allowed": []}
+        told = check_fleet.call_ports("erp1", node, {}, params)
+        assert not told["ok"]
+        assert str(port) in told["saw"]
+    assert check_fleet.call_ports("erp1", node, {}, params)["ok"]
+
+
+def test_status_of_a_silent_host_says_why():
+    about = {"role": "reporting", "status": {}, "trouble": "no\nroute"}
+    assert fleet_status.row("rep1", about) == {
+        "host": "rep1",
+        "role": "reporting",
+        "state": "could not be asked: no route",
+    }
