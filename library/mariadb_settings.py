@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from ansible.module_utils.mariadb import (
     installed,
     local,
     quote_text,
+    shown_certificate,
 )
 
 DOCUMENTATION = r"""
@@ -246,23 +248,15 @@ class Keeper:
         self.must("start", self.service)
         return True
 
-    def certificate_renewed(self, server: Server, variables: dict[str, dict[str, Any]]) -> bool:
+    def certificate_renewed(self, variables: dict[str, dict[str, Any]]) -> bool:
         """Whether the certificate on disk is another one than the server shows."""
         path = str(variables.get("ssl_cert", {}).get("value") or "")
         if not path or not os.path.exists(path):
             return False
-        code, out, _ = self.module.run_command(["openssl", "x509", "-noout", "-dates", "-in", path])
-        shown = {
-            row["Variable_name"]: row["Value"]
-            for row in server.rows("SHOW GLOBAL STATUS LIKE 'Ssl_server_not_%'")
-        }
-        if code != 0 or not shown.get("Ssl_server_not_after"):
-            return False
-        on_disk = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
-        return (on_disk.get("notBefore"), on_disk.get("notAfter")) != (
-            shown.get("Ssl_server_not_before"),
-            shown.get("Ssl_server_not_after"),
-        )
+        with open(path, encoding="ascii") as source:
+            on_disk = ssl.PEM_cert_to_DER_cert(source.read().strip() + "\n")
+        shown = shown_certificate()
+        return shown is not None and shown != on_disk
 
     def settle(self) -> None:
         """Compare, set, restart."""
@@ -292,7 +286,7 @@ class Keeper:
                 else:
                     self.applied.append(name)
             self.restarted_for += list(surplus)
-            if self.certificate_renewed(server, variables) and not self.restarted_for:
+            if self.certificate_renewed(variables) and not self.restarted_for:
                 self.note("certificate: older than the file", "certificate: the file's")
                 if not self.module.check_mode:
                     server.run("FLUSH SSL")

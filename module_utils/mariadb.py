@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -110,6 +111,28 @@ def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[
     )
     try:
         yield Server(connection)
+    finally:
+        connection.close()
+
+
+def shown_certificate(socket: str = SOCKET) -> bytes | None:
+    """The certificate (DER) that the server of this host shows, None where it does no TLS.
+
+    It is looked at, not trusted: the connection stays on this host.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        connection = pymysql.connect(
+            unix_socket=socket, user="root", ssl=context, connect_timeout=10, read_timeout=10
+        )
+    except pymysql.MySQLError:
+        return None
+    try:
+        peer = getattr(connection._sock, "getpeercert", None)
+        found: bytes | None = peer(binary_form=True) if peer else None
+        return found
     finally:
         connection.close()
 
