@@ -22,7 +22,8 @@ module: bench_init
 short_description: A bench with its apps, at given commits
 description:
   - Runs C(bench init) and C(bench get-app) as the bench's account. An interrupted run is
-    recognised by a missing mark in the bench and done again; a bench that holds sites is never removed.
+    recognised by a missing mark in the bench and done again; a bench that holds sites is never
+    removed.
   - An app whose C(commit) is given is brought to it, with its requirements; an app without one
     is left at the commit that it has.
 options:
@@ -149,6 +150,7 @@ class Maker:
     def check_out(self, app: dict[str, Any]) -> None:
         """Bring an app that is here to its commit, then its requirements."""
         folder = f"{self.path}/apps/{app['name']}"
+        python = f"{self.path}/env/bin/python"
         commit = app["commit"]
         found = run_as(
             self.user, ["git", "cat-file", "-e", f"{commit}^{{commit}}"], folder, self.environment
@@ -163,8 +165,7 @@ class Maker:
             cwd=folder,
         )
         self.run(
-            ["uv", "pip", "install", "--quiet", "-e", folder]
-            + ["--python", f"{self.path}/env/bin/python"],
+            ["uv", "pip", "install", "--quiet", "-e", folder, "--python", python],
             f"installing the requirements of {app['name']}",
         )
         if os.path.exists(f"{folder}/package.json"):

@@ -39,9 +39,9 @@ options:
       owner: {description: Owner's name; unchanged when omitted., type: str}
       group: {description: Group's name; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
-      backup: {description: Keep a dated copy of a replaced file beside it., type: bool, default: false}
+      backup: {description: Keep a dated copy of a replaced file., type: bool, default: false}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
-      keep: {description: Leave the content of an existing file as it is., type: bool, default: false}
+      keep: {description: Leave an existing file's content as it is., type: bool, default: false}
       validate:
         description: Command that must succeed on the new file, C(%s) is its temporary path.
         type: str
@@ -167,7 +167,9 @@ def bring_file(
     if entry["content"] is None:
         # Ansible hands an empty template over as nothing at all; taking that for "leave the
         # content alone" would keep keys that were meant to go.
-        raise FileError(f"{path}: no content is given; a file meant to be empty needs a comment line")
+        raise FileError(
+            f"{path}: no content is given; a file meant to be empty needs a comment line"
+        )
     data = None if exists and entry["keep"] else entry["content"].encode()
     old = b""
     if exists:

@@ -28,7 +28,10 @@ options:
       Words that begin with a slash are files.
     type: dict
     default: {}
-  state: {description: File that remembers what each group was started with., type: path, required: true}
+  state:
+    description: File that remembers what each group was started with.
+    type: path
+    required: true
   seconds: {description: Bound on the wait., type: int, default: 120}
 """
 

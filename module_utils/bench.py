@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 
