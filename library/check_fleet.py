@@ -47,7 +47,9 @@ def compare_apps(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Re
         if _commit(own, app) != _commit(theirs, app)
     ]
     wrong += [
-        f"{app} has changes that are in no commit" for app in sorted(own) if own[app]["changed"]
+        f"{app} has changes that are in no commit, and not those of the primary"
+        for app in sorted({*own} & {*theirs})
+        if own[app]["changes"] != theirs[app]["changes"]
     ]
     same = ", ".join(f"{app} {_commit(own, app)}" for app in sorted(own))
     return result("commits", host, bool(own) and not wrong, "; ".join(wrong) or same or "no app")

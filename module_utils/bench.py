@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import pwd
@@ -156,7 +157,10 @@ def git(folder: str, *arguments: str) -> str | None:
 
 
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
-    """Apps of a bench: {name: {commit, branch, version, dirty}}."""
+    """Apps of a bench: {name: {commit, branch, version, changes}}.
+
+    ``changes`` is a short hash over what differs from the commit, "" when nothing does.
+    """
     apps: dict[str, dict[str, Any]] = {}
     folder = f"{bench}/apps"
     if not os.path.isdir(folder):
@@ -166,11 +170,11 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
         commit = git(path, "rev-parse", "HEAD") if os.path.isdir(f"{path}/.git") else None
         if commit is None:
             continue
-        status = git(path, "status", "--porcelain", "--untracked-files=no")
+        changes = git(path, "diff", "HEAD") or ""
         apps[name] = {
             "commit": commit,
             "branch": git(path, "symbolic-ref", "--short", "-q", "HEAD"),
             "version": app_version(bench, name),
-            "dirty": bool(status),
+            "changes": hashlib.sha256(changes.encode()).hexdigest()[:10] if changes else "",
         }
     return apps

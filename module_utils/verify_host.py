@@ -109,7 +109,7 @@ class HostChecks:
     def note_apps(self) -> None:
         """Apps and commits, for the comparison with the primary."""
         self.seen["apps"] = {
-            name: {"commit": app["commit"], "changed": app["dirty"]}
+            name: {"commit": app["commit"], "changes": app["changes"]}
             for name, app in installed_apps(self.bench).items()
         }
 

@@ -262,7 +262,7 @@ def test_a_check_that_stumbles_is_red_and_the_next_is_made():
 
 # Comparisons
 
-APP = {"commit": "a" * 40, "changed": False}
+APP = {"commit": "a" * 40, "changes": ""}
 
 
 def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
@@ -301,7 +301,7 @@ def test_a_fleet_that_agrees_is_green():
     ("other", "red", "words"),
     [
         ({"apps": {"frappe": {**APP, "commit": "b" * 40}}}, "commits", "bbbbbbbbbb here"),
-        ({"apps": {"frappe": {**APP, "changed": True}}}, "commits", "changes"),
+        ({"apps": {"frappe": {**APP, "changes": "5e1f"}}}, "commits", "changes"),
         ({"apps": {}}, "commits", "none here"),
         ({"bench_id": "c"}, "bench_id", "bench_id c"),
         ({"queue": "127.0.0.1:11000"}, "bench_id", "127.0.0.1:11000"),
