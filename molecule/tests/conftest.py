@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import testinfra
@@ -18,7 +18,23 @@ from benchfleet import state
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventory/lab"
+TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
+
+
+class Run(NamedTuple):
+    """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
+
+    output: str
+    recap: dict[str, dict[str, int]]
+    changes: list[str]
+
+
+class Hidden(dict[str, Any]):
+    """A dictionary that a failing test does not show."""
+
+    def __repr__(self) -> str:
+        return "<secrets>"
 
 
 def environment() -> dict[str, str]:
@@ -35,9 +51,19 @@ def lab() -> state.Lab:
 
 
 @pytest.fixture(scope="session")
-def secrets(lab: state.Lab) -> dict[str, Any]:
+def secrets(lab: state.Lab) -> Hidden:
     """The fleet's secrets."""
-    return yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
+    return Hidden(yaml.safe_load((lab.path / "secrets/fleet.yml").read_text()))
+
+
+def changes(output: str) -> list[str]:
+    """The tasks that changed something, and where, from the output of ansible-playbook."""
+    found, task = [], ""
+    for title, changed, host in TASK.findall(output):
+        task = title or task
+        if changed:
+            found.append(f"{host}: {task}")
+    return found
 
 
 def on(name: str) -> Any:
@@ -58,10 +84,10 @@ def replica(lab: state.Lab) -> Any:
 
 
 @pytest.fixture(scope="session")
-def play() -> Callable[..., tuple[str, dict[str, dict[str, int]]]]:
-    """Run ansible-playbook; returns its output and the numbers of its recap by host."""
+def play() -> Callable[..., Run]:
+    """Run ansible-playbook. It must end well, whatever it changes."""
 
-    def run(*words: str) -> tuple[str, dict[str, dict[str, int]]]:
+    def run(*words: str) -> Run:
         done = subprocess.run(
             ["ansible-playbook", "-i", str(INVENTORY), *words],
             cwd=ROOT,
@@ -76,7 +102,7 @@ def play() -> Callable[..., tuple[str, dict[str, dict[str, int]]]]:
             host: {key: int(value) for key, value in (part.split("=") for part in text.split())}
             for host, text in RECAP.findall(output)
         }
-        return output, recap
+        return Run(output, recap, changes(output))
 
     return run
 
@@ -95,6 +121,7 @@ def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
         )
         assert done.stdout, done.stderr
         told = json.loads(done.stdout)
+        assert told["checks"], done.stderr
         assert told["ok"] == (done.returncode == 0)
         return {(check["id"], check["host"]): check for check in told["checks"]}
 

@@ -12,7 +12,7 @@ UNSTEADY_FILES = ("/var/lib/systemd", "/var/cache/ldconfig", "/etc/resolv.conf")
 def test_a_dry_run_changes_nothing(play: Any, primary: Any, replica: Any):
     for host in (primary, replica):
         host.check_output("touch /run/before-dry-run")
-    _, recap = play("--check", "--diff", "site.yml")
+    recap = play("--check", "--diff", "site.yml").recap
     for host in (primary, replica):
         pruned = " -o ".join(f"-path {path}" for path in (*UNSTEADY, *UNSTEADY_FILES))
         written = host.check_output(

@@ -19,9 +19,10 @@ def test_second_run_stays_within_its_ssh_executions(lab: Any):
 
 
 def test_a_dry_run_on_finished_hosts_finds_nothing_to_change(play: Any, lab: Any, secrets: Any):
-    output, recap = play("--check", "--diff", "site.yml")
-    assert {host.name for host in lab.hosts} <= set(recap)
-    for host, numbers in recap.items():
+    run = play("--check", "--diff", "site.yml")
+    assert {host.name for host in lab.hosts} <= set(run.recap)
+    assert run.changes == []
+    for host, numbers in run.recap.items():
         assert numbers["changed"] == numbers["failed"] == numbers["unreachable"] == 0, host
     for secret in (secrets["redis_password"], secrets["mariadb_replication_password"]):
-        assert secret not in output
+        assert secret not in run.output
