@@ -168,8 +168,8 @@ class Seeder:
             reseeding=bool(state.get("keep_old")),
         )
 
-    def start(self, verb: str) -> None:
-        """Start the unit; it outlives this session."""
+    def command(self, verb: str) -> list[str]:
+        """The command that starts the unit."""
         words = [
             "systemd-run",
             f"--unit={UNIT}{int(time.time())}",
@@ -184,10 +184,13 @@ class Seeder:
             f"--memory={self.params['memory_mb']}",
         ]
         if verb in ("reseed", "abandon"):
-            words.append("--keep-old")
-        if verb == "abandon":
-            words.append("--anew")
-        code, out, err = self.module.run_command(words)
+            # Anew, for a copy that waits to be moved in may be older than the data it replaces.
+            words += ["--keep-old", "--anew"]
+        return words
+
+    def start(self, verb: str) -> None:
+        """Start the unit; it outlives this session."""
+        code, out, err = self.module.run_command(self.command(verb))
         if code != 0:
             raise MariaDBError(f"systemd-run could not start the seed: {(err or out).strip()}")
 

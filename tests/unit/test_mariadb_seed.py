@@ -6,10 +6,11 @@ import importlib.util
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -67,6 +68,7 @@ def situation(**changed: Any) -> seed.Situation:
         ({"phase": "stream", "schemas": ["crm"], "reseeding": True}, "resume"),
         ({"phase": "prepared", "schemas": ["crm"]}, "refuse"),
         ({"phase": "prepared"}, "resume"),
+        ({"phase": "prepared", "schemas": ["crm"], "reseed": True}, "reseed"),
         ({"phase": "swap_out", "answers": False}, "resume"),
         ({"phase": "swap_in", "answers": False, "schemas": ["x"]}, "resume"),
         ({"phase": "start", "answers": False, "failed": True}, "resume"),
@@ -75,6 +77,59 @@ def situation(**changed: Any) -> seed.Situation:
 )
 def test_who_may_be_overwritten(changed: dict[str, Any], verb: str) -> None:
     assert seed.decide(situation(**changed))[0] == verb
+
+
+class Asked:
+    """Stands in for the module: command() reads its parameters."""
+
+    params: ClassVar[dict[str, Any]] = {
+        "primary": "10.0.0.1",
+        "ssh_port": 22,
+        "seed_user": "u",
+        "fleet_id": "f",
+        "memory_mb": 128,
+        "script": "/x",
+    }
+
+
+@pytest.mark.parametrize("verb", ["seed", "resume", "reseed", "abandon"])
+@pytest.mark.parametrize("phase", ["prepared", "swap_in"])
+def test_who_replaces_data_keeps_it(tmp_path: Path, verb: str, phase: str) -> None:
+    words = seed.Seeder(Asked()).command(verb)  # type: ignore[arg-type]
+    state = receive.State(tmp_path / "seed.json")
+    state.data = {"phase": phase, "fleet_id": "f", "keep_old": False, "old": "/o"}
+    receive.begin(receive.parse(words[words.index("/x") + 1 :]), state)
+    replaces = verb in ("reseed", "abandon")
+    assert state.data["keep_old"] is replaces
+    assert ("phase" not in state.data) is replaces
+
+
+def test_the_old_data_is_kept_once_somebody_asked(tmp_path: Path) -> None:
+    state = receive.State(tmp_path / "seed.json")
+    state.data = {"phase": "prepared", "keep_old": False, "old": "/o"}
+    asked = ["--primary=p", "--user=u", "--fleet=f", "--keep-old"]
+    receive.begin(receive.parse(asked), state)
+    assert (state.data["phase"], state.data["keep_old"]) == ("prepared", True)
+    receive.begin(receive.parse(asked[:3]), state)
+    assert state.data["keep_old"] is True
+
+
+def test_a_server_that_cannot_be_stopped_is_not_fenced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(words: list[str], **_: Any) -> None:
+        raise subprocess.CalledProcessError(1, words)
+
+    monkeypatch.setattr(receive, "FENCE", tmp_path / "fence")
+    monkeypatch.setattr(receive, "STATE", tmp_path)
+    monkeypatch.setattr(receive.subprocess, "run", refuse)
+    stuck = object.__new__(receive.Seed)
+    stuck.state = receive.State(tmp_path / "seed.json")
+    stuck.state.data = {"phase": "prepared", "old": str(tmp_path / "old")}
+    with pytest.raises(subprocess.CalledProcessError):
+        stuck.swap()
+    assert not (tmp_path / "fence").exists()
+    assert stuck.state.data["phase"] == "prepared"
 
 
 def stream(*frames: bytes, ending: dict[str, Any] | None) -> io.BytesIO:

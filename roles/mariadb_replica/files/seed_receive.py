@@ -406,9 +406,13 @@ class Seed:
         phase = self.state.data["phase"]
         if phase == "start":
             return
+        stop = ["systemctl", "stop", "mariadb"]
+        # Before the fence, so that a server that cannot be stopped is not kept from starting later;
+        # and after it, for whoever started it in between.
+        subprocess.run(stop, check=True)
         FENCE.write_text("a seed is being moved into place; the seed removes this\n")
         sync_folder(STATE)
-        subprocess.run(["systemctl", "stop", "mariadb"], check=True)
+        subprocess.run(stop, check=True)
         old = Path(self.state.data["old"])
         if phase in ("prepared", "swap_out"):
             self.state.enter("swap_out")
@@ -454,6 +458,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def begin(arguments: argparse.Namespace, state: State) -> None:
+    """Begin with a clean state, or go on with what is there.
+
+    Whoever asks to keep the replaced data gets it kept, also where a seed goes on that was begun
+    without asking.
+    """
+    keep_old = arguments.keep_old or bool(state.data.get("keep_old"))
+    if arguments.anew or state.data.get("phase") not in FORWARD:
+        state.data = {"fleet_id": arguments.fleet, "primary": arguments.primary}
+    state.data["keep_old"] = keep_old
+
+
 def main() -> int:
     """Run one seed; the state file tells the caller how it went."""
     arguments = parse(sys.argv[1:])
@@ -464,13 +480,7 @@ def main() -> int:
         print("benchfleet: a seed is running already", file=sys.stderr)
         return 0
     state = State(STATE_FILE)
-    if arguments.anew or state.data.get("phase") not in FORWARD:
-        keep_old = arguments.keep_old or bool(state.data.get("keep_old"))
-        state.data = {
-            "fleet_id": arguments.fleet,
-            "primary": arguments.primary,
-            "keep_old": keep_old,
-        }
+    begin(arguments, state)
     try:
         Seed(arguments, state).run()
     except (SeedError, OSError, subprocess.SubprocessError) as error:
