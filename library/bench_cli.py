@@ -90,10 +90,19 @@ class Environment:
 
     def make(self) -> None:
         """Make or complete the environment."""
-        if not os.path.exists(self.mark) and os.path.exists(self.path):
-            shutil.rmtree(self.path)
-        os.makedirs(os.path.dirname(self.path), exist_ok=True)
-        if not os.path.exists(self.path):
+        making = f"{self.path}/.benchfleet-making"
+        if os.path.exists(self.path) and os.listdir(self.path):
+            if not os.path.exists(self.mark) and not os.path.exists(making):
+                self.module.fail_json(
+                    msg=f"{self.path} exists, and this fleet did not make it; nothing was removed."
+                    " Move it away, or name another bench_cli_dir, and run again"
+                )
+            if not os.path.exists(self.mark):
+                shutil.rmtree(self.path)
+        os.makedirs(self.path, exist_ok=True)
+        if not os.path.exists(self.mark):
+            with open(making, "w", encoding="utf-8"):
+                pass
             self.run(["/usr/bin/python3", "-m", "venv", self.path])
         pins = [f"{name}=={release}" for name, release in self.wanted.items() if name != "yarn"]
         self.run([f"{self.path}/bin/pip", "install", "--quiet", "--no-input", *pins])
@@ -103,6 +112,8 @@ class Environment:
         self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
         with open(self.mark, "w", encoding="utf-8"):
             pass
+        if os.path.exists(making):
+            os.unlink(making)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from ansible.module_utils.bench import (
     checked,
     exclusive,
     installed_apps,
+    read_text,
     run_as,
     user_environment,
 )
@@ -21,11 +22,10 @@ DOCUMENTATION = r"""
 module: bench_init
 short_description: A bench with its apps, at given commits
 description:
-  - Runs C(bench init) and C(bench get-app) as the bench's account. An interrupted run is
-    recognised by a missing mark in the bench and done again; a bench that holds sites is never
-    removed.
-  - An app whose C(commit) is given is brought to it, with its requirements; an app without one
-    is left at the commit that it has.
+  - Runs C(bench init) and C(bench get-app) as the bench's account. What is begun is noted in
+    C(state_dir) first, and only what was noted there is ever removed and made again.
+  - With C(moves), an app is brought to its C(commit) with its requirements. Without, an app of a
+    finished bench that is elsewhere is an error: its sites would need a migration.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -37,7 +37,11 @@ options:
     elements: dict
     required: true
   ssh_command: {description: GIT_SSH_COMMAND for the repositories., type: str}
-  lock: {description: Lock file against two runs at once., type: path, required: true}
+  moves:
+    description: Whether apps of a finished bench are moved to another commit.
+    type: bool
+    default: false
+  state_dir: {description: Where it is noted what is being made., type: path, required: true}
 """
 
 APP_SPEC: dict[str, Any] = {
@@ -59,6 +63,8 @@ class Maker:
         self.cli_dir: str = params["cli_dir"]
         self.python: str = params["python"]
         self.apps: list[dict[str, Any]] = params["apps"]
+        self.moves: bool = params["moves"]
+        self.state_dir: str = params["state_dir"]
         self.environment = user_environment(self.user, self.cli_dir, params["ssh_command"])
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
@@ -69,20 +75,36 @@ class Maker:
         """Whether ``bench init`` once came to its end here."""
         return os.path.exists(f"{self.path}/{MARK}")
 
-    def remove_remains(self) -> None:
-        """Take an interrupted ``bench init`` away, unless it holds anything of a user's."""
-        if not os.path.exists(self.path):
+    def note(self, what: str) -> str:
+        """Path of the note that stands while something is being made."""
+        return f"{self.state_dir}/making-{what}"
+
+    def begin(self, what: str, path: str) -> None:
+        """Note that ``path`` is about to be made by us."""
+        with open(self.note(what), "w", encoding="utf-8") as note:
+            note.write(path)
+            note.flush()
+            os.fsync(note.fileno())
+
+    def begun(self, what: str, path: str) -> bool:
+        """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""
+        return read_text(self.note(what)) == path
+
+    def forget(self, what: str) -> None:
+        """Take the note away: what it named is finished."""
+        if os.path.exists(self.note(what)):
+            os.unlink(self.note(what))
+
+    def clear_the_way(self) -> None:
+        """Remove an unfinished bench of ours; anything else in its place is left alone."""
+        if os.path.isdir(self.path) and not os.listdir(self.path):
+            os.rmdir(self.path)
+        if not os.path.lexists(self.path):
             return
-        sites = f"{self.path}/sites"
-        held = [
-            name
-            for name in (os.listdir(sites) if os.path.isdir(sites) else [])
-            if os.path.exists(f"{sites}/{name}/site_config.json")
-        ]
-        if held:
+        if not self.begun("bench", self.path):
             raise BenchError(
-                f"{self.path} is not a bench that this fleet finished, and it holds the site"
-                f" {held[0]}; move the directory away and run again"
+                f"{self.path} exists, and this fleet did not make it; nothing was removed. Move it"
+                " away, or name another fleet_bench_dir, and run again"
             )
         shutil.rmtree(self.path)
 
@@ -132,24 +154,42 @@ class Maker:
                 "installing setuptools",
             )
 
-    def half_made(self, app: dict[str, Any]) -> str:
-        """Path of the mark that stands while an app is being got."""
-        return f"{self.path}/.benchfleet-getting-{app['name']}"
+    def folder(self, app: dict[str, Any]) -> str:
+        """Folder of an app."""
+        return f"{self.path}/apps/{app['name']}"
+
+    def getting(self, app: dict[str, Any]) -> bool:
+        """Whether an interrupted run left a piece of this app."""
+        return self.begun(f"app-{app['name']}", self.folder(app))
+
+    def moving(self, app: dict[str, Any]) -> bool:
+        """Whether an interrupted run left this app without its requirements."""
+        return self.begun(f"requirements-{app['name']}", self.folder(app))
 
     def get_app(self, app: dict[str, Any]) -> None:
         """``bench get-app`` of one app; what an interrupted run left of it is removed first."""
         self.trust(app["repo"])
-        shutil.rmtree(f"{self.path}/apps/{app['name']}", ignore_errors=True)
-        self.run(["touch", self.half_made(app)], "marking the app as begun")
+        if os.path.lexists(self.folder(app)):
+            if not self.getting(app):
+                raise BenchError(
+                    f"{self.folder(app)} exists and is not a git repository; nothing was removed."
+                    " Make it one, or move it away, and run again"
+                )
+            shutil.rmtree(self.folder(app))
+        self.begin(f"app-{app['name']}", self.folder(app))
         argv = ["bench", "get-app", "--skip-assets"]
         if app["branch"]:
             argv += ["--branch", app["branch"]]
         self.run([*argv, app["repo"]], f"bench get-app {app['name']}")
-        os.unlink(self.half_made(app))
+        if app["commit"]:
+            # Until it is there, whatever the branch brought is no choice of anybody's.
+            self.begin(f"requirements-{app['name']}", self.folder(app))
+        self.forget(f"app-{app['name']}")
 
     def check_out(self, app: dict[str, Any]) -> None:
         """Bring an app that is here to its commit, then its requirements."""
-        folder = f"{self.path}/apps/{app['name']}"
+        folder = self.folder(app)
+        self.begin(f"requirements-{app['name']}", folder)
         python = f"{self.path}/env/bin/python"
         commit = app["commit"]
         found = run_as(
@@ -174,29 +214,52 @@ class Maker:
                 f"yarn install of {app['name']}",
                 cwd=folder,
             )
+        self.forget(f"requirements-{app['name']}")
+
+    def elsewhere(self, app: dict[str, Any], commit: str) -> bool:
+        """Whether an app that is here is not at its wanted commit."""
+        return bool(app["commit"]) and not commit.startswith(app["commit"])
 
     def differences(self) -> list[str]:
-        """What is missing or elsewhere than wanted, in words; [] means nothing to do."""
+        """What is missing or elsewhere than wanted, in words; [] means nothing to do.
+
+        Raises BenchError for an app that would have to be moved and must not be.
+        """
         if not self.complete():
             return [f"bench {self.path}"]
         here = installed_apps(self.path)
         wrong = []
         for app in self.apps:
-            state = here.get(app["name"])
-            if state is None or os.path.exists(self.half_made(app)):
-                wrong.append(f"app {app['name']}")
-            elif app["commit"] and not state["commit"].startswith(app["commit"]):
-                wrong.append(f"app {app['name']}: {state['commit'][:12]} -> {app['commit'][:12]}")
+            name, state = app["name"], here.get(app["name"])
+            if state is None or self.getting(app):
+                wrong.append(f"app {name}")
+            elif self.elsewhere(app, state["commit"]):
+                step = f"{state['commit'][:12]} -> {app['commit'][:12]}"
+                if not self.moves and not self.moving(app):
+                    raise BenchError(
+                        f"{name} is at {state['commit'][:12]} and the inventory wants"
+                        f" {app['commit'][:12]}: a bench in use is not moved, its sites would need"
+                        " a migration. As the bench's account check the commit out, then run"
+                        " `bench setup requirements`, `bench --site all migrate`, `bench build` and"
+                        " `bench restart`"
+                    )
+                wrong.append(f"app {name}: {step}")
+            elif self.moving(app):
+                wrong.append(f"requirements of {name}")
         return wrong
 
     def make(self) -> None:
         """Do what ``differences`` names."""
-        if not self.complete():
-            self.remove_remains()
+        fresh = not self.complete()
+        if not fresh:
+            self.forget("bench")
+        else:
+            self.clear_the_way()
+            self.begin("bench", self.path)
             self.initialise()
         for app in self.apps:
             here = installed_apps(self.path)
-            if app["name"] not in here or os.path.exists(self.half_made(app)):
+            if app["name"] not in here or self.getting(app):
                 self.get_app(app)
                 here = installed_apps(self.path)
                 if app["name"] not in here:
@@ -205,10 +268,11 @@ class Maker:
                         f" {', '.join(sorted(here))} but none named {app['name']}; correct the"
                         " name in bench_apps"
                     )
-            if app["commit"] and not here[app["name"]]["commit"].startswith(app["commit"]):
+            if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
                 self.check_out(app)
-        if not self.complete():
+        if fresh:
             self.run(["touch", f"{self.path}/{MARK}"], "marking the bench complete")
+            self.forget("bench")
 
 
 def main() -> None:
@@ -221,7 +285,8 @@ def main() -> None:
             "python": {"type": "path", "required": True},
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP_SPEC},
             "ssh_command": {"type": "str"},
-            "lock": {"type": "path", "required": True},
+            "moves": {"type": "bool", "default": False},
+            "state_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -231,8 +296,11 @@ def main() -> None:
         maker = Maker(module.params)
         differences = maker.differences()
         if differences and not module.check_mode:
-            with exclusive(module.params["lock"], 1800):
+            with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):
                 maker.make()
+        elif not module.check_mode:
+            # A stale note would give a bench that somebody makes here later the look of ours.
+            maker.forget("bench")
         module.exit_json(
             changed=bool(differences),
             differences=differences,

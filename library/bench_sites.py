@@ -17,20 +17,22 @@ from ansible.module_utils.bench import (
     BenchError,
     checked,
     exclusive,
+    installed_apps,
     read_json,
+    read_text,
     run_as,
     user_environment,
 )
 
 DOCUMENTATION = r"""
 module: bench_sites
-short_description: Sites with their apps, scheduler enabled and encryption key present
+short_description: Sites with their apps, scheduler, encryption key and assets
 description:
   - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
     standard input, so that no process of the host shows them on its command line.
   - The administrative database account that C(new-site) wants exists only while it runs.
-  - A site whose making was interrupted is recognised by a mark, removed, and made anew; a site
-    that was ever finished is never removed.
+  - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
+    there before the note, or after C(new-site) succeeded, is never removed.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -40,8 +42,11 @@ options:
     type: list
     elements: dict
     required: true
-  state_dir: {description: Where the marks are kept., type: path, required: true}
-  lock: {description: Lock file against two runs at once., type: path, required: true}
+  build:
+    description: Whether web assets are built after an app has come.
+    type: bool
+    default: true
+  state_dir: {description: Where it is noted what is being made., type: path, required: true}
   socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
 """
 
@@ -87,9 +92,29 @@ class Sites:
         """A site's own configuration, {} when there is none."""
         return read_json(f"{self.path}/sites/{site}/site_config.json")
 
-    def mark(self, site: str) -> str:
-        """Path of the mark that stands while a site is being made."""
+    def note(self, site: str) -> str:
+        """Path of the note that stands until a site is finished."""
         return f"{self.state_dir}/making-site-{site}"
+
+    def phase(self, site: str) -> str:
+        """Where the making of a site stands: "" (not begun or finished), "making" or "made"."""
+        return (read_text(self.note(site)) or "").strip()
+
+    def enter(self, site: str, phase: str) -> None:
+        """Note a phase."""
+        self.write(self.note(site), phase)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a small file that survives a power cut."""
+        with open(f"{path}.new", "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(f"{path}.new", path)
+
+    def installing(self, site: str, app: str) -> str:
+        """Path of the note that stands while an app is being installed on a site."""
+        return f"{self.state_dir}/installing-{app}-on-{site}"
 
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""
@@ -117,17 +142,27 @@ class Sites:
             shutil.rmtree(folder)
 
     def make(self, site: dict[str, Any]) -> None:
-        """``new-site`` with a throwaway administrative account."""
+        """``new-site`` with a throwaway administrative account.
+
+        Only what this run is about to make is ever removed again: a folder or a database that
+        is there before the note is written belongs to somebody.
+        """
         name = site["name"]
-        if os.path.exists(self.mark(name)):
+        if self.phase(name) == "making":
             self.remove_remains(name)
         elif os.path.exists(f"{self.path}/sites/{name}"):
             raise BenchError(
                 f"{self.path}/sites/{name} exists without a site_config.json and was not made by"
-                " this fleet; move it away and run again"
+                " this fleet; nothing was removed. Restore the file, or move the folder away, and"
+                " run again"
             )
-        with open(self.mark(name), "w", encoding="utf-8") as mark:
-            mark.write(database_name(name))
+        elif self.has_database(name):
+            raise BenchError(
+                f"the folder of the site {name} is missing and its database"
+                f" {database_name(name)} is there; nothing was removed. Restore the folder from a"
+                " backup, or drop the database if the site shall begin anew, and run again"
+            )
+        self.enter(name, "making")
         password = secrets.token_urlsafe(24)
         account = f"'{SETUP_USER}'@'127.0.0.1'"
         self.sql(
@@ -142,6 +177,13 @@ class Sites:
             self.frappe(words, f"new-site {name}")
         finally:
             self.sql(f"DROP USER IF EXISTS {account};")
+        self.enter(name, "made")
+
+    def has_database(self, site: str) -> bool:
+        """Whether the server holds the site's database."""
+        name = database_name(site)
+        question = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
+        return self.sql(f"{question}'{name}'").strip() != "0"
 
     def set_config(self, site: str, key: str, value: str) -> None:
         """Set a key of a site's configuration through the framework."""
@@ -152,33 +194,54 @@ class Sites:
         output = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
         return [line.split()[0] for line in output.splitlines() if line.split()]
 
+    def missing_apps(self, site: dict[str, Any]) -> list[str]:
+        """Apps that the site shall have and has not, or not wholly."""
+        here = self.apps_of(site["name"]) if site["apps"] else []
+        return [
+            app
+            for app in site["apps"]
+            if app not in here or os.path.exists(self.installing(site["name"], app))
+        ]
+
     def differences(self, site: dict[str, Any]) -> list[str]:
         """What is missing of a site, in words."""
         name = site["name"]
         config = self.config(name)
-        if not config or os.path.exists(self.mark(name)):
+        if not config or self.phase(name):
             return [f"site {name}"]
         missing = [] if config.get("encryption_key") else [f"encryption key of {name}"]
-        if site["apps"]:
-            here = self.apps_of(name)
-            missing += [f"app {app} on {name}" for app in site["apps"] if app not in here]
-        return missing
+        return missing + [f"app {app} on {name}" for app in self.missing_apps(site)]
 
     def bring(self, site: dict[str, Any]) -> None:
-        """Do what ``differences`` names; the mark goes last."""
+        """Do what ``differences`` names; the note goes last."""
         name = site["name"]
-        if not self.config(name) or os.path.exists(self.mark(name)):
+        if not self.config(name) or self.phase(name) == "making":
             self.make(site)
         if not self.config(name).get("encryption_key"):
             key = base64.urlsafe_b64encode(os.urandom(32)).decode()
             self.set_config(name, "encryption_key", key)
-        here = self.apps_of(name) if site["apps"] else []
-        for app in site["apps"]:
-            if app not in here:
-                self.frappe(["--site", name, "install-app", app], f"install-app {app} on {name}")
-        if os.path.exists(self.mark(name)):
+        for app in self.missing_apps(site):
+            note = self.installing(name, app)
+            # An interrupted installation has left rows behind at which a plain one stumbles.
+            force = ["--force"] if os.path.exists(note) else []
+            self.write(note, app)
+            words = ["--site", name, "install-app", app, *force]
+            self.frappe(words, f"install-app {app} on {name}")
+            os.unlink(note)
+        if self.phase(name):
             self.frappe(["--site", name, "enable-scheduler"], f"enable-scheduler of {name}")
-            os.unlink(self.mark(name))
+            os.unlink(self.note(name))
+
+    def unbuilt(self) -> list[str]:
+        """What says that the assets are to be built: apps that came since the last build."""
+        built = (read_text(f"{self.state_dir}/assets-built") or "").split()
+        return [f"web assets of {app}" for app in installed_apps(self.path) if app not in built]
+
+    def build(self) -> None:
+        """``bench build`` of all apps."""
+        result = run_as(self.user, ["bench", "build"], self.path, self.environment)
+        checked(result, "bench build")
+        self.write(f"{self.state_dir}/assets-built", "\n".join(installed_apps(self.path)))
 
 
 def main() -> None:
@@ -198,8 +261,8 @@ def main() -> None:
                     "admin_password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "build": {"type": "bool", "default": True},
             "state_dir": {"type": "path", "required": True},
-            "lock": {"type": "path", "required": True},
             "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
@@ -211,11 +274,15 @@ def main() -> None:
     try:
         maker = Sites(module.params)
         differences = [line for site in wanted for line in maker.differences(site)]
+        unbuilt = maker.unbuilt() if module.params["build"] else []
+        differences += unbuilt
         if differences and not module.check_mode:
-            with exclusive(module.params["lock"], 1800):
+            with exclusive(f"{maker.state_dir}/bench.lock", 1800):
                 for site in wanted:
                     if maker.differences(site):
                         maker.bring(site)
+                if unbuilt:
+                    maker.build()
         module.exit_json(
             changed=bool(differences),
             differences=differences,

@@ -22,7 +22,8 @@ description:
     between a changed file and the restart is made good by the next one.
 options:
   name: {description: Prefix of the bench's programs and groups., type: str, required: true}
-  updated: {description: Whether the configuration was just changed., type: bool, default: false}
+  configuration: {description: The supervisor configuration., type: path, required: true}
+  empty: {description: Whether that configuration has no program., type: bool, default: false}
   depends:
     description: What the programs of a group read at their start, C({group: [path or text, ...]}).
       Words that begin with a slash are files.
@@ -108,7 +109,7 @@ class Supervisor:
         while True:
             states = self.programs()
             waiting = {name: state for name, state in states.items() if state != SETTLED}
-            if states and not waiting:
+            if (states or self.module.params["empty"]) and not waiting:
                 since = since or time.monotonic()
                 if time.monotonic() - since >= steady:
                     return states
@@ -140,14 +141,15 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "updated": {"type": "bool", "default": False},
+            "configuration": {"type": "path", "required": True},
+            "empty": {"type": "bool", "default": False},
             "depends": {"type": "dict", "default": {}},
             "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
-    memory, updated = module.params["state"], module.params["updated"]
+    memory = module.params["state"]
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     supervisor = Supervisor(module)
@@ -155,11 +157,14 @@ def main() -> None:
     groups = {name.split(":")[0] for name in before}
     stopped = [name for name, state in before.items() if state != SETTLED]
     today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
+    today["configuration"] = fingerprint([module.params["configuration"]])
     known = remembered(memory)
     outdated = [g for g in groups if g in today and known.get(g) != today[g]]
     if module.check_mode:
         did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
-        module.exit_json(changed=updated or bool(did) or not before, did=did)
+        if known.get("configuration") != today["configuration"]:
+            did.append("take over the configuration")
+        module.exit_json(changed=bool(did), did=did)
     did = []
     # A run that was killed between writing the configuration and this step left supervisor
     # with the old one: reread tells.

@@ -170,7 +170,8 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
         commit = git(path, "rev-parse", "HEAD") if os.path.isdir(f"{path}/.git") else None
         if commit is None:
             continue
-        changes = git(path, "diff", "HEAD") or ""
+        # `yarn install` completes the lock file of a checkout by itself.
+        changes = git(path, "diff", "HEAD", "--", ".", ":!yarn.lock") or ""
         apps[name] = {
             "commit": commit,
             "branch": git(path, "symbolic-ref", "--short", "-q", "HEAD"),
