@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -50,9 +50,34 @@ def socket_address(host: str, port: int) -> str:
     return f"[{text}]:{int(port)}" if address.version == 6 else f"{text}:{int(port)}"
 
 
+def with_web_workers(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
+    """The hosts that answer calls, sorted: all but those whose ``bench_web_workers`` is 0.
+
+    A host without the variable has the default of role bench, which is more than 0: the variables
+    of other hosts hold no role's defaults. Raises AnsibleFilterError when the value is no number.
+    """
+    chosen = []
+    for host in sorted(hosts):
+        own = hostvars[host]
+        workers = own.get("bench_web_workers", 1)
+        try:
+            if int(workers) > 0:
+                chosen.append(host)
+        except (TypeError, ValueError) as error:
+            raise AnsibleFilterError(
+                f"bench_web_workers of {host}: {workers!r} is not a number of processes; correct"
+                " it in the inventory"
+            ) from error
+    return chosen
+
+
 class FilterModule:
     """Filters of role router."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
-        return {"report_patterns": report_patterns, "socket_address": socket_address}
+        return {
+            "report_patterns": report_patterns,
+            "socket_address": socket_address,
+            "with_web_workers": with_web_workers,
+        }

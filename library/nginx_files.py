@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -26,6 +27,13 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       content: {description: Whole content., type: str, required: true}
+  loaded_file:
+    description:
+      - Where the module keeps what nginx took at the last reload. A run that was killed between
+        writing and reloading leaves files that look right and an nginx that does not use them;
+        the next run tells by this file, and reloads.
+    type: path
+    required: true
 """
 
 RETURN = r"""
@@ -65,6 +73,14 @@ def write(path: Path, data: bytes | None) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def digest(wanted: dict[Path, bytes]) -> bytes:
+    """What stands for these files with this content, as a line."""
+    whole = hashlib.sha256()
+    for path, data in sorted(wanted.items()):
+        whole.update(f"{path} {len(data)}\n".encode() + data)
+    return whole.hexdigest().encode() + b"\n"
 
 
 def complaint(words: str) -> str:
@@ -133,7 +149,8 @@ def main() -> None:
                     "path": {"type": "path", "required": True},
                     "content": {"type": "str", "required": True},
                 },
-            }
+            },
+            "loaded_file": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -141,14 +158,17 @@ def main() -> None:
     wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
-    if not changed and (problem := tested(module)):
+    loaded_file = Path(module.params["loaded_file"])
+    loaded = not changed and read(loaded_file) == digest(wanted)
+    if loaded and (problem := tested(module)):
         module.warn(
             f"nginx runs, but would not start again with the configuration on this host: {problem}."
             " Correct that file"
         )
-    if changed and not module.check_mode:
+    if not loaded and not module.check_mode:
         try:
             put(module, wanted, old)
+            write(loaded_file, digest(wanted))
         except (NginxError, OSError) as error:
             module.fail_json(msg=str(error))
     diffs = [
@@ -160,9 +180,14 @@ def main() -> None:
         }
         for path in changed
     ]
-    module.exit_json(
-        changed=bool(changed), changed_paths=[str(path) for path in changed], diff=diffs
-    )
+    if not loaded and not changed:
+        diffs.append(
+            {
+                "before": "nginx may run with an older configuration than its files\n",
+                "after": "nginx runs with its files\n",
+            }
+        )
+    module.exit_json(changed=not loaded, changed_paths=[str(path) for path in changed], diff=diffs)
 
 
 if __name__ == "__main__":

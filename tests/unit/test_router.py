@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from filter_plugins.router import report_patterns, socket_address
-from library.nginx_files import complaint, read, write
+from filter_plugins.router import report_patterns, socket_address, with_web_workers
+from library import nginx_files
+from library.nginx_files import complaint, digest, read, write
 from library.path_access import parents
 
 RUN = "frappe.desk.query_report.run"
@@ -104,3 +106,67 @@ def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
     way = parents(link)
     assert way[0] == Path("/")
     assert way[-1] == real.resolve()
+
+
+def test_nodes_without_web_workers_are_no_upstreams() -> None:
+    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": 0}, "rep3": {"bench_web_workers": "2"}}
+    assert with_web_workers(["rep3", "rep1", "rep2"], hostvars) == ["rep1", "rep3"]
+    with pytest.raises(AnsibleFilterError, match="bench_web_workers of rep1: 'many'"):
+        with_web_workers(["rep1"], {"rep1": {"bench_web_workers": "many"}})
+
+
+class FakeModule:
+    """An nginx that takes everything and counts its reloads; it can be killed before one."""
+
+    killed = False
+    check_mode = False
+
+    def __init__(self, folder: Path) -> None:
+        self.params = {
+            "files": [{"path": str(folder / "a.conf"), "content": "a"}],
+            "loaded_file": str(folder / "loaded"),
+        }
+        self.reloads = 0
+        self.result: dict[str, Any] = {}
+
+    def run_command(self, words: list[str]) -> tuple[int, str, str]:
+        if "reload" in words:
+            if self.killed:
+                raise KeyboardInterrupt
+            self.reloads += 1
+        return 0, "", ""
+
+    def exit_json(self, **result: Any) -> None:
+        self.result = result
+
+    def warn(self, words: str) -> None:
+        raise AssertionError(words)
+
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        monkeypatch.setattr(nginx_files, "AnsibleModule", lambda **_: self)
+        nginx_files.main()
+        return self.result
+
+
+def test_a_reload_that_a_kill_swallowed_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = FakeModule(tmp_path)
+    module.killed = True
+    with pytest.raises(KeyboardInterrupt):
+        module.run(monkeypatch)
+    assert read(tmp_path / "a.conf") == b"a"
+    module.killed, module.check_mode = False, True
+    assert module.run(monkeypatch)["changed"]
+    assert module.reloads == 0
+    module.check_mode = False
+    result = module.run(monkeypatch)
+    assert (result["changed"], result["changed_paths"], module.reloads) == (True, [], 1)
+    assert not module.run(monkeypatch)["changed"]
+    assert module.reloads == 1
+
+
+def test_files_and_their_content_make_the_digest() -> None:
+    one = digest({Path("/a"): b"x", Path("/b"): b"y"})
+    assert one == digest({Path("/b"): b"y", Path("/a"): b"x"})
+    assert one != digest({Path("/a"): b"xy", Path("/b"): b""})
