@@ -180,14 +180,22 @@ def bench_id(path: str) -> str:
     return path.strip("/").replace("/", "-")
 
 
+def known_host(address: str, port: int) -> str:
+    """A host as ssh looks it up in known_hosts: with brackets and port unless that is 22."""
+    return address if int(port) == 22 else f"[{address}]:{int(port)}"
+
+
 def lockstep_apps(
-    apps: dict[str, Any], user: str, address: str, bench: str
+    apps: dict[str, Any], user: str, address: str, port: int, bench: str
 ) -> list[dict[str, Any]]:
     """Where a reporting bench gets its apps from: the primary's, over the LAN, at its commits.
 
-    ``apps`` as the module bench_info tells them of the primary; frappe comes first.
+    ``apps`` as the module bench_info tells them of the primary; ``port`` is its sshd's; frappe
+    comes first.
     """
     host = f"[{address}]" if ":" in address else address
+    if int(port) != 22:
+        host = host_port(address, int(port))
     names = sorted(apps, key=lambda name: (name != "frappe", name))
     return [
         {
@@ -228,6 +236,7 @@ class FilterModule:
             "redis_config": redis_config,
             "host_port": host_port,
             "bench_id": bench_id,
+            "known_host": known_host,
             "lockstep_apps": lockstep_apps,
             "secret_part": secret_part,
             "public_part": public_part,

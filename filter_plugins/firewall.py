@@ -43,6 +43,7 @@ def firewall_ruleset(
     ports: Iterable[int],
     fleet: Iterable[str],
     allow: Iterable[str] = (),
+    ssh_port: int = 22,
     table: str = "benchfleet",
 ) -> str:
     """Rules of the fleet's own table, as ``nft -f`` reads them.
@@ -52,14 +53,15 @@ def firewall_ruleset(
     the evaluation of this table's chain only.
 
     Inputs: TCP ports that belong to the fleet; LAN addresses of its hosts; further addresses or
-    CIDRs that may reach the ports. Raises AnsibleFilterError for a value it cannot read.
+    CIDRs that may reach the ports; the port of sshd, which is never guarded. Raises
+    AnsibleFilterError for a value it cannot read.
     """
     numbers = sorted({int(port) for port in ports})
     for number in numbers:
-        if not 0 < number < 65536 or number == 22:
+        if not 0 < number < 65536 or number in (22, int(ssh_port)):
             raise AnsibleFilterError(
                 f"firewall_ports: {number} is not a port this firewall may guard"
-                " (1 to 65535, never ssh's 22); correct it in the inventory"
+                " (1 to 65535, never ssh's); correct it in the inventory"
             )
     if not numbers:
         raise AnsibleFilterError("firewall_ports is empty; leave it out or name at least one port")

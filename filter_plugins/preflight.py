@@ -880,7 +880,7 @@ def check_lan(hosts: list[Host], settings: Settings) -> list[Problem]:
                 f"TCP from {host['name']} ({lan_ip(host) or 'no lan_ip'}) to "
                 f"{lan['address']} port {lan['port']}",
                 "check that lan_ip of both is in one network, that routing and firewalls let it "
-                "through, and that sshd of the primary listens there",
+                "through, and that sshd of the primary listens there (fleet_ssh_port)",
             )
         )
     return problems

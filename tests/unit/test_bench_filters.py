@@ -143,22 +143,34 @@ def test_the_bench_id_is_the_one_that_frappe_derives() -> None:
     assert bench.bench_id("/home/frappe/frappe-bench") == "home-frappe-frappe-bench"
 
 
+def test_ssh_is_asked_for_its_own_port_without_naming_it() -> None:
+    (app,) = bench.lockstep_apps({"frappe": {"commit": "f"}}, "u", "10.0.0.1", 22, "/b")
+    assert app["repo"] == "ssh://u@10.0.0.1/b/apps/frappe"
+
+
 def test_apps_come_from_the_primary_at_its_commits_frappe_first() -> None:
     apps = {"erpnext": {"commit": "e1"}, "frappe": {"commit": "f1"}}
-    assert bench.lockstep_apps(apps, "frappe", "fd00::1", "/home/b") == [
+    assert bench.lockstep_apps(apps, "frappe", "fd00::1", 2222, "/home/b") == [
         {
             "name": "frappe",
-            "repo": "ssh://frappe@[fd00::1]/home/b/apps/frappe",
+            "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/frappe",
             "branch": None,
             "commit": "f1",
         },
         {
             "name": "erpnext",
-            "repo": "ssh://frappe@[fd00::1]/home/b/apps/erpnext",
+            "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/erpnext",
             "branch": None,
             "commit": "e1",
         },
     ]
+
+
+@pytest.mark.parametrize(
+    ("port", "name"), [(22, "fd00::1"), ("22", "fd00::1"), (2222, "[fd00::1]:2222")]
+)
+def test_known_hosts_are_named_as_ssh_looks_for_them(port: int, name: str) -> None:
+    assert bench.known_host("fd00::1", port) == name
 
 
 def test_secrets_of_a_configuration_are_told_by_name_and_by_url() -> None:

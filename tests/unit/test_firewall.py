@@ -56,6 +56,11 @@ def test_ssh_and_impossible_ports_are_refused(port: int) -> None:
         firewall_ruleset([port], ["10.0.0.1"])
 
 
+def test_the_port_where_sshd_really_listens_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="2222"):
+        firewall_ruleset([2222], ["10.0.0.1"], ssh_port=2222)
+
+
 def test_no_ports_at_all_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="firewall_ports"):
         firewall_ruleset([], ["10.0.0.1"])

@@ -132,6 +132,15 @@ def test_a_server_that_cannot_be_stopped_is_not_fenced(
     assert stuck.state.data["phase"] == "prepared"
 
 
+def test_the_primary_is_asked_at_its_own_ssh_port() -> None:
+    asking = object.__new__(receive.Seed)
+    asking.arguments = receive.parse(["--primary=p", "--user=u", "--fleet=f", "--port=2222"])
+    words = asking.ssh_command()
+    assert words[words.index("-p") + 1] == "2222"
+    # An alias would be looked up in known_hosts without the port.
+    assert not [word for word in words if "HostKeyAlias" in word]
+
+
 def stream(*frames: bytes, ending: dict[str, Any] | None) -> io.BytesIO:
     """A stream as the sender writes it."""
     data = b"".join(send.FRAME.pack(len(frame)) + frame for frame in frames)

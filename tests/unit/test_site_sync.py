@@ -47,7 +47,7 @@ def config(tmp_path: Path) -> Any:
             {
                 "user": "frappe",
                 "bench": str(bench),
-                "source": {"host": "10.0.0.1", "user": "frappe"},
+                "source": {"host": "10.0.0.1", "port": 2222, "user": "frappe"},
                 "key": "/k",
                 "known_hosts": "/h",
                 "sites": {"a.test": {"read_from_replica": 1}},
@@ -345,3 +345,7 @@ def test_the_code_gate_lets_git_fetch_an_app(bench: Path, verb: str, end: str) -
 def test_the_code_gate_refuses_the_rest(bench: Path, command: str) -> None:
     with pytest.raises(code_gate.RefusedError):
         code_gate.repository(command.format(bench=bench), bench)
+
+
+def test_the_primary_is_asked_at_its_own_port(config: Any) -> None:
+    assert "-o Port=2222" in sync.ssh_words(config)

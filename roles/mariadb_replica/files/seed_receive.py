@@ -290,7 +290,6 @@ class Seed:
             "UserKnownHostsFile": str(CONFIG / "known_hosts"),
             "GlobalKnownHostsFile": "/dev/null",
             "StrictHostKeyChecking": "yes",
-            "HostKeyAlias": self.arguments.primary,
             "BatchMode": "yes",
             "ConnectTimeout": "10",
             "ServerAliveInterval": "5",
