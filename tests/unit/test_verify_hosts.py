@@ -1,0 +1,217 @@
+"""The check modules of the hosts, on folders and servers that are made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from library import check_primary, check_reporting, node_status
+
+SITE = "erp.test"
+
+
+def arguments(bench: Path, **others: Any) -> dict[str, Any]:
+    about = {
+        "host": "rep1",
+        "lan_ip": "10.0.0.2",
+        "primary_ip": "10.0.0.1",
+        "bench": str(bench),
+        "user_of_bench": "root",
+        "sites": [SITE],
+        "ports": {"mariadb": 3306, "redis_cache": 13000, "redis_queue": 11000, "web": 8000},
+        "redis_password": "p",
+        "web_workers": 0,
+        "background_workers": 0,
+        "settings": {},
+    }
+    calls = {"token": "abc", "router": {}, "user": "me", "passwords": {SITE: "p"}}
+    return {"about": about, "calls": calls, **others}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Path:
+    (tmp_path / "sites" / SITE / "public/files").mkdir(parents=True)
+    (tmp_path / "sites/common_site_config.json").write_text('{"db_host": "10.0.0.1"}')
+    (tmp_path / "sites" / SITE / "site_config.json").write_text('{"db_name": "_db"}')
+    return tmp_path
+
+
+@pytest.fixture
+def reporting(bench: Path) -> check_reporting.Reporting:
+    return check_reporting.Reporting(arguments(bench, put_at=time.time(), file_seconds=1))
+
+
+@pytest.fixture
+def primary(bench: Path) -> check_primary.Primary:
+    return check_primary.Primary(arguments(bench, state_dir=str(bench / "state"), begun={}))
+
+
+def only(checks: Any) -> dict[str, Any]:
+    (result,) = checks.gathering.results
+    return result
+
+
+class Connection:
+    """A connection whose one statement ends as told."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.said: list[str] = []
+
+    def begin(self) -> None:
+        self.said.append("BEGIN")
+
+    def rollback(self) -> None:
+        self.said.append("ROLLBACK")
+
+    def cursor(self) -> Connection:
+        return self
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    def execute(self, statement: str, _: Any) -> None:
+        self.said.append(statement.split()[0])
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "number"), [(pymysql.err.OperationalError(1290, "read-only"), 1290), (None, 0)]
+)
+def test_a_write_is_tried_and_never_stays(error: Exception | None, number: int):
+    connection = Connection(error)
+    assert check_reporting.write_attempt(connection, "abc") == number
+    assert connection.said == ["BEGIN", "INSERT", "ROLLBACK"]
+
+
+def test_configuration_of_the_site_wins_over_the_common_one(reporting: Any, bench: Path):
+    assert reporting.config(SITE) == {"db_host": "10.0.0.1", "db_name": "_db"}
+    (bench / "sites" / SITE / "site_config.json").write_text('{"db_host": "10.0.0.9"}')
+    assert reporting.config(SITE)["db_host"] == "10.0.0.9"
+    with pytest.raises(AssertionError, match="not there"):
+        reporting.config("other.test")
+
+
+def test_a_file_that_arrives_is_timed(reporting: Any):
+    reporting.file().write_text("abc\n")
+    reporting.check_file_arrives()
+    assert only(reporting)["ok"]
+    assert only(reporting)["saw"] == "there after 0 s"
+
+
+def test_a_file_that_does_not_arrive_is_red(reporting: Any):
+    reporting.check_file_arrives()
+    assert only(reporting)["saw"].startswith("not there after")
+
+
+def test_a_file_that_was_never_put_there_is_not_waited_for(reporting: Any):
+    reporting.params["put_at"] = None
+    reporting.gathering.attempt("file_arrives", reporting.check_file_arrives)
+    assert "given no file" in only(reporting)["saw"]
+
+
+@pytest.mark.parametrize(("age", "good"), [(10, True), (200, False), (None, False)])
+def test_the_mark_of_the_last_copy_is_judged_by_its_age(
+    reporting: Any, bench: Path, age: float | None, good: bool
+):
+    last = None if age is None else time.time() - age
+    mark = {"last_success": last, "error": None if good else "no route"}
+    (bench / "sites/.site-sync.json").write_text(json.dumps(mark))
+    reporting.check_fresh()
+    assert only(reporting)["ok"] is good
+    assert good or "no route" in only(reporting)["saw"]
+
+
+def test_a_file_stays_gone_only_if_the_copy_worked(reporting: Any):
+    reporting.params["sync"] = "/bin/false"
+    reporting.file().write_text("abc\n")
+    reporting.check_file_goes()
+    assert not only(reporting)["ok"]
+    assert not reporting.file().exists()
+    reporting.gathering.results.clear()
+    reporting.params["sync"] = "/bin/true"
+    reporting.check_file_goes()
+    assert only(reporting)["ok"]
+
+
+def test_what_verify_makes_is_remembered_until_it_is_gone(primary: Any, bench: Path):
+    primary.put_file()
+    path = bench / "sites" / SITE / "public/files/fleet-verify-abc.txt"
+    assert path.read_text() == "abc\n"
+    made = {SITE: {"file": path.name}}
+    primary.remember(made)
+    assert primary.remembered() == made
+    primary.take_away(primary.remembered())
+    primary.remember({})
+    assert not path.exists()
+    assert not (bench / "state").exists()
+
+
+def test_what_an_interrupted_verify_left_is_cleared_later(primary: Any, bench: Path):
+    left = bench / "sites" / SITE / "public/files/fleet-verify-old.txt"
+    left.touch()
+    (bench / "state").mkdir()
+    state = bench / "state/old.json"
+    state.write_text(json.dumps({SITE: {"file": left.name}}))
+    primary.clear_abandoned()
+    assert left.exists()
+    os.utime(state, (0, 0))
+    primary.clear_abandoned()
+    assert not left.exists()
+    assert not state.exists()
+
+
+def runs(*times: str, status: str = "Complete") -> list[dict[str, str]]:
+    return [{"name": str(n), "at": at, "status": status} for n, at in enumerate(times)]
+
+
+@pytest.mark.parametrize(
+    ("found", "good", "words"),
+    [
+        (runs("2026-01-01 10:00:00", "2026-01-01 10:01:00"), True, "2 runs in as many minutes"),
+        (runs("2026-01-01 10:00:00", "2026-01-01 10:00:01"), False, "2 runs at 2026-01-01 10:00"),
+        (runs("2026-01-01 10:00:00", status="Failed"), False, "1 of them failed"),
+        ([], False, "no scheduler on this host"),
+    ],
+)
+def test_a_job_must_run_once_a_minute(
+    primary: Any, monkeypatch: Any, found: Any, good: bool, words: str
+):
+    monkeypatch.setattr(check_primary, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(primary, "runs", lambda _: found)
+    primary.check_job("job", None)
+    assert only(primary)["ok"] is good
+    assert words in only(primary)["saw"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "done", "good"), [("b:default", 2, True), ("b:default", 0, False), ("c:x", 2, False)]
+)
+def test_every_worker_must_serve_the_fleets_queue(
+    primary: Any, bench: Path, monkeypatch: Any, queue: str, done: int, good: bool
+):
+    (bench / "sites/common_site_config.json").write_text('{"bench_id": "b"}')
+    primary.params["begun"] = {"done": 5}
+    known = [{"host": "erp1", "queues": [queue], "done": 5 + done}]
+    monkeypatch.setattr(primary, "workers_known", lambda: known)
+    primary.check_queue()
+    assert only(primary)["ok"] is good
+
+
+def test_status_tells_disk_memory_and_age_of_the_copy(bench: Path):
+    assert node_status.disk(str(bench)).endswith("GiB")
+    assert node_status.memory().endswith("GiB")
+    assert node_status.sync_age(str(bench)) is None
+    mark = {"last_success": time.time() - 5}
+    (bench / "sites/.site-sync.json").write_text(json.dumps(mark))
+    assert 4 < (node_status.sync_age(str(bench)) or 0) < 8
