@@ -26,7 +26,10 @@ options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
   bench_home: {description: Home of the bench account., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
-  data_dir: {description: Data folder of MariaDB., type: path, default: /var/lib/mysql}
+  data_dir:
+    description: Data folder of MariaDB where the server's own option files name none.
+    type: path
+    default: /var/lib/mysql
   ports:
     description: TCP ports whose listeners are wanted.
     type: list
@@ -97,6 +100,22 @@ def tree_bytes(path: str) -> int:
             with contextlib.suppress(OSError):
                 total += Path(folder, name).lstat().st_blocks * 512
     return total
+
+
+def data_folder(usual: str) -> str:
+    """Where the server keeps its data by its own option files; the usual place without any."""
+    try:
+        answer = subprocess.run(
+            ["my_print_defaults", "--mysqld"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return usual
+    found = re.findall(r"^--datadir=(.+)$", answer, re.MULTILINE)
+    return found[-1].rstrip("/") if found else usual
 
 
 def read_database(data_dir: str) -> dict[str, Any]:
@@ -293,11 +312,12 @@ def main() -> None:
     )
     started = time.time()
     asked = module.params
+    data_dir = data_folder(asked["data_dir"])
     survey: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
-        "database": read_database(asked["data_dir"]),
+        "database": read_database(data_dir),
         "disk": {
-            "data": free_bytes(asked["data_dir"]),
+            "data": free_bytes(data_dir),
             "bench": free_bytes(asked["bench_dir"]),
         },
         "benches": find_benches(asked["bench_dir"]),

@@ -115,6 +115,17 @@ def test_command_and_its_link_are_one(tmp_path):
     assert len(survey.find_commands([], (str(tmp_path), f"{tmp_path}/bin"))) == 1
 
 
+def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    tool = tmp_path / "my_print_defaults"
+    tool.write_text("#!/bin/sh\necho --port=3306\n")
+    tool.chmod(0o755)
+    assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    tool.write_text("#!/bin/sh\necho --datadir=/srv/a\necho --datadir=/srv/b/\n")
+    assert survey.data_folder("/var/lib/mysql") == "/srv/b"
+
+
 def test_data_folder(tmp_path):
     empty = survey.read_database(str(tmp_path / "none"))
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
