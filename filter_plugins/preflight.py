@@ -12,6 +12,8 @@ A host is a dict:
     ssh_key                      whether the host has an ed25519 host key
     server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
     python                       bench_python
+    bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
+    cli_dir                      bench_cli_dir
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
@@ -25,6 +27,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import posixpath
 import re
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -85,6 +88,15 @@ MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
+# Belong to the system or to everybody: nothing of ours may be made, or made anew, in their place.
+SYSTEM_FOLDERS = frozenset(
+    {"/"}
+    | {f"/{name}" for name in ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt")}
+    | {f"/{name}" for name in ("opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp")}
+    | {f"/usr{name}" for name in ("", "/bin", "/lib", "/lib64", "/local", "/sbin", "/share")}
+    | {f"/usr/local{name}" for name in ("/bin", "/lib", "/sbin", "/share")}
+    | {f"/var{name}" for name in ("", "/cache", "/lib", "/log", "/opt", "/tmp")}
+)
 
 
 def problem(what: str, place: str, remedy: str) -> Problem:
@@ -449,6 +461,85 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
         )
         for error, names in found.items()
     ]
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder, and is not the folder itself."""
+    inner, outer = posixpath.normpath(path), posixpath.normpath(folder)
+    return inner != outer and inner.startswith(outer.rstrip("/") + "/")
+
+
+def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
+    """What is wrong with fleet_bench_dir, and with bench_cli_dir, by their names alone."""
+    home, bench, cli = (str(host[key]) for key in ("bench_home", "bench_dir", "cli_dir"))
+    bench_problem = cli_problem = None
+    if not (posixpath.isabs(bench) and is_inside(bench, home)):
+        bench_problem = problem(
+            f"fleet_bench_dir {bench} is not a folder inside fleet_bench_home {home}",
+            "fleet_bench_dir in the inventory",
+            f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}",
+        )
+    normal = posixpath.normpath(cli)
+    reason = ""
+    if not posixpath.isabs(cli):
+        reason = "not an absolute path"
+    elif normal in SYSTEM_FOLDERS:
+        reason = "a folder of the system"
+    elif normal == posixpath.normpath(home) or is_inside(home, cli) or is_inside(bench, cli):
+        reason = "a folder that holds the bench account's home or its bench"
+    elif bench_problem is None and (normal == posixpath.normpath(bench) or is_inside(cli, bench)):
+        reason = "a part of the bench"
+    if reason:
+        cli_problem = problem(
+            f"bench_cli_dir {cli} is {reason}",
+            "bench_cli_dir in the inventory",
+            "name a folder for the bench CLI alone, for instance /opt/bench-cli",
+        )
+    return bench_problem, cli_problem
+
+
+def check_folders(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """The bench and its CLI have a folder each that is theirs alone."""
+    named: dict[str, tuple[Problem, list[str]]] = {}
+    found = []
+    for host in hosts:
+        bench_problem, cli_problem = folder_trouble(host)
+        for trouble in (bench_problem, cli_problem):
+            if trouble:
+                named.setdefault(trouble["what"], (trouble, []))[1].append(host["name"])
+        survey = host["survey"]
+        if not survey:
+            continue
+        if cli_problem is None and survey["folders"]["cli"] == "foreign":
+            found.append(
+                problem(
+                    f"bench_cli_dir {host['cli_dir']} of {host['name']} holds something that "
+                    "Benchfleet did not make",
+                    f"{host['cli_dir']} on {host['name']}",
+                    "move it away, or name another folder in bench_cli_dir",
+                )
+            )
+        # A bench of somebody else's, and what an interrupted run left on our own host, are told
+        # apart elsewhere.
+        is_bench = host["bench_dir"] in [bench["path"] for bench in survey["benches"]]
+        if (
+            bench_problem is None
+            and survey["folders"]["bench"] == "foreign"
+            and not is_bench
+            and not is_ours(host, settings)
+        ):
+            found.append(
+                problem(
+                    f"fleet_bench_dir {host['bench_dir']} of {host['name']} holds something that "
+                    "is no bench",
+                    f"{host['bench_dir']} on {host['name']}",
+                    "move it away, or name another folder in fleet_bench_dir",
+                )
+            )
+    return [
+        {**trouble, "place": f"{trouble['place']} ({', '.join(names)})"}
+        for trouble, names in named.values()
+    ] + found
 
 
 def check_server_ids(hosts: list[Host], _settings: Settings) -> list[Problem]:
@@ -924,6 +1015,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_sites,
     check_variables,
     check_types,
+    check_folders,
     check_secrets,
     check_reached,
     check_addresses,

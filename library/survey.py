@@ -25,6 +25,7 @@ description:
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
   bench_home: {description: Home of the bench account., type: path, required: true}
+  cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
   data_dir:
     description: Data folder of MariaDB where the server's own option files name none.
@@ -185,6 +186,19 @@ def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> 
     ]
 
 
+def folder_state(path: str) -> str:
+    """What is at a path that will be made: C(absent), C(empty), C(ours) or C(foreign).
+
+    Ours is what carries the mark of a finished piece, or of one that is being made.
+    """
+    place = Path(path)
+    if not os.path.lexists(place):
+        return "absent"
+    if any((place / name).exists() for name in (".benchfleet-complete", ".benchfleet-making")):
+        return "ours"
+    return "empty" if place.is_dir() and not any(place.iterdir()) else "foreign"
+
+
 def command_origin(path: str) -> str:
     """Which tool a command named bench belongs to.
 
@@ -300,6 +314,7 @@ def main() -> None:
         argument_spec={
             "bench_dir": {"type": "path", "required": True},
             "bench_home": {"type": "path", "required": True},
+            "cli_dir": {"type": "path", "required": True},
             "config_dir": {"type": "path", "required": True},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
@@ -321,6 +336,10 @@ def main() -> None:
             "bench": free_bytes(asked["bench_dir"]),
         },
         "benches": find_benches(asked["bench_dir"]),
+        "folders": {
+            "bench": folder_state(asked["bench_dir"]),
+            "cli": folder_state(asked["cli_dir"]),
+        },
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
         "pythons": {path: python_version(path) for path in asked["pythons"]},

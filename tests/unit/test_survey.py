@@ -126,6 +126,22 @@ def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatc
     assert survey.data_folder("/var/lib/mysql") == "/srv/b"
 
 
+def test_what_lies_where_something_will_be_made(tmp_path):
+    place = tmp_path / "bench"
+    assert survey.folder_state(str(place)) == "absent"
+    place.mkdir()
+    assert survey.folder_state(str(place)) == "empty"
+    (place / "notes").write_text("x")
+    assert survey.folder_state(str(place)) == "foreign"
+    assert survey.folder_state(str(place / "notes")) == "foreign"
+    for mark in (".benchfleet-complete", ".benchfleet-making"):
+        (place / mark).write_text("")
+        assert survey.folder_state(str(place)) == "ours"
+        (place / mark).unlink()
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    assert survey.folder_state(str(tmp_path / "dangling")) == "foreign"
+
+
 def test_data_folder(tmp_path):
     empty = survey.read_database(str(tmp_path / "none"))
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
