@@ -14,6 +14,7 @@ A host is a dict:
     python                       bench_python
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
+    background_workers           bench_background_workers, "" when unset
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
@@ -542,6 +543,23 @@ def check_folders(hosts: list[Host], settings: Settings) -> list[Problem]:
     ] + found
 
 
+def check_workers(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """No background workers on a reporting node: what their jobs write there does not stay."""
+    return [
+        problem(
+            f"bench_background_workers is {host['background_workers']} on the reporting node "
+            f"{host['name']}: jobs that run there make files that the sites folder's copy removes "
+            "within a minute",
+            f"bench_background_workers of {host['name']} in the inventory",
+            "set it to 0 there; the primary's background workers do the jobs",
+        )
+        for host in hosts
+        if not is_primary(host)
+        # What is no number is reported with the types.
+        and re.fullmatch(r"0*[1-9]\d*", str(host["background_workers"]))
+    ]
+
+
 def check_server_ids(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """server_id, set or derived: a number MariaDB takes, and one host's alone."""
     problems = []
@@ -1016,6 +1034,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_variables,
     check_types,
     check_folders,
+    check_workers,
     check_secrets,
     check_reached,
     check_addresses,

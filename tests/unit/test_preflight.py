@@ -32,6 +32,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "bench_home": "/home/frappe",
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
+        "background_workers": 6 if group == "primary" else "",
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -484,6 +485,16 @@ def test_folders_with_somebody_elses_things(fleet, settings):
     mark(fleet[0])
     fleet[0]["survey"]["folders"]["cli"] = "ours"
     assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize(("value", "bad"), [("", 0), (0, 0), ("0", 0), (1, 1), ("2", 1), ("x", 0)])
+def test_background_workers_on_a_reporting_node(fleet, settings, value, bad):
+    fleet[1]["background_workers"] = value
+    found = preflight.preflight_problems(fleet, settings)
+    assert len(found) == bad
+    for entry in found:
+        assert f"bench_background_workers is {value} on the reporting node rep1" in entry["what"]
+        assert entry["remedy"].startswith("set it to 0 there")
 
 
 def test_variables_of_our_own_roles_are_known():
