@@ -1,0 +1,238 @@
+"""What the modules that make benches and sites remove, refuse and resume."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from library import bench_init, bench_sites
+from library.bench_init import MARK
+
+BenchError = bench_init.BenchError
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder with an author."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    done = subprocess.run(
+        ["git", *identity, "-C", str(folder), *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def make_app(bench: Path, name: str) -> str:
+    """An app with one commit; returns the commit."""
+    folder = bench / "apps" / name
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q")
+    git(folder, "commit", "-q", "--allow-empty", "-m", "one")
+    return git(folder, "rev-parse", "HEAD")
+
+
+class Maker(bench_init.Maker):
+    """A maker whose commands are recorded, not run."""
+
+    def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
+        self.ran.append(what)
+        if argv[0] == "touch":
+            Path(argv[1]).touch()
+        return ""
+
+    def trust(self, repo: str) -> None:
+        pass
+
+    def ensure_pkg_resources(self) -> None:
+        pass
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a Maker for a bench in a scratch folder."""
+    monkeypatch.setattr(bench_init, "user_environment", lambda *_: {})
+    (tmp_path / "state").mkdir()
+
+    def maker(*apps: dict[str, Any], moves: bool = False) -> Maker:
+        named = [{"repo": "r", "branch": None, "commit": None, **app} for app in apps]
+        made = Maker(
+            {
+                "path": str(tmp_path / "bench"),
+                "user": "u",
+                "cli_dir": "/c",
+                "python": "/p",
+                "apps": named,
+                "ssh_command": None,
+                "moves": moves,
+                "state_dir": str(tmp_path / "state"),
+            }
+        )
+        made.ran = []
+        return made
+
+    return maker
+
+
+def test_a_folder_that_we_did_not_begin_is_never_removed(make: Any, tmp_path: Path):
+    precious = tmp_path / "bench" / "precious"
+    precious.mkdir(parents=True)
+    with pytest.raises(BenchError, match="did not make it; nothing was removed"):
+        make({"name": "frappe"}).make()
+    assert precious.is_dir()
+
+
+def test_an_interrupted_bench_of_ours_is_made_anew(make: Any, tmp_path: Path):
+    (tmp_path / "bench" / "half").mkdir(parents=True)
+    maker = make({"name": "frappe"})
+    maker.begin("bench", maker.path)
+    maker.clear_the_way()
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_note_about_another_path_does_not_count(make: Any, tmp_path: Path):
+    (tmp_path / "bench" / "x").mkdir(parents=True)
+    maker = make({"name": "frappe"})
+    maker.begin("bench", "/somewhere/else")
+    with pytest.raises(BenchError):
+        maker.clear_the_way()
+
+
+def test_an_app_folder_without_git_is_left_alone(make: Any, tmp_path: Path):
+    commit = make_app(tmp_path / "bench", "frappe")
+    (tmp_path / "bench" / MARK).touch()
+    own = tmp_path / "bench/apps/mine/code.py"
+    own.parent.mkdir()
+    own.touch()
+    maker = make({"name": "frappe", "commit": commit}, {"name": "mine"})
+    assert maker.differences() == ["app mine"]
+    with pytest.raises(BenchError, match="is not a git repository; nothing was removed"):
+        maker.make()
+    assert own.exists()
+
+
+def test_an_app_in_use_is_not_moved_to_another_commit(make: Any, tmp_path: Path):
+    make_app(tmp_path / "bench", "frappe")
+    (tmp_path / "bench" / MARK).touch()
+    with pytest.raises(BenchError, match="would need a migration"):
+        make({"name": "frappe", "commit": "f" * 40}).differences()
+    follower = make({"name": "frappe", "commit": "f" * 40}, moves=True)
+    assert "-> ffffffffffff" in follower.differences()[0]
+
+
+def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
+    commit = make_app(tmp_path / "bench", "frappe")
+    (tmp_path / "bench" / MARK).touch()
+    maker = make({"name": "frappe", "commit": commit}, moves=True)
+    assert maker.differences() == []
+    maker.begin("requirements-frappe", f"{maker.path}/apps/frappe")
+    assert maker.differences() == ["requirements of frappe"]
+
+
+class Sites(bench_sites.Sites):
+    """Sites on a server and a framework that are recorded."""
+
+    def sql(self, statements: str) -> str:
+        self.said.append(statements)
+        if "SCHEMATA" in statements:
+            return "1\n" if self.held else "0\n"
+        return ""
+
+    def frappe(self, words: list[str], what: str) -> str:
+        self.said.append(" ".join(w for w in words if "password" not in w))
+        if "new-site" in words:
+            if self.breaks:
+                raise BenchError("new-site broke")
+            folder = Path(self.path) / "sites" / words[1]
+            folder.mkdir(parents=True)
+            config = {"db_name": "d", "encryption_key": "k"}
+            (folder / "site_config.json").write_text(json.dumps(config))
+        if "enable-scheduler" in words and self.breaks:
+            raise BenchError("enable-scheduler broke")
+        return ""
+
+
+@pytest.fixture
+def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sites:
+    """A bench without sites on a server without databases."""
+    monkeypatch.setattr(bench_sites, "user_environment", lambda *_: {})
+    (tmp_path / "state").mkdir()
+    (tmp_path / "bench/sites").mkdir(parents=True)
+    made = Sites(
+        {
+            "path": str(tmp_path / "bench"),
+            "user": "u",
+            "cli_dir": "/c",
+            "state_dir": str(tmp_path / "state"),
+            "socket": "/s",
+        }
+    )
+    made.said, made.held, made.breaks = [], False, False
+    return made
+
+
+SITE = {"name": "a.example", "apps": [], "admin_password": "x"}
+
+
+def dropped(sites: Sites) -> bool:
+    return any("DROP DATABASE" in said for said in sites.said)
+
+
+def test_a_site_is_made_once(sites: Sites):
+    assert sites.differences(SITE) == ["site a.example"]
+    sites.bring(SITE)
+    assert sites.differences(SITE) == []
+    assert not dropped(sites)
+
+
+def test_a_database_without_its_folder_is_never_dropped(sites: Sites):
+    sites.held = True
+    for _ in range(3):
+        with pytest.raises(BenchError, match="nothing was removed"):
+            sites.bring(SITE)
+    assert not dropped(sites)
+
+
+def test_a_folder_without_a_configuration_is_never_removed(sites: Sites, tmp_path: Path):
+    folder = tmp_path / "bench/sites/a.example"
+    folder.mkdir()
+    for _ in range(3):
+        with pytest.raises(BenchError, match="nothing was removed"):
+            sites.bring(SITE)
+    assert folder.is_dir()
+
+
+def test_an_interrupted_new_site_is_removed_and_made_anew(sites: Sites):
+    sites.breaks = True
+    with pytest.raises(BenchError):
+        sites.bring(SITE)
+    assert not dropped(sites)
+    sites.breaks = False
+    sites.bring(SITE)
+    assert dropped(sites)
+    assert sites.differences(SITE) == []
+
+
+def test_a_made_site_is_finished_not_made_anew(sites: Sites):
+    sites.bring(SITE)
+    sites.enter("a.example", "made")
+    sites.breaks = True
+    with pytest.raises(BenchError, match="enable-scheduler"):
+        sites.bring(SITE)
+    sites.breaks = False
+    sites.bring(SITE)
+    assert not dropped(sites)
+    assert sites.differences(SITE) == []
+
+
+def test_an_interrupted_installation_is_repeated_with_force(sites: Sites, monkeypatch: Any):
+    sites.bring(SITE)
+    monkeypatch.setattr(sites, "apps_of", lambda _: ["frappe", "erpnext"])
+    wanted = {**SITE, "apps": ["erpnext"]}
+    assert sites.differences(wanted) == []
+    sites.write(sites.installing("a.example", "erpnext"), "erpnext")
+    assert sites.differences(wanted) == ["app erpnext on a.example"]
+    sites.bring(wanted)
+    assert any("install-app erpnext --force" in said for said in sites.said)
+    assert sites.differences(wanted) == []
