@@ -543,23 +543,6 @@ def check_folders(hosts: list[Host], settings: Settings) -> list[Problem]:
     ] + found
 
 
-def check_workers(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """No background workers on a reporting node: what their jobs write there does not stay."""
-    return [
-        problem(
-            f"bench_background_workers is {host['background_workers']} on the reporting node "
-            f"{host['name']}: jobs that run there make files that the sites folder's copy removes "
-            "within a minute",
-            f"bench_background_workers of {host['name']} in the inventory",
-            "set it to 0 there; the primary's background workers do the jobs",
-        )
-        for host in hosts
-        if not is_primary(host)
-        # What is no number is reported with the types.
-        and re.fullmatch(r"0*[1-9]\d*", str(host["background_workers"]))
-    ]
-
-
 def check_server_ids(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """server_id, set or derived: a number MariaDB takes, and one host's alone."""
     problems = []
@@ -781,6 +764,25 @@ def python_warnings(hosts: list[Host]) -> list[str]:
                 "there and name it in bench_python"
             )
     return warnings
+
+
+def worker_warnings(hosts: list[Host]) -> list[str]:
+    """Background workers on reporting nodes: allowed, but what their jobs write does not stay."""
+    return [
+        f"bench_background_workers is {host['background_workers']} on the reporting node "
+        f"{host['name']}: files that jobs make there (prepared reports, exports) are not brought "
+        "to the primary, and the copy of the sites folder removes them within a minute. Set it to 0 "
+        "there unless no job of yours makes files"
+        for host in hosts
+        if not is_primary(host)
+        # What is no number is reported with the types.
+        and re.fullmatch(r"0*[1-9]\d*", str(host["background_workers"]))
+    ]
+
+
+def preflight_warnings(hosts: list[Host]) -> list[str]:
+    """What may go wrong and does not stop the run, in words."""
+    return python_warnings(hosts) + worker_warnings(hosts)
 
 
 # --- what is on the hosts ----------------------------------------------------------------------
@@ -1034,7 +1036,6 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_variables,
     check_types,
     check_folders,
-    check_workers,
     check_secrets,
     check_reached,
     check_addresses,
@@ -1180,5 +1181,5 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
-            "preflight_warnings": python_warnings,
+            "preflight_warnings": preflight_warnings,
         }
