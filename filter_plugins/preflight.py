@@ -771,8 +771,8 @@ def worker_warnings(hosts: list[Host]) -> list[str]:
     return [
         f"bench_background_workers is {host['background_workers']} on the reporting node "
         f"{host['name']}: files that jobs make there (prepared reports, exports) are not brought "
-        "to the primary, and the copy of the sites folder removes them within a minute. Set it to 0 "
-        "there unless no job of yours makes files"
+        "to the primary, and the copy of the sites folder removes them within a minute. Set it to "
+        "0 there unless no job of yours makes files"
         for host in hosts
         if not is_primary(host)
         # What is no number is reported with the types.
