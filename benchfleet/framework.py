@@ -91,7 +91,10 @@ def provide(lab: Lab) -> None:
     if is_repository(source) and source != DEMO:
         fetch = ["git", "-c", "safe.directory=*", f"--git-dir={store}", "fetch"]
         refs = "+refs/heads/*:refs/heads/*"
-        run([*fetch, "--quiet", "--prune", "--tags", "--update-head-ok", source, refs])
+        # A shallow clone is as good a source as any; without the word git leaves its branches out
+        # and says so to nobody.
+        options = ["--quiet", "--prune", "--tags", "--update-head-ok", "--update-shallow"]
+        run([*fetch, *options, source, refs])
     else:
         commit_tree(store, source, lab.frappe_branch or BRANCH)
     run(["git", f"--git-dir={store}", "symbolic-ref", "HEAD", f"refs/heads/{lab.frappe_branch}"])

@@ -56,6 +56,16 @@ def test_a_repository_keeps_its_commits(lab, folder):
     assert provide(lab, folder, "develop") == git("-C", folder, "rev-parse", "HEAD")
 
 
+def test_a_shallow_clone_is_a_source_too(lab, folder, tmp_path):
+    git("init", "-q", "-b", "develop", folder)
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    for message in ("one", "two"):
+        git("-C", folder, *who, "commit", "-q", "--allow-empty", "-m", message)
+    shallow = tmp_path / "shallow"
+    git("clone", "-q", "--depth", "1", f"file://{folder}", shallow)
+    assert provide(lab, shallow, "develop") == git("-C", folder, "rev-parse", "HEAD")
+
+
 @pytest.mark.parametrize(
     ("source", "address"),
     [
