@@ -217,9 +217,9 @@ class Primary(HostChecks):
         with Redis(self.params["lan_ip"], self.ports["redis_queue"], password) as redis:
             return registered_workers(redis)
 
-    def jobs_done(self) -> int:
-        """Jobs that the workers have done since they started."""
-        return sum(worker["done"] for worker in self.workers_known())
+    def jobs_done(self) -> dict[str, int]:
+        """Jobs that each worker has done since it started."""
+        return {worker["name"]: worker["done"] for worker in self.workers_known()}
 
     def check_redis_addresses(self) -> None:
         """Addresses on which Redis listens, from the kernel's tables."""
@@ -310,7 +310,10 @@ class Primary(HostChecks):
             if not all(queue.startswith(prefix) for queue in worker["queues"])
         ]
         before = self.params["begun"].get("done")
-        done = None if before is None else self.jobs_done() - before
+        done = None
+        if before is not None:
+            # Worker by worker: one that ended without a word stays registered for a while.
+            done = sum(worker["done"] - before.get(worker["name"], 0) for worker in known)
         hosts = sorted({worker["host"] for worker in known if worker["host"]})
         saw = f"{len(known)} workers of {', '.join(hosts) or 'no host'} under {prefix[:-1]}, "
         saw += f"{done} jobs done meanwhile" if done is not None else "jobs could not be counted"

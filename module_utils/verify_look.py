@@ -300,12 +300,14 @@ class Redis:
 
 
 def registered_workers(redis: Redis) -> list[dict[str, Any]]:
-    """Background workers as they registered themselves: {host, queues, done}."""
+    """Background workers as they registered themselves: {name, host, queues, done}."""
     found = []
     for key in redis.ask("SMEMBERS", "rq:workers") or []:
         host, queues, done = redis.ask("HMGET", key, "hostname", "queues", "successful_job_count")
         if queues:
-            found.append({"host": host, "queues": queues.split(","), "done": int(done or 0)})
+            found.append(
+                {"name": key, "host": host, "queues": queues.split(","), "done": int(done or 0)}
+            )
     return found
 
 

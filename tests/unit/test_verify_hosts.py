@@ -201,8 +201,9 @@ def test_every_worker_must_serve_the_fleets_queue(
     primary: Any, bench: Path, monkeypatch: Any, queue: str, done: int, good: bool
 ):
     (bench / "sites/common_site_config.json").write_text('{"bench_id": "b"}')
-    primary.params["begun"] = {"done": 5}
-    known = [{"host": "erp1", "queues": [queue], "done": 5 + done}]
+    # The second has ended since.
+    primary.params["begun"] = {"done": {"w1": 5, "w2": 7}}
+    known = [{"name": "w1", "host": "erp1", "queues": [queue], "done": 5 + done}]
     monkeypatch.setattr(primary, "workers_known", lambda: known)
     primary.check_queue()
     assert only(primary)["ok"] is good
