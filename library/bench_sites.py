@@ -66,6 +66,14 @@ def database_name(site: str) -> str:
     return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
 
 
+def encryption_key() -> str:
+    """A key for Frappe's Fernet, never one that a command line would take for an option."""
+    while True:
+        key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+        if not key.startswith("-"):
+            return key
+
+
 class Sites:
     """Makes what is missing of the wanted sites."""
 
@@ -163,7 +171,7 @@ class Sites:
                 " backup, or drop the database if the site shall begin anew, and run again"
             )
         self.enter(name, "making")
-        password = secrets.token_urlsafe(24)
+        password = secrets.token_hex(24)
         account = f"'{SETUP_USER}'@'127.0.0.1'"
         self.sql(
             f"DROP USER IF EXISTS {account};"
@@ -218,8 +226,7 @@ class Sites:
         if not self.config(name) or self.phase(name) == "making":
             self.make(site)
         if not self.config(name).get("encryption_key"):
-            key = base64.urlsafe_b64encode(os.urandom(32)).decode()
-            self.set_config(name, "encryption_key", key)
+            self.set_config(name, "encryption_key", encryption_key())
         for app in self.missing_apps(site):
             note = self.installing(name, app)
             # An interrupted installation has left rows behind at which a plain one stumbles.

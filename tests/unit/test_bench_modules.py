@@ -179,6 +179,12 @@ def dropped(sites: Sites) -> bool:
     return any("DROP DATABASE" in said for said in sites.said)
 
 
+def test_an_encryption_key_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch):
+    drawn = iter([b"\xfb" + b"0" * 31, b"a" * 32])
+    monkeypatch.setattr(bench_sites.os, "urandom", lambda _: next(drawn))
+    assert bench_sites.encryption_key().startswith("Y")
+
+
 def test_a_site_is_made_once(sites: Sites):
     assert sites.differences(SITE) == ["site a.example"]
     sites.bring(SITE)
