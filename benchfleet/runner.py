@@ -300,11 +300,14 @@ def record(event: dict[str, Any], output: TextIO, progress: Progress) -> bool:
 
 
 def tell_failures(playbook: str, log: Path, progress: Progress) -> None:
-    """Print every failed task in full; where none failed, the end of the output."""
+    """Print every failed task in full; where none failed, the end of the output.
+
+    A red verdict is told by its table alone.
+    """
     say(f"{playbook} failed (whole output: {log})")
     for failure in progress.failures:
         print(f"\n  {failure}", file=sys.stderr)
-    if not progress.failures:
+    if not progress.failures and not progress.results:
         end = log.read_text(errors="replace").splitlines()[-25:]
         print("\n".join(end), file=sys.stderr)
     print(file=sys.stderr, flush=True)
