@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class CallbackManager:
         self._functions.clear()
 
 
-class Database:
+class Database(ABC):
     """A connection that opens itself at the first statement."""
 
     def __init__(
@@ -58,9 +59,9 @@ class Database:
         self._conn = self.get_connection()
         self._cursor = self._conn.cursor()
 
+    @abstractmethod
     def get_connection(self) -> Any:
         """Return a DB-API connection."""
-        raise NotImplementedError
 
     def translate(self, error: Exception) -> Exception:
         """Return the exception to raise for a server's."""
