@@ -42,7 +42,7 @@ TOOLS = {
 # What systemd-nspawn mounts per machine since Debian 13, and leaves there when it is killed.
 EXPORTS = Path("/run/systemd/nspawn/unix-export")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
-BOOT_SECONDS = 90
+BOOT_SECONDS = 60
 STOP_SECONDS = 30
 HOST_BYTES = 3 * 1024**3
 BARE_HOST_BYTES = 512 * 1024**2
@@ -349,12 +349,20 @@ def wait_for(lab: Lab, host: Host, since: float) -> None:
 
 
 def start_hosts(lab: Lab, hosts: list[Host]) -> None:
-    """Switch hosts on together and wait until all of them answer."""
+    """Switch hosts on together and wait until all of them answer.
+
+    A host that stays silent, seen once on a busy machine, is switched on a second time.
+    """
     since = time.monotonic()
     for host in hosts:
         boot(lab, host)
     for host in hosts:
-        wait_for(lab, host, since)
+        try:
+            wait_for(lab, host, since)
+        except FleetError as error:
+            say(f"{error}\n{host.name} is switched on once more")
+            boot(lab, host)
+            wait_for(lab, host, time.monotonic())
 
 
 def prepare(wanted: Lab, *, bare: bool) -> Lab:
