@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring a set of files, directories and links to their wanted state in one execution."""
+"""Bring a set of files and directories to their wanted state in one execution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: files
-short_description: Many files, directories and links in one execution
+short_description: Many files and directories in one execution
 description:
   - Every C(template) or C(copy) task costs several SSH executions per host, changed or not. This
     module takes the finished contents of all files of a role and needs one.
@@ -31,15 +31,13 @@ options:
       path: {description: Absolute path., type: path, required: true}
       state:
         description: Kind of entry.
-        choices: [file, directory, link, absent]
+        choices: [file, directory]
         default: file
         type: str
       content: {description: The whole content of a file., type: str}
-      target: {description: What a link points to., type: str}
       owner: {description: Owner's name; unchanged when omitted., type: str}
       group: {description: Group's name; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
-      backup: {description: Keep a dated copy of a replaced file., type: bool, default: false}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
       keep: {description: Leave an existing file's content as it is., type: bool, default: false}
       validate:
@@ -56,13 +54,11 @@ changed_paths:
 
 ENTRY_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
-    "state": {"choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "state": {"choices": ["file", "directory"], "default": "file"},
     "content": {"type": "str"},
-    "target": {"type": "str"},
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "mode": {"type": "str"},
-    "backup": {"type": "bool", "default": False},
     "secret": {"type": "bool", "default": False},
     "keep": {"type": "bool", "default": False},
     "validate": {"type": "str"},
@@ -148,8 +144,6 @@ def write_file(
                     f"{path}: the new content is refused by `{entry['validate']}` (exit {code}):"
                     f" {(err_text or out_text).strip()}; the old file is untouched"
                 )
-        if entry["backup"] and os.path.isfile(path):
-            module.backup_local(path)
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -218,43 +212,6 @@ def bring_directory(
     }
 
 
-def bring_link(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
-    """State ``link``. Returns (changed, diff)."""
-    path, target = entry["path"], entry["target"]
-    if not target:
-        raise FileError(f"{path}: a link needs a target")
-    old = os.readlink(path) if os.path.islink(path) else None
-    if old == target:
-        return False, {}
-    if old is None and os.path.lexists(path):
-        raise FileError(f"{path}: exists and is not a link; move it away first")
-    if not module.check_mode:
-        temporary = f"{path}.benchfleet-link"
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
-        os.symlink(target, temporary)
-        os.replace(temporary, path)
-    return True, {"before": f"{old or 'absent'}\n", "after": f"{target}\n"}
-
-
-def bring_absent(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
-    """State ``absent``: files, links and empty directories only. Returns (changed, diff)."""
-    path = entry["path"]
-    if not os.path.lexists(path):
-        return False, {}
-    if os.path.isdir(path) and not os.path.islink(path):
-        if os.listdir(path):
-            raise FileError(f"{path}: is a directory that is not empty; it is left alone")
-        if not module.check_mode:
-            os.rmdir(path)
-    else:
-        if entry["backup"] and not module.check_mode:
-            module.backup_local(path)
-        if not module.check_mode:
-            os.unlink(path)
-    return True, {"before": "present\n", "after": "absent\n"}
-
-
 def bring(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
     """Bring one entry to its state. Returns (changed, diff without headers)."""
     if not os.path.isabs(entry["path"]):
@@ -262,12 +219,8 @@ def bring(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str,
     uid, gid, missing = wanted_ids(entry, module.check_mode)
     if entry["state"] == "file":
         changed, diff = bring_file(module, entry, uid, gid)
-    elif entry["state"] == "directory":
-        changed, diff = bring_directory(module, entry, uid, gid)
-    elif entry["state"] == "link":
-        changed, diff = bring_link(module, entry)
     else:
-        changed, diff = bring_absent(module, entry)
+        changed, diff = bring_directory(module, entry, uid, gid)
     if missing and not changed:
         changed, diff = True, {"before": "", "after": ", ".join(missing) + "\n"}
     return changed, diff
