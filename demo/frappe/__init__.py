@@ -164,6 +164,28 @@ def read_only() -> Callable:
     return decorate
 
 
+def write_only() -> Callable:
+    """Decorator: the call uses the primary, also while a read_only call reads from the replica."""
+
+    def decorate(fn: Callable) -> Callable:
+        @functools.wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            primary = getattr(local, "primary_db", None)
+            replica = getattr(local, "replica_db", None)
+            reading = getattr(local, "db", None) is not primary
+            if reading and primary:
+                local.db = primary
+            try:
+                return fn(*args, **_fitting(fn, kwargs))
+            finally:
+                if reading and replica:
+                    local.db = replica
+
+        return wrapper
+
+    return decorate
+
+
 def whitelist(
     allow_guest: bool = False, xss_safe: bool = False, methods: list[str] | None = None
 ) -> Callable:
@@ -319,8 +341,6 @@ def json_default(value: Any) -> Any:
         return float(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    if hasattr(value, "as_dict"):
-        return value.asConfig()
     if isinstance(value, (set, frozenset, tuple)):
         return list(value)
     if isinstance(value, (datetime, date, time)):
@@ -329,11 +349,9 @@ def json_default(value: Any) -> Any:
 
 
 def destroy() -> None:
-    """Close the connections and forget this thread's state."""
-    for name in ("db", "replica_db", "primary_db"):
-        connection = getattr(local, name, None)
-        if connection is not None:
-            connection.close()
+    """Close the connection and forget this thread's state."""
+    if db:
+        db.close()
     release_local(local)
 
 

@@ -30,6 +30,14 @@ _CHANGING = ("POST", "PUT", "DELETE", "PATCH")
 
 @Request.application
 def _application(request: Request) -> Response:
+    # What was dispatched, in order: a login by path and a `cmd` can come in one request.
+    ran = frappe.local.ran = []
+    response = _respond(request)
+    response.headers["X-Demo-Method"] = ",".join(ran) or "none"
+    return response
+
+
+def _respond(request: Request) -> Response:
     try:
         _start(request)
         response = _answer(request)
@@ -81,6 +89,7 @@ def _start(request: Request) -> None:
     frappe.local.form_dict = _form(request)
     form = frappe.local.form_dict
     if form.cmd == "login" or request.path == "/api/method/login":
+        frappe.local.ran.append("login")
         frappe.local.cookie = sessions.login(form.usr, form.pwd)
         frappe.local.response.update(
             message="Logged In", home_page="/app", full_name=frappe.local.session.user
@@ -106,13 +115,13 @@ def _answer(request: Request) -> Response:
         return Response()
     if call.kind == "method":
         return _method(call)
-    if call.kind == "private_file":
-        return _private_file(call.target)
-    if call.kind == "page":
-        return _page(call.target)
     if call.kind == "unknown":
         raise NotFound
+    if call.kind in ("private_file", "page"):
+        frappe.local.ran.append(call.kind)
+        return _page(call.target) if call.kind == "page" else _private_file(call.target)
     check(call.target)
+    frappe.local.ran.append("resource")
     data = _resource(call, form)
     status = 202 if call.kind == "delete" else 200
     return _json({**frappe.local.response, "data": data}, status)
@@ -126,6 +135,7 @@ def _method(call: routing.Call) -> Response:
     except (ImportError, AttributeError, ValueError) as error:
         frappe.throw(f"Failed to get method for command {call.target} with {error}")
     frappe.is_whitelisted(function)
+    frappe.local.ran.append(f"{function.__module__}.{function.__qualname__}")
     data = frappe.call(function, **frappe.local.form_dict)
     if isinstance(data, Response):
         return data

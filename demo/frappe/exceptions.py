@@ -37,6 +37,10 @@ class InReadOnlyMode(ValidationError):  # noqa: N818  (the framework's own name)
     http_status_code = 503
 
 
+class ImplicitCommitError(ValidationError):
+    """A statement that commits by itself came after a write."""
+
+
 class QueryDeadlockError(Exception):
     http_status_code = 500
 

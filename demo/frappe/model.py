@@ -176,9 +176,9 @@ def get_list(
     limit_start: Any = 0,
     limit_page_length: Any = None,
     pluck: str | None = None,
-    **_: Any,
+    for_update: bool = False,
 ) -> list[Any]:
-    """Return matching rows as Config objects, or one field of each (pluck).
+    """Return matching rows as Config objects, or one field of each (pluck); locked (for_update).
 
     filters: a dict or list, also as JSON, of [field, operator, value] or [doctype, field, …].
     A limit of 0 is none; without one, 20 rows. ValidationError for what is no field or operator.
@@ -194,6 +194,8 @@ def get_list(
     size = cint(limit if limit is not None else limit_page_length, 20)
     if size:
         query += f" LIMIT {size} OFFSET {cint(limit_start)}"
+    if for_update:
+        query += " FOR UPDATE"
     rows = frappe.db.sql(query, tuple(values), as_dict=True)
     return [row[pluck] for row in rows] if pluck else rows
 
@@ -234,7 +236,7 @@ def _where(filters: Any) -> tuple[str, list[Any]]:
             [k, *(v if isinstance(v, (list, tuple)) else ("=", v))] for k, v in filters.items()
         ]
     else:
-        pairs = [list(item)[-3:] for item in filters]
+        pairs = [item[1:4] if len(item) > 3 else item for item in filters]
     parts, values = [], []
     for field, operator, value in pairs:
         operator = operator.lower()

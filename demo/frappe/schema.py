@@ -62,12 +62,14 @@ def parse_fields(text: str) -> list[dict[str, str]]:
 
 def ensure_table(doctype: str, fields: list[dict[str, str]]) -> None:
     """Create a DocType's table, or add the columns it lacks."""
-    frappe.db.sql(f"CREATE TABLE IF NOT EXISTS `tab{doctype}` ({_STANDARD_COLUMNS}) ENGINE=InnoDB")
+    frappe.db.sql_ddl(
+        f"CREATE TABLE IF NOT EXISTS `tab{doctype}` ({_STANDARD_COLUMNS}) ENGINE=InnoDB"
+    )
     for field in fields:
         name = field["fieldname"]
         if not model._FIELD.fullmatch(name):
             raise ValidationError(f"{name!r} is not a field name")
-        frappe.db.sql(
+        frappe.db.sql_ddl(
             f"ALTER TABLE `tab{doctype}` ADD COLUMN IF NOT EXISTS "
             f"`{name}` {column_type(field.get('fieldtype', 'Data'))}"
         )
@@ -76,7 +78,7 @@ def ensure_table(doctype: str, fields: list[dict[str, str]]) -> None:
 def sync() -> None:
     """Bring tables and meta to what DOCTYPES says; repeatable."""
     for statement in PLAIN_TABLES:
-        frappe.db.sql(statement)
+        frappe.db.sql_ddl(statement)
     for doctype, text in DOCTYPES.items():
         ensure_table(doctype, parse_fields(text))
     for doctype, text in (*DOCTYPES.items(), *SINGLES.items()):

@@ -40,7 +40,7 @@ def command(name: str, *, each_site: bool = False) -> Callable:
                 try:
                     frappe.connect()
                     fn(context, *args, **kwargs)
-                    if frappe.local.db:
+                    if frappe.local.db and frappe.local.db._conn:
                         frappe.local.db.commit()
                 finally:
                     frappe.destroy()

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import frappe
 from frappe.config import Config
+from frappe.exceptions import ImplicitCommitError, QueryDeadlockError, QueryTimeoutError
+from frappe.utils import CallbackManager
 
 _NO_VALUES = object()
+_ROWS_AT_ONCE = 100
+_TRANSACTION_ENDS = ("commit", "rollback")
+_COMMITS_BY_ITSELF = ("start", "alter", "drop", "create", "begin", "truncate")
 
 
-class CallbackManager:
-    """Functions to run once, at the next commit or rollback."""
-
-    def __init__(self) -> None:
-        self._functions: list[Callable[[], Any]] = []
-
-    def add(self, function: Callable[[], Any]) -> None:
-        """Remember a function."""
-        self._functions.append(function)
-
-    def run(self) -> None:
-        """Run the functions and forget them."""
-        while self._functions:
-            self._functions.pop(0)()
-
-    def reset(self) -> None:
-        """Forget the functions."""
-        self._functions.clear()
+def is_query_type(query: str, kinds: str | tuple[str, ...]) -> bool:
+    """Return whether a statement's first word begins with one of the kinds (lower case)."""
+    words = query.split(maxsplit=1)
+    return bool(words) and words[0].lower().startswith(kinds)
 
 
 class Database(ABC):
-    """A connection that opens itself at the first statement."""
+    """A connection that opens itself at the first statement, and again after close()."""
 
     def __init__(
         self,
@@ -50,9 +43,16 @@ class Database(ABC):
         self.password = password
         self.port = port
         self.cur_db_name = cur_db_name
-        self.after_commit = CallbackManager()
         self._conn: Any = None
         self._cursor: Any = None
+        self.transaction_writes = 0
+        self.value_cache: dict[tuple[str, str, Any], Any] = {}
+        self.before_commit = CallbackManager()
+        self.after_commit = CallbackManager()
+        self.before_rollback = CallbackManager()
+        self.after_rollback = CallbackManager()
+        # While it is set, commit() and rollback() do nothing but warn; savepoints work.
+        self._disable_transaction_control = 0
 
     def connect(self) -> None:
         """Connect now."""
@@ -63,9 +63,24 @@ class Database(ABC):
     def get_connection(self) -> Any:
         """Return a DB-API connection."""
 
-    def translate(self, error: Exception) -> Exception:
-        """Return the exception to raise for a server's."""
-        return error
+    @abstractmethod
+    def unbuffered_cursor(self) -> AbstractContextManager[None]:
+        """Read from the server as rows are asked for, while the block runs."""
+
+    @staticmethod
+    @abstractmethod
+    def is_deadlocked(error: Exception) -> bool:
+        """Return whether the error is a deadlock."""
+
+    @staticmethod
+    @abstractmethod
+    def is_timedout(error: Exception) -> bool:
+        """Return whether the error is a lock wait timeout."""
+
+    @staticmethod
+    @abstractmethod
+    def is_read_only_mode_error(error: Exception) -> bool:
+        """Return whether a write met a read-only transaction (maintenance mode)."""
 
     def sql(
         self,
@@ -76,15 +91,20 @@ class Database(ABC):
         as_list: bool = False,
         pluck: bool = False,
         auto_commit: bool = False,
-        **_: Any,
+        as_iterator: bool = False,
     ) -> Any:
-        """Run one statement and return its rows.
+        """Run one statement and return its rows. Every statement comes through here.
 
         values: tuple, list, dict or a single one. Rows are tuples, Config objects (as_dict), lists
-        (as_list) or first columns (pluck); () where the statement has no result.
+        (as_list) or first columns (pluck); () where the statement has no result. as_iterator (not
+        with tuples) fetches them as they are used, for an unbuffered_cursor() block.
+        Raises ImplicitCommitError for a statement that would commit what was written before it,
+        QueryDeadlockError, QueryTimeoutError, InReadOnlyMode, else what the server's driver raises.
         """
+        query = query.strip()
         if not self._conn:
             self.connect()
+        self.check_transaction_status(query)
         if auto_commit:
             self.commit()
         if values is _NO_VALUES:
@@ -94,15 +114,22 @@ class Database(ABC):
         try:
             self._cursor.execute(query, values or None)
         except Exception as error:
-            translated = self.translate(error)
-            if translated is error:
-                raise
-            raise translated from error
+            if self.is_deadlocked(error):
+                raise QueryDeadlockError(error) from error
+            if self.is_timedout(error):
+                raise QueryTimeoutError(error) from error
+            if self.is_read_only_mode_error(error):
+                frappe.throw("Site is in read only mode for maintenance.", frappe.InReadOnlyMode)
+            raise
         if auto_commit:
             self.commit()
         if not self._cursor.description:
             return ()
-        rows = self._cursor.fetchall()
+        if as_iterator:
+            return self._iterate(pluck=pluck, as_dict=as_dict, as_list=as_list)
+        return self._shaped(self._cursor.fetchall(), pluck=pluck, as_dict=as_dict, as_list=as_list)
+
+    def _shaped(self, rows: Any, *, pluck: bool, as_dict: bool, as_list: bool) -> Any:
         if pluck:
             return [row[0] for row in rows]
         if as_dict:
@@ -110,25 +137,61 @@ class Database(ABC):
             return [Config(zip(names, row, strict=True)) for row in rows]
         return [list(row) for row in rows] if as_list else rows
 
+    def _iterate(self, **shape: bool) -> Iterator[Any]:
+        if not any(shape.values()):
+            frappe.throw("`as_iterator` only works with `pluck`, `as_dict` or `as_list`")
+        while rows := self._cursor.fetchmany(_ROWS_AT_ONCE):
+            yield from self._shaped(rows, **shape)
+
+    def check_transaction_status(self, query: str) -> None:
+        """Count the transaction's writes; ImplicitCommitError if the statement would commit them.
+
+        Kept fault: only a statement that begins with the bare word counts.
+        """
+        if self.transaction_writes and is_query_type(query, _COMMITS_BY_ITSELF):
+            raise ImplicitCommitError("This statement can cause implicit commit", query)
+        if is_query_type(query, _TRANSACTION_ENDS):
+            self.transaction_writes = 0
+        if query[:6].lower() in ("update", "insert", "delete"):
+            self.transaction_writes += 1
+
     def sql_ddl(self, query: str) -> None:
         """Run a statement that commits by itself."""
+        disabled, self._disable_transaction_control = self._disable_transaction_control, 0
         self.commit()
         self.sql(query)
+        self._disable_transaction_control = disabled
 
     def get_value(
-        self, doctype: str, filters: Any, fieldname: Any = "name", as_dict: bool = False, **_: Any
+        self,
+        doctype: str,
+        filters: Any,
+        fieldname: Any = "name",
+        *,
+        as_dict: bool = False,
+        cache: bool = False,
+        for_update: bool = False,
     ) -> Any:
-        """Return one field, or several, of the first matching document; None if there is none."""
-        fields = [fieldname] if isinstance(fieldname, str) else list(fieldname)
-        rows = frappe.get_all(doctype, filters=filters, fields=fields, limit=1)
-        if not rows:
-            return None
-        row = rows[0]
-        if as_dict:
+        """Return one field, or several, of the first matching document; None if there is none.
+
+        cache: remember the answer for a name in this connection. for_update: lock the row.
+        """
+        fields = (fieldname,) if isinstance(fieldname, str) else tuple(fieldname)
+        key = (doctype, filters, fields) if cache and isinstance(filters, str) else None
+        if key in self.value_cache:
+            row = self.value_cache[key]
+        else:
+            rows = frappe.get_all(
+                doctype, filters=filters, fields=list(fields), limit=1, for_update=for_update
+            )
+            row = rows[0] if rows else None
+            if key:
+                self.value_cache[key] = row
+        if row is None or as_dict:
             return row
         return row[fieldname] if isinstance(fieldname, str) else tuple(row[f] for f in fields)
 
-    def set_value(self, doctype: str, name: str, field: Any, value: Any = None, **_: Any) -> None:
+    def set_value(self, doctype: str, name: str, field: Any, value: Any = None) -> None:
         """Set fields of a row without loading the document."""
         fields = field if isinstance(field, dict) else {field: value}
         assignments = ", ".join(f"`{key}` = %s" for key in fields)
@@ -178,23 +241,48 @@ class Database(ABC):
         return self.sql("SHOW TABLES", pluck=True)
 
     def begin(self, *, read_only: bool = False) -> None:
-        """Start a transaction."""
-        self.sql("START TRANSACTION READ ONLY" if read_only else "START TRANSACTION")
+        """Start a transaction, a read-only one if the whole request is."""
+        mode = " READ ONLY" if read_only or frappe.flags.read_only else ""
+        self.sql(f"START TRANSACTION{mode}")
 
     def commit(self) -> None:
-        """Make this connection's writes last, then run what waited for it."""
-        if self._conn:
-            self._conn.commit()
+        """Make this connection's writes last, start the next transaction, run what waited."""
+        if self._disable_transaction_control:
+            warnings.warn("A commit was ignored: it is disabled here", stacklevel=2)
+            return
+        self.before_rollback.reset()
+        self.after_rollback.reset()
+        self.before_commit.run()
+        self.sql("commit")
+        self.begin()
         self.after_commit.run()
 
     def rollback(self, *, save_point: str | None = None) -> None:
-        """Undo this connection's writes."""
+        """Undo this connection's writes, or those since a savepoint (no callback runs then)."""
+        if save_point:
+            self.sql(f"rollback to savepoint {save_point}")
+            return
+        if self._disable_transaction_control:
+            warnings.warn("A rollback was ignored: it is disabled here", stacklevel=2)
+            return
+        self.before_commit.reset()
         self.after_commit.reset()
-        if self._conn:
-            self._conn.rollback()
+        self.before_rollback.run()
+        self.sql("rollback")
+        self.begin()
+        self.after_rollback.run()
+
+    def savepoint(self, save_point: str) -> None:
+        """Mark a place in the transaction."""
+        self.sql(f"savepoint {save_point}")
+
+    def release_savepoint(self, save_point: str) -> None:
+        """Forget a mark."""
+        self.sql(f"release savepoint {save_point}")
 
     def close(self) -> None:
-        """Close without a commit: uncommitted writes are gone."""
+        """Close without a commit: uncommitted writes are gone. The next statement reconnects."""
         if self._conn:
             self._conn.close()
+            self._cursor = None
             self._conn = None

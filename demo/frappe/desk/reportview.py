@@ -9,6 +9,7 @@ from typing import Any
 import frappe
 from frappe import model
 from frappe.permissions import check
+from frappe.utils import cint
 
 _ARGUMENTS = ("filters", "fields", "order_by", "limit", "limit_start", "limit_page_length")
 
@@ -44,8 +45,10 @@ def get_list() -> list[Any]:
 @frappe.whitelist()
 @frappe.read_only()
 def get_count() -> int:
-    """Return how many documents match."""
-    return _rows(fields=["count(*) as total"], limit=0, order_by=None)[0].total
+    """Return how many documents match, at most `limit` where the form has one."""
+    total = _rows(fields=["count(*) as total"], limit=0, order_by=None, limit_start=0)[0].total
+    most = cint(frappe.local.form_dict.limit)
+    return min(total, most) if most else total
 
 
 @frappe.whitelist()

@@ -1,7 +1,9 @@
-"""Paths, names and the clock."""
+"""Paths, names, the clock and callbacks."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,3 +48,27 @@ def cint(value: Any, default: int = 0) -> int:
         return int(float(value))
     except (TypeError, ValueError):
         return default
+
+
+class CallbackManager:
+    """Functions to run once, in the order they came."""
+
+    __slots__ = ("_functions",)
+
+    def __init__(self) -> None:
+        self._functions: deque[Callable[[], Any]] = deque()
+
+    def add(self, function: Callable[[], Any]) -> None:
+        """Remember a function."""
+        self._functions.append(function)
+
+    __call__ = add
+
+    def run(self) -> None:
+        """Run the functions and forget them."""
+        while self._functions:
+            self._functions.popleft()()
+
+    def reset(self) -> None:
+        """Forget the functions."""
+        self._functions.clear()

@@ -2,27 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pymysql
 from pymysql.constants import ER
+from pymysql.cursors import SSCursor
 
 import frappe
 from frappe.database.database import Database
-from frappe.exceptions import InReadOnlyMode, QueryDeadlockError, QueryTimeoutError
 
-# PyMySQL has no name for it.
+# PyMySQL has no names for these.
 _ER_READ_ONLY_TRANSACTION = 1792
+_ER_STATEMENT_TIMEOUT = 1969
 
 
-class MariaDBDatabase(Database):
-    """One connection to one MariaDB server."""
+def _code(error: Exception) -> Any:
+    return error.args[0] if isinstance(error, pymysql.Error) and error.args else None
 
+
+class MariaDBExceptionUtil:
+    """What an error of the server means."""
+
+    ProgrammingError = pymysql.ProgrammingError
     OperationalError = pymysql.OperationalError
     InternalError = pymysql.InternalError
-    ProgrammingError = pymysql.ProgrammingError
-    default_port = "3306"
-    db_type = "mariadb"
+    SQLError = pymysql.ProgrammingError
+    DataError = pymysql.DataError
+
+    @staticmethod
+    def is_deadlocked(error: Exception) -> bool:
+        """Return whether the error is a deadlock."""
+        return _code(error) == ER.LOCK_DEADLOCK
+
+    @staticmethod
+    def is_timedout(error: Exception) -> bool:
+        """Return whether the error is a lock wait timeout."""
+        return _code(error) == ER.LOCK_WAIT_TIMEOUT
+
+    @staticmethod
+    def is_statement_timeout(error: Exception) -> bool:
+        """Return whether a statement took longer than it may."""
+        return _code(error) == _ER_STATEMENT_TIMEOUT
+
+    @staticmethod
+    def is_read_only_mode_error(error: Exception) -> bool:
+        """Return whether a write met a read-only transaction (maintenance mode)."""
+        return _code(error) == _ER_READ_ONLY_TRANSACTION
+
+    @staticmethod
+    def is_access_denied(error: Exception) -> bool:
+        """Return whether the error is a refused login."""
+        return _code(error) == ER.ACCESS_DENIED_ERROR
+
+    @staticmethod
+    def is_table_missing(error: Exception) -> bool:
+        """Return whether a table is not there."""
+        return _code(error) == ER.NO_SUCH_TABLE
+
+    @staticmethod
+    def is_missing_column(error: Exception) -> bool:
+        """Return whether a column is not there."""
+        return _code(error) == ER.BAD_FIELD_ERROR
+
+    @staticmethod
+    def is_duplicate_entry(error: Exception) -> bool:
+        """Return whether a key is taken."""
+        return _code(error) == ER.DUP_ENTRY
+
+    @staticmethod
+    def is_interface_error(error: Exception) -> bool:
+        """Return whether the connection was used after it had been lost."""
+        return isinstance(error, pymysql.InterfaceError)
+
+
+class MariaDBConnectionUtil:
+    """How a connection is made."""
+
+    def get_connection(self) -> Any:
+        """Return the connection that connect() keeps."""
+        return self._get_connection()
+
+    def _get_connection(self) -> Any:
+        return self.create_connection()
+
+    def create_connection(self) -> Any:
+        """Open a connection; pymysql.OperationalError 2003 if nobody listens."""
+        return pymysql.connect(**self.get_connection_settings())
+
+    def set_execution_timeout(self, seconds: int) -> None:
+        """Bound every later statement of the session."""
+        self.sql("set session max_statement_time = %s", int(seconds))
 
     def get_connection_settings(self) -> dict[str, Any]:
         """Return what PyMySQL connects with: no port means 3306, and there is no read timeout."""
@@ -46,46 +117,22 @@ class MariaDBDatabase(Database):
             }
         return settings
 
-    def create_connection(self) -> Any:
-        """Open a connection; pymysql.OperationalError 2003 if nobody listens."""
-        return pymysql.connect(**self.get_connection_settings())
 
-    def get_connection(self) -> Any:
-        """Return the connection that connect() keeps."""
-        return self.create_connection()
+class MariaDBDatabase(MariaDBConnectionUtil, MariaDBExceptionUtil, Database):
+    """One connection to one MariaDB server."""
 
-    def set_execution_timeout(self, seconds: int) -> None:
-        """Bound every later statement of the session."""
-        self.sql("set session max_statement_time = %s", int(seconds))
+    default_port = "3306"
+    db_type = "mariadb"
 
-    @staticmethod
-    def is_deadlocked(error: Exception) -> bool:
-        """Return whether the error is a deadlock."""
-        return error.args[0] == ER.LOCK_DEADLOCK
-
-    @staticmethod
-    def is_timedout(error: Exception) -> bool:
-        """Return whether the error is a lock wait timeout."""
-        return error.args[0] == ER.LOCK_WAIT_TIMEOUT
-
-    @staticmethod
-    def is_access_denied(error: Exception) -> bool:
-        """Return whether the error is a refused login."""
-        return error.args[0] == ER.ACCESS_DENIED_ERROR
-
-    @staticmethod
-    def is_read_only_mode_error(error: Exception) -> bool:
-        """Return whether a write met a read-only transaction (maintenance mode)."""
-        return error.args[0] == _ER_READ_ONLY_TRANSACTION
-
-    def translate(self, error: Exception) -> Exception:
-        """Return the framework's own exception for a server's, where there is one."""
-        if not isinstance(error, pymysql.Error) or not error.args:
-            return error
-        if self.is_deadlocked(error):
-            return QueryDeadlockError(error)
-        if self.is_timedout(error):
-            return QueryTimeoutError(error)
-        if self.is_read_only_mode_error(error):
-            return InReadOnlyMode("Site is running in read only mode for maintenance.")
-        return error
+    @contextmanager
+    def unbuffered_cursor(self) -> Iterator[None]:
+        """Read from the server as rows are asked for, while the block runs."""
+        if not self._conn:
+            self.connect()
+        buffered, self._cursor = self._cursor, self._conn.cursor(SSCursor)
+        unbuffered = self._cursor
+        try:
+            yield
+        finally:
+            self._cursor = buffered
+            unbuffered.close()
