@@ -1,0 +1,325 @@
+"""What can fail in the read path of a lab: each failure begins, and is undone whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from benchfleet import lab as machines
+from benchfleet import state
+
+TABLE = "inet benchfleet_failure"
+# Client programs that hold something on a server end with these units.
+HOLDER = "benchfleet-failure"
+COMMAND_SECONDS = 60
+WAIT_SECONDS = 90
+
+Strike = Callable[[], None]
+
+
+def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
+    """Ask until the answer is true, and return it. Raises TimeoutError naming `what`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+    return answer
+
+
+@dataclass
+class Node:
+    """A host of the lab, as root there."""
+
+    lab: state.Lab
+    host: state.Host
+
+    @property
+    def name(self) -> str:
+        """Its name in the inventory."""
+        return self.host.name
+
+    def run(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
+        """Run a line of shell. Raises CalledProcessError, TimeoutExpired."""
+        words = [*machines.ssh_command(self.lab, self.host), "--", command]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command}: {done.stderr.strip() or done.stdout}")
+        return done.stdout.strip()
+
+    def says(self, command: str) -> str:
+        """Run a line of shell; "" where it fails or the node does not answer."""
+        try:
+            return self.run(command, 10)
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return ""
+
+    def sql(self, statement: str) -> str:
+        """Run SQL as root over the node's socket."""
+        escaped = statement.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
+        return self.run(f'mariadb -NBe "{escaped}"')
+
+    def hold(self, statement: str, connections: int = 1) -> None:
+        """Have connections run a statement and stay open until `release`."""
+        # A client that is refused tries again: others may still be leaving.
+        client = f"mariadb -NB < <(echo {json.dumps(statement)}; exec sleep 600)"
+        once = f"until {client}; do sleep 0.2; done"
+        script = f"for n in $(seq {connections}); do ({once}) & done; wait"
+        self.run(f"systemd-run --quiet --collect --unit {HOLDER} bash -c {shell_word(script)}")
+        wait_until(
+            f"{self.name} holds {connections} connections",
+            lambda: self.says("pgrep -c -x mariadb") == str(connections),
+        )
+
+    def release(self) -> None:
+        """Close what `hold` opened."""
+        self.run(f"systemctl stop {HOLDER} 2>/dev/null || true")
+
+
+def shell_word(text: str) -> str:
+    """Quote a word for a shell."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+@dataclass
+class Field:
+    """Where failures are played: a lab, and the reporting node that they hit."""
+
+    lab: state.Lab
+    node_name: str
+    site: str = state.SITE
+    bench: str = "/home/frappe/frappe-bench"
+    primary: Node = field(init=False)
+    node: Node = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.primary = Node(self.lab, self.lab.hosts[0])
+        self.node = Node(self.lab, self.lab.host(self.node_name))
+
+    @property
+    def others(self) -> list[Node]:
+        """The other reporting nodes."""
+        return [Node(self.lab, host) for host in self.lab.hosts[1:] if host.name != self.node_name]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The site's configuration on the reporting node."""
+        return json.loads(self.node.run(f"cat {self.bench}/sites/{self.site}/site_config.json"))
+
+    @property
+    def account(self) -> str:
+        """The account by which the reporting bench reads, as SQL."""
+        user = self.config.get("replica_db_user") or self.config["replica_db_name"]
+        return f"'{user}'@'{self.config['replica_host']}'"
+
+    @property
+    def table(self) -> str:
+        """The table that every kind of call reads."""
+        return f"`{self.config['db_name']}`.`tabToDo`"
+
+    @property
+    def group(self) -> str:
+        """What supervisor's groups and programs of the bench begin with."""
+        return self.bench.rpartition("/")[2]
+
+    @property
+    def web_group(self) -> str:
+        """Supervisor's group of the reporting bench's web processes."""
+        return f"{self.group}-web:"
+
+    def web_pids(self) -> str:
+        """gunicorn's master and workers on the node."""
+        master = self.node.run(f"supervisorctl pid {self.web_group}{self.group}-frappe-web")
+        return f"{master} {' '.join(self.node.run(f'pgrep -P {master}').split())}"
+
+    def replica_follows(self) -> bool:
+        """Whether the replica runs, follows, and has what the primary has."""
+        threads = self.node.says("mariadb -e 'SHOW SLAVE STATUS\\G'")
+        if threads.count("_Running: Yes") != 2:
+            return False
+        wanted = self.primary.sql("SELECT @@gtid_binlog_pos")
+        return self.node.says(f"mariadb -NBe \"SELECT MASTER_GTID_WAIT('{wanted}', 2)\"") == "0"
+
+
+@contextlib.contextmanager
+def nothing(_: Field) -> Iterator[None]:
+    """No failure: what calls cost else."""
+    yield
+
+
+@contextlib.contextmanager
+def replica_stopped(field: Field) -> Iterator[None]:
+    """MariaDB is shut down."""
+    try:
+        field.node.run("systemctl stop mariadb")
+        yield
+    finally:
+        field.node.run("systemctl start mariadb")
+
+
+@contextlib.contextmanager
+def replica_hung(field: Field) -> Iterator[None]:
+    """MariaDB's connections are accepted by the kernel, and then nothing more comes."""
+    signal = "systemctl kill --kill-who=main --signal={} mariadb"
+    try:
+        field.node.run(signal.format("STOP"))
+        yield
+    finally:
+        field.node.run(signal.format("CONT"))
+
+
+@contextlib.contextmanager
+def applying_stopped(field: Field) -> Iterator[None]:
+    """The replica answers, and gets older."""
+    try:
+        field.node.sql("STOP SLAVE SQL_THREAD")
+        yield
+    finally:
+        field.node.sql("START SLAVE SQL_THREAD")
+
+
+@contextlib.contextmanager
+def replica_lagging(field: Field) -> Iterator[None]:
+    """Replication runs, and is held up: whatever is saved stays unapplied."""
+    try:
+        field.node.hold(f"LOCK TABLES {field.table} READ;")
+        yield
+    finally:
+        field.node.release()
+
+
+@contextlib.contextmanager
+def database_cut(field: Field) -> Iterator[None]:
+    """Nothing gets through to the replica's port, and nobody says so."""
+    chain = "chain input { type filter hook input priority -10; tcp dport 3306 drop; }"
+    try:
+        field.node.run(f"nft 'table {TABLE} {{ {chain} }}'")
+        yield
+    finally:
+        field.node.run(f"nft delete table {TABLE}")
+
+
+@contextlib.contextmanager
+def account_locked(field: Field) -> Iterator[None]:
+    """The replica refuses the reading account."""
+    change = "SET sql_log_bin = 0; ALTER USER {} ACCOUNT {}"
+    try:
+        field.node.sql(change.format(field.account, "LOCK"))
+        yield
+    finally:
+        field.node.sql(change.format(field.account, "UNLOCK"))
+
+
+@contextlib.contextmanager
+def connections_exhausted(field: Field) -> Iterator[None]:
+    """The replica has no connection left but root's spare one."""
+    before = field.node.sql("SELECT @@max_connections")
+    try:
+        field.node.sql("SET GLOBAL max_connections = 10")
+        field.node.hold("SELECT 1;", connections=10)
+        yield
+    finally:
+        field.node.release()
+        field.node.sql(f"SET GLOBAL max_connections = {before}")
+
+
+@contextlib.contextmanager
+def killed_in_a_query(field: Field) -> Iterator[Strike]:
+    """MariaDB is killed while the first call waits for its rows; systemd starts it again."""
+    waiting = (
+        "SELECT COUNT(*) FROM information_schema.processlist"
+        " WHERE state LIKE 'Waiting for table metadata lock' AND user != 'system user'"
+    )
+
+    def strike() -> None:
+        wait_until("a call reads from the replica", lambda: field.node.sql(waiting) != "0", 20)
+        field.node.run("systemctl kill --kill-who=main --signal=KILL mariadb")
+
+    try:
+        wait_until("the replica follows", field.replica_follows)
+        field.node.hold(f"LOCK TABLES {field.table} WRITE;")
+        yield strike
+    finally:
+        field.node.release()
+        field.node.run("systemctl start mariadb")
+
+
+@contextlib.contextmanager
+def bench_stopped(field: Field) -> Iterator[None]:
+    """Nobody listens on the reporting bench's port."""
+    try:
+        field.node.run(f"supervisorctl stop {field.web_group}")
+        yield
+    finally:
+        field.node.run(f"supervisorctl start {field.web_group}")
+
+
+@contextlib.contextmanager
+def bench_hung(field: Field) -> Iterator[None]:
+    """The reporting bench's connections are accepted by the kernel, and then nothing more comes."""
+    pids = field.web_pids()
+    try:
+        field.node.run(f"kill -STOP {pids}")
+        yield
+    finally:
+        field.node.run(f"kill -CONT {pids}")
+
+
+@contextlib.contextmanager
+def node_off(field: Field) -> Iterator[None]:
+    """The node's power is cut."""
+    try:
+        machines.kill(field.lab, field.node.host)
+        yield
+    finally:
+        machines.start(field.lab, field.node.host)
+
+
+@contextlib.contextmanager
+def node_cut(field: Field) -> Iterator[None]:
+    """The node's network cable is pulled."""
+    try:
+        machines.cut(field.lab, field.node.host)
+        yield
+    finally:
+        machines.heal(field.lab, field.node.host)
+
+
+@contextlib.contextmanager
+def redis_restarted(field: Field) -> Iterator[None]:
+    """Cache, sessions and queue of the whole fleet go away and come back empty-handed."""
+    field.primary.run(f"supervisorctl restart {field.group}-redis:")
+    yield
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One failure, what it is called, and what the first call may cost more than a healthy one."""
+
+    title: str
+    play: Callable[[Field], AbstractContextManager[Strike | None]]
+    first_call: float
+
+
+FAILURES = {
+    "replica_stopped": Failure("replica stopped", replica_stopped, 0.6),
+    "replica_hung": Failure("replica hung", replica_hung, 3),
+    "applying_stopped": Failure("SQL thread stopped", applying_stopped, 0.6),
+    "replica_lagging": Failure("replica lagging", replica_lagging, 0.6),
+    "database_cut": Failure("replica cut from the network", database_cut, 3),
+    "account_locked": Failure("read-only account locked", account_locked, 0.6),
+    "connections_exhausted": Failure("replica out of connections", connections_exhausted, 0.6),
+    "killed_in_a_query": Failure("replica killed in a query", killed_in_a_query, 3),
+    "bench_stopped": Failure("reporting bench stopped", bench_stopped, 2),
+    "bench_hung": Failure("reporting bench hung", bench_hung, 2),
+    "node_off": Failure("node powered off", node_off, 2),
+    "node_cut": Failure("node cut from the network", node_cut, 2),
+    "redis_restarted": Failure("Redis restarted", redis_restarted, 2),
+}
