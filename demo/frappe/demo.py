@@ -1,7 +1,13 @@
-"""Calls that tests use to see who answered, from which database, and where jobs ran."""
+"""Calls for tests: who answered, from which database, where jobs ran, what a read_only call may do.
+
+The `read_…` calls run under read_only, as reports do that write now and then. They answer with
+what they saw themselves, `server_ids` being the database servers' in the order of the steps; what
+was kept is for the test to ask afterwards.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -10,7 +16,21 @@ from datetime import date, timedelta
 from typing import Any
 
 import frappe
-from frappe.utils import get_bench_path
+from frappe.exceptions import DuplicateEntryError
+from frappe.utils import cint, get_bench_path
+
+
+def _server_id() -> int:
+    return frappe.db.sql("SELECT @@server_id")[0][0]
+
+
+def _insert(description: str, name: str | None = None) -> str:
+    return frappe.get_doc(doctype="ToDo", name=name, description=description).insert().name
+
+
+def _for_administrator() -> None:
+    if frappe.local.session.user != "Administrator":
+        raise frappe.PermissionError("Only the Administrator may")
 
 
 def _who() -> dict[str, Any]:
@@ -45,9 +65,197 @@ def whoami_read_only() -> dict[str, Any]:
 
 
 @frappe.whitelist()
-def two_read_only_calls() -> list[int]:
-    """Return the server ids of two read_only calls: only the first can be a replica's."""
-    return [whoami_read_only()["database"]["server_id"] for _ in range(2)]
+def read_only_calls(times: Any = 2) -> list[int]:
+    """Return the server ids of that many top-level read_only calls of one request."""
+    return [whoami_read_only()["database"]["server_id"] for _ in range(min(cint(times), 10))]
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_nested() -> dict[str, Any]:
+    """Call another read_only function in the midst of one."""
+    before, inner = _server_id(), whoami_read_only()
+    return {"server_ids": [before, inner["database"]["server_id"], _server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_insert(description: str = "read_insert") -> dict[str, Any]:
+    """Insert a ToDo and read it back."""
+    before = _server_id()
+    name = _insert(description)
+    found = frappe.db.get_value("ToDo", name, "description")
+    return {"name": name, "found": found, "server_ids": [before, _server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_insert_enqueue(token: str = "") -> dict[str, Any]:
+    """Insert a ToDo and have a job queued after the commit: it leaves a Demo Run with the token."""
+    name = _insert("read_insert_enqueue")
+    frappe.enqueue("frappe.demo.record_job", enqueue_after_commit=True, token=token)
+    return {"name": name, "token": token}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_error(token: str = "", write: Any = 0, again: Any = 0) -> dict[str, Any]:
+    """Fail (after an insert, with `write`), roll back, keep an Error Log whose method is the token.
+
+    again: raise the RuntimeError once more, for the caller to see.
+    """
+    try:
+        if cint(write):
+            _insert("read_error")
+        raise RuntimeError(f"The report failed: {token}")
+    except RuntimeError:
+        frappe.db.rollback()
+        frappe.log_error(token or "read_error")
+        frappe.db.commit()
+        if cint(again):
+            raise
+    return {"token": token}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_savepoint() -> dict[str, Any]:
+    """Set a savepoint before any write, insert a ToDo twice, go back to it, insert another one."""
+    before = _server_id()
+    frappe.db.savepoint("demo")
+    gone = _insert("read_savepoint: undone")
+    try:
+        _insert("read_savepoint: double", gone)
+    except DuplicateEntryError:
+        frappe.db.rollback(save_point="demo")
+    kept = _insert("read_savepoint: kept")
+    frappe.db.release_savepoint("demo")
+    return {
+        "gone": gone,
+        "kept": kept,
+        "found": frappe.get_all("ToDo", filters={"name": ["in", [gone, kept]]}, pluck="name"),
+        "server_ids": [before, _server_id()],
+    }
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_temporary_table(write: Any = 0) -> dict[str, Any]:
+    """Fill a temporary table and read it; `write`: insert a ToDo from it, too."""
+    table, name = f"demo_{frappe.generate_hash(8)}", None
+    before = _server_id()
+    frappe.db.sql(f"CREATE TEMPORARY TABLE {table} (word varchar(40))")
+    frappe.db.sql(f"INSERT INTO {table} VALUES ('one'), ('two')")
+    if cint(write):
+        name = frappe.generate_hash(10)
+        frappe.db.sql(
+            "INSERT INTO tabToDo (name, creation, modified, description) "
+            f"SELECT %s, now(6), now(6), max(word) FROM {table}",
+            name,
+        )
+    words = frappe.db.sql(f"SELECT word FROM {table} ORDER BY word", pluck=True)
+    return {"words": words, "name": name, "server_ids": [before, _server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_for_update(name: str) -> dict[str, Any]:
+    """Lock a ToDo by SELECT … FOR UPDATE."""
+    rows = frappe.db.sql("SELECT name FROM tabToDo WHERE name = %s FOR UPDATE", name, pluck=True)
+    return {"found": rows, "server_ids": [_server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_get_value_for_update(name: str) -> dict[str, Any]:
+    """Lock a ToDo by get_value(for_update=True)."""
+    found = frappe.db.get_value("ToDo", name, "name", for_update=True)
+    return {"found": found, "server_ids": [_server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_commit() -> dict[str, Any]:
+    """Commit before any write, after a first one, roll back a second one, insert a third one."""
+    frappe.db.commit()
+    before = _server_id()
+    first = _insert("read_commit: committed")
+    frappe.db.commit()
+    second = _insert("read_commit: rolled back")
+    frappe.db.rollback()
+    third = _insert("read_commit: left to the request")
+    names = [first, second, third]
+    return {
+        "names": names,
+        "found": [frappe.db.exists("ToDo", name) for name in names],
+        "server_ids": [before, _server_id()],
+    }
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_unbuffered(rows: Any = 1000, seconds: Any = 0) -> dict[str, Any]:
+    """Read stock ledger entries as they come, with a pause (at most 60 s) after the first."""
+    before, read = _server_id(), 0
+    query = "SELECT name FROM `tabStock Ledger Entry` LIMIT %s"
+    with frappe.db.unbuffered_cursor():
+        for _ in frappe.db.sql(query, cint(rows), as_iterator=True, pluck=True):
+            read += 1
+            if read == 1:
+                time.sleep(min(max(float(seconds), 0), 60))
+    return {"rows": read, "server_ids": [before, _server_id()]}
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_write_only() -> dict[str, Any]:
+    """Call a write_only function, which inserts a ToDo, from a read_only one."""
+    before = _server_id()
+    name, inside = _write_only()
+    return {"name": name, "server_ids": [before, inside, _server_id()]}
+
+
+@frappe.write_only()
+def _write_only() -> tuple[str, int]:
+    return _insert("read_write_only"), _server_id()
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_sql(statements: Any) -> list[dict[str, Any]]:
+    """Run statements (a JSON list) one after the other, for the Administrator; say what each did.
+
+    Of each: `rows` or `error` ([code, text] or [text]), and the `server_id` after it.
+    """
+    _for_administrator()
+    answers: list[dict[str, Any]] = []
+    for statement in json.loads(statements) if isinstance(statements, str) else statements:
+        try:
+            answer: dict[str, Any] = {"rows": frappe.db.sql(statement)}
+        except Exception as error:
+            answer = {"error": [str(part) for part in error.args]}
+        answers.append({"statement": statement, **answer, "server_id": _server_id()})
+    return answers
+
+
+@frappe.whitelist()
+def add_field(doctype: str, fieldname: str) -> str:
+    """Add a field to a DocType, for the Administrator; return the Custom Field's name."""
+    _for_administrator()
+    return frappe.get_doc(doctype="Custom Field", dt=doctype, fieldname=fieldname).insert().name
+
+
+@frappe.whitelist()
+def meta_fields(doctype: str) -> list[str]:
+    """Return the fields a DocType has according to the meta, shared cache first."""
+    return list(frappe.get_meta(doctype)["fields"])
+
+
+@frappe.whitelist()
+@frappe.read_only()
+def read_meta_fields(doctype: str) -> list[str]:
+    """Return the same, asked under read_only."""
+    return meta_fields(doctype)
 
 
 @frappe.whitelist()

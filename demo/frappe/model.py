@@ -38,10 +38,6 @@ _OPERATORS = {"=", "!=", ">", "<", ">=", "<=", "like", "not like", "in", "not in
 class Document(Config):
     """One document; its fields are attributes."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields, the DocType's name among them."""
-        return dict(self)
-
     def validate(self) -> None:
         """Refuse by raising; a controller's to fill."""
 

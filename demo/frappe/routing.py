@@ -44,7 +44,10 @@ def _api(http_method: str, rest: str) -> Call:
         version, rest = head, tail
     folder, _, tail = rest.partition("/")
     if folder == "method" and tail:
-        return Call("method", tail.split("/")[0], version=version)
+        method, _, more = tail.partition("/")
+        # Version 2 reads two parts as a DocType and its controller's method: there are none here.
+        known = version == "v1" or not more
+        return Call("method", method, version=version) if known else Call("unknown")
     if folder != DOCUMENT_FOLDERS[version] or not tail:
         return Call("unknown", version=version)
     doctype, _, name = tail.partition("/")
