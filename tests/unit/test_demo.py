@@ -3,12 +3,15 @@ libraries than the controller has."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -154,6 +157,7 @@ class TestRouting:
             ("DELETE", "/api/resource/ToDo/a", "delete"),
             ("GET", "/api/v2/document/ToDo/a", "read"),
             ("GET", "/api/v2/resource/ToDo/a", "unknown"),
+            ("GET", "/api/v2/method/ToDo/a", "unknown"),
             ("PATCH", "/api/resource/ToDo", "unknown"),
             ("GET", "/api/other", "unknown"),
             ("GET", "/private/files/a.txt", "private_file"),
@@ -167,3 +171,137 @@ class TestRouting:
     def test_names_may_hold_slashes_and_spaces(self):
         call = routing.resolve("GET", "/api/resource/Scheduled%20Job%20Type/a/b%20c", {})
         assert (call.target, call.name) == ("Scheduled Job Type", "a/b c")
+
+
+class FakeCursor:
+    """Notes the statements; a SELECT has three rows."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.description: Any = None
+        self.rows: list[tuple[str]] = []
+
+    def execute(self, query: str, values: Any) -> None:
+        self.log.append(query)
+        if query.startswith("fail"):
+            raise RuntimeError("it failed")
+        self.description = (("word",),) if query.startswith("SELECT") else None
+        self.rows = [("a",), ("b",), ("c",)] if self.description else []
+
+    def fetchall(self) -> list[tuple[str]]:
+        return self.fetchmany(len(self.rows))
+
+    def fetchmany(self, size: int) -> list[tuple[str]]:
+        taken, self.rows = self.rows[:size], self.rows[size:]
+        return taken
+
+
+@pytest.fixture
+def framework(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The demo's package without its root module, which needs more libraries."""
+    for name in [n for n in sys.modules if n == "frappe" or n.startswith("frappe.")]:
+        monkeypatch.delitem(sys.modules, name)
+    package = ModuleType("frappe")
+    package.__path__ = [str(FRAPPE)]
+    package.flags = config.Config()
+    monkeypatch.setitem(sys.modules, "frappe", package)
+    yield package
+    for name in [n for n in sys.modules if n.startswith("frappe.")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def database(framework: ModuleType) -> Any:
+    """A MariaDB object whose connections are fakes; `log` has the statements."""
+    module = importlib.import_module("frappe.database.mariadb.database")
+    made = module.MariaDBDatabase(host="127.0.0.1", user="erp")
+    made.log, made.connections = [], 0
+
+    def connect() -> SimpleNamespace:
+        made.connections += 1
+        return SimpleNamespace(cursor=lambda: FakeCursor(made.log), close=lambda: None)
+
+    made.create_connection = connect
+    return made
+
+
+class TestDatabase:
+    def test_it_connects_at_the_first_statement_and_again_after_close(self, database):
+        assert database.connections == 0
+        assert database.sql("SELECT 1", pluck=True) == ["a", "b", "c"]
+        database.close()
+        database.sql("SELECT 1")
+        assert database.connections == 2
+
+    def test_commit_is_a_statement_between_its_callbacks(self, database):
+        for name in ("before_commit", "after_commit", "before_rollback", "after_rollback"):
+            getattr(database, name).add(lambda name=name: database.log.append(name))
+        database.commit()
+        assert database.log == ["before_commit", "commit", "START TRANSACTION", "after_commit"]
+        database.rollback()
+        assert database.log[4:] == ["rollback", "START TRANSACTION"]
+
+    def test_rollback_forgets_what_waited_for_the_commit(self, database):
+        database.after_commit.add(lambda: database.log.append("after_commit"))
+        database.after_rollback.add(lambda: database.log.append("after_rollback"))
+        database.rollback()
+        database.commit()
+        assert database.log[:3] == ["rollback", "START TRANSACTION", "after_rollback"]
+        assert "after_commit" not in database.log
+
+    def test_savepoints_are_statements(self, database):
+        database.savepoint("a")
+        database.rollback(save_point="a")
+        database.release_savepoint("a")
+        assert database.log == ["savepoint a", "rollback to savepoint a", "release savepoint a"]
+
+    def test_writes_are_counted_until_the_transaction_ends(self, database):
+        for statement in (
+            "INSERT INTO a",
+            " update a",
+            "delete from a",
+            "SELECT 1",
+            "/* */ INSERT",
+        ):
+            database.sql(statement)
+        assert database.transaction_writes == 3
+        database.commit()
+        assert database.transaction_writes == 0
+
+    def test_a_statement_that_would_commit_writes_is_refused(self, database, framework):
+        error = importlib.import_module("frappe.exceptions").ImplicitCommitError
+        database.sql("INSERT INTO a")
+        with pytest.raises(error):
+            database.sql("CREATE TABLE b")
+        database.sql_ddl("CREATE TABLE b")
+        assert database.log == ["INSERT INTO a", "commit", "START TRANSACTION", "CREATE TABLE b"]
+
+    def test_disabled_transaction_control_ignores_commit_and_rollback(self, database):
+        database._disable_transaction_control = 1
+        with pytest.warns(UserWarning, match="ignored"):
+            database.commit()
+        with pytest.warns(UserWarning, match="ignored"):
+            database.rollback()
+        assert database.log == []
+
+    def test_the_whole_requests_mode_is_every_transactions(self, database, framework):
+        framework.flags.read_only = True
+        database.commit()
+        assert database.log == ["commit", "START TRANSACTION READ ONLY"]
+
+    def test_rows_come_one_by_one_as_an_iterator(self, database):
+        rows = database.sql("SELECT 1", as_iterator=True, as_dict=True)
+        assert next(rows) == {"word": "a"}
+        assert [row.word for row in rows] == ["b", "c"]
+
+    def test_errors_are_told_apart_by_their_numbers(self, database):
+        driver = importlib.import_module("pymysql")
+        assert database.is_deadlocked(driver.OperationalError(1213, ""))
+        assert database.is_timedout(driver.OperationalError(1205, ""))
+        assert database.is_statement_timeout(driver.OperationalError(1969, ""))
+        assert database.is_read_only_mode_error(driver.OperationalError(1792, ""))
+        assert not database.is_deadlocked(RuntimeError("1213"))
+
+    def test_what_is_no_known_error_stays_what_it_was(self, database):
+        with pytest.raises(RuntimeError, match="it failed"):
+            database.sql("fail")
