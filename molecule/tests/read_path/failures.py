@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from benchfleet import state
 TABLE = "inet benchfleet_failure"
 # Client programs that hold something on a server end with these units.
 HOLDER = "benchfleet-failure"
+HELD = f"/run/{HOLDER}"
 COMMAND_SECONDS = 60
 WAIT_SECONDS = 90
 
@@ -63,29 +65,25 @@ class Node:
 
     def sql(self, statement: str) -> str:
         """Run SQL as root over the node's socket."""
-        escaped = statement.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`")
-        return self.run(f'mariadb -NBe "{escaped}"')
+        return self.run(f"mariadb -NBe {shlex.quote(statement)}")
 
     def hold(self, statement: str, connections: int = 1) -> None:
         """Have connections run a statement and stay open until `release`."""
+        lines = shlex.quote(f"{statement}; SELECT 'held';")
         # A client that is refused tries again: others may still be leaving.
-        client = f"mariadb -NB < <(echo {json.dumps(statement)}; exec sleep 600)"
+        client = f"mariadb -NBn < <(echo {lines}; exec sleep 600) >>{HELD}"
         once = f"until {client}; do sleep 0.2; done"
         script = f"for n in $(seq {connections}); do ({once}) & done; wait"
-        self.run(f"systemd-run --quiet --collect --unit {HOLDER} bash -c {shell_word(script)}")
+        unit = f"systemd-run --quiet --collect --unit {HOLDER} bash -c {shlex.quote(script)}"
+        self.run(f"rm -f {HELD}; {unit}")
         wait_until(
             f"{self.name} holds {connections} connections",
-            lambda: self.says("pgrep -c -x mariadb") == str(connections),
+            lambda: self.says(f"grep -c held {HELD}") == str(connections),
         )
 
     def release(self) -> None:
         """Close what `hold` opened."""
         self.run(f"systemctl stop {HOLDER} 2>/dev/null || true")
-
-
-def shell_word(text: str) -> str:
-    """Quote a word for a shell."""
-    return "'" + text.replace("'", "'\\''") + "'"
 
 
 @dataclass
@@ -145,7 +143,8 @@ class Field:
         if threads.count("_Running: Yes") != 2:
             return False
         wanted = self.primary.sql("SELECT @@gtid_binlog_pos")
-        return self.node.says(f"mariadb -NBe \"SELECT MASTER_GTID_WAIT('{wanted}', 2)\"") == "0"
+        question = shlex.quote(f"SELECT MASTER_GTID_WAIT('{wanted}', 2)")
+        return self.node.says(f"mariadb -NBe {question}") == "0"
 
 
 @contextlib.contextmanager
@@ -189,7 +188,7 @@ def applying_stopped(field: Field) -> Iterator[None]:
 def replica_lagging(field: Field) -> Iterator[None]:
     """Replication runs, and is held up: whatever is saved stays unapplied."""
     try:
-        field.node.hold(f"LOCK TABLES {field.table} READ;")
+        field.node.hold(f"LOCK TABLES {field.table} READ")
         yield
     finally:
         field.node.release()
@@ -198,12 +197,13 @@ def replica_lagging(field: Field) -> Iterator[None]:
 @contextlib.contextmanager
 def database_cut(field: Field) -> Iterator[None]:
     """Nothing gets through to the replica's port, and nobody says so."""
-    chain = "chain input { type filter hook input priority -10; tcp dport 3306 drop; }"
+    chain = f"chain {TABLE} input '{{ type filter hook input priority -10; }}'"
     try:
-        field.node.run(f"nft 'table {TABLE} {{ {chain} }}'")
+        field.node.run(f"nft add table {TABLE} && nft add {chain}")
+        field.node.run(f"nft add rule {TABLE} input tcp dport 3306 drop")
         yield
     finally:
-        field.node.run(f"nft delete table {TABLE}")
+        field.node.run(f"nft add table {TABLE} && nft delete table {TABLE}")
 
 
 @contextlib.contextmanager
@@ -223,7 +223,7 @@ def connections_exhausted(field: Field) -> Iterator[None]:
     before = field.node.sql("SELECT @@max_connections")
     try:
         field.node.sql("SET GLOBAL max_connections = 10")
-        field.node.hold("SELECT 1;", connections=10)
+        field.node.hold("SELECT 1", connections=10)
         yield
     finally:
         field.node.release()
@@ -244,7 +244,7 @@ def killed_in_a_query(field: Field) -> Iterator[Strike]:
 
     try:
         wait_until("the replica follows", field.replica_follows)
-        field.node.hold(f"LOCK TABLES {field.table} WRITE;")
+        field.node.hold(f"LOCK TABLES {field.table} WRITE")
         yield strike
     finally:
         field.node.release()
