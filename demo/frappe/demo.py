@@ -90,9 +90,12 @@ def read_insert(description: str = "read_insert") -> dict[str, Any]:
 
 @frappe.whitelist()
 @frappe.read_only()
-def read_insert_enqueue(token: str = "") -> dict[str, Any]:
-    """Insert a ToDo and have a job queued after the commit: it leaves a Demo Run with the token."""
-    name = _insert("read_insert_enqueue")
+def read_enqueue(token: str = "", write: Any = 0) -> dict[str, Any]:
+    """Have a job queued after the commit, which leaves a Demo Run with the token.
+
+    write: insert a ToDo, too.
+    """
+    name = _insert("read_enqueue") if cint(write) else None
     frappe.enqueue("frappe.demo.record_job", enqueue_after_commit=True, token=token)
     return {"name": name, "token": token}
 
