@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import io
+import posixpath
 import re
 from typing import Any
 
@@ -60,6 +61,64 @@ def drop_programs(parser: configparser.RawConfigParser, names: set[str]) -> None
             parser.remove_section(section)
 
 
+def set_guard(
+    parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
+) -> None:
+    """Let a program find the guard and its settings."""
+    parser.set(
+        section,
+        "environment",
+        f'PYTHONPATH="{package_dir}",BENCHFLEET_READ_GUARD="{settings}"',
+    )
+
+
+def guard_web(
+    parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
+) -> None:
+    """Let gunicorn serve Frappe's application through the guard."""
+    command, found = re.subn(
+        r"\bfrappe\.app:application\b",
+        "benchfleet_guard.wsgi:application",
+        parser.get(section, "command"),
+    )
+    if found != 1:
+        raise AnsibleFilterError(
+            f"the web program's command does not name frappe.app:application once: {command}"
+        )
+    parser.set(section, "command", command)
+    set_guard(parser, section, package_dir, settings)
+
+
+def add_report_pool(
+    parser: configparser.RawConfigParser,
+    prefix: str,
+    bind: str,
+    workers: int,
+    package_dir: str,
+    settings: str,
+) -> None:
+    """Add the small web program for reports that no reporting bench can answer.
+
+    It is apart from the ordinary web workers, which such reports would keep from everybody else's
+    calls, and in a group of its own, so that it comes and goes without a restart of theirs.
+    """
+    name = f"{prefix}-frappe-report-web"
+    section = f"program:{name}"
+    parser.add_section(section)
+    for key, value in parser.items(f"program:{prefix}-frappe-web"):
+        parser.set(section, key, re.sub(r"/web(?=(?:\.error)?\.log$)", "/report-web", value))
+    command = re.sub(r"-b \S+", lambda _: f"-b {bind}", parser.get(section, "command"), count=1)
+    parser.set(section, "command", re.sub(r"-w \d+", f"-w {workers}", command, count=1))
+    guard_web(parser, section, package_dir, settings)
+    parser.add_section(f"group:{prefix}-reports")
+    parser.set(f"group:{prefix}-reports", "programs", name)
+
+
+def bench_of(text: str, web: str) -> str:
+    """The bench's directory, of which the web program's is the sites folder."""
+    return posixpath.dirname(read_supervisor(text).get(f"program:{web}", "directory"))
+
+
 def supervisor_config(
     text: str,
     web_bind: list[str],
@@ -69,6 +128,8 @@ def supervisor_config(
     schedule: bool = True,
     socketio: bool = True,
     redis_config_dir: str | None = None,
+    guard: dict[str, str] | None = None,
+    report_pool: dict[str, Any] | None = None,
 ) -> str:
     """The supervisor configuration of one node of the fleet.
 
@@ -78,7 +139,9 @@ def supervisor_config(
     ``bench_command`` is what runs the bench CLI with its tools in its path.
     Without ``schedule`` the scheduler's program is gone, also from its group.
     ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
-    None drops the Redis programs.
+    None drops the Redis programs. ``guard`` ({package_dir, settings}) makes the web and worker
+    programs load the guard of the read path. ``report_pool`` ({bind, workers, package_dir,
+    settings}) adds a web program of its own, with the guard, in a group of its own.
     """
     parser = read_supervisor(text)
     programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
@@ -124,6 +187,18 @@ def supervisor_config(
                 f"the web program's command has no -b and -w to set: {command}"
             )
         parser.set(section, "command", command)
+        if report_pool:
+            add_report_pool(parser, prefix, **report_pool)
+        if guard:
+            guard_web(parser, section, **guard)
+    if guard:
+        sites = posixpath.join(bench_of(text, web[0]), "sites")
+        python = posixpath.join(posixpath.dirname(sites), "env/bin/python")
+        for section in [s for s in parser.sections() if s.endswith("-worker")]:
+            _, *words = parser.get(section, "command").split(" ")
+            parser.set(section, "command", " ".join([python, "-m", "benchfleet_guard", *words]))
+            parser.set(section, "directory", sites)
+            set_guard(parser, section, **guard)
     if redis_config_dir is not None:
         for kind in ("cache", "queue"):
             section = f"program:{prefix}-redis-{kind}"

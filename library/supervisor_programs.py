@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -26,7 +27,7 @@ options:
   empty: {description: Whether that configuration has no program., type: bool, default: false}
   depends:
     description: What the programs of a group read at their start, C({group: [path or text, ...]}).
-      Words that begin with a slash are files.
+      Words that begin with a slash are files, or folders of Python modules.
     type: dict
     default: {}
   state:
@@ -41,16 +42,14 @@ STEADY_SECONDS = 4
 
 
 def fingerprint(words: list[str]) -> str:
-    """One hash over texts and the contents of files; a missing file counts as empty."""
+    """One hash over texts, files and folders' Python modules; what is missing counts as empty."""
     total = hashlib.sha256()
     for word in words:
         content = word.encode()
         if word.startswith("/"):
-            try:
-                with open(word, "rb") as source:
-                    content = source.read()
-            except FileNotFoundError:
-                content = b""
+            path = Path(word)
+            files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+            content = b"".join(file.read_bytes() for file in files if file.exists())
         total.update(hashlib.sha256(content).digest())
     return total.hexdigest()
 

@@ -63,7 +63,8 @@ def _runs(process: Process, command: str) -> bool:
     words = process.words
     if command not in words[1:]:
         return False
-    helper = any("frappe.utils.bench_helper" in word for word in words)
+    helpers = ("frappe.utils.bench_helper", "benchfleet_guard")
+    helper = any(name in word for word in words for name in helpers)
     return helper or any(os.path.basename(word) == "bench" for word in words[:2])
 
 
@@ -82,13 +83,14 @@ def background_workers(found: Iterable[Process]) -> list[Process]:
 
 
 def web_workers(found: Iterable[Process]) -> list[Process]:
-    """gunicorn's workers, without the process that watches over them."""
-    own = [
-        process
-        for process in found
-        if any("frappe.app:application" in word for word in process.words)
-        and any("gunicorn" in word for word in process.words)
-    ]
+    """gunicorn's workers, without the process that watches over them.
+
+    Where Frappe's own application runs, guarded workers beside it are the primary's report pool.
+    """
+    servers = [p for p in found if any("gunicorn" in word for word in p.words)]
+    applications = ("frappe.app:application", "benchfleet_guard.wsgi:application")
+    kinds = ([p for p in servers if any(name in w for w in p.words)] for name in applications)
+    own = next((kind for kind in kinds if kind), [])
     pids = {process.pid for process in own}
     return [process for process in own if process.parent in pids]
 

@@ -66,6 +66,10 @@ def test_workers_are_counted_without_the_jobs_they_run():
     [
         (GUNICORN, GUNICORN),
         (
+            ("gunicorn: master [benchfleet_guard.wsgi:application]",),
+            ("gunicorn: worker [benchfleet_guard.wsgi:application]",),
+        ),
+        (
             ("gunicorn: master [frappe.app:application]",),
             ("gunicorn: worker [frappe.app:application]",),
         ),

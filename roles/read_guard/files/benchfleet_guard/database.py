@@ -1,0 +1,446 @@
+"""The connection that a read_only call works with."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import frappe
+
+from benchfleet_guard import statements
+from benchfleet_guard.settings import ANSWER_SECONDS, BEHIND_SECONDS, PLACE_SECONDS, Settings
+from benchfleet_guard.watch import Account, HungError, Watch, ask, bounded, close
+
+log = logging.getLogger("benchfleet.read_guard")
+
+# What a server says to an account that may not write, or not so: 1290 is a read_only server.
+REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370, 1792}
+# The connection is gone: the statement did not run to its end.
+LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
+# Somebody's KILL, or the server's own end: only asking it tells.
+KILLED = {1317, 1927}
+OVER_TIME = 1969
+NOT_OF_A_SERVER = -1
+
+# A query may take as long as the account's limit on the server allows; a dead server is noticed
+# sooner by other means.
+READ_SECONDS = 3600
+CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
+
+
+class ReportsUnavailable(frappe.ValidationError):
+    """The user is told why there is no answer, and what to do."""
+
+
+class BehindError(Exception):
+    """The replica does not have in time what the primary has."""
+
+
+def error_code(error: BaseException | None) -> int:
+    """A database error's number, NOT_OF_A_SERVER for anything else."""
+    if type(error).__module__.split(".")[0] not in ("pymysql", "MySQLdb"):
+        return NOT_OF_A_SERVER
+    arguments = getattr(error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else NOT_OF_A_SERVER
+
+
+class Call:
+    """One top-level read_only call: where it reads, and what has become of it.
+
+    ``primary`` is the request's own database object; ``method`` the dotted name of what was
+    called.
+    """
+
+    def __init__(self, guard: Guard, primary: Any, method: str) -> None:
+        self.guard = guard
+        self.primary = primary
+        self.method = method
+        self.account: Account | None = None
+        self.ready: Any = None
+        self.on_replica = not guard.settings.reports_pool
+        # Whether the replica was seen to have all that the primary had when this snapshot began.
+        self.fresh = False
+        self.stale = False
+        self.place: int | None = None
+        self.former_limit: float | None = None
+        self.temporary: set[str] = set()
+        self.savepoints: list[str] = []
+        self.session: list[tuple[Any, ...]] = []
+        # The replica's side of the object, kept while temporary tables live on it.
+        self.reader: dict[str, Any] | None = None
+
+
+class Guard:
+    """What the calls of one process share."""
+
+    def __init__(self, settings: Settings, watch: Watch) -> None:
+        self.settings = settings
+        self.watch = watch
+        self.state = watch.state
+
+    def connect_replica(self) -> bool:
+        """Stand in for frappe.connect_replica: True when a guarded call has begun."""
+        current = frappe.local.db
+        if current is None or isinstance(getattr(current, "call", None), Call):
+            return False
+        if getattr(current, "transaction_writes", 0):
+            # A replica cannot show what this request has written and not committed yet.
+            self.note(self.settings.primary, "uncommitted")
+            return False
+        kind = guarded(type(current))
+        db = kind.__new__(kind)
+        db.call = Call(self, current, _method())
+        db.begin_call()
+        frappe.local.primary_db = current
+        frappe.local.replica_db = frappe.local.db = db
+        return True
+
+    @staticmethod
+    def note(node: str, reason: str = "") -> None:
+        """Remember for the answer's header which database the request read from."""
+        frappe.local.fleet_database = f"{node}; reason={reason}" if reason else node
+
+    @staticmethod
+    def unavailable(words: str) -> NoReturn:
+        """Tell the user."""
+        frappe.throw(words, exc=ReportsUnavailable)
+        raise ReportsUnavailable(words)
+
+
+def _method() -> str:
+    """Dotted name of the read_only function that is being called, else of the request."""
+    called = sys._getframe(2).f_locals.get("fn")
+    if called is not None:
+        return f"{called.__module__}.{called.__qualname__}"
+    form = getattr(frappe.local, "form_dict", None) or {}
+    return form.get("cmd") or getattr(getattr(frappe.local, "request", None), "path", "?")
+
+
+@functools.cache
+def guarded(base: type) -> type:
+    """The guarded form of a Frappe database class.
+
+    Its objects begin as a connection to the replica and can become the request's connection to
+    the primary, by taking over the whole state of that object: connection, open transaction and
+    callbacks are then one and the same.
+    """
+
+    class GuardedDatabase(base):  # type: ignore[misc, valid-type]
+        # Beside the state that is taken over.
+        __slots__ = ("call",)
+
+        def begin_call(self) -> None:
+            """Connect to the replica, or take the primary where that must be."""
+            call: Call = self.call
+            if call.guard.settings.reports_pool:
+                self._become_primary()
+                self._limit()
+                call.guard.note(call.guard.settings.primary, "reports")
+                return
+            conf = frappe.local.conf
+            user, password = conf.db_user or conf.db_name, conf.db_password
+            if conf.different_credentials_for_replica:
+                user = conf.replica_db_user or conf.replica_db_name
+                password = conf.replica_db_password
+            self.__init__(  # type: ignore[misc]
+                socket=None,
+                host=conf.replica_host,
+                port=conf.replica_db_port,
+                user=user,
+                password=password,
+                cur_db_name=conf.db_name,
+            )
+            for name in CALLBACKS:
+                if hasattr(call.primary, name):
+                    setattr(self, name, getattr(call.primary, name))
+            call.account = Account(
+                user,
+                base.OperationalError.__module__.split(".")[0],  # type: ignore[attr-defined]
+                tuple(
+                    {
+                        **self.get_connection_settings(),
+                        "connect_timeout": max(1, round(ANSWER_SECONDS)),
+                        "read_timeout": READ_SECONDS,
+                    }.items()
+                ),
+            )
+            self._open()
+
+        def get_connection(self) -> Any:
+            """The connection that has just been waited with, or Frappe's own."""
+            if not self.call.on_replica:
+                return super().get_connection()
+            connection, self.call.ready = self.call.ready, None
+            return connection
+
+        def sql(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            """Run a statement where it belongs, and once more at the primary if need be."""
+            call: Call = self.call
+            text = str(query)
+            if kwargs.get("run", True) is False:
+                return super().sql(query, *args, **kwargs)
+            if not call.on_replica:
+                return self._on_primary(text, query, *args, **kwargs)
+            kind = statements.kind(text, call.temporary)
+            if kind == statements.WRITE:
+                self._move_to_write(text)
+                return self._on_primary(text, query, *args, **kwargs)
+            if not call.fresh and kind in (statements.READ, statements.TEMPORARY):
+                self._open()
+                if not call.on_replica:
+                    return self._on_primary(text, query, *args, **kwargs)
+            try:
+                with call.guard.watch.over(self._conn, call.account):
+                    outcome = super().sql(query, *args, **kwargs)
+            except Exception as error:
+                self._after_failure(text, error)
+                return self._on_primary(text, query, *args, **kwargs)
+            self._remember(kind, text, (query, *args))
+            return outcome
+
+        def commit(self) -> None:
+            """Commit what the request has written before and make its callbacks run."""
+            if not self.call.on_replica or getattr(self, "_disable_transaction_control", 0):
+                super().commit()
+                return
+            self.call.primary.commit()
+            self._end_snapshot()
+
+        def rollback(self, *, save_point: str | None = None) -> None:
+            """Undo what the request has written before."""
+            whole = not save_point and not getattr(self, "_disable_transaction_control", 0)
+            if not self.call.on_replica or not whole:
+                super().rollback(save_point=save_point)
+                return
+            self.call.primary.rollback()
+            self._end_snapshot()
+
+        def close(self) -> None:
+            """End the call: the request goes on with its own connection, which stays open."""
+            call: Call = self.call
+            if call.on_replica:
+                with suppress(Exception):
+                    super().close()
+            elif call.former_limit is not None and self._conn:
+                with suppress(Exception):
+                    super().sql("SET SESSION max_statement_time = %s", (call.former_limit,))
+            if call.place is not None:
+                call.guard.state.give_place(call.place)
+                call.place = None
+            if call.reader is not None:
+                with self._as_reader(), suppress(Exception):
+                    super().close()
+            self._forget_stale()
+
+        def _open(self) -> None:
+            """Read from a replica that has what the primary has; else fall back."""
+            call: Call = self.call
+            state, name = call.guard.state, call.account.name
+            known = state.replica(name)
+            if known.away:
+                call.guard.watch.wait_for(call.account)
+                self._fall_back(known.reason)
+                return
+            position = call.primary.sql("SELECT @@gtid_binlog_pos")[0][0]
+            try:
+                self._catch_up(
+                    position, 0 if known.behind > time.time() else call.guard.settings.wait
+                )
+            except BehindError:
+                state.set_replica(name, replace(known, behind=time.time() + BEHIND_SECONDS))
+                self._fall_back("behind")
+            except Exception as error:
+                if not isinstance(error, HungError) and error_code(error) == NOT_OF_A_SERVER:
+                    raise
+                self._lost("unreachable", error)
+            else:
+                call.guard.note(call.guard.settings.node, "stale" if call.stale else "")
+
+        def _catch_up(self, position: str, seconds: float) -> None:
+            """Raise BehindError, HungError or the driver's error unless the replica has that."""
+            call: Call = self.call
+            account, connection = call.account, self._conn
+
+            def work() -> Any:
+                # Touches nothing of this object: it may have moved on before this ends.
+                reader = connection or account.sign_in()
+                return reader, ask(reader, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds)
+
+            reader, outcome = bounded(work, ANSWER_SECONDS + seconds, lambda late: close(late[0]))
+            if not connection:
+                call.ready = reader
+                self.connect()
+            if outcome != 0:
+                if call.guard.settings.policy != "stale":
+                    raise BehindError
+                call.stale = True
+            call.fresh = True
+
+        def _after_failure(self, text: str, error: Exception) -> None:
+            """Move to the primary when that can help, else raise the error again."""
+            call: Call = self.call
+            # Frappe raises its own errors for some of a server's.
+            cause = error if error_code(error) != NOT_OF_A_SERVER else error.__cause__
+            code = error_code(cause)
+            if code in REFUSALS:
+                self._move_to_write(text)
+            elif code in LOSSES or (code in KILLED and not call.account.answers()):
+                call.temporary.clear()
+                self._lost("lost", cause)
+            else:
+                raise error
+
+        def _lost(self, reason: str, error: Any) -> None:
+            call: Call = self.call
+            log.warning("replica away for %s: %s", call.account.name, error)
+            call.guard.watch.away(call.account, reason)
+            self._fall_back(reason)
+
+        def _move_to_write(self, text: str) -> None:
+            """The call writes: it goes on at the primary, and the operator learns who does so."""
+            call: Call = self.call
+            if frappe.local.flags.read_only:
+                frappe.throw(
+                    "The site is in maintenance and can only be read. Please try again later.",
+                    exc=frappe.InReadOnlyMode,
+                )
+            place = _place_in_code()
+            total = call.guard.state.count("writes", call.method, code=place)
+            log.warning("%s writes under read_only, at %s, %d so far", call.method, place, total)
+            self._become_primary()
+            call.guard.note(call.guard.settings.primary, "wrote")
+
+        def _fall_back(self, reason: str) -> None:
+            """Read from the primary, within its limits, or tell the user."""
+            call: Call = self.call
+            guard = call.guard
+            try:
+                if guard.settings.policy == "error":
+                    guard.unavailable(
+                        "The reporting database cannot be used now, so this report has no answer."
+                        " Please try again later."
+                    )
+                call.place = guard.state.take_place(guard.settings.fallback_calls, PLACE_SECONDS)
+                if call.place is None:
+                    guard.unavailable(
+                        "The reporting database cannot be used now, and as many reports as may"
+                        " run on the primary do so already. Please try again in a minute."
+                    )
+                self._become_primary()
+                self._limit()
+            except BaseException:
+                # The call does not begin, or goes no further: Frappe may not come to close it.
+                self.close()
+                raise
+            guard.state.count("fallbacks", reason)
+            guard.note(guard.settings.primary, reason)
+
+        def _become_primary(self) -> None:
+            """Take over the request's connection to the primary, with all that it holds."""
+            call: Call = self.call
+            if call.temporary:
+                call.reader = self.__dict__
+            elif call.on_replica:
+                with suppress(Exception):
+                    super().close()
+            call.on_replica = False
+            self._forget_stale()
+            self.__dict__ = call.primary.__dict__
+            for statement in call.session:
+                super().sql(*statement)
+            for name in call.savepoints:
+                super().sql(f"savepoint {name}")
+
+        def _limit(self) -> None:
+            """Bound the statements of a call that reads from the primary."""
+            call: Call = self.call
+            if frappe.local.flags.read_only:
+                call.primary.begin(read_only=True)
+            limit = call.guard.settings.fallback_seconds
+            former = float(super().sql("SELECT @@max_statement_time")[0][0])
+            if former == 0 or former > limit:
+                super().sql("SET SESSION max_statement_time = %s", (limit,))
+                call.former_limit = former
+
+        def _on_primary(self, text: str, query: Any, *args: Any, **kwargs: Any) -> Any:
+            call: Call = self.call
+            if call.reader is not None and statements.mentions(text, call.temporary):
+                if statements.kind(text, call.temporary) == statements.WRITE:
+                    raise RuntimeError(
+                        f"{call.method} is read_only and copies a temporary table into one that"
+                        " lasts: name it in router_primary_methods, so that the primary runs it"
+                    )
+                with self._as_reader():
+                    return super().sql(query, *args, **kwargs)
+            try:
+                return super().sql(query, *args, **kwargs)
+            except Exception as error:
+                if call.former_limit is None or error_code(error) != OVER_TIME:
+                    raise
+                call.guard.unavailable(
+                    "The reporting database cannot be used now, and this takes longer than"
+                    f" {call.guard.settings.fallback_seconds:g} s, the limit for reports on the"
+                    " primary. Please try again later."
+                )
+
+        def _remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
+            """Keep what the primary has to be told when the call moves there."""
+            call: Call = self.call
+            if kind == statements.TEMPORARY and (table := statements.made(text)):
+                call.temporary.add(table)
+            elif kind == statements.SESSION:
+                call.session.append(statement)
+            elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):
+                what, name = found
+                if what == "savepoint":
+                    call.savepoints.append(name)
+                elif name in call.savepoints:
+                    del call.savepoints[call.savepoints.index(name) :]
+
+        def _end_snapshot(self) -> None:
+            """What is read next is read anew, from a replica that has been waited for again."""
+            if self._conn:
+                with suppress(Exception):
+                    self._conn.commit()
+            self.call.fresh = False
+            self.call.savepoints.clear()
+
+        def _forget_stale(self) -> None:
+            """Keep what was read from a replica that is behind out of the rest of the request."""
+            if not self.call.stale:
+                return
+            self.call.stale = False
+            for name in ("cache", "request_cache"):
+                known = getattr(frappe.local, name, None)
+                if hasattr(known, "clear"):
+                    known.clear()
+
+        @contextmanager
+        def _as_reader(self) -> Iterator[None]:
+            """Be the replica's connection once more, for its temporary tables."""
+            now = self.__dict__
+            self.__dict__ = self.call.reader
+            try:
+                yield
+            finally:
+                self.__dict__ = now
+
+    return GuardedDatabase
+
+
+def _place_in_code() -> str:
+    """The place in an app from which a statement came."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        machinery = ("benchfleet_guard", "frappe.database", "frappe.model", "frappe.query_builder")
+        if name != "frappe" and not name.startswith((*machinery, "frappe.utils")):
+            return f"{name}.{frame.f_code.co_name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "?"

@@ -1,0 +1,48 @@
+"""Tell the router that this bench is alive, even while all its workers are busy.
+
+A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck is
+silent, and one that is at work on long reports is not.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+
+ANSWER = b"ok\n"
+SEND_SECONDS = 1
+
+
+def listen(address: str, port: int) -> None:
+    """Listen in gunicorn's master, and answer in each worker that it forks from now on."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(64)
+    master = os.getpid()
+
+    def begin() -> None:
+        if os.getppid() == master:
+            threading.Thread(
+                target=_answer, args=(listener,), daemon=True, name="benchfleet-health"
+            ).start()
+
+    os.register_at_fork(after_in_child=begin)
+
+
+def _answer(listener: socket.socket) -> None:
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            logging.getLogger("benchfleet.read_guard").exception("health answers have ended")
+            return
+        with connection:
+            connection.settimeout(SEND_SECONDS)
+            try:
+                connection.sendall(ANSWER)
+            except OSError:
+                continue

@@ -1,0 +1,82 @@
+"""Put the guard into a process that has Frappe."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import frappe
+
+from benchfleet_guard import settings
+from benchfleet_guard.database import Call, Guard
+from benchfleet_guard.shared import State
+from benchfleet_guard.watch import Watch
+
+# What would bring a value that was read from a replica that is behind into the shared cache.
+CACHE_WRITES = {"SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HSETNX", "HMSET"}
+
+
+def install() -> settings.Settings:
+    """Replace frappe.connect_replica, in whatever module frappe.read_only looks it up."""
+    given = settings.load()
+    # Into the program's error log, beside what Frappe has to say.
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s read_guard: %(message)s"))
+    log = logging.getLogger("benchfleet.read_guard")
+    log.addHandler(handler)
+    log.propagate = False
+    guard = Guard(given, Watch(State(given.state_dir)))
+    home = sys.modules[frappe.read_only.__module__]
+    for module in {frappe, home}:
+        if not hasattr(module, "connect_replica"):
+            raise RuntimeError(
+                f"{module.__name__} has no connect_replica: this Frappe ({frappe.__version__}) is"
+                " not one that Benchfleet's guard knows; set fleet_read_guard to false"
+            )
+        module.connect_replica = guard.connect_replica
+    if given.reports_pool:
+        _pretend_replica()
+    if given.policy == "stale":
+        _shield_cache()
+    return given
+
+
+def _pretend_replica() -> None:
+    """Let read_only calls reach connect_replica in a bench that has no replica."""
+    stock = frappe.get_site_config
+
+    def get_site_config(*args: Any, **kwargs: Any) -> Any:
+        found = stock(*args, **kwargs)
+        found["read_from_replica"] = 1
+        return found
+
+    frappe.get_site_config = get_site_config
+
+
+def _stale() -> bool:
+    call = getattr(getattr(frappe.local, "db", None), "call", None)
+    return isinstance(call, Call) and call.stale
+
+
+def _shield_cache() -> None:
+    """While a call reads old data, nothing of it goes into a cache that others read."""
+    from frappe.utils import redis_wrapper
+
+    stock = redis_wrapper.RedisWrapper.execute_command
+
+    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        if args and args[0] in CACHE_WRITES and _stale():
+            return None
+        return stock(self, *args, **options)
+
+    redis_wrapper.RedisWrapper.execute_command = execute_command
+    # Frappe 16 has a second cache, in the process.
+    client = getattr(redis_wrapper, "ClientCache", None)
+    if client is not None:
+        keep = client.set_value
+
+        def set_value(self: Any, *args: Any, **kwargs: Any) -> Any:
+            return None if _stale() else keep(self, *args, **kwargs)
+
+        client.set_value = set_value

@@ -1,0 +1,59 @@
+"""What the guard is told by the inventory."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+# Seconds in which a replica must let us in, and answer beyond a wait that was asked of it. One
+# that takes longer is treated as hung.
+ANSWER_SECONDS = 1.0
+# A replica that was behind is asked without waiting for this long after.
+BEHIND_SECONDS = 2.0
+# How often a replica that is away is asked whether it is back.
+RETRY_SECONDS = 1.0
+# How long a call waits for a place among those that may read from the primary.
+PLACE_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One bench's settings: the keys of read-guard.json.
+
+    node, primary: inventory names, for the header of an answer. policy: what a call does that
+    cannot read from the replica: ``primary``, ``stale`` (an old answer when the replica is behind,
+    else as primary) or ``error``. wait: seconds that a call waits for the replica. fallback_calls
+    and fallback_seconds: how many of this node's calls may read from the primary at once, and how
+    long a statement of theirs may take there. state_dir: folder that the bench's processes share.
+    health: address and port of the health answers, None for none. reports_pool: this is the
+    primary's own pool, which has no replica.
+    """
+
+    node: str
+    primary: str
+    state_dir: Path
+    policy: str = "primary"
+    wait: float = 0.5
+    fallback_calls: int = 2
+    fallback_seconds: float = 30
+    health: tuple[str, int] | None = None
+    reports_pool: bool = False
+
+
+def load() -> Settings:
+    """Read the file that BENCHFLEET_READ_GUARD names; KeyError, OSError or ValueError without."""
+    values = json.loads(Path(os.environ["BENCHFLEET_READ_GUARD"]).read_text())
+    health = values.get("health")
+    return Settings(
+        node=values["node"],
+        primary=values["primary"],
+        state_dir=Path(values["state_dir"]),
+        policy=values["policy"],
+        wait=float(values["wait"]),
+        fallback_calls=int(values["fallback_calls"]),
+        fallback_seconds=float(values["fallback_seconds"]),
+        health=(health[0], int(health[1])) if health else None,
+        reports_pool=bool(values["reports_pool"]),
+    )

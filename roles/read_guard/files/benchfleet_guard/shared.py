@@ -1,0 +1,129 @@
+"""What all processes of a bench know together: the replica's state, places, and counts.
+
+Small files in one folder. Each is replaced as a whole, or held by an flock that ends with its
+process, so nothing has to be cleaned up after a kill.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What is known of a replica. Times are seconds of the epoch.
+
+    away: since when it cannot be reached, 0 when it can; reason: why. behind: until when it is
+    asked without waiting.
+    """
+
+    away: float = 0
+    reason: str = ""
+    behind: float = 0
+
+
+class State:
+    """The shared folder. ``account`` names the site's account on the replica."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def replica(self, account: str) -> Replica:
+        """What is known of the replica; a file that is missing or torn means nothing bad."""
+        try:
+            return Replica(**json.loads(self._file(account).read_text()))
+        except (OSError, ValueError, TypeError):
+            return Replica()
+
+    def set_replica(self, account: str, state: Replica) -> None:
+        """Tell all processes."""
+        _replace(self._file(account), asdict(state))
+
+    def _file(self, account: str) -> Path:
+        return self.folder / f"replica-{quote(account, safe='')}.json"
+
+    @contextmanager
+    def sole(self, name: str) -> Iterator[bool]:
+        """Whether this process alone does a thing now; held until the block ends."""
+        lock = _lock(self.folder / f"{quote(name, safe='')}.lock")
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    def take_place(self, places: int, seconds: float) -> int | None:
+        """Wait for one of the places; returns what give_place takes, None when all stay taken."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for number in range(places):
+                lock = _lock(self.folder / f"place-{number}.lock")
+                if lock is not None:
+                    return lock
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(POLL_SECONDS)
+
+    @staticmethod
+    def give_place(place: int) -> None:
+        """Let another call have the place."""
+        os.close(place)
+
+    def count(self, kind: str, name: str, **details: Any) -> int:
+        """Count one more of a kind under a name, keep the last details; returns the count."""
+        path = self.folder / "counts.json"
+
+        def more(counts: dict[str, Any]) -> int:
+            entry = counts.setdefault(kind, {}).setdefault(name, {"count": 0})
+            entry.update(details, count=entry["count"] + 1, last=round(time.time(), 3))
+            return entry["count"]
+
+        return _update(path, more)
+
+    def counts(self) -> dict[str, Any]:
+        """All counts: {kind: {name: {count, last, ...}}}."""
+        try:
+            return json.loads((self.folder / "counts.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+
+def _lock(path: Path) -> int | None:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _replace(path: Path, value: Any) -> None:
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_text(json.dumps(value))
+    new.replace(path)
+
+
+def _update(path: Path, change: Callable[[dict[str, Any]], int]) -> int:
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        known: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            known = json.loads(path.read_text())
+        outcome = change(known)
+        _replace(path, known)
+        return outcome
+    finally:
+        os.close(handle)

@@ -1,0 +1,198 @@
+"""Bounds on what a hung server can do to a caller, whatever the driver's own time-outs cover."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchfleet_guard import settings
+from benchfleet_guard.shared import Replica, State
+
+# A statement that has run for this long is looked after: is its server still there?
+LOOK_SECONDS = 3.0
+# A busy server may fail to let us in once or twice without being dead.
+FAILED_LOOKS = 3
+
+
+class HungError(Exception):
+    """A server took the connection and did not answer in time."""
+
+
+@dataclass
+class _Outcome:
+    done: threading.Event = field(default_factory=threading.Event)
+    value: Any = None
+    error: BaseException | None = None
+    abandoned: bool = False
+
+
+def bounded(work: Callable[[], Any], seconds: float, dispose: Callable[[Any], None]) -> Any:
+    """Do some work in a thread of its own and wait for it; HungError when it takes longer.
+
+    Work that comes to its end after all has its value passed to ``dispose``.
+    """
+    outcome = _Outcome()
+    guard = threading.Lock()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        try:
+            outcome.value = context.run(work)
+        except BaseException as error:
+            outcome.error = error
+        with guard:
+            outcome.done.set()
+            late = outcome.abandoned
+        if late and outcome.error is None:
+            with suppress(Exception):
+                dispose(outcome.value)
+
+    threading.Thread(target=run, daemon=True, name="benchfleet-bounded").start()
+    if not outcome.done.wait(seconds):
+        with guard:
+            outcome.abandoned = not outcome.done.is_set()
+        if outcome.abandoned:
+            raise HungError(f"no answer within {seconds:g} s")
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+@dataclass(frozen=True)
+class Account:
+    """A site's account on a replica: how to sign in with nothing of Frappe's around."""
+
+    name: str
+    driver: str
+    arguments: tuple[tuple[str, Any], ...]
+
+    def sign_in(self) -> Any:
+        """A new connection; the driver's error, or as long as the server likes."""
+        return importlib.import_module(self.driver).connect(**dict(self.arguments))
+
+    def answers(self) -> bool:
+        """Whether the server lets us in and answers within ANSWER_SECONDS."""
+
+        def work() -> Any:
+            connection = self.sign_in()
+            ask(connection, "SELECT 1")
+            return connection
+
+        try:
+            close(bounded(work, settings.ANSWER_SECONDS, close))
+        except Exception:
+            return False
+        return True
+
+
+def ask(connection: Any, query: str, *values: Any) -> Any:
+    """The one value that a query gives."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(query, values or None)
+        return cursor.fetchall()[0][0]
+    finally:
+        cursor.close()
+
+
+def close(connection: Any) -> None:
+    """Close a connection in whatever state it is."""
+    with suppress(Exception):
+        connection.close()
+
+
+def sever(connection: Any) -> None:
+    """End a connection under a thread that reads from it: the read fails at once."""
+    with suppress(Exception):
+        plain = getattr(connection, "_sock", None)
+        handle = os.dup(plain.fileno() if plain is not None else connection.fileno())
+        with socket.socket(fileno=handle) as copy:
+            copy.shutdown(socket.SHUT_RDWR)
+
+
+@dataclass
+class _Running:
+    connection: Any
+    account: Account
+    look_at: float
+    failed: int = 0
+
+
+class Watch:
+    """One thread of a process: looks after long statements, and for a replica's return."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.running: dict[int, _Running] = {}
+        self.guard = threading.Lock()
+        self.watcher: threading.Thread | None = None
+        self.waiting: dict[str, threading.Thread] = {}
+
+    @contextmanager
+    def over(self, connection: Any, account: Account) -> Iterator[None]:
+        """Run a statement of any length: its connection is severed when the server is dead."""
+        mine = _Running(connection, account, time.monotonic() + LOOK_SECONDS)
+        with self.guard:
+            self.running[id(mine)] = mine
+            if self.watcher is None or not self.watcher.is_alive():
+                self.watcher = threading.Thread(
+                    target=self._watch, daemon=True, name="benchfleet-watch"
+                )
+                self.watcher.start()
+        try:
+            yield
+        finally:
+            with self.guard:
+                self.running.pop(id(mine), None)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS / 3)
+            now = time.monotonic()
+            with self.guard:
+                due = [running for running in self.running.values() if now >= running.look_at]
+            for running in due:
+                running.failed = 0 if running.account.answers() else running.failed + 1
+                running.look_at = time.monotonic() + LOOK_SECONDS * (not running.failed)
+                with self.guard:
+                    still = any(other is running for other in self.running.values())
+                if still and running.failed >= FAILED_LOOKS:
+                    sever(running.connection)
+
+    def wait_for(self, account: Account) -> None:
+        """See to it that some process looks for the replica's return."""
+        with self.guard:
+            thread = self.waiting.get(account.name)
+            if thread is None or not thread.is_alive():
+                thread = threading.Thread(
+                    target=self._wait, args=(account,), daemon=True, name="benchfleet-return"
+                )
+                self.waiting[account.name] = thread
+                thread.start()
+
+    def _wait(self, account: Account) -> None:
+        with self.state.sole(f"return-{account.name}") as alone:
+            while alone and self.state.replica(account.name).away:
+                if account.answers():
+                    known = self.state.replica(account.name)
+                    self.state.set_replica(account.name, replace(known, away=0, reason=""))
+                    return
+                time.sleep(settings.RETRY_SECONDS)
+        if not alone:
+            # Another process looks. Should it end, a later call of this one takes over.
+            time.sleep(settings.RETRY_SECONDS)
+
+    def away(self, account: Account, reason: str) -> None:
+        """The replica cannot be reached: spare the calls to come the attempt."""
+        known = self.state.replica(account.name)
+        if not known.away:
+            self.state.set_replica(account.name, Replica(time.time(), reason, known.behind))
+        self.wait_for(account)
