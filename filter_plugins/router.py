@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ def report_patterns(methods: Iterable[str]) -> list[dict[str, str]]:
     for method in sorted({str(name) for name in methods}):
         if not METHOD.fullmatch(method):
             raise AnsibleFilterError(
-                f"router_report_methods: {method!r} is not the dotted name of a method such as"
+                f"{method!r} is not the dotted name of a method such as"
                 " frappe.desk.query_report.run; correct it in the inventory"
             )
         escaped = method.replace(".", r"\.")
@@ -40,14 +41,55 @@ def socket_address(host: str, port: int) -> str:
 
     Raises AnsibleFilterError when ``host`` is no address or ``port`` no port.
     """
+    address = bracketed(host)
+    if not 0 < int(port) < 65536:
+        raise AnsibleFilterError(f"{port} is not a TCP port; correct it in the inventory")
+    return f"{address}:{int(port)}"
+
+
+def bracketed(host: str) -> str:
+    """An address as it stands before a port: ``10.0.0.2``, ``[fd00::2]``.
+
+    Raises AnsibleFilterError when ``host`` is no address.
+    """
     try:
         address = ipaddress.ip_address(str(host))
     except ValueError as error:
         raise AnsibleFilterError(f"fleet_lan_ip: {host!r} is not an address ({error})") from error
-    if not 0 < int(port) < 65536:
-        raise AnsibleFilterError(f"fleet_web_port: {port} is not a TCP port")
-    text = address.compressed
-    return f"[{text}]:{int(port)}" if address.version == 6 else f"{text}:{int(port)}"
+    return f"[{address.compressed}]" if address.version == 6 else address.compressed
+
+
+def answering_nodes(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], port: int
+) -> list[dict[str, str]]:
+    """The reporting benches as nginx's log of an answer names them: {address, host, kind}."""
+    return [
+        {
+            "address": socket_address(hostvars[host]["fleet_lan_ip"], port),
+            "host": host,
+            "kind": "node",
+        }
+        for host in hosts
+    ]
+
+
+def refusal(words: str, kind: str) -> str:
+    """A refusal in the form in which Frappe's desk shows it, to stand between quotes in nginx.
+
+    ``words`` are for the user, ``kind`` is the name of an exception. Raises AnsibleFilterError for
+    words that nginx would take for more than words.
+    """
+    if re.search(r"['$\\]", words + kind):
+        raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+    shown = json.dumps([json.dumps({"message": words, "title": "Report", "indicator": "red"})])
+    body = {
+        "exc_type": kind,
+        "exception": f"{kind}: {words}",
+        "_server_messages": shown,
+        "errors": [{"type": kind, "message": words}],
+    }
+    # nginx takes one backslash of two away.
+    return json.dumps(body).replace("\\", "\\\\")
 
 
 def with_web_workers(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
@@ -77,6 +119,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
         return {
+            "answering_nodes": answering_nodes,
+            "bracketed": bracketed,
+            "refusal": refusal,
             "report_patterns": report_patterns,
             "socket_address": socket_address,
             "with_web_workers": with_web_workers,

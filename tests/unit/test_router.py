@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from filter_plugins.router import report_patterns, socket_address, with_web_workers
+from filter_plugins.router import (
+    answering_nodes,
+    bracketed,
+    refusal,
+    report_patterns,
+    socket_address,
+    with_web_workers,
+)
 from library import nginx_files
 from library.nginx_files import complaint, digest, read, write
 from library.path_access import parents
@@ -59,7 +67,7 @@ def test_methods_are_sorted_and_named_once() -> None:
     "method", ["login", "a..b", "a.b; return 1", "a.b\n", "/api/method/a.b", ""]
 )
 def test_what_is_no_dotted_name_is_named(method: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="router_report_methods") as error:
+    with pytest.raises(AnsibleFilterError, match="not the dotted name") as error:
         report_patterns([method])
     assert repr(method) in str(error.value)
 
@@ -76,6 +84,31 @@ def test_addresses_are_written_as_nginx_wants(host: str, written: str) -> None:
 def test_bad_addresses_are_refused(host: str, port: int) -> None:
     with pytest.raises(AnsibleFilterError):
         socket_address(host, port)
+
+
+def test_every_reporting_bench_has_its_address() -> None:
+    hostvars = {"rep1": {"fleet_lan_ip": "10.0.0.2"}, "rep2": {"fleet_lan_ip": "fd00::2"}}
+    assert answering_nodes(["rep1", "rep2"], hostvars, 8000) == [
+        {"address": "10.0.0.2:8000", "host": "rep1", "kind": "node"},
+        {"address": "[fd00::2]:8000", "host": "rep2", "kind": "node"},
+    ]
+    assert bracketed("10.0.0.2") == "10.0.0.2"
+
+
+def test_a_refusal_is_what_the_desk_shows() -> None:
+    text = refusal('Come back "later".', "TooManyRequestsError")
+    # nginx makes one backslash of two.
+    body = json.loads(text.replace("\\\\", "\\"))
+    assert body["exc_type"] == "TooManyRequestsError"
+    (message,) = json.loads(body["_server_messages"])
+    assert json.loads(message)["message"] == 'Come back "later".'
+    assert body["errors"][0]["type"] == "TooManyRequestsError"
+
+
+@pytest.mark.parametrize("words", ["it's", "$host", "a\\b"])
+def test_a_refusal_holds_nothing_that_nginx_would_read(words: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="cannot stand"):
+        refusal(words, "Error")
 
 
 def test_the_complaint_is_what_nginx_says_against_the_file() -> None:

@@ -1,6 +1,7 @@
 -- Made by Benchfleet; changes here are undone by its next run.
--- Is this call a report? Then a reporting bench answers it (named location @report); every other
--- call, and every call about which there is any doubt, goes on to the primary bench.
+-- Is this call a report? Then a reporting bench answers it (named location @report, where nodes.lua
+-- chooses one); every other call, and every call about which there is any doubt, goes on to the
+-- primary bench.
 --
 -- Frappe runs the method that `cmd` names, in the query or in the body, whatever the path says, and
 -- only without a `cmd` the one in the path. So a call is a report when everything in it that could

@@ -1,0 +1,221 @@
+-- Made by Benchfleet; changes here are undone by its next run.
+-- Which reporting bench answers a report: of those that are in service and say that they are alive,
+-- the one with the fewest calls. When none is left, the primary's own pool for reports.
+--
+-- What has to outlive a change of location is kept in variables of nginx: ngx.ctx does not.
+--   benchfleet_held     node whose count of calls this call is in
+--   benchfleet_tried    nodes that this call was sent to, each followed by a space
+--   benchfleet_address  where it is sent now
+
+local FILE = "/etc/nginx/benchfleet/nodes"
+-- Seconds that a node may take to say that it is alive, and that the whole choice may take.
+local ASK, CHOICE = 0.5, 1.5
+-- A mark that nobody renews is gone after so many seconds: its keeper may have been reloaded away.
+local MARK, AGAIN = 5, 1
+-- nginx follows at most ten changes of location in a call; more than these are never worth the wait.
+local MOST = 3
+
+local shared = ngx.shared.benchfleet
+local own = tostring(ngx.worker.pid())
+local settings, nodes = {}, {}
+
+for line in io.lines(FILE) do
+    local key, value = line:match("^(%l+) (.+)$")
+    if key == "node" then
+        local name, host, web, health = value:match("^(%S+) (%S+) (%d+) (%d+)$")
+        nodes[#nodes + 1] = {
+            name = name, host = host, web = tonumber(web), health = tonumber(health),
+            address = host .. ":" .. web,
+        }
+    elseif key then
+        settings[key] = value
+    end
+end
+local window = tonumber(settings.window)
+local guarded = settings.guard == "on"
+
+-- The time now; nginx's own clock stands still while Lua runs.
+local function now()
+    ngx.update_time()
+    return ngx.now()
+end
+
+local function exists(path)
+    local file = io.open(path)
+    if file then
+        file:close()
+    end
+    return file ~= nil
+end
+
+local function drained(node)
+    return exists(settings.drained .. "/" .. node.name)
+end
+
+-- Count this call as one of a node's.
+local function hold(node)
+    shared:incr("calls:" .. node.name, 1, 0)
+    shared:incr("held:" .. own .. ":" .. node.name, 1, 0)
+    ngx.var.benchfleet_held = node.name
+end
+
+-- This call is no longer one of a node's; nothing when it was none.
+local function release()
+    local name = ngx.var.benchfleet_held
+    if name and name ~= "" then
+        shared:incr("calls:" .. name, -1, 0)
+        shared:incr("held:" .. own .. ":" .. name, -1, 0)
+        ngx.var.benchfleet_held = ""
+    end
+end
+
+-- Calls of workers that were killed are counted no longer. Run once in every worker, so also in the
+-- one that takes a killed one's place.
+local function forget_the_dead()
+    for _, key in ipairs(shared:get_keys(0)) do
+        local pid, name = key:match("^held:(%d+):(.+)$")
+        if pid and pid ~= own and not exists("/proc/" .. pid .. "/stat") then
+            shared:incr("calls:" .. name, -(shared:get(key) or 0), 0)
+            shared:delete(key)
+        end
+    end
+end
+
+-- Connect, and read a line where one is said: "ok", "refused" or "silent".
+local function knock(host, port, seconds, says)
+    local ending = now() + seconds
+    local socket = ngx.socket.tcp()
+    socket:settimeouts(seconds * 1000, seconds * 1000, seconds * 1000)
+    local connected, problem = socket:connect(host, port)
+    if not connected then
+        return problem == "connection refused" and "refused" or "silent"
+    end
+    local line = "ok"
+    if says then
+        socket:settimeouts(0, 0, math.max(1, (ending - now()) * 1000))
+        line = socket:receive("*l")
+    end
+    socket:close()
+    return line == "ok" and "ok" or "silent"
+end
+
+-- Whether a node's bench is alive. One without the guard has nobody at the health port, and is asked
+-- no more than whether somebody listens.
+local function alive(node, seconds)
+    local ending = now() + seconds
+    if guarded then
+        local answer = knock(node.host, node.health, seconds, true)
+        if answer ~= "refused" then
+            return answer == "ok"
+        end
+    end
+    return knock(node.host, node.web, math.max(0.001, ending - now()), false) == "ok"
+end
+
+-- Ask a marked node once a second until it answers.
+local function ask_again(premature, node)
+    if premature then
+        shared:delete("asking:" .. node.name)
+    elseif alive(node, ASK) then
+        shared:delete("down:" .. node.name)
+        shared:delete("asking:" .. node.name)
+        ngx.log(ngx.ERR, "benchfleet: ", node.name, " answers again and gets reports")
+    else
+        shared:set("down:" .. node.name, 1, MARK)
+        shared:set("asking:" .. node.name, own, MARK)
+        ngx.timer.at(AGAIN, ask_again, node)
+    end
+end
+
+-- Nobody is sent to this node until it answers again.
+local function mark(node)
+    shared:set("down:" .. node.name, 1, MARK)
+    if shared:add("asking:" .. node.name, own, MARK) then
+        ngx.log(ngx.ERR, "benchfleet: ", node.name, " (", node.address, ") does not answer and gets no reports")
+        ngx.timer.at(AGAIN, ask_again, node)
+    end
+end
+
+-- The node with the fewest calls of those that may be asked; in turn where there are several.
+local function least_busy(skipped)
+    local turn = shared:incr("turn", 1, 0)
+    local best, fewest
+    for n = 1, #nodes do
+        local node = nodes[(turn + n) % #nodes + 1]
+        if not skipped[node.name] and not shared:get("down:" .. node.name) and not drained(node) then
+            local calls = shared:get("calls:" .. node.name) or 0
+            if not best or calls < fewest then
+                best, fewest = node, calls
+            end
+        end
+    end
+    return best
+end
+
+-- Whether the last attempt never got a connection, so that nothing was sent.
+local function never_sent()
+    return (ngx.var.upstream_connect_time or ""):match("%-$") ~= nil
+end
+
+-- What the last attempt means for this call; false when it may not be sent to anybody any more.
+local function may_go_on(skipped)
+    local last
+    for name in (ngx.var.benchfleet_tried or ""):gmatch("%S+") do
+        skipped[name] = true
+        last = name
+    end
+    if not last then
+        return true
+    end
+    if never_sent() then
+        for _, node in ipairs(nodes) do
+            if node.name == last then
+                mark(node)
+            end
+        end
+    end
+    return now() - ngx.req.start_time() <= window
+end
+
+-- Send this call to a node (access phase of @report), or to the pool when there is none.
+local function choose()
+    local tried = ngx.var.benchfleet_tried or ""
+    local skipped = {}
+    release()
+    if not may_go_on(skipped) then
+        return ngx.exec("@report_lost")
+    end
+    local _, attempts = tried:gsub(" ", "")
+    local ending = now() + CHOICE
+    while attempts < MOST do
+        local left = ending - now()
+        local node = left > 0 and least_busy(skipped)
+        if not node then
+            break
+        end
+        skipped[node.name] = true
+        -- Counted first, looked at after: who drains it looks at the count after the file is there.
+        hold(node)
+        if not drained(node) then
+            if alive(node, math.min(ASK, left)) then
+                ngx.var.benchfleet_tried = tried .. node.name .. " "
+                ngx.var.benchfleet_address = node.address
+                return
+            end
+            mark(node)
+        end
+        release()
+    end
+    return ngx.exec("@report_pool")
+end
+
+-- Access phase of what comes after the pool: only a call that the pool never got may go on.
+local function after_pool()
+    if not never_sent() then
+        return ngx.exec("@report_lost")
+    end
+end
+
+forget_the_dead()
+package.loaded.benchfleet_nodes = { choose = choose, release = release, after_pool = after_pool }
+return package.loaded.benchfleet_nodes
