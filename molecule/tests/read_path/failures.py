@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ TABLE = "inet benchfleet_failure"
 # Client programs that hold something on a server end with these units.
 HOLDER = "benchfleet-failure"
 HELD = f"/run/{HOLDER}"
+# Where the router looks for nodes that it is to leave alone.
+DRAINED = "/var/lib/benchfleet/drained"
 COMMAND_SECONDS = 60
 WAIT_SECONDS = 90
 
@@ -132,10 +135,49 @@ class Field:
         """Supervisor's group of the reporting bench's web processes."""
         return f"{self.group}-web:"
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Have the router send no reports to the other reporting nodes."""
+        files = " ".join(f"{DRAINED}/{node.name}" for node in self.others)
+        try:
+            if files:
+                self.primary.run(f"mkdir -p {DRAINED} && touch {files}")
+            yield
+        finally:
+            if files:
+                self.primary.run(f"rm -f {files}")
+
     def web_pids(self) -> str:
         """gunicorn's master and workers on the node."""
         master = self.node.run(f"supervisorctl pid {self.web_group}{self.group}-frappe-web")
         return f"{master} {' '.join(self.node.run(f'pgrep -P {master}').split())}"
+
+    def at(self, node: str) -> Field:
+        """The same field, with another node as the one that is hit."""
+        return Field(self.lab, node, self.site, self.bench)
+
+    def has_queries(self, text: str) -> bool:
+        """Whether a query with that text runs on the replica now."""
+        question = (
+            "SELECT COUNT(*) FROM information_schema.processlist"
+            f" WHERE id != CONNECTION_ID() AND info LIKE '%{text}%'"
+        )
+        return self.node.sql(question) != "0"
+
+    def wait_for_queries(self, text: str) -> None:
+        """Wait until a query with that text runs on the replica."""
+        wait_until(f"a query with {text} on {self.node.name}", lambda: self.has_queries(text), 20)
+
+    def ask_bench(self, method: str, cookies: dict[str, str], **arguments: Any) -> Any:
+        """Call a method on the reporting bench itself, from the primary, past the router."""
+        query = urllib.parse.urlencode(arguments)
+        url = f"http://{self.node.host.ip}:8000/api/method/{method}?{query}"
+        headers = {"Host": self.site, "Cookie": "; ".join(f"{k}={v}" for k, v in cookies.items())}
+        script = (
+            "import urllib.request as u;"
+            f"print(u.urlopen(u.Request({url!r}, headers={headers!r}), timeout=20).read().decode())"
+        )
+        return json.loads(self.primary.run(f"python3 -c {shlex.quote(script)}"))
 
     def replica_follows(self) -> bool:
         """Whether the replica runs, follows, and has what the primary has."""
@@ -306,6 +348,8 @@ class Failure:
     title: str
     play: Callable[[Field], AbstractContextManager[Strike | None]]
     first_call: float
+    # Whether the reporting bench itself goes on: then it answers, from the primary's database.
+    bench_lives: bool = True
 
 
 FAILURES = {
@@ -317,9 +361,9 @@ FAILURES = {
     "account_locked": Failure("read-only account locked", account_locked, 0.6),
     "connections_exhausted": Failure("replica out of connections", connections_exhausted, 0.6),
     "killed_in_a_query": Failure("replica killed in a query", killed_in_a_query, 3),
-    "bench_stopped": Failure("reporting bench stopped", bench_stopped, 2),
-    "bench_hung": Failure("reporting bench hung", bench_hung, 2),
-    "node_off": Failure("node powered off", node_off, 2),
-    "node_cut": Failure("node cut from the network", node_cut, 2),
+    "bench_stopped": Failure("reporting bench stopped", bench_stopped, 2, bench_lives=False),
+    "bench_hung": Failure("reporting bench hung", bench_hung, 2, bench_lives=False),
+    "node_off": Failure("node powered off", node_off, 2, bench_lives=False),
+    "node_cut": Failure("node cut from the network", node_cut, 2, bench_lives=False),
     "redis_restarted": Failure("Redis restarted", redis_restarted, 2),
 }

@@ -1,0 +1,124 @@
+"""The lab's read path under test: who calls, where things fail, and how the fleet is set up."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from calls import Somebody
+from failures import Field
+from player import Player
+
+from benchfleet import state
+
+# How the fleet is set up, in the order in which it is: what site.yml is told.
+PHASES: dict[str, list[str]] = {
+    "guarded": [],
+    "stale": ["-e", "read_guard_policy=stale"],
+    "error": ["-e", "read_guard_policy=error"],
+    "stock": ["-e", '{"fleet_read_guard": false}'],
+    "again": [],
+}
+
+
+def phase_of(item: pytest.Item) -> str:
+    """The set-up that a test wants, by its mark `fleet`."""
+    mark = item.get_closest_marker("fleet")
+    return mark.args[0] if mark else "guarded"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line("markers", "fleet(phase): how the fleet is set up, see PHASES")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests of one set-up together: each change is a run of site.yml."""
+    items.sort(key=lambda item: list(PHASES).index(phase_of(item)))
+
+
+@pytest.fixture(scope="session")
+def setups(play: Callable[..., Any]) -> dict[str, Any]:
+    """The set-up that the fleet has now; the scenario's own at first."""
+    return {"now": PHASES["guarded"]}
+
+
+@pytest.fixture(autouse=True)
+def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable[..., Any]) -> str:
+    """The fleet is set up as the test wants it; returns the phase."""
+    phase = phase_of(request.node)
+    if setups["now"] != PHASES[phase]:
+        play("site.yml", *PHASES[phase])
+        setups["now"] = PHASES[phase]
+        setups.pop("player", None)
+    return phase
+
+
+@pytest.fixture(scope="session")
+def field(lab: state.Lab) -> Field:
+    """The lab, with rep1 as the node that is hit."""
+    return Field(lab, lab.hosts[1].name)
+
+
+@pytest.fixture(scope="session")
+def anybody(lab: state.Lab, secrets: Any) -> Callable[..., Somebody]:
+    """Sign another user in."""
+
+    def sign_in(timeout: float = 20) -> Somebody:
+        password = secrets["sites"][state.SITE]["admin_password"]
+        return Somebody(lab.hosts[0].ip, state.SITE, "Administrator", password, timeout)
+
+    return sign_in
+
+
+@pytest.fixture
+def somebody(anybody: Callable[..., Somebody], fleet: str) -> Iterator[Somebody]:
+    """A user; what they saved is deleted again."""
+    # Stock Frappe hangs as long as its caller waits.
+    found = anybody(6 if fleet == "stock" else 20)
+    yield found
+    found.tidy()
+
+
+@pytest.fixture
+def alone(field: Field) -> Iterator[None]:
+    """No other reporting node answers."""
+    with field.alone():
+        yield
+
+
+@pytest.fixture
+def player(field: Field, somebody: Somebody, alone: None, setups: dict[str, Any]) -> Player:
+    """A player that knows what is normal."""
+    found = Player(field, somebody, setups.get("player"))
+    if found.normal is None:
+        setups["player"] = found.learn()
+    return found
+
+
+@pytest.fixture
+def at_once() -> Callable[[list[Callable[[], Any]]], list[Any]]:
+    """Run functions side by side; returns what they return, raises what one raised."""
+
+    def run(functions: list[Callable[[], Any]]) -> list[Any]:
+        outcomes: list[Any] = [None] * len(functions)
+        troubles: list[BaseException] = []
+
+        def one(number: int) -> None:
+            try:
+                outcomes[number] = functions[number]()
+            except BaseException as error:
+                troubles.append(error)
+
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(len(functions))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if troubles:
+            raise troubles[0]
+        return outcomes
+
+    return run

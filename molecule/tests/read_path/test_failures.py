@@ -1,0 +1,56 @@
+"""Each failure costs the users some speed, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from failures import FAILURES
+from player import ROUTED, Played, Player
+
+# Seconds that a call may take longer than a healthy one on a busy machine.
+TOLERANCE = 0.3
+# Seconds until calls are back where they belong; a node that was off has to start its servers.
+BACK = {"node_off": 60}
+BACK_SOON = 15
+
+
+def check_answers(played: Played, player: Player) -> None:
+    """Everybody got what they asked for, and nothing old."""
+    for cell in played.cells.values():
+        for taken in cell.taken:
+            assert taken.ok, f"{cell.call}: {taken}"
+            assert taken.fresh is not False, f"{cell.call}: {taken}"
+
+
+def check_places(played: Played, player: Player) -> None:
+    """Saves and sign-ins went where they go, reports to whoever could answer."""
+    node, primary = player.field.node.name, player.field.primary.name
+    for kind, cell in played.cells.items():
+        if kind not in ROUTED:
+            assert {taken.place for taken in cell.taken} == {player.place(kind)}
+        elif played.failure != "redis_restarted":
+            bench = node if FAILURES[played.failure].bench_lives else primary
+            for taken in cell.taken:
+                assert taken.bench == bench, f"{kind}: {taken}"
+                assert taken.database.startswith(primary), f"{kind}: {taken}"
+
+
+def check_times(played: Played, player: Player) -> None:
+    """The first report pays its share; nothing else, and nobody after it, does."""
+    assert player.normal is not None
+    for kind, cell in played.cells.items():
+        normal = player.normal.seconds(kind)
+        assert cell.later_seconds <= normal + TOLERANCE, f"{kind}: {cell.later}"
+        if cell.first and kind in ROUTED:
+            extra = FAILURES[played.failure].first_call
+            assert cell.first.seconds <= normal + extra, f"{kind}: {cell.first}"
+
+
+@pytest.mark.parametrize("key", FAILURES)
+def test_a_failure_costs_some_speed_and_nothing_else(player: Player, key: str):
+    first = ROUTED[list(FAILURES).index(key) % len(ROUTED)]
+    played = player.play(key, first=first)
+    check_answers(played, player)
+    check_places(played, player)
+    check_times(played, player)
+    assert played.back is not None
+    assert played.back <= BACK.get(key, BACK_SOON)

@@ -1,0 +1,44 @@
+"""Whoever saves sees it in the next list."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from calls import Somebody
+from failures import Field
+
+USERS = 4
+SAVES = 250
+
+
+@pytest.fixture
+def no_todos_left(field: Field) -> Any:
+    """What was saved is deleted again, at one stroke."""
+    yield
+    field.primary.sql(f"DELETE FROM {field.table} WHERE description = 'read path'")
+
+
+@pytest.mark.usefixtures("no_todos_left")
+def test_a_thousand_saves_each_followed_by_a_list(
+    anybody: Callable[..., Somebody], at_once: Any, field: Field
+):
+    def work() -> Counter[str]:
+        seen: Counter[str] = Counter()
+        user = anybody()
+        for _ in range(SAVES):
+            assert user.save().ok
+            rows = user.rows()
+            seen["lists"] += rows.ok
+            seen["stale"] += not rows.fresh
+            seen["from a replica"] += rows.place[0] == rows.place[1] != field.primary.name
+        return seen
+
+    seen = sum(at_once([work] * USERS), Counter())
+    print(dict(seen))
+    assert seen["lists"] == USERS * SAVES
+    assert seen["stale"] == 0
+    # The lists prove nothing if the primary answered them.
+    assert seen["from a replica"] >= 0.9 * USERS * SAVES

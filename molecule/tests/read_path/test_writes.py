@@ -1,0 +1,67 @@
+"""What a report writes is kept, on both servers, and the operator learns which code does it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from calls import METHOD, Somebody
+from failures import Field, wait_until
+
+pytestmark = pytest.mark.usefixtures("alone")
+
+
+@pytest.fixture
+def token() -> str:
+    """A word that is nowhere yet."""
+    return uuid.uuid4().hex
+
+
+def write(somebody: Somebody, field: Field, method: str, **values: Any) -> dict[str, Any]:
+    """Call what writes; the reporting bench answers it, with the primary's database."""
+    answer = somebody.visitor.call("POST", METHOD + method, form=values)
+    assert answer.status == 200, answer.said()
+    assert answer.bench == field.node.name
+    assert answer.headers["x-fleet-database"] == f"{field.primary.name}; reason=wrote"
+    return answer.body["message"]
+
+
+def on_both(field: Field, table: str, condition: str) -> None:
+    """A row is on the primary now, and soon on the replica."""
+    question = f"SELECT COUNT(*) FROM `{field.config['db_name']}`.`{table}` WHERE {condition}"
+    assert field.primary.sql(question) == "1"
+    wait_until("the row is on the replica", lambda: field.node.sql(question) == "1", 5)
+
+
+def test_a_document_that_a_report_inserts_is_on_both_servers(somebody: Any, field: Field):
+    message = write(somebody, field, "frappe.demo.read_insert", description="x")
+    on_both(field, "tabToDo", f"name = '{message['name']}'")
+    assert message["found"] == "x"
+
+
+def test_a_job_that_waits_for_the_commit_runs(somebody: Any, field: Field, token: str):
+    write(somebody, field, "frappe.demo.read_enqueue", token=token, write=1)
+    runs = f"SELECT COUNT(*) FROM `{field.config['db_name']}`.`tabDemo Run` WHERE token = '{token}'"
+    wait_until("the job ran", lambda: field.primary.sql(runs) == "1", 30)
+
+
+def test_the_error_log_of_a_report_is_kept(somebody: Any, field: Field, token: str):
+    write(somebody, field, "frappe.demo.read_error", token=token, write=1)
+    on_both(field, "tabError Log", f"method = '{token}'")
+
+
+def test_the_operator_learns_which_code_writes(somebody: Any, field: Field):
+    method = "frappe.demo.read_insert"
+
+    def counted() -> int:
+        text = field.node.says("cat /var/lib/benchfleet/read-guard/counts.json") or "{}"
+        return json.loads(text).get("writes", {}).get(method, {}).get("count", 0)
+
+    before = counted()
+    write(somebody, field, method)
+    write(somebody, field, method)
+    assert counted() == before + 2
+    log = field.node.run(f"tail -n 50 {field.bench}/logs/web.error.log")
+    assert f"{method} writes under read_only, at frappe.demo" in log
