@@ -6,8 +6,7 @@ import functools
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -27,6 +26,8 @@ LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
 KILLED = {1317, 1927}
 OVER_TIME = 1969
 NOT_OF_A_SERVER = -1
+# Column types of the protocol: DECIMAL and NEWDECIMAL.
+DECIMALS = {0, 246}
 
 # A query may take as long as the account's limit on the server allows; a dead server is noticed
 # sooner by other means.
@@ -72,8 +73,6 @@ class Call:
         self.temporary: set[str] = set()
         self.savepoints: list[str] = []
         self.session: list[tuple[Any, ...]] = []
-        # The replica's side of the object, kept while temporary tables live on it.
-        self.reader: dict[str, Any] | None = None
 
 
 class Guard:
@@ -186,21 +185,21 @@ def guarded(base: type) -> type:
             if kwargs.get("run", True) is False:
                 return super().sql(query, *args, **kwargs)
             if not call.on_replica:
-                return self._on_primary(text, query, *args, **kwargs)
+                return self._on_primary(query, *args, **kwargs)
             kind = statements.kind(text, call.temporary)
             if kind == statements.WRITE:
                 self._move_to_write(text)
-                return self._on_primary(text, query, *args, **kwargs)
+                return self._on_primary(query, *args, **kwargs)
             if not call.fresh and kind in (statements.READ, statements.TEMPORARY):
                 self._open()
                 if not call.on_replica:
-                    return self._on_primary(text, query, *args, **kwargs)
+                    return self._on_primary(query, *args, **kwargs)
             try:
                 with call.guard.watch.over(self._conn, call.account):
                     outcome = super().sql(query, *args, **kwargs)
             except Exception as error:
                 self._after_failure(text, error)
-                return self._on_primary(text, query, *args, **kwargs)
+                return self._on_primary(query, *args, **kwargs)
             self._remember(kind, text, (query, *args))
             return outcome
 
@@ -233,9 +232,6 @@ def guarded(base: type) -> type:
             if call.place is not None:
                 call.guard.state.give_place(call.place)
                 call.place = None
-            if call.reader is not None:
-                with self._as_reader(), suppress(Exception):
-                    super().close()
             self._forget_stale()
 
         def _open(self) -> None:
@@ -344,9 +340,8 @@ def guarded(base: type) -> type:
         def _become_primary(self) -> None:
             """Take over the request's connection to the primary, with all that it holds."""
             call: Call = self.call
-            if call.temporary:
-                call.reader = self.__dict__
-            elif call.on_replica:
+            tables = [self._read_table(name) for name in sorted(call.temporary)]
+            if call.on_replica:
                 with suppress(Exception):
                     super().close()
             call.on_replica = False
@@ -354,8 +349,27 @@ def guarded(base: type) -> type:
             self.__dict__ = call.primary.__dict__
             for statement in call.session:
                 super().sql(*statement)
+            for create, insert, rows in tables:
+                super().sql(create)
+                if rows:
+                    self._cursor.executemany(insert, rows)
             for name in call.savepoints:
                 super().sql(f"savepoint {name}")
+
+        def _read_table(self, name: str) -> tuple[str, str, list[Any]]:
+            """How to make a temporary table again: two statements, and its rows."""
+            cursor = self._conn.cursor()
+            cursor.execute(f"SHOW CREATE TABLE `{name}`")
+            create = cursor.fetchall()[0][1]
+            cursor.execute(f"SELECT * FROM `{name}` LIMIT 0")
+            # Frappe's connections give decimals as floats.
+            columns = [
+                f"CAST(`{field[0]}` AS CHAR)" if field[1] in DECIMALS else f"`{field[0]}`"
+                for field in cursor.description
+            ]
+            cursor.execute(f"SELECT {', '.join(columns)} FROM `{name}`")
+            marks = ", ".join(["%s"] * len(columns))
+            return create, f"INSERT INTO `{name}` VALUES ({marks})", list(cursor.fetchall())
 
         def _limit(self) -> None:
             """Bound the statements of a call that reads from the primary."""
@@ -368,16 +382,8 @@ def guarded(base: type) -> type:
                 super().sql("SET SESSION max_statement_time = %s", (limit,))
                 call.former_limit = former
 
-        def _on_primary(self, text: str, query: Any, *args: Any, **kwargs: Any) -> Any:
+        def _on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             call: Call = self.call
-            if call.reader is not None and statements.mentions(text, call.temporary):
-                if statements.kind(text, call.temporary) == statements.WRITE:
-                    raise RuntimeError(
-                        f"{call.method} is read_only and copies a temporary table into one that"
-                        " lasts: name it in router_primary_methods, so that the primary runs it"
-                    )
-                with self._as_reader():
-                    return super().sql(query, *args, **kwargs)
             try:
                 return super().sql(query, *args, **kwargs)
             except Exception as error:
@@ -420,16 +426,6 @@ def guarded(base: type) -> type:
                 known = getattr(frappe.local, name, None)
                 if hasattr(known, "clear"):
                     known.clear()
-
-        @contextmanager
-        def _as_reader(self) -> Iterator[None]:
-            """Be the replica's connection once more, for its temporary tables."""
-            now = self.__dict__
-            self.__dict__ = self.call.reader
-            try:
-                yield
-            finally:
-                self.__dict__ = now
 
     return GuardedDatabase
 

@@ -92,11 +92,6 @@ def made(text: str) -> str | None:
     return (found["quoted"] or found["bare"]).lower() if found else None
 
 
-def mentions(text: str, tables: set[str]) -> bool:
-    """Whether a statement names one of the tables."""
-    return any(re.search(rf"(?<![\w$]){re.escape(table)}(?![\w$])", text, re.I) for table in tables)
-
-
 def savepoint(text: str) -> tuple[str, str] | None:
     """("savepoint" or "release", its name) of a statement of kind SAVEPOINT."""
     found = _SAVEPOINT.match(_body(text))
