@@ -45,6 +45,9 @@ request = local("request")
 response = local("response")
 session = local("session")
 
+# A RedisWrapper from the first init() on.
+cache: Any = None
+
 whitelisted: set[Callable] = set()
 guest_methods: set[Callable] = set()
 allowed_http_methods: dict[Callable, list[str]] = {}
@@ -67,6 +70,15 @@ def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool =
     local.db = None
     local.conf = get_site_config()
     local.initialised = True
+    _setup_cache()
+
+
+def _setup_cache() -> None:
+    global cache
+    if cache is None:
+        from frappe.utils.redis_wrapper import setup_cache
+
+        cache = setup_cache()
 
 
 @contextmanager
@@ -257,11 +269,6 @@ def get_hooks(name: str) -> list[Any]:
     return found
 
 
-def get_system_settings(key: str) -> Any:
-    """Return a field of the single document System Settings."""
-    return db.get_single_value("System Settings", key)
-
-
 def set_user(user: str) -> None:
     """Make someone the session's user."""
     local.session.user = user
@@ -355,14 +362,9 @@ def destroy() -> None:
     release_local(local)
 
 
-from frappe.utils.redis_wrapper import RedisWrapper  # noqa: E402  (it needs the names above)
-
-cache = RedisWrapper()
-
 __all__ = [
     "AuthenticationError",
     "DoesNotExistError",
     "InReadOnlyMode",
     "SessionStopped",
-    "cache",
 ]

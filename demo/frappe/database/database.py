@@ -236,10 +236,6 @@ class Database(ABC):
         """Return how many documents match."""
         return frappe.get_all(doctype, filters=filters, fields=["count(*) as total"])[0].total
 
-    def get_tables(self) -> list[str]:
-        """Return the database's tables."""
-        return self.sql("SHOW TABLES", pluck=True)
-
     def begin(self, *, read_only: bool = False) -> None:
         """Start a transaction, a read-only one if the whole request is."""
         mode = " READ ONLY" if read_only or frappe.flags.read_only else ""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import os
 
 import frappe
-from frappe import config
 
 _ROUNDS = 60_000
 
@@ -38,12 +36,3 @@ def check_password(user: str, password: str) -> bool:
         return False
     salt, _, digest = rows[0][0].partition("$")
     return hmac.compare_digest(digest, _digest(password, bytes.fromhex(salt)))
-
-
-def get_encryption_key() -> str:
-    """Return the site's key; the first call makes it and writes it into site_config.json."""
-    if not frappe.local.conf.encryption_key:
-        key = base64.urlsafe_b64encode(os.urandom(32)).decode()
-        config.update(frappe.get_site_path("site_config.json"), "encryption_key", key)
-        frappe.local.conf.encryption_key = key
-    return frappe.local.conf.encryption_key

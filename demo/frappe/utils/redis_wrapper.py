@@ -10,17 +10,13 @@ import redis
 import frappe
 
 
-class RedisWrapper:
+def setup_cache() -> RedisWrapper:
+    """Return a cache on the bench's redis_cache."""
+    return RedisWrapper.from_url(frappe.get_conf().redis_cache, socket_connect_timeout=5)
+
+
+class RedisWrapper(redis.Redis):
     """Cache of the current site. A cache that is away is empty, not an error."""
-
-    def __init__(self) -> None:
-        self._clients: dict[str, redis.Redis] = {}
-
-    def _client(self) -> redis.Redis:
-        url = frappe.get_conf().redis_cache
-        if url not in self._clients:
-            self._clients[url] = redis.Redis.from_url(url, socket_connect_timeout=5)
-        return self._clients[url]
 
     @staticmethod
     def make_key(key: str, shared: bool = False) -> str:
@@ -29,7 +25,7 @@ class RedisWrapper:
 
     def _run(self, command: str, *args: Any) -> Any:
         try:
-            return getattr(self._client(), command)(*args)
+            return getattr(super(), command)(*args)
         except redis.exceptions.ConnectionError:
             return None
 

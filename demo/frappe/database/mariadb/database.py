@@ -121,7 +121,6 @@ class MariaDBConnectionUtil:
 class MariaDBDatabase(MariaDBConnectionUtil, MariaDBExceptionUtil, Database):
     """One connection to one MariaDB server."""
 
-    default_port = "3306"
     db_type = "mariadb"
 
     @contextmanager
