@@ -28,7 +28,9 @@ def generated(prefix: str = "b") -> str:
             "process_name=%(program_name)s-%(process_num)d",
         ]
         if name.endswith("worker"):
-            lines.append("numprocs=1")
+            lines += ["numprocs=1", "directory=/b"]
+        if name.endswith("web"):
+            lines += ["directory=/b/sites", "stderr_logfile=/b/logs/web.error.log"]
     lines += [f"[group:{prefix}-web]", f"programs={prefix}-frappe-web,{prefix}-node-socketio"]
     members = ("frappe-schedule", "frappe-short-worker", "frappe-long-worker")
     joined = ",".join(f"{prefix}-{m}" for m in (*members, "frappe-custom-worker"))
@@ -88,6 +90,33 @@ def test_one_background_worker_serves_every_queue() -> None:
 
 def test_no_web_workers_drops_the_web_program() -> None:
     assert not node(web_workers=0).has_section("program:b-frappe-web")
+
+
+GUARD = {"package_dir": "/lib/guard", "settings": "/etc/guard.json"}
+FOUND = 'PYTHONPATH="/lib/guard",BENCHFLEET_READ_GUARD="/etc/guard.json"'
+
+
+def test_a_reporting_node_runs_web_and_workers_with_the_guard() -> None:
+    conf = node(schedule=False, socketio=False, redis_config_dir=None, guard=GUARD)
+    web = conf["program:b-frappe-web"]
+    assert web["command"].endswith("-w 4 -t 120 benchfleet_guard.wsgi:application")
+    assert web["environment"] == FOUND
+    worker = conf["program:b-frappe-long-worker"]
+    assert worker["command"] == "/b/env/bin/python -m benchfleet_guard run frappe-long-worker"
+    assert (worker["directory"], worker["environment"]) == ("/b/sites", FOUND)
+
+
+def test_the_primary_has_a_pool_for_reports_and_its_own_programs_no_guard() -> None:
+    pool = {"bind": "127.0.0.1:8001", "workers": 2, **GUARD}
+    conf = node(report_pool=pool)
+    assert "benchfleet" not in str(dict(conf["program:b-frappe-web"]))
+    reports = conf["program:b-frappe-report-web"]
+    assert "-b 127.0.0.1:8001 -w 2" in reports["command"]
+    assert reports["command"].endswith("benchfleet_guard.wsgi:application")
+    assert reports["stderr_logfile"] == "/b/logs/report-web.error.log"
+    assert conf["group:b-reports"]["programs"] == "b-frappe-report-web"
+    assert "report-web" not in conf["group:b-web"]["programs"]
+    assert not node(web_workers=0, report_pool=pool).has_section("group:b-reports")
 
 
 def test_several_addresses_are_bound() -> None:

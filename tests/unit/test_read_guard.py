@@ -1,0 +1,259 @@
+"""What the guard of the read path decides, and what the bench's processes share."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from benchfleet_guard import health, statements, watch
+from benchfleet_guard.shared import Replica, State
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT name FROM `tabToDo`",
+        "  /* a remark */ select 1",
+        "-- a remark\nselect 1",
+        "# a remark\nselect 1",
+        "((select 1) union (select 2))",
+        "WITH x AS (SELECT 1) SELECT * FROM x",
+        "select * from tabX where a = 'for update'",
+        "select `for update` from tabX",
+        "select * from tabX where a = 'it''s \\' nextval('",
+        "show tables",
+        "EXPLAIN select 1",
+        "select @row := @row + 1",
+        "SET STATEMENT max_statement_time=3 FOR SELECT 1",
+    ],
+)
+def test_reads_stay_on_the_replica(text: str) -> None:
+    assert statements.kind(text) == statements.READ
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "insert into `tabToDo` (name) values ('x')",
+        "/* select */ UPDATE tabX SET a = 1",
+        "delete from tabX",
+        "replace into tabX values (1)",
+        "select name from tabX for  update",
+        "select name from tabX lock in share mode",
+        "select nextval(`todo_id_seq`)",
+        "select next value for todo_id_seq",
+        "select get_lock('a', 1)",
+        "select 1 into outfile '/tmp/x'",
+        "WITH x AS (SELECT 1) SELECT * FROM x FOR UPDATE",
+        "/*! insert into tabX values (1) */",
+        "create table x (a int)",
+        "create index i on tabX (a)",
+        "alter table tabX add column b int",
+        "truncate tabX",
+        "lock tables tabX read",
+        "call something()",
+        "analyze table tabX",
+        "SET GLOBAL max_connections = 1",
+        "SET STATEMENT max_statement_time=3 FOR delete from tabX",
+        "insert into filled select * from tabX",
+        "update filled, tabX set tabX.a = 1",
+        "delete filled from filled join tabX",
+        "update other.filled set a = 1",
+        "",
+        "gibberish",
+    ],
+)
+def test_writes_and_doubts_go_to_the_primary(text: str) -> None:
+    assert statements.kind(text) == statements.WRITE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CREATE TEMPORARY TABLE IF NOT EXISTS `Filled` (a int)",
+        "create or replace temporary table filled as select * from tabX",
+        "drop temporary table filled",
+        "insert into filled select * from tabX",
+        "INSERT IGNORE INTO `FILLED` values (1)",
+        "update filled set a = 1",
+        "delete from filled where a = 1",
+        "truncate table filled",
+        "alter table filled add index (a)",
+        "drop table if exists filled",
+    ],
+)
+def test_temporary_tables_live_on_the_replica(text: str) -> None:
+    assert statements.kind(text, {"filled"}) == statements.TEMPORARY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "update filled, tabX set tabX.a = 1",
+        "delete filled from filled join tabX",
+        "update other.filled set a = 1",
+        "insert into tabX select * from filled",
+    ],
+)
+def test_what_may_touch_another_table_is_a_write(text: str) -> None:
+    assert statements.kind(text, {"filled"}) == statements.WRITE
+
+
+def test_a_new_temporary_table_is_known_by_its_name() -> None:
+    assert statements.made("create temporary table `My Table` (a int)") == "my table"
+    assert statements.made("create table x (a int)") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("START TRANSACTION READ ONLY", statements.TRANSACTION),
+        ("commit", statements.TRANSACTION),
+        ("rollback to savepoint a", statements.TRANSACTION),
+        ("savepoint a", statements.SAVEPOINT),
+        ("release savepoint a", statements.SAVEPOINT),
+        ("set session max_statement_time = %s", statements.SESSION),
+        ("SET @a = 'global'", statements.SESSION),
+    ],
+)
+def test_what_is_neither_read_nor_write(text: str, kind: str) -> None:
+    assert statements.kind(text) == kind
+
+
+def test_savepoints_are_told_by_name() -> None:
+    assert statements.savepoint("SAVEPOINT `a1`") == ("savepoint", "a1")
+    assert statements.savepoint("release savepoint b") == ("release", "b")
+
+
+def test_a_long_statement_is_judged_at_once() -> None:
+    text = "select name from tabX where name in (" + ", ".join(["'o''k'"] * 200_000) + ")"
+    began = time.monotonic()
+    assert statements.kind(text) == statements.READ
+    assert time.monotonic() - began < 1
+
+
+def test_state_of_a_replica_is_shared_and_a_torn_file_is_harmless(tmp_path: Path) -> None:
+    one, two = State(tmp_path), State(tmp_path)
+    assert one.replica("a/b") == Replica()
+    one.set_replica("a/b", Replica(5.0, "unreachable", 7.0))
+    assert two.replica("a/b") == Replica(5.0, "unreachable", 7.0)
+    assert two.replica("other") == Replica()
+    (tmp_path / "replica-other.json").write_text('{"away"')
+    assert two.replica("other") == Replica()
+
+
+def test_places_are_as_many_as_there_are_and_come_back(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    first, second = state.take_place(2, 0), state.take_place(2, 0)
+    assert first is not None
+    assert second is not None
+    assert state.take_place(2, 0.05) is None
+    timer = threading.Timer(0.1, state.give_place, [first])
+    timer.start()
+    third = state.take_place(2, 5)
+    assert third is not None
+    state.give_place(second)
+    state.give_place(third)
+
+
+def test_a_place_comes_back_when_its_process_dies(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    if (child := os.fork()) == 0:
+        state.take_place(1, 0)
+        os._exit(0)
+    os.waitpid(child, 0)
+    place = state.take_place(1, 1)
+    assert place is not None
+    state.give_place(place)
+
+
+def test_counts_of_several_processes_add_up(tmp_path: Path) -> None:
+    children = []
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            for _ in range(20):
+                State(tmp_path).count("writes", "a.b", code="x:1")
+            os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    entry = State(tmp_path).counts()["writes"]["a.b"]
+    assert (entry["count"], entry["code"]) == (60, "x:1")
+
+
+def test_one_process_alone_looks_for_a_return(tmp_path: Path) -> None:
+    with State(tmp_path).sole("return-a") as first, State(tmp_path).sole("return-a") as second:
+        assert (first, second) == (True, False)
+    with State(tmp_path).sole("return-a") as third:
+        assert third
+
+
+def test_work_that_hangs_is_left_behind_and_disposed_of() -> None:
+    go, disposed = threading.Event(), threading.Event()
+
+    def work() -> str:
+        go.wait(10)
+        return "late"
+
+    with pytest.raises(watch.HungError, match=r"0\.05 s"):
+        watch.bounded(work, 0.05, lambda late: disposed.set() if late == "late" else None)
+    go.set()
+    assert disposed.wait(5)
+
+
+def test_work_in_time_gives_its_value_or_its_error() -> None:
+    assert watch.bounded(lambda: 5, 5, print) == 5
+    with pytest.raises(ZeroDivisionError):
+        watch.bounded(lambda: 1 // 0, 5, print)
+
+
+def test_a_severed_connection_fails_its_reader_at_once() -> None:
+    ours, theirs = socket.socketpair()
+
+    class Connection:
+        _sock = ours
+
+    threading.Timer(0.1, watch.sever, [Connection]).start()
+    began = time.monotonic()
+    assert ours.recv(1) == b""
+    assert time.monotonic() - began < 5
+    theirs.close()
+    ours.close()
+
+
+def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if (master := os.fork()) == 0:
+        # gunicorn's master listens and forks one worker.
+        health.listen("127.0.0.1", port)
+        if (worker := os.fork()) == 0:
+            time.sleep(30)
+            os._exit(0)
+        os.waitpid(worker, 0)
+        os._exit(0)
+    worker = 0
+    try:
+        deadline = time.monotonic() + 10
+        answer = b""
+        while answer != health.ANSWER and time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1) as asked:
+                    answer = asked.recv(8)
+            except OSError:
+                time.sleep(0.02)
+        assert answer == health.ANSWER
+        worker = int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
+        os.kill(worker, 19)
+        asked = socket.create_connection(("127.0.0.1", port), timeout=0.3)
+        with asked, pytest.raises(TimeoutError):
+            asked.recv(8)
+    finally:
+        for pid in filter(None, (worker, master)):
+            os.kill(pid, 9)
+        os.waitpid(master, 0)
