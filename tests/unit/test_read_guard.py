@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import threading
 import time
@@ -249,11 +250,15 @@ def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not() -> None:
                 time.sleep(0.02)
         assert answer == health.ANSWER
         worker = int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
-        os.kill(worker, 19)
+        os.kill(worker, signal.SIGSTOP)
+        tasks = Path(f"/proc/{worker}/task")
+        while {(task / "stat").read_text().split()[2] for task in tasks.iterdir()} != {"T"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         asked = socket.create_connection(("127.0.0.1", port), timeout=0.3)
         with asked, pytest.raises(TimeoutError):
             asked.recv(8)
     finally:
         for pid in filter(None, (worker, master)):
-            os.kill(pid, 9)
+            os.kill(pid, signal.SIGKILL)
         os.waitpid(master, 0)
