@@ -65,14 +65,22 @@ def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
 
 def add_fleet_commands(commands: Any) -> None:
     """Add the commands that work on any fleet, and the tests."""
+    somewhere = argparse.ArgumentParser(add_help=False)
+    where = "inventory of the fleet (inventory/lab)"
+    somewhere.add_argument("-i", "--inventory", type=Path, default=LAB_INVENTORY, help=where)
     for command, words in (
         ("verify", "prove each row on the running fleet; status 0 only if all hold"),
         ("status", "what every server of the fleet is doing"),
+        ("routes", "which bench answers which method, and why"),
     ):
-        sub = commands.add_parser(command, help=words)
-        where = "inventory of the fleet (inventory/lab)"
-        sub.add_argument("-i", "--inventory", type=Path, default=LAB_INVENTORY, help=where)
+        sub = commands.add_parser(command, parents=[somewhere], help=words)
         sub.add_argument("--json", action="store_true", help="for programs")
+    for command, words in (
+        ("drain", "send no more calls to a reporting node, and wait for those it has"),
+        ("undrain", "send it calls again"),
+    ):
+        sub = commands.add_parser(command, parents=[somewhere], help=words)
+        sub.add_argument("node", metavar="NODE", help="its name in the inventory")
     test = commands.add_parser("test", help="the project's own tests")
     test.add_argument("suite", nargs="?", choices=testing.SUITES, help="all without it")
     test.add_argument("scenario", nargs="?", metavar="SCENARIO", help="of molecule; all without it")
@@ -163,6 +171,37 @@ def status(inventory: Path, *, as_json: bool) -> int:
     return 0 if outcome.ok and rows else 1
 
 
+def routes(inventory: Path, *, as_json: bool) -> int:
+    """Print where the router sends which method; 0 only if that could be found out."""
+    outcome = runner.play("playbooks/routes.yml", inventory, collect=("report_routes",))
+    rows = reports.collected(outcome.results, "routes")
+    for words in refusals(outcome):
+        say(words)
+    if as_json:
+        print(json.dumps({"ok": outcome.ok, "routes": rows}, indent=2))
+    for line in [] if as_json else reports.routes_table(rows):
+        print(line, file=sys.stderr)
+    return 0 if outcome.ok and rows else 1
+
+
+def drain(inventory: Path, node: str, *, drained: bool) -> int:
+    """Take a reporting node out of service or put it back, and say how that went."""
+    playbook = f"playbooks/{'drain' if drained else 'undrain'}.yml"
+    outcome = runner.play(playbook, inventory, collect=("node_drain",), extra={"node": node})
+    for result in outcome.results:
+        if result.get("words"):
+            say(result["words"])
+    for words in refusals(outcome):
+        say(words)
+    return 0 if outcome.ok else 1
+
+
+def refusals(outcome: runner.Outcome) -> list[str]:
+    """Return what the collected modules said when they failed, and their warnings."""
+    words = [f"error: {r['msg']}" for r in outcome.results if r.get("failed") and r.get("msg")]
+    return words + [f"warning: {w}" for r in outcome.results for w in r.get("warnings") or []]
+
+
 def lab_command(options: argparse.Namespace) -> int:
     """Do what `./fleet lab ACTION` says; returns the exit status."""
     name = state.check_name(options.name) if options.name else state.name_from_environment()
@@ -209,6 +248,10 @@ def main(arguments: list[str] | None = None) -> int:
             return verify(options.inventory, as_json=options.json)
         if options.command == "status":
             return status(options.inventory, as_json=options.json)
+        if options.command == "routes":
+            return routes(options.inventory, as_json=options.json)
+        if options.command in ("drain", "undrain"):
+            return drain(options.inventory, options.node, drained=options.command == "drain")
         return lab_command(options)
     except FleetError as error:
         say(f"error: {error}")

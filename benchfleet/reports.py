@@ -32,6 +32,22 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def routes_table(routes: Sequence[dict[str, Any]]) -> list[str]:
+    """Return routes as lines, and how many methods go where."""
+    if not routes:
+        return []
+    shown = [
+        {"method": r["method"], "goes to": r["bench"], "why": r["why"], "defined in": r["where"]}
+        for r in routes
+    ]
+    away = sum(route["bench"] == "reporting" for route in routes)
+    return [
+        *table(shown),
+        f"{away} methods go to the reporting nodes; these {len(routes) - away} and every other call"
+        " go to the primary",
+    ]
+
+
 def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
     """Return verify's checks as lines; one that fails shows what was wanted, and the remedy."""
     if not checks:

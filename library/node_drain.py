@@ -1,0 +1,181 @@
+#!/usr/bin/python
+"""Take a reporting node out of the router's choice, or put it back, without cutting a call off."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: node_drain
+short_description: A reporting node gets no more calls, or gets them again
+description:
+  - The router looks at a file for each node at each report call, so nothing is reloaded.
+  - Draining waits until the last call that the node has is answered. Calls are counted by the
+    router's established connections to the node's web port, of which each call has one.
+options:
+  node: {description: Name of the node in the inventory., type: str, required: true}
+  drained: {description: Whether it shall get no calls., type: bool, required: true}
+  state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
+  nodes_file: {description: The nodes that the router knows., type: path, required: true}
+  seconds: {description: How long to wait for the calls that run., type: int, default: 150}
+"""
+
+RETURN = r"""
+words: {description: What was done and what it means., returned: always, type: str}
+calls: {description: Calls that the node had when it was drained., type: int}
+waited: {description: Seconds until the last of them was answered., type: float}
+"""
+
+# From looking for a drained node's file to the connection, a call takes no longer than this:
+# nodes.lua chooses for 1.5 s at most, and nginx has 1 s to connect.
+UNDECIDED_SECONDS = 2.6
+ESTABLISHED = 0x01
+
+
+def peer(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
+    """Address and port as /proc/net/tcp and tcp6 write them: 32-bit words in the host's order."""
+    words, _, port = text.partition(":")
+    raw = b"".join(
+        struct.pack("=I" if sys.byteorder == "little" else ">I", int(words[n : n + 8], 16))
+        for n in range(0, len(words), 8)
+    )
+    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
+    address = ipaddress.ip_address(socket.inet_ntop(family, raw))
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address, int(port, 16)
+
+
+def connections(lines: Iterable[str], host: str, port: int) -> int:
+    """How many established connections to a port the lines of /proc/net/tcp show."""
+    wanted = (ipaddress.ip_address(host), port)
+    count = 0
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 4 or not fields[0].endswith(":"):
+            continue
+        count += int(fields[3], 16) == ESTABLISHED and peer(fields[2]) == wanted
+    return count
+
+
+def running_calls(host: str, port: int) -> int:
+    """Calls that this host's router has at a node's web port now."""
+    total = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as lines:
+                total += connections(lines, host, port)
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def known_nodes(text: str) -> dict[str, tuple[str, int]]:
+    """Address and web port of each node in the router's file of nodes."""
+    nodes = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 5 and fields[0] == "node":
+            nodes[fields[1]] = (fields[2].strip("[]"), int(fields[3]))
+    return nodes
+
+
+def counted(calls: int) -> str:
+    """A number of calls in words."""
+    return "1 call" if calls == 1 else f"{calls} calls"
+
+
+def wait(
+    module: AnsibleModule, address: tuple[str, int] | None, mark: Path
+) -> tuple[int, int, float]:
+    """Wait for a node's calls: (most at a time, those that still run, seconds until the last)."""
+    since = time.monotonic()
+    undecided = since + UNDECIDED_SECONDS - max(0.0, time.time() - mark.stat().st_mtime)
+    most, last = 0, since
+    while address:
+        calls = running_calls(*address)
+        now = time.monotonic()
+        most = max(most, calls)
+        if calls:
+            last = now
+            if now - since > module.params["seconds"]:
+                return most, calls, now - since
+        elif now >= undecided:
+            break
+        time.sleep(0.1)
+    return most, 0, last - since
+
+
+def drain(module: AnsibleModule, mark: Path, nodes: dict[str, tuple[str, int]]) -> None:
+    """Put the mark there, and wait until the node has no call."""
+    node = module.params["node"]
+    changed = not mark.exists()
+    others = [name for name in nodes if name != node and not (mark.parent / name).exists()]
+    if module.check_mode:
+        module.exit_json(changed=changed, words=f"{node} would get no more calls" * changed)
+    if changed:
+        mark.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        mark.touch(mode=0o644)
+    most, still, waited = wait(module, nodes.get(node), mark)
+    if still:
+        module.fail_json(
+            msg=f"{node} gets no new calls, but {counted(still)} still run there after"
+            f" {waited:.0f} s. It stays drained: run the same command again to wait on, or"
+            f" `./fleet undrain {node}` to put it back"
+        )
+    words = f"{node} gets no more calls"
+    if node not in nodes:
+        words += "; the router does not know it, site.yml makes it known"
+    elif most:
+        words += f"; {counted(most)} that it had ended well within {waited:.0f} s"
+    else:
+        words += "; it had none"
+    if not others:
+        words += (
+            ". No reporting node is in service now: the primary answers reports itself, so many at"
+            " a time as router_report_pool_calls says"
+        )
+    module.exit_json(changed=changed, words=words, calls=most, waited=round(waited, 1))
+
+
+def undrain(module: AnsibleModule, mark: Path) -> None:
+    """Take the mark away."""
+    node = module.params["node"]
+    changed = mark.exists()
+    if changed and not module.check_mode:
+        mark.unlink(missing_ok=True)
+    words = f"{node} gets calls again" if changed else f"{node} was not drained"
+    module.exit_json(changed=changed, words=words)
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "node": {"type": "str", "required": True},
+            "drained": {"type": "bool", "required": True},
+            "state_dir": {"type": "path", "required": True},
+            "nodes_file": {"type": "path", "required": True},
+            "seconds": {"type": "int", "default": 150},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o022)
+    mark = Path(module.params["state_dir"]) / "drained" / module.params["node"]
+    nodes_file = Path(module.params["nodes_file"])
+    nodes = known_nodes(nodes_file.read_text()) if nodes_file.exists() else {}
+    if module.params["drained"]:
+        drain(module, mark, nodes)
+    undrain(module, mark)
+
+
+if __name__ == "__main__":
+    main()
