@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import read_json
+from ansible.module_utils.bench import read_json, run_as
 from ansible.module_utils.mariadb import (
     Server,
     describe,
@@ -43,6 +44,7 @@ options:
   about: {description: The host and what is planned for it., type: dict, required: true}
   calls: {description: How the sites are called., type: dict, required: true}
   nodes: {description: Number of reporting nodes that share the calls., type: int}
+  guard: {description: "Where the guard of the read path is, {package_dir, settings}.", type: dict}
   probe_password: {description: Password of fleet_probe., type: str}
   replication_password: {description: Password of repl., type: str}
   ca: {description: Certificate of the fleet's CA., type: path}
@@ -61,6 +63,56 @@ MARK_SECONDS = 130.0
 REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
 WRITE = "INSERT INTO tabSingles (doctype, field, value) VALUES ('fleet-verify', %s, '1')"
 LOOK = "SELECT COUNT(*) FROM tabSingles WHERE doctype = 'fleet-verify'"
+
+# Run by the bench's own Python with the guard, as its workers are: a document that the primary's
+# connection writes, and one that code writes under read_only. Both are taken away again.
+TRY_GUARD = """
+import json, sys
+from benchfleet_guard.install import install
+from benchfleet_guard.shared import State
+install()
+# The operator's counts are of the apps' code.
+State.count = lambda *_, **__: 0
+import frappe
+
+site, mark = sys.argv[1:]
+frappe.init(site=site, sites_path=".")
+frappe.connect()
+
+
+def insert():
+    todo = frappe.get_doc({"doctype": "ToDo", "description": mark})
+    return todo.insert(ignore_permissions=True).name
+
+
+@frappe.read_only()
+def look(name):
+    found = frappe.db.sql("SELECT name FROM tabToDo WHERE name = %s", (name,))
+    return [frappe.db.sql("SELECT @@server_id")[0][0], bool(found)]
+
+
+@frappe.read_only()
+def write():
+    frappe.db.sql("SELECT 1")
+    return insert()
+
+
+names = []
+try:
+    names.append(insert())
+    frappe.db.commit()
+    seen = {"own": look(names[0])}
+    names.append(write())
+    frappe.db.commit()
+    primary = frappe.db.sql("SELECT name FROM tabToDo WHERE name = %s", (names[1],))
+    seen["written"] = [bool(primary), *look(names[1])]
+finally:
+    frappe.db.rollback()
+    for name in names:
+        frappe.db.sql("DELETE FROM tabToDo WHERE name = %s", (name,))
+    frappe.db.commit()
+print(json.dumps(seen))
+"""
 
 
 @contextmanager
@@ -132,6 +184,7 @@ class Reporting(HostChecks):
         attempt("keys", self.check_keys)
         attempt(("report", "signed_in"), self.check_calls)
         attempt("session_row", self.check_session_row)
+        attempt(("own_writes", "written"), self.check_guard)
         attempt("no_scheduler", self.check_no_scheduler)
         self.look()
         attempt("file_arrives", self.check_file_arrives)
@@ -390,6 +443,47 @@ class Reporting(HostChecks):
             saw.append(f"{site}: {'its row is' if rows else 'no row'} on the primary")
         self.gathering.add("session_row", good, "; ".join(saw))
 
+    def check_guard(self) -> None:
+        """Write on the primary and read here at once; write under read_only."""
+        with local() as server:
+            here = int(server.value("SELECT @@GLOBAL.server_id"))
+        own, written = [], []
+        own_good = written_good = True
+        for site in self.sites:
+            seen = self.try_guard(site)
+            server_id, found = seen["own"]
+            own_good = own_good and found and int(server_id) == here
+            place = "here" if int(server_id) == here else f"at server {server_id}"
+            own.append(f"{site}: {'found' if found else 'MISSING'}, read {place}")
+            at_primary, server_id, at_replica = seen["written"]
+            replica = at_replica and int(server_id) == here
+            written_good = written_good and at_primary and replica
+            places = {"primary": at_primary, "replica": replica}
+            there = [name for name, good in places.items() if good]
+            written.append(f"{site}: on {' and '.join(there) or 'neither server'}")
+        self.gathering.add("own_writes", own_good, "; ".join(own))
+        self.gathering.add("written", written_good, "; ".join(written))
+
+    def try_guard(self, site: str) -> dict[str, Any]:
+        """What TRY_GUARD prints."""
+        folder = self.params["guard"]
+        done = run_as(
+            self.params["user_of_bench"],
+            [f"{self.bench}/env/bin/python", "-c", TRY_GUARD, site, f"fleet-verify-{self.token}"],
+            f"{self.bench}/sites",
+            {
+                "PATH": "/usr/bin:/bin",
+                "HOME": "/",
+                "LANG": "C.UTF-8",
+                "PYTHONPATH": folder["package_dir"],
+                "BENCHFLEET_READ_GUARD": folder["settings"],
+            },
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
+        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
     def check_no_scheduler(self) -> None:
         """Processes, supervisor's programs and the configuration in force."""
         running = schedulers(self.processes)
@@ -464,6 +558,7 @@ def main() -> None:
             **ARGUMENTS,
             "phase": {"type": "str", "choices": ["measure", "gone"], "required": True},
             "nodes": {"type": "int"},
+            "guard": {"type": "dict"},
             "probe_password": {"type": "str", "no_log": True},
             "replication_password": {"type": "str", "no_log": True},
             "ca": {"type": "path"},
@@ -472,7 +567,11 @@ def main() -> None:
             "sync": {"type": "path"},
         },
         required_if=[
-            ("phase", "measure", ["nodes", "probe_password", "replication_password", "ca"]),
+            (
+                "phase",
+                "measure",
+                ["nodes", "guard", "probe_password", "replication_password", "ca"],
+            ),
             ("phase", "gone", ["sync"]),
         ],
     )

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -31,13 +32,15 @@ options:
   host: {description: Name of the host in the inventory., type: str, required: true}
   role: {description: Its task., choices: [primary, reporting], required: true}
   bench: {description: Directory of the bench., type: path, required: true}
+  guard_state: {description: State folder of the read path's guard., type: path, required: true}
 """
 
 RETURN = r"""
 status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
-    disk_free, memory_free}; what could not be found out is null, and C(state) says why.
+    disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
+    write_under_read_only}; what could not be found out is null, and C(state) says why.
   returned: always
   type: dict
 """
@@ -104,6 +107,27 @@ def sync_age(bench: str) -> float | None:
     return None if last is None else round(time.time() - float(last), 1)
 
 
+def reads(state_dir: str) -> dict[str, Any]:
+    """Where the reports of this node read, and which methods write under read_only, how often."""
+    away = [
+        known
+        for path in sorted(Path(state_dir).glob("replica-*.json"))
+        if (known := read_json(str(path))).get("away")
+    ]
+    counts = read_json(f"{state_dir}/counts.json")
+    words = "replica"
+    if away:
+        seconds = time.time() - min(float(known["away"]) for known in away)
+        words = f"primary for {seconds:.0f} s: replica {away[0]['reason']}"
+    writes = counts.get("writes", {})
+    fallbacks = counts.get("fallbacks", {})
+    return {
+        "reports_read": words,
+        "fallbacks": {name: entry["count"] for name, entry in fallbacks.items()},
+        "write_under_read_only": {name: entry["count"] for name, entry in writes.items()},
+    }
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
@@ -111,6 +135,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
             "bench": {"type": "path", "required": True},
+            "guard_state": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -139,6 +164,8 @@ def main() -> None:
         "disk_free": ask(lambda: disk(bench)),
         "memory_free": ask(memory),
     }
+    if role == "reporting":
+        status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])
     status["state"] = "; ".join(troubles) or "up"
     module.exit_json(changed=False, status=status)

@@ -91,6 +91,14 @@ CATALOGUE: dict[str, Check] = {
         "the keys of this Frappe version, in the configuration that is in force",
         SITE + "see logs/rsync.log of the bench: site_config.json comes with the site's files",
     ),
+    "own_writes": Check(
+        "S3",
+        REPORTING,
+        "What was just written on the primary is read here at once, from the replica",
+        "found in the same second, on this host's server",
+        "run site.yml with fleet_read_guard true; when it is, logs/web.error.log of this bench and"
+        " `./fleet status` say why calls do not read from the replica",
+    ),
     "session_row": Check(
         "S4",
         REPORTING,
@@ -232,6 +240,13 @@ CATALOGUE: dict[str, Check] = {
         "Replica is tuned for reading, apart from the primary",
         "what the plan sets apart is apart on the running servers",
         "run site.yml, and look at mariadb_settings_extra in the inventory",
+    ),
+    "written": Check(
+        "S14",
+        REPORTING,
+        "What code writes under read_only is kept, on both servers",
+        "the document on the primary and, at once, on this host's replica",
+        "run site.yml with fleet_read_guard true; logs/web.error.log of this bench says more",
     ),
 }
 
