@@ -48,7 +48,7 @@ class Somebody:
     address: str
     site: str
     user: str
-    password: str
+    password: str = field(repr=False)
     timeout: float = 20.0
     port: int = 80
     saved: list[str] = field(default_factory=list)
