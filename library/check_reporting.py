@@ -445,6 +445,9 @@ class Reporting(HostChecks):
 
     def check_guard(self) -> None:
         """Write on the primary and read here at once; write under read_only."""
+        guarded = any("benchfleet_guard.wsgi" in w for p in self.processes for w in p.words)
+        if self.params["web_workers"] and not guarded:
+            raise AssertionError("the web workers run without the guard (fleet_read_guard)")
         with local() as server:
             here = int(server.value("SELECT @@GLOBAL.server_id"))
         own, written = [], []
