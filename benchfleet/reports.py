@@ -43,8 +43,7 @@ def routes_table(routes: Sequence[dict[str, Any]]) -> list[str]:
     away = sum(route["bench"] == "reporting" for route in routes)
     return [
         *table(shown),
-        f"{away} methods go to the reporting nodes; these {len(routes) - away} and every other call"
-        " go to the primary",
+        f"{away} methods go to the reporting nodes; every other call goes to the primary",
     ]
 
 

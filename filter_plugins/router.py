@@ -15,14 +15,16 @@ METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 API_PREFIX = "/api/(?:v[12]/)?method/"
 
 
-def report_patterns(methods: Iterable[str]) -> list[dict[str, str]]:
+def report_patterns(methods: Iterable[str], desk: Iterable[str] = ()) -> list[dict[str, str]]:
     """Regular expressions, for nginx maps, of the calls that are reports.
 
-    Input: dotted names of whitelisted methods. Output: one {method, path} for each, sorted, without
-    doubles; ``method`` matches the name itself, ``path`` nginx's normalised $uri. Both match the
-    whole text, upper and lower case apart (a plain key of an nginx map would not). Raises
-    AnsibleFilterError that names a value that is no dotted name.
+    Input: dotted names of whitelisted methods, and which of them the desk's pages need. Output: one
+    {method, path, kind} for each, sorted, without doubles; ``method`` matches the name itself,
+    ``path`` nginx's normalised $uri; ``kind`` is desk or report. Both match the whole text, upper
+    and lower case apart (a plain key of an nginx map would not). Raises AnsibleFilterError that
+    names a value that is no dotted name.
     """
+    needed = set(desk)
     patterns = []
     for method in sorted({str(name) for name in methods}):
         if not METHOD.fullmatch(method):
@@ -32,7 +34,13 @@ def report_patterns(methods: Iterable[str]) -> list[dict[str, str]]:
             )
         escaped = method.replace(".", r"\.")
         # \z, for $ would also match before a newline at the end.
-        patterns.append({"method": rf"^{escaped}\z", "path": rf"^{API_PREFIX}{escaped}\z"})
+        patterns.append(
+            {
+                "method": rf"^{escaped}\z",
+                "path": rf"^{API_PREFIX}{escaped}\z",
+                "kind": "desk" if method in needed else "report",
+            }
+        )
     return patterns
 
 

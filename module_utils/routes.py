@@ -39,6 +39,9 @@ LIST_VIEWS = (
     "frappe.desk.reportview.get_stats",
 )
 
+# Opening a page of the desk makes these calls: they must never wait behind reports.
+DESK = ("frappe.desk.desktop.get_desktop_page", *LIST_VIEWS)
+
 # Calls that write, or that must see the newest state; whatever decorators they carry.
 WRITES = "built in: it writes"
 STAYS = {
@@ -210,8 +213,8 @@ def read_facts(path: str, of_frappe: bool) -> dict[str, Any]:
 class Apps:
     """The source of a bench's apps, read where something asks for it.
 
-    ``reader`` gives a file's facts, and is asked once for each. Files that it cannot read are in
-    ``troubles``: {path: reason}.
+    ``reader`` gives a file's facts, and is asked once for each. ``troubles`` are the files that it
+    cannot read and the lines that cannot be understood: {place: what it means}.
     """
 
     def __init__(self, bench: str, reader: Reader = read_facts) -> None:
@@ -234,7 +237,8 @@ class Apps:
             except FileNotFoundError:
                 pass
             except (SyntaxError, ValueError, RecursionError, OSError) as error:
-                self.troubles[path] = " ".join(str(error).split()) or type(error).__name__
+                why = " ".join(str(error).split()) or type(error).__name__
+                self.troubles[path] = f"{why}; its methods stay on the primary"
             self.cache[path] = found
         return self.cache[path]
 
@@ -275,7 +279,8 @@ class Apps:
             about = self.facts(path)
             for line in about["unclear"]:
                 self.troubles[f"{path}:{line}"] = (
-                    f"changes {OVERRIDES} in a way that only running it would tell"
+                    f"changes {OVERRIDES} in a way that only running it would tell; a method that it"
+                    " replaces by one that writes belongs in router_primary_methods"
                 )
             for method, targets in about["overrides"].items():
                 found.setdefault(method, []).append((app, targets[-1]))
@@ -415,9 +420,7 @@ def routes(
                 " right?"
             )
         put(method, PRIMARY, "the inventory says so: router_primary_methods", at[1] if at else "")
-    notes += [
-        f"{path}: {why}; its methods stay on the primary" for path, why in apps.troubles.items()
-    ]
+    notes += [f"{place}: {why}" for place, why in apps.troubles.items()]
     return [found[method] for method in sorted(found)], notes
 
 

@@ -63,6 +63,11 @@ def test_methods_are_sorted_and_named_once() -> None:
     assert report_patterns([]) == []
 
 
+def test_what_a_page_of_the_desk_needs_is_told_apart() -> None:
+    patterns = report_patterns(["a.b", "c.d"], ["c.d"])
+    assert [p["kind"] for p in patterns] == ["report", "desk"]
+
+
 @pytest.mark.parametrize(
     "method", ["login", "a..b", "a.b; return 1", "a.b\n", "/api/method/a.b", ""]
 )

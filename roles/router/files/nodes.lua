@@ -6,6 +6,7 @@
 --   benchfleet_held     node whose count of calls this call is in
 --   benchfleet_tried    nodes that this call was sent to, each followed by a space
 --   benchfleet_address  where it is sent now
+--   benchfleet_spare    location that takes it when no node does
 
 local FILE = "/etc/nginx/benchfleet/nodes"
 -- Seconds that a node may take to say that it is alive, and that the whole choice may take.
@@ -206,7 +207,7 @@ local function choose()
         end
         release()
     end
-    return ngx.exec("@report_pool")
+    return ngx.exec(ngx.var.benchfleet_spare)
 end
 
 -- Access phase of what comes after the pool: only a call that the pool never got may go on.

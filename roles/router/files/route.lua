@@ -10,13 +10,22 @@
 -- Bodies up to this many bytes are read; a larger one is an upload, not a report.
 local LIMIT = 1024 * 1024
 
--- Whether a method is a report: asked of the volatile map in benchfleet.conf.
+-- Whether something else than the small calls of a desk's page is asked for.
+local heavy = false
+
+-- What the maps of benchfleet.conf say of a method ("report", "desk", or nothing): is it one?
+local function note(kind)
+    heavy = heavy or kind ~= "desk"
+    return kind == "report" or kind == "desk"
+end
+
+-- Whether a method is a report: asked of a volatile map.
 local function is_report(method)
     if type(method) ~= "string" then
         return false
     end
     ngx.var.benchfleet_cmd = method
-    return ngx.var.benchfleet_report_cmd == "1"
+    return note(ngx.var.benchfleet_report_cmd)
 end
 
 -- The judgement on the methods named so far: nil = none named, true = only reports.
@@ -172,7 +181,7 @@ local function decide()
     end
     local verdict
     if ngx.var.uri ~= "/" then
-        if ngx.var.benchfleet_report_path ~= "1" then
+        if not note(ngx.var.benchfleet_report_path) then
             return false
         end
         verdict = true
@@ -196,5 +205,8 @@ if not went_well then
     ngx.log(ngx.ERR, "benchfleet: the primary answers, for this call could not be judged: ", report)
 end
 if went_well and report then
+    if not heavy then
+        ngx.var.benchfleet_spare = "@desk_pool"
+    end
     return ngx.exec("@report")
 end
