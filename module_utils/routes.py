@@ -279,8 +279,8 @@ class Apps:
             about = self.facts(path)
             for line in about["unclear"]:
                 self.troubles[f"{path}:{line}"] = (
-                    f"changes {OVERRIDES} in a way that only running it would tell; a method that it"
-                    " replaces by one that writes belongs in router_primary_methods"
+                    f"changes {OVERRIDES} in a way that only running it would tell; a method"
+                    " that it replaces by one that writes belongs in router_primary_methods"
                 )
             for method, targets in about["overrides"].items():
                 found.setdefault(method, []).append((app, targets[-1]))
