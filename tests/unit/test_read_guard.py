@@ -226,13 +226,25 @@ def test_a_severed_connection_fails_its_reader_at_once() -> None:
     ours.close()
 
 
-def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not() -> None:
+def test_a_replica_that_is_away_or_behind_is_trouble(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    assert not state.troubled()
+    state.set_replica("a", Replica())
+    state.set_replica("b", Replica(behind=time.time() - 1))
+    assert not state.troubled()
+    state.set_replica("b", Replica(behind=time.time() + 60))
+    assert state.troubled()
+    state.set_replica("b", Replica(away=5.0, reason="unreachable"))
+    assert state.troubled()
+
+
+def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     if (master := os.fork()) == 0:
         # gunicorn's master listens and forks one worker.
-        health.listen("127.0.0.1", port)
+        health.listen("127.0.0.1", port, State(tmp_path))
         if (worker := os.fork()) == 0:
             time.sleep(30)
             os._exit(0)

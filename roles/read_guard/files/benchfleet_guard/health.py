@@ -1,7 +1,9 @@
 """Tell the router that this bench is alive, even while all its workers are busy.
 
 A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck is
-silent, and one that is at work on long reports is not.
+silent, and one that is at work on long reports is not. The answer also says whether the replica
+can be read from: the router keeps calls that are cheap anywhere away from a bench that would send
+them on to the primary.
 """
 
 from __future__ import annotations
@@ -11,11 +13,14 @@ import os
 import socket
 import threading
 
+from benchfleet_guard.shared import State
+
 ANSWER = b"ok\n"
+AWAY = b"away\n"
 SEND_SECONDS = 1
 
 
-def listen(address: str, port: int) -> None:
+def listen(address: str, port: int, state: State) -> None:
     """Listen in gunicorn's master, and answer in each worker that it forks from now on."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -27,13 +32,13 @@ def listen(address: str, port: int) -> None:
     def begin() -> None:
         if os.getppid() == master:
             threading.Thread(
-                target=_answer, args=(listener,), daemon=True, name="benchfleet-health"
+                target=_answer, args=(listener, state), daemon=True, name="benchfleet-health"
             ).start()
 
     os.register_at_fork(after_in_child=begin)
 
 
-def _answer(listener: socket.socket) -> None:
+def _answer(listener: socket.socket, state: State) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -43,6 +48,6 @@ def _answer(listener: socket.socket) -> None:
         with connection:
             connection.settimeout(SEND_SECONDS)
             try:
-                connection.sendall(ANSWER)
+                connection.sendall(AWAY if state.troubled() else ANSWER)
             except OSError:
                 continue

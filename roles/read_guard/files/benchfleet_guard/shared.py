@@ -41,14 +41,20 @@ class State:
 
     def replica(self, account: str) -> Replica:
         """What is known of the replica; a file that is missing or torn means nothing bad."""
-        try:
-            return Replica(**json.loads(self._file(account).read_text()))
-        except (OSError, ValueError, TypeError):
-            return Replica()
+        return _read(self._file(account))
 
     def set_replica(self, account: str, state: Replica) -> None:
         """Tell all processes."""
         _replace(self._file(account), asdict(state))
+
+    def troubled(self) -> bool:
+        """Whether some site's replica is away or behind."""
+        now = time.time()
+        for path in self.folder.glob("replica-*.json"):
+            known = _read(path)
+            if known.away or known.behind > now:
+                return True
+        return False
 
     def _file(self, account: str) -> Path:
         return self.folder / f"replica-{quote(account, safe='')}.json"
@@ -97,6 +103,13 @@ class State:
             return json.loads((self.folder / "counts.json").read_text())
         except (OSError, ValueError):
             return {}
+
+
+def _read(path: Path) -> Replica:
+    try:
+        return Replica(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return Replica()
 
 
 def _lock(path: Path) -> int | None:

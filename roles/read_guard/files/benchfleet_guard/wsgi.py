@@ -9,13 +9,14 @@ import frappe
 
 from benchfleet_guard import health
 from benchfleet_guard.install import install
+from benchfleet_guard.shared import State
 
 _settings = install()
 
 from frappe.app import application as _stock  # noqa: E402  (it must find the guard in place)
 
 if _settings.health:
-    health.listen(*_settings.health)
+    health.listen(*_settings.health, State(_settings.state_dir))
 
 
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
