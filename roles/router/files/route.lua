@@ -72,10 +72,12 @@ local function body_text()
     return #text <= LIMIT and text or nil
 end
 
--- Judgement on a multipart form. Anything but plain `form-data; name="…"` parts is doubt.
+-- Judgement on a multipart form. Anything but a plain boundary, as every browser and client sends it,
+-- and plain `form-data; name="…"` parts is doubt.
 local function judge_multipart(so_far, text, content_type)
-    local boundary = content_type:match('[;%s]boundary="([^"]+)"') or content_type:match("[;%s]boundary=([^;%s\"]+)")
-    if not boundary or #boundary > 200 then
+    local boundary = content_type:match("^multipart/form%-data;%s*boundary=([%w_-]+)$")
+        or content_type:match('^multipart/form%-data;%s*boundary="([%w_-]+)"$')
+    if not boundary or #boundary > 70 then
         return false
     end
     local marker = "--" .. boundary
@@ -167,8 +169,9 @@ local function judge_body(so_far)
         return judge_multipart(so_far, text, content_type)
     end
     -- JSON, or a type that the bench may take for it. Frappe then ignores the query, so the path must
-    -- name the report; a key `cmd`, even one written with escapes (\u0063\u006d\u0064), is doubt.
-    if ngx.var.uri == "/" or text:find("cmd", 1, true) or text:find("\\u006", 1, true) then
+    -- name the report; a key `cmd`, even one written with escapes (\u0063\u006d\u0064), is doubt, and
+    -- so is text in which it could not be seen (UTF-16 and UTF-32 have zero bytes).
+    if ngx.var.uri == "/" or text:find("cmd", 1, true) or text:find("\\u006", 1, true) or text:find("%z") then
         return false
     end
     return so_far
