@@ -140,8 +140,8 @@ def test_a_long_statement_is_judged_at_once() -> None:
 def test_state_of_a_replica_is_shared_and_a_torn_file_is_harmless(tmp_path: Path) -> None:
     one, two = State(tmp_path), State(tmp_path)
     assert one.replica("a/b") == Replica()
-    one.set_replica("a/b", Replica(5.0, "unreachable", 7.0))
-    assert two.replica("a/b") == Replica(5.0, "unreachable", 7.0)
+    one.set_replica("a/b", Replica(5.0, "unreachable"))
+    assert two.replica("a/b") == Replica(5.0, "unreachable")
     assert two.replica("other") == Replica()
     (tmp_path / "replica-other.json").write_text('{"away"')
     assert two.replica("other") == Replica()
@@ -226,15 +226,11 @@ def test_a_severed_connection_fails_its_reader_at_once() -> None:
     ours.close()
 
 
-def test_a_replica_that_is_away_or_behind_is_trouble(tmp_path: Path) -> None:
+def test_a_replica_that_is_away_is_trouble(tmp_path: Path) -> None:
     state = State(tmp_path)
     assert not state.troubled()
     state.set_replica("a", Replica())
-    state.set_replica("b", Replica(behind=time.time() - 1))
-    assert not state.troubled()
-    state.set_replica("b", Replica(behind=time.time() + 60))
-    assert state.troubled()
-    state.set_replica("b", Replica(away=5.0, reason="unreachable"))
+    state.set_replica("b", Replica(away=5.0, reason="behind"))
     assert state.troubled()
 
 

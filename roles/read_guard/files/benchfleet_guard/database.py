@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-import time
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -13,8 +12,16 @@ from typing import Any, NoReturn
 import frappe
 
 from benchfleet_guard import statements
-from benchfleet_guard.settings import ANSWER_SECONDS, BEHIND_SECONDS, PLACE_SECONDS, Settings
-from benchfleet_guard.watch import Account, HungError, Watch, ask, bounded, close
+from benchfleet_guard.settings import ANSWER_SECONDS, PLACE_SECONDS, Settings
+from benchfleet_guard.watch import (
+    POSITION,
+    Account,
+    HungError,
+    Watch,
+    bounded,
+    caught_up,
+    close,
+)
 
 log = logging.getLogger("benchfleet.read_guard")
 
@@ -32,15 +39,14 @@ DECIMALS = {0, 246}
 # A query may take as long as the account's limit on the server allows; a dead server is noticed
 # sooner by other means.
 READ_SECONDS = 3600
+CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
+# A look at a server is left behind sooner: these end what is left.
+PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
 CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
 
 
 class ReportsUnavailable(frappe.ValidationError):
     """The user is told why there is no answer, and what to do."""
-
-
-class BehindError(Exception):
-    """The replica does not have in time what the primary has."""
 
 
 def error_code(error: BaseException | None) -> int:
@@ -164,7 +170,7 @@ def guarded(base: type) -> type:
                 tuple(
                     {
                         **self.get_connection_settings(),
-                        "connect_timeout": max(1, round(ANSWER_SECONDS)),
+                        "connect_timeout": CONNECT_SECONDS,
                         "read_timeout": READ_SECONDS,
                     }.items()
                 ),
@@ -195,11 +201,12 @@ def guarded(base: type) -> type:
                 if not call.on_replica:
                     return self._on_primary(query, *args, **kwargs)
             try:
-                with call.guard.watch.over(self._conn, call.account):
-                    outcome = super().sql(query, *args, **kwargs)
+                outcome = self._on_replica(query, *args, **kwargs)
             except Exception as error:
                 self._after_failure(text, error)
-                return self._on_primary(query, *args, **kwargs)
+                if not call.on_replica:
+                    return self._on_primary(query, *args, **kwargs)
+                outcome = self._on_replica(query, *args, **kwargs)
             self._remember(kind, text, (query, *args))
             return outcome
 
@@ -237,66 +244,90 @@ def guarded(base: type) -> type:
         def _open(self) -> None:
             """Read from a replica that has what the primary has; else fall back."""
             call: Call = self.call
-            state, name = call.guard.state, call.account.name
-            known = state.replica(name)
+            settings, state = call.guard.settings, call.guard.state
+            known = state.replica(call.account.name)
+            late = known.reason == "behind"
             if known.away:
-                call.guard.watch.wait_for(call.account)
-                self._fall_back(known.reason)
-                return
-            position = call.primary.sql("SELECT @@gtid_binlog_pos")[0][0]
+                self._look_for_return()
+                if not (late and settings.policy == "stale"):
+                    self._fall_back(known.reason)
+                    return
+            position = call.primary.sql(POSITION)[0][0]
             try:
-                self._catch_up(
-                    position, 0 if known.behind > time.time() else call.guard.settings.wait
-                )
-            except BehindError:
-                state.set_replica(name, replace(known, behind=time.time() + BEHIND_SECONDS))
-                self._fall_back("behind")
+                arrived = self._catch_up(position, 0 if late else settings.wait)
             except Exception as error:
                 if not isinstance(error, HungError) and error_code(error) == NOT_OF_A_SERVER:
                     raise
-                self._lost("unreachable", error)
+                self._lose("unreachable", error)
+                return
+            if arrived:
+                call.guard.note(settings.node)
+                return
+            if not late:
+                self._note_loss("behind", f"not there in {settings.wait:g} s: {position}")
+            if settings.policy == "stale":
+                call.stale = True
+                call.guard.note(settings.node, "stale")
             else:
-                call.guard.note(call.guard.settings.node, "stale" if call.stale else "")
+                self._fall_back("behind")
 
-        def _catch_up(self, position: str, seconds: float) -> None:
-            """Raise BehindError, HungError or the driver's error unless the replica has that."""
+        def _catch_up(self, position: str, seconds: float) -> bool:
+            """Connect unless that is done, and wait; HungError or the driver's error."""
             call: Call = self.call
             account, connection = call.account, self._conn
 
             def work() -> Any:
                 # Touches nothing of this object: it may have moved on before this ends.
                 reader = connection or account.sign_in()
-                return reader, ask(reader, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds)
+                return reader, caught_up(reader, position, seconds)
 
-            reader, outcome = bounded(work, ANSWER_SECONDS + seconds, lambda late: close(late[0]))
+            reader, arrived = bounded(work, ANSWER_SECONDS + seconds, lambda late: close(late[0]))
             if not connection:
                 call.ready = reader
                 self.connect()
-            if outcome != 0:
-                if call.guard.settings.policy != "stale":
-                    raise BehindError
-                call.stale = True
             call.fresh = True
+            return bool(arrived)
+
+        def _look_for_return(self) -> None:
+            call: Call = self.call
+            given = call.primary.get_connection_settings()
+            primary = Account("", call.account.driver, tuple({**given, **PROBE}.items()))
+            replica = replace(
+                call.account, arguments=tuple({**dict(call.account.arguments), **PROBE}.items())
+            )
+            call.guard.watch.wait_for(replica, primary, call.guard.settings.wait)
 
         def _after_failure(self, text: str, error: Exception) -> None:
-            """Move to the primary when that can help, else raise the error again."""
+            """Prepare a second try, at the primary or the replica, or raise the error again."""
             call: Call = self.call
             # Frappe raises its own errors for some of a server's.
             cause = error if error_code(error) != NOT_OF_A_SERVER else error.__cause__
             code = error_code(cause)
             if code in REFUSALS:
                 self._move_to_write(text)
-            elif code in LOSSES or (code in KILLED and not call.account.answers()):
-                call.temporary.clear()
-                self._lost("lost", cause)
-            else:
+            elif code not in LOSSES | KILLED:
                 raise error
+            elif not call.account.answers():
+                call.temporary.clear()
+                self._lose("lost", cause)
+            elif code in KILLED or call.temporary:
+                raise error
+            else:
+                # The server is well: somebody ended this one connection, or the network did.
+                log.warning("connection to the replica lost, once more: %s", cause)
+                with suppress(Exception):
+                    super().close()
+                self._open()
 
-        def _lost(self, reason: str, error: Any) -> None:
-            call: Call = self.call
-            log.warning("replica away for %s: %s", call.account.name, error)
-            call.guard.watch.away(call.account, reason)
+        def _lose(self, reason: str, error: Any) -> None:
+            self._note_loss(reason, error)
             self._fall_back(reason)
+
+        def _note_loss(self, reason: str, error: Any) -> None:
+            call: Call = self.call
+            log.warning("replica %s for %s: %s", reason, call.account.name, error)
+            call.guard.watch.away(call.account, reason)
+            self._look_for_return()
 
         def _move_to_write(self, text: str) -> None:
             """The call writes: it goes on at the primary, and the operator learns who does so."""
@@ -381,6 +412,10 @@ def guarded(base: type) -> type:
             if former == 0 or former > limit:
                 super().sql("SET SESSION max_statement_time = %s", (limit,))
                 call.former_limit = former
+
+        def _on_replica(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+            with self.call.guard.watch.over(self._conn, self.call.account):
+                return super().sql(query, *args, **kwargs)
 
         def _on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             call: Call = self.call

@@ -10,8 +10,6 @@ from pathlib import Path
 # Seconds in which a replica must let us in, and answer beyond a wait that was asked of it. One
 # that takes longer is treated as hung.
 ANSWER_SECONDS = 1.0
-# A replica that was behind is asked without waiting for this long after.
-BEHIND_SECONDS = 2.0
 # How often a replica that is away is asked whether it is back.
 RETRY_SECONDS = 1.0
 # How long a call waits for a place among those that may read from the primary.

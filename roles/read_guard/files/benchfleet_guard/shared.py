@@ -22,15 +22,13 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Replica:
-    """What is known of a replica. Times are seconds of the epoch.
+    """What is known of a replica.
 
-    away: since when it cannot be reached, 0 when it can; reason: why. behind: until when it is
-    asked without waiting.
+    away: since when it cannot be read from, in seconds of the epoch, 0 when it can; reason: why.
     """
 
     away: float = 0
     reason: str = ""
-    behind: float = 0
 
 
 class State:
@@ -48,13 +46,8 @@ class State:
         _replace(self._file(account), asdict(state))
 
     def troubled(self) -> bool:
-        """Whether some site's replica is away or behind."""
-        now = time.time()
-        for path in self.folder.glob("replica-*.json"):
-            known = _read(path)
-            if known.away or known.behind > now:
-                return True
-        return False
+        """Whether some site's replica cannot be read from."""
+        return any(_read(path).away for path in self.folder.glob("replica-*.json"))
 
     def _file(self, account: str) -> Path:
         return self.folder / f"replica-{quote(account, safe='')}.json"

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchfleet_guard import settings
@@ -68,7 +68,7 @@ def bounded(work: Callable[[], Any], seconds: float, dispose: Callable[[Any], No
 
 @dataclass(frozen=True)
 class Account:
-    """A site's account on a replica: how to sign in with nothing of Frappe's around."""
+    """A site's account on a server: how to sign in with nothing of Frappe's around."""
 
     name: str
     driver: str
@@ -91,6 +91,36 @@ class Account:
         except Exception:
             return False
         return True
+
+    def has(self, primary: Account, seconds: float) -> bool:
+        """Whether this replica has, in time, all that the primary has now."""
+
+        def work() -> Any:
+            ours = self.sign_in()
+            theirs = primary.sign_in()
+            try:
+                return ours, caught_up(ours, ask(theirs, POSITION), seconds)
+            finally:
+                close(theirs)
+
+        try:
+            ours, arrived = bounded(work, 2 * settings.ANSWER_SECONDS + seconds, _dispose)
+        except Exception:
+            return False
+        close(ours)
+        return arrived
+
+
+POSITION = "SELECT @@gtid_binlog_pos"
+
+
+def caught_up(replica: Any, position: str, seconds: float) -> bool:
+    """Wait until a replica has a position of the primary; False when it does not in time."""
+    return ask(replica, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds) == 0
+
+
+def _dispose(late: tuple[Any, bool]) -> None:
+    close(late[0])
 
 
 def ask(connection: Any, query: str, *values: Any) -> Any:
@@ -167,32 +197,31 @@ class Watch:
                 if still and running.failed >= FAILED_LOOKS:
                     sever(running.connection)
 
-    def wait_for(self, account: Account) -> None:
-        """See to it that some process looks for the replica's return."""
+    def wait_for(self, replica: Account, primary: Account, seconds: float) -> None:
+        """See to it that some process looks for the return of a replica that is away."""
         with self.guard:
-            thread = self.waiting.get(account.name)
+            thread = self.waiting.get(replica.name)
             if thread is None or not thread.is_alive():
                 thread = threading.Thread(
-                    target=self._wait, args=(account,), daemon=True, name="benchfleet-return"
+                    target=self._wait,
+                    args=(replica, primary, seconds),
+                    daemon=True,
+                    name="benchfleet-return",
                 )
-                self.waiting[account.name] = thread
+                self.waiting[replica.name] = thread
                 thread.start()
 
-    def _wait(self, account: Account) -> None:
-        with self.state.sole(f"return-{account.name}") as alone:
-            while alone and self.state.replica(account.name).away:
-                if account.answers():
-                    known = self.state.replica(account.name)
-                    self.state.set_replica(account.name, replace(known, away=0, reason=""))
-                    return
+    def _wait(self, replica: Account, primary: Account, seconds: float) -> None:
+        with self.state.sole(f"return-{replica.name}") as alone:
+            while alone and self.state.replica(replica.name).away:
                 time.sleep(settings.RETRY_SECONDS)
+                if replica.has(primary, seconds):
+                    self.state.set_replica(replica.name, Replica())
         if not alone:
             # Another process looks. Should it end, a later call of this one takes over.
             time.sleep(settings.RETRY_SECONDS)
 
-    def away(self, account: Account, reason: str) -> None:
-        """The replica cannot be reached: spare the calls to come the attempt."""
-        known = self.state.replica(account.name)
-        if not known.away:
-            self.state.set_replica(account.name, Replica(time.time(), reason, known.behind))
-        self.wait_for(account)
+    def away(self, replica: Account, reason: str) -> None:
+        """The replica cannot be read from: spare the calls to come the attempt."""
+        if not self.state.replica(replica.name).away:
+            self.state.set_replica(replica.name, Replica(time.time(), reason))
