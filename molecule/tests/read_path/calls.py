@@ -139,16 +139,20 @@ class Somebody:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of call; `routed` ones are a reporting bench's to answer."""
+    """One kind of call; `routed` ones are a reporting bench's to answer.
+
+    light: what the primary's own bench answers when no reporting bench can do it well.
+    """
 
     title: str
     make: Callable[[Somebody], Taken]
     routed: bool = False
+    light: bool = False
 
 
 KINDS = {
     "report": Kind("report (GET)", Somebody.report, routed=True),
-    "list": Kind("list (POST)", Somebody.rows, routed=True),
+    "list": Kind("list (POST)", Somebody.rows, routed=True, light=True),
     "export": Kind("export (form body)", Somebody.export, routed=True),
     "save": Kind("save", Somebody.save),
     "sign_in": Kind("sign-in", Somebody.sign_in),
