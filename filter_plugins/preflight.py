@@ -79,11 +79,19 @@ SERVICES = {
     "redis_queue": ("the bench's Redis queue", ("redis-server",)),
     "web": ("the bench's web workers", ("gunicorn",)),
     "socketio": ("the bench's socketio", ("node",)),
+    "report": ("the primary's pool for reports", ("gunicorn",)),
+    "health": ("the reporting bench's health answers", ("gunicorn",)),
     "http": ("the router", ("nginx",)),
     "https": ("the router", ("nginx",)),
 }
-PRIMARY_SERVICES = tuple(SERVICES)
-REPORTING_SERVICES = ("mariadb", "web")
+PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
+REPORTING_SERVICES = ("mariadb", "web", "health")
+# What the bounds of the read path may be: variable, least and greatest value, unit.
+READ_PATH_BOUNDS = (
+    ("read_guard_wait", 0, 10, "seconds"),
+    ("read_guard_fallback_calls", 1, 100, "calls"),
+    ("read_guard_fallback_seconds", 1, 3600, "seconds"),
+)
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -461,6 +469,26 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
             "correct it; types and choices are in the role's meta/argument_specs.yml",
         )
         for error, names in found.items()
+    ]
+
+
+def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """The read path's bounds are such that a call can wait, fall back and end."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for host in hosts:
+        for name, least, greatest, unit in READ_PATH_BOUNDS:
+            value = host["read_path"].get(name)
+            try:
+                good = value is None or least <= float(value) <= greatest
+            except (TypeError, ValueError):
+                # What is no number is reported with the types.
+                continue
+            if not good:
+                what = f"{name} is {value}: it takes {least} to {greatest} {unit}"
+                found.setdefault(what, (name, []))[1].append(host["name"])
+    return [
+        problem(what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between")
+        for what, (name, names) in found.items()
     ]
 
 
@@ -1035,6 +1063,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_sites,
     check_variables,
     check_types,
+    check_read_path,
     check_folders,
     check_secrets,
     check_reached,

@@ -33,6 +33,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
         "background_workers": 6 if group == "primary" else "",
+        "read_path": {},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -90,6 +91,8 @@ def settings() -> dict[str, Any]:
             "redis_queue": 11000,
             "web": 8000,
             "socketio": 9000,
+            "report": 8001,
+            "health": 8002,
             "http": 80,
             "https": 443,
         },
@@ -730,6 +733,17 @@ def test_two_services_on_one_port(fleet, settings):
     assert whats(fleet, settings) == [
         "port 13000 of erp1 belongs to redis_cache and redis_queue: two services, one port"
     ]
+
+
+def test_bounds_of_the_read_path(fleet, settings):
+    fleet[1]["read_path"] = {"read_guard_wait": "60", "read_guard_fallback_calls": 0}
+    fleet[0]["read_path"] = {"read_guard_wait": "60", "read_guard_fallback_seconds": "soon"}
+    assert whats(fleet, settings) == [
+        "read_guard_wait is 60: it takes 0 to 10 seconds",
+        "read_guard_fallback_calls is 0: it takes 1 to 100 calls",
+    ]
+    place = preflight.preflight_problems(fleet, settings)[0]["place"]
+    assert place == "read_guard_wait in the inventory, for erp1, rep1"
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
