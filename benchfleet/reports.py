@@ -37,8 +37,14 @@ def routes_table(routes: Sequence[dict[str, Any]]) -> list[str]:
     if not routes:
         return []
     shown = [
-        {"method": r["method"], "goes to": r["bench"], "why": r["why"], "defined in": r["where"]}
-        for r in routes
+        {
+            "method": route["method"],
+            "goes to": route["bench"]
+            + (", or the primary when that is busy" if route.get("light") else ""),
+            "why": route["why"],
+            "defined in": route["where"],
+        }
+        for route in routes
     ]
     away = sum(route["bench"] == "reporting" for route in routes)
     return [

@@ -15,16 +15,16 @@ METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 API_PREFIX = "/api/(?:v[12]/)?method/"
 
 
-def report_patterns(methods: Iterable[str], desk: Iterable[str] = ()) -> list[dict[str, str]]:
+def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[dict[str, str]]:
     """Regular expressions, for nginx maps, of the calls that are reports.
 
-    Input: dotted names of whitelisted methods, and which of them the desk's pages need. Output: one
-    {method, path, kind} for each, sorted, without doubles; ``method`` matches the name itself,
-    ``path`` nginx's normalised $uri; ``kind`` is desk or report. Both match the whole text, upper
+    Input: dotted names of whitelisted methods, and which of them are light. Output: one {method,
+    path, kind} for each, sorted, without doubles; ``method`` matches the name itself, ``path``
+    nginx's normalised $uri; ``kind`` is light or heavy. Both match the whole text, upper
     and lower case apart (a plain key of an nginx map would not). Raises AnsibleFilterError that
     names a value that is no dotted name.
     """
-    needed = set(desk)
+    small = set(light)
     patterns = []
     for method in sorted({str(name) for name in methods}):
         if not METHOD.fullmatch(method):
@@ -38,7 +38,7 @@ def report_patterns(methods: Iterable[str], desk: Iterable[str] = ()) -> list[di
             {
                 "method": rf"^{escaped}\z",
                 "path": rf"^{API_PREFIX}{escaped}\z",
-                "kind": "desk" if method in needed else "report",
+                "kind": "light" if method in small else "heavy",
             }
         )
     return patterns
@@ -65,6 +65,20 @@ def bracketed(host: str) -> str:
     except ValueError as error:
         raise AnsibleFilterError(f"fleet_lan_ip: {host!r} is not an address ({error})") from error
     return f"[{address.compressed}]" if address.version == 6 else address.compressed
+
+
+def nodes_with_workers(
+    hosts: Iterable[str], hostvars: Mapping[str, Any], default: int
+) -> list[dict[str, Any]]:
+    """The reporting benches as nodes.lua wants to know them: {host, address, workers}."""
+    return [
+        {
+            "host": host,
+            "address": bracketed(hostvars[host]["fleet_lan_ip"]),
+            "workers": int(hostvars[host].get("bench_web_workers", default)),
+        }
+        for host in hosts
+    ]
 
 
 def answering_nodes(
@@ -129,6 +143,7 @@ class FilterModule:
         return {
             "answering_nodes": answering_nodes,
             "bracketed": bracketed,
+            "nodes_with_workers": nodes_with_workers,
             "refusal": refusal,
             "report_patterns": report_patterns,
             "socket_address": socket_address,

@@ -83,7 +83,7 @@ def known_nodes(text: str) -> dict[str, tuple[str, int]]:
     nodes = {}
     for line in text.splitlines():
         fields = line.split()
-        if len(fields) == 5 and fields[0] == "node":
+        if len(fields) == 6 and fields[0] == "node":
             nodes[fields[1]] = (fields[2].strip("[]"), int(fields[3]))
     return nodes
 

@@ -35,9 +35,9 @@ options:
 """
 
 RETURN = r"""
-routes: {description: "{method, bench, why, where} of each method, sorted.", type: list}
+routes: {description: "{method, bench, why, where, light} of each method, sorted.", type: list}
 methods: {description: Names of those that the reporting benches answer, sorted., type: list}
-desk: {description: Those of them that a page of the desk cannot do without., type: list}
+light: {description: Those that the primary's own bench answers when they are busy., type: list}
 """
 
 
@@ -97,7 +97,7 @@ def main() -> None:
         if not apps.names:
             if not module.check_mode:
                 module.fail_json(msg=f"{bench} holds no apps; run site.yml, which makes the bench")
-            module.exit_json(changed=False, routes=[], methods=[], desk=[])
+            module.exit_json(changed=False, routes=[], methods=[], light=[])
         found, notes = routes.routes(
             apps,
             added,
@@ -110,8 +110,8 @@ def main() -> None:
     for note in notes:
         module.warn(note)
     methods = [route["method"] for route in found if route["bench"] == routes.REPORTING]
-    desk = [method for method in methods if method in routes.DESK]
-    module.exit_json(changed=False, routes=found, methods=methods, desk=desk)
+    light = [route["method"] for route in found if route["light"]]
+    module.exit_json(changed=False, routes=found, methods=methods, light=light)
 
 
 if __name__ == "__main__":

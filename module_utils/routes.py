@@ -39,8 +39,8 @@ LIST_VIEWS = (
     "frappe.desk.reportview.get_stats",
 )
 
-# Opening a page of the desk makes these calls: they must never wait behind reports.
-DESK = ("frappe.desk.desktop.get_desktop_page", *LIST_VIEWS)
+# The desk's small calls, which a primary answers all day: they must never wait behind reports.
+LIGHT = ("frappe.desk.desktop.get_desktop_page", *LIST_VIEWS)
 
 # Calls that write, or that must see the newest state; whatever decorators they carry.
 WRITES = "built in: it writes"
@@ -366,21 +366,29 @@ def routes(
     *,
     guard: bool = True,
     everywhere: Iterable[str] = ("frappe",),
-) -> tuple[list[dict[str, str]], list[str]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Where each method goes that is read_only, or about which there is something to say.
 
     ``added`` and ``taken`` are router_report_methods and router_primary_methods, ``guard`` whether
     the reporting benches wait for their replicas, ``everywhere`` the apps that every site has.
-    Returns routes {method, bench, why, where}, sorted by method, and warnings.
+    Returns routes {method, bench, why, where, light}, sorted by method, and warnings. ``light``
+    ones go to a reporting bench only as long as it has nothing better to do.
     Raises RoutesError for what the inventory asks for and cannot be.
     """
     added, taken = list(added), list(taken)
     check_lists(added, taken)
     notes: list[str] = []
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Any]] = {}
 
     def put(method: str, bench: str, why: str, where: str) -> None:
-        found[method] = {"method": method, "bench": bench, "why": why, "where": where}
+        light = guard and bench == REPORTING and method in LIGHT
+        found[method] = {
+            "method": method,
+            "bench": bench,
+            "why": why,
+            "where": where,
+            "light": light,
+        }
 
     for method, _, place in apps.decorated():
         put(method, REPORTING, "read_only by its decorator", place)
@@ -426,7 +434,7 @@ def routes(
 
 def judge_override(
     apps: Apps,
-    found: Mapping[str, dict[str, str]],
+    found: Mapping[str, dict[str, Any]],
     put: Callable[[str, str, str, str], None],
     method: str,
     replacements: list[tuple[str, str]],

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from filter_plugins.router import (
     answering_nodes,
     bracketed,
+    nodes_with_workers,
     refusal,
     report_patterns,
     socket_address,
@@ -63,9 +64,9 @@ def test_methods_are_sorted_and_named_once() -> None:
     assert report_patterns([]) == []
 
 
-def test_what_a_page_of_the_desk_needs_is_told_apart() -> None:
+def test_light_calls_are_told_apart() -> None:
     patterns = report_patterns(["a.b", "c.d"], ["c.d"])
-    assert [p["kind"] for p in patterns] == ["report", "desk"]
+    assert [p["kind"] for p in patterns] == ["heavy", "light"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,11 @@ def test_every_reporting_bench_has_its_address() -> None:
     assert answering_nodes(["rep1", "rep2"], hostvars, 8000) == [
         {"address": "10.0.0.2:8000", "host": "rep1", "kind": "node"},
         {"address": "[fd00::2]:8000", "host": "rep2", "kind": "node"},
+    ]
+    hostvars["rep2"]["bench_web_workers"] = "8"
+    assert nodes_with_workers(["rep1", "rep2"], hostvars, 4) == [
+        {"host": "rep1", "address": "10.0.0.2", "workers": 4},
+        {"host": "rep2", "address": "[fd00::2]", "workers": 8},
     ]
     assert bracketed("10.0.0.2") == "10.0.0.2"
 

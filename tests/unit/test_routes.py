@@ -99,6 +99,9 @@ def test_read_only_methods_of_every_app_go_away(bench: Path):
 def test_lists_leave_only_when_what_was_saved_is_seen(bench: Path):
     assert LIST not in away(bench, guard=False)
     assert RUN in away(bench, guard=False)
+    light = {method for method, row in found(bench).items() if row["light"]}
+    assert light == {LIST}
+    assert not any(row["light"] for row in found(bench, guard=False).values())
     assert "fleet_read_guard is off" in found(bench, guard=False)[LIST]["why"]
 
 
@@ -336,5 +339,5 @@ def test_calls_are_the_established_connections():
 
 
 def test_nodes_are_read_as_the_router_reads_them():
-    text = "# words\nguard on\nnode rep1 10.0.0.2 8000 8002\nnode rep2 [fd00::2] 8000 8002\n"
+    text = "# words\nguard on\nnode rep1 10.0.0.2 8000 8002 4\nnode rep2 [fd00::2] 8000 8002 2\n"
     assert known_nodes(text) == {"rep1": ("10.0.0.2", 8000), "rep2": ("fd00::2", 8000)}

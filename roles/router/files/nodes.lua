@@ -1,6 +1,9 @@
 -- Made by Benchfleet; changes here are undone by its next run.
 -- Which reporting bench answers a report: of those that are in service and say that they are alive,
--- the one with the fewest calls. When none is left, the primary's own pool for reports.
+-- the one with the fewest calls; one whose replica is away or behind, and which would read from the
+-- primary, only when there is no better one. When none is left, the primary's own pool for reports.
+-- A light call goes to a node that can read from its replica and has processes to spare, or else to
+-- the primary's ordinary bench.
 --
 -- What has to outlive a change of location is kept in variables of nginx: ngx.ctx does not.
 --   benchfleet_held     node whose count of calls this call is in
@@ -23,10 +26,12 @@ local settings, nodes = {}, {}
 for line in io.lines(FILE) do
     local key, value = line:match("^(%l+) (.+)$")
     if key == "node" then
-        local name, host, web, health = value:match("^(%S+) (%S+) (%d+) (%d+)$")
+        local name, host, web, health, workers = value:match("^(%S+) (%S+) (%d+) (%d+) (%d+)$")
         nodes[#nodes + 1] = {
             name = name, host = host, web = tonumber(web), health = tonumber(health),
             address = host .. ":" .. web,
+            -- One process is kept free of light calls, where there are more.
+            light = math.max(1, tonumber(workers) - 1),
         }
     elseif key then
         settings[key] = value
@@ -82,7 +87,7 @@ local function forget_the_dead()
     end
 end
 
--- Connect, and read a line where one is said: "ok", "refused" or "silent".
+-- Connect, and read a line where one is said: "ok", "away", "refused" or "silent".
 local function knock(host, port, seconds, says)
     local ending = now() + seconds
     local socket = ngx.socket.tcp()
@@ -97,27 +102,29 @@ local function knock(host, port, seconds, says)
         line = socket:receive("*l")
     end
     socket:close()
-    return line == "ok" and "ok" or "silent"
+    return (line == "ok" or line == "away") and line or "silent"
 end
 
--- Whether a node's bench is alive. One without the guard has nobody at the health port, and is asked
--- no more than whether somebody listens.
-local function alive(node, seconds)
+-- How a node's bench is: "ok", "away" when its replica cannot be read from, nil when it is not alive.
+-- One without the guard has nobody at the health port, and is asked no more than whether somebody
+-- listens.
+local function state_of(node, seconds)
     local ending = now() + seconds
+    local answer = "refused"
     if guarded then
-        local answer = knock(node.host, node.health, seconds, true)
-        if answer ~= "refused" then
-            return answer == "ok"
-        end
+        answer = knock(node.host, node.health, seconds, true)
     end
-    return knock(node.host, node.web, math.max(0.001, ending - now()), false) == "ok"
+    if answer == "refused" then
+        answer = knock(node.host, node.web, math.max(0.001, ending - now()), false)
+    end
+    return (answer == "ok" or answer == "away") and answer or nil
 end
 
 -- Ask a marked node once a second until it answers.
 local function ask_again(premature, node)
     if premature then
         shared:delete("asking:" .. node.name)
-    elseif alive(node, ASK) then
+    elseif state_of(node, ASK) then
         shared:delete("down:" .. node.name)
         shared:delete("asking:" .. node.name)
         ngx.log(ngx.ERR, "benchfleet: ", node.name, " answers again and gets reports")
@@ -137,15 +144,16 @@ local function mark(node)
     end
 end
 
--- The node with the fewest calls of those that may be asked; in turn where there are several.
-local function least_busy(skipped)
+-- The node with the fewest calls of those that may be asked; in turn where there are several. For a
+-- light call it must have processes to spare.
+local function least_busy(skipped, light)
     local turn = shared:incr("turn", 1, 0)
     local best, fewest
     for n = 1, #nodes do
         local node = nodes[(turn + n) % #nodes + 1]
         if not skipped[node.name] and not shared:get("down:" .. node.name) and not drained(node) then
             local calls = shared:get("calls:" .. node.name) or 0
-            if not best or calls < fewest then
+            if (not best or calls < fewest) and not (light and calls >= node.light) then
                 best, fewest = node, calls
             end
         end
@@ -178,36 +186,64 @@ local function may_go_on(skipped)
     return now() - ngx.req.start_time() <= window
 end
 
--- Send this call to a node (access phase of @report), or to the pool when there is none.
+-- Send this call to a node that it is already counted in.
+local function send_to(node, tried)
+    ngx.var.benchfleet_tried = tried .. node.name .. " "
+    ngx.var.benchfleet_address = node.address
+end
+
+-- Count this call in a node, unless it is drained. Counted first, looked at after: who drains a node
+-- looks at its calls after the file is there.
+local function enter(node)
+    hold(node)
+    if drained(node) then
+        release()
+        return false
+    end
+    return true
+end
+
+-- Send this call to a node (access phase of @report), or to where it goes when there is none.
 local function choose()
+    local spare = ngx.var.benchfleet_spare
+    local light = spare == "@light"
     local tried = ngx.var.benchfleet_tried or ""
-    local skipped = {}
+    local skipped, second_best = {}, {}
     release()
     if not may_go_on(skipped) then
         return ngx.exec("@report_lost")
     end
     local _, attempts = tried:gsub(" ", "")
+    if attempts >= (light and 1 or MOST) then
+        return ngx.exec(spare)
+    end
     local ending = now() + CHOICE
-    while attempts < MOST do
+    while true do
         local left = ending - now()
-        local node = left > 0 and least_busy(skipped)
+        local node = left > 0 and least_busy(skipped, light)
         if not node then
             break
         end
         skipped[node.name] = true
-        -- Counted first, looked at after: who drains it looks at the count after the file is there.
-        hold(node)
-        if not drained(node) then
-            if alive(node, math.min(ASK, left)) then
-                ngx.var.benchfleet_tried = tried .. node.name .. " "
-                ngx.var.benchfleet_address = node.address
-                return
+        if enter(node) then
+            local state = state_of(node, math.min(ASK, left))
+            if state == "ok" then
+                return send_to(node, tried)
             end
-            mark(node)
+            release()
+            if state == "away" then
+                second_best[#second_best + 1] = node
+            else
+                mark(node)
+            end
         end
-        release()
     end
-    return ngx.exec(ngx.var.benchfleet_spare)
+    for _, node in ipairs(light and {} or second_best) do
+        if enter(node) then
+            return send_to(node, tried)
+        end
+    end
+    return ngx.exec(spare)
 end
 
 -- Access phase of what comes after the pool: only a call that the pool never got may go on.

@@ -10,13 +10,13 @@
 -- Bodies up to this many bytes are read; a larger one is an upload, not a report.
 local LIMIT = 1024 * 1024
 
--- Whether something else than the small calls of a desk's page is asked for.
+-- Whether something else than the desk's small calls is asked for.
 local heavy = false
 
--- What the maps of benchfleet.conf say of a method ("report", "desk", or nothing): is it one?
+-- What the maps of benchfleet.conf say of a method ("heavy", "light", or nothing): is it a report?
 local function note(kind)
-    heavy = heavy or kind ~= "desk"
-    return kind == "report" or kind == "desk"
+    heavy = heavy or kind ~= "light"
+    return kind == "heavy" or kind == "light"
 end
 
 -- Whether a method is a report: asked of a volatile map.
@@ -209,7 +209,7 @@ if not went_well then
 end
 if went_well and report then
     if not heavy then
-        ngx.var.benchfleet_spare = "@desk_pool"
+        ngx.var.benchfleet_spare = "@light"
     end
     return ngx.exec("@report")
 end
