@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from calls import Somebody
-from failures import Field
+from failures import Field, wait_until
 from player import Player
 
 from benchfleet import state
@@ -87,6 +87,18 @@ def alone(field: Field) -> Iterator[None]:
     """No other reporting node answers."""
     with field.alone():
         yield
+
+
+@pytest.fixture
+def both_answer(field: Field, somebody: Somebody) -> Callable[[], None]:
+    """Wait until the router sends reports to both reporting nodes."""
+    nodes = {field.node.name, *(node.name for node in field.others)}
+
+    def wait() -> None:
+        wait_until("both nodes answer", lambda: {somebody.report().bench for _ in "ab"} == nodes)
+
+    wait()
+    return wait
 
 
 @pytest.fixture

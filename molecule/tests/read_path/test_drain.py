@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from calls import Somebody, Taken
-from failures import Field, wait_until
+from failures import Field
 
 from benchfleet.runner import ROOT
 
@@ -21,15 +21,12 @@ def fleet_command(*words: str) -> str:
     return done.stdout + done.stderr
 
 
-def benches(user: Somebody, calls: int = 12) -> set[str]:
-    """Whose benches answer reports."""
-    answers = [user.report() for _ in range(calls)]
-    assert [taken for taken in answers if not taken.ok] == []
-    return {taken.bench for taken in answers}
-
-
 def test_drain_cuts_nothing_off(
-    field: Field, anybody: Callable[..., Somebody], at_once: Any, somebody: Somebody
+    field: Field,
+    anybody: Callable[..., Somebody],
+    at_once: Any,
+    somebody: Somebody,
+    both_answer: Callable[[], None],
 ):
     node, other = field.node.name, field.others[0].name
 
@@ -48,7 +45,7 @@ def test_drain_cuts_nothing_off(
         *answers, _ = at_once([report] * 4 + [drain])
         assert [taken for taken in answers if not taken.ok] == []
         assert {taken.bench for taken in answers} == {node, other}
-        assert benches(somebody) == {other}
+        assert {somebody.report().bench for _ in range(10)} == {other}
     finally:
         fleet_command("undrain", node)
-    wait_until("both nodes answer", lambda: benches(somebody) == {node, other}, 20)
+    both_answer()

@@ -40,6 +40,7 @@ def test_with_no_node_left_the_primary_answers(key: str, field: Field, somebody:
             assert taken.seconds <= LIMIT
 
 
+@pytest.mark.usefixtures("both_answer")
 def test_a_bench_that_dies_with_calls_in_flight_loses_none(
     field: Field, anybody: Callable[..., Somebody], at_once: Any
 ):
