@@ -177,6 +177,9 @@ def guarded(base: type) -> type:
                 ),
             )
             self._open()
+            # A commit behind this object's back: frappe.write_only lends the primary's out.
+            if call.on_replica and hasattr(call.primary, "after_commit"):
+                call.primary.after_commit.add(self._end_snapshot)
 
         def get_connection(self) -> Any:
             """The connection that has just been waited with, or Frappe's own."""
@@ -451,6 +454,8 @@ def guarded(base: type) -> type:
 
         def _end_snapshot(self) -> None:
             """What is read next is read anew, from a replica that has been waited for again."""
+            if not self.call.on_replica:
+                return
             if self._conn:
                 with suppress(Exception):
                     self._conn.commit()
