@@ -32,13 +32,25 @@ def row(host: str, about: dict[str, Any]) -> dict[str, Any]:
     return {"host": host, "role": about["role"], "state": f"could not be asked: {why}"}
 
 
+def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, in which the nodes themselves, and not the primary, are drained or not.
+
+    What the primary could not be asked is null.
+    """
+    known = [names for row in rows if (names := row.pop("drained", None)) is not None]
+    for row in rows:
+        if row["role"] == "reporting":
+            row["drained"] = any(row["host"] in names for names in known) if known else None
+    return rows
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
         argument_spec={"hosts": {"type": "dict", "required": True}}, supports_check_mode=True
     )
     hosts = module.params["hosts"]
-    rows = [row(host, about) for host, about in hosts.items()]
+    rows = with_drained([row(host, about) for host, about in hosts.items()])
     silent = [host for host, about in hosts.items() if not about.get("status")]
     if silent:
         module.fail_json(msg=f"could not be asked: {', '.join(silent)}", status=rows)

@@ -33,6 +33,7 @@ options:
   role: {description: Its task., choices: [primary, reporting], required: true}
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
+  drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
 """
 
 RETURN = r"""
@@ -40,7 +41,7 @@ status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
-    write_under_read_only}; what could not be found out is null, and C(state) says why.
+    write_under_read_only}, of the primary {drained}; what could not be found out is null, and C(state) says why.
   returned: always
   type: dict
 """
@@ -128,6 +129,11 @@ def reads(state_dir: str) -> dict[str, Any]:
     }
 
 
+def drained(folder: str) -> list[str]:
+    """The reporting nodes that the router of this host sends no calls to."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
@@ -136,6 +142,7 @@ def main() -> None:
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
+            "drained_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -164,6 +171,8 @@ def main() -> None:
         "disk_free": ask(lambda: disk(bench)),
         "memory_free": ask(memory),
     }
+    if role == "primary":
+        status["drained"] = ask(lambda: drained(module.params["drained_dir"]))
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])

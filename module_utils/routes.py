@@ -28,8 +28,10 @@ ADDED = {
     ),
 }
 
-# A list is looked at right after a save: from a replica that nobody waits for it would lack it.
-LIST_VIEWS = (
+# The desk's small calls, which a primary answers all day. They must never wait behind reports; and
+# they show what was just saved, which a replica that nobody waits for may lack.
+LIGHT = (
+    "frappe.desk.desktop.get_desktop_page",
     "frappe.desk.notifications.get_notifications",
     "frappe.desk.notifications.get_open_count",
     "frappe.desk.reportview.get",
@@ -38,9 +40,6 @@ LIST_VIEWS = (
     "frappe.desk.reportview.get_sidebar_stats",
     "frappe.desk.reportview.get_stats",
 )
-
-# The desk's small calls, which a primary answers all day: they must never wait behind reports.
-LIGHT = ("frappe.desk.desktop.get_desktop_page", *LIST_VIEWS)
 
 # Calls that write, or that must see the newest state; whatever decorators they carry.
 WRITES = "built in: it writes"
@@ -403,7 +402,7 @@ def routes(
         if at and (method in found or at[0].get("whitelisted")):
             put(method, PRIMARY, str(stays(method)), at[1])
     if not guard:
-        for method in LIST_VIEWS:
+        for method in LIGHT:
             if method in found:
                 why = "it shows what was just saved, and fleet_read_guard is off"
                 put(method, PRIMARY, why, found[method]["where"])
@@ -414,7 +413,7 @@ def routes(
                 f"router_report_methods: no app of the bench ({', '.join(apps.names)}) has a"
                 f" whitelisted method {method!r}; correct the name in the inventory, or take it out"
             )
-        if not guard and method in LIST_VIEWS:
+        if not guard and method in LIGHT:
             notes.append(
                 f"router_report_methods sends {method} to the reporting benches although"
                 " fleet_read_guard is off: lists may lack what their user just saved"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from library import report_routes
+from library import fleet_status, node_status, report_routes
 from library.node_drain import connections, known_nodes, peer
 from module_utils import routes
 from module_utils.routes import Apps, RoutesError, facts
@@ -336,6 +336,17 @@ def test_calls_are_the_established_connections():
     assert connections(TCP.splitlines(), "10.210.21.23", 8000) == 0
     assert str(peer("000000FD000000000000000002000000:1F40")[0]) == "fd00::2"
     assert str(peer("0000000000000000FFFF00001515D20A:1F40")[0]) == "10.210.21.21"
+
+
+def test_status_tells_of_each_node_whether_it_is_drained(tmp_path: Path):
+    (tmp_path / "rep2").touch()
+    names = node_status.drained(str(tmp_path))
+    assert (names, node_status.drained(str(tmp_path / "none"))) == (["rep2"], [])
+    rows = [{"host": "erp1", "role": "primary", "drained": names}]
+    rows += [{"host": name, "role": "reporting"} for name in ("rep1", "rep2")]
+    told = fleet_status.with_drained(rows)
+    assert [row.get("drained") for row in told] == [None, False, True]
+    assert fleet_status.with_drained([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
 
 
 def test_nodes_are_read_as_the_router_reads_them():
