@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from benchfleet import cli, runner
 from library import fleet_status, node_status, report_routes
 from library.node_drain import connections, known_nodes, peer
 from module_utils import routes
@@ -336,6 +337,51 @@ def test_calls_are_the_established_connections():
     assert connections(TCP.splitlines(), "10.210.21.23", 8000) == 0
     assert str(peer("000000FD000000000000000002000000:1F40")[0]) == "fd00::2"
     assert str(peer("0000000000000000FFFF00001515D20A:1F40")[0]) == "10.210.21.21"
+
+
+def outcome(monkeypatch: pytest.MonkeyPatch, ok: bool, **result: Any) -> list[Any]:
+    """Playbooks end like this; returns what each was called with."""
+    asked: list[Any] = []
+
+    def play(playbook: str, inventory: Path, **options: Any) -> runner.Outcome:
+        asked.append((playbook, options.get("extra")))
+        return runner.Outcome(ok, 1.0, Path("log"), [result], {})
+
+    monkeypatch.setattr(runner, "play", play)
+    return asked
+
+
+def test_a_node_is_drained_and_undrained_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    asked = outcome(monkeypatch, True, words="rep1 gets no more calls")
+    assert cli.main(["drain", "rep1", "-i", "somewhere"]) == 0
+    assert asked == [("playbooks/drain.yml", {"node": "rep1"})]
+    assert "rep1 gets no more calls" in capsys.readouterr().err
+    outcome(monkeypatch, False, failed=True, msg="1 call still runs")
+    assert cli.main(["drain", "rep1"]) == 1
+    assert "error: 1 call still runs" in capsys.readouterr().err
+    asked = outcome(monkeypatch, True, words="rep1 gets calls again")
+    assert cli.main(["undrain", "rep1"]) == 0
+    assert asked == [("playbooks/undrain.yml", {"node": "rep1"})]
+
+
+def test_routes_are_a_table_or_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bench: Path
+):
+    rows = routes.routes(Apps(str(bench)))[0]
+    outcome(monkeypatch, True, routes=rows, warnings=["a file cannot be parsed"])
+    assert cli.main(["routes"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "warning: a file cannot be parsed" in told.err
+    assert "reporting, or the primary when that is busy" in told.err
+    assert "4 methods go to the reporting nodes" in told.err
+    assert cli.main(["routes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"ok": True, "routes": rows}
+    outcome(monkeypatch, False, failed=True, msg="'x' is not the dotted name")
+    assert cli.main(["routes"]) == 1
+    assert "error: 'x' is not the dotted name" in capsys.readouterr().err
 
 
 def test_status_tells_of_each_node_whether_it_is_drained(tmp_path: Path):
