@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +13,7 @@ from failures import Field, wait_until
 from player import Player
 
 from benchfleet import state
+from benchfleet.runner import ROOT
 
 # How the fleet is set up, in the order in which it is: what site.yml is told.
 PHASES: dict[str, list[str]] = {
@@ -54,6 +56,19 @@ def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable
         setups["now"] = PHASES[phase]
         setups.pop("player", None)
     return phase
+
+
+@pytest.fixture
+def fleet_command() -> Callable[..., str]:
+    """Run ./fleet, which must end well; returns what it says on standard output."""
+
+    def run(*words: str) -> str:
+        command = [str(ROOT / "fleet"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture(scope="session")

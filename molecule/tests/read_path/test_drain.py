@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from typing import Any
 
 from calls import Somebody, Taken
 from failures import Field
-
-from benchfleet.runner import ROOT
-
-
-def fleet_command(*words: str) -> str:
-    """Run ./fleet; it must end well."""
-    done = subprocess.run(
-        [str(ROOT / "fleet"), *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def test_drain_cuts_nothing_off(
@@ -27,6 +15,7 @@ def test_drain_cuts_nothing_off(
     at_once: Any,
     somebody: Somebody,
     both_answer: Callable[[], None],
+    fleet_command: Callable[..., str],
 ):
     node, other = field.node.name, field.others[0].name
 

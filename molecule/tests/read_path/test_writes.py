@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,12 +53,15 @@ def test_the_error_log_of_a_report_is_kept(somebody: Any, field: Field, token: s
     on_both(field, "tabError Log", f"method = '{token}'")
 
 
-def test_the_operator_learns_which_code_writes(somebody: Any, field: Field):
+def test_the_operator_learns_which_code_writes(
+    somebody: Any, field: Field, fleet_command: Callable[..., str]
+):
     method = "frappe.demo.read_insert"
 
     def counted() -> int:
-        text = field.node.says("cat /var/lib/benchfleet/read-guard/counts.json") or "{}"
-        return json.loads(text).get("writes", {}).get(method, {}).get("count", 0)
+        rows = json.loads(fleet_command("status", "--json"))["status"]
+        node = next(row for row in rows if row["host"] == field.node.name)
+        return node["write_under_read_only"].get(method, 0)
 
     before = counted()
     write(somebody, field, method)
