@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -214,21 +215,35 @@ def guarded(base: type) -> type:
             self._remember(kind, text, (query, *args))
             return outcome
 
-        def commit(self) -> None:
-            """Commit what the request has written before and make its callbacks run."""
+        @contextmanager
+        def unbuffered_cursor(self) -> Iterator[None]:
+            """Frappe's own, whose end would give a call that has moved the replica's cursor."""
+            began_on_replica = self.call.on_replica
+            try:
+                with super().unbuffered_cursor():
+                    yield
+            finally:
+                if began_on_replica and not self.call.on_replica:
+                    self._cursor = self._conn.cursor()
+
+        def commit(self, **options: Any) -> None:
+            """Commit what the request has written before and make its callbacks run.
+
+            options: Frappe 16 has ``chain``.
+            """
             if not self.call.on_replica or getattr(self, "_disable_transaction_control", 0):
-                super().commit()
+                super().commit(**options)
                 return
-            self.call.primary.commit()
+            self.call.primary.commit(**options)
             self._end_snapshot()
 
-        def rollback(self, *, save_point: str | None = None) -> None:
+        def rollback(self, *, save_point: str | None = None, **options: Any) -> None:
             """Undo what the request has written before."""
             whole = not save_point and not getattr(self, "_disable_transaction_control", 0)
             if not self.call.on_replica or not whole:
-                super().rollback(save_point=save_point)
+                super().rollback(save_point=save_point, **options)
                 return
-            self.call.primary.rollback()
+            self.call.primary.rollback(**options)
             self._end_snapshot()
 
         def close(self) -> None:
