@@ -18,9 +18,27 @@ from benchfleet import lab as machines
 from benchfleet import state
 
 TABLE = "inet benchfleet_failure"
-# Client programs that hold something on a server end with these units.
+# The unit of what holds locks or connections on a server, and the file that says that it does.
 HOLDER = "benchfleet-failure"
 HELD = f"/run/{HOLDER}"
+# Runs on a node, as one process, so that its end is the end of all that it holds. A connection
+# that is refused is tried again: others may still be leaving.
+HOLD = """
+import pathlib, pymysql, time
+
+def connect():
+    while True:
+        try:
+            return pymysql.connect(unix_socket="/run/mysqld/mysqld.sock", user="root")
+        except pymysql.OperationalError:
+            time.sleep(0.2)
+
+held = [connect() for _ in range({connections})]
+for connection in held:
+    connection.cursor().execute({statement!r})
+pathlib.Path({held!r}).write_text("held")
+time.sleep(600)
+"""
 # Where the router looks for nodes that it is to leave alone.
 DRAINED = "/var/lib/benchfleet/drained"
 COMMAND_SECONDS = 60
@@ -72,17 +90,10 @@ class Node:
 
     def hold(self, statement: str, connections: int = 1) -> None:
         """Have connections run a statement and stay open until `release`."""
-        lines = shlex.quote(f"{statement}; SELECT 'held';")
-        # A client that is refused tries again: others may still be leaving.
-        client = f"mariadb -NBn < <(echo {lines}; exec sleep 600) >>{HELD}"
-        once = f"until {client}; do sleep 0.2; done"
-        script = f"for n in $(seq {connections}); do ({once}) & done; wait"
-        unit = f"systemd-run --quiet --collect --unit {HOLDER} bash -c {shlex.quote(script)}"
+        script = HOLD.format(statement=statement, connections=connections, held=HELD)
+        unit = f"systemd-run --quiet --collect --unit {HOLDER} python3 -c {shlex.quote(script)}"
         self.run(f"rm -f {HELD}; {unit}")
-        wait_until(
-            f"{self.name} holds {connections} connections",
-            lambda: self.says(f"grep -c held {HELD}") == str(connections),
-        )
+        wait_until(f"{self.name} holds {statement}", lambda: self.says(f"cat {HELD}") == "held")
 
     def release(self) -> None:
         """Close what `hold` opened."""
