@@ -438,7 +438,20 @@ def guarded(base: type) -> type:
 
         def _on_replica(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             with self.call.guard.watch.over(self._conn, self.call.account):
-                return super().sql(query, *args, **kwargs)
+                outcome = super().sql(query, *args, **kwargs)
+            return self._iterate(outcome) if kwargs.get("as_iterator") else outcome
+
+        def _iterate(self, rows: Iterator[Any]) -> Iterator[Any]:
+            """Rows that are fetched while they are used."""
+            call: Call = self.call
+            with call.guard.watch.over(self._conn, call.account):
+                for row in rows:
+                    yield row
+                    if not call.on_replica:
+                        raise RuntimeError(
+                            f"{call.method} writes while it reads rows one by one; as on a single"
+                            " connection, what is left of them is lost: read them all first"
+                        )
 
         def _on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             call: Call = self.call
