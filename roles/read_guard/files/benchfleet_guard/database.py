@@ -103,7 +103,7 @@ class Guard:
         kind = guarded(type(current))
         db = kind.__new__(kind)
         db.call = Call(self, current, _method())
-        db.begin_call()
+        db.guard_begin()
         frappe.local.primary_db = current
         frappe.local.replica_db = frappe.local.db = db
         return True
@@ -135,19 +135,20 @@ def guarded(base: type) -> type:
 
     Its objects begin as a connection to the replica and can become the request's connection to
     the primary, by taking over the whole state of that object: connection, open transaction and
-    callbacks are then one and the same.
+    callbacks are then one and the same. What the guard adds is named so that no release of Frappe
+    has it already.
     """
 
     class GuardedDatabase(base):  # type: ignore[misc, valid-type]
         # Beside the state that is taken over.
         __slots__ = ("call",)
 
-        def begin_call(self) -> None:
+        def guard_begin(self) -> None:
             """Connect to the replica, or take the primary where that must be."""
             call: Call = self.call
             if call.guard.settings.reports_pool:
-                self._become_primary()
-                self._limit()
+                self._guard_become_primary()
+                self._guard_limit()
                 call.guard.note(call.guard.settings.primary, "reports")
                 return
             conf = frappe.local.conf
@@ -177,10 +178,10 @@ def guarded(base: type) -> type:
                     }.items()
                 ),
             )
-            self._open()
+            self._guard_open()
             # A commit behind this object's back: frappe.write_only lends the primary's out.
             if call.on_replica and hasattr(call.primary, "after_commit"):
-                call.primary.after_commit.add(self._end_snapshot)
+                call.primary.after_commit.add(self._guard_end_snapshot)
 
         def get_connection(self) -> Any:
             """The connection that has just been waited with, or Frappe's own."""
@@ -196,23 +197,23 @@ def guarded(base: type) -> type:
             if kwargs.get("run", True) is False:
                 return super().sql(query, *args, **kwargs)
             if not call.on_replica:
-                return self._on_primary(query, *args, **kwargs)
+                return self._guard_on_primary(query, *args, **kwargs)
             kind = statements.kind(text, call.temporary)
             if kind == statements.WRITE:
-                self._move_to_write(text)
-                return self._on_primary(query, *args, **kwargs)
+                self._guard_move_to_write(text)
+                return self._guard_on_primary(query, *args, **kwargs)
             if not call.fresh and kind in (statements.READ, statements.TEMPORARY):
-                self._open()
+                self._guard_open()
                 if not call.on_replica:
-                    return self._on_primary(query, *args, **kwargs)
+                    return self._guard_on_primary(query, *args, **kwargs)
             try:
-                outcome = self._on_replica(query, *args, **kwargs)
+                outcome = self._guard_on_replica(query, *args, **kwargs)
             except Exception as error:
-                self._after_failure(text, error)
+                self._guard_after_failure(text, error)
                 if not call.on_replica:
-                    return self._on_primary(query, *args, **kwargs)
-                outcome = self._on_replica(query, *args, **kwargs)
-            self._remember(kind, text, (query, *args))
+                    return self._guard_on_primary(query, *args, **kwargs)
+                outcome = self._guard_on_replica(query, *args, **kwargs)
+            self._guard_remember(kind, text, (query, *args))
             return outcome
 
         @contextmanager
@@ -235,7 +236,7 @@ def guarded(base: type) -> type:
                 super().commit(**options)
                 return
             self.call.primary.commit(**options)
-            self._end_snapshot()
+            self._guard_end_snapshot()
 
         def rollback(self, *, save_point: str | None = None, **options: Any) -> None:
             """Undo what the request has written before."""
@@ -244,7 +245,7 @@ def guarded(base: type) -> type:
                 super().rollback(save_point=save_point, **options)
                 return
             self.call.primary.rollback(**options)
-            self._end_snapshot()
+            self._guard_end_snapshot()
 
         def close(self) -> None:
             """End the call: the request goes on with its own connection, which stays open."""
@@ -258,39 +259,39 @@ def guarded(base: type) -> type:
             if call.place is not None:
                 call.guard.state.give_place(call.place)
                 call.place = None
-            self._forget_stale()
+            self._guard_forget_stale()
 
-        def _open(self) -> None:
+        def _guard_open(self) -> None:
             """Read from a replica that has what the primary has; else fall back."""
             call: Call = self.call
             settings, state = call.guard.settings, call.guard.state
             known = state.replica(call.account.name)
             late = known.reason == "behind"
             if known.away:
-                self._look_for_return()
+                self._guard_look_for_return()
                 if not (late and settings.policy == "stale"):
-                    self._fall_back(known.reason)
+                    self._guard_fall_back(known.reason)
                     return
             position = call.primary.sql(POSITION)[0][0]
             try:
-                arrived = self._catch_up(position, 0 if late else settings.wait)
+                arrived = self._guard_catch_up(position, 0 if late else settings.wait)
             except Exception as error:
                 if not isinstance(error, HungError) and error_code(error) == NOT_OF_A_SERVER:
                     raise
-                self._lose("unreachable", error)
+                self._guard_lose("unreachable", error)
                 return
             if arrived:
                 call.guard.note(settings.node)
                 return
             if not late:
-                self._note_loss("behind", f"not there in {settings.wait:g} s: {position}")
+                self._guard_note_loss("behind", f"not there in {settings.wait:g} s: {position}")
             if settings.policy == "stale":
                 call.stale = True
                 call.guard.note(settings.node, "stale")
             else:
-                self._fall_back("behind")
+                self._guard_fall_back("behind")
 
-        def _catch_up(self, position: str, seconds: float) -> bool:
+        def _guard_catch_up(self, position: str, seconds: float) -> bool:
             """Connect unless that is done, and wait; HungError or the driver's error."""
             call: Call = self.call
             account, connection = call.account, self._conn
@@ -307,7 +308,7 @@ def guarded(base: type) -> type:
             call.fresh = True
             return bool(arrived)
 
-        def _look_for_return(self) -> None:
+        def _guard_look_for_return(self) -> None:
             call: Call = self.call
             given = call.primary.get_connection_settings()
             primary = Account("", call.account.driver, tuple({**given, **PROBE}.items()))
@@ -316,19 +317,19 @@ def guarded(base: type) -> type:
             )
             call.guard.watch.wait_for(replica, primary, call.guard.settings.wait)
 
-        def _after_failure(self, text: str, error: Exception) -> None:
+        def _guard_after_failure(self, text: str, error: Exception) -> None:
             """Prepare a second try, at the primary or the replica, or raise the error again."""
             call: Call = self.call
             # Frappe raises its own errors for some of a server's.
             cause = error if error_code(error) != NOT_OF_A_SERVER else error.__cause__
             code = error_code(cause)
             if code in REFUSALS:
-                self._move_to_write(text)
+                self._guard_move_to_write(text)
             elif code not in LOSSES | KILLED:
                 raise error
             elif not call.account.answers():
                 call.temporary.clear()
-                self._lose("lost", cause)
+                self._guard_lose("lost", cause)
             elif code in KILLED or call.temporary:
                 raise error
             else:
@@ -336,19 +337,19 @@ def guarded(base: type) -> type:
                 log.warning("connection to the replica lost, once more: %s", cause)
                 with suppress(Exception):
                     super().close()
-                self._open()
+                self._guard_open()
 
-        def _lose(self, reason: str, error: Any) -> None:
-            self._note_loss(reason, error)
-            self._fall_back(reason)
+        def _guard_lose(self, reason: str, error: Any) -> None:
+            self._guard_note_loss(reason, error)
+            self._guard_fall_back(reason)
 
-        def _note_loss(self, reason: str, error: Any) -> None:
+        def _guard_note_loss(self, reason: str, error: Any) -> None:
             call: Call = self.call
             log.warning("replica %s for %s: %s", reason, call.account.name, error)
             call.guard.watch.away(call.account, reason)
-            self._look_for_return()
+            self._guard_look_for_return()
 
-        def _move_to_write(self, text: str) -> None:
+        def _guard_move_to_write(self, text: str) -> None:
             """The call writes: it goes on at the primary, and the operator learns who does so."""
             call: Call = self.call
             if frappe.local.flags.read_only:
@@ -363,10 +364,10 @@ def guarded(base: type) -> type:
                 log.warning(
                     "%s writes under read_only, at %s, %d so far", call.method, place, total
                 )
-            self._become_primary()
+            self._guard_become_primary()
             call.guard.note(call.guard.settings.primary, "wrote")
 
-        def _fall_back(self, reason: str) -> None:
+        def _guard_fall_back(self, reason: str) -> None:
             """Read from the primary, within its limits, or tell the user."""
             call: Call = self.call
             guard = call.guard
@@ -382,8 +383,8 @@ def guarded(base: type) -> type:
                         "The reporting database cannot be used now, and as many reports as may"
                         " run on the primary do so already. Please try again in a minute."
                     )
-                self._become_primary()
-                self._limit()
+                self._guard_become_primary()
+                self._guard_limit()
             except BaseException:
                 # The call does not begin, or goes no further: Frappe may not come to close it.
                 self.close()
@@ -391,15 +392,15 @@ def guarded(base: type) -> type:
             guard.state.count("fallbacks", reason)
             guard.note(guard.settings.primary, reason)
 
-        def _become_primary(self) -> None:
+        def _guard_become_primary(self) -> None:
             """Take over the request's connection to the primary, with all that it holds."""
             call: Call = self.call
-            tables = [self._read_table(name) for name in sorted(call.temporary)]
+            tables = [self._guard_read_table(name) for name in sorted(call.temporary)]
             if call.on_replica:
                 with suppress(Exception):
                     super().close()
             call.on_replica = False
-            self._forget_stale()
+            self._guard_forget_stale()
             self.__dict__ = call.primary.__dict__
             for statement in call.session:
                 super().sql(*statement)
@@ -410,7 +411,7 @@ def guarded(base: type) -> type:
             for name in call.savepoints:
                 super().sql(f"savepoint {name}")
 
-        def _read_table(self, name: str) -> tuple[str, str, list[Any]]:
+        def _guard_read_table(self, name: str) -> tuple[str, str, list[Any]]:
             """How to make a temporary table again: two statements, and its rows."""
             cursor = self._conn.cursor()
             cursor.execute(f"SHOW CREATE TABLE `{name}`")
@@ -425,7 +426,7 @@ def guarded(base: type) -> type:
             marks = ", ".join(["%s"] * len(columns))
             return create, f"INSERT INTO `{name}` VALUES ({marks})", list(cursor.fetchall())
 
-        def _limit(self) -> None:
+        def _guard_limit(self) -> None:
             """Bound the statements of a call that reads from the primary."""
             call: Call = self.call
             if frappe.local.flags.read_only:
@@ -436,12 +437,12 @@ def guarded(base: type) -> type:
                 super().sql("SET SESSION max_statement_time = %s", (limit,))
                 call.former_limit = former
 
-        def _on_replica(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        def _guard_on_replica(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             with self.call.guard.watch.over(self._conn, self.call.account):
                 outcome = super().sql(query, *args, **kwargs)
-            return self._iterate(outcome) if kwargs.get("as_iterator") else outcome
+            return self._guard_iterate(outcome) if kwargs.get("as_iterator") else outcome
 
-        def _iterate(self, rows: Iterator[Any]) -> Iterator[Any]:
+        def _guard_iterate(self, rows: Iterator[Any]) -> Iterator[Any]:
             """Rows that are fetched while they are used."""
             call: Call = self.call
             with call.guard.watch.over(self._conn, call.account):
@@ -453,7 +454,7 @@ def guarded(base: type) -> type:
                             " connection, what is left of them is lost: read them all first"
                         )
 
-        def _on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        def _guard_on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             call: Call = self.call
             try:
                 return super().sql(query, *args, **kwargs)
@@ -466,7 +467,7 @@ def guarded(base: type) -> type:
                     " primary. Please try again later."
                 )
 
-        def _remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
+        def _guard_remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
             """Keep what the primary has to be told when the call moves there."""
             call: Call = self.call
             if kind == statements.TEMPORARY and (table := statements.made(text)):
@@ -480,7 +481,7 @@ def guarded(base: type) -> type:
                 elif name in call.savepoints:
                     del call.savepoints[call.savepoints.index(name) :]
 
-        def _end_snapshot(self) -> None:
+        def _guard_end_snapshot(self) -> None:
             """What is read next is read anew, from a replica that has been waited for again."""
             if not self.call.on_replica:
                 return
@@ -490,7 +491,7 @@ def guarded(base: type) -> type:
             self.call.fresh = False
             self.call.savepoints.clear()
 
-        def _forget_stale(self) -> None:
+        def _guard_forget_stale(self) -> None:
             """Keep what was read from a replica that is behind out of the rest of the request."""
             if not self.call.stale:
                 return
