@@ -224,7 +224,7 @@ def guarded(base: type) -> type:
                 with super().unbuffered_cursor():
                     yield
             finally:
-                if began_on_replica and not self.call.on_replica:
+                if began_on_replica and not self.call.on_replica and self._conn:
                     self._cursor = self._conn.cursor()
 
         def commit(self, **options: Any) -> None:
