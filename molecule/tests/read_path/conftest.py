@@ -98,19 +98,23 @@ def somebody(anybody: Callable[..., Somebody], fleet: str) -> Iterator[Somebody]
 
 
 @pytest.fixture
-def alone(field: Field) -> Iterator[None]:
-    """No other reporting node answers."""
+def alone(field: Field, somebody: Somebody, fleet: str) -> Iterator[None]:
+    """No other reporting node answers, and this one reads from its replica."""
+    node = field.node.name
+    # Without the guard no bench says which database it read.
+    place = (node, "" if fleet == "stock" else node)
     with field.alone():
+        wait_until(f"{place} answers", lambda: somebody.report().place == place)
         yield
 
 
 @pytest.fixture
 def both_answer(field: Field, somebody: Somebody) -> Callable[[], None]:
-    """Wait until the router sends reports to both reporting nodes."""
-    nodes = {field.node.name, *(node.name for node in field.others)}
+    """Both reporting nodes answer, from their replicas; waits for that once more when called."""
+    places = {(node.name, node.name) for node in (field.node, *field.others)}
 
     def wait() -> None:
-        wait_until("both nodes answer", lambda: {somebody.report().bench for _ in "ab"} == nodes)
+        wait_until("both nodes answer", lambda: {somebody.report().place for _ in "ab"} == places)
 
     wait()
     return wait
