@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from benchfleet_guard import health, statements, watch
-from benchfleet_guard.shared import Replica, State
+from benchfleet_guard.shared import Replica, State, lookout
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,9 @@ def test_reads_stay_on_the_replica(text: str) -> None:
         "update filled, tabX set tabX.a = 1",
         "delete filled from filled join tabX",
         "update other.filled set a = 1",
+        "select 1; insert into tabX values (1)",
+        "set @a = get_lock('x', 1)",
+        "drop temporary table filled; drop table tabX",
         "",
         "gibberish",
     ],
@@ -98,10 +101,22 @@ def test_temporary_tables_live_on_the_replica(text: str) -> None:
         "delete filled from filled join tabX",
         "update other.filled set a = 1",
         "insert into tabX select * from filled",
+        "insert into filled2 values (1)",
+        "insert into fille.d values (1)",
     ],
 )
 def test_what_may_touch_another_table_is_a_write(text: str) -> None:
     assert statements.kind(text, {"filled"}) == statements.WRITE
+
+
+def test_a_semicolon_in_a_text_or_at_the_end_is_none() -> None:
+    assert statements.kind("select 'a; b' ;  ") == statements.READ
+
+
+def test_dropped_tables_are_forgotten_by_name() -> None:
+    assert statements.dropped("DROP TEMPORARY TABLE IF EXISTS `A b`, c") == {"a b", "c"}
+    assert statements.dropped("drop table x") == {"x"}
+    assert statements.dropped("delete from x") == set()
 
 
 def test_a_new_temporary_table_is_known_by_its_name() -> None:
@@ -135,6 +150,36 @@ def test_a_long_statement_is_judged_at_once() -> None:
     began = time.monotonic()
     assert statements.kind(text) == statements.READ
     assert time.monotonic() - began < 1
+
+
+def test_a_full_disk_costs_no_call_its_answer(tmp_path: Path) -> None:
+    gone = State(tmp_path / "gone")
+    gone.set_replica("a", Replica(5.0, "unreachable"))
+    assert gone.count("writes", "a.b") == 0
+
+
+def test_threads_of_a_process_do_not_trip_over_each_other(tmp_path: Path) -> None:
+    state, troubles = State(tmp_path), []
+
+    def work() -> None:
+        for number in range(300):
+            try:
+                state.set_replica("a", Replica(float(number), "x"))
+            except Exception as error:
+                troubles.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not troubles
+    assert [path.name for path in tmp_path.iterdir()] == ["replica-a.json"]
+
+
+def test_an_account_does_not_show_its_password() -> None:
+    account = watch.Account("x_ro", "pymysql", (("password", "s3cret"),))
+    assert "s3cret" not in repr(account)
 
 
 def test_state_of_a_replica_is_shared_and_a_torn_file_is_harmless(tmp_path: Path) -> None:
@@ -218,10 +263,11 @@ def test_a_severed_connection_fails_its_reader_at_once() -> None:
     class Connection:
         _sock = ours
 
-    threading.Timer(0.1, watch.sever, [Connection]).start()
-    began = time.monotonic()
-    assert ours.recv(1) == b""
-    assert time.monotonic() - began < 5
+    with watch.handle_of(Connection) as handle:
+        threading.Timer(0.1, watch.sever, [handle]).start()
+        began = time.monotonic()
+        assert ours.recv(1) == b""
+        assert time.monotonic() - began < 5
     theirs.close()
     ours.close()
 
@@ -231,7 +277,11 @@ def test_a_replica_that_is_away_is_trouble(tmp_path: Path) -> None:
     assert not state.troubled()
     state.set_replica("a", Replica())
     state.set_replica("b", Replica(away=5.0, reason="behind"))
-    assert state.troubled()
+    # Left behind by a process that is gone: the next call finds out.
+    assert not state.troubled()
+    with state.sole(lookout("b")):
+        assert state.troubled()
+    assert not state.troubled()
 
 
 def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not(tmp_path: Path) -> None:

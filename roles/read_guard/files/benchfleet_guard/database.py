@@ -22,12 +22,14 @@ from benchfleet_guard.watch import (
     bounded,
     caught_up,
     close,
+    handle_of,
+    sever,
 )
 
 log = logging.getLogger("benchfleet.read_guard")
 
 # What a server says to an account that may not write, or not so: 1290 is a read_only server.
-REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370, 1792}
+REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370}
 # The connection is gone: the statement did not run to its end.
 LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
 # Somebody's KILL, or the server's own end: only asking it tells.
@@ -44,6 +46,8 @@ CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
 # A look at a server is left behind sooner: these end what is left.
 PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
 ERROR_LOG = "taberror log"
+# What code sets on the database object, and the move to the primary must not lose.
+CARRIED = ("_disable_transaction_control", "auto_commit_on_many_writes")
 CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
 
 
@@ -80,7 +84,7 @@ class Call:
         self.former_limit: float | None = None
         self.temporary: set[str] = set()
         self.savepoints: list[str] = []
-        self.session: list[tuple[Any, ...]] = []
+        self.session: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
 
 
 class Guard:
@@ -164,7 +168,7 @@ def guarded(base: type) -> type:
                 password=password,
                 cur_db_name=conf.db_name,
             )
-            for name in CALLBACKS:
+            for name in CALLBACKS + CARRIED:
                 if hasattr(call.primary, name):
                     setattr(self, name, getattr(call.primary, name))
             call.account = Account(
@@ -179,9 +183,6 @@ def guarded(base: type) -> type:
                 ),
             )
             self._guard_open()
-            # A commit behind this object's back: frappe.write_only lends the primary's out.
-            if call.on_replica and hasattr(call.primary, "after_commit"):
-                call.primary.after_commit.add(self._guard_end_snapshot)
 
         def get_connection(self) -> Any:
             """The connection that has just been waited with, or Frappe's own."""
@@ -194,7 +195,7 @@ def guarded(base: type) -> type:
             """Run a statement where it belongs, and once more at the primary if need be."""
             call: Call = self.call
             text = str(query)
-            if kwargs.get("run", True) is False:
+            if not kwargs.get("run", True):
                 return super().sql(query, *args, **kwargs)
             if not call.on_replica:
                 return self._guard_on_primary(query, *args, **kwargs)
@@ -213,18 +214,28 @@ def guarded(base: type) -> type:
                 if not call.on_replica:
                     return self._guard_on_primary(query, *args, **kwargs)
                 outcome = self._guard_on_replica(query, *args, **kwargs)
-            self._guard_remember(kind, text, (query, *args))
+            self._guard_remember(kind, text, (query, args, kwargs))
             return outcome
 
         @contextmanager
         def unbuffered_cursor(self) -> Iterator[None]:
-            """Frappe's own, whose end would give a call that has moved the replica's cursor."""
-            began_on_replica = self.call.on_replica
+            """Frappe's own, whose end must not bring the cursor of a former connection back."""
+            connection, failure = self._conn, None
             try:
                 with super().unbuffered_cursor():
-                    yield
+                    try:
+                        yield
+                    except BaseException as error:
+                        failure = error
+                        raise
+            except Exception:
+                # Its cursor may not close any more when its connection is closed.
+                if self._conn is connection:
+                    raise
+                if failure is not None:
+                    raise failure from None
             finally:
-                if began_on_replica and not self.call.on_replica and self._conn:
+                if self._conn is not connection and self._conn:
                     self._cursor = self._conn.cursor()
 
         def commit(self, **options: Any) -> None:
@@ -272,6 +283,11 @@ def guarded(base: type) -> type:
                 if not (late and settings.policy == "stale"):
                     self._guard_fall_back(known.reason)
                     return
+            for name in ("after_commit", "after_rollback"):
+                # The primary's transaction can end behind this object's back: frappe.write_only
+                # lends that connection out. What is read after it has to show it.
+                if hasattr(call.primary, name):
+                    getattr(call.primary, name).add(self._guard_end_snapshot)
             position = call.primary.sql(POSITION)[0][0]
             try:
                 arrived = self._guard_catch_up(position, 0 if late else settings.wait)
@@ -299,9 +315,22 @@ def guarded(base: type) -> type:
             def work() -> Any:
                 # Touches nothing of this object: it may have moved on before this ends.
                 reader = connection or account.sign_in()
+                if connection:
+                    # What is read next must not come from the snapshot of before.
+                    reader.commit()
                 return reader, caught_up(reader, position, seconds)
 
-            reader, arrived = bounded(work, ANSWER_SECONDS + seconds, lambda late: close(late[0]))
+            with handle_of(connection) as handle:
+                try:
+                    reader, arrived = bounded(
+                        work, ANSWER_SECONDS + seconds, lambda late: close(late[0])
+                    )
+                except HungError:
+                    if connection:
+                        # The thread that waits still uses it, and lets go of it when severed.
+                        sever(handle)
+                        self._conn = self._cursor = None
+                    raise
             if not connection:
                 call.ready = reader
                 self.connect()
@@ -328,7 +357,11 @@ def guarded(base: type) -> type:
             elif code not in LOSSES | KILLED:
                 raise error
             elif not call.account.answers():
-                call.temporary.clear()
+                if call.temporary:
+                    # They are gone, and nobody else can read what was in them.
+                    call.temporary.clear()
+                    self._guard_note_loss("lost", cause)
+                    raise error
                 self._guard_lose("lost", cause)
             elif code in KILLED or call.temporary:
                 raise error
@@ -338,6 +371,8 @@ def guarded(base: type) -> type:
                 with suppress(Exception):
                     super().close()
                 self._guard_open()
+                if call.on_replica:
+                    self._guard_repeat()
 
         def _guard_lose(self, reason: str, error: Any) -> None:
             self._guard_note_loss(reason, error)
@@ -395,20 +430,30 @@ def guarded(base: type) -> type:
         def _guard_become_primary(self) -> None:
             """Take over the request's connection to the primary, with all that it holds."""
             call: Call = self.call
-            tables = [self._guard_read_table(name) for name in sorted(call.temporary)]
+            tables = []
+            if call.temporary:
+                with call.guard.watch.over(self._conn, call.account):
+                    tables = [self._guard_read_table(name) for name in sorted(call.temporary)]
             if call.on_replica:
                 with suppress(Exception):
                     super().close()
+            for name in CARRIED:
+                if name in self.__dict__:
+                    setattr(call.primary, name, self.__dict__[name])
             call.on_replica = False
             self._guard_forget_stale()
             self.__dict__ = call.primary.__dict__
-            for statement in call.session:
-                super().sql(*statement)
             for create, insert, rows in tables:
                 super().sql(create)
                 if rows:
                     self._cursor.executemany(insert, rows)
-            for name in call.savepoints:
+            self._guard_repeat()
+
+        def _guard_repeat(self) -> None:
+            """Set this connection up as the one before it was."""
+            for query, args, kwargs in self.call.session:
+                super().sql(query, *args, **kwargs)
+            for name in self.call.savepoints:
                 super().sql(f"savepoint {name}")
 
         def _guard_read_table(self, name: str) -> tuple[str, str, list[Any]]:
@@ -470,8 +515,10 @@ def guarded(base: type) -> type:
         def _guard_remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
             """Keep what the primary has to be told when the call moves there."""
             call: Call = self.call
-            if kind == statements.TEMPORARY and (table := statements.made(text)):
-                call.temporary.add(table)
+            if kind == statements.TEMPORARY:
+                call.temporary -= statements.dropped(text)
+                if table := statements.made(text):
+                    call.temporary.add(table)
             elif kind == statements.SESSION:
                 call.session.append(statement)
             elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):
@@ -483,13 +530,9 @@ def guarded(base: type) -> type:
 
         def _guard_end_snapshot(self) -> None:
             """What is read next is read anew, from a replica that has been waited for again."""
-            if not self.call.on_replica:
-                return
-            if self._conn:
-                with suppress(Exception):
-                    self._conn.commit()
-            self.call.fresh = False
-            self.call.savepoints.clear()
+            if self.call.on_replica:
+                self.call.fresh = False
+                self.call.savepoints.clear()
 
         def _guard_forget_stale(self) -> None:
             """Keep what was read from a replica that is behind out of the rest of the request."""

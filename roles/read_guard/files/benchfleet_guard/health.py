@@ -12,12 +12,15 @@ import logging
 import os
 import socket
 import threading
+import time
 
 from benchfleet_guard.shared import State
 
 ANSWER = b"ok\n"
 AWAY = b"away\n"
 SEND_SECONDS = 1
+AGAIN_SECONDS = 1
+log = logging.getLogger("benchfleet.read_guard")
 
 
 def listen(address: str, port: int, state: State) -> None:
@@ -42,9 +45,10 @@ def _answer(listener: socket.socket, state: State) -> None:
     while True:
         try:
             connection, _ = listener.accept()
-        except OSError:
-            logging.getLogger("benchfleet.read_guard").exception("health answers have ended")
-            return
+        except OSError as error:
+            log.warning("a health question was lost: %s", error)
+            time.sleep(AGAIN_SECONDS)
+            continue
         with connection:
             connection.settimeout(SEND_SECONDS)
             try:

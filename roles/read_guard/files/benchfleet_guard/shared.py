@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
+
+log = logging.getLogger("benchfleet.read_guard")
 
 POLL_SECONDS = 0.02
 
@@ -43,11 +47,21 @@ class State:
 
     def set_replica(self, account: str, state: Replica) -> None:
         """Tell all processes."""
-        _replace(self._file(account), asdict(state))
+        with _despite_full_disk():
+            _replace(self._file(account), asdict(state))
 
     def troubled(self) -> bool:
-        """Whether some site's replica cannot be read from."""
-        return any(_read(path).away for path in self.folder.glob("replica-*.json"))
+        """Whether some site's replica cannot be read from, and somebody looks for its return.
+
+        Without a look-out the word is old: the next call finds out, and sets one up.
+        """
+        for path in self.folder.glob("replica-*.json"):
+            account = unquote(path.stem.removeprefix("replica-"))
+            if _read(path).away:
+                with self.sole(lookout(account)) as nobody:
+                    if not nobody:
+                        return True
+        return False
 
     def _file(self, account: str) -> Path:
         return self.folder / f"replica-{quote(account, safe='')}.json"
@@ -80,7 +94,10 @@ class State:
         os.close(place)
 
     def count(self, kind: str, name: str, **details: Any) -> int:
-        """Count one more of a kind under a name, keep the last details; returns the count."""
+        """Count one more of a kind under a name, keep the last details; returns the count.
+
+        0 when it could not be kept.
+        """
         path = self.folder / "counts.json"
 
         def more(counts: dict[str, Any]) -> int:
@@ -88,7 +105,9 @@ class State:
             entry.update(details, count=entry["count"] + 1, last=round(time.time(), 3))
             return entry["count"]
 
-        return _update(path, more)
+        with _despite_full_disk():
+            return _update(path, more)
+        return 0
 
     def counts(self) -> dict[str, Any]:
         """All counts: {kind: {name: {count, last, ...}}}."""
@@ -96,6 +115,20 @@ class State:
             return json.loads((self.folder / "counts.json").read_text())
         except (OSError, ValueError):
             return {}
+
+
+def lookout(account: str) -> str:
+    """Name of what the one process holds that looks for a replica's return."""
+    return f"return-{account}"
+
+
+@contextmanager
+def _despite_full_disk() -> Iterator[None]:
+    """A note that cannot be kept costs the processes some speed, and no call its answer."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("the bench's processes cannot tell each other: %s", error)
 
 
 def _read(path: Path) -> Replica:
@@ -116,7 +149,7 @@ def _lock(path: Path) -> int | None:
 
 
 def _replace(path: Path, value: Any) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     new.write_text(json.dumps(value))
     new.replace(path)
 

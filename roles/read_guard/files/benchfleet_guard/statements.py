@@ -21,11 +21,14 @@ _BEFORE = re.compile(
     r"(?:\s+|\(|/\*(?![!M]).*?\*/|--[ \t\n].*?(?:\n|\Z)|#.*?(?:\n|\Z))*", re.DOTALL
 )
 _WORD = re.compile(r"[a-z]+", re.IGNORECASE)
-_NAME = r"(?:`(?P<quoted>[^`]+)`|(?P<bare>[\w$]+))"
+_NAME = r"(?:`(?P<quoted>[^`]+)`|(?P<bare>[\w$]+)(?![\w$]))"
 _MAKES = re.compile(
     rf"create\s+(?:or\s+replace\s+)?temporary\s+table\s+(?:if\s+not\s+exists\s+)?{_NAME}", re.I
 )
 _DROPS = re.compile(r"drop\s+temporary\s+table\b", re.I)
+_DROPPED = re.compile(r"drop\s+(?:temporary\s+)?table\s+(?:if\s+exists\s+)?(?P<names>[^;]+)", re.I)
+# A driver may run a second statement that follows the first.
+_SECOND = re.compile(r";\s*\S")
 _CHANGES = re.compile(
     r"(?:insert\s+(?:(?:low_priority|delayed|high_priority|ignore)\s+)*(?:into\s+)?"
     r"|replace\s+(?:low_priority\s+|delayed\s+)?(?:into\s+)?"
@@ -65,8 +68,11 @@ def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
     body = _body(text)
     word = _WORD.match(body)
     first = word.group().lower() if word else ""
+    plain = _TEXTS.sub("''", body) if first in _READERS or ";" in body or first == "set" else ""
+    if _SECOND.search(plain):
+        return WRITE
     if first in _READERS:
-        return WRITE if _ACTS.search(_TEXTS.sub("''", body)) else READ
+        return WRITE if _ACTS.search(plain) else READ
     if first in ("savepoint", "release"):
         return SAVEPOINT
     if first in _TRANSACTIONS:
@@ -74,7 +80,7 @@ def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
     if first == "set":
         if inner := _STATEMENT_VARIABLES.match(body):
             return kind(body[inner.end() :], temporary)
-        return WRITE if _SERVER_VARIABLES.search(_TEXTS.sub("''", body)) else SESSION
+        return WRITE if _SERVER_VARIABLES.search(plain) or _ACTS.search(plain) else SESSION
     if _MAKES.match(body) or _DROPS.match(body):
         return TEMPORARY
     return TEMPORARY if (target(body) or "") in temporary else WRITE
@@ -90,6 +96,13 @@ def made(text: str) -> str | None:
     """The temporary table that a statement makes, in lower case."""
     found = _MAKES.match(_body(text))
     return (found["quoted"] or found["bare"]).lower() if found else None
+
+
+def dropped(text: str) -> set[str]:
+    """The tables that a DROP TABLE names, in lower case."""
+    found = _DROPPED.match(_body(text))
+    listed = re.finditer(rf"\s*{_NAME}\s*(?:,|$|\s)", found["names"]) if found else ()
+    return {(name["quoted"] or name["bare"]).lower() for name in listed}
 
 
 def savepoint(text: str) -> tuple[str, str] | None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchfleet_guard import settings
-from benchfleet_guard.shared import Replica, State
+from benchfleet_guard.shared import Replica, State, lookout
 
 # A statement that has run for this long is looked after: is its server still there?
 LOOK_SECONDS = 3.0
+SHUTTING_DOWN = 1053
 # A busy server may fail to let us in once or twice without being dead.
 FAILED_LOOKS = 3
 
@@ -72,14 +73,15 @@ class Account:
 
     name: str
     driver: str
-    arguments: tuple[tuple[str, Any], ...]
+    # With the password: never shown in a traceback.
+    arguments: tuple[tuple[str, Any], ...] = field(repr=False)
 
     def sign_in(self) -> Any:
         """A new connection; the driver's error, or as long as the server likes."""
         return importlib.import_module(self.driver).connect(**dict(self.arguments))
 
     def answers(self) -> bool:
-        """Whether the server lets us in and answers within ANSWER_SECONDS."""
+        """Whether the server says something within ANSWER_SECONDS, be it that it is full."""
 
         def work() -> Any:
             connection = self.sign_in()
@@ -88,8 +90,9 @@ class Account:
 
         try:
             close(bounded(work, settings.ANSWER_SECONDS, close))
-        except Exception:
-            return False
+        except Exception as error:
+            code = error.args[0] if error.args else None
+            return isinstance(code, int) and 1000 <= code < 2000 and code != SHUTTING_DOWN
         return True
 
     def has(self, primary: Account, seconds: float) -> bool:
@@ -139,18 +142,34 @@ def close(connection: Any) -> None:
         connection.close()
 
 
-def sever(connection: Any) -> None:
-    """End a connection under a thread that reads from it: the read fails at once."""
+@contextmanager
+def handle_of(connection: Any) -> Iterator[int | None]:
+    """A handle of a connection's socket of our own; None where there is none.
+
+    To be taken before the connection is in use: mysqlclient refuses other threads then.
+    """
+    handle = None
     with suppress(Exception):
         plain = getattr(connection, "_sock", None)
         handle = os.dup(plain.fileno() if plain is not None else connection.fileno())
-        with socket.socket(fileno=handle) as copy:
-            copy.shutdown(socket.SHUT_RDWR)
+    try:
+        yield handle
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def sever(handle: int | None) -> None:
+    """End a connection under a thread that reads from it: the read fails at once."""
+    if handle is None:
+        return
+    with suppress(OSError), socket.socket(fileno=os.dup(handle)) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
 
 
 @dataclass
 class _Running:
-    connection: Any
+    handle: int | None
     account: Account
     look_at: float
     failed: int = 0
@@ -169,19 +188,20 @@ class Watch:
     @contextmanager
     def over(self, connection: Any, account: Account) -> Iterator[None]:
         """Run a statement of any length: its connection is severed when the server is dead."""
-        mine = _Running(connection, account, time.monotonic() + LOOK_SECONDS)
-        with self.guard:
-            self.running[id(mine)] = mine
-            if self.watcher is None or not self.watcher.is_alive():
-                self.watcher = threading.Thread(
-                    target=self._watch, daemon=True, name="benchfleet-watch"
-                )
-                self.watcher.start()
-        try:
-            yield
-        finally:
+        with handle_of(connection) as handle:
+            mine = _Running(handle, account, time.monotonic() + LOOK_SECONDS)
             with self.guard:
-                self.running.pop(id(mine), None)
+                self.running[id(mine)] = mine
+                if self.watcher is None or not self.watcher.is_alive():
+                    self.watcher = threading.Thread(
+                        target=self._watch, daemon=True, name="benchfleet-watch"
+                    )
+                    self.watcher.start()
+            try:
+                yield
+            finally:
+                with self.guard:
+                    self.running.pop(id(mine), None)
 
     def _watch(self) -> None:
         while True:
@@ -194,8 +214,8 @@ class Watch:
                 running.look_at = time.monotonic() + LOOK_SECONDS * (not running.failed)
                 with self.guard:
                     still = any(other is running for other in self.running.values())
-                if still and running.failed >= FAILED_LOOKS:
-                    sever(running.connection)
+                    if still and running.failed >= FAILED_LOOKS:
+                        sever(running.handle)
 
     def wait_for(self, replica: Account, primary: Account, seconds: float) -> None:
         """See to it that some process looks for the return of a replica that is away."""
@@ -212,7 +232,7 @@ class Watch:
                 thread.start()
 
     def _wait(self, replica: Account, primary: Account, seconds: float) -> None:
-        with self.state.sole(f"return-{replica.name}") as alone:
+        with self.state.sole(lookout(replica.name)) as alone:
             while alone and self.state.replica(replica.name).away:
                 time.sleep(settings.RETRY_SECONDS)
                 if replica.has(primary, seconds):
