@@ -8,6 +8,7 @@
 -- What has to outlive a change of location is kept in variables of nginx: ngx.ctx does not.
 --   benchfleet_held     node whose count of calls this call is in
 --   benchfleet_tried    nodes that this call was sent to, each followed by a space
+--   benchfleet_sent     how many of these got it and failed
 --   benchfleet_address  where it is sent now
 --   benchfleet_spare    location that takes it when no node does
 
@@ -181,6 +182,14 @@ local function may_go_on(skipped)
             if node.name == last then
                 mark(node)
             end
+        end
+    else
+        -- What ended a bench's work may end the next one's: one more tries, not all of them. And one
+        -- that was only too slow is still at work.
+        local sent = (tonumber(ngx.var.benchfleet_sent) or 0) + 1
+        ngx.var.benchfleet_sent = sent
+        if sent > 1 or (ngx.var.upstream_status or ""):match("504$") then
+            return false
         end
     end
     return now() - ngx.req.start_time() <= window
