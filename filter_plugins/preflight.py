@@ -765,6 +765,27 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
                     "install that Python on the host, or leave bench_python out",
                 )
             )
+    old = {
+        host["name"]
+        for host in hosts
+        if host["read_guard"]
+        and (
+            frappe_major(host["branch"]) == 14
+            or any(
+                bench["path"] == settings["bench_dir"]
+                and frappe_major(bench["frappe_version"] or "") == 14
+                for bench in (host["survey"] or {"benches": []})["benches"]
+            )
+        )
+    }
+    if old and settings["groups"].get("reporting"):
+        problems.append(
+            problem(
+                "Frappe 14 has no place for the guard of the read path, and fleet_read_guard is on",
+                f"fleet_read_guard in the inventory, for {', '.join(sorted(old))}",
+                "set fleet_read_guard to false, or use Frappe 15 or later",
+            )
+        )
     problems += [
         problem(
             f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported",

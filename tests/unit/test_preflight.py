@@ -33,6 +33,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
         "background_workers": 6 if group == "primary" else "",
+        "read_guard": True,
         "read_path": {},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
@@ -602,9 +603,24 @@ def test_replica_older_than_primary(fleet, settings):
 )
 def test_frappe_versions(fleet, settings, branch, known):
     assert preflight.is_known_frappe(branch) is known
-    fleet[0]["branch"] = branch
+    fleet[0].update(branch=branch, read_guard=False)
     expected = f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported"
     assert whats(fleet, settings) == ([] if known else [expected])
+
+
+def test_frappe_14_runs_without_the_guard(fleet, settings):
+    fleet[0]["branch"] = "version-14"
+    found = ["Frappe 14 has no place for the guard of the read path, and fleet_read_guard is on"]
+    assert whats(fleet, settings) == found
+    fleet[0].update(branch="", read_guard=False)
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "14.9.0"}]
+    assert whats(fleet, settings) == []
+    fleet[0]["read_guard"] = True
+    assert whats(fleet, settings) == found
+    settings["groups"]["reporting"] = []
+    assert whats(fleet, settings) == []
 
 
 def test_frappe_of_our_own_bench(fleet, settings):

@@ -259,6 +259,7 @@ def test_work_in_time_gives_its_value_or_its_error() -> None:
 
 def test_a_severed_connection_fails_its_reader_at_once() -> None:
     ours, theirs = socket.socketpair()
+    ours.settimeout(10)
 
     class Connection:
         _sock = ours

@@ -213,8 +213,8 @@ class Watch:
                 running.failed = 0 if running.account.answers() else running.failed + 1
                 running.look_at = time.monotonic() + LOOK_SECONDS * (not running.failed)
                 with self.guard:
-                    still = any(other is running for other in self.running.values())
-                    if still and running.failed >= FAILED_LOOKS:
+                    # Under the lock: afterwards its handle may be another connection's.
+                    if running.failed >= FAILED_LOOKS and id(running) in self.running:
                         sever(running.handle)
 
     def wait_for(self, replica: Account, primary: Account, seconds: float) -> None:
