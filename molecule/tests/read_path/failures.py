@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import time
 import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from benchfleet import lab as machines
 from benchfleet import state
 
 TABLE = "inet benchfleet_failure"
-# The unit of what holds locks or connections on a server, and the file that says that it does.
+# What holds locks or connections on a server: the beginning of its unit's name (a new one each time,
+# for a machine's systemd can be late to forget a unit), and the file that says that it does.
 HOLDER = "benchfleet-failure"
 HELD = f"/run/{HOLDER}"
 # Runs on a node, as one process, so that its end is the end of all that it holds. A connection
@@ -91,13 +93,14 @@ class Node:
     def hold(self, statement: str, connections: int = 1) -> None:
         """Have connections run a statement and stay open until `release`."""
         script = HOLD.format(statement=statement, connections=connections, held=HELD)
-        unit = f"systemd-run --quiet --collect --unit {HOLDER} python3 -c {shlex.quote(script)}"
-        self.run(f"rm -f {HELD}; {unit}")
+        unit = f"{HOLDER}-{uuid.uuid4().hex[:8]}"
+        program = f"python3 -c {shlex.quote(script)}"
+        self.run(f"rm -f {HELD}; systemd-run --quiet --collect --unit {unit} {program}")
         wait_until(f"{self.name} holds {statement}", lambda: self.says(f"cat {HELD}") == "held")
 
     def release(self) -> None:
         """Close what `hold` opened."""
-        self.run(f"systemctl stop {HOLDER} 2>/dev/null || true")
+        self.run(f"systemctl stop '{HOLDER}-*'")
 
 
 @dataclass
