@@ -19,8 +19,8 @@ from benchfleet import lab as machines
 from benchfleet import state
 
 TABLE = "inet benchfleet_failure"
-# What holds locks or connections on a server: the beginning of its unit's name (a new one each time,
-# for a machine's systemd can be late to forget a unit), and the file that says that it does.
+# What holds locks or connections on a server: the beginning of its unit's name (a new one each
+# time, for systemd can be late to forget a unit), and the file that says that it does.
 HOLDER = "benchfleet-failure"
 HELD = f"/run/{HOLDER}"
 # Runs on a node, as one process, so that its end is the end of all that it holds. A connection
