@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
-import struct
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.verify_look import kernel_address
 
 DOCUMENTATION = r"""
 module: node_drain
@@ -43,15 +41,8 @@ ESTABLISHED = 0x01
 
 def peer(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
     """Address and port as /proc/net/tcp and tcp6 write them: 32-bit words in the host's order."""
-    words, _, port = text.partition(":")
-    raw = b"".join(
-        struct.pack("=I" if sys.byteorder == "little" else ">I", int(words[n : n + 8], 16))
-        for n in range(0, len(words), 8)
-    )
-    family = socket.AF_INET if len(raw) == 4 else socket.AF_INET6
-    address = ipaddress.ip_address(socket.inet_ntop(family, raw))
-    mapped = getattr(address, "ipv4_mapped", None)
-    return mapped or address, int(port, 16)
+    address, _, port = text.partition(":")
+    return ipaddress.ip_address(kernel_address(address)), int(port, 16)
 
 
 def connections(lines: Iterable[str], host: str, port: int) -> int:

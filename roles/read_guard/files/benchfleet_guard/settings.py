@@ -32,18 +32,18 @@ class Settings:
     node: str
     primary: str
     state_dir: Path
-    policy: str = "primary"
-    wait: float = 0.5
-    fallback_calls: int = 2
-    fallback_seconds: float = 30
-    health: tuple[str, int] | None = None
-    reports_pool: bool = False
+    policy: str
+    wait: float
+    fallback_calls: int
+    fallback_seconds: float
+    health: tuple[str, int] | None
+    reports_pool: bool
 
 
 def load() -> Settings:
     """Read the file that BENCHFLEET_READ_GUARD names; KeyError, OSError or ValueError without."""
     values = json.loads(Path(os.environ["BENCHFLEET_READ_GUARD"]).read_text())
-    health = values.get("health")
+    health = values["health"]
     return Settings(
         node=values["node"],
         primary=values["primary"],

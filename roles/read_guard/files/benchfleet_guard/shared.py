@@ -109,13 +109,6 @@ class State:
             return _update(path, more)
         return 0
 
-    def counts(self) -> dict[str, Any]:
-        """All counts: {kind: {name: {count, last, ...}}}."""
-        try:
-            return json.loads((self.folder / "counts.json").read_text())
-        except (OSError, ValueError):
-            return {}
-
 
 def lookout(account: str) -> str:
     """Name of what the one process holds that looks for a replica's return."""
