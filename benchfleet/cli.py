@@ -72,6 +72,7 @@ def add_fleet_commands(commands: Any) -> None:
         ("verify", "prove each row on the running fleet; status 0 only if all hold"),
         ("status", "what every server of the fleet is doing"),
         ("routes", "which bench answers which method, and why"),
+        ("jobs", "which server does which job, and what waits in the queues"),
     ):
         sub = commands.add_parser(command, parents=[somewhere], help=words)
         sub.add_argument("--json", action="store_true", help="for programs")
@@ -184,6 +185,19 @@ def routes(inventory: Path, *, as_json: bool) -> int:
     return 0 if outcome.ok and rows else 1
 
 
+def jobs(inventory: Path, *, as_json: bool) -> int:
+    """Print where jobs are placed and the state of the queues; 0 only if both are known."""
+    outcome = runner.play("playbooks/jobs.yml", inventory, collect=("job_queues",))
+    found = next((r["jobs"] for r in outcome.results if r.get("jobs")), {})
+    for words in refusals(outcome):
+        say(words)
+    if as_json:
+        print(json.dumps({"ok": outcome.ok and bool(found), **found}, indent=2))
+    for line in [] if as_json or not found else reports.jobs_tables(found):
+        print(line, file=sys.stderr)
+    return 0 if outcome.ok and found else 1
+
+
 def drain(inventory: Path, node: str, *, drained: bool) -> int:
     """Take a reporting node out of service or put it back, and say how that went."""
     playbook = f"playbooks/{'drain' if drained else 'undrain'}.yml"
@@ -250,6 +264,8 @@ def main(arguments: list[str] | None = None) -> int:
             return status(options.inventory, as_json=options.json)
         if options.command == "routes":
             return routes(options.inventory, as_json=options.json)
+        if options.command == "jobs":
+            return jobs(options.inventory, as_json=options.json)
         if options.command in ("drain", "undrain"):
             return drain(options.inventory, options.node, drained=options.command == "drain")
         return lab_command(options)

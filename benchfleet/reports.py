@@ -53,6 +53,28 @@ def routes_table(routes: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def jobs_tables(found: dict[str, Any]) -> list[str]:
+    """Return where jobs are placed, and every queue, as lines."""
+    placed = [
+        {"job": entry["job"], "done on": entry["server"], "queue": entry["queue"]}
+        for entry in found["placement"]
+    ]
+    queues = [
+        {
+            "queue": row["queue"],
+            "waiting": row["length"],
+            "oldest": "" if row["oldest_seconds"] is None else f"{row['oldest_seconds']:.0f} s",
+            "running": row["running"],
+            "workers": row["workers"],
+            "of": row["hosts"],
+            "state": row["state"],
+        }
+        for row in found["queues"]
+    ]
+    nothing = ["no job is placed: the workers of the general queues do them all"]
+    return [*(table(placed) or nothing), "", *table(queues)]
+
+
 def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
     """Return verify's checks as lines; one that fails shows what was wanted, and the remedy."""
     if not checks:

@@ -22,19 +22,6 @@ REDIS_HEADER = (
 )
 
 
-def split_workers(total: int) -> dict[str, int]:
-    """Share background workers between the bench CLI's two worker programs.
-
-    A long worker serves all queues (long, default, short), a short one only the quick queues,
-    so the larger half is long: a single worker still serves everything.
-    """
-    if total < 0:
-        raise AnsibleFilterError(
-            f"{total} background workers are wanted; bench_background_workers takes 0 or more"
-        )
-    return {"long": (total + 1) // 2, "short": total // 2}
-
-
 def read_supervisor(text: str) -> configparser.RawConfigParser:
     """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's words."""
     parser = configparser.RawConfigParser(strict=True, inline_comment_prefixes=None)
@@ -48,17 +35,64 @@ def read_supervisor(text: str) -> configparser.RawConfigParser:
     return parser
 
 
-def drop_programs(parser: configparser.RawConfigParser, names: set[str]) -> None:
-    """Remove programs, their mention in every group, and the groups that become empty."""
-    for name in names:
-        parser.remove_section(f"program:{name}")
+def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
+    """Give every program a group of its own, but both Redis programs one.
+
+    Supervisor takes a changed program over by stopping and starting its whole group, and a worker
+    may finish an hour's job before it stops: in one group, a changed count of one program would
+    keep all the others away for as long.
+    """
     for section in [s for s in parser.sections() if s.startswith("group:")]:
-        members = [m.strip() for m in parser.get(section, "programs").split(",")]
-        kept = [member for member in members if member and member not in names]
-        if kept:
-            parser.set(section, "programs", ",".join(kept))
-        else:
-            parser.remove_section(section)
+        parser.remove_section(section)
+    groups: dict[str, list[str]] = {}
+    for section in [s for s in parser.sections() if s.startswith("program:")]:
+        program = section.removeprefix("program:")
+        short = program.removeprefix(f"{prefix}-").removeprefix("frappe-").removeprefix("node-")
+        groups.setdefault("redis" if short.startswith("redis-") else short, []).append(program)
+    for name, members in groups.items():
+        parser.add_section(f"group:{prefix}-{name}")
+        parser.set(f"group:{prefix}-{name}", "programs", ",".join(members))
+
+
+def set_workers(
+    parser: configparser.RawConfigParser, prefix: str, programs: list[dict[str, Any]]
+) -> None:
+    """Have the given worker programs and no others.
+
+    ``programs``: {name, queues, processes} each. The bench CLI's own program of that name is taken,
+    else the one that leaves a job the time which these queues need.
+    """
+    suffix = "-worker"
+    stock = {
+        section.removeprefix(f"program:{prefix}-frappe-").removesuffix(suffix): dict(
+            parser.items(section)
+        )
+        for section in parser.sections()
+        if section.startswith(f"program:{prefix}-frappe-") and section.endswith(suffix)
+    }
+    for name in stock:
+        parser.remove_section(f"program:{prefix}-frappe-{name}{suffix}")
+    for program in programs:
+        quick = set(program["queues"]) <= {"short", "default"}
+        template = stock.get(program["name"]) or stock.get("short" if quick else "long")
+        if template is None:
+            raise AnsibleFilterError(
+                f"the generated supervisor.conf has no worker program to make"
+                f" {program['name']!r} from; is the bench CLI the pinned one?"
+            )
+        section = f"program:{prefix}-frappe-{program['name']}{suffix}"
+        parser.add_section(section)
+        for key, value in template.items():
+            parser.set(section, key, value)
+        command, found = re.subn(
+            r"--queue \S+", f"--queue {','.join(program['queues'])}", template["command"], count=1
+        )
+        if not found:
+            raise AnsibleFilterError(
+                f"the worker program's command has no --queue to set: {template['command']}"
+            )
+        parser.set(section, "command", command)
+        parser.set(section, "numprocs", str(program["processes"]))
 
 
 def set_guard(
@@ -100,7 +134,7 @@ def add_report_pool(
     """Add the small web program for reports that no reporting bench can answer.
 
     It is apart from the ordinary web workers, which such reports would keep from everybody else's
-    calls, and in a group of its own, so that it comes and goes without a restart of theirs.
+    calls.
     """
     name = f"{prefix}-frappe-report-web"
     section = f"program:{name}"
@@ -110,8 +144,6 @@ def add_report_pool(
     command = re.sub(r"-b \S+", lambda _: f"-b {bind}", parser.get(section, "command"), count=1)
     parser.set(section, "command", re.sub(r"-w \d+", f"-w {workers}", command, count=1))
     guard_web(parser, section, package_dir, settings)
-    parser.add_section(f"group:{prefix}-reports")
-    parser.set(f"group:{prefix}-reports", "programs", name)
 
 
 def bench_of(text: str, web: str) -> str:
@@ -123,7 +155,7 @@ def supervisor_config(
     text: str,
     web_bind: list[str],
     web_workers: int,
-    background_workers: int,
+    workers: list[dict[str, Any]],
     bench_command: str,
     schedule: bool = True,
     socketio: bool = True,
@@ -135,13 +167,14 @@ def supervisor_config(
 
     ``text`` is what ``bench setup supervisor`` wrote. ``web_bind`` lists the HOST:PORT on which
     gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
-    ``background_workers`` is shared between the worker programs (0 drops them);
+    ``workers`` are the worker programs, {name, queues, processes} each (see worker_programs);
     ``bench_command`` is what runs the bench CLI with its tools in its path.
-    Without ``schedule`` the scheduler's program is gone, also from its group.
+    Without ``schedule`` the scheduler's program is gone. Each program is a group of its own, named
+    as it is.
     ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
     None drops the Redis programs. ``guard`` ({package_dir, settings}) makes the web and worker
     programs load the guard of the read path. ``report_pool`` ({bind, workers, package_dir,
-    settings}) adds a web program of its own, with the guard, in a group of its own.
+    settings}) adds a web program of its own, with the guard.
     """
     parser = read_supervisor(text)
     programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
@@ -161,17 +194,9 @@ def supervisor_config(
         dropped |= {f"{prefix}-redis-cache", f"{prefix}-redis-queue"}
     if web_workers == 0:
         dropped.add(web[0])
-    counts = split_workers(background_workers)
-    for name in programs:
-        queue = re.fullmatch(re.escape(prefix) + r"-frappe-(.+)-worker", name)
-        if not queue:
-            continue
-        count = counts.get(queue.group(1), 1 if background_workers else 0)
-        if count == 0:
-            dropped.add(name)
-        else:
-            parser.set(f"program:{name}", "numprocs", str(count))
-    drop_programs(parser, dropped & set(programs))
+    for name in dropped:
+        parser.remove_section(f"program:{name}")
+    set_workers(parser, prefix, workers)
     for section in [s for s in parser.sections() if s.startswith("program:")]:
         words = parser.get(section, "command").split(" ")
         if words[0].endswith("/bench"):
@@ -206,6 +231,7 @@ def supervisor_config(
                 raise AnsibleFilterError(f"the generated supervisor.conf lacks [{section}]")
             server = parser.get(section, "command").split()[0]
             parser.set(section, "command", f"{server} {redis_config_dir}/redis_{kind}.conf")
+    set_groups(parser, prefix)
     out = io.StringIO()
     parser.write(out, space_around_delimiters=False)
     return HEADER + out.getvalue().strip() + "\n"
@@ -215,6 +241,12 @@ def supervisor_programs(text: str) -> list[str]:
     """Names of the programs of a supervisor configuration, in its order."""
     sections = read_supervisor(text).sections()
     return [s.removeprefix("program:") for s in sections if s.startswith("program:")]
+
+
+def supervisor_groups(text: str) -> list[str]:
+    """Names of the groups of a supervisor configuration, in its order."""
+    sections = read_supervisor(text).sections()
+    return [s.removeprefix("group:") for s in sections if s.startswith("group:")]
 
 
 def redis_config(
@@ -308,6 +340,7 @@ class FilterModule:
         return {
             "supervisor_config": supervisor_config,
             "supervisor_programs": supervisor_programs,
+            "supervisor_groups": supervisor_groups,
             "redis_config": redis_config,
             "host_port": host_port,
             "bench_id": bench_id,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from typing import Any
@@ -41,6 +42,11 @@ options:
     description: Whether apps of a finished bench are moved to another commit.
     type: bool
     default: false
+  startup:
+    description: A line that every process of the bench's Python runs at its start, from
+      benchfleet.pth in its environment.
+    type: str
+    required: true
   state_dir: {description: Where it is noted what is being made., type: path, required: true}
 """
 
@@ -64,6 +70,7 @@ class Maker:
         self.python: str = params["python"]
         self.apps: list[dict[str, Any]] = params["apps"]
         self.moves: bool = params["moves"]
+        self.startup: str = params["startup"].strip() + "\n"
         self.state_dir: str = params["state_dir"]
         self.environment = user_environment(self.user, self.cli_dir, params["ssh_command"])
 
@@ -216,6 +223,23 @@ class Maker:
             )
         self.forget(f"requirements-{app['name']}")
 
+    def startup_files(self) -> list[str]:
+        """Where the environment's Python looks for lines to run at its start."""
+        folders = glob.glob(f"{self.path}/env/lib/python3*/site-packages")
+        return [f"{folder}/benchfleet.pth" for folder in sorted(folders)]
+
+    def starts(self) -> bool:
+        """Whether the line stands in the environment; one that was made anew lacks it."""
+        found = [read_text(path) for path in self.startup_files()]
+        return all(text == self.startup for text in found)
+
+    def set_startup(self) -> None:
+        """Write the line, whole or not at all, as the account that owns the environment."""
+        for path in self.startup_files():
+            command = ["sh", "-c", 'cat >"$0.new" && mv "$0.new" "$0"', path]
+            written = run_as(self.user, command, self.path, self.environment, stdin=self.startup)
+            checked(written, f"writing {path}")
+
     def elsewhere(self, app: dict[str, Any], commit: str) -> bool:
         """Whether an app that is here is not at its wanted commit."""
         return bool(app["commit"]) and not commit.startswith(app["commit"])
@@ -228,7 +252,7 @@ class Maker:
         if not self.complete():
             return [f"bench {self.path}"]
         here = installed_apps(self.path)
-        wrong = []
+        wrong = [] if self.starts() else ["benchfleet.pth of the environment"]
         for app in self.apps:
             name, state = app["name"], here.get(app["name"])
             if state is None or self.getting(app):
@@ -270,6 +294,8 @@ class Maker:
                     )
             if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
                 self.check_out(app)
+        if not self.starts():
+            self.set_startup()
         if fresh:
             self.run(["touch", f"{self.path}/{MARK}"], "marking the bench complete")
             self.forget("bench")
@@ -286,6 +312,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP_SPEC},
             "ssh_command": {"type": "str"},
             "moves": {"type": "bool", "default": False},
+            "startup": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,

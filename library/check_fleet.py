@@ -22,6 +22,10 @@ options:
     description: "Host to {role, lan_ip, seen, planned}; seen is empty for a host that gave none."
     type: dict
     required: true
+  placed:
+    description: "Queue to the hosts that are to do its jobs: what jobs_placement says."
+    type: dict
+    required: true
   ports:
     description: TCP ports that are the fleet's alone.
     type: list
@@ -130,12 +134,37 @@ def call_ports(host: str, node: dict[str, Any], nodes: Nodes, params: dict[str, 
     return result("outside", host, not open_ports, saw)
 
 
-def compare(nodes: Nodes) -> list[Result]:
+def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Result:
+    """Where placed jobs were done against where the inventory wants them."""
+    tried = nodes[host]["seen"].get("tried")
+    if tried is None:
+        return result("placed", host, False, "not tried: the jobs could not be asked")
+    names = {node["seen"].get("hostname"): name for name, node in nodes.items()}
+    saw, good = [], {entry["queue"] for entry in tried} == set(placed)
+    if not good:
+        saw.append(
+            f"queues in force: {', '.join(entry['queue'] for entry in tried) or 'none'};"
+            f" those of the inventory: {', '.join(placed) or 'none'}"
+        )
+    for entry in tried:
+        where = names.get(entry["host"], entry["host"])
+        if entry["status"] == "finished":
+            fits = where in placed.get(entry["queue"], [])
+            saw.append(f"{entry['job']}: done on {where}")
+        else:
+            # Its workers are at other jobs: whether there are any is a check of its own.
+            fits = entry["landed"] == entry["queue"] and entry["status"] == "queued"
+            saw.append(f"{entry['job']}: {entry['status']} on {entry['landed']}, not done yet")
+        good = good and fits
+    return result("placed", host, good, "; ".join(saw) or "no job is placed")
+
+
+def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
     """All comparisons for which both sides were seen."""
     primary = next((name for name, node in nodes.items() if node["role"] == "primary"), "")
     if not primary:
         return []
-    results = [count_schedulers(primary, nodes)]
+    results = [count_schedulers(primary, nodes), compare_placed(primary, nodes, placed)]
     for name, node in nodes.items():
         if node["role"] == "primary":
             continue
@@ -158,6 +187,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "nodes": {"type": "dict", "required": True},
+            "placed": {"type": "dict", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
             "allowed": {"type": "list", "elements": "str", "default": []},
         }
@@ -165,7 +195,7 @@ def main() -> None:
     nodes: Nodes = {
         name: {"seen": {}, "planned": {}, **node} for name, node in module.params["nodes"].items()
     }
-    results = compare(nodes)
+    results = compare(nodes, module.params["placed"])
     # The silence of a host that is off proves nothing: the verdict says that it was not checked.
     there = {name: node for name, node in nodes.items() if node["seen"]}
     results += [call_ports(name, node, nodes, module.params) for name, node in there.items()]

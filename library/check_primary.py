@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
 from ansible.module_utils.verify_checks import busiest_minute, in_words
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
@@ -38,6 +39,10 @@ options:
   state_dir: {description: Where what was made is remembered., type: path, required: true}
   calls: {description: How the sites are called., type: dict, required: true}
   begun: {description: What phase begin returned., type: dict, default: {}}
+  jobs:
+    description: "Where the placement of jobs is, {package_dir, settings}."
+    type: dict
+    required: true
   job_seconds: {description: How long a scheduled job is waited for., type: int, default: 300}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
@@ -48,6 +53,8 @@ JOB_TYPE = "Scheduled Job Type"
 JOB_LOG = "Scheduled Job Log"
 # In this time a second scheduler, whose clock strikes with the first one's, has run the job, too.
 SETTLE_SECONDS = 5
+# A worker that is at leisure does a job at once; one that has others to do first is no fault.
+TRY_SECONDS = 15
 # A verify is never this long under way: what it left is nobody's any more.
 ABANDONED_SECONDS = 1800
 
@@ -204,6 +211,8 @@ class Primary(HostChecks):
             job = made.get(self.site, {}).get("job")
             attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
             attempt("queue", self.check_queue)
+            attempt("waiting", self.check_waiting)
+            attempt((), self.note_placed)
         finally:
             try:
                 self.take_away(made)
@@ -320,6 +329,29 @@ class Primary(HostChecks):
         good = bool(known) and not strange and bool(done and done > 0)
         self.gathering.add("queue", good, "; ".join([saw, *strange]))
 
+    def ask_jobs(self, command: str, *words: str) -> dict[str, Any]:
+        """What the bench's own Python says about its jobs."""
+        where = self.params["jobs"]
+        words = (command, where["settings"], *words)
+        user = self.params["user_of_bench"]
+        return dict(ask(self.bench, user, where["package_dir"], *words, timeout=120))
+
+    def check_waiting(self) -> None:
+        """Queues that nobody serves although jobs are placed there, or wait there."""
+        told = self.ask_jobs("show")
+        placed = {entry["queue"] for entry in told["placement"]}
+        left = [
+            f"{row['queue']}: {row['length']} jobs, {row['state']}"
+            for row in told["queues"]
+            if row["state"] != "served" and (row["queue"] in placed or row["length"])
+        ]
+        saw = f"{len(told['queues'])} queues, {sum(row['length'] for row in told['queues'])} jobs"
+        self.gathering.add("waiting", not left, "; ".join(left) or saw)
+
+    def note_placed(self) -> None:
+        """Where a job of each placed queue is done, for the comparison with the inventory."""
+        self.seen["tried"] = self.ask_jobs("try", self.site, str(TRY_SECONDS))["tried"]
+
 
 def main() -> None:
     """Module entry point."""
@@ -329,6 +361,7 @@ def main() -> None:
             "phase": {"type": "str", "choices": ["begin", "finish"], "required": True},
             "state_dir": {"type": "path", "required": True},
             "begun": {"type": "dict", "default": {}},
+            "jobs": {"type": "dict", "required": True},
             "job_seconds": {"type": "int", "default": 300},
         }
     )

@@ -114,6 +114,24 @@ finally:
 print(json.dumps(seen))
 """
 
+# As a job of the bench would: the first words make a file, the second ones remove it.
+TRY_FILE = """
+import os, sys
+import frappe
+
+site, name, action = sys.argv[1:]
+frappe.init(site=site, sites_path=".")
+frappe.connect()
+path = frappe.get_site_path("public", "files", name)
+if action == "make":
+    with open(path, "w") as out:
+        out.write(name)
+elif os.path.exists(path):
+    os.remove(path)
+frappe.db.commit()
+frappe.destroy()
+"""
+
 
 @contextmanager
 def site_connection(host: str, port: int, user: str, password: str, database: str) -> Iterator[Any]:
@@ -186,6 +204,7 @@ class Reporting(HostChecks):
         attempt("session_row", self.check_session_row)
         attempt(("own_writes", "written"), self.check_guard)
         attempt("no_scheduler", self.check_no_scheduler)
+        attempt("file_kept", self.check_file_kept)
         self.look()
         attempt("file_arrives", self.check_file_arrives)
         attempt("fresh", self.check_fresh)
@@ -501,6 +520,33 @@ class Reporting(HostChecks):
         saw += [f"pause_scheduler is not set for {site}" for site in unpaused]
         words = "; ".join(saw) or "no process, no program, pause_scheduler set"
         self.gathering.add("no_scheduler", not saw, words)
+
+    def check_file_kept(self) -> None:
+        """Make a file as a job would, ask the router for it, remove it, and ask again."""
+        site = self.sites[0]
+        name = f"fleet-verify-{self.token}-{self.params['host']}.txt"
+
+        def run(action: str) -> None:
+            done = run_as(
+                self.params["user_of_bench"],
+                [f"{self.bench}/env/bin/python", "-c", TRY_FILE, site, name, action],
+                f"{self.bench}/sites",
+                {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"},
+                timeout=120,
+            )
+            if done.returncode != 0:
+                raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
+
+        with self.visitor(site, router=True) as visitor:
+            try:
+                run("make")
+                made = visitor.call("GET", f"/files/{name}")
+            finally:
+                run("remove")
+            gone = visitor.call("GET", f"/files/{name}")
+        there = made.status == 200 and made.text == name
+        saw = f"{made.said()} at once, HTTP {gone.status} after its removal"
+        self.gathering.add("file_kept", there and gone.status == 404, saw)
 
     def check_file_arrives(self) -> None:
         """Wait for the file, and tell its age on arrival."""

@@ -27,14 +27,33 @@ options:
     type: dict
     default: {}
   absent: {description: Keys to remove., type: list, elements: str, default: []}
+  ours:
+    description: Keys that hold an object which is not all ours, and the prefix of our entries in
+      it. Of those exactly the ones in C(values) are there; the others stay.
+    type: dict
+    default: {}
   owner: {description: Owner and group of a file that is made., type: str, required: true}
   mode: {description: Octal mode., type: str, default: "0640"}
 """
 
 
-def merged(current: dict[str, Any], values: dict[str, Any], absent: list[str]) -> dict[str, Any]:
-    """The wanted content: ``current`` with ``values`` set and ``absent`` removed."""
+def merged(
+    current: dict[str, Any],
+    values: dict[str, Any],
+    absent: list[str],
+    ours: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """The wanted content: ``current`` with ``values`` set and ``absent`` removed.
+
+    ``ours``: see the module's option. An object that would be empty is left out.
+    """
     wanted = {**current, **values}
+    for key, prefix in (ours or {}).items():
+        there = current.get(key) if isinstance(current.get(key), dict) else {}
+        kept = {name: entry for name, entry in there.items() if not name.startswith(prefix)}
+        wanted[key] = {**kept, **values.get(key, {})}
+        if not wanted[key]:
+            del wanted[key]
     return {key: value for key, value in wanted.items() if key not in absent}
 
 
@@ -58,6 +77,7 @@ def main() -> None:
             "values": {"type": "dict", "required": True},
             "absent": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "ours": {"type": "dict", "default": {}},
             "owner": {"type": "str", "required": True},
             "mode": {"type": "str", "default": "0640"},
         },
@@ -69,7 +89,9 @@ def main() -> None:
         current = read_json(path)
     except BenchError as error:
         module.fail_json(msg=str(error))
-    wanted = merged(current, {**params["secrets"], **params["values"]}, params["absent"])
+    wanted = merged(
+        current, {**params["secrets"], **params["values"]}, params["absent"], params["ours"]
+    )
     changed_keys = sorted(key for key in {*current, *wanted} if current.get(key) != wanted.get(key))
     changed = bool(changed_keys) or not os.path.exists(path)
     if changed and not module.check_mode:

@@ -227,6 +227,30 @@ CATALOGUE: dict[str, Check] = {
         "last success at most 130 s ago",
         "the last lines of the bench's logs/rsync.log say why; is cron running on this host?",
     ),
+    "file_kept": Check(
+        "S11",
+        REPORTING,
+        "A file that is made here is on the primary before its transaction ends, and gone with it",
+        "served by the primary at once, and no more once it was removed here",
+        "run site.yml; `/usr/local/lib/benchfleet/site-sync --push SITE` on this host, with a path"
+        " on its standard input, says what stands in the way",
+    ),
+    "placed": Check(
+        "S12",
+        PRIMARY,
+        "A job that is placed on a server is done there",
+        "done by a worker of the server that jobs_placement names",
+        "run site.yml; `./fleet jobs` shows who serves which queue; logs/worker.error.log of the"
+        " server's bench says why its workers do not",
+    ),
+    "waiting": Check(
+        "S12",
+        PRIMARY,
+        "No job waits on a queue that nobody serves",
+        "workers for every queue of a placed job, and for every queue that holds jobs",
+        "`supervisorctl status` on the server that is away; with jobs_when_away primary the"
+        " primary does its jobs after jobs_away_seconds",
+    ),
     "settings": Check(
         "S13",
         EVERY,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from typing import Any
 
@@ -33,6 +34,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "redis_password": {"type": "str", "required": True, "no_log": True},
     "web_workers": {"type": "int", "required": True},
     "background_workers": {"type": "int", "required": True},
+    "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -62,7 +64,8 @@ class HostChecks:
     """One host, its checks, and what the comparison of all hosts needs to know of it (``seen``).
 
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
-    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``settings`` are the
+    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
+    that the operator's own queues have workers besides ``background_workers``; ``settings`` are the
     planned MariaDB settings that depend on the host's task. In ``calls``, ``token`` marks what this
     verify makes; ``router`` is its address, port and tls; ``user`` signs in with ``passwords``, by
     site.
@@ -117,6 +120,7 @@ class HostChecks:
         """What decides whether two benches share their queue, and how many schedulers run."""
         self.seen["schedulers"] = [" ".join(p.words) for p in schedulers(self.processes)]
         common = self.common()
+        self.seen["hostname"] = socket.gethostname()
         self.seen["bench_id"] = common.get("bench_id")
         # A Redis URL carries the password: only the place is compared.
         self.seen["queue"] = str(common.get("redis_queue") or "").rpartition("@")[2]
@@ -182,6 +186,13 @@ class HostChecks:
             "web": self.params["web_workers"],
             "background": self.params["background_workers"],
         }
+        if self.params["custom_workers"]:
+            queues = self.common().get("workers") or {}
+            want["background"] += sum(
+                int(queue.get("background_workers") or 1)
+                for name, queue in queues.items()
+                if not name.startswith("at-")
+            )
         self.gathering.add(
             "workers",
             have == want,

@@ -24,11 +24,11 @@ def generated(prefix: str = "b") -> str:
     for name in (*PROGRAMS, *EXTRA):
         lines += [
             f"[program:{prefix}-{name}]",
-            f"command={commands.get(name, f'/opt/x/bin/bench run {name}')}",
+            f"command={commands.get(name, f'/opt/x/bin/bench worker --queue {name}')}",
             "process_name=%(program_name)s-%(process_num)d",
         ]
         if name.endswith("worker"):
-            lines += ["numprocs=1", "directory=/b"]
+            lines += ["numprocs=1", "directory=/b", f"stopwaitsecs={len(name)}"]
         if name.endswith("web"):
             lines += ["directory=/b/sites", "stderr_logfile=/b/logs/web.error.log"]
     lines += [f"[group:{prefix}-web]", f"programs={prefix}-frappe-web,{prefix}-node-socketio"]
@@ -45,11 +45,16 @@ def parsed(text: str) -> configparser.RawConfigParser:
     return parser
 
 
+def workers(**counts: int) -> list[dict[str, object]]:
+    """Worker programs, each for the queue of its name."""
+    return [{"name": n, "queues": [n], "processes": count} for n, count in counts.items()]
+
+
 def node(**changes: object) -> configparser.RawConfigParser:
     options: dict[str, object] = {
         "web_bind": ["10.0.0.2:8000"],
         "web_workers": 4,
-        "background_workers": 6,
+        "workers": workers(short=3, long=3),
         "bench_command": "/usr/local/bin/bench",
         "redis_config_dir": "/etc/r",
     }
@@ -66,8 +71,16 @@ def test_primary_has_every_program_with_its_counts() -> None:
     assert (
         conf["program:b-redis-cache"]["command"] == "/usr/bin/redis-server /etc/r/redis_cache.conf"
     )
-    assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench run")
-    assert conf["group:b-workers"]["programs"].startswith("b-frappe-schedule,")
+    assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench worker")
+    groups = {s: conf[s]["programs"] for s in conf.sections() if s.startswith("group:")}
+    assert groups == {
+        "group:b-web": "b-frappe-web",
+        "group:b-schedule": "b-frappe-schedule",
+        "group:b-redis": "b-redis-cache,b-redis-queue",
+        "group:b-socketio": "b-node-socketio",
+        "group:b-short-worker": "b-frappe-short-worker",
+        "group:b-long-worker": "b-frappe-long-worker",
+    }
 
 
 def test_a_reporting_node_has_no_scheduler_in_program_or_group() -> None:
@@ -77,15 +90,25 @@ def test_a_reporting_node_has_no_scheduler_in_program_or_group() -> None:
     assert conf["group:b-web"]["programs"] == "b-frappe-web"
 
 
-def test_no_background_workers_means_no_worker_program_and_no_empty_group() -> None:
-    conf = node(background_workers=0, schedule=False)
-    assert not [s for s in conf.sections() if "worker" in s]
+def test_no_worker_programs_are_left_that_are_not_wanted() -> None:
+    assert not [s for s in node(workers=[], schedule=False).sections() if "worker" in s]
 
 
-def test_one_background_worker_serves_every_queue() -> None:
-    conf = node(background_workers=1)
-    assert conf["program:b-frappe-long-worker"]["numprocs"] == "1"
-    assert not conf.has_section("program:b-frappe-short-worker")
+def test_a_worker_program_of_ones_own_has_its_queues_and_the_time_of_its_longest() -> None:
+    wanted = [
+        {"name": "placed", "queues": ["at-rep1", "at-reporting"], "processes": 2},
+        {"name": "short-default", "queues": ["short", "default"], "processes": 1},
+        {"name": "custom", "queues": ["custom"], "processes": 4},
+    ]
+    conf = node(workers=wanted)
+    own = conf["program:b-frappe-placed-worker"]
+    assert own["command"] == "/usr/local/bin/bench worker --queue at-rep1,at-reporting"
+    assert (own["numprocs"], own["stopwaitsecs"]) == ("2", str(len("frappe-long-worker")))
+    quick = conf["program:b-frappe-short-default-worker"]
+    assert quick["stopwaitsecs"] == str(len("frappe-short-worker"))
+    stock = conf["program:b-frappe-custom-worker"]
+    assert (stock["numprocs"], stock["stopwaitsecs"]) == ("4", str(len("frappe-custom-worker")))
+    assert not conf.has_section("program:b-frappe-long-worker")
 
 
 def test_no_web_workers_drops_the_web_program() -> None:
@@ -102,7 +125,7 @@ def test_a_reporting_node_runs_web_and_workers_with_the_guard() -> None:
     assert web["command"].endswith("-w 4 -t 120 benchfleet_guard.wsgi:application")
     assert web["environment"] == FOUND
     worker = conf["program:b-frappe-long-worker"]
-    assert worker["command"] == "/b/env/bin/python -m benchfleet_guard run frappe-long-worker"
+    assert worker["command"] == "/b/env/bin/python -m benchfleet_guard worker --queue long"
     assert (worker["directory"], worker["environment"]) == ("/b/sites", FOUND)
 
 
@@ -114,9 +137,9 @@ def test_the_primary_has_a_pool_for_reports_and_its_own_programs_no_guard() -> N
     assert "-b 127.0.0.1:8001 -w 2" in reports["command"]
     assert reports["command"].endswith("benchfleet_guard.wsgi:application")
     assert reports["stderr_logfile"] == "/b/logs/report-web.error.log"
-    assert conf["group:b-reports"]["programs"] == "b-frappe-report-web"
+    assert conf["group:b-report-web"]["programs"] == "b-frappe-report-web"
     assert "report-web" not in conf["group:b-web"]["programs"]
-    assert not node(web_workers=0, report_pool=pool).has_section("group:b-reports")
+    assert not node(web_workers=0, report_pool=pool).has_section("group:b-report-web")
 
 
 def test_several_addresses_are_bound() -> None:
@@ -125,8 +148,10 @@ def test_several_addresses_are_bound() -> None:
 
 
 def test_result_is_stable_under_repetition() -> None:
-    once = bench.supervisor_config(generated(), ["a:1"], 2, 2, "/usr/local/bin/bench")
-    assert once == bench.supervisor_config(generated(), ["a:1"], 2, 2, "/usr/local/bin/bench")
+    once = bench.supervisor_config(generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
+    assert once == bench.supervisor_config(
+        generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench"
+    )
     assert bench.supervisor_programs(once)[0] == "b-frappe-web"
 
 
@@ -140,12 +165,7 @@ def test_result_is_stable_under_repetition() -> None:
 )
 def test_unknown_shapes_are_refused(text: str, words: str) -> None:
     with pytest.raises(AnsibleFilterError, match=words):
-        bench.supervisor_config(text, ["a:1"], 1, 1, "/usr/local/bin/bench")
-
-
-def test_negative_worker_counts_are_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="-1 background workers"):
-        bench.split_workers(-1)
+        bench.supervisor_config(text, ["a:1"], 1, [], "/usr/local/bin/bench")
 
 
 def test_redis_listens_where_told_and_wants_the_password() -> None:

@@ -49,6 +49,11 @@ class Maker(bench_init.Maker):
         pass
 
 
+def run_here(_user: str, argv: list[str], cwd: str, *_: Any, stdin: str = "") -> Any:
+    """Run a command as whoever runs the tests."""
+    return subprocess.run(argv, cwd=cwd, input=stdin, text=True, capture_output=True, check=False)
+
+
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a Maker for a bench in a scratch folder."""
@@ -66,6 +71,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "apps": named,
                 "ssh_command": None,
                 "moves": moves,
+                "startup": "import sys",
                 "state_dir": str(tmp_path / "state"),
             }
         )
@@ -89,6 +95,24 @@ def test_an_interrupted_bench_of_ours_is_made_anew(make: Any, tmp_path: Path):
     maker.begin("bench", maker.path)
     maker.clear_the_way()
     assert not (tmp_path / "bench").exists()
+
+
+def test_a_new_environment_gets_the_line_that_its_python_starts_with(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_init, "run_as", run_here)
+    maker = make({"name": "frappe"})
+    bench = Path(maker.path)
+    make_app(bench, "frappe")
+    packages = bench / "env/lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    (bench / MARK).touch()
+    assert maker.differences() == ["benchfleet.pth of the environment"]
+    maker.make()
+    assert maker.differences() == []
+    assert [path.name for path in packages.iterdir()] == ["benchfleet.pth"]
+    (packages / "benchfleet.pth").write_text("import os\n")
+    assert maker.differences()
 
 
 def test_a_note_about_another_path_does_not_count(make: Any, tmp_path: Path):

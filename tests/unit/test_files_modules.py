@@ -9,6 +9,15 @@ def test_merging_keeps_other_keys_and_removes_the_named() -> None:
     assert json_config.merged({"a": 1, "b": 2}, {"b": 3, "c": 4}, ["a"]) == {"b": 3, "c": 4}
 
 
+def test_entries_of_ours_come_and_go_among_somebody_elses() -> None:
+    there = {"workers": {"own": {"timeout": 9}, "at-gone": {}}, "x": 1}
+    ours = {"workers": "at-"}
+    wanted = json_config.merged(there, {"workers": {"at-rep1": {}}}, [], ours)
+    assert wanted == {"workers": {"own": {"timeout": 9}, "at-rep1": {}}, "x": 1}
+    assert json_config.merged({"workers": {"at-gone": {}}}, {"workers": {}}, [], ours) == {}
+    assert json_config.merged({}, {"workers": {}}, [], ours) == {}
+
+
 def test_a_diff_shows_no_secret() -> None:
     text = json_config.shown(
         {"db_password": "hush1", "redis": "redis://:hush2@h", "own": "hush3", "n": 1}, {"own": ""}

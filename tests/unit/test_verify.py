@@ -226,7 +226,7 @@ def test_a_check_that_was_not_made_is_red_and_says_why():
     assert ("row", "erp1") not in by_place
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
-    assert {f"S{row}" for row in rows} == {*(f"S{n}" for n in range(1, 12)), "S13", "S14"}
+    assert {f"S{row}" for row in rows} == {f"S{n}" for n in range(1, 15)}
 
 
 def test_every_check_says_what_it_wants_and_what_to_do():
@@ -269,6 +269,9 @@ def test_a_check_that_stumbles_is_red_and_the_next_is_made():
 APP = {"commit": "a" * 40, "changes": ""}
 
 
+PLACED = {"at-rep1": ["rep1"]}
+
+
 def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
     """A primary and a reporting node that agree, but for what is given."""
     seen = {
@@ -278,7 +281,14 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
         "schedulers": [],
         "settings": {"sort_buffer_size": "4194304"},
     }
-    primary = {**seen, "schedulers": ["schedule"], "settings": {"sort_buffer_size": "2097152"}}
+    tried = {"job": "a.*", "queue": "at-rep1", "landed": "at-rep1", "status": "finished"}
+    primary = {
+        **seen,
+        "hostname": "erp1-host",
+        "tried": [{**tried, "host": "rep1-host"}],
+        "schedulers": ["schedule"],
+        "settings": {"sort_buffer_size": "2097152"},
+    }
     return {
         "erp1": {
             "role": "primary",
@@ -289,16 +299,17 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
         "rep1": {
             "role": "reporting",
             "lan_ip": "10.0.0.2",
-            "seen": {**seen, **reporting},
+            "seen": {**seen, "hostname": "rep1-host", **reporting},
             "planned": {"sort_buffer_size": 4194304},
         },
     }
 
 
 def test_a_fleet_that_agrees_is_green():
-    results = check_fleet.compare(fleet())
+    results = check_fleet.compare(fleet(), PLACED)
     assert [entry["saw"] for entry in results if not entry["ok"]] == []
-    assert {entry["id"] for entry in results} == {"one_scheduler", "commits", "bench_id", "apart"}
+    made = {"one_scheduler", "placed", "commits", "bench_id", "apart"}
+    assert {entry["id"] for entry in results} == made
 
 
 @pytest.mark.parametrize(
@@ -314,15 +325,46 @@ def test_a_fleet_that_agrees_is_green():
     ],
 )
 def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, words: str):
-    results = check_fleet.compare(fleet(**other))
+    results = check_fleet.compare(fleet(**other), PLACED)
     assert [entry["id"] for entry in results if not entry["ok"]] == [red]
     assert words in next(entry["saw"] for entry in results if not entry["ok"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "ok", "words"),
+    [
+        ({}, True, "a.*: done on rep1"),
+        ({"host": "erp1-host", "landed": "short"}, False, "a.*: done on erp1"),
+        ({"host": "erp1-host"}, False, "a.*: done on erp1"),
+        ({"host": None, "status": "queued"}, True, "queued on at-rep1, not done yet"),
+        ({"host": None, "status": "queued", "landed": "short"}, False, "queued on short"),
+        ({"status": "failed"}, False, "failed on at-rep1"),
+        ({"queue": "at-rep2"}, False, "queues in force: at-rep2; those of the inventory: at-rep1"),
+    ],
+)
+def test_a_placed_job_is_green_where_the_inventory_wants_it(
+    changes: dict[str, Any], ok: bool, words: str
+):
+    nodes = fleet()
+    nodes["erp1"]["seen"]["tried"][0].update(changes)
+    made = check_fleet.compare_placed("erp1", nodes, PLACED)
+    assert made["ok"] == ok
+    assert words in made["saw"]
+
+
+def test_nothing_placed_is_as_good_and_nothing_tried_is_not():
+    nodes = fleet()
+    nodes["erp1"]["seen"]["tried"] = []
+    assert check_fleet.compare_placed("erp1", nodes, {})["ok"]
+    assert not check_fleet.compare_placed("erp1", nodes, PLACED)["ok"]
+    del nodes["erp1"]["seen"]["tried"]
+    assert not check_fleet.compare_placed("erp1", nodes, {})["ok"]
 
 
 def test_what_was_not_seen_is_not_compared():
     nodes = fleet()
     nodes["rep1"]["seen"] = {}
-    results = {entry["id"]: entry for entry in check_fleet.compare(nodes)}
+    results = {entry["id"]: entry for entry in check_fleet.compare(nodes, PLACED)}
     assert not any(entry["ok"] for entry in results.values())
     assert "rep1 could not be looked at" in results["commits"]["saw"]
     assert "not seen: rep1" in results["one_scheduler"]["saw"]

@@ -28,6 +28,7 @@ def arguments(bench: Path, **others: Any) -> dict[str, Any]:
         "redis_password": "p",
         "web_workers": 0,
         "background_workers": 0,
+        "custom_workers": False,
         "settings": {},
     }
     calls = {"token": "abc", "router": {}, "user": "me", "passwords": {SITE: "p"}}

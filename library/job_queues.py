@@ -1,0 +1,52 @@
+#!/usr/bin/python
+"""Which server does which job, and what waits in the queues."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import BenchError
+from ansible.module_utils.jobs_tool import ask
+
+DOCUMENTATION = r"""
+module: job_queues
+short_description: The placement of jobs in force, and the state of every queue of the bench
+description:
+  - Only reads. Asked by the bench's own Python, as its account.
+options:
+  bench: {description: Directory of the primary bench., type: path, required: true}
+  user: {description: Account that owns the bench., type: str, required: true}
+  settings: {description: The file jobs.json., type: path, required: true}
+  package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
+"""
+
+RETURN = r"""
+jobs:
+  description: "{placement: [{job, server, queue}], queues: [{queue, length, oldest_seconds,
+    running, workers, hosts, state}], away_seconds, when_away}"
+  type: dict
+"""
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "bench": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+            "settings": {"type": "path", "required": True},
+            "package_dir": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    try:
+        found = ask(
+            params["bench"], params["user"], params["package_dir"], "show", params["settings"]
+        )
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, jobs=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Jobs run on the server that the inventory names for them.
+
+Loaded by a .pth file into every process of the bench's Python, on all nodes, it changes three
+things when RQ and Frappe are imported, and nothing on disk:
+
+- a job that is placed on a server goes to the queue that only this server's workers serve;
+- workers say that they are there, and the primary's take the jobs of a server that is away;
+- on a reporting node, what a transaction does to a site's files is done on the primary, too.
+"""
+
+from __future__ import annotations
+
+from benchfleet_jobs.settings import load
+
+
+def start(path: str) -> None:
+    """Called at the start of every process with the file of settings; without one, does nothing."""
+    settings = load(path)
+    if settings is None:
+        return
+    from benchfleet_jobs import placement, presence
+
+    placement.install(path)
+    presence.install(path)
+    if settings.site_sync:
+        from benchfleet_jobs import files
+
+        files.install(settings)

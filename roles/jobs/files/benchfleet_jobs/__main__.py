@@ -1,0 +1,187 @@
+"""What the fleet's jobs are doing, for programs: ``python -m benchfleet_jobs COMMAND JOBS_JSON …``.
+
+Run by the bench's Python, as its account, in its sites folder. ``show`` prints the map in force and
+the state of every queue; ``try SITE SECONDS`` queues a harmless job as if it were a placed one, for
+every queue of ours, and prints where each was done. Both print one JSON object.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import sys
+import time
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from benchfleet_jobs import placement
+from benchfleet_jobs.presence import BEAT_SECONDS, away_for, our_queues, seen_key
+from benchfleet_jobs.settings import PREFIX, Settings, load
+
+# Queues of every Frappe since 14.
+GENERAL = ("short", "default", "long")
+# The age of the oldest job is sought among so many of a queue.
+LOOKED_AT = 1000
+HARMLESS = "frappe.ping"
+
+
+def show(settings: Settings) -> dict[str, Any]:
+    """The map, and every queue: length, age of the oldest job (s), running, who serves it."""
+    import redis
+    from rq import Worker
+
+    common = json.loads((settings.bench / "sites/common_site_config.json").read_text())
+    bench = str(common["bench_id"])
+    connection = redis.Redis.from_url(common["redis_queue"])
+    serving: dict[str, set[str]] = {}
+    processes: dict[str, int] = {}
+    for worker in Worker.all(connection=connection):
+        for name in worker.queue_names():
+            queue = name.removeprefix(f"{bench}:")
+            serving.setdefault(queue, set()).add(str(worker.hostname))
+            processes[queue] = processes.get(queue, 0) + 1
+    placed = set(settings.placement.values())
+    custom = [name for name in common.get("workers") or {} if not name.startswith(PREFIX)]
+    ours = sorted({*our_queues(connection, bench), *placed})
+    rows = []
+    for queue in [*GENERAL, *custom, *ours]:
+        row = {"queue": queue, **load_of(connection, f"{bench}:{queue}")}
+        if queue.startswith(PREFIX):
+            row.update(state_of(connection, bench, queue, settings, placed))
+        elif not serving.get(queue):
+            row["state"] = "nobody serves it"
+        else:
+            row["state"] = "served"
+        served = row["state"].startswith("served")
+        row["workers"] = processes.get(queue, 0) if served else 0
+        row["hosts"] = sorted(serving.get(queue, ())) if served else []
+        rows.append(row)
+    entries = [
+        {"job": job, "server": queue.removeprefix(PREFIX), "queue": queue}
+        for job, queue in settings.placement.items()
+    ]
+    return {
+        "placement": entries,
+        "queues": rows,
+        "away_seconds": settings.away_seconds,
+        "when_away": settings.when_away,
+    }
+
+
+def load_of(connection: Any, name: str) -> dict[str, Any]:
+    """Jobs that wait on a queue, seconds that the oldest has waited (None: none waits), running."""
+    from rq import Queue
+    from rq.job import Job
+    from rq.registry import StartedJobRegistry
+    from rq.utils import utcparse
+
+    queue = Queue(name, connection=connection)
+    ids = [raw.decode() for raw in connection.lrange(queue.key, 0, LOOKED_AT - 1)]
+    with connection.pipeline() as pipeline:
+        for job_id in ids:
+            pipeline.hget(Job.key_for(job_id), "enqueued_at")
+        moments = [utcparse(raw.decode()) for raw in pipeline.execute() if raw]
+    oldest = None
+    if moments:
+        oldest = round(max(0.0, time.time() - calendar.timegm(min(moments).utctimetuple())), 1)
+    running = StartedJobRegistry(name=name, connection=connection)
+    return {
+        "length": connection.llen(queue.key),
+        "oldest_seconds": oldest,
+        "running": connection.zcard(running.key),
+    }
+
+
+def state_of(
+    connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
+) -> dict[str, Any]:
+    """Whether somebody serves a queue of ours, and what becomes of its jobs if nobody does."""
+    if not connection.hexists(seen_key(bench), queue):
+        return {"state": "never served yet"}
+    away = away_for(connection, bench, queue)
+    if away <= 3 * BEAT_SECONDS:
+        return {"state": "served"}
+    words = f"away for {away:.0f} s; "
+    if queue not in placed:
+        return {"state": words + "nothing is placed there any more"}
+    if settings.when_away == "wait":
+        return {"state": words + "its jobs wait"}
+    if away < settings.away_seconds:
+        return {"state": words + f"after {settings.away_seconds:.0f} s the primary takes its jobs"}
+    return {"state": words + "the primary takes its jobs"}
+
+
+def example(pattern: str) -> str:
+    """A name that a pattern matches."""
+    name, rest = "", pattern
+    while rest:
+        if rest[0] in "*?":
+            name, rest = name + "x", rest[1:]
+        elif rest[0] == "[" and "]" in rest:
+            inside, _, rest = rest[1:].partition("]")
+            letters = [chr(n) for n in range(33, 127)]
+            name += next((c for c in letters if fnmatchcase(c, f"[{inside}]")), "x")
+        else:
+            name, rest = name + rest[0], rest[1:]
+    return name
+
+
+def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
+    """Where a job is done that Frappe takes for a placed one, for each queue of ours."""
+    import frappe
+    from rq import Worker
+
+    frappe.init(site=site, sites_path=".")
+    frappe.connect()
+    entries = {queue: job for job, queue in reversed(settings.placement.items())}
+    jobs = {}
+    for queue, job in entries.items():
+        placement.pretended = example(job)
+        jobs[queue] = frappe.enqueue(HARMLESS, queue="short")
+    placement.pretended = None
+    deadline = time.monotonic() + seconds
+    waiting = dict(jobs)
+    while waiting and time.monotonic() < deadline:
+        time.sleep(0.1)
+        waiting = {q: j for q, j in waiting.items() if j.get_status() in ("queued", "started")}
+    tried = []
+    for queue, job in jobs.items():
+        job.refresh()
+        status = str(getattr(job.get_status(), "value", job.get_status()))
+        host = None
+        if job.worker_name:
+            worker = Worker.find_by_key(f"rq:worker:{job.worker_name}", job.connection)
+            host = worker.hostname if worker else None
+        landed = job.origin.rpartition(":")[2]
+        tried.append(
+            {
+                "job": entries[queue],
+                "queue": queue,
+                "landed": landed,
+                "status": status,
+                "host": host,
+            }
+        )
+        if status == "queued":
+            job.delete()
+    frappe.destroy()
+    return {"tried": tried}
+
+
+def main(words: list[str]) -> int:
+    """Entry point; the exit status."""
+    if len(words) < 2 or words[0] not in ("show", "try"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    settings = load(words[1])
+    if settings is None:
+        print(f"{words[1]} cannot be read; run site.yml", file=sys.stderr)
+        return 1
+    found = show(settings) if words[0] == "show" else attempt(settings, words[2], float(words[3]))
+    print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""A job that is placed on a server is queued where only that server's workers look."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import Any
+
+from benchfleet_jobs.hooks import when_imported
+from benchfleet_jobs.settings import PREFIX, load
+
+# What Frappe puts onto a queue, always: the job itself is among its arguments.
+ENTRY = "frappe.utils.background_jobs.execute_job"
+SCHEDULED = ".run_scheduled_job"
+# Where a placed job would have been queued without us, noted in the job itself.
+HOME = "fleet_home"
+
+# Set by verify for the one process that tries where a job would run: the name to be taken for.
+pretended: str | None = None
+
+
+def job_name(arguments: Mapping[str, Any]) -> str:
+    """Dotted name of the job that a call of execute_job runs; of a scheduled job, its method."""
+    method = arguments.get("method")
+    name = method if isinstance(method, str) else f"{method.__module__}.{method.__qualname__}"
+    if name.endswith(SCHEDULED):
+        return str((arguments.get("kwargs") or {}).get("job_type") or name)
+    return name
+
+
+def queue_of(name: str, placement: Mapping[str, str]) -> str | None:
+    """Queue of a job by its name; None for one that is not placed."""
+    if name in placement:
+        return placement[name]
+    return next((q for pattern, q in placement.items() if fnmatchcase(name, pattern)), None)
+
+
+def install(path: str) -> None:
+    """Send placed jobs to their queues, in every process that queues jobs."""
+    when_imported("rq.queue", lambda module: _place(module, path))
+    when_imported(
+        "frappe.core.doctype.scheduled_job_type.scheduled_job_type", _never_twice_in_a_period
+    )
+
+
+def _place(module: ModuleType, path: str) -> None:
+    stock = module.Queue.enqueue_call
+
+    def enqueue_call(self: Any, func: Any, *args: Any, **options: Any) -> Any:
+        settings = load(path)
+        arguments = options.get("kwargs")
+        if func != ENTRY or settings is None or not isinstance(arguments, Mapping):
+            return stock(self, func, *args, **options)
+        queue = queue_of(pretended or job_name(arguments), settings.placement)
+        bench, _, home = self.name.rpartition(":")
+        if queue is None or home.startswith(PREFIX):
+            return stock(self, func, *args, **options)
+        # Its time-out was chosen by its own queue and stays.
+        options["meta"] = {**(options.get("meta") or {}), HOME: home}
+        there = type(self)(f"{bench}:{queue}", connection=self.connection, is_async=self._is_async)
+        _know(queue)
+        return stock(there, func, *args, **options)
+
+    module.Queue.enqueue_call = enqueue_call
+
+
+def _know(queue: str) -> None:
+    """Let this process list a queue that was named after its start: Frappe remembers its list."""
+    jobs = sys.modules.get("frappe.utils.background_jobs")
+    timeouts = getattr(jobs, "get_queues_timeout", None)
+    if hasattr(timeouts, "cache_clear") and queue not in timeouts():
+        timeouts.cache_clear()
+
+
+def _never_twice_in_a_period(module: ModuleType) -> None:
+    """Keep the scheduler from queueing again what ran since it read when that ran last.
+
+    It reads all jobs first, then asks for each whether it is queued: one that waited (for a server
+    that was away, say) and ran between the two looks as if it were due.
+    """
+    cls = module.ScheduledJobType
+    stock = cls.is_job_in_queue
+
+    def is_job_in_queue(self: Any) -> bool:
+        return stock(self) or _ran_meanwhile(self)
+
+    cls.is_job_in_queue = is_job_in_queue
+
+
+def _ran_meanwhile(job: Any) -> bool:
+    import frappe
+    from frappe.utils import get_datetime
+
+    # A locking read sees what was committed after this transaction's snapshot.
+    found = frappe.db.sql(
+        "SELECT last_execution FROM `tabScheduled Job Type` WHERE name = %s LOCK IN SHARE MODE",
+        (job.name,),
+    )
+    if not getattr(frappe.db, "transaction_writes", 0):
+        # The job's own run waits for this row.
+        frappe.db.commit()
+    if not found or found[0][0] is None:
+        return False
+    known = job.last_execution
+    return known is None or get_datetime(found[0][0]) > get_datetime(known)

@@ -1,0 +1,184 @@
+"""Workers say which queues they serve; the primary's take the jobs of a server that is away.
+
+All of it in Redis, by Redis' own clock. A thread of each worker notes the time for every queue of
+ours that the worker serves. On the primary it also looks at all of these queues: one that nobody
+has served for the bound has its jobs moved to the queues that Frappe would have put them on, so the
+primary's own workers take them as they take all others. New jobs keep going to their server's
+queue: as soon as somebody serves it again, they are done there.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+from benchfleet_jobs.hooks import when_imported
+from benchfleet_jobs.placement import HOME
+from benchfleet_jobs.settings import PREFIX, Settings, load
+
+BEAT_SECONDS = 2.0
+FAILED_TTL = 7 * 24 * 3600
+# Where a job goes that says nothing of where it came from.
+FALLBACK = "default"
+
+# Atomically: a worker that comes back in this moment either has the job, or does not find it.
+MOVE = """
+if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[3], 'origin', ARGV[2])
+redis.call('SADD', 'rq:queues', KEYS[2])
+redis.call('RPUSH', KEYS[2], ARGV[1])
+return 1
+"""
+
+
+def seen_key(bench_id: str) -> str:
+    """Redis hash: each queue of ours and when it was last served, in seconds of the epoch."""
+    return f"{bench_id}:fleet:served"
+
+
+def redis_now(redis: Any) -> float:
+    """The time by Redis' clock, in seconds of the epoch."""
+    seconds, micro = redis.time()
+    return seconds + micro / 1e6
+
+
+def own_queues(names: list[str]) -> dict[str, list[str]]:
+    """Queues of ours among a worker's, by bench: {bench_id: [queue, ...]}."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        bench, _, queue = name.rpartition(":")
+        found.setdefault(bench, [])
+        if queue.startswith(PREFIX):
+            found[bench].append(queue)
+    return found
+
+
+def install(path: str) -> None:
+    """Have every worker say that it is there."""
+
+    def change(module: ModuleType) -> None:
+        for cls in {module.Worker, getattr(module, "BaseWorker", module.Worker)}:
+            stock = cls.__dict__.get("work")
+            if stock is not None:
+                cls.work = _announced(stock, path)
+
+    when_imported("rq.worker", change)
+
+
+def _announced(stock: Any, path: str) -> Any:
+    def work(self: Any, *args: Any, **options: Any) -> Any:
+        # A connection of its own: what a thread holds at a fork must be nothing that a job needs.
+        import redis as driver
+
+        stock_pool = self.connection.connection_pool
+        pool = driver.ConnectionPool(
+            connection_class=stock_pool.connection_class,
+            **{**stock_pool.connection_kwargs, "socket_timeout": 10, "socket_connect_timeout": 5},
+        )
+        redis = driver.Redis(connection_pool=pool)
+        names = [queue.name for queue in self.queues]
+        threading.Thread(
+            target=_beat,
+            args=(redis, names, path, os.getpid()),
+            daemon=True,
+            name="benchfleet-jobs",
+        ).start()
+        return stock(self, *args, **options)
+
+    return work
+
+
+def _beat(redis: Any, names: list[str], path: str, pid: int) -> None:
+    mine = own_queues(names)
+    while os.getpid() == pid:
+        # Redis may be away for a while, as it is at every restart of the primary.
+        with suppress(Exception):
+            settings = load(path)
+            for bench, queues in mine.items():
+                now = redis_now(redis)
+                if queues:
+                    redis.hset(seen_key(bench), mapping=dict.fromkeys(queues, now))
+                # One of the primary's workers looks, whichever comes first.
+                if (
+                    settings
+                    and settings.primary
+                    and redis.set(f"{bench}:fleet:look", pid, nx=True, px=int(BEAT_SECONDS * 900))
+                ):
+                    look(redis, bench, settings)
+        time.sleep(BEAT_SECONDS)
+
+
+def away_for(redis: Any, bench: str, queue: str) -> float:
+    """Seconds since a queue was last served; 0 for one that is looked at for the first time."""
+    now = redis_now(redis)
+    redis.hsetnx(seen_key(bench), queue, now)
+    return max(0.0, now - float(redis.hget(seen_key(bench), queue) or now))
+
+
+def our_queues(redis: Any, bench: str) -> list[str]:
+    """Queues of ours that RQ knows, those that are placed no more included."""
+    names = (key.decode().removeprefix("rq:queue:") for key in redis.smembers("rq:queues"))
+    prefix = f"{bench}:{PREFIX}"
+    return sorted(name.removeprefix(f"{bench}:") for name in names if name.startswith(prefix))
+
+
+def look(redis: Any, bench: str, settings: Settings) -> None:
+    """Take the jobs of every queue of ours that has been without a worker for the bound."""
+    placed = set(settings.placement.values())
+    for queue in our_queues(redis, bench):
+        if away_for(redis, bench, queue) < settings.away_seconds:
+            continue
+        end_abandoned(redis, f"{bench}:{queue}")
+        # Where nothing is placed any more, nobody is worth waiting for.
+        if settings.when_away == "primary" or queue not in placed:
+            take_over(redis, bench, queue)
+
+
+def take_over(redis: Any, bench: str, queue: str) -> int:
+    """Move the waiting jobs of a queue to where Frappe would have put them; returns how many."""
+    from rq import Queue
+    from rq.exceptions import NoSuchJobError
+    from rq.job import Job
+
+    key, moved = Queue(f"{bench}:{queue}", connection=redis).key, 0
+    for raw in redis.lrange(key, 0, -1):
+        job_id = raw.decode()
+        try:
+            home = Job.fetch(job_id, connection=redis).meta.get(HOME) or FALLBACK
+        except NoSuchJobError:
+            redis.lrem(key, 1, job_id)
+            continue
+        except Exception:
+            # A job that cannot be read is still one that somebody wants to see fail.
+            home = FALLBACK
+        target = f"{bench}:{home}"
+        moved += redis.eval(
+            MOVE, 3, key, Queue(target, connection=redis).key, Job.key_for(job_id), job_id, target
+        )
+    return moved
+
+
+def end_abandoned(redis: Any, name: str) -> None:
+    """Fail the jobs that were running on a server that is away: nobody else would ever notice.
+
+    As long as a scheduled job counts as running, it is not queued again. RQ clears a queue's
+    abandoned jobs only where a worker serves it.
+    """
+    from rq.job import Job, JobStatus
+    from rq.registry import FailedJobRegistry, StartedJobRegistry
+
+    running = StartedJobRegistry(name=name, connection=redis)
+    failed = FailedJobRegistry(name=name, connection=redis)
+    for raw in redis.zrange(running.key, 0, -1):
+        # RQ 2 appends the execution to the job's id.
+        parse = getattr(running, "parse_job_id", str)
+        job_id = parse(raw.decode())
+        with suppress(Exception):
+            job = Job.fetch(job_id, connection=redis)
+            job.set_status(JobStatus.FAILED)
+            failed.add(job, ttl=FAILED_TTL, exc_string="abandoned: its server is away")
+    redis.delete(running.key)

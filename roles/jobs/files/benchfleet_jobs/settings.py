@@ -1,0 +1,61 @@
+"""What the inventory says about jobs: the file jobs.json, read again when it has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# Queues of ours: at-<server>, beside those that Frappe knows.
+PREFIX = "at-"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The keys of jobs.json.
+
+    node: inventory name of this host. primary: whether it is the primary. bench: the bench's
+    folder. placement: queue of each job, by dotted name or pattern. away_seconds: how long a queue
+    may be without a worker before the primary takes its jobs. when_away: ``primary`` or ``wait``.
+    site_sync: the script that takes files to the primary, "" on the primary.
+    """
+
+    node: str
+    primary: bool
+    bench: Path
+    placement: Mapping[str, str]
+    away_seconds: float
+    when_away: str
+    site_sync: str
+
+
+_known: dict[str, tuple[tuple[int, int], Settings]] = {}
+
+
+def load(path: str) -> Settings | None:
+    """The settings as they are now; None without a file that can be read.
+
+    An unreadable file stops no process of the bench: its jobs go where Frappe sends them.
+    """
+    try:
+        state = os.stat(path)
+        version = (state.st_mtime_ns, state.st_ino)
+        if path in _known and _known[path][0] == version:
+            return _known[path][1]
+        with open(path, encoding="utf-8") as source:
+            values = json.load(source)
+        found = Settings(
+            node=values["node"],
+            primary=bool(values["primary"]),
+            bench=Path(values["bench"]),
+            placement=dict(values["placement"]),
+            away_seconds=float(values["away_seconds"]),
+            when_away=values["when_away"],
+            site_sync=values["site_sync"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    _known[path] = (version, found)
+    return found

@@ -1,0 +1,95 @@
+"""Where a job goes by its name, and what is told of queues: the parts that need no Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from benchfleet_jobs import __main__ as tool
+from benchfleet_jobs import hooks, placement, presence, settings
+
+
+def test_a_job_is_known_by_its_method_and_a_scheduled_one_by_its_own() -> None:
+    scheduled = "frappe.core.doctype.scheduled_job_type.scheduled_job_type.run_scheduled_job"
+    assert placement.job_name({"method": "a.b"}) == "a.b"
+    assert placement.job_name({"method": json.dumps}) == "json.dumps"
+    assert placement.job_name({"method": scheduled, "kwargs": {"job_type": "x.y"}}) == "x.y"
+    assert placement.job_name({"method": scheduled, "kwargs": {}}) == scheduled
+
+
+def test_a_job_is_found_by_name_or_pattern() -> None:
+    where = {"erpnext.stock.*": "at-rep1", "frappe.ping": "at-rep2", "a.[bc].d": "at-all"}
+    assert placement.queue_of("erpnext.stock.x.y", where) == "at-rep1"
+    assert placement.queue_of("frappe.ping", where) == "at-rep2"
+    assert placement.queue_of("a.c.d", where) == "at-all"
+    assert placement.queue_of("frappe.pong", where) is None
+    assert placement.queue_of("Erpnext.stock.x", where) is None
+
+
+@pytest.mark.parametrize("pattern", ["a.b", "a.*", "*", "a?c.*.[xyz]", "[!a-z].b"])
+def test_an_example_matches_its_pattern(pattern: str) -> None:
+    assert placement.queue_of(tool.example(pattern), {pattern: "q"}) == "q"
+
+
+def test_a_workers_queues_of_ours_are_told_from_frappes() -> None:
+    names = ["home-b:at-rep1", "home-b:long", "other:short"]
+    assert presence.own_queues(names) == {"home-b": ["at-rep1"], "other": []}
+
+
+def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "jobs.json"
+    assert settings.load(str(path)) is None
+    path.write_text("{")
+    assert settings.load(str(path)) is None
+    values = {
+        "node": "rep1",
+        "primary": False,
+        "bench": "/b",
+        "placement": {},
+        "away_seconds": 60,
+        "when_away": "wait",
+        "site_sync": "",
+    }
+
+    def write(**changes: object) -> None:
+        new = tmp_path / "new"
+        new.write_text(json.dumps({**values, **changes}))
+        os.replace(new, path)
+
+    write()
+    first = settings.load(str(path))
+    assert first
+    assert settings.load(str(path)) is first
+    write(away_seconds=5)
+    again = settings.load(str(path))
+    assert again
+    assert (first.away_seconds, again.away_seconds) == (60, 5)
+
+
+def test_a_module_is_changed_when_it_is_imported_and_only_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "hooked_example.py").write_text("value = 1\ndef read(): return value\n")
+    seen: list[str] = []
+
+    def change(module: object) -> None:
+        seen.append("changed")
+        module.value = 2  # type: ignore[attr-defined]
+
+    def fail(_module: object) -> None:
+        raise RuntimeError("not what was expected")
+
+    hooks.when_imported("hooked_example", fail)
+    hooks.when_imported("hooked_example", change)
+    assert seen == []
+    import hooked_example
+
+    assert (hooked_example.read(), seen) == (2, ["changed"])
+    assert "hooked_example is not what was expected" in capsys.readouterr().err
+    hooks.when_imported("hooked_example", change)
+    assert seen == ["changed", "changed"]
