@@ -9,13 +9,17 @@ The judgement is preflight's: it uses the same host dicts and settings (see pref
     placement                jobs_placement, {} when unset
     background_workers       bench_background_workers, "" when unset
     away_seconds             jobs_away_seconds, None when unset
+    apps                     bench_apps, [] when unset
     survey                   with `jobs` as module_utils/jobs.py tells it of the primary
 """
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -30,6 +34,19 @@ PREFIX = "at-"
 QUEUES = ("long", "default", "short")
 # Stands in bench_background_workers for the queues of all jobs that are placed on a host.
 PLACED = "placed"
+# As in the defaults of role bench.
+USUAL_WORKERS = {True: 6, False: 0}
+BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
+AWAY_BOUNDS = (5, 3600)
+NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
+# As in the defaults of role bench.
+USUAL_WORKERS = {True: 6, False: 0}
+BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
+AWAY_BOUNDS = (5, 3600)
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
 WORKERS_REMEDY = (
     "write a number of processes, or a map of queues to processes such as"
@@ -70,15 +87,56 @@ def whole_number(value: Any) -> int | None:
 def queue_list(key: Any) -> list[str]:
     """The queues that a key of bench_background_workers names, in order of preference.
 
-    Raises AnsibleFilterError for a key that names none, or that no queue can be called.
+    Without any for a key that names none, or what no queue can be called.
     """
     names = [name.strip() for name in key.split(",")] if isinstance(key, str) else [""]
-    if not all(names) or any(NOT_IN_QUEUES.search(name) for name in names):
-        raise AnsibleFilterError(
-            f"bench_background_workers has an entry {key!r}, which names no queue: write one queue,"
-            " or several with commas in order of preference, such as 'short,default'"
+    good = all(names) and not any(NOT_IN_QUEUES.search(name) for name in names)
+    return list(dict.fromkeys(names)) if good else []
+
+
+def shape_troubles(workers: Any) -> list[tuple[str, str]]:
+    """What is wrong with a bench_background_workers by itself, each with its remedy."""
+    if whole_number(workers) is not None:
+        return []
+    if not isinstance(workers, Mapping):
+        return [
+            (
+                f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor "
+                "a map",
+                "write a number of processes, or a map of queues to processes such as "
+                "{'short,default': 2, long: 3, placed: 1}",
+            )
+        ]
+    found = []
+    programs: dict[str, list[str]] = {}
+    for key, value in workers.items():
+        names = queue_list(key)
+        if names:
+            programs.setdefault("-".join(names), []).append(str(key))
+        else:
+            found.append(
+                (
+                    f"bench_background_workers has an entry {key!r}, which names no queue",
+                    "write one queue, or several with commas in order of preference, such as "
+                    "'short,default'",
+                )
+            )
+        if whole_number(value) is None:
+            found.append(
+                (
+                    f"bench_background_workers has {value!r} processes for {key!r}",
+                    "write a whole number of 0 or more",
+                )
+            )
+    found += [
+        (
+            f"bench_background_workers names the same queues twice: {', '.join(map(repr, keys))}",
+            "make one entry of them",
         )
-    return list(dict.fromkeys(names))
+        for keys in programs.values()
+        if len(keys) > 1
+    ]
+    return found
 
 
 def read_workers(workers: Any) -> int | dict[str, int]:
@@ -86,25 +144,12 @@ def read_workers(workers: Any) -> int | dict[str, int]:
 
     Raises AnsibleFilterError for what is neither.
     """
+    for what, remedy in shape_troubles(workers):
+        raise AnsibleFilterError(f"{what}: {remedy}")
     number = whole_number(workers)
     if number is not None:
         return number
-    if not isinstance(workers, Mapping):
-        raise AnsibleFilterError(
-            f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor a"
-            f" map: {WORKERS_REMEDY}"
-        )
-    found = {}
-    for key, value in workers.items():
-        queue_list(key)
-        count = whole_number(value)
-        if count is None:
-            raise AnsibleFilterError(
-                f"bench_background_workers has {value!r} processes for {key!r}: write a whole"
-                " number of 0 or more"
-            )
-        found[str(key)] = count
-    return found
+    return {str(key): whole_number(value) or 0 for key, value in workers.items()}
 
 
 def custom_queues(custom: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -142,17 +187,10 @@ def worker_programs(
         for queue, settings in custom_queues(custom).items() if found else ():
             add(queue, [queue], whole_number(settings.get("background_workers")) or 1)
         return programs
-    names: dict[str, str] = {}
     for key, processes in found.items():
-        queues = queue_list(key)
-        name = "-".join(queues)
-        if name in names:
-            raise AnsibleFilterError(
-                f"bench_background_workers has entries {names[name]!r} and {key!r}, whose programs"
-                f" would both be called {name}: make one entry of them"
-            )
-        names[name] = key
-        add(name, [q for part in queues for q in (placed if part == PLACED else [part])], processes)
+        names = queue_list(key)
+        parts = [placed if name == PLACED else [name] for name in names]
+        add("-".join(names), itertools.chain.from_iterable(parts), processes)
     return programs
 
 
@@ -170,6 +208,445 @@ def programs_count(programs: Iterable[Mapping[str, Any]]) -> int:
     return sum(program["processes"] for program in programs)
 
 
+# --- the judgement -----------------------------------------------------------------------------
+
+
+def problem(what: str, place: str, remedy: str) -> Problem:
+    """One problem, as preflight has them."""
+    return {"what": what, "place": place, "remedy": remedy}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, "" when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def is_pattern(job: str) -> bool:
+    """Whether an entry of jobs_placement is a pattern rather than the name of one job."""
+    return any(sign in job for sign in "*?[")
+
+
+def some(names: list[str]) -> str:
+    """The first of some entries, and how many more there are."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]!r}{more}"
+
+
+def primary_of(hosts: list[Host], settings: Settings) -> Host | None:
+    """The primary, when there is exactly one and it is in this run."""
+    names = list(settings["groups"].get("primary", []))
+    return next((host for host in hosts if [host["name"]] == names), None)
+
+
+def primary_jobs(hosts: list[Host], settings: Settings) -> Mapping[str, Any] | None:
+    """What the survey of the primary says about jobs; None when nobody could look."""
+    primary = primary_of(hosts, settings)
+    survey = primary["survey"] if primary else None
+    return None if survey is None else survey.get("jobs") or {}
+
+
+def placement_of(hosts: list[Host]) -> dict[str, str]:
+    """The sound entries of jobs_placement; {} where it is no map or differs between hosts."""
+    found = hosts[0]["placement"] if hosts else {}
+    if not isinstance(found, Mapping) or any(host["placement"] != found for host in hosts):
+        return {}
+    return {
+        job: server
+        for job, server in found.items()
+        if isinstance(job, str) and isinstance(server, str) and server.strip()
+    }
+
+
+def servers_of(placement: Mapping[str, str]) -> dict[str, list[str]]:
+    """The entries of each server that jobs are placed on."""
+    found: dict[str, list[str]] = {}
+    for job, server in placement.items():
+        found.setdefault(server, []).append(job)
+    return found
+
+
+def bench_hosts(server: str, settings: Settings) -> list[str] | None:
+    """The hosts with a bench that a server's name stands for; None when it stands for nothing."""
+    groups = settings["groups"]
+    if server not in groups and server not in groups.get("all", []):
+        return None
+    with_bench = {name for group in BENCH_GROUPS for name in groups.get(group, [])}
+    return [name for name in [server, *groups.get(server, [])] if name in with_bench]
+
+
+def workers_of(host: Host, settings: Settings) -> Any:
+    """bench_background_workers of a host, as the role bench would have it when it is unset."""
+    if host["background_workers"] != "":
+        return host["background_workers"]
+    groups = settings["groups"]
+    primary = any(host["name"] in groups.get(g, []) for g in ("primary", "bench_primary"))
+    return USUAL_WORKERS[primary]
+
+
+def served(host: Host, settings: Settings, custom: Iterable[str]) -> set[str]:
+    """Queues that a host's workers serve, `placed` for those of its placed jobs.
+
+    What is malformed is taken for what it may have been meant as: it has a problem of its own.
+    """
+    known = [*QUEUES, *custom, PLACED]
+    workers = workers_of(host, settings)
+    if not isinstance(workers, Mapping):
+        return set() if whole_number(workers) == 0 else set(known)
+    found: set[str] = set()
+    for key, value in workers.items():
+        if whole_number(value) != 0:
+            for name in (part.strip() for part in str(key).split(",")):
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+                found.add(name if name in known or not near else near[0])
+    return found
+
+
+def check_placement(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """jobs_placement: a map of names or patterns to servers, the same for all hosts."""
+    place = "jobs_placement in the inventory (group_vars/all.yml)"
+    if not hosts:
+        return []
+    found = hosts[0]["placement"]
+    different = [host["name"] for host in hosts if host["placement"] != found]
+    if different:
+        return [
+            problem(
+                f"jobs_placement of {', '.join(different)} differs from that of {hosts[0]['name']}",
+                place,
+                "set jobs_placement once, for all hosts",
+            )
+        ]
+    if not isinstance(found, Mapping):
+        return [
+            problem(
+                f"jobs_placement is {found!r}, not a map",
+                place,
+                "write a map of jobs to servers such as {erpnext.stock.reposting.run: rep1}",
+            )
+        ]
+    jobs = primary_jobs(hosts, settings)
+    # The method of a scheduled server script has no dots; only the site's database knows it.
+    if jobs is None or (jobs.get("known") and not jobs.get("scheduled")):
+        lone = {job for job in found if isinstance(job, str) and job.isidentifier()}
+    else:
+        lone = {name for names in (jobs.get("matches") or {}).values() for name in names}
+    problems = []
+    for job, server in found.items():
+        text = job if isinstance(job, str) else ""
+        closed = all("]" in rest[1:] for rest in text.split("[")[1:])
+        if not (NAME.fullmatch(text) or text in lone or (PATTERN.fullmatch(text) and closed)):
+            problems.append(
+                problem(
+                    f"{job!r} in jobs_placement is neither the dotted name of a job nor a pattern",
+                    place,
+                    "write the dotted name of its method, such as erpnext.stock.reposting.run, or "
+                    "a pattern with * ? or [..], such as 'erpnext.stock.*'",
+                )
+            )
+        if not isinstance(server, str) or not server.strip():
+            several = "; for several hosts make a group of them" if is_list(server) else ""
+            problems.append(
+                problem(
+                    f"{job!r} is placed on {server!r}, which is no name of a server",
+                    f"{place}, entry {job!r}",
+                    f"name one host or one group of the inventory, as text in quotes{several}",
+                )
+            )
+    return problems
+
+
+def is_list(value: Any) -> bool:
+    """Whether somebody wrote several values."""
+    return isinstance(value, (list, tuple, Mapping))
+
+
+def check_servers(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Jobs are placed on hosts or groups of the inventory that have a bench, and one queue each."""
+    groups = settings["groups"]
+    servers = servers_of(placement_of(hosts))
+    problems = []
+    queues: dict[str, list[str]] = {}
+    for server, entries in servers.items():
+        place = f"jobs_placement in the inventory, {some(entries)}"
+        with_bench = bench_hosts(server, settings)
+        queues.setdefault(queue_name(server), []).append(server)
+        if with_bench is None:
+            known = [*groups.get("all", []), *groups]
+            problems.append(
+                problem(
+                    f"{server!r} in jobs_placement is neither a host nor a group of the inventory"
+                    + did_you_mean(server, known),
+                    place,
+                    f"name one of its hosts ({', '.join(groups.get('all', []))}), or a group of "
+                    "them",
+                )
+            )
+        elif not with_bench:
+            what = "is a group of hosts without a bench" if server in groups else "has no bench"
+            problems.append(
+                problem(
+                    f"{server} {what}, and jobs are placed on it",
+                    place,
+                    "name a host of group primary or reporting, or a group with such hosts",
+                )
+            )
+    problems += [
+        problem(
+            f"{' and '.join(names)} would share the queue {queue}: jobs of one would run on the "
+            "other",
+            "jobs_placement, and the names of hosts and groups in the inventory",
+            "rename one of them; only letters, digits, and . _ - tell two queues apart",
+        )
+        for queue, names in queues.items()
+        if len(names) > 1
+    ]
+    return problems
+
+
+def check_workers(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """bench_background_workers: a number, or a map of known queues to numbers."""
+    jobs = primary_jobs(hosts, settings)
+    known = [*reversed(QUEUES), PLACED, *custom_queues((jobs or {}).get("queues"))]
+    found: dict[tuple[str, str], list[str]] = {}
+    for host in hosts:
+        workers = workers_of(host, settings)
+        for trouble in shape_troubles(workers) + queue_troubles(workers, known, jobs is not None):
+            found.setdefault(trouble, []).append(host["name"])
+    return [
+        problem(what, f"bench_background_workers in the inventory, for {', '.join(names)}", remedy)
+        for (what, remedy), names in found.items()
+    ]
+
+
+def queue_troubles(workers: Any, known: list[str], all_known: bool) -> list[tuple[str, str]]:
+    """Queues of one bench_background_workers that do not exist, each with its remedy.
+
+    Without ``all_known`` there may be queues beside the known ones.
+    """
+    found = []
+    keys = workers if isinstance(workers, Mapping) else ()
+    for name in (name for key in keys for name in queue_list(key) if name not in known):
+        near = did_you_mean(name, known)
+        if name.startswith(PREFIX):
+            found.append(
+                (
+                    f"bench_background_workers names the queue {name!r}",
+                    f"write {PLACED}, which stands for the queues of all jobs that jobs_placement "
+                    "puts on the host",
+                )
+            )
+        elif all_known or near:
+            found.append(
+                (
+                    f"unknown queue {name!r} in bench_background_workers{near}",
+                    f"known are {', '.join(known)}; further queues are those of `workers` in the "
+                    "primary's common_site_config.json",
+                )
+            )
+    return found
+
+
+def check_served(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Every queue has workers: Frappe's, the bench's own, and those of placed jobs."""
+    here = {host["name"] for host in hosts}
+    primary = primary_of(hosts, settings)
+    # Whether a queue has workers can only be said of a whole fleet.
+    if primary is None or not set(settings["groups"].get("all", [])) <= here:
+        return []
+    custom = list(custom_queues((primary_jobs(hosts, settings) or {}).get("queues")))
+    taken = {host["name"]: served(host, settings, custom) for host in hosts}
+    if not any(taken.values()):
+        return [
+            problem(
+                "no host has background workers: no job would ever run",
+                f"bench_background_workers in the inventory, for {', '.join(taken)}",
+                f"give {primary['name']} some, for instance bench_background_workers: "
+                f"{USUAL_WORKERS[True]}",
+            )
+        ]
+    problems = [
+        problem(
+            f"no host has workers for the queue {queue}: its jobs would wait forever",
+            f"bench_background_workers in the inventory, for {', '.join(taken)}",
+            f"add {{{queue}: 1}} to the map of a host, or give one a number, whose processes serve "
+            "all queues",
+        )
+        for queue in (*reversed(QUEUES), *custom)
+        if not any(queue in queues for queues in taken.values())
+    ]
+    for server, entries in servers_of(placement_of(hosts)).items():
+        names = bench_hosts(server, settings)
+        if names and not any(PLACED in taken[name] for name in names):
+            group = names != [server]
+            problems.append(
+                problem(
+                    f"{some(entries)} {'is' if len(entries) == 1 else 'are'} placed on {server}, "
+                    + (
+                        f"and none of its hosts ({', '.join(names)}) has workers for placed jobs"
+                        if group
+                        else "which has no workers for placed jobs"
+                    ),
+                    f"bench_background_workers in the inventory, for {', '.join(names)}",
+                    f"give {'one of them' if group else server} workers: "
+                    f"bench_background_workers: 1, or {{{PLACED}: 1}} for workers that do nothing "
+                    "else",
+                )
+            )
+    return problems
+
+
+def check_away(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """The time after which a server counts as away is neither hasty nor endless."""
+    least, greatest = AWAY_BOUNDS
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        value = host["away_seconds"]
+        try:
+            good = value is None or least <= float(value) <= greatest
+        except (TypeError, ValueError):
+            # What is no number is reported with the types.
+            continue
+        if not good:
+            found.setdefault(
+                f"jobs_away_seconds is {value}: it takes {least} to {greatest} seconds", []
+            ).append(host["name"])
+    return [
+        problem(
+            what,
+            f"jobs_away_seconds in the inventory, for {', '.join(names)}",
+            "choose a value between",
+        )
+        for what, names in found.items()
+    ]
+
+
+def coming_apps(host: Host, jobs: Mapping[str, Any]) -> list[str]:
+    """Apps that bench_apps names and the bench does not have yet."""
+    entries = host["apps"] if isinstance(host["apps"], (list, tuple)) else []
+    names = [
+        str(entry["name"]) for entry in entries if isinstance(entry, Mapping) and "name" in entry
+    ]
+    return [name for name in names if name not in (jobs.get("apps") or [])]
+
+
+def job_name_problems(
+    placement: Mapping[str, str], jobs: Mapping[str, Any], coming: Iterable[str] = ()
+) -> list[Problem]:
+    """Every entry of jobs_placement means a job of the bench, and no job has two entries.
+
+    ``jobs`` is what module_utils/jobs.py found there; where no bench was, only what the entries
+    say by themselves is judged. ``coming`` are apps that are still to be installed.
+    """
+    return unknown_jobs(placement, jobs, set(coming)) + double_entries(placement, jobs)
+
+
+def unknown_jobs(
+    placement: Mapping[str, str], jobs: Mapping[str, Any], coming: set[str]
+) -> list[Problem]:
+    """Entries that mean no job of the bench."""
+    problems = []
+    for job in placement if jobs.get("known") else ():
+        found = (jobs.get("matches") or {}).get(job)
+        app = job.partition(".")[0]
+        later = coming and (app in coming or is_pattern(app))
+        # Without the sites' databases nobody knows the methods of server scripts.
+        unsure = "." not in job and not is_pattern(job) and not jobs.get("scheduled")
+        if found is None or found or later or unsure:
+            continue
+        near = ", ".join((jobs.get("near") or {}).get(job) or [])
+        problems.append(
+            problem(
+                f"the pattern {job!r} in jobs_placement matches no job of the installed apps"
+                if is_pattern(job)
+                else f"no installed app has a job {job!r}"
+                + (f"; did you mean {near}?" if near else ""),
+                f"jobs_placement in the inventory, entry {job!r}",
+                "correct it, or take it out: a job is a function of an app by its dotted name, or "
+                "the method of a scheduled job",
+            )
+        )
+    return problems
+
+
+def double_entries(placement: Mapping[str, str], jobs: Mapping[str, Any]) -> list[Problem]:
+    """Jobs with more than one entry: nothing says which would count."""
+    seen = {frozenset(overlap["entries"]): overlap for overlap in jobs.get("overlaps") or []}
+    problems = []
+    for one, other in itertools.combinations(placement, 2):
+        overlap = seen.get(frozenset((one, other)))
+        if overlap:
+            more = overlap["count"] - 1
+            who = overlap["example"]
+            who += f" and {more} more job{'s' if more > 1 else ''} have" if more else " has"
+        elif covers(one, other):
+            who = f"every job of {other!r} has" if is_pattern(other) else f"{other} has"
+        elif covers(other, one):
+            who = f"every job of {one!r} has" if is_pattern(one) else f"{one} has"
+        else:
+            continue
+        problems.append(
+            problem(
+                f"{who} two entries in jobs_placement: {one!r} on {placement[one]} and {other!r} "
+                f"on {placement[other]}",
+                f"jobs_placement in the inventory, entries {one!r} and {other!r}",
+                "take one out, or make a pattern narrower: a job has one entry at most",
+            )
+        )
+    return problems
+
+
+def covers(pattern: str, other: str) -> bool:
+    """Whether a pattern surely matches another entry, or all that this one matches.
+
+    Of two patterns that is only said where the first has no sign but *: what the other's signs
+    stand for is then matched with them.
+    """
+    if not is_pattern(pattern) or (is_pattern(other) and any(s in pattern for s in "?[")):
+        return False
+    return fnmatchcase(other, pattern)
+
+
+def check_names(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """What jobs_placement names is in the bench of the primary, if there is one yet."""
+    jobs = primary_jobs(hosts, settings) or {}
+    primary = primary_of(hosts, settings)
+    coming = coming_apps(primary, jobs) if primary else []
+    return job_name_problems(placement_of(hosts), jobs, coming)
+
+
+CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
+    check_placement,
+    check_servers,
+    check_names,
+    check_workers,
+    check_served,
+    check_away,
+)
+
+
+def job_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """All that is wrong with where jobs shall run; [] when nothing is."""
+    return [found for check in CHECKS for found in check(hosts, settings)]
+
+
+def job_warnings(hosts: list[Host], settings: Settings) -> list[str]:
+    """What is no mistake and does not do what it says, in words."""
+    servers = servers_of(placement_of(hosts))
+    busy = {name for server in servers for name in bench_hosts(server, settings) or []}
+    return [
+        f"bench_background_workers of {host['name']} has workers for placed jobs, and "
+        "jobs_placement puts none there: they are not started"
+        for host in hosts
+        if isinstance(host["background_workers"], Mapping)
+        and host["name"] not in busy
+        and any(
+            str(key).strip() == PLACED and whole_number(value)
+            for key, value in host["background_workers"].items()
+        )
+    ]
+
+
 class FilterModule:
     """Filters for jobs and their workers."""
 
@@ -182,4 +659,7 @@ class FilterModule:
             "worker_programs": worker_programs,
             "worker_count": worker_count,
             "programs_count": programs_count,
+            "job_problems": job_problems,
+            "job_name_problems": job_name_problems,
+            "job_warnings": job_warnings,
         }
