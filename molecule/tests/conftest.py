@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 import testinfra
 import yaml
+from calls import Somebody
 
 from benchfleet import state
 
@@ -126,3 +127,27 @@ def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
         return {(check["id"], check["host"]): check for check in told["checks"]}
 
     return run
+
+
+@pytest.fixture
+def fleet_command() -> Callable[..., str]:
+    """Run ./fleet, which must end well; returns what it says on standard output."""
+
+    def run(*words: str) -> str:
+        command = [str(ROOT / "fleet"), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def anybody(lab: state.Lab, secrets: Any) -> Callable[..., Somebody]:
+    """Sign another user in."""
+
+    def sign_in(timeout: float = 20) -> Somebody:
+        password = secrets["sites"][state.SITE]["admin_password"]
+        return Somebody(lab.hosts[0].ip, state.SITE, "Administrator", password, timeout)
+
+    return sign_in

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from calls import Somebody
-from failures import Field, wait_until
+from failures import Field
+from nodes import wait_until
 from player import Player
 
 from benchfleet import state
-from benchfleet.runner import ROOT
 
 # How the fleet is set up, in the order in which it is: what site.yml is told.
 PHASES: dict[str, list[str]] = {
@@ -58,34 +57,10 @@ def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable
     return phase
 
 
-@pytest.fixture
-def fleet_command() -> Callable[..., str]:
-    """Run ./fleet, which must end well; returns what it says on standard output."""
-
-    def run(*words: str) -> str:
-        command = [str(ROOT / "fleet"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
 @pytest.fixture(scope="session")
 def field(lab: state.Lab) -> Field:
     """The lab, with rep1 as the node that is hit."""
     return Field(lab, lab.hosts[1].name)
-
-
-@pytest.fixture(scope="session")
-def anybody(lab: state.Lab, secrets: Any) -> Callable[..., Somebody]:
-    """Sign another user in."""
-
-    def sign_in(timeout: float = 20) -> Somebody:
-        password = secrets["sites"][state.SITE]["admin_password"]
-        return Somebody(lab.hosts[0].ip, state.SITE, "Administrator", password, timeout)
-
-    return sign_in
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from calls import KINDS, Somebody, Taken
-from failures import FAILURES, Failure, Field, Strike, nothing, wait_until
+from failures import FAILURES, Failure, Field, Strike, nothing
+from nodes import wait_until
 
 from benchfleet import state, summary
 from benchfleet.shell import FleetError, say

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from calls import METHOD, Somebody
-from failures import FAILURES, Field, wait_until
+from failures import FAILURES, Field
+from nodes import wait_until
 
 stock = pytest.mark.fleet("stock")
 again = pytest.mark.fleet("again")

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from calls import METHOD, Somebody
-from failures import Field, wait_until
+from failures import Field
+from nodes import wait_until
 
 pytestmark = pytest.mark.usefixtures("alone")
 

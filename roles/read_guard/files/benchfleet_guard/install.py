@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import frappe
+from benchfleet_jobs.hooks import when_imported
 
 from benchfleet_guard import settings
 from benchfleet_guard.database import Call, Guard
@@ -15,6 +16,8 @@ from benchfleet_guard.watch import Watch
 
 # What would bring a value that was read from a replica that is behind into the shared cache.
 CACHE_WRITES = {"SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HSETNX", "HMSET"}
+
+PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
 
 
 def install() -> settings.Settings:
@@ -35,11 +38,20 @@ def install() -> settings.Settings:
                 " not one that Benchfleet's guard knows; set fleet_read_guard to false"
             )
         module.connect_replica = guard.connect_replica
+    when_imported(PREPARED_REPORTS, _read_prepared_reports)
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
         _shield_cache()
     return given
+
+
+def _read_prepared_reports(module: Any) -> None:
+    """Let a prepared report's job read as the report itself does when it is asked for directly.
+
+    Only the report: its Prepared Report and its file are written on the primary before and after.
+    """
+    module.generate_report_result = frappe.read_only()(module.generate_report_result)
 
 
 def _pretend_replica() -> None:

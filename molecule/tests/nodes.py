@@ -1,0 +1,93 @@
+"""Hosts of a lab as tests use them: commands, SQL, held locks, and waiting for what must come."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchfleet import lab as machines
+from benchfleet import state
+
+# What holds locks or connections on a server: the beginning of its unit's name (a new one each
+# time, for systemd can be late to forget a unit), and the file that says that it does.
+HOLDER = "benchfleet-failure"
+HELD = f"/run/{HOLDER}"
+# Runs on a node, as one process, so that its end is the end of all that it holds. A connection
+# that is refused is tried again: others may still be leaving.
+HOLD = """
+import pathlib, pymysql, time
+
+def connect():
+    while True:
+        try:
+            return pymysql.connect(unix_socket="/run/mysqld/mysqld.sock", user="root")
+        except pymysql.OperationalError:
+            time.sleep(0.2)
+
+held = [connect() for _ in range({connections})]
+for connection in held:
+    connection.cursor().execute({statement!r})
+pathlib.Path({held!r}).write_text("held")
+time.sleep(600)
+"""
+COMMAND_SECONDS = 60
+WAIT_SECONDS = 90
+
+
+def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
+    """Ask until the answer is true, and return it. Raises TimeoutError naming `what`."""
+    deadline = time.monotonic() + seconds
+    while not (answer := question()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+    return answer
+
+
+@dataclass
+class Node:
+    """A host of the lab, as root there."""
+
+    lab: state.Lab
+    host: state.Host
+
+    @property
+    def name(self) -> str:
+        """Its name in the inventory."""
+        return self.host.name
+
+    def run(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
+        """Run a line of shell. Raises CalledProcessError, TimeoutExpired."""
+        words = [*machines.ssh_command(self.lab, self.host), "--", command]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds)
+        if done.returncode != 0:
+            raise RuntimeError(f"{self.name}: {command}: {done.stderr.strip() or done.stdout}")
+        return done.stdout.strip()
+
+    def says(self, command: str) -> str:
+        """Run a line of shell; "" where it fails or the node does not answer."""
+        try:
+            return self.run(command, 10)
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return ""
+
+    def sql(self, statement: str) -> str:
+        """Run SQL as root over the node's socket."""
+        return self.run(f"mariadb -NBe {shlex.quote(statement)}")
+
+    def hold(self, statement: str, connections: int = 1) -> None:
+        """Have connections run a statement and stay open until `release`."""
+        script = HOLD.format(statement=statement, connections=connections, held=HELD)
+        unit = f"{HOLDER}-{uuid.uuid4().hex[:8]}"
+        program = f"python3 -c {shlex.quote(script)}"
+        self.run(f"rm -f {HELD}; systemd-run --quiet --collect --unit {unit} {program}")
+        wait_until(f"{self.name} holds {statement}", lambda: self.says(f"cat {HELD}") == "held")
+
+    def release(self) -> None:
+        """Close what `hold` opened."""
+        self.run(f"systemctl stop '{HOLDER}-*'")
