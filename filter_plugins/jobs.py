@@ -488,9 +488,9 @@ def check_served(hosts: list[Host], settings: Settings) -> list[Problem]:
                         else "which has no workers for placed jobs"
                     ),
                     f"bench_background_workers in the inventory, for {', '.join(names)}",
-                    f"give {'one of them' if group else server} workers: "
-                    f"bench_background_workers: 1, or {{{PLACED}: 1}} for workers that do nothing "
-                    "else",
+                    f"give {'one of them' if group else server} some, for instance "
+                    f"bench_background_workers: {{{PLACED}: 1}}; those of a number serve all "
+                    "queues, and placed jobs first",
                 )
             )
     return problems

@@ -15,13 +15,16 @@ A host is a dict:
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
     background_workers           bench_background_workers, "" when unset
+    placement, away_seconds      jobs_placement, {} when unset; jobs_away_seconds, None when unset
+    apps                         bench_apps, [] when unset
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
     trouble                      why it could not, "" when it could
 
-A problem is a dict of texts: what (the value and what is wrong with it), place, remedy.
+A problem is a dict of texts: what (the value and what is wrong with it), place, remedy. Jobs and
+their workers are judged by the filters of jobs.py in the same way.
 """
 
 from __future__ import annotations
@@ -815,23 +818,9 @@ def python_warnings(hosts: list[Host]) -> list[str]:
     return warnings
 
 
-def worker_warnings(hosts: list[Host]) -> list[str]:
-    """Background workers on reporting nodes: allowed, but what their jobs write does not stay."""
-    return [
-        f"bench_background_workers is {host['background_workers']} on the reporting node "
-        f"{host['name']}: files that jobs make there (prepared reports, exports) are not brought "
-        "to the primary, and the copy of the sites folder removes them within a minute. Set it to "
-        "0 there unless no job of yours makes files"
-        for host in hosts
-        if not is_primary(host)
-        # What is no number is reported with the types.
-        and re.fullmatch(r"0*[1-9]\d*", str(host["background_workers"]))
-    ]
-
-
 def preflight_warnings(hosts: list[Host]) -> list[str]:
     """What may go wrong and does not stop the run, in words."""
-    return python_warnings(hosts) + worker_warnings(hosts)
+    return python_warnings(hosts)
 
 
 # --- what is on the hosts ----------------------------------------------------------------------

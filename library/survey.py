@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import jobs
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -38,6 +39,11 @@ options:
     default: []
   pythons:
     description: Python interpreters whose versions are wanted.
+    type: list
+    elements: str
+    default: []
+  jobs:
+    description: Names of jobs, and patterns for them, that are looked for in the bench.
     type: list
     elements: str
     default: []
@@ -319,6 +325,7 @@ def main() -> None:
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
+            "jobs": {"type": "list", "elements": "str", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int", "default": 22},
             "connect_seconds": {"type": "int", "default": 3},
@@ -344,6 +351,7 @@ def main() -> None:
         "listeners": find_listeners(asked["ports"]),
         "pythons": {path: python_version(path) for path in asked["pythons"]},
         "systemd": Path("/run/systemd/system").is_dir(),
+        "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,
     }
     if asked["connect_to"]:

@@ -1,0 +1,46 @@
+#!/usr/bin/python
+"""What a bench has of the jobs that the inventory places on servers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jobs import look
+
+DOCUMENTATION = r"""
+module: job_names
+short_description: What a bench has of the jobs that the inventory places on servers
+description:
+  - Only reads, and imports nothing of the apps. For the first run, whose preflight had no bench to
+    look at; the filter C(job_name_problems) judges the answer.
+options:
+  bench: {description: Directory of the primary bench., type: path, required: true}
+  patterns:
+    description: Names of jobs, and patterns for them, as in C(jobs_placement).
+    type: list
+    elements: str
+    required: true
+"""
+
+RETURN = r"""
+jobs:
+  description: "{known, apps, scheduled, matches, near, overlaps, queues}; see C(look) in
+    module_utils/jobs.py."
+  returned: success
+  type: dict
+"""
+
+
+def main() -> None:
+    """Module entry."""
+    module = AnsibleModule(
+        argument_spec={
+            "bench": {"type": "path", "required": True},
+            "patterns": {"type": "list", "elements": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    module.exit_json(changed=False, jobs=look(module.params["bench"], module.params["patterns"]))
+
+
+if __name__ == "__main__":
+    main()
