@@ -146,6 +146,13 @@ def _method(call: routing.Call) -> Response:
             mimetype="text/csv",
             headers={"Content-Disposition": disposition},
         )
+    if frappe.local.response.type == "binary":
+        disposition = f'attachment; filename="{frappe.local.response.filename}"'
+        return Response(
+            frappe.local.response.filecontent,
+            mimetype="application/octet-stream",
+            headers={"Content-Disposition": disposition},
+        )
     if data is not None:
         frappe.local.response["data" if call.version == "v2" else "message"] = data
     return _json(frappe.local.response)

@@ -7,6 +7,7 @@ was kept is for the test to ask afterwards.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -15,8 +16,10 @@ import time
 from datetime import date, timedelta
 from typing import Any
 
+from rq import get_current_job
+
 import frappe
-from frappe.exceptions import DuplicateEntryError
+from frappe.exceptions import DoesNotExistError, DuplicateEntryError
 from frappe.utils import cint, get_bench_path
 
 
@@ -205,7 +208,7 @@ def read_unbuffered(rows: Any = 1000, seconds: Any = 0) -> dict[str, Any]:
         for _ in frappe.db.sql(query, cint(rows), as_iterator=True, pluck=True):
             read += 1
             if read == 1:
-                time.sleep(min(max(float(seconds), 0), 60))
+                _pause(seconds)
     return {"rows": read, "server_ids": [before, _server_id()]}
 
 
@@ -268,18 +271,104 @@ def enqueue_run(queue: str = "default", token: str = "", seconds: Any = 0) -> st
     return job.id
 
 
+@frappe.whitelist()
+def enqueue_method(method: str, queue: str = "default", kwargs: Any = "{}") -> str | None:
+    """Put any method onto a queue, for the Administrator; returns the job's id.
+
+    kwargs: JSON, the method's own or enqueue's. With enqueue_after_commit there is no id yet.
+    """
+    _for_administrator()
+    options = json.loads(kwargs) if isinstance(kwargs, str) else kwargs
+    job = frappe.enqueue(method, queue, **options)
+    return getattr(job, "id", None)
+
+
 def record_job(token: str = "", seconds: Any = 0, name: str = "") -> None:
     """Sleep (at most 60 s) and record the run."""
-    time.sleep(min(max(float(seconds), 0), 60))
-    _record("job", token, name)
+    _pause(seconds)
+    _record("job", token, name, "record_job")
 
 
 def record_tick() -> None:
     """Record the run; scheduled every minute."""
-    _record("tick", "", "default")
+    _record("tick", "", "default", "record_tick")
 
 
-def _record(kind: str, token: str, queue: str) -> None:
+def count_stock() -> None:
+    """Record the run; scheduled every five minutes, as the next two are."""
+    _record("scheduled", "", _queue(), "count_stock")
+
+
+def close_books() -> None:
+    """Record the run."""
+    _record("scheduled", "", _queue(), "close_books")
+
+
+def send_digest() -> None:
+    """Record the run."""
+    _record("scheduled", "", _queue(), "send_digest")
+
+
+def job_write_file(
+    token: str,
+    file_name: str,
+    content: str,
+    is_private: Any = 1,
+    seconds: Any = 0,
+    fail: Any = 0,
+) -> str:
+    """Store a file, then sleep (at most 60 s) before the commit, or fail; returns its URL."""
+    doc = frappe.get_doc(
+        doctype="File", file_name=file_name, content=content, is_private=cint(is_private)
+    ).insert()
+    _pause(seconds)
+    if cint(fail):
+        raise RuntimeError(f"The job failed: {token}")
+    _record("file", token, _queue(), "job_write_file", file_url=doc.file_url)
+    return doc.file_url
+
+
+def job_delete_file(token: str, file_url: str) -> None:
+    """Delete a file, row and content."""
+    _file(file_url).delete()
+    _record("file", token, _queue(), "job_delete_file", file_url=file_url)
+
+
+def job_make_private(token: str, file_url: str) -> str:
+    """Make a public file private, which moves it; returns its new URL."""
+    doc = _file(file_url)
+    doc.is_private = 1
+    doc.save()
+    _record("file", token, _queue(), "job_make_private", file_url=doc.file_url)
+    return doc.file_url
+
+
+def job_read_file(token: str, file_url: str) -> int:
+    """Record and return 1 if the whole of a file lies on this bench's disk, else 0."""
+    try:
+        doc = _file(file_url)
+        digest = hashlib.md5(doc.get_content(), usedforsecurity=False).hexdigest()
+        found = int(doc.content_hash in (None, digest))
+    except (OSError, DoesNotExistError):
+        found = 0
+    _record("file", token, _queue(), "job_read_file", file_url=file_url, found=found)
+    return found
+
+
+def _file(file_url: str) -> Any:
+    return frappe.get_doc("File", {"file_url": file_url})
+
+
+def _pause(seconds: Any) -> None:
+    time.sleep(min(max(float(seconds), 0), 60))
+
+
+def _queue() -> str:
+    job = get_current_job()
+    return job.origin.rpartition(":")[2] if job else ""
+
+
+def _record(kind: str, token: str, queue: str, function: str, **more: Any) -> None:
     frappe.get_doc(
         doctype="Demo Run",
         kind=kind,
@@ -288,6 +377,8 @@ def _record(kind: str, token: str, queue: str) -> None:
         server=socket.gethostname(),
         bench=get_bench_path(),
         pid=os.getpid(),
+        method=f"{__name__}.{function}",
+        **more,
     ).insert()
 
 

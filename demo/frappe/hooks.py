@@ -10,6 +10,13 @@ app_license = "MIT"
 develop_version = "16.x.x-develop"
 
 scheduler_events = {
-    "cron": {"* * * * *": ["frappe.demo.record_tick"]},
+    "cron": {
+        "* * * * *": ["frappe.demo.record_tick"],
+        "*/5 * * * *": [
+            "frappe.demo.count_stock",
+            "frappe.demo.close_books",
+            "frappe.demo.send_digest",
+        ],
+    },
     "daily": ["frappe.sessions.clear_expired_sessions"],
 }

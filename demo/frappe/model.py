@@ -26,6 +26,8 @@ COLUMN_TYPES = {
 CONTROLLERS = {
     "DocType": "frappe.schema.DocType",
     "Custom Field": "frappe.schema.CustomField",
+    "File": "frappe.core.doctype.file.file.File",
+    "Prepared Report": "frappe.core.doctype.prepared_report.prepared_report.PreparedReport",
     "Scheduled Job Type": (
         "frappe.core.doctype.scheduled_job_type.scheduled_job_type.ScheduledJobType"
     ),
@@ -38,11 +40,20 @@ _OPERATORS = {"=", "!=", ">", "<", ">=", "<=", "like", "not like", "in", "not in
 class Document(Config):
     """One document; its fields are attributes."""
 
+    def before_insert(self) -> None:
+        """Complete a new document; a controller's to fill."""
+
     def validate(self) -> None:
         """Refuse by raising; a controller's to fill."""
 
+    def after_insert(self) -> None:
+        """Follow up on an insert; a controller's to fill."""
+
     def on_update(self) -> None:
         """Follow up on a save; a controller's to fill."""
+
+    def on_trash(self) -> None:
+        """Clear away before the row goes; a controller's to fill."""
 
     def _columns(self) -> dict[str, Any]:
         """Return the fields that the meta knows. What it does not know is dropped in silence."""
@@ -56,6 +67,7 @@ class Document(Config):
         self.update(owner=user, modified_by=user, creation=stamp, modified=stamp)
         self.setdefault("docstatus", 0)
         self.setdefault("idx", 0)
+        self.before_insert()
         self.validate()
         columns = self._columns()
         names = ", ".join(f"`{c}`" for c in columns)
@@ -67,6 +79,7 @@ class Document(Config):
             )
         except pymysql.IntegrityError as error:
             raise DuplicateEntryError(f"{self.doctype} {self.name} exists") from error
+        self.after_insert()
         self.on_update()
         return self
 
@@ -87,6 +100,7 @@ class Document(Config):
 
     def delete(self) -> None:
         """Remove the row."""
+        self.on_trash()
         frappe.db.sql(f"DELETE FROM `tab{self.doctype}` WHERE name = %s", self.name)
 
 

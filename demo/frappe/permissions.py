@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import frappe
 
-SHARED_DOCTYPES = {"ToDo", "File", "Stock Ledger Entry", "Demo Run"}
+SHARED_DOCTYPES = {"ToDo", "File", "Stock Ledger Entry", "Demo Run", "Prepared Report"}
 
 
 def check(doctype: str) -> None:

@@ -25,7 +25,9 @@ DOCTYPES: dict[str, str] = {
     "Scheduled Job Log": "scheduled_job_type status details:Text server",
     "Stock Ledger Entry": "item_code warehouse posting_date:Date actual_qty:Float "
     "valuation_rate:Float stock_value:Float",
-    "Demo Run": "kind token server bench pid:Int queue",
+    "Prepared Report": "report_name filters:Text status error_message:Text "
+    "report_end_time:Datetime job_id",
+    "Demo Run": "kind token server bench pid:Int queue method file_url:Text found:Check",
 }
 SINGLES = {"System Settings": "enable_scheduler:Check session_expiry"}
 

@@ -28,6 +28,7 @@ def load(relative: str) -> ModuleType:
     return module
 
 
+clock = load("utils/clock.py")
 config = load("config.py")
 cron = load("utils/cron.py")
 routing = load("routing.py")
@@ -126,6 +127,37 @@ class TestCron:
     def test_every_frequency_has_a_time(self):
         for expression in cron.FREQUENCIES.values():
             assert cron.next_run(expression, datetime(2026, 1, 1)) > datetime(2026, 1, 1)
+
+
+class TestClock:
+    def test_it_runs_faster_from_its_start_on(self):
+        conf = {"demo_clock_start": 1000.0, "demo_clock_speed": 60}
+        assert [clock.demo_time(conf, real) for real in (1000, 1001, 1002.5)] == [1000, 1060, 1150]
+
+    def test_a_shells_words_are_numbers_too(self):
+        assert clock.demo_time({"demo_clock_start": "1000", "demo_clock_speed": "2"}, 1010) == 1020
+
+    @pytest.mark.parametrize(
+        "conf",
+        [
+            {},
+            {"demo_clock_start": 5},
+            {"demo_clock_speed": 2},
+            {"demo_clock_start": 5, "demo_clock_speed": ""},
+        ],
+    )
+    def test_without_both_keys_it_is_the_real_time(self, conf):
+        assert clock.demo_time(conf, 1010.5) == 1010.5
+
+    def test_what_is_no_number_is_refused(self):
+        with pytest.raises(ValueError, match="soon"):
+            clock.demo_time({"demo_clock_start": "soon", "demo_clock_speed": 2}, 1010)
+
+    def test_documents_are_stamped_by_it(self, framework):
+        framework.get_conf = lambda: {"demo_clock_start": 0, "demo_clock_speed": 2}
+        utils = importlib.import_module("frappe.utils")
+        ahead = utils.get_datetime(utils.now()) - datetime.now()
+        assert ahead.days > 365
 
 
 RUN = "frappe.desk.query_report.run"
@@ -305,3 +337,68 @@ class TestDatabase:
     def test_what_is_no_known_error_stays_what_it_was(self, database):
         with pytest.raises(RuntimeError, match="it failed"):
             database.sql("fail")
+
+
+@pytest.fixture
+def file(database: Any, framework: ModuleType, tmp_path: Path) -> Any:
+    """The class File; the site's folders are in the temporary one."""
+    framework.db = database
+    framework.get_site_path = lambda *parts: str(tmp_path.joinpath(*parts))
+    for kind in ("public", "private"):
+        (tmp_path / kind / "files").mkdir(parents=True)
+    return importlib.import_module("frappe.core.doctype.file.file").File
+
+
+class TestFile:
+    def test_content_is_on_disk_before_the_row_is_there(self, file, tmp_path):
+        doc = file(file_name="../a b?.txt", content="text", is_private="1")
+        doc.before_insert()
+        assert (tmp_path / "private/files/a b_.txt").read_text() == "text"
+        assert (doc.file_url, doc.is_private, doc.file_size) == ("/private/files/a b_.txt", 1, 4)
+        assert doc.get_content() == b"text"
+        assert "content" not in doc
+
+    def test_a_name_that_is_taken_here_gets_another(self, file, tmp_path):
+        for content in ("one", "two"):
+            file(file_name="a.txt", content=content).before_insert()
+        names = sorted(p.name for p in tmp_path.glob("public/files/*"))
+        assert names == ["a.txt", "ab8a9f7.txt"]
+
+    def test_rollback_takes_the_file_away(self, file, database, tmp_path):
+        file(file_name="a.txt", content="one").before_insert()
+        database.rollback()
+        assert not list(tmp_path.glob("*/files/*"))
+
+    def test_commit_keeps_it(self, file, database, tmp_path):
+        file(file_name="a.txt", content="one").before_insert()
+        database.commit()
+        database.rollback()
+        assert list(tmp_path.glob("public/files/a.txt"))
+
+    def test_rollback_spares_what_was_there_before(self, file, database, tmp_path):
+        for _ in range(2):
+            file(file_name="a.txt", content="one").before_insert()
+        database.commit()
+        file(file_name="a.txt", content="one").before_insert()
+        database.rollback()
+        assert len(list(tmp_path.glob("public/files/*"))) == 2
+
+    def test_becoming_private_moves_it_and_rollback_moves_it_back(self, file, database, tmp_path):
+        doc = file(file_name="a.txt", content="one")
+        doc.before_insert()
+        database.commit()
+        doc.is_private = 1
+        doc.validate()
+        assert doc.file_url == "/private/files/a.txt"
+        assert doc.get_content() == b"one"
+        database.rollback()
+        assert [str(p.relative_to(tmp_path)) for p in tmp_path.glob("*/files/*")] == [
+            "public/files/a.txt"
+        ]
+
+    def test_without_content_the_url_says_where_it_lies(self, file, tmp_path):
+        doc = file(file_url="/private/files/a.txt")
+        doc.before_insert()
+        doc.validate()
+        assert doc.is_private == 1
+        assert not list(tmp_path.glob("*/files/*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import frappe
+from frappe.utils.clock import demo_time
 
 
 def get_bench_path() -> str:
@@ -33,13 +35,20 @@ def get_site_name(host: str) -> str:
 
 
 def now_datetime() -> datetime:
-    """Return the server's local time."""
-    return datetime.now()
+    """Return the local time: the server's, unless the bench has a clock of its own."""
+    return datetime.fromtimestamp(demo_time(frappe.get_conf(), time.time()))
 
 
 def now() -> str:
-    """Return the server's local time as MariaDB writes it."""
+    """Return now_datetime() as MariaDB writes it."""
     return now_datetime().strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def get_datetime(value: datetime | str | None = None) -> datetime:
+    """Return a moment that may be a text; now_datetime() for None."""
+    if value is None:
+        return now_datetime()
+    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 def cint(value: Any, default: int = 0) -> int:

@@ -65,16 +65,17 @@ def enqueue(
 ) -> Any:
     """Put a call onto a queue, to run for this site as this user; returns the RQ job.
 
+    method: a dotted name, or a function that the worker finds by its own.
     now: call it here instead. enqueue_after_commit: queue it when the transaction is committed.
     """
     if now:
         return frappe.call(method, **kwargs)
     target = get_queue(queue)
-    name = method if isinstance(method, str) else f"{method.__module__}.{method.__qualname__}"
+    name = _dotted(method)
     arguments = {
         "site": frappe.local.site,
         "user": frappe.local.session.user,
-        "method": name,
+        "method": method,
         "event": None,
         "job_name": name,
         "is_async": True,
@@ -98,6 +99,12 @@ def enqueue(
     return put()
 
 
+def _dotted(method: str | Callable) -> str:
+    if isinstance(method, str):
+        return method
+    return f"{method.__module__}.{method.__qualname__}"
+
+
 def _full_id(job_id: str) -> str:
     # RQ takes letters, digits, dashes and underscores only.
     return re.sub(r"[^\w-]", "_", f"{frappe.local.site}||{job_id}")
@@ -114,7 +121,7 @@ def is_job_enqueued(job_id: str) -> bool:
 
 def execute_job(
     site: str,
-    method: str,
+    method: str | Callable,
     event: str | None = None,
     job_name: str | None = None,
     kwargs: dict[str, Any] | None = None,
@@ -127,11 +134,13 @@ def execute_job(
         frappe.connect()
         if user:
             frappe.set_user(user)
+        name = _dotted(method)
         try:
-            result = frappe.get_attr(method)(**(kwargs or {}))
+            function = frappe.get_attr(method) if isinstance(method, str) else method
+            result = function(**(kwargs or {}))
         except Exception:
             frappe.db.rollback()
-            frappe.log_error(method)
+            frappe.log_error(name)
             frappe.db.commit()
             raise
         frappe.db.commit()

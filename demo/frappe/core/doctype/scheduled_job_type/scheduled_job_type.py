@@ -44,7 +44,7 @@ class ScheduledJobType(Document):
 
     def enqueue(self, force: bool = False) -> bool:
         """Queue the job if it is due and not queued already; return whether it was queued."""
-        if not (force or self.is_event_due()) or is_job_enqueued(self.rq_job_id):
+        if not (self.is_event_due() or force) or self.is_job_in_queue():
             return False
         enqueue(
             "frappe.core.doctype.scheduled_job_type.scheduled_job_type.run_scheduled_job",
@@ -54,6 +54,10 @@ class ScheduledJobType(Document):
             scheduled_job_type=self.name,
         )
         return True
+
+    def is_job_in_queue(self) -> bool:
+        """Return whether the job waits or runs already."""
+        return is_job_enqueued(self.rq_job_id)
 
     def get_queue_name(self) -> str:
         """Return the queue: `long` for the Long frequencies, else `default`."""
