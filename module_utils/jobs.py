@@ -24,13 +24,14 @@ PREFIX = "at-"
 MOST_MATCHES = 2000
 MOST_NEAR = 3
 
+BRANCHES = r"^(?:if|elif|else|try|except|finally|with|for|while)\b"
 DEFINED = re.compile(
-    r"^(?:async[ \t]+)?def[ \t]+(\w+)|^class[ \t]+(\w+)|^[ \t]+(?:async[ \t]+)?def[ \t]+(\w+)", re.M
+    r"^(?:async[ \t]+)?def[ \t]+(\w+)|^class[ \t]+(\w+)|^[ \t]+(?:async[ \t]+)?def[ \t]+(\w+)|"
+    + BRANCHES,
+    re.M,
 )
 # A branch at the top of a module, and what is indented below it.
-BRANCH = re.compile(
-    r"^(?:if|elif|else|try|except|finally|with|for|while)\b[^\n]*\n((?:(?:[ \t][^\n]*)?\n)+)", re.M
-)
+BRANCH = re.compile(BRANCHES + r"[^\n]*\n((?:(?:[ \t][^\n]*)?\n)+)", re.M)
 IMPORTED = re.compile(r"^from[ \t]+\S+[ \t]+import[ \t]+(?:\(([^)]*)\)|([^\n]*))", re.M)
 
 
@@ -65,7 +66,7 @@ def defined(text: str) -> tuple[set[str], set[str]]:
     within = ""
     for function, cls, method in DEFINED.findall(text):
         if method:
-            # Without a class it is a function inside another one.
+            # Without a class it is inside a function, or in a branch that top_level repeats.
             methods.update([f"{within}.{method}"] if within else [])
         else:
             within = cls

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from filter_plugins import preflight
+from filter_plugins import jobs, preflight
 
 ROLES = Path(__file__).parents[2] / "roles"
 GIB = 1024**3
@@ -33,6 +33,9 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
         "background_workers": 6 if group == "primary" else "",
+        "apps": [],
+        "placement": {},
+        "away_seconds": None,
         "read_guard": True,
         "read_path": {},
         "sites": [{"name": "erp.example.com", "apps": []}],
@@ -58,6 +61,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
             "systemd": True,
+            "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
             "lan": None,
             "clock": {"low": -0.3, "high": 0.2},
         },
@@ -104,9 +108,14 @@ def settings() -> dict[str, Any]:
     }
 
 
+def all_problems(hosts: list[dict], settings: dict) -> list[dict]:
+    """What the role puts together."""
+    return preflight.preflight_problems(hosts, settings) + jobs.job_problems(hosts, settings)
+
+
 def whats(hosts: list[dict], settings: dict) -> list[str]:
     """What is wrong, without place and remedy; each problem must have both."""
-    problems = preflight.preflight_problems(hosts, settings)
+    problems = all_problems(hosts, settings)
     for found in problems:
         assert set(found) == {"what", "place", "remedy"}
         assert all(found.values())
@@ -491,17 +500,15 @@ def test_folders_with_somebody_elses_things(fleet, settings):
     assert whats(fleet, settings) == []
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [("", False), (0, False), ("00", False), (2, True), ("2", True), ("x", False)],
-)
-def test_background_workers_on_a_reporting_node_are_warned_of(fleet, settings, value, told):
+@pytest.mark.parametrize("value", ["", 0, 2, "2", {"placed": 1}])
+def test_background_workers_on_a_reporting_node_are_nothing_to_warn_of(fleet, value):
     fleet[1]["background_workers"] = value
-    assert whats(fleet, settings) == []
-    said = preflight.preflight_warnings(fleet)
-    assert bool(said) == told
-    if told:
-        assert "bench_background_workers is 2 on the reporting node rep1" in said[0]
+    assert preflight.preflight_warnings(fleet) == []
+
+
+def test_background_workers_may_be_a_map():
+    known = preflight.known_variables(str(ROLES))
+    assert known["options"]["bench_background_workers"]["type"] == "raw"
 
 
 def test_variables_of_our_own_roles_are_known():
@@ -872,7 +879,10 @@ def test_many_problems_come_in_one_message(fleet, settings):
     fleet[0]["variables"].append("mariadb_servr_id")
     fleet[1]["survey"]["database"]["holds_data"] = True
     fleet[1]["survey"]["listeners"] = {"3306": [listener()]}
-    problems = preflight.preflight_problems(fleet, settings)
+    for host in fleet:
+        host["placement"] = {"erpnext.stock.run": "rpe1"}
+    fleet[1]["background_workers"] = {"lnog": 1}
+    problems = all_problems(fleet, settings)
     text = preflight.preflight_text(problems)
     assert text.startswith(f"Preflight found {len(problems)} problems. Nothing was touched")
     for words in (
@@ -886,6 +896,8 @@ def test_many_problems_come_in_one_message(fleet, settings):
         "'version-12' is not a version",
         "rep1 already holds a MariaDB data folder",
         "port 3306, which MariaDB needs, is taken by apache2",
+        "'rpe1' in jobs_placement is neither a host nor a group of the inventory; did you",
+        "unknown queue 'lnog' in bench_background_workers; did you mean long?",
     ):
         assert words in text
     assert text.count("remedy:") == text.count("place:") == len(problems)

@@ -164,3 +164,31 @@ def test_free_space_of_a_directory_that_is_to_be(tmp_path):
     assert found["on"] == str(tmp_path)
     assert found["free"] > 0
     assert found["device"] == str(tmp_path.stat().st_dev)
+
+
+@pytest.mark.parametrize("asked", [[], ["frappe.*"]])
+def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
+    bench = make_bench(tmp_path / "bench")
+    (bench / "apps/frappe/frappe/tasks.py").write_text("def daily(): pass\n")
+    (bench / "sites/common_site_config.json").write_text('{"workers": {"slow": {"timeout": 9}}}')
+    told = {}
+
+    class Module:
+        def __init__(self, argument_spec, supports_check_mode):
+            assert supports_check_mode
+            defaults = {name: spec.get("default", "") for name, spec in argument_spec.items()}
+            paths = {name: f"{tmp_path}/{name}" for name in ("bench_home", "cli_dir", "config_dir")}
+            self.params = {**defaults, **paths, "data_dir": f"{tmp_path}/data"}
+            self.params["bench_dir"] = str(bench)
+            if asked:
+                self.params["jobs"] = asked
+
+        def exit_json(self, changed, survey):
+            assert not changed
+            told.update(survey)
+
+    monkeypatch.setattr(survey, "AnsibleModule", Module)
+    survey.main()
+    assert told["jobs"]["known"]
+    assert told["jobs"]["queues"] == {"slow": {"timeout": 9}}
+    assert told["jobs"]["matches"] == {pattern: ["frappe.tasks.daily"] for pattern in asked}
