@@ -1,0 +1,121 @@
+"""A server with placed jobs goes away: its jobs are done by the primary after a bound, or wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from conftest import Jobs, new_token, served
+from nodes import Node, wait_until
+
+READ = "frappe.demo.job_read_file"
+# The bound of the scenario, what a worker's and the primary's beat add, and a slow machine.
+BOUND = 5 + 2 * 2 + 8
+
+
+def read(jobs: Jobs) -> str:
+    """Queue a job for rep1; returns its token."""
+    token = new_token()
+    jobs.enqueue(READ, token=token, file_url="/x")
+    return token
+
+
+def test_the_primary_takes_the_jobs_after_the_bound_and_gives_them_back(
+    jobs: Jobs,
+    away: Callable[[str], None],
+    told: Callable[..., Any],
+    nodes: dict[str, Node],
+    lab: Any,
+):
+    from benchfleet import lab as machines
+
+    begun = new_token()
+    arguments = {"file_name": f"{begun}.txt", "content": "x", "seconds": 40}
+    running = jobs.enqueue("frappe.demo.job_write_file", token=begun, **arguments)
+    wait_until("it runs", lambda: told()["queues"]["at-rep1"]["running"] == 1)
+    waiting = [read(jobs) for _ in range(3)]
+    away("rep1")
+    cut = time.monotonic()
+    assert [jobs.done(token, BOUND) for token in waiting] == ["erp1"] * 3
+    assert time.monotonic() - cut > 3, "taken before the bound"
+    assert "the primary takes its jobs" in told()["queues"]["at-rep1"]["state"]
+    # What comes later need not wait for the bound again.
+    later = time.monotonic()
+    assert jobs.done(read(jobs)) == "erp1"
+    assert time.monotonic() - later < 8
+    # The one that was cut off counts as running no more: a scheduled one would be due again.
+    status = f"python3 - <<'E'\nimport json\nE\nredis-cli -h 10.0.0.1 get {running}"
+    assert status
+    row = wait_until("it has failed", lambda: told()["queues"]["at-rep1"])
+    assert row["running"] == 0
+    machines.start(lab, lab.host("rep1"))
+    served(told, "at-rep1")
+    assert jobs.done(read(jobs)) == "rep1"
+    assert [len(jobs.servers(token)) for token in waiting] == [1] * 3
+    assert jobs.servers(begun) == []
+
+
+def test_a_group_is_there_as_long_as_one_of_its_hosts_is(
+    jobs: Jobs, away: Callable[[str], None], told: Callable[..., Any]
+):
+    away("rep1")
+    time_up = time.monotonic() + BOUND
+    while time.monotonic() < time_up:
+        # The scheduled one itself, as its button in the desk queues it.
+        assert digest(jobs) == "rep2"
+    assert told()["queues"]["at-reporting"]["state"] == "served"
+
+
+def digest(jobs: Jobs) -> str:
+    """Queue the job of the group; returns where it ran."""
+    count = "SELECT COUNT(*) FROM `tabDemo Run` WHERE method = 'frappe.demo.send_digest'"
+    before = jobs.sql(count)
+    jobs.enqueue("frappe.demo.send_digest")
+    wait_until("the digest is sent", lambda: jobs.sql(count) != before, 30)
+    where = "SELECT server FROM `tabDemo Run` WHERE method = 'frappe.demo.send_digest'"
+    return jobs.sql(f"{where} ORDER BY creation DESC LIMIT 1")[0][0]
+
+
+def test_jobs_wait_where_the_operator_wants_them_to_and_verify_says_so(
+    jobs: Jobs,
+    away: Callable[[str], None],
+    told: Callable[..., Any],
+    verify: Callable[..., Any],
+    site: Callable[..., Any],
+    lab: Any,
+):
+    from benchfleet import lab as machines
+
+    site(jobs_when_away="wait")
+    try:
+        away("rep1")
+        token = read(jobs)
+        words = "its jobs wait"
+        wait_until("it waits", lambda: words in told()["queues"]["at-rep1"]["state"], BOUND)
+        check = verify()["waiting", "erp1"]
+        assert not check["ok"]
+        assert "at-rep1: 1 jobs, away for" in check["saw"]
+        assert jobs.servers(token) == []
+        machines.start(lab, lab.host("rep1"))
+        assert jobs.done(token, 60) == "rep1"
+    finally:
+        machines.start(lab, lab.host("rep1"))
+        served(told, "at-rep1")
+        site()
+
+
+def test_jobs_of_a_server_where_nothing_is_placed_any_more_do_not_stay_behind(
+    jobs: Jobs, nodes: dict[str, Node], site: Callable[..., Any]
+):
+    nodes["rep2"].run("supervisorctl stop frappe-bench-placed-worker:", 60)
+    count = "SELECT COUNT(*) FROM `tabDemo Run` WHERE method = 'frappe.demo.close_books'"
+    before = jobs.sql(count)
+    jobs.enqueue("frappe.demo.close_books")
+    try:
+        site(jobs_placement={"frappe.demo.job_*": "rep1"}, jobs_when_away="wait")
+        wait_until("it is done", lambda: jobs.sql(count) != before, 30)
+        where = "SELECT server FROM `tabDemo Run` WHERE method = 'frappe.demo.close_books'"
+        assert jobs.sql(f"{where} ORDER BY creation DESC LIMIT 1") == [["erp1"]]
+    finally:
+        site()
