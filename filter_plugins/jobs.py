@@ -41,17 +41,6 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
 AWAY_BOUNDS = (5, 3600)
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
-# As in the defaults of role bench.
-USUAL_WORKERS = {True: 6, False: 0}
-BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
-PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
-AWAY_BOUNDS = (5, 3600)
-NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
-WORKERS_REMEDY = (
-    "write a number of processes, or a map of queues to processes such as"
-    " {'short,default': 2, long: 3, placed: 1}"
-)
 
 
 # --- queues and programs -----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,6 +270,12 @@ def test_server_without_a_bench(fleet, settings):
     ]
 
 
+def test_bench_of_a_host_in_the_groups_of_the_roles_alone(fleet, settings):
+    settings["groups"]["bench_reporting"] = settings["groups"].pop("reporting")
+    place(fleet, {"a.b": "rep1"})
+    assert whats(fleet, settings) == []
+
+
 def test_servers_with_one_queue(fleet, settings):
     settings["groups"].update({"a+b": ["rep1"], "a=b": ["rep1"]})
     place(fleet, {"a.b": "a+b", "c.d": "a=b"})
@@ -370,7 +377,14 @@ def test_two_entries_for_a_job_by_the_entries_alone(fleet, settings, placement, 
 
 @pytest.mark.parametrize(
     "entries",
-    [("a.*", "b.*"), ("*.x.*", "a.*"), ("a.?", "a.*b"), ("a.[bc]", "a.[*]"), ("a.b", "a.B")],
+    [
+        ("a.*", "b.*"),
+        ("*.x.*", "a.*"),
+        ("a.?", "a.*b"),
+        ("a.[bc]", "a.[*]"),
+        ("A.*", "a.b"),
+        ("a?b*", "a*b.[x]"),
+    ],
 )
 def test_entries_that_may_have_no_job_in_common(fleet, settings, entries):
     place(fleet, dict.fromkeys(entries, "rep1"))
@@ -479,6 +493,15 @@ def test_no_workers_at_all_is_one_problem(fleet, settings):
     assert [f["what"] for f in found] == ["no host has background workers: no job would ever run"]
     assert found[0]["place"].endswith("for erp1, rep1, rep2")
     assert found[0]["remedy"] == "give erp1 some, for instance bench_background_workers: 6"
+
+
+def test_usual_workers_are_those_of_the_role():
+    defaults = (Path(__file__).parents[2] / "roles/bench/defaults/main.yml").read_text()
+    usual = jobs.USUAL_WORKERS
+    words = (
+        f"{{{{ {usual[True]} if inventory_hostname in groups['bench_primary'] else {usual[False]}"
+    )
+    assert words in defaults
 
 
 def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):

@@ -176,6 +176,7 @@ def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
     class Module:
         def __init__(self, argument_spec, supports_check_mode):
             assert supports_check_mode
+            assert argument_spec["jobs"]["elements"] == "str"
             defaults = {name: spec.get("default", "") for name, spec in argument_spec.items()}
             paths = {name: f"{tmp_path}/{name}" for name in ("bench_home", "cli_dir", "config_dir")}
             self.params = {**defaults, **paths, "data_dir": f"{tmp_path}/data"}
