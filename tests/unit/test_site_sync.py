@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
+import io
 import json
+import os
+import shlex
 import sys
+from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -349,3 +354,346 @@ def test_the_code_gate_refuses_the_rest(bench: Path, command: str) -> None:
 
 def test_the_primary_is_asked_at_its_own_port(config: Any) -> None:
     assert "-o Port=2222" in sync.ssh_words(config)
+
+
+@pytest.fixture
+def copies(config: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Any]]:
+    """The rsync runs of a test, each with what it read, and a site to copy."""
+    runs: list[tuple[list[str], Any]] = []
+
+    def done(command: list[str], **options: Any) -> Any:
+        runs.append((command, options.get("input")))
+        # No transaction may touch a file while a folder is copied.
+        if "public/files" in command[-1] or "private/files" in command[-1]:
+            with (config.touched / "lock").open() as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return sync.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sync.subprocess, "run", done)
+    return runs
+
+
+@pytest.fixture
+def note(config: Any) -> Iterator[Any]:
+    """The note of an open transaction, empty as yet."""
+    config.touched.mkdir()
+    with (config.touched / "1-2").open("wb", buffering=0) as out:
+        fcntl.flock(out, fcntl.LOCK_EX)
+        yield out
+
+
+def test_a_copy_goes_around_what_open_transactions_touched(
+    config: Any, copies: list[tuple[list[str], Any]], note: Any
+) -> None:
+    note.write(b"a.test/private/files/\xff b\0a.test/private/filesx/c\0b.test/private/files/d\0")
+    outcome = sync.Outcome()
+    for name in sync.FOLDERS:
+        sync.copy_folder(config, "a.test", name, outcome)
+    (public, nothing), (private, given) = copies
+    assert nothing is None
+    assert "--exclude-from=-" not in public
+    assert "--exclude-from=-" in private
+    assert "--from0" in private
+    assert given == os.fsdecode(b"/\xff b\0")
+    assert outcome.kept == 1
+    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
+    assert "left_to_open_transactions=1" in sync.log_line(mark)
+
+
+def test_a_note_of_a_dead_process_is_dropped(
+    config: Any, copies: list[tuple[list[str], Any]], note: Any
+) -> None:
+    note.write(b"a.test/private/files/x\0")
+    fcntl.flock(note, fcntl.LOCK_UN)
+    sync.copy_folder(config, "a.test", "private/files", sync.Outcome())
+    assert copies[0][1] is None
+    assert [p.name for p in config.touched.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        (b"/a b", b"/a b"),
+        (b"/a\\b", b"/a\\b"),
+        (b"/a[1]*?", b"/a\\[1]\\*\\?"),
+        (b"/a\\b*", b"/a\\\\b\\*"),
+    ],
+)
+def test_rsync_takes_a_path_literally(path: bytes, pattern: bytes) -> None:
+    assert sync.exclusion(path) == pattern
+
+
+def test_a_copy_does_not_wait_for_ever(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.touched.mkdir()
+    monkeypatch.setattr(sync, "NOTING_SECONDS", 0.05)
+    with (config.touched / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with pytest.raises(sync.SyncError, match="noting a file"):
+            sync.copy_folder(config, "a.test", "private/files", sync.Outcome())
+
+
+def test_a_pull_is_noted_until_the_next_good_run(
+    config: Any, copies: list[tuple[list[str], Any]]
+) -> None:
+    config.mark.write_text(json.dumps({"in_step_since": 100.0, "ok": True}))
+    sync.pull(config, "a.test", 200.0)
+    assert len(copies) == 2
+    mark = sync.read_mark(config.mark)
+    assert mark["in_step_since"] == 100.0
+    assert mark["pulled"]["a.test"] > 200.0
+    assert "already in step" in sync.pull(config, "a.test", mark["pulled"]["a.test"] - 1)
+    assert len(copies) == 2
+    bad = sync.new_mark(mark, config, sync.Outcome(errors=["x"]), 300.0, 301.0)
+    assert bad["pulled"] == mark["pulled"]
+    assert sync.new_mark(mark, config, sync.Outcome(), 300.0, 301.0)["pulled"] == {}
+
+
+class Primary:
+    """A primary's sites folder behind the real gate, without ssh."""
+
+    def __init__(self, home: Path, config: Any) -> None:
+        self.config = config
+        self.site = home / "primary" / "a.test"
+        self.here = config.folder / "a.test"
+        for root in (self.site, self.here):
+            for name in sync.FOLDERS:
+                (root / name).mkdir(parents=True)
+        (self.site / "site_config.json").write_text("secret")
+
+    def push(self, *names: str) -> str:
+        result: str = sync.push(self.config, "a.test", list(names))
+        return result
+
+    def tree(self) -> dict[str, str]:
+        """Files of the primary, without the empty staging folders."""
+        found = {}
+        for path in sorted(self.site.rglob("*")):
+            name = str(path.relative_to(self.site))
+            if path.is_symlink():
+                found[name] = f"-> {path.readlink()}"
+            elif path.is_file():
+                found[name] = path.read_text()
+        assert found.pop("site_config.json") == "secret"
+        return found
+
+
+@pytest.fixture
+def primary(tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> Primary:
+    found = Primary(tmp_path, config)
+    ssh = tmp_path / "ssh"
+    gate = shlex.join([sys.executable, str(FILES / "sync-gate"), str(found.site.parent)])
+    # $1 is the host.
+    ssh.write_text(f'#!/bin/sh\nSSH_ORIGINAL_COMMAND="$2" exec {gate}\n')
+    ssh.chmod(0o755)
+    monkeypatch.setattr(sync, "ssh_words", lambda config: str(ssh))
+    return found
+
+
+def test_a_push_brings_new_and_changed_files_and_removes_others(primary: Primary) -> None:
+    names = ["private/files/a b'\u00e4\n", "public/files/sub/x", "private/files/link"]
+    (primary.here / "public/files/sub").mkdir()
+    (primary.here / names[0]).write_text("new")
+    (primary.here / names[1]).write_text("changed")
+    (primary.here / names[2]).symlink_to("a")
+    (primary.site / "private/files/gone").write_text("old")
+    (primary.site / "private/files/stays").write_text("stays")
+    said = primary.push(*names, "private/files/gone", "private/files/none/x", "public/files/sub")
+    assert said == "a.test: taken=3 removed=2"
+    assert primary.tree() == {
+        names[0]: "new",
+        names[1]: "changed",
+        names[2]: "-> a",
+        "private/files/stays": "stays",
+    }
+    there, here = (primary.site / names[0]).stat(), (primary.here / names[0]).stat()
+    assert there.st_mtime_ns == here.st_mtime_ns
+    assert there.st_mode & 0o777 == 0o644
+    (primary.here / names[0]).write_text("")
+    primary.push(names[0])
+    assert primary.tree()[names[0]] == ""
+
+
+def test_a_name_that_is_not_utf8_arrives(primary: Primary) -> None:
+    name = os.fsdecode(b"private/files/\xff")
+    (primary.here / name).write_text("x")
+    primary.push(name)
+    assert primary.tree() == {name: "x"}
+
+
+def test_a_file_that_is_moved_is_there_before_it_is_gone(
+    tmp_path: Path, primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = primary.site / "public/files/x"
+    moved.write_text("x")
+    seen: list[bool] = []
+    stock = sync_gate.Push._remove
+
+    def remove(self: Any, name: str) -> None:
+        seen.append(moved.exists() and (primary.site / "private/files/x").exists())
+        stock(self, name)
+
+    monkeypatch.setattr(sync_gate.Push, "_remove", remove)
+    deliver(primary, {"put": [["private/files/x", 1, 0]], "gone": ["public/files/x"]}, b"x")
+    assert seen == [True]
+    assert primary.tree() == {"private/files/x": "x"}
+
+
+def deliver(primary: Primary, header: dict[str, Any], content: bytes) -> int:
+    """Give the gate's own function a push."""
+    line = json.dumps({"put": [], "link": [], "gone": []} | header).encode() + b"\n"
+    taken: int = sync_gate.take(str(primary.site.parent), "a.test", io.BytesIO(line + content))
+    return taken
+
+
+GOOD_PUSH = [["private/files/new", 1, 0], ["private/files/old", 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("header", "content"),
+    [
+        ({"put": [*GOOD_PUSH, ["private/files/short", 9, 0]]}, b"xxx"),
+        ({"put": [*GOOD_PUSH, ["private/files/old/below", 1, 0]]}, b"xxx"),
+        ({"put": [*GOOD_PUSH, ["private/files/folder", 1, 0]]}, b"xxx"),
+        ({"put": [*GOOD_PUSH, ["private/files/out/x", 1, 0]]}, b"xxx"),
+        ({"put": [*GOOD_PUSH, ["private/files/" + "n" * 300, 1, 0]]}, b"xxx"),
+    ],
+)
+def test_a_push_that_fails_changes_nothing(
+    primary: Primary, header: dict[str, Any], content: bytes
+) -> None:
+    (primary.site / "private/files/old").write_text("old")
+    (primary.site / "private/files/folder").mkdir()
+    (primary.site / "private/files/folder/x").write_text("x")
+    (primary.site / "private/files/out").symlink_to("../..")
+    before = primary.tree()
+    with pytest.raises((sync_gate.RefusedError, OSError)):
+        deliver(primary, header, content)
+    assert primary.tree() == before
+
+
+def test_a_removal_is_undone_too(primary: Primary, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    (primary.site / "private/files/old").write_text("old")
+    (primary.site / "public/files/gone").write_text("gone")
+    before = primary.tree()
+    monkeypatch.setattr(sync_gate.Folders, "flush", full)
+    with pytest.raises(OSError, match="No space left"):
+        deliver(primary, {"put": GOOD_PUSH, "gone": ["public/files/gone"]}, b"xx")
+    assert primary.tree() == before
+
+
+def test_nothing_is_removed_through_a_link_or_with_what_is_in_it(primary: Primary) -> None:
+    (primary.site / "private/files/out").symlink_to("../..")
+    (primary.site / "private/files/folder").mkdir()
+    (primary.site / "private/files/folder/x").write_text("x")
+    before = primary.tree()
+    gone = ["private/files/out/site_config.json", "private/files/folder", "private/files/none/x"]
+    deliver(primary, {"gone": gone}, b"")
+    assert primary.tree() == before
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"put": [["site_config.json", 0, 0]]},
+        {"put": [["public/files", 0, 0]]},
+        {"put": [["private/backups/x", 0, 0]]},
+        {"put": [["private/files/../x", 0, 0]]},
+        {"put": [["private/files/./x", 0, 0]]},
+        {"put": [["private/files/.fleet-push/x", 0, 0]]},
+        {"put": [["private/files/a\0b", 0, 0]]},
+        {"put": [["/private/files/x", 0, 0]]},
+        {"put": [["private/files/x", -1, 0]]},
+        {"put": [["private/files/x", "1", 0]]},
+        {"put": [[1, 1, 0]]},
+        {"put": [[]]},
+        {"put": 1},
+        {"gone": ["site_config.json"]},
+        {"gone": ["private/files/x/../../../site_config.json"]},
+        {"link": [["private/files/x", "/etc/passwd"]]},
+        {"link": [["private/files/x", ".."]]},
+        {"link": [["private/files/a/x", "../../../site_config.json"]]},
+        {"link": [["private/files/x", 1]]},
+    ],
+)
+def test_the_gate_refuses_what_is_not_in_the_two_folders(
+    primary: Primary, header: dict[str, Any]
+) -> None:
+    with pytest.raises(sync_gate.RefusedError):
+        deliver(primary, header, b"")
+    assert primary.tree() == {}
+
+
+@pytest.mark.parametrize("site", ["none.test", "assets", "a.test.bak"])
+def test_the_gate_takes_files_for_a_site_only(primary: Primary, site: str) -> None:
+    (primary.site.parent / "assets").mkdir()
+    (primary.site.parent / "a.test.bak").symlink_to("a.test")
+    with pytest.raises((sync_gate.RefusedError, NotADirectoryError)):
+        sync_gate.take(str(primary.site.parent), site, io.BytesIO(b"{}\n"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["push", "push ", "push ..", "push .x", "push a/b", "push a b", "push a\n", "push a; id"],
+)
+def test_the_gate_knows_one_form_of_push(command: str) -> None:
+    assert not sync_gate.PUSH.fullmatch(command)
+    with pytest.raises(sync_gate.RefusedError):
+        sync_gate.allowed(command)
+
+
+def test_a_file_that_changes_meanwhile_is_not_taken(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["private/files/a", "private/files/b"]
+    for name in names:
+        (primary.here / name).write_text("x")
+    stock = sync.pour
+
+    def pour(home: Path, parcel: Any, out: Any) -> None:
+        (primary.here / names[1]).write_text("longer")
+        stock(home, parcel, out)
+
+    monkeypatch.setattr(sync, "pour", pour)
+    with pytest.raises(sync.SyncError, match="changes while it is sent"):
+        primary.push(*names)
+    assert primary.tree() == {}
+
+
+def test_what_the_gate_says_is_passed_on(primary: Primary) -> None:
+    (primary.here / "private/files/x").symlink_to("/etc/passwd")
+    with pytest.raises(sync.SyncError, match=r"did not take the files: .*links out of its folder"):
+        primary.push("private/files/x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x", "../x", "site_config.json", "private/files/", "private/files/../x", "/private/files/x"],
+)
+def test_a_push_of_other_paths_is_refused(primary: Primary, name: str) -> None:
+    with pytest.raises(sync.RequestError):
+        primary.push(name)
+
+
+def test_the_exit_status_of_a_request(
+    tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sync, "become", lambda user: None)
+    monkeypatch.setattr(sync, "PULL_WAIT", 0)
+    path = str(tmp_path / "site-sync.json")
+
+    def run(mode: str, site: str, given: bytes = b"") -> int:
+        stdin = io.TextIOWrapper(io.BytesIO(given))
+        monkeypatch.setattr(sync.sys, "stdin", stdin)
+        status: int = sync.main(["--config", path, mode, site])
+        return status
+
+    assert run("--push", "other.test") == 2
+    assert run("--pull", "other.test") == 2
+    assert run("--push", "a.test", b"site_config.json\0") == 2
+    assert "refused" in capsys.readouterr().err
+    assert run("--push", "a.test") == 0
+    with sync.lock(config, 0):
+        assert run("--pull", "a.test") == 3

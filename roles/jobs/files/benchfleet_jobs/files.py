@@ -1,0 +1,460 @@
+"""What a transaction does to a site's files is on the primary before it is committed.
+
+Frappe writes into ``public/files`` and ``private/files`` of the site on its own disk. On a
+reporting node that disk is a copy, and the next run of site-sync undoes what was done to it. So an
+audit hook, which hears of every file that Python opens for writing, renames or removes, notes those
+in the two folders. ``frappe.db.commit`` first has site-sync take them to the primary and fails when
+that fails; ``frappe.db.rollback`` forgets them.
+
+While a transaction is open, its note lies in ``sites/.site-files`` and site-sync copies around the
+files in it. A file is noted before it is touched, and not while a copy is under way.
+
+A transaction belongs to a thread, as Frappe's connection does. What a thread without a connection
+touches (a pool that makes thumbnails, say) goes with the process' next commit or rollback. Not
+heard of: what other programs write, and ``os.open`` with a ``dir_fd``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import functools
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from benchfleet_jobs.hooks import when_imported
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from benchfleet_jobs.settings import Settings
+
+FOLDERS = ("public/files/", "private/files/")
+# Files of rsync's and of a push, in the folders on their way to their names.
+NOT_OURS = (".~tmp~", ".fleet-push")
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# A copy that is under way may be a large one; a user's call ends after 120 s anyway.
+NOTE_SECONDS = 110.0
+PUSH_SECONDS = 900.0
+PULL_SECONDS = 150.0
+# How much older than its file's last byte a File document may be, and clocks that differ.
+SLACK_SECONDS = 10.0
+# MariaDB's words for a table that there is not, and for a server out of reach: the job will see.
+NO_DOCUMENTS = {1146, 2002, 2003, 2006, 2013}
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+
+class Transaction:
+    """The files that one open transaction has touched, and the note that says so to site-sync."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.guard = threading.RLock()
+        # {site: {path: None}}, in the order in which they were touched.
+        self.paths: dict[str, dict[str, None]] = {}
+        self.note: int | None = None
+        self.note_path = ""
+
+    def touch(self, site: str, path: str) -> None:
+        """Note a file that is about to be touched. Raises TimeoutError behind an endless copy."""
+        with self.guard:
+            if path in self.paths.get(site, ()):
+                return
+            try:
+                self._write_note(f"{site}/{path}")
+            except TimeoutError:
+                raise
+            except OSError as error:
+                # It is taken to the primary all the same, unless a copy comes before that.
+                print(f"benchfleet: {path} could not be noted: {error}", file=sys.stderr)
+            self.paths.setdefault(site, {})[path] = None
+
+    def _write_note(self, name: str) -> None:
+        os.makedirs(self.folder, exist_ok=True)
+        lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _wait_for_standstill_to_end(lock)
+            if self.note is None:
+                self.note_path = f"{self.folder}/{os.getpid()}-{time.monotonic_ns()}"
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                self.note = os.open(self.note_path, flags, 0o644)
+                # Held as long as this process lives: a note without it is a dead one's.
+                fcntl.flock(self.note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.write(self.note, os.fsencode(name) + b"\0")
+        finally:
+            os.close(lock)
+
+    def forget(self) -> None:
+        """Nothing of it is left to be done."""
+        with self.guard:
+            self.paths.clear()
+            if self.note is not None:
+                with suppress(OSError):
+                    os.unlink(self.note_path)
+                os.close(self.note)
+                self.note = None
+
+    def leave(self) -> None:
+        """In a child process: it is the parent's."""
+        # Closing a descriptor that the parent has, too, does not unlock the note.
+        if self.note is not None:
+            os.close(self.note)
+
+
+def _wait_for_standstill_to_end(lock: int) -> None:
+    deadline = time.monotonic() + NOTE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError(
+                    errno.ETIMEDOUT,
+                    f"the files of the sites have been copied from the primary for"
+                    f" {NOTE_SECONDS:g} s, and nothing can be written to them meanwhile",
+                ) from None
+            time.sleep(0.005)
+
+
+class Files:
+    """What a process knows."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        sites = os.path.abspath(settings.bench / "sites")
+        self.sites = sites
+        # The current folder's name has no links in it, the bench's may have.
+        self.prefixes = tuple({f"{sites}/", f"{os.path.realpath(sites)}/"})
+        self.notes = f"{sites}/.site-files"
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Have no transaction."""
+        self.threads = threading.local()
+        self.nobodys = Transaction(self.notes)
+
+    def after_fork(self) -> None:
+        """Leave to the parent what is the parent's."""
+        self.nobodys.leave()
+        self.mine().leave()
+        self.start_afresh()
+
+    def mine(self) -> Transaction:
+        """This thread's transaction."""
+        found: Transaction | None = getattr(self.threads, "transaction", None)
+        if found is None:
+            found = self.threads.transaction = Transaction(self.notes)
+        return found
+
+    def place_of(self, path: Any, folder: int = -1) -> tuple[str, str] | None:
+        """(site, path below it) of something in the two folders of a site, else None."""
+        if isinstance(path, int):
+            return None
+        name = os.fsdecode(path)
+        if not name.startswith("/"):
+            base = os.getcwd() if folder < 0 else os.readlink(f"/proc/self/fd/{folder}")
+            name = f"{base}/{name}"
+        # Frappe's paths begin with "./" below the sites folder.
+        name = os.path.normpath(name)
+        for prefix in self.prefixes:
+            if name.startswith(prefix):
+                site, _, below = name[len(prefix) :].partition("/")
+                if below.startswith(FOLDERS) and below.split("/", 3)[2] not in NOT_OURS:
+                    return site, below
+        return None
+
+    def touched(self, event: str, arguments: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
+        """Places that an audited event touches."""
+        for path, folder in EVENTS[event](*arguments):
+            if place := self.place_of(path, folder):
+                yield place
+        if event == "os.rename":
+            yield from self._moved(*arguments)
+
+    def _moved(
+        self, source: Any, target: Any, folder: int = -1, other: int = -1
+    ) -> Iterator[tuple[str, str]]:
+        """What is in a folder that is renamed, at both its places."""
+        base = "." if folder < 0 else f"/proc/self/fd/{folder}"
+        top = os.path.join(base, os.fsdecode(source))
+        if not os.path.isdir(top) or os.path.islink(top):
+            return
+        places = [p for p in (self.place_of(source, folder), self.place_of(target, other)) if p]
+        for here, _, names in os.walk(top) if places else ():
+            for name in names:
+                inside = os.path.relpath(os.path.join(here, name), top)
+                yield from ((site, f"{path}/{inside}") for site, path in places)
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Audit hook. Every process' every event comes here: most leave at once."""
+        if event not in EVENTS:
+            return
+        try:
+            if event == "open" and not arguments[2] & WRITING:
+                return
+            places = list(self.touched(event, arguments))
+        except (OSError, ValueError, TypeError, IndexError):
+            # No path of a file; Python says so itself.
+            return
+        if places:
+            transaction = self.mine() if _connection() is not None else self.nobodys
+            for site, path in places:
+                transaction.touch(site, path)
+
+    def forget(self) -> None:
+        """What was touched is nobody's business any more."""
+        self.mine().forget()
+        self.nobodys.forget()
+
+    def push(self) -> None:
+        """Have the primary take what was touched; raises a Frappe error when it does not."""
+        for transaction in (self.mine(), self.nobodys):
+            # Nobody's is everybody's: no other thread adds to it while it is taken.
+            with transaction.guard:
+                for site, paths in list(transaction.paths.items()):
+                    self._take(site, list(paths))
+                    del transaction.paths[site]
+                transaction.forget()
+
+    def _take(self, site: str, paths: list[str]) -> None:
+        names = b"".join(os.fsencode(path) + b"\0" for path in paths)
+        words = _run([self.settings.site_sync, "--push", site], names, PUSH_SECONDS)
+        if words is not None:
+            # Frappe keeps the words in places that take UTF-8 only.
+            first = os.fsencode(paths[0]).decode(errors="replace")
+            _throw(
+                f"Nothing was saved: the files of this transaction ({len(paths)}, the first is"
+                f" {first}) could not be taken from {self.settings.node} to the primary. {words}"
+            )
+
+    def pull_if_behind(self) -> None:
+        """Bring the site's files when there may be some on the primary that are not here.
+
+        What keeps them away is told on standard error: the job may need none of them.
+        """
+        frappe = sys.modules["frappe"]
+        site = frappe.local.site
+        since = self._in_step_since(site)
+        if since and not _changed_since(frappe, since - SLACK_SECONDS):
+            return
+        words = _run([self.settings.site_sync, "--pull", site], b"", PULL_SECONDS)
+        if words is not None:
+            print(f"benchfleet: files of {site} may be missing here: {words}", file=sys.stderr)
+
+    def _in_step_since(self, site: str) -> float:
+        try:
+            with open(f"{self.sites}/.site-sync.json", encoding="utf-8") as source:
+                mark = json.load(source)
+            pulled = (mark.get("pulled") or {}).get(site)
+            return max(float(mark.get("in_step_since") or 0), float(pulled or 0))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return 0.0
+
+
+def _one(path: Any, folder: int = -1) -> list[tuple[Any, int]]:
+    return [(path, folder)]
+
+
+# Places that each event of interest touches, from its arguments.
+EVENTS: dict[str, Callable[..., list[tuple[Any, int]]]] = {
+    "open": lambda path, mode, flags: [(path, -1)],
+    "os.link": lambda old, new, folder=-1, other=-1: [(new, other)],
+    "os.remove": _one,
+    "os.rename": lambda old, new, folder=-1, other=-1: [(old, folder), (new, other)],
+    "os.rmdir": _one,
+    "os.symlink": lambda target, path, folder=-1: [(path, folder)],
+    "os.truncate": lambda path, length: [(path, -1)],
+}
+
+
+def _run(command: list[str], given: bytes, seconds: float) -> str | None:
+    """Run site-sync; None when it did what it was told, else its last words."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            command,
+            input=given,
+            capture_output=True,
+            env=ENVIRONMENT,
+            cwd="/",
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{seconds:g} s were not enough."
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}."
+    if done.returncode == 0:
+        return None
+    said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    return said.splitlines()[-1] if said else f"{command[0]} ended with {done.returncode}."
+
+
+def _connection() -> Any:
+    """Frappe's connection in this thread, None without one."""
+    return getattr(getattr(sys.modules.get("frappe"), "local", None), "db", None)
+
+
+def _throw(words: str) -> None:
+    import frappe
+
+    frappe.throw(words, exc=_error_class())
+
+
+@functools.cache
+def _error_class() -> type[Exception]:
+    import frappe
+
+    return type("FilesNotTaken", (frappe.ValidationError,), {"__module__": __name__})
+
+
+def _changed_since(frappe: Any, moment: float) -> bool:
+    """Whether a File document may have been saved since then, a time of the epoch."""
+    try:
+        found = frappe.db.sql(
+            "SELECT 1 FROM `tabFile` WHERE modified > %s LIMIT 1", (_site_time(frappe, moment),)
+        )
+        # What the job reads is to be as fresh as without us.
+        frappe.db.rollback()
+    except Exception as error:
+        if type(error).__module__.startswith("rq."):
+            # The job's own time-out.
+            raise
+        return not (error.args and error.args[0] in NO_DOCUMENTS)
+    return bool(found)
+
+
+def _site_time(frappe: Any, moment: float) -> Any:
+    """A time of the epoch as documents have it; an earlier one where the site's clock is odd."""
+    from datetime import UTC, datetime, timedelta
+
+    utils = frappe.utils
+    aware = datetime.fromtimestamp(moment, UTC)
+    local = getattr(utils, "convert_utc_to_system_timezone", datetime.astimezone)(aware)
+    by_age = utils.now_datetime() - timedelta(seconds=max(0.0, time.time() - moment))
+    return min(local.replace(tzinfo=None), by_age)
+
+
+_starting = threading.local()
+
+
+def install(settings: Settings) -> None:
+    """Begin to listen; what has to be changed in Frappe is changed when it is imported."""
+    files = Files(settings)
+    sys.addaudithook(files.hear)
+    os.register_at_fork(after_in_child=files.after_fork)
+    when_imported("frappe.database.database", lambda module: change_database(module, files))
+    when_imported("frappe", lambda module: _pull_at_start(module, files))
+    when_imported("frappe.utils.background_jobs", _say_when_a_job_starts)
+
+
+def is_the_primarys(db: Any) -> bool:
+    """Whether a database object is this thread's connection to the primary, or has become it.
+
+    A read_only call has a second object, for the replica. Once the read guard has moved the call to
+    the primary, both have the same state.
+    """
+    local = sys.modules["frappe"].local
+    current, primary, replica = (
+        vars(found) if (found := getattr(local, name, None)) is not None else None
+        for name in ("db", "primary_db", "replica_db")
+    )
+    state = vars(db)
+    if state is replica and state is not primary:
+        return False
+    return state is current or state is primary
+
+
+def _ends(db: Any) -> bool:
+    """Whether a commit or rollback of this object ends this thread's transaction."""
+    return is_the_primarys(db) and not getattr(db, "_disable_transaction_control", 0)
+
+
+def change_database(module: ModuleType, files: Files) -> None:
+    """Bind the files to the transactions of Frappe's Database class."""
+    cls = module.Database
+    stock_commit, stock_rollback, stock_close = cls.commit, cls.rollback, cls.close
+
+    @functools.wraps(stock_commit)
+    def commit(self: Any, *args: Any, **options: Any) -> Any:
+        if not _ends(self):
+            return stock_commit(self, *args, **options)
+        # Before Frappe forgets how it would undo what was done to its own disk.
+        files.push()
+        _push_last(getattr(self, "before_commit", None), files)
+        outcome = stock_commit(self, *args, **options)
+        # What was touched in after_commit.
+        files.push()
+        return outcome
+
+    @functools.wraps(stock_rollback)
+    def rollback(self: Any, *args: Any, **options: Any) -> Any:
+        whole = not (args or options.get("save_point"))
+        try:
+            return stock_rollback(self, *args, **options)
+        finally:
+            if whole and _ends(self):
+                files.forget()
+
+    @functools.wraps(stock_close)
+    def close(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return stock_close(self, *args, **options)
+        finally:
+            # The server rolls back what is open.
+            if is_the_primarys(self):
+                files.forget()
+
+    cls.commit, cls.rollback, cls.close = commit, rollback, close
+
+
+def _push_last(callbacks: Any, files: Files) -> None:
+    """Push what the callbacks before the commit touch, after the last of them."""
+    if callbacks is None:
+        return
+
+    def last() -> None:
+        if getattr(callbacks, "_functions", None):
+            # One of them has added another.
+            callbacks.add(last)
+        else:
+            files.push()
+
+    callbacks.add(last)
+
+
+def _say_when_a_job_starts(module: ModuleType) -> None:
+    stock = module.execute_job
+
+    @functools.wraps(stock)
+    def execute_job(*args: Any, **options: Any) -> Any:
+        # With is_async=0 it runs in the middle of somebody's transaction and does not connect.
+        _starting.job = options.get("is_async", args[6] if len(args) > 6 else True)
+        try:
+            return stock(*args, **options)
+        finally:
+            _starting.job = False
+
+    module.execute_job = execute_job
+
+
+def _pull_at_start(module: ModuleType, files: Files) -> None:
+    stock = module.connect
+
+    @functools.wraps(stock)
+    def connect(*args: Any, **options: Any) -> Any:
+        outcome = stock(*args, **options)
+        if getattr(_starting, "job", False):
+            _starting.job = False
+            files.pull_if_behind()
+        return outcome
+
+    module.connect = connect
