@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import benchfleet_jobs
 import pytest
 from benchfleet_jobs import __main__ as tool
 from benchfleet_jobs import hooks, placement, presence, settings
@@ -68,6 +71,27 @@ def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing
     again = settings.load(str(path))
     assert again
     assert (first.away_seconds, again.away_seconds) == (60, 5)
+
+
+def test_a_process_starts_with_us_once_though_its_environment_says_so_twice(
+    tmp_path: Path,
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    settings = {"node": "n", "primary": True, "bench": "/b", "placement": {}}
+    settings |= {"away_seconds": 60, "when_away": "wait", "site_sync": ""}
+    (tmp_path / "jobs.json").write_text(json.dumps(settings))
+    (packages,) = tmp_path.glob("env/lib/python3*/site-packages")
+    package = Path(benchfleet_jobs.__file__).parents[1]
+    line = f"import sys; sys.path.append({str(package)!r}); import benchfleet_jobs; "
+    line += f"benchfleet_jobs.start({str(tmp_path / 'jobs.json')!r})"
+    (packages / "benchfleet.pth").write_text(f"{line}\n")
+    ask = "import json; from benchfleet_jobs.hooks import _wanted as wanted; "
+    ask += "print(json.dumps({name: len(changes) for name, changes in wanted.items()}))"
+    python = tmp_path / "env/bin/python"
+    done = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
+    wanted = json.loads(done.stdout)
+    assert set(wanted.values()) == {1}, done.stdout + done.stderr
+    assert {"rq.queue", "rq.worker"} <= set(wanted)
 
 
 def test_a_module_is_changed_when_it_is_imported_and_only_then(

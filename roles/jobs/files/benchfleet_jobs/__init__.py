@@ -12,12 +12,19 @@ from __future__ import annotations
 
 from benchfleet_jobs.settings import load
 
+_started = False
+
 
 def start(path: str) -> None:
-    """Called at the start of every process with the file of settings; without one, does nothing."""
+    """Called at the start of every process with the file of settings; without one, does nothing.
+
+    Python reads the .pth files of a virtual environment twice; once is enough here.
+    """
+    global _started
     settings = load(path)
-    if settings is None:
+    if settings is None or _started:
         return
+    _started = True
     from benchfleet_jobs import placement, presence
 
     placement.install(path)

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from benchfleet_jobs import placement
-from benchfleet_jobs.presence import BEAT_SECONDS, away_for, our_queues, seen_key
+from benchfleet_jobs.presence import SILENT_SECONDS, away_for, living, our_queues, seen_key
 from benchfleet_jobs.settings import PREFIX, Settings, load
 
 # Queues of every Frappe since 14.
@@ -36,7 +36,10 @@ def show(settings: Settings) -> dict[str, Any]:
     connection = redis.Redis.from_url(common["redis_queue"])
     serving: dict[str, set[str]] = {}
     processes: dict[str, int] = {}
+    there = living(connection, bench)
     for worker in Worker.all(connection=connection):
+        if worker.name not in there:
+            continue
         for name in worker.queue_names():
             queue = name.removeprefix(f"{bench}:")
             serving.setdefault(queue, set()).add(str(worker.hostname))
@@ -100,7 +103,7 @@ def state_of(
     if not connection.hexists(seen_key(bench), queue):
         return {"state": "never served yet"}
     away = away_for(connection, bench, queue)
-    if away <= 3 * BEAT_SECONDS:
+    if away <= SILENT_SECONDS:
         return {"state": "served"}
     words = f"away for {away:.0f} s; "
     if queue not in placed:

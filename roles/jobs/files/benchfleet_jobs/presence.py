@@ -21,6 +21,7 @@ from benchfleet_jobs.placement import HOME
 from benchfleet_jobs.settings import PREFIX, Settings, load
 
 BEAT_SECONDS = 2.0
+SILENT_SECONDS = 3 * BEAT_SECONDS
 FAILED_TTL = 7 * 24 * 3600
 # Where a job goes that says nothing of where it came from.
 FALLBACK = "default"
@@ -38,6 +39,14 @@ return 1
 def seen_key(bench_id: str) -> str:
     """Redis hash: each queue of ours and when it was last served, in seconds of the epoch."""
     return f"{bench_id}:fleet:served"
+
+
+def beats_key(bench_id: str) -> str:
+    """Redis hash: each worker, by RQ's name for it, and when it last said that it is there.
+
+    RQ itself knows a worker that ended without a word for seven minutes more.
+    """
+    return f"{bench_id}:fleet:beats"
 
 
 def redis_now(redis: Any) -> float:
@@ -83,7 +92,7 @@ def _announced(stock: Any, path: str) -> Any:
         names = [queue.name for queue in self.queues]
         threading.Thread(
             target=_beat,
-            args=(redis, names, path, os.getpid()),
+            args=(redis, self.name, names, path, os.getpid()),
             daemon=True,
             name="benchfleet-jobs",
         ).start()
@@ -92,7 +101,7 @@ def _announced(stock: Any, path: str) -> Any:
     return work
 
 
-def _beat(redis: Any, names: list[str], path: str, pid: int) -> None:
+def _beat(redis: Any, worker: str, names: list[str], path: str, pid: int) -> None:
     mine = own_queues(names)
     while os.getpid() == pid:
         # Redis may be away for a while, as it is at every restart of the primary.
@@ -100,6 +109,7 @@ def _beat(redis: Any, names: list[str], path: str, pid: int) -> None:
             settings = load(path)
             for bench, queues in mine.items():
                 now = redis_now(redis)
+                redis.hset(beats_key(bench), worker, now)
                 if queues:
                     redis.hset(seen_key(bench), mapping=dict.fromkeys(queues, now))
                 # One of the primary's workers looks, whichever comes first.
@@ -110,6 +120,16 @@ def _beat(redis: Any, names: list[str], path: str, pid: int) -> None:
                 ):
                     look(redis, bench, settings)
         time.sleep(BEAT_SECONDS)
+
+
+def living(redis: Any, bench: str) -> set[str]:
+    """Names of the workers that have been heard of a moment ago; the others are forgotten."""
+    now = redis_now(redis)
+    found = {name.decode(): float(at) for name, at in redis.hgetall(beats_key(bench)).items()}
+    gone = [name for name, at in found.items() if now - at > SILENT_SECONDS]
+    if gone:
+        redis.hdel(beats_key(bench), *gone)
+    return set(found) - set(gone)
 
 
 def away_for(redis: Any, bench: str, queue: str) -> float:
@@ -128,6 +148,7 @@ def our_queues(redis: Any, bench: str) -> list[str]:
 
 def look(redis: Any, bench: str, settings: Settings) -> None:
     """Take the jobs of every queue of ours that has been without a worker for the bound."""
+    living(redis, bench)
     placed = set(settings.placement.values())
     for queue in our_queues(redis, bench):
         if away_for(redis, bench, queue) < settings.away_seconds:
