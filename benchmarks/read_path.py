@@ -18,10 +18,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "molecule/tests/read_path")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "molecule" / f) for f in ("tests", "tests/read_path"))]
 
 from calls import LIST, RUN, Somebody  # noqa: E402 -- found through the path above
-from failures import FAILURES, Field, wait_until  # noqa: E402 -- likewise
+from failures import FAILURES, Field  # noqa: E402 -- likewise
+from nodes import wait_until  # noqa: E402 -- likewise
 from player import Player, password_of  # noqa: E402 -- likewise
 
 from benchfleet import state  # noqa: E402 -- likewise

@@ -334,10 +334,11 @@ def _changed_since(frappe: Any, moment: float) -> bool:
 
 def _site_time(frappe: Any, moment: float) -> Any:
     """A time of the epoch as documents have it; an earlier one where the site's clock is odd."""
-    from datetime import UTC, datetime, timedelta
+    from datetime import datetime, timedelta, timezone
 
     utils = frappe.utils
-    aware = datetime.fromtimestamp(moment, UTC)
+    # Not datetime.UTC: a bench may have Python 3.10.
+    aware = datetime.fromtimestamp(moment, timezone.utc)  # noqa: UP017
     local = getattr(utils, "convert_utc_to_system_timezone", datetime.astimezone)(aware)
     by_age = utils.now_datetime() - timedelta(seconds=max(0.0, time.time() - moment))
     return min(local.replace(tzinfo=None), by_age)
