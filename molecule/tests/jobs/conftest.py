@@ -14,6 +14,7 @@ import yaml
 from calls import Somebody
 from nodes import Node, wait_until
 
+from benchfleet import lab as machines
 from benchfleet import state
 from benchfleet.runner import ROOT
 
@@ -51,6 +52,11 @@ class Jobs:
         """Wait for the one job that leaves a token; returns where it ran."""
         (server,) = wait_until(f"job {token}", lambda: self.servers(token), seconds)
         return server
+
+    def runs(self, method: str) -> dict[str, str]:
+        """Where each run of a method was that leaves no token, by the run's name."""
+        found = self.sql(f"SELECT name, server FROM `tabDemo Run` WHERE method = '{method}'")
+        return dict(found)
 
     def where(self, method: str, **options: Any) -> str:
         """Queue a job of a method and return where it ran."""
@@ -119,8 +125,6 @@ def served(told: Callable[[], dict[str, Any]], *queues: str) -> None:
 @pytest.fixture
 def away(lab: state.Lab, told: Callable[..., Any]) -> Iterator[Callable[[str], None]]:
     """Cut the power of a node; it is switched on again when the test ends."""
-    from benchfleet import lab as machines
-
     gone: list[str] = []
 
     def cut(name: str) -> None:
