@@ -1,6 +1,6 @@
 """Where jobs run: queues of the servers that jobs are placed on, worker programs, and a judgement.
 
-Pure functions on what the inventory says:
+Pure functions on what the inventory says, but for one look into its files:
     jobs_placement           {dotted name of a job's method, or a pattern: host or group}
     bench_background_workers a number of processes that share all queues, or {queues: processes}
 
@@ -20,8 +20,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.errors import AnsibleFilterError
 
 Host = Mapping[str, Any]
@@ -604,7 +606,55 @@ def check_names(hosts: list[Host], settings: Settings) -> list[Problem]:
     return job_name_problems(placement_of(hosts), jobs, coming)
 
 
+def placement_keys(path: Path) -> list[tuple[str, int]]:
+    """Keys of jobs_placement in a YAML file and their lines, those that are there twice twice.
+
+    [] for a file that is none, or that Ansible itself will have a word about.
+    """
+    try:
+        top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return []
+    found: list[tuple[str, int]] = []
+    pending = [top]
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        for key, value in node.value:
+            if key.value == "jobs_placement" and isinstance(value, yaml.MappingNode):
+                found += [(str(k.value), k.start_mark.line + 1) for k, _ in value.value]
+            else:
+                pending.append(value)
+    return found
+
+
+def check_written_twice(_hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No entry stands twice in a file: YAML's reader would take the last without another word."""
+    problems = []
+    for source in map(Path, settings["inventory"].split(", ")):
+        folder = source if source.is_dir() else source.parent
+        files = {source} if source.is_file() else set(folder.glob("*.y*ml"))
+        for vars_folder in ("group_vars", "host_vars"):
+            files |= {path for path in (folder / vars_folder).rglob("*") if path.is_file()}
+        for path in sorted(files):
+            lines: dict[str, list[int]] = {}
+            for key, line in placement_keys(path):
+                lines.setdefault(key, []).append(line)
+            problems += [
+                problem(
+                    f"{key} has {len(at)} entries in jobs_placement",
+                    f"{path}, lines {', '.join(map(str, at))}",
+                    "keep one of them",
+                )
+                for key, at in lines.items()
+                if len(at) > 1
+            ]
+    return problems
+
+
 CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
+    check_written_twice,
     check_placement,
     check_servers,
     check_names,

@@ -187,9 +187,8 @@ def whats(fleet: list[dict], settings: dict) -> list[str]:
 def test_nothing_said_is_no_problem(fleet, settings):
     assert whats(fleet, settings) == []
     assert jobs.job_problems([], settings) == []
-    assert (
-        whats([a_host("erp1", "primary")], {"groups": {"primary": ["erp1"], "all": ["erp1"]}}) == []
-    )
+    alone = {**settings, "groups": {"primary": ["erp1"], "all": ["erp1"]}}
+    assert whats([a_host("erp1", "primary")], alone) == []
 
 
 @pytest.mark.parametrize("server", ["rep1", "reporting", "erp1", "primary", "all"])
@@ -572,3 +571,21 @@ def test_filters_are_offered():
     assert {"queue_name", "job_queues", "placed_queues", "worker_programs"} <= set(names)
     assert {"worker_count", "programs_count", "job_problems", "job_warnings"} <= set(names)
     assert "job_name_problems" in names
+
+
+@pytest.mark.parametrize("name", ["group_vars/all.yml", "group_vars/all/jobs.yml", "hosts.yml"])
+def test_an_entry_that_is_written_twice_is_found_where_it_is(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["secret: !vault x", "jobs_placement:", "  a.b: rep1", "  c.d: rep1", "  a.b: rep2"]
+    if name == "hosts.yml":
+        lines = ["all:", "  vars:", *(f"    {line}" for line in lines)]
+    place.write_text("\n".join(lines) + "\n")
+    (tmp_path / "hosts.py").write_text("print('{')")
+    first = 5 if name == "hosts.yml" else 3
+    for source in (tmp_path, tmp_path / "hosts.py"):
+        if name == "hosts.yml" and source != tmp_path:
+            continue
+        (found,) = jobs.check_written_twice([], {"inventory": f"/nowhere, {source}"})
+        assert found["what"] == "a.b has 2 entries in jobs_placement"
+        assert found["place"] == f"{place}, lines {first}, {first + 2}"
