@@ -19,7 +19,7 @@ from benchfleet import state
 from benchfleet.runner import ROOT
 
 BENCH = "/home/frappe/frappe-bench"
-PLACEMENT = ROOT / "molecule/jobs/placement.yml"
+PLACEMENT = ROOT / "molecule/jobs/vars/placement.yml"
 
 
 @dataclass
