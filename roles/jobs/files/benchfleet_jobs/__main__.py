@@ -50,6 +50,9 @@ def show(settings: Settings) -> dict[str, Any]:
     rows = []
     for queue in [*GENERAL, *custom, *ours]:
         row = {"queue": queue, **load_of(connection, f"{bench}:{queue}")}
+        if queue in ours and queue not in placed and not (row["length"] or row["running"]):
+            # One that was placed once.
+            continue
         if queue.startswith(PREFIX):
             row.update(state_of(connection, bench, queue, settings, placed))
         elif not serving.get(queue):
