@@ -59,8 +59,8 @@ def set_workers(
 ) -> None:
     """Have the given worker programs and no others.
 
-    ``programs``: {name, queues, processes} each. The bench CLI's own program of that name is taken,
-    else the one that leaves a job the time which these queues need.
+    ``programs``: {name, queues, processes} each. A custom queue has the bench CLI's own program;
+    the others are made from the one that leaves a job, at a stop, the time which these queues need.
     """
     suffix = "-worker"
     stock = {
@@ -74,7 +74,8 @@ def set_workers(
         parser.remove_section(f"program:{prefix}-frappe-{name}{suffix}")
     for program in programs:
         quick = set(program["queues"]) <= {"short", "default"}
-        template = stock.get(program["name"]) or stock.get("short" if quick else "long")
+        own = stock.get(program["name"]) if program["name"] not in ("short", "long") else None
+        template = own or stock.get("short" if quick else "long")
         if template is None:
             raise AnsibleFilterError(
                 f"the generated supervisor.conf has no worker program to make"

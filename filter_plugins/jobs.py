@@ -8,7 +8,7 @@ The judgement is preflight's: it uses the same host dicts and settings (see pref
     name, groups             inventory name, names of its groups
     placement                jobs_placement, {} when unset
     background_workers       bench_background_workers, "" when unset
-    away_seconds             jobs_away_seconds, None when unset
+    away_seconds, when_away  jobs_away_seconds, None when unset; jobs_when_away, "" when unset
     apps                     bench_apps, [] when unset
     survey                   with `jobs` as module_utils/jobs.py tells it of the primary
 """
@@ -41,7 +41,7 @@ USUAL_WORKERS = {True: 6, False: 0}
 BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
-AWAY_BOUNDS = (5, 3600)
+AWAY_BOUNDS = (10, 3600)
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -466,6 +466,24 @@ def check_served(hosts: list[Host], settings: Settings) -> list[Problem]:
         for queue in (*reversed(QUEUES), *custom)
         if not any(queue in queues for queues in taken.values())
     ]
+    everywhere = set().union(*taken.values())
+    missing = [
+        queue
+        for queue in reversed(QUEUES)
+        if queue in everywhere and queue not in taken[primary["name"]]
+    ]
+    if missing and placement_of(hosts) and primary["when_away"] in ("", "primary"):
+        problems.append(
+            problem(
+                f"jobs_when_away is primary, and {primary['name']} has no workers for the queue"
+                f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}: nobody would take the "
+                "jobs of a server that is away",
+                f"jobs_when_away and bench_background_workers of {primary['name']} in the "
+                "inventory",
+                f"give {primary['name']} workers for all three of Frappe's queues, or set "
+                "jobs_when_away to wait",
+            )
+        )
     for server, entries in servers_of(placement_of(hosts)).items():
         names = bench_hosts(server, settings)
         if names and not any(PLACED in taken[name] for name in names):

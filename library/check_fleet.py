@@ -139,7 +139,6 @@ def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Res
     tried = nodes[host]["seen"].get("tried")
     if tried is None:
         return result("placed", host, False, "not tried: the jobs could not be asked")
-    names = {node["seen"].get("hostname"): name for name, node in nodes.items()}
     saw, good = [], {entry["queue"] for entry in tried} == set(placed)
     if not good:
         saw.append(
@@ -147,10 +146,9 @@ def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Res
             f" those of the inventory: {', '.join(placed) or 'none'}"
         )
     for entry in tried:
-        where = names.get(entry["host"], entry["host"])
         if entry["status"] == "finished":
-            fits = where in placed.get(entry["queue"], [])
-            saw.append(f"{entry['job']}: done on {where}")
+            fits = entry["node"] in placed.get(entry["queue"], [])
+            saw.append(f"{entry['job']}: done on {entry['node']}")
         else:
             # Its workers are at other jobs: whether there are any is a check of its own.
             fits = entry["landed"] == entry["queue"] and entry["status"] == "queued"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_json, run_as
+from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.verify_checks import Gathering, merged, same_size
 from ansible.module_utils.verify_look import (
@@ -120,7 +120,6 @@ class HostChecks:
         """What decides whether two benches share their queue, and how many schedulers run."""
         self.seen["schedulers"] = [" ".join(p.words) for p in schedulers(self.processes)]
         common = self.common()
-        self.seen["hostname"] = socket.gethostname()
         self.seen["bench_id"] = common.get("bench_id")
         # A Redis URL carries the password: only the place is compared.
         self.seen["queue"] = str(common.get("redis_queue") or "").rpartition("@")[2]
@@ -187,11 +186,10 @@ class HostChecks:
             "background": self.params["background_workers"],
         }
         if self.params["custom_workers"]:
-            queues = self.common().get("workers") or {}
             want["background"] += sum(
-                int(queue.get("background_workers") or 1)
-                for name, queue in queues.items()
-                if not name.startswith("at-")
+                int(queue.get("background_workers") or 1) if isinstance(queue, dict) else 1
+                for name, queue in custom_queues(self.bench).items()
+                if name not in ("short", "default", "long")
             )
         self.gathering.add(
             "workers",

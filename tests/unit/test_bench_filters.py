@@ -109,6 +109,9 @@ def test_a_worker_program_of_ones_own_has_its_queues_and_the_time_of_its_longest
     stock = conf["program:b-frappe-custom-worker"]
     assert (stock["numprocs"], stock["stopwaitsecs"]) == ("4", str(len("frappe-custom-worker")))
     assert not conf.has_section("program:b-frappe-long-worker")
+    # The quick program, too, may have a placed job, which takes its time.
+    conf = node(workers=[{"name": "short", "queues": ["at-rep1", "short"], "processes": 1}])
+    assert conf["program:b-frappe-short-worker"]["stopwaitsecs"] == str(len("frappe-long-worker"))
 
 
 def test_no_web_workers_drops_the_web_program() -> None:

@@ -22,6 +22,17 @@ def test_a_job_is_known_by_its_method_and_a_scheduled_one_by_its_own() -> None:
     assert placement.job_name({"method": scheduled, "kwargs": {}}) == scheduled
 
 
+def test_a_job_is_told_from_what_else_is_queued_by_name_or_function() -> None:
+    def execute_job() -> None: ...
+
+    execute_job.__module__ = "frappe.utils.background_jobs"
+    execute_job.__qualname__ = "execute_job"
+    assert placement.is_entry("frappe.utils.background_jobs.execute_job")
+    assert placement.is_entry(execute_job)
+    assert not placement.is_entry("frappe.ping")
+    assert not placement.is_entry(json.dumps)
+
+
 def test_a_job_is_found_by_name_or_pattern() -> None:
     where = {"erpnext.stock.*": "at-rep1", "frappe.ping": "at-rep2", "a.[bc].d": "at-all"}
     assert placement.queue_of("erpnext.stock.x.y", where) == "at-rep1"

@@ -128,6 +128,7 @@ def throw(words: str, exc: type[Exception]) -> None:
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     found = Bench(tmp_path)
     frappe: Any = ModuleType("frappe")
+    frappe.__version__ = "16.0.0"
     frappe.local = SimpleNamespace(db=found.db, site=SITE)
     frappe.throw, frappe.ValidationError = throw, NotTaken
     monkeypatch.setitem(sys.modules, "frappe", frappe)

@@ -134,6 +134,7 @@ def a_host(name: str, group: str, **changes: Any) -> dict[str, Any]:
         "placement": {},
         "background_workers": "",
         "away_seconds": None,
+        "when_away": "",
         "apps": [],
         "survey": {"jobs": dict(BARE)},
     }
@@ -514,10 +515,10 @@ def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):
     ("value", "good"),
     [
         (None, True),
-        (5, True),
+        (10, True),
         ("3600", True),
         (60.5, True),
-        (4.9, False),
+        (9.9, False),
         (3601, False),
         ("x", True),
     ],
@@ -527,7 +528,7 @@ def test_time_after_which_a_server_is_away(fleet, settings, value, good):
         host["away_seconds"] = value
     found = jobs.job_problems(fleet, settings)
     assert [f["what"] for f in found] == (
-        [] if good else [f"jobs_away_seconds is {value}: it takes 5 to 3600 seconds"]
+        [] if good else [f"jobs_away_seconds is {value}: it takes 10 to 3600 seconds"]
     )
     assert all(f["place"] == "jobs_away_seconds in the inventory, for erp1, rep1" for f in found)
 
@@ -589,3 +590,14 @@ def test_an_entry_that_is_written_twice_is_found_where_it_is(tmp_path: Path, nam
         (found,) = jobs.check_written_twice([], {"inventory": f"/nowhere, {source}"})
         assert found["what"] == "a.b has 2 entries in jobs_placement"
         assert found["place"] == f"{place}, lines {first}, {first + 2}"
+
+
+def test_the_primary_can_only_take_jobs_that_it_has_workers_for(fleet, settings):
+    fleet[0]["background_workers"] = {"long": 1, "placed": 1}
+    fleet[1]["background_workers"] = 2
+    assert whats(fleet, settings) == []
+    place(fleet, {RUN: "rep1"})
+    (found,) = whats(fleet, settings)
+    assert "erp1 has no workers for the queues short, default: nobody would take" in found
+    fleet[0]["when_away"] = "wait"
+    assert whats(fleet, settings) == []

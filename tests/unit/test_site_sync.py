@@ -669,6 +669,31 @@ def test_what_the_gate_says_is_passed_on(primary: Primary) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "good"),
+    [
+        ("b", True),
+        ("a/b", True),
+        ("../b", True),
+        ("../../b", False),
+        ("..", True),
+        ("", False),
+        (".", False),
+        ("a/./b", False),
+        # Where a is a link itself, this leads anywhere.
+        ("a/../../b", False),
+        ("/etc/passwd", False),
+        ("a//b", False),
+    ],
+)
+def test_a_pushed_link_goes_up_first_and_stays_below(target: str, good: bool) -> None:
+    if good:
+        sync_gate.check_link("public/files/sub/x", target)
+        return
+    with pytest.raises(sync_gate.RefusedError):
+        sync_gate.check_link("public/files/sub/x", target)
+
+
+@pytest.mark.parametrize(
     "name",
     ["x", "../x", "site_config.json", "private/files/", "private/files/../x", "/private/files/x"],
 )

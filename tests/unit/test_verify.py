@@ -284,8 +284,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
     tried = {"job": "a.*", "queue": "at-rep1", "landed": "at-rep1", "status": "finished"}
     primary = {
         **seen,
-        "hostname": "erp1-host",
-        "tried": [{**tried, "host": "rep1-host"}],
+        "tried": [{**tried, "node": "rep1"}],
         "schedulers": ["schedule"],
         "settings": {"sort_buffer_size": "2097152"},
     }
@@ -299,7 +298,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
         "rep1": {
             "role": "reporting",
             "lan_ip": "10.0.0.2",
-            "seen": {**seen, "hostname": "rep1-host", **reporting},
+            "seen": {**seen, **reporting},
             "planned": {"sort_buffer_size": 4194304},
         },
     }
@@ -334,10 +333,10 @@ def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, wo
     ("changes", "ok", "words"),
     [
         ({}, True, "a.*: done on rep1"),
-        ({"host": "erp1-host", "landed": "short"}, False, "a.*: done on erp1"),
-        ({"host": "erp1-host"}, False, "a.*: done on erp1"),
-        ({"host": None, "status": "queued"}, True, "queued on at-rep1, not done yet"),
-        ({"host": None, "status": "queued", "landed": "short"}, False, "queued on short"),
+        ({"node": "erp1", "landed": "short"}, False, "a.*: done on erp1"),
+        ({"node": "erp1"}, False, "a.*: done on erp1"),
+        ({"node": None, "status": "queued"}, True, "queued on at-rep1, not done yet"),
+        ({"node": None, "status": "queued", "landed": "short"}, False, "queued on short"),
         ({"status": "failed"}, False, "failed on at-rep1"),
         ({"queue": "at-rep2"}, False, "queues in force: at-rep2; those of the inventory: at-rep1"),
     ],
@@ -365,7 +364,7 @@ def test_what_was_not_seen_is_not_compared():
     nodes = fleet()
     nodes["rep1"]["seen"] = {}
     results = {entry["id"]: entry for entry in check_fleet.compare(nodes, PLACED)}
-    assert not any(entry["ok"] for entry in results.values())
+    assert [name for name, entry in results.items() if entry["ok"]] == ["placed"]
     assert "rep1 could not be looked at" in results["commits"]["saw"]
     assert "not seen: rep1" in results["one_scheduler"]["saw"]
 

@@ -14,7 +14,7 @@ from benchfleet import state
 
 READ = "frappe.demo.job_read_file"
 # The bound of the scenario, what a worker's and the primary's beat add, and a slow machine.
-BOUND = 5 + 2 * 2 + 8
+BOUND = 10 + 2 * 2 + 8
 
 
 def read(jobs: Jobs) -> str:
@@ -39,7 +39,7 @@ def test_the_primary_takes_the_jobs_after_the_bound_and_gives_them_back(
     away("rep1")
     cut = time.monotonic()
     assert [jobs.done(token, BOUND) for token in waiting] == ["erp1"] * 3
-    assert time.monotonic() - cut > 3, "taken before the bound"
+    assert time.monotonic() - cut > 8, "taken before the bound"
     assert "the primary takes its jobs" in told()["queues"]["at-rep1"]["state"]
     # What comes later need not wait for the bound again.
     later = time.monotonic()

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from benchfleet_jobs import placement
-from benchfleet_jobs.presence import SILENT_SECONDS, away_for, living, our_queues, seen_key
+from benchfleet_jobs.presence import SILENT_SECONDS, away_for, living, our_queues, unserved_for
 from benchfleet_jobs.settings import PREFIX, Settings, load
 
 # Queues of every Frappe since 14.
@@ -40,9 +40,10 @@ def show(settings: Settings) -> dict[str, Any]:
     for worker in Worker.all(connection=connection):
         if worker.name not in there:
             continue
+        node = there[worker.name]
         for name in worker.queue_names():
             queue = name.removeprefix(f"{bench}:")
-            serving.setdefault(queue, set()).add(str(worker.hostname))
+            serving.setdefault(queue, set()).add(node)
             processes[queue] = processes.get(queue, 0) + 1
     placed = set(settings.placement.values())
     custom = [name for name in common.get("workers") or {} if not name.startswith(PREFIX)]
@@ -103,17 +104,15 @@ def state_of(
     connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
 ) -> dict[str, Any]:
     """Whether somebody serves a queue of ours, and what becomes of its jobs if nobody does."""
-    if not connection.hexists(seen_key(bench), queue):
-        return {"state": "never served yet"}
-    away = away_for(connection, bench, queue)
-    if away <= SILENT_SECONDS:
+    silent = unserved_for(connection, bench, queue)
+    if silent is not None and silent <= SILENT_SECONDS:
         return {"state": "served"}
-    words = f"away for {away:.0f} s; "
+    words = "never served yet; " if silent is None else f"away for {silent:.0f} s; "
     if queue not in placed:
         return {"state": words + "nothing is placed there any more"}
     if settings.when_away == "wait":
         return {"state": words + "its jobs wait"}
-    if away < settings.away_seconds:
+    if away_for(connection, bench, queue) < settings.away_seconds:
         return {"state": words + f"after {settings.away_seconds:.0f} s the primary takes its jobs"}
     return {"state": words + "the primary takes its jobs"}
 
@@ -136,7 +135,6 @@ def example(pattern: str) -> str:
 def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
     """Where a job is done that Frappe takes for a placed one, for each queue of ours."""
     import frappe
-    from rq import Worker
 
     frappe.init(site=site, sites_path=".")
     frappe.connect()
@@ -155,18 +153,14 @@ def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
     for queue, job in jobs.items():
         job.refresh()
         status = str(getattr(job.get_status(), "value", job.get_status()))
-        host = None
-        if job.worker_name:
-            worker = Worker.find_by_key(f"rq:worker:{job.worker_name}", job.connection)
-            host = worker.hostname if worker else None
-        landed = job.origin.rpartition(":")[2]
+        bench, _, landed = job.origin.rpartition(":")
         tried.append(
             {
                 "job": entries[queue],
                 "queue": queue,
                 "landed": landed,
                 "status": status,
-                "host": host,
+                "node": living(job.connection, bench).get(job.worker_name),
             }
         )
         if status == "queued":

@@ -30,6 +30,13 @@ def job_name(arguments: Mapping[str, Any]) -> str:
     return name
 
 
+def is_entry(function: Any) -> bool:
+    """Whether RQ is given a job of Frappe's, by name or, as some callers do, as the function."""
+    if callable(function):
+        function = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
+    return function == ENTRY
+
+
 def queue_of(name: str, placement: Mapping[str, str]) -> str | None:
     """Queue of a job by its name; None for one that is not placed."""
     if name in placement:
@@ -51,7 +58,7 @@ def _place(module: ModuleType, path: str) -> None:
     def enqueue_call(self: Any, func: Any, *args: Any, **options: Any) -> Any:
         settings = load(path)
         arguments = options.get("kwargs")
-        if func != ENTRY or settings is None or not isinstance(arguments, Mapping):
+        if not is_entry(func) or settings is None or not isinstance(arguments, Mapping):
             return stock(self, func, *args, **options)
         queue = queue_of(pretended or job_name(arguments), settings.placement)
         bench, _, home = self.name.rpartition(":")

@@ -42,11 +42,16 @@ def seen_key(bench_id: str) -> str:
 
 
 def beats_key(bench_id: str) -> str:
-    """Redis hash: each worker, by RQ's name for it, and when it last said that it is there.
+    """Redis hash: each worker, by RQ's name for it: when it last said that it is there, and where.
 
     RQ itself knows a worker that ended without a word for seven minutes more.
     """
     return f"{bench_id}:fleet:beats"
+
+
+def since_key(bench_id: str) -> str:
+    """Redis string: since when somebody has looked without a break, in seconds of the epoch."""
+    return f"{bench_id}:fleet:since"
 
 
 def redis_now(redis: Any) -> float:
@@ -92,7 +97,7 @@ def _announced(stock: Any, path: str) -> Any:
         names = [queue.name for queue in self.queues]
         threading.Thread(
             target=_beat,
-            args=(redis, self.name, names, path, os.getpid()),
+            args=(redis, self, names, path, os.getpid()),
             daemon=True,
             name="benchfleet-jobs",
         ).start()
@@ -101,42 +106,65 @@ def _announced(stock: Any, path: str) -> Any:
     return work
 
 
-def _beat(redis: Any, worker: str, names: list[str], path: str, pid: int) -> None:
+def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> None:
     mine = own_queues(names)
     while os.getpid() == pid:
         # Redis may be away for a while, as it is at every restart of the primary.
         with suppress(Exception):
             settings = load(path)
-            for bench, queues in mine.items():
+            for bench, queues in mine.items() if settings else ():
                 now = redis_now(redis)
-                redis.hset(beats_key(bench), worker, now)
-                if queues:
+                redis.hset(beats_key(bench), worker.name, f"{now} {settings.node}")
+                # One that was told to stop ends its job, and takes no other.
+                if queues and not getattr(worker, "_stop_requested", False):
                     redis.hset(seen_key(bench), mapping=dict.fromkeys(queues, now))
                 # One of the primary's workers looks, whichever comes first.
-                if (
-                    settings
-                    and settings.primary
-                    and redis.set(f"{bench}:fleet:look", pid, nx=True, px=int(BEAT_SECONDS * 900))
+                if settings.primary and redis.set(
+                    f"{bench}:fleet:look", pid, nx=True, px=int(BEAT_SECONDS * 900)
                 ):
                     look(redis, bench, settings)
         time.sleep(BEAT_SECONDS)
 
 
-def living(redis: Any, bench: str) -> set[str]:
-    """Names of the workers that have been heard of a moment ago; the others are forgotten."""
+def living(redis: Any, bench: str) -> dict[str, str]:
+    """Workers that have been heard of a moment ago, and the nodes that they are on."""
     now = redis_now(redis)
-    found = {name.decode(): float(at) for name, at in redis.hgetall(beats_key(bench)).items()}
-    gone = [name for name, at in found.items() if now - at > SILENT_SECONDS]
+    beats = {name.decode(): told.decode() for name, told in redis.hgetall(beats_key(bench)).items()}
+    found = {name: told.partition(" ") for name, told in beats.items()}
+    return {n: node for n, (at, _, node) in found.items() if now - float(at) <= SILENT_SECONDS}
+
+
+def forget_the_silent(redis: Any, bench: str) -> None:
+    """Keep no word of workers that are gone."""
+    known = {name.decode() for name in redis.hkeys(beats_key(bench))}
+    gone = known - set(living(redis, bench))
     if gone:
         redis.hdel(beats_key(bench), *gone)
-    return set(found) - set(gone)
+
+
+def watch(redis: Any, bench: str) -> None:
+    """Note that somebody looks, and since when that has gone on without a break.
+
+    After a time in which Redis or the primary was off, or in which the clock was set forward, all
+    that is noted is old and says nothing: every server has the whole bound to be heard of again.
+    """
+    now = redis_now(redis)
+    last = float(redis.getset(f"{bench}:fleet:looked", now) or 0)
+    if not 0 <= now - last <= SILENT_SECONDS:
+        redis.set(since_key(bench), now)
+
+
+def unserved_for(redis: Any, bench: str, queue: str) -> float | None:
+    """Seconds since a queue was last served, None for one that never was."""
+    seen = redis.hget(seen_key(bench), queue)
+    return None if seen is None else max(0.0, redis_now(redis) - float(seen))
 
 
 def away_for(redis: Any, bench: str, queue: str) -> float:
-    """Seconds since a queue was last served; 0 for one that is looked at for the first time."""
+    """Seconds for which a queue has been watched and not been served."""
     now = redis_now(redis)
-    redis.hsetnx(seen_key(bench), queue, now)
-    return max(0.0, now - float(redis.hget(seen_key(bench), queue) or now))
+    seen = float(redis.hget(seen_key(bench), queue) or 0)
+    return max(0.0, now - max(seen, float(redis.get(since_key(bench)) or now)))
 
 
 def our_queues(redis: Any, bench: str) -> list[str]:
@@ -148,12 +176,13 @@ def our_queues(redis: Any, bench: str) -> list[str]:
 
 def look(redis: Any, bench: str, settings: Settings) -> None:
     """Take the jobs of every queue of ours that has been without a worker for the bound."""
-    living(redis, bench)
+    forget_the_silent(redis, bench)
+    watch(redis, bench)
     placed = set(settings.placement.values())
     for queue in our_queues(redis, bench):
         if away_for(redis, bench, queue) < settings.away_seconds:
             continue
-        end_abandoned(redis, f"{bench}:{queue}")
+        end_abandoned(redis, bench, queue)
         # Where nothing is placed any more, nobody is worth waiting for.
         if settings.when_away == "primary" or queue not in placed:
             take_over(redis, bench, queue)
@@ -183,7 +212,7 @@ def take_over(redis: Any, bench: str, queue: str) -> int:
     return moved
 
 
-def end_abandoned(redis: Any, name: str) -> None:
+def end_abandoned(redis: Any, bench: str, queue: str) -> None:
     """Fail the jobs that were running on a server that is away: nobody else would ever notice.
 
     As long as a scheduled job counts as running, it is not queued again. RQ clears a queue's
@@ -192,14 +221,18 @@ def end_abandoned(redis: Any, name: str) -> None:
     from rq.job import Job, JobStatus
     from rq.registry import FailedJobRegistry, StartedJobRegistry
 
-    running = StartedJobRegistry(name=name, connection=redis)
-    failed = FailedJobRegistry(name=name, connection=redis)
+    running = StartedJobRegistry(name=f"{bench}:{queue}", connection=redis)
+    failed = FailedJobRegistry(name=f"{bench}:{queue}", connection=redis)
+    there = living(redis, bench)
     for raw in redis.zrange(running.key, 0, -1):
         # RQ 2 appends the execution to the job's id.
         parse = getattr(running, "parse_job_id", str)
         job_id = parse(raw.decode())
         with suppress(Exception):
             job = Job.fetch(job_id, connection=redis)
+            if job.worker_name in there:
+                # It serves the queue no more, and ends what it has begun.
+                continue
             job.set_status(JobStatus.FAILED)
             failed.add(job, ttl=FAILED_TTL, exc_string="abandoned: its server is away")
-    redis.delete(running.key)
+        redis.zrem(running.key, raw)
