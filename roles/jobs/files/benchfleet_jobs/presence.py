@@ -180,6 +180,8 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
     watch(redis, bench)
     placed = set(settings.placement.values())
     for queue in our_queues(redis, bench):
+        # Its server's workers may be about to start for the first time.
+        redis.hsetnx(seen_key(bench), queue, redis_now(redis))
         if away_for(redis, bench, queue) < settings.away_seconds:
             continue
         end_abandoned(redis, bench, queue)
