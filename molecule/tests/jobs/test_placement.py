@@ -70,7 +70,8 @@ def test_what_waits_is_counted_and_aged(jobs: Jobs, told: Callable[..., Any]):
         arguments = {"file_name": f"{token}.txt", "content": "x", "seconds": seconds}
         jobs.enqueue("frappe.demo.job_write_file", token=token, **arguments)
     row = told()["queues"]["at-rep1"]
-    assert (row["length"], row["running"]) == (2, 1)
+    # A scheduled one may have come to wait there, too.
+    assert (row["length"] in (2, 3), row["running"]) == (True, 1)
     assert 0 < row["oldest_seconds"] < 30
     wait_until("all are done", lambda: len(jobs.servers(token)) == 3, 30)
 
