@@ -488,23 +488,28 @@ class Reporting(HostChecks):
 
     def try_guard(self, site: str) -> dict[str, Any]:
         """What TRY_GUARD prints."""
-        folder = self.params["guard"]
+        guard = self.params["guard"]
+        said = self.run_python(
+            TRY_GUARD,
+            site,
+            f"fleet-verify-{self.token}",
+            PYTHONPATH=guard["package_dir"],
+            BENCHFLEET_READ_GUARD=guard["settings"],
+        )
+        return dict(json.loads(said.strip().splitlines()[-1]))
+
+    def run_python(self, script: str, *words: str, **environment: str) -> str:
+        """Run a script with the bench's Python, as its account; what it prints."""
         done = run_as(
             self.params["user_of_bench"],
-            [f"{self.bench}/env/bin/python", "-c", TRY_GUARD, site, f"fleet-verify-{self.token}"],
+            [f"{self.bench}/env/bin/python", "-c", script, *words],
             f"{self.bench}/sites",
-            {
-                "PATH": "/usr/bin:/bin",
-                "HOME": "/",
-                "LANG": "C.UTF-8",
-                "PYTHONPATH": folder["package_dir"],
-                "BENCHFLEET_READ_GUARD": folder["settings"],
-            },
+            {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", **environment},
             timeout=120,
         )
         if done.returncode != 0:
             raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+        return done.stdout
 
     def check_no_scheduler(self) -> None:
         """Processes, supervisor's programs and the configuration in force."""
@@ -526,23 +531,12 @@ class Reporting(HostChecks):
         site = self.sites[0]
         name = f"fleet-verify-{self.token}-{self.params['host']}.txt"
 
-        def run(action: str) -> None:
-            done = run_as(
-                self.params["user_of_bench"],
-                [f"{self.bench}/env/bin/python", "-c", TRY_FILE, site, name, action],
-                f"{self.bench}/sites",
-                {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"},
-                timeout=120,
-            )
-            if done.returncode != 0:
-                raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
-
         with self.visitor(site, router=True) as visitor:
             try:
-                run("make")
+                self.run_python(TRY_FILE, site, name, "make")
                 made = visitor.call("GET", f"/files/{name}")
             finally:
-                run("remove")
+                self.run_python(TRY_FILE, site, name, "remove")
             gone = visitor.call("GET", f"/files/{name}")
         there = made.status == 200 and made.text == name
         saw = f"{made.said()} at once, HTTP {gone.status} after its removal"
