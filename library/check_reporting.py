@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -60,6 +61,8 @@ ROW_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 FILE_SECONDS = 70.0
 MARK_SECONDS = 130.0
+CALLS_PER_NODE = 20
+CALL_PAUSE_SECONDS = 0.05
 REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
 WRITE = "INSERT INTO tabSingles (doctype, field, value) VALUES ('fleet-verify', %s, '1')"
 LOOK = "SELECT COUNT(*) FROM tabSingles WHERE doctype = 'fleet-verify'"
@@ -418,18 +421,21 @@ class Reporting(HostChecks):
         self.gathering.add("signed_in", known_good and other[0], "; ".join([*known, other[1]]))
 
     def call_report(self, visitor: Visitor) -> tuple[dict[str, int], str]:
-        """Call a report until this host has answered, at most a few times for each node.
+        """Call a report until this host has answered, with a bound for each node of the fleet.
 
+        The router takes the nodes in turn, and all of them are verified at the same time: in step
+        with each other, each would get the other's answers only. So the calls are not in step.
         Returns how many calls each bench answered, and what a call that failed said.
         """
         answered: dict[str, int] = {}
-        for _ in range(4 * max(1, self.params["nodes"])):
+        for _ in range(CALLS_PER_NODE * max(1, self.params["nodes"])):
             answer = visitor.call("GET", REPORT)
             answered[answer.bench] = answered.get(answer.bench, 0) + 1
             if answer.status != 200:
                 return answered, f"; a call failed: {answer.said()}"
             if answer.bench == self.params["host"]:
                 break
+            time.sleep(random.uniform(0, CALL_PAUSE_SECONDS))
         return answered, ""
 
     def signed_in_here(self) -> tuple[bool, str]:
