@@ -21,6 +21,9 @@ CLOSING = re.compile(
     r"=+ (?P<counts>.*\b\d+ (?:passed|failed|error|errors|skipped)\b.*) in [\d.]+s"
 )
 COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
+# A line of pytest's short summary; molecule puts a border before it.
+RED = re.compile(r"^[^\w]*((?:FAILED|ERROR) \S+\.py(?:::.*)?)$")
+RED_LETTERS = 500
 LINTERS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
@@ -31,12 +34,13 @@ LINTERS = (
 
 @dataclass
 class Result:
-    """How one program of the tests ended, and what pytest counted in it."""
+    """How one program of the tests ended, what pytest counted in it, and which tests were red."""
 
     title: str
     ok: bool
     seconds: float
     counts: Counter[str] = field(default_factory=Counter)
+    red: list[str] = field(default_factory=list)
 
 
 def closing_counts(line: str) -> Counter[str]:
@@ -46,6 +50,12 @@ def closing_counts(line: str) -> Counter[str]:
     for number, kind in COUNT.findall(found["counts"]) if found else []:
         counts["failed" if kind.startswith("error") else kind] += int(number)
     return counts
+
+
+def red_test(line: str) -> str | None:
+    """Return pytest's line on a test that failed, cut to a bearable length; None for others."""
+    found = RED.match(COLOURS.sub("", line).rstrip())
+    return found[1][:RED_LETTERS] if found else None
 
 
 def scenarios(wanted: str | None) -> list[str]:
@@ -74,6 +84,7 @@ def run_one(title: str, words: list[str]) -> Result:
     since = time.monotonic()
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     counts: Counter[str] = Counter()
+    red: list[str] = []
     process = subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -82,11 +93,12 @@ def run_one(title: str, words: list[str]) -> Result:
             sys.stdout.write(line)
             sys.stdout.flush()
             counts += closing_counts(line)
-    return Result(title, process.returncode == 0, time.monotonic() - since, counts)
+            red += filter(None, [red_test(line)])
+    return Result(title, process.returncode == 0, time.monotonic() - since, counts, red)
 
 
 def closing(results: Iterable[Result], seconds: float) -> list[str]:
-    """Return the last lines: one per program, then the sum in pytest's own form.
+    """Return the last lines: one per program, its red tests, then the sum in pytest's own form.
 
     A program counts as one test itself, unless it is pytest and counted its own.
     """
@@ -96,6 +108,7 @@ def closing(results: Iterable[Result], seconds: float) -> list[str]:
         words = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items()))
         verdict = "PASSED" if result.ok else "FAILED"
         lines.append(f"{verdict} {result.title} ({clock(result.seconds)}){words and ': ' + words}")
+        lines += [f"    {line}" for line in result.red]
         total += result.counts
         if not result.counts or (not result.ok and not result.counts["failed"]):
             total["passed" if result.ok else "failed"] += 1

@@ -54,6 +54,24 @@ def test_closing_lines_are_counted(line, counts):
     assert testing.closing_counts(line) == Counter(expected)
 
 
+@pytest.mark.parametrize(
+    ("line", "red"),
+    [
+        ("FAILED a/test_x.py::test_y[z] - assert 1 == 2", True),
+        ("\x1b[2m│\x1b[0m ERROR ../tests/test_x.py::test_y - OSError", True),
+        ("FAILED molecule jobs (13:35): 1 failed, 19 passed", False),
+        ("FAILED (errors=1)", False),
+    ],
+)
+def test_red_tests_are_named_at_the_end(line, red):
+    found = testing.red_test(line)
+    assert (found is not None) == red
+    if found:
+        closing = testing.closing([testing.Result("unit", False, 1.0, red=[found])], 1.0)
+        assert closing[1] == f"    {found}"
+        assert "test_x.py::test_y" in found
+
+
 def test_the_closing_line_sums_up():
     results = [
         testing.Result("unit", True, 2.0, Counter(passed=10)),
