@@ -9,7 +9,8 @@ A host is a dict:
     lan_ip                       as the inventory has it, "" when it has none
     default, addresses           default IPv4 address and all addresses, from the facts
     distribution, major          e.g. Debian, 12
-    ssh_key                      whether the host has an ed25519 host key
+    address                      the address that the others reach it by, "" when it has none
+    ssh_key                      its ed25519 host key, "" when it has none
     server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
     python                       bench_python
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
@@ -22,6 +23,7 @@ A host is a dict:
     type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
     trouble                      why it could not, "" when it could
+    away                         whether ssh got no answer at all
 
 A problem is a dict of texts: what (the value and what is wrong with it), place, remedy. Jobs and
 their workers are judged by the filters of jobs.py in the same way.
@@ -63,7 +65,9 @@ SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 SUPPORTED_FRAPPE = (14, 15, 16)
 # Lowest Python that the released branch of each version asks for in its pyproject.toml.
 FRAPPE_PYTHON = {14: "3.10", 15: "3.10", 16: "3.14"}
-FACTS_WE_SET = frozenset({"fleet_lan_ip", "fleet_primary", "fleet_primary_ip", "fleet_secrets"})
+FACTS_WE_SET = frozenset(
+    f"fleet_{name}" for name in ("hosts", "in_run", "lan_ip", "primary", "primary_ip", "secrets")
+)
 GROUPS = (
     "primary",
     "reporting",
@@ -246,10 +250,10 @@ def check_addresses(hosts: list[Host], _settings: Settings) -> list[Problem]:
 
 
 def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """One primary, nobody in both groups, everybody in one, the whole fleet in this run."""
+    """One primary, nobody in both groups, everybody in one."""
     groups = settings["groups"]
     primary, reporting = list(groups.get("primary", [])), list(groups.get("reporting", []))
-    everyone, here = list(groups.get("all", [])), [host["name"] for host in hosts]
+    everyone = list(groups.get("all", []))
     place = f"inventory {settings['inventory']}"
     problems = []
     if not everyone:
@@ -296,26 +300,29 @@ def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
         for name in everyone
         if name not in in_a_group
     ]
-    absent = [name for name in everyone if name not in here]
-    if absent:
-        with_primary = [name for name in absent if name in primary]
-        problems.append(
-            problem(
-                f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} left out of this run"
-                + (
-                    f": without the primary {with_primary[0]} nothing can be set up"
-                    if with_primary
-                    else ", though every host must know the addresses and keys of all"
-                ),
-                "--limit on the command line",
-                "run without --limit: hosts that are already in order are not changed",
-            )
-        )
     return problems
 
 
-def check_reached(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """Every host could be surveyed."""
+def check_left_out(_hosts: list[Host], settings: Settings) -> list[Problem]:
+    """A run without the primary builds on one that is of this fleet, and answers."""
+    primary = settings["primary"]
+    if not primary or not primary["survey"] or is_ours(primary, settings):
+        return []
+    return [
+        problem(
+            f"the primary {primary['name']} is left out of this run, and is not of this fleet yet",
+            "--limit on the command line",
+            f"run it without --limit, or with {primary['name']} in it, before the others",
+        )
+    ]
+
+
+def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """The primary, and every host that answers ssh at all, could be surveyed.
+
+    A reporting host that does not answer is left out of the run, and the others are served.
+    """
+    primary = settings["primary"]
     return [
         problem(
             f"{host['name']} could not be looked at: "
@@ -324,8 +331,8 @@ def check_reached(hosts: list[Host], _settings: Settings) -> list[Problem]:
             f"check `ansible -i INVENTORY {host['name']} -b -m ansible.builtin.ping`: the host is "
             "up, its address, user and key are right, sudo works, python3 is installed",
         )
-        for host in hosts
-        if not host["survey"]
+        for host in [*([primary] if primary else []), *hosts]
+        if not host["survey"] and (is_primary(host) or not host["away"])
     ]
 
 
@@ -833,9 +840,10 @@ def is_ours(host: Host, settings: Settings) -> bool:
 
 
 def primary_host(hosts: list[Host], settings: Settings) -> Host | None:
-    """The primary, when there is exactly one and it is in this run."""
-    names = settings["groups"].get("primary", [])
-    return next((h for h in hosts if [h["name"]] == list(names)), None)
+    """The primary, when there is exactly one: of this run, or looked at besides."""
+    names = list(settings["groups"].get("primary", []))
+    besides = [settings["primary"]] if settings["primary"] else []
+    return next((h for h in [*hosts, *besides] if [h["name"]] == names), None)
 
 
 def is_primary(host: Host) -> bool:
@@ -1043,7 +1051,9 @@ def clock_distance(one: Mapping[str, float], other: Mapping[str, float]) -> floa
 def check_clocks(hosts: list[Host], settings: Settings) -> list[Problem]:
     """Clocks agree with the primary's, as the heartbeat's age is a difference of two clocks."""
     clocks = [h for h in hosts if (h["survey"] or {}).get("clock")]
-    reference = primary_host(clocks, settings) or (clocks[0] if clocks else None)
+    reference = primary_host(clocks, settings)
+    if not (reference and (reference["survey"] or {}).get("clock")):
+        reference = clocks[0] if clocks else None
     if reference is None:
         return []
     problems = []
@@ -1076,6 +1086,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_read_path,
     check_folders,
     check_secrets,
+    check_left_out,
     check_reached,
     check_addresses,
     check_server_ids,
@@ -1111,6 +1122,36 @@ def preflight_text(problems: list[Problem]) -> str:
             f"   remedy: {found['remedy']}",
         ]
     return "\n".join(lines)
+
+
+# --- who is in the fleet ------------------------------------------------------------------------
+
+
+def fleet_hosts(
+    names: Iterable[str], seen: Iterable[Host], addresses: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Hosts that the others know, and by what: {name: {lan_ip, ssh_key}}.
+
+    names are the inventory's, seen are the hosts of this run, addresses are those of the
+    certificates that were made before. So a host that is off or left out of the run keeps its
+    entries on the others; one that was never reached is not in the result. ssh_key is "" where
+    no host knows it.
+    """
+    looked_at = {host["name"]: host for host in seen if host["survey"]}
+    keys = {
+        address: key
+        for host in looked_at.values()
+        for address, key in host["survey"].get("known_hosts", {}).items()
+    }
+    found = {}
+    for name in names:
+        if name in looked_at:
+            host = looked_at[name]
+            found[name] = {"lan_ip": host["address"], "ssh_key": host["ssh_key"]}
+        elif name in addresses:
+            address = addresses[name]
+            found[name] = {"lan_ip": address, "ssh_key": keys.get(address, "")}
+    return found
 
 
 # --- read on the controller --------------------------------------------------------------------
@@ -1214,6 +1255,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names as used in templates."""
         return {
+            "fleet_hosts": fleet_hosts,
             "lan_server_id": lan_server_id,
             "preflight_known_variables": known_variables,
             "preflight_lan_ip": good_lan_ip,

@@ -68,13 +68,16 @@ def bracketed(host: str) -> str:
 
 
 def nodes_with_workers(
-    hosts: Iterable[str], hostvars: Mapping[str, Any], default: int
+    hosts: Iterable[str],
+    fleet_hosts: Mapping[str, Mapping[str, str]],
+    hostvars: Mapping[str, Any],
+    default: int,
 ) -> list[dict[str, Any]]:
     """The reporting benches as nodes.lua wants to know them: {host, address, workers}."""
     return [
         {
             "host": host,
-            "address": bracketed(hostvars[host]["fleet_lan_ip"]),
+            "address": bracketed(fleet_hosts[host]["lan_ip"]),
             "workers": int(hostvars[host].get("bench_web_workers", default)),
         }
         for host in hosts
@@ -82,12 +85,12 @@ def nodes_with_workers(
 
 
 def answering_nodes(
-    hosts: Iterable[str], hostvars: Mapping[str, Any], port: int
+    hosts: Iterable[str], fleet_hosts: Mapping[str, Mapping[str, str]], port: int
 ) -> list[dict[str, str]]:
     """The reporting benches as nginx's log of an answer names them: {address, host, kind}."""
     return [
         {
-            "address": socket_address(hostvars[host]["fleet_lan_ip"], port),
+            "address": socket_address(fleet_hosts[host]["lan_ip"], port),
             "host": host,
             "kind": "node",
         }

@@ -64,6 +64,10 @@ secrets:
   description: The whole content of the file.
   returned: success
   type: dict
+addresses:
+  description: "Hosts that have a certificate: inventory name → LAN address in it."
+  returned: success
+  type: dict
 added:
   description: What was added or renewed, without any secret.
   returned: success
@@ -204,6 +208,17 @@ def certificate_fault(pem: str, host: str, address: str) -> str:
     if expiry(certificate) - now() < RENEW_BEFORE:
         return "less than a year of it is left"
     return ""
+
+
+def certified_addresses(content: dict[str, Any]) -> dict[str, str]:
+    """LAN address of each host that has a certificate, from the certificate."""
+    found = {}
+    for host, entry in content["hosts"].items():
+        if entry.get("certificate"):
+            certificate = x509.load_pem_x509_certificate(entry["certificate"].encode())
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            found[host] = str(names.value.get_values_for_type(x509.IPAddress)[0])
+    return found
 
 
 def make_ssh_key(comment: str) -> dict[str, str]:
@@ -428,7 +443,9 @@ def main() -> None:
         )
     except SecretsError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(added), secrets=content, added=added)
+    module.exit_json(
+        changed=bool(added), secrets=content, added=added, addresses=certified_addresses(content)
+    )
 
 
 if __name__ == "__main__":

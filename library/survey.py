@@ -86,6 +86,17 @@ def read_mark(config_dir: str) -> dict[str, Any]:
     }
 
 
+def known_hosts(config_dir: str) -> dict[str, str]:
+    """Hosts of the fleet by this host's record: address → ed25519 key, {} when it has none."""
+    try:
+        text = Path(f"{config_dir}/known_hosts").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    # An address stands as it is, or as [address]:port.
+    lines = re.findall(r"^(\S+) ssh-ed25519 (\S+)", text, re.MULTILINE)
+    return {re.sub(r"^\[(.*)\]:\d+$", r"\1", place): key for place, key in lines}
+
+
 def free_bytes(path: str) -> dict[str, Any]:
     """Free bytes of the file system that holds, or would hold, path; device tells two apart."""
     existing = Path(path).absolute()
@@ -337,6 +348,7 @@ def main() -> None:
     data_dir = data_folder(asked["data_dir"])
     survey: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
+        "known_hosts": known_hosts(asked["config_dir"]),
         "database": read_database(data_dir),
         "disk": {
             "data": free_bytes(data_dir),

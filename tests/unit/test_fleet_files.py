@@ -24,4 +24,4 @@ def test_supervisor_waits_for_the_network_at_boot() -> None:
 
 def test_known_hosts_are_written_for_the_port_of_ssh() -> None:
     values = yaml.safe_load(VARS.read_text(encoding="utf-8"))
-    assert "fleet_lan_ip | known_host(fleet_ssh_port)" in values["__fleet_known_hosts"]
+    assert "host.lan_ip | known_host(fleet_ssh_port)" in values["__fleet_known_hosts"]

@@ -25,7 +25,8 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "addresses": [address, "127.0.0.1", "fe80::1"],
         "distribution": "Debian",
         "major": "12",
-        "ssh_key": True,
+        "address": address,
+        "ssh_key": f"key of {name}",
         "server_id": "",
         "branch": "version-15",
         "python": "/usr/bin/python3",
@@ -42,6 +43,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
         "trouble": "",
+        "away": False,
         "survey": {
             "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
             "database": {
@@ -82,6 +84,7 @@ def settings() -> dict[str, Any]:
     return {
         "inventory": "inventory/example",
         "groups": {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]},
+        "primary": {},
         "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
         "prefixes": ["fleet_", "mariadb_", "bench_"],
         "site_keys": ["name", "apps"],
@@ -211,25 +214,61 @@ def test_host_in_no_group(fleet, settings):
     assert whats(fleet, settings) == ["rep1 is in neither group primary nor group reporting"]
 
 
-@pytest.mark.parametrize(
-    ("left", "words"),
-    [("rep1", "without the primary erp1"), ("erp1", "rep1 is left out of this run, though")],
-)
-def test_limited_run(fleet, settings, left, words):
-    found = whats([h for h in fleet if h["name"] == left], settings)
-    assert len(found) == 1
-    assert words in found[0]
+def test_a_run_without_the_primary_builds_on_one_of_this_fleet(fleet, settings):
+    erp1, rep1 = fleet
+    settings["primary"] = erp1
+    assert whats([rep1], settings) == [
+        "the primary erp1 is left out of this run, and is not of this fleet yet"
+    ]
+    settings["fleet_id"] = "f1"
+    erp1["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    assert whats([rep1], settings) == []
+    # It is what the others are compared with.
+    erp1["survey"]["database"].update(product="MariaDB", version="11.8.1")
+    assert whats([rep1], settings) == [
+        "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
+    ]
+    erp1.update(survey=None, trouble="No route to host")
+    assert whats([rep1], settings) == ["erp1 could not be looked at: No route to host"]
+
+
+def test_a_run_without_a_reporting_node_is_one_like_others(fleet, settings):
+    assert whats(fleet[:1], settings) == []
 
 
 def test_unreachable_host_is_one_problem_among_others(fleet, settings):
-    fleet[1].update(survey=None, trouble="Task failed: Connection timed out", addresses=[])
+    fleet[1].update(survey=None, trouble="Task failed: Incorrect sudo password", addresses=[])
     fleet[1].update(default="", distribution="", major="")
     settings["groups"]["primary"] = []
     assert whats(fleet, settings) == [
         "no host is in group primary",
         "erp1 is in neither group primary nor group reporting",
-        "rep1 could not be looked at: Connection timed out",
+        "rep1 could not be looked at: Incorrect sudo password",
     ]
+
+
+@pytest.mark.parametrize(("name", "stops"), [("rep1", False), ("erp1", True)])
+def test_only_a_primary_that_is_away_stops_the_run(fleet, settings, name, stops):
+    host = next(host for host in fleet if host["name"] == name)
+    host.update(survey=None, trouble="Connection timed out", away=True, addresses=[], address="")
+    host.update(default="", distribution="", major="")
+    assert whats(fleet, settings) == (
+        [f"{name} could not be looked at: Connection timed out"] * stops
+    )
+
+
+def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
+    erp1, rep1 = fleet
+    names = ["erp1", "rep1", "rep2", "rep3"]
+    erp1["survey"]["known_hosts"] = {"10.0.0.9": "key of rep2"}
+    rep1["survey"]["known_hosts"] = {"10.0.0.11": "an old key of erp1"}
+    rep2 = {"name": "rep2", "survey": None, "address": "", "ssh_key": ""}
+    addresses = {"erp1": "10.0.0.77", "rep2": "10.0.0.9", "gone": "10.0.0.8"}
+    assert preflight.fleet_hosts(names, [erp1, rep1, rep2], addresses) == {
+        "erp1": {"lan_ip": "10.0.0.11", "ssh_key": "key of erp1"},
+        "rep1": {"lan_ip": "10.0.0.21", "ssh_key": "key of rep1"},
+        "rep2": {"lan_ip": "10.0.0.9", "ssh_key": "key of rep2"},
+    }
 
 
 # --- addresses ---------------------------------------------------------------------------------
@@ -553,7 +592,7 @@ def test_debian_13(fleet, settings):
 
 def test_no_systemd_and_no_host_key(fleet, settings):
     fleet[0]["survey"]["systemd"] = False
-    fleet[0]["ssh_key"] = False
+    fleet[0]["ssh_key"] = ""
     assert whats(fleet, settings) == [
         "erp1 was not booted with systemd",
         "erp1 has no ed25519 ssh host key",

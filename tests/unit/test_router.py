@@ -93,13 +93,13 @@ def test_bad_addresses_are_refused(host: str, port: int) -> None:
 
 
 def test_every_reporting_bench_has_its_address() -> None:
-    hostvars = {"rep1": {"fleet_lan_ip": "10.0.0.2"}, "rep2": {"fleet_lan_ip": "fd00::2"}}
-    assert answering_nodes(["rep1", "rep2"], hostvars, 8000) == [
+    fleet_hosts = {"rep1": {"lan_ip": "10.0.0.2"}, "rep2": {"lan_ip": "fd00::2"}}
+    assert answering_nodes(["rep1", "rep2"], fleet_hosts, 8000) == [
         {"address": "10.0.0.2:8000", "host": "rep1", "kind": "node"},
         {"address": "[fd00::2]:8000", "host": "rep2", "kind": "node"},
     ]
-    hostvars["rep2"]["bench_web_workers"] = "8"
-    assert nodes_with_workers(["rep1", "rep2"], hostvars, 4) == [
+    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": "8"}}
+    assert nodes_with_workers(["rep1", "rep2"], fleet_hosts, hostvars, 4) == [
         {"host": "rep1", "address": "10.0.0.2", "workers": 4},
         {"host": "rep2", "address": "[fd00::2]", "workers": 8},
     ]
