@@ -29,8 +29,13 @@ options:
     choices: [begin, poll]
     default: begin
     type: str
-  primary: {description: LAN address of the primary., type: str, required: true}
-  ssh_port: {description: Its ssh port., type: int, default: 22}
+  sources:
+    description: Servers that may give the copy, each as name=address, in the order in which they
+      are asked; the primary last.
+    type: list
+    elements: str
+    required: true
+  ssh_port: {description: Their ssh port., type: int, default: 22}
   seed_user: {description: Unix account that hands out seeds there., type: str, required: true}
   fleet_id: {description: This fleet., type: str, required: true}
   fleet_file: {description: The file that says whose host this is., type: path, required: true}
@@ -177,7 +182,7 @@ class Seeder:
             "--quiet",
             "--description=Benchfleet: first copy of the primary's data",
             self.params["script"],
-            f"--primary={self.params['primary']}",
+            *(f"--source={source}" for source in self.params["sources"]),
             f"--port={self.params['ssh_port']}",
             f"--user={self.params['seed_user']}",
             f"--fleet={self.params['fleet_id']}",
@@ -245,7 +250,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "step": {"choices": ["begin", "poll"], "default": "begin"},
-            "primary": {"type": "str", "required": True},
+            "sources": {"type": "list", "elements": "str", "required": True},
             "ssh_port": {"type": "int", "default": 22},
             "seed_user": {"type": "str", "required": True},
             "fleet_id": {"type": "str", "required": True},
@@ -268,7 +273,7 @@ def main() -> None:
             running=False,
             finished=False,
             state={},
-            msg="would seed the new server from the primary",
+            msg="would seed the new server",
             diff={"before": "no server\n", "after": "a copy of the primary's data\n"},
         )
     except MariaDBError as error:

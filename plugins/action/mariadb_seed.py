@@ -27,8 +27,11 @@ MIB = 1024 * 1024
 def progress(state: dict[str, Any], now: float) -> str:
     """One line on a seed's state file."""
     phase = state.get("phase")
+    if phase == "stream" and state.get("waits_for"):
+        return f"waits for a place at {state['waits_for']}"
     if phase == "stream":
-        words = [f"{int(state.get('bytes') or 0) // MIB} MiB received"]
+        source = f" from {state['source']}" if state.get("source") else ""
+        words = [f"{int(state.get('bytes') or 0) // MIB} MiB received{source}"]
         if state.get("rate"):
             words.append(f"{float(state['rate']) / MIB:.0f} MiB/s")
         if state.get("expected") and state.get("stored"):

@@ -33,7 +33,7 @@ def script(path: str) -> ModuleType:
 
 
 receive = script("roles/mariadb_replica/files/seed_receive.py")
-send = script("roles/mariadb_primary/files/seed_send.py")
+send = script("roles/mariadb_seed_source/files/seed_send.py")
 opener = script("roles/mariadb/files/mariadb_open.py")
 
 
@@ -83,7 +83,7 @@ class Asked:
     """Stands in for the module: command() reads its parameters."""
 
     params: ClassVar[dict[str, Any]] = {
-        "primary": "10.0.0.1",
+        "sources": ["rep2=10.0.0.3", "erp1=10.0.0.1"],
         "ssh_port": 22,
         "seed_user": "u",
         "fleet_id": "f",
@@ -107,7 +107,7 @@ def test_who_replaces_data_keeps_it(tmp_path: Path, verb: str, phase: str) -> No
 def test_the_old_data_is_kept_once_somebody_asked(tmp_path: Path) -> None:
     state = receive.State(tmp_path / "seed.json")
     state.data = {"phase": "prepared", "keep_old": False, "old": "/o"}
-    asked = ["--primary=p", "--user=u", "--fleet=f", "--keep-old"]
+    asked = ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--keep-old"]
     receive.begin(receive.parse(asked), state)
     assert (state.data["phase"], state.data["keep_old"]) == ("prepared", True)
     receive.begin(receive.parse(asked[:3]), state)
@@ -134,11 +134,88 @@ def test_a_server_that_cannot_be_stopped_is_not_fenced(
 
 def test_the_primary_is_asked_at_its_own_ssh_port() -> None:
     asking = object.__new__(receive.Seed)
-    asking.arguments = receive.parse(["--primary=p", "--user=u", "--fleet=f", "--port=2222"])
-    words = asking.ssh_command()
+    asking.arguments = receive.parse(
+        ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--port=2222"]
+    )
+    words = asking.ssh_command("10.0.0.1")
     assert words[words.index("-p") + 1] == "2222"
     # An alias would be looked up in known_hosts without the port.
     assert not [word for word in words if "HostKeyAlias" in word]
+
+
+def test_sources_are_asked_in_their_order_and_busy_replicas_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas that have no copy are passed over, a busy one is waited for, the primary is last."""
+    answers = {
+        "rep1": [receive.BusyError("busy"), receive.BusyError("busy"), None],
+        "rep2": [receive.SeedError("it holds no copy yet")] * 3,
+        "erp1": [None],
+    }
+    asked: list[str] = []
+
+    def fetch(self: Any, source: str) -> None:
+        name = source.partition("=")[0]
+        asked.append(name)
+        answer = answers[name].pop(0)
+        if answer:
+            raise answer
+
+    monkeypatch.setattr(receive.Seed, "fetch", fetch)
+    monkeypatch.setattr(receive, "AGAIN_SECONDS", 0)
+    one = object.__new__(receive.Seed)
+    one.state, one.work = receive.State(tmp_path / "seed.json"), tmp_path / "work"
+    sources = ["--source=rep1=10.0.0.2", "--source=rep2=10.0.0.3", "--source=erp1=10.0.0.1"]
+    one.arguments = receive.parse([*sources, "--user=u", "--fleet=f"])
+    one.stream()
+    assert asked == ["rep1", "rep2", "rep1", "rep2", "rep1"]
+    assert one.state.data["waits_for"] == "rep1"
+    # With no replica left that could ever give one, the primary is asked.
+    asked.clear()
+    one.arguments = receive.parse(["--source=rep2=10.0.0.3", *sources[2:], "--user=u", "--fleet=f"])
+    one.stream()
+    assert asked == ["rep2", "erp1"]
+
+
+@pytest.mark.parametrize(
+    ("status", "read_only", "words"),
+    [
+        ("", "0", None),
+        ("", "1", "holds no copy yet"),
+        ("Last_Error: \n  Slave_IO_Running: Yes\n  Slave_SQL_Running: Yes", "1", None),
+        ("Slave_IO_Running: Connecting\nSlave_SQL_Running: Yes", "1", "Slave_IO_Running: Connect"),
+        ("Slave_IO_Running: Yes\nSlave_SQL_Running: No", "1", "Slave_SQL_Running: No"),
+    ],
+)
+def test_only_a_sound_server_hands_out_copies(
+    monkeypatch: pytest.MonkeyPatch, status: str, read_only: str, words: str | None
+) -> None:
+    monkeypatch.setattr(
+        send, "ask", lambda statement, *_: status if "SLAVE" in statement else read_only
+    )
+    found = send.unsound()
+    assert (words is None) == (found is None)
+    assert (words or "") in (found or "")
+
+
+def test_a_server_gives_so_many_copies_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send, "STATE", tmp_path)
+    places = [send.take_place() for _ in range(send.PLACES)]
+    assert all(places)
+    assert send.take_place() is None
+    places[0].close()
+    assert send.take_place() is not None
+
+
+def test_a_source_that_refuses_is_told_apart() -> None:
+    one = object.__new__(receive.Seed)
+    for refused, kind in (("busy", receive.BusyError), ("it is new", receive.SeedError)):
+        header = json.dumps({"format": 1, "refused": refused}).encode() + b"\n"
+        with pytest.raises(receive.SeedError, match=f"rep1 gives no copy: {refused}") as caught:
+            one.receive(io.BytesIO(header), "rep1")
+        assert caught.type is kind
 
 
 def stream(*frames: bytes, ending: dict[str, Any] | None) -> io.BytesIO:

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Fetch a copy of the primary's data and put it in the place of this server's own.
 
+It comes from a replica that follows, so that the primary feels nothing, or from the primary.
+
 Runs as a unit of its own (benchfleet-seed-*), so that neither a lost ssh session nor a killed
 controller ends it. Every step is written to the state file before it begins; started again after
 a kill or a power cut at any point, it goes on from there or, while nothing has been replaced
@@ -34,12 +36,18 @@ FRAME = struct.Struct(">I")
 MIB = 1024 * 1024
 # Files that tell the package which server the folder belongs to; a copy does not carry them.
 KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
+# How often a source that gives as many copies as it can is asked again.
+AGAIN_SECONDS = 5.0
 # From here on the old data is being replaced: a restart goes forward, never back.
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
 
 
 class SeedError(Exception):
     """The seed cannot go on; the message says what was seen and what to do."""
+
+
+class BusyError(SeedError):
+    """A source gives as many copies as it can already."""
 
 
 def sync_folder(path: Path) -> None:
@@ -127,7 +135,7 @@ def read_exactly(source: IO[bytes], length: int) -> bytes:
     while len(parts) < length:
         piece = source.read(length - len(parts))
         if not piece:
-            raise SeedError("the stream from the primary broke off")
+            raise SeedError("the stream broke off")
         parts += piece
     return bytes(parts)
 
@@ -136,11 +144,11 @@ def read_line(source: IO[bytes]) -> dict[str, Any]:
     """One JSON line of the stream."""
     line = source.readline(65536)
     if not line.endswith(b"\n"):
-        raise SeedError("the stream from the primary broke off")
+        raise SeedError("the stream broke off")
     try:
         found = json.loads(line)
     except ValueError as error:
-        raise SeedError(f"the primary sent something else than a seed: {line[:200]!r}") from error
+        raise SeedError(f"the source sent something else than a seed: {line[:200]!r}") from error
     return dict(found)
 
 
@@ -148,13 +156,13 @@ def check_header(header: dict[str, Any], own_version: str, free: int) -> None:
     """Refuse a seed that cannot work here, before a byte of it is stored."""
     if header.get("format") != 1:
         raise SeedError(
-            f"the primary sends format {header.get('format')}, this host reads 1: run site.yml on"
+            f"the source sends format {header.get('format')}, this host reads 1: run site.yml on"
             " all hosts with one version of Benchfleet"
         )
     theirs, ours = series(str(header["version"])), series(own_version)
     if theirs != ours:
         raise SeedError(
-            f"the primary runs MariaDB {theirs[0]}.{theirs[1]}, this host {ours[0]}.{ours[1]}:"
+            f"the source runs MariaDB {theirs[0]}.{theirs[1]}, this host {ours[0]}.{ours[1]}:"
             " a copy needs the same series, use the same Debian release on both"
         )
     needed = needed_bytes(int(header["bytes"]))
@@ -259,31 +267,62 @@ class Seed:
         self.start()
 
     def stream(self) -> None:
-        """Fetch the copy into the staging folder."""
+        """Fetch the copy into the staging folder, from the first source that has one to give.
+
+        Replicas come first, and busy ones are waited for: the primary is not burdened without need.
+        """
         self.state.enter(
-            "stream", bytes=0, expected=None, rate=None, gtid=None, started=time.time()
+            "stream", bytes=0, expected=None, rate=None, gtid=None, source=None, started=time.time()
         )
-        empty(self.staged)
         self.work.mkdir(mode=0o700, exist_ok=True)
+        *replicas, primary = self.arguments.source
+        while True:
+            busy = []
+            for source in replicas:
+                try:
+                    return self.fetch(source)
+                except SeedError as error:
+                    print(f"benchfleet: seed: no copy from {source}: {error}", flush=True)
+                    busy += [source] if isinstance(error, BusyError) else []
+            if not busy:
+                try:
+                    return self.fetch(primary)
+                except BusyError:
+                    busy = [primary]
+            names = " or ".join(source.partition("=")[0] for source in busy)
+            self.state.figures(source=None, waits_for=names)
+            time.sleep(AGAIN_SECONDS)
+
+    def fetch(self, source: str) -> None:
+        """Fetch the copy from one source (name=address) into the staging folder.
+
+        Raises BusyError where it will have one to give later, SeedError where it has none or the
+        copy is torn.
+        """
+        name, _, address = source.partition("=")
+        empty(self.staged)
         self.staged.mkdir(mode=0o700)
         errors = STATE / "seed-ssh.log"
         with errors.open("wb") as log:
             ssh = subprocess.Popen(
-                self.ssh_command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                self.ssh_command(address),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
             )
             assert ssh.stdout is not None
             try:
-                self.receive(ssh.stdout)
+                self.receive(ssh.stdout, name)
             except SeedError as error:
                 ssh.kill()
                 ssh.wait()
                 said = tail(errors)
                 empty(self.staged)
-                raise SeedError(f"{error}; ssh said: {said or 'nothing'}") from error
+                raise type(error)(f"{error}; ssh said: {said or 'nothing'}") from error
             ssh.wait()
 
-    def ssh_command(self) -> list[str]:
-        """How the primary is asked: only the fleet's own key and host keys."""
+    def ssh_command(self, address: str) -> list[str]:
+        """How a source is asked: only the fleet's own key and host keys."""
         options = {
             "IdentityFile": str(CONFIG / "ssh" / "seed"),
             "IdentitiesOnly": "yes",
@@ -299,16 +338,22 @@ class Seed:
         words = ["ssh", "-F", "/dev/null", "-T", "-p", str(self.arguments.port)]
         for name, value in options.items():
             words += ["-o", f"{name}={value}"]
-        return [*words, f"{self.arguments.user}@{self.arguments.primary}", "seed"]
+        return [*words, f"{self.arguments.user}@{address}", "seed"]
 
-    def receive(self, source: IO[bytes]) -> None:
-        """Read the stream into the staging folder. Raises SeedError on anything but all of it."""
+    def receive(self, source: IO[bytes], name: str) -> None:
+        """Read the stream of a server into the staging folder.
+
+        Raises BusyError where it has no place, SeedError on anything else but the whole copy.
+        """
         header = read_line(source)
+        if header.get("refused"):
+            kind = BusyError if header["refused"] == "busy" else SeedError
+            raise kind(f"{name} gives no copy: {header['refused']}")
         version = subprocess.run(
             ["mariadbd", "--version"], capture_output=True, text=True, check=True
         ).stdout
         check_header(header, version, shutil.disk_usage(self.work).free)
-        self.state.figures(expected=header["bytes"])
+        self.state.figures(expected=header["bytes"], source=name, waits_for=None)
         log_path = STATE / "seed-unpack.log"
         with log_path.open("wb") as log:
             unzip = subprocess.Popen(
@@ -343,7 +388,7 @@ class Seed:
             )
 
     def pump(self, source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
-        """Frames to the unpacker; returns how the primary says it ended."""
+        """Frames to the unpacker; returns how the source says it ended."""
         total, mark, mark_total = 0, time.monotonic(), 0
         while True:
             (length,) = FRAME.unpack(read_exactly(source, FRAME.size))
@@ -447,8 +492,13 @@ class Seed:
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The command line: addresses and names, nothing secret."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--primary", required=True, help="LAN address of the primary")
-    parser.add_argument("--port", type=int, default=22, help="its ssh port")
+    parser.add_argument(
+        "--source",
+        required=True,
+        action="append",
+        help="name=address of a server that may give the copy; the primary last",
+    )
+    parser.add_argument("--port", type=int, default=22, help="their ssh port")
     parser.add_argument("--user", required=True, help="unix account that hands out seeds")
     parser.add_argument("--fleet", required=True, help="fleet_id")
     parser.add_argument("--memory", type=int, default=128, help="MiB for applying the log")
@@ -465,7 +515,7 @@ def begin(arguments: argparse.Namespace, state: State) -> None:
     """
     keep_old = arguments.keep_old or bool(state.data.get("keep_old"))
     if arguments.anew or state.data.get("phase") not in FORWARD:
-        state.data = {"fleet_id": arguments.fleet, "primary": arguments.primary}
+        state.data = {"fleet_id": arguments.fleet}
     state.data["keep_old"] = keep_old
 
 

@@ -4,7 +4,8 @@
 Started by sshd for the key of one reporting host, as root through sudo, without arguments.
 The wire format: one JSON line (what comes), then frames of a four-byte length and that many
 bytes of zstd-compressed mbstream, a frame of length 0, and one JSON line (how it ended). A
-stream without that last line, or with ``complete`` false in it, is torn.
+stream without that last line, or with ``complete`` false in it, is torn. A server that has no
+sound copy to give, or gives as many as it can already, says so in the first line and ends.
 
 The server goes on writing while it is copied. mariadb-backup holds back commits for a moment at
 the end; a receiver that stops reading then would prolong that moment, so it is given up on.
@@ -12,6 +13,7 @@ the end; a receiver that stops reading then would prolong that moment, so it is 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
@@ -36,6 +38,8 @@ PATIENCE_COMMITS_WAIT = 5.0
 # How often the tool reads the redo log. Commits wait for one more reading at the end, so its own
 # figure of 1000 holds every writer back for a second.
 LOG_COPY_INTERVAL_MS = 50
+# Copies that this server gives at the same time; who comes later waits, or asks another.
+PLACES = 3
 
 
 class StalledError(Exception):
@@ -91,16 +95,53 @@ def send(out: int, data: bytes, patience: float | None = None, log: Log | None =
             raise StalledError(f"the receiver read nothing for {limit:.0f} s")
 
 
-def ask(statement: str) -> str:
-    """One value from the local server."""
+def ask(statement: str, form: str = "--skip-column-names") -> str:
+    """What the local server answers, in a form of its client's."""
     done = subprocess.run(
-        ["mariadb", "--no-defaults", "--batch", "--skip-column-names", "-e", statement],
+        ["mariadb", "--no-defaults", "--batch", form, "-e", statement],
         capture_output=True,
         text=True,
         check=True,
         timeout=30,
     )
     return done.stdout.strip()
+
+
+def unsound() -> str | None:
+    """Why a copy of this server would be no good; None where it would be.
+
+    The primary is open; a replica is good as long as it follows.
+    """
+    status = ask("SHOW SLAVE STATUS", "--vertical")
+    lines = (line.strip().partition(": ") for line in status.splitlines())
+    fields = {name: value for name, _, value in lines}
+    if not status:
+        return "it holds no copy yet" if ask("SELECT @@GLOBAL.read_only") == "1" else None
+    for thread in ("Slave_IO_Running", "Slave_SQL_Running"):
+        if fields.get(thread) != "Yes":
+            return f"it does not follow the primary ({thread}: {fields.get(thread)})"
+    return None
+
+
+def take_place() -> IO[bytes] | None:
+    """One of the places of this server, held until it is closed; None where all are taken."""
+    for number in range(PLACES):
+        place = (STATE / f"seed-place-{number}.lock").open("wb")
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            place.close()
+            continue
+        return place
+    return None
+
+
+def refusal() -> str | None:
+    """What the first line says where nothing comes after it; None where a copy does."""
+    try:
+        return unsound()
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"its server does not answer: {error}"
 
 
 def data_bytes(datadir: Path, binlog: str) -> int:
@@ -172,6 +213,11 @@ def main() -> int:
     """Send header, data, trailer."""
     out = sys.stdout.fileno()
     os.set_blocking(out, False)
+    place = take_place()
+    refused = refusal() if place else "busy"
+    if refused:
+        send(out, json.dumps({"format": 1, "refused": refused}).encode() + b"\n")
+        return 0
     datadir, binlog, version = ask(
         "SELECT @@datadir, REPLACE(@@log_bin_basename, @@datadir, ''), @@version"
     ).split("\t")
