@@ -14,11 +14,11 @@ import pytest
 import testinfra
 import yaml
 from calls import Somebody
+from nodes import INVENTORY, make_inventory
 
 from benchfleet import state
 
 ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ROOT / "inventory/lab"
 TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
@@ -86,19 +86,23 @@ def replica(lab: state.Lab) -> Any:
 
 @pytest.fixture(scope="session")
 def play() -> Callable[..., Run]:
-    """Run ansible-playbook. It must end well, whatever it changes."""
+    """Run ansible-playbook, on the lab's inventory or another.
 
-    def run(*words: str) -> Run:
+    It must end well, whatever it changes, or with `fails` badly.
+    """
+
+    def run(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> Run:
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), *words],
+            ["ansible-playbook", "-i", str(inventory), *words],
             cwd=ROOT,
             env={**environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
         output = done.stdout + done.stderr
-        assert done.returncode == 0, output
+        assert (done.returncode != 0) is fails, output
         recap = {
             host: {key: int(value) for key, value in (part.split("=") for part in text.split())}
             for host, text in RECAP.findall(output)
@@ -106,6 +110,19 @@ def play() -> Callable[..., Run]:
         return Run(output, recap, changes(output))
 
     return run
+
+
+@pytest.fixture
+def inventory_of(tmp_path: Path) -> Callable[..., Path]:
+    """Make an inventory of some of the lab's hosts: the lab's own in all else. Returns its folder.
+
+    Keywords are further variables, of all hosts.
+    """
+
+    def make(*names: str, **variables: Any) -> Path:
+        return make_inventory(tmp_path / "-".join(names), names, variables)
+
+    return make
 
 
 @pytest.fixture(scope="session")
