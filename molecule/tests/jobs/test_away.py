@@ -55,6 +55,20 @@ def test_the_primary_takes_the_jobs_after_the_bound_and_gives_them_back(
     assert jobs.servers(begun) == []
 
 
+def test_jobs_that_are_queued_after_the_cable_was_pulled_are_taken_too(
+    jobs: Jobs, told: Callable[..., Any], lab: state.Lab
+):
+    # Nobody tells Redis: to it, the node's worker is waiting for jobs, and is given the first one.
+    wait_until("rep1 is at leisure", lambda: told()["queues"]["at-rep1"]["running"] == 0)
+    machines.cut(lab, lab.host("rep1"))
+    try:
+        assert [jobs.done(token, BOUND) for token in [read(jobs) for _ in range(3)]] == ["erp1"] * 3
+    finally:
+        machines.heal(lab, lab.host("rep1"))
+        served(told, "at-rep1")
+    assert jobs.done(read(jobs)) == "rep1"
+
+
 def test_a_group_is_there_as_long_as_one_of_its_hosts_is(
     jobs: Jobs, away: Callable[[str], None], told: Callable[..., Any]
 ):

@@ -9,13 +9,12 @@ from types import ModuleType
 from typing import Any
 
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.settings import PREFIX, load
+from benchfleet_jobs.presence import note_given
+from benchfleet_jobs.settings import HOME, PREFIX, load
 
 # What Frappe puts onto a queue, always: the job itself is among its arguments.
 ENTRY = "frappe.utils.background_jobs.execute_job"
 SCHEDULED = ".run_scheduled_job"
-# Where a placed job would have been queued without us, noted in the job itself.
-HOME = "fleet_home"
 
 # Set by verify for the one process that tries where a job would run: the name to be taken for.
 pretended: str | None = None
@@ -68,7 +67,9 @@ def _place(module: ModuleType, path: str) -> None:
         options["meta"] = {**(options.get("meta") or {}), HOME: home}
         there = type(self)(f"{bench}:{queue}", connection=self.connection, is_async=self._is_async)
         _know(queue)
-        return stock(there, func, *args, **options)
+        job = stock(there, func, *args, **options)
+        note_given(self.connection, bench, queue, job.id)
+        return job
 
     module.Queue.enqueue_call = enqueue_call
 

@@ -17,8 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.placement import HOME
-from benchfleet_jobs.settings import PREFIX, Settings, load
+from benchfleet_jobs.settings import HOME, PREFIX, Settings, load
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
@@ -34,6 +33,18 @@ redis.call('SADD', 'rq:queues', KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
+# A job that counts as queued and is on no list goes back to the end of its queue.
+COLLECT = """
+if redis.call('HGET', KEYS[3], 'status') ~= 'queued' then return 0 end
+for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
+    if id == ARGV[1] then return 0 end
+end
+redis.call('LREM', KEYS[2], 0, ARGV[1])
+redis.call('RPUSH', KEYS[1], ARGV[1])
+return 1
+"""
+# How long a worker may take to begin what Redis gave to it.
+BEGIN_SECONDS = 30
 
 
 def seen_key(bench_id: str) -> str:
@@ -47,6 +58,11 @@ def beats_key(bench_id: str) -> str:
     RQ itself knows a worker that ended without a word for seven minutes more.
     """
     return f"{bench_id}:fleet:beats"
+
+
+def given_key(bench_id: str, queue: str) -> str:
+    """Redis sorted set: jobs that were put on a queue of ours, by seconds of the epoch."""
+    return f"{bench_id}:fleet:given:{queue}"
 
 
 def since_key(bench_id: str) -> str:
@@ -182,12 +198,50 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
     for queue in our_queues(redis, bench):
         # Its server's workers may be about to start for the first time.
         redis.hsetnx(seen_key(bench), queue, redis_now(redis))
-        if away_for(redis, bench, queue) < settings.away_seconds:
+        is_away = away_for(redis, bench, queue) >= settings.away_seconds
+        collect_given(redis, bench, queue, 0 if is_away else BEGIN_SECONDS)
+        if not is_away:
             continue
         end_abandoned(redis, bench, queue)
         # Where nothing is placed any more, nobody is worth waiting for.
         if settings.when_away == "primary" or queue not in placed:
             take_over(redis, bench, queue)
+
+
+def note_given(redis: Any, bench: str, queue: str, job_id: str) -> None:
+    """Note a job that was put on a queue of ours, for Redis may give it to a host that is gone."""
+    redis.zadd(given_key(bench, queue), {job_id: redis_now(redis)})
+
+
+def collect_given(redis: Any, bench: str, queue: str, patience: float) -> None:
+    """Put the jobs back that Redis gave to a worker whose host was gone by then.
+
+    A connection of which nobody tells Redis that its other end is off still counts as waiting for
+    jobs. Such a job is on no list, and counts as queued for ever. patience: seconds for which that
+    must have been so, as it is for a moment with every job that a worker takes.
+    """
+    from rq import Queue
+    from rq.job import Job
+
+    key, noted = Queue(f"{bench}:{queue}", connection=redis).key, given_key(bench, queue)
+    ids = [raw.decode() for raw in redis.zrange(noted, 0, -1)]
+    pipe = redis.pipeline(transaction=False)
+    for job_id in ids:
+        pipe.hget(Job.key_for(job_id), "status")
+    statuses = dict(zip(ids, pipe.execute(), strict=True))
+    # Looked at after the statuses: a job that is put here in between is on the list then.
+    waiting = {raw.decode() for raw in redis.lrange(key, 0, -1)}
+    now, missed = redis_now(redis), f"{noted}:missed"
+    for job_id, status in statuses.items():
+        if status != b"queued":
+            redis.zrem(noted, job_id)
+            redis.hdel(missed, job_id)
+        elif job_id in waiting:
+            redis.hdel(missed, job_id)
+        else:
+            redis.hsetnx(missed, job_id, now)
+            if now - float(redis.hget(missed, job_id) or now) >= patience:
+                redis.eval(COLLECT, 3, key, f"{key}:intermediate", Job.key_for(job_id), job_id)
 
 
 def take_over(redis: Any, bench: str, queue: str) -> int:
@@ -211,6 +265,7 @@ def take_over(redis: Any, bench: str, queue: str) -> int:
         moved += redis.eval(
             MOVE, 3, key, Queue(target, connection=redis).key, Job.key_for(job_id), job_id, target
         )
+        redis.zrem(given_key(bench, queue), job_id)
     return moved
 
 

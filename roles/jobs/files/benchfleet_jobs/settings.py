@@ -10,6 +10,8 @@ from pathlib import Path
 
 # Queues of ours: at-<server>, beside those that Frappe knows.
 PREFIX = "at-"
+# Where a placed job would have been queued without us, noted in the job itself.
+HOME = "fleet_home"
 
 
 @dataclass(frozen=True)
