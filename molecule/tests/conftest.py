@@ -86,19 +86,23 @@ def replica(lab: state.Lab) -> Any:
 
 @pytest.fixture(scope="session")
 def play() -> Callable[..., Run]:
-    """Run ansible-playbook. It must end well, whatever it changes."""
+    """Run ansible-playbook, on the lab's inventory or another.
 
-    def run(*words: str) -> Run:
+    It must end well, whatever it changes, or with `fails` badly.
+    """
+
+    def run(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> Run:
         done = subprocess.run(
-            ["ansible-playbook", "-i", str(INVENTORY), *words],
+            ["ansible-playbook", "-i", str(inventory), *words],
             cwd=ROOT,
             env={**environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
         )
         output = done.stdout + done.stderr
-        assert done.returncode == 0, output
+        assert (done.returncode != 0) is fails, output
         recap = {
             host: {key: int(value) for key, value in (part.split("=") for part in text.split())}
             for host, text in RECAP.findall(output)
@@ -106,6 +110,32 @@ def play() -> Callable[..., Run]:
         return Run(output, recap, changes(output))
 
     return run
+
+
+@pytest.fixture
+def inventory_of(tmp_path: Path) -> Callable[..., Path]:
+    """Make an inventory of some of the lab's hosts: the lab's own in all else. Returns its folder.
+
+    Keywords are further variables, of all hosts.
+    """
+
+    def make(*names: str, **variables: Any) -> Path:
+        done = subprocess.run([str(INVENTORY / "hosts.py")], capture_output=True, check=True)
+        told = json.loads(done.stdout)
+        hostvars, common = told.pop("_meta")["hostvars"], told.pop("all")["vars"]
+        groups = {
+            group: {"hosts": {name: hostvars[name] for name in about["hosts"] if name in names}}
+            for group, about in told.items()
+        }
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for shared in ("group_vars", "groups.yml"):
+            (folder / shared).symlink_to(INVENTORY / shared)
+        content = {"all": {"vars": {**common, **variables}, "children": groups}}
+        (folder / "hosts.yml").write_text(yaml.safe_dump(content))
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
