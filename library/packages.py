@@ -76,6 +76,19 @@ def lists_are_fresh() -> bool:
     return bool(files) and time.time() - max(map(os.path.getmtime, files)) < DAY_SECONDS
 
 
+def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
+    """Install packages: exit status and last words of apt. Fails where it would do more."""
+    _, plan, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *names])
+    if unwanted := troubles(plan):
+        module.fail_json(
+            msg=f"to install {', '.join(names)}, apt would {' and '.join(unwanted)}, which"
+            f" Benchfleet does not do unasked. Run `apt-get install {' '.join(names)}` on this host"
+            " at a time that suits you, then the same command again"
+        )
+    code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *names])
+    return code, err or out
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
@@ -98,21 +111,14 @@ def main() -> None:
             code, out, err = module.run_command(["apt-get", "update"])
             if code != 0:
                 module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
-        _, out, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *missing])
-        if unwanted := troubles(out):
-            module.fail_json(
-                msg=f"to install {', '.join(missing)}, apt would {' and '.join(unwanted)}, which"
-                f" Benchfleet does not do unasked. Run `apt-get install {' '.join(missing)}` on"
-                " this host at a time that suits you, then the same command again"
-            )
-        code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+        code, words = install(module, missing)
         if code != 0:
             # Lists younger than a day may still name a release that the mirror replaced.
             module.run_command(["apt-get", "update"])
-            code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+            code, words = install(module, missing)
         if code != 0:
             module.fail_json(
-                msg=f"{', '.join(missing)} could not be installed: {(err or out).strip()[-2000:]}"
+                msg=f"{', '.join(missing)} could not be installed: {words.strip()[-2000:]}"
             )
     module.exit_json(
         changed=bool(missing),
