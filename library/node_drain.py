@@ -25,6 +25,10 @@ options:
   state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
   nodes_file: {description: The nodes that the router knows., type: path, required: true}
   seconds: {description: How long to wait for the calls that run., type: int, default: 150}
+  known_only:
+    description: Leave a node alone that the router does not know, rather than drain it beforehand.
+    type: bool
+    default: false
 """
 
 RETURN = r"""
@@ -108,6 +112,8 @@ def wait(
 def drain(module: AnsibleModule, mark: Path, nodes: dict[str, tuple[str, int]]) -> None:
     """Put the mark there, and wait until the node has no call."""
     node = module.params["node"]
+    if module.params["known_only"] and node not in nodes:
+        module.exit_json(changed=False, words=f"the router sends {node} no calls")
     changed = not mark.exists()
     others = [name for name in nodes if name != node and not (mark.parent / name).exists()]
     if module.check_mode:
@@ -156,6 +162,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "nodes_file": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 150},
+            "known_only": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import installed_apps, read_json
+from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.mariadb import local
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
@@ -34,6 +34,8 @@ options:
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
   drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
+  cli_dir: {description: Directory of the bench CLI., type: path, required: true}
+  mark: {description: The fleet's mark on the host., type: path, required: true}
 """
 
 RETURN = r"""
@@ -42,7 +44,7 @@ status:
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
     write_under_read_only}, of the primary {drained}; what could not be found out is null, and
-    C(state) says why.
+    C(state) says why. With versions {format, recorded, tools, mariadb, mariadb_candidate}.
   returned: always
   type: dict
 """
@@ -135,6 +137,30 @@ def drained(folder: str) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
+def versions(mark: str, cli_dir: str) -> dict[str, Any]:
+    """What is recorded in the fleet's mark, what is installed, and the MariaDB that apt would."""
+    noted = read_json(mark)
+    done = subprocess.run(
+        ["apt-cache", "policy", "mariadb-server"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    package = {
+        name: "" if value == "(none)" else value
+        for name, _, value in (line.strip().partition(": ") for line in done.stdout.splitlines())
+    }
+    return {
+        "format": int(noted.get("format", 1)),
+        "recorded": noted.get("versions") or {},
+        "tools": cli_releases(cli_dir),
+        "mariadb": package.get("Installed", ""),
+        "mariadb_candidate": package.get("Candidate", ""),
+    }
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
@@ -144,6 +170,8 @@ def main() -> None:
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
             "drained_dir": {"type": "path", "required": True},
+            "cli_dir": {"type": "path", "required": True},
+            "mark": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -171,6 +199,7 @@ def main() -> None:
         "workers": ask(lambda: workers(bench)),
         "disk_free": ask(lambda: disk(bench)),
         "memory_free": ask(memory),
+        "versions": ask(lambda: versions(module.params["mark"], module.params["cli_dir"])),
     }
     if role == "primary":
         status["drained"] = ask(lambda: drained(module.params["drained_dir"]))

@@ -16,7 +16,9 @@ short_description: Debian packages are installed
 description:
   - Unlike C(ansible.builtin.apt) it tells the truth in check mode on a host without python3-apt
     or without package lists, as fresh images are, and it finishes what an interrupted dpkg left.
-  - Never upgrades or removes a package. Recommended packages are not installed.
+  - Never upgrades a package that it was given, nor, by way of what a new package needs, one of the
+    servers that users would see restart; never removes one. It fails with words instead.
+    Recommended packages are not installed.
 options:
   names: {description: The packages., type: list, elements: str, required: true}
 """
@@ -30,6 +32,8 @@ missing:
 
 LISTS = "/var/lib/apt/lists"
 DAY_SECONDS = 86400
+# Begin the names of packages whose upgrade is the operator's to ask for: it restarts a server.
+SERVERS = ("mariadb-server", "nginx", "redis-server", "supervisor")
 OPTIONS = [
     "--yes",
     "--no-install-recommends",
@@ -53,10 +57,36 @@ def installed(output: str) -> set[str]:
     return names
 
 
+def troubles(plan: str) -> list[str]:
+    """What must not happen of what `apt-get --simulate install` printed, in words."""
+    found = []
+    for line in plan.splitlines():
+        upgrade = re.match(r"Inst (\S+) \[(\S+)\] \((\S+)", line)
+        if upgrade and upgrade[1].startswith(SERVERS):
+            found.append(f"upgrade {upgrade[1]} from {upgrade[2]} to {upgrade[3]}")
+        removal = re.match(r"Remv (\S+)", line)
+        if removal:
+            found.append(f"remove {removal[1]}")
+    return found
+
+
 def lists_are_fresh() -> bool:
     """Whether apt has package lists that are younger than a day."""
     files = glob.glob(f"{LISTS}/*_Packages*") + glob.glob(f"{LISTS}/*_InRelease")
     return bool(files) and time.time() - max(map(os.path.getmtime, files)) < DAY_SECONDS
+
+
+def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
+    """Install packages: exit status and last words of apt. Fails where it would do more."""
+    _, plan, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *names])
+    if unwanted := troubles(plan):
+        module.fail_json(
+            msg=f"to install {', '.join(names)}, apt would {' and '.join(unwanted)}, which"
+            f" Benchfleet does not do unasked. Run `apt-get install {' '.join(names)}` on this host"
+            " at a time that suits you, then the same command again"
+        )
+    code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *names])
+    return code, err or out
 
 
 def main() -> None:
@@ -81,14 +111,14 @@ def main() -> None:
             code, out, err = module.run_command(["apt-get", "update"])
             if code != 0:
                 module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
-        code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+        code, words = install(module, missing)
         if code != 0:
             # Lists younger than a day may still name a release that the mirror replaced.
             module.run_command(["apt-get", "update"])
-            code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *missing])
+            code, words = install(module, missing)
         if code != 0:
             module.fail_json(
-                msg=f"{', '.join(missing)} could not be installed: {(err or out).strip()[-2000:]}"
+                msg=f"{', '.join(missing)} could not be installed: {words.strip()[-2000:]}"
             )
     module.exit_json(
         changed=bool(missing),

@@ -16,6 +16,7 @@ from typing import Any
 
 from ansible.module_utils import jobs
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import cli_releases
 
 DOCUMENTATION = r"""
 module: survey
@@ -68,7 +69,10 @@ LISTEN = "0A"
 
 
 def read_mark(config_dir: str) -> dict[str, Any]:
-    """The mark of a fleet: state is absent, present or broken; with fleet_id when present."""
+    """The mark of a fleet: state is absent, present or broken.
+
+    When present with fleet_id, role, format (1 where it names none) and versions, {name: release}.
+    """
     path = f"{config_dir}/fleet.json"
     try:
         mark = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -78,11 +82,16 @@ def read_mark(config_dir: str) -> dict[str, Any]:
         return {"state": "broken", "path": path, "detail": str(error)}
     if not isinstance(mark, dict) or not mark.get("fleet_id"):
         return {"state": "broken", "path": path, "detail": "it names no fleet_id"}
+    form, versions = mark.get("format", 1), mark.get("versions", {})
+    if not isinstance(form, int) or not isinstance(versions, dict):
+        return {"state": "broken", "path": path, "detail": "its format or versions are malformed"}
     return {
         "state": "present",
         "path": path,
         "fleet_id": str(mark["fleet_id"]),
         "role": str(mark.get("role", "")),
+        "format": form,
+        "versions": {str(name): str(release) for name, release in versions.items()},
     }
 
 
@@ -362,6 +371,7 @@ def main() -> None:
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
         "pythons": {path: python_version(path) for path in asked["pythons"]},
+        "tools": cli_releases(asked["cli_dir"]),
         "systemd": Path("/run/systemd/system").is_dir(),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,

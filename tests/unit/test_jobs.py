@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import benchfleet_jobs
@@ -128,3 +129,63 @@ def test_a_module_is_changed_when_it_is_imported_and_only_then(
     assert "hooked_example is not what was expected" in capsys.readouterr().err
     hooks.when_imported("hooked_example", change)
     assert seen == ["changed", "changed"]
+
+
+class Redis:
+    """The few commands that forgetting a node needs, on two dictionaries."""
+
+    def __init__(self) -> None:
+        self.sets = {"rq:queues": {"rq:queue:b:at-rep2", "rq:queue:b:short"}}
+        self.hashes = {
+            presence.beats_key("b"): {b"w1": b"10.0 rep1", b"w2": b"10.0 rep2"},
+            presence.seen_key("b"): {"at-rep2": b"10.0", "at-rep1": b"10.0"},
+        }
+
+    def hgetall(self, key: str) -> dict:
+        """A whole hash."""
+        return self.hashes[key]
+
+    def hexists(self, key: str, field: str) -> bool:
+        """Whether a hash has a field."""
+        return field in self.hashes[key]
+
+    def hdel(self, key: str, *fields: object) -> None:
+        """Remove fields of a hash."""
+        for field in fields:
+            self.hashes[key].pop(field, None)
+
+    def sismember(self, key: str, member: str) -> bool:
+        """Whether a set has a member."""
+        return member in self.sets[key]
+
+    def srem(self, key: str, member: str) -> None:
+        """Remove a member of a set."""
+        self.sets[key].discard(member)
+
+    def llen(self, _key: str) -> int:
+        """Jobs that wait."""
+        return 0
+
+
+def test_nothing_is_kept_of_a_node_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    redis, ended = Redis(), []
+    monkeypatch.setitem(sys.modules, "rq", types.SimpleNamespace(Queue=a_queue))
+    monkeypatch.setattr(presence, "take_over", lambda *_words: 3)
+    monkeypatch.setattr(presence, "end_abandoned", lambda *words: ended.append(words[2]))
+    would = presence.forget(redis, "b", "rep2", "at-rep2", pretend=True)
+    assert (would["kept"], ended, len(redis.hashes[presence.beats_key("b")])) == (True, [], 2)
+    assert presence.forget(redis, "b", "rep2", "at-rep2", pretend=False) == {
+        "moved": 3,
+        "kept": True,
+    }
+    assert ended == ["at-rep2"]
+    assert redis.sets["rq:queues"] == {"rq:queue:b:short"}
+    assert list(redis.hashes[presence.beats_key("b")]) == [b"w1"]
+    assert list(redis.hashes[presence.seen_key("b")]) == ["at-rep1"]
+    again = presence.forget(redis, "b", "rep2", "at-rep2", pretend=False)
+    assert again == {"moved": 0, "kept": False}
+
+
+def a_queue(name: str, connection: object) -> types.SimpleNamespace:
+    """An RQ queue, of which its key is all that is asked."""
+    return types.SimpleNamespace(key=f"rq:queue:{name}", connection=connection)

@@ -52,6 +52,18 @@ def test_structure(path):
     assert yaml.safe_load(path.read_text()) == content
 
 
+def test_the_entry_of_a_host_that_left_is_removed_and_nothing_else(path):
+    before, _added = ensure(path)
+    would, gone = ensure(path, hosts={}, forget=["rep1"], check_mode=True)
+    assert set(would["hosts"]) == {"erp1"}
+    assert yaml.safe_load(path.read_text()) == before
+    content, again = ensure(path, hosts={}, forget=["rep1"])
+    assert gone == again == ["entry of rep1, removed"]
+    assert content == {**before, "hosts": {"erp1": before["hosts"]["erp1"]}}
+    assert yaml.safe_load(path.read_text()) == content
+    assert ensure(path, hosts={}, forget=["rep1"]) == (content, [])
+
+
 def test_modes(path):
     ensure(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -2,7 +2,8 @@
 
 Run by the bench's Python, as its account, in its sites folder. ``show`` prints the map in force and
 the state of every queue; ``try SITE SECONDS`` queues a harmless job as if it were a placed one, for
-every queue of ours, and prints where each was done. Both print one JSON object.
+every queue of ours, and prints where each was done; ``forget NODE QUEUE [pretend]`` keeps nothing
+of a node that left the fleet. All print one JSON object.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from benchfleet_jobs import placement
-from benchfleet_jobs.presence import SILENT_SECONDS, away_for, living, our_queues, unserved_for
+from benchfleet_jobs.presence import (
+    SILENT_SECONDS,
+    away_for,
+    forget,
+    living,
+    our_queues,
+    unserved_for,
+)
 from benchfleet_jobs.settings import PREFIX, Settings, load
 
 # Queues of every Frappe since 14.
@@ -28,12 +36,9 @@ HARMLESS = "frappe.ping"
 
 def show(settings: Settings) -> dict[str, Any]:
     """The map, and every queue: length, age of the oldest job (s), running, who serves it."""
-    import redis
     from rq import Worker
 
-    common = json.loads((settings.bench / "sites/common_site_config.json").read_text())
-    bench = str(common["bench_id"])
-    connection = redis.Redis.from_url(common["redis_queue"])
+    common, bench, connection = opened(settings)
     serving: dict[str, set[str]] = {}
     processes: dict[str, int] = {}
     there = living(connection, bench)
@@ -74,6 +79,22 @@ def show(settings: Settings) -> dict[str, Any]:
         "away_seconds": settings.away_seconds,
         "when_away": settings.when_away,
     }
+
+
+def opened(settings: Settings) -> tuple[dict[str, Any], str, Any]:
+    """The bench's common configuration, its bench_id, and a connection to the queues' Redis."""
+    import redis
+
+    common = json.loads((settings.bench / "sites/common_site_config.json").read_text())
+    return common, str(common["bench_id"]), redis.Redis.from_url(common["redis_queue"])
+
+
+def forgotten(settings: Settings, node: str, queue: str, *, pretend: bool) -> dict[str, Any]:
+    """Nothing is kept of a node that left; see presence.forget."""
+    if queue in settings.placement.values():
+        raise SystemExit(f"jobs are still placed on {node}; take them out of jobs_placement")
+    _, bench, connection = opened(settings)
+    return forget(connection, bench, node, queue, pretend=pretend)
 
 
 def load_of(connection: Any, name: str) -> dict[str, Any]:
@@ -171,14 +192,19 @@ def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
 
 def main(words: list[str]) -> int:
     """Entry point; the exit status."""
-    if len(words) < 2 or words[0] not in ("show", "try"):
+    if len(words) < 2 or words[0] not in ("show", "try", "forget"):
         print(__doc__, file=sys.stderr)
         return 2
     settings = load(words[1])
     if settings is None:
         print(f"{words[1]} cannot be read; run site.yml", file=sys.stderr)
         return 1
-    found = show(settings) if words[0] == "show" else attempt(settings, words[2], float(words[3]))
+    if words[0] == "show":
+        found = show(settings)
+    elif words[0] == "try":
+        found = attempt(settings, words[2], float(words[3]))
+    else:
+        found = forgotten(settings, words[2], words[3], pretend=words[4:] == ["pretend"])
     print(json.dumps(found))
     return 0
 

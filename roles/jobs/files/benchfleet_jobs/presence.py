@@ -293,3 +293,27 @@ def end_abandoned(redis: Any, bench: str, queue: str) -> None:
             job.set_status(JobStatus.FAILED)
             failed.add(job, ttl=FAILED_TTL, exc_string="abandoned: its server is away")
         redis.zrem(running.key, raw)
+
+
+def forget(redis: Any, bench: str, node: str, queue: str, *, pretend: bool) -> dict[str, Any]:
+    """Keep nothing of a node that left, nor of the queue of what was placed on it.
+
+    Its waiting jobs go to the primary's workers at once. Returns {moved: waiting jobs, kept:
+    whether anything was kept of it}; with ``pretend`` nothing is done.
+    """
+    from rq import Queue
+
+    key = Queue(f"{bench}:{queue}", connection=redis).key
+    beats = redis.hgetall(beats_key(bench))
+    workers = [name for name, told in beats.items() if told.decode().partition(" ")[2] == node]
+    known = redis.sismember("rq:queues", key) or redis.hexists(seen_key(bench), queue)
+    moved = redis.llen(key)
+    kept = bool(known or workers or moved)
+    if kept and not pretend:
+        end_abandoned(redis, bench, queue)
+        moved = take_over(redis, bench, queue)
+        redis.srem("rq:queues", key)
+        redis.hdel(seen_key(bench), queue)
+        if workers:
+            redis.hdel(beats_key(bench), *workers)
+    return {"moved": moved, "kept": kept}

@@ -1,0 +1,78 @@
+"""Nodes that leave the fleet: groups without them, and whether one may go. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Problem = dict[str, str]
+
+
+def without_hosts(groups: Mapping[str, Iterable[str]], leaving: Iterable[str]) -> dict[str, Any]:
+    """The inventory's groups without some hosts: {group: [host, ...]}."""
+    gone = set(leaving)
+    return {name: [host for host in hosts if host not in gone] for name, hosts in groups.items()}
+
+
+def leaving_problems(
+    node: str, groups: Mapping[str, Iterable[str]], placement: Any, data: str = "keep"
+) -> list[Problem]:
+    """Why a node cannot be taken out of the fleet, [] when it can: {what, place, remedy} each.
+
+    ``groups`` are the inventory's, ``placement`` is jobs_placement, ``data`` what shall become of
+    the node's data.
+    """
+    reporting = sorted(groups.get("reporting", []))
+    choice = ", ".join(reporting) or "none"
+    if not node or node not in reporting:
+        if not node:
+            what = "no node is named"
+        elif node in groups.get("primary", []):
+            what = f"{node} is the primary, which cannot be taken out"
+        else:
+            what = f"{node!r} is no reporting node"
+        remedy = f"name one of the inventory's reporting nodes with -e node=NAME: {choice}"
+        return [{"what": what, "place": "node on the command line", "remedy": remedy}]
+    problems = []
+    if data not in ("keep", "delete"):
+        problems.append(
+            {
+                "what": f"data is {data!r}",
+                "place": "data on the command line",
+                "remedy": "leave it out to keep the node's copy of the data, or write data=delete",
+            }
+        )
+    for job, server in placement.items() if isinstance(placement, Mapping) else ():
+        members = list(groups.get(str(server), []))
+        if str(server) != node and set(members) != {node}:
+            continue
+        words = f"on {node}" if server == node else f"on group {server}, of which {node} is all"
+        problems.append(
+            {
+                "what": f"job {job} is placed {words}: without it the next site.yml would refuse",
+                "place": f"jobs_placement in the inventory, entry {job!r}",
+                "remedy": "take the entry out, or name another server there, and run this again",
+            }
+        )
+    return problems
+
+
+def leaving_text(problems: list[Problem]) -> str:
+    """The problems as a text for people."""
+    lines = ["The node is not taken out. Nothing was touched on any host."]
+    for found in problems:
+        lines += ["", found["what"], f"   place:  {found['place']}"]
+        lines += [f"   remedy: {found['remedy']}"]
+    return "\n".join(lines)
+
+
+class FilterModule:
+    """Filters of what takes nodes out, and of every list of the fleet's hosts."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name of each filter and its function."""
+        return {
+            "leaving_problems": leaving_problems,
+            "leaving_text": leaving_text,
+            "without_hosts": without_hosts,
+        }

@@ -1,0 +1,59 @@
+#!/usr/bin/python
+"""Keep nothing in the jobs' Redis of a node that left the fleet."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import BenchError
+from ansible.module_utils.jobs_tool import ask
+
+DOCUMENTATION = r"""
+module: job_node_forgotten
+short_description: The queue of a node that left is gone, and what its workers said
+description:
+  - Jobs that wait on its queue go at once to the queues on which Frappe would have put them.
+  - Refuses while jobs are placed on the node. Run on the primary, after its workers have stopped.
+options:
+  bench: {description: Directory of the primary bench., type: path, required: true}
+  user: {description: Account that owns the bench., type: str, required: true}
+  settings: {description: The file jobs.json., type: path, required: true}
+  package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
+  node: {description: Name that the node had in the inventory., type: str, required: true}
+  queue: {description: Queue of the jobs that were placed on it., type: str, required: true}
+"""
+
+RETURN = r"""
+moved: {description: How many waiting jobs were moved., returned: success, type: int}
+"""
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "bench": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+            "settings": {"type": "path", "required": True},
+            "package_dir": {"type": "path", "required": True},
+            "node": {"type": "str", "required": True},
+            "queue": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    words = ["forget", params["settings"], params["node"], params["queue"]]
+    try:
+        found = ask(
+            params["bench"],
+            params["user"],
+            params["package_dir"],
+            *words,
+            *(["pretend"] if module.check_mode else []),
+        )
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=found["kept"], moved=found["moved"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A reporting node leaves the fleet, dead or alive, and may come back. Nobody else notices.
+
+Takes rep2 out and in again: leaves the fleet as it found it, erp1 with rep1 and rep2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from calls import Taken
+from nodes import Node, wait_until
+
+from benchfleet import lab as machines
+from benchfleet import state
+
+REMOVE = "playbooks/remove_node.yml"
+BENCH = "/home/frappe/frappe-bench"
+# Where the others keep what they know of a node.
+KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
+
+
+@pytest.fixture
+def node(lab: state.Lab) -> Callable[[str], Node]:
+    """A host of the lab, by its name."""
+    return lambda name: Node(lab, lab.host(name))
+
+
+def processes(host: Node) -> dict[str, str]:
+    """Process ids of all that runs for users on a host."""
+    lines = host.run("supervisorctl status").splitlines()
+    found = {name: pid for line in lines for name, pid in re.findall(r"^(\S+) .*pid (\d+),", line)}
+    for unit in ("mariadb", "nginx"):
+        found[unit] = host.run(f"systemctl show {unit} -p MainPID --value")
+    return found
+
+
+@contextmanager
+def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
+    """Have somebody call reports and save, all the time; yields what they got."""
+    taken: list[Taken] = []
+    over = threading.Event()
+    somebody = sign_in()
+
+    def work() -> None:
+        while not over.wait(0.1):
+            taken.extend([somebody.report(), somebody.save(), somebody.rows()])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        over.set()
+        thread.join()
+        somebody.tidy()
+
+
+def known_of(host: Node, address: str) -> list[str]:
+    """Where a host still has an address of the fleet: files, accounts, packet filter."""
+    word = re.escape(address)
+    files = host.says(f"grep -rlwE '{word}' {KNOWN} 2>/dev/null").splitlines()
+    accounts = host.sql(f"SELECT User FROM mysql.global_priv WHERE Host = '{address}'").splitlines()
+    rules = host.says(f"nft list table inet benchfleet | grep -wE '{word}'").splitlines()
+    return [*files, *accounts, *rules]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-e", "node=rep9"], "'rep9' is no reporting node.*rep1, rep2"),
+        (["-e", "node=erp1", "-e", "confirm=erp1"], "erp1 is the primary"),
+        (["-e", "node=rep2"], "-e confirm=rep2 where there is no terminal"),
+        (["-e", "node=rep2", "-e", "confirm=rep1"], "rep2 is not taken out"),
+        (
+            ["-e", "node=rep2", "-e", "confirm=rep2", "-e", '{"jobs_placement": {"a.b": "rep2"}}'],
+            "job a.b is placed on rep2",
+        ),
+    ],
+)
+def test_what_is_refused_touches_nothing(play: Callable[..., Any], words: list[str], said: str):
+    run = play(REMOVE, *words, fails=True)
+    assert re.search(said, run.output, re.DOTALL)
+    assert list(run.recap) == ["localhost"]
+
+
+def test_a_dead_node_leaves_and_nobody_notices(
+    lab: state.Lab,
+    play: Callable[..., Any],
+    anybody: Callable[..., Any],
+    node: Callable[[str], Node],
+):
+    others = [node("erp1"), node("rep1")]
+    address = lab.host("rep2").ip
+    assert known_of(others[0], address)
+    before = [processes(host) for host in others]
+    with working(anybody) as taken:
+        wait_until("somebody works", lambda: len(taken) > 3)
+        machines.kill(lab, lab.host("rep2"))
+        run = play(REMOVE, "-e", "node=rep2", "-e", "confirm=rep2")
+    assert [call for call in taken if not call.ok] == []
+    assert [processes(host) for host in others] == before
+    assert [known_of(host, address) for host in others] == [[], []]
+    assert node("erp1").says("ls /var/lib/benchfleet/drained") == ""
+    secrets = yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
+    assert sorted(secrets["hosts"]) == ["erp1", "rep1"]
+    assert "Left to do on rep2 itself" in run.output
+    assert "Take rep2 out of the inventory" in run.output
+
+
+def test_back_alive_it_is_cleared_by_the_same_command(
+    lab: state.Lab, play: Callable[..., Any], node: Callable[[str], Node]
+):
+    machines.start(lab, lab.host("rep2"))
+    rep2 = node("rep2")
+    run = play(REMOVE, "-e", "node=rep2", "-e", "confirm=rep2", "-e", "data=delete")
+    assert [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")] == [0, 0, 1]
+    left = f"/etc/benchfleet /usr/local/lib/benchfleet /var/lib/benchfleet /opt/bench-cli {BENCH}"
+    assert rep2.says(f"ls -d {left} /etc/cron.d/benchfleet* /etc/sudoers.d/benchfleet*") == ""
+    assert rep2.says("ls -A /var/lib/mysql") == ""
+    assert rep2.says("systemctl is-active mariadb benchfleet-firewall").split() == []
+    assert "benchfleet" not in rep2.run("nft list tables")
+    assert rep2.says("pgrep -f frappe-bench -u frappe") == ""
+
+
+def test_the_next_run_without_it_changes_nothing(
+    play: Callable[..., Any], inventory_of: Callable[..., Path]
+):
+    run = play("site.yml", inventory=inventory_of("erp1", "rep1"))
+    assert run.changes == []
+
+
+def test_it_may_join_again(
+    lab: state.Lab,
+    play: Callable[..., Any],
+    node: Callable[[str], Node],
+    fleet_command: Callable[..., str],
+):
+    others = [node("erp1"), node("rep1")]
+    before = [processes(host) for host in others]
+    play("site.yml")
+    assert [processes(host) for host in others] == before
+    told = json.loads(fleet_command("status", "--json"))["status"]
+    assert {row["host"]: row["state"] for row in told} == dict.fromkeys(
+        ("erp1", "rep1", "rep2"), "up"
+    )

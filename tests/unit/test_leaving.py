@@ -1,0 +1,161 @@
+"""Nodes that leave: who may, and what is done on the host itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filter_plugins import leaving
+from library import host_leave
+
+GROUPS = {
+    "all": ["erp1", "rep1", "rep2"],
+    "primary": ["erp1"],
+    "reporting": ["rep1", "rep2"],
+    "heavy": ["rep2"],
+    "both": ["rep1", "rep2"],
+}
+
+
+def test_groups_without_a_node_that_leaves() -> None:
+    found = leaving.without_hosts(GROUPS, ["rep2"])
+    assert found["all"] == ["erp1", "rep1"]
+    assert found["heavy"] == []
+    assert leaving.without_hosts(GROUPS, []) == GROUPS
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ("", "no node is named"),
+        ("rep9", "'rep9' is no reporting node"),
+        ("erp1", "erp1 is the primary"),
+    ],
+)
+def test_only_a_reporting_node_leaves(node: str, said: str) -> None:
+    (found,) = leaving.leaving_problems(node, GROUPS, {})
+    assert said in found["what"]
+    assert "rep1, rep2" in found["remedy"]
+    assert found["remedy"] in leaving.leaving_text([found])
+
+
+def test_a_node_with_placed_jobs_stays_and_each_entry_is_named() -> None:
+    placement = {"a.b": "rep2", "c.*": "heavy", "d.e": "both", "f.g": "rep1", "h.i": "all"}
+    found = leaving.leaving_problems("rep2", GROUPS, placement)
+    assert [problem["what"].split()[1] for problem in found] == ["a.b", "c.*"]
+    assert "group heavy, of which rep2 is all" in found[1]["what"]
+    assert leaving.leaving_problems("rep2", GROUPS, {"d.e": "both"}) == []
+    assert leaving.leaving_problems("rep2", GROUPS, "no map") == []
+
+
+def test_data_is_kept_or_deleted_and_nothing_else() -> None:
+    (found,) = leaving.leaving_problems("rep2", GROUPS, {}, "gone")
+    assert found["what"] == "data is 'gone'"
+    assert leaving.leaving_problems("rep2", GROUPS, {}, "delete") == []
+
+
+def test_groups_of_the_bench_alone_are_stopped() -> None:
+    status = (
+        "frappe-bench-web:frappe-bench-frappe-web  RUNNING  pid 1, uptime 0:01:00\n"
+        "frappe-bench-web:other  STOPPED\n"
+        "shop  RUNNING  pid 2, uptime 0:01:00\n"
+        "shop-web:x  RUNNING  pid 3, uptime 0:01:00\n"
+    )
+    assert host_leave.groups_of(status, "frappe-bench") == ["frappe-bench-web"]
+    assert host_leave.groups_of("unix:///var/run/supervisor.sock no such file", "x") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "may"),
+    [("/", False), ("/var", False), ("/var/", False), ("var/lib", False), ("/var/lib/mysql", True)],
+)
+def test_no_folder_of_the_system_is_emptied(path: str, may: bool) -> None:
+    assert host_leave.is_folder_of_its_own(path) is may
+
+
+def test_data_folder_is_the_servers() -> None:
+    assert host_leave.data_folder("--port=1\n--datadir=/a\n--datadir=/srv/db/\n") == "/srv/db"
+    assert host_leave.data_folder("") == "/var/lib/mysql"
+
+
+class Module:
+    """What host_leave needs of an AnsibleModule; commands do nothing and are noted."""
+
+    def __init__(self, root: Path, check_mode: bool = False) -> None:
+        self.check_mode = check_mode
+        self.commands: list[list[str]] = []
+        self.params: dict[str, Any] = {
+            "fleet_id": "f1",
+            "config_dir": str(root / "etc"),
+            "lib_dir": str(root / "lib"),
+            "state_dir": str(root / "state"),
+            "bench": str(root / "home/frappe-bench"),
+            "cli_dir": str(root / "cli"),
+            "data": "keep",
+        }
+
+    def run_command(self, words: list[str], **_options: Any) -> tuple[int, str, str]:
+        """Note a command."""
+        self.commands.append(words)
+        return (1, "", "") if words[0] == "nft" else (0, "", "")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A host with what a fleet puts there."""
+    for folder in ("etc/ssh", "lib", "state", "cli", "home/frappe-bench/sites"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "etc/fleet.json").write_text(json.dumps({"fleet_id": "f1"}))
+    (tmp_path / "etc/jobs.json").write_text("{}")
+    (tmp_path / "cli/.benchfleet-complete").touch()
+    monkeypatch.setattr(host_leave, "OWN", (str(tmp_path / "a"), str(tmp_path / "b")))
+    monkeypatch.setattr(host_leave, "COMMAND", str(tmp_path / "bench"))
+    (tmp_path / "a").touch()
+    (tmp_path / "bench").write_text("#!/bin/sh\n# Made by Benchfleet\n")
+    return tmp_path
+
+
+def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path) -> None:
+    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    assert sorted(path.name for path in root.iterdir()) == ["home"]
+    assert (root / "home/frappe-bench/sites").is_dir()
+
+
+def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    removed = []
+    monkeypatch.setattr(host_leave, "remove", lambda path: removed.append(Path(path).name))
+    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    assert removed[-2:] == ["fleet.json", "etc"]
+
+
+def test_a_bench_command_of_others_and_their_folder_stay(root: Path) -> None:
+    (root / "bench").write_text("#!/bin/sh\n")
+    (root / "cli/.benchfleet-complete").unlink()
+    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    assert (root / "bench").exists()
+    assert (root / "cli").is_dir()
+
+
+def test_a_dry_run_names_what_it_would_do_and_does_nothing(root: Path) -> None:
+    before = sorted(root.rglob("*"))
+    leaver = host_leave.Leaver(Module(root, check_mode=True))  # type: ignore[arg-type]
+    leaver.leave()
+    assert f"remove {root}/etc/fleet.json" in leaver.did
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("text", "fleet"), [(None, ""), ('{"fleet_id": "f2"}', "f2"), ("[]", "")])
+def test_whose_host_it_is(tmp_path: Path, text: str | None, fleet: str) -> None:
+    path = tmp_path / "fleet.json"
+    if text is not None:
+        path.write_text(text)
+    assert host_leave.fleet_of(str(path)) == fleet
+
+
+def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
+    (tmp_path / "fleet.json").write_text("{")
+    with pytest.raises(host_leave.LeaveError, match="nothing was touched"):
+        host_leave.fleet_of(str(tmp_path / "fleet.json"))
