@@ -14,6 +14,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import installed_apps, read_json
 from ansible.module_utils.mariadb import local
+from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
     background_workers,
@@ -34,6 +35,7 @@ options:
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
   drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
+  state_dir: {description: The fleet's state on this host., type: path, required: true}
 """
 
 RETURN = r"""
@@ -41,7 +43,7 @@ status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
-    write_under_read_only}, of the primary {drained}; what could not be found out is null, and
+    write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be found out is null, and
     C(state) says why.
   returned: always
   type: dict
@@ -130,6 +132,12 @@ def reads(state_dir: str) -> dict[str, Any]:
     }
 
 
+def sites(state_dir: str) -> dict[str, Any]:
+    """The sites that are served, whoever made them, and why others are not."""
+    state = read_state(state_dir)
+    return {"sites": served(state), "sites_not_served": state["notes"] if state else []}
+
+
 def drained(folder: str) -> list[str]:
     """The reporting nodes that the router of this host sends no calls to."""
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -144,6 +152,7 @@ def main() -> None:
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
             "drained_dir": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -174,6 +183,7 @@ def main() -> None:
     }
     if role == "primary":
         status["drained"] = ask(lambda: drained(module.params["drained_dir"]))
+        status |= ask(lambda: sites(module.params["state_dir"])) or {}
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from ansible.module_utils import site_accounts, sites
 from ansible.module_utils.sites import Folders, Site, SiteError
+from ansible.module_utils.verify_host import HostChecks
 
-from library import survey
+from library import node_status, survey
 
 CONFIG = {"db_name": "_d", "db_password": "p", "encryption_key": "k"}
 
@@ -338,3 +339,34 @@ def test_sites_that_were_made_and_are_gone_are_found(
         Path(sites.made_note(folders.state_dir, name)).touch()
     bench = str(Path(folders.sites).parent)
     assert survey.gone_sites(bench, folders.state_dir) == ["b.test"]
+
+
+def test_status_tells_which_sites_are_served(line: Any, put: Callable[..., Path]) -> None:
+    assert node_status.sites(line.settings["state_dir"]) == {"sites": [], "sites_not_served": []}
+    put("a.test", CONFIG | {"db_name": "a"})
+    put("b;c", CONFIG | {"db_name": "b"})
+    line.bring(FakeServer({"a"}, set()))
+    told = node_status.sites(line.settings["state_dir"])
+    assert told["sites"] == ["a.test"]
+    assert told["sites_not_served"] == [
+        "b;c is not served: its name is no host name, so nobody can ask for it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"sites": ["a.test", "b.test"]}', ["a.test", "b.test"]),
+        ('{"sites": ["b.test"]}', ["a.test", "b.test"]),
+        (None, ["a.test"]),
+        ("{", ["a.test"]),
+    ],
+)
+def test_verify_looks_at_the_sites_of_the_bench_too(
+    folders: Folders, text: str | None, names: list[str]
+) -> None:
+    if text is not None:
+        Path(folders.sites, sites.LIST).write_text(text)
+    bench = str(Path(folders.sites).parent)
+    about = {"host": "rep1", "bench": bench, "sites": ["a.test"], "ports": {}}
+    assert HostChecks({"about": about, "calls": {}}).all_sites == names
