@@ -43,8 +43,8 @@ status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
-    write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be found out is null, and
-    C(state) says why.
+    write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be
+    found out is null, and C(state) says why.
   returned: always
   type: dict
 """
