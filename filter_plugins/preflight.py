@@ -386,6 +386,26 @@ def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def check_gone_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """A site that was there and is gone would be made again by this run, and be empty."""
+    host = primary_host(hosts, settings)
+    if host is None or not host["survey"] or not isinstance(host["sites"], list):
+        return []
+    listed = [entry.get("name") for entry in host["sites"] if isinstance(entry, Mapping)]
+    return [
+        problem(
+            f"site {name} was on the bench of {host['name']} and is gone, and fleet_sites names "
+            "it: it would be made anew, empty",
+            f"{host['bench_dir']}/sites/{name} on {host['name']}",
+            "when it was dropped, take it out of fleet_sites; when it was lost, restore its folder "
+            "and its database from a backup; to have it anew, empty, remove "
+            f"{settings['state_dir']}/made-site-{name} on {host['name']}",
+        )
+        for name in host["survey"]["gone_sites"]
+        if name in listed
+    ]
+
+
 def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> list[Problem]:
     """One entry of fleet_sites."""
     place = f"{place}, entry {number}"
@@ -1082,6 +1102,7 @@ def check_secrets(_hosts: list[Host], settings: Settings) -> list[Problem]:
 CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_groups,
     check_sites,
+    check_gone_sites,
     check_variables,
     check_types,
     check_read_path,

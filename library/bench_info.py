@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, installed_apps, read_json, read_text
+from ansible.module_utils.sites import read_state, served
 
 DOCUMENTATION = r"""
 module: bench_info
@@ -16,27 +15,18 @@ description:
   - The result carries passwords (of Redis, in C(common_site_config)); use C(no_log).
 options:
   path: {description: Directory of the bench., type: path, required: true}
+  state_dir: {description: The fleet's state on this host., type: path}
 """
 
 RETURN = r"""
 apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
-databases: {description: "Name of a site → name of its database.", type: dict}
+sites: {description: Sites that are served, by the fleet's state., type: list}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
 
 GENERATED = ("supervisor.conf", "redis_cache.conf", "redis_queue.conf")
-
-
-def site_databases(path: str) -> dict[str, str]:
-    """Database of each site of a bench, by the site's own configuration."""
-    found = {}
-    for config in sorted(Path(path, "sites").glob("*/site_config.json")):
-        database = read_json(str(config)).get("db_name")
-        if database:
-            found[config.parent.name] = str(database)
-    return found
 
 
 def main() -> None:
@@ -44,10 +34,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "state_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )
-    path = module.params["path"]
+    path, state_dir = module.params["path"], module.params["state_dir"]
     try:
         apps = installed_apps(path)
         version = (apps.get("frappe") or {}).get("version")
@@ -56,7 +47,7 @@ def main() -> None:
             apps=apps,
             frappe_major=int(version.split(".")[0]) if version else None,
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
-            databases=site_databases(path),
+            sites=served(read_state(state_dir)) if state_dir else [],
             generated={name: read_text(f"{path}/config/{name}") for name in GENERATED},
         )
     except (BenchError, ValueError) as error:

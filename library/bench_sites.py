@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -16,13 +14,16 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
     checked,
+    encryption_key,
     exclusive,
+    frappe_command,
     installed_apps,
     read_json,
     read_text,
     run_as,
     user_environment,
 )
+from ansible.module_utils.sites import made_note, making_note
 
 DOCUMENTATION = r"""
 module: bench_sites
@@ -31,6 +32,7 @@ description:
   - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
     standard input, so that no process of the host shows them on its command line.
   - The administrative database account that C(new-site) wants exists only while it runs.
+  - A site that was there once and is gone is not made again, empty, until somebody says so.
   - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
     there before the note, or after C(new-site) succeeded, is never removed.
 options:
@@ -52,26 +54,10 @@ options:
 
 SETUP_USER = "benchfleet_setup"
 
-# Runs inside the bench's environment: the framework's command line is set in the process, from
-# standard input, after the process has started.
-RUNNER = """
-import json, runpy, sys
-sys.argv = ["frappe", *json.load(sys.stdin)]
-runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
-"""
-
 
 def database_name(site: str) -> str:
     """Name of a site's database: the same for the same site, so that a rerun finds it."""
     return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
-
-
-def encryption_key() -> str:
-    """A key for Frappe's Fernet, never one that a command line would take for an option."""
-    while True:
-        key = base64.urlsafe_b64encode(os.urandom(32)).decode()
-        if not key.startswith("-"):
-            return key
 
 
 class Sites:
@@ -86,15 +72,7 @@ class Sites:
 
     def frappe(self, words: list[str], what: str) -> str:
         """Run a framework command with ``words`` as its command line."""
-        result = run_as(
-            self.user,
-            [f"{self.path}/env/bin/python", "-c", RUNNER],
-            f"{self.path}/sites",
-            self.environment,
-            # bench_helper drops its first word, the name of the group "frappe".
-            stdin=json.dumps(["frappe", *words]),
-        )
-        return checked(result, what)
+        return frappe_command(self.path, self.user, self.environment, words, what)
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's own configuration, {} when there is none."""
@@ -102,7 +80,7 @@ class Sites:
 
     def note(self, site: str) -> str:
         """Path of the note that stands until a site is finished."""
-        return f"{self.state_dir}/making-site-{site}"
+        return making_note(self.state_dir, site)
 
     def phase(self, site: str) -> str:
         """Where the making of a site stands: "" (not begun or finished), "making" or "made"."""
@@ -163,6 +141,13 @@ class Sites:
                 f"{self.path}/sites/{name} exists without a site_config.json and was not made by"
                 " this fleet; nothing was removed. Restore the file, or move the folder away, and"
                 " run again"
+            )
+        elif os.path.exists(made_note(self.state_dir, name)):
+            raise BenchError(
+                f"the site {name} was here and is gone, and fleet_sites still names it; it is not"
+                " made anew, for it would be empty. If it was dropped, take it out of fleet_sites;"
+                " if it was lost, restore its folder and database from a backup; to make it anew,"
+                f" empty, remove {made_note(self.state_dir, name)} on this host. Then run again"
             )
         elif self.has_database(name):
             raise BenchError(
@@ -239,6 +224,11 @@ class Sites:
             self.frappe(["--site", name, "enable-scheduler"], f"enable-scheduler of {name}")
             os.unlink(self.note(name))
 
+    def note_made(self, site: str) -> None:
+        """Remember that a site is there, whoever made it, so that it is never made twice."""
+        if self.config(site) and not os.path.exists(made_note(self.state_dir, site)):
+            self.write(made_note(self.state_dir, site), "")
+
     def unbuilt(self) -> list[str]:
         """What says that the assets are to be built: apps that came since the last build."""
         built = (read_text(f"{self.state_dir}/assets-built") or "").split()
@@ -277,7 +267,7 @@ def main() -> None:
     wanted = module.params["sites"]
     if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
         differences = [f"site {site['name']}" for site in wanted]
-        module.exit_json(changed=bool(differences), differences=differences, databases={})
+        module.exit_json(changed=bool(differences), differences=differences)
     try:
         maker = Sites(module.params)
         differences = [line for site in wanted for line in maker.differences(site)]
@@ -290,10 +280,12 @@ def main() -> None:
                         maker.bring(site)
                 if unbuilt:
                     maker.build()
+        if not module.check_mode:
+            for site in wanted:
+                maker.note_made(site["name"])
         module.exit_json(
             changed=bool(differences),
             differences=differences,
-            databases={site["name"]: maker.config(site["name"]).get("db_name") for site in wanted},
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except (BenchError, subprocess.TimeoutExpired) as error:

@@ -300,7 +300,7 @@ class Reporting(HostChecks):
         good = {"refused_replica": True, "refused_primary": True}
         major = self.frappe_major()
         port, primary = self.ports["mariadb"], self.params["primary_ip"]
-        for site in self.sites:
+        for site in self.all_sites:
             config = self.config(site)
             database = str(config["db_name"])
             replica = str(config.get("replica_host") or self.params["lan_ip"])
@@ -350,7 +350,7 @@ class Reporting(HostChecks):
         """The keys in force against those of this Frappe version."""
         major = self.frappe_major()
         wrong = []
-        for site in self.sites:
+        for site in self.all_sites:
             found = key_problems(
                 self.config(site),
                 major,
@@ -359,7 +359,9 @@ class Reporting(HostChecks):
                 self.ports["mariadb"],
             )
             wrong += [f"{site}: {problem}" for problem in found]
-        saw = f"Frappe {major}: " + ("; ".join(wrong) or "its keys, for " + ", ".join(self.sites))
+        saw = f"Frappe {major}: " + (
+            "; ".join(wrong) or "its keys, for " + ", ".join(self.all_sites)
+        )
         self.gathering.add("keys", not wrong, saw)
 
     def visitor(self, site: str, *, router: bool) -> Visitor:
@@ -477,7 +479,7 @@ class Reporting(HostChecks):
             here = int(server.value("SELECT @@GLOBAL.server_id"))
         own, written = [], []
         own_good = written_good = True
-        for site in self.sites:
+        for site in self.all_sites:
             seen = self.try_guard(site)
             server_id, found = seen["own"]
             own_good = own_good and found and int(server_id) == here
@@ -525,7 +527,7 @@ class Reporting(HostChecks):
             for line in self.supervised().splitlines()
             if "-frappe-schedule" in line and line.startswith(Path(self.bench).name + "-")
         ]
-        unpaused = [site for site in self.sites if not self.config(site).get("pause_scheduler")]
+        unpaused = [site for site in self.all_sites if not self.config(site).get("pause_scheduler")]
         saw = [f"process {p.pid}: {' '.join(p.words)}" for p in running]
         saw += [f"supervisor has {name}" for name in programs]
         saw += [f"pause_scheduler is not set for {site}" for site in unpaused]

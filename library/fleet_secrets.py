@@ -7,6 +7,8 @@ import contextlib
 import copy
 import datetime
 import fcntl
+import hashlib
+import hmac
 import ipaddress
 import os
 import secrets
@@ -66,7 +68,7 @@ options:
 
 RETURN = r"""
 secrets:
-  description: The whole content of the file.
+  description: The whole content of the file, and C(site_key), which is derived from it.
   returned: success
   type: dict
 addresses:
@@ -264,7 +266,6 @@ def extend(
     for site in sites:
         entry = content["sites"].setdefault(site, {})
         need(entry, "admin_password", f"administrator's password of {site}", password)
-        need(entry, "read_only_password", f"read-only password of {site}", password)
     content["hosts"] = content.get("hosts") or {}
     for host, address in hosts.items():
         entry = content["hosts"].setdefault(host, {})
@@ -284,6 +285,17 @@ def extend(
                 lambda comment=comment: make_ssh_key(comment),
             )
     return content, added
+
+
+def site_key(content: dict[str, Any]) -> str:
+    """What the reading accounts' passwords are derived from, for sites without one in the file.
+
+    The primary and the reporting hosts hold it, so that a site made there by hand needs no run of
+    the controller. It is derived from the one secret that never leaves the controller and not kept:
+    a file that is encrypted and cannot be extended has it, too.
+    """
+    key = str(content["ca"]["key"]).strip().encode()
+    return hmac.new(key, b"benchfleet: reading accounts of sites", hashlib.sha256).hexdigest()
 
 
 def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
@@ -462,7 +474,10 @@ def main() -> None:
     except SecretsError as error:
         module.fail_json(msg=str(error))
     module.exit_json(
-        changed=bool(added), secrets=content, added=added, addresses=certified_addresses(content)
+        changed=bool(added),
+        secrets={**content, "site_key": site_key(content)},
+        added=added,
+        addresses=certified_addresses(content),
     )
 
 

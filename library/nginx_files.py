@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
-import re
-import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.bench import BenchError, exclusive
+from ansible.module_utils.nginx import NginxError, digest, put, read, tested, write
+from ansible.module_utils.sites import SiteError, read_state, render_servers, served
 
 DOCUMENTATION = r"""
 module: nginx_files
@@ -34,6 +36,23 @@ options:
         the next run tells by this file, and reloads.
     type: path
     required: true
+  sites:
+    description:
+      - The sites that nginx serves. Which those are stands on this host, not in the inventory
+        alone, and a timer looks after it between two runs; so it is read here, under its lock.
+    type: dict
+    suboptions:
+      template:
+        description: Path among I(files) that holds the configuration of one site.
+        type: path
+        required: true
+      target: {description: Path of the configuration of all sites., type: path, required: true}
+      state_dir: {description: The fleet's state on this host., type: path, required: true}
+      listed:
+        description: Sites of the inventory, for a dry run on a host that has none yet.
+        type: list
+        elements: str
+        required: true
 """
 
 RETURN = r"""
@@ -42,99 +61,6 @@ changed_paths:
   returned: always
   type: list
 """
-
-
-class NginxError(Exception):
-    """nginx refused; the message names file and line, and what to do."""
-
-
-def read(path: Path) -> bytes | None:
-    """Content of a file, None when there is none."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def write(path: Path, data: bytes | None) -> None:
-    """Replace a file in one rename; None removes it."""
-    if data is None:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def digest(wanted: dict[Path, bytes]) -> bytes:
-    """What stands for these files with this content, as a line."""
-    whole = hashlib.sha256()
-    for path, data in sorted(wanted.items()):
-        whole.update(f"{path} {len(data)}\n".encode() + data)
-    return whole.hexdigest().encode() + b"\n"
-
-
-def complaint(words: str) -> str:
-    """What nginx -t says against a configuration, without its warnings and its last line."""
-    lines = [line for line in words.splitlines() if "[emerg]" in line or "[alert]" in line]
-    return " ".join(re.sub(r"^nginx: ", "", line) for line in lines) or words.strip()
-
-
-def tested(module: AnsibleModule) -> str:
-    """Empty when nginx accepts the configuration on disk, else its complaint."""
-    code, out, err = module.run_command(["/usr/sbin/nginx", "-t"])
-    return "" if code == 0 else complaint(err or out)
-
-
-def put(module: AnsibleModule, wanted: dict[Path, bytes], old: dict[Path, bytes | None]) -> None:
-    """Write, test, reload. Raises NginxError after the old files are back."""
-    try:
-        for path, data in wanted.items():
-            if old[path] != data:
-                write(path, data)
-        problem = tested(module)
-        if not problem:
-            reload_nginx(module)
-            return
-    except (OSError, NginxError):
-        for path, data in old.items():
-            write(path, data)
-        raise
-    for path, data in old.items():
-        write(path, data)
-    ours = any(str(path) in problem for path in wanted)
-    before = tested(module)
-    if before and not ours:
-        raise NginxError(
-            f"nginx's configuration on this host is broken already, before Benchfleet's part:"
-            f" {before}. Correct that file; nothing was changed"
-        )
-    raise NginxError(
-        f"nginx refuses the new configuration: {problem}. The old files are back and nginx runs on"
-        " with them"
-    )
-
-
-def reload_nginx(module: AnsibleModule) -> None:
-    """Tell a running nginx to take the new configuration; one that is stopped reads it at start."""
-    code, _, _ = module.run_command(["systemctl", "is-active", "--quiet", "nginx.service"])
-    if code != 0:
-        return
-    code, out, err = module.run_command(["systemctl", "reload", "nginx.service"])
-    if code != 0:
-        raise NginxError(
-            f"nginx could not be reloaded: {(err or out).strip()}; the old files are back. See"
-            " `journalctl -u nginx`"
-        )
 
 
 def main() -> None:
@@ -151,23 +77,50 @@ def main() -> None:
                 },
             },
             "loaded_file": {"type": "path", "required": True},
+            "sites": {
+                "type": "dict",
+                "options": {
+                    "template": {"type": "path", "required": True},
+                    "target": {"type": "path", "required": True},
+                    "state_dir": {"type": "path", "required": True},
+                    "listed": {"type": "list", "elements": "str", "required": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
+    sites = module.params.get("sites")
+    lock: Any = contextlib.nullcontext()
+    if sites and not module.check_mode:
+        lock = exclusive(f"{sites['state_dir']}/sites.lock", 120)
+    try:
+        with lock:
+            bring(module, sites)
+    except (BenchError, SiteError) as error:
+        module.fail_json(msg=str(error))
+
+
+def bring(module: AnsibleModule, sites: dict[str, Any] | None) -> None:
+    """Bring the files to their content, and end the module."""
     wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
+    if sites:
+        known = read_state(sites["state_dir"])
+        names = sites["listed"] if known is None else served(known)
+        template = wanted[Path(sites["template"])].decode()
+        wanted[Path(sites["target"])] = render_servers(template, names).encode()
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
     loaded = not changed and read(loaded_file) == digest(wanted)
-    if loaded and (problem := tested(module)):
+    if loaded and (problem := tested(module.run_command)):
         module.warn(
             f"nginx runs, but would not start again with the configuration on this host: {problem}."
             " Correct that file"
         )
     if not loaded and not module.check_mode:
         try:
-            put(module, wanted, old)
+            put(module.run_command, wanted, old)
             write(loaded_file, digest(wanted))
         except (NginxError, OSError) as error:
             module.fail_json(msg=str(error))

@@ -14,6 +14,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.mariadb import local
+from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
     background_workers,
@@ -36,6 +37,7 @@ options:
   drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   mark: {description: The fleet's mark on the host., type: path, required: true}
+  state_dir: {description: The fleet's state on this host., type: path, required: true}
 """
 
 RETURN = r"""
@@ -43,8 +45,9 @@ status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
-    write_under_read_only}, of the primary {drained}; what could not be found out is null, and
-    C(state) says why. With versions {format, recorded, tools, mariadb, mariadb_candidate}.
+      write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be
+      found out is null, and C(state) says why. With versions {format, recorded, tools, mariadb,
+      mariadb_candidate}.
   returned: always
   type: dict
 """
@@ -132,6 +135,12 @@ def reads(state_dir: str) -> dict[str, Any]:
     }
 
 
+def sites(state_dir: str) -> dict[str, Any]:
+    """The sites that are served, whoever made them, and why others are not."""
+    state = read_state(state_dir)
+    return {"sites": served(state), "sites_not_served": state["notes"] if state else []}
+
+
 def drained(folder: str) -> list[str]:
     """The reporting nodes that the router of this host sends no calls to."""
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
@@ -172,6 +181,7 @@ def main() -> None:
             "drained_dir": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "mark": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -203,6 +213,7 @@ def main() -> None:
     }
     if role == "primary":
         status["drained"] = ask(lambda: drained(module.params["drained_dir"]))
+        status |= ask(lambda: sites(module.params["state_dir"])) or {}
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])

@@ -17,6 +17,7 @@ from typing import Any
 from ansible.module_utils import jobs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases
+from ansible.module_utils.sites import Folders, made_note
 
 DOCUMENTATION = r"""
 module: survey
@@ -29,6 +30,7 @@ options:
   bench_home: {description: Home of the bench account., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
+  state_dir: {description: Where the fleet's state on this host lies., type: path, required: true}
   data_dir:
     description: Data folder of MariaDB where the server's own option files name none.
     type: path
@@ -212,6 +214,16 @@ def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> 
     ]
 
 
+def gone_sites(bench_dir: str, state_dir: str) -> list[str]:
+    """Sites of the inventory that were on this bench once and are not any more."""
+    prefix = made_note(state_dir, "")
+    names = [
+        str(path).removeprefix(prefix) for path in Path(state_dir).glob(f"{Path(prefix).name}*")
+    ]
+    folders = Folders(f"{bench_dir}/sites", state_dir)
+    return sorted(name for name in names if not Path(folders.config(name)).exists())
+
+
 def folder_state(path: str) -> str:
     """What is at a path that will be made: C(absent), C(empty), C(ours) or C(foreign).
 
@@ -342,6 +354,7 @@ def main() -> None:
             "bench_home": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "config_dir": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
@@ -373,6 +386,7 @@ def main() -> None:
         "pythons": {path: python_version(path) for path in asked["pythons"]},
         "tools": cli_releases(asked["cli_dir"]),
         "systemd": Path("/run/systemd/system").is_dir(),
+        "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import glob
 import hashlib
@@ -16,6 +17,14 @@ from contextlib import contextmanager
 from typing import Any
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+
+# Runs inside the bench's environment: the framework's command line is set in the process, from
+# standard input, after the process has started.
+RUNNER = """
+import json, runpy, sys
+sys.argv = ["frappe", *json.load(sys.stdin)]
+runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
+"""
 
 
 # The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
@@ -101,6 +110,32 @@ def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
         tail = "\n".join(result.stdout.strip().splitlines()[-40:])
         raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
     return result.stdout
+
+
+def frappe_command(
+    bench: str, user: str, environment: dict[str, str], words: list[str], what: str
+) -> str:
+    """Output of a framework command with ``words`` as its command line; BenchError names ``what``.
+
+    The words, passwords among them, are on no process's command line.
+    """
+    result = run_as(
+        user,
+        [f"{bench}/env/bin/python", "-c", RUNNER],
+        f"{bench}/sites",
+        environment,
+        # bench_helper drops its first word, the name of the group "frappe".
+        stdin=json.dumps(["frappe", *words]),
+    )
+    return checked(result, what)
+
+
+def encryption_key() -> str:
+    """A key for Frappe's Fernet, never one that a command line would take for an option."""
+    while True:
+        key = base64.urlsafe_b64encode(os.urandom(32)).decode()
+        if not key.startswith("-"):
+            return key
 
 
 @contextmanager

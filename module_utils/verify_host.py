@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.bench import installed_apps, read_json, run_as
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import Server, local
+from ansible.module_utils.sites import LIST, SiteError, parse_list
 from ansible.module_utils.verify_checks import Gathering, merged, same_size
 from ansible.module_utils.verify_look import (
     Process,
@@ -76,6 +77,7 @@ class HostChecks:
         self.params = params
         self.bench: str = params["bench"]
         self.sites: list[str] = params["sites"]
+        self.all_sites = self.served_sites()
         self.ports = {name: int(port) for name, port in params["ports"].items()}
         self.gathering = Gathering(params["host"])
         self.seen: dict[str, Any] = {}
@@ -94,6 +96,18 @@ class HostChecks:
         if not own:
             raise AssertionError(f"{self.bench}/sites/{site}/site_config.json is not there")
         return merged(self.common(), own)
+
+    def served_sites(self) -> list[str]:
+        """The sites of the fleet as this bench has them, those made by hand among them.
+
+        Nobody can sign in at these: only the inventory's have a password that is known.
+        """
+        try:
+            with open(f"{self.bench}/sites/{LIST}", encoding="utf-8") as source:
+                named = parse_list(source.read())
+        except (OSError, SiteError):
+            named = []
+        return self.sites + [name for name in named if name not in self.sites]
 
     def common(self) -> dict[str, Any]:
         """The bench's common configuration."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils import bench
 
 from library import bench_init, bench_sites
 from library.bench_init import MARK
@@ -205,8 +208,23 @@ def dropped(sites: Sites) -> bool:
 
 def test_an_encryption_key_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch):
     drawn = iter([b"\xfb" + b"0" * 31, b"a" * 32])
-    monkeypatch.setattr(bench_sites.os, "urandom", lambda _: next(drawn))
-    assert bench_sites.encryption_key().startswith("Y")
+    monkeypatch.setattr(bench.os, "urandom", lambda _: next(drawn))
+    assert bench.encryption_key().startswith("Y")
+
+
+def test_a_site_that_is_gone_is_not_made_again(sites: Sites):
+    sites.bring(SITE)
+    sites.note_made("a.example")
+    shutil.rmtree(f"{sites.path}/sites/a.example")
+    sites.said.clear()
+    with pytest.raises(
+        BenchError, match=r"take it out of fleet_sites.*remove .*/made-site-a\.example"
+    ):
+        sites.bring(SITE)
+    assert sites.said == []
+    os.unlink(f"{sites.state_dir}/made-site-a.example")
+    sites.bring(SITE)
+    assert any("new-site a.example" in said for said in sites.said)
 
 
 def test_a_site_is_made_once(sites: Sites):

@@ -94,6 +94,7 @@ class Module:
             "state_dir": str(root / "state"),
             "bench": str(root / "home/frappe-bench"),
             "cli_dir": str(root / "cli"),
+            "seed_user": "benchfleet",
             "data": "keep",
         }
 

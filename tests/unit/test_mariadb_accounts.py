@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from ansible.module_utils import mariadb
 from ansible.module_utils import mariadb_accounts as accounts
-
-from library import site_accounts
 
 
 def test_password_hash_is_the_servers() -> None:
@@ -101,43 +96,6 @@ def test_gtids_and_errant_transactions() -> None:
     assert mariadb.errant("0-1-90", "0-1-100") == []
     assert mariadb.errant("0-1-90,0-2-91", "0-1-100") == ["0-2-91"]
     assert mariadb.errant("0-1-90,0-2-5", "0-1-100,0-2-5") == []
-
-
-@pytest.mark.parametrize("length", [1, 64, 76, 77, 80])
-def test_reading_account_fits_a_user_name(length: int) -> None:
-    name = site_accounts.read_only_user("d" * length)
-    assert name.endswith("_ro")
-    assert len(name) <= site_accounts.NAME_LIMIT
-
-
-def test_site_accounts_are_two_per_host(tmp_path: Path) -> None:
-    site = tmp_path / "erp.example.com"
-    site.mkdir()
-    (site / "site_config.json").write_text(json.dumps({"db_name": "_d", "db_password": "p"}))
-    found = site_accounts.site_database(str(tmp_path), "erp.example.com")
-    assert found == {"database": "_d", "user": "_d", "password": "p"}
-    made = site_accounts.wanted_accounts(found, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
-    assert [(one["name"], one["host"]) for one in made] == [
-        ("_d", "10.0.0.2"),
-        ("_d_ro", "10.0.0.2"),
-        ("_d", "10.0.0.3"),
-        ("_d_ro", "10.0.0.3"),
-    ]
-    assert "INSERT" not in str(made[1]["grants"])
-    assert site_accounts.site_database(str(tmp_path), "other") is None
-
-
-@pytest.mark.parametrize("content", ['{"db_name": "x"}', "{", "[]"])
-def test_half_made_site_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "site_config.json").write_text(content)
-    with pytest.raises(mariadb.MariaDBError, match=r"site_config\.json"):
-        site_accounts.site_database(str(tmp_path), "s")
-
-
-def test_only_hosts_that_left_lose_their_accounts() -> None:
-    registered = [("a", "10.0.0.2"), ("a", "10.0.0.9"), ("a", "127.0.0.1")]
-    assert site_accounts.left_hosts(registered, ["10.0.0.2"]) == [("a", "10.0.0.9")]
 
 
 class FakeServer:

@@ -59,6 +59,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             },
             "benches": [],
             "folders": {"bench": "absent", "cli": "absent"},
+            "gone_sites": [],
             "commands": [],
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
@@ -953,3 +954,15 @@ def test_one_problem_reads_well():
 def test_filters_are_offered():
     names = preflight.FilterModule().filters()
     assert {"lan_server_id", "preflight_problems", "preflight_text"} <= set(names)
+
+
+def test_a_site_that_was_dropped_is_not_made_again(fleet, settings):
+    settings["state_dir"] = "/var/lib/benchfleet"
+    name = fleet[0]["sites"][0]["name"]
+    fleet[0]["survey"]["gone_sites"] = ["other.example.com"]
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["gone_sites"].append(name)
+    (found,) = preflight.preflight_problems(fleet, settings)
+    assert f"site {name} was on the bench of {fleet[0]['name']} and is gone" in found["what"]
+    assert "take it out of fleet_sites" in found["remedy"]
+    assert f"remove /var/lib/benchfleet/made-site-{name} on" in found["remedy"]

@@ -20,8 +20,8 @@ from filter_plugins.router import (
     with_web_workers,
 )
 from library import nginx_files
-from library.nginx_files import complaint, digest, read, write
 from library.path_access import parents
+from module_utils.nginx import complaint, digest, digest_with, read, write
 
 RUN = "frappe.desk.query_report.run"
 
@@ -208,6 +208,32 @@ def test_a_reload_that_a_kill_swallowed_is_made_up_for(
     assert (result["changed"], result["changed_paths"], module.reloads) == (True, [], 1)
     assert not module.run(monkeypatch)["changed"]
     assert module.reloads == 1
+
+
+def test_one_new_file_changes_its_line_of_the_digest() -> None:
+    whole = digest({Path("/a"): b"x", Path("/b"): b"y"})
+    assert digest_with(whole, {Path("/a"): b"x"}) == whole
+    assert digest_with(whole, {Path("/b"): b"z"}) == digest({Path("/a"): b"x", Path("/b"): b"z"})
+    assert digest_with(None, {Path("/b"): b"z"}) == digest({Path("/b"): b"z"})
+
+
+def test_the_sites_are_those_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = FakeModule(tmp_path)
+    target = tmp_path / "sites.conf"
+    module.params["files"].append({"path": str(tmp_path / "t"), "content": "server @site@;\n"})
+    module.params["sites"] = {
+        "template": str(tmp_path / "t"),
+        "target": str(target),
+        "state_dir": str(tmp_path),
+        "listed": ["a.test"],
+    }
+    module.run(monkeypatch)
+    assert "server a.test;\n" in target.read_text()
+    state = {"sites": {"b.test": "d", "c.test": "e"}, "lost": ["c.test"]}
+    (tmp_path / "sites.json").write_text(json.dumps({**state, "notes": [], "fingerprint": ""}))
+    assert module.run(monkeypatch)["changed_paths"] == [str(target)]
+    assert "b.test" in target.read_text()
+    assert "c.test" not in target.read_text()
 
 
 def test_files_and_their_content_make_the_digest() -> None:

@@ -43,7 +43,7 @@ def test_structure(path):
         "sites",
         "hosts",
     }
-    assert set(content["sites"]["erp.example.com"]) == {"admin_password", "read_only_password"}
+    assert set(content["sites"]["erp.example.com"]) == {"admin_password"}
     assert set(content["hosts"]) == {"erp1", "rep1"}
     assert set(content["hosts"]["rep1"]) == {"certificate", "key", "ssh"}
     assert set(content["hosts"]["rep1"]["ssh"]) == {"seed", "sync", "code"}
@@ -75,7 +75,7 @@ def test_passwords_are_all_different(path):
     content, _added = ensure(path, sites=["a.com", "b.com"])
     values = [content[n] for n in content if n.endswith("password")]
     values += [v for site in content["sites"].values() for v in site.values()]
-    assert len(values) == len(set(values)) == 7
+    assert len(values) == len(set(values)) == 5
     assert all(len(v) >= 32 for v in values)
 
 
@@ -94,7 +94,6 @@ def test_new_host_and_site_are_added_and_the_rest_stays(path):
     second, added = ensure(path, hosts={**HOSTS, "rep2": "10.0.0.22"}, sites=[*SITES, "b.com"])
     assert added == [
         "administrator's password of b.com",
-        "read-only password of b.com",
         "certificate of rep2 (it is new)",
         "ssh key seed of rep2",
         "ssh key sync of rep2",
@@ -227,7 +226,7 @@ def test_encrypted_file_is_used_but_not_extended(path):
     assert ensure(path, decrypted=content) == (content, [])
     with pytest.raises(fleet_secrets.SecretsError, match="ansible-vault decrypt") as caught:
         ensure(path, sites=[*SITES, "b.com"], decrypted=content)
-    assert "read-only password of b.com" in str(caught.value)
+    assert "administrator's password of b.com" in str(caught.value)
     assert content["redis_password"] not in str(caught.value)
     assert ensure(path, sites=[*SITES, "b.com"], decrypted=content, check_mode=True)[1]
     assert path.read_text().startswith("$ANSIBLE_VAULT")
@@ -270,3 +269,16 @@ def test_runs_at_once_lose_nothing(path):
     content, added = ensure(path, sites=sites)
     assert added == []
     assert set(content["sites"]) == set(sites)
+
+
+def test_the_site_key_is_derived_and_stays(path):
+    content, _added = ensure(path)
+    key = fleet_secrets.site_key(content)
+    assert len(key) == 64
+    assert key == fleet_secrets.site_key(yaml.safe_load(path.read_text()))
+    assert key not in path.read_text()
+    # As a file that was encrypted, and cannot be extended, gives it back.
+    again, _added = ensure(path, decrypted=yaml.safe_load(path.read_text()))
+    assert fleet_secrets.site_key(again) == key
+    other = {"ca": {"key": "another"}}
+    assert fleet_secrets.site_key(other) != key

@@ -36,6 +36,29 @@ sync_gate = load("sync-gate")
 code_gate = load("code-gate")
 
 GOOD = {"db_name": "_a", "db_password": "pw"}
+KEYS = {
+    "read_from_replica": 1,
+    "replica_host": "10.0.0.2",
+    "replica_db_port": 3306,
+    "different_credentials_for_replica": 1,
+    "replica_db_user": "_a_ro",
+    "replica_db_password": "ro",
+}
+
+
+@pytest.fixture(autouse=True)
+def replica(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """A replica that knows these accounts."""
+    known = {"_a_ro"}
+    monkeypatch.setattr(sync, "is_known", lambda site: site["replica_db_user"] in known)
+    return known
+
+
+def place(config: Any, site: str = "a.test") -> Any:
+    """Put a staged configuration in place; what became of it."""
+    outcome = sync.Outcome()
+    sync.place_site_config(config, site, outcome)
+    return outcome
 
 
 @pytest.fixture
@@ -55,7 +78,10 @@ def config(tmp_path: Path) -> Any:
                 "source": {"host": "10.0.0.1", "port": 2222, "user": "frappe"},
                 "key": "/k",
                 "known_hosts": "/h",
-                "sites": {"a.test": {"read_from_replica": 1}},
+                "frappe_major": 16,
+                "replica": {"host": "10.0.0.2", "port": 3306},
+                "passwords": {"a.test": "ro"},
+                "site_key": "k",
                 "connect_timeout": 5,
                 "transfer_timeout": 60,
             }
@@ -80,28 +106,28 @@ def stage(config: Any, name: str, text: str) -> None:
 )
 def test_a_torn_or_incomplete_config_is_refused(text: str) -> None:
     with pytest.raises(sync.SyncError):
-        sync.merge_site_config(text, {})
+        sync.merge_site_config(text)
 
 
 def test_a_torn_config_leaves_the_last_good_one(config: Any) -> None:
     stage(config, "a.test/site_config.json", json.dumps(GOOD))
-    assert sync.place_site_config(config, "a.test")
+    assert place(config).configs == 1
     target = config.folder / "a.test" / "site_config.json"
     before = target.read_bytes()
     stage(config, "a.test/site_config.json", json.dumps(GOOD)[:-8])
     with pytest.raises(sync.SyncError, match="last good one stays"):
-        sync.place_site_config(config, "a.test")
+        place(config)
     assert target.read_bytes() == before
 
 
 def test_a_config_is_private_and_written_only_when_it_differs(config: Any) -> None:
     stage(config, "a.test/site_config.json", json.dumps(GOOD))
-    assert sync.place_site_config(config, "a.test")
+    assert place(config).configs == 1
     target = config.folder / "a.test" / "site_config.json"
     assert target.stat().st_mode & 0o777 == 0o600
-    assert json.loads(target.read_text()) == GOOD | {"read_from_replica": 1}
+    assert json.loads(target.read_text()) == GOOD | KEYS
     inode = target.stat().st_ino
-    assert not sync.place_site_config(config, "a.test")
+    assert place(config).configs == 0
     assert target.stat().st_ino == inode
     assert (config.folder / "a.test" / "private" / "backups").is_dir()
 
@@ -111,13 +137,13 @@ def test_keys_for_the_primarys_own_loopback_are_dropped(host: Any) -> None:
     text = json.dumps(
         GOOD | {"db_host": host, "db_port": 3307, "db_socket": "/run/x", "encryption_key": "k"}
     )
-    assert sync.merge_site_config(text, {}) == GOOD | {"encryption_key": "k"}
+    assert sync.merge_site_config(text) == GOOD | {"encryption_key": "k"}
 
 
 def test_a_database_on_a_machine_of_its_own_is_kept() -> None:
     text = json.dumps(GOOD | {"db_host": "10.0.0.9", "db_port": 3307})
-    assert sync.merge_site_config(text, {})["db_host"] == "10.0.0.9"
-    assert sync.merge_site_config(text, {})["db_port"] == 3307
+    assert sync.merge_site_config(text)["db_host"] == "10.0.0.9"
+    assert sync.merge_site_config(text)["db_port"] == 3307
 
 
 def test_a_redis_on_loopback_is_dropped() -> None:
@@ -125,22 +151,17 @@ def test_a_redis_on_loopback_is_dropped() -> None:
         GOOD
         | {"redis_cache": "redis://:p@127.0.0.1:13000", "redis_queue": "redis://:p@10.0.0.1:11000"}
     )
-    assert sync.merge_site_config(text, {}) == GOOD | {"redis_queue": "redis://:p@10.0.0.1:11000"}
-
-
-def test_overrides_win_and_none_removes() -> None:
-    text = json.dumps(GOOD | {"a": 1, "b": 2})
-    assert sync.merge_site_config(text, {"a": 9, "b": None}) == GOOD | {"a": 9}
+    assert sync.merge_site_config(text) == GOOD | {"redis_queue": "redis://:p@10.0.0.1:11000"}
 
 
 def test_apps_wait_for_their_code(config: Any) -> None:
     (config.folder / "apps.txt").write_text("frappe\n")
     stage(config, "apps.txt", "frappe\nnews\n")
     with pytest.raises(sync.SyncError, match="news"):
-        sync.place_lists(config)
+        sync.place_lists(config, ["a.test"])
     assert (config.folder / "apps.txt").read_text() == "frappe\n"
     (config.bench / "apps" / "news").mkdir()
-    assert sync.place_lists(config) == 1
+    assert sync.place_lists(config, ["a.test"]) == 1
     assert (config.folder / "apps.txt").read_text() == "frappe\nnews\n"
 
 
@@ -149,7 +170,7 @@ def test_a_torn_asset_list_stays_out_and_the_rest_comes(config: Any) -> None:
     stage(config, "assets/assets-rtl.json", "{}")
     stage(config, "currentsite.txt", "a.test\n")
     with pytest.raises(sync.SyncError, match=r"assets/assets\.json"):
-        sync.place_lists(config)
+        sync.place_lists(config, ["a.test"])
     assert not (config.folder / "assets" / "assets.json").exists()
     assert (config.folder / "assets" / "assets-rtl.json").exists()
     assert (config.folder / "currentsite.txt").read_text() == "a.test\n"
@@ -157,13 +178,13 @@ def test_a_torn_asset_list_stays_out_and_the_rest_comes(config: Any) -> None:
 
 def test_a_current_site_that_is_not_ours_is_ignored(config: Any) -> None:
     stage(config, "currentsite.txt", "other.test")
-    assert sync.place_lists(config) == 0
+    assert sync.place_lists(config, ["a.test"]) == 0
 
 
 def test_only_the_small_files_are_chosen(config: Any) -> None:
-    filters = sync.staging_filters(["a.test"])
+    filters = sync.staging_filters()
     assert filters[-1] == "--exclude=*"
-    assert "--include=/a.test/site_config.json" in filters
+    assert "--include=/*/site_config.json" in filters
     assert not any("common" in word for word in filters)
 
 
@@ -210,6 +231,7 @@ def test_deletion_is_asked_for_in_the_files_folders_only(
     def done(command: list[str], **_: Any) -> Any:
         commands.append(command)
         (config.staging / "a.test").mkdir(exist_ok=True)
+        stage(config, sync.LIST, sync.render_list(["a.test"]))
         stage(config, "a.test/site_config.json", json.dumps(GOOD))
         return sync.subprocess.CompletedProcess(command, 0, "", "")
 
@@ -231,6 +253,7 @@ def test_files_come_over_while_a_config_is_torn(
     def done(command: list[str], **_: Any) -> Any:
         targets.append(command[-1])
         (config.staging / "a.test").mkdir(exist_ok=True)
+        stage(config, sync.LIST, sync.render_list(["a.test"]))
         stage(config, "a.test/site_config.json", "{")
         return sync.subprocess.CompletedProcess(command, 0, "", "")
 
@@ -238,6 +261,86 @@ def test_files_come_over_while_a_config_is_torn(
     (config.folder / "a.test").mkdir()
     assert len(sync.synchronise(config).errors) == 1
     assert f"{config.folder}/a.test/public/files/" in targets
+
+
+@pytest.fixture
+def primary_has(config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make the primary list sites, each with a database named like it; None for no list."""
+    listed: list[list[str] | None] = []
+
+    def done(command: list[str], **_: Any) -> Any:
+        if command[-1] == f"{config.staging}/" and (names := listed[-1]) is not None:
+            stage(config, sync.LIST, json.dumps({"sites": names}))
+            for name in [name for name in names if name in ("a.test", "b.test")]:
+                (config.staging / name).mkdir(parents=True, exist_ok=True)
+                found = {"db_name": f"_{name[0]}", "db_password": "pw"}
+                stage(config, f"{name}/site_config.json", json.dumps(found))
+        return sync.subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(sync.subprocess, "run", done)
+
+    def run(names: list[str] | None) -> Any:
+        listed.append(names)
+        return sync.synchronise(config)
+
+    return run
+
+
+def keys_of(config: Any, site: str) -> set[str]:
+    return set(json.loads((config.folder / site / "site_config.json").read_text()))
+
+
+def test_a_site_that_nobody_named_comes_over_and_goes_when_it_is_dropped(
+    config: Any, primary_has: Any, replica: set[str]
+) -> None:
+    replica.add("_b_ro")
+    assert primary_has(["a.test", "b.test"]).sites == ["a.test", "b.test"]
+    b = json.loads((config.folder / "b.test/site_config.json").read_text())
+    assert b["replica_db_password"] == sync.read_only_password("k", "_b")
+    outcome = primary_has(["a.test"])
+    assert (outcome.removed, outcome.errors) == (["b.test"], [])
+    assert not (config.folder / "b.test").exists()
+    assert (config.folder / "a.test").exists()
+    assert primary_has(["a.test"]).removed == []
+
+
+def test_a_folder_that_did_not_come_from_the_primary_stays(config: Any, primary_has: Any) -> None:
+    (config.folder / "mine.test").mkdir()
+    primary_has(["a.test"])
+    assert (config.folder / "mine.test").exists()
+
+
+@pytest.mark.parametrize("names", [None, [], ["../x"], ["a.test", 3]])
+def test_without_a_sound_list_nothing_is_removed(config: Any, primary_has: Any, names: Any) -> None:
+    primary_has(["a.test"])
+    outcome = primary_has(names)
+    assert len(outcome.errors) == 1
+    assert (config.folder / "a.test").exists()
+    assert sync.read_list(config.list) == ["a.test"]
+
+
+def test_the_replicas_keys_wait_for_the_account_and_stay(
+    config: Any, primary_has: Any, replica: set[str]
+) -> None:
+    replica.clear()
+    assert primary_has(["a.test"]).waiting == ["a.test"]
+    assert keys_of(config, "a.test") == set(GOOD)
+    replica.add("_a_ro")
+    assert primary_has(["a.test"]).waiting == []
+    assert keys_of(config, "a.test") == set(GOOD) | set(KEYS)
+    # The replica is away for a while.
+    replica.clear()
+    assert primary_has(["a.test"]).waiting == []
+    assert keys_of(config, "a.test") == set(GOOD) | set(KEYS)
+
+
+def test_ensure_runs_for_a_site_that_is_not_here(config: Any, primary_has: Any) -> None:
+    outcome = primary_has(["a.test"])
+    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
+    assert sync.is_in_step(config, mark, ["a.test"])
+    assert not sync.is_in_step(config, mark, ["a.test", "b.test"])
+    assert not sync.is_in_step(config, mark | {"waiting": ["a.test"]}, ["a.test"])
+    assert not sync.is_in_step(config, mark | {"config_digest": "x"}, ["a.test"])
 
 
 def test_an_ipv6_primary_gets_brackets(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -707,6 +810,7 @@ def test_the_exit_status_of_a_request(
 ) -> None:
     monkeypatch.setattr(sync, "become", lambda user: None)
     monkeypatch.setattr(sync, "PULL_WAIT", 0)
+    config.list.write_text(sync.render_list(["a.test"]))
     path = str(tmp_path / "site-sync.json")
 
     def run(mode: str, site: str, given: bytes = b"") -> int:

@@ -172,7 +172,6 @@ def test_secrets_are_in_no_journal_and_no_process_list(primary: Any, replica: An
         secrets["redis_password"],
         secrets["mariadb_replication_password"],
         secrets["sites"][SITE]["admin_password"],
-        secrets["sites"][SITE]["read_only_password"],
     ]
     for host in (primary, replica):
         said = host.check_output("journalctl -q --no-pager; ps -eo args")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import frappe
@@ -12,6 +14,8 @@ from benchfleet_guard.install import install
 from benchfleet_guard.shared import State
 
 _settings = install()
+# Where Frappe looks for them.
+_SITES = os.environ.get("SITES_PATH", ".")
 
 from frappe.app import application as _stock  # noqa: E402  (it must find the guard in place)
 
@@ -19,8 +23,21 @@ if _settings.health:
     health.listen(*_settings.health, State(_settings.state_dir))
 
 
+def is_absent(environ: dict[str, Any]) -> bool:
+    """Whether the router names a site that is not on this bench."""
+    site = environ.get("HTTP_X_FRAPPE_SITE_NAME", "")
+    return bool(site) and "/" not in site and not Path(_SITES, site, "site_config.json").exists()
+
+
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-    """Answer one request, and say in X-Fleet-Database whose data the answer is made of."""
+    """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
+
+    A site that was made a moment ago and has not been copied to this node yet is the primary's:
+    nginx takes the call to the location named here.
+    """
+    if _settings.health and is_absent(environ):
+        start_response("503 Service Unavailable", [("X-Accel-Redirect", "@report_pool")])
+        return [b""]
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         database = getattr(frappe.local, "fleet_database", _settings.primary)

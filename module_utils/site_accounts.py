@@ -1,0 +1,353 @@
+"""The primary's sites brought into line with what is there: accounts, list, nginx.
+
+Run by site.yml (module site_accounts) and, between two runs, by the primary's timer (fleet-sites).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.bench import encryption_key, exclusive, frappe_command, user_environment
+from ansible.module_utils.mariadb import (
+    SYSTEM_SCHEMAS,
+    Server,
+    database_pattern,
+    local,
+    pymysql,
+)
+from ansible.module_utils.mariadb_accounts import AccountKeeper
+from ansible.module_utils.nginx import digest_with, put, read, run_here, write
+from ansible.module_utils.sites import (
+    LIST,
+    Folders,
+    Site,
+    made_note,
+    passwords_by_database,
+    read_only_user,
+    read_state,
+    render_list,
+    render_servers,
+    served,
+)
+
+REGISTRY = "`benchfleet`.`account`"
+LOCK_SECONDS = 120
+
+# What the module takes, and what the timer reads from its file.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bench": {"type": "path", "required": True},
+    "user": {"type": "str", "required": True},
+    "cli_dir": {"type": "path", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "listed": {"type": "list", "elements": "str", "required": True},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "passwords": {"type": "dict", "required": True, "no_log": True},
+    "site_key": {"type": "str", "required": True, "no_log": True},
+    "max_statement_time": {"type": "float", "required": True},
+    "max_user_connections": {"type": "int", "required": True},
+    "nginx": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "template": {"type": "path", "required": True},
+            "target": {"type": "path", "required": True},
+            "loaded_file": {"type": "path", "required": True},
+        },
+    },
+}
+
+
+@dataclass
+class Outcome:
+    """What one look led to. before and after are lines without anything secret.
+
+    sites: the fleet's, with their databases; lost are those of them that nobody can be sent to.
+    """
+
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    sites: dict[str, str] = field(default_factory=dict)
+    passed: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    gtid: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was to be done."""
+        return self.before != self.after
+
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should know."""
+        gone = (
+            "{} is not served: its folder is gone, and its database is there or fleet_sites names"
+            " it; nothing more of it is removed"
+        )
+        return [f"{name} is not served: {why}" for name, why in sorted(self.passed.items())] + [
+            gone.format(name) for name in sorted(self.lost) if name not in self.passed
+        ]
+
+
+def wanted_accounts(
+    site: Site, hosts: list[str], password: str, statement_time: float, connections: int
+) -> list[dict[str, Any]]:
+    """The accounts of one site."""
+    place = database_pattern(site.database)
+    accounts: list[dict[str, Any]] = []
+    for host in hosts:
+        common = {"host": host, "require_ssl": False}
+        accounts.append(
+            {
+                **common,
+                "name": site.user,
+                "password": site.password,
+                "max_statement_time": 0.0,
+                "max_user_connections": 0,
+                "grants": {place: ["ALL PRIVILEGES"]},
+            }
+        )
+        accounts.append(
+            {
+                **common,
+                "name": read_only_user(site.database),
+                "password": password,
+                "max_statement_time": statement_time,
+                "max_user_connections": connections,
+                "grants": {place: ["SELECT", "SHOW VIEW", "CREATE TEMPORARY TABLES", "EXECUTE"]},
+            }
+        )
+    return accounts
+
+
+def is_foreign(server: Server, site: Site) -> str:
+    """Why a site that the inventory does not name gets no accounts; "" when it may have them.
+
+    The timer is root and the folder is the bench account's: what stands there must not give away
+    another database, or change an account that is not a site's. So the site's account must have
+    been given this very database by who made the site.
+    """
+    if site.database in SYSTEM_SCHEMAS | {"benchfleet"}:
+        return f"its database is {site.database}, which is no site's"
+    escaped = site.database.replace("_", "\\_").replace("%", "\\%")
+    owns = server.value(
+        "SELECT 1 FROM mysql.db WHERE User = %s AND Db IN (%s, %s)"
+        " AND Insert_priv = 'Y' AND Drop_priv = 'Y' LIMIT 1",
+        (site.user, site.database, escaped),
+    )
+    return "" if owns else f"its account {site.user} has no rights on its database {site.database}"
+
+
+def has_database(server: Server, name: str) -> bool:
+    """Whether the server holds a database."""
+    return bool(
+        server.value(
+            "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s LIMIT 1", (name,)
+        )
+    )
+
+
+def has_data(server: Server, grants: dict[str, set[str]]) -> bool:
+    """Whether an account with these grants reaches a database that is there."""
+    places = (place.removesuffix(".*").strip("`").replace("\\", "") for place in grants)
+    return any(has_database(server, place) for place in places)
+
+
+class Registry:
+    """Which accounts were made here, in the database so that it survives a promotion."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def read(self) -> list[tuple[str, str]]:
+        """All of them; none where the table is still missing."""
+        try:
+            rows = self.server.rows(f"SELECT user, host FROM {REGISTRY} ORDER BY user, host")
+        except pymysql.MySQLError:
+            return []
+        return [(row["user"], row["host"]) for row in rows]
+
+    def add(self, user: str, host: str) -> None:
+        """Remember an account before it is made, so that a kill in between leaves no orphan."""
+        self.server.run(f"INSERT IGNORE INTO {REGISTRY} (user, host) VALUES (%s, %s)", (user, host))
+
+    def remove(self, user: str, host: str) -> None:
+        """Forget an account."""
+        self.server.run(f"DELETE FROM {REGISTRY} WHERE user = %s AND host = %s", (user, host))
+
+
+class Line:
+    """Brings what hangs on the sites into line with the sites that are there.
+
+    settings: as SETTINGS has them. A site is dropped when its folder and its database are gone. One
+    of which only the folder is missing, or which the inventory still names, is lost: that is
+    somebody's mistake. nginx sends nobody there, but the copies on the reporting hosts stay.
+    """
+
+    def __init__(self, settings: dict[str, Any], check_mode: bool = False) -> None:
+        self.settings = settings
+        self.check_mode = check_mode
+        self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
+        self.state_file = Path(settings["state_dir"], "sites.json")
+        self.list_file = Path(self.folders.sites, LIST)
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """One at a time: site.yml and the timer."""
+        if self.check_mode:
+            return contextlib.nullcontext()
+        return exclusive(f"{self.settings['state_dir']}/sites.lock", LOCK_SECONDS)
+
+    def look(self, server: Server) -> tuple[dict[str, Site], Outcome]:
+        """The sites to be served, and what was passed over or lost. Raises SiteError."""
+        known = (read_state(self.settings["state_dir"]) or {"sites": {}})["sites"]
+        listed: list[str] = self.settings["listed"]
+        found, passed = self.folders.look(listed, known)
+        outcome = Outcome(passed=passed)
+        for name in [name for name in found if name not in listed]:
+            if problem := is_foreign(server, found[name]):
+                outcome.passed[name] = problem
+                del found[name]
+        for name, database in known.items():
+            if name in found:
+                continue
+            if name in passed or name in listed or has_database(server, database):
+                outcome.lost.append(name)
+                outcome.sites[name] = database
+        outcome.sites |= {name: site.database for name, site in found.items()}
+        before = [f"site {name}" for name in sorted(known)]
+        after = [f"site {name}" for name in sorted(outcome.sites)]
+        outcome.before += [line for line in before if line not in after]
+        outcome.after += [line for line in after if line not in before]
+        return found, outcome
+
+    def bring(self, server: Server) -> Outcome:
+        """Encryption keys, accounts, and the list that the reporting hosts read."""
+        found, outcome = self.look(server)
+        for site in found.values():
+            # Frappe makes one at its first use, and a copy without it would make another.
+            if not site.encrypted and not self.check_mode:
+                self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
+        keeper = self.accounts(server, found)
+        outcome.before += keeper.before
+        outcome.after += keeper.after
+        outcome.gtid = str(server.value("SELECT @@GLOBAL.gtid_binlog_pos"))
+        if not self.check_mode:
+            self.publish(outcome)
+        return outcome
+
+    def frappe(self, words: list[str]) -> None:
+        """Run a framework command."""
+        bench, user = self.settings["bench"], self.settings["user"]
+        environment = user_environment(user, self.settings["cli_dir"])
+        frappe_command(bench, user, environment, words, " ".join(words[:3]))
+
+    def accounts(self, server: Server, sites: dict[str, Site]) -> AccountKeeper:
+        """Make the accounts of the sites on the reporting hosts; drop those that are nobody's."""
+        settings = self.settings
+        hosts: list[str] = settings["hosts"]
+        keeper = AccountKeeper(server, self.check_mode)
+        registry = Registry(server)
+        registered = registry.read()
+        passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
+        wanted: dict[tuple[str, str], dict[str, Any]] = {}
+        for _, site in sorted(sites.items()):
+            for entry in wanted_accounts(
+                site,
+                hosts,
+                passwords[site.database],
+                settings["max_statement_time"],
+                settings["max_user_connections"],
+            ):
+                wanted.setdefault((entry["name"], entry["host"]), entry)
+        for who, entry in wanted.items():
+            is_new = keeper.current(*who) is None
+            if is_new and not self.check_mode and who not in registered:
+                keeper.refuse_closed()
+                registry.add(*who)
+            keeper.bring([entry])
+        for who in registered:
+            if who not in wanted and self.is_left(server, keeper, *who):
+                keeper.drop(*who)
+                if not self.check_mode:
+                    registry.remove(*who)
+        return keeper
+
+    def is_left(self, server: Server, keeper: AccountKeeper, user: str, host: str) -> bool:
+        """Whether a registered account is of no use any more; local ones are never meant."""
+        if ipaddress.ip_address(host).is_loopback:
+            return False
+        if host not in self.settings["hosts"]:
+            return True
+        current = keeper.current(user, host)
+        return current is None or not has_data(server, current[1])
+
+    def publish(self, outcome: Outcome) -> None:
+        """Write what is there, here and for the reporting hosts, who must find the accounts."""
+        before = read_state(self.settings["state_dir"]) or {"sites": {}, "fingerprint": ""}
+        for name in set(before["sites"]) - set(outcome.sites):
+            # Whoever lists this name again later wants a new site.
+            Path(made_note(self.settings["state_dir"], name)).unlink(missing_ok=True)
+        self.keep(outcome, before["fingerprint"])
+        text = render_list(list(outcome.sites)).encode()
+        if read(self.list_file) != text:
+            write(self.list_file, text)
+
+    def keep(self, outcome: Outcome, fingerprint: str) -> None:
+        """Write the state, when it differs."""
+        state = {
+            "sites": dict(sorted(outcome.sites.items())),
+            "lost": sorted(outcome.lost),
+            "notes": outcome.notes,
+            "fingerprint": fingerprint,
+        }
+        text = (json.dumps(state, indent=1) + "\n").encode()
+        if read(self.state_file) != text:
+            write(self.state_file, text)
+
+    def route(self) -> bool:
+        """Have nginx serve the sites; whether it did not already. Raises NginxError.
+
+        Before the router is installed there is nothing to do.
+        """
+        files = self.settings["nginx"]
+        template = read(Path(files["template"]))
+        if template is None:
+            return False
+        target, loaded_file = Path(files["target"]), Path(files["loaded_file"])
+        names = served(read_state(self.settings["state_dir"]))
+        wanted = {target: render_servers(template.decode(), names).encode()}
+        old, loaded = read(target), read(loaded_file)
+        if old == wanted[target] and loaded == digest_with(loaded, wanted):
+            return False
+        put(run_here, wanted, {target: old})
+        write(loaded_file, digest_with(loaded, wanted))
+        return True
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick of the timer did, in lines."""
+
+    did: list[str]
+    notes: list[str]
+
+
+def tick(settings: dict[str, Any], fingerprint: str) -> Tick:
+    """One tick of the timer, when the sites' fingerprint is this one and was another before.
+
+    Raises SiteError, MariaDBError, NginxError, BenchError; the next tick tries again.
+    """
+    line = Line(settings)
+    with line.lock(), local() as server:
+        old_notes = (read_state(settings["state_dir"]) or {"notes": []})["notes"]
+        outcome = line.bring(server)
+        did = [f"- {text}" for text in outcome.before] + [f"+ {text}" for text in outcome.after]
+        if line.route():
+            did.append("nginx has the sites")
+        # What is not in order may become so without a change of a file.
+        line.keep(outcome, "" if outcome.notes else fingerprint)
+    return Tick(did, outcome.notes if outcome.notes != old_notes else [])

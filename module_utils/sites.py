@@ -1,0 +1,249 @@
+"""Sites as folders of a bench, and what is derived from them: the same on controller and hosts.
+
+No imports but the standard library's: the hosts run this from a folder of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+# A host name, and a name that nginx, rsync and a path take as it is.
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+# In the sites folder: the sites of the fleet, for the reporting hosts.
+LIST = ".fleet-sites.json"
+PLACEHOLDER = "@site@"
+USER_LIMIT = 80
+
+
+class SiteError(Exception):
+    """A site is not as it must be; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site's database and account, as its site_config.json has them."""
+
+    name: str
+    database: str
+    user: str
+    password: str
+    encrypted: bool
+
+
+def read_only_user(database: str) -> str:
+    """Name of a database's reading account, within MariaDB's 80 characters."""
+    name = f"{database}_ro"
+    if len(name) <= USER_LIMIT:
+        return name
+    digest = hashlib.sha256(database.encode()).hexdigest()[:8]
+    return f"{database[: USER_LIMIT - 12]}_{digest}_ro"
+
+
+def read_only_password(key: str, database: str) -> str:
+    """Password of a database's reading account, for who has the fleet's site key.
+
+    So the primary and its reporting hosts agree on a site that nobody told the controller of.
+    """
+    return hmac.new(key.encode(), database.encode(), hashlib.sha256).hexdigest()[:48]
+
+
+def replica_keys(
+    frappe_major: int, database: str, user: str, password: str, host: str, port: int = 3306
+) -> dict[str, Any]:
+    """Keys of a site_config.json that make Frappe's ``read_only`` calls of one site use a replica.
+
+    Where the rule comes from (``connect_replica`` and the MariaDB class of each release):
+
+    - 16 takes the user from ``replica_db_user``.
+    - 15 takes the user from ``replica_db_name`` and the database from the site's own ``db_name``,
+      so a user of another name works there too.
+    - 14 and before use ``replica_db_name`` as user and as database at once. A read-only user would
+      need the database's name, which the site's own user has: the site's own credentials are
+      used, and the server's ``read_only`` alone keeps writes out.
+
+    Inputs: Frappe's major version; the site's database; its reading account and that one's
+    password; address and TCP port of the replica. Raises SiteError for a version before 13, which
+    knows none of these keys.
+    """
+    if frappe_major < 13:
+        raise SiteError(f"Frappe {frappe_major} cannot read from a replica; use 14 or later")
+    keys: dict[str, Any] = {
+        "read_from_replica": 1,
+        "replica_host": host,
+        "replica_db_port": port,
+    }
+    if frappe_major < 15:
+        return keys
+    return keys | {
+        "different_credentials_for_replica": 1,
+        "replica_db_user" if frappe_major >= 16 else "replica_db_name": user,
+        "replica_db_password": password,
+    }
+
+
+def parse_site(name: str, text: str, path: str) -> Site:
+    """A site from the text of its site_config.json. Raises SiteError naming ``path``."""
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
+    if not isinstance(config, dict):
+        raise SiteError(f"{path} holds no JSON object; mend it and run again")
+    for key in ("db_name", "db_password"):
+        if not isinstance(config.get(key), str) or not config[key]:
+            raise SiteError(f"{path} has no {key}: the site was not created completely")
+    return Site(
+        name,
+        config["db_name"],
+        str(config.get("db_user") or config["db_name"]),
+        config["db_password"],
+        bool(config.get("encryption_key")),
+    )
+
+
+def making_note(state_dir: str, site: str) -> str:
+    """Path of the note that stands until site.yml has made a site completely."""
+    return f"{state_dir}/making-site-{site}"
+
+
+def made_note(state_dir: str, site: str) -> str:
+    """Path of the note that site.yml once had this site, and does not make it by itself again."""
+    return f"{state_dir}/made-site-{site}"
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host."""
+
+    sites: str
+    state_dir: str
+
+    def config(self, site: str) -> str:
+        """Path of a site's configuration."""
+        return f"{self.sites}/{site}/site_config.json"
+
+    def names(self) -> list[str]:
+        """Folders that are sites. A link to one is not: it is another name of the same data."""
+        try:
+            with os.scandir(self.sites) as entries:
+                return sorted(
+                    entry.name
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False)
+                    and os.path.isfile(self.config(entry.name))
+                )
+        except FileNotFoundError:
+            return []
+
+    def unfinished(self, site: str) -> bool:
+        """Whether somebody is still making a site: Frappe's new-site, or site.yml."""
+        return os.path.exists(f"{self.sites}/{site}/locks/installing.lock") or os.path.exists(
+            making_note(self.state_dir, site)
+        )
+
+    def fingerprint(self, *others: str) -> str:
+        """Changes when the sites or one of the other files do, and is cheap: nothing is opened."""
+        seen: list[Any] = []
+        paths = [*others, *(self.config(name) for name in self.names())]
+        for path in paths:
+            try:
+                state = os.stat(path)
+            except FileNotFoundError:
+                continue
+            seen.append([path, state.st_ino, state.st_mtime_ns, state.st_size])
+        seen.append([name for name in self.names() if self.unfinished(name)])
+        return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+
+    def look(
+        self, listed: list[str], known: dict[str, str]
+    ) -> tuple[dict[str, Site], dict[str, str]]:
+        """The sites that are there, and what is wrong with folders that are passed over.
+
+        ``listed`` are those of the inventory, ``known`` those that were served before: of these a
+        configuration that cannot be read is an error (SiteError), for Frappe rewrites it in place
+        and the next look finds it whole. Others may be half made, or no sites at all.
+        """
+        found: dict[str, Site] = {}
+        passed: dict[str, str] = {}
+        for name in self.names():
+            ours = name in listed or name in known
+            if not NAME.fullmatch(name):
+                passed[name] = "its name is no host name, so nobody can ask for it"
+                continue
+            if not ours and self.unfinished(name):
+                passed[name] = "it is still being made"
+                continue
+            path = self.config(name)
+            try:
+                with open(path, encoding="utf-8") as source:
+                    found[name] = parse_site(name, source.read(), path)
+            except (SiteError, OSError, UnicodeDecodeError) as error:
+                if ours:
+                    raise SiteError(str(error)) from error
+                passed[name] = str(error)
+        return found, passed
+
+
+def read_state(state_dir: str) -> dict[str, Any] | None:
+    """What the last look on this host led to, None before the first.
+
+    {sites: {name: database}, lost: [name], notes: [line], fingerprint}. Raises SiteError when it
+    cannot be read.
+    """
+    path = f"{state_dir}/sites.json"
+    try:
+        with open(path, encoding="utf-8") as source:
+            state = json.load(source)
+        return {key: state[key] for key in ("sites", "lost", "notes", "fingerprint")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise SiteError(f"{path} cannot be read ({error!r}); remove it and run again") from error
+
+
+def served(state: dict[str, Any] | None) -> list[str]:
+    """The sites that nginx sends somebody to."""
+    return sorted(set(state["sites"]) - set(state["lost"])) if state else []
+
+
+def passwords_by_database(sites: dict[str, Site], own: dict[str, str], key: str) -> dict[str, str]:
+    """Database to its reading account's password.
+
+    ``own`` are the passwords that the fleet's secrets hold, by site; the others are derived.
+    """
+    found: dict[str, str] = {}
+    for name, site in sorted(sites.items()):
+        if name in own:
+            found.setdefault(site.database, own[name])
+    for site in sites.values():
+        found.setdefault(site.database, read_only_password(key, site.database))
+    return found
+
+
+def parse_list(text: str) -> list[str]:
+    """Names in a list of sites. Raises SiteError when it is none, or a name cannot be a site's."""
+    try:
+        names = json.loads(text)["sites"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SiteError(f"the list of sites cannot be read ({error!r})") from error
+    wrong = [name for name in names if not isinstance(name, str) or not NAME.fullmatch(name)]
+    if wrong:
+        raise SiteError(f"the list of sites names {wrong[0]!r}, which cannot be a site")
+    return sorted(names)
+
+
+def render_list(names: list[str]) -> str:
+    """The list of sites as a file."""
+    return json.dumps({"sites": sorted(names)}, indent=1) + "\n"
+
+
+def render_servers(template: str, names: list[str]) -> str:
+    """nginx's configuration of these sites; ``template`` is that of one."""
+    head = "# Made by Benchfleet; changes here are undone by its next run.\n"
+    return head + "".join(template.replace(PLACEHOLDER, name) for name in sorted(names))

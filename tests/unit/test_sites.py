@@ -1,0 +1,372 @@
+"""Sites made and dropped by hand: what is found in a folder, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import site_accounts, sites
+from ansible.module_utils.sites import Folders, Site, SiteError
+from ansible.module_utils.verify_host import HostChecks
+
+from library import node_status, survey
+
+CONFIG = {"db_name": "_d", "db_password": "p", "encryption_key": "k"}
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """A bench without sites."""
+    (tmp_path / "sites/assets").mkdir(parents=True)
+    (tmp_path / "state").mkdir()
+    return Folders(f"{tmp_path}/sites", f"{tmp_path}/state")
+
+
+@pytest.fixture
+def put(folders: Folders) -> Callable[..., Path]:
+    """Make a site's folder."""
+
+    def make(name: str, content: Any = None) -> Path:
+        folder = Path(folders.sites, name)
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        text = content if isinstance(content, str) else json.dumps(content or CONFIG)
+        (folder / "site_config.json").write_text(text)
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize("length", [1, 64, 76, 77, 80])
+def test_a_reading_account_fits_a_user_name(length: int) -> None:
+    name = sites.read_only_user("d" * length)
+    assert name.endswith("_ro")
+    assert len(name) <= sites.USER_LIMIT
+
+
+def test_a_password_is_the_keys_and_the_databases() -> None:
+    assert sites.read_only_password("k", "d") == sites.read_only_password("k", "d")
+    assert sites.read_only_password("k", "d") != sites.read_only_password("k", "e")
+    assert sites.read_only_password("k", "d") != sites.read_only_password("l", "d")
+    assert len(sites.read_only_password("k", "d")) == 48
+
+
+def test_a_password_in_the_secrets_wins_for_the_whole_database() -> None:
+    found = {name: Site(name, "d", "d", "p", True) for name in ("a.test", "b.test")}
+    found["c.test"] = Site("c.test", "e", "e", "p", True)
+    passwords = sites.passwords_by_database(found, {"b.test": "own"}, "k")
+    assert passwords == {"d": "own", "e": sites.read_only_password("k", "e")}
+
+
+def test_folders_with_a_configuration_are_sites_and_links_are_not(
+    folders: Folders, put: Callable[..., Path]
+) -> None:
+    put("a.test")
+    Path(folders.sites, "b.test").symlink_to("a.test")
+    Path(folders.sites, "empty.test").mkdir()
+    assert folders.names() == ["a.test"]
+    assert list(folders.look([], {})[0]) == ["a.test"]
+
+
+@pytest.mark.parametrize("name", ["x;y", "a b", '"', "-a", "ä.test", "a."])
+def test_a_name_that_nginx_could_misread_is_passed_over(
+    folders: Folders, put: Callable[..., Path], name: str
+) -> None:
+    put(name)
+    found, passed = folders.look([], {})
+    assert (list(found), list(passed)) == ([], [name])
+
+
+def test_a_site_that_is_being_made_is_passed_over(
+    folders: Folders, put: Callable[..., Path]
+) -> None:
+    lock = put("a.test") / "locks/installing.lock"
+    lock.touch()
+    assert folders.look([], {})[0] == {}
+    # Not one that was served before: its lock is somebody's leftover.
+    assert "a.test" in folders.look([], {"a.test": "_d"})[0]
+    lock.unlink()
+    assert "a.test" in folders.look([], {})[0]
+    Path(sites.making_note(folders.state_dir, "a.test")).touch()
+    assert folders.look([], {})[0] == {}
+
+
+@pytest.mark.parametrize("text", ['{"db_name": "x"}', "{", "[]", '{"db_name": 3}'])
+def test_a_torn_configuration_of_a_known_site_is_an_error(
+    folders: Folders, put: Callable[..., Path], text: str
+) -> None:
+    put("a.test", text)
+    assert list(folders.look([], {})[1]) == ["a.test"]
+    for listed, known in ((["a.test"], {}), ([], {"a.test": "_d"})):
+        with pytest.raises(SiteError, match=r"a\.test/site_config\.json"):
+            folders.look(listed, known)
+
+
+def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[..., Path]) -> None:
+    settings = Path(folders.state_dir, "settings")
+    seen = [folders.fingerprint(str(settings))]
+
+    def changed() -> bool:
+        seen.append(folders.fingerprint(str(settings)))
+        return seen[-1] != seen[-2]
+
+    assert not changed()
+    folder = put("a.test")
+    assert changed()
+    assert not changed()
+    (folder / "locks/installing.lock").touch()
+    assert changed()
+    put("a.test", CONFIG | {"db_name": "_longer"})
+    assert changed()
+    settings.write_text("x")
+    assert changed()
+    folder.rename(folder.parent.parent / "archived")
+    assert changed()
+
+
+def test_servers_are_one_for_each_site() -> None:
+    text = sites.render_servers("server_name @site@; set $s @site@;\n", ["b.test", "a.test"])
+    assert text.splitlines()[1:] == [
+        "server_name a.test; set $s a.test;",
+        "server_name b.test; set $s b.test;",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
+def test_a_list_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SiteError):
+        sites.parse_list(text)
+
+
+def test_a_list_is_read_as_it_was_written() -> None:
+    assert sites.parse_list(sites.render_list(["b", "a"])) == ["a", "b"]
+
+
+def test_accounts_are_two_per_host() -> None:
+    site = Site("a.test", "_d", "_u", "p", True)
+    made = site_accounts.wanted_accounts(site, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
+    assert [(one["name"], one["host"]) for one in made] == [
+        ("_u", "10.0.0.2"),
+        ("_d_ro", "10.0.0.2"),
+        ("_u", "10.0.0.3"),
+        ("_d_ro", "10.0.0.3"),
+    ]
+    assert "INSERT" not in str(made[1]["grants"])
+
+
+class FakeServer:
+    """A primary with databases, accounts with rights on them, and a registry."""
+
+    def __init__(self, databases: set[str], owners: set[tuple[str, str]]) -> None:
+        self.databases = databases
+        self.owners = owners
+        self.registry: list[tuple[str, str]] = []
+        self.ran: list[str] = []
+
+    def value(self, sql: str, args: tuple[Any, ...] = ()) -> Any:
+        if "SCHEMATA" in sql:
+            return args[0] in self.databases
+        if "mysql.db" in sql:
+            return any((args[0], database) in self.owners for database in args[1:])
+        if "global_priv" in sql:
+            return args in self.registry
+        if sql.startswith("SHOW CREATE USER"):
+            return "CREATE USER x IDENTIFIED BY PASSWORD '*" + "0" * 40 + "'"
+        return 0
+
+    def rows(self, sql: str, args: Any = None) -> list[dict[str, Any]]:
+        if "benchfleet" in sql:
+            return [{"user": user, "host": host} for user, host in self.registry]
+        user = sql.split("`")[1].removesuffix("_ro")
+        return [{"g": f"GRANT SELECT ON `{user}`.* TO `x`@`y`"}]
+
+    def run(self, sql: str, args: tuple[str, str] = ("", "")) -> None:
+        self.ran.append(sql)
+        if sql.startswith("INSERT"):
+            self.registry.append(args)
+        if sql.startswith("DELETE"):
+            self.registry.remove(args)
+
+
+@pytest.fixture
+def line(folders: Folders) -> Any:
+    """What the timer does, on a bench whose inventory names a.test."""
+    return site_accounts.Line(
+        {
+            "bench": str(Path(folders.sites).parent),
+            "user": "u",
+            "cli_dir": "/c",
+            "state_dir": folders.state_dir,
+            "listed": ["a.test"],
+            "hosts": ["10.0.0.2"],
+            "passwords": {"a.test": "own"},
+            "site_key": "k",
+            "max_statement_time": 600.0,
+            "max_user_connections": 50,
+            "nginx": {"template": "/none", "target": "/none", "loaded_file": "/none"},
+        }
+    )
+
+
+def listed(line: Any) -> list[str]:
+    return sites.parse_list(line.list_file.read_text())
+
+
+def drops(server: FakeServer) -> list[str]:
+    return [sql for sql in server.ran if sql.startswith("DROP USER")]
+
+
+def test_a_site_made_by_hand_is_served_and_a_dropped_one_is_gone(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    folder = put("b.test", CONFIG | {"db_name": "b"})
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    line.bring(server)
+    note = Path(sites.made_note(line.settings["state_dir"], "b.test"))
+    note.touch()
+    assert listed(line) == ["a.test", "b.test"]
+    assert ("b_ro", "10.0.0.2") in server.registry
+    assert sites.served(sites.read_state(line.settings["state_dir"])) == ["a.test", "b.test"]
+    folder.rename(folder.parent.parent / "archived")
+    server.databases.remove("b")
+    outcome = line.bring(server)
+    assert listed(line) == ["a.test"]
+    assert drops(server) == [
+        "DROP USER IF EXISTS `b`@`10.0.0.2`",
+        "DROP USER IF EXISTS `b_ro`@`10.0.0.2`",
+    ]
+    assert outcome.notes == []
+    assert not note.exists()
+    assert ("a_ro", "10.0.0.2") in server.registry
+
+
+def test_a_folder_that_is_gone_without_its_database_loses_no_more(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    folder = put("b.test", CONFIG | {"db_name": "b"})
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    line.bring(server)
+    folder.rename(folder.parent.parent / "mistake")
+    outcome = line.bring(server)
+    assert outcome.lost == ["b.test"]
+    assert "b.test is not served" in outcome.notes[0]
+    # The reporting hosts keep their copies, and nginx sends nobody.
+    assert listed(line) == ["a.test", "b.test"]
+    assert sites.served(sites.read_state(line.settings["state_dir"])) == ["a.test"]
+    assert drops(server) == []
+    folder.parent.parent.joinpath("mistake").rename(folder)
+    assert line.bring(server).lost == []
+    assert sites.served(sites.read_state(line.settings["state_dir"])) == ["a.test", "b.test"]
+
+
+def test_a_dropped_site_of_the_inventory_is_lost(line: Any, put: Callable[..., Path]) -> None:
+    folder = put("a.test", CONFIG | {"db_name": "a"})
+    put("b.test", CONFIG | {"db_name": "b"})
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    line.bring(server)
+    folder.rename(folder.parent.parent / "archived")
+    server.databases.remove("a")
+    assert line.bring(server).lost == ["a.test"]
+    assert listed(line) == ["a.test", "b.test"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"db_name": "mysql", "db_user": "b"},
+        {"db_name": "benchfleet", "db_user": "fleet_probe"},
+        {"db_name": "b", "db_user": "repl"},
+        {"db_name": "a", "db_user": "b"},
+    ],
+)
+def test_a_folder_gives_nobody_what_it_does_not_own(
+    line: Any, put: Callable[..., Path], config: dict[str, str]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    put("b.test", CONFIG | config)
+    owners = {("b", "b"), ("b", "mysql"), ("fleet_probe", "benchfleet")}
+    server = FakeServer({"a", "b", "mysql"}, owners)
+    outcome = line.bring(server)
+    assert list(outcome.passed) == ["b.test"]
+    assert listed(line) == ["a.test"]
+    assert {user for user, _ in server.registry} == {"a", "a_ro"}
+
+
+def test_accounts_of_hosts_that_left_are_dropped_and_local_ones_never(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    server = FakeServer({"a"}, set())
+    server.registry = [("a_ro", "10.0.0.9"), ("a", "127.0.0.1")]
+    line.bring(server)
+    assert drops(server) == ["DROP USER IF EXISTS `a_ro`@`10.0.0.9`"]
+
+
+def test_a_dry_run_writes_nothing(line: Any, put: Callable[..., Path]) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    line.check_mode = True
+    server = FakeServer({"a"}, set())
+    assert line.bring(server).changed
+    assert server.ran == []
+    assert not line.list_file.exists()
+    assert not line.state_file.exists()
+
+
+def test_a_new_site_has_its_key_before_it_is_copied(
+    line: Any, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a.test", {"db_name": "a", "db_password": "p"})
+    said: list[str] = []
+
+    def frappe(words: list[str]) -> None:
+        assert not line.list_file.exists()
+        said.append(" ".join(words[:4]))
+
+    monkeypatch.setattr(line, "frappe", frappe)
+    line.bring(FakeServer({"a"}, set()))
+    assert said == ["--site a.test set-config encryption_key"]
+
+
+def test_sites_that_were_made_and_are_gone_are_found(
+    folders: Folders, put: Callable[..., Path]
+) -> None:
+    put("a.test")
+    for name in ("a.test", "b.test"):
+        Path(sites.made_note(folders.state_dir, name)).touch()
+    bench = str(Path(folders.sites).parent)
+    assert survey.gone_sites(bench, folders.state_dir) == ["b.test"]
+
+
+def test_status_tells_which_sites_are_served(line: Any, put: Callable[..., Path]) -> None:
+    assert node_status.sites(line.settings["state_dir"]) == {"sites": [], "sites_not_served": []}
+    put("a.test", CONFIG | {"db_name": "a"})
+    put("b;c", CONFIG | {"db_name": "b"})
+    line.bring(FakeServer({"a"}, set()))
+    told = node_status.sites(line.settings["state_dir"])
+    assert told["sites"] == ["a.test"]
+    assert told["sites_not_served"] == [
+        "b;c is not served: its name is no host name, so nobody can ask for it"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('{"sites": ["a.test", "b.test"]}', ["a.test", "b.test"]),
+        ('{"sites": ["b.test"]}', ["a.test", "b.test"]),
+        (None, ["a.test"]),
+        ("{", ["a.test"]),
+    ],
+)
+def test_verify_looks_at_the_sites_of_the_bench_too(
+    folders: Folders, text: str | None, names: list[str]
+) -> None:
+    if text is not None:
+        Path(folders.sites, sites.LIST).write_text(text)
+    bench = str(Path(folders.sites).parent)
+    about = {"host": "rep1", "bench": bench, "sites": ["a.test"], "ports": {}}
+    assert HostChecks({"about": about, "calls": {}}).all_sites == names
