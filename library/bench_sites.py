@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
+    asset_state,
     checked,
     exclusive,
     installed_apps,
@@ -277,7 +278,7 @@ def main() -> None:
     wanted = module.params["sites"]
     if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
         differences = [f"site {site['name']}" for site in wanted]
-        module.exit_json(changed=bool(differences), differences=differences, databases={})
+        module.exit_json(changed=bool(differences), differences=differences, databases={}, assets={})
     try:
         maker = Sites(module.params)
         differences = [line for site in wanted for line in maker.differences(site)]
@@ -294,6 +295,7 @@ def main() -> None:
             changed=bool(differences),
             differences=differences,
             databases={site["name"]: maker.config(site["name"]).get("db_name") for site in wanted},
+            assets=asset_state(maker.path),
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except (BenchError, subprocess.TimeoutExpired) as error:

@@ -408,8 +408,3 @@ def fill(rows: int = 10_000, seed: int = 1) -> int:
         )
         frappe.db.commit()
     return frappe.db.count("Stock Ledger Entry")
-
-
-def first_patch() -> None:
-    """Leave a mark that a migration wrote to the database."""
-    frappe.db.set_default("demo_first_patch", frappe.utils.now())
