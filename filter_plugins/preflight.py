@@ -900,6 +900,20 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def check_update(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No update of the apps stands unfinished: its workers and sites are stopped on purpose."""
+    return [
+        problem(
+            f"the update of the apps that began {host['survey']['update']} is not finished",
+            f"update.json in fleet_state_dir on {host['name']}",
+            "end it: ansible-playbook playbooks/update.yml goes on with it, and with"
+            " -e update_back=true takes it back",
+        )
+        for host in hosts
+        if host["survey"] and host["survey"]["update"] and not settings["updating"]
+    ]
+
+
 def check_commands(hosts: list[Host], settings: Settings) -> list[Problem]:
     """No `bench` of another tool."""
     problems = []
@@ -1083,6 +1097,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_databases,
     check_frappe,
     check_marks,
+    check_update,
     check_commands,
     check_ports,
     check_disks,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import http.client
 import json
@@ -64,7 +65,11 @@ options:
       cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
       state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
       backup_dir: {description: Where backups are put; never emptied., type: path, required: true}
-      sites: {description: Names of the sites., type: list, elements: str, required: true}
+      sites:
+        description: Names of the sites. Others that are on the bench are updated after them.
+        type: list
+        elements: str
+        required: true
       commits:
         description: Wanted commit, tag or branch of an app, by its name; of the others the newest
           of their branch.
@@ -132,6 +137,13 @@ SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
 
 
+def sites_of(bench: str, named: list[str]) -> list[str]:
+    """Sites of a bench: those of the inventory first, then those that somebody made besides."""
+    found = glob.glob("*/site_config.json", root_dir=f"{bench}/sites")
+    there = sorted(os.path.dirname(path) for path in found)
+    return [site for site in named if site in there] + [s for s in there if s not in named]
+
+
 def last_patch(output: str) -> str:
     """The patch that a migration was at when it ended, "" when it was at none.
 
@@ -184,7 +196,7 @@ class Update:
         self.path: str = params["path"]
         self.name = os.path.basename(self.path)
         self.user: str = params["user"]
-        self.sites: list[str] = params["sites"]
+        self.sites = sites_of(self.path, params["sites"])
         self.file = f"{params['state_dir']}/update.json"
         self.kept_assets = f"{params['state_dir']}/update-assets"
         self.environment = user_environment(self.user, params["cli_dir"])
@@ -481,7 +493,7 @@ class Update:
         self.save(to=to, asked=asked, tried=tried, coded=False, migrated=[])
 
     def try_requirements(self, judged: dict[str, Any]) -> None:
-        """Have the new requirements resolved, and their packages in the cache, before users wait."""
+        """Have the new requirements resolved, and their packages in the caches, before users wait."""
         python = f"{self.path}/env/bin/python"
         for app, commit in judged["to"].items():
             if commit == judged["from"][app]:
@@ -505,6 +517,11 @@ class Update:
                         ["uv", "pip", "install", "--quiet", "--no-deps", *target, *packages],
                         f"fetching the requirements of {app} at {commit[:10]}",
                     )
+                old = judged["from"][app]
+                differs = git(trial, "diff", "--name-only", old, "--", "package.json", "yarn.lock")
+                if differs:
+                    yarn = ["yarn", "install", "--silent"]
+                    self.run(yarn, f"yarn install of {app} at {commit[:10]}", cwd=trial)
             finally:
                 self.drop_trial(app, trial)
 

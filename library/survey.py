@@ -28,6 +28,7 @@ options:
   bench_home: {description: Home of the bench account., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
+  state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
   data_dir:
     description: Data folder of MariaDB where the server's own option files name none.
     type: path
@@ -84,6 +85,18 @@ def read_mark(config_dir: str) -> dict[str, Any]:
         "fleet_id": str(mark["fleet_id"]),
         "role": str(mark.get("role", "")),
     }
+
+
+def read_update(state_dir: str) -> str:
+    """Since when an update of the apps stands unfinished on this host, "" when none does.
+
+    One that has only reporting nodes left to bring along does not count.
+    """
+    try:
+        state = json.loads(Path(state_dir, "update.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return "" if state.get("finished") else str(state.get("stamp") or "unknown")
 
 
 def free_bytes(path: str) -> dict[str, Any]:
@@ -322,6 +335,7 @@ def main() -> None:
             "bench_home": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "config_dir": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
@@ -337,6 +351,7 @@ def main() -> None:
     data_dir = data_folder(asked["data_dir"])
     survey: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
+        "update": read_update(asked["state_dir"]),
         "database": read_database(data_dir),
         "disk": {
             "data": free_bytes(data_dir),

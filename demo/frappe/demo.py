@@ -42,6 +42,7 @@ def _who() -> dict[str, Any]:
     )[0]
     return {
         "bench": get_bench_path(),
+        "version": frappe.__version__,
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
         "user": frappe.local.session.user,

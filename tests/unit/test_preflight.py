@@ -44,6 +44,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "trouble": "",
         "survey": {
             "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
+            "update": "",
             "database": {
                 "product": None,
                 "version": None,
@@ -105,6 +106,7 @@ def settings() -> dict[str, Any]:
         "seed_spare_mb": 1024,
         "bench_mb": 2048,
         "clock_seconds": 2,
+        "updating": False,
     }
 
 
@@ -182,6 +184,15 @@ def test_finished_fleet_has_no_problem(fleet, settings):
 
 
 # --- groups ------------------------------------------------------------------------------------
+
+
+def test_an_unfinished_update_is_ended_first(fleet, settings):
+    fleet[0]["survey"]["update"] = "20250101-120000"
+    assert whats(fleet, settings) == [
+        "the update of the apps that began 20250101-120000 is not finished"
+    ]
+    settings["updating"] = True
+    assert whats(fleet, settings) == []
 
 
 def test_no_host_at_all(settings):
