@@ -30,8 +30,14 @@ options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
-  wanted: {description: "The primary's assets, as bench_sites tells them.", type: dict, required: true}
-  source: {description: "Account and address of the primary, USER@ADDRESS.", type: str, required: true}
+  wanted:
+    description: The primary's assets, as bench_sites tells them.
+    type: dict
+    required: true
+  source:
+    description: Account and address of the primary, C(USER@ADDRESS).
+    type: str
+    required: true
   port: {description: Port of its sshd., type: int, required: true}
   ssh_command: {description: "ssh with the key that code-gate lets in.", type: str, required: true}
 """
@@ -106,8 +112,8 @@ def main() -> None:
             if left:
                 raise BenchError(
                     f"the web assets of this bench are not the primary's after the copy:"
-                    f" {', '.join(left[:5])}. If somebody builds on the primary now, wait for the end"
-                    " and run the same command again"
+                    f" {', '.join(left[:5])}. If somebody builds on the primary now, wait for the"
+                    " end and run the same command again"
                 )
     except (BenchError, OSError) as error:
         module.fail_json(msg=str(error))

@@ -278,7 +278,9 @@ def main() -> None:
     wanted = module.params["sites"]
     if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
         differences = [f"site {site['name']}" for site in wanted]
-        module.exit_json(changed=bool(differences), differences=differences, databases={}, assets={})
+        module.exit_json(
+            changed=bool(differences), differences=differences, databases={}, assets={}
+        )
     try:
         maker = Sites(module.params)
         differences = [line for site in wanted for line in maker.differences(site)]

@@ -38,9 +38,9 @@ DOCUMENTATION = r"""
 module: bench_update
 short_description: Update the apps of a running bench, phase by phase
 description:
-  - Every phase may be run again; what is done is kept in C(state_dir)/update.json, so a run that was
-    killed is continued by the same command. While that file is there, its commits are the wanted
-    ones, and those of C(commits) win over them.
+  - Every phase may be run again; what is done is kept in C(state_dir)/update.json, so a run that
+    was killed is continued by the same command. While that file is there, its commits are the
+    wanted ones, and those of C(commits) win over them.
   - C(judge) names all that stands in the way, and what would be done. It brings commits into the
     apps' repositories, and changes nothing else.
   - C(begin) tries the requirements of the new commits beside the running bench, and notes the
@@ -49,7 +49,8 @@ description:
     C(migrate) stops the workers, migrates each site and restarts the web workers. C(finish) lets
     users and jobs in, and tries each site.
   - C(back) undoes what was done before C(finish); databases are restored only when their migration
-    had begun. C(open) lets users and jobs in again. C(tell) says where a failed update stands, and C(forget) ends an update.
+    had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
+    stands, and C(forget) ends an update.
 options:
   phase:
     description: What is to be done.
@@ -126,6 +127,7 @@ ABOUT: dict[str, Any] = {
 }
 
 REMOTES = ("upstream", "origin")
+REFERENCE = re.compile(r"[\w][\w./+@-]*")
 SHOWN_SUBJECTS = 12
 LAST_LINES = 25
 # Frappe 16 reads its configuration anew after a minute at the latest.
@@ -142,6 +144,11 @@ def sites_of(bench: str, named: list[str]) -> list[str]:
     found = glob.glob("*/site_config.json", root_dir=f"{bench}/sites")
     there = sorted(os.path.dirname(path) for path in found)
     return [site for site in named if site in there] + [s for s in there if s not in named]
+
+
+def without_password(text: str) -> str:
+    """A text without the accounts of the URLs in it."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def last_patch(output: str) -> str:
@@ -241,9 +248,7 @@ class Update:
     def mariadb(self, statement: str) -> str:
         """Answer of the server's root on its socket."""
         argv = ["mariadb", "--no-defaults", f"--socket={self.params['socket']}", "-BN"]
-        done = subprocess.run(
-            [*argv, "-e", statement], text=True, capture_output=True, check=False
-        )
+        done = subprocess.run([*argv, "-e", statement], text=True, capture_output=True, check=False)
         if done.returncode != 0:
             raise BenchError(f"MariaDB refused a statement: {done.stderr.strip()}")
         return done.stdout.strip()
@@ -280,7 +285,7 @@ class Update:
             if target
         }
         going = bool(self.state) or any(step["from"] != step["to"] for step in plan.values())
-        if going and not self.problems:
+        if going or self.problems:
             self.judge_trees(apps, targets)
             self.judge_nodes(apps, plan)
             if not self.state.get("backups"):
@@ -348,8 +353,11 @@ class Update:
         if not ref:
             self.problems.append(
                 f"{app} is on no branch and the inventory names none: name its branch there, or a"
-                f" commit with -e '{{\"update_commits\": {{\"{app}\": \"COMMIT\"}}}}'"
+                f' commit with -e \'{{"update_commits": {{"{app}": "COMMIT"}}}}\''
             )
+            return ""
+        if not REFERENCE.fullmatch(str(ref)):
+            self.problems.append(f"{app}: {ref!r} cannot be the name of a commit, tag or branch")
             return ""
         commit = self.fetched(app, str(ref), branch)
         if commit and pin and word and not commit.startswith(str(pin)):
@@ -371,7 +379,9 @@ class Update:
         remotes = (self.app_git(app, "remote").stdout or "").split()
         remote = next((name for name in REMOTES if name in remotes), None)
         if remote is None:
-            self.problems.append(f"{app} has no remote {' or '.join(REMOTES)} in {self.folder(app)}")
+            self.problems.append(
+                f"{app} has no remote {' or '.join(REMOTES)} in {self.folder(app)}"
+            )
             return ""
         fetch = ["fetch", "--quiet", "--no-tags", "--refmap=", remote]
         done = self.app_git(app, *fetch, ref)
@@ -385,7 +395,7 @@ class Update:
             last = (done.stdout.strip().splitlines() or ["no word from git"])[-1]
             self.problems.append(
                 f"{app}: {ref} is no commit, tag or branch that {remote}"
-                f" ({self.url(app, remote)}) has: {last}"
+                f" ({self.url(app, remote)}) has: {without_password(last)}"
             )
             return ""
         found = self.app_git(app, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
@@ -399,7 +409,7 @@ class Update:
     def url(self, app: str, remote: str) -> str:
         """Address of a remote, without a password that may be in it."""
         url = self.app_git(app, "remote", "get-url", remote).stdout.strip()
-        return re.sub(r"//[^/@]*@", "//", url)
+        return without_password(url)
 
     def not_in(self, app: str, old: str, new: str) -> bool:
         """Whether a commit is no ancestor of another."""
@@ -408,13 +418,15 @@ class Update:
     def judge_trees(self, apps: dict[str, Any], targets: dict[str, str]) -> None:
         """Problems for files that the checkout would overwrite."""
         for app, state in apps.items():
-            if state["commit"] == targets[app]:
+            if targets[app] in ("", state["commit"]):
                 continue
             folder = self.folder(app)
-            lost = (git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or "").split(
-                "\n"
+            lost = (
+                git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or ""
+            ).split("\n")
+            added = (
+                git(folder, "diff", "--name-only", "--diff-filter=A", "HEAD", targets[app]) or ""
             )
-            added = git(folder, "diff", "--name-only", "--diff-filter=A", "HEAD", targets[app]) or ""
             strange = git(folder, "ls-files", "--others") or ""
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]
@@ -430,7 +442,11 @@ class Update:
         allowed = {app: {state["commit"]} for app, state in apps.items()}
         if self.state:
             for app, step in plan.items():
-                allowed[app] |= {step["from"], step["to"], *self.state.get("tried", {}).get(app, [])}
+                allowed[app] |= {
+                    step["from"],
+                    step["to"],
+                    *self.state.get("tried", {}).get(app, []),
+                }
         for node, words in out_of_step(self.params["nodes"], allowed).items():
             self.problems.append(
                 f"{node} is not in step with the primary: {', '.join(words)}. Run site.yml, or take"
@@ -493,7 +509,7 @@ class Update:
         self.save(to=to, asked=asked, tried=tried, coded=False, migrated=[])
 
     def try_requirements(self, judged: dict[str, Any]) -> None:
-        """Have the new requirements resolved, and their packages in the caches, before users wait."""
+        """Resolve the new requirements, and have their packages cached, before users wait."""
         python = f"{self.path}/env/bin/python"
         for app, commit in judged["to"].items():
             if commit == judged["from"][app]:
@@ -564,9 +580,9 @@ class Update:
                 if busy and time.monotonic() - since > self.params["job_seconds"]:
                     redis.ask("DEL", SUSPENDED)
                     raise BenchError(
-                        f"after {self.params['job_seconds']} s (update_job_seconds) these jobs still"
-                        f" run, and they would meet two versions: {'; '.join(busy)}. `./fleet jobs`"
-                        " shows the queues"
+                        f"after {self.params['job_seconds']} s (update_job_seconds) these jobs"
+                        f" still run, and they would meet two versions: {'; '.join(busy)}."
+                        " `./fleet jobs` shows the queues"
                     )
                 time.sleep(0.5)
 
@@ -663,7 +679,9 @@ class Update:
         with (
             open(f"{target}.errors", "w+", encoding="utf-8") as said,
             subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said) as process,
-            open(os.open(f"{target}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw,
+            open(
+                os.open(f"{target}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            ) as raw,
         ):
             assert process.stdout is not None
             with gzip.open(raw, "wb", compresslevel=3) as packed:
@@ -755,7 +773,8 @@ class Update:
             tail = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-LAST_LINES:])
             raise BenchError(
                 f"the migration of {site} failed with exit status {done.returncode}"
-                f"{f', in the patch {patch}' if patch else ''}; the end of its output ({log}):\n{tail}"
+                f"{f', in the patch {patch}' if patch else ''}; the end of its output ({log}):\n"
+                f"{tail}"
             )
 
     def restart_web(self) -> None:
@@ -799,7 +818,7 @@ class Update:
     # --- the way back -------------------------------------------------------------------------
 
     def back(self) -> None:
-        """Undo what was done: databases, code, requirements and assets. Users and jobs still wait."""
+        """Undo databases, code, requirements and assets. Users and jobs still wait."""
         if not self.state:
             return
         touched = self.state.get("touched", [])
@@ -818,7 +837,9 @@ class Update:
                 self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
             self.restart_web()
         self.words.append("the old commits are checked out")
-        self.words += [f"{site} was restored from {self.state['backups'][site]}" for site in touched]
+        self.words += [
+            f"{site} was restored from {self.state['backups'][site]}" for site in touched
+        ]
 
     def restore(self, site: str) -> None:
         """Bring a site's database back to its backup."""
@@ -869,8 +890,8 @@ class Update:
         ]
         if self.common().get(SWITCH):
             lines.append(
-                f"  {SWITCH} is on for all sites ({', '.join(self.sites)}): users see that page; jobs"
-                " wait"
+                f"  {SWITCH} is on for all sites ({', '.join(self.sites)}): users see that page;"
+                " jobs wait"
             )
         drained = self.state.get("drained", [])
         if drained:
@@ -879,10 +900,11 @@ class Update:
         lines += [
             "",
             "Two ways on:",
-            "  forth: mend what failed, and run the same command again; it goes on from there. Where a"
-            " newer commit mends it, name that with update_commits",
+            "  forth: mend what failed, and run the same command again; it goes on from there."
+            " Where a newer commit mends it, name that with update_commits",
             "  back:  the same command with -e update_back=true: the old commits, and the backup of"
-            " each site whose migration had begun. Nobody has written to the sites since it was made",
+            " each site whose migration had begun. Nobody has written to the sites since it was"
+            " made",
         ]
         return {"going": True, "told": "\n".join(lines)}
 

@@ -140,6 +140,8 @@ def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
     assert str(caught.value).startswith("The update was not begun, nothing was touched")
     with pytest.raises(BenchError, match="no-tag is no commit, tag or branch that upstream"):
         judge({"frappe": "no-tag"}).judge()
+    with pytest.raises(BenchError, match="'--upload-pack=x' cannot be the name"):
+        judge({"frappe": "--upload-pack=x"}).judge()
     with pytest.raises(BenchError, match="there is no commit 1234567 at upstream"):
         judge({"frappe": "1234567"}).judge()
     with pytest.raises(BenchError, match="the inventory pins abc"):
@@ -223,9 +225,16 @@ def test_where_an_update_stands():
 
 
 def test_the_last_patch_is_the_one_that_failed():
-    output = "Migrating a\nExecuting frappe.patches.one in a (_a)\nExecuting erpnext.two in a (_a)\nE"
+    output = (
+        "Migrating a\nExecuting frappe.patches.one in a (_a)\nExecuting erpnext.two in a (_a)\nE"
+    )
     assert last_patch(output) == "erpnext.two"
     assert last_patch("Updating DocTypes") == ""
+
+
+def test_no_password_of_a_url_is_told():
+    text = "unable to access 'https://me:secret@git.example/app'"
+    assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
 
 
 def test_a_node_is_in_step_where_an_update_may_find_it():

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import METHOD, Somebody
+from calls import Somebody
 from conftest import INVENTORY, ROOT, changes, environment
 from nodes import Node, wait_until
 
@@ -179,7 +179,10 @@ class Watcher:
         between = kinds[closed[0] : first_new]
         assert {status for status, _ in between} <= {503, 502, 504}
         seconds = self.seen[first_new][0] - self.seen[closed[0]][0]
-        print(f"no answers for {seconds:.0f} s, {between.count((503, ''))} times the page", file=sys.stderr)
+        print(
+            f"no answers for {seconds:.0f} s, {between.count((503, ''))} times the page",
+            file=sys.stderr,
+        )
 
     def __enter__(self) -> Watcher:
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -228,7 +231,9 @@ def test_a_failure_before_the_migration_leaves_the_old_code_running(
 ):
     old, before = commits(nodes), processes(nodes)
     # Its requirements can be had, and the build ends in an error.
-    upstream.release("A build that fails", {"frappe/build.py": "\nraise RuntimeError('no build')\n"})
+    upstream.release(
+        "A build that fails", {"frappe/build.py": "\nraise RuntimeError('no build')\n"}
+    )
     try:
         done = update()
     finally:
@@ -314,7 +319,7 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
     assert columns(primary_node, "half_done") == 0
     assert drained(primary_node) == []
     report = somebody.report()
-    assert report.ok and report.fresh, report
+    assert (report.ok, report.fresh) == (True, True), report
     assert somebody.save().ok
 
 
