@@ -133,6 +133,8 @@ LAST_LINES = 25
 # Frappe 16 reads its configuration anew after a minute at the latest.
 SETTLE_SECONDS = 90
 QUIET_LOOKS = 3
+# Longer than gunicorn lets a call take.
+CALL_SECONDS = 150
 SUSPENDED = "rq:suspended"
 # A worker says every 2 s that it is there; see roles/jobs.
 SILENT_SECONDS = 10.0
@@ -556,6 +558,8 @@ class Update:
         self.suspend_jobs()
         self.close()
         if not self.state.get("backups"):
+            self.wait_for_calls()
+            self.wait_for_jobs()
             self.back_up()
         self.keep_assets()
         for app, commit in self.state["to"].items():
@@ -565,26 +569,50 @@ class Update:
         self.save(coded=True)
 
     def suspend_jobs(self) -> None:
-        """No worker of any node takes a job, and none has one; raises when one runs for too long.
-
-        RQ's own switch: the processes stay. A worker that was waiting for a job when the switch was
-        set may still take one, so it is looked at more than once.
-        """
-        since = time.monotonic()
+        """No worker of any node takes a job, by RQ's own switch: the processes stay."""
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
-            quiet = 0
+        self.wait_for_jobs()
+
+    def wait_for_jobs(self) -> None:
+        """Wait for the jobs that run; BenchError when one runs for too long.
+
+        A worker that was waiting for a job when the switch was set may still take one, so they are
+        looked at more than once.
+        """
+        since, quiet = time.monotonic(), 0
+        with self.redis("redis_queue") as redis:
             while quiet < QUIET_LOOKS:
                 busy = self.busy_workers(redis)
                 quiet = 0 if busy else quiet + 1
                 if busy and time.monotonic() - since > self.params["job_seconds"]:
-                    redis.ask("DEL", SUSPENDED)
                     raise BenchError(
                         f"after {self.params['job_seconds']} s (update_job_seconds) these jobs"
                         f" still run, and they would meet two versions: {'; '.join(busy)}."
                         " `./fleet jobs` shows the queues"
                     )
                 time.sleep(0.5)
+
+    def wait_for_calls(self) -> None:
+        """Wait for the calls that began before the sites were closed; none writes after that.
+
+        Frappe has a connection for the time of a call; who only holds one open does not count.
+        """
+        names = ", ".join(f"'{self.database(site)}'" for site in self.sites) or "''"
+        question = (
+            "SELECT CONCAT(p.user, '@', p.host, ': ', p.command)"
+            " FROM information_schema.PROCESSLIST p LEFT JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.id"
+            f" WHERE p.db IN ({names}) AND (p.command <> 'Sleep' OR t.trx_id IS NOT NULL)"
+        )
+        deadline = time.monotonic() + CALL_SECONDS
+        while working := self.mariadb(question):
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"{CALL_SECONDS} s after the sites were closed somebody still works on their"
+                    f" databases: {'; '.join(working.splitlines())}. `SHOW PROCESSLIST` on the"
+                    " primary shows what they do; end them"
+                )
+            time.sleep(0.5)
 
     def busy_workers(self, redis: Redis) -> list[str]:
         """Jobs that run now, with the nodes that do them."""
