@@ -304,9 +304,19 @@ def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
-def check_left_out(_hosts: list[Host], settings: Settings) -> list[Problem]:
-    """A run without the primary builds on one that is of this fleet, and answers."""
+def check_left_out(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """A run without the primary builds on one that is of this fleet; an update is everybody's."""
     primary = settings["primary"]
+    here = [host["name"] for host in hosts]
+    absent = [name for name in settings["groups"].get("all", []) if name not in here]
+    if settings["updating"] and absent:
+        return [
+            problem(
+                f"{', '.join(absent)} left out of an update: the fleet would run two versions",
+                "--limit on the command line",
+                "run it without --limit",
+            )
+        ]
     if not primary or not primary["survey"] or is_ours(primary, settings):
         return []
     return [
@@ -321,7 +331,8 @@ def check_left_out(_hosts: list[Host], settings: Settings) -> list[Problem]:
 def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
     """The primary, and every host that answers ssh at all, could be surveyed.
 
-    A reporting host that does not answer is left out of the run, and the others are served.
+    A reporting host that does not answer is left out of the run, and the others are served; but not
+    of an update, for it would come back with the old code.
     """
     primary = settings["primary"]
     return [
@@ -333,7 +344,7 @@ def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
             "up, its address, user and key are right, sudo works, python3 is installed",
         )
         for host in [*([primary] if primary else []), *hosts]
-        if not host["survey"] and (is_primary(host) or not host["away"])
+        if not host["survey"] and (is_primary(host) or not host["away"] or settings["updating"])
     ]
 
 
@@ -929,6 +940,20 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def check_update(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No update of the apps stands unfinished: its workers and sites are stopped on purpose."""
+    return [
+        problem(
+            f"the update of the apps that began {host['survey']['update']} is not finished",
+            f"update.json in fleet_state_dir on {host['name']}",
+            "end it: ansible-playbook playbooks/update.yml goes on with it, and with"
+            " -e update_back=true takes it back",
+        )
+        for host in hosts
+        if host["survey"] and host["survey"]["update"] and not settings["updating"]
+    ]
+
+
 def check_commands(hosts: list[Host], settings: Settings) -> list[Problem]:
     """No `bench` of another tool."""
     problems = []
@@ -1116,6 +1141,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_databases,
     check_frappe,
     check_marks,
+    check_update,
     check_commands,
     check_ports,
     check_disks,

@@ -4,7 +4,13 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import BenchError, installed_apps, read_json, read_text
+from ansible.module_utils.bench import (
+    BenchError,
+    asset_state,
+    installed_apps,
+    read_json,
+    read_text,
+)
 from ansible.module_utils.sites import read_state, served
 
 DOCUMENTATION = r"""
@@ -22,6 +28,7 @@ RETURN = r"""
 apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
+assets: {description: As module_utils.bench.asset_state tells them., type: dict}
 sites: {description: Sites that are served, by the fleet's state., type: list}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
@@ -47,6 +54,7 @@ def main() -> None:
             apps=apps,
             frappe_major=int(version.split(".")[0]) if version else None,
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
+            assets=asset_state(path),
             sites=served(read_state(state_dir)) if state_dir else [],
             generated={name: read_text(f"{path}/config/{name}") for name in GENERATED},
         )

@@ -15,6 +15,7 @@ from ansible.module_utils.bench import (
     exclusive,
     installed_apps,
     read_text,
+    requirement_steps,
     run_as,
     user_environment,
 )
@@ -197,7 +198,6 @@ class Maker:
         """Bring an app that is here to its commit, then its requirements."""
         folder = self.folder(app)
         self.begin(f"requirements-{app['name']}", folder)
-        python = f"{self.path}/env/bin/python"
         commit = app["commit"]
         found = run_as(
             self.user, ["git", "cat-file", "-e", f"{commit}^{{commit}}"], folder, self.environment
@@ -211,16 +211,8 @@ class Maker:
             f"checking out {app['name']} at {commit}",
             cwd=folder,
         )
-        self.run(
-            ["uv", "pip", "install", "--quiet", "-e", folder, "--python", python],
-            f"installing the requirements of {app['name']}",
-        )
-        if os.path.exists(f"{folder}/package.json"):
-            self.run(
-                ["yarn", "install", "--check-files", "--silent"],
-                f"yarn install of {app['name']}",
-                cwd=folder,
-            )
+        for argv, what, cwd in requirement_steps(self.path, app["name"]):
+            self.run(argv, what, cwd=cwd)
         self.forget(f"requirements-{app['name']}")
 
     def startup_files(self) -> list[str]:
@@ -262,10 +254,9 @@ class Maker:
                 if not self.moves and not self.moving(app):
                     raise BenchError(
                         f"{name} is at {state['commit'][:12]} and the inventory wants"
-                        f" {app['commit'][:12]}: a bench in use is not moved, its sites would need"
-                        " a migration. As the bench's account check the commit out, then run"
-                        " `bench setup requirements`, `bench --site all migrate`, `bench build` and"
-                        " `bench restart`"
+                        f" {app['commit'][:12]}: a bench in use is not moved here, its sites would"
+                        " need a migration. Run playbooks/update.yml, which makes it, then this"
+                        " again"
                     )
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):

@@ -13,6 +13,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
+    asset_state,
     checked,
     encryption_key,
     exclusive,
@@ -267,7 +268,7 @@ def main() -> None:
     wanted = module.params["sites"]
     if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
         differences = [f"site {site['name']}" for site in wanted]
-        module.exit_json(changed=bool(differences), differences=differences)
+        module.exit_json(changed=bool(differences), differences=differences, assets={})
     try:
         maker = Sites(module.params)
         differences = [line for site in wanted for line in maker.differences(site)]
@@ -286,6 +287,7 @@ def main() -> None:
         module.exit_json(
             changed=bool(differences),
             differences=differences,
+            assets=asset_state(maker.path),
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except (BenchError, subprocess.TimeoutExpired) as error:

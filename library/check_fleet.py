@@ -63,6 +63,25 @@ def _commit(apps: dict[str, Any], app: str) -> str:
     return apps[app]["commit"][:10] if app in apps else "none"
 
 
+def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """A reporting bench's web assets against the primary's; a bundle is its list, name and URL."""
+    own, theirs = node["seen"]["assets"], primary["seen"]["assets"]
+    wrong = []
+    for bundle in sorted({*own, *theirs}):
+        name = " ".join(bundle.split()[1:])
+        if bundle not in theirs:
+            wrong.append(f"{name} is not in the primary's list")
+        elif bundle not in own:
+            wrong.append(f"{name} is not in the list here")
+        elif own[bundle] != theirs[bundle]:
+            wrong.append(f"{name} {'differs' if own[bundle] else 'has no file here'}")
+        elif not own[bundle]:
+            wrong.append(f"{name} has no file on either bench")
+    more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
+    saw = "; ".join(wrong[:5]) + more if wrong else f"{len(own)} bundles listed, all the same"
+    return result("assets", host, not wrong, saw)
+
+
 def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
     """A reporting bench's queue against the primary's."""
     both = (node["seen"], primary["seen"])
@@ -168,6 +187,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
             continue
         for check, part, function in (
             ("commits", "apps", compare_apps),
+            ("assets", "assets", compare_assets),
             ("bench_id", "bench_id", compare_queue),
             ("apart", "settings", compare_settings),
         ):

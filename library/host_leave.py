@@ -205,7 +205,7 @@ class Leaver:
     def account(self, name: str) -> None:
         """The account that hands out copies is gone, where it is the one that we made."""
         _, entry = self.run("getent", "passwd", name)
-        if entry.split(":")[5:6] == [f"{self.params["state_dir"]}/seed"]:
+        if entry.split(":")[5:6] == [f"{self.params['state_dir']}/seed"]:
             self.must(f"remove account {name}", "userdel", name)
 
     def data(self) -> None:

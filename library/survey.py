@@ -108,6 +108,18 @@ def known_hosts(config_dir: str) -> dict[str, str]:
     return {re.sub(r"^\[(.*)\]:\d+$", r"\1", place): key for place, key in lines}
 
 
+def read_update(state_dir: str) -> str:
+    """Since when an update of the apps stands unfinished on this host, "" when none does.
+
+    One that has only reporting nodes left to bring along does not count.
+    """
+    try:
+        state = json.loads(Path(state_dir, "update.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return "" if state.get("finished") else str(state.get("stamp") or "unknown")
+
+
 def free_bytes(path: str) -> dict[str, Any]:
     """Free bytes of the file system that holds, or would hold, path; device tells two apart."""
     existing = Path(path).absolute()
@@ -371,6 +383,7 @@ def main() -> None:
     survey: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
+        "update": read_update(asked["state_dir"]),
         "database": read_database(data_dir),
         "disk": {
             "data": free_bytes(data_dir),

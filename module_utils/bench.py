@@ -217,6 +217,48 @@ def git(folder: str, *arguments: str) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
+ASSET_LISTS = ("assets.json", "assets-rtl.json")
+
+
+def asset_file(bench: str, url: str) -> str:
+    """Where the file of a bundle's URL, ``/assets/APP/PATH``, lies on a bench."""
+    served = f"{bench}/sites{url}"
+    app, _, below = url.removeprefix("/assets/").partition("/")
+    # A bench on which nothing was built has no link from the sites folder to the app.
+    return served if os.path.exists(served) else f"{bench}/apps/{app}/{app}/public/{below}"
+
+
+def asset_state(bench: str) -> dict[str, str]:
+    """The web assets of a bench: hash of the file of each bundle that its lists name, by URL.
+
+    "" stands for a file that is not there. A missing list counts as an empty one.
+    """
+    found: dict[str, str] = {}
+    for name in ASSET_LISTS:
+        for bundle, url in read_json(f"{bench}/sites/assets/{name}").items():
+            path = asset_file(bench, str(url))
+            content = ""
+            if os.path.isfile(path):
+                with open(path, "rb") as source:
+                    content = hashlib.sha256(source.read()).hexdigest()[:16]
+            found[f"{name} {bundle} {url}"] = content
+    return found
+
+
+def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
+    """What brings the bench's environment to what an app's checkout asks for.
+
+    Each step is a command, what it does in words, and the folder that it is run in.
+    """
+    folder = f"{bench}/apps/{app}"
+    pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
+    steps = [(pip, f"installing the requirements of {app}", bench)]
+    if os.path.exists(f"{folder}/package.json"):
+        yarn = ["yarn", "install", "--check-files", "--silent"]
+        steps.append((yarn, f"yarn install of {app}", folder))
+    return steps
+
+
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
     """Apps of a bench: {name: {commit, branch, version, changes}}.
 

@@ -120,6 +120,14 @@ CATALOGUE: dict[str, Check] = {
         "the same apps at the same commits, unchanged",
         "run site.yml: it brings the reporting benches to the primary's commits",
     ),
+    "assets": Check(
+        "S5",
+        REPORTING,
+        "Web assets are the primary's own build",
+        "the same lists of bundles, and each bundle's file the same",
+        "run site.yml: it copies the primary's build; a list alone that differs comes with the copy"
+        " of the sites folder within a minute",
+    ),
     "report": Check(
         "S6",
         REPORTING,

@@ -8,7 +8,7 @@ import re
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import installed_apps, read_json, run_as
+from ansible.module_utils.bench import asset_state, installed_apps, read_json, run_as
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.sites import LIST, SiteError, parse_list
@@ -124,11 +124,12 @@ class HostChecks:
         attempt((), self.note_bench)
 
     def note_apps(self) -> None:
-        """Apps and commits, for the comparison with the primary."""
+        """Apps, commits and web assets, for the comparison with the primary."""
         self.seen["apps"] = {
             name: {"commit": app["commit"], "changes": app["changes"]}
             for name, app in installed_apps(self.bench).items()
         }
+        self.seen["assets"] = asset_state(self.bench)
 
     def note_bench(self) -> None:
         """What decides whether two benches share their queue, and how many schedulers run."""

@@ -42,6 +42,7 @@ def _who() -> dict[str, Any]:
     )[0]
     return {
         "bench": get_bench_path(),
+        "version": frappe.__version__,
         "hostname": socket.gethostname(),
         "pid": os.getpid(),
         "user": frappe.local.session.user,
@@ -408,8 +409,3 @@ def fill(rows: int = 10_000, seed: int = 1) -> int:
         )
         frappe.db.commit()
     return frappe.db.count("Stock Ledger Entry")
-
-
-def first_patch() -> None:
-    """Leave a mark that a migration wrote to the database."""
-    frappe.db.set_default("demo_first_patch", frappe.utils.now())

@@ -136,26 +136,46 @@ def install_app(app: str) -> None:
     if app not in installed:
         print(f"\nInstalling {app}...")
         frappe.db.set_default("installed_apps", json.dumps([*installed, app]))
+        for patch in patches(app):
+            log_patch(patch)
     sync_jobs()
     model.clear_cache()
 
 
 def migrate() -> None:
-    """Bring the site's database up to the code: tables, patches, scheduled jobs, cache."""
+    """Bring the site's database up to the code: tables, patches, scheduled jobs, cache.
+
+    As in the original: each patch is committed with its line of the log, and one that fails ends
+    the migration where it is; the next one begins with that patch.
+    """
     schema.sync()
     for app in frappe.get_installed_apps():
-        root = Path(importlib.import_module(app).__file__ or "").parent
-        listing = root / "patches.txt"
-        for patch in listing.read_text().split() if listing.exists() else []:
-            done = f"patch:{patch}"
-            if not frappe.db.get_default(done):
-                print(f"Executing {patch}")
-                frappe.get_attr(patch)()
-                frappe.db.set_default(done, "1")
+        for patch in patches(app):
+            if not frappe.db.exists("Patch Log", {"patch": patch}):
+                run_patch(patch)
     sync_jobs()
     frappe.db.set_default("last_migrated", frappe.utils.now())
     frappe.db.commit()
     model.clear_cache()
+
+
+def patches(app: str) -> list[str]:
+    """Modules of an app's patches, in their order; each has a function `execute`."""
+    listing = Path(importlib.import_module(app).__file__ or "").parent / "patches.txt"
+    return listing.read_text().split() if listing.exists() else []
+
+
+def log_patch(patch: str) -> None:
+    """Note that a patch was done, or that a new site needs none."""
+    frappe.get_doc(doctype="Patch Log", patch=patch).insert()
+
+
+def run_patch(patch: str) -> None:
+    """Call the function `execute` of a patch's module, and note that it was done."""
+    print(f"Executing {patch} in {frappe.local.site} ({frappe.local.conf.db_name})", flush=True)
+    importlib.import_module(patch).execute()
+    log_patch(patch)
+    frappe.db.commit()
 
 
 def drop_site(login: str | None, password: str | None, archive: str | None) -> str:

@@ -46,6 +46,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "away": False,
         "survey": {
             "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
+            "update": "",
             "database": {
                 "product": None,
                 "version": None,
@@ -109,6 +110,7 @@ def settings() -> dict[str, Any]:
         "seed_spare_mb": 1024,
         "bench_mb": 2048,
         "clock_seconds": 2,
+        "updating": False,
     }
 
 
@@ -188,6 +190,15 @@ def test_finished_fleet_has_no_problem(fleet, settings):
 # --- groups ------------------------------------------------------------------------------------
 
 
+def test_an_unfinished_update_is_ended_first(fleet, settings):
+    fleet[0]["survey"]["update"] = "20250101-120000"
+    assert whats(fleet, settings) == [
+        "the update of the apps that began 20250101-120000 is not finished"
+    ]
+    settings["updating"] = True
+    assert whats(fleet, settings) == []
+
+
 def test_no_host_at_all(settings):
     settings["groups"] = {"all": []}
     assert whats([], settings) == ["the inventory holds no host at all"]
@@ -246,6 +257,16 @@ def test_unreachable_host_is_one_problem_among_others(fleet, settings):
         "erp1 is in neither group primary nor group reporting",
         "rep1 could not be looked at: Incorrect sudo password",
     ]
+
+
+def test_an_update_is_everybodys(fleet, settings):
+    settings["updating"] = True
+    assert whats(fleet[:1], settings) == [
+        "rep1 left out of an update: the fleet would run two versions"
+    ]
+    fleet[1].update(survey=None, trouble="Connection timed out", away=True, addresses=[])
+    fleet[1].update(address="", default="", distribution="", major="")
+    assert whats(fleet, settings) == ["rep1 could not be looked at: Connection timed out"]
 
 
 @pytest.mark.parametrize(("name", "stops"), [("rep1", False), ("erp1", True)])

@@ -269,6 +269,7 @@ def test_a_check_that_stumbles_is_red_and_the_next_is_made():
 APP = {"commit": "a" * 40, "changes": ""}
 
 
+DESK = "assets.json desk.bundle.js /assets/frappe/dist/js/desk.bundle.AA.js"
 PLACED = {"at-rep1": ["rep1"]}
 
 
@@ -276,6 +277,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
     """A primary and a reporting node that agree, but for what is given."""
     seen = {
         "apps": {"frappe": APP},
+        "assets": {DESK: "1f2e"},
         "bench_id": "b",
         "queue": "10.0.0.1:11000",
         "schedulers": [],
@@ -307,7 +309,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
 def test_a_fleet_that_agrees_is_green():
     results = check_fleet.compare(fleet(), PLACED)
     assert [entry["saw"] for entry in results if not entry["ok"]] == []
-    made = {"one_scheduler", "placed", "commits", "bench_id", "apart"}
+    made = {"one_scheduler", "placed", "commits", "assets", "bench_id", "apart"}
     assert {entry["id"] for entry in results} == made
 
 
@@ -317,6 +319,10 @@ def test_a_fleet_that_agrees_is_green():
         ({"apps": {"frappe": {**APP, "commit": "b" * 40}}}, "commits", "bbbbbbbbbb here"),
         ({"apps": {"frappe": {**APP, "changes": "5e1f"}}}, "commits", "changes"),
         ({"apps": {}}, "commits", "none here"),
+        ({"assets": {DESK: "9d8c"}}, "assets", "desk.bundle.AA.js differs"),
+        ({"assets": {DESK: ""}}, "assets", "desk.bundle.AA.js has no file here"),
+        ({"assets": {}}, "assets", "desk.bundle.AA.js is not in the list here"),
+        ({"assets": {DESK: "1f2e", "l b /u": "0"}}, "assets", "b /u is not in the primary's list"),
         ({"bench_id": "c"}, "bench_id", "bench_id c"),
         ({"queue": "127.0.0.1:11000"}, "bench_id", "127.0.0.1:11000"),
         ({"schedulers": ["schedule"]}, "one_scheduler", "rep1 1"),

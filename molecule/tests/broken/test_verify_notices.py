@@ -11,6 +11,7 @@ import pytest
 
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"
+BUNDLES = f"{BENCH}/apps/frappe/frappe/public/dist/js/*.js"
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def damage(primary: Any, replica: Any) -> Iterator[None]:
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
     replica.check_output("systemctl stop cron")
     replica.check_output(f"echo >> {BENCH}/apps/frappe/pyproject.toml")
+    replica.check_output(f"for file in {BUNDLES}; do mv $file $file.away; done")
     replica.check_output(
         f"cd {BENCH}/sites && systemd-run --quiet --unit second-scheduler --uid frappe"
         f" --working-directory {BENCH}/sites"
@@ -41,6 +43,7 @@ def damage(primary: Any, replica: Any) -> Iterator[None]:
     yield
     replica.check_output("systemctl stop second-scheduler")
     replica.check_output(f"git -c safe.directory=* -C {BENCH}/apps/frappe checkout pyproject.toml")
+    replica.check_output(f"for file in {BUNDLES}.away; do mv $file ${{file%.away}}; done")
     replica.check_output("systemctl start cron")
     replica.check_output("systemctl restart benchfleet-firewall")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 4194304"')
@@ -55,6 +58,7 @@ def test_each_damage_turns_its_own_check_red(verify: Any):
     assert red - {("fresh", "rep1")} == {
         ("refused_primary", "rep1"),
         ("commits", "rep1"),
+        ("assets", "rep1"),
         ("outside", "rep1"),
         ("no_scheduler", "rep1"),
         ("one_scheduler", "erp1"),

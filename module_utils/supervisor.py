@@ -1,0 +1,90 @@
+"""Programs of a bench as supervisor runs them: their states, stopping and starting them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+
+from ansible.module_utils.bench import BenchError
+
+RUNNING = "RUNNING"
+STARTED = (RUNNING, "STARTING")
+
+
+def control(*words: str) -> str:
+    """Output of supervisorctl; its exit status tells the state of programs, not success.
+
+    Raises BenchError when supervisord does not answer.
+    """
+    done = subprocess.run(
+        ["supervisorctl", *words],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if "refused connection" in done.stdout or "no such file" in done.stdout.lower():
+        raise BenchError(
+            f"supervisord does not answer: {done.stdout.strip()}; see `systemctl status supervisor`"
+            " on this host"
+        )
+    return done.stdout
+
+
+def states(text: str, bench: str) -> dict[str, str]:
+    """State of each process of the bench named ``bench``: {"group:process": "RUNNING", ...}.
+
+    ``text`` is what ``supervisorctl status`` says.
+    """
+    found = {}
+    for line in text.splitlines():
+        match = re.match(r"(\S+)\s+([A-Z]+)\b", line)
+        if match and match.group(1).startswith(f"{bench}-"):
+            found[match.group(1)] = match.group(2)
+    return found
+
+
+def programs(bench: str) -> dict[str, str]:
+    """State of each process of a bench now."""
+    return states(control("status"), bench)
+
+
+def job_programs(names: list[str]) -> list[str]:
+    """Those processes that do jobs or queue them: workers and the scheduler."""
+    return [name for name in names if re.search(r"-(worker|schedule)$", name.split(":")[0])]
+
+
+def web_programs(names: list[str]) -> list[str]:
+    """Those processes that users are connected to: the web workers and the realtime server."""
+    kinds = r"-(?<!report-)(web|socketio)$"
+    return [name for name in names if re.search(kinds, name.split(":")[0])]
+
+
+def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
+    """Stop the chosen processes; returns those that ran. A worker ends its job first."""
+    before = programs(bench)
+    names = [name for name in chosen(list(before)) if before[name] in STARTED]
+    if names:
+        control("stop", *names)
+    left = programs(bench)
+    still = [name for name in names if left.get(name) in (*STARTED, "STOPPING")]
+    if still:
+        raise BenchError(f"these programs do not stop: {', '.join(still)}")
+    return names
+
+
+def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
+    """Start the chosen processes; returns those that did not run."""
+    before = programs(bench)
+    names = [name for name in chosen(list(before)) if before[name] not in STARTED]
+    if names:
+        control("start", *names)
+    after = programs(bench)
+    down = [f"{name} is {after.get(name, 'gone')}" for name in names if after.get(name) != RUNNING]
+    if down:
+        raise BenchError(
+            f"these programs should run and do not: {', '.join(down)}; `supervisorctl tail NAME"
+            " stderr` on this host shows their last words"
+        )
+    return names

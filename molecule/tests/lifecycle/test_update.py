@@ -1,0 +1,381 @@
+"""The apps of a running fleet are updated; what fails on the way leaves no two versions."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calls import Somebody
+from conftest import INVENTORY, ROOT, changes, environment
+from nodes import Node, wait_until
+
+from benchfleet import framework, state
+
+BENCH = "/home/frappe/frappe-bench"
+STATE = "/var/lib/benchfleet"
+UPDATE = "playbooks/update.yml"
+WHO = "frappe.demo.whoami_read_only"
+BACK = '{"update_back": true}'
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder with an author."""
+    author = ["-c", "user.name=Lifecycle", "-c", "user.email=lifecycle@lab.invalid"]
+    command = ["git", *author, "-C", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@dataclass
+class Upstream:
+    """The repository from which the lab's apps come."""
+
+    store: Path
+    folder: Path
+
+    def release(self, subject: str, files: dict[str, str], patch: str = "") -> str:
+        """Put a commit onto the branch; files are added to, patch is a new one's code."""
+        number = git(self.folder, "rev-list", "--count", "HEAD")
+        if patch:
+            name = f"lifecycle_{number}"
+            files = {**files, f"frappe/patches/{name}.py": patch}
+            files["frappe/patches.txt"] = f"frappe.patches.{name}\n"
+        for name, text in files.items():
+            with (self.folder / name).open("a") as out:
+                out.write(text)
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--message", subject)
+        self.publish()
+        return git(self.folder, "rev-parse", "HEAD")
+
+    def withdraw(self) -> None:
+        """Take the last commit off the branch."""
+        git(self.folder, "reset", "--quiet", "--hard", "HEAD~1")
+        self.publish()
+
+    def publish(self) -> None:
+        """Bring the branch to where the folder is."""
+        refs = f"+HEAD:refs/heads/{framework.BRANCH}"
+        fetch = ["fetch", "--quiet", "--update-head-ok", str(self.folder), refs]
+        subprocess.run(["git", f"--git-dir={self.store}", *fetch], check=True)
+
+
+@pytest.fixture(scope="module")
+def upstream(lab: state.Lab, tmp_path_factory: pytest.TempPathFactory) -> Upstream:
+    """The lab's repository, with a clone in which commits are made."""
+    store = framework.repository(lab) / ".git"
+    folder = tmp_path_factory.mktemp("upstream") / "frappe"
+    subprocess.run(["git", "clone", "--quiet", str(store), str(folder)], check=True)
+    return Upstream(store, folder)
+
+
+@pytest.fixture(scope="module")
+def nodes(lab: state.Lab) -> dict[str, Node]:
+    """The lab's hosts."""
+    return {host.name: Node(lab, host) for host in lab.hosts}
+
+
+@pytest.fixture(scope="module")
+def primary_node(lab: state.Lab, nodes: dict[str, Node]) -> Node:
+    """The primary."""
+    return nodes[lab.hosts[0].name]
+
+
+@pytest.fixture
+def somebody(anybody: Callable[..., Somebody]) -> Iterator[Somebody]:
+    """A user at the router."""
+    user = anybody()
+    yield user
+    user.tidy()
+
+
+@dataclass
+class Ended:
+    """An ansible-playbook that ended: its exit status and what it said, JSON's escapes undone."""
+
+    status: int
+    output: str
+
+
+def begin(*words: str) -> subprocess.Popen[str]:
+    """Start ansible-playbook in a process group of its own."""
+    return subprocess.Popen(
+        ["ansible-playbook", "-i", str(INVENTORY), *words],
+        cwd=ROOT,
+        env={**environment(), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def update(*words: str) -> Ended:
+    """Run the update to its end, whatever that is."""
+    process = begin(UPDATE, *words)
+    output, _ = process.communicate(timeout=600)
+    return Ended(process.returncode, output.replace("\\n", "\n").replace('\\"', '"'))
+
+
+def commits(nodes: dict[str, Node]) -> dict[str, str]:
+    """The commit that each bench is at."""
+    command = f"git -c safe.directory=* -C {BENCH}/apps/frappe rev-parse HEAD"
+    return {name: node.run(command) for name, node in nodes.items()}
+
+
+def processes(nodes: dict[str, Node]) -> dict[str, str]:
+    """The bench's processes on each host, as supervisor knows them, with their ids."""
+    command = "supervisorctl status | sed -E 's/, uptime .*//'"
+    return {name: node.run(command) for name, node in nodes.items()}
+
+
+def drained(primary_node: Node) -> list[str]:
+    """The nodes that are out of service."""
+    return primary_node.run(f"ls {STATE}/drained 2>/dev/null || true").split()
+
+
+@dataclass
+class Watcher:
+    """Somebody who asks, again and again, which version answers a report call."""
+
+    user: Somebody
+    seen: list[tuple[float, int, str, str]] = field(default_factory=list)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Ask until it is ended."""
+        while not self.ended.is_set():
+            begun = time.monotonic()
+            try:
+                answer = self.user.method(WHO)
+                version = (answer.body.get("message") or {}).get("version", "")
+                self.seen.append((begun, answer.status, version, answer.bench))
+            except OSError as error:
+                self.seen.append((begun, 0, "", str(error)))
+            time.sleep(0.1)
+
+    def benches(self, version: str) -> set[str]:
+        """Who has answered with a version."""
+        return {bench for _, status, seen, bench in self.seen if (status, seen) == (200, version)}
+
+    def judge(self, new: str) -> None:
+        """The old version, then the page of maintenance, then the new version, and nothing else."""
+        first_new = next(n for n, (_, _, seen, _) in enumerate(self.seen) if seen == new)
+        closed = [n for n, (_, status, _, _) in enumerate(self.seen) if status == 503]
+        kinds = [(status, seen) for _, status, seen, _ in self.seen]
+        assert {status for status, _ in kinds[: closed[0]]} == {200}
+        assert new not in {seen for _, seen in kinds[: closed[0]]}
+        assert set(kinds[first_new:]) == {(200, new)}
+        # Between the two, a process that restarts has no answer for a moment.
+        between = kinds[closed[0] : first_new]
+        assert {status for status, _ in between} <= {503, 502, 504}
+        seconds = self.seen[first_new][0] - self.seen[closed[0]][0]
+        print(
+            f"no answers for {seconds:.0f} s, {between.count((503, ''))} times the page",
+            file=sys.stderr,
+        )
+
+    def __enter__(self) -> Watcher:
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.ended.set()
+        self.thread.join(30)
+
+
+def test_nothing_to_do_changes_nothing(upstream: Upstream, nodes: dict[str, Node]):
+    before = processes(nodes)
+    done = update()
+    assert done.status == 0, done.output
+    assert "nothing to do: frappe" in done.output
+    assert changes(done.output) == []
+    assert processes(nodes) == before
+
+
+def test_what_stands_in_the_way_is_named_before_anything_is_touched(
+    upstream: Upstream, nodes: dict[str, Node], primary_node: Node
+):
+    old, before = commits(nodes), processes(nodes)
+    upstream.release("Something new", {"frappe/hooks.py": "\n# new\n"})
+    # The last line of a file that nobody misses, in the hands of the bench's account.
+    touched = f"{BENCH}/apps/frappe/pyproject.toml"
+    primary_node.run(f"echo '# mine' >>{touched}")
+    try:
+        wanted = '{"update_commits": {"frappe": "no-such-tag", "erpnext": "v1"}}'
+        done = update("-e", wanted)
+        assert done.status != 0
+        assert "update_commits names erpnext; the bench has frappe" in done.output
+        assert "no-such-tag is no commit, tag or branch" in done.output
+        done = update()
+        assert done.status != 0
+        assert "would be lost: pyproject.toml" in done.output
+    finally:
+        primary_node.run(f"git -c safe.directory=* -C {BENCH}/apps/frappe checkout pyproject.toml")
+        upstream.withdraw()
+    assert (commits(nodes), processes(nodes)) == (old, before)
+
+
+def test_a_failure_before_the_migration_leaves_the_old_code_running(
+    upstream: Upstream, nodes: dict[str, Node], primary_node: Node, somebody: Somebody
+):
+    old, before = commits(nodes), processes(nodes)
+    # Its requirements can be had, and the build ends in an error.
+    upstream.release(
+        "A build that fails", {"frappe/build.py": "\nraise RuntimeError('no build')\n"}
+    )
+    try:
+        done = update()
+    finally:
+        upstream.withdraw()
+    assert done.status != 0
+    assert "no build" in done.output
+    assert "the old code goes on running" in done.output
+    assert commits(nodes) == old
+    assert processes(nodes) == before
+    assert drained(primary_node) == []
+    assert somebody.report().ok
+    assert somebody.save().ok
+
+
+FAILING = """
+import frappe
+from frappe import schema
+
+
+def execute():
+    schema.ensure_table("ToDo", [{"fieldname": "half_done"}])
+    if frappe.local.conf.lifecycle_fails:
+        raise ValueError("this patch fails on purpose")
+"""
+
+
+def columns(primary_node: Node, name: str) -> int:
+    """How many columns of that name the site's to-dos have."""
+    question = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_NAME = 'tabToDo'"
+    return int(primary_node.sql(f"{question} AND COLUMN_NAME = '{name}'"))
+
+
+@pytest.fixture
+def fails(primary_node: Node) -> Iterator[Callable[[int], None]]:
+    """Have the patch fail, or not."""
+    bench = f"cd {BENCH} && runuser -u frappe -- bench --site {state.SITE} set-config"
+
+    def set_to(value: str) -> None:
+        primary_node.run(f"{bench} lifecycle_fails {value}")
+
+    set_to("1")
+    yield lambda value: set_to(str(value))
+    set_to("None")
+
+
+def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
+    upstream: Upstream,
+    nodes: dict[str, Node],
+    primary_node: Node,
+    somebody: Somebody,
+    fails: Callable[[int], None],
+):
+    old = commits(nodes)
+    assert somebody.save().ok
+    upstream.release("A patch that fails", {}, FAILING)
+    try:
+        done = update()
+        assert done.status != 0
+        place = re.search(r"in the patch (frappe\.patches\.\w+)", done.output)
+        assert place, done.output
+        for words in (
+            "this patch fails on purpose",
+            f"stands in the migration of {state.SITE}",
+            f"maintenance_mode is on for all sites ({state.SITE})",
+            f"backup of {state.SITE}: /var/backups/benchfleet/",
+            "-e update_back=true",
+        ):
+            assert words in done.output
+        assert columns(primary_node, "half_done") == 1
+        # Users see the page of maintenance, and no worker of any node runs.
+        assert somebody.report().status == somebody.save().status == 503
+        for output in processes(nodes).values():
+            assert not [line for line in output.splitlines() if "worker" in line and "RUN" in line]
+        refused = begin("site.yml")
+        words, _ = refused.communicate(timeout=120)
+        assert refused.returncode != 0
+        assert "is not finished" in words
+    finally:
+        upstream.withdraw()
+        back = update("-e", BACK)
+    assert back.status == 0, back.output
+    assert commits(nodes) == old
+    assert columns(primary_node, "half_done") == 0
+    assert drained(primary_node) == []
+    report = somebody.report()
+    assert (report.ok, report.fresh) == (True, True), report
+    assert somebody.save().ok
+
+
+LOCK = f"{BENCH}/apps/frappe/.git/index.lock"
+SLOW = """
+import time
+import frappe
+from frappe import schema
+
+
+def execute():
+    time.sleep(8)
+    schema.ensure_table("ToDo", [{"fieldname": "lifecycle"}])
+"""
+
+
+def test_a_killed_update_is_continued_and_no_two_versions_answer(
+    upstream: Upstream,
+    nodes: dict[str, Node],
+    primary_node: Node,
+    somebody: Somebody,
+    anybody: Callable[..., Somebody],
+    play: Any,
+):
+    version = f"16.0.{int(time.time())}"
+    files = {
+        "frappe/__init__.py": f'\n__version__ = "{version}"\n',
+        "frappe/public/js/desk.bundle.js": f'\nconsole.log("{version}");\n',
+    }
+    new = upstream.release("A new version", files, SLOW)
+    log = f"{STATE}/update.json"
+    with Watcher(anybody()) as watcher:
+        first = begin(UPDATE)
+        try:
+            wait_until(
+                "the migration runs",
+                lambda: "touched" in primary_node.says(f"cat {log}"),
+                300,
+            )
+        finally:
+            os.killpg(first.pid, signal.SIGKILL)
+            first.communicate()
+        # The checkout of one node cannot be written: the other one has its turn all the same.
+        nodes["rep1"].run(f"touch {LOCK}")
+        done = update()
+        nodes["rep1"].run(f"rm {LOCK}")
+        assert done.status != 0
+        assert re.search(r"rep1: checking out frappe at .* failed", done.output), done.output
+        assert "rep2: " not in done.output.partition("these reporting nodes are not")[2]
+        assert drained(primary_node) == ["rep1"]
+        wait_until("rep2 answers with the new version", lambda: "rep2" in watcher.benches(version))
+        assert "rep1" not in watcher.benches(version)
+        done = update()
+        assert done.status == 0, done.output
+        wait_until("rep1 does, too", lambda: "rep1" in watcher.benches(version))
+    assert set(commits(nodes).values()) == {new}
+    assert columns(primary_node, "lifecycle") == 1
+    watcher.judge(version)
+    assert play("site.yml").changes == []

@@ -1,0 +1,340 @@
+"""What the update of a fleet judges, and how its parts tell things apart."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filter_plugins.update import task_words
+from library import bench_assets, bench_update
+from library.bench_answers import wrong_commits
+from library.bench_update import last_patch, out_of_step, sites_of, standing
+from module_utils import bench, supervisor
+from tests.unit.test_site_sync import code_gate
+
+BenchError = bench_update.BenchError
+
+
+def git(folder: Path, *words: str) -> str:
+    """Run git in a folder with an author."""
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    done = subprocess.run(
+        ["git", *identity, "-C", str(folder), *words], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def commit(folder: Path, subject: str, **files: str) -> str:
+    """Commit files, given by their names without the ending; returns the commit."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
+    return git(folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Path:
+    """An app's repository with one commit on branch main."""
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    commit(folder, "one", code="1")
+    return folder
+
+
+@pytest.fixture
+def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Judges an update of a bench whose app frappe was cloned from upstream, as bench clones."""
+    path = tmp_path / "bench"
+    (path / "sites").mkdir(parents=True)
+    clone = ["git", "clone", "--quiet", "--depth", "1", "--origin", "upstream"]
+    subprocess.run([*clone, f"file://{upstream}", str(path / "apps/frappe")], check=True)
+    (tmp_path / "state").mkdir()
+
+    def run_here(_user: str, argv: list[str], cwd: str, *_: Any, **__: Any) -> Any:
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(argv, cwd=cwd, text=True, check=False, **pipe)
+
+    monkeypatch.setattr(bench_update, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench_update, "run_as", run_here)
+    monkeypatch.setattr(bench_update.Update, "mariadb", lambda *_: "0")
+
+    def update(
+        commits: dict[str, str] | None = None,
+        nodes: dict[str, Any] | None = None,
+        pin: str = "",
+        state: dict[str, Any] | None = None,
+        back: bool = False,
+    ) -> bench_update.Update:
+        (tmp_path / "state/update.json").write_text(json.dumps(state or {}))
+        about = {
+            "path": str(path),
+            "user": "u",
+            "cli_dir": "/c",
+            "state_dir": str(tmp_path / "state"),
+            "backup_dir": str(tmp_path / "backups/deep"),
+            "sites": [],
+            "commits": commits or {},
+            "apps": [{"name": "frappe", "branch": "main", "commit": pin}],
+            "build": True,
+            "web_port": 1,
+            "web_workers": 1,
+            "job_seconds": 1,
+            "back": back,
+            "socket": "/s",
+        }
+        made = bench_update.Update({"about": about, "nodes": nodes or {}, "drained": []})
+        made.app = path / "apps/frappe"
+        return made
+
+    return update
+
+
+def test_the_newest_commit_of_the_branch_is_wanted(judge: Any, upstream: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    update = judge()
+    assert update.judge()["going"] is False
+    assert update.words == [f"nothing to do: frappe {old[:10]}"]
+    commit(upstream, "two", code="2")
+    new = commit(upstream, "three", code="3")
+    update = judge()
+    judged = update.judge()
+    assert (judged["going"], judged["code"]) == (True, True)
+    assert (judged["from"], judged["to"]) == ({"frappe": old}, {"frappe": new})
+    assert update.words[0] == f"frappe: {old[:10]} -> {new[:10]}, 2 new commits"
+    assert [line.split(" ", 5)[-1] for line in update.words[1:]] == ["three", "two"]
+    assert git(update.app, "rev-parse", "HEAD") == old
+    assert git(update.app, "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("kind", ["tag", "branch", "commit", "short"])
+def test_a_commit_can_be_named_in_any_way(judge: Any, upstream: Path, kind: str):
+    new = commit(upstream, "two", code="2")
+    git(upstream, "tag", "v2")
+    git(upstream, "branch", "stable")
+    commit(upstream, "three", code="3")
+    words = {"tag": "v2", "branch": "stable", "commit": new, "short": new[:9]}
+    assert judge({"frappe": words[kind]}).judge()["to"] == {"frappe": new}
+
+
+def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
+    new = commit(upstream, "two", code="2", more="m")
+    update = judge({"erpnext": "v1"}, {"rep1": {"frappe": {"commit": "e" * 40, "changes": ""}}})
+    (update.app / "code.py").write_text("mine")
+    (update.app / "more.py").write_text("in nobody's commit")
+    with pytest.raises(BenchError) as caught:
+        update.judge()
+    assert "1. update_commits names erpnext; the bench has frappe" in str(caught.value)
+    update = judge({}, {"rep1": {"frappe": {"commit": "e" * 40, "changes": ""}}})
+    with pytest.raises(BenchError) as caught:
+        update.judge()
+    assert "would be lost: code.py, more.py" in str(caught.value)
+    assert "rep1 is not in step with the primary: frappe is at eeeeeeeeee" in str(caught.value)
+    assert str(caught.value).startswith("The update was not begun, nothing was touched")
+    with pytest.raises(BenchError, match="no-tag is no commit, tag or branch that upstream"):
+        judge({"frappe": "no-tag"}).judge()
+    with pytest.raises(BenchError, match="'--upload-pack=x' cannot be the name"):
+        judge({"frappe": "--upload-pack=x"}).judge()
+    with pytest.raises(BenchError, match="there is no commit 1234567 at upstream"):
+        judge({"frappe": "1234567"}).judge()
+    with pytest.raises(BenchError, match="the inventory pins abc"):
+        judge({"frappe": new}, pin="abc").judge()
+
+
+def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: Path):
+    new = commit(upstream, "two", code="2")
+    update = judge()
+    own = commit(update.app, "mine", mine="1")
+    with pytest.raises(BenchError, match=f"frappe is at {own[:10]}, which main of its remote"):
+        update.judge()
+    assert judge({"frappe": new}).judge()["to"] == {"frappe": new}
+
+
+def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    two = commit(upstream, "two", code="2")
+    three = commit(upstream, "three", code="3")
+    state = {
+        "stamp": "S",
+        "from": {"frappe": old},
+        "to": {"frappe": two},
+        "asked": {"frappe": "v2"},
+        "touched": ["a"],
+        "coded": True,
+        "backups": {"a": "/b"},
+    }
+    assert judge(state=state).judge()["to"] == {"frappe": two}
+    assert judge({"frappe": "v2"}, state=state).judge()["to"] == {"frappe": two}
+    update = judge({"frappe": three}, state=state)
+    update.begin()
+    assert update.state["to"] == {"frappe": three}
+    assert (update.state["coded"], update.state["migrated"]) == (False, [])
+    # A node may be where the update began, or at what was tried meanwhile, and nowhere else.
+    node = {"frappe": {"commit": two, "changes": ""}}
+    assert judge(nodes={"rep1": node}, state=update.state).judge()["going"]
+    with pytest.raises(BenchError, match="restoring the backup would lose"):
+        judge(state={**state, "finished": True}, back=True).judge()
+    with pytest.raises(BenchError, match="-e update_back=true"):
+        judge(state={**state, "back": True}).judge()
+    assert judge(back=True).judge()["going"] is False
+
+
+def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_path: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    state = {
+        "stamp": "S",
+        "from": {"frappe": old},
+        "to": {"frappe": "f" * 40},
+        "touched": ["a", "b"],
+        "migrated": ["a"],
+        "drained": ["rep1"],
+        "backups": {"a": "/b/a.sql.gz", "b": "/b/b.sql.gz"},
+    }
+    (tmp_path / "bench/sites/common_site_config.json").write_text('{"maintenance_mode": 1}')
+    update = judge(state=state)
+    update.params["reason"] = "it broke"
+    told = update.tell()["told"]
+    assert told.startswith("it broke\n")
+    for words in (
+        "the update of S stands in the migration of b",
+        f"frappe is at {old[:10]} (old {old[:10]}, new ffffffffff)",
+        "a: migrated",
+        "b: migration begun, not ended",
+        "maintenance_mode is on",
+        "rep1: out of service",
+        "backup of b: /b/b.sql.gz",
+        "-e update_back=true",
+    ):
+        assert words in told
+
+
+def test_where_an_update_stands():
+    assert standing({}) == "before the first migration"
+    assert standing({"coded": True}).startswith("at the new code")
+    assert standing({"touched": ["a"], "migrated": []}) == "in the migration of a"
+    assert standing({"touched": ["a"], "migrated": ["a"]}) == "after the migration of a"
+    assert standing({"touched": ["a"], "finished": True}).startswith("done on the primary")
+    assert standing({"touched": ["a"], "back": True}).startswith("on its way back")
+
+
+def test_the_last_patch_is_the_one_that_failed():
+    output = (
+        "Migrating a\nExecuting frappe.patches.one in a (_a)\nExecuting erpnext.two in a (_a)\nE"
+    )
+    assert last_patch(output) == "erpnext.two"
+    assert last_patch("Updating DocTypes") == ""
+
+
+def test_no_password_of_a_url_is_told():
+    text = "unable to access 'https://me:secret@git.example/app'"
+    assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
+
+
+def test_a_node_is_in_step_where_an_update_may_find_it():
+    here = {"frappe": {"commit": "a", "changes": ""}}
+    assert out_of_step({"rep1": here}, {"frappe": {"a", "b"}}) == {}
+    assert out_of_step({"rep1": here}, {"frappe": {"b"}, "erp": {"c"}}) == {
+        "rep1": ["erp is missing", "frappe is at a"]
+    }
+    changed = {"frappe": {"commit": "a", "changes": "5e"}}
+    assert out_of_step({"rep1": changed}, {"frappe": {"a"}}) == {
+        "rep1": ["frappe has changes that are in no commit"]
+    }
+
+
+def test_sites_that_somebody_made_besides_come_last(tmp_path: Path):
+    for name in ("b.test", "a.test", "z.test"):
+        (tmp_path / "sites" / name).mkdir(parents=True)
+        (tmp_path / "sites" / name / "site_config.json").write_text("{}")
+    (tmp_path / "sites/assets").mkdir()
+    assert sites_of(str(tmp_path), ["z.test", "gone.test"]) == ["z.test", "a.test", "b.test"]
+
+
+def test_programs_are_told_apart():
+    text = (
+        "b-long-worker:b-frappe-long-worker-0   RUNNING   pid 1, uptime 0:01:00\n"
+        "b-redis:b-redis-cache                  RUNNING   pid 2, uptime 0:01:00\n"
+        "b-report-web:b-frappe-report-web       RUNNING   pid 3, uptime 0:01:00\n"
+        "b-schedule:b-frappe-schedule           STOPPED   Not started\n"
+        "b-socketio:b-node-socketio             RUNNING   pid 4, uptime 0:01:00\n"
+        "b-web:b-frappe-web                     RUNNING   pid 5, uptime 0:01:00\n"
+        "other-web:other-web                    RUNNING   pid 6, uptime 0:01:00\n"
+    )
+    states = supervisor.states(text, "b")
+    assert len(states) == 6
+    assert states["b-schedule:b-frappe-schedule"] == "STOPPED"
+    assert supervisor.job_programs(list(states)) == [
+        "b-long-worker:b-frappe-long-worker-0",
+        "b-schedule:b-frappe-schedule",
+    ]
+    assert supervisor.web_programs(list(states)) == [
+        "b-socketio:b-node-socketio",
+        "b-web:b-frappe-web",
+    ]
+
+
+def test_a_failed_tasks_words():
+    assert task_words({"msg": "no"}) == "no"
+    assert task_words({}) == "a task failed and gave no reason"
+    loop = {"msg": "items failed", "results": [{"item": "rep1"}, {"item": "rep2", "failed": True}]}
+    assert task_words(loop) == "rep2: no reason"
+
+
+def test_commits_of_a_node_that_lags():
+    apps = {"frappe": {"commit": "a" * 40}}
+    assert wrong_commits(apps, {"frappe": "a" * 40}) == []
+    assert wrong_commits(apps, {"erp": "b" * 40}) == ["erp is at none, not at bbbbbbbbbb"]
+
+
+# --- web assets --------------------------------------------------------------------------------
+
+
+def make_assets(path: Path, content: str = "x", linked: bool = True) -> str:
+    """A bench with one bundle that its list names; returns the bundle's file."""
+    built = path / "apps/frappe/frappe/public/dist/js"
+    built.mkdir(parents=True)
+    (built / "desk.1.js").write_text(content)
+    (path / "sites/assets").mkdir(parents=True)
+    listing = {"desk.js": "/assets/frappe/dist/js/desk.1.js"}
+    (path / "sites/assets/assets.json").write_text(json.dumps(listing))
+    if linked:
+        (path / "sites/assets/frappe").symlink_to(path / "apps/frappe/frappe/public")
+    return str(built / "desk.1.js")
+
+
+def test_assets_are_compared_by_their_files(tmp_path: Path):
+    make_assets(tmp_path / "a")
+    # A bench that never built anything has no link.
+    file = make_assets(tmp_path / "b", linked=False)
+    here, there = (bench.asset_state(str(tmp_path / name)) for name in "ab")
+    assert bench_assets.differing(here, there) == []
+    Path(file).write_text("y")
+    name = "assets.json desk.js /assets/frappe/dist/js/desk.1.js"
+    assert bench_assets.differing(here, bench.asset_state(str(tmp_path / "b"))) == [name]
+    Path(file).unlink()
+    assert bench.asset_state(str(tmp_path / "b")) == {name: ""}
+
+
+def test_a_missing_list_is_an_empty_one(tmp_path: Path):
+    (tmp_path / "sites/assets").mkdir(parents=True)
+    assert bench.asset_state(str(tmp_path)) == {}
+    (tmp_path / "sites/assets/assets.json").write_text("{}")
+    assert bench.asset_state(str(tmp_path)) == {}
+
+
+def test_the_gate_sends_files_and_no_links(tmp_path: Path):
+    file = Path(make_assets(tmp_path))
+    (file.parent / "secret").symlink_to("/etc/shadow")
+    out = io.BytesIO()
+    code_gate.send_assets(tmp_path, out)
+    out.seek(0)
+    with tarfile.open(fileobj=out) as archive:
+        names = sorted(archive.getnames())
+    assert names == ["assets.json", "frappe", "frappe/js", "frappe/js/desk.1.js"]
