@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from filter_plugins import leaving
-from library import host_leave
+from library import host_leave, node_drain
 
 GROUPS = {
     "all": ["erp1", "rep1", "rep2"],
@@ -160,3 +160,21 @@ def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text("{")
     with pytest.raises(host_leave.LeaveError, match="nothing was touched"):
         host_leave.fleet_of(str(tmp_path / "fleet.json"))
+
+
+class DoneError(Exception):
+    """A module's answer."""
+
+
+def test_a_node_that_the_router_forgot_is_not_drained_again(tmp_path: Path) -> None:
+    module = Module(tmp_path)
+    module.params = {"node": "rep2", "known_only": True}
+
+    def answer(**words: Any) -> None:
+        raise DoneError(words)
+
+    module.exit_json = answer  # type: ignore[attr-defined]
+    with pytest.raises(DoneError, match="sends rep2 no calls") as done:
+        node_drain.drain(module, tmp_path / "drained/rep2", {})  # type: ignore[arg-type]
+    assert done.value.args[0]["changed"] is False
+    assert not (tmp_path / "drained").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
@@ -119,3 +121,32 @@ def test_settings_that_left_the_file_are_found() -> None:
 )
 def test_literals(value: object, text: str) -> None:
     assert module.literal(value) == text
+
+
+class OneServer:
+    """Knows one data folder, and notes the other commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.params = {"service": "mariadb"}
+        self.check_mode = False
+        self.commands: list[str] = []
+
+    def run_command(self, words: list[str]) -> tuple[int, str, str]:
+        """Answer as my_print_defaults, or note the command."""
+        if words[0] == "my_print_defaults":
+            return 0, f"--port=3306\n--datadir={self.folder}\n", ""
+        self.commands.append(words[0])
+        return 0, "", ""
+
+
+def test_system_tables_are_made_in_an_empty_folder_alone(tmp_path: Path) -> None:
+    server = OneServer(tmp_path)
+    keeper = module.Keeper(server)  # type: ignore[arg-type]
+    keeper.fill_empty_folder()
+    assert server.commands == ["mariadb-install-db"]
+    (tmp_path / "ibdata1").touch()
+    keeper.fill_empty_folder()
+    server.folder = tmp_path / "absent"
+    keeper.fill_empty_folder()
+    assert server.commands == ["mariadb-install-db"]

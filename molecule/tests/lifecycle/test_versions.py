@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import ROOT
 from nodes import Node
 
 from benchfleet import state
+from benchfleet.runner import ROOT
 from filter_plugins.versions import release_versions
 
 MARK = "/etc/benchfleet/fleet.json"
