@@ -254,11 +254,12 @@ class Line:
         registered = registry.read()
         passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
         wanted: dict[tuple[str, str], dict[str, Any]] = {}
-        for _, site in sorted(sites.items()):
+        # A copied folder may have an old password: of two with one database the inventory's counts.
+        for name in sorted(sites, key=lambda name: (name not in settings["listed"], name)):
             for entry in wanted_accounts(
-                site,
+                sites[name],
                 hosts,
-                passwords[site.database],
+                passwords[sites[name].database],
                 settings["max_statement_time"],
                 settings["max_user_connections"],
             ):

@@ -150,14 +150,14 @@ class Folders:
     def fingerprint(self, *others: str) -> str:
         """Changes when the sites or one of the other files do, and is cheap: nothing is opened."""
         seen: list[Any] = []
-        paths = [*others, *(self.config(name) for name in self.names())]
-        for path in paths:
+        names = self.names()
+        for path in [*others, *(self.config(name) for name in names)]:
             try:
                 state = os.stat(path)
             except FileNotFoundError:
                 continue
             seen.append([path, state.st_ino, state.st_mtime_ns, state.st_size])
-        seen.append([name for name in self.names() if self.unfinished(name)])
+        seen.append([name for name in names if self.unfinished(name)])
         return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
     def look(

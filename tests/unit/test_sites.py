@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import site_accounts, sites
+from ansible.module_utils.mariadb import password_hash
 from ansible.module_utils.sites import Folders, Site, SiteError
 from ansible.module_utils.verify_host import HostChecks
 
@@ -294,6 +295,18 @@ def test_a_folder_gives_nobody_what_it_does_not_own(
     assert list(outcome.passed) == ["b.test"]
     assert listed(line) == ["a.test"]
     assert {user for user, _ in server.registry} == {"a", "a_ro"}
+
+
+def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a", "db_password": "new"})
+    put("0-copy.test", CONFIG | {"db_name": "a", "db_password": "old"})
+    server = FakeServer({"a"}, {("a", "a")})
+    line.bring(server)
+    made = "".join(server.ran)
+    assert password_hash("new") in made
+    assert password_hash("old") not in made
 
 
 def test_accounts_of_hosts_that_left_are_dropped_and_local_ones_never(

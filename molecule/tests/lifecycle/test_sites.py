@@ -19,9 +19,9 @@ from module_utils.verify_look import Visitor
 BENCH = "/home/frappe/frappe-bench"
 NEW = "byhand.lab.test"
 # The timer of the primary looks every 15 s.
-SERVED_SECONDS = 25
+SERVED_SECONDS = 30
 # Then each node's copy at the next full minute.
-COPIED_SECONDS = 90
+COPIED_SECONDS = 100
 ROOT_USER, ROOT_PASSWORD = "by_hand", "by-hand"
 ADMIN_PASSWORD = random.token_hex(8)
 
