@@ -601,7 +601,8 @@ class Update:
         names = ", ".join(f"'{self.database(site)}'" for site in self.sites) or "''"
         question = (
             "SELECT CONCAT(p.user, '@', p.host, ': ', p.command)"
-            " FROM information_schema.PROCESSLIST p LEFT JOIN information_schema.INNODB_TRX t ON t.trx_mysql_thread_id = p.id"
+            " FROM information_schema.PROCESSLIST p LEFT JOIN information_schema.INNODB_TRX t"
+            " ON t.trx_mysql_thread_id = p.id"
             f" WHERE p.db IN ({names}) AND (p.command <> 'Sleep' OR t.trx_id IS NOT NULL)"
         )
         deadline = time.monotonic() + CALL_SECONDS
