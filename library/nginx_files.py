@@ -27,6 +27,11 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       content: {description: Whole content., type: str, required: true}
+  absent:
+    description: Files that shall be gone, in the same test and reload.
+    type: list
+    elements: path
+    default: []
   loaded_file:
     description:
       - Where the module keeps what nginx took at the last reload. A run that was killed between
@@ -48,18 +53,20 @@ class NginxError(Exception):
     """nginx refused; the message names file and line, and what to do."""
 
 
-def read(path: Path) -> bytes | None:
-    """Content of a file, None when there is none."""
+def read(path: Path) -> bytes | Path | None:
+    """Content of a file, None when there is none; of a link, where it leads."""
     try:
-        return path.read_bytes()
+        return path.readlink() if path.is_symlink() else path.read_bytes()
     except FileNotFoundError:
         return None
 
 
-def write(path: Path, data: bytes | None) -> None:
-    """Replace a file in one rename; None removes it."""
-    if data is None:
+def write(path: Path, data: bytes | Path | None) -> None:
+    """Replace a file in one rename, or make a link; None removes it."""
+    if data is None or isinstance(data, Path):
         path.unlink(missing_ok=True)
+        if data is not None:
+            path.symlink_to(data)
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
@@ -75,12 +82,21 @@ def write(path: Path, data: bytes | None) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def digest(wanted: dict[Path, bytes]) -> bytes:
+def digest(wanted: dict[Path, bytes | None]) -> bytes:
     """What stands for these files with this content, as a line."""
     whole = hashlib.sha256()
     for path, data in sorted(wanted.items()):
+        if data is None:
+            continue
         whole.update(f"{path} {len(data)}\n".encode() + data)
     return whole.hexdigest().encode() + b"\n"
+
+
+def shown(data: bytes | Path | None) -> str:
+    """Content for a diff."""
+    if isinstance(data, Path):
+        return f"link to {data}\n"
+    return (data or b"").decode(errors="replace")
 
 
 def complaint(words: str) -> str:
@@ -95,7 +111,11 @@ def tested(module: AnsibleModule) -> str:
     return "" if code == 0 else complaint(err or out)
 
 
-def put(module: AnsibleModule, wanted: dict[Path, bytes], old: dict[Path, bytes | None]) -> None:
+def put(
+    module: AnsibleModule,
+    wanted: dict[Path, bytes | None],
+    old: dict[Path, bytes | Path | None],
+) -> None:
     """Write, test, reload. Raises NginxError after the old files are back."""
     try:
         for path, data in wanted.items():
@@ -150,12 +170,16 @@ def main() -> None:
                     "content": {"type": "str", "required": True},
                 },
             },
+            "absent": {"type": "list", "elements": "path", "default": []},
             "loaded_file": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     os.umask(0o022)
-    wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
+    wanted: dict[Path, bytes | None] = {
+        Path(f["path"]): f["content"].encode() for f in module.params["files"]
+    }
+    wanted |= {Path(path): None for path in module.params["absent"]}
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
@@ -175,8 +199,8 @@ def main() -> None:
         {
             "before_header": str(path),
             "after_header": str(path),
-            "before": (old[path] or b"").decode(errors="replace"),
-            "after": wanted[path].decode(),
+            "before": shown(old[path]),
+            "after": shown(wanted[path]),
         }
         for path in changed
     ]

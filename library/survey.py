@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import jobs
+from ansible.module_utils import adoption, jobs
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -28,6 +28,11 @@ options:
   bench_home: {description: Home of the bench account., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
+  state_dir: {description: The fleet's state on the host., type: path, default: /var/lib/benchfleet}
+  adopt:
+    description: Whether a bench that is here and that no fleet made is to be looked at.
+    type: bool
+    default: false
   data_dir:
     description: Data folder of MariaDB where the server's own option files name none.
     type: path
@@ -84,6 +89,15 @@ def read_mark(config_dir: str) -> dict[str, Any]:
         "fleet_id": str(mark["fleet_id"]),
         "role": str(mark.get("role", "")),
     }
+
+
+def adoption_pending(state_dir: str) -> bool:
+    """Whether an adoption of this host was begun and has not come to its end."""
+    try:
+        state = json.loads(Path(state_dir, "adopted.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not state.get("finished")
 
 
 def free_bytes(path: str) -> dict[str, Any]:
@@ -322,6 +336,8 @@ def main() -> None:
             "bench_home": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "config_dir": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "default": "/var/lib/benchfleet"},
+            "adopt": {"type": "bool", "default": False},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
@@ -353,7 +369,11 @@ def main() -> None:
         "systemd": Path("/run/systemd/system").is_dir(),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,
+        "adoption": None,
     }
+    wished = asked["adopt"] and survey["mark"]["state"] == "absent"
+    if wished or adoption_pending(asked["state_dir"]):
+        survey["adoption"] = adoption.look(asked["bench_dir"])
     if asked["connect_to"]:
         survey["lan"] = try_connect(
             asked["connect_to"], asked["connect_port"], asked["connect_seconds"]
