@@ -18,10 +18,14 @@ description:
     wait go on waiting in the queue. Web workers go on.
   - Removes other files of supervisor's that run the bench than the one that the fleet writes.
     Supervisor learns of that with the fleet's own file.
-  - Does nothing once supervisor's file is the fleet's.
+  - Does nothing once supervisor's file is the fleet's. With C(ours) it is the other way round.
 options:
   bench: {description: Directory of the bench., type: path, required: true}
   configuration: {description: The file that the fleet writes., type: path, required: true}
+  ours:
+    description: End the workers of the fleet's own file, before the bench is given back.
+    type: bool
+    default: false
 """
 
 BACKGROUND = re.compile(r"-(worker(-\d+)?|schedule)$")
@@ -46,18 +50,21 @@ def main() -> None:
         argument_spec={
             "bench": {"type": "path", "required": True},
             "configuration": {"type": "path", "required": True},
+            "ours": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     bench, ours = module.params["bench"], module.params["configuration"]
-    handmade = [entry["path"] for entry in supervisor_files(bench) if not entry["ours"]]
+    files = [
+        entry["path"] for entry in supervisor_files(bench) if entry["ours"] == module.params["ours"]
+    ]
     running: list[str] = []
-    if handmade:
+    if files:
         status = subprocess.run(
             ["supervisorctl", "status"], capture_output=True, text=True, check=False
         ).stdout
         running = background(status, os.path.basename(bench))
-    others = [path for path in handmade if path != ours]
+    others = [path for path in files if path != ours]
     if not module.check_mode:
         if running:
             code, out, err = module.run_command(["supervisorctl", "stop", *running])

@@ -30,6 +30,10 @@ new_packages:
   description: Packages that have come since the record.
   returned: without C(part)
   type: list
+parts_left:
+  description: Parts in which something is still to be put back.
+  returned: without C(part)
+  type: list
 did: {description: What was done in words., returned: always, type: list}
 """
 
@@ -62,6 +66,9 @@ def main() -> None:
         module.fail_json(msg=f"{error}. Mend that, and run the same command again", did=did)
     did = [words for words in did if words]
     about = {key: value for key, value in manifest.items() if key not in ("entries", "packages")}
+    left = sorted(
+        {e["part"] for e in manifest["entries"] if not part and put_back(e, folder, dry=True)}
+    )
     new = sorted(set(packages()) - set(manifest["packages"])) if not part else []
     module.exit_json(
         changed=bool(did),
@@ -69,6 +76,7 @@ def main() -> None:
         snapshot=folder,
         record=about,
         new_packages=new,
+        parts_left=left,
         diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
     )
 
