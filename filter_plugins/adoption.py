@@ -167,7 +167,8 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
         for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):
             if entry["unit"] != "supervisor.service":
                 yield problem(
-                    f"{entry['name'] or 'a process'} of the bench ({service}) is not run by supervisor"
+                    f"{entry['name'] or 'a process'} of the bench ({service}) is not run by "
+                    "supervisor"
                     f" ({entry['unit'] or 'no unit'})",
                     f"process {entry['pid']} on {name}",
                     "stop it there (`bench start`, `bench setup systemd`), and let supervisor run"
@@ -180,7 +181,15 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
             f"/etc/supervisor/conf.d on {name}",
             "let it run the bench first (bench setup supervisor), or begin with a new server",
         )
+    prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
     for file in files:
+        if strange := [name for name in file["programs"] if not name.startswith(prefix)]:
+            yield problem(
+                f"programs and groups of the bench do not begin with {prefix}: "
+                f"{', '.join(strange)}",
+                f"{file['path']} on {name}",
+                "let the bench CLI write that file anew: bench setup supervisor",
+            )
         if file["others"]:
             yield problem(
                 f"programs that are not the bench's stand in its file: {', '.join(file['others'])}",
@@ -216,8 +225,9 @@ def check_database(host: Host, found: Mapping, settings: Settings) -> Iterator[P
         yield problem(
             f"MariaDB of {name} does not let root in by its socket: {database['trouble']}",
             f"/run/mysqld/mysqld.sock on {name}",
-            "start the server; where root has a password only, give it the socket beside it: ALTER USER "
-            "root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')",
+            "start the server; where root has a password only, give it the socket beside it: "
+            "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password "
+            "USING PASSWORD('...')",
         )
         return
     if database["follows"] or database["read_only"]:
@@ -281,7 +291,7 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             yield problem(
                 "the bench is served from nginx's main file",
                 place,
-                "move its server blocks to a file in /etc/nginx/conf.d: that one goes out of service",
+                "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
             )
         strangers = sorted(set(file["names"]) - set(site_names(host)) - NO_SITE)
         known = sorted(set(strangers) & set(found["bench"]["sites"]))
@@ -327,7 +337,6 @@ def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Pr
 
 
 CHECKS = (
-    check_place,
     check_versions,
     check_sites,
     check_services,
@@ -341,9 +350,11 @@ def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
     """All that stands in the way of the adoption; [] without one."""
     problems: list[Problem] = []
     for host in adopting(hosts):
-        found = looked_at(host)
-        for check in CHECKS:
-            problems += check(host, found or {}, settings)
+        found = looked_at(host) or {}
+        problems += check_place(host, found, settings)
+        # Of a bench that is not there nothing else can be said.
+        if host["bench_dir"] in [bench["path"] for bench in host["survey"]["benches"]]:
+            problems += [p for check in CHECKS for p in check(host, found, settings)]
     return problems
 
 
@@ -378,18 +389,20 @@ def adoption_words(hosts: list[Host]) -> list[str]:
         words += [
             f"{name} is adopted: the bench {host['bench_dir']} with the apps "
             f"{', '.join(found['bench']['apps'])}, and MariaDB with "
-            f"{host['survey']['database']['bytes'] / MIB:.0f} MiB of data. What is changed is copied "
-            f"to {host['backup_dir']} first",
+            f"{host['survey']['database']['bytes'] / MIB:.0f} MiB of data. What is changed is "
+            f"copied to {host['backup_dir']} first",
             f"MariaDB of {name} restarts once, for its binary log",
-            f"out of service go, and come back at a release: {', '.join(aside['nginx'] + aside['supervisor'])}",
+            "out of service go, and come back at a release: "
+            + ", ".join(aside["nginx"] + aside["supervisor"]),
         ]
         if overridden(host, found):
             words.append(
-                f"settings of MariaDB's own files that ours win over: {', '.join(overridden(host, found))}. "
-                "mariadb_settings_extra keeps yours"
+                "settings of MariaDB's own files that ours win over: "
+                f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
             )
         words += [
-            f"site {site} is kept as it is; fleet_sites does not name it, so the router does not serve it"
+            f"site {site} is kept as it is; fleet_sites does not name it, so the router does not "
+            "serve it"
             for site in sites
             if site not in wanted
         ]

@@ -24,7 +24,7 @@ description:
     binary logs where there was none before.
   - Refuses while a replica is connected.
 options:
-  state_file: {description: Where it is noted which record is the host's., type: path, required: true}
+  state_file: {description: Notes which record is the host's., type: path, required: true}
   file: {description: The fleet's option file., type: path, required: true}
   log_bin: {description: Name of the fleet's binary logs., type: str, required: true}
   look_only:
@@ -52,9 +52,7 @@ def account(text: str) -> str:
     return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
-def ours(
-    accounts: list[str], before: list[str], noted: list[str], users: list[str]
-) -> list[str]:
+def ours(accounts: list[str], before: list[str], noted: list[str], users: list[str]) -> list[str]:
     """Of the accounts that are there, those that the fleet made: none that was there before."""
     twins = {f"{user}@127.0.0.1" for user in users}
     return [
@@ -91,7 +89,7 @@ class Releaser:
             )
 
     def drop(self) -> None:
-        """Drop what the fleet made."""
+        """Drop what the fleet made; after the restart, until which the sites need the twins."""
         here = adoption.look_at_database()
         if here["trouble"]:
             raise ReleaseError(f"MariaDB does not let root in by its socket: {here['trouble']}")
@@ -153,8 +151,8 @@ def main() -> None:
         releaser = Releaser(module, load(state["snapshot"]))
         releaser.refuse_replicas()
         if not module.params["look_only"]:
-            releaser.drop()
             releaser.restart()
+            releaser.drop()
     except (ReleaseError, SnapshotError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(

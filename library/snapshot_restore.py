@@ -16,7 +16,7 @@ description:
   - Files are put back with owner, mode and ACL, what was not there is removed. In the order of
     the record, last first. See C(module_utils/snapshot.py).
 options:
-  state_file: {description: Where it is noted which record is the host's., type: path, required: true}
+  state_file: {description: Notes which record is the host's., type: path, required: true}
   part:
     description: The part that is put back. Without one nothing is, and the record is returned.
     choices: [bench, web, database, system]

@@ -123,7 +123,8 @@ def look_at_database() -> dict[str, Any]:
 def supervisor_files(bench: str) -> list[dict[str, Any]]:
     """Files of supervisor's that run programs of the bench: {path, ours, programs, others}.
 
-    others are programs in the same file that are not the bench's.
+    programs are the bench's, and the groups of the file; others are programs in the same file that
+    are not the bench's.
     """
     found = []
     for path in sorted(glob.glob("/etc/supervisor/conf.d/*.conf")):
@@ -139,6 +140,7 @@ def supervisor_files(bench: str) -> list[dict[str, Any]]:
                 words = " ".join(value for _name, value in parser.items(section))
                 (mine if f"{bench}/" in f"{words}/" else others).append(section[8:])
         if mine:
+            mine += [name[6:] for name in parser.sections() if name.startswith("group:")]
             ours = "Made by Benchfleet" in text
             found.append({"path": path, "ours": ours, "programs": mine, "others": others})
     return found
