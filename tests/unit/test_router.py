@@ -168,6 +168,7 @@ class FakeModule:
     def __init__(self, folder: Path) -> None:
         self.params = {
             "files": [{"path": str(folder / "a.conf"), "content": "a"}],
+            "absent": [],
             "loaded_file": str(folder / "loaded"),
         }
         self.reloads = 0
@@ -214,3 +215,20 @@ def test_files_and_their_content_make_the_digest() -> None:
     one = digest({Path("/a"): b"x", Path("/b"): b"y"})
     assert one == digest({Path("/b"): b"y", Path("/a"): b"x"})
     assert one != digest({Path("/a"): b"xy", Path("/b"): b""})
+
+
+def test_a_file_that_stood_in_the_way_goes_and_comes_back_when_nginx_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = FakeModule(tmp_path)
+    own = tmp_path / "own.conf"
+    own.symlink_to("/somewhere/nginx.conf")
+    module.params["absent"] = [str(own)]
+    monkeypatch.setattr(nginx_files, "tested", lambda _: "no such upstream")
+    module.fail_json = module.exit_json
+    module.run(monkeypatch)
+    assert own.readlink() == Path("/somewhere/nginx.conf")
+    monkeypatch.setattr(nginx_files, "tested", lambda _: "")
+    assert str(own) in module.run(monkeypatch)["changed_paths"]
+    assert not own.is_symlink()
+    assert not module.run(monkeypatch)["changed"]
