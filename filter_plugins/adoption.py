@@ -109,6 +109,21 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
             f"{bench} on {name}",
             f"set fleet_bench_user to {owner} in the inventory",
         )
+        return
+    if found["bench"]["home"] != host["bench_home"]:
+        yield problem(
+            f"the home of {owner} on {name} is {found['bench']['home']}, and fleet_bench_home is "
+            f"{host['bench_home']}",
+            f"/etc/passwd on {name}",
+            f"set fleet_bench_home to {found['bench']['home']} in the inventory",
+        )
+    if found["bench"]["shell"] != "/bin/bash":
+        yield problem(
+            f"the shell of {owner} on {name} is {found['bench']['shell'] or 'none'}; the fleet's "
+            "accounts have /bin/bash",
+            f"/etc/passwd on {name}",
+            f"usermod --shell /bin/bash {owner}",
+        )
 
 
 def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:

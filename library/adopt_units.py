@@ -14,7 +14,14 @@ options:
     description: Unit to its state, as C(module_utils/snapshot.py) records it.
     type: dict
     required: true
+  gone:
+    description: Units of the fleet, which shall neither run nor be enabled any more.
+    type: list
+    elements: str
+    default: []
 """
+
+GONE = {"enabled": "disabled", "active": "inactive"}
 
 
 def steps(before: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> list[list[str]]:
@@ -34,9 +41,13 @@ def steps(before: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> 
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
-        argument_spec={"units": {"type": "dict", "required": True}}, supports_check_mode=True
+        argument_spec={
+            "units": {"type": "dict", "required": True},
+            "gone": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
     )
-    before = module.params["units"]
+    before = {**module.params["units"], **dict.fromkeys(module.params["gone"], GONE)}
     todo = steps(before, unit_states(list(before)))
     for words in [] if module.check_mode else todo:
         code, out, err = module.run_command(["systemctl", *words])

@@ -61,12 +61,13 @@ def bench_sites(bench: str) -> dict[str, dict[str, str]]:
 
 
 def look_at_bench(bench: str) -> dict[str, Any]:
-    """Owner, Python, apps, sites and services of a bench."""
-    owner = ""
+    """Owner with home and shell, Python, apps, sites and services of a bench."""
+    owner = home = shell = ""
     if os.path.isdir(bench):
         number = os.stat(bench).st_uid
         try:
-            owner = pwd.getpwuid(number).pw_name
+            account = pwd.getpwuid(number)
+            owner, home, shell = account.pw_name, account.pw_dir, account.pw_shell
         except KeyError:
             owner = str(number)
     version = re.match(r"Python (\S+)", run([f"{bench}/env/bin/python", "--version"]).stdout)
@@ -77,6 +78,8 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         services[key] = re.sub(r"//[^/@]*@", "//", value)
     return {
         "owner": owner,
+        "home": home,
+        "shell": shell,
         "python": version.group(1) if version else "",
         "apps": sorted(installed_apps(bench)),
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),

@@ -21,6 +21,8 @@ PORTS = {
 FOUND: dict[str, Any] = {
     "bench": {
         "owner": "frappe",
+        "home": "/home/frappe",
+        "shell": "/bin/bash",
         "python": "3.11.2",
         "apps": ["frappe"],
         "built": True,
@@ -71,6 +73,7 @@ def host() -> dict[str, Any]:
         "name": "erp1",
         "groups": ["primary", "bench_primary", "mariadb_primary", "redis", "router"],
         "bench_dir": BENCH,
+        "bench_home": "/home/frappe",
         "bench_user": "frappe",
         "branch": "version-15",
         "python": "/usr/bin/python3",
@@ -128,6 +131,8 @@ def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):
 # Where in the host or in what was found, the value there, and what the problem or its remedy says.
 TROUBLES = [
     ("bench.owner", "erp", "set fleet_bench_user to erp"),
+    ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
+    ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
     ("bench.python", "3.12.1", "set bench_python to a Python 3.12"),
     ("bench.python", "", "bench setup env"),
     ("bench.sites", {"crm.example.com": {"user": "_c", "host": ""}}, "name its sites in"),
