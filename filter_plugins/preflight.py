@@ -883,6 +883,11 @@ def is_primary(host: Host) -> bool:
     return "primary" in host["groups"]
 
 
+def is_adopted(host: Host) -> bool:
+    """Whether the host's own bench and data are being taken over (fleet_adopt; see adoption.py)."""
+    return bool((host["survey"] or {}).get("adoption"))
+
+
 def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
     """Nothing of another fleet, and no data or bench that no fleet made."""
     problems = []
@@ -912,6 +917,8 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                 )
             )
             continue
+        if is_adopted(host):
+            continue
         data = survey["database"]
         if data["holds_data"]:
             place = f"{data['data_dir']} on {name} ({data['bytes'] / MIB:.0f} MiB)"
@@ -919,8 +926,8 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                 problem(
                     f"{name} already holds a MariaDB data folder that this fleet did not make",
                     place,
-                    "taking over an existing database or bench is not supported yet; use an "
-                    "empty host as primary"
+                    "to take it over with its bench, set fleet_adopt: true for this host "
+                    "(docs/adopt.md); else use an empty host as primary"
                     if is_primary(host)
                     else "a copy of the primary would replace it: save what is needed, then move "
                     "the folder away, or use an empty host",
@@ -931,7 +938,8 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                 f"{name} already holds a bench that this fleet did not make"
                 + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
                 f"{bench['path']} on {name}",
-                "taking over an existing bench is not supported yet; use an empty host as primary"
+                "to take it over with its database, set fleet_adopt: true for this host "
+                "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host)
                 else "save what is needed, then move the bench away, or use an empty host",
             )
@@ -980,7 +988,7 @@ def check_ports(hosts: list[Host], settings: Settings) -> list[Problem]:
     for host in hosts:
         if not host["survey"]:
             continue
-        ours = is_ours(host, settings)
+        ours = is_ours(host, settings) or is_adopted(host)
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
         wanted: dict[int, list[str]] = {}
         for service in services:

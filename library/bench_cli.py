@@ -50,7 +50,13 @@ class Environment:
 
     def run(self, argv: list[str]) -> None:
         """Run a step; on failure the module ends with its last words."""
-        environment = {"PATH": f"{self.path}/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        # The tools' caches would stay behind in root's home.
+        environment = {
+            "PATH": f"{self.path}/bin:/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "PIP_NO_CACHE_DIR": "1",
+            "npm_config_cache": f"{self.path}/.npm",
+        }
         bundle = "/etc/ssl/certs/ca-certificates.crt"
         if os.path.exists(bundle):
             environment |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
@@ -94,6 +100,7 @@ class Environment:
         self.write("npm", NPM)
         yarn = f"yarn@{self.wanted['yarn']}"
         self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
+        shutil.rmtree(f"{self.path}/.npm", ignore_errors=True)
         with open(self.mark, "w", encoding="utf-8"):
             pass
         if os.path.exists(making):

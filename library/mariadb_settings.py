@@ -345,6 +345,18 @@ def main() -> None:
                 msg=f"{SERVER_BINARY} or python3-pymysql is missing on this host although both"
                 " were just installed; look at /var/log/apt/history.log"
             )
+        if os.path.exists(SERVER_BINARY):
+            # Without the client library it cannot be asked: a server that the fleet adopts.
+            module.exit_json(
+                changed=True,
+                applied=[],
+                restarted_for=["settings"],
+                msg="would restart the running server once",
+                diff={
+                    "before": "server running without this option file\n",
+                    "after": "server restarted once, running with it\n",
+                },
+            )
         module.exit_json(
             changed=True,
             applied=[],

@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, exclusive
-from ansible.module_utils.nginx import NginxError, digest, put, read, tested, write
+from ansible.module_utils.nginx import NginxError, digest, put, read, shown, tested, write
 from ansible.module_utils.sites import SiteError, read_state, render_servers, served
 
 DOCUMENTATION = r"""
@@ -29,6 +29,11 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       content: {description: Whole content., type: str, required: true}
+  absent:
+    description: Files that shall be gone, in the same test and reload.
+    type: list
+    elements: path
+    default: []
   loaded_file:
     description:
       - Where the module keeps what nginx took at the last reload. A run that was killed between
@@ -76,6 +81,7 @@ def main() -> None:
                     "content": {"type": "str", "required": True},
                 },
             },
+            "absent": {"type": "list", "elements": "path", "default": []},
             "loaded_file": {"type": "path", "required": True},
             "sites": {
                 "type": "dict",
@@ -103,12 +109,16 @@ def main() -> None:
 
 def bring(module: AnsibleModule, sites: dict[str, Any] | None) -> None:
     """Bring the files to their content, and end the module."""
-    wanted = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
+    files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     if sites:
         known = read_state(sites["state_dir"])
         names = sites["listed"] if known is None else served(known)
-        template = wanted[Path(sites["template"])].decode()
-        wanted[Path(sites["target"])] = render_servers(template, names).encode()
+        template = files[Path(sites["template"])].decode()
+        files[Path(sites["target"])] = render_servers(template, names).encode()
+    wanted: dict[Path, bytes | None] = {
+        **files,
+        **{Path(path): None for path in module.params["absent"]},
+    }
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
@@ -128,8 +138,8 @@ def bring(module: AnsibleModule, sites: dict[str, Any] | None) -> None:
         {
             "before_header": str(path),
             "after_header": str(path),
-            "before": (old[path] or b"").decode(errors="replace"),
-            "after": wanted[path].decode(),
+            "before": shown(old[path]),
+            "after": shown(wanted[path]),
         }
         for path in changed
     ]

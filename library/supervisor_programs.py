@@ -71,6 +71,24 @@ def remember(path: str, known: dict[str, str]) -> None:
     os.replace(f"{path}.new", path)
 
 
+def in_order(lines: list[str]) -> list[str]:
+    """Groups that supervisor has to take over, from the lines of its reread.
+
+    What leaves makes room for what comes, on its ports too; then Redis, which the others use.
+    Workers that leave come last: they may be at a job.
+    """
+
+    def rank(line: str) -> int:
+        group, _, what = line.partition(": ")
+        if what == "disappeared":
+            return 4 if "worker" in group else 0
+        if group.endswith("-redis"):
+            return 1
+        return 2 if what == "changed" else 3
+
+    return [line.split(":")[0] for line in sorted(lines, key=rank)]
+
+
 class Supervisor:
     """One bench's view of supervisorctl."""
 
@@ -169,7 +187,7 @@ def main() -> None:
     # with the old one: reread tells.
     pending = supervisor.control("reread")
     ours = [line for line in pending.splitlines() if line.startswith(f"{supervisor.name}-")]
-    fresh = [line.split(":")[0] for line in ours if ": " in line]
+    fresh = in_order([line for line in ours if ": " in line])
     for group in fresh:
         supervisor.control("update", group)
         did.append(f"update {group}")

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import jobs
+from ansible.module_utils import adoption, jobs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases
 from ansible.module_utils.sites import Folders, made_note
@@ -31,6 +31,10 @@ options:
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
   state_dir: {description: Where the fleet's state on this host lies., type: path, required: true}
+  adopt:
+    description: Whether a bench that is here and that no fleet made is to be looked at.
+    type: bool
+    default: false
   data_dir:
     description: Data folder of MariaDB where the server's own option files name none.
     type: path
@@ -118,6 +122,15 @@ def read_update(state_dir: str) -> str:
     except (OSError, ValueError):
         return ""
     return "" if state.get("finished") else str(state.get("stamp") or "unknown")
+
+
+def adoption_pending(state_dir: str) -> bool:
+    """Whether an adoption of this host was begun and has not come to its end."""
+    try:
+        state = json.loads(Path(state_dir, "adopted.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return not state.get("finished")
 
 
 def free_bytes(path: str) -> dict[str, Any]:
@@ -367,6 +380,7 @@ def main() -> None:
             "cli_dir": {"type": "path", "required": True},
             "config_dir": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "adopt": {"type": "bool", "default": False},
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
@@ -402,7 +416,11 @@ def main() -> None:
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,
+        "adoption": None,
     }
+    wished = asked["adopt"] and survey["mark"]["state"] == "absent"
+    if wished or adoption_pending(asked["state_dir"]):
+        survey["adoption"] = adoption.look(asked["bench_dir"])
     if asked["connect_to"]:
         survey["lan"] = try_connect(
             asked["connect_to"], asked["connect_port"], asked["connect_seconds"]

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 # Runs a command: exit status, standard output, standard error.
@@ -18,18 +18,20 @@ class NginxError(Exception):
     """nginx refused; the message names file and line, and what to do."""
 
 
-def read(path: Path) -> bytes | None:
-    """Content of a file, None when there is none."""
+def read(path: Path) -> bytes | Path | None:
+    """Content of a file, None when there is none; of a link, where it leads."""
     try:
-        return path.read_bytes()
+        return path.readlink() if path.is_symlink() else path.read_bytes()
     except FileNotFoundError:
         return None
 
 
-def write(path: Path, data: bytes | None) -> None:
-    """Replace a file in one rename; None removes it."""
-    if data is None:
+def write(path: Path, data: bytes | Path | None) -> None:
+    """Replace a file in one rename, or make a link; None removes it."""
+    if data is None or isinstance(data, Path):
         path.unlink(missing_ok=True)
+        if data is not None:
+            path.symlink_to(data)
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
@@ -45,11 +47,12 @@ def write(path: Path, data: bytes | None) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def digest(wanted: dict[Path, bytes]) -> bytes:
+def digest(wanted: Mapping[Path, bytes | None]) -> bytes:
     """What stands for these files with this content: a line for each."""
     return b"".join(
         f"{hashlib.sha256(data).hexdigest()} {path}\n".encode()
         for path, data in sorted(wanted.items())
+        if data is not None
     )
 
 
@@ -58,6 +61,13 @@ def digest_with(before: bytes | None, wanted: dict[Path, bytes]) -> bytes:
     lines = {line.split(b" ", 1)[-1]: line for line in (before or b"").splitlines(keepends=True)}
     lines |= {line.split(b" ", 1)[-1]: line for line in digest(wanted).splitlines(keepends=True)}
     return b"".join(line for _, line in sorted(lines.items()))
+
+
+def shown(data: bytes | Path | None) -> str:
+    """Content for a diff."""
+    if isinstance(data, Path):
+        return f"link to {data}\n"
+    return (data or b"").decode(errors="replace")
 
 
 def complaint(words: str) -> str:
@@ -72,7 +82,9 @@ def tested(run: Run) -> str:
     return "" if code == 0 else complaint(err or out)
 
 
-def put(run: Run, wanted: dict[Path, bytes], old: dict[Path, bytes | None]) -> None:
+def put(
+    run: Run, wanted: Mapping[Path, bytes | None], old: Mapping[Path, bytes | Path | None]
+) -> None:
     """Write, test, reload. Raises NginxError after the old files are back."""
     try:
         for path, data in wanted.items():

@@ -60,3 +60,15 @@ def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> No
     assert supervisor_programs.remembered(path) == {"b-web": "1"}
     (tmp_path / "started.json").write_text("{torn")
     assert supervisor_programs.remembered(path) == {}
+
+
+def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> None:
+    lines = [
+        "b-short-worker: available",
+        "b-web: changed",
+        "b-workers: disappeared",
+        "b-socketio: disappeared",
+        "b-redis: changed",
+    ]
+    found = supervisor_programs.in_order(lines)
+    assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]

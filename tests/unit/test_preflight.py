@@ -738,12 +738,24 @@ def test_foreign_data_and_bench_on_a_replica(fleet, settings):
     ]
 
 
-def test_existing_data_on_the_primary_is_not_adopted(fleet, settings):
+def test_existing_data_on_the_primary_is_not_adopted_without_a_wish(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
     fleet[0]["survey"]["benches"] = [{"path": "/home/erp/bench", "frappe_version": None}]
     found = preflight.preflight_problems(fleet, settings)
     assert len(found) == 2
-    assert all("not supported yet" in f["remedy"] for f in found)
+    assert all("set fleet_adopt: true" in f["remedy"] for f in found)
+
+
+def test_what_is_being_adopted_is_no_strangers(fleet, settings):
+    fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
+    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": None}]
+    web = {"pid": 7, "name": "gunicorn", "program": "", "command": "", "unit": "supervisor.service"}
+    fleet[0]["survey"]["listeners"] = {"8000": [{**web, "address": "127.0.0.1"}]}
+    assert len(whats(fleet, settings)) == 3
+    fleet[0]["survey"]["adoption"] = {"bench": {}}
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["listeners"]["8000"][0]["name"] = "apache2"
+    assert "port 8000" in whats(fleet, settings)[0]
 
 
 @pytest.mark.parametrize(("own", "words"), [("f1", "is fleet f1"), ("", "is a new one")])

@@ -168,16 +168,20 @@ class FakeModule:
     def __init__(self, folder: Path) -> None:
         self.params = {
             "files": [{"path": str(folder / "a.conf"), "content": "a"}],
+            "absent": [],
             "loaded_file": str(folder / "loaded"),
         }
         self.reloads = 0
         self.result: dict[str, Any] = {}
+        self.refuses = ""
 
     def run_command(self, words: list[str]) -> tuple[int, str, str]:
         if "reload" in words:
             if self.killed:
                 raise KeyboardInterrupt
             self.reloads += 1
+        if "-t" in words and self.refuses:
+            return 1, "", self.refuses
         return 0, "", ""
 
     def exit_json(self, **result: Any) -> None:
@@ -240,3 +244,20 @@ def test_files_and_their_content_make_the_digest() -> None:
     one = digest({Path("/a"): b"x", Path("/b"): b"y"})
     assert one == digest({Path("/b"): b"y", Path("/a"): b"x"})
     assert one != digest({Path("/a"): b"xy", Path("/b"): b""})
+
+
+def test_a_file_that_stood_in_the_way_goes_and_comes_back_when_nginx_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = FakeModule(tmp_path)
+    own = tmp_path / "own.conf"
+    own.symlink_to("/somewhere/nginx.conf")
+    module.params["absent"] = [str(own)]
+    module.refuses = "nginx: [emerg] no such upstream"
+    module.fail_json = module.exit_json
+    module.run(monkeypatch)
+    assert own.readlink() == Path("/somewhere/nginx.conf")
+    module.refuses = ""
+    assert str(own) in module.run(monkeypatch)["changed_paths"]
+    assert not own.is_symlink()
+    assert not module.run(monkeypatch)["changed"]

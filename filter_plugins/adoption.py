@@ -1,0 +1,441 @@
+"""Judge a bench that was made by hand before it becomes the primary, and say what will change.
+
+Pure functions on what the role preflight gathered; hosts and problems are those of preflight.py.
+Of a host these are read besides:
+    restart_confirmed            adopt_restart_confirmed
+    backup_dir                   adopt_backup_dir
+    bench_user, certificate      fleet_bench_user, router_certificate
+    mariadb_plan                 the server's settings of the fleet, name to value
+    survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Host = Mapping[str, Any]
+Problem = dict[str, str]
+Settings = Mapping[str, Any]
+
+HANDED_OVER = ("bench_primary", "mariadb_primary", "redis", "router")
+LOCAL = ("", "localhost", "127.0.0.1", "::1")
+# Key of common_site_config.json, and the service of preflight whose port it names.
+SERVICES = {
+    "redis_cache": "redis_cache",
+    "redis_queue": "redis_queue",
+    "webserver_port": "web",
+    "socketio_port": "socketio",
+}
+# Services whose listeners supervisor must run.
+SUPERVISED = ("web", "redis_cache", "redis_queue", "socketio")
+OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
+OUR_DATABASE = "benchfleet"
+# Names in nginx's files that are nobody's site.
+NO_SITE = frozenset({"_", "localhost", "127.0.0.1", '""'})
+UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
+MIB = 1024**2
+
+
+def problem(what: str, place: str, remedy: str) -> Problem:
+    """One problem."""
+    return {"what": what, "place": place, "remedy": remedy}
+
+
+def looked_at(host: Host) -> Mapping[str, Any] | None:
+    """What was found on a host that is being adopted, None on every other."""
+    found: Mapping[str, Any] | None = (host["survey"] or {}).get("adoption")
+    return found
+
+
+def adopting(hosts: list[Host]) -> list[Host]:
+    """Hosts that are about to be adopted: those that bear the fleet's mark are judged no more."""
+    return [h for h in hosts if looked_at(h) and h["survey"]["mark"]["state"] == "absent"]
+
+
+def set_aside(host: Host) -> dict[str, list[str]]:
+    """The host's own files that go out of service: {nginx: [path], supervisor: [path]}."""
+    found = looked_at(host) or {"nginx": {"files": []}, "supervisor": []}
+    return {
+        "nginx": [file["path"] for file in found["nginx"]["files"]],
+        "supervisor": [file["path"] for file in found["supervisor"] if not file["ours"]],
+    }
+
+
+def site_names(host: Host) -> list[str]:
+    """Names in fleet_sites; what is no entry is reported elsewhere."""
+    sites = host["sites"] if isinstance(host["sites"], list) else []
+    return [str(s["name"]) for s in sites if isinstance(s, Mapping) and s.get("name")]
+
+
+def series(version: str) -> str:
+    """First two numbers of a version."""
+    return ".".join(str(version).split(".")[:2])
+
+
+def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
+    """The bench is where the inventory says, its account's, and the only one."""
+    name, bench = host["name"], host["bench_dir"]
+    others = [b["path"] for b in host["survey"]["benches"] if b["path"] != bench]
+    for group in HANDED_OVER:
+        if group not in host["groups"]:
+            yield problem(
+                f"{name} shall be adopted and is not in group {group}",
+                f"inventory {settings['inventory']}",
+                "a bench made by hand has all its services on one server: leave them there",
+            )
+    if bench not in [b["path"] for b in host["survey"]["benches"]]:
+        remedy = (
+            f"set fleet_bench_dir to {others[0]}"
+            if others
+            else "name its folder in fleet_bench_dir; for a new server take fleet_adopt away"
+        )
+        yield problem(
+            f"{name} shall be adopted and has no bench", f"fleet_bench_dir {bench}", remedy
+        )
+        return
+    for path in others:
+        yield problem(
+            f"{name} holds a second bench, and one alone can be adopted",
+            f"{path} on {name}",
+            "move it to another server",
+        )
+    owner = found["bench"]["owner"]
+    if owner != host["bench_user"]:
+        yield problem(
+            f"the bench of {name} is {owner}'s, and fleet_bench_user is {host['bench_user']}",
+            f"{bench} on {name}",
+            f"set fleet_bench_user to {owner} in the inventory",
+        )
+        return
+    if found["bench"]["home"] != host["bench_home"]:
+        yield problem(
+            f"the home of {owner} on {name} is {found['bench']['home']}, and fleet_bench_home is "
+            f"{host['bench_home']}",
+            f"/etc/passwd on {name}",
+            f"set fleet_bench_home to {found['bench']['home']} in the inventory",
+        )
+    if found["bench"]["shell"] != "/bin/bash":
+        yield problem(
+            f"the shell of {owner} on {name} is {found['bench']['shell'] or 'none'}; the fleet's "
+            "accounts have /bin/bash",
+            f"/etc/passwd on {name}",
+            f"usermod --shell /bin/bash {owner}",
+        )
+
+
+def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """Python and Frappe are those that the inventory names."""
+    name, bench = host["name"], host["bench_dir"]
+    there, wanted = found["bench"]["python"], host["survey"]["pythons"].get(host["python"])
+    if not there:
+        yield problem(
+            f"the bench of {name} has no Python that runs",
+            f"{bench}/env/bin/python on {name}",
+            "mend it with `bench setup env`, as the bench's account",
+        )
+    elif wanted and series(there) != series(wanted):
+        yield problem(
+            f"the bench of {name} runs on Python {series(there)}, and bench_python "
+            f"{host['python']} is {series(wanted)}",
+            f"{bench}/env on {name}, bench_python in the inventory",
+            f"set bench_python to a Python {series(there)}: the reporting benches shall run on "
+            "the same",
+        )
+    version = next(
+        (b["frappe_version"] for b in host["survey"]["benches"] if b["path"] == bench), ""
+    )
+    # What role bench has by default.
+    branch = host["branch"] or "version-15"
+    named = re.fullmatch(r"(?:version-|v)(\d+)(?:[.-].*)?", branch)
+    if version and named and named.group(1) != version.split(".")[0]:
+        yield problem(
+            f"the bench of {name} holds Frappe {version}, and bench_frappe_branch is {branch}",
+            f"{bench}/apps/frappe on {name}, bench_frappe_branch in the inventory",
+            f"set bench_frappe_branch to version-{version.split('.')[0]}",
+        )
+
+
+def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
+    """The bench's services listen where the inventory says, here, and supervisor runs them."""
+    name = host["name"]
+    config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
+    for key, service in SERVICES.items():
+        value, port = found["bench"]["services"][key], str(settings["ports"][service])
+        there = re.search(r"(\d+)(?:/\d*)?$", value)
+        if there and there.group(1) != port:
+            yield problem(
+                f"{key} of the bench is port {there.group(1)}, and fleet_{service}_port is {port}",
+                config,
+                f"set fleet_{service}_port to {there.group(1)} in the inventory",
+            )
+        address = re.match(r"redis(?:s|\+\w+)?://(\[[^]]*\]|[^:/]*)", value)
+        if address and address.group(1).strip("[]") not in LOCAL:
+            yield problem(
+                f"{key} of the bench is on another host ({value})",
+                config,
+                f"bring it to {name} first: bench setup redis",
+            )
+    for service in SUPERVISED:
+        for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):
+            if entry["unit"] != "supervisor.service":
+                yield problem(
+                    f"{entry['name'] or 'a process'} of the bench ({service}) is not run by "
+                    "supervisor"
+                    f" ({entry['unit'] or 'no unit'})",
+                    f"process {entry['pid']} on {name}",
+                    "stop it there (`bench start`, `bench setup systemd`), and let supervisor run"
+                    " the bench: bench setup supervisor",
+                )
+    files = [file for file in found["supervisor"] if not file["ours"]]
+    if not files:
+        yield problem(
+            f"supervisor of {name} runs no program of the bench",
+            f"/etc/supervisor/conf.d on {name}",
+            "let it run the bench first (bench setup supervisor), or begin with a new server",
+        )
+    prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
+    for file in files:
+        if strange := [name for name in file["programs"] if not name.startswith(prefix)]:
+            yield problem(
+                f"programs and groups of the bench do not begin with {prefix}: "
+                f"{', '.join(strange)}",
+                f"{file['path']} on {name}",
+                "let the bench CLI write that file anew: bench setup supervisor",
+            )
+        if file["others"]:
+            yield problem(
+                f"programs that are not the bench's stand in its file: {', '.join(file['others'])}",
+                f"{file['path']} on {name}",
+                "move them to a file of their own: this one goes out of service",
+            )
+
+
+def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """The bench holds sites of fleet_sites, with their databases on this host."""
+    name, there = host["name"], found["bench"]["sites"]
+    if not set(site_names(host)) & set(there):
+        yield problem(
+            f"none of fleet_sites is in the bench of {name}",
+            f"{host['bench_dir']}/sites on {name}",
+            f"name its sites in fleet_sites: {', '.join(there) or 'it has none'}",
+        )
+    hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
+    hosts["the bench"] = found["bench"]["services"]["db_host"]
+    for whose, address in hosts.items():
+        if address not in LOCAL:
+            yield problem(
+                f"db_host of {whose} is {address}: its database is not on {name}",
+                f"{host['bench_dir']}/sites on {name}",
+                "bring the database to this server first; another place is not supported",
+            )
+
+
+def check_database(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
+    """Root gets into MariaDB by its socket, and nothing of the fleet's names is there."""
+    name, database = host["name"], found["database"]
+    if database["trouble"]:
+        yield problem(
+            f"MariaDB of {name} does not let root in by its socket: {database['trouble']}",
+            f"/run/mysqld/mysqld.sock on {name}",
+            "start the server; where root has a password only, give it the socket beside it: "
+            "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password "
+            "USING PASSWORD('...')",
+        )
+        return
+    if database["follows"] or database["read_only"]:
+        yield problem(
+            f"MariaDB of {name} "
+            + ("follows another server" if database["follows"] else "is read-only"),
+            f"SHOW ALL SLAVES STATUS, @@read_only on {name}",
+            "adopt the server that takes the writes",
+        )
+    clashes = [a for a in database["accounts"] if a.rpartition("@")[0] in OUR_ACCOUNTS]
+    clashes += [f"database {OUR_DATABASE}"] * (OUR_DATABASE in database["databases"])
+    if clashes:
+        yield problem(
+            f"MariaDB of {name} already has what the fleet makes: {', '.join(clashes)}",
+            f"mysql.user and databases on {name}",
+            "rename or drop them",
+        )
+    by_name = [a for a in database["accounts"] if is_host_name(a.rpartition("@")[2])]
+    if by_name and host["mariadb_plan"].get("skip_name_resolve"):
+        yield problem(
+            f"accounts that sign in by a host's name: {', '.join(by_name)}",
+            f"mysql.user on {name}",
+            "the fleet's servers resolve no names: make these accounts for addresses, or set "
+            "mariadb_settings_extra: {skip_name_resolve: false}",
+        )
+    port = database["settings"].get("port", "3306")
+    if port != str(settings["ports"]["mariadb"]):
+        yield problem(
+            f"MariaDB of {name} has port {port}, and fleet_mariadb_port is "
+            f"{settings['ports']['mariadb']}",
+            f"option files of MariaDB on {name}",
+            f"set fleet_mariadb_port to {port} in the inventory",
+        )
+
+
+def is_host_name(host: str) -> bool:
+    """Whether an account's host is a name that a server would have to resolve."""
+    if host in ("localhost", "") or "%" in host or "/" in host:
+        return False
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return False
+
+
+def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """The files that serve the bench serve nothing that the router will not."""
+    name, nginx = host["name"], found["nginx"]
+    if nginx["trouble"]:
+        yield problem(
+            f"nginx of {name} refuses its own configuration: {nginx['trouble']}",
+            f"`nginx -t` on {name}",
+            "correct it first",
+        )
+    certificates: set[tuple[str, str]] = set()
+    for file in nginx["files"]:
+        certificates |= {(pair[0], pair[1]) for pair in file["certificates"]}
+        place = f"{file['path']} on {name}"
+        if file["path"] == "/etc/nginx/nginx.conf":
+            yield problem(
+                "the bench is served from nginx's main file",
+                place,
+                "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
+            )
+        strangers = sorted(set(file["names"]) - set(site_names(host)) - NO_SITE)
+        known = sorted(set(strangers) & set(found["bench"]["sites"]))
+        if known:
+            yield problem(
+                f"sites of the bench that fleet_sites does not name would no longer be served: "
+                f"{', '.join(known)}",
+                place,
+                "add them to fleet_sites",
+            )
+        if set(strangers) - set(known):
+            yield problem(
+                f"host names that are no site would no longer be served: "
+                f"{', '.join(sorted(set(strangers) - set(known)))}",
+                place,
+                "move their server blocks to a file of their own: this one goes out of service",
+            )
+    if certificates and not host["certificate"]:
+        pairs = sorted(certificates)
+        yield problem(
+            f"nginx of {name} serves the bench by https, and router_certificate is not set",
+            ", ".join(file["path"] for file in nginx["files"] if file["certificates"]),
+            f"set router_certificate: {pairs[0][0]} and router_certificate_key: {pairs[0][1]}"
+            if len(pairs) == 1
+            else "the router has one certificate: get one for all sites (certbot --expand), and "
+            "set router_certificate and router_certificate_key. There are: "
+            + ", ".join(pair[0] for pair in pairs),
+        )
+
+
+def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
+    """The restart may take place; a dry run asks nothing."""
+    if settings["check_mode"] or host["restart_confirmed"]:
+        return
+    log = "its binary log is off" if not found["database"]["log_bin"] else "its settings change"
+    yield problem(
+        f"MariaDB of {host['name']} has to be restarted once: {log}. Calls that write fail or "
+        "wait for some seconds then, as many as the server takes to stop and start",
+        f"mariadb.service on {host['name']}",
+        "see all that will change with --check --diff; then, at a moment of your choice, run with "
+        "-e adopt_restart_confirmed=true",
+    )
+
+
+CHECKS = (
+    check_versions,
+    check_sites,
+    check_services,
+    check_database,
+    check_nginx,
+    check_consent,
+)
+
+
+def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """All that stands in the way of the adoption; [] without one."""
+    problems: list[Problem] = []
+    for host in adopting(hosts):
+        found = looked_at(host) or {}
+        problems += check_place(host, found, settings)
+        # Of a bench that is not there nothing else can be said.
+        if host["bench_dir"] in [bench["path"] for bench in host["survey"]["benches"]]:
+            problems += [p for check in CHECKS for p in check(host, found, settings)]
+    return problems
+
+
+def normal(value: Any) -> str:
+    """One spelling for a server's setting, so that 64M and 67108864 compare equal."""
+    text = str(value).strip().strip("'\"").lower()
+    if text in ("on", "true", "yes"):
+        return "1"
+    if text in ("off", "false", "no"):
+        return "0"
+    size = re.fullmatch(r"(\d+)([kmg])", text)
+    return str(int(size.group(1)) * UNITS[size.group(2).upper()]) if size else text
+
+
+def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
+    """Settings in the server's own files that ours win over, as `name theirs -> ours`."""
+    return [
+        f"{name} {found['database']['settings'][name]} -> {value}"
+        for name, value in sorted(host["mariadb_plan"].items())
+        if name in found["database"]["settings"]
+        and normal(found["database"]["settings"][name]) != normal(value)
+    ]
+
+
+def adoption_words(hosts: list[Host]) -> list[str]:
+    """What an adoption will do, for people; [] without one."""
+    words = []
+    for host in adopting(hosts):
+        found, name = looked_at(host) or {}, host["name"]
+        sites, wanted = found["bench"]["sites"], site_names(host)
+        aside = set_aside(host)
+        words += [
+            f"{name} is adopted: the bench {host['bench_dir']} with the apps "
+            f"{', '.join(found['bench']['apps'])}, and MariaDB with "
+            f"{host['survey']['database']['bytes'] / MIB:.0f} MiB of data. What is changed is "
+            f"copied to {host['backup_dir']} first",
+            f"MariaDB of {name} restarts once, for its binary log",
+            "out of service go, and come back at a release: "
+            + ", ".join(aside["nginx"] + aside["supervisor"]),
+        ]
+        if overridden(host, found):
+            words.append(
+                "settings of MariaDB's own files that ours win over: "
+                f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
+            )
+        words += [
+            f"site {site} is kept as it is; fleet_sites does not name it, so the router does not "
+            "serve it"
+            for site in sites
+            if site not in wanted
+        ]
+        words += [
+            f"site {site} is not in the bench and will be made"
+            for site in wanted
+            if site not in sites
+        ]
+    return words
+
+
+class FilterModule:
+    """Filters on adoption."""
+
+    def filters(self) -> dict[str, Any]:
+        """Names as used in templates."""
+        return {
+            "adoption_problems": adoption_problems,
+            "adoption_set_aside": set_aside,
+            "adoption_words": adoption_words,
+        }

@@ -1,0 +1,74 @@
+#!/usr/bin/python
+"""Let the sites' accounts sign in over TCP on a server that resolves no names."""
+
+from __future__ import annotations
+
+import re
+
+from ansible.module_utils import adoption
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: adopt_accounts
+short_description: Accounts of an adopted bench's sites also hold for 127.0.0.1
+description:
+  - A fleet's MariaDB resolves no names, so that C(user@localhost) no longer holds for a
+    connection by TCP. Each site's account gets a twin for 127.0.0.1 with the same password and
+    rights. An account that is there is left as it is.
+options:
+  bench: {description: Directory of the bench., type: path, required: true}
+"""
+
+ADDRESS = "127.0.0.1"
+
+
+def twin(lines: list[str], user: str) -> list[str]:
+    """Statements for the account at 127.0.0.1, made from those of SHOW CREATE USER and SHOW
+    GRANTS for the one at localhost.
+
+    Raises ValueError when the server spells the account in a way that is not known here.
+    """
+    name = user.replace("`", "``")
+    old, new = f"`{name}`@`localhost`", f"`{name}`@`{ADDRESS}`"
+    if not lines or any(old not in line for line in lines):
+        raise ValueError(f"the server does not spell the account {user}@localhost as expected")
+    made = [line.replace(old, new, 1) for line in lines]
+    made[0] = re.sub(r"^CREATE USER ", "CREATE USER IF NOT EXISTS ", made[0])
+    return made
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={"bench": {"type": "path", "required": True}}, supports_check_mode=True
+    )
+    accounts = set(adoption.look_at_database()["accounts"])
+    users = {site["user"] for site in adoption.bench_sites(module.params["bench"]).values()}
+    missing = sorted(
+        user
+        for user in users
+        if f"{user}@localhost" in accounts and not accounts & {f"{user}@{ADDRESS}", f"{user}@%"}
+    )
+    for user in [] if module.check_mode else missing:
+        name = user.replace("`", "``")
+        shown = adoption.sql(
+            f"SHOW CREATE USER `{name}`@localhost; SHOW GRANTS FOR `{name}`@localhost;"
+        )
+        try:
+            statements = twin(shown.stdout.splitlines(), user)
+        except ValueError as error:
+            module.fail_json(msg=str(error))
+        done = adoption.sql("".join(f"{statement};\n" for statement in statements))
+        if done.returncode != 0:
+            # Its words quote a statement, and that one holds a password's hash.
+            words = re.sub(r"'\*[0-9A-F]{40}'", "'(secret)'", done.stderr.strip())
+            module.fail_json(msg=f"the account {user}@{ADDRESS} could not be made: {words}")
+    module.exit_json(
+        changed=bool(missing),
+        accounts=missing,
+        diff={"before": "", "after": "".join(f"account {user}@{ADDRESS}\n" for user in missing)},
+    )
+
+
+if __name__ == "__main__":
+    main()

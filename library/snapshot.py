@@ -1,0 +1,157 @@
+#!/usr/bin/python
+"""Record what a host had before the fleet changed it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils import adoption
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.snapshot import (
+    HOWS,
+    SnapshotError,
+    packages,
+    record,
+    take,
+    unit_states,
+)
+
+DOCUMENTATION = r"""
+module: snapshot
+short_description: What a host had is recorded once, before its first change
+description:
+  - Copies the files that a run may change, with owner, mode and checksum, notes which paths are
+    missing, and records what is no file (units, packages, accounts and databases of MariaDB,
+    supervisor's programs, checksums of the crontabs). See C(module_utils/snapshot.py).
+  - Does nothing on a host that has a record.
+options:
+  folder: {description: Folder that holds the records., type: path, required: true}
+  state_file:
+    description: Where it is noted which record is the host's. Its folder is made.
+    type: path
+    required: true
+  bench: {description: Directory of the bench., type: path, required: true}
+  units: {description: Units whose state is recorded., type: list, elements: str, default: []}
+  users: {description: Accounts that a run may make., type: list, elements: str, default: []}
+  paths:
+    description: The paths; see C(module_utils/snapshot.py) for C(how) and the keys beside it.
+    type: list
+    elements: dict
+    required: true
+  set_aside:
+    description: Files of the host's own that a run takes out of service.
+    type: dict
+    default: {}
+"""
+
+RETURN = r"""
+snapshot:
+  description: Folder of the record.
+  returned: always
+  type: str
+"""
+
+PATH_SPEC: dict[str, Any] = {
+    "path": {"type": "path", "required": True},
+    "how": {"choices": list(HOWS), "default": "file"},
+    "part": {"choices": ["bench", "web", "database", "system"], "required": True},
+    "keys": {"type": "list", "elements": "str", "no_log": False},
+    "prefixes": {"type": "dict"},
+    "marker": {"type": "str"},
+}
+
+
+def crontabs() -> dict[str, str]:
+    """Checksums of the users' crontabs, which nothing of ours ever touches."""
+    folder = Path("/var/spool/cron/crontabs")
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def exists(user: str) -> bool:
+    """Whether an account is there."""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
+def facts(params: dict[str, Any]) -> dict[str, Any]:
+    """What is no file."""
+    bench = adoption.look_at_bench(params["bench"])
+    database = adoption.look_at_database()
+    if database["trouble"]:
+        raise SnapshotError(f"MariaDB does not let root in by its socket: {database['trouble']}")
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "units": unit_states(params["units"]),
+        "packages": packages(),
+        "users": [user for user in params["users"] if exists(user)],
+        "database": {key: database[key] for key in ("accounts", "databases", "log_bin")},
+        "sites": bench["sites"],
+        "programs": adoption.run(["supervisorctl", "status"]).stdout.splitlines(),
+        "crontabs": crontabs(),
+        "set_aside": params["set_aside"],
+    }
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "folder": {"type": "path", "required": True},
+            "state_file": {"type": "path", "required": True},
+            "bench": {"type": "path", "required": True},
+            "units": {"type": "list", "elements": "str", "default": []},
+            "users": {"type": "list", "elements": "str", "default": []},
+            "paths": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": PATH_SPEC,
+            },
+            "set_aside": {"type": "dict", "default": {}},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    state_file = Path(params["state_file"])
+    if state_file.exists():
+        known = json.loads(state_file.read_text(encoding="utf-8"))
+        module.exit_json(changed=False, snapshot=known["snapshot"])
+    folder = f"{params['folder']}/{time.strftime('%Y-%m-%dT%H%M%SZ', time.gmtime())}"
+    wanted = [{k: v for k, v in item.items() if v is not None} for item in params["paths"]]
+    try:
+        if not module.check_mode:
+            take(folder, wanted, facts(params))
+            # Only now: the folder of the state is among the paths that were not there.
+            state_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            state_file.parent.chmod(0o755)
+            new = Path(f"{state_file}.new")
+            state = {"snapshot": folder, "finished": False}
+            new.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            os.replace(new, state_file)
+        found = [record(item["path"], item["how"]) for item in wanted]
+    except (SnapshotError, OSError) as error:
+        module.fail_json(msg=f"nothing was changed on this host: {error}")
+    saved = [f"copy of {entry['path']}" for entry in found if entry["kind"] in ("file", "link")]
+    module.exit_json(
+        changed=True,
+        snapshot=folder,
+        diff={
+            "before": "",
+            "after": "".join(f"{line}\n" for line in saved),
+            "after_header": folder,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

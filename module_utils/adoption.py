@@ -1,0 +1,202 @@
+"""A bench that somebody made by hand, as preflight has to know it before it is taken over.
+
+Reads only, and without the fleet's own packages: nothing has been installed yet.
+"""
+
+from __future__ import annotations
+
+import configparser
+import glob
+import json
+import os
+import pwd
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.bench import installed_apps, read_text
+
+SOCKET = "/run/mysqld/mysqld.sock"
+# Names that the fleet gives to accounts and to a database of its own.
+OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
+OUR_DATABASE = "benchfleet"
+# Of common_site_config.json: where the bench's services listen. URLs can carry a password.
+SERVICE_KEYS = ("redis_cache", "redis_queue", "webserver_port", "socketio_port", "db_host")
+
+
+def run(words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """A command's result; a failed one where the program is missing or hangs."""
+    try:
+        return subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(words, 1, "", str(error))
+
+
+def sql(statements: str) -> subprocess.CompletedProcess[str]:
+    """Run statements as the server's root, on its socket; they are on no command line."""
+    words = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root", "--batch", "-N"]
+    return run(words, statements)
+
+
+def config_of(path: str) -> dict[str, Any]:
+    """A JSON object of the bench's, {} where it is missing or none."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def bench_sites(bench: str) -> dict[str, dict[str, str]]:
+    """The sites of a bench: name → {user, host} of its database."""
+    sites = {}
+    for file in sorted(Path(bench, "sites").glob("*/site_config.json")):
+        config = config_of(str(file))
+        user = config.get("db_user") or config.get("db_name") or ""
+        sites[file.parent.name] = {"user": str(user), "host": str(config.get("db_host") or "")}
+    return sites
+
+
+def look_at_bench(bench: str) -> dict[str, Any]:
+    """Owner with home and shell, Python, apps, sites and services of a bench."""
+    owner = home = shell = ""
+    if os.path.isdir(bench):
+        number = os.stat(bench).st_uid
+        try:
+            account = pwd.getpwuid(number)
+            owner, home, shell = account.pw_name, account.pw_dir, account.pw_shell
+        except KeyError:
+            owner = str(number)
+    version = re.match(r"Python (\S+)", run([f"{bench}/env/bin/python", "--version"]).stdout)
+    config = config_of(f"{bench}/sites/common_site_config.json")
+    services = {}
+    for key in SERVICE_KEYS:
+        value = str(config.get(key) or "")
+        services[key] = re.sub(r"//[^/@]*@", "//", value)
+    return {
+        "owner": owner,
+        "home": home,
+        "shell": shell,
+        "python": version.group(1) if version else "",
+        "apps": sorted(installed_apps(bench)),
+        "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
+        "sites": bench_sites(bench),
+        "services": services,
+    }
+
+
+def own_settings() -> dict[str, str]:
+    """Settings in the option files of this host's server, as the server spells them."""
+    found = {}
+    for line in run(["my_print_defaults", "--mysqld"]).stdout.splitlines():
+        name, separator, value = line.removeprefix("--").partition("=")
+        if name.startswith("skip-") and not separator:
+            name, value = name.replace("-", "_"), "ON"
+        found[name.replace("-", "_").removeprefix("loose_").lower()] = value if separator else "ON"
+    return found
+
+
+def look_at_database() -> dict[str, Any]:
+    """Whether root gets in, and what stands in the way of a fleet: see the keys."""
+    asked = sql(
+        "SELECT CONCAT('account ', user, '@', host) FROM mysql.user;"
+        "SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA;"
+        "SELECT CONCAT('log_bin ', @@GLOBAL.log_bin);"
+        "SELECT CONCAT('read_only ', @@GLOBAL.read_only);"
+    )
+    follows = sql("SHOW ALL SLAVES STATUS")
+    found: dict[str, list[str]] = {}
+    for line in asked.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        found.setdefault(word, []).append(rest)
+    return {
+        "trouble": "" if asked.returncode == 0 else (asked.stderr.strip() or "no answer"),
+        "accounts": found.get("account", []),
+        "databases": found.get("database", []),
+        "log_bin": found.get("log_bin") == ["1"],
+        "read_only": found.get("read_only") == ["1"],
+        "follows": bool(follows.stdout.strip()),
+        "settings": own_settings(),
+    }
+
+
+def supervisor_files(bench: str) -> list[dict[str, Any]]:
+    """Files of supervisor's that run programs of the bench: {path, ours, programs, others}.
+
+    programs are the bench's, and the groups of the file; others are programs in the same file that
+    are not the bench's.
+    """
+    found = []
+    for path in sorted(glob.glob("/etc/supervisor/conf.d/*.conf")):
+        text = read_text(path) or ""
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            parser.read_string(text)
+        except configparser.Error:
+            continue
+        mine, others = [], []
+        for section in parser.sections():
+            if section.startswith("program:"):
+                words = " ".join(value for _name, value in parser.items(section))
+                (mine if f"{bench}/" in f"{words}/" else others).append(section[8:])
+        if mine:
+            mine += [name[6:] for name in parser.sections() if name.startswith("group:")]
+            ours = "Made by Benchfleet" in text
+            found.append({"path": path, "ours": ours, "programs": mine, "others": others})
+    return found
+
+
+def nginx_files(bench: str, sites: list[str]) -> dict[str, Any]:
+    """Files by which nginx serves the bench or one of its sites: {trouble, files}.
+
+    A file is {path, names, certificates}: the host names in it, and the pairs of certificate and
+    key.
+    """
+    if not os.path.exists("/usr/sbin/nginx"):
+        return {"trouble": "", "files": []}
+    shown = run(["/usr/sbin/nginx", "-T"])
+    if shown.returncode != 0:
+        return {"trouble": shown.stderr.strip()[-500:] or "no answer", "files": []}
+    return {"trouble": "", "files": serving_files(shown.stdout, bench, sites)}
+
+
+def serving_files(text: str, bench: str, sites: list[str]) -> list[dict[str, Any]]:
+    """Of what `nginx -T` shows, the files that serve the bench; ours are left out."""
+    parts = re.split(r"^# configuration file (/\S+):$", text, flags=re.MULTILINE)
+    found = []
+    for path, content in zip(parts[1::2], parts[2::2], strict=True):
+        if "Made by Benchfleet" in content:
+            continue
+        live = re.sub(r"#.*", "", content)
+        names = sorted(
+            {
+                name
+                for words in re.findall(r"\bserver_name\s+([^;]+);", live)
+                for name in words.split()
+            }
+        )
+        if not (set(names) & set(sites) or f"{bench}/" in live):
+            continue
+        certificates = list(
+            zip(
+                re.findall(r"\bssl_certificate\s+[\"']?([^;\"']+)[\"']?;", live),
+                re.findall(r"\bssl_certificate_key\s+[\"']?([^;\"']+)[\"']?;", live),
+                strict=False,
+            )
+        )
+        found.append({"path": path, "names": names, "certificates": sorted(set(certificates))})
+    return found
+
+
+def look(bench: str) -> dict[str, Any]:
+    """Everything about this host that an adoption is judged by."""
+    about = look_at_bench(bench)
+    return {
+        "bench": about,
+        "database": look_at_database(),
+        "supervisor": supervisor_files(bench),
+        "nginx": nginx_files(bench, list(about["sites"])),
+    }

@@ -1,0 +1,304 @@
+"""What a host had before the fleet changed it: recorded once, and put back at its release.
+
+A record is a folder with manifest.json and the files themselves below files/. Each entry of the
+manifest is one path: {path, how, kind, mode, owner, group, acl, sha256, target, keys, marker}.
+
+how says what becomes of the path at a release:
+    file    it is as it was; removed when it was not there
+    tree    a folder of ours with all that is in it: removed when it was not there
+    folder  owner, mode and ACL are as they were; removed when it was not there and is empty
+    keys    a JSON object: the named keys are as they were, all others stay
+    block   lines of ours between two markers: these lines go, all others stay
+    kept    a copy is kept and nothing is put back
+"""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+Entry = dict[str, Any]
+
+HOWS = ("file", "tree", "folder", "keys", "block", "kept")
+ACL = "system.posix_acl_access"
+
+
+class SnapshotError(Exception):
+    """A record cannot be made or used; the message says why."""
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def acl_of(path: str) -> str:
+    """ACL of a path as the kernel keeps it, in hexadecimal digits; "" without one."""
+    try:
+        return os.getxattr(path, ACL).hex()
+    except OSError:
+        return ""
+
+
+def names_of(info: os.stat_result) -> tuple[str, str]:
+    """Owner and group by name; by number where nobody has that number."""
+    try:
+        owner = pwd.getpwuid(info.st_uid).pw_name
+    except KeyError:
+        owner = str(info.st_uid)
+    try:
+        group = grp.getgrgid(info.st_gid).gr_name
+    except KeyError:
+        group = str(info.st_gid)
+    return owner, group
+
+
+def record(path: str, how: str) -> Entry:
+    """What is at a path now: kind is absent, file, link or folder."""
+    entry: Entry = {"path": path, "how": how, "kind": "absent"}
+    if not os.path.lexists(path):
+        return entry
+    info = os.lstat(path)
+    entry["owner"], entry["group"] = names_of(info)
+    if stat.S_ISLNK(info.st_mode):
+        return {**entry, "kind": "link", "target": os.readlink(path)}
+    entry |= {"mode": f"{stat.S_IMODE(info.st_mode):04o}", "acl": acl_of(path)}
+    if stat.S_ISDIR(info.st_mode):
+        return {**entry, "kind": "folder"}
+    if not stat.S_ISREG(info.st_mode):
+        raise SnapshotError(f"{path} is neither a file nor a folder; move it away")
+    return {**entry, "kind": "file", "sha256": digest(Path(path))}
+
+
+def copy_of(folder: str, path: str) -> Path:
+    """Where a record keeps the copy of a file."""
+    return Path(f"{folder}/files{path}")
+
+
+def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, Any]:
+    """Make a record at folder, whole or not at all; returns its manifest.
+
+    wanted: {path, how} and, for keys and block, keys, prefixes or marker. facts are kept beside
+    the entries.
+    """
+    making = f"{folder}.making"
+    if os.path.lexists(making):
+        shutil.rmtree(making)
+    Path(making).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.mkdir(making, 0o700)
+    entries = []
+    for item in wanted:
+        entry = {**item, **record(item["path"], item["how"])}
+        if entry["kind"] == "file":
+            copy = copy_of(making, entry["path"])
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(entry["path"], copy)
+            copy.chmod(0o600)
+        entries.append(entry)
+    manifest = {**facts, "entries": entries}
+    file = Path(making, "manifest.json")
+    with file.open("w", encoding="utf-8") as out:
+        json.dump(manifest, out, indent=1, sort_keys=True)
+        out.flush()
+        os.fsync(out.fileno())
+    file.chmod(0o600)
+    os.rename(making, folder)
+    return manifest
+
+
+def load(folder: str) -> dict[str, Any]:
+    """The manifest of a record."""
+    path = f"{folder}/manifest.json"
+    try:
+        with open(path, encoding="utf-8") as source:
+            manifest: dict[str, Any] = json.load(source)
+    except (OSError, ValueError) as error:
+        raise SnapshotError(
+            f"{path} cannot be read ({error}): without it nothing can be put back; bring it from a"
+            " backup of the host"
+        ) from error
+    return manifest
+
+
+def without_block(text: str, marker: str) -> str:
+    """A text without the lines between the two markers, and without the markers."""
+    begin, end = (re.escape(marker.replace("{mark}", word)) for word in ("BEGIN", "END"))
+    return re.sub(rf"^{begin}\n.*?^{end}\n?", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def with_old_keys(
+    now: dict[str, Any], old: dict[str, Any], keys: list[str], prefixes: dict[str, str]
+) -> dict[str, Any]:
+    """A JSON object with the named keys as they were and all others as they are.
+
+    prefixes: of an object at that key, only the entries with that prefix are ours and go.
+    """
+    wanted = {key: value for key, value in now.items() if key not in keys}
+    wanted |= {key: old[key] for key in keys if key in old}
+    for key, prefix in prefixes.items():
+        entries = wanted.get(key)
+        if isinstance(entries, dict):
+            wanted[key] = {k: v for k, v in entries.items() if not k.startswith(prefix)}
+            if not wanted[key] and key not in old:
+                del wanted[key]
+    return wanted
+
+
+def set_attributes(path: str, entry: Entry) -> None:
+    """Owner, group, mode and ACL as they were; a name that is gone leaves root's."""
+    number = {}
+    for key, find in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
+        try:
+            number[key] = find(entry[key])[2]
+        except KeyError:
+            number[key] = int(entry[key]) if entry[key].isdigit() else 0
+    os.chown(path, number["owner"], number["group"], follow_symlinks=False)
+    if entry["kind"] == "link":
+        return
+    os.chmod(path, int(entry["mode"], 8))
+    if entry["acl"]:
+        os.setxattr(path, ACL, bytes.fromhex(entry["acl"]))
+    elif acl_of(path):
+        os.removexattr(path, ACL)
+        os.chmod(path, int(entry["mode"], 8))
+
+
+def write(path: str, data: bytes, entry: Entry) -> None:
+    """A file as it was, in one rename."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
+    with os.fdopen(handle, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    set_attributes(temporary, entry)
+    os.replace(temporary, path)
+
+
+def wanted_data(entry: Entry, folder: str) -> bytes:
+    """Content that a file shall have after the release."""
+    old = copy_of(folder, entry["path"]).read_bytes()
+    path = Path(entry["path"])
+    if entry["how"] != "keys" or not path.is_file():
+        return old
+    before = json.loads(old)
+    now = json.loads(path.read_text(encoding="utf-8"))
+    wanted = with_old_keys(now, before, entry.get("keys") or [], entry.get("prefixes") or {})
+    return old if wanted == before else json.dumps(wanted, indent=1, sort_keys=True).encode()
+
+
+def put_back_block(entry: Entry, dry: bool) -> str:
+    """Take the lines of ours out of a file; what was done in words, "" for nothing."""
+    path = Path(entry["path"])
+    if not path.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8")
+    wanted = without_block(text, entry["marker"])
+    if entry["kind"] == "absent" and not wanted.strip():
+        if not dry:
+            path.unlink()
+        return f"removed {path}"
+    if wanted == text:
+        return ""
+    if not dry:
+        here = {**record(str(path), "block")}
+        write(str(path), wanted.encode(), here)
+    return f"took our lines out of {path}"
+
+
+def remove(entry: Entry, dry: bool) -> str:
+    """Take away what was not there before; what was done in words, "" for nothing."""
+    path = entry["path"]
+    if not os.path.lexists(path):
+        return ""
+    is_folder = os.path.isdir(path) and not os.path.islink(path)
+    if is_folder and entry["how"] != "tree":
+        # In a dry run it holds what a real one would have taken away before.
+        if not dry:
+            try:
+                os.rmdir(path)
+            except OSError:
+                return ""
+        return f"removed {path}"
+    if not dry:
+        if is_folder:
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+    return f"removed {path}"
+
+
+def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
+    """Bring one path to what it was; what was done in words, "" for nothing."""
+    path, how = entry["path"], entry["how"]
+    if how == "kept":
+        return ""
+    if how == "block":
+        return put_back_block(entry, dry)
+    if entry["kind"] == "absent":
+        return remove(entry, dry)
+    now = record(path, how) if os.path.lexists(path) else {"kind": "absent"}
+    same = all(now.get(key) == entry.get(key) for key in ("kind", "owner", "group", "mode", "acl"))
+    if entry["kind"] == "folder":
+        if same or now["kind"] != "folder":
+            return ""
+        if not dry:
+            set_attributes(path, entry)
+        return f"gave {path} its owner, mode and ACL"
+    if entry["kind"] == "link":
+        if same and now["target"] == entry["target"]:
+            return ""
+        if not dry:
+            if now["kind"] != "absent":
+                os.unlink(path)
+            os.symlink(entry["target"], path)
+            set_attributes(path, entry)
+        return f"put the link {path} back"
+    data = wanted_data(entry, folder)
+    if same and now.get("sha256") == hashlib.sha256(data).hexdigest():
+        return ""
+    if not dry:
+        write(path, data, entry)
+    return f"put {path} back"
+
+
+def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
+    """Of each systemd unit whether it is enabled and whether it runs, in systemd's words."""
+    found = {}
+    for name in names:
+        done = subprocess.run(
+            ["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        state = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+        if state.get("LoadState") == "loaded":
+            found[name] = {
+                "enabled": state.get("UnitFileState", ""),
+                "active": state.get("ActiveState", ""),
+            }
+    return found
+
+
+def packages() -> list[str]:
+    """Names of the packages that dpkg has installed."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    return sorted({line.split(" ", 1)[1] for line in lines if line.startswith("installed ")})

@@ -1,0 +1,69 @@
+#!/bin/bash
+# A production bench as people make them by hand: apt, pip, the bench CLI, and none of our roles.
+# Usage, as root on a Debian host: handmade.sh REPOSITORY BRANCH SITE
+set -euo pipefail
+repository=$1 branch=$2 site=$3
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+
+apt-get update -qq
+apt-get install -qq --no-install-recommends git python3-dev python3-venv python3-pip build-essential pkg-config \
+    mariadb-server mariadb-client libmariadb-dev redis-server nginx supervisor cron nodejs curl >/dev/null
+
+# MariaDB: settings of the operator's own, and a root that has a password beside its socket.
+cat >/etc/mysql/mariadb.conf.d/60-erp.cnf <<'CNF'
+[mysqld]
+character-set-client-handshake = FALSE
+character-set-server = utf8mb4
+collation-server = utf8mb4_unicode_ci
+innodb_buffer_pool_size = 192M
+max_connections = 150
+slow_query_log = ON
+long_query_time = 3
+CNF
+systemctl restart mariadb
+mariadb -e "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('by-hand');
+    CREATE DATABASE wiki; CREATE TABLE wiki.page (id INT PRIMARY KEY, title VARCHAR(80)); INSERT INTO wiki.page VALUES (1, 'Kept');
+    CREATE USER wiki@localhost IDENTIFIED BY 'wiki'; GRANT ALL ON wiki.* TO wiki@localhost;"
+
+# The bench, its account and its CLI.
+pip3 install --quiet --break-system-packages --root-user-action=ignore frappe-bench==5.31.1 uv
+adduser --quiet --disabled-password --gecos "" frappe
+chmod o+rx /home/frappe
+as_frappe() {
+    runuser -u frappe -- env --chdir "$PWD" HOME=/home/frappe FRAPPE_DOCKER_BUILD=1 "$@"
+}
+cd /home/frappe
+for folder in "$repository" "$repository/.git"; do
+    as_frappe git config --global --add safe.directory "$folder"
+done
+as_frappe bench init --frappe-path "$repository" --frappe-branch "$branch" --no-backups --skip-assets frappe-bench
+cd frappe-bench
+as_frappe bench new-site "$site" --mariadb-root-username root --mariadb-root-password by-hand --admin-password by-hand
+as_frappe bench --site "$site" enable-scheduler
+as_frappe bench config dns_multitenant on
+as_frappe bench build
+
+# Its programs and its web server, as `bench setup production` would leave them.
+as_frappe bench setup redis
+as_frappe bench setup supervisor --user frappe --yes
+as_frappe bench setup nginx --yes --log_format none
+ln -s /home/frappe/frappe-bench/config/supervisor.conf /etc/supervisor/conf.d/frappe-bench.conf
+ln -s /home/frappe/frappe-bench/config/nginx.conf /etc/nginx/conf.d/frappe-bench.conf
+rm -f /etc/nginx/sites-enabled/default
+cat >/etc/sudoers.d/frappe <<'RULES'
+frappe ALL=(root) NOPASSWD: /usr/bin/supervisorctl
+RULES
+chmod 0440 /etc/sudoers.d/frappe
+
+# What else such a server does.
+cat >/etc/nginx/conf.d/wiki.conf <<'SITE'
+server {
+    listen 8090;
+    return 200 "the operator's wiki\n";
+}
+SITE
+echo '17 3 * * * cd /home/frappe/frappe-bench && /usr/local/bin/bench --site all backup >/dev/null' | crontab -u frappe -
+echo '23 4 * * 0 /usr/bin/find /var/tmp -name "*.old" -delete' | crontab -
+supervisorctl update
+systemctl reload nginx

@@ -1,0 +1,252 @@
+"""A bench made by hand is judged before it is adopted: each trouble with what to set."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from filter_plugins import adoption
+from module_utils import adoption as looking
+
+BENCH = "/home/frappe/frappe-bench"
+PORTS = {
+    "mariadb": 3306,
+    "redis_cache": 13000,
+    "redis_queue": 11000,
+    "web": 8000,
+    "socketio": 9000,
+}
+FOUND: dict[str, Any] = {
+    "bench": {
+        "owner": "frappe",
+        "home": "/home/frappe",
+        "shell": "/bin/bash",
+        "python": "3.11.2",
+        "apps": ["frappe"],
+        "built": True,
+        "sites": {"erp.example.com": {"user": "_a", "host": ""}},
+        "services": {
+            "redis_cache": "redis://127.0.0.1:13000",
+            "redis_queue": "redis://localhost:11000/1",
+            "webserver_port": "8000",
+            "socketio_port": "9000",
+            "db_host": "",
+        },
+    },
+    "database": {
+        "trouble": "",
+        "accounts": ["root@localhost", "_a@localhost", "app@10.0.%"],
+        "databases": ["_a"],
+        "log_bin": False,
+        "read_only": False,
+        "follows": False,
+        "settings": {"max_connections": "150", "max_allowed_packet": "64M"},
+    },
+    "supervisor": [
+        {
+            "path": "/etc/supervisor/conf.d/frappe-bench.conf",
+            "ours": False,
+            "programs": ["frappe-bench-frappe-web", "frappe-bench-web"],
+            "others": [],
+        }
+    ],
+    "nginx": {
+        "trouble": "",
+        "files": [
+            {
+                "path": "/etc/nginx/conf.d/frappe-bench.conf",
+                "names": ["erp.example.com"],
+                "certificates": [],
+            }
+        ],
+    },
+}
+
+
+@pytest.fixture
+def host() -> dict[str, Any]:
+    """A primary that may be adopted."""
+    web = {"pid": 1, "name": "gunicorn", "unit": "supervisor.service"}
+    return {
+        "name": "erp1",
+        "groups": ["primary", "bench_primary", "mariadb_primary", "redis", "router"],
+        "bench_dir": BENCH,
+        "bench_home": "/home/frappe",
+        "bench_user": "frappe",
+        "branch": "version-15",
+        "python": "/usr/bin/python3",
+        "sites": [{"name": "erp.example.com"}],
+        "restart_confirmed": True,
+        "backup_dir": "/var/backups/benchfleet",
+        "certificate": "",
+        "mariadb_plan": {
+            "max_connections": 300,
+            "max_allowed_packet": 67108864,
+            "skip_name_resolve": True,
+        },
+        "survey": {
+            "mark": {"state": "absent"},
+            "benches": [{"path": BENCH, "frappe_version": "15.4.0"}],
+            "pythons": {"/usr/bin/python3": "3.11.2"},
+            "listeners": {"8000": [web]},
+            "database": {"bytes": 1048576},
+            "adoption": copy.deepcopy(FOUND),
+        },
+    }
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """What the judge knows besides."""
+    return {"inventory": "hosts.yml", "ports": dict(PORTS), "check_mode": False}
+
+
+def test_a_sound_bench_is_taken(host, settings):
+    assert adoption.adoption_problems([host], settings) == []
+    words = " ".join(adoption.adoption_words([host]))
+    assert "restarts once" in words
+    assert "max_connections 150 -> 300" in words
+    assert "max_allowed_packet" not in words
+    assert adoption.set_aside(host) == {
+        "nginx": ["/etc/nginx/conf.d/frappe-bench.conf"],
+        "supervisor": ["/etc/supervisor/conf.d/frappe-bench.conf"],
+    }
+
+
+def test_without_an_adoption_nothing_is_judged_or_said(host, settings):
+    host["survey"]["adoption"] = None
+    assert adoption.adoption_problems([host, {"survey": None}], settings) == []
+    assert adoption.adoption_words([host]) == []
+    assert adoption.set_aside(host) == {"nginx": [], "supervisor": []}
+
+
+def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):
+    host["restart_confirmed"] = False
+    host["survey"]["mark"]["state"] = "present"
+    assert adoption.adoption_problems([host], settings) == []
+
+
+# Where in the host or in what was found, the value there, and what the problem or its remedy says.
+TROUBLES = [
+    ("bench.owner", "erp", "set fleet_bench_user to erp"),
+    ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
+    ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
+    ("bench.python", "3.12.1", "set bench_python to a Python 3.12"),
+    ("bench.python", "", "bench setup env"),
+    ("bench.sites", {"crm.example.com": {"user": "_c", "host": ""}}, "name its sites in"),
+    ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),
+    (
+        "bench.services.redis_queue",
+        "redis://127.0.0.1:11001",
+        "set fleet_redis_queue_port to 11001",
+    ),
+    ("bench.services.redis_cache", "redis://cache.lan:13000", "is on another host"),
+    ("bench.services.webserver_port", "8080", "set fleet_web_port to 8080"),
+    ("database.trouble", "Access denied", "unix_socket OR mysql_native_password"),
+    ("database.follows", True, "follows another server"),
+    ("database.read_only", True, "is read-only"),
+    ("database.accounts", ["repl@%"], "repl@%"),
+    ("database.databases", ["benchfleet"], "database benchfleet"),
+    ("database.accounts", ["app@web01.lan"], "skip_name_resolve: false"),
+    ("database.settings", {"port": "3307"}, "set fleet_mariadb_port to 3307"),
+    ("supervisor", [], "runs no program of the bench"),
+    ("nginx.trouble", "unknown directive", "refuses its own configuration"),
+]
+
+
+@pytest.mark.parametrize(("place", "value", "words"), TROUBLES)
+def test_trouble_is_told_with_its_remedy(host, settings, place, value, words):
+    *folders, last = place.split(".")
+    here = host["survey"]["adoption"]
+    for name in folders:
+        here = here["erp.example.com" if name == "erp" else name]
+    here[last] = value
+    told = adoption.adoption_problems([host], settings)
+    assert len(told) == 1
+    assert words in f"{told[0]['what']} {told[0]['remedy']}"
+
+
+def test_the_restart_is_asked_for_but_in_a_dry_run(host, settings):
+    host["restart_confirmed"] = False
+    told = adoption.adoption_problems([host], settings)
+    assert "has to be restarted once" in told[0]["what"]
+    assert "adopt_restart_confirmed=true" in told[0]["remedy"]
+    assert adoption.adoption_problems([host], {**settings, "check_mode": True}) == []
+
+
+def test_a_bench_elsewhere_is_named_and_nothing_else_is_said(host, settings):
+    host["survey"]["benches"] = [{"path": "/opt/bench", "frappe_version": None}]
+    told = adoption.adoption_problems([host], settings)
+    assert [problem["remedy"] for problem in told] == ["set fleet_bench_dir to /opt/bench"]
+
+
+def test_another_frappe_than_the_inventorys(host, settings):
+    host["branch"] = "version-14"
+    told = adoption.adoption_problems([host], settings)
+    assert told[0]["remedy"] == "set bench_frappe_branch to version-15"
+
+
+def test_what_no_supervisor_runs_is_stopped_first(host, settings):
+    host["survey"]["listeners"]["8000"][0]["unit"] = "session-3.scope"
+    told = adoption.adoption_problems([host], settings)
+    assert "is not run by supervisor" in told[0]["what"]
+
+
+def test_programs_of_others_and_strange_names_are_told(host, settings):
+    host["survey"]["adoption"]["supervisor"][0].update(others=["wiki"], programs=["erp-web"])
+    told = [problem["what"] for problem in adoption.adoption_problems([host], settings)]
+    assert "do not begin with frappe-bench-: erp-web" in told[0]
+    assert "wiki" in told[1]
+
+
+def test_certificates_go_on_being_served(host, settings):
+    file = host["survey"]["adoption"]["nginx"]["files"][0]
+    file["certificates"] = [["/etc/le/full.pem", "/etc/le/key.pem"]]
+    told = adoption.adoption_problems([host], settings)
+    assert told[0]["remedy"].startswith("set router_certificate: /etc/le/full.pem and")
+    file["certificates"].append(["/etc/le/two.pem", "/etc/le/two.key"])
+    assert "certbot --expand" in adoption.adoption_problems([host], settings)[0]["remedy"]
+    host["certificate"] = "/etc/le/full.pem"
+    assert adoption.adoption_problems([host], settings) == []
+
+
+def test_what_would_no_longer_be_served_is_told(host, settings):
+    found = host["survey"]["adoption"]
+    found["bench"]["sites"]["crm.example.com"] = {"user": "_c", "host": ""}
+    assert adoption.adoption_problems([host], settings) == []
+    assert "crm.example.com is kept" in " ".join(adoption.adoption_words([host]))
+    found["nginx"]["files"][0]["names"] += ["crm.example.com", "wiki.example.com"]
+    told = adoption.adoption_problems([host], settings)
+    assert told[0]["remedy"] == "add them to fleet_sites"
+    assert "wiki.example.com" in told[1]["what"]
+
+
+NGINX = """\
+# configuration file /etc/nginx/nginx.conf:
+http { include /etc/nginx/conf.d/*.conf; }
+# configuration file /etc/nginx/conf.d/erp.conf:
+server {
+  listen 443 ssl;
+  server_name erp.example.com
+      www.example.com;   # server_name no.example.com;
+  ssl_certificate /etc/le/full.pem;
+  ssl_certificate_key "/etc/le/key.pem";
+}
+# configuration file /etc/nginx/conf.d/wiki.conf:
+server { listen 8090; server_name wiki.example.com; }
+# configuration file /etc/nginx/conf.d/benchfleet.conf:
+# Made by Benchfleet; changes here are undone by its next run.
+server { server_name erp.example.com; }
+"""
+
+
+def test_files_that_serve_the_bench_are_found():
+    assert looking.serving_files(NGINX, BENCH, ["erp.example.com"]) == [
+        {
+            "path": "/etc/nginx/conf.d/erp.conf",
+            "names": ["erp.example.com", "www.example.com"],
+            "certificates": [("/etc/le/full.pem", "/etc/le/key.pem")],
+        }
+    ]
