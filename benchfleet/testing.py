@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +26,11 @@ COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)")
 # A line of pytest's short summary; molecule puts a border before it.
 RED = re.compile(r"^[^\w]*((?:FAILED|ERROR) \S+\.py(?:::.*)?)$")
 RED_LETTERS = 500
+# In the molecule.yml of a scenario whose tests measure time: nothing else runs beside it.
+ALONE = "BENCHFLEET_TEST_ALONE"
+# How many of the other scenarios run at the same time.
+LANES = 2
+printing = threading.Lock()
 LINTERS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
@@ -78,22 +85,48 @@ def commands(suite: str, scenario: str | None) -> list[tuple[str, list[str]]]:
     return [(f"molecule {s}", ["molecule", "test", "-s", s]) for s in scenarios(scenario)]
 
 
-def run_one(title: str, words: list[str]) -> Result:
-    """Run one program, its output passed through, and return how it ended."""
+def is_alone(scenario: str) -> bool:
+    """Whether nothing else may run beside a molecule scenario."""
+    return ALONE in (ROOT / "molecule" / scenario / "molecule.yml").read_text()
+
+
+def run_all(programs: list[tuple[str, list[str]]]) -> list[Result]:
+    """Run programs, one after the other; scenarios that do not mind, a few at a time at the end."""
+    beside = [p for p in programs if p[1][0] == "molecule" and not is_alone(p[1][-1])]
+    # Backwards, for so the longest one begins early.
+    beside = beside[::-1] if len(beside) >= LANES else []
+    results = [run_one(*program) for program in programs if program not in beside]
+    with ThreadPoolExecutor(LANES) as lanes:
+        return results + list(lanes.map(lambda program: run_one(*program, at_once=True), beside))
+
+
+def run_one(title: str, words: list[str], at_once: bool = False) -> Result:
+    """Run one program and return how it ended.
+
+    Its output is passed through as it comes, or, of one among others, all at once at its end.
+    """
     print(f"\n== {title}: {' '.join(words)}", flush=True)
     since = time.monotonic()
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     counts: Counter[str] = Counter()
     red: list[str] = []
+    kept: list[str] = []
     process = subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     with process:
         for line in process.stdout or ():
-            sys.stdout.write(line)
-            sys.stdout.flush()
+            if at_once:
+                kept.append(line)
+            else:
+                sys.stdout.write(line)
+                sys.stdout.flush()
             counts += closing_counts(line)
             red += filter(None, [red_test(line)])
+    if kept:
+        with printing:
+            sys.stdout.write(f"\n== {title}: its output\n{''.join(kept)}")
+            sys.stdout.flush()
     return Result(title, process.returncode == 0, time.monotonic() - since, counts, red)
 
 
@@ -122,7 +155,7 @@ def run(suite: str | None, scenario: str | None) -> int:
     since = time.monotonic()
     wanted = [suite] if suite else SUITES
     programs = [program for name in wanted for program in commands(name, scenario)]
-    results = [run_one(title, words) for title, words in programs]
+    results = run_all(programs)
     print()
     for line in closing(results, time.monotonic() - since):
         print(line, flush=True)

@@ -1,5 +1,6 @@
 """Tables of verify and status, and the tests' closing lines."""
 
+import threading
 from collections import Counter
 
 import pytest
@@ -101,3 +102,32 @@ def test_the_closing_line_sums_up():
 )
 def test_resolvers_that_a_host_can_reach(line, server):
     assert lab.is_server(line) is server
+
+
+def test_scenarios_that_measure_time_run_alone(monkeypatch):
+    at_work, most = set(), {}
+
+    def run_one(title, words, at_once=False):
+        at_work.add(title)
+        most[title] = set(at_work)
+        if at_once:
+            barrier.wait(10)
+        at_work.discard(title)
+        return testing.Result(title, True, 1.0)
+
+    barrier = threading.Barrier(2)
+    monkeypatch.setattr(testing, "run_one", run_one)
+    monkeypatch.setattr(testing, "is_alone", lambda name: name in ("b", "d"))
+    programs = [(name, ["molecule", "test", "-s", name]) for name in "abcdef"]
+    results = testing.run_all([("unit", ["pytest"]), *programs])
+    assert {result.title for result in results} == {"unit", *"abcdef"}
+    for name in ("unit", "b", "d"):
+        assert most[name] == {name}
+    # One scenario asked for is shown as it goes.
+    barrier = threading.Barrier(1)
+    assert len(testing.run_all(programs[:1])) == 1
+
+
+def test_every_scenario_that_is_alone_is_there():
+    alone = [name for name in testing.scenarios(None) if testing.is_alone(name)]
+    assert alone == ["jobs", "read_path"]
