@@ -69,6 +69,8 @@ class Assets:
         unpack = f"tar --extract --no-same-owner --no-same-permissions --directory {self.staging}"
         script = f"mkdir {self.staging} && {call} | {unpack}"
         self.run(["bash", "-o", "pipefail", "-c", script], "fetching the primary's web assets")
+        # A bench that was just initialised has none yet.
+        self.run(["mkdir", "-p", f"{self.path}/sites/assets"], "making the folder of the assets")
         for app in installed_apps(self.path):
             self.place(app)
         # Last: they name what is there by now.
