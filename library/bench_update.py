@@ -574,6 +574,7 @@ class Update:
 
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
+        self.save(suspended=True)
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
         self.wait_for_jobs()
@@ -824,8 +825,9 @@ class Update:
         """Let users and jobs in, and see that each site answers."""
         if "former" in self.state:
             self.switch(self.state["former"])
-        with self.redis("redis_queue") as redis:
-            redis.ask("DEL", SUSPENDED)
+        if self.state.get("suspended"):
+            with self.redis("redis_queue") as redis:
+                redis.ask("DEL", SUSPENDED)
         if "former" in self.state and not self.state["former"]:
             self.wait_for_answer(200)
 
