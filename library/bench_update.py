@@ -342,6 +342,9 @@ class Update:
         known = self.state.get("to", {}).get(app)
         if known and word in (None, self.state["asked"].get(app)):
             return str(known)
+        if self.state and not known:
+            # It came meanwhile, and is no part of this update.
+            return str(here["commit"])
         if self.state.get("finished"):
             self.problems.append(
                 f"{app}: the update to {str(known)[:10]} is not finished on the reporting nodes;"
@@ -420,7 +423,8 @@ class Update:
     def judge_trees(self, apps: dict[str, Any], targets: dict[str, str]) -> None:
         """Problems for files that the checkout would overwrite."""
         for app, state in apps.items():
-            if targets[app] in ("", state["commit"]):
+            # What a checkout of ours that was cut off has left is nobody's work.
+            if targets[app] in ("", state["commit"]) or app in self.state.get("moving", []):
                 continue
             folder = self.folder(app)
             lost = (
@@ -490,7 +494,7 @@ class Update:
         """Note the update, and try the requirements of its commits beside the running bench."""
         judged = self.judge()
         if self.state:
-            self.retarget(judged["to"])
+            self.retarget({app: judged["to"][app] for app in self.state["to"]})
         else:
             self.try_requirements(judged)
             self.save(
@@ -570,6 +574,7 @@ class Update:
 
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
+        self.save(suspended=True)
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
         self.wait_for_jobs()
@@ -765,6 +770,9 @@ class Update:
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
+        lock = f"{self.folder(app)}/.git/index.lock"
+        if app in moving and os.path.exists(lock):
+            os.unlink(lock)
         self.save(moving=sorted({*moving, app}))
         what = f"checking out {app} at {commit[:10]}"
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
@@ -817,8 +825,9 @@ class Update:
         """Let users and jobs in, and see that each site answers."""
         if "former" in self.state:
             self.switch(self.state["former"])
-        with self.redis("redis_queue") as redis:
-            redis.ask("DEL", SUSPENDED)
+        if self.state.get("suspended"):
+            with self.redis("redis_queue") as redis:
+                redis.ask("DEL", SUSPENDED)
         if "former" in self.state and not self.state["former"]:
             self.wait_for_answer(200)
 

@@ -65,6 +65,7 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
     monkeypatch.setattr(bench_update, "user_environment", lambda *_: {})
     monkeypatch.setattr(bench_update, "run_as", run_here)
     monkeypatch.setattr(bench_update.Update, "mariadb", lambda *_: "0")
+    monkeypatch.setattr(bench_update, "requirement_steps", lambda *_: [])
 
     def update(
         commits: dict[str, str] | None = None,
@@ -184,6 +185,23 @@ def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     with pytest.raises(BenchError, match="-e update_back=true"):
         judge(state={**state, "back": True}).judge()
     assert judge(back=True).judge()["going"] is False
+
+
+def test_a_checkout_that_was_cut_off_is_made_good(judge: Any, upstream: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    two = commit(upstream, "two", code="2")
+    state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": two}, "asked": {}}
+    update = judge()
+    assert update.judge()["to"] == {"frappe": two}
+    (update.app / "code.py").write_text("half")
+    (update.app / ".git/index.lock").touch()
+    with pytest.raises(BenchError, match=r"would be lost: code\.py"):
+        judge(state=state).judge()
+    update = judge(state={**state, "moving": ["frappe"]})
+    update.judge()
+    update.check_out("frappe", two)
+    assert (git(update.app, "rev-parse", "HEAD"), update.state["moving"]) == (two, [])
+    assert (update.app / "code.py").read_text() == "2"
 
 
 def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_path: Path):
