@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from ansible.errors import AnsibleFilterError
 
@@ -119,3 +121,16 @@ def test_settings_that_left_the_file_are_found() -> None:
 )
 def test_literals(value: object, text: str) -> None:
     assert module.literal(value) == text
+
+
+def test_a_drop_in_that_systemd_has_not_read_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeModule:
+        params: ClassVar[dict[str, str]] = {"service": "mariadb"}
+
+    drop_in = "/etc/systemd/system/mariadb.service.d/benchfleet.conf"
+    keeper = module.Keeper(FakeModule())
+    monkeypatch.setattr(module.glob, "glob", lambda _: [drop_in])
+    # What systemd says of a drop-in whose folder is new.
+    assert keeper.unread({"NeedDaemonReload": "no", "DropInPaths": ""})
+    assert not keeper.unread({"NeedDaemonReload": "no", "DropInPaths": f"/a.conf {drop_in}"})
+    assert keeper.unread({"NeedDaemonReload": "yes", "DropInPaths": drop_in})
