@@ -888,6 +888,12 @@ def is_adopted(host: Host) -> bool:
     return bool((host["survey"] or {}).get("adoption"))
 
 
+def has_own_bench(host: Host) -> bool:
+    """Whether a primary holds a bench that could be adopted."""
+    survey = host["survey"] or {"benches": []}
+    return is_primary(host) and host["bench_dir"] in [b["path"] for b in survey["benches"]]
+
+
 def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
     """Nothing of another fleet, and no data or bench that no fleet made."""
     problems = []
@@ -988,7 +994,9 @@ def check_ports(hosts: list[Host], settings: Settings) -> list[Problem]:
     for host in hosts:
         if not host["survey"]:
             continue
-        ours = is_ours(host, settings) or is_adopted(host)
+        # The services of a bench that may be adopted are told with it, by check_marks: "stop it
+        # for good" is no advice there.
+        ours = is_ours(host, settings) or has_own_bench(host)
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
         wanted: dict[int, list[str]] = {}
         for service in services:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import ssl
@@ -224,15 +225,24 @@ class Keeper:
     def unit_state(self) -> dict[str, str]:
         """The few properties of the unit that matter here."""
         _, out = self.systemctl(
-            "show", self.service, "-p", "ActiveState,NeedDaemonReload,UnitFileState"
+            "show", self.service, "-p", "ActiveState,DropInPaths,NeedDaemonReload,UnitFileState"
         )
         return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def unread(self, state: dict[str, str]) -> bool:
+        """Whether systemd does not know the unit's files as they are.
+
+        It says so by itself, but for a drop-in whose folder is new.
+        """
+        files = glob.glob(f"/etc/systemd/system/{self.service}.service.d/*.conf")
+        known = state.get("DropInPaths", "").split()
+        return state.get("NeedDaemonReload") == "yes" or not set(files) <= set(known)
 
     def service_up(self) -> bool:
         """Service enabled and running, units reread. False when check mode left it stopped."""
         check = self.module.check_mode
         state = self.unit_state()
-        if state.get("NeedDaemonReload") == "yes":
+        if self.unread(state):
             self.note("service: changed unit not read", "service: changed unit read")
             if not check:
                 self.must("daemon-reload")

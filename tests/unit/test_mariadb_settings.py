@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -150,3 +151,16 @@ def test_system_tables_are_made_in_an_empty_folder_alone(tmp_path: Path) -> None
     server.folder = tmp_path / "absent"
     keeper.fill_empty_folder()
     assert server.commands == ["mariadb-install-db"]
+
+
+def test_a_drop_in_that_systemd_has_not_read_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FakeModule:
+        params: ClassVar[dict[str, str]] = {"service": "mariadb"}
+
+    drop_in = "/etc/systemd/system/mariadb.service.d/benchfleet.conf"
+    keeper = module.Keeper(FakeModule())
+    monkeypatch.setattr(module.glob, "glob", lambda _: [drop_in])
+    # What systemd says of a drop-in whose folder is new.
+    assert keeper.unread({"NeedDaemonReload": "no", "DropInPaths": ""})
+    assert not keeper.unread({"NeedDaemonReload": "no", "DropInPaths": f"/a.conf {drop_in}"})
+    assert keeper.unread({"NeedDaemonReload": "yes", "DropInPaths": drop_in})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
-from conftest import ADOPT, BENCH, JOBS, USER, changed, playbook
+from conftest import ADOPT, BENCH, JOBS, PASSWORD, USER, changed, playbook
 from nodes import Node, wait_until
 
 from benchfleet import state
@@ -117,6 +118,11 @@ def test_reports_are_read_from_the_replica(story: Any, adopted: Any, lab: state.
         lambda: (got := story.user.call("GET", report)).bench == lab.hosts[1].name and got,
     )
     assert answer.headers["x-fleet-database"] == lab.hosts[1].name
+
+
+def test_every_row_holds(adopted: Any):
+    passwords = json.dumps({"verify_passwords": {state.SITE: PASSWORD}})
+    playbook("playbooks/verify.yml", "-e", passwords)
 
 
 def test_the_second_run_asks_nothing_and_changes_nothing(story: Any, adopted: Any):
