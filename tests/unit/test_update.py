@@ -250,6 +250,12 @@ def test_the_last_patch_is_the_one_that_failed():
     assert last_patch("Updating DocTypes") == ""
 
 
+def test_a_job_is_called_by_its_name():
+    said = "frappe.utils.background_jobs.execute_job(event=None, job_name='{}', kwargs={{'a': 1}})"
+    assert bench_update.job_words(said.format("erpnext.close_books")) == "erpnext.close_books"
+    assert bench_update.job_words("frappe.ping()") == "frappe.ping()"
+
+
 def test_no_password_of_a_url_is_told():
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
