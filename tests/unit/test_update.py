@@ -304,6 +304,12 @@ def test_programs_are_told_apart():
     ]
 
 
+def test_processes_of_a_whole_group_are_handled_at_once():
+    known = ["b-long:0", "b-long:1", "b-web:0"]
+    assert supervisor.together(["b-long:0", "b-long:1"], known) == ["b-long:*"]
+    assert supervisor.together(["b-long:1", "b-web:0"], known) == ["b-long:1", "b-web:*"]
+
+
 def test_a_failed_tasks_words():
     assert task_words({"msg": "no"}) == "no"
     assert task_words({}) == "a task failed and gave no reason"
