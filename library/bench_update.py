@@ -148,6 +148,12 @@ def sites_of(bench: str, named: list[str]) -> list[str]:
     return [site for site in named if site in there] + [s for s in there if s not in named]
 
 
+def job_words(description: str) -> str:
+    """A job's own name in what RQ says of it, as Frappe has one function do all jobs."""
+    found = re.search(r"\b(?:method|job_name)='([^']+)'", description)
+    return found.group(1) if found else description[:80]
+
+
 def without_password(text: str) -> str:
     """A text without the accounts of the URLs in it."""
     return re.sub(r"//[^/@\s]*@", "//", text)
@@ -632,7 +638,7 @@ class Update:
             state, job = redis.ask("HMGET", f"rq:worker:{worker}", "state", "current_job")
             if state == "busy" or job:
                 text = redis.ask("HGET", f"rq:job:{job}", "description") if job else None
-                busy.append(f"{(text or job or 'a job')[:80]} on {node}")
+                busy.append(f"{job_words(text or job or 'a job')} on {node}")
         return busy
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.supervisor import together
 
 DOCUMENTATION = r"""
 module: supervisor_programs
@@ -195,10 +196,10 @@ def main() -> None:
         if group not in fresh:
             supervisor.control("restart", f"{group}:*")
             did.append(f"restart {group}")
-    for name in stopped:
-        if name.split(":")[0] not in [*fresh, *outdated]:
-            supervisor.control("start", name)
-            did.append(f"start {name}")
+    idle = [name for name in stopped if name.split(":")[0] not in [*fresh, *outdated]]
+    if idle:
+        supervisor.control("start", *together(idle, list(before)))
+        did += [f"start {name}" for name in idle]
     states = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
     if known != today:
         remember(memory, today)

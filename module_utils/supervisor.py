@@ -61,12 +61,25 @@ def web_programs(names: list[str]) -> list[str]:
     return [name for name in names if re.search(kinds, name.split(":")[0])]
 
 
+def together(names: list[str], known: list[str]) -> list[str]:
+    """The same processes for supervisorctl, which handles those of a whole group at once.
+
+    known: all processes of the bench.
+    """
+    words = []
+    for group in dict.fromkeys(name.split(":")[0] for name in names):
+        inside = [name for name in known if name.split(":")[0] == group]
+        chosen = [name for name in names if name in inside]
+        words += [f"{group}:*"] if len(chosen) == len(inside) else chosen
+    return words
+
+
 def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
     """Stop the chosen processes; returns those that ran. A worker ends its job first."""
     before = programs(bench)
     names = [name for name in chosen(list(before)) if before[name] in STARTED]
     if names:
-        control("stop", *names)
+        control("stop", *together(names, list(before)))
     left = programs(bench)
     still = [name for name in names if left.get(name) in (*STARTED, "STOPPING")]
     if still:
@@ -79,7 +92,7 @@ def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[s
     before = programs(bench)
     names = [name for name in chosen(list(before)) if before[name] not in STARTED]
     if names:
-        control("start", *names)
+        control("start", *together(names, list(before)))
     after = programs(bench)
     down = [f"{name} is {after.get(name, 'gone')}" for name in names if after.get(name) != RUNNING]
     if down:

@@ -250,6 +250,12 @@ def test_the_last_patch_is_the_one_that_failed():
     assert last_patch("Updating DocTypes") == ""
 
 
+def test_a_job_is_called_by_its_name():
+    said = "frappe.utils.background_jobs.execute_job(event=None, job_name='{}', kwargs={{'a': 1}})"
+    assert bench_update.job_words(said.format("erpnext.close_books")) == "erpnext.close_books"
+    assert bench_update.job_words("frappe.ping()") == "frappe.ping()"
+
+
 def test_no_password_of_a_url_is_told():
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
@@ -296,6 +302,12 @@ def test_programs_are_told_apart():
         "b-socketio:b-node-socketio",
         "b-web:b-frappe-web",
     ]
+
+
+def test_processes_of_a_whole_group_are_handled_at_once():
+    known = ["b-long:0", "b-long:1", "b-web:0"]
+    assert supervisor.together(["b-long:0", "b-long:1"], known) == ["b-long:*"]
+    assert supervisor.together(["b-long:1", "b-web:0"], known) == ["b-long:1", "b-web:*"]
 
 
 def test_a_failed_tasks_words():
