@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAB = "seeding"
 sys.path[:0] = [str(ROOT), str(ROOT / "molecule/tests")]
 
-from nodes import Node, make_inventory, wait_until  # noqa: E402 -- found through the path above
+from nodes import Node, wait_until  # noqa: E402 -- found through the path above
+from plays import make_inventory  # noqa: E402 -- likewise
 
 from benchfleet import state  # noqa: E402 -- likewise
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,3 +159,24 @@ KINDS = {
     "save": Kind("save", Somebody.save),
     "sign_in": Kind("sign-in", Somebody.sign_in),
 }
+
+
+@contextmanager
+def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
+    """Have somebody call reports and save, all the time; yields what they got."""
+    taken: list[Taken] = []
+    over = threading.Event()
+    somebody = sign_in()
+
+    def work() -> None:
+        while not over.wait(0.1):
+            taken.extend([somebody.report(), somebody.save(), somebody.rows()])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        over.set()
+        thread.join()
+        somebody.tidy()

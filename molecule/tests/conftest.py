@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import testinfra
 import yaml
 from calls import Somebody
-from nodes import INVENTORY, make_inventory
+from plays import INVENTORY, RECAP, ROOT, Run, changes, environment, make_inventory
 
 from benchfleet import state
-
-ROOT = Path(__file__).resolve().parents[2]
-TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
-RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
-
-
-class Run(NamedTuple):
-    """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
-
-    output: str
-    recap: dict[str, dict[str, int]]
-    changes: list[str]
 
 
 class Hidden(dict[str, Any]):
@@ -36,11 +22,6 @@ class Hidden(dict[str, Any]):
 
     def __repr__(self) -> str:
         return "<secrets>"
-
-
-def environment() -> dict[str, str]:
-    """This process's environment, without the counting of ssh executions."""
-    return {k: v for k, v in os.environ.items() if k != "ANSIBLE_SSH_EXECUTABLE"}
 
 
 @pytest.fixture(scope="session")
@@ -55,16 +36,6 @@ def lab() -> state.Lab:
 def secrets(lab: state.Lab) -> Hidden:
     """The fleet's secrets."""
     return Hidden(yaml.safe_load((lab.path / "secrets/fleet.yml").read_text()))
-
-
-def changes(output: str) -> list[str]:
-    """The tasks that changed something, and where, from the output of ansible-playbook."""
-    found, task = [], ""
-    for title, changed, host in TASK.findall(output):
-        task = title or task
-        if changed:
-            found.append(f"{host}: {task}")
-    return found
 
 
 def on(name: str) -> Any:

@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
-from nodes import Node, make_inventory, wait_until  # noqa: E402 -- found through the path above
+from nodes import Node, wait_until  # noqa: E402 -- found through the path above
+from plays import make_inventory  # noqa: E402 -- likewise
 
 from benchfleet import lab as machines  # noqa: E402 -- likewise
 from benchfleet import state  # noqa: E402 -- likewise

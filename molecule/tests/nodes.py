@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from benchfleet import lab as machines
 from benchfleet import state
-
-INVENTORY = Path(__file__).resolve().parents[2] / "inventory/lab"
 
 # What holds locks or connections on a server: the beginning of its unit's name (a new one each
 # time, for systemd can be late to forget a unit), and the file that says that it does.
@@ -42,6 +37,7 @@ pathlib.Path({held!r}).write_text("held")
 time.sleep(600)
 """
 COMMAND_SECONDS = 60
+UNITS = ("mariadb", "nginx", "cron", "ssh", "supervisor")
 WAIT_SECONDS = 90
 
 
@@ -53,27 +49,6 @@ def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SEC
             raise TimeoutError(f"{what}: not within {seconds:g} s")
         time.sleep(0.05)
     return answer
-
-
-def make_inventory(folder: Path, names: Iterable[str], variables: dict[str, Any]) -> Path:
-    """Make an inventory of some of the lab's hosts: the lab's own in all else; returns its folder.
-
-    variables are further ones, of all hosts.
-    """
-    done = subprocess.run([str(INVENTORY / "hosts.py")], capture_output=True, check=True)
-    told = json.loads(done.stdout)
-    hostvars, common = told.pop("_meta")["hostvars"], told.pop("all")["vars"]
-    wanted = set(names)
-    groups = {
-        group: {"hosts": {name: hostvars[name] for name in about["hosts"] if name in wanted}}
-        for group, about in told.items()
-    }
-    folder.mkdir(parents=True)
-    for shared in ("group_vars", "groups.yml"):
-        (folder / shared).symlink_to(INVENTORY / shared)
-    content = {"all": {"vars": {**common, **variables}, "children": groups}}
-    (folder / "hosts.yml").write_text(yaml.safe_dump(content))
-    return folder
 
 
 @dataclass
@@ -118,3 +93,12 @@ class Node:
     def release(self) -> None:
         """Close what `hold` opened."""
         self.run(f"systemctl stop '{HOLDER}-*'")
+
+
+def processes(host: Node) -> dict[str, str]:
+    """Process ids of all that runs for users on a host."""
+    lines = host.run("supervisorctl status").splitlines()
+    found = {name: pid for line in lines for name, pid in re.findall(r"^(\S+) .*pid (\d+),", line)}
+    for unit in UNITS:
+        found[unit] = host.run(f"systemctl show {unit} -p MainPID --value")
+    return found

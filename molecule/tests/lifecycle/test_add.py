@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from calls import Taken
-from nodes import Node
+from calls import working
+from nodes import Node, processes
 
 from benchfleet import state
 
@@ -31,37 +28,6 @@ NAMING = {
     "site_accounts : Accounts of the sites exist on the primary",
     "router : Calls are routed",
 }
-UNITS = ("mariadb", "nginx", "cron", "ssh", "supervisor")
-
-
-def processes(host: Node) -> dict[str, str]:
-    """Process ids of all that runs for users on a host."""
-    lines = host.run("supervisorctl status").splitlines()
-    found = {name: pid for line in lines for name, pid in re.findall(r"^(\S+) .*pid (\d+),", line)}
-    for unit in UNITS:
-        found[unit] = host.run(f"systemctl show {unit} -p MainPID --value")
-    return found
-
-
-@contextmanager
-def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
-    """Have somebody call reports and save, all the time; yields what they got."""
-    taken: list[Taken] = []
-    over = threading.Event()
-    somebody = sign_in()
-
-    def work() -> None:
-        while not over.wait(0.1):
-            taken.extend([somebody.report(), somebody.save(), somebody.rows()])
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        over.set()
-        thread.join()
-        somebody.tidy()
 
 
 @pytest.fixture

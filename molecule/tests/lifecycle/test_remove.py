@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from calls import Taken
-from nodes import Node, wait_until
+from calls import working
+from nodes import Node, processes, wait_until
 
 from benchfleet import lab as machines
 from benchfleet import state
@@ -31,36 +29,6 @@ KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
 def node(lab: state.Lab) -> Callable[[str], Node]:
     """A host of the lab, by its name."""
     return lambda name: Node(lab, lab.host(name))
-
-
-def processes(host: Node) -> dict[str, str]:
-    """Process ids of all that runs for users on a host."""
-    lines = host.run("supervisorctl status").splitlines()
-    found = {name: pid for line in lines for name, pid in re.findall(r"^(\S+) .*pid (\d+),", line)}
-    for unit in ("mariadb", "nginx"):
-        found[unit] = host.run(f"systemctl show {unit} -p MainPID --value")
-    return found
-
-
-@contextmanager
-def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
-    """Have somebody call reports and save, all the time; yields what they got."""
-    taken: list[Taken] = []
-    over = threading.Event()
-    somebody = sign_in()
-
-    def work() -> None:
-        while not over.wait(0.1):
-            taken.extend([somebody.report(), somebody.save(), somebody.rows()])
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        over.set()
-        thread.join()
-        somebody.tidy()
 
 
 def known_of(host: Node, address: str) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from calls import REPORT, RUN, Somebody
-from conftest import INVENTORY, ROOT, environment
 from nodes import Node, wait_until
+from plays import INVENTORY, ROOT, environment
 
 from benchfleet import state
 from module_utils.verify_look import Visitor

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 from calls import Somebody
-from conftest import INVENTORY, ROOT, changes, environment
 from nodes import Node, wait_until
+from plays import INVENTORY, ROOT, changes, environment
 
 from benchfleet import framework, state
 

@@ -1,0 +1,62 @@
+"""Playbooks as tests run them: on which inventory, and what their output says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+INVENTORY = ROOT / "inventory/lab"
+TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
+RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
+
+
+class Run(NamedTuple):
+    """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
+
+    output: str
+    recap: dict[str, dict[str, int]]
+    changes: list[str]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, without the counting of ssh executions."""
+    return {k: v for k, v in os.environ.items() if k != "ANSIBLE_SSH_EXECUTABLE"}
+
+
+def changes(output: str) -> list[str]:
+    """The tasks that changed something, and where, from the output of ansible-playbook."""
+    found, task = [], ""
+    for title, changed, host in TASK.findall(output):
+        task = title or task
+        if changed:
+            found.append(f"{host}: {task}")
+    return found
+
+
+def make_inventory(folder: Path, names: Iterable[str], variables: dict[str, Any]) -> Path:
+    """Make an inventory of some of the lab's hosts: the lab's own in all else; returns its folder.
+
+    variables are further ones, of all hosts.
+    """
+    done = subprocess.run([str(INVENTORY / "hosts.py")], capture_output=True, check=True)
+    told = json.loads(done.stdout)
+    hostvars, common = told.pop("_meta")["hostvars"], told.pop("all")["vars"]
+    wanted = set(names)
+    groups = {
+        group: {"hosts": {name: hostvars[name] for name in about["hosts"] if name in wanted}}
+        for group, about in told.items()
+    }
+    folder.mkdir(parents=True)
+    for shared in ("group_vars", "groups.yml"):
+        (folder / shared).symlink_to(INVENTORY / shared)
+    content = {"all": {"vars": {**common, **variables}, "children": groups}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(content))
+    return folder
