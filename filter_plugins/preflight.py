@@ -399,7 +399,7 @@ def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 def check_gone_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
     """A site that was there and is gone would be made again by this run, and be empty."""
-    host = primary_host(hosts, settings)
+    host = next(filter(is_primary, hosts), None)
     if host is None or not host["survey"] or not isinstance(host["sites"], list):
         return []
     listed = [entry.get("name") for entry in host["sites"] if isinstance(entry, Mapping)]
