@@ -5,6 +5,7 @@ No imports but the standard library's: the hosts run this from a folder of their
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
@@ -117,6 +118,18 @@ def made_note(state_dir: str, site: str) -> str:
     return f"{state_dir}/made-site-{site}"
 
 
+def is_locked(path: str) -> bool:
+    """Whether another process holds a lock (flock) on a file; a missing one is not locked."""
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @dataclass(frozen=True)
 class Folders:
     """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host."""
@@ -142,9 +155,16 @@ class Folders:
             return []
 
     def unfinished(self, site: str) -> bool:
-        """Whether somebody is still making a site: Frappe's new-site, or site.yml."""
-        return os.path.exists(f"{self.sites}/{site}/locks/installing.lock") or os.path.exists(
-            making_note(self.state_dir, site)
+        """Whether somebody is still making a site: Frappe's new-site, or site.yml.
+
+        Frappe 14 removes its file at the end; from 15 on it stays, and is locked meanwhile
+        (frappe.installer, filelock "bench_new_site").
+        """
+        locks = f"{self.sites}/{site}/locks"
+        return (
+            os.path.exists(f"{locks}/installing.lock")
+            or is_locked(f"{locks}/bench_new_site.lock")
+            or os.path.exists(making_note(self.state_dir, site))
         )
 
     def fingerprint(self, *others: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,11 @@ def test_a_site_that_is_being_made_is_passed_over(
     # Not one that was served before: its lock is somebody's leftover.
     assert "a.test" in folders.look([], {"a.test": "_d"})[0]
     lock.unlink()
+    assert "a.test" in folders.look([], {})[0]
+    # Frappe 15 and later leave their file there.
+    with (lock.parent / "bench_new_site.lock").open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert folders.look([], {})[0] == {}
     assert "a.test" in folders.look([], {})[0]
     Path(sites.making_note(folders.state_dir, "a.test")).touch()
     assert folders.look([], {})[0] == {}
