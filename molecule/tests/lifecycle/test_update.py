@@ -78,12 +78,6 @@ def upstream(lab: state.Lab, tmp_path_factory: pytest.TempPathFactory) -> Upstre
 
 
 @pytest.fixture(scope="module")
-def nodes(lab: state.Lab) -> dict[str, Node]:
-    """The lab's hosts."""
-    return {host.name: Node(lab, host) for host in lab.hosts}
-
-
-@pytest.fixture(scope="module")
 def primary_node(lab: state.Lab, nodes: dict[str, Node]) -> Node:
     """The primary."""
     return nodes[lab.hosts[0].name]
