@@ -17,6 +17,15 @@ PACKAGES = re.compile(
     r"|/etc/nginx/modules-enabled($|/)|/etc$|/etc/(alternatives|init\.d|rc.\.d|logrotate\.d|default|systemd/system)($|/[^/]*$)"
     r"|/etc/systemd/system/[a-z-]+\.target\.wants/(rsync|nftables)\.service$|/etc/subu?g?id-?$"
 )
+# Marks and links, and what is told by what it is for.
+UNSAID = (
+    "/.benchfleet-complete",
+    ".wants/benchfleet-firewall.service",
+    ".wants/benchfleet-sites.timer",
+    "/benchfleet/sites.json",
+    "/sites/.fleet-sites.json",
+    "/site_config.json",
+)
 # Whoever may see a restart of MariaDB and one of the bench on two busy processors.
 LONGEST_GAP = 30
 
@@ -55,9 +64,7 @@ def test_what_was_changed_had_been_announced(story: Any, dry_run: str, adopted: 
         )
         if is_folder or inner or PACKAGES.search(path) or path.endswith("benchfleet.pth"):
             continue
-        if path.endswith(
-            ("/.benchfleet-complete", ".wants/benchfleet-firewall.service", "/site_config.json")
-        ):
+        if path.endswith(UNSAID):
             continue
         assert path in dry_run, path
 

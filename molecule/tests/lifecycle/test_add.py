@@ -25,7 +25,7 @@ NAMING = {
     "mariadb_seed_source : Reporting hosts can fetch a copy and do nothing else",
     "site_sync : Reporting hosts may read the sites folder and the apps' code, write the sites'"
     " files, and nothing else",
-    "site_accounts : Program that looks after sites made or dropped by hand is installed",
+    "site_accounts : Program has its settings and the fleet's key for sites (sites.json)",
     "site_accounts : Reporting nodes know the sites and have accounts for them",
     "router : Calls are routed",
 }
