@@ -43,8 +43,10 @@ redis.call('LREM', KEYS[2], 0, ARGV[1])
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return 1
 """
-# How long a worker may take to begin what Redis gave to it.
-BEGIN_SECONDS = 30
+# How long a worker may take to begin what Redis gave to it, where its queue is served; and where
+# nobody has served the queue for the bound.
+BEGIN_SECONDS = 30.0
+BEGIN_SECONDS_AWAY = 5.0
 
 
 def seen_key(bench_id: str) -> str:
@@ -95,8 +97,31 @@ def install(path: str) -> None:
             stock = cls.__dict__.get("work")
             if stock is not None:
                 cls.work = _announced(stock, path)
+        for cls in vars(module).values():
+            stock = vars(cls).get("execute_job") if isinstance(cls, type) else None
+            if stock is not None:
+                cls.execute_job = _unless_taken(stock)
 
     when_imported("rq.worker", change)
+
+
+def _unless_taken(stock: Any) -> Any:
+    """Do no job of ours that was put back, and perhaps done elsewhere, since Redis gave it here.
+
+    A worker that was cut off or frozen is handed such a job when it can be reached again.
+    """
+
+    def execute_job(self: Any, job: Any, queue: Any, *args: Any, **options: Any) -> Any:
+        if queue.name.rpartition(":")[2].startswith(PREFIX):
+            status, origin = self.connection.hmget(job.key, "status", "origin")
+            if status != b"queued" or (origin or b"").decode() != queue.name:
+                self.log.warning("job %s was taken by others meanwhile", job.id)
+                return None
+            # It may have been put back and still wait there: it is begun now.
+            self.connection.lrem(queue.key, 0, job.id)
+        return stock(self, job, queue, *args, **options)
+
+    return execute_job
 
 
 def _announced(stock: Any, path: str) -> Any:
@@ -199,7 +224,7 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
         # Its server's workers may be about to start for the first time.
         redis.hsetnx(seen_key(bench), queue, redis_now(redis))
         is_away = away_for(redis, bench, queue) >= settings.away_seconds
-        collect_given(redis, bench, queue, 0 if is_away else BEGIN_SECONDS)
+        collect_given(redis, bench, queue, BEGIN_SECONDS_AWAY if is_away else BEGIN_SECONDS)
         if not is_away:
             continue
         end_abandoned(redis, bench, queue)
@@ -242,6 +267,7 @@ def collect_given(redis: Any, bench: str, queue: str, patience: float) -> None:
             redis.hsetnx(missed, job_id, now)
             if now - float(redis.hget(missed, job_id) or now) >= patience:
                 redis.eval(COLLECT, 3, key, f"{key}:intermediate", Job.key_for(job_id), job_id)
+                redis.hdel(missed, job_id)
 
 
 def take_over(redis: Any, bench: str, queue: str) -> int:
@@ -311,7 +337,10 @@ def forget(redis: Any, bench: str, node: str, queue: str, *, pretend: bool) -> d
     kept = bool(known or workers or moved)
     if kept and not pretend:
         end_abandoned(redis, bench, queue)
+        # Its workers are stopped: what Redis gave them is on no list.
+        collect_given(redis, bench, queue, 0)
         moved = take_over(redis, bench, queue)
+        redis.delete(given_key(bench, queue), f"{given_key(bench, queue)}:missed")
         redis.srem("rq:queues", key)
         redis.hdel(seen_key(bench), queue)
         if workers:
