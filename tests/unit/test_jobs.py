@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import benchfleet_jobs
 import pytest
@@ -166,11 +167,52 @@ class Redis:
         """Jobs that wait."""
         return 0
 
+    def delete(self, *keys: str) -> None:
+        """Neither of these was ever there."""
+        assert keys == (presence.given_key("b", "at-rep2"), f"{keys[0]}:missed")
+
+
+class Job:
+    """What a worker is given."""
+
+    key, id = "rq:job:j", "j"
+
+
+@pytest.mark.parametrize(
+    ("queue", "status", "origin", "done"),
+    [
+        ("b:at-rep1", b"queued", b"b:at-rep1", True),
+        # Moved to the primary's queue, begun there, done there, gone.
+        ("b:at-rep1", b"queued", b"b:short", False),
+        ("b:at-rep1", b"started", b"b:short", False),
+        ("b:at-rep1", b"finished", b"b:at-rep1", False),
+        ("b:at-rep1", None, None, False),
+        # Not ours: nothing is asked.
+        ("b:short", b"started", b"b:long", True),
+    ],
+)
+def test_a_worker_does_no_job_that_was_done_elsewhere(
+    queue: str, status: bytes | None, origin: bytes | None, done: bool
+) -> None:
+    removed: list[Any] = []
+    connection = types.SimpleNamespace(
+        hmget=lambda *_: [status, origin], lrem=lambda *words: removed.append(words)
+    )
+    log = types.SimpleNamespace(warning=lambda *_: None)
+    worker = types.SimpleNamespace(connection=connection, log=log)
+    began: list[str] = []
+    execute = presence._unless_taken(lambda _self, job, _queue: began.append(job.id))
+    execute(worker, Job(), types.SimpleNamespace(name=queue, key=f"rq:queue:{queue}"))
+    assert began == (["j"] if done else [])
+    ours = queue == "b:at-rep1"
+    assert removed == ([("rq:queue:b:at-rep1", 0, "j")] if done and ours else [])
+
 
 def test_nothing_is_kept_of_a_node_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
     redis, ended = Redis(), []
     monkeypatch.setitem(sys.modules, "rq", types.SimpleNamespace(Queue=a_queue))
     monkeypatch.setattr(presence, "take_over", lambda *_words: 3)
+    monkeypatch.setattr(presence, "collect_given", lambda *words: ended.append(words[3]))
     monkeypatch.setattr(presence, "end_abandoned", lambda *words: ended.append(words[2]))
     would = presence.forget(redis, "b", "rep2", "at-rep2", pretend=True)
     assert (would["kept"], ended, len(redis.hashes[presence.beats_key("b")])) == (True, [], 2)
@@ -178,7 +220,7 @@ def test_nothing_is_kept_of_a_node_that_left(monkeypatch: pytest.MonkeyPatch) ->
         "moved": 3,
         "kept": True,
     }
-    assert ended == ["at-rep2"]
+    assert ended == ["at-rep2", 0]
     assert redis.sets["rq:queues"] == {"rq:queue:b:short"}
     assert list(redis.hashes[presence.beats_key("b")]) == [b"w1"]
     assert list(redis.hashes[presence.seen_key("b")]) == ["at-rep1"]
