@@ -309,18 +309,10 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
             )
         strangers = sorted(set(file["names"]) - set(site_names(host)) - NO_SITE)
-        known = sorted(set(strangers) & set(found["bench"]["sites"]))
-        if known:
+        strangers = [name for name in strangers if name not in found["bench"]["sites"]]
+        if strangers:
             yield problem(
-                f"sites of the bench that fleet_sites does not name would no longer be served: "
-                f"{', '.join(known)}",
-                place,
-                "add them to fleet_sites",
-            )
-        if set(strangers) - set(known):
-            yield problem(
-                f"host names that are no site would no longer be served: "
-                f"{', '.join(sorted(set(strangers) - set(known)))}",
+                f"host names that are no site would no longer be served: {', '.join(strangers)}",
                 place,
                 "move their server blocks to a file of their own: this one goes out of service",
             )
@@ -416,8 +408,8 @@ def adoption_words(hosts: list[Host]) -> list[str]:
                 f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
             )
         words += [
-            f"site {site} is kept as it is; fleet_sites does not name it, so the router does not "
-            "serve it"
+            f"site {site} will be served and copied to the reporting nodes, as every site of the "
+            "bench, although fleet_sites does not name it"
             for site in sites
             if site not in wanted
         ]

@@ -26,6 +26,7 @@ from ansible.module_utils.sites import (
     LIST,
     Folders,
     Site,
+    SiteError,
     made_note,
     passwords_by_database,
     read_only_user,
@@ -125,7 +126,7 @@ def wanted_accounts(
 
 
 def is_foreign(server: Server, site: Site) -> str:
-    """Why a site that the inventory does not name gets no accounts; "" when it may have them.
+    """Why a site gets no accounts; "" when it may have them.
 
     The timer is root and the folder is the bench account's: what stands there must not give away
     another database, or change an account that is not a site's. So the site's account must have
@@ -207,10 +208,16 @@ class Line:
         listed: list[str] = self.settings["listed"]
         found, passed = self.folders.look(listed, known)
         outcome = Outcome(passed=passed)
-        for name in [name for name in found if name not in listed]:
-            if problem := is_foreign(server, found[name]):
-                outcome.passed[name] = problem
-                del found[name]
+        for name in list(found):
+            if not (problem := is_foreign(server, found[name])):
+                continue
+            if name in listed:
+                raise SiteError(
+                    f"site {name} is not served: {problem}. Correct db_name and db_user in"
+                    f" {self.folders.config(name)}, or give the account its rights back"
+                )
+            outcome.passed[name] = problem
+            del found[name]
         for name, database in known.items():
             if name in found:
                 continue

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
@@ -284,6 +285,23 @@ def primary_has(config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return sync.synchronise(config)
 
     return run
+
+
+def test_a_site_that_the_primary_has_lost_stays_and_stops_nobody(
+    config: Any, primary_has: Any, replica: set[str]
+) -> None:
+    assert primary_has(["a.test", "b.test"]).errors == []
+    kept = config.folder / "b.test/private/files/kept.txt"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.touch()
+    shutil.rmtree(config.staging, ignore_errors=True)
+    shutil.rmtree(config.staging / "b.test", ignore_errors=True)
+    # Still listed, as its database is there; its folder is not.
+    outcome = primary_has(["a.test", "lost.test"])
+    assert (outcome.errors, outcome.lost, outcome.removed) == ([], ["lost.test"], ["b.test"])
+    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
+    assert "gone_from_primary=lost.test" in sync.log_line(mark)
+    assert sync.is_in_step(config, mark, ["a.test", "lost.test"])
 
 
 def keys_of(config: Any, site: str) -> set[str]:

@@ -168,7 +168,8 @@ class FakeServer:
 
     def __init__(self, databases: set[str], owners: set[tuple[str, str]]) -> None:
         self.databases = databases
-        self.owners = owners
+        # Who made the inventory's site gave its account its database.
+        self.owners = owners | {("a", "a")}
         self.registry: list[tuple[str, str]] = []
         self.ran: list[str] = []
 
@@ -301,6 +302,16 @@ def test_a_folder_gives_nobody_what_it_does_not_own(
     assert list(outcome.passed) == ["b.test"]
     assert listed(line) == ["a.test"]
     assert {user for user, _ in server.registry} == {"a", "a_ro"}
+
+
+def test_a_site_of_the_inventory_gives_away_no_more_than_others(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "mysql", "db_user": "a"})
+    server = FakeServer({"a", "mysql"}, {("a", "mysql")})
+    with pytest.raises(SiteError, match=r"site a\.test is not served: its database is mysql"):
+        line.bring(server)
+    assert server.registry == []
 
 
 def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
