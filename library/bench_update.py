@@ -327,10 +327,11 @@ class Update:
         if going or self.problems:
             self.judge_trees(apps, targets)
             self.judge_nodes(apps, plan)
-            self.judge_assets(apps)
-            databases = [] if self.state.get("finished") else self.judge_sites()
-            if not self.state.get("backups"):
-                self.judge_disk(databases)
+            if not self.state.get("finished"):
+                self.judge_assets(apps)
+                databases = self.judge_sites()
+                if not self.state.get("backups") or self.state.get("opened"):
+                    self.judge_disk(databases)
         if self.problems:
             lines = [f"{number}. {words}" for number, words in enumerate(self.problems, 1)]
             raise BenchError(
@@ -500,7 +501,9 @@ class Update:
 
     def judge_assets(self, apps: dict[str, Any]) -> None:
         """Problems for folders of assets in which the bench's account can put nothing back."""
-        for app in apps if self.params["build"] else ():
+        if not self.params["build"]:
+            return
+        for app in apps:
             for folder, _, _ in os.walk(self.built(app)):
                 if os.stat(folder).st_uid != self.owner()[0]:
                     self.problems.append(
