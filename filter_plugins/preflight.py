@@ -332,8 +332,9 @@ def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
     """The primary, and every host that answers ssh at all, could be surveyed.
 
     A reporting host that does not answer is left out of the run, and the others are served; but not
-    of an update, for it would come back with the old code.
+    of an update, for it would come back with the old code. On an update's way back it has that.
     """
+    everybody = settings["updating"] and not settings["taking_back"]
     primary = settings["primary"]
     return [
         problem(
@@ -344,7 +345,7 @@ def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
             "up, its address, user and key are right, sudo works, python3 is installed",
         )
         for host in [*([primary] if primary else []), *hosts]
-        if not host["survey"] and (is_primary(host) or not host["away"] or settings["updating"])
+        if not host["survey"] and (is_primary(host) or not host["away"] or everybody)
     ]
 
 

@@ -6,11 +6,32 @@ from typing import Any
 
 
 def task_words(result: dict[str, Any]) -> str:
-    """The message of a failed task; of a loop, those of its failed items, with their items."""
-    failed = [item for item in result.get("results") or [] if item.get("failed")]
+    """The message of a failed task; of a loop, those of its failed items, with their items.
+
+    A host that could not be reached has failed, too.
+    """
+    failed = [
+        item
+        for item in result.get("results") or []
+        if item.get("failed") or item.get("unreachable")
+    ]
     if not failed:
         return str(result.get("msg") or "a task failed and gave no reason")
     return "; ".join(f"{item.get('item')}: {item.get('msg') or 'no reason'}" for item in failed)
+
+
+def lost_nodes(results: list[dict[str, Any]]) -> dict[str, str]:
+    """Reporting nodes whose programs could not be started on the way back, with words for each.
+
+    results: those of a loop over the nodes with the module bench_programs.
+    """
+    return {
+        result["item"]: f"{result['item']}: {result.get('msg') or 'no answer'}; it stays out of"
+        " service, and its programs may be stopped. Mend it, run site.yml, and then"
+        f" `./fleet undrain {result['item']}`"
+        for result in results
+        if "did" not in result
+    }
 
 
 class FilterModule:
@@ -18,4 +39,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names under which Ansible finds the functions."""
-        return {"task_words": task_words}
+        return {"lost_nodes": lost_nodes, "task_words": task_words}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import glob
 import gzip
 import http.client
 import json
@@ -12,9 +11,10 @@ import pwd
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,8 @@ from ansible.module_utils.bench import (
     run_as,
     user_environment,
 )
+from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
+from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
 from ansible.module_utils.supervisor import control, job_programs, programs, stop, web_programs
 from ansible.module_utils.verify_look import Redis, RedisError, Visitor
 
@@ -48,9 +50,9 @@ description:
     and brings code, requirements and web assets to the new commits; the processes stay as they are.
     C(migrate) stops the workers, migrates each site and restarts the web workers. C(finish) lets
     users and jobs in, and tries each site.
-  - C(back) undoes what was done before C(finish); databases are restored only when their migration
-    had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
-    stands, and C(forget) ends an update.
+  - C(back) undoes what was done before C(finish) let users in; databases are restored only when
+    their migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed
+    update stands, and C(forget) ends an update.
 options:
   phase:
     description: What is to be done.
@@ -141,10 +143,17 @@ SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
 
 
-def sites_of(bench: str, named: list[str]) -> list[str]:
-    """Sites of a bench: those of the inventory first, then those that somebody made besides."""
-    found = glob.glob("*/site_config.json", root_dir=f"{bench}/sites")
-    there = sorted(os.path.dirname(path) for path in found)
+def new_stamp() -> str:
+    """Name of an update, and of the folder of its backups: the time in which it begins."""
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def sites_of(folders: Folders, named: list[str]) -> list[str]:
+    """Sites of a bench: those of the inventory first, then those that somebody made besides.
+
+    A folder whose name no host can have is no site to anybody, see docs/sites.md.
+    """
+    there = [site for site in folders.names() if NAME.fullmatch(site)]
     return [site for site in named if site in there] + [s for s in there if s not in named]
 
 
@@ -197,7 +206,11 @@ def standing(state: dict[str, Any]) -> str:
     if state.get("touched"):
         done, touched = state.get("migrated", []), state["touched"]
         left = [site for site in touched if site not in done]
-        return f"in the migration of {left[0]}" if left else f"after the migration of {touched[-1]}"
+        if left:
+            return f"in the migration of {left[0]}"
+        return f"after the migration of {touched[-1]}" + (
+            ", letting users in" if state.get("opened") else ""
+        )
     if state.get("coded"):
         return "at the new code, before the first migration"
     return "before the first migration"
@@ -211,7 +224,8 @@ class Update:
         self.path: str = params["path"]
         self.name = os.path.basename(self.path)
         self.user: str = params["user"]
-        self.sites = sites_of(self.path, params["sites"])
+        self.folders = Folders(f"{self.path}/sites", params["state_dir"])
+        self.sites = sites_of(self.folders, params["sites"])
         self.file = f"{params['state_dir']}/update.json"
         self.kept_assets = f"{params['state_dir']}/update-assets"
         self.environment = user_environment(self.user, params["cli_dir"])
@@ -262,11 +276,28 @@ class Update:
         return done.stdout.strip()
 
     def database(self, site: str) -> str:
-        """Name of a site's database."""
-        name = read_json(f"{self.path}/sites/{site}/site_config.json").get("db_name")
-        if not re.fullmatch(r"\w+", str(name or "")):
-            raise BenchError(f"sites/{site}/site_config.json names no db_name that can be used")
-        return str(name)
+        """Name of a site's database; BenchError for one that cannot be backed up."""
+        path = self.folders.config(site)
+        if self.folders.unfinished(site):
+            raise BenchError(
+                f"{site} is still being made: wait until `bench new-site` has ended, and run"
+                " site.yml where that began it; what is left of one that was cut off,"
+                f" `bench drop-site {site}` removes"
+            )
+        try:
+            with open(path, encoding="utf-8") as source:
+                name = parse_site(site, source.read(), path).database
+        except (SiteError, OSError, UnicodeDecodeError) as error:
+            raise BenchError(
+                f"{site} cannot be backed up: {error}. Mend it, or move its folder out of"
+                f" {self.folders.sites}"
+            ) from error
+        if not re.fullmatch(r"\w+", name) or name.lower() in SYSTEM_SCHEMAS | {"benchfleet"}:
+            raise BenchError(
+                f"{path}: db_name is {name!r}, which is no site's database; mend it, or move the"
+                f" folder out of {self.folders.sites}"
+            )
+        return name
 
     # --- judging ------------------------------------------------------------------------------
 
@@ -296,8 +327,11 @@ class Update:
         if going or self.problems:
             self.judge_trees(apps, targets)
             self.judge_nodes(apps, plan)
-            if not self.state.get("backups"):
-                self.judge_disk()
+            if not self.state.get("finished"):
+                self.judge_assets(apps)
+                databases = self.judge_sites()
+                if not self.state.get("backups") or self.state.get("opened"):
+                    self.judge_disk(databases)
         if self.problems:
             lines = [f"{number}. {words}" for number, words in enumerate(self.problems, 1)]
             raise BenchError(
@@ -327,11 +361,11 @@ class Update:
 
     def judge_back(self) -> dict[str, Any]:
         """Whether the way back is open."""
-        if self.state.get("finished"):
+        if self.state.get("finished") or self.state.get("opened"):
             raise BenchError(
-                f"the update of {self.state['stamp']} is done on the primary and users have worked"
-                " since: restoring the backup would lose what they did. Run the same command"
-                " without update_back to end it, or name other commits with update_commits"
+                f"the update of {self.state['stamp']} stands {standing(self.state)}, and users have"
+                " been let in: restoring the backup would lose what they did since. Run the same"
+                " command without update_back to end it, or name other commits with update_commits"
             )
         if not self.state:
             self.words.append("no update stands unfinished: there is nothing to take back")
@@ -465,9 +499,32 @@ class Update:
                 " the node out of the inventory"
             )
 
-    def judge_disk(self) -> None:
-        """A problem when the backups may not find room."""
-        names = ", ".join(f"'{self.database(site)}'" for site in self.sites) or "''"
+    def judge_assets(self, apps: dict[str, Any]) -> None:
+        """Problems for folders of assets in which the bench's account can put nothing back."""
+        if not self.params["build"]:
+            return
+        for app in apps:
+            for folder, _, _ in os.walk(self.built(app)):
+                if os.stat(folder).st_uid != self.owner()[0]:
+                    self.problems.append(
+                        f"{folder} belongs to another account, and {self.user} must build and put"
+                        f" back the assets in it: chown -R {self.user}: {self.built(app)}"
+                    )
+                    break
+
+    def judge_sites(self) -> list[str]:
+        """Problems for sites that cannot be backed up; returns the databases of the others."""
+        databases = []
+        for site in self.sites:
+            try:
+                databases.append(self.database(site))
+            except BenchError as error:
+                self.problems.append(str(error))
+        return databases
+
+    def judge_disk(self, databases: list[str]) -> None:
+        """A problem when the backups of these databases may not find room."""
+        names = ", ".join(f"'{name}'" for name in databases) or "''"
         size = "SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES WHERE"
         need = int(float(self.mariadb(f"{size} TABLE_SCHEMA IN ({names})")))
         place = self.params["backup_dir"]
@@ -504,7 +561,7 @@ class Update:
         else:
             self.try_requirements(judged)
             self.save(
-                stamp=time.strftime("%Y%m%d-%H%M%S"),
+                stamp=new_stamp(),
                 drained=self.params["drained"],
                 asked=self.params["commits"],
                 **{key: judged[key] for key in ("from", "to")},
@@ -518,7 +575,9 @@ class Update:
         for app, commit in self.state["to"].items():
             tried.setdefault(app, []).append(commit)
         asked = {**self.state["asked"], **self.params["commits"]}
-        self.save(to=to, asked=asked, tried=tried, coded=False, migrated=[])
+        # Users have written since the backups were made: those of these commits are new ones.
+        anew = {"backups": {}, "stamp": new_stamp()} if self.state.get("opened") else {}
+        self.save(to=to, asked=asked, tried=tried, coded=False, migrated=[], **anew)
 
     def try_requirements(self, judged: dict[str, Any]) -> None:
         """Resolve the new requirements, and have their packages cached, before users wait."""
@@ -567,9 +626,12 @@ class Update:
             return
         self.suspend_jobs()
         self.close()
-        if not self.state.get("backups"):
+        backed_up = bool(self.state.get("backups"))
+        if not backed_up:
             self.wait_for_calls()
-            self.wait_for_jobs()
+        # A worker that was waiting took what the last calls queued, switch or not.
+        self.wait_for_jobs()
+        if not backed_up:
             self.back_up()
         self.keep_assets()
         for app, commit in self.state["to"].items():
@@ -581,9 +643,13 @@ class Update:
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
         self.save(suspended=True)
+        self.suspend()
+        self.wait_for_jobs()
+
+    def suspend(self) -> None:
+        """Set RQ's switch."""
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
-        self.wait_for_jobs()
 
     def wait_for_jobs(self) -> None:
         """Wait for the jobs that run; BenchError when one runs for too long.
@@ -659,14 +725,20 @@ class Update:
             del content[SWITCH]
         text = json.dumps(content, indent=1, sort_keys=True)
         mode = os.stat(path).st_mode & 0o777
-        handle = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        # This is root, and the folder is the bench account's: no name in it can be trusted.
+        handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=os.path.dirname(path))
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             out.write(text)
             out.flush()
-            os.fsync(out.fileno())
+            os.fsync(handle)
+            os.fchmod(handle, mode)
+            os.fchown(handle, *self.owner())
+        os.replace(temporary, path)
+
+    def owner(self) -> tuple[int, int]:
+        """User and group id of the bench's account."""
         account = pwd.getpwnam(self.user)
-        os.chown(f"{path}.new", account.pw_uid, account.pw_gid)
-        os.replace(f"{path}.new", path)
+        return account.pw_uid, account.pw_gid
 
     def wait_for_answer(self, status: int) -> None:
         """Wait until every site answers so, often enough that each web worker was asked."""
@@ -743,7 +815,8 @@ class Update:
             return
         making = f"{self.kept_assets}.new"
         shutil.rmtree(making, ignore_errors=True)
-        os.makedirs(making, mode=0o755)
+        os.mkdir(making)
+        os.chown(making, *self.owner())
         for app in self.state["from"]:
             built = self.built(app)
             if os.path.isdir(built):
@@ -757,19 +830,12 @@ class Update:
         """Folder of an app's built assets."""
         return f"{self.folder(app)}/{app}/public/dist"
 
-    @staticmethod
-    def copy(source: str, target: str) -> None:
-        """Copy a file or folder with owners, modes and times."""
-        checked(
-            subprocess.run(
-                ["cp", "-a", source, target],
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ),
-            f"copying {source}",
-        )
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file or folder with modes and times, as the bench's account.
+
+        The places are that account's, and a link in them would lead root elsewhere.
+        """
+        self.run(["cp", "-a", "--remove-destination", source, target], f"copying {source}")
 
     def check_out(self, app: str, commit: str) -> None:
         """Bring an app to a commit, with its requirements."""
@@ -790,6 +856,8 @@ class Update:
 
     def migrate(self) -> None:
         """Stop the workers, migrate each site, and restart the web workers."""
+        # New code was built meanwhile, in this run or in one that was killed.
+        self.suspend_jobs()
         stop(self.name, job_programs)
         migrated = self.state.get("migrated", [])
         for site in self.sites:
@@ -831,11 +899,11 @@ class Update:
         """Let users and jobs in, and see that each site answers."""
         if "former" in self.state:
             self.switch(self.state["former"])
+            if not self.state["former"]:
+                self.wait_for_answer(200)
         if self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 redis.ask("DEL", SUSPENDED)
-        if "former" in self.state and not self.state["former"]:
-            self.wait_for_answer(200)
 
     def finish(self) -> None:
         """Let users and jobs in, and try each site; what does not answer is closed again."""
@@ -844,10 +912,14 @@ class Update:
         down = [name for name, state in programs(self.name).items() if state != "RUNNING"]
         if down:
             raise BenchError(f"these programs should run and do not: {', '.join(down)}")
+        # From here on users may have written, and no backup holds that.
+        self.save(opened=True)
         try:
             self.open()
-        except BenchError:
+        except (BenchError, OSError, RedisError):
             self.switch(1)
+            with suppress(OSError, RedisError):
+                self.suspend()
             raise
         shutil.rmtree(self.kept_assets, ignore_errors=True)
         self.save(finished=True)
@@ -869,6 +941,8 @@ class Update:
         if touched:
             self.save(back=True)
             stop(self.name, job_programs)
+        else:
+            self.save(coded=False)
         for site in touched:
             if site not in self.state.get("restored", []):
                 self.restore(site)
@@ -880,6 +954,10 @@ class Update:
             for site in touched:
                 self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
             self.restart_web()
+        else:
+            # Users are let in next. Should the same command go on from there, it begins whole: with
+            # a backup of what they did, beside this one.
+            self.save(backups={}, stamp=new_stamp())
         self.words.append("the old commits are checked out")
         self.words += [
             f"{site} was restored from {self.state['backups'][site]}" for site in touched
@@ -907,7 +985,7 @@ class Update:
             return
         for app in self.state["from"]:
             if os.path.isdir(f"{self.kept_assets}/{app}"):
-                shutil.rmtree(self.built(app), ignore_errors=True)
+                self.run(["rm", "-rf", self.built(app)], f"removing {self.built(app)}")
                 self.copy(f"{self.kept_assets}/{app}", self.built(app))
         for name in ASSET_LISTS:
             if os.path.exists(f"{self.kept_assets}/{name}"):
@@ -918,7 +996,7 @@ class Update:
     # --- words for a failure ------------------------------------------------------------------
 
     def tell(self) -> dict[str, Any]:
-        """Where a failed update stands, and both ways on."""
+        """Where a failed update stands, and the ways on."""
         apps = installed_apps(self.path)
         lines = [self.params["reason"] or "the update was not finished", "", "Where it stands:"]
         lines.append(f"  the update of {self.state.get('stamp')} stands {standing(self.state)}")
@@ -941,15 +1019,23 @@ class Update:
         if drained:
             lines.append(f"  {', '.join(drained)}: out of service, their programs stopped")
         lines += [f"  backup of {s}: {file}" for s, file in self.state.get("backups", {}).items()]
-        lines += [
-            "",
-            "Two ways on:",
-            "  forth: mend what failed, and run the same command again; it goes on from there."
-            " Where a newer commit mends it, name that with update_commits",
-            "  back:  the same command with -e update_back=true: the old commits, and the backup of"
-            " each site whose migration had begun. Nobody has written to the sites since it was"
-            " made",
-        ]
+        forth = (
+            "mend what failed, and run the same command again; it goes on from there. Where a newer"
+            " commit mends it, name that with update_commits"
+        )
+        back = (
+            "the same command with -e update_back=true: the old commits, and the backup of each"
+            " site whose migration had begun. Nobody has written to the sites since it was made"
+        )
+        if self.state.get("opened"):
+            lines += [
+                "",
+                "Users had been let in, and may have written since the backups were made: there is"
+                " no way back by them. The way on:",
+                f"  {forth}",
+            ]
+        else:
+            lines += ["", "Two ways on:", f"  forth: {forth}", f"  back:  {back}"]
         return {"going": True, "told": "\n".join(lines)}
 
 

@@ -111,6 +111,7 @@ def settings() -> dict[str, Any]:
         "bench_mb": 2048,
         "clock_seconds": 2,
         "updating": False,
+        "taking_back": False,
     }
 
 
@@ -267,6 +268,11 @@ def test_an_update_is_everybodys(fleet, settings):
     fleet[1].update(survey=None, trouble="Connection timed out", away=True, addresses=[])
     fleet[1].update(address="", default="", distribution="", major="")
     assert whats(fleet, settings) == ["rep1 could not be looked at: Connection timed out"]
+    # It has the old code, and nobody waits for it on the way back to that.
+    settings["taking_back"] = True
+    assert whats(fleet, settings) == []
+    fleet[0].update(survey=None, trouble="Connection timed out", away=True)
+    assert whats(fleet, settings)[0] == "erp1 could not be looked at: Connection timed out"
 
 
 @pytest.mark.parametrize(("name", "stops"), [("rep1", False), ("erp1", True)])

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from filter_plugins.update import task_words
+from filter_plugins.update import lost_nodes, task_words
 from library import bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
 from module_utils import bench, supervisor
+from module_utils.sites import Folders
 from tests.unit.test_site_sync import code_gate
 
 BenchError = bench_update.BenchError
@@ -238,6 +243,8 @@ def test_where_an_update_stands():
     assert standing({"coded": True}).startswith("at the new code")
     assert standing({"touched": ["a"], "migrated": []}) == "in the migration of a"
     assert standing({"touched": ["a"], "migrated": ["a"]}) == "after the migration of a"
+    opened = {"touched": ["a"], "migrated": ["a"], "opened": True}
+    assert standing(opened) == "after the migration of a, letting users in"
     assert standing({"touched": ["a"], "finished": True}).startswith("done on the primary")
     assert standing({"touched": ["a"], "back": True}).startswith("on its way back")
 
@@ -273,12 +280,271 @@ def test_a_node_is_in_step_where_an_update_may_find_it():
     }
 
 
+def put_site(sites: Path, name: str, **config: Any) -> Path:
+    """Make a site's folder."""
+    folder = sites / name
+    (folder / "locks").mkdir(parents=True)
+    content = {"db_name": f"_{name[0]}", "db_password": "p", **config}
+    (folder / "site_config.json").write_text(json.dumps(content))
+    return folder
+
+
 def test_sites_that_somebody_made_besides_come_last(tmp_path: Path):
-    for name in ("b.test", "a.test", "z.test"):
-        (tmp_path / "sites" / name).mkdir(parents=True)
-        (tmp_path / "sites" / name / "site_config.json").write_text("{}")
-    (tmp_path / "sites/assets").mkdir()
-    assert sites_of(str(tmp_path), ["z.test", "gone.test"]) == ["z.test", "a.test", "b.test"]
+    sites = tmp_path / "sites"
+    for name in ("b.test", "a.test", "z.test", "no host"):
+        put_site(sites, name)
+    (sites / "assets").mkdir()
+    (sites / "link.test").symlink_to("a.test")
+    folders = Folders(str(sites), str(tmp_path))
+    assert sites_of(folders, ["z.test", "gone.test"]) == ["z.test", "a.test", "b.test"]
+
+
+def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path, tmp_path: Path):
+    commit(upstream, "two", code="2")
+    sites = tmp_path / "bench/sites"
+    put_site(sites, "a.test")
+    put_site(sites, "making.test")
+    (tmp_path / "state/making-site-making.test").touch()
+    (put_site(sites, "new.test") / "locks/installing.lock").touch()
+    put_site(sites, "system.test", db_name="mysql")
+    put_site(sites, "quoted.test", db_name="a`b")
+    put_site(sites, "half.test", db_name=None)
+    (put_site(sites, "torn.test") / "site_config.json").write_text("{")
+    with pytest.raises(BenchError) as caught:
+        judge().judge()
+    lines = str(caught.value).splitlines()[1:]
+    for number, words in enumerate(
+        (
+            "half.test cannot be backed up: ",
+            "making.test is still being made: wait",
+            "new.test is still being made: wait",
+            f"{sites}/quoted.test/site_config.json: db_name is 'a`b'",
+            f"{sites}/system.test/site_config.json: db_name is 'mysql', which is no site's",
+            "torn.test cannot be backed up: ",
+        ),
+        1,
+    ):
+        assert lines[number - 1].startswith(f"{number}. {words}")
+    assert len(lines) == 6
+    # Once only nodes are left to follow, the sites are of no account.
+    old = git(upstream, "rev-parse", "HEAD")
+    state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "asked": {}}
+    judge(state={**state, "finished": True, "backups": {"a.test": "/b"}}).judge()
+
+
+def test_assets_that_could_not_be_put_back_are_a_problem(
+    judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    update = judge()
+    built = Path(update.built("frappe"))
+    (built / "js").mkdir(parents=True)
+    account = [os.getuid(), os.getgid()]
+    monkeypatch.setattr(bench_update.Update, "owner", lambda _: account)
+    assert judge().judge()["going"]
+    account[0] += 1
+    with pytest.raises(BenchError, match=f"1. {built} belongs to another account.*chown -R u: "):
+        judge().judge()
+
+
+# --- what happens when it is cut off ------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps of an update in their order; those that need a host do nothing else."""
+    done: list[str] = []
+
+    def stand_in(name: str) -> Any:
+        return lambda *words, **_: done.append(" ".join([name, *map(str, words[1:])]))
+
+    for name in ("suspend", "wait_for_calls", "wait_for_jobs", "back_up", "keep_assets", "run"):
+        monkeypatch.setattr(bench_update.Update, name, stand_in(name))
+    for name in ("switch", "wait_for_answer", "migrate_site", "restart_web", "restore"):
+        monkeypatch.setattr(bench_update.Update, name, stand_in(name))
+    monkeypatch.setattr(bench_update, "stop", lambda *_: done.append("stop"))
+    monkeypatch.setattr(bench_update, "programs", lambda _name: {})
+
+    class Asked:
+        def ask(self, *words: str) -> None:
+            done.append(" ".join(words))
+
+    @contextmanager
+    def redis(_update: Any, _name: str) -> Iterator[Asked]:
+        yield Asked()
+
+    monkeypatch.setattr(bench_update.Update, "redis", redis)
+    return done
+
+
+def test_jobs_are_waited_for_until_nobody_can_queue_any(
+    judge: Any, upstream: Path, steps: list[str]
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "former": None}
+    judge(state=state).code()
+    ends = steps.index("back_up")
+    assert steps[steps.index("wait_for_answer 503") : ends + 1] == [
+        "wait_for_answer 503",
+        "wait_for_calls",
+        "wait_for_jobs",
+        "back_up",
+    ]
+    # A run that goes on with one that was killed waits, too.
+    steps.clear()
+    judge(state={**state, "backups": {"a": "/b"}}).code()
+    assert steps[steps.index("wait_for_answer 503") + 1] == "wait_for_jobs"
+    assert "back_up" not in steps
+    # Whatever has run until here, no worker is stopped amid a job.
+    steps.clear()
+    judge(state={**state, "backups": {"a": "/b"}, "coded": True}).migrate()
+    assert steps[:3] == ["suspend", "wait_for_jobs", "stop"]
+
+
+def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, steps: list[str]):
+    old = git(upstream, "rev-parse", "HEAD")
+    new = commit(upstream, "two", code="2")
+    state = {
+        "stamp": "20200101-000000",
+        "from": {"frappe": old},
+        "to": {"frappe": new},
+        "asked": {},
+        "former": None,
+        "suspended": True,
+        "drained": ["rep1"],
+        "coded": True,
+        "backups": {"a": "/b"},
+    }
+    judge(state=state).back()
+    assert "restore a" not in steps
+    # The run is killed here; users are in when the same command is given again.
+    left = json.loads((upstream.parent / "state/update.json").read_text())
+    assert left["stamp"] > state["stamp"]
+    assert (left["backups"], left["coded"]) == ({}, False)
+    assert left["drained"] == ["rep1"]
+    steps.clear()
+    judge(state=left).code()
+    assert [step for step in steps if step in ("switch 1", "wait_for_calls", "back_up")] == [
+        "switch 1",
+        "wait_for_calls",
+        "back_up",
+    ]
+
+
+def test_a_way_back_that_was_cut_off_leaves_no_code_that_seems_new(
+    judge: Any, upstream: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "coded": True}
+    update = judge(state={**state, "backups": {"a": "/b"}})
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_update.Update, "check_out", killed)
+    with pytest.raises(KeyboardInterrupt):
+        update.back()
+    left = json.loads((upstream.parent / "state/update.json").read_text())
+    # Nobody was let in: its backup holds.
+    assert (left["coded"], left["backups"]) == (False, {"a": "/b"})
+
+
+def test_no_backup_is_restored_over_what_users_did(
+    judge: Any, upstream: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    state = {
+        "stamp": "20200101-000000",
+        "from": {"frappe": old},
+        "to": {"frappe": old},
+        "asked": {},
+        "former": None,
+        "suspended": True,
+        "coded": True,
+        "touched": ["a"],
+        "migrated": ["a"],
+        "backups": {"a": "/b"},
+    }
+    update = judge(state=state)
+    update.finish()
+    # Jobs begin once the sites have answered.
+    assert steps == ["switch None", "wait_for_answer 200", "DEL rq:suspended"]
+    assert (update.state["opened"], update.state["finished"]) == (True, True)
+
+    def silent(*_: Any) -> None:
+        raise BenchError("a does not answer 200")
+
+    steps.clear()
+    monkeypatch.setattr(bench_update.Update, "wait_for_answer", silent)
+    update = judge(state=state)
+    with pytest.raises(BenchError, match="does not answer 200"):
+        update.finish()
+    assert steps == ["switch None", "switch 1", "suspend"]
+    left = json.loads((upstream.parent / "state/update.json").read_text())
+    assert (left["opened"], left.get("finished")) == (True, None)
+    with pytest.raises(BenchError, match="letting users in, and users have been let in: restoring"):
+        judge(state=left, back=True).judge()
+    update = judge(state=left)
+    update.params["reason"] = "it broke"
+    told = update.tell()["told"]
+    assert "may have written since the backups were made" in told
+    assert "update_back" not in told
+    assert "Nobody has written" not in told
+    # Other commits: with a backup of what users did, and without a way back to the first one.
+    update = judge(state=left)
+    update.retarget({"frappe": "f" * 40})
+    assert update.state["backups"] == {}
+    assert update.state["stamp"] > state["stamp"]
+    with pytest.raises(BenchError, match="restoring the backup would lose"):
+        judge(state=update.state, back=True).judge()
+
+
+# --- files in folders of the bench's account ----------------------------------------------------
+
+
+def test_a_planted_link_gets_nothing_of_root(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    precious = tmp_path / "shadow"
+    precious.write_text("precious")
+    config = tmp_path / "bench/sites/common_site_config.json"
+    config.write_text("{}")
+    config.chmod(0o640)
+    (tmp_path / "bench/sites/common_site_config.json.new").symlink_to(precious)
+    me = SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid())
+    monkeypatch.setattr(bench_update.pwd, "getpwnam", lambda _user: me)
+    judge().switch(1)
+    assert precious.read_text() == "precious"
+    assert json.loads(config.read_text()) == {"maintenance_mode": 1}
+    assert config.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in config.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_assets_are_put_back_as_the_benchs_account(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    update = judge(state={"stamp": "S", "from": {"frappe": old}})
+    built = Path(update.built("frappe"))
+    built.mkdir(parents=True)
+    (built / "old.js").write_text("old")
+    monkeypatch.setattr(bench_update.Update, "owner", lambda _: (os.getuid(), os.getgid()))
+    ran: list[str] = []
+    plain = bench_update.run_as
+
+    def noted(user: str, argv: list[str], *words: Any, **named: Any) -> Any:
+        ran.append(f"{user}: {argv[0]}")
+        return plain(user, argv, *words, **named)
+
+    monkeypatch.setattr(bench_update, "run_as", noted)
+    update.keep_assets()
+    (built / "old.js").rename(built / "new.js")
+    monkeypatch.setattr(
+        bench_update.Update, "redis", lambda *_: nullcontext(SimpleNamespace(ask=lambda *_: None))
+    )
+    update.put_assets_back()
+    assert [path.name for path in built.iterdir()] == ["old.js"]
+    assert ran == ["u: cp", "u: rm", "u: cp"]
 
 
 def test_programs_are_told_apart():
@@ -315,6 +581,19 @@ def test_a_failed_tasks_words():
     assert task_words({}) == "a task failed and gave no reason"
     loop = {"msg": "items failed", "results": [{"item": "rep1"}, {"item": "rep2", "failed": True}]}
     assert task_words(loop) == "rep2: no reason"
+    lost = {"results": [{"item": "rep1"}, {"item": "rep2", "unreachable": True, "msg": "gone"}]}
+    assert task_words(lost) == "rep2: gone"
+
+
+def test_nodes_that_did_not_start_on_the_way_back_are_named():
+    results = [
+        {"item": "rep1", "did": []},
+        {"item": "rep2", "unreachable": True, "msg": "no route"},
+        {"item": "rep3", "failed": False, "msg": "is FATAL"},
+    ]
+    words = lost_nodes(results)
+    assert list(words) == ["rep2", "rep3"]
+    assert words["rep3"].startswith("rep3: is FATAL; it stays out of service")
 
 
 def test_commits_of_a_node_that_lags():
