@@ -207,12 +207,26 @@ def app_version(bench: str, app: str) -> str | None:
 
 
 def git(folder: str, *arguments: str) -> str | None:
-    """Output of a read-only git command in ``folder``, None when it fails."""
+    """Output of a read-only git command in ``folder``, None when it fails.
+
+    As the folder's owner: a repository's own configuration names programs that git runs.
+    """
+    try:
+        owner = os.stat(folder)
+        account = pwd.getpwuid(owner.st_uid)
+    except (OSError, KeyError):
+        return None
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
     result = subprocess.run(
-        ["git", "-c", "safe.directory=*", "-C", folder, *arguments],
+        ["git", "-c", "safe.directory=*", *arguments],
+        cwd=folder,
+        env={**os.environ, "HOME": account.pw_dir},
         text=True,
         capture_output=True,
         check=False,
+        **identity,
     )
     return result.stdout.strip() if result.returncode == 0 else None
 
