@@ -91,7 +91,8 @@ def inventory_of(tmp_path: Path) -> Callable[..., Path]:
     """
 
     def make(*names: str, **variables: Any) -> Path:
-        return make_inventory(tmp_path / "-".join(names), names, variables)
+        folder = tmp_path / f"{'-'.join(names)}-{len(list(tmp_path.iterdir()))}"
+        return make_inventory(folder, names, variables)
 
     return make
 

@@ -38,6 +38,8 @@ TASK = re.compile(r"^TASK \[(.*)\] \*+$", re.MULTILINE)
 LOST_SECONDS = 20
 RUN_SECONDS = 900
 CONTROLLER = "controller"
+# molecule asks for colours.
+PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
 
 @dataclass
@@ -137,7 +139,7 @@ class Interrupter:
         return subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**environment, "ANSIBLE_NOCOLOR": "1", "BENCHFLEET_LAB": self.lab.name},
+            env={**environment, **PLAIN, "BENCHFLEET_LAB": self.lab.name},
             stdin=subprocess.DEVNULL,
             stdout=log,  # type: ignore[call-overload]
             stderr=subprocess.STDOUT,
