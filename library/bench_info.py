@@ -22,13 +22,14 @@ description:
 options:
   path: {description: Directory of the bench., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path}
+  assets: {description: "Whether the web assets are read, all of them.", type: bool, default: false}
 """
 
 RETURN = r"""
 apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
-assets: {description: As module_utils.bench.asset_state tells them., type: dict}
+assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.", type: dict}
 sites: {description: Sites that are served, by the fleet's state., type: list}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
@@ -42,6 +43,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "state_dir": {"type": "path"},
+            "assets": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -54,7 +56,7 @@ def main() -> None:
             apps=apps,
             frappe_major=int(version.split(".")[0]) if version else None,
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
-            assets=asset_state(path),
+            assets=asset_state(path) if module.params["assets"] else {},
             sites=served(read_state(state_dir)) if state_dir else [],
             generated={name: read_text(f"{path}/config/{name}") for name in GENERATED},
         )
