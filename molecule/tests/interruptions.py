@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
 from nodes import Node, wait_until  # noqa: E402 -- found through the path above
 from plays import make_inventory  # noqa: E402 -- likewise
+from upstream import Upstream  # noqa: E402 -- likewise
 
 from benchfleet import lab as machines  # noqa: E402 -- likewise
 from benchfleet import state  # noqa: E402 -- likewise
@@ -38,6 +39,18 @@ TASK = re.compile(r"^TASK \[(.*)\] \*+$", re.MULTILINE)
 LOST_SECONDS = 20
 RUN_SECONDS = 900
 CONTROLLER = "controller"
+# Long enough for a run to be cut off in the midst of it now and then.
+PATCH = """
+import time
+from frappe import schema
+
+
+def execute():
+    time.sleep(4)
+    schema.ensure_table("ToDo", [{"fieldname": "after_kills"}])
+"""
+BENCH = "/home/frappe/frappe-bench"
+COMMIT = f"git -c safe.directory=* -C {BENCH}/apps/frappe rev-parse HEAD"
 # molecule asks for colours.
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
@@ -169,7 +182,7 @@ class Interrupter:
 
 
 def one_round(kills: Interrupter, number: int) -> None:
-    """One fleet, from bare hosts: a first run, an addition, a new copy, each cut off."""
+    """One fleet, from bare hosts: a first run, an addition, a new copy, an update, each cut off."""
     two, three = kills.inventory("erp1", "rep1"), kills.inventory("erp1", "rep1", "rep2")
     anybody = lambda *names: [  # noqa: E731 -- one line is what it is
         kills.random.choice([CONTROLLER, CONTROLLER, *names]) for _ in range(number)
@@ -180,9 +193,16 @@ def one_round(kills: Interrupter, number: int) -> None:
     ledger.open()
     try:
         kills.run(three, ["site.yml"], anybody("erp1", "rep1", "rep2"), 70)
-        # Enough to be in the midst of it now and then.
         words = ["site.yml", "-e", "mariadb_replica_reseed=rep1"]
         kills.run(three, words, anybody("erp1", "rep1", "rep2"), 30)
+        new = Upstream.of(kills.lab, kills.folder).release(
+            "After many kills",
+            {"frappe/public/js/desk.bundle.js": f'\nconsole.log("{kills.seed}");\n'},
+            PATCH,
+        )
+        kills.run(three, ["playbooks/update.yml"], anybody("erp1", "rep1", "rep2"), 70)
+        for name in ("erp1", "rep1", "rep2"):
+            assert kills.node(name).run(COMMIT) == new
     finally:
         ledger.close([kills.node("rep1"), kills.node("rep2")])
     kills.settled(three)
@@ -191,14 +211,15 @@ def one_round(kills: Interrupter, number: int) -> None:
 def main() -> int:
     """Cut off as many runs as asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=9, help="how many (three kinds of runs)")
+    parser.add_argument("--kills", type=int, default=12, help="how many (four kinds of runs)")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--subnet", default="10.203.22.0/24")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     os.environ["BENCHFLEET_LAB"] = LAB
     fleet = [str(ROOT / "fleet")]
-    done, each = 0, min(3, -(-given.kills // 3))
+    done, each = 0, min(5, -(-given.kills // 4))
+    down = [*fleet, "lab", "down", "--name", LAB]
     while done < given.kills:
         up = ["lab", "up", "--bare", "--name", LAB, "--nodes", "2", "--subnet", given.subnet]
         subprocess.run([*fleet, *up], check=True, stdout=subprocess.DEVNULL)
@@ -209,8 +230,10 @@ def main() -> int:
                 kills = Interrupter(lab, given.seed + done, Path(folder))
                 one_round(kills, each)
             subprocess.run([*fleet, "verify"], check=True)
-        finally:
-            subprocess.run([*fleet, "lab", "down", "--name", LAB], check=True)
+        except (AssertionError, subprocess.CalledProcessError):
+            print(f"the hosts are left as they are, for a look; then: {' '.join(down)}", flush=True)
+            raise
+        subprocess.run(down, check=True)
         done += len(kills.done)
         print(f"{done} cuts, all converged", flush=True)
     return 0

@@ -10,15 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
 from calls import Somebody
 from nodes import Node, wait_until
 from plays import INVENTORY, ROOT, changes, environment
+from upstream import Upstream
 
-from benchfleet import framework, state
+from benchfleet import state
 
 BENCH = "/home/frappe/frappe-bench"
 STATE = "/var/lib/benchfleet"
@@ -27,54 +27,10 @@ WHO = "frappe.demo.whoami_read_only"
 BACK = '{"update_back": true}'
 
 
-def git(folder: Path, *words: str) -> str:
-    """Run git in a folder with an author."""
-    author = ["-c", "user.name=Lifecycle", "-c", "user.email=lifecycle@lab.invalid"]
-    command = ["git", *author, "-C", str(folder), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@dataclass
-class Upstream:
-    """The repository from which the lab's apps come."""
-
-    store: Path
-    folder: Path
-
-    def release(self, subject: str, files: dict[str, str], patch: str = "") -> str:
-        """Put a commit onto the branch; files are added to, patch is a new one's code."""
-        number = git(self.folder, "rev-list", "--count", "HEAD")
-        if patch:
-            name = f"lifecycle_{number}"
-            files = {**files, f"frappe/patches/{name}.py": patch}
-            files["frappe/patches.txt"] = f"frappe.patches.{name}\n"
-        for name, text in files.items():
-            with (self.folder / name).open("a") as out:
-                out.write(text)
-        git(self.folder, "add", "--all")
-        git(self.folder, "commit", "--quiet", "--message", subject)
-        self.publish()
-        return git(self.folder, "rev-parse", "HEAD")
-
-    def withdraw(self) -> None:
-        """Take the last commit off the branch."""
-        git(self.folder, "reset", "--quiet", "--hard", "HEAD~1")
-        self.publish()
-
-    def publish(self) -> None:
-        """Bring the branch to where the folder is."""
-        refs = f"+HEAD:refs/heads/{framework.BRANCH}"
-        fetch = ["fetch", "--quiet", "--update-head-ok", str(self.folder), refs]
-        subprocess.run(["git", f"--git-dir={self.store}", *fetch], check=True)
-
-
 @pytest.fixture(scope="module")
 def upstream(lab: state.Lab, tmp_path_factory: pytest.TempPathFactory) -> Upstream:
     """The lab's repository, with a clone in which commits are made."""
-    store = framework.repository(lab) / ".git"
-    folder = tmp_path_factory.mktemp("upstream") / "frappe"
-    subprocess.run(["git", "clone", "--quiet", str(store), str(folder)], check=True)
-    return Upstream(store, folder)
+    return Upstream.of(lab, tmp_path_factory.mktemp("upstream"))
 
 
 @pytest.fixture(scope="module")
