@@ -520,6 +520,27 @@ def test_a_planted_link_gets_nothing_of_root(
     assert [path.name for path in config.parent.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(("owner", "trusts"), [(0, False), (1, True)])
+def test_root_reads_no_repository_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, trusts: bool
+):
+    """A link from apps/ to /tmp, say, where anybody may have made one."""
+    asked: list[tuple[list[str], Any]] = []
+
+    def noted(argv: list[str], **named: Any) -> Any:
+        asked.append((argv, named.get("user", 0)))
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.os, "geteuid", lambda: 0)
+        patched.setattr(bench.os, "stat", lambda _: SimpleNamespace(st_uid=owner, st_gid=owner))
+        patched.setattr(bench.subprocess, "run", noted)
+        bench.git(str(tmp_path), "rev-parse", "HEAD")
+    [(argv, user)] = asked
+    assert user == owner
+    assert ("safe.directory=*" in argv) is trusts
+
+
 def test_assets_are_put_back_as_the_benchs_account(
     judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
