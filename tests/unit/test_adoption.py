@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,3 +254,30 @@ def test_files_that_serve_the_bench_are_found():
             "certificates": [("/etc/le/full.pem", "/etc/le/key.pem")],
         }
     ]
+
+
+@pytest.mark.parametrize(("owner", "runs"), [("daemon", ["daemon"]), ("root", [])])
+def test_root_runs_no_program_of_the_bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str, runs: list[str]
+):
+    python = tmp_path / "env/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho Python 3.11.2\n")
+    python.chmod(0o755)
+    ran: list[str] = []
+
+    def noted(user: str, *_: Any, **__: Any) -> Any:
+        ran.append(user)
+        return SimpleNamespace(stdout="Python 3.11.2\n")
+
+    monkeypatch.setattr(looking, "run_as", noted)
+    uid = pwd.getpwnam(owner).pw_uid
+    with monkeypatch.context() as patched:
+        stat = os.stat
+        seen = SimpleNamespace(st_uid=uid, st_gid=0, st_mode=stat(tmp_path).st_mode)
+        patched.setattr(
+            looking.os, "stat", lambda path, **k: seen if path == str(tmp_path) else stat(path, **k)
+        )
+        found = looking.look_at_bench(str(tmp_path))
+    assert (ran, found["python"]) == (runs, "3.11.2" if runs else "")
+    assert not (tmp_path / "ran").exists()
