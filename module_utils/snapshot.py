@@ -42,7 +42,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def acl_of(path: str) -> str:
+def acl_of(path: str | int) -> str:
     """ACL of a path as the kernel keeps it, in hexadecimal digits; "" without one."""
     try:
         return os.getxattr(path, ACL).hex()
@@ -154,15 +154,21 @@ def with_old_keys(
     return wanted
 
 
-def set_attributes(path: str, entry: Entry) -> None:
-    """Owner, group, mode and ACL as they were; a name that is gone leaves root's."""
+def set_attributes(path: str | int, entry: Entry) -> None:
+    """Owner, group, mode and ACL as they were; a name that is gone leaves root's.
+
+    path may be the handle of an open file, whose name may be a link by now.
+    """
     number = {}
     for key, find in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
         try:
             number[key] = find(entry[key])[2]
         except KeyError:
             number[key] = int(entry[key]) if entry[key].isdigit() else 0
-    os.chown(path, number["owner"], number["group"], follow_symlinks=False)
+    if isinstance(path, int):
+        os.fchown(path, number["owner"], number["group"])
+    else:
+        os.chown(path, number["owner"], number["group"], follow_symlinks=False)
     if entry["kind"] == "link":
         return
     os.chmod(path, int(entry["mode"], 8))
@@ -181,8 +187,8 @@ def write(path: str, data: bytes, entry: Entry) -> None:
     with os.fdopen(handle, "wb") as out:
         out.write(data)
         out.flush()
-        os.fsync(out.fileno())
-    set_attributes(temporary, entry)
+        os.fsync(handle)
+        set_attributes(handle, entry)
     os.replace(temporary, path)
 
 
