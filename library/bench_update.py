@@ -518,6 +518,14 @@ class Update:
         for site in self.sites:
             try:
                 databases.append(self.database(site))
+                own = read_json(self.folders.config(site))
+                if not own.get(SWITCH, 1):
+                    self.problems.append(
+                        f"{site} has {SWITCH} {own[SWITCH]!r} of its own in"
+                        f" {self.folders.config(site)}, as `set-maintenance-mode off` leaves it, and"
+                        " would not be closed with the others: take it out with `bench --site"
+                        f" {site} set-config {SWITCH} None`"
+                    )
             except BenchError as error:
                 self.problems.append(str(error))
         return databases
@@ -746,9 +754,12 @@ class Update:
             return
         deadline = time.monotonic() + SETTLE_SECONDS
         for site in self.sites:
-            own = read_json(f"{self.path}/sites/{site}/site_config.json")
+            own = read_json(self.folders.config(site))
             if {**self.common(), **own}.get("allow_reads_during_maintenance"):
                 # It answers in both states.
+                continue
+            if status == 200 and own.get(SWITCH):
+                # Somebody has closed it by itself, and it stays closed.
                 continue
             visitor = Visitor("127.0.0.1", self.params["web_port"], site, timeout=20)
             good, saw = 0, "no answer"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from filter_plugins.update import lost_nodes, task_words
-from library import bench_assets, bench_update
+from library import bench_answers, bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
 from module_utils import bench, supervisor
@@ -330,6 +330,41 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
     old = git(upstream, "rev-parse", "HEAD")
     state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "asked": {}}
     judge(state={**state, "finished": True, "backups": {"a.test": "/b"}}).judge()
+
+
+def test_a_site_that_is_closed_by_itself_stays_so(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    sites = tmp_path / "bench/sites"
+    put_site(sites, "a.test", maintenance_mode=1)
+    put_site(sites, "z.test")
+    update = judge()
+    assert update.judge()["going"]
+    asked: list[str] = []
+
+    class Caller:
+        def __init__(self, _address: str, _port: int, site: str, **_: Any) -> None:
+            self.site = site
+
+        def call(self, *_: str) -> Any:
+            asked.append(self.site)
+            return SimpleNamespace(status=200, said=lambda: "200")
+
+    monkeypatch.setattr(bench_update, "Visitor", Caller)
+    # It would never answer 200, and all would be closed again for it.
+    update.wait_for_answer(200)
+    assert set(asked) == {"z.test"}
+    assert bench_answers.in_maintenance(str(tmp_path / "bench"), "a.test")
+    assert not bench_answers.in_maintenance(str(tmp_path / "bench"), "z.test")
+
+
+def test_a_site_that_would_stay_open_is_a_problem(judge: Any, upstream: Path, tmp_path: Path):
+    commit(upstream, "two", code="2")
+    put_site(tmp_path / "bench/sites", "a.test", maintenance_mode=0)
+    with pytest.raises(BenchError, match=r"1\. a\.test has maintenance_mode 0 of its own") as caught:
+        judge().judge()
+    assert "bench --site a.test set-config maintenance_mode None" in str(caught.value)
 
 
 def test_assets_that_could_not_be_put_back_are_a_problem(
