@@ -779,12 +779,12 @@ class Update:
                     time.sleep(0.5)
 
     def back_up(self) -> None:
-        """Dump every site's database into a folder of this update's own."""
+        """Dump the database of every site that has no backup into a folder of this update's own."""
         folder = f"{self.params['backup_dir']}/{self.state['stamp']}"
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(folder, 0o700)
-        files = {}
-        for site in self.sites:
+        files = dict(self.state.get("backups", {}))
+        for site in self.without_backup():
             target = f"{folder}/{site}.sql.gz"
             self.dump(self.database(site), target)
             config = f"{self.path}/sites/{site}/site_config.json"
@@ -792,6 +792,10 @@ class Update:
             os.chmod(f"{folder}/{site}.site_config.json", 0o600)
             files[site] = target
         self.save(backups=files)
+
+    def without_backup(self) -> list[str]:
+        """Sites that this update has not backed up: all, or those made since it was begun."""
+        return [site for site in self.sites if site not in self.state.get("backups", {})]
 
     def dump(self, database: str, target: str) -> None:
         """Write a dump that brings a database back as it was, tables that are new later dropped."""
@@ -870,6 +874,8 @@ class Update:
         # New code was built meanwhile, in this run or in one that was killed.
         self.suspend_jobs()
         stop(self.name, job_programs)
+        if self.without_backup():
+            self.back_up()
         migrated = self.state.get("migrated", [])
         for site in self.sites:
             if site in migrated:
@@ -954,7 +960,8 @@ class Update:
             stop(self.name, job_programs)
         else:
             self.save(coded=False)
-        for site in touched:
+        here = [site for site in touched if site in self.sites]
+        for site in here:
             if site not in self.state.get("restored", []):
                 self.restore(site)
                 self.save(restored=[*self.state.get("restored", []), site])
@@ -962,7 +969,7 @@ class Update:
             self.check_out(app, commit)
         self.put_assets_back()
         if touched:
-            for site in touched:
+            for site in here:
                 self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
             self.restart_web()
         else:
@@ -971,7 +978,11 @@ class Update:
             self.save(backups={}, stamp=new_stamp())
         self.words.append("the old commits are checked out")
         self.words += [
-            f"{site} was restored from {self.state['backups'][site]}" for site in touched
+            f"{site} was restored from {self.state['backups'][site]}"
+            if site in here
+            else f"{site} is gone from the bench and was not restored; its backup is"
+            f" {self.state['backups'][site]}"
+            for site in touched
         ]
 
     def restore(self, site: str) -> None:

@@ -466,6 +466,36 @@ def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, step
     ]
 
 
+def test_sites_that_come_and_go_while_an_update_stands(
+    judge: Any, upstream: Path, tmp_path: Path, steps: list[str]
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    put_site(tmp_path / "bench/sites", "new.test")
+    put_site(tmp_path / "bench/sites", "old.test")
+    state = {
+        "stamp": "S",
+        "from": {"frappe": old},
+        "to": {"frappe": old},
+        "coded": True,
+        "touched": ["gone.test", "old.test"],
+        "backups": {"gone.test": "/g", "old.test": "/o"},
+    }
+    update = judge(state=state)
+    assert update.without_backup() == ["new.test"]
+    update.migrate()
+    # No site is migrated that could not be brought back.
+    assert steps.index("back_up") < steps.index("migrate_site new.test")
+    steps.clear()
+    update = judge(state=state)
+    update.back()
+    assert [step for step in steps if step.startswith("restore")] == ["restore old.test"]
+    assert "run ['bench', '--site', 'gone.test', 'clear-cache'] clear-cache of gone.test" not in steps
+    assert update.words[1:] == [
+        "gone.test is gone from the bench and was not restored; its backup is /g",
+        "old.test was restored from /o",
+    ]
+
+
 def test_a_way_back_that_was_cut_off_leaves_no_code_that_seems_new(
     judge: Any, upstream: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ):
