@@ -470,9 +470,9 @@ class Update:
             lost = (
                 git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or ""
             ).split("\n")
-            added = (
-                git(folder, "diff", "--name-only", "--diff-filter=A", "HEAD", targets[app]) or ""
-            )
+            # Without renames: a file that moves is a new one where it comes to lie.
+            come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
+            added = git(folder, *come, targets[app]) or ""
             strange = git(folder, "ls-files", "--others") or ""
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]

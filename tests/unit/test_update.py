@@ -154,6 +154,18 @@ def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
         judge({"frappe": new}, pin="abc").judge()
 
 
+def test_a_file_of_nobodys_commit_is_not_lost_to_a_renamed_one(judge: Any, upstream: Path):
+    (upstream / "long.py").write_text("line\n" * 50)
+    commit(upstream, "two")
+    update = judge()
+    git(update.app, "pull", "--quiet")
+    git(upstream, "mv", "long.py", "moved.py")
+    commit(upstream, "three")
+    (update.app / "moved.py").write_text("in nobody's commit")
+    with pytest.raises(BenchError, match=r"would be lost: moved\.py"):
+        update.judge()
+
+
 def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: Path):
     new = commit(upstream, "two", code="2")
     update = judge()
@@ -362,7 +374,9 @@ def test_a_site_that_is_closed_by_itself_stays_so(
 def test_a_site_that_would_stay_open_is_a_problem(judge: Any, upstream: Path, tmp_path: Path):
     commit(upstream, "two", code="2")
     put_site(tmp_path / "bench/sites", "a.test", maintenance_mode=0)
-    with pytest.raises(BenchError, match=r"1\. a\.test has maintenance_mode 0 of its own") as caught:
+    with pytest.raises(
+        BenchError, match=r"1\. a\.test has maintenance_mode 0 of its own"
+    ) as caught:
         judge().judge()
     assert "bench --site a.test set-config maintenance_mode None" in str(caught.value)
 
@@ -489,7 +503,9 @@ def test_sites_that_come_and_go_while_an_update_stands(
     update = judge(state=state)
     update.back()
     assert [step for step in steps if step.startswith("restore")] == ["restore old.test"]
-    assert "run ['bench', '--site', 'gone.test', 'clear-cache'] clear-cache of gone.test" not in steps
+    assert (
+        "run ['bench', '--site', 'gone.test', 'clear-cache'] clear-cache of gone.test" not in steps
+    )
     assert update.words[1:] == [
         "gone.test is gone from the bench and was not restored; its backup is /g",
         "old.test was restored from /o",
