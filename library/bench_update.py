@@ -515,9 +515,19 @@ class Update:
     def judge_sites(self) -> list[str]:
         """Problems for sites that cannot be backed up; returns the databases of the others."""
         databases = []
+        listing = "SELECT LOWER(SCHEMA_NAME) FROM information_schema.SCHEMATA"
+        there = self.mariadb(listing).splitlines() if self.sites else []
         for site in self.sites:
             try:
-                databases.append(self.database(site))
+                database = self.database(site)
+                if database.lower() in there:
+                    databases.append(database)
+                else:
+                    self.problems.append(
+                        f"the database {database} of {site} ({self.folders.config(site)}) is not"
+                        " on this server, and cannot be backed up: restore it, or move the folder"
+                        f" out of {self.folders.sites}"
+                    )
                 own = read_json(self.folders.config(site))
                 if not own.get(SWITCH, 1):
                     self.problems.append(

@@ -69,7 +69,9 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
 
     monkeypatch.setattr(bench_update, "user_environment", lambda *_: {})
     monkeypatch.setattr(bench_update, "run_as", run_here)
-    monkeypatch.setattr(bench_update.Update, "mariadb", lambda *_: "0")
+    monkeypatch.setattr(
+        bench_update.Update, "mariadb", lambda _, asked: "_a\n_z" if "SCHEMATA" in asked else "0"
+    )
     monkeypatch.setattr(bench_update, "requirement_steps", lambda *_: [])
 
     def update(
@@ -322,6 +324,7 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
     put_site(sites, "quoted.test", db_name="a`b")
     put_site(sites, "half.test", db_name=None)
     (put_site(sites, "torn.test") / "site_config.json").write_text("{")
+    put_site(sites, "void.test")
     with pytest.raises(BenchError) as caught:
         judge().judge()
     lines = str(caught.value).splitlines()[1:]
@@ -333,11 +336,12 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
             f"{sites}/quoted.test/site_config.json: db_name is 'a`b'",
             f"{sites}/system.test/site_config.json: db_name is 'mysql', which is no site's",
             "torn.test cannot be backed up: ",
+            f"the database _v of void.test ({sites}/void.test/site_config.json) is not on this",
         ),
         1,
     ):
         assert lines[number - 1].startswith(f"{number}. {words}")
-    assert len(lines) == 6
+    assert len(lines) == 7
     # Once only nodes are left to follow, the sites are of no account.
     old = git(upstream, "rev-parse", "HEAD")
     state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "asked": {}}
