@@ -532,8 +532,8 @@ class Update:
                 if not own.get(SWITCH, 1):
                     self.problems.append(
                         f"{site} has {SWITCH} {own[SWITCH]!r} of its own in"
-                        f" {self.folders.config(site)}, as `set-maintenance-mode off` leaves it, and"
-                        " would not be closed with the others: take it out with `bench --site"
+                        f" {self.folders.config(site)}, as `set-maintenance-mode off` leaves it,"
+                        " and would not be closed with the others: take it out with `bench --site"
                         f" {site} set-config {SWITCH} None`"
                     )
             except BenchError as error:
@@ -801,6 +801,8 @@ class Update:
             shutil.copy(config, f"{folder}/{site}.site_config.json")
             os.chmod(f"{folder}/{site}.site_config.json", 0o600)
             files[site] = target
+        # The databases are changed next, and the note of the backups may lie on another disk.
+        os.sync()
         self.save(backups=files)
 
     def without_backup(self) -> list[str]:
@@ -849,6 +851,8 @@ class Update:
         for name in ASSET_LISTS:
             if os.path.exists(f"{self.path}/sites/assets/{name}"):
                 self.copy(f"{self.path}/sites/assets/{name}", f"{making}/{name}")
+        # What they are a copy of is replaced next.
+        os.sync()
         os.rename(making, self.kept_assets)
 
     def built(self, app: str) -> str:

@@ -106,14 +106,31 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
             copy.chmod(0o600)
         entries.append(entry)
     manifest = {**facts, "entries": entries}
-    file = Path(making, "manifest.json")
-    with file.open("w", encoding="utf-8") as out:
-        json.dump(manifest, out, indent=1, sort_keys=True)
+    write_note(f"{making}/manifest.json", manifest)
+    # The originals are changed next: a power cut must not leave names without what they hold.
+    os.sync()
+    os.rename(making, folder)
+    sync_folder(os.path.dirname(folder))
+    return manifest
+
+
+def sync_folder(path: str) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_note(path: str, content: dict[str, Any]) -> None:
+    """A JSON file in a folder of root's, whole or not at all; for root alone."""
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(content, out, indent=1, sort_keys=True)
         out.flush()
         os.fsync(out.fileno())
-    file.chmod(0o600)
-    os.rename(making, folder)
-    return manifest
+    os.replace(f"{path}.new", path)
+    sync_folder(os.path.dirname(path))
 
 
 def load(folder: str) -> dict[str, Any]:

@@ -653,6 +653,23 @@ def test_assets_are_put_back_as_the_benchs_account(
     assert ran == ["u: cp", "u: rm", "u: cp"]
 
 
+def test_backups_and_assets_are_on_disk_before_they_count(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    put_site(tmp_path / "bench/sites", "a.test")
+    update = judge(state={"stamp": "S", "from": {"frappe": old}})
+    kept = tmp_path / "state/update-assets"
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(os, "sync", lambda: seen.append(("backups" in update.state, kept.exists())))
+    monkeypatch.setattr(bench_update.Update, "owner", lambda _: (os.getuid(), os.getgid()))
+    monkeypatch.setattr(bench_update.Update, "dump", lambda *_: None)
+    update.back_up()
+    update.keep_assets()
+    assert seen == [(False, False), (True, False)]
+    assert kept.exists()
+
+
 def test_programs_are_told_apart():
     text = (
         "b-long-worker:b-frappe-long-worker-0   RUNNING   pid 1, uptime 0:01:00\n"
