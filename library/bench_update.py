@@ -23,6 +23,7 @@ from ansible.module_utils.bench import (
     ASSET_LISTS,
     BenchError,
     checked,
+    drop_git_locks,
     exclusive,
     git,
     installed_apps,
@@ -656,6 +657,7 @@ class Update:
             self.check_out(app, commit)
         if self.params["build"]:
             self.run(["bench", "build"], "bench build")
+            os.sync()
         self.save(coded=True)
 
     def suspend_jobs(self) -> None:
@@ -871,14 +873,15 @@ class Update:
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
-        lock = f"{self.folder(app)}/.git/index.lock"
-        if app in moving and os.path.exists(lock):
-            os.unlink(lock)
+        if app in moving:
+            drop_git_locks(self.folder(app))
         self.save(moving=sorted({*moving, app}))
         what = f"checking out {app} at {commit[:10]}"
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
         for argv, what, cwd in requirement_steps(self.path, app):
             self.run(argv, what, cwd=cwd)
+        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
+        os.sync()
         self.save(moving=[name for name in self.state["moving"] if name != app])
 
     # --- migration ----------------------------------------------------------------------------

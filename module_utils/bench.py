@@ -13,7 +13,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
@@ -234,6 +234,16 @@ def git(folder: str, *arguments: str) -> str | None:
         **identity,
     )
     return result.stdout.strip() if result.returncode == 0 else None
+
+
+def drop_git_locks(folder: str) -> None:
+    """Remove what git leaves in a repository when it is cut off, and stumbles at ever after.
+
+    Only for a repository in which a run of ours was cut off, and nobody else's works now.
+    """
+    for name in ("index.lock", "shallow.lock"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{folder}/.git/{name}")
 
 
 ASSET_LISTS = ("assets.json", "assets-rtl.json")

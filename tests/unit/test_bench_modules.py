@@ -157,6 +157,31 @@ def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
     assert maker.differences() == ["requirements of frappe"]
 
 
+def test_a_checkout_that_was_cut_off_is_finished(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The power of a node goes while git works: its locks stay, and files may be empty."""
+    commit = make_app(tmp_path / "bench", "frappe")
+    folder = tmp_path / "bench/apps/frappe"
+    maker = make({"name": "frappe", "commit": commit}, moves=True)
+    note = Path(maker.note("requirements-frappe"))
+    monkeypatch.setattr(bench_init, "run_as", run_here)
+    seen: list[tuple[list[str], bool]] = []
+
+    def noted() -> None:
+        seen.append(([path.name for path in (folder / ".git").glob("*.lock")], note.exists()))
+
+    monkeypatch.setattr(os, "sync", noted)
+    # A lock of somebody who works there now is respected.
+    (folder / ".git/index.lock").touch()
+    maker.check_out(maker.apps[0])
+    maker.begin("requirements-frappe", str(folder))
+    (folder / ".git/shallow.lock").touch()
+    maker.check_out(maker.apps[0])
+    assert seen == [(["index.lock"], True), ([], True)]
+    assert not note.exists()
+
+
 class Sites(bench_sites.Sites):
     """Sites on a server and a framework that are recorded."""
 
