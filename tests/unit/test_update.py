@@ -754,6 +754,34 @@ def test_assets_are_compared_by_their_files(tmp_path: Path):
     assert bench.asset_state(str(tmp_path / "b")) == {name: ""}
 
 
+def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "bench"
+    file = Path(make_assets(path, "old"))
+    (path / "apps/frappe/.git").mkdir()
+    (file.parent / "gone.js").touch()
+    monkeypatch.setattr(bench_assets, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench_assets, "installed_apps", lambda _: ["frappe"])
+    ran: list[str] = []
+
+    def run_here(user: str, argv: list[str], cwd: str, *_: Any) -> Any:
+        ran.append(argv[0])
+        if argv[0] == "bash":
+            built = path / ".assets/frappe/js"
+            built.mkdir(parents=True)
+            (built / "desk.2.js").write_text("new")
+            (path / ".assets/assets.json").write_text("{}")
+            return subprocess.CompletedProcess(argv, 0, "")
+        return subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
+
+    monkeypatch.setattr(bench_assets, "run_as", run_here)
+    params = {"path": str(path), "user": "u", "cli_dir": "/c", "ssh_command": "ssh", "port": 22}
+    bench_assets.Assets({**params, "source": "u@h"}).fetch()
+    assert [entry.name for entry in file.parent.iterdir()] == ["desk.2.js"]
+    assert (path / "sites/assets/assets.json").read_text() == "{}"
+    assert not (path / ".assets").exists()
+    assert ran == ["rm", "bash", "mkdir", "rm", "mv", "mv", "rm"]
+
+
 def test_a_missing_list_is_an_empty_one(tmp_path: Path):
     (tmp_path / "sites/assets").mkdir(parents=True)
     assert bench.asset_state(str(tmp_path)) == {}
