@@ -34,7 +34,14 @@ from ansible.module_utils.bench import (
 )
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
-from ansible.module_utils.supervisor import control, job_programs, programs, stop, web_programs
+from ansible.module_utils.supervisor import (
+    RUNNING,
+    control,
+    job_programs,
+    programs,
+    stop,
+    web_programs,
+)
 from ansible.module_utils.verify_look import Redis, RedisError, Visitor
 
 DOCUMENTATION = r"""
@@ -87,6 +94,7 @@ options:
       build: {description: Whether web assets are built., type: bool, required: true}
       web_port: {description: Port of the bench's gunicorn., type: int, required: true}
       web_workers: {description: Its number of processes., type: int, required: true}
+      report_port: {description: Port of the pool for reports., type: int, required: true}
       job_seconds: {description: How long jobs that run are waited for., type: int, required: true}
       back: {description: Whether the way back is wanted., type: bool, required: true}
       socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
@@ -124,6 +132,7 @@ ABOUT: dict[str, Any] = {
     "build": {"type": "bool", "required": True},
     "web_port": {"type": "int", "required": True},
     "web_workers": {"type": "int", "required": True},
+    "report_port": {"type": "int", "required": True},
     "job_seconds": {"type": "int", "required": True},
     "back": {"type": "bool", "required": True},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
@@ -136,6 +145,8 @@ LAST_LINES = 25
 # Frappe 16 reads its configuration anew after a minute at the latest.
 SETTLE_SECONDS = 90
 QUIET_LOOKS = 3
+# Processes of the pool for reports; see roles/bench_processes.
+POOL_WORKERS = 2
 # Longer than gunicorn lets a call take.
 CALL_SECONDS = 150
 SUSPENDED = "rq:suspended"
@@ -760,10 +771,23 @@ class Update:
         account = pwd.getpwnam(self.user)
         return account.pw_uid, account.pw_gid
 
+    def doors(self) -> list[tuple[int, int]]:
+        """Ports at which this host serves the sites, and the number of processes behind each.
+
+        While the nodes are drained, reports go to the pool.
+        """
+        doors = [(self.params["web_port"], self.params["web_workers"])]
+        pool = f"{self.name}-report-web"
+        if any(
+            name.split(":")[0] == pool and state == RUNNING
+            for name, state in programs(self.name).items()
+        ):
+            doors.append((self.params["report_port"], POOL_WORKERS))
+        return [(port, processes) for port, processes in doors if processes]
+
     def wait_for_answer(self, status: int) -> None:
-        """Wait until every site answers so, often enough that each web worker was asked."""
-        if not self.params["web_workers"]:
-            return
+        """Wait until every site answers so, often enough that each web process was asked."""
+        doors = self.doors()
         deadline = time.monotonic() + SETTLE_SECONDS
         for site in self.sites:
             own = read_json(self.folders.config(site))
@@ -773,22 +797,27 @@ class Update:
             if status == 200 and own.get(SWITCH):
                 # Somebody has closed it by itself, and it stays closed.
                 continue
-            visitor = Visitor("127.0.0.1", self.params["web_port"], site, timeout=20)
-            good, saw = 0, "no answer"
-            while good < 3 * self.params["web_workers"]:
-                try:
-                    answer = visitor.call("GET", "/api/method/ping")
-                    saw = answer.said()
-                    good = good + 1 if answer.status == status else 0
-                except (OSError, http.client.HTTPException) as error:
-                    saw, good = str(error), 0
-                if not good:
-                    if time.monotonic() > deadline:
-                        raise BenchError(
-                            f"{site} does not answer {status} on port {self.params['web_port']}"
-                            f" within {SETTLE_SECONDS} s, but: {saw}"
-                        )
-                    time.sleep(0.5)
+            for port, processes in doors:
+                self.wait_at(port, processes, site, status, deadline)
+
+    def wait_at(self, port: int, processes: int, site: str, status: int, deadline: float) -> None:
+        """The same at one port, for one site."""
+        visitor = Visitor("127.0.0.1", port, site, timeout=20)
+        good, saw = 0, "no answer"
+        while good < 3 * processes:
+            try:
+                answer = visitor.call("GET", "/api/method/ping")
+                saw = answer.said()
+                good = good + 1 if answer.status == status else 0
+            except (OSError, http.client.HTTPException) as error:
+                saw, good = str(error), 0
+            if not good:
+                if time.monotonic() > deadline:
+                    raise BenchError(
+                        f"{site} does not answer {status} on port {port} within"
+                        f" {SETTLE_SECONDS} s, but: {saw}"
+                    )
+                time.sleep(0.5)
 
     def back_up(self) -> None:
         """Dump the database of every site that has no backup into a folder of this update's own."""
@@ -943,7 +972,7 @@ class Update:
         """Let users and jobs in, and try each site; what does not answer is closed again."""
         if self.state.get("finished"):
             return
-        down = [name for name, state in programs(self.name).items() if state != "RUNNING"]
+        down = [name for name, state in programs(self.name).items() if state != RUNNING]
         if down:
             raise BenchError(f"these programs should run and do not: {', '.join(down)}")
         # From here on users may have written, and no backup holds that.

@@ -94,6 +94,7 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
             "build": True,
             "web_port": 1,
             "web_workers": 1,
+            "report_port": 2,
             "job_seconds": 1,
             "back": back,
             "socket": "/s",
@@ -348,6 +349,38 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
     judge(state={**state, "finished": True, "backups": {"a.test": "/b"}}).judge()
 
 
+def calls(monkeypatch: pytest.MonkeyPatch, status: int, **states: str) -> list[tuple[str, int]]:
+    """Notes who is asked at which port; states are those of programs of the bench."""
+    asked: list[tuple[str, int]] = []
+
+    class Caller:
+        def __init__(self, _address: str, port: int, site: str, **_: Any) -> None:
+            self.at = (site, port)
+
+        def call(self, *_: str) -> Any:
+            asked.append(self.at)
+            return SimpleNamespace(status=status, said=lambda: str(status))
+
+    monkeypatch.setattr(bench_update, "Visitor", Caller)
+    names = {f"bench-{name.replace('_', '-')}:one": state for name, state in states.items()}
+    monkeypatch.setattr(bench_update, "programs", lambda _: names)
+    return asked
+
+
+def test_the_pool_for_reports_is_closed_too(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While the nodes are drained it takes all reports, and Frappe 16 heeds the switch late."""
+    put_site(tmp_path / "bench/sites", "a.test")
+    update = judge()
+    asked = calls(monkeypatch, 503, frappe_web="RUNNING", report_web="RUNNING")
+    update.wait_for_answer(503)
+    assert asked == [("a.test", 1)] * 3 + [("a.test", 2)] * 6
+    asked = calls(monkeypatch, 503, frappe_web="RUNNING", report_web="STOPPED")
+    update.wait_for_answer(503)
+    assert {port for _, port in asked} == {1}
+
+
 def test_a_site_that_is_closed_by_itself_stays_so(
     judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -357,20 +390,10 @@ def test_a_site_that_is_closed_by_itself_stays_so(
     put_site(sites, "z.test")
     update = judge()
     assert update.judge()["going"]
-    asked: list[str] = []
-
-    class Caller:
-        def __init__(self, _address: str, _port: int, site: str, **_: Any) -> None:
-            self.site = site
-
-        def call(self, *_: str) -> Any:
-            asked.append(self.site)
-            return SimpleNamespace(status=200, said=lambda: "200")
-
-    monkeypatch.setattr(bench_update, "Visitor", Caller)
+    asked = calls(monkeypatch, 200)
     # It would never answer 200, and all would be closed again for it.
     update.wait_for_answer(200)
-    assert set(asked) == {"z.test"}
+    assert asked == [("z.test", 1)] * 3
     assert bench_answers.in_maintenance(str(tmp_path / "bench"), "a.test")
     assert not bench_answers.in_maintenance(str(tmp_path / "bench"), "z.test")
 
