@@ -748,7 +748,7 @@ class Update:
     def switch(self, value: Any) -> None:
         """Set maintenance_mode for all sites; None takes the key out."""
         path = f"{self.path}/sites/common_site_config.json"
-        content = self.common()
+        content = read_json(path, follow=False)
         if content.get(SWITCH) == value and (value is not None or SWITCH not in content):
             return
         content[SWITCH] = value

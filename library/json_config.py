@@ -86,7 +86,7 @@ def main() -> None:
     params = module.params
     path = params["path"]
     try:
-        current = read_json(path)
+        current = read_json(path, follow=False)
     except BenchError as error:
         module.fail_json(msg=str(error))
     wanted = merged(

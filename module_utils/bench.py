@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import glob
 import hashlib
@@ -176,13 +177,22 @@ def cli_releases(path: str) -> dict[str, str]:
     return {tool: packages[name] for tool, name in CLI_PACKAGES.items() if name in packages}
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """A JSON object from a file, {} when there is none. Raises BenchError on bad content."""
+def read_json(path: str, follow: bool = True) -> dict[str, Any]:
+    """A JSON object from a file, {} when there is none. Raises BenchError on bad content.
+
+    ``follow``: whether the file may be a link. Not where root gives the bench's account a new file
+    with what is in it: the link could lead to a file that only root may read.
+    """
     try:
-        with open(path, encoding="utf-8") as source:
+        handle = os.open(path, os.O_RDONLY if follow else os.O_RDONLY | os.O_NOFOLLOW)
+        with open(handle, encoding="utf-8") as source:
             content = json.load(source)
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise BenchError(f"{path} is a link; put the file itself there and run again") from error
     except ValueError as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):

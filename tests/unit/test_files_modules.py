@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -83,11 +84,20 @@ def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> No
     assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]
 
 
+class FailedError(Exception):
+    """The module failed."""
+
+
 def set_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the module json_config on a file."""
     params = {"path": str(path), "values": {"a": 1}, "secrets": {}, "absent": [], "ours": {}}
     params |= {"owner": pwd.getpwuid(os.getuid()).pw_name, "mode": "0640"}
+
+    def fail(msg: str) -> None:
+        raise FailedError(msg)
+
     module = SimpleNamespace(params=params, check_mode=False, exit_json=lambda **_: None)
+    module.fail_json = fail
     monkeypatch.setattr(json_config, "AnsibleModule", lambda **_: module)
     json_config.main()
 
@@ -123,6 +133,22 @@ def test_a_name_that_became_a_link_opens_no_other_file(
     else:
         snapshot.write(str(path), b"x", {**RECORD, "acl": ""})
     assert precious.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_file_of_roots_is_given_away_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys that are there are written into a file of the bench's account."""
+    (tmp_path / "own.json").write_text('{"token": "precious"}')
+    path = tmp_path / "common_site_config.json"
+    path.symlink_to("own.json")
+    with pytest.raises(FailedError, match="is a link; put the file itself there"):
+        set_keys(path, monkeypatch)
+    assert path.is_symlink()
+    path.unlink()
+    path.write_text('{"b": 2}')
+    set_keys(path, monkeypatch)
+    assert json.loads(path.read_text()) == {"a": 1, "b": 2}
 
 
 def test_a_replaced_file_keeps_what_nobody_names(tmp_path: Path) -> None:

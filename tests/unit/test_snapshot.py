@@ -110,6 +110,12 @@ def test_keys_of_ours_go_and_the_operators_stay(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": 2, "live": False, "workers": {"at-r": {}, "own": {}}}))
     put_back(place, entries)
     assert json.loads(path.read_text()) == {"a": 2, "live": True, "workers": {"own": {}}}
+    # A link may lead to what only root may read.
+    path.rename(tmp_path / "root.json")
+    path.symlink_to("root.json")
+    put_back(place, entries)
+    assert path.read_text() == json.dumps(before)
+    assert not path.is_symlink()
 
 
 def test_lines_of_ours_go_and_others_stay(tmp_path: Path) -> None:
