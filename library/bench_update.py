@@ -405,6 +405,12 @@ class Update:
             return ""
         wanted = next((a for a in self.params["apps"] if a["name"] == app), {})
         pin = wanted.get("commit")
+        if word is None and here["commit"].startswith(str(pin or "")) and not self.remote(app):
+            # An app that was made on this bench: nobody has newer commits of it.
+            self.words.append(
+                f"{app} has no remote {' or '.join(REMOTES)} and stays at {here['commit'][:10]}"
+            )
+            return str(here["commit"])
         branch = here["branch"] or wanted.get("branch")
         ref = word or pin or branch
         if not ref:
@@ -433,11 +439,12 @@ class Update:
 
     def fetched(self, app: str, ref: str, branch: str | None) -> str:
         """The commit of a reference, brought here from the app's remote; "" after a problem."""
-        remotes = (self.app_git(app, "remote").stdout or "").split()
-        remote = next((name for name in REMOTES if name in remotes), None)
-        if remote is None:
+        remote = self.remote(app)
+        if not remote:
             self.problems.append(
-                f"{app} has no remote {' or '.join(REMOTES)} in {self.folder(app)}"
+                f"{app} shall come to {ref}, and has no remote {' or '.join(REMOTES)} in"
+                f" {self.folder(app)} that could give it: add one with `git remote add"
+                f" {REMOTES[0]} URL`, or let {app} stay where it is"
             )
             return ""
         fetch = ["fetch", "--quiet", "--no-tags", "--refmap=", remote]
@@ -462,6 +469,11 @@ class Update:
             )
             return ""
         return found.stdout.strip()
+
+    def remote(self, app: str) -> str:
+        """The remote that an app's commits come from, "" when it has none."""
+        remotes = self.app_git(app, "remote").stdout.split()
+        return next((name for name in REMOTES if name in remotes), "")
 
     def url(self, app: str, remote: str) -> str:
         """Address of a remote, without a password that may be in it."""

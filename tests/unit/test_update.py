@@ -178,6 +178,19 @@ def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: P
     assert judge({"frappe": new}).judge()["to"] == {"frappe": new}
 
 
+def test_an_app_that_was_made_on_this_bench_stays_where_it_is(judge: Any, upstream: Path):
+    apps = judge().app.parent
+    (apps / "local").mkdir()
+    git(apps / "local", "init", "--quiet", "--initial-branch=main")
+    here = commit(apps / "local", "mine", code="1")
+    new = commit(upstream, "two", code="2")
+    update = judge()
+    assert update.judge()["to"] == {"frappe": new, "local": here}
+    assert f"local has no remote upstream or origin and stays at {here[:10]}" in update.words
+    with pytest.raises(BenchError, match=r"1\. local shall come to v2, and has no remote upstream"):
+        judge({"local": "v2"}).judge()
+
+
 def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     old = git(upstream, "rev-parse", "HEAD")
     two = commit(upstream, "two", code="2")
