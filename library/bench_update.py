@@ -690,9 +690,10 @@ class Update:
         self.wait_for_jobs()
 
     def suspend(self) -> None:
-        """Set RQ's switch."""
+        """Set RQ's switch; survives a power cut, after which the workers start by themselves."""
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
+            redis.write_down()
 
     def wait_for_jobs(self) -> None:
         """Wait for the jobs that run; BenchError when one runs for too long.
@@ -979,6 +980,8 @@ class Update:
         if self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 redis.ask("DEL", SUSPENDED)
+                # Else a power cut could bring the switch back, and no job would be done any more.
+                redis.write_down()
 
     def finish(self) -> None:
         """Let users and jobs in, and try each site; what does not answer is closed again."""

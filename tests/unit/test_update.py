@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from filter_plugins.update import lost_nodes, task_words
 from library import bench_answers, bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
-from module_utils import bench, supervisor
+from module_utils import bench, supervisor, verify_look
 from module_utils.sites import Folders
 from tests.unit.test_site_sync import code_gate
 
@@ -440,6 +441,12 @@ def test_assets_that_could_not_be_put_back_are_a_problem(
 
 
 @pytest.fixture
+def suspend() -> Any:
+    """The step as it is; asked for before ``steps``."""
+    return bench_update.Update.suspend
+
+
+@pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps of an update in their order; those that need a host do nothing else."""
     done: list[str] = []
@@ -457,6 +464,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Asked:
         def ask(self, *words: str) -> None:
             done.append(" ".join(words))
+
+        def write_down(self) -> None:
+            done.append("write_down")
 
     @contextmanager
     def redis(_update: Any, _name: str) -> Iterator[Asked]:
@@ -488,6 +498,28 @@ def test_jobs_are_waited_for_until_nobody_can_queue_any(
     steps.clear()
     judge(state={**state, "backups": {"a": "/b"}, "coded": True}).migrate()
     assert steps[:3] == ["suspend", "wait_for_jobs", "stop"]
+
+
+def test_the_switch_of_the_jobs_survives_a_power_cut(
+    judge: Any, monkeypatch: pytest.MonkeyPatch, suspend: Any, steps: list[str]
+):
+    monkeypatch.setattr(bench_update.Update, "suspend", suspend)
+    judge(state={"stamp": "S"}).suspend()
+    assert steps == ["SET rq:suspended 1", "write_down"]
+
+
+def test_redis_writes_its_data_down_when_it_may():
+    ours, theirs = socket.socketpair()
+    with theirs, theirs.makefile("rwb", buffering=0) as peer:
+        redis = verify_look.Redis.__new__(verify_look.Redis)
+        redis.socket, redis.source = ours, ours.makefile("rb")
+        peer.write(b"-ERR Background save already in progress\r\n+OK\r\n-ERR\r\n")
+        with redis:
+            redis.write_down(5)
+            with pytest.raises(verify_look.RedisError, match=r"cannot write its data down \(ERR\)"):
+                redis.write_down(5)
+        asked = b"*1\r\n$4\r\nSAVE\r\n"
+        assert peer.read(100) == asked * 3
 
 
 def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, steps: list[str]):
@@ -589,7 +621,8 @@ def test_no_backup_is_restored_over_what_users_did(
     update = judge(state=state)
     update.finish()
     # Jobs begin once the sites have answered.
-    assert steps == ["switch None", "wait_for_answer 200", "DEL rq:suspended"]
+    let_in = ["switch None", "wait_for_answer 200", "DEL rq:suspended", "write_down"]
+    assert steps == let_in
     assert (update.state["opened"], update.state["finished"]) == (True, True)
 
     def silent(*_: Any) -> None:
