@@ -18,6 +18,7 @@ from ansible.module_utils.bench import (
     read_text,
     requirement_steps,
     run_as,
+    sync_folder,
     user_environment,
 )
 
@@ -94,6 +95,7 @@ class Maker:
             note.write(path)
             note.flush()
             os.fsync(note.fileno())
+        sync_folder(self.state_dir)
 
     def begun(self, what: str, path: str) -> bool:
         """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""

@@ -30,6 +30,7 @@ from ansible.module_utils.bench import (
     read_json,
     requirement_steps,
     run_as,
+    sync_folder,
     user_environment,
 )
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
@@ -254,6 +255,7 @@ class Update:
             out.flush()
             os.fsync(out.fileno())
         os.replace(f"{self.file}.new", self.file)
+        sync_folder(os.path.dirname(self.file))
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
         """Run as the bench's account; BenchError with its last lines when it fails."""

@@ -200,6 +200,15 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     return content
 
 
+def sync_folder(path: str) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def read_text(path: str) -> str | None:
     """Text of a file, None when there is none."""
     try:

@@ -27,6 +27,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.bench import sync_folder
+
 Entry = dict[str, Any]
 
 HOWS = ("file", "tree", "folder", "keys", "block", "kept")
@@ -112,15 +114,6 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
     os.rename(making, folder)
     sync_folder(os.path.dirname(folder))
     return manifest
-
-
-def sync_folder(path: str) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_note(path: str, content: dict[str, Any]) -> None:

@@ -722,6 +722,18 @@ def test_assets_are_put_back_as_the_benchs_account(
     assert ran == ["u: cp", "u: rm", "u: cp"]
 
 
+def test_what_is_noted_is_on_disk_with_its_name(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A database that is migrated next may lie on another disk, and its note be lost alone."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    judge().save(touched=["a"])
+    assert synced == [f"{tmp_path}/state/update.json.new", f"{tmp_path}/state"]
+
+
 def test_backups_and_assets_are_on_disk_before_they_count(
     judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
