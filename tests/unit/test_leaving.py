@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,29 @@ GROUPS = {
     "heavy": ["rep2"],
     "both": ["rep1", "rep2"],
 }
+
+
+def test_a_removal_is_everybodys(tmp_path: Path) -> None:
+    """With --limit on the node itself, the plays that judge and ask have no host."""
+    local = {"ansible_connection": "local", "ansible_become": False}
+    hosts = {"primary": {"hosts": {"erp1": local}}, "reporting": {"hosts": {"rep2": local}}}
+    hosts |= {"router": {"children": {"primary": None}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": hosts}}))
+    command = str(Path(sys.executable).parent / "ansible-playbook")
+    words = ["-i", str(tmp_path / "hosts.json"), "playbooks/remove_node.yml", "--check"]
+    done = subprocess.run(
+        [command, *words, "--limit", "rep2", "-e", "node=rep2"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path), "ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "--limit rep2: a node is taken out on all hosts or on none" in done.stdout
+    assert "undefined" not in done.stdout
+    assert "has no attribute" not in done.stdout
 
 
 def test_groups_without_a_node_that_leaves() -> None:
