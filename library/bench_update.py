@@ -32,6 +32,7 @@ from ansible.module_utils.bench import (
     run_as,
     sync_folder,
     user_environment,
+    without_password,
 )
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
@@ -174,11 +175,6 @@ def job_words(description: str) -> str:
     """A job's own name in what RQ says of it, as Frappe has one function do all jobs."""
     found = re.search(r"\b(?:method|job_name)='([^']+)'", description)
     return found.group(1) if found else description[:80]
-
-
-def without_password(text: str) -> str:
-    """A text without the accounts of the URLs in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def last_patch(output: str) -> str:
@@ -959,7 +955,8 @@ class Update:
             out.write(done.stdout)
         if done.returncode != 0:
             patch = last_patch(done.stdout)
-            tail = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-LAST_LINES:])
+            last = without_password(done.stdout).splitlines()[-LAST_LINES:]
+            tail = "\n".join(f"    {line}" for line in last)
             raise BenchError(
                 f"the migration of {site} failed with exit status {done.returncode}"
                 f"{f', in the patch {patch}' if patch else ''}; the end of its output ({log}):\n"

@@ -105,10 +105,15 @@ def run_as(
     )
 
 
+def without_password(text: str) -> str:
+    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
     """Output of a finished command, or BenchError with the last 40 lines of it."""
     if result.returncode != 0:
-        tail = "\n".join(result.stdout.strip().splitlines()[-40:])
+        tail = "\n".join(without_password(result.stdout).strip().splitlines()[-40:])
         raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
     return result.stdout
 

@@ -295,6 +295,25 @@ def test_a_job_is_called_by_its_name():
 def test_no_password_of_a_url_is_told():
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
+    # What git, uv and Frappe say when they fail is told, too.
+    said = "Error 111 connecting to redis://:hush@10.0.0.1:11000\ngit+https://me:hush@git.example"
+    done = subprocess.CompletedProcess([], 1, said)
+    with pytest.raises(bench.BenchError) as caught:
+        bench.checked(done, "bench build")
+    assert "hush" not in str(caught.value)
+    assert "connecting to redis://10.0.0.1:11000" in str(caught.value)
+
+
+def test_a_migration_that_fails_tells_no_password(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said = "Executing app.patches.one in a (_a)\nError connecting to redis://:hush@10.0.0.1:11000\n"
+    done = subprocess.CompletedProcess([], 1, said)
+    monkeypatch.setattr(bench_update, "run_as", lambda *_, **__: done)
+    with pytest.raises(BenchError, match=r"in the patch app\.patches\.one") as caught:
+        judge().migrate_site("a")
+    assert "hush" not in str(caught.value)
+    assert (tmp_path / "state/update-a.log").stat().st_mode & 0o077 == 0
 
 
 def test_a_node_is_in_step_where_an_update_may_find_it():
