@@ -327,6 +327,12 @@ class Update:
                 self.problems.append(
                     f"update_commits names {app}; the bench has {', '.join(sorted(apps))}"
                 )
+        for app in self.state.get("to", {}):
+            if app not in apps and not self.state.get("finished"):
+                self.problems.append(
+                    f"{app} is part of the update that stands, and no repository in"
+                    f" {self.folder(app)} any more: put it back there"
+                )
         targets = {app: self.target(app, apps[app]) for app in apps}
         plan = {
             app: {"from": self.state.get("from", {}).get(app, apps[app]["commit"]), "to": target}
@@ -372,10 +378,15 @@ class Update:
     def judge_back(self) -> dict[str, Any]:
         """Whether the way back is open."""
         if self.state.get("finished") or self.state.get("opened"):
+            others = (
+                "; another update can bring other commits then"
+                if self.state.get("finished")
+                else ", or name other commits with update_commits"
+            )
             raise BenchError(
                 f"the update of {self.state['stamp']} stands {standing(self.state)}, and users have"
                 " been let in: restoring the backup would lose what they did since. Run the same"
-                " command without update_back to end it, or name other commits with update_commits"
+                f" command without update_back to end it{others}"
             )
         if not self.state:
             self.words.append("no update stands unfinished: there is nothing to take back")

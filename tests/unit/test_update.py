@@ -221,6 +221,15 @@ def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     assert judge(back=True).judge()["going"] is False
 
 
+def test_an_app_that_left_an_unfinished_update_is_named(judge: Any, upstream: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    both = {"frappe": old, "gone": old}
+    state = {"stamp": "S", "from": both, "to": both, "asked": {}}
+    with pytest.raises(BenchError, match=r"1\. gone is part of the update that stands, and no rep"):
+        judge(state=state).judge()
+    judge(state={**state, "finished": True}).judge()
+
+
 def test_a_checkout_that_was_cut_off_is_made_good(judge: Any, upstream: Path):
     old = git(upstream, "rev-parse", "HEAD")
     two = commit(upstream, "two", code="2")
