@@ -151,6 +151,20 @@ def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path)
     assert (root / "home/frappe-bench/sites").is_dir()
 
 
+def test_a_bench_behind_a_link_does_not_stay_unsaid(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_leave, "data_folder", lambda _: str(root / "var/mysql"))
+    bench = root / "home/frappe-bench"
+    bench.rename(root / "elsewhere")
+    bench.symlink_to(root / "elsewhere")
+    module = Module(root)
+    module.params["data"] = "delete"
+    with pytest.raises(host_leave.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
+        host_leave.Leaver(module).data()  # type: ignore[arg-type]
+    assert bench.is_symlink()
+
+
 def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed = []
     monkeypatch.setattr(host_leave, "remove", lambda path: removed.append(Path(path).name))
