@@ -78,7 +78,10 @@ def python_version(bench: str, owner: str) -> str:
 
 
 def look_at_bench(bench: str) -> dict[str, Any]:
-    """Owner with home and shell, Python, apps, sites and services of a bench."""
+    """Owner with home and shell, Python, apps, sites and services of a bench.
+
+    unversioned are the apps of which git knows nothing.
+    """
     owner = home = shell = ""
     if os.path.isdir(bench):
         number = os.stat(bench).st_uid
@@ -87,6 +90,8 @@ def look_at_bench(bench: str) -> dict[str, Any]:
             owner, home, shell = account.pw_name, account.pw_dir, account.pw_shell
         except KeyError:
             owner = str(number)
+    apps = sorted(installed_apps(bench))
+    listed = (read_text(f"{bench}/sites/apps.txt") or "").split()
     config = config_of(f"{bench}/sites/common_site_config.json")
     services = {}
     for key in SERVICE_KEYS:
@@ -97,7 +102,8 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         "home": home,
         "shell": shell,
         "python": python_version(bench, owner),
-        "apps": sorted(installed_apps(bench)),
+        "apps": apps,
+        "unversioned": [app for app in listed if app not in apps],
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
         "sites": bench_sites(bench),
         "services": services,

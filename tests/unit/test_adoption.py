@@ -31,6 +31,7 @@ FOUND: dict[str, Any] = {
         "shell": "/bin/bash",
         "python": "3.11.2",
         "apps": ["frappe"],
+        "unversioned": [],
         "built": True,
         "sites": {"erp.example.com": {"user": "_a", "host": ""}},
         "services": {
@@ -136,6 +137,7 @@ def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):
 
 # Where in the host or in what was found, the value there, and what the problem or its remedy says.
 TROUBLES = [
+    ("bench.unversioned", ["tarball"], "git init, git add --all, git commit"),
     ("bench.owner", "erp", "set fleet_bench_user to erp"),
     ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
     ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
@@ -256,6 +258,14 @@ def test_files_that_serve_the_bench_are_found():
             "certificates": [("/etc/le/full.pem", "/etc/le/key.pem")],
         }
     ]
+
+
+def test_apps_that_git_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/apps.txt").write_text("frappe\ntarball\n")
+    monkeypatch.setattr(looking, "installed_apps", lambda _: {"frappe": {}})
+    monkeypatch.setattr(looking, "python_version", lambda *_: "")
+    assert looking.look_at_bench(str(tmp_path))["unversioned"] == ["tarball"]
 
 
 @pytest.mark.parametrize(("owner", "runs"), [("daemon", ["daemon"]), ("root", [])])
