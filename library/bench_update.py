@@ -694,7 +694,9 @@ class Update:
 
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
-        self.save(suspended=True)
+        if not self.state.get("suspended"):
+            with self.redis("redis_queue") as redis:
+                self.save(suspended=True, held=bool(redis.ask("EXISTS", SUSPENDED)))
         self.suspend()
         self.wait_for_jobs()
 
@@ -987,7 +989,12 @@ class Update:
             self.switch(self.state["former"])
             if not self.state["former"]:
                 self.wait_for_answer(200)
-        if self.state.get("suspended"):
+        if self.state.get("held"):
+            self.words.append(
+                f"jobs go on waiting: somebody held them ({SUSPENDED} in the queue's Redis, as `rq"
+                " suspend` sets it) before the update"
+            )
+        elif self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 redis.ask("DEL", SUSPENDED)
                 # Else a power cut could bring the switch back, and no job would be done any more.

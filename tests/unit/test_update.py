@@ -524,8 +524,31 @@ def test_jobs_are_waited_for_until_nobody_can_queue_any(
     assert "back_up" not in steps
     # Whatever has run until here, no worker is stopped amid a job.
     steps.clear()
-    judge(state={**state, "backups": {"a": "/b"}, "coded": True}).migrate()
+    judge(state={**state, "backups": {"a": "/b"}, "coded": True, "suspended": True}).migrate()
     assert steps[:3] == ["suspend", "wait_for_jobs", "stop"]
+
+
+def test_jobs_that_somebody_held_go_on_waiting(
+    judge: Any, monkeypatch: pytest.MonkeyPatch, steps: list[str]
+):
+    asked: list[str] = []
+
+    class Holding:
+        def ask(self, *words: str) -> int:
+            asked.append(words[0])
+            return 1
+
+        def write_down(self) -> None:
+            pass
+
+    monkeypatch.setattr(bench_update.Update, "redis", lambda *_: nullcontext(Holding()))
+    update = judge(state={"stamp": "S", "from": {}, "to": {}})
+    update.suspend_jobs()
+    update.suspend_jobs()
+    update.open()
+    # Asked once: from then on it is the update's own, too.
+    assert asked == ["EXISTS"]
+    assert update.words[0].startswith("jobs go on waiting: somebody held them")
 
 
 def test_the_switch_of_the_jobs_survives_a_power_cut(
