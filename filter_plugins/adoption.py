@@ -127,8 +127,15 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
 
 
 def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
-    """Python and Frappe are those that the inventory names."""
+    """Python and Frappe are those that the inventory names; the apps can be had by git."""
     name, bench = host["name"], host["bench_dir"]
+    for app in found["bench"]["unversioned"]:
+        yield problem(
+            f"the app {app} of {name} is no git repository with a commit, and the reporting "
+            "benches fetch the apps with git",
+            f"{bench}/apps/{app} on {name}",
+            "make it one, as the bench's account: git init, git add --all, git commit",
+        )
     there, wanted = found["bench"]["python"], host["survey"]["pythons"].get(host["python"])
     if not there:
         yield problem(

@@ -956,7 +956,11 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 
 def check_update(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """No update of the apps stands unfinished: its workers and sites are stopped on purpose."""
+    """No update of the apps stands unfinished: its workers and sites are stopped on purpose.
+
+    It stands on the primary, also where --limit leaves that out of the run.
+    """
+    primary = settings["primary"]
     return [
         problem(
             f"the update of the apps that began {host['survey']['update']} is not finished",
@@ -964,7 +968,7 @@ def check_update(hosts: list[Host], settings: Settings) -> list[Problem]:
             "end it: ansible-playbook playbooks/update.yml goes on with it, and with"
             " -e update_back=true takes it back",
         )
-        for host in hosts
+        for host in [*([primary] if primary else []), *hosts]
         if host["survey"] and host["survey"]["update"] and not settings["updating"]
     ]
 

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import installed_apps
+from ansible.module_utils.bench import BenchError, installed_apps, read_json
 from ansible.module_utils.verify_look import Visitor
 
 DOCUMENTATION = r"""
@@ -17,6 +17,7 @@ short_description: A bench answers calls of its own, at the wanted commits
 description:
   - Signs in at the bench, past the router, and runs a report that every Frappe has. Where the
     account is not let in, as when its password was changed, the bench's own answer is enough.
+  - A site that somebody has put into maintenance by itself answers nobody, and is not asked.
   - Arguments carry passwords; use C(no_log).
 options:
   path: {description: Directory of the bench., type: path, required: true}
@@ -45,6 +46,11 @@ def wrong_commits(apps: dict[str, dict[str, Any]], wanted: dict[str, str]) -> li
         for app, commit in sorted(wanted.items())
         if apps.get(app, {}).get("commit") != commit
     ]
+
+
+def in_maintenance(bench: str, site: str) -> bool:
+    """Whether a site's own configuration says so."""
+    return bool(read_json(f"{bench}/sites/{site}/site_config.json").get("maintenance_mode"))
 
 
 def ask(visitor: Visitor, user: str, password: str, seconds: float) -> str:
@@ -94,10 +100,13 @@ def main() -> None:
     said = []
     try:
         for site in params["sites"] if params["web_workers"] else []:
+            if in_maintenance(params["path"], site):
+                said.append(f"{site} is in maintenance and was not asked")
+                continue
             with Visitor(params["address"], params["port"], site) as visitor:
                 password = params["passwords"].get(site, "")
                 said.append(ask(visitor, params["user"], password, params["seconds"]))
-    except (AssertionError, OSError, http.client.HTTPException) as error:
+    except (AssertionError, BenchError, OSError, http.client.HTTPException) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, answered="; ".join(said) or "it has no web workers")
 

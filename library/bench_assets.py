@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -57,13 +56,13 @@ class Assets:
         self.staging = f"{self.path}/.assets"
 
     def run(self, argv: list[str], what: str) -> None:
-        """Run as the bench's account."""
+        """Run as the bench's account, whose the places are: a link would lead root elsewhere."""
         environment = user_environment(self.params["user"], self.params["cli_dir"])
         checked(run_as(self.params["user"], argv, self.path, environment), what)
 
     def fetch(self) -> None:
         """Bring the primary's built folders and lists into the staging folder, and in place."""
-        shutil.rmtree(self.staging, ignore_errors=True)
+        self.run(["rm", "-rf", self.staging], f"removing {self.staging}")
         ssh = [*shlex.split(self.params["ssh_command"]), "-p", str(self.params["port"])]
         call = shlex.join([*ssh, self.params["source"], "assets"])
         unpack = f"tar --extract --no-same-owner --no-same-permissions --directory {self.staging}"
@@ -76,16 +75,17 @@ class Assets:
         # Last: they name what is there by now.
         for name in ASSET_LISTS:
             if os.path.isfile(f"{self.staging}/{name}"):
-                os.replace(f"{self.staging}/{name}", f"{self.path}/sites/assets/{name}")
-        shutil.rmtree(self.staging, ignore_errors=True)
+                move = ["mv", "-fT", f"{self.staging}/{name}", f"{self.path}/sites/assets/{name}"]
+                self.run(move, f"placing {name}")
+        self.run(["rm", "-rf", self.staging], f"removing {self.staging}")
 
     def place(self, app: str) -> None:
         """Put an app's built folder in place, and the link by which the framework finds it."""
         public = f"{self.path}/apps/{app}/{app}/public"
         built = f"{self.staging}/{app}"
         if os.path.isdir(built) and os.path.isdir(public):
-            shutil.rmtree(f"{public}/dist", ignore_errors=True)
-            os.rename(built, f"{public}/dist")
+            self.run(["rm", "-rf", f"{public}/dist"], f"removing the old assets of {app}")
+            self.run(["mv", "-T", built, f"{public}/dist"], f"placing the assets of {app}")
         link = f"{self.path}/sites/assets/{app}"
         if os.path.isdir(public) and not os.path.lexists(link):
             self.run(["ln", "-s", public, link], f"linking the assets of {app}")

@@ -12,11 +12,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
     checked,
+    drop_git_locks,
     exclusive,
     installed_apps,
     read_text,
     requirement_steps,
     run_as,
+    sync_folder,
     user_environment,
 )
 
@@ -93,6 +95,7 @@ class Maker:
             note.write(path)
             note.flush()
             os.fsync(note.fileno())
+        sync_folder(self.state_dir)
 
     def begun(self, what: str, path: str) -> bool:
         """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""
@@ -197,6 +200,8 @@ class Maker:
     def check_out(self, app: dict[str, Any]) -> None:
         """Bring an app that is here to its commit, then its requirements."""
         folder = self.folder(app)
+        if self.moving(app):
+            drop_git_locks(folder)
         self.begin(f"requirements-{app['name']}", folder)
         commit = app["commit"]
         found = run_as(
@@ -213,6 +218,8 @@ class Maker:
         )
         for argv, what, cwd in requirement_steps(self.path, app["name"]):
             self.run(argv, what, cwd=cwd)
+        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
+        os.sync()
         self.forget(f"requirements-{app['name']}")
 
     def startup_files(self) -> list[str]:

@@ -22,6 +22,7 @@ from ansible.module_utils.bench import (
     read_json,
     read_text,
     run_as,
+    sync_folder,
     user_environment,
 )
 from ansible.module_utils.sites import made_note, making_note
@@ -98,6 +99,7 @@ class Sites:
             out.flush()
             os.fsync(out.fileno())
         os.replace(f"{path}.new", path)
+        sync_folder(os.path.dirname(path))
 
     def installing(self, site: str, app: str) -> str:
         """Path of the note that stands while an app is being installed on a site."""

@@ -23,17 +23,27 @@ from ansible.module_utils.bench import (
     ASSET_LISTS,
     BenchError,
     checked,
+    drop_git_locks,
     exclusive,
     git,
     installed_apps,
     read_json,
     requirement_steps,
     run_as,
+    sync_folder,
     user_environment,
+    without_password,
 )
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
-from ansible.module_utils.supervisor import control, job_programs, programs, stop, web_programs
+from ansible.module_utils.supervisor import (
+    RUNNING,
+    control,
+    job_programs,
+    programs,
+    stop,
+    web_programs,
+)
 from ansible.module_utils.verify_look import Redis, RedisError, Visitor
 
 DOCUMENTATION = r"""
@@ -86,6 +96,7 @@ options:
       build: {description: Whether web assets are built., type: bool, required: true}
       web_port: {description: Port of the bench's gunicorn., type: int, required: true}
       web_workers: {description: Its number of processes., type: int, required: true}
+      report_port: {description: Port of the pool for reports., type: int, required: true}
       job_seconds: {description: How long jobs that run are waited for., type: int, required: true}
       back: {description: Whether the way back is wanted., type: bool, required: true}
       socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
@@ -123,6 +134,7 @@ ABOUT: dict[str, Any] = {
     "build": {"type": "bool", "required": True},
     "web_port": {"type": "int", "required": True},
     "web_workers": {"type": "int", "required": True},
+    "report_port": {"type": "int", "required": True},
     "job_seconds": {"type": "int", "required": True},
     "back": {"type": "bool", "required": True},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
@@ -135,6 +147,8 @@ LAST_LINES = 25
 # Frappe 16 reads its configuration anew after a minute at the latest.
 SETTLE_SECONDS = 90
 QUIET_LOOKS = 3
+# Processes of the pool for reports; see roles/bench_processes.
+POOL_WORKERS = 2
 # Longer than gunicorn lets a call take.
 CALL_SECONDS = 150
 SUSPENDED = "rq:suspended"
@@ -161,11 +175,6 @@ def job_words(description: str) -> str:
     """A job's own name in what RQ says of it, as Frappe has one function do all jobs."""
     found = re.search(r"\b(?:method|job_name)='([^']+)'", description)
     return found.group(1) if found else description[:80]
-
-
-def without_password(text: str) -> str:
-    """A text without the accounts of the URLs in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def last_patch(output: str) -> str:
@@ -242,6 +251,7 @@ class Update:
             out.flush()
             os.fsync(out.fileno())
         os.replace(f"{self.file}.new", self.file)
+        sync_folder(os.path.dirname(self.file))
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
         """Run as the bench's account; BenchError with its last lines when it fails."""
@@ -317,6 +327,12 @@ class Update:
                 self.problems.append(
                     f"update_commits names {app}; the bench has {', '.join(sorted(apps))}"
                 )
+        for app in self.state.get("to", {}):
+            if app not in apps and not self.state.get("finished"):
+                self.problems.append(
+                    f"{app} is part of the update that stands, and no repository in"
+                    f" {self.folder(app)} any more: put it back there"
+                )
         targets = {app: self.target(app, apps[app]) for app in apps}
         plan = {
             app: {"from": self.state.get("from", {}).get(app, apps[app]["commit"]), "to": target}
@@ -362,10 +378,15 @@ class Update:
     def judge_back(self) -> dict[str, Any]:
         """Whether the way back is open."""
         if self.state.get("finished") or self.state.get("opened"):
+            others = (
+                "; another update can bring other commits then"
+                if self.state.get("finished")
+                else ", or name other commits with update_commits"
+            )
             raise BenchError(
                 f"the update of {self.state['stamp']} stands {standing(self.state)}, and users have"
                 " been let in: restoring the backup would lose what they did since. Run the same"
-                " command without update_back to end it, or name other commits with update_commits"
+                f" command without update_back to end it{others}"
             )
         if not self.state:
             self.words.append("no update stands unfinished: there is nothing to take back")
@@ -393,6 +414,12 @@ class Update:
             return ""
         wanted = next((a for a in self.params["apps"] if a["name"] == app), {})
         pin = wanted.get("commit")
+        if word is None and here["commit"].startswith(str(pin or "")) and not self.remote(app):
+            # An app that was made on this bench: nobody has newer commits of it.
+            self.words.append(
+                f"{app} has no remote {' or '.join(REMOTES)} and stays at {here['commit'][:10]}"
+            )
+            return str(here["commit"])
         branch = here["branch"] or wanted.get("branch")
         ref = word or pin or branch
         if not ref:
@@ -421,11 +448,12 @@ class Update:
 
     def fetched(self, app: str, ref: str, branch: str | None) -> str:
         """The commit of a reference, brought here from the app's remote; "" after a problem."""
-        remotes = (self.app_git(app, "remote").stdout or "").split()
-        remote = next((name for name in REMOTES if name in remotes), None)
-        if remote is None:
+        remote = self.remote(app)
+        if not remote:
             self.problems.append(
-                f"{app} has no remote {' or '.join(REMOTES)} in {self.folder(app)}"
+                f"{app} shall come to {ref}, and has no remote {' or '.join(REMOTES)} in"
+                f" {self.folder(app)} that could give it: add one with `git remote add"
+                f" {REMOTES[0]} URL`, or let {app} stay where it is"
             )
             return ""
         fetch = ["fetch", "--quiet", "--no-tags", "--refmap=", remote]
@@ -451,6 +479,11 @@ class Update:
             return ""
         return found.stdout.strip()
 
+    def remote(self, app: str) -> str:
+        """The remote that an app's commits come from, "" when it has none."""
+        remotes = self.app_git(app, "remote").stdout.split()
+        return next((name for name in REMOTES if name in remotes), "")
+
     def url(self, app: str, remote: str) -> str:
         """Address of a remote, without a password that may be in it."""
         url = self.app_git(app, "remote", "get-url", remote).stdout.strip()
@@ -470,9 +503,9 @@ class Update:
             lost = (
                 git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or ""
             ).split("\n")
-            added = (
-                git(folder, "diff", "--name-only", "--diff-filter=A", "HEAD", targets[app]) or ""
-            )
+            # Without renames: a file that moves is a new one where it comes to lie.
+            come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
+            added = git(folder, *come, targets[app]) or ""
             strange = git(folder, "ls-files", "--others") or ""
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]
@@ -515,9 +548,27 @@ class Update:
     def judge_sites(self) -> list[str]:
         """Problems for sites that cannot be backed up; returns the databases of the others."""
         databases = []
+        listing = "SELECT LOWER(SCHEMA_NAME) FROM information_schema.SCHEMATA"
+        there = self.mariadb(listing).splitlines() if self.sites else []
         for site in self.sites:
             try:
-                databases.append(self.database(site))
+                database = self.database(site)
+                if database.lower() in there:
+                    databases.append(database)
+                else:
+                    self.problems.append(
+                        f"the database {database} of {site} ({self.folders.config(site)}) is not"
+                        " on this server, and cannot be backed up: restore it, or move the folder"
+                        f" out of {self.folders.sites}"
+                    )
+                own = read_json(self.folders.config(site))
+                if not own.get(SWITCH, 1):
+                    self.problems.append(
+                        f"{site} has {SWITCH} {own[SWITCH]!r} of its own in"
+                        f" {self.folders.config(site)}, as `set-maintenance-mode off` leaves it,"
+                        " and would not be closed with the others: take it out with `bench --site"
+                        f" {site} set-config {SWITCH} None`"
+                    )
             except BenchError as error:
                 self.problems.append(str(error))
         return databases
@@ -638,18 +689,22 @@ class Update:
             self.check_out(app, commit)
         if self.params["build"]:
             self.run(["bench", "build"], "bench build")
+            os.sync()
         self.save(coded=True)
 
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
-        self.save(suspended=True)
+        if not self.state.get("suspended"):
+            with self.redis("redis_queue") as redis:
+                self.save(suspended=True, held=bool(redis.ask("EXISTS", SUSPENDED)))
         self.suspend()
         self.wait_for_jobs()
 
     def suspend(self) -> None:
-        """Set RQ's switch."""
+        """Set RQ's switch; survives a power cut, after which the workers start by themselves."""
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
+            redis.write_down()
 
     def wait_for_jobs(self) -> None:
         """Wait for the jobs that run; BenchError when one runs for too long.
@@ -717,7 +772,7 @@ class Update:
     def switch(self, value: Any) -> None:
         """Set maintenance_mode for all sites; None takes the key out."""
         path = f"{self.path}/sites/common_site_config.json"
-        content = self.common()
+        content = read_json(path, follow=False)
         if content.get(SWITCH) == value and (value is not None or SWITCH not in content):
             return
         content[SWITCH] = value
@@ -740,47 +795,74 @@ class Update:
         account = pwd.getpwnam(self.user)
         return account.pw_uid, account.pw_gid
 
+    def doors(self) -> list[tuple[int, int]]:
+        """Ports at which this host serves the sites, and the number of processes behind each.
+
+        While the nodes are drained, reports go to the pool.
+        """
+        doors = [(self.params["web_port"], self.params["web_workers"])]
+        pool = f"{self.name}-report-web"
+        if any(
+            name.split(":")[0] == pool and state == RUNNING
+            for name, state in programs(self.name).items()
+        ):
+            doors.append((self.params["report_port"], POOL_WORKERS))
+        return [(port, processes) for port, processes in doors if processes]
+
     def wait_for_answer(self, status: int) -> None:
-        """Wait until every site answers so, often enough that each web worker was asked."""
-        if not self.params["web_workers"]:
-            return
+        """Wait until every site answers so, often enough that each web process was asked."""
+        doors = self.doors()
         deadline = time.monotonic() + SETTLE_SECONDS
         for site in self.sites:
-            own = read_json(f"{self.path}/sites/{site}/site_config.json")
+            own = read_json(self.folders.config(site))
             if {**self.common(), **own}.get("allow_reads_during_maintenance"):
                 # It answers in both states.
                 continue
-            visitor = Visitor("127.0.0.1", self.params["web_port"], site, timeout=20)
-            good, saw = 0, "no answer"
-            while good < 3 * self.params["web_workers"]:
-                try:
-                    answer = visitor.call("GET", "/api/method/ping")
-                    saw = answer.said()
-                    good = good + 1 if answer.status == status else 0
-                except (OSError, http.client.HTTPException) as error:
-                    saw, good = str(error), 0
-                if not good:
-                    if time.monotonic() > deadline:
-                        raise BenchError(
-                            f"{site} does not answer {status} on port {self.params['web_port']}"
-                            f" within {SETTLE_SECONDS} s, but: {saw}"
-                        )
-                    time.sleep(0.5)
+            if status == 200 and own.get(SWITCH):
+                # Somebody has closed it by itself, and it stays closed.
+                continue
+            for port, processes in doors:
+                self.wait_at(port, processes, site, status, deadline)
+
+    def wait_at(self, port: int, processes: int, site: str, status: int, deadline: float) -> None:
+        """The same at one port, for one site."""
+        visitor = Visitor("127.0.0.1", port, site, timeout=20)
+        good, saw = 0, "no answer"
+        while good < 3 * processes:
+            try:
+                answer = visitor.call("GET", "/api/method/ping")
+                saw = answer.said()
+                good = good + 1 if answer.status == status else 0
+            except (OSError, http.client.HTTPException) as error:
+                saw, good = str(error), 0
+            if not good:
+                if time.monotonic() > deadline:
+                    raise BenchError(
+                        f"{site} does not answer {status} on port {port} within"
+                        f" {SETTLE_SECONDS} s, but: {saw}"
+                    )
+                time.sleep(0.5)
 
     def back_up(self) -> None:
-        """Dump every site's database into a folder of this update's own."""
+        """Dump the database of every site that has no backup into a folder of this update's own."""
         folder = f"{self.params['backup_dir']}/{self.state['stamp']}"
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(folder, 0o700)
-        files = {}
-        for site in self.sites:
+        files = dict(self.state.get("backups", {}))
+        for site in self.without_backup():
             target = f"{folder}/{site}.sql.gz"
             self.dump(self.database(site), target)
             config = f"{self.path}/sites/{site}/site_config.json"
             shutil.copy(config, f"{folder}/{site}.site_config.json")
             os.chmod(f"{folder}/{site}.site_config.json", 0o600)
             files[site] = target
+        # The databases are changed next, and the note of the backups may lie on another disk.
+        os.sync()
         self.save(backups=files)
+
+    def without_backup(self) -> list[str]:
+        """Sites that this update has not backed up: all, or those made since it was begun."""
+        return [site for site in self.sites if site not in self.state.get("backups", {})]
 
     def dump(self, database: str, target: str) -> None:
         """Write a dump that brings a database back as it was, tables that are new later dropped."""
@@ -824,6 +906,8 @@ class Update:
         for name in ASSET_LISTS:
             if os.path.exists(f"{self.path}/sites/assets/{name}"):
                 self.copy(f"{self.path}/sites/assets/{name}", f"{making}/{name}")
+        # What they are a copy of is replaced next.
+        os.sync()
         os.rename(making, self.kept_assets)
 
     def built(self, app: str) -> str:
@@ -842,14 +926,15 @@ class Update:
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
-        lock = f"{self.folder(app)}/.git/index.lock"
-        if app in moving and os.path.exists(lock):
-            os.unlink(lock)
+        if app in moving:
+            drop_git_locks(self.folder(app))
         self.save(moving=sorted({*moving, app}))
         what = f"checking out {app} at {commit[:10]}"
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
         for argv, what, cwd in requirement_steps(self.path, app):
             self.run(argv, what, cwd=cwd)
+        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
+        os.sync()
         self.save(moving=[name for name in self.state["moving"] if name != app])
 
     # --- migration ----------------------------------------------------------------------------
@@ -859,6 +944,8 @@ class Update:
         # New code was built meanwhile, in this run or in one that was killed.
         self.suspend_jobs()
         stop(self.name, job_programs)
+        if self.without_backup():
+            self.back_up()
         migrated = self.state.get("migrated", [])
         for site in self.sites:
             if site in migrated:
@@ -881,7 +968,8 @@ class Update:
             out.write(done.stdout)
         if done.returncode != 0:
             patch = last_patch(done.stdout)
-            tail = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-LAST_LINES:])
+            last = without_password(done.stdout).splitlines()[-LAST_LINES:]
+            tail = "\n".join(f"    {line}" for line in last)
             raise BenchError(
                 f"the migration of {site} failed with exit status {done.returncode}"
                 f"{f', in the patch {patch}' if patch else ''}; the end of its output ({log}):\n"
@@ -901,15 +989,22 @@ class Update:
             self.switch(self.state["former"])
             if not self.state["former"]:
                 self.wait_for_answer(200)
-        if self.state.get("suspended"):
+        if self.state.get("held"):
+            self.words.append(
+                f"jobs go on waiting: somebody held them ({SUSPENDED} in the queue's Redis, as `rq"
+                " suspend` sets it) before the update"
+            )
+        elif self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 redis.ask("DEL", SUSPENDED)
+                # Else a power cut could bring the switch back, and no job would be done any more.
+                redis.write_down()
 
     def finish(self) -> None:
         """Let users and jobs in, and try each site; what does not answer is closed again."""
         if self.state.get("finished"):
             return
-        down = [name for name, state in programs(self.name).items() if state != "RUNNING"]
+        down = [name for name, state in programs(self.name).items() if state != RUNNING]
         if down:
             raise BenchError(f"these programs should run and do not: {', '.join(down)}")
         # From here on users may have written, and no backup holds that.
@@ -943,7 +1038,8 @@ class Update:
             stop(self.name, job_programs)
         else:
             self.save(coded=False)
-        for site in touched:
+        here = [site for site in touched if site in self.sites]
+        for site in here:
             if site not in self.state.get("restored", []):
                 self.restore(site)
                 self.save(restored=[*self.state.get("restored", []), site])
@@ -951,7 +1047,7 @@ class Update:
             self.check_out(app, commit)
         self.put_assets_back()
         if touched:
-            for site in touched:
+            for site in here:
                 self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
             self.restart_web()
         else:
@@ -960,7 +1056,11 @@ class Update:
             self.save(backups={}, stamp=new_stamp())
         self.words.append("the old commits are checked out")
         self.words += [
-            f"{site} was restored from {self.state['backups'][site]}" for site in touched
+            f"{site} was restored from {self.state['backups'][site]}"
+            if site in here
+            else f"{site} is gone from the bench and was not restored; its backup is"
+            f" {self.state['backups'][site]}"
+            for site in touched
         ]
 
     def restore(self, site: str) -> None:

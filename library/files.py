@@ -115,6 +115,20 @@ def apply_attributes(path: str, entry: dict[str, Any], uid: int, gid: int) -> No
         os.chmod(path, int(entry["mode"], 8))
 
 
+def new_attributes(
+    handle: int, old: os.stat_result | None, entry: dict[str, Any], uid: int, gid: int
+) -> None:
+    """Owner, group and mode of a new file, those of the old one where the entry names none.
+
+    By its handle: in a folder of another account its name may be a link by now.
+    """
+    if old is not None:
+        uid, gid = (uid if uid != -1 else old.st_uid), (gid if gid != -1 else old.st_gid)
+    os.fchown(handle, uid, gid)
+    usual = stat.S_IMODE(old.st_mode) if old is not None else 0o644
+    os.fchmod(handle, usual if entry["mode"] is None else int(entry["mode"], 8))
+
+
 def write_file(
     module: AnsibleModule, entry: dict[str, Any], data: bytes, uid: int, gid: int
 ) -> None:
@@ -128,14 +142,9 @@ def write_file(
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
-            os.fsync(out.fileno())
-        if os.path.exists(path):
-            old = os.stat(path)
-            os.chown(temporary, old.st_uid, old.st_gid)
-            os.chmod(temporary, stat.S_IMODE(old.st_mode))
-        else:
-            os.chmod(temporary, 0o644)
-        apply_attributes(temporary, entry, uid, gid)
+            os.fsync(handle)
+            old = os.stat(path) if os.path.exists(path) else None
+            new_attributes(handle, old, entry, uid, gid)
         if entry["validate"]:
             command = [word.replace("%s", temporary) for word in shlex.split(entry["validate"])]
             code, out_text, err_text = module.run_command(command)

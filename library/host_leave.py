@@ -215,6 +215,12 @@ class Leaver:
         for path in (folder, self.params["bench"]):
             if not is_folder_of_its_own(path):
                 raise LeaveError(f"{path} is no folder that may be emptied; nothing of it was")
+        if os.path.islink(bench := self.params["bench"]):
+            # Where it leads to is its account's choice, and only the link would go.
+            raise LeaveError(
+                f"{bench} is a link to {os.readlink(bench)}, which holds the bench and its"
+                " passwords: remove that and the link by hand, and run the same command again"
+            )
         # The folder itself stays: it is the package's, or a file system of its own.
         entries = (
             [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []

@@ -86,7 +86,7 @@ def main() -> None:
     params = module.params
     path = params["path"]
     try:
-        current = read_json(path)
+        current = read_json(path, follow=False)
     except BenchError as error:
         module.fail_json(msg=str(error))
     wanted = merged(
@@ -103,9 +103,10 @@ def main() -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             json.dump(wanted, out, indent=1, sort_keys=True)
             out.flush()
-            os.fsync(out.fileno())
-        os.chown(temporary, account.pw_uid, account.pw_gid)
-        os.chmod(temporary, int(params["mode"], 8))
+            os.fsync(handle)
+            # By its handle: the folder is another account's, and the name may be a link by now.
+            os.fchown(handle, account.pw_uid, account.pw_gid)
+            os.fchmod(handle, int(params["mode"], 8))
         os.replace(temporary, path)
     module.exit_json(
         changed=changed,

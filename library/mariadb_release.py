@@ -85,7 +85,7 @@ class Releaser:
         if dumps:
             raise ReleaseError(
                 f"replicas still follow this server: {', '.join(sorted(set(dumps)))}. Take the"
-                " reporting nodes out first (README, `Take a reporting node out`)"
+                " reporting nodes out first (docs/nodes.md)"
             )
 
     def drop(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pwd
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from ansible.module_utils.snapshot import (
     record,
     take,
     unit_states,
+    write_note,
 )
 
 DOCUMENTATION = r"""
@@ -134,10 +134,7 @@ def main() -> None:
             # Only now: the folder of the state is among the paths that were not there.
             state_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             state_file.parent.chmod(0o755)
-            new = Path(f"{state_file}.new")
-            state = {"snapshot": folder, "finished": False}
-            new.write_text(json.dumps(state, indent=1), encoding="utf-8")
-            os.replace(new, state_file)
+            write_note(str(state_file), {"snapshot": folder, "finished": False})
         found = [record(item["path"], item["how"]) for item in wanted]
     except (SnapshotError, OSError) as error:
         module.fail_json(msg=f"nothing was changed on this host: {error}")

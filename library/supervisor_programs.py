@@ -6,12 +6,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.supervisor import together
+from ansible.module_utils.supervisor import RUNNING, states, together
 
 DOCUMENTATION = r"""
 module: supervisor_programs
@@ -38,7 +37,6 @@ options:
   seconds: {description: Bound on the wait., type: int, default: 120}
 """
 
-SETTLED = "RUNNING"
 STEADY_SECONDS = 4
 
 
@@ -109,12 +107,7 @@ class Supervisor:
 
     def programs(self) -> dict[str, str]:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
-        states = {}
-        for line in self.control("status").splitlines():
-            found = re.match(r"(\S+)\s+([A-Z]+)\b", line)
-            if found and found.group(1).startswith(f"{self.name}-"):
-                states[found.group(1)] = found.group(2)
-        return states
+        return states(self.control("status"), self.name)
 
     def wait(self, seconds: int, steady: int) -> dict[str, str]:
         """Poll until all have run for ``steady`` seconds; fails with what the others wrote last.
@@ -125,23 +118,23 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         since = None
         while True:
-            states = self.programs()
-            waiting = {name: state for name, state in states.items() if state != SETTLED}
-            if (states or self.module.params["empty"]) and not waiting:
+            now = self.programs()
+            waiting = {name: state for name, state in now.items() if state != RUNNING}
+            if (now or self.module.params["empty"]) and not waiting:
                 since = since or time.monotonic()
                 if time.monotonic() - since >= steady:
-                    return states
+                    return now
                 time.sleep(0.5)
                 continue
             since = None
             fatal = [name for name, state in waiting.items() if state == "FATAL"]
             if fatal or time.monotonic() > deadline:
-                self.fail(waiting, states)
+                self.fail(waiting, now)
             time.sleep(0.5)
 
-    def fail(self, waiting: dict[str, str], states: dict[str, str]) -> None:
+    def fail(self, waiting: dict[str, str], known: dict[str, str]) -> None:
         """End the module, showing the last words of the programs that do not run."""
-        if not states:
+        if not known:
             self.module.fail_json(msg=f"supervisor knows no program of {self.name}")
         words = [f"{name} is {state}" for name, state in sorted(waiting.items())]
         for name in sorted(waiting)[:3]:
@@ -173,7 +166,7 @@ def main() -> None:
     supervisor = Supervisor(module)
     before = supervisor.programs()
     groups = {name.split(":")[0] for name in before}
-    stopped = [name for name, state in before.items() if state != SETTLED]
+    stopped = [name for name, state in before.items() if state != RUNNING]
     today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
     today["configuration"] = fingerprint([module.params["configuration"]])
     known = remembered(memory)
@@ -200,10 +193,10 @@ def main() -> None:
     if idle:
         supervisor.control("start", *together(idle, list(before)))
         did += [f"start {name}" for name in idle]
-    states = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
+    now = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
     if known != today:
         remember(memory, today)
-    module.exit_json(changed=bool(did), did=did, programs=states)
+    module.exit_json(changed=bool(did), did=did, programs=now)
 
 
 if __name__ == "__main__":

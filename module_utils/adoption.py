@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import installed_apps, read_text
+from ansible.module_utils.bench import installed_apps, read_text, run_as
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
@@ -60,8 +60,28 @@ def bench_sites(bench: str) -> dict[str, dict[str, str]]:
     return sites
 
 
+def python_version(bench: str, owner: str) -> str:
+    """Version of a bench's own Python, which its owner runs; "" where it does not answer.
+
+    The file is the owner's to replace, so root never runs it: not in a bench of root's either, for
+    the bench may be a link to a folder in which everybody may write.
+    """
+    if owner in ("", "root"):
+        return ""
+    words = [f"{bench}/env/bin/python", "--version"]
+    try:
+        said = run_as(owner, words, "/", {"PATH": "/usr/bin:/bin"}, timeout=30).stdout
+    except (KeyError, OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.match(r"Python (\S+)", said)
+    return found.group(1) if found else ""
+
+
 def look_at_bench(bench: str) -> dict[str, Any]:
-    """Owner with home and shell, Python, apps, sites and services of a bench."""
+    """Owner with home and shell, Python, apps, sites and services of a bench.
+
+    unversioned are the apps of which git knows nothing.
+    """
     owner = home = shell = ""
     if os.path.isdir(bench):
         number = os.stat(bench).st_uid
@@ -70,7 +90,8 @@ def look_at_bench(bench: str) -> dict[str, Any]:
             owner, home, shell = account.pw_name, account.pw_dir, account.pw_shell
         except KeyError:
             owner = str(number)
-    version = re.match(r"Python (\S+)", run([f"{bench}/env/bin/python", "--version"]).stdout)
+    apps = sorted(installed_apps(bench))
+    listed = (read_text(f"{bench}/sites/apps.txt") or "").split()
     config = config_of(f"{bench}/sites/common_site_config.json")
     services = {}
     for key in SERVICE_KEYS:
@@ -80,8 +101,9 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         "owner": owner,
         "home": home,
         "shell": shell,
-        "python": version.group(1) if version else "",
-        "apps": sorted(installed_apps(bench)),
+        "python": python_version(bench, owner),
+        "apps": apps,
+        "unversioned": [app for app in listed if app not in apps],
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
         "sites": bench_sites(bench),
         "services": services,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import glob
 import hashlib
@@ -13,7 +14,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
@@ -104,10 +105,15 @@ def run_as(
     )
 
 
+def without_password(text: str) -> str:
+    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
 def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
     """Output of a finished command, or BenchError with the last 40 lines of it."""
     if result.returncode != 0:
-        tail = "\n".join(result.stdout.strip().splitlines()[-40:])
+        tail = "\n".join(without_password(result.stdout).strip().splitlines()[-40:])
         raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
     return result.stdout
 
@@ -176,18 +182,36 @@ def cli_releases(path: str) -> dict[str, str]:
     return {tool: packages[name] for tool, name in CLI_PACKAGES.items() if name in packages}
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """A JSON object from a file, {} when there is none. Raises BenchError on bad content."""
+def read_json(path: str, follow: bool = True) -> dict[str, Any]:
+    """A JSON object from a file, {} when there is none. Raises BenchError on bad content.
+
+    ``follow``: whether the file may be a link. Not where root gives the bench's account a new file
+    with what is in it: the link could lead to a file that only root may read.
+    """
     try:
-        with open(path, encoding="utf-8") as source:
+        handle = os.open(path, os.O_RDONLY if follow else os.O_RDONLY | os.O_NOFOLLOW)
+        with open(handle, encoding="utf-8") as source:
             content = json.load(source)
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise BenchError(f"{path} is a link; put the file itself there and run again") from error
     except ValueError as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):
         raise BenchError(f"{path} holds a {type(content).__name__}, a JSON object is needed")
     return content
+
+
+def sync_folder(path: str) -> None:
+    """Make renames in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_text(path: str) -> str | None:
@@ -209,7 +233,9 @@ def app_version(bench: str, app: str) -> str | None:
 def git(folder: str, *arguments: str) -> str | None:
     """Output of a read-only git command in ``folder``, None when it fails.
 
-    As the folder's owner: a repository's own configuration names programs that git runs.
+    As the folder's owner: a repository's own configuration names programs that git runs. Root
+    leaves git its own rule, that nobody else's repository is read: the folder may be a link of the
+    bench's account to one of root's in which everybody may make a repository, as /tmp.
     """
     try:
         owner = os.stat(folder)
@@ -217,10 +243,13 @@ def git(folder: str, *arguments: str) -> str | None:
     except (OSError, KeyError):
         return None
     identity: dict[str, Any] = {}
+    trust = ["-c", "safe.directory=*"]
     if os.geteuid() == 0 and owner.st_uid != 0:
         identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    elif os.geteuid() == 0:
+        trust = []
     result = subprocess.run(
-        ["git", "-c", "safe.directory=*", *arguments],
+        ["git", *trust, *arguments],
         cwd=folder,
         env={**os.environ, "HOME": account.pw_dir},
         text=True,
@@ -229,6 +258,16 @@ def git(folder: str, *arguments: str) -> str | None:
         **identity,
     )
     return result.stdout.strip() if result.returncode == 0 else None
+
+
+def drop_git_locks(folder: str) -> None:
+    """Remove what git leaves in a repository when it is cut off, and stumbles at ever after.
+
+    Only for a repository in which a run of ours was cut off, and nobody else's works now.
+    """
+    for name in ("index.lock", "shallow.lock"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{folder}/.git/{name}")
 
 
 ASSET_LISTS = ("assets.json", "assets-rtl.json")

@@ -41,7 +41,8 @@ def write(path: Path, data: bytes | Path | None) -> None:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
-        temporary.chmod(0o644)
+            # By its handle: in a folder of another account the name may be a link by now.
+            os.fchmod(out.fileno(), 0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

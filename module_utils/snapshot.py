@@ -27,6 +27,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.bench import sync_folder
+
 Entry = dict[str, Any]
 
 HOWS = ("file", "tree", "folder", "keys", "block", "kept")
@@ -42,7 +44,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def acl_of(path: str) -> str:
+def acl_of(path: str | int) -> str:
     """ACL of a path as the kernel keeps it, in hexadecimal digits; "" without one."""
     try:
         return os.getxattr(path, ACL).hex()
@@ -106,14 +108,22 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
             copy.chmod(0o600)
         entries.append(entry)
     manifest = {**facts, "entries": entries}
-    file = Path(making, "manifest.json")
-    with file.open("w", encoding="utf-8") as out:
-        json.dump(manifest, out, indent=1, sort_keys=True)
+    write_note(f"{making}/manifest.json", manifest)
+    # The originals are changed next: a power cut must not leave names without what they hold.
+    os.sync()
+    os.rename(making, folder)
+    sync_folder(os.path.dirname(folder))
+    return manifest
+
+
+def write_note(path: str, content: dict[str, Any]) -> None:
+    """A JSON file in a folder of root's, whole or not at all; for root alone."""
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(content, out, indent=1, sort_keys=True)
         out.flush()
         os.fsync(out.fileno())
-    file.chmod(0o600)
-    os.rename(making, folder)
-    return manifest
+    os.replace(f"{path}.new", path)
+    sync_folder(os.path.dirname(path))
 
 
 def load(folder: str) -> dict[str, Any]:
@@ -154,15 +164,21 @@ def with_old_keys(
     return wanted
 
 
-def set_attributes(path: str, entry: Entry) -> None:
-    """Owner, group, mode and ACL as they were; a name that is gone leaves root's."""
+def set_attributes(path: str | int, entry: Entry) -> None:
+    """Owner, group, mode and ACL as they were; a name that is gone leaves root's.
+
+    path may be the handle of an open file, whose name may be a link by now.
+    """
     number = {}
     for key, find in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
         try:
             number[key] = find(entry[key])[2]
         except KeyError:
             number[key] = int(entry[key]) if entry[key].isdigit() else 0
-    os.chown(path, number["owner"], number["group"], follow_symlinks=False)
+    if isinstance(path, int):
+        os.fchown(path, number["owner"], number["group"])
+    else:
+        os.chown(path, number["owner"], number["group"], follow_symlinks=False)
     if entry["kind"] == "link":
         return
     os.chmod(path, int(entry["mode"], 8))
@@ -181,8 +197,8 @@ def write(path: str, data: bytes, entry: Entry) -> None:
     with os.fdopen(handle, "wb") as out:
         out.write(data)
         out.flush()
-        os.fsync(out.fileno())
-    set_attributes(temporary, entry)
+        os.fsync(handle)
+        set_attributes(handle, entry)
     os.replace(temporary, path)
 
 
@@ -190,7 +206,8 @@ def wanted_data(entry: Entry, folder: str) -> bytes:
     """Content that a file shall have after the release."""
     old = copy_of(folder, entry["path"]).read_bytes()
     path = Path(entry["path"])
-    if entry["how"] != "keys" or not path.is_file():
+    # What a link leads to may be root's, and the file becomes the account's whose folder it is in.
+    if entry["how"] != "keys" or not path.is_file() or path.is_symlink():
         return old
     before = json.loads(old)
     now = json.loads(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import ssl
+import time
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -280,6 +281,22 @@ class Redis:
         request += b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         self.socket.sendall(request)
         return self._answer()
+
+    def write_down(self, seconds: float = 60.0) -> None:
+        """Have all data on Redis' disk, which else has it now and then. Raises RedisError."""
+        self.socket.settimeout(seconds)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.ask("SAVE")
+                return
+            except RedisError as error:
+                if "in progress" not in str(error) or time.monotonic() > deadline:
+                    raise RedisError(
+                        f"Redis cannot write its data down ({error}); see its log, and the room on"
+                        " its disk"
+                    ) from error
+                time.sleep(0.2)
 
     def _answer(self) -> Any:
         line = self.source.readline()

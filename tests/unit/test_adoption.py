@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from filter_plugins import adoption
 from module_utils import adoption as looking
 
+ROLE = Path(__file__).parents[2] / "roles/adopt"
 BENCH = "/home/frappe/frappe-bench"
 PORTS = {
     "mariadb": 3306,
@@ -25,6 +31,7 @@ FOUND: dict[str, Any] = {
         "shell": "/bin/bash",
         "python": "3.11.2",
         "apps": ["frappe"],
+        "unversioned": [],
         "built": True,
         "sites": {"erp.example.com": {"user": "_a", "host": ""}},
         "services": {
@@ -130,6 +137,7 @@ def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):
 
 # Where in the host or in what was found, the value there, and what the problem or its remedy says.
 TROUBLES = [
+    ("bench.unversioned", ["tarball"], "git init, git add --all, git commit"),
     ("bench.owner", "erp", "set fleet_bench_user to erp"),
     ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
     ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
@@ -250,3 +258,50 @@ def test_files_that_serve_the_bench_are_found():
             "certificates": [("/etc/le/full.pem", "/etc/le/key.pem")],
         }
     ]
+
+
+def test_apps_that_git_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/apps.txt").write_text("frappe\ntarball\n")
+    monkeypatch.setattr(looking, "installed_apps", lambda _: {"frappe": {}})
+    monkeypatch.setattr(looking, "python_version", lambda *_: "")
+    assert looking.look_at_bench(str(tmp_path))["unversioned"] == ["tarball"]
+
+
+@pytest.mark.parametrize(("owner", "runs"), [("daemon", ["daemon"]), ("root", [])])
+def test_root_runs_no_program_of_the_bench(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str, runs: list[str]
+):
+    python = tmp_path / "env/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho Python 3.11.2\n")
+    python.chmod(0o755)
+    ran: list[str] = []
+
+    def noted(user: str, *_: Any, **__: Any) -> Any:
+        ran.append(user)
+        return SimpleNamespace(stdout="Python 3.11.2\n")
+
+    monkeypatch.setattr(looking, "run_as", noted)
+    uid = pwd.getpwnam(owner).pw_uid
+    with monkeypatch.context() as patched:
+        stat = os.stat
+        seen = SimpleNamespace(st_uid=uid, st_gid=0, st_mode=stat(tmp_path).st_mode)
+        patched.setattr(
+            looking.os, "stat", lambda path, **k: seen if path == str(tmp_path) else stat(path, **k)
+        )
+        found = looking.look_at_bench(str(tmp_path))
+    assert (ran, found["python"]) == (runs, "3.11.2" if runs else "")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_release_that_was_cut_off_can_go_on():
+    """What a second run is told by is there until the step itself is done."""
+    values = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
+    # Last things first: by the common configuration the waiting jobs are asked for.
+    first = values["__adopt_bench_paths"][0]
+    assert first["path"].endswith("/sites/common_site_config.json")
+    tasks = yaml.safe_load((ROLE / "tasks/release.yml").read_text(encoding="utf-8"))
+    reload = next(task for task in tasks if task["name"] == "Web server takes its files")
+    # The files may be put back already, and nginx not have heard of it.
+    assert reload["when"] == "not ansible_check_mode"

@@ -157,6 +157,49 @@ def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
     assert maker.differences() == ["requirements of frappe"]
 
 
+def test_a_checkout_that_was_cut_off_is_finished(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The power of a node goes while git works: its locks stay, and files may be empty."""
+    commit = make_app(tmp_path / "bench", "frappe")
+    folder = tmp_path / "bench/apps/frappe"
+    maker = make({"name": "frappe", "commit": commit}, moves=True)
+    note = Path(maker.note("requirements-frappe"))
+    monkeypatch.setattr(bench_init, "run_as", run_here)
+    seen: list[tuple[list[str], bool]] = []
+
+    def noted() -> None:
+        seen.append(([path.name for path in (folder / ".git").glob("*.lock")], note.exists()))
+
+    monkeypatch.setattr(os, "sync", noted)
+    # A lock of somebody who works there now is respected.
+    (folder / ".git/index.lock").touch()
+    maker.check_out(maker.apps[0])
+    maker.begin("requirements-frappe", str(folder))
+    (folder / ".git/shallow.lock").touch()
+    maker.check_out(maker.apps[0])
+    assert seen == [(["index.lock"], True), ([], True)]
+    assert not note.exists()
+
+
+def fsynced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Notes which files and folders are brought to disk."""
+    paths: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: paths.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    return paths
+
+
+def test_a_note_is_on_disk_with_its_name(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What it announces is begun next, and may lie on a disk of its own."""
+    synced = fsynced(monkeypatch)
+    make().begin("bench", "/b")
+    assert synced == [f"{tmp_path}/state/making-bench", f"{tmp_path}/state"]
+
+
 class Sites(bench_sites.Sites):
     """Sites on a server and a framework that are recorded."""
 
@@ -225,6 +268,14 @@ def test_a_site_that_is_gone_is_not_made_again(sites: Sites):
     os.unlink(f"{sites.state_dir}/made-site-a.example")
     sites.bring(SITE)
     assert any("new-site a.example" in said for said in sites.said)
+
+
+def test_a_sites_note_is_on_disk_with_its_name(
+    sites: Sites, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    synced = fsynced(monkeypatch)
+    sites.enter("a.test", "making")
+    assert synced == [f"{tmp_path}/state/making-site-a.test.new", f"{tmp_path}/state"]
 
 
 def test_a_site_is_made_once(sites: Sites):

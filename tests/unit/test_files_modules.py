@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from library import bench_sites, json_config, packages, supervisor_programs
+import json
+import os
+import pwd
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from library import bench_sites, files, json_config, packages, supervisor_programs
+from module_utils import nginx, snapshot
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -72,3 +82,80 @@ def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> No
     ]
     found = supervisor_programs.in_order(lines)
     assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]
+
+
+class FailedError(Exception):
+    """The module failed."""
+
+
+def set_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the module json_config on a file."""
+    params = {"path": str(path), "values": {"a": 1}, "secrets": {}, "absent": [], "ours": {}}
+    params |= {"owner": pwd.getpwuid(os.getuid()).pw_name, "mode": "0640"}
+
+    def fail(msg: str) -> None:
+        raise FailedError(msg)
+
+    module = SimpleNamespace(params=params, check_mode=False, exit_json=lambda **_: None)
+    module.fail_json = fail
+    monkeypatch.setattr(json_config, "AnsibleModule", lambda **_: module)
+    json_config.main()
+
+
+ENTRY: dict[str, Any] = {"owner": None, "group": None, "mode": "0644", "validate": None}
+RECORD = {"kind": "file", "owner": str(os.getuid()), "group": str(os.getgid()), "mode": "0644"}
+
+
+@pytest.mark.parametrize("writer", ["nginx", "json_config", "files", "snapshot"])
+def test_a_name_that_became_a_link_opens_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    """Who may write in the folder puts a link in the place of the new file before it has a mode."""
+    precious = tmp_path / "shadow"
+    precious.write_text("precious")
+    precious.chmod(0o600)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def swapped(_handle: int) -> None:
+        [temporary] = folder.iterdir()
+        temporary.unlink()
+        temporary.symlink_to(precious)
+
+    monkeypatch.setattr(os, "fsync", swapped)
+    path = folder / "new"
+    if writer == "nginx":
+        nginx.write(path, b"x")
+    elif writer == "json_config":
+        set_keys(path, monkeypatch)
+    elif writer == "files":
+        files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"x", -1, -1)
+    else:
+        snapshot.write(str(path), b"x", {**RECORD, "acl": ""})
+    assert precious.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_file_of_roots_is_given_away_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys that are there are written into a file of the bench's account."""
+    (tmp_path / "own.json").write_text('{"token": "precious"}')
+    path = tmp_path / "common_site_config.json"
+    path.symlink_to("own.json")
+    with pytest.raises(FailedError, match="is a link; put the file itself there"):
+        set_keys(path, monkeypatch)
+    assert path.is_symlink()
+    path.unlink()
+    path.write_text('{"b": 2}')
+    set_keys(path, monkeypatch)
+    assert json.loads(path.read_text()) == {"a": 1, "b": 2}
+
+
+def test_a_replaced_file_keeps_what_nobody_names(tmp_path: Path) -> None:
+    path = tmp_path / "old"
+    path.write_text("old")
+    path.chmod(0o600)
+    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path), "mode": None}, b"n", -1, -1)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("n", 0o600)
+    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"m", -1, -1)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("m", 0o644)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,29 @@ GROUPS = {
     "heavy": ["rep2"],
     "both": ["rep1", "rep2"],
 }
+
+
+def test_a_removal_is_everybodys(tmp_path: Path) -> None:
+    """With --limit on the node itself, the plays that judge and ask have no host."""
+    local = {"ansible_connection": "local", "ansible_become": False}
+    hosts = {"primary": {"hosts": {"erp1": local}}, "reporting": {"hosts": {"rep2": local}}}
+    hosts |= {"router": {"children": {"primary": None}}}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": hosts}}))
+    command = str(Path(sys.executable).parent / "ansible-playbook")
+    words = ["-i", str(tmp_path / "hosts.json"), "playbooks/remove_node.yml", "--check"]
+    done = subprocess.run(
+        [command, *words, "--limit", "rep2", "-e", "node=rep2"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "ANSIBLE_LOCAL_TEMP": str(tmp_path), "ANSIBLE_NOCOLOR": "1"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "--limit rep2: a node is taken out on all hosts or on none" in done.stdout
+    assert "undefined" not in done.stdout
+    assert "has no attribute" not in done.stdout
 
 
 def test_groups_without_a_node_that_leaves() -> None:
@@ -123,6 +149,20 @@ def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path)
     host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
     assert sorted(path.name for path in root.iterdir()) == ["home"]
     assert (root / "home/frappe-bench/sites").is_dir()
+
+
+def test_a_bench_behind_a_link_does_not_stay_unsaid(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_leave, "data_folder", lambda _: str(root / "var/mysql"))
+    bench = root / "home/frappe-bench"
+    bench.rename(root / "elsewhere")
+    bench.symlink_to(root / "elsewhere")
+    module = Module(root)
+    module.params["data"] = "delete"
+    with pytest.raises(host_leave.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
+        host_leave.Leaver(module).data()  # type: ignore[arg-type]
+    assert bench.is_symlink()
 
 
 def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

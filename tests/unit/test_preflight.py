@@ -200,6 +200,15 @@ def test_an_unfinished_update_is_ended_first(fleet, settings):
     assert whats(fleet, settings) == []
 
 
+def test_an_unfinished_update_is_ended_first_by_a_run_without_the_primary_too(fleet, settings):
+    fleet[0]["survey"]["update"] = "20250101-120000"
+    fleet[0]["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    settings.update(primary=fleet[0], fleet_id="f1")
+    assert whats(fleet[1:], settings) == [
+        "the update of the apps that began 20250101-120000 is not finished"
+    ]
+
+
 def test_no_host_at_all(settings):
     settings["groups"] = {"all": []}
     assert whats([], settings) == ["the inventory holds no host at all"]

@@ -76,6 +76,23 @@ def test_copies_are_root_s_alone_and_a_killed_record_is_made_anew(tmp_path: Path
     assert put_back(place, entries) == []
 
 
+def test_copies_are_on_disk_before_the_record_counts(tmp_path: Path, monkeypatch: Any) -> None:
+    """The originals are changed next, and a power cut would leave neither."""
+    (tmp_path / "own.conf").write_text("own")
+    done: list[str] = []
+    rename = os.rename
+    monkeypatch.setattr(os, "sync", lambda: done.append("sync"))
+    monkeypatch.setattr(os, "rename", lambda *names: (done.append("rename"), rename(*names)))
+    taken(tmp_path, [{"path": str(tmp_path / "own.conf"), "how": "file"}])
+    assert done == ["sync", "rename"]
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: done.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    snapshot.write_note(str(tmp_path / "state.json"), {"snapshot": "x"})
+    assert done[2:] == [str(tmp_path / "state.json.new"), str(tmp_path)]
+    assert json.loads((tmp_path / "state.json").read_text()) == {"snapshot": "x"}
+
+
 def test_keys_of_ours_go_and_the_operators_stay(tmp_path: Path) -> None:
     path = tmp_path / "common.json"
     before = {"a": 1, "live": True}
@@ -93,6 +110,12 @@ def test_keys_of_ours_go_and_the_operators_stay(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": 2, "live": False, "workers": {"at-r": {}, "own": {}}}))
     put_back(place, entries)
     assert json.loads(path.read_text()) == {"a": 2, "live": True, "workers": {"own": {}}}
+    # A link may lead to what only root may read.
+    path.rename(tmp_path / "root.json")
+    path.symlink_to("root.json")
+    put_back(place, entries)
+    assert path.read_text() == json.dumps(before)
+    assert not path.is_symlink()
 
 
 def test_lines_of_ours_go_and_others_stay(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ from typing import Any
 import pytest
 
 from filter_plugins.update import lost_nodes, task_words
-from library import bench_assets, bench_update
+from library import bench_answers, bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
-from module_utils import bench, supervisor
+from module_utils import bench, supervisor, verify_look
 from module_utils.sites import Folders
 from tests.unit.test_site_sync import code_gate
 
@@ -69,7 +70,9 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
 
     monkeypatch.setattr(bench_update, "user_environment", lambda *_: {})
     monkeypatch.setattr(bench_update, "run_as", run_here)
-    monkeypatch.setattr(bench_update.Update, "mariadb", lambda *_: "0")
+    monkeypatch.setattr(
+        bench_update.Update, "mariadb", lambda _, asked: "_a\n_z" if "SCHEMATA" in asked else "0"
+    )
     monkeypatch.setattr(bench_update, "requirement_steps", lambda *_: [])
 
     def update(
@@ -92,6 +95,7 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
             "build": True,
             "web_port": 1,
             "web_workers": 1,
+            "report_port": 2,
             "job_seconds": 1,
             "back": back,
             "socket": "/s",
@@ -154,6 +158,18 @@ def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
         judge({"frappe": new}, pin="abc").judge()
 
 
+def test_a_file_of_nobodys_commit_is_not_lost_to_a_renamed_one(judge: Any, upstream: Path):
+    (upstream / "long.py").write_text("line\n" * 50)
+    commit(upstream, "two")
+    update = judge()
+    git(update.app, "pull", "--quiet")
+    git(upstream, "mv", "long.py", "moved.py")
+    commit(upstream, "three")
+    (update.app / "moved.py").write_text("in nobody's commit")
+    with pytest.raises(BenchError, match=r"would be lost: moved\.py"):
+        update.judge()
+
+
 def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: Path):
     new = commit(upstream, "two", code="2")
     update = judge()
@@ -161,6 +177,19 @@ def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: P
     with pytest.raises(BenchError, match=f"frappe is at {own[:10]}, which main of its remote"):
         update.judge()
     assert judge({"frappe": new}).judge()["to"] == {"frappe": new}
+
+
+def test_an_app_that_was_made_on_this_bench_stays_where_it_is(judge: Any, upstream: Path):
+    apps = judge().app.parent
+    (apps / "local").mkdir()
+    git(apps / "local", "init", "--quiet", "--initial-branch=main")
+    here = commit(apps / "local", "mine", code="1")
+    new = commit(upstream, "two", code="2")
+    update = judge()
+    assert update.judge()["to"] == {"frappe": new, "local": here}
+    assert f"local has no remote upstream or origin and stays at {here[:10]}" in update.words
+    with pytest.raises(BenchError, match=r"1\. local shall come to v2, and has no remote upstream"):
+        judge({"local": "v2"}).judge()
 
 
 def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
@@ -190,6 +219,15 @@ def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     with pytest.raises(BenchError, match="-e update_back=true"):
         judge(state={**state, "back": True}).judge()
     assert judge(back=True).judge()["going"] is False
+
+
+def test_an_app_that_left_an_unfinished_update_is_named(judge: Any, upstream: Path):
+    old = git(upstream, "rev-parse", "HEAD")
+    both = {"frappe": old, "gone": old}
+    state = {"stamp": "S", "from": both, "to": both, "asked": {}}
+    with pytest.raises(BenchError, match=r"1\. gone is part of the update that stands, and no rep"):
+        judge(state=state).judge()
+    judge(state={**state, "finished": True}).judge()
 
 
 def test_a_checkout_that_was_cut_off_is_made_good(judge: Any, upstream: Path):
@@ -266,6 +304,25 @@ def test_a_job_is_called_by_its_name():
 def test_no_password_of_a_url_is_told():
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
+    # What git, uv and Frappe say when they fail is told, too.
+    said = "Error 111 connecting to redis://:hush@10.0.0.1:11000\ngit+https://me:hush@git.example"
+    done = subprocess.CompletedProcess([], 1, said)
+    with pytest.raises(bench.BenchError) as caught:
+        bench.checked(done, "bench build")
+    assert "hush" not in str(caught.value)
+    assert "connecting to redis://10.0.0.1:11000" in str(caught.value)
+
+
+def test_a_migration_that_fails_tells_no_password(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    said = "Executing app.patches.one in a (_a)\nError connecting to redis://:hush@10.0.0.1:11000\n"
+    done = subprocess.CompletedProcess([], 1, said)
+    monkeypatch.setattr(bench_update, "run_as", lambda *_, **__: done)
+    with pytest.raises(BenchError, match=r"in the patch app\.patches\.one") as caught:
+        judge().migrate_site("a")
+    assert "hush" not in str(caught.value)
+    assert (tmp_path / "state/update-a.log").stat().st_mode & 0o077 == 0
 
 
 def test_a_node_is_in_step_where_an_update_may_find_it():
@@ -310,6 +367,7 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
     put_site(sites, "quoted.test", db_name="a`b")
     put_site(sites, "half.test", db_name=None)
     (put_site(sites, "torn.test") / "site_config.json").write_text("{")
+    put_site(sites, "void.test")
     with pytest.raises(BenchError) as caught:
         judge().judge()
     lines = str(caught.value).splitlines()[1:]
@@ -321,15 +379,75 @@ def test_sites_that_cannot_be_backed_up_are_problems(judge: Any, upstream: Path,
             f"{sites}/quoted.test/site_config.json: db_name is 'a`b'",
             f"{sites}/system.test/site_config.json: db_name is 'mysql', which is no site's",
             "torn.test cannot be backed up: ",
+            f"the database _v of void.test ({sites}/void.test/site_config.json) is not on this",
         ),
         1,
     ):
         assert lines[number - 1].startswith(f"{number}. {words}")
-    assert len(lines) == 6
+    assert len(lines) == 7
     # Once only nodes are left to follow, the sites are of no account.
     old = git(upstream, "rev-parse", "HEAD")
     state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": old}, "asked": {}}
     judge(state={**state, "finished": True, "backups": {"a.test": "/b"}}).judge()
+
+
+def calls(monkeypatch: pytest.MonkeyPatch, status: int, **states: str) -> list[tuple[str, int]]:
+    """Notes who is asked at which port; states are those of programs of the bench."""
+    asked: list[tuple[str, int]] = []
+
+    class Caller:
+        def __init__(self, _address: str, port: int, site: str, **_: Any) -> None:
+            self.at = (site, port)
+
+        def call(self, *_: str) -> Any:
+            asked.append(self.at)
+            return SimpleNamespace(status=status, said=lambda: str(status))
+
+    monkeypatch.setattr(bench_update, "Visitor", Caller)
+    names = {f"bench-{name.replace('_', '-')}:one": state for name, state in states.items()}
+    monkeypatch.setattr(bench_update, "programs", lambda _: names)
+    return asked
+
+
+def test_the_pool_for_reports_is_closed_too(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While the nodes are drained it takes all reports, and Frappe 16 heeds the switch late."""
+    put_site(tmp_path / "bench/sites", "a.test")
+    update = judge()
+    asked = calls(monkeypatch, 503, frappe_web="RUNNING", report_web="RUNNING")
+    update.wait_for_answer(503)
+    assert asked == [("a.test", 1)] * 3 + [("a.test", 2)] * 6
+    asked = calls(monkeypatch, 503, frappe_web="RUNNING", report_web="STOPPED")
+    update.wait_for_answer(503)
+    assert {port for _, port in asked} == {1}
+
+
+def test_a_site_that_is_closed_by_itself_stays_so(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    sites = tmp_path / "bench/sites"
+    put_site(sites, "a.test", maintenance_mode=1)
+    put_site(sites, "z.test")
+    update = judge()
+    assert update.judge()["going"]
+    asked = calls(monkeypatch, 200)
+    # It would never answer 200, and all would be closed again for it.
+    update.wait_for_answer(200)
+    assert asked == [("z.test", 1)] * 3
+    assert bench_answers.in_maintenance(str(tmp_path / "bench"), "a.test")
+    assert not bench_answers.in_maintenance(str(tmp_path / "bench"), "z.test")
+
+
+def test_a_site_that_would_stay_open_is_a_problem(judge: Any, upstream: Path, tmp_path: Path):
+    commit(upstream, "two", code="2")
+    put_site(tmp_path / "bench/sites", "a.test", maintenance_mode=0)
+    with pytest.raises(
+        BenchError, match=r"1\. a\.test has maintenance_mode 0 of its own"
+    ) as caught:
+        judge().judge()
+    assert "bench --site a.test set-config maintenance_mode None" in str(caught.value)
 
 
 def test_assets_that_could_not_be_put_back_are_a_problem(
@@ -351,6 +469,12 @@ def test_assets_that_could_not_be_put_back_are_a_problem(
 
 
 @pytest.fixture
+def suspend() -> Any:
+    """The step as it is; asked for before ``steps``."""
+    return bench_update.Update.suspend
+
+
+@pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The steps of an update in their order; those that need a host do nothing else."""
     done: list[str] = []
@@ -368,6 +492,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     class Asked:
         def ask(self, *words: str) -> None:
             done.append(" ".join(words))
+
+        def write_down(self) -> None:
+            done.append("write_down")
 
     @contextmanager
     def redis(_update: Any, _name: str) -> Iterator[Asked]:
@@ -397,8 +524,53 @@ def test_jobs_are_waited_for_until_nobody_can_queue_any(
     assert "back_up" not in steps
     # Whatever has run until here, no worker is stopped amid a job.
     steps.clear()
-    judge(state={**state, "backups": {"a": "/b"}, "coded": True}).migrate()
+    judge(state={**state, "backups": {"a": "/b"}, "coded": True, "suspended": True}).migrate()
     assert steps[:3] == ["suspend", "wait_for_jobs", "stop"]
+
+
+def test_jobs_that_somebody_held_go_on_waiting(
+    judge: Any, monkeypatch: pytest.MonkeyPatch, steps: list[str]
+):
+    asked: list[str] = []
+
+    class Holding:
+        def ask(self, *words: str) -> int:
+            asked.append(words[0])
+            return 1
+
+        def write_down(self) -> None:
+            pass
+
+    monkeypatch.setattr(bench_update.Update, "redis", lambda *_: nullcontext(Holding()))
+    update = judge(state={"stamp": "S", "from": {}, "to": {}})
+    update.suspend_jobs()
+    update.suspend_jobs()
+    update.open()
+    # Asked once: from then on it is the update's own, too.
+    assert asked == ["EXISTS"]
+    assert update.words[0].startswith("jobs go on waiting: somebody held them")
+
+
+def test_the_switch_of_the_jobs_survives_a_power_cut(
+    judge: Any, monkeypatch: pytest.MonkeyPatch, suspend: Any, steps: list[str]
+):
+    monkeypatch.setattr(bench_update.Update, "suspend", suspend)
+    judge(state={"stamp": "S"}).suspend()
+    assert steps == ["SET rq:suspended 1", "write_down"]
+
+
+def test_redis_writes_its_data_down_when_it_may():
+    ours, theirs = socket.socketpair()
+    with theirs, theirs.makefile("rwb", buffering=0) as peer:
+        redis = verify_look.Redis.__new__(verify_look.Redis)
+        redis.socket, redis.source = ours, ours.makefile("rb")
+        peer.write(b"-ERR Background save already in progress\r\n+OK\r\n-ERR\r\n")
+        with redis:
+            redis.write_down(5)
+            with pytest.raises(verify_look.RedisError, match=r"cannot write its data down \(ERR\)"):
+                redis.write_down(5)
+        asked = b"*1\r\n$4\r\nSAVE\r\n"
+        assert peer.read(100) == asked * 3
 
 
 def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, steps: list[str]):
@@ -428,6 +600,38 @@ def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, step
         "switch 1",
         "wait_for_calls",
         "back_up",
+    ]
+
+
+def test_sites_that_come_and_go_while_an_update_stands(
+    judge: Any, upstream: Path, tmp_path: Path, steps: list[str]
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    put_site(tmp_path / "bench/sites", "new.test")
+    put_site(tmp_path / "bench/sites", "old.test")
+    state = {
+        "stamp": "S",
+        "from": {"frappe": old},
+        "to": {"frappe": old},
+        "coded": True,
+        "touched": ["gone.test", "old.test"],
+        "backups": {"gone.test": "/g", "old.test": "/o"},
+    }
+    update = judge(state=state)
+    assert update.without_backup() == ["new.test"]
+    update.migrate()
+    # No site is migrated that could not be brought back.
+    assert steps.index("back_up") < steps.index("migrate_site new.test")
+    steps.clear()
+    update = judge(state=state)
+    update.back()
+    assert [step for step in steps if step.startswith("restore")] == ["restore old.test"]
+    assert (
+        "run ['bench', '--site', 'gone.test', 'clear-cache'] clear-cache of gone.test" not in steps
+    )
+    assert update.words[1:] == [
+        "gone.test is gone from the bench and was not restored; its backup is /g",
+        "old.test was restored from /o",
     ]
 
 
@@ -468,7 +672,8 @@ def test_no_backup_is_restored_over_what_users_did(
     update = judge(state=state)
     update.finish()
     # Jobs begin once the sites have answered.
-    assert steps == ["switch None", "wait_for_answer 200", "DEL rq:suspended"]
+    let_in = ["switch None", "wait_for_answer 200", "DEL rq:suspended", "write_down"]
+    assert steps == let_in
     assert (update.state["opened"], update.state["finished"]) == (True, True)
 
     def silent(*_: Any) -> None:
@@ -520,6 +725,27 @@ def test_a_planted_link_gets_nothing_of_root(
     assert [path.name for path in config.parent.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize(("owner", "trusts"), [(0, False), (1, True)])
+def test_root_reads_no_repository_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: int, trusts: bool
+):
+    """A link from apps/ to /tmp, say, where anybody may have made one."""
+    asked: list[tuple[list[str], Any]] = []
+
+    def noted(argv: list[str], **named: Any) -> Any:
+        asked.append((argv, named.get("user", 0)))
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.os, "geteuid", lambda: 0)
+        patched.setattr(bench.os, "stat", lambda _: SimpleNamespace(st_uid=owner, st_gid=owner))
+        patched.setattr(bench.subprocess, "run", noted)
+        bench.git(str(tmp_path), "rev-parse", "HEAD")
+    [(argv, user)] = asked
+    assert user == owner
+    assert ("safe.directory=*" in argv) is trusts
+
+
 def test_assets_are_put_back_as_the_benchs_account(
     judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -545,6 +771,35 @@ def test_assets_are_put_back_as_the_benchs_account(
     update.put_assets_back()
     assert [path.name for path in built.iterdir()] == ["old.js"]
     assert ran == ["u: cp", "u: rm", "u: cp"]
+
+
+def test_what_is_noted_is_on_disk_with_its_name(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A database that is migrated next may lie on another disk, and its note be lost alone."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}"))
+    )
+    judge().save(touched=["a"])
+    assert synced == [f"{tmp_path}/state/update.json.new", f"{tmp_path}/state"]
+
+
+def test_backups_and_assets_are_on_disk_before_they_count(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old = git(upstream, "rev-parse", "HEAD")
+    put_site(tmp_path / "bench/sites", "a.test")
+    update = judge(state={"stamp": "S", "from": {"frappe": old}})
+    kept = tmp_path / "state/update-assets"
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(os, "sync", lambda: seen.append(("backups" in update.state, kept.exists())))
+    monkeypatch.setattr(bench_update.Update, "owner", lambda _: (os.getuid(), os.getgid()))
+    monkeypatch.setattr(bench_update.Update, "dump", lambda *_: None)
+    update.back_up()
+    update.keep_assets()
+    assert seen == [(False, False), (True, False)]
+    assert kept.exists()
 
 
 def test_programs_are_told_apart():
@@ -629,6 +884,34 @@ def test_assets_are_compared_by_their_files(tmp_path: Path):
     assert bench_assets.differing(here, bench.asset_state(str(tmp_path / "b"))) == [name]
     Path(file).unlink()
     assert bench.asset_state(str(tmp_path / "b")) == {name: ""}
+
+
+def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "bench"
+    file = Path(make_assets(path, "old"))
+    (path / "apps/frappe/.git").mkdir()
+    (file.parent / "gone.js").touch()
+    monkeypatch.setattr(bench_assets, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench_assets, "installed_apps", lambda _: ["frappe"])
+    ran: list[str] = []
+
+    def run_here(user: str, argv: list[str], cwd: str, *_: Any) -> Any:
+        ran.append(argv[0])
+        if argv[0] == "bash":
+            built = path / ".assets/frappe/js"
+            built.mkdir(parents=True)
+            (built / "desk.2.js").write_text("new")
+            (path / ".assets/assets.json").write_text("{}")
+            return subprocess.CompletedProcess(argv, 0, "")
+        return subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
+
+    monkeypatch.setattr(bench_assets, "run_as", run_here)
+    params = {"path": str(path), "user": "u", "cli_dir": "/c", "ssh_command": "ssh", "port": 22}
+    bench_assets.Assets({**params, "source": "u@h"}).fetch()
+    assert [entry.name for entry in file.parent.iterdir()] == ["desk.2.js"]
+    assert (path / "sites/assets/assets.json").read_text() == "{}"
+    assert not (path / ".assets").exists()
+    assert ran == ["rm", "bash", "mkdir", "rm", "mv", "mv", "rm"]
 
 
 def test_a_missing_list_is_an_empty_one(tmp_path: Path):
