@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -110,9 +111,8 @@ def test_a_node_that_is_lost_on_the_way_ends_in_the_way_back(play: Callable[...,
     assert [
         node for module, which, node in done.asked if (module, which) == ("node_drain", "")
     ] == ["rep2"]
-    # With pipelining, as `./fleet test` has it, Ansible begins in other words.
-    assert "rep1: Task failed: " in done.output
-    assert "connect to host 127.0.0.1 port 1: Connection refused; it stays out" in done.output
+    # How Ansible words it depends on its settings, and on whether this machine has ssh at all.
+    assert re.search(r"rep1: Task failed: .*; it stays out of service", done.output), done.output
     assert "The update was taken back" in done.output
     assert "./fleet undrain rep1" in done.output
     assert "undrain rep2" not in done.output
