@@ -561,14 +561,6 @@ class Update:
                         " on this server, and cannot be backed up: restore it, or move the folder"
                         f" out of {self.folders.sites}"
                     )
-                own = read_json(self.folders.config(site))
-                if not own.get(SWITCH, 1):
-                    self.problems.append(
-                        f"{site} has {SWITCH} {own[SWITCH]!r} of its own in"
-                        f" {self.folders.config(site)}, as `set-maintenance-mode off` leaves it,"
-                        " and would not be closed with the others: take it out with `bench --site"
-                        f" {site} set-config {SWITCH} None`"
-                    )
             except BenchError as error:
                 self.problems.append(str(error))
         return databases
@@ -766,6 +758,12 @@ class Update:
         """Users of all sites see the maintenance page; waits until every web worker shows it."""
         if "former" not in self.state:
             self.save(former=self.common().get(SWITCH))
+        for site in self.sites:
+            # As `set-maintenance-mode off` leaves it. It says nothing more than its absence, but it
+            # would keep the site open.
+            if not read_json(self.folders.config(site)).get(SWITCH, 1):
+                words = ["bench", "--site", site, "set-config", SWITCH, "None"]
+                self.run(words, f"taking {SWITCH} out of the configuration of {site}")
         self.switch(1)
         self.wait_for_answer(503)
 

@@ -440,14 +440,21 @@ def test_a_site_that_is_closed_by_itself_stays_so(
     assert not bench_answers.in_maintenance(str(tmp_path / "bench"), "z.test")
 
 
-def test_a_site_that_would_stay_open_is_a_problem(judge: Any, upstream: Path, tmp_path: Path):
-    commit(upstream, "two", code="2")
-    put_site(tmp_path / "bench/sites", "a.test", maintenance_mode=0)
-    with pytest.raises(
-        BenchError, match=r"1\. a\.test has maintenance_mode 0 of its own"
-    ) as caught:
-        judge().judge()
-    assert "bench --site a.test set-config maintenance_mode None" in str(caught.value)
+def test_no_site_stays_open_by_a_switch_of_its_own(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    sites = tmp_path / "bench/sites"
+    (sites / "common_site_config.json").write_text("{}")
+    for name, own in (("a.test", {"maintenance_mode": 0}), ("b.test", {}), ("z.test", {})):
+        put_site(sites, name, **own)
+    put_site(sites, "c.test", maintenance_mode=1)
+    update = judge()
+    asked: list[list[str]] = []
+    monkeypatch.setattr(update, "run", lambda argv, what: asked.append(argv))
+    monkeypatch.setattr(update, "owner", lambda: (os.getuid(), os.getgid()))
+    monkeypatch.setattr(update, "wait_for_answer", lambda status: None)
+    update.close()
+    assert asked == [["bench", "--site", "a.test", "set-config", "maintenance_mode", "None"]]
 
 
 def test_assets_that_could_not_be_put_back_are_a_problem(

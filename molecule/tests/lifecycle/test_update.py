@@ -299,6 +299,9 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         "frappe/public/js/desk.bundle.js": f'\nconsole.log("{version}");\n',
     }
     new = upstream.release("A new version", files, SLOW)
+    # This leaves a switch of the site's own, by which it would stay open while others are closed.
+    off = f"bench --site {state.SITE} set-maintenance-mode off"
+    primary_node.run(f"cd {BENCH} && runuser -u frappe -- {off}")
     log = f"{STATE}/update.json"
     with Watcher(anybody()) as watcher:
         first = begin(UPDATE)
