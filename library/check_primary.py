@@ -263,7 +263,8 @@ class Primary(HostChecks):
         """Save a ToDo and remove it; returns who answered, and how many rows of it were here."""
         site = visitor.site
         words = f"fleet-verify-{self.params['token']}"
-        # Frappe lets nobody but the Administrator remove a ToDo that he neither assigned nor was given.
+        # Frappe lets nobody but the Administrator remove a ToDo that he neither assigned nor was
+        # given.
         values = {"description": words, "assigned_by": visitor.user()}
         answer = visitor.call("POST", "/api/resource/ToDo", values=values)
         name = str((answer.body.get("data") or {}).get("name") or "")

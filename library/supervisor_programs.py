@@ -83,7 +83,8 @@ def remember(path: str, known: dict[str, str]) -> None:
 def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
     """The same groups in the order in which they are restarted.
 
-    Redis, which the others use, then those that users wait for; workers, which may be at a job, last.
+    Redis, which the others use, then those that users wait for; workers come last, as they may
+    be at a job.
     """
 
     def rank(group: str) -> int:

@@ -1,4 +1,4 @@
-"""Three rules in place of roles: guests get nothing, some DocTypes are the Administrator's, ToDos theirs."""
+"""Three rules in place of roles: guests get nothing, some DocTypes are for one, ToDos their users'."""
 
 from __future__ import annotations
 
