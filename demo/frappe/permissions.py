@@ -1,4 +1,4 @@
-"""Three rules in place of roles: guests get nothing, some DocTypes are for one, ToDos their users'."""
+"""Three rules in place of roles: for guests, for what is the Administrator's, and for ToDos."""
 
 from __future__ import annotations
 
