@@ -383,10 +383,19 @@ def normal(value: Any) -> str:
     return str(int(size.group(1)) * UNITS[size.group(2).upper()]) if size else text
 
 
+def readable(value: Any) -> str:
+    """A server's setting as people write it: whole MiB and GiB by their letter."""
+    text = str(value)
+    for letter in ("G", "M"):
+        if re.fullmatch(r"[1-9]\d*", text) and int(text) % UNITS[letter] == 0:
+            return f"{int(text) // UNITS[letter]}{letter}"
+    return text
+
+
 def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
     """Settings in the server's own files that ours win over, as `name theirs -> ours`."""
     return [
-        f"{name} {found['database']['settings'][name]} -> {value}"
+        f"{name} {found['database']['settings'][name]} -> {readable(value)}"
         for name, value in sorted(host["mariadb_plan"].items())
         if name in found["database"]["settings"]
         and normal(found["database"]["settings"][name]) != normal(value)

@@ -19,6 +19,7 @@ description:
   - Removes other files of supervisor's that run the bench than the one that the fleet writes.
     Supervisor learns of that with the fleet's own file.
   - Does nothing once supervisor's file is the fleet's. With C(ours) it is the other way round.
+  - With C(rest) they shall run again afterwards, and no file is removed; C(resting) starts them.
 options:
   bench: {description: Directory of the bench., type: path, required: true}
   configuration: {description: The file that the fleet writes., type: path, required: true}
@@ -26,6 +27,12 @@ options:
     description: End the workers of the fleet's own file, before the bench is given back.
     type: bool
     default: false
+  rest: {description: Leave supervisor's files as they are., type: bool, default: false}
+  resting:
+    description: Programs that a call with C(rest) has ended, to be started again.
+    type: list
+    elements: str
+    default: []
 """
 
 BACKGROUND = re.compile(r"-(worker(-\d+)?|schedule)$")
@@ -44,6 +51,17 @@ def background(status: str, name: str) -> list[str]:
     return found
 
 
+def wake(module: AnsibleModule) -> None:
+    """Start what rested; ends the module."""
+    resting = module.params["resting"]
+    if not module.check_mode:
+        code, out, err = module.run_command(["supervisorctl", "start", *resting])
+        if code != 0:
+            module.fail_json(msg=f"the workers do not start again: {(out + err).strip()}")
+    after = "".join(f"start {name} again\n" for name in resting)
+    module.exit_json(changed=True, diff={"before": "", "after": after})
+
+
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
@@ -51,9 +69,13 @@ def main() -> None:
             "bench": {"type": "path", "required": True},
             "configuration": {"type": "path", "required": True},
             "ours": {"type": "bool", "default": False},
+            "rest": {"type": "bool", "default": False},
+            "resting": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
+    if module.params["resting"]:
+        wake(module)
     bench, ours = module.params["bench"], module.params["configuration"]
     files = [
         entry["path"] for entry in supervisor_files(bench) if entry["ours"] == module.params["ours"]
@@ -64,7 +86,7 @@ def main() -> None:
             ["supervisorctl", "status"], capture_output=True, text=True, check=False
         ).stdout
         running = background(status, os.path.basename(bench))
-    others = [path for path in files if path != ours]
+    others = [path for path in files if path != ours and not module.params["rest"]]
     if not module.check_mode:
         if running:
             code, out, err = module.run_command(["supervisorctl", "stop", *running])
@@ -76,6 +98,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(did),
         did=did,
+        ended=running,
         diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
     )
 

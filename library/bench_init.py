@@ -51,6 +51,12 @@ options:
     type: str
     required: true
   state_dir: {description: Where it is noted what is being made., type: path, required: true}
+  adopted:
+    description:
+      - Whether the bench was made by hand and is taken over in this run. It is marked as complete
+        before this module is called, but not in a dry run, which takes it for marked.
+    type: bool
+    default: false
 """
 
 APP_SPEC: dict[str, Any] = {
@@ -66,7 +72,7 @@ MARK = ".benchfleet-complete"
 class Maker:
     """The steps by which one bench comes to its wanted state."""
 
-    def __init__(self, params: dict[str, Any]) -> None:
+    def __init__(self, params: dict[str, Any], dry: bool = False) -> None:
         self.path: str = params["path"]
         self.user: str = params["user"]
         self.cli_dir: str = params["cli_dir"]
@@ -75,6 +81,7 @@ class Maker:
         self.moves: bool = params["moves"]
         self.startup: str = params["startup"].strip() + "\n"
         self.state_dir: str = params["state_dir"]
+        self.taken_for_complete: bool = dry and params["adopted"]
         self.environment = user_environment(self.user, self.cli_dir, params["ssh_command"])
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
@@ -83,7 +90,7 @@ class Maker:
 
     def complete(self) -> bool:
         """Whether ``bench init`` once came to its end here."""
-        return os.path.exists(f"{self.path}/{MARK}")
+        return self.taken_for_complete or os.path.exists(f"{self.path}/{MARK}")
 
     def note(self, what: str) -> str:
         """Path of the note that stands while something is being made."""
@@ -312,13 +319,14 @@ def main() -> None:
             "moves": {"type": "bool", "default": False},
             "startup": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "adopted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     try:
         if not os.path.exists(module.params["path"]) and module.check_mode:
             module.exit_json(changed=True, differences=[f"bench {module.params['path']}"])
-        maker = Maker(module.params)
+        maker = Maker(module.params, dry=module.check_mode)
         differences = maker.differences()
         if differences and not module.check_mode:
             with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):

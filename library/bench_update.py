@@ -1103,11 +1103,11 @@ class Update:
             lines.append(
                 f"  {app} is at {here[:10]} (old {self.state['from'][app][:10]}, new {commit[:10]})"
             )
-        done = self.state.get("migrated", [])
-        lines += [
-            f"  {site}: {'migrated' if site in done else 'migration begun, not ended'}"
-            for site in self.state.get("touched", [])
-        ]
+        begun, done = self.state.get("touched", []), self.state.get("migrated", [])
+        words = dict.fromkeys(self.sites, "migration not begun")
+        words |= dict.fromkeys(begun, "migration begun, not ended")
+        words |= dict.fromkeys(done, "migrated")
+        lines += [f"  {site}: {word}" for site, word in words.items()]
         if self.common().get(SWITCH):
             lines.append(
                 f"  {SWITCH} is on for all sites ({', '.join(self.sites)}): users see that page;"
@@ -1115,7 +1115,7 @@ class Update:
             )
         drained = self.state.get("drained", [])
         if drained:
-            lines.append(f"  {', '.join(drained)}: out of service, their programs stopped")
+            lines.append(f"  {', '.join(drained)}: out of service, programs stopped")
         lines += [f"  backup of {s}: {file}" for s, file in self.state.get("backups", {}).items()]
         forth = (
             "mend what failed, and run the same command again; it goes on from there. Where a newer"

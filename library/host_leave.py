@@ -265,10 +265,13 @@ def main() -> None:
     try:
         fleet = fleet_of(f"{module.params['config_dir']}/{MARK}")
         if fleet != module.params["fleet_id"]:
-            whose = f"is marked as part of fleet {fleet}" if fleet else "bears no mark of a fleet"
-            module.exit_json(
-                changed=False, marked=False, did=[], words=f"it {whose}: nothing was touched there"
+            whose = (
+                f"is marked as part of fleet {fleet}"
+                if fleet
+                else "bears no mark of a fleet, as after a run that had cleared it"
             )
+            words = f"it {whose}; nothing was touched there now"
+            module.exit_json(changed=False, marked=False, did=[], words=words)
         leaver.leave()
     except (LeaveError, OSError) as error:
         module.fail_json(msg=str(error), did=leaver.did)

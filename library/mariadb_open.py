@@ -94,8 +94,8 @@ def main() -> None:
             module.fail_json(msg=str(absent))
         module.exit_json(
             changed=True,
-            msg="would open the new server as primary",
-            diff={"before": "no server\n", "after": "open for writes\n"},
+            msg="would open the server as primary",
+            diff={"before": f"{absent}\n", "after": "open for writes\n"},
         )
     except MariaDBError as error:
         module.fail_json(msg=str(error))

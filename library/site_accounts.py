@@ -77,7 +77,7 @@ def main() -> None:
             changed=True,
             sites=settings["listed"],
             msg="would make the sites' accounts",
-            diff={"before": "no server\n", "after": "accounts of the sites\n"},
+            diff={"before": f"{nothing}\n", "after": "accounts of the sites\n"},
         )
     except (BenchError, MariaDBError, SiteError) as error:
         module.fail_json(msg=str(error))

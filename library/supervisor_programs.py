@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -28,6 +29,13 @@ options:
   depends:
     description: What the programs of a group read at their start, C({group: [path or text, ...]}).
       Words that begin with a slash are files, or folders of Python modules.
+    type: dict
+    default: {}
+  serves:
+    description:
+      - Where the programs of a group that users wait for answer, C({group: address:port}). The
+        programs of other groups are started when these do, as long as that is within C(seconds):
+        all of them at once would take the processor from each other.
     type: dict
     default: {}
   state:
@@ -70,6 +78,33 @@ def remember(path: str, known: dict[str, str]) -> None:
     os.replace(f"{path}.new", path)
 
 
+def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
+    """The same groups in the order in which they are restarted.
+
+    Redis, which the others use, then those that users wait for; workers come last, as they may
+    be at a job.
+    """
+
+    def rank(group: str) -> int:
+        if group.endswith("-redis"):
+            return 0
+        if group in serves:
+            return 1
+        return 3 if "worker" in group else 2
+
+    return sorted(groups, key=rank)
+
+
+def listens(address: str) -> bool:
+    """Whether somebody takes connections at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def in_order(lines: list[str]) -> list[str]:
     """Groups that supervisor has to take over, from the lines of its reread.
 
@@ -108,6 +143,18 @@ class Supervisor:
     def programs(self) -> dict[str, str]:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
         return states(self.control("status"), self.name)
+
+    def await_answer(self, group: str, address: str, seconds: int) -> None:
+        """Wait until a group answers, unless it is gone or supervisor has given it up.
+
+        What is wrong then is told by ``wait``, at the end.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not listens(address):
+            now = {s for name, s in self.programs().items() if name.startswith(f"{group}:")}
+            if not now - {"FATAL", "STOPPED", "EXITED"}:
+                return
+            time.sleep(0.1)
 
     def wait(self, seconds: int, steady: int) -> dict[str, str]:
         """Poll until all have run for ``steady`` seconds; fails with what the others wrote last.
@@ -155,6 +202,7 @@ def main() -> None:
             "configuration": {"type": "path", "required": True},
             "empty": {"type": "bool", "default": False},
             "depends": {"type": "dict", "default": {}},
+            "serves": {"type": "dict", "default": {}},
             "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
@@ -170,12 +218,15 @@ def main() -> None:
     today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
     today["configuration"] = fingerprint([module.params["configuration"]])
     known = remembered(memory)
+    serves: dict[str, str] = module.params["serves"]
     outdated = [g for g in groups if g in today and known.get(g) != today[g]]
+    outdated = pressing(outdated, serves)
     if module.check_mode:
         did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
         if known.get("configuration") != today["configuration"]:
             did.append("take over the configuration")
-        module.exit_json(changed=bool(did), did=did)
+        diff = {"before": "", "after": "".join(f"{line}\n" for line in did)}
+        module.exit_json(changed=bool(did), did=did, diff=diff)
     did = []
     # A run that was killed between writing the configuration and this step left supervisor
     # with the old one: reread tells.
@@ -185,10 +236,14 @@ def main() -> None:
     for group in fresh:
         supervisor.control("update", group)
         did.append(f"update {group}")
+        if group in serves:
+            supervisor.await_answer(group, serves[group], module.params["seconds"])
     for group in outdated:
         if group not in fresh:
             supervisor.control("restart", f"{group}:*")
             did.append(f"restart {group}")
+            if group in serves:
+                supervisor.await_answer(group, serves[group], module.params["seconds"])
     idle = [name for name in stopped if name.split(":")[0] not in [*fresh, *outdated]]
     if idle:
         supervisor.control("start", *together(idle, list(before)))

@@ -71,8 +71,10 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
 
     Raises ServerAbsentError where nothing is installed, MariaDBError where it does not answer.
     """
-    if not installed():
+    if not os.path.exists(SERVER_BINARY):
         raise ServerAbsentError("no MariaDB server on this host yet")
+    if pymysql is None:
+        raise ServerAbsentError("MariaDB here cannot be asked before python3-pymysql is installed")
     try:
         connection = pymysql.connect(
             unix_socket=socket,

@@ -21,7 +21,7 @@ import frappe.handler
 from frappe import model, routing, sessions
 from frappe.config import Config
 from frappe.exceptions import DoesNotExistError, SessionStopped
-from frappe.permissions import check
+from frappe.permissions import check, check_delete
 from frappe.utils import get_site_name
 
 _SITES_PATH = os.environ.get("SITES_PATH", ".")
@@ -166,6 +166,7 @@ def _resource(call: routing.Call, form: Config) -> Any:
     if call.kind == "read":
         return frappe.get_doc(call.target, call.name)
     if call.kind == "delete":
+        check_delete(call.target, call.name)
         frappe.delete_doc(call.target, call.name)
         return "ok"
     fields = json.loads(form["data"]) if isinstance(form.get("data"), str) else dict(form)

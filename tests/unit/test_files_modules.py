@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,34 @@ def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> No
     assert supervisor_programs.remembered(path) == {"b-web": "1"}
     (tmp_path / "started.json").write_text("{torn")
     assert supervisor_programs.remembered(path) == {}
+
+
+def test_users_do_not_wait_for_workers_at_a_job() -> None:
+    groups = ["b-long-worker", "b-web", "b-schedule", "b-redis"]
+    found = supervisor_programs.pressing(groups, {"b-web": "127.0.0.1:8000"})
+    assert found == ["b-redis", "b-web", "b-schedule", "b-long-worker"]
+
+
+class Supervisor(supervisor_programs.Supervisor):
+    """A supervisor whose group is in the states that are told, one after the other."""
+
+    def __init__(self, *states: str) -> None:
+        self.states = list(states)
+
+    def programs(self) -> dict[str, str]:
+        state = self.states.pop(0)
+        return {"b-redis:b-redis": "RUNNING"} | ({"b-web:b-web": state} if state else {})
+
+
+def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        Supervisor().await_answer("b-web", f"127.0.0.1:{port}", 5)
+    free = f"127.0.0.1:{port}"
+    for states in (["STARTING", "BACKOFF", "FATAL"], ["RUNNING", ""]):
+        supervisor = Supervisor(*states)
+        supervisor.await_answer("b-web", free, 5)
+        assert not supervisor.states
 
 
 def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> None:

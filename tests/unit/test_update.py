@@ -259,6 +259,9 @@ def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_pa
         "backups": {"a": "/b/a.sql.gz", "b": "/b/b.sql.gz"},
     }
     (tmp_path / "bench/sites/common_site_config.json").write_text('{"maintenance_mode": 1}')
+    for site in "abc":
+        (tmp_path / f"bench/sites/{site}").mkdir()
+        (tmp_path / f"bench/sites/{site}/site_config.json").write_text(f'{{"db_name": "_{site}"}}')
     update = judge(state=state)
     update.params["reason"] = "it broke"
     told = update.tell()["told"]
@@ -268,6 +271,7 @@ def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_pa
         f"frappe is at {old[:10]} (old {old[:10]}, new ffffffffff)",
         "a: migrated",
         "b: migration begun, not ended",
+        "c: migration not begun",
         "maintenance_mode is on",
         "rep1: out of service",
         "backup of b: /b/b.sql.gz",

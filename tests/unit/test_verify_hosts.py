@@ -12,6 +12,7 @@ import pymysql
 import pytest
 
 from library import check_primary, check_reporting, node_status
+from module_utils.verify_look import Answer
 
 SITE = "erp.test"
 
@@ -170,6 +171,64 @@ def test_what_an_interrupted_verify_left_is_cleared_later(primary: Any, bench: P
     primary.clear_abandoned()
     assert not left.exists()
     assert not state.exists()
+
+
+class Site:
+    """A visitor of a site that answers as told, and notes what was asked of it."""
+
+    site = SITE
+
+    def __init__(self, refused: str = "") -> None:
+        self.refused = refused
+        self.asked: list[tuple[str, str, Any]] = []
+
+    def __enter__(self) -> Site:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    def user(self) -> str:
+        return "checker@example.com"
+
+    def call(self, method: str, path: str, values: Any = None) -> Answer:
+        self.asked.append((method, path, values))
+        if self.refused and method == "DELETE" and f"/{self.refused}/" in path:
+            return Answer(403, {}, "not allowed")
+        return Answer(200, {}, json.dumps({"data": {"name": "t1"}}))
+
+
+class Server:
+    """A local MariaDB that holds the one row, and no logged run."""
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        return None
+
+    def value(self, *_: Any) -> int:
+        return 1
+
+    def rows(self, *_: Any) -> list[dict[str, Any]]:
+        return []
+
+
+def test_the_todo_of_verify_is_one_that_its_account_may_remove(primary: Any, monkeypatch: Any):
+    monkeypatch.setattr(check_primary, "local", Server)
+    site, made = Site(), {SITE: {"job": "j1"}}
+    assert primary.save(site, made) == ("", 1)
+    assert site.asked[0][2]["assigned_by"] == "checker@example.com"
+    assert made == {SITE: {"job": "j1"}}
+
+
+def test_what_cannot_be_removed_keeps_no_job_running(primary: Any, monkeypatch: Any):
+    monkeypatch.setattr(check_primary, "local", Server)
+    site = Site(refused="ToDo")
+    monkeypatch.setattr(primary, "visitor", lambda _: site)
+    with pytest.raises(AssertionError, match="ToDo t1 could not be removed"):
+        primary.take_away({SITE: {"todo": "t1", "job": "j1"}})
+    assert ("DELETE", "/api/resource/Scheduled Job Type/j1", None) in site.asked
 
 
 def runs(*times: str, status: str = "Complete") -> list[dict[str, str]]:

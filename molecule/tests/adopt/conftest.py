@@ -28,6 +28,7 @@ BENCH = "/home/frappe/frappe-bench"
 USER, PASSWORD = "Administrator", "by-hand"
 ADOPT = ("-e", "fleet_adopt=true")
 CONFIRMED = (*ADOPT, "-e", "adopt_restart_confirmed=true")
+ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
@@ -90,21 +91,33 @@ def changed(before: Tree, after: Tree) -> set[str]:
 
 @dataclass
 class Player:
-    """A user who saves a document again and again, and notes when that worked."""
+    """A user who saves a document and queues a job again and again, and notes when that worked."""
 
     visitor: Visitor
+    story: str
     good: list[float] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
+    def queue(self, token: str) -> None:
+        """Queue a job: more than the workers do in that time, so that some wait at any moment."""
+        form = {"queue": "long", "token": token, "seconds": "0.5"}
+        if self.visitor.call("POST", ENQUEUE, form=form).status == 200:
+            self.queued.append(token)
+
     def run(self) -> None:
-        """Save until `over`."""
-        while not self.over.is_set():
+        """Save and queue until `over`."""
+        for number in itertools.count():
+            if self.over.is_set():
+                return
             values = {"description": "saved meanwhile"}
             try:
                 answer = self.visitor.call("POST", "/api/resource/ToDo", values=values)
                 if answer.status == 200:
                     self.good.append(time.monotonic())
+                    if number % 5 == 0:
+                        self.queue(f"{self.story}-{number}")
                 else:
                     self.bad.append(answer.said())
             except OSError as error:
@@ -175,11 +188,24 @@ class Story:
             self.node.sql(f"SELECT COUNT(*) FROM `{self.database}`.`tab{table}` WHERE {where}")
         )
 
+    def done_once(self, player: Player) -> None:
+        """Wait until each job that was queued meanwhile was done, and see that none was twice."""
+        assert len(player.queued) > 10
+        table = f"`{self.database}`.`tabDemo Run`"
+        query = f"SELECT token FROM {table} WHERE token LIKE '{player.story}-%'"
+
+        def done() -> list[str]:
+            return self.node.sql(query).split()
+
+        what = f"every job of the {player.story} is done"
+        wait_until(what, lambda: set(player.queued) <= set(done()), seconds=180)
+        assert len(done()) == len(set(done()))
+
     def enqueue(self, tokens: tuple[str, ...]) -> None:
         """Queue jobs of some seconds each: one worker takes them one by one, the others wait."""
         for token in tokens:
             form = {"queue": "long", "token": token, "seconds": "8"}
-            answer = self.user.call("POST", "/api/method/frappe.demo.enqueue_run", form=form)
+            answer = self.user.call("POST", ENQUEUE, form=form)
             assert answer.status == 200, answer.said()
 
 
@@ -226,7 +252,7 @@ def adopted(story: Story, dry_run: str) -> Adoption:
     """The adoption, while somebody works and jobs wait."""
     since = story.node.run("date +%s")
     story.enqueue(JOBS)
-    with Player(story.user.at(story.user.address, 80)) as player:
+    with Player(story.user.at(story.user.address, 80), "adoption") as player:
         output = playbook("site.yml", *CONFIRMED)
     log = story.node.run(f"journalctl -u mariadb --since @{since} -o cat --no-pager")
     folder = story.node.run("ls -d /var/backups/benchfleet/*")
@@ -274,7 +300,7 @@ def released(adopted: Adoption, story: Story, alone: Path, lab: state.Lab) -> Re
     playbook("site.yml", inventory=alone)
     Node(lab, lab.hosts[1]).run("systemctl disable --now supervisor mariadb 2>&1")
     release = ("playbooks/release.yml", "-e", f"confirm={story.node.name}")
-    with Player(story.user.at(story.user.address, 80)) as player:
+    with Player(story.user.at(story.user.address, 80), "release") as player:
         output = playbook(*release, inventory=alone)
     wait_until("programs run", lambda: story.state()["programs"] == story.facts["programs"])
     return Release(output, player, story.look())

@@ -108,6 +108,7 @@ def test_waiting_jobs_are_done_once(story: Any, adopted: Any):
     done = f"token IN ({names})"
     wait_until("jobs are done", lambda: story.rows("Demo Run", done) >= len(JOBS))
     assert story.rows("Demo Run", done) == len(JOBS)
+    story.done_once(adopted.player)
 
 
 def test_what_is_the_operators_is_kept(story: Any, adopted: Any):

@@ -46,6 +46,10 @@ def test_users_stay_signed_in(story: Any, released: Any):
     assert not [words for words in released.player.bad if "403" in words]
 
 
+def test_waiting_jobs_are_done_once(story: Any, released: Any):
+    story.done_once(released.player)
+
+
 def test_the_bench_works_by_itself(story: Any, released: Any):
     story.enqueue(("released",))
     wait_until("a job is done", lambda: story.rows("Demo Run", "token = 'released'") == 1)
