@@ -11,6 +11,10 @@ from nodes import Node
 from benchfleet import lab as machines
 from benchfleet import state
 
+FIREWALL = {
+    "firewall : Rules for the fleet's ports are in place for every boot",
+    "firewall : Fleet's ports are open to the fleet alone",
+}
 RULES = "nft list table inet benchfleet"
 
 
@@ -30,6 +34,8 @@ def test_the_others_are_served_and_the_run_says_what_it_left_undone(
         assert "rep2 does not answer" in run.output
         assert "rep2: not done" in run.output
         assert run.recap["rep2"]["failed"] == 1
+        # All else was as it should be.
+        assert set(run.changes) == {f"{name}: {t}" for name in ("erp1", "rep1") for t in FIREWALL}
         for name in ("erp1", "rep1"):
             assert run.recap[name]["failed"] == run.recap[name]["unreachable"] == 0
             rules = nodes[name].run(RULES)

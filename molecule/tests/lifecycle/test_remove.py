@@ -113,6 +113,7 @@ def test_the_next_run_without_it_changes_nothing(
 def test_it_may_join_again(
     lab: state.Lab,
     play: Callable[..., Any],
+    anybody: Callable[..., Any],
     node: Callable[[str], Node],
     fleet_command: Callable[..., str],
 ):
@@ -124,3 +125,5 @@ def test_it_may_join_again(
     assert {row["host"]: row["state"] for row in told} == dict.fromkeys(
         ("erp1", "rep1", "rep2"), "up"
     )
+    somebody = anybody()
+    wait_until("rep2 answers", lambda: somebody.report().place == ("rep2", "rep2"), 30)
