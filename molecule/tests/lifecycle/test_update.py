@@ -170,7 +170,8 @@ class Watcher:
 
     def judge(self, new: str) -> None:
         """The old version, then the page of maintenance, then the new version, and nothing else."""
-        first_new = next(n for n, (_, _, seen, _) in enumerate(self.seen) if seen == new)
+        first_new = next((n for n, (*_, seen, _) in enumerate(self.seen) if seen == new), None)
+        assert first_new, f"nobody answered {self.method} with {new}"
         closed = [n for n, (_, status, _, _) in enumerate(self.seen) if status == 503]
         kinds = [(status, seen) for _, status, seen, _ in self.seen]
         assert {status for status, _ in kinds[: closed[0]]} == {200}
