@@ -36,7 +36,7 @@ RECAP = re.compile(
 )
 TASK = re.compile(r"^TASK \[(.*)\] \*+$", re.MULTILINE)
 # A run that lost a host ends by itself after its time-outs; here it is not waited for that long.
-LOST_SECONDS = 20
+LOST_SECONDS = 10
 RUN_SECONDS = 900
 CONTROLLER = "controller"
 # Long enough for a run to be cut off in the midst of it now and then.

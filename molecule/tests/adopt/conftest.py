@@ -125,6 +125,7 @@ class Player:
             self.over.wait(0.1)
 
     def __enter__(self) -> Player:
+        self.begun = time.monotonic()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
         return self
@@ -132,11 +133,13 @@ class Player:
     def __exit__(self, *_: Any) -> None:
         self.over.set()
         self.thread.join()
+        self.ended = time.monotonic()
 
     @property
     def gaps(self) -> list[float]:
-        """Seconds between saves that worked, the longest first."""
-        return sorted((b - a for a, b in itertools.pairwise(self.good)), reverse=True)
+        """Seconds without a save that worked, the longest first; the end counts as one."""
+        times = [self.begun, *self.good, self.ended]
+        return sorted((b - a for a, b in itertools.pairwise(times)), reverse=True)
 
 
 @dataclass

@@ -11,11 +11,12 @@ from nodes import Node, wait_until
 
 from benchfleet import state
 
-# Written by dpkg, useradd and ldconfig; what packages bring stays after a release, too.
+# Written by dpkg, useradd and ldconfig; what packages bring stays after a release, too. What has
+# our name is never theirs.
 PACKAGES = re.compile(
-    r"/etc/(group|gshadow|passwd|shadow)-?$|/etc/ld\.so\.cache$|/etc/nftables\.conf$"
+    r"^(?!.*benchfleet)(/etc/(group|gshadow|passwd|shadow)-?$|/etc/ld\.so\.cache$|/etc/nftables\.conf$"
     r"|/etc/nginx/modules-enabled($|/)|/etc$|/etc/(alternatives|init\.d|rc.\.d|logrotate\.d|default|systemd/system)($|/[^/]*$)"
-    r"|/etc/systemd/system/[a-z-]+\.target\.wants/(rsync|nftables)\.service$|/etc/subu?g?id-?$"
+    r"|/etc/systemd/system/[a-z-]+\.target\.wants/(rsync|nftables)\.service$|/etc/subu?g?id-?$)"
 )
 # Marks and links, and what is told by what it is for.
 UNSAID = (

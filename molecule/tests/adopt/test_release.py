@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import BENCH, USER, changed, playbook
+from conftest import BENCH, INVENTORY, USER, changed, playbook
 from nodes import wait_until
 from test_adopt import LONGEST_GAP, PACKAGES
 
 from benchfleet import state
 
 
-def test_release_is_asked_for_and_waits_for_the_reporting_nodes(story: Any, adopted: Any):
+def test_release_is_asked_for_and_waits_for_the_reporting_nodes(
+    story: Any, adopted: Any, alone: Path
+):
     before = story.look()
-    for words in ((), ("-e", f"confirm={story.node.name}")):
-        refused = " ".join(playbook("playbooks/release.yml", *words, fails=True).split())
+    confirmed = ("-e", f"confirm={story.node.name}")
+    for words, inventory, there in (((), alone, "none"), (confirmed, INVENTORY, "rep1")):
+        told = playbook("playbooks/release.yml", *words, inventory=inventory, fails=True)
+        refused = " ".join(told.split())
         assert f"needs -e confirm={story.node.name}" in refused
-        assert "(there: rep1)" in refused
+        assert f"(there: {there})" in refused
     assert changed(before, story.look()) == set()
 
 

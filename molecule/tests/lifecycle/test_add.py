@@ -92,8 +92,7 @@ def test_a_new_node_disturbs_nobody(
     # Its data came from the other replica: the primary has not felt even that.
     seed = json.loads(nodes["rep2"].run("cat /var/lib/benchfleet/mariadb-seed.json"))
     assert seed["source"] == "rep1"
-    settled, _ = counted(inventory_of("erp1", "rep1", "rep2"))
-    assert settled.changes == []
+    # That nothing is left to do is seen below for rep2, and in test_down.py for the others.
 
 
 def test_a_run_of_the_new_node_alone_finds_all_it_needs(

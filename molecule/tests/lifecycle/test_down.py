@@ -11,9 +11,16 @@ from nodes import Node
 from benchfleet import lab as machines
 from benchfleet import state
 
-# Changes one thing on every host, and restarts nothing.
-CHANGE = json.dumps({"firewall_allow": ["10.99.0.0/24"]})
+FIREWALL = {
+    "firewall : Rules for the fleet's ports are in place for every boot",
+    "firewall : Fleet's ports are open to the fleet alone",
+}
 RULES = "nft list table inet benchfleet"
+
+
+def change(network: str) -> str:
+    """Variables that change one thing on every host, and restart nothing."""
+    return json.dumps({"firewall_allow": [network]})
 
 
 def test_the_others_are_served_and_the_run_says_what_it_left_undone(
@@ -23,10 +30,12 @@ def test_the_others_are_served_and_the_run_says_what_it_left_undone(
     nodes_file = nodes["erp1"].run("cat /etc/nginx/benchfleet/nodes")
     machines.kill(lab, rep2)
     try:
-        run = play("site.yml", "-e", CHANGE, fails=True)
+        run = play("site.yml", "-e", change("10.99.0.0/24"), fails=True)
         assert "rep2 does not answer" in run.output
         assert "rep2: not done" in run.output
         assert run.recap["rep2"]["failed"] == 1
+        # All else was as it should be.
+        assert set(run.changes) == {f"{name}: {t}" for name in ("erp1", "rep1") for t in FIREWALL}
         for name in ("erp1", "rep1"):
             assert run.recap[name]["failed"] == run.recap[name]["unreachable"] == 0
             rules = nodes[name].run(RULES)
@@ -39,7 +48,7 @@ def test_the_others_are_served_and_the_run_says_what_it_left_undone(
         assert rep2.ip in nodes["rep1"].run("cat /etc/benchfleet/known_hosts")
     finally:
         machines.start(lab, rep2)
-    run = play("site.yml", "-e", CHANGE)
+    run = play("site.yml", "-e", change("10.99.0.0/24"))
     assert {line.partition(": ")[0] for line in run.changes} == {"rep2"}
     assert "10.99.0.0/24" in nodes["rep2"].run(RULES)
     # The next run, of whatever test, takes it back.
@@ -51,7 +60,8 @@ def test_without_the_primary_nothing_is_touched(
     erp1 = nodes["erp1"].host
     machines.kill(lab, erp1)
     try:
-        run = play("site.yml", "-e", CHANGE, fails=True)
+        # What the test above asked for is there already, and would be no change.
+        run = play("site.yml", "-e", change("10.98.0.0/24"), fails=True)
         assert "erp1 could not be looked at" in run.output
         assert "Nothing was touched on any host" in run.output
         assert run.changes == []

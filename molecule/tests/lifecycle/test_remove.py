@@ -23,6 +23,7 @@ REMOVE = "playbooks/remove_node.yml"
 BENCH = "/home/frappe/frappe-bench"
 # Where the others keep what they know of a node.
 KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
+RULES = "nft list table inet benchfleet"
 
 
 @pytest.fixture
@@ -34,9 +35,10 @@ def node(lab: state.Lab) -> Callable[[str], Node]:
 def known_of(host: Node, address: str) -> list[str]:
     """Where a host still has an address of the fleet: files, accounts, packet filter."""
     word = re.escape(address)
-    files = host.says(f"grep -rlwE '{word}' {KNOWN} 2>/dev/null").splitlines()
+    # A folder that one of the hosts lacks fails grep, whatever it found in the others.
+    files = host.run(f"grep -rlwE '{word}' {KNOWN} 2>/dev/null || true").splitlines()
     accounts = host.sql(f"SELECT User FROM mysql.global_priv WHERE Host = '{address}'").splitlines()
-    rules = host.says(f"nft list table inet benchfleet | grep -wE '{word}'").splitlines()
+    rules = [line for line in host.run(RULES).splitlines() if re.search(rf"\b{word}\b", line)]
     return [*files, *accounts, *rules]
 
 
@@ -67,7 +69,7 @@ def test_a_dead_node_leaves_and_nobody_notices(
 ):
     others = [node("erp1"), node("rep1")]
     address = lab.host("rep2").ip
-    assert known_of(others[0], address)
+    assert all(known_of(host, address) for host in others)
     before = [processes(host) for host in others]
     with working(anybody) as taken:
         wait_until("somebody works", lambda: len(taken) > 3)
@@ -76,7 +78,7 @@ def test_a_dead_node_leaves_and_nobody_notices(
     assert [call for call in taken if not call.ok] == []
     assert [processes(host) for host in others] == before
     assert [known_of(host, address) for host in others] == [[], []]
-    assert node("erp1").says("ls /var/lib/benchfleet/drained") == ""
+    assert node("erp1").run("ls /var/lib/benchfleet/drained") == ""
     secrets = yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
     assert sorted(secrets["hosts"]) == ["erp1", "rep1"]
     assert "Left to do on rep2 itself" in run.output
@@ -91,11 +93,14 @@ def test_back_alive_it_is_cleared_by_the_same_command(
     run = play(REMOVE, "-e", "node=rep2", "-e", "confirm=rep2", "-e", "data=delete")
     assert [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")] == [0, 0, 1]
     left = f"/etc/benchfleet /usr/local/lib/benchfleet /var/lib/benchfleet /opt/bench-cli {BENCH}"
-    assert rep2.says(f"ls -d {left} /etc/cron.d/benchfleet* /etc/sudoers.d/benchfleet*") == ""
-    assert rep2.says("ls -A /var/lib/mysql") == ""
-    assert rep2.says("systemctl is-active mariadb benchfleet-firewall").split() == []
+    left += " /etc/cron.d/benchfleet* /etc/sudoers.d/benchfleet*"
+    # Some of it is always missing, which fails ls.
+    assert rep2.run(f"ls -d {left} 2>/dev/null || true") == ""
+    assert rep2.run("ls -A /var/lib/mysql") == ""
+    states = rep2.run("systemctl is-active mariadb benchfleet-firewall || true")
+    assert states.split() == ["inactive", "inactive"]
     assert "benchfleet" not in rep2.run("nft list tables")
-    assert rep2.says("pgrep -f frappe-bench -u frappe") == ""
+    assert rep2.run("pgrep -f frappe-bench -u frappe || true") == ""
 
 
 def test_the_next_run_without_it_changes_nothing(
@@ -108,6 +113,7 @@ def test_the_next_run_without_it_changes_nothing(
 def test_it_may_join_again(
     lab: state.Lab,
     play: Callable[..., Any],
+    anybody: Callable[..., Any],
     node: Callable[[str], Node],
     fleet_command: Callable[..., str],
 ):
@@ -119,3 +125,5 @@ def test_it_may_join_again(
     assert {row["host"]: row["state"] for row in told} == dict.fromkeys(
         ("erp1", "rep1", "rep2"), "up"
     )
+    somebody = anybody()
+    wait_until("rep2 answers", lambda: somebody.report().place == ("rep2", "rep2"), 30)

@@ -1,16 +1,17 @@
 """A fleet keeps its versions until it is asked to change them, and says what could be had.
 
-Here its yarn is made older than what this Benchfleet gives a new fleet: the same as a newer
-Benchfleet on a fleet of today. Leaves the fleet with the release that it had.
+Its yarn is older than what this Benchfleet gives a new fleet: the same as a newer Benchfleet on a
+fleet of today. It has the newer one in the end.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import OLDER_YARN
 from nodes import Node
 
 from benchfleet import state
@@ -18,25 +19,12 @@ from benchfleet.runner import ROOT
 from filter_plugins.versions import release_versions
 
 MARK = "/etc/benchfleet/fleet.json"
-OLDER = "1.22.21"
-
-
-@pytest.fixture
-def hosts(lab: state.Lab) -> list[Node]:
-    """All hosts of the lab."""
-    return [Node(lab, host) for host in lab.hosts]
 
 
 @pytest.fixture(scope="module")
 def usual() -> str:
     """The yarn that this Benchfleet gives a new fleet."""
     return release_versions(str(ROOT / "roles"))["yarn"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _as_before(play: Callable[..., Any], usual: str) -> Iterator[None]:
-    yield
-    play("site.yml", "-e", f"bench_yarn_version={usual}")
 
 
 def recorded(host: Node) -> str:
@@ -49,36 +37,50 @@ def installed(host: Node) -> str:
     return host.run("PATH=/opt/bench-cli/bin:$PATH yarn --version")
 
 
-def test_a_release_that_is_asked_for_is_installed_and_recorded(
-    play: Callable[..., Any], hosts: list[Node]
-):
-    run = play("site.yml", "-e", f"bench_yarn_version={OLDER}")
-    assert {line.split(": ", 1)[1].split(" : ")[0] for line in run.changes} == {"bench", "fleet"}
-    assert [(recorded(host), installed(host)) for host in hosts] == [(OLDER, OLDER)] * len(hosts)
+@pytest.fixture(scope="module")
+def hosts(lab: state.Lab, play: Callable[..., Any]) -> list[Node]:
+    """All hosts of the lab, with an older yarn that was asked for once, before runs that did not.
+
+    A fleet that was there before these tests gets that now.
+    """
+    nodes = [Node(lab, host) for host in lab.hosts]
+    if recorded(nodes[0]) != OLDER_YARN:
+        play("site.yml", "-e", f"bench_yarn_version={OLDER_YARN}")
+        assert play("site.yml").changes == []
+    return nodes
 
 
 def test_what_is_newer_is_told_and_not_installed(
-    play: Callable[..., Any],
-    hosts: list[Node],
-    usual: str,
-    fleet_command: Callable[..., str],
+    hosts: list[Node], usual: str, fleet_command: Callable[..., str]
 ):
-    assert play("site.yml").changes == []
-    assert [(recorded(host), installed(host)) for host in hosts] == [(OLDER, OLDER)] * len(hosts)
+    # Those that joined later have got the fleet's.
+    older = [(OLDER_YARN, OLDER_YARN)] * len(hosts)
+    assert [(recorded(host), installed(host)) for host in hosts] == older
     rows = json.loads(fleet_command("status", "--json"))["versions"]
     yarn = [row for row in rows if row["software"] == "yarn"]
     assert yarn == [
         {
             "software": "yarn",
             "hosts": [host.name for host in hosts],
-            "in_force": OLDER,
-            "recorded": OLDER,
+            "in_force": OLDER_YARN,
+            "recorded": OLDER_YARN,
             "available": usual,
             "upgrade": f"bench_yarn_version: {usual} in the inventory, then site.yml",
         }
     ]
     mariadb = [row for row in rows if row["software"] == "MariaDB"]
     assert all(row["in_force"] and row["available"] for row in mariadb)
+
+
+def test_a_release_that_is_asked_for_is_installed_and_recorded(
+    play: Callable[..., Any], hosts: list[Node], usual: str
+):
+    run = play("site.yml", "-e", f"bench_yarn_version={usual}")
+    changed = {
+        (line.split(": ", 1)[0], line.split(": ", 1)[1].split(" : ")[0]) for line in run.changes
+    }
+    assert changed == {(host.name, role) for host in hosts for role in ("bench", "fleet")}
+    assert [(recorded(host), installed(host)) for host in hosts] == [(usual, usual)] * len(hosts)
 
 
 def test_a_fleet_of_a_newer_format_is_refused(play: Callable[..., Any], hosts: list[Node]):
