@@ -55,6 +55,29 @@ COMMIT = f"git -c safe.directory=* -C {BENCH}/apps/frappe rev-parse HEAD"
 PLAIN = {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"}
 
 
+def family(pid: int) -> list[int]:
+    """Handles of a process' children and theirs."""
+    done = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
+    parents = {int(own): int(other) for own, other in map(str.split, done.stdout.splitlines())}
+    found, handles = {pid}, []
+    # A child may have a lower number than its parent, so in as many rounds as there are levels.
+    while new := [own for own, parent in parents.items() if parent in found and own not in found]:
+        found.update(new)
+        for own in new:
+            with contextlib.suppress(ProcessLookupError):
+                handles.append(os.pidfd_open(own))
+    return handles
+
+
+def end_all(handles: list[int]) -> None:
+    """End those of some processes that are still there."""
+    while handles:
+        handle = handles.pop()
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        os.close(handle)
+
+
 @dataclass
 class Ledger:
     """Rows that a primary took, one after the other, whatever happened to it meanwhile."""
@@ -107,6 +130,7 @@ class Interrupter:
     seed: int
     folder: Path
     done: list[str] = field(default_factory=list)
+    orphans: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -142,6 +166,7 @@ class Interrupter:
                 self._cut(process, victim)
         with (self.folder / "run.log").open("w+") as log:
             code = self._start(inventory, words, log).wait(RUN_SECONDS)
+        end_all(self.orphans)
         output = (self.folder / "run.log").read_text()
         assert code == 0, f"seed {self.seed}, after {self.done[-len(cuts) :]}:\n{output}"
         return output
@@ -161,14 +186,18 @@ class Interrupter:
         )
 
     def _cut(self, process: subprocess.Popen[str], victim: str) -> None:
-        """Kill the controller, or cut a host's power and switch it on again."""
+        """Kill the controller, or cut a host's power and switch it on again.
+
+        Ansible's workers outlive their parent, and may still be at a task when the next run begins:
+        that is how it is where somebody kills a run. `run` ends what is left of them.
+        """
         if victim != CONTROLLER:
             host = self.lab.host(victim)
             machines.kill(self.lab, host)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(LOST_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        self.orphans += family(process.pid)
+        process.kill()
         process.wait()
         if victim != CONTROLLER:
             machines.start(self.lab, host)
@@ -230,7 +259,7 @@ def main() -> int:
                 kills = Interrupter(lab, given.seed + done, Path(folder))
                 one_round(kills, each)
             subprocess.run([*fleet, "verify"], check=True)
-        except (AssertionError, subprocess.CalledProcessError):
+        except Exception:
             print(f"the hosts are left as they are, for a look; then: {' '.join(down)}", flush=True)
             raise
         subprocess.run(down, check=True)

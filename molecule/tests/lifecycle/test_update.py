@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 from calls import Somebody
+from interruptions import end_all, family
 from nodes import Node, wait_until
 from plays import INVENTORY, ROOT, changes, environment
 from upstream import Upstream
@@ -57,7 +56,7 @@ class Ended:
 
 
 def begin(*words: str) -> subprocess.Popen[str]:
-    """Start ansible-playbook in a process group of its own."""
+    """Start ansible-playbook."""
     return subprocess.Popen(
         ["ansible-playbook", "-i", str(INVENTORY), *words],
         cwd=ROOT,
@@ -65,7 +64,6 @@ def begin(*words: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
     )
 
 
@@ -319,12 +317,16 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
                 300,
             )
         finally:
-            os.killpg(first.pid, signal.SIGKILL)
-            first.communicate()
+            orphans = family(first.pid)
+            first.kill()
+            first.wait()
+            assert first.stdout
+            first.stdout.close()
         # The checkout of one node cannot be written: the other one has its turn all the same.
         nodes["rep1"].run(f"touch {LOCK}")
         done = update()
         nodes["rep1"].run(f"rm {LOCK}")
+        end_all(orphans)
         assert done.status != 0
         assert re.search(r"rep1: checking out frappe at .* failed", done.output), done.output
         assert "rep2: " not in done.output.partition("these reporting nodes are not")[2]
