@@ -131,6 +131,7 @@ class Interrupter:
     folder: Path
     done: list[str] = field(default_factory=list)
     orphans: list[int] = field(default_factory=list)
+    upstream: Upstream | None = None
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -201,6 +202,9 @@ class Interrupter:
         process.wait()
         if victim != CONTROLLER:
             machines.start(self.lab, host)
+            if self.upstream:
+                # With its hosts a lab starts the demo's own commit.
+                self.upstream.publish()
 
     def settled(self, inventory: Path) -> None:
         """The second run changes nothing."""
@@ -224,7 +228,8 @@ def one_round(kills: Interrupter, number: int) -> None:
         kills.run(three, ["site.yml"], anybody("erp1", "rep1", "rep2"), 70)
         words = ["site.yml", "-e", "mariadb_replica_reseed=rep1"]
         kills.run(three, words, anybody("erp1", "rep1", "rep2"), 30)
-        new = Upstream.of(kills.lab, kills.folder).release(
+        kills.upstream = Upstream.of(kills.lab, kills.folder)
+        new = kills.upstream.release(
             "After many kills",
             {"frappe/public/js/desk.bundle.js": f'\nconsole.log("{kills.seed}");\n'},
             PATCH,
