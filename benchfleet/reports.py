@@ -102,11 +102,20 @@ def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for check in checks:
         holds = check.get("ok") is True
+        mark = ("ok  " if applies(check) else "n/a ") if holds else "FAIL"
         row, host = (cell(check.get(key)).ljust(widths[key]) for key in ("row", "host"))
-        lines.append(f"{'ok  ' if holds else 'FAIL'}  {row}  {host}  {cell(check.get('check'))}")
+        lines.append(f"{mark}  {row}  {host}  {cell(check.get('check'))}")
         lines.append(f"      saw: {cell(check.get('saw'))}")
         if not holds:
             lines.append(f"      wanted: {cell(check.get('wanted'))}")
             lines.append(f"      remedy: {cell(check.get('remedy'))}")
-    held = sum(check.get("ok") is True for check in checks)
-    return [*lines, f"{held} of {len(checks)} checks hold"]
+    made = [check for check in checks if applies(check)]
+    held = sum(check.get("ok") is True for check in made)
+    left = len(checks) - len(made)
+    besides = f", {left} not applicable" if left else ""
+    return [*lines, f"{held} of {len(made)} checks hold{besides}"]
+
+
+def applies(check: dict[str, Any]) -> bool:
+    """Say whether there was anything to check."""
+    return check.get("applicable") is not False

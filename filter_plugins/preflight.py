@@ -64,6 +64,9 @@ PRIVATE_WORDS = (
 DEBIAN_MARIADB = {"12": "10.11", "13": "11.8"}
 SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 SUPPORTED_FRAPPE = (14, 15, 16)
+# The first release of Debian without wkhtmltopdf, the first Frappe that can print with Chromium.
+DEBIAN_WITHOUT_WKHTMLTOPDF = 13
+FRAPPE_WITH_CHROMIUM = 16
 # Lowest Python that the released branch of each version asks for in its pyproject.toml.
 FRAPPE_PYTHON = {14: "3.10", 15: "3.10", 16: "3.14"}
 FACTS_WE_SET = frozenset(
@@ -860,7 +863,34 @@ def python_warnings(hosts: list[Host]) -> list[str]:
 
 def preflight_warnings(hosts: list[Host]) -> list[str]:
     """What may go wrong and does not stop the run, in words."""
-    return python_warnings(hosts)
+    return python_warnings(hosts) + pdf_warnings(hosts)
+
+
+def pdf_warnings(hosts: list[Host]) -> list[str]:
+    """Hosts on which PDFs will not work: this Frappe needs wkhtmltopdf, and Debian has none.
+
+    All benches run the same code; before there is one, the branch may tell its version.
+    """
+    benches = [host["survey"]["printing"] for host in hosts if host["survey"]]
+    benches = [bench for bench in benches if bench["real"]]
+    names = []
+    for host in hosts:
+        major = frappe_major(host["branch"]) or FRAPPE_WITH_CHROMIUM
+        chromium = major >= FRAPPE_WITH_CHROMIUM
+        if benches:
+            chromium = any("chrome" in bench["tools"] for bench in benches)
+        release = int(host["major"]) if str(host["major"]).isdigit() else 0
+        without = host["distribution"] == "Debian" and release >= DEBIAN_WITHOUT_WKHTMLTOPDF
+        has = not host["survey"] or host["survey"]["printing"]["tools"]["wkhtmltopdf"]
+        if without and not has and not chromium:
+            names.append(host["name"])
+    if not names:
+        return []
+    return [
+        f"PDFs will not work on {', '.join(names)}: this Frappe prints with wkhtmltopdf alone, and"
+        f" Debian has none from release {DEBIAN_WITHOUT_WKHTMLTOPDF} on. Install a wkhtmltopdf from"
+        " elsewhere on these hosts, which Benchfleet leaves as it is, or use Debian 12"
+    ]
 
 
 # --- what is on the hosts ----------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ansible.module_utils.bench import (
     sync_folder,
     user_environment,
 )
+from ansible.module_utils.pdf import printing
 
 DOCUMENTATION = r"""
 module: bench_init
@@ -57,6 +58,13 @@ options:
         before this module is called, but not in a dry run, which takes it for marked.
     type: bool
     default: false
+"""
+
+RETURN = r"""
+printing:
+  description: What the bench prints PDFs with, and what is missing; as module_utils.pdf says.
+  returned: success
+  type: dict
 """
 
 APP_SPEC: dict[str, Any] = {
@@ -325,7 +333,11 @@ def main() -> None:
     )
     try:
         if not os.path.exists(module.params["path"]) and module.check_mode:
-            module.exit_json(changed=True, differences=[f"bench {module.params['path']}"])
+            module.exit_json(
+                changed=True,
+                differences=[f"bench {module.params['path']}"],
+                printing=printing(module.params["path"]),
+            )
         maker = Maker(module.params, dry=module.check_mode)
         differences = maker.differences()
         if differences and not module.check_mode:
@@ -337,6 +349,7 @@ def main() -> None:
         module.exit_json(
             changed=bool(differences),
             differences=differences,
+            printing=printing(module.params["path"]),
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except BenchError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import read_json, run_as
+from ansible.module_utils.bench import read_json
 from ansible.module_utils.mariadb import (
     Server,
     describe,
@@ -505,19 +505,6 @@ class Reporting(HostChecks):
             BENCHFLEET_READ_GUARD=guard["settings"],
         )
         return dict(json.loads(said.strip().splitlines()[-1]))
-
-    def run_python(self, script: str, *words: str, **environment: str) -> str:
-        """Run a script with the bench's Python, as its account; what it prints."""
-        done = run_as(
-            self.params["user_of_bench"],
-            [f"{self.bench}/env/bin/python", "-c", script, *words],
-            f"{self.bench}/sites",
-            {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8", **environment},
-            timeout=120,
-        )
-        if done.returncode != 0:
-            raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
-        return done.stdout
 
     def check_no_scheduler(self) -> None:
         """Processes, supervisor's programs and the configuration in force."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.verify_checks import complete, red_table
+from ansible.module_utils.verify_checks import closing, complete, red_table
 
 DOCUMENTATION = r"""
 module: fleet_verdict
@@ -19,7 +19,7 @@ options:
 
 RETURN = r"""
 checks:
-  description: "All checks: {id, row, check, host, ok, saw, wanted, remedy}."
+  description: "All checks: {id, row, check, host, ok, applicable, saw, wanted, remedy}."
   returned: always
   type: list
 """
@@ -45,7 +45,7 @@ def main() -> None:
         module.fail_json(msg=words, checks=checks)
     if left:
         module.fail_json(msg="verify could not clean up: " + "; ".join(left), checks=checks)
-    module.exit_json(changed=False, checks=checks, msg=f"all {len(checks)} checks hold")
+    module.exit_json(changed=False, checks=checks, msg=closing(checks))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 from ansible.module_utils import adoption, jobs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases
+from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 
 DOCUMENTATION = r"""
@@ -414,6 +415,7 @@ def main() -> None:
         "tools": cli_releases(asked["cli_dir"]),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
+        "printing": printing(asked["bench_dir"]),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
         "lan": None,
         "adoption": None,

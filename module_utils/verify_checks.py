@@ -280,13 +280,29 @@ CATALOGUE: dict[str, Check] = {
         "the document on the primary and, at once, on this host's replica",
         "run site.yml with fleet_read_guard true; logs/web.error.log of this bench says more",
     ),
+    "pdf": Check(
+        "S16",
+        EVERY,
+        "Bench prints a page as PDF",
+        "a PDF by each generator that this Frappe can use",
+        "run site.yml, which installs what is missing",
+    ),
 }
 
 
 def result(
-    name: str, host: str, ok: bool, saw: str, wanted: str | None = None, remedy: str | None = None
+    name: str,
+    host: str,
+    ok: bool,
+    saw: str,
+    wanted: str | None = None,
+    remedy: str | None = None,
+    applicable: bool = True,
 ) -> dict[str, Any]:
-    """One check's result as it is reported; what is not given is the catalogue's."""
+    """One check's result as it is reported; what is not given is the catalogue's.
+
+    applicable: whether there was anything to check on this host.
+    """
     check = CATALOGUE[name]
     return {
         "id": name,
@@ -294,6 +310,7 @@ def result(
         "check": check.title,
         "host": host,
         "ok": bool(ok),
+        "applicable": applicable,
         "saw": saw,
         "wanted": wanted or check.wanted,
         "remedy": "" if ok else remedy or check.remedy,
@@ -321,6 +338,13 @@ def complete(
     return sorted(results, key=lambda entry: int(entry["row"][1:]))
 
 
+def closing(results: list[dict[str, Any]]) -> str:
+    """What is said when all checks hold."""
+    made = sum(entry["applicable"] for entry in results)
+    besides = f", {len(results) - made} not applicable" if made < len(results) else ""
+    return f"all {made} checks hold{besides}"
+
+
 def red_table(results: Iterable[dict[str, Any]]) -> str:
     """The red checks for people: what was seen, what was wanted, what to do."""
     lines = []
@@ -345,6 +369,10 @@ class Gathering:
     def add(self, name: str, ok: bool, saw: str, **other: str) -> None:
         """Note one result."""
         self.results.append(result(name, self.host, ok, saw, **other))
+
+    def skip(self, name: str, why: str) -> None:
+        """Note that a check is not applicable here."""
+        self.results.append(result(name, self.host, True, why, applicable=False))
 
     def attempt(self, names: str | tuple[str, ...], function: Callable[[], Any]) -> Any:
         """Call what makes the checks ``names``; an error makes those of them red that are not made.

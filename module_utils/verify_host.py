@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.bench import asset_state, installed_apps, read_json, run_as
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import Server, local
+from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
 from ansible.module_utils.verify_checks import Gathering, merged, same_size
 from ansible.module_utils.verify_look import (
@@ -58,6 +59,36 @@ for app in sys.argv[1:]:
     spec = importlib.util.find_spec(app)
     found[app] = spec.origin if spec else None
 print(json.dumps([sys.prefix, found]))
+"""
+
+# Prints a page by each generator named. Chromium would stay behind: all that was started ends.
+PRINT = """
+import json, os, signal, sys, time
+import frappe
+from frappe.utils import pdf
+
+os.setsid()
+site, *generators = sys.argv[1:]
+frappe.init(site=site, sites_path=".")
+frappe.connect()
+page = "<html><head></head><body><p>Benchfleet</p></body></html>"
+seen = {}
+for generator in generators:
+    since = time.monotonic()
+    try:
+        if generator == "chrome":
+            made = pdf.get_chrome_pdf("Standard", page, {}, None, pdf_generator="chrome")
+        else:
+            made = pdf.get_pdf(page)
+        good = made[:4] == b"%PDF"
+        words = f"{len(made)} bytes" if good else f"no PDF but {made[:40]!r}"
+    except Exception as error:
+        good, words = False, f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}"
+    seen[generator] = [good, f"{words} after {time.monotonic() - since:.1f} s"]
+frappe.db.rollback()
+print(json.dumps(seen), flush=True)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.killpg(0, signal.SIGTERM)
 """
 
 
@@ -113,6 +144,19 @@ class HostChecks:
         """The bench's common configuration."""
         return read_json(f"{self.bench}/sites/common_site_config.json")
 
+    def run_python(self, script: str, *words: str, **environment: str) -> str:
+        """Run a script with the bench's Python, as its account; what it prints."""
+        done = run_as(
+            self.params["user_of_bench"],
+            [f"{self.bench}/env/bin/python", "-c", script, *words],
+            f"{self.bench}/sites",
+            {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", **environment},
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
+        return done.stdout
+
     def look(self) -> None:
         """Make the checks that every host has."""
         attempt = self.gathering.attempt
@@ -120,8 +164,35 @@ class HostChecks:
         attempt("redis_password", self.check_redis_password)
         attempt("workers", self.check_workers)
         attempt("settings", self.check_settings)
+        attempt("pdf", self.check_pdf)
         attempt((), self.note_apps)
         attempt((), self.note_bench)
+
+    def check_pdf(self) -> None:
+        """Have the bench's Python print a page, as its web workers do, with what they find."""
+        kit = printing(self.bench)
+        if not kit["real"]:
+            self.gathering.skip("pdf", "not applicable: this framework prints no PDFs")
+            return
+        generators = [name for name, command in kit["tools"].items() if command]
+        none = [name for name in kit["tools"] if name not in generators]
+        lacking = offered(kit["packages"])
+        if not generators and not lacking:
+            self.gathering.skip(
+                "pdf",
+                f"PDFs do not work here: this Frappe prints with {' or '.join(none)}, which is not"
+                " on this host, and this release of Debian has none. Install one from elsewhere",
+            )
+            return
+        good, saw = not lacking, [f"{name} is not installed" for name in lacking]
+        if generators:
+            told = self.run_python(PRINT, self.sites[0], *generators).strip().splitlines()
+            for name, (printed, words) in json.loads(told[-1]).items():
+                good = good and printed
+                saw.append(f"{name}: {words}")
+        if not lacking:
+            saw += [f"no {name} on this host: what asks for it is not printed" for name in none]
+        self.gathering.add("pdf", good, "; ".join(saw))
 
     def note_apps(self) -> None:
         """Apps, commits and web assets, for the comparison with the primary."""

@@ -65,6 +65,12 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
             "systemd": True,
+            "printing": {
+                "real": False,
+                "tools": {"wkhtmltopdf": ""},
+                "packages": [],
+                "config": {},
+            },
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
             "lan": None,
             "clock": {"low": -0.3, "high": 0.2},
@@ -739,6 +745,50 @@ def test_python_older_than_frappe_asks_for(fleet, settings, branch, version, war
     fleet[0]["survey"]["pythons"] = {"/usr/bin/python3": version}
     assert bool(preflight.python_warnings(fleet)) is warned
     assert whats(fleet, settings) == []
+
+
+# What the survey says of benches of Frappe 15 and of one that can use Chromium.
+FRAPPE_15 = {"real": True, "tools": {"wkhtmltopdf": ""}}
+FRAPPE_17 = {"real": True, "tools": {"wkhtmltopdf": "", "chrome": ""}}
+
+
+@pytest.mark.parametrize(
+    ("branch", "releases", "bench", "warned"),
+    [
+        ("version-15", ("12", "12"), None, ""),
+        ("version-15", ("13", "13"), None, "on erp1, rep1:"),
+        ("version-15", ("12", "13"), None, "on rep1:"),
+        ("v15.44.2", ("13", "13"), None, "on erp1, rep1:"),
+        ("version-16", ("13", "13"), None, ""),
+        ("develop", ("13", "13"), None, ""),
+        ("trial", ("13", "13"), None, ""),
+        ("trial", ("13", "13"), FRAPPE_15, "on erp1, rep1:"),
+        ("trial", ("13", "13"), FRAPPE_17, ""),
+        # An update goes from the code that is there.
+        ("version-15", ("13", "13"), FRAPPE_17, ""),
+    ],
+)
+def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned):
+    for host, release in zip(fleet, releases, strict=True):
+        host.update(branch=branch, major=release)
+    if bench:
+        fleet[0]["survey"]["printing"] = bench
+    found = preflight.pdf_warnings(fleet)
+    assert len(found) == bool(warned)
+    assert all(warned in words and "Debian 12" in words for words in found)
+
+
+def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
+    for host in fleet:
+        host.update(branch="version-15", major="13")
+    fleet[0]["survey"]["printing"] = {
+        "real": True,
+        "tools": {"wkhtmltopdf": "/usr/local/bin/wkhtmltopdf"},
+    }
+    (words,) = preflight.preflight_warnings(fleet)
+    assert "on rep1:" in words
+    fleet[1]["survey"] = None
+    assert preflight.preflight_warnings(fleet) == []
 
 
 # --- what is on the hosts ----------------------------------------------------------------------

@@ -32,6 +32,17 @@ def test_a_verdict_shows_the_remedy_of_what_is_broken():
     assert reports.verdict_table([]) == []
 
 
+def test_a_check_that_is_not_applicable_neither_holds_nor_fails():
+    printing = {"row": "S16", "check": "Prints", "host": "erp1", "ok": True, "saw": "a demo"}
+    assert reports.verdict_table([HELD, {**printing, "applicable": False}]) == [
+        "ok    S1   rep1  A row arrives",
+        "      saw: after 0.1 s",
+        "n/a   S16  erp1  Prints",
+        "      saw: a demo",
+        "1 of 1 checks hold, 1 not applicable",
+    ]
+
+
 def test_a_table_aligns_whatever_its_rows_hold():
     rows = [{"host": "erp1", "up": True}, {"host": "r", "lag": 0.5, "up": None}]
     assert reports.table(rows) == ["host  up   lag", "erp1  yes", "r          0.5"]

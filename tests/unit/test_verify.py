@@ -226,7 +226,7 @@ def test_a_check_that_was_not_made_is_red_and_says_why():
     assert ("row", "erp1") not in by_place
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
-    assert {f"S{row}" for row in rows} == {f"S{n}" for n in range(1, 15)}
+    assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(1, 15), 16]}
 
 
 def test_every_check_says_what_it_wants_and_what_to_do():
@@ -245,6 +245,16 @@ def test_the_table_shows_the_red_ones_alone():
     assert "IO Yes, SQL No" in table
     assert "5 ms" not in table
     assert "remedy: run site.yml" in table
+
+
+def test_a_check_that_is_not_applicable_is_counted_apart():
+    gathering = verify_checks.Gathering("rep1")
+    gathering.add("row", True, "there after 5 ms")
+    assert verify_checks.closing(gathering.results) == "all 1 checks hold"
+    gathering.skip("pdf", "not applicable: a demo")
+    assert gathering.results[1]["ok"]
+    assert verify_checks.red_table(gathering.results) == ""
+    assert verify_checks.closing(gathering.results) == "all 1 checks hold, 1 not applicable"
 
 
 def test_a_check_that_stumbles_is_red_and_the_next_is_made():

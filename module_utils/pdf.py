@@ -1,0 +1,80 @@
+"""What a bench prints PDFs with: what its Frappe can use, and what is on this host."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from typing import Any
+
+from ansible.module_utils.bench import BenchError, read_json, read_text
+
+# Debian's packages, each with a command of its name.
+WKHTMLTOPDF = "wkhtmltopdf"
+CHROMIUM = "chromium-headless-shell"
+CHROMIUM_PATH = f"/usr/bin/{CHROMIUM}"
+# Where the bench's programs look for commands.
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+def printing(bench: str) -> dict[str, Any]:
+    """What a bench prints with, read from its own code, configuration and this host.
+
+    real: whether its framework prints PDFs at all; a bench that is not there prints none.
+    tools: the generators that the framework can use, by its own names, each with its command,
+    "" where there is none. packages: of Debian, that bring those that are missing.
+    config: keys of the common site configuration by which the framework finds Chromium.
+    """
+    utils = f"{bench}/apps/frappe/frappe/utils"
+    tools = {"wkhtmltopdf": shutil.which(WKHTMLTOPDF, path=PATH) or ""}
+    found: dict[str, Any] = {"real": False, "tools": tools, "packages": [], "config": {}}
+    if not os.path.isfile(f"{utils}/pdf.py"):
+        return found
+    found["real"] = True
+    if not tools["wkhtmltopdf"]:
+        found["packages"].append(WKHTMLTOPDF)
+    # By this key Frappe 16 and later find a Chromium of the host's.
+    if "chromium_path" in (read_text(f"{utils}/print_utils.py") or ""):
+        chromium = own_chromium(bench)
+        if chromium and not chromium.startswith(f"{bench}/"):
+            found["config"] = {"chromium_path": chromium}
+        elif not chromium:
+            found["config"] = {"chromium_path": CHROMIUM_PATH}
+            chromium = shutil.which(CHROMIUM_PATH) or ""
+        tools["chrome"] = chromium
+        if not chromium:
+            found["packages"].append(CHROMIUM)
+    return found
+
+
+def own_chromium(bench: str) -> str:
+    """The Chromium that the bench uses already: the one it names, or the one it has fetched."""
+    try:
+        named = read_json(f"{bench}/sites/common_site_config.json").get("chromium_path")
+    except (BenchError, ValueError):
+        named = None
+    if isinstance(named, str) and named and shutil.which(named, path=PATH):
+        return named
+    fetched = f"{bench}/chromium/chrome-linux/headless_shell"
+    return fetched if os.access(fetched, os.X_OK) else ""
+
+
+def offered(names: list[str]) -> list[str]:
+    """Those of some packages that Debian offers here, by apt's lists as they are."""
+    if not names:
+        return []
+    done = subprocess.run(
+        ["apt-cache", "policy", *names],
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return candidates(done.stdout)
+
+
+def candidates(policy: str) -> list[str]:
+    """The packages that `apt-cache policy` has a candidate for."""
+    found = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (\S+)", policy, re.MULTILINE)
+    return [name for name, version in found if version != "(none)"]
