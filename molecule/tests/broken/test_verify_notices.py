@@ -18,7 +18,7 @@ BUNDLES = f"{BENCH}/apps/frappe/frappe/public/dist/js/*.js"
 def damage(primary: Any, replica: Any) -> Iterator[None]:
     """One thing of each kind, broken and mended again."""
     config = json.loads(replica.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
-    database, reader = config["db_name"], config["replica_db_user"]
+    database, reader = config["db_name"], config["replica_db_name"]
     account = f"'{reader}'@'{config['replica_host']}'"
     place = database.replace("_", "\\\\_")
     secret = config["replica_db_password"]

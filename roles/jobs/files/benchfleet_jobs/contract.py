@@ -1,19 +1,15 @@
 """What Benchfleet's packages ask of a bench's Frappe and RQ, and whether these have it.
 
 REQUIREMENTS is the one table of it. A process asks ``fits`` before it uses a part: a part that does
-not fit is left out as a whole, and the bench serves as stock Frappe does. Ansible's modules run
-this file with the bench's Python, as its account, in its sites folder, with no site and no
-database; it prints one JSON object, {"misfits": [sentence, …]}.
+not fit is left out as a whole, and the bench serves as stock Frappe does. With no site and no
+database, ``python -m benchfleet_jobs contract`` tells the operator.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import inspect
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import CodeType, ModuleType
@@ -75,13 +71,15 @@ def has(*paths: str) -> Look:
 
 
 def mentions(path: str, *names: str) -> Look:
-    """The code of a function or class uses all of these names, or keys."""
+    """The code of a function, or of a class' methods, uses all of these names, or keys."""
 
     def look(module: ModuleType) -> str | None:
-        function, missing = _found(module, path)
+        looked_at, missing = _found(module, path)
         if missing:
             return missing
-        used = set(_names(inspect.unwrap(function).__code__))
+        parts = vars(looked_at).values() if isinstance(looked_at, type) else (looked_at,)
+        codes = (getattr(inspect.unwrap(part), "__code__", None) for part in parts)
+        used = {name for code in codes if code for name in _names(code)}
         unused = [name for name in names if name not in used]
         return f"{path} works without {', '.join(unused)}" if unused else None
 
@@ -181,7 +179,7 @@ def _of_drivers() -> Iterator[Requirement]:
             takes("MariaDBDatabase.get_connection", 1),
             takes("MariaDBDatabase.get_connection_settings", 1),
             takes("MariaDBDatabase.connect", 1),
-            takes("MariaDBDatabase.sql", 3, "run", "as_iterator"),
+            takes("MariaDBDatabase.sql", 3),
             takes("MariaDBDatabase.commit", 1),
             takes("MariaDBDatabase.rollback", 1, "save_point"),
             takes("MariaDBDatabase.begin", 1, "read_only"),
@@ -208,9 +206,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement(
         "guard", _DATABASE, mentions("Database.connect", "get_connection", "_conn", "_cursor")
     ),
-    Requirement(
-        "guard", _DATABASE, mentions("Database.__init__", "transaction_writes", *_CALLBACKS)
-    ),
+    Requirement("guard", _DATABASE, mentions("Database", "transaction_writes", *_CALLBACKS)),
     Requirement("guard", "frappe.utils.redis_wrapper", takes("RedisWrapper.execute_command", 2)),
     Requirement("reports", PREPARED_REPORTS, has("generate_report_result")),
     Requirement("reports", PREPARED_REPORTS, mentions("generate_report", "generate_report_result")),
@@ -254,10 +250,11 @@ def misfits(part: str) -> tuple[str, ...]:
         except Exception as error:
             if requirement.optional and isinstance(error, ImportError):
                 continue
-            seen: str | None = f"which cannot be imported: {type(error).__name__}: {error}"
-        else:
-            seen = _look(requirement, module)
-        if seen:
+            where = f"{part}: this bench's {requirement.module} cannot be imported"
+            found.append(f"{where}: {type(error).__name__}: {error}")
+            # What is asked of the others would be said to fail for the same reason.
+            break
+        if seen := _look(requirement, module):
             found.append(_sentence(requirement, seen))
     return tuple(dict.fromkeys(found))
 
@@ -271,20 +268,13 @@ def _look(requirement: Requirement, module: ModuleType) -> str | None:
     try:
         return requirement.look(module)
     except Exception as error:
-        return f"which cannot be looked at: {type(error).__name__}: {error}"
+        return f"something cannot be looked at: {type(error).__name__}: {error}"
 
 
 def _sentence(requirement: Requirement, seen: str) -> str:
     return f"{requirement.part}: in this bench's {requirement.module}, {seen}"
 
 
-def main() -> None:
-    """Print what does not fit."""
-    found = [{"part": part, "words": words} for part in PARTS for words in misfits(part)]
-    print(json.dumps({"misfits": found}))
-
-
-if __name__ == "__main__":
-    # Run from its file, it stands beside modules that would be taken for others' of their name.
-    sys.path = [folder for folder in sys.path if not folder.endswith("/benchfleet_jobs")]
-    main()
+def told() -> list[str]:
+    """All that does not fit, and what becomes of it, in sentences for the operator."""
+    return [f"{words}; so {meaning}" for part, meaning in PARTS.items() for words in misfits(part)]

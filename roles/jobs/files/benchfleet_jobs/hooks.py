@@ -37,7 +37,8 @@ def when_imported(name: str, change: Change, part: str = "") -> None:
 
 def _apply(change: Change, part: str, module: ModuleType) -> None:
     if words := contract.unmet(part, module):
-        print("\n".join(f"benchfleet: {w}; {contract.PARTS[part]}" for w in words), file=sys.stderr)
+        for sentence in words:
+            print(f"benchfleet: {sentence}; so {contract.PARTS[part]}", file=sys.stderr)
         return
     try:
         change(module)

@@ -140,7 +140,7 @@ class Guard:
     def _give_up(self, error: Exception, method: str) -> bool:
         """A fault of the guard's own costs no call its answer: it reads from the primary."""
         log.error("%s reads from the primary, for the guard failed:", method, exc_info=error)
-        self.state.count("faults", type(error).__name__, method=method, message=str(error)[:500])
+        self.state.count("fallbacks", "fault", method=method, message=repr(error)[:500])
         self.note(self.settings.primary, "fault")
         return False
 

@@ -35,7 +35,7 @@ def install() -> settings.Settings:
     log.propagate = False
     if not contract.fits("guard"):
         for words in contract.misfits("guard"):
-            log.error("%s; %s", words, contract.PARTS["guard"])
+            log.error("%s; so %s", words, contract.PARTS["guard"])
         _replace(_primary_alone)
         return given
     # Not before: it builds on what was just asked for.
