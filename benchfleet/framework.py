@@ -1,4 +1,4 @@
-"""A lab's framework and apps as git repositories: the demo, a path here, or an address passed on."""
+"""A lab's framework and apps as git repositories: the demo, a path here, or an address."""
 
 from __future__ import annotations
 

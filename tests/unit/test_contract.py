@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from benchfleet_jobs import contract
+
+from benchfleet import framework
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GIVEN = {
     "socket": None,
@@ -107,3 +118,211 @@ def test_a_module_that_does_not_fit_is_told_in_words(monkeypatch: pytest.MonkeyP
 
 def test_every_requirement_is_of_a_part_with_a_consequence() -> None:
     assert {requirement.part for requirement in contract.REQUIREMENTS} <= set(contract.PARTS)
+
+
+# Of the demo's libraries, as much as its modules touch while they are imported.
+LIBRARIES = {
+    "werkzeug/__init__.py": "",
+    "werkzeug/local.py": """
+        class Local:
+            def __call__(self, name):
+                return None
+
+        def release_local(local):
+            vars(local).clear()
+        """,
+    "redis/__init__.py": """
+        class Redis:
+            def execute_command(self, *args, **options):
+                pass
+        """,
+    "rq/__init__.py": """
+        from rq.queue import Queue
+        from rq.worker import Worker
+        get_current_job = None
+        """,
+    "rq/queue.py": """
+        class Queue:
+            def __init__(self, name="default", connection=None, is_async=True, **options):
+                pass
+
+            def enqueue_call(self, func, args=None, kwargs=None, meta=None, **options):
+                pass
+        """,
+    "rq/worker.py": """
+        class Worker:
+            def work(self):
+                pass
+
+            def execute_job(self, job, queue):
+                pass
+        """,
+    "rq/job.py": "Job = None",
+    "rq/exceptions.py": "NoSuchJobError = KeyError",
+    "MySQLdb/__init__.py": """
+        class Error(Exception):
+            pass
+
+        ProgrammingError = OperationalError = InternalError = Error
+        IntegrityError = InterfaceError = DataError = Error
+        """,
+    "MySQLdb/cursors.py": "SSCursor = None",
+}
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the libraries."""
+    folder = tmp_path_factory.mktemp("libraries")
+    for name, text in LIBRARIES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text))
+    return folder
+
+
+@pytest.fixture(params=["15", "16"])
+def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The demo in one of its shapes."""
+    folder = tmp_path / "demo"
+    if request.param == "16":
+        return framework.shape_16(folder)
+    return Path(shutil.copytree(framework.DEMO, folder))
+
+
+def in_bench(demo: Path, libraries: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run Python as a bench with the demo would."""
+    packages = [ROOT / f"roles/{role}/files" for role in ("jobs", "read_guard")]
+    path = os.pathsep.join(map(str, [libraries, demo, *packages]))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *words]
+    return subprocess.run(
+        command, cwd=demo.parent, env=environment, capture_output=True, text=True, check=True
+    )
+
+
+def misfits_of(demo: Path, libraries: Path) -> list[str]:
+    """What the bench's own check tells."""
+    done = in_bench(demo, libraries, "-m", "benchfleet_jobs", "contract")
+    return list(json.loads(done.stdout)["misfits"])
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    """Change a file of the demo."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_the_demo_fits_in_both_its_shapes(demo: Path, libraries: Path) -> None:
+    assert misfits_of(demo, libraries) == []
+
+
+# A release whose Database class wants to be told more, and one in which jobs are queued otherwise.
+@pytest.mark.parametrize(
+    ("file", "old", "new", "part", "seen"),
+    [
+        (
+            "database/database.py",
+            "self,\n            host: str",
+            "self,\n            tenant: str,\n            host: str",
+            "guard",
+            "missing a required argument: 'tenant'",
+        ),
+        (
+            "database/database.py",
+            "def begin(self, *, read_only",
+            "def begin(self, *, only",
+            "guard",
+            "MariaDBDatabase.begin takes other arguments: self, *, only=False",
+        ),
+        (
+            "utils/background_jobs.py",
+            "kwargs: dict[str, Any] | None",
+            "given: dict[str, Any] | None",
+            "jobs",
+            "execute_job takes other arguments",
+        ),
+        (
+            "utils/background_jobs.py",
+            "def get_queues_timeout",
+            "def timeouts",
+            "jobs",
+            "there is no get_queues_timeout",
+        ),
+        ("__init__.py", "primary_db", "first_db", "files", "read_only works without primary_db"),
+        (
+            "core/doctype/scheduled_job_type/scheduled_job_type.py",
+            "is_job_in_queue",
+            "is_queued",
+            "scheduler",
+            "there is no ScheduledJobType.is_job_in_queue",
+        ),
+        (
+            "core/doctype/prepared_report/prepared_report.py",
+            "generate_report_result",
+            "make_result",
+            "reports",
+            "there is no generate_report_result",
+        ),
+        (
+            "__init__.py",
+            "conf.replica_db_name",
+            "conf.replica_user",
+            "config",
+            "connect_replica works without replica_db_name",
+        ),
+    ],
+)
+def test_what_another_release_does_otherwise_is_told(
+    tmp_path: Path, libraries: Path, file: str, old: str, new: str, part: str, seen: str
+) -> None:
+    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
+    replace(demo / "frappe" / file, old, new)
+    if new == "make_result":
+        replace(demo / "frappe/desk/query_report.py", old, new)
+    found = misfits_of(demo, libraries)
+    words = next(words for words in found if words.startswith(f"{part}: "))
+    assert seen in words
+    assert words.endswith(f"; so {contract.PARTS[part]}")
+
+
+TRY_GUARD = """
+import json, os, pathlib
+settings = dict(node="rep1", primary="erp1", state_dir=".", policy="primary", wait=0.5,
+                fallback_calls=1, fallback_seconds=1, health=None, reports_pool=False)
+pathlib.Path("guard.json").write_text(json.dumps(settings))
+os.environ["BENCHFLEET_READ_GUARD"] = "guard.json"
+from benchfleet_guard.install import install
+install()
+import frappe
+frappe.local.conf = frappe.config.Config(replica_host="10.0.0.2", db_user="db", db_name="db")
+frappe.local.form_dict = {"cmd": "report.run"}
+frappe.local.db = given = CURRENT
+print(json.dumps([frappe.connect_replica(), frappe.local.db is given]))
+"""
+
+
+def test_a_guard_that_does_not_fit_leaves_calls_on_the_primary(
+    tmp_path: Path, libraries: Path
+) -> None:
+    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
+    replace(
+        demo / "frappe/database/database.py",
+        "self,\n            host",
+        "self,\n            tenant,\n            host",
+    )
+    done = in_bench(demo, libraries, "-c", TRY_GUARD.replace("CURRENT", "object()"))
+    assert json.loads(done.stdout) == [False, True]
+    assert "MariaDBDatabase takes other arguments" in done.stderr
+    assert "so all calls stay on the primary" in done.stderr
+
+
+def test_a_fault_of_the_guard_s_own_costs_no_call_its_answer(demo: Path, libraries: Path) -> None:
+    current = "type('Odd', (), {'__init__': lambda self, **given: {}['fault']})"
+    current = f"object.__new__({current})"
+    done = in_bench(demo, libraries, "-c", TRY_GUARD.replace("CURRENT", current))
+    assert json.loads(done.stdout) == [False, True]
+    assert "KeyError: 'fault'" in done.stderr
+    counts = json.loads((demo.parent / "counts.json").read_text())["fallbacks"]["fault"]
+    assert (counts["count"], counts["method"]) == (1, "report.run")
+    assert "KeyError" in counts["message"]

@@ -86,6 +86,21 @@ def mentions(path: str, *names: str) -> Look:
     return look
 
 
+def reads_replica_keys(path: str) -> Look:
+    """The function that signs in to the replica reads the keys that site.yml writes.
+
+    The key of the user is replica_db_user since Frappe 16, replica_db_name before.
+    """
+
+    def look(module: ModuleType) -> str | None:
+        since_16 = int(module.__version__.partition(".")[0]) >= 16
+        user = "replica_db_user" if since_16 else "replica_db_name"
+        others = ("replica_host", "replica_db_port", "replica_db_password")
+        return mentions(path, user, *others, "different_credentials_for_replica")(module)
+
+    return look
+
+
 def connects(path: str) -> Look:
     """A Database class that can be told where to connect."""
 
@@ -228,6 +243,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         _JOBS,
         takes("execute_job", 0, "site", "method", "event", "job_name", "kwargs", "is_async"),
     ),
+    Requirement("config", "frappe", reads_replica_keys("connect_replica")),
     Requirement("scheduler", SCHEDULED, takes("ScheduledJobType.is_job_in_queue", 1)),
 )
 
