@@ -142,17 +142,21 @@ LIBRARIES = {
         get_current_job = None
         """,
     "rq/queue.py": """
+        class Job:
+            id = "1"
+
         class Queue:
             def __init__(self, name="default", connection=None, is_async=True, **options):
-                pass
+                self.name, self.connection, self._is_async = name, connection, is_async
 
             def enqueue_call(self, func, args=None, kwargs=None, meta=None, **options):
-                pass
+                print(self.name)
+                return Job
         """,
     "rq/worker.py": """
         class Worker:
             def work(self):
-                pass
+                print("works")
 
             def execute_job(self, job, queue):
                 pass
@@ -233,7 +237,7 @@ def test_the_demo_fits_in_both_its_shapes(demo: Path, libraries: Path) -> None:
             "def begin(self, *, read_only",
             "def begin(self, *, only",
             "guard",
-            "MariaDBDatabase.begin takes other arguments: self, *, only=False",
+            "MariaDBDatabase.begin takes other arguments: self, only=False",
         ),
         (
             "utils/background_jobs.py",
@@ -326,3 +330,41 @@ def test_a_fault_of_the_guard_s_own_costs_no_call_its_answer(demo: Path, librari
     counts = json.loads((demo.parent / "counts.json").read_text())["fallbacks"]["fault"]
     assert (counts["count"], counts["method"]) == (1, "report.run")
     assert "KeyError" in counts["message"]
+
+
+TRY_JOBS = """
+import json, pathlib, sys
+from benchfleet_jobs import placement, presence
+primary = sys.argv[1] == "primary"
+settings = dict(node="rep1", primary=primary, bench=".", placement={"shop.count": "at-rep1"},
+                away_seconds=30, when_away="wait", site_sync="")
+pathlib.Path("jobs.json").write_text(json.dumps(settings))
+placement.note_given = lambda *_: None
+presence._announced.__globals__["_rest"] = lambda: sys.exit("rests")
+placement.install("jobs.json")
+presence.install("jobs.json")
+from rq.queue import Queue
+from rq.worker import Worker
+job = dict(method="shop.count", kwargs={})
+Queue("bench:long").enqueue_call("frappe.utils.background_jobs.execute_job", kwargs=job)
+if not primary:
+    Worker().work()
+"""
+
+
+# What is asked for the jobs in one, for their files in the other.
+@pytest.mark.parametrize(
+    ("file", "old"), [("utils/background_jobs.py", "method:"), ("__init__.py", "primary_db")]
+)
+def test_jobs_that_do_not_fit_are_all_done_on_the_primary(
+    tmp_path: Path, libraries: Path, file: str, old: str
+) -> None:
+    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
+    try_jobs = ("-c", TRY_JOBS)
+    assert in_bench(demo, libraries, *try_jobs, "primary").stdout == "bench:at-rep1\n"
+    replace(demo / "frappe" / file, old, f"other_{old}")
+    assert in_bench(demo, libraries, *try_jobs, "primary").stdout == "bench:long\n"
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        in_bench(demo, libraries, *try_jobs, "node")
+    assert error.value.stderr.endswith("rests\n")
+    assert error.value.stdout == "bench:long\n"
