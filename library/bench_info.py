@@ -19,6 +19,7 @@ from ansible.module_utils.bench import (
 )
 from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.sites import read_state, served
+from ansible.module_utils.supervisor import missing_programs
 
 DOCUMENTATION = r"""
 module: bench_info
@@ -36,6 +37,7 @@ options:
         answer is kept in C(state_dir) for as long as the code and the packages are the same.
     type: str
   package_dir: {description: Where the package of the jobs is., type: path}
+  guard: {description: Whether the fleet has the guard of the read path., type: bool, default: true}
 """
 
 RETURN = r"""
@@ -51,12 +53,12 @@ generated: {description: "What the bench CLI wrote: name of the file → its tex
 GENERATED = ("supervisor.conf", "redis_cache.conf", "redis_queue.conf")
 
 
-def fitting_key(path: str, apps: dict[str, Any], package_dir: str) -> str:
-    """Hash of what decides whether a bench fits: its apps, its environment, and our packages."""
+def fitting_key(path: str, package_dir: str, *others: Any) -> str:
+    """Hash of what decides whether a bench fits: its environment, our packages, and the others."""
     places = [*glob.glob(f"{glob.escape(path)}/env/lib/python*/site-packages"), f"{path}/env"]
-    about = [apps, [(place, os.stat(place).st_mtime_ns) for place in places]]
+    about = [(place, os.stat(place).st_mtime_ns) for place in places]
     texts = [read_text(source) for source in sorted(glob.glob(f"{package_dir}/*/contract.py"))]
-    return hashlib.sha256(json.dumps([about, texts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([about, texts, others]).encode()).hexdigest()
 
 
 def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> list[str]:
@@ -64,11 +66,14 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     path, file = params["path"], f"{params['state_dir']}/contract.json"
     if not params["user"] or not os.path.exists(f"{path}/env/bin/python") or not apps:
         return []
-    key = fitting_key(path, apps, params["package_dir"])
+    generated = read_text(f"{path}/config/supervisor.conf")
+    missing = missing_programs(generated) if generated else []
+    asked = params["package_dir"], params["guard"]
+    key = fitting_key(path, *asked, apps, missing)
     known = read_json(file)
     if known.get("key") == key:
         return list(known["misfits"])
-    found = misfits(path, params["user"], params["package_dir"])
+    found = misfits(path, params["user"], *asked) + missing
     if write and os.path.isdir(params["state_dir"]):
         with open(f"{file}.new", "w", encoding="utf-8") as out:
             json.dump({"key": key, "misfits": found}, out, indent=1)
@@ -85,6 +90,7 @@ def main() -> None:
             "assets": {"type": "bool", "default": False},
             "user": {"type": "str"},
             "package_dir": {"type": "path"},
+            "guard": {"type": "bool", "default": True},
         },
         required_by={"user": ("package_dir", "state_dir")},
         supports_check_mode=True,

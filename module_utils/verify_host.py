@@ -39,6 +39,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
     "package_dir": {"type": "path", "required": True},
+    "guarded": {"type": "bool", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
     "token": {"type": "str", "required": True},
@@ -70,9 +71,9 @@ class HostChecks:
     sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
     that the operator's own queues have workers besides ``background_workers``; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
-    the jobs is. In ``calls``, ``token`` marks what this
-    verify makes; ``router`` is its address, port and tls; ``user`` signs in with ``passwords``, by
-    site.
+    the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
+    this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
+    ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -91,14 +92,19 @@ class HostChecks:
     def misfits(self) -> list[str]:
         """What of this bench does not fit our packages, asked once."""
         if self._misfits is None:
-            words = self.bench, self.params["user_of_bench"], self.params["package_dir"]
-            self._misfits = misfits(*words)
+            self._misfits = misfits(
+                self.bench,
+                self.params["user_of_bench"],
+                self.params["package_dir"],
+                self.params["guarded"],
+            )
         return self._misfits
 
     @property
     def takes_calls(self) -> bool:
         """Whether this bench is one that the router sends calls to; see the guard's wsgi.py."""
-        return not any(words.startswith(("guard:", "files:")) for words in self.misfits)
+        kept_away = any(words.startswith(("guard:", "files:")) for words in self.misfits)
+        return not (self.params["guarded"] and kept_away)
 
     @property
     def processes(self) -> list[Process]:

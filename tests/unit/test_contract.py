@@ -206,7 +206,7 @@ def in_bench(demo: Path, libraries: Path, *words: str) -> subprocess.CompletedPr
 
 def misfits_of(demo: Path, libraries: Path) -> list[str]:
     """What the bench's own check tells."""
-    done = in_bench(demo, libraries, "-m", "benchfleet_jobs", "contract")
+    done = in_bench(demo, libraries, "-m", "benchfleet_jobs", "contract", "guard")
     return list(json.loads(done.stdout)["misfits"])
 
 

@@ -2,7 +2,7 @@
 
 REQUIREMENTS is the one table of it. A process asks ``fits`` before it uses a part: a part that does
 not fit is left out as a whole, and the bench serves as stock Frappe does. With no site and no
-database, ``python -m benchfleet_jobs contract`` tells the operator.
+database, ``python -m benchfleet_jobs contract [guard]`` tells the operator.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports read from the primary",
     "jobs": "all jobs are done on the primary",
-    "files": "all calls stay on the primary, and all jobs are done there",
+    "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
     "config": "a node's bench may read with another account than the one made for it",
 }
@@ -291,6 +291,10 @@ def _sentence(requirement: Requirement, seen: str) -> str:
     return f"{requirement.part}: in this bench's {requirement.module}, {seen}"
 
 
-def told() -> list[str]:
-    """All that does not fit, and what becomes of it, in sentences for the operator."""
-    return [f"{words}; so {meaning}" for part, meaning in PARTS.items() for words in misfits(part)]
+def told(guard: bool) -> list[str]:
+    """All that does not fit, and what becomes of it, in sentences for the operator.
+
+    guard: whether the bench is to run with the guard.
+    """
+    parts = [part for part in PARTS if guard or part not in ("guard", "reports")]
+    return [f"{words}; so {PARTS[part]}" for part in parts for words in misfits(part)]
