@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from calls import Somebody
 
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"
@@ -112,7 +111,7 @@ def get_db(socket=None, **given):
 def other_frappe(replica: Any) -> Iterator[None]:
     """The reporting bench runs a Frappe that the guard does not fit."""
     frappe = f"{BENCH}/apps/frappe"
-    restart = "supervisorctl restart frappe-bench-frappe-web:"
+    restart = "supervisorctl restart frappe-bench-web:"
     for name, code in OTHER_DATABASE.items():
         replica.check_output(f"cat >>{frappe}/frappe/{name} <<'END'\n{code}END")
     replica.check_output(restart)
@@ -122,12 +121,9 @@ def other_frappe(replica: Any) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("other_frappe")
-def test_a_frappe_that_does_not_fit_is_told_and_fails_no_call(
-    verify: Any, play: Any, lab: Any, secrets: Any
-):
+def test_a_frappe_that_does_not_fit_is_told_and_fails_no_call(verify: Any, play: Any, anybody: Any):
     words = "guard: in this bench's frappe.database.mariadb.database, MariaDBDatabase takes other"
-    password = secrets["sites"][SITE]["admin_password"]
-    somebody = Somebody(lab.hosts[0].ip, SITE, "Administrator", password)
+    somebody = anybody()
     for _ in range(5):
         taken = somebody.report()
         assert (taken.status, taken.bench) == (200, "erp1")
