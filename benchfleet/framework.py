@@ -1,9 +1,11 @@
-"""A lab's framework and apps as git repositories: the demo, a path here, an address passed on."""
+"""A lab's framework and apps as git repositories: the demo, a path here, or an address."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,16 @@ IN_HOST = f"{REPOSITORIES}/frappe"
 BRANCH = "main"
 APP = re.compile(r"[a-z][a-z0-9_]*")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
+# The shape of the demo that Frappe has since 16: the lab's branch of that name, and what of the
+# demo's files is another there. Everything else follows from the version.
+VERSION_16 = "version-16"
+CHANGES_16 = {
+    "frappe/__init__.py": {'"15.44.0+demo"': '"16.0.0+demo"'},
+    "pyproject.toml": {
+        '"rq==1.16.2"': '"rq==2.6.1"',
+        '"PyMySQL==1.1.1",': '"PyMySQL==1.1.1",\n    "mysqlclient==2.2.7",',
+    },
+}
 # The same tree has to give the same commit, whenever and wherever it is made.
 FIXED = {
     f"GIT_{who}_{what}": value
@@ -66,10 +78,10 @@ def choose(
     Raises FleetError where an option does not fit: nothing has been made then.
     """
     if source is None:
-        if branch is not None:
-            raise FleetError(f"--frappe-branch {branch} needs --frappe-repo URL|PATH beside it")
         lab.frappe_source = former.frappe_source if former else None
-        lab.frappe_branch = (former.frappe_branch if former else None) or BRANCH
+        if branch is not None and (lab.frappe_source or branch not in (BRANCH, VERSION_16)):
+            raise FleetError(f"--frappe-branch {branch} needs --frappe-repo URL|PATH beside it")
+        lab.frappe_branch = branch or (former.frappe_branch if former else None) or BRANCH
     elif is_address(source):
         if branch is None:
             raise FleetError("--frappe-repo URL needs --frappe-branch: version-15, say")
@@ -179,9 +191,25 @@ def refresh(lab: Lab, name: str, address: str, branch: str) -> None:
         # and says so to nobody.
         options = ["--quiet", "--prune", "--tags", "--update-head-ok", "--update-shallow"]
         run([*fetch, *options, source, refs])
+    elif source == DEMO and branch == VERSION_16:
+        with tempfile.TemporaryDirectory() as folder:
+            commit_tree(store, shape_16(Path(folder) / "demo"), VERSION_16)
     else:
         commit_tree(store, source, branch)
     run(["git", f"--git-dir={store}", "symbolic-ref", "HEAD", f"refs/heads/{branch}"])
+
+
+def shape_16(folder: Path) -> Path:
+    """Make a copy of the demo that is like Frappe 16, and return its folder."""
+    shutil.copytree(DEMO, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, changes in CHANGES_16.items():
+        text = (folder / name).read_text()
+        for old, new in changes.items():
+            if old not in text:
+                raise FleetError(f"demo/{name} has no {old} to make {VERSION_16} from")
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    return folder
 
 
 def commit_tree(store: Path, folder: Path, branch: str) -> None:

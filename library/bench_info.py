@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
+import json
+import os
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
@@ -11,7 +17,9 @@ from ansible.module_utils.bench import (
     read_json,
     read_text,
 )
+from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.sites import read_state, served
+from ansible.module_utils.supervisor import missing_programs
 
 DOCUMENTATION = r"""
 module: bench_info
@@ -23,6 +31,13 @@ options:
   path: {description: Directory of the bench., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path}
   assets: {description: "Whether the web assets are read, all of them.", type: bool, default: false}
+  user:
+    description:
+      - The bench's account. With it, the bench is asked whether its code fits our packages; the
+        answer is kept in C(state_dir) for as long as the code and the packages are the same.
+    type: str
+  package_dir: {description: Where the package of the jobs is., type: path}
+  guard: {description: Whether the fleet has the guard of the read path., type: bool, default: true}
 """
 
 RETURN = r"""
@@ -31,10 +46,39 @@ frappe_major: {description: Major version of the framework, None without one., t
 common_site_config: {description: Content of that file., type: dict}
 assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.", type: dict}
 sites: {description: Sites that are served, by the fleet's state., type: list}
+misfits: {description: "What of the code does not fit our packages, in sentences.", type: list}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
 
 GENERATED = ("supervisor.conf", "redis_cache.conf", "redis_queue.conf")
+
+
+def fitting_key(path: str, package_dir: str, *others: Any) -> str:
+    """Hash of what decides whether a bench fits: its environment, our packages, and the others."""
+    places = [*glob.glob(f"{glob.escape(path)}/env/lib/python*/site-packages"), f"{path}/env"]
+    about = [(place, os.stat(place).st_mtime_ns) for place in places]
+    texts = [read_text(source) for source in sorted(glob.glob(f"{package_dir}/*/contract.py"))]
+    return hashlib.sha256(json.dumps([about, texts, others]).encode()).hexdigest()
+
+
+def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> list[str]:
+    """What does not fit, asked when anything has changed; [] for a bench that is not there yet."""
+    path, file = params["path"], f"{params['state_dir']}/contract.json"
+    if not params["user"] or not os.path.exists(f"{path}/env/bin/python") or not apps:
+        return []
+    generated = read_text(f"{path}/config/supervisor.conf")
+    missing = missing_programs(generated) if generated else []
+    asked = params["package_dir"], params["guard"]
+    key = fitting_key(path, *asked, apps, missing)
+    known = read_json(file)
+    if known.get("key") == key:
+        return list(known["misfits"])
+    found = misfits(path, params["user"], *asked) + missing
+    if write and os.path.isdir(params["state_dir"]):
+        with open(f"{file}.new", "w", encoding="utf-8") as out:
+            json.dump({"key": key, "misfits": found}, out, indent=1)
+        os.replace(f"{file}.new", file)
+    return found
 
 
 def main() -> None:
@@ -44,7 +88,11 @@ def main() -> None:
             "path": {"type": "path", "required": True},
             "state_dir": {"type": "path"},
             "assets": {"type": "bool", "default": False},
+            "user": {"type": "str"},
+            "package_dir": {"type": "path"},
+            "guard": {"type": "bool", "default": True},
         },
+        required_by={"user": ("package_dir", "state_dir")},
         supports_check_mode=True,
     )
     path, state_dir = module.params["path"], module.params["state_dir"]
@@ -58,6 +106,7 @@ def main() -> None:
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
             assets=asset_state(path) if module.params["assets"] else {},
             sites=served(read_state(state_dir)) if state_dir else [],
+            misfits=kept_misfits(module.params, apps, write=not module.check_mode),
             generated={name: read_text(f"{path}/config/{name}") for name in GENERATED},
         )
     except (BenchError, ValueError) as error:

@@ -1,8 +1,9 @@
-"""Ask the bench's own Python what its jobs are doing."""
+"""Ask the bench's own Python what its jobs are doing, and whether our packages fit it."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, run_as
@@ -27,3 +28,18 @@ def ask(bench: str, user: str, package_dir: str, *words: str, timeout: float = 6
         return json.loads(lines[-1])
     except ValueError as error:
         raise BenchError(f"the bench's jobs gave an answer that is no JSON: {lines[-1]}") from error
+
+
+def misfits(bench: str, user: str, package_dir: str, guard: bool) -> list[str]:
+    """What of a bench does not fit Benchfleet's packages, in sentences; see the jobs' contract.py.
+
+    guard: whether the bench is to run with the guard of the read path.
+
+    A bench that cannot be asked does not fit either, and the sentence says why.
+    """
+    try:
+        found = ask(bench, user, package_dir, "contract", *["guard"] * guard, timeout=120)
+        # The bench's account could have it say anything.
+        return [str(words)[:1000] for words in found["misfits"]]
+    except (BenchError, OSError, subprocess.TimeoutExpired, KeyError, TypeError) as error:
+        return [f"contract: the bench's Python cannot say what fits: {error}"[:1000]]

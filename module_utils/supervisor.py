@@ -11,6 +11,14 @@ from ansible.module_utils.bench import BenchError
 RUNNING = "RUNNING"
 STARTED = (RUNNING, "STARTING")
 
+# Programs that the bench CLI has to write, by how their names end, and what is missing without one.
+PROGRAMS = {
+    "-frappe-web": "nobody answers calls",
+    "-frappe-schedule": "no scheduled job is queued",
+    "-frappe-short-worker": "quick jobs have no workers",
+    "-frappe-long-worker": "long jobs have no workers",
+}
+
 
 def control(*words: str) -> str:
     """Output of supervisorctl; its exit status tells the state of programs, not success.
@@ -43,6 +51,16 @@ def states(text: str, bench: str) -> dict[str, str]:
         if match and match.group(1).startswith(f"{bench}-"):
             found[match.group(1)] = match.group(2)
     return found
+
+
+def missing_programs(text: str) -> list[str]:
+    """What the bench CLI's supervisor.conf has not of PROGRAMS, in sentences."""
+    names = re.findall(r"^\[program:([^\]]+)\]", text, re.MULTILINE)
+    return [
+        f"supervisor: `bench setup supervisor` writes no program named *{end}; so {lost}"
+        for end, lost in PROGRAMS.items()
+        if not any(name.endswith(end) for name in names)
+    ]
 
 
 def programs(bench: str) -> dict[str, str]:

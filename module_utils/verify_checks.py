@@ -91,6 +91,14 @@ CATALOGUE: dict[str, Check] = {
         "the keys of this Frappe version, in the configuration that is in force",
         SITE + "see logs/rsync.log of the bench: site_config.json comes with the site's files",
     ),
+    "contract": Check(
+        "S3",
+        EVERY,
+        "Frappe here has all that Benchfleet's packages use of it",
+        "every requirement of benchfleet_jobs/contract.py is met",
+        "use a release of Frappe that Benchfleet's README names; until then users get their answers"
+        " from the primary, and jobs are done there",
+    ),
     "own_writes": Check(
         "S3",
         REPORTING,

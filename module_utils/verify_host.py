@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.bench import asset_state, installed_apps, read_json, run_as
 from ansible.module_utils.jobs import custom_queues
+from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
@@ -38,6 +39,8 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "background_workers": {"type": "int", "required": True},
     "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
+    "package_dir": {"type": "path", "required": True},
+    "guarded": {"type": "bool", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
     "token": {"type": "str", "required": True},
@@ -98,9 +101,10 @@ class HostChecks:
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
     sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
     that the operator's own queues have workers besides ``background_workers``; ``settings`` are the
-    planned MariaDB settings that depend on the host's task. In ``calls``, ``token`` marks what this
-    verify makes; ``router`` is its address, port and tls; ``user`` signs in with ``passwords``, by
-    site.
+    planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
+    the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
+    this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
+    ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -113,6 +117,25 @@ class HostChecks:
         self.gathering = Gathering(params["host"])
         self.seen: dict[str, Any] = {}
         self._processes: list[Process] | None = None
+        self._misfits: list[str] | None = None
+
+    @property
+    def misfits(self) -> list[str]:
+        """What of this bench does not fit our packages, asked once."""
+        if self._misfits is None:
+            self._misfits = misfits(
+                self.bench,
+                self.params["user_of_bench"],
+                self.params["package_dir"],
+                self.params["guarded"],
+            )
+        return self._misfits
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether this bench is one that the router sends calls to; see the guard's wsgi.py."""
+        kept_away = any(words.startswith(("guard:", "files:")) for words in self.misfits)
+        return not (self.params["guarded"] and kept_away)
 
     @property
     def processes(self) -> list[Process]:
@@ -165,6 +188,7 @@ class HostChecks:
         attempt("workers", self.check_workers)
         attempt("settings", self.check_settings)
         attempt("pdf", self.check_pdf)
+        attempt("contract", self.check_contract)
         attempt((), self.note_apps)
         attempt((), self.note_bench)
 
@@ -283,6 +307,12 @@ class HostChecks:
             f"{have['web']} web and {have['background']} background workers",
             wanted=f"{want['web']} web and {want['background']} background workers"
             " (bench_web_workers, bench_background_workers)",
+        )
+
+    def check_contract(self) -> None:
+        """What our packages use of the bench's code is there."""
+        self.gathering.add(
+            "contract", not self.misfits, "; ".join(self.misfits) or "all that is asked of it"
         )
 
     def check_settings(self) -> None:

@@ -34,7 +34,9 @@ from frappe.exceptions import (
     ValidationError,
 )
 
-__version__ = "16.0.0+demo"
+# The lab's branch version-16 calls itself 16.0.0+demo, and then some things are as they are there.
+__version__ = "15.44.0+demo"
+SINCE_16 = int(__version__.split(".")[0]) >= 16
 
 local = Local()
 db = local("db")
@@ -45,8 +47,9 @@ request = local("request")
 response = local("response")
 session = local("session")
 
-# A RedisWrapper from the first init() on.
+# A RedisWrapper from the first init() on, and in 16 a ClientCache before it.
 cache: Any = None
+client_cache: Any = None
 
 whitelisted: set[Callable] = set()
 guest_methods: set[Callable] = set()
@@ -74,11 +77,12 @@ def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool =
 
 
 def _setup_cache() -> None:
-    global cache
+    global cache, client_cache
     if cache is None:
-        from frappe.utils.redis_wrapper import setup_cache
+        from frappe.utils.redis_wrapper import ClientCache, setup_cache
 
         cache = setup_cache()
+        client_cache = ClientCache(cache) if SINCE_16 else cache
 
 
 @contextmanager
@@ -142,14 +146,17 @@ def connect_replica() -> bool:
 
     if hasattr(local, "replica_db") and hasattr(local, "primary_db"):
         return False
-    user, password, database = _config.replica_credentials(local.conf)
+    conf = local.conf
+    user, password = conf.db_user if SINCE_16 else conf.db_name, conf.db_password
+    if conf.different_credentials_for_replica:
+        user = (conf.replica_db_user if SINCE_16 else None) or conf.replica_db_name
+        password = conf.replica_db_password
     local.replica_db = get_db(
-        socket=None,
-        host=local.conf.replica_host,
-        port=local.conf.replica_db_port,
+        host=conf.replica_host,
+        port=conf.replica_db_port,
         user=user,
         password=password,
-        cur_db_name=database,
+        cur_db_name=conf.db_name,
     )
     local.primary_db = local.db
     local.db = local.replica_db

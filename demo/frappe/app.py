@@ -209,11 +209,11 @@ def _page(name: str) -> Response:
 
 
 def _assets() -> dict[str, str]:
-    assets = frappe.cache.get_value("assets_json", shared=True)
+    assets = frappe.client_cache.get_value("assets_json", shared=True)
     if assets is None:
         # A bench without this file answers 500 here, as the original does.
         assets = json.loads(Path(_SITES_PATH, "assets", "assets.json").read_text())
-        frappe.cache.set_value("assets_json", assets, shared=True)
+        frappe.client_cache.set_value("assets_json", assets, shared=True)
     return assets
 
 

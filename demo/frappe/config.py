@@ -77,11 +77,3 @@ def update(path: str | os.PathLike[str], key: str, value: Any) -> None:
     else:
         content[key] = cast(value)
     Path(path).write_text(json.dumps(content, indent=1, sort_keys=True))
-
-
-def replica_credentials(config: Config) -> tuple[str | None, str | None, str | None]:
-    """Return user, password and database name for a connection to the replica (version 16)."""
-    if config.different_credentials_for_replica:
-        user = config.replica_db_user or config.replica_db_name
-        return user, config.replica_db_password, config.db_name
-    return config.db_user, config.db_password, config.db_name

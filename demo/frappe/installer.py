@@ -97,7 +97,13 @@ def _root_connection(login: str | None, password: str | None) -> Any:
     login = login or conf.root_login or "root"
     if password is None:
         password = conf.root_password or getpass.getpass("MySQL root password: ")
-    return get_db(conf.db_socket, conf.db_host, login, password, conf.db_port)
+    return get_db(
+        socket=conf.db_socket,
+        host=conf.db_host,
+        user=login,
+        password=password,
+        port=conf.db_port,
+    )
 
 
 def _setup_database(

@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import pymysql
-
 import frappe
 from frappe.config import Config
 from frappe.exceptions import DoesNotExistError, DuplicateEntryError, ValidationError
@@ -77,7 +75,7 @@ class Document(Config):
                 f"INSERT INTO `tab{self.doctype}` ({names}) VALUES ({marks})",
                 tuple(columns.values()),
             )
-        except pymysql.IntegrityError as error:
+        except frappe.db.IntegrityError as error:
             raise DuplicateEntryError(f"{self.doctype} {self.name} exists") from error
         self.after_insert()
         self.on_update()

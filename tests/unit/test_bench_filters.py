@@ -6,6 +6,7 @@ import configparser
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.supervisor import missing_programs
 
 from filter_plugins import bench
 
@@ -234,3 +235,11 @@ def test_secrets_of_a_configuration_are_told_by_name_and_by_url() -> None:
     }
     assert bench.public_part(config) == {"db_host": "h"}
     assert set(bench.secret_part(config)) == {"redis_cache", "mail_password", "encryption_key"}
+
+
+def test_a_program_that_the_bench_cli_does_not_write_is_told():
+    text = generated()
+    assert missing_programs(text) == []
+    (words,) = missing_programs(text.replace("[program:b-frappe-schedule]", "[program:b-clock]"))
+    assert words.startswith("supervisor: ")
+    assert words.endswith("no program named *-frappe-schedule; so no scheduled job is queued")

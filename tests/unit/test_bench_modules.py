@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible.module_utils import bench
 
-from library import bench_init, bench_sites
+from library import bench_info, bench_init, bench_sites
 from library.bench_init import MARK
 
 BenchError = bench_init.BenchError
@@ -345,3 +345,45 @@ def test_an_interrupted_installation_is_repeated_with_force(sites: Sites, monkey
     sites.bring(wanted)
     assert any("install-app erpnext --force" in said for said in sites.said)
     assert sites.differences(wanted) == []
+
+
+def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[Any, ...]] = []
+
+    def misfits(*words: Any) -> list[str]:
+        asked.append(words)
+        return ["guard: no"]
+
+    monkeypatch.setattr(bench_info, "misfits", misfits)
+    package = tmp_path / "jobs/benchfleet_jobs"
+    for folder in (package, tmp_path / "env/bin", tmp_path / "state"):
+        folder.mkdir(parents=True)
+    (package / "contract.py").write_text("1")
+    apps = {"frappe": {"commit": "a"}}
+    params = {
+        "path": str(tmp_path),
+        "state_dir": str(tmp_path / "state"),
+        "user": "frappe",
+        "package_dir": str(tmp_path / "jobs"),
+        "guard": True,
+    }
+
+    def kept(write: bool = True) -> tuple[list[str], int]:
+        return bench_info.kept_misfits(params, apps, write=write), len(asked)
+
+    # A bench that is not there yet.
+    assert kept() == ([], 0)
+    (tmp_path / "env/bin/python").write_text("")
+    assert kept(write=False) == (["guard: no"], 1)
+    assert kept() == (["guard: no"], 2)
+    assert kept() == (["guard: no"], 2)
+    apps["frappe"]["commit"] = "b"
+    assert kept() == (["guard: no"], 3)
+    (package / "contract.py").write_text("2")
+    assert kept() == (["guard: no"], 4)
+    params["guard"] = False
+    assert kept() == (["guard: no"], 5)
+    assert asked[-1] == (str(tmp_path), "frappe", str(tmp_path / "jobs"), False)
+    assert kept() == (["guard: no"], 5)

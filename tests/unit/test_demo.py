@@ -57,24 +57,6 @@ class TestOverlay:
         assert config.overlay({"redis_cache": url}, {}).redis_cache == url
 
 
-OWN = {"db_name": "erp", "db_password": "own"}
-OTHER = OWN | {"different_credentials_for_replica": 1, "replica_db_password": "ro"}
-
-
-class TestReplicaCredentials:
-    def test_the_sites_own_by_default(self):
-        given = config.overlay({}, OWN | {"replica_db_user": "unused"})
-        assert config.replica_credentials(given) == ("erp", "own", "erp")
-
-    def test_user_of_version_16_reads_the_sites_database(self):
-        given = config.overlay({}, OTHER | {"replica_db_user": "erp_ro"})
-        assert config.replica_credentials(given) == ("erp_ro", "ro", "erp")
-
-    def test_older_key_still_names_the_user(self):
-        given = config.overlay({}, OTHER | {"replica_db_name": "erp_ro"})
-        assert config.replica_credentials(given) == ("erp_ro", "ro", "erp")
-
-
 class TestUpdate:
     @pytest.mark.parametrize(
         ("given", "kept"), [("1", 1), ("0", 0), ("true", True), ("2", "2"), (2, 2)]
@@ -236,6 +218,7 @@ def framework(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     package = ModuleType("frappe")
     package.__path__ = [str(FRAPPE)]
     package.flags = config.Config()
+    package.SINCE_16 = False
     monkeypatch.setitem(sys.modules, "frappe", package)
     yield package
     for name in [n for n in sys.modules if n.startswith("frappe.")]:

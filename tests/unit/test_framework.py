@@ -193,3 +193,15 @@ def test_assets_are_built_of_the_demo_and_where_wanted(lab, folder):
 )
 def test_addresses_and_paths(source, address):
     assert framework.is_address(source) is address
+
+
+def test_the_demo_has_the_shape_of_either_release(lab, tmp_path):
+    with pytest.raises(FleetError, match="--frappe-branch version-15 needs --frappe-repo"):
+        framework.choose(lab, None, None, "version-15")
+    for branch, version, driver in (("main", "15", False), ("version-16", "16", True)):
+        framework.choose(lab, None, None, branch)
+        framework.provide(lab)
+        git("clone", "-q", framework.repository(lab), tmp_path / branch)
+        text = (tmp_path / branch / "frappe/__init__.py").read_text()
+        assert f'\n__version__ = "{version}.' in text
+        assert ("mysqlclient" in (tmp_path / branch / "pyproject.toml").read_text()) is driver

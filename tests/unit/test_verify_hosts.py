@@ -30,6 +30,8 @@ def arguments(bench: Path, **others: Any) -> dict[str, Any]:
         "web_workers": 0,
         "background_workers": 0,
         "custom_workers": False,
+        "guarded": True,
+        "package_dir": "/usr/local/lib/benchfleet/jobs",
         "settings": {},
     }
     calls = {"token": "abc", "router": {}, "user": "me", "passwords": {SITE: "p"}}

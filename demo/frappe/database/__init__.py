@@ -13,7 +13,13 @@ def get_db(
     port: int | str | None = None,
     cur_db_name: str | None = None,
 ) -> Any:
-    """Return a database object; it connects at its first statement."""
+    """Return a database object; it connects at its first statement. 15 knows no ``socket``."""
+    import frappe
+
+    if frappe.SINCE_16:
+        from frappe.database.mariadb import mysqlclient
+
+        return mysqlclient.MariaDBDatabase(socket, host, user, password, port, cur_db_name)
     from frappe.database.mariadb.database import MariaDBDatabase
 
-    return MariaDBDatabase(socket, host, user, password, port, cur_db_name)
+    return MariaDBDatabase(host, user, password, port, cur_db_name)

@@ -28,14 +28,39 @@ def is_query_type(query: str, kinds: str | tuple[str, ...]) -> bool:
 class Database(ABC):
     """A connection that opens itself at the first statement, and again after close()."""
 
-    def __init__(
+    if frappe.SINCE_16:
+
+        def __init__(
+            self,
+            socket: str | None = None,
+            host: str | None = None,
+            user: str | None = None,
+            password: str | None = None,
+            port: int | str | None = None,
+            cur_db_name: str | None = None,
+        ) -> None:
+            self._set_up(socket, host, user, password, port, cur_db_name)
+
+    else:
+
+        def __init__(
+            self,
+            host: str | None = None,
+            user: str | None = None,
+            password: str | None = None,
+            port: int | str | None = None,
+            cur_db_name: str | None = None,
+        ) -> None:
+            self._set_up(None, host, user, password, port, cur_db_name)
+
+    def _set_up(
         self,
-        socket: str | None = None,
-        host: str | None = None,
-        user: str | None = None,
-        password: str | None = None,
-        port: int | str | None = None,
-        cur_db_name: str | None = None,
+        socket: str | None,
+        host: str | None,
+        user: str | None,
+        password: str | None,
+        port: int | str | None,
+        cur_db_name: str | None,
     ) -> None:
         self.socket = socket
         self.host = host

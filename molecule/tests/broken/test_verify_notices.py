@@ -18,7 +18,7 @@ BUNDLES = f"{BENCH}/apps/frappe/frappe/public/dist/js/*.js"
 def damage(primary: Any, replica: Any) -> Iterator[None]:
     """One thing of each kind, broken and mended again."""
     config = json.loads(replica.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
-    database, reader = config["db_name"], config["replica_db_user"]
+    database, reader = config["db_name"], config["replica_db_name"]
     account = f"'{reader}'@'{config['replica_host']}'"
     place = database.replace("_", "\\\\_")
     secret = config["replica_db_password"]
@@ -89,3 +89,48 @@ def test_stopped_replication_is_noticed(verify: Any, replica: Any):
         replica.check_output('mariadb -e "START SLAVE SQL_THREAD"')
     red = {key[0] for key, check in checks.items() if not check["ok"]}
     assert {"threads", "heartbeat", "row"} <= red
+
+
+# A release of Frappe whose Database wants to be told more, and whose own code knows that.
+OTHER_DATABASE = {
+    "database/database.py": """
+_stock = Database.__init__
+def _told(self, tenant, *arguments, **given):
+    _stock(self, *arguments, **given)
+Database.__init__ = _told
+""",
+    "database/__init__.py": """
+def get_db(socket=None, **given):
+    from frappe.database.mariadb.database import MariaDBDatabase
+    return MariaDBDatabase("somebody", **given)
+""",
+}
+
+
+@pytest.fixture
+def other_frappe(replica: Any) -> Iterator[None]:
+    """The reporting bench runs a Frappe that the guard does not fit."""
+    frappe = f"{BENCH}/apps/frappe"
+    restart = "supervisorctl restart frappe-bench-web:"
+    for name, code in OTHER_DATABASE.items():
+        replica.check_output(f"cat >>{frappe}/frappe/{name} <<'END'\n{code}END")
+    replica.check_output(restart)
+    yield
+    replica.check_output(f"git -c safe.directory=* -C {frappe} checkout frappe")
+    replica.check_output(restart)
+
+
+@pytest.mark.usefixtures("other_frappe")
+def test_a_frappe_that_does_not_fit_is_told_and_fails_no_call(verify: Any, play: Any, anybody: Any):
+    words = "guard: in this bench's frappe.database.mariadb.database, MariaDBDatabase takes other"
+    somebody = anybody()
+    for _ in range(5):
+        taken = somebody.report()
+        assert (taken.status, taken.bench) == (200, "erp1")
+    told = play("--check", "site.yml").output
+    assert f"WARNING: rep1: {words} arguments: self, tenant" in told
+    checks = verify()
+    red = {key for key, check in checks.items() if not check["ok"]}
+    # The change is in no commit.
+    assert red == {("contract", "rep1"), ("commits", "rep1")}
+    assert words in checks["contract", "rep1"]["saw"]

@@ -19,7 +19,8 @@ _ER_STATEMENT_TIMEOUT = 1969
 
 
 def _code(error: Exception) -> Any:
-    return error.args[0] if isinstance(error, pymysql.Error) and error.args else None
+    driver = type(error).__module__.split(".")[0]
+    return error.args[0] if driver in ("pymysql", "MySQLdb") and error.args else None
 
 
 class MariaDBExceptionUtil:
@@ -28,6 +29,8 @@ class MariaDBExceptionUtil:
     ProgrammingError = pymysql.ProgrammingError
     OperationalError = pymysql.OperationalError
     InternalError = pymysql.InternalError
+    IntegrityError = pymysql.IntegrityError
+    InterfaceError = pymysql.InterfaceError
     SQLError = pymysql.ProgrammingError
     DataError = pymysql.DataError
 
@@ -71,10 +74,10 @@ class MariaDBExceptionUtil:
         """Return whether a key is taken."""
         return _code(error) == ER.DUP_ENTRY
 
-    @staticmethod
-    def is_interface_error(error: Exception) -> bool:
+    @classmethod
+    def is_interface_error(cls, error: Exception) -> bool:
         """Return whether the connection was used after it had been lost."""
-        return isinstance(error, pymysql.InterfaceError)
+        return isinstance(error, cls.InterfaceError)
 
 
 class MariaDBConnectionUtil:
@@ -96,7 +99,7 @@ class MariaDBConnectionUtil:
         self.sql("set session max_statement_time = %s", int(seconds))
 
     def get_connection_settings(self) -> dict[str, Any]:
-        """Return what PyMySQL connects with: no port means 3306, and there is no read timeout."""
+        """Return the driver's arguments: no port means 3306, and there is no read timeout."""
         settings: dict[str, Any] = {"user": self.user, "charset": "utf8mb4"}
         if self.cur_db_name:
             settings["database"] = self.cur_db_name
@@ -122,13 +125,14 @@ class MariaDBDatabase(MariaDBConnectionUtil, MariaDBExceptionUtil, Database):
     """One connection to one MariaDB server."""
 
     db_type = "mariadb"
+    unbuffered: Any = SSCursor
 
     @contextmanager
     def unbuffered_cursor(self) -> Iterator[None]:
         """Read from the server as rows are asked for, while the block runs."""
         if not self._conn:
             self.connect()
-        buffered, self._cursor = self._cursor, self._conn.cursor(SSCursor)
+        buffered, self._cursor = self._cursor, self._conn.cursor(self.unbuffered)
         unbuffered = self._cursor
         try:
             yield

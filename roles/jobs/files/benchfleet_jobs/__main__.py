@@ -3,7 +3,8 @@
 Run by the bench's Python, as its account, in its sites folder. ``show`` prints the map in force and
 the state of every queue; ``try SITE SECONDS`` queues a harmless job as if it were a placed one, for
 every queue of ours, and prints where each was done; ``forget NODE QUEUE [pretend]`` keeps nothing
-of a node that left the fleet. All print one JSON object.
+of a node that left the fleet. ``contract [guard]``, without a file, prints what of this bench does
+not fit. All print one JSON object.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
 
-from benchfleet_jobs import placement
+from benchfleet_jobs import contract, placement
 from benchfleet_jobs.presence import (
     SILENT_SECONDS,
     away_for,
@@ -192,6 +193,9 @@ def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
 
 def main(words: list[str]) -> int:
     """Entry point; the exit status."""
+    if words[:1] == ["contract"]:
+        print(json.dumps({"misfits": contract.told(guard=words[1:] == ["guard"])}))
+        return 0
     if len(words) < 2 or words[0] not in ("show", "try", "forget"):
         print(__doc__, file=sys.stderr)
         return 2

@@ -354,9 +354,11 @@ def install(settings: Settings) -> None:
     files = Files(settings)
     sys.addaudithook(files.hear)
     os.register_at_fork(after_in_child=files.after_fork)
-    when_imported("frappe.database.database", lambda module: change_database(module, files))
-    when_imported("frappe", lambda module: _pull_at_start(module, files))
-    when_imported("frappe.utils.background_jobs", _say_when_a_job_starts)
+    when_imported(
+        "frappe.database.database", lambda module: change_database(module, files), "files"
+    )
+    when_imported("frappe", lambda module: _pull_at_start(module, files), "files")
+    when_imported("frappe.utils.background_jobs", _say_when_a_job_starts, "files")
 
 
 def is_the_primarys(db: Any) -> bool:

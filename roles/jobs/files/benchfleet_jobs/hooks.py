@@ -14,25 +14,32 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from benchfleet_jobs import contract
+
 Change = Callable[[ModuleType], None]
 
-_wanted: dict[str, list[Change]] = {}
+_wanted: dict[str, list[tuple[Change, str]]] = {}
 
 
-def when_imported(name: str, change: Change) -> None:
+def when_imported(name: str, change: Change, part: str = "") -> None:
     """Call ``change`` with a module as soon as it has been imported; at once if it has been.
 
-    A change that fails is told on standard error and undoes nothing: the module serves as it is.
+    part: that of the contract which the module has to fit, else it stays as it is. A change that
+    fails is told on standard error and undoes nothing: the module serves as it is.
     """
     if name in sys.modules:
-        _apply(change, sys.modules[name])
+        _apply(change, part, sys.modules[name])
         return
-    _wanted.setdefault(name, []).append(change)
+    _wanted.setdefault(name, []).append((change, part))
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
 
 
-def _apply(change: Change, module: ModuleType) -> None:
+def _apply(change: Change, part: str, module: ModuleType) -> None:
+    if words := contract.unmet(part, module):
+        for sentence in words:
+            print(f"benchfleet: {sentence}; so {contract.PARTS[part]}", file=sys.stderr)
+        return
     try:
         change(module)
     except Exception:
@@ -78,8 +85,8 @@ class _Loader(Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Run the module, then the changes."""
         self.stock.exec_module(module)
-        for change in _wanted.pop(module.__name__, []):
-            _apply(change, module)
+        for change, part in _wanted.pop(module.__name__, []):
+            _apply(change, part, module)
 
 
 _finder = _Finder()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import ModuleType
 from typing import Any
 
+from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
 from benchfleet_jobs.presence import note_given
 from benchfleet_jobs.settings import HOME, PREFIX, load
@@ -45,15 +47,14 @@ def queue_of(name: str, placement: Mapping[str, str]) -> str | None:
 
 def install(path: str) -> None:
     """Send placed jobs to their queues, in every process that queues jobs."""
-    when_imported("rq.queue", lambda module: _place(module, path))
-    when_imported(
-        "frappe.core.doctype.scheduled_job_type.scheduled_job_type", _never_twice_in_a_period
-    )
+    when_imported("rq.queue", lambda module: _place(module, path), "jobs")
+    when_imported(contract.SCHEDULED, _never_twice_in_a_period, "scheduler")
 
 
 def _place(module: ModuleType, path: str) -> None:
     stock = module.Queue.enqueue_call
 
+    @functools.wraps(stock)
     def enqueue_call(self: Any, func: Any, *args: Any, **options: Any) -> Any:
         settings = load(path)
         arguments = options.get("kwargs")
@@ -61,7 +62,7 @@ def _place(module: ModuleType, path: str) -> None:
             return stock(self, func, *args, **options)
         queue = queue_of(pretended or job_name(arguments), settings.placement)
         bench, _, home = self.name.rpartition(":")
-        if queue is None or home.startswith(PREFIX):
+        if queue is None or home.startswith(PREFIX) or not _may_be_placed(arguments):
             return stock(self, func, *args, **options)
         # Its time-out was chosen by its own queue and stays.
         options["meta"] = {**(options.get("meta") or {}), HOME: home}
@@ -72,6 +73,12 @@ def _place(module: ModuleType, path: str) -> None:
         return job
 
     module.Queue.enqueue_call = enqueue_call
+
+
+def _may_be_placed(arguments: Mapping[str, Any]) -> bool:
+    """Whether the nodes' workers, who have the same code, do such a job as it has to be done."""
+    scheduled = str(arguments.get("method")).endswith(SCHEDULED)
+    return contract.fits("jobs", "files") and (not scheduled or contract.fits("scheduler"))
 
 
 def _know(queue: str) -> None:
@@ -91,6 +98,7 @@ def _never_twice_in_a_period(module: ModuleType) -> None:
     cls = module.ScheduledJobType
     stock = cls.is_job_in_queue
 
+    @functools.wraps(stock)
     def is_job_in_queue(self: Any) -> bool:
         return stock(self) or _ran_meanwhile(self)
 

@@ -9,13 +9,16 @@ queue: as soon as somebody serves it again, they are done there.
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
 from benchfleet_jobs.settings import HOME, PREFIX, Settings, load
 
@@ -111,6 +114,7 @@ def _unless_taken(stock: Any) -> Any:
     A worker that was cut off or frozen is handed such a job when it can be reached again.
     """
 
+    @functools.wraps(stock)
     def execute_job(self: Any, job: Any, queue: Any, *args: Any, **options: Any) -> Any:
         if queue.name.rpartition(":")[2].startswith(PREFIX):
             status, origin = self.connection.hmget(job.key, "status", "origin")
@@ -125,7 +129,11 @@ def _unless_taken(stock: Any) -> Any:
 
 
 def _announced(stock: Any, path: str) -> Any:
+    @functools.wraps(stock)
     def work(self: Any, *args: Any, **options: Any) -> Any:
+        fit, settings = contract.fits("jobs", "files"), load(path)
+        if not fit and settings is not None and not settings.primary:
+            _rest()
         # A connection of its own: what a thread holds at a fork must be nothing that a job needs.
         import redis as driver
 
@@ -145,6 +153,17 @@ def _announced(stock: Any, path: str) -> Any:
         return stock(self, *args, **options)
 
     return work
+
+
+def _rest() -> None:
+    """Do no jobs: their files could stay here, where nobody looks for them.
+
+    Until the process is ended: supervisor would start it again at once.
+    """
+    for words in (*contract.misfits("jobs"), *contract.misfits("files")):
+        print(f"benchfleet: this worker does no jobs: {words}", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(3600)
 
 
 def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> None:
@@ -219,7 +238,7 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
     """Take the jobs of every queue of ours that has been without a worker for the bound."""
     forget_the_silent(redis, bench)
     watch(redis, bench)
-    placed = set(settings.placement.values())
+    placed = set(settings.placement.values()) if contract.fits("jobs", "files") else set()
     for queue in our_queues(redis, bench):
         # Its server's workers may be about to start for the first time.
         redis.hsetnx(seen_key(bench), queue, redis_now(redis))

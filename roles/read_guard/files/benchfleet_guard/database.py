@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, NoReturn
 
 import frappe
+from benchfleet_jobs import contract
 
 from benchfleet_guard import statements
 from benchfleet_guard.settings import ANSWER_SECONDS, PLACE_SECONDS, Settings
@@ -63,6 +64,15 @@ def error_code(error: BaseException | None) -> int:
     return arguments[0] if arguments and isinstance(arguments[0], int) else NOT_OF_A_SERVER
 
 
+def _is_meant(error: Exception) -> bool:
+    """Whether an error is the user's to see, the database server's, or ends a job in time."""
+    return (
+        isinstance(error, frappe.ValidationError)
+        or {error_code(error), error_code(error.__cause__)} != {NOT_OF_A_SERVER}
+        or type(error).__module__.startswith("rq.")
+    )
+
+
 class Call:
     """One top-level read_only call: where it reads, and what has become of it.
 
@@ -104,13 +114,35 @@ class Guard:
             # A replica cannot show what this request has written and not committed yet.
             self.note(self.settings.primary, "uncommitted")
             return False
-        kind = guarded(type(current))
-        db = kind.__new__(kind)
-        db.call = Call(self, current, _method())
-        db.guard_begin()
+        method = _method()
+        try:
+            kind = guarded(type(current))
+            db = kind.__new__(kind)
+            db.call = Call(self, current, method)
+        except Exception as error:
+            return self._give_up(error, method)
+        try:
+            db.guard_begin()
+        except Exception as error:
+            if _is_meant(error):
+                raise
+            with suppress(Exception):
+                db.close()
+            return self._give_up(error, method)
         frappe.local.primary_db = current
         frappe.local.replica_db = frappe.local.db = db
+        recorder = getattr(frappe.local, "_recorder", None)
+        if db.call.on_replica and hasattr(recorder, "patched_databases"):
+            # As Frappe 16 does. A call that fell back is recorded as the request's own.
+            recorder._patch_sql(db)
         return True
+
+    def _give_up(self, error: Exception, method: str) -> bool:
+        """A fault of the guard's own costs no call its answer: it reads from the primary."""
+        log.error("%s reads from the primary, for the guard failed:", method, exc_info=error)
+        self.state.count("fallbacks", "fault", method=method, message=repr(error)[:500])
+        self.note(self.settings.primary, "fault")
+        return False
 
     @staticmethod
     def note(node: str, reason: str = "") -> None:
@@ -160,14 +192,15 @@ def guarded(base: type) -> type:
             if conf.different_credentials_for_replica:
                 user = conf.replica_db_user or conf.replica_db_name
                 password = conf.replica_db_password
-            self.__init__(  # type: ignore[misc]
-                socket=None,
-                host=conf.replica_host,
-                port=conf.replica_db_port,
-                user=user,
-                password=password,
-                cur_db_name=conf.db_name,
-            )
+            given = {
+                "socket": None,
+                "host": conf.replica_host,
+                "port": conf.replica_db_port,
+                "user": user,
+                "password": password,
+                "cur_db_name": conf.db_name,
+            }
+            self.__init__(**contract.accepted(base, given))  # type: ignore[misc]
             for name in CALLBACKS + CARRIED:
                 if hasattr(call.primary, name):
                     setattr(self, name, getattr(call.primary, name))
@@ -246,7 +279,8 @@ def guarded(base: type) -> type:
             if not self.call.on_replica or getattr(self, "_disable_transaction_control", 0):
                 super().commit(**options)
                 return
-            self.call.primary.commit(**options)
+            with self._guard_recorded():
+                self.call.primary.commit(**options)
             self._guard_end_snapshot()
 
         def rollback(self, *, save_point: str | None = None, **options: Any) -> None:
@@ -255,8 +289,21 @@ def guarded(base: type) -> type:
             if not self.call.on_replica or not whole:
                 super().rollback(save_point=save_point, **options)
                 return
-            self.call.primary.rollback(**options)
+            with self._guard_recorded():
+                self.call.primary.rollback(**options)
             self._guard_end_snapshot()
+
+        @contextmanager
+        def _guard_recorded(self) -> Iterator[None]:
+            """Frappe's recorder runs on the current connection what it is given by any other."""
+            if "sql" not in vars(self.call.primary):
+                yield
+                return
+            frappe.local.db = self.call.primary
+            try:
+                yield
+            finally:
+                frappe.local.db = self
 
         def close(self) -> None:
             """End the call: the request goes on with its own connection, which stays open."""
@@ -288,7 +335,8 @@ def guarded(base: type) -> type:
                 # lends that connection out. What is read after it has to show it.
                 if hasattr(call.primary, name):
                     getattr(call.primary, name).add(self._guard_end_snapshot)
-            position = call.primary.sql(POSITION)[0][0]
+            # Not what a recorder has put in its place: that asks the current connection.
+            position = base.sql(call.primary, POSITION)[0][0]  # type: ignore[attr-defined]
             try:
                 arrived = self._guard_catch_up(position, 0 if late else settings.wait)
             except Exception as error:

@@ -3,7 +3,7 @@
 A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck is
 silent, and one that is at work on long reports is not. The answer also says whether the replica
 can be read from: the router keeps calls that are cheap anywhere away from a bench that would send
-them on to the primary.
+them on to the primary. A bench whose Frappe does not fit says so, and gets no call.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from benchfleet_guard.shared import State
 
 ANSWER = b"ok\n"
 AWAY = b"away\n"
+# The router takes any other word for none at all, and sends nothing.
+UNFIT = b"unfit\n"
 SEND_SECONDS = 1
 AGAIN_SECONDS = 1
 log = logging.getLogger("benchfleet.read_guard")
 
 
-def listen(address: str, port: int, state: State) -> None:
-    """Listen in gunicorn's master, and answer in each worker that it forks from now on."""
+def listen(address: str, port: int, state: State, fit: bool = True) -> None:
+    """Listen in gunicorn's master, and answer in each worker that it forks from now on.
+
+    fit: whether this bench may answer calls at all.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,13 +40,13 @@ def listen(address: str, port: int, state: State) -> None:
     def begin() -> None:
         if os.getppid() == master:
             threading.Thread(
-                target=_answer, args=(listener, state), daemon=True, name="benchfleet-health"
+                target=_answer, args=(listener, state, fit), daemon=True, name="benchfleet-health"
             ).start()
 
     os.register_at_fork(after_in_child=begin)
 
 
-def _answer(listener: socket.socket, state: State) -> None:
+def _answer(listener: socket.socket, state: State, fit: bool) -> None:
     while True:
         try:
             connection, _ = listener.accept()
@@ -52,6 +57,7 @@ def _answer(listener: socket.socket, state: State) -> None:
         with connection:
             connection.settimeout(SEND_SECONDS)
             try:
-                connection.sendall(AWAY if state.troubled() else ANSWER)
+                answer = UNFIT if not fit else AWAY if state.troubled() else ANSWER
+                connection.sendall(answer)
             except OSError:
                 continue

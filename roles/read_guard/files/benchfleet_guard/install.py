@@ -4,46 +4,61 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import frappe
+from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
 
 from benchfleet_guard import settings
-from benchfleet_guard.database import Call, Guard
 from benchfleet_guard.shared import State
 from benchfleet_guard.watch import Watch
 
 # What would bring a value that was read from a replica that is behind into the shared cache.
 CACHE_WRITES = {"SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HSETNX", "HMSET"}
 
-PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
+log = logging.getLogger("benchfleet.read_guard")
 
 
 def install() -> settings.Settings:
-    """Replace frappe.connect_replica, in whatever module frappe.read_only looks it up."""
+    """Replace frappe.connect_replica, in whatever module frappe.read_only looks it up.
+
+    Where this Frappe has not what the guard asks of it, no call reads from a replica: unguarded, it
+    could show old data or lose a write.
+    """
     given = settings.load()
     # Into the program's error log, beside what Frappe has to say.
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s read_guard: %(message)s"))
-    log = logging.getLogger("benchfleet.read_guard")
     log.addHandler(handler)
     log.propagate = False
-    guard = Guard(given, Watch(State(given.state_dir)))
-    home = sys.modules[frappe.read_only.__module__]
-    for module in {frappe, home}:
-        if not hasattr(module, "connect_replica"):
-            raise RuntimeError(
-                f"{module.__name__} has no connect_replica: this Frappe ({frappe.__version__}) is"
-                " not one that Benchfleet's guard knows; set fleet_read_guard to false"
-            )
-        module.connect_replica = guard.connect_replica
-    when_imported(PREPARED_REPORTS, _read_prepared_reports)
+    if not contract.fits("guard"):
+        for words in contract.misfits("guard"):
+            log.error("%s; so %s", words, contract.PARTS["guard"])
+        _replace(_primary_alone)
+        return given
+    # Not before: it builds on what was just asked for.
+    from benchfleet_guard.database import Guard
+
+    _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
+    when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
         _shield_cache()
     return given
+
+
+def _replace(connect_replica: Callable[[], bool]) -> None:
+    home = sys.modules.get(getattr(getattr(frappe, "read_only", None), "__module__", ""), frappe)
+    for module in {frappe, home}:
+        module.connect_replica = connect_replica  # type: ignore[attr-defined]
+
+
+def _primary_alone() -> bool:
+    """Stand in for frappe.connect_replica: the call goes on with the connection that it has."""
+    return False
 
 
 def _read_prepared_reports(module: Any) -> None:
@@ -67,6 +82,8 @@ def _pretend_replica() -> None:
 
 
 def _stale() -> bool:
+    from benchfleet_guard.database import Call
+
     call = getattr(getattr(frappe.local, "db", None), "call", None)
     return isinstance(call, Call) and call.stale
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import frappe
+from benchfleet_jobs import contract
 
 from benchfleet_guard import health
 from benchfleet_guard.install import install
@@ -20,7 +21,8 @@ _SITES = os.environ.get("SITES_PATH", ".")
 from frappe.app import application as _stock  # noqa: E402  (it must find the guard in place)
 
 if _settings.health:
-    health.listen(*_settings.health, State(_settings.state_dir))
+    fit = contract.fits("guard", "files")
+    health.listen(*_settings.health, State(_settings.state_dir), fit)
 
 
 def is_absent(environ: dict[str, Any]) -> bool:

@@ -1,0 +1,300 @@
+"""What Benchfleet's packages ask of a bench's Frappe and RQ, and whether these have it.
+
+REQUIREMENTS is the one table of it. A process asks ``fits`` before it uses a part: a part that does
+not fit is left out as a whole, and the bench serves as stock Frappe does. With no site and no
+database, ``python -m benchfleet_jobs contract [guard]`` tells the operator.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+from typing import Any
+
+# What becomes of a bench in which a part does not fit.
+PARTS = {
+    "guard": "all calls stay on the primary",
+    "reports": "prepared reports read from the primary",
+    "jobs": "all jobs are done on the primary",
+    "files": "all jobs are done on the primary, and with the guard all calls stay there",
+    "scheduler": "scheduled jobs are done on the primary",
+    "config": "a node's bench may read with another account than the one made for it",
+}
+
+# What a Database object is told about its server. Frappe 14 and 15 know no ``socket``, 14 no
+# ``cur_db_name``; some forks have them in another order.
+CONNECTION = ("socket", "host", "user", "password", "port", "cur_db_name")
+# Without one of these, the object would connect to another server, or not at all.
+NEEDED = ("host", "user", "password", "port")
+
+Look = Callable[[ModuleType], "str | None"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One thing that is asked of one module.
+
+    part: a key of PARTS. module: its dotted name. look: says what was seen where the module does
+    not fit, None where it does. optional: a bench without that module is fit.
+    """
+
+    part: str
+    module: str
+    look: Look
+    optional: bool = False
+
+
+def takes(path: str, positional: int = 0, *names: str) -> Look:
+    """A callable that is called with so many positional arguments and these names.
+
+    A method is called with its object as the first.
+    """
+
+    def look(module: ModuleType) -> str | None:
+        called, missing = _found(module, path)
+        return missing or _refusal(path, called, [None] * positional, dict.fromkeys(names))
+
+    return look
+
+
+def has(*paths: str) -> Look:
+    """All of these are there."""
+
+    def look(module: ModuleType) -> str | None:
+        return next((missing for path in paths if (missing := _found(module, path)[1])), None)
+
+    return look
+
+
+def mentions(path: str, *names: str) -> Look:
+    """The code of a function, or of a class' methods, uses all of these names, or keys."""
+
+    def look(module: ModuleType) -> str | None:
+        looked_at, missing = _found(module, path)
+        if missing:
+            return missing
+        parts = vars(looked_at).values() if isinstance(looked_at, type) else (looked_at,)
+        codes = (getattr(inspect.unwrap(part), "__code__", None) for part in parts)
+        used = {name for code in codes if code for name in _names(code)}
+        unused = [name for name in names if name not in used]
+        return f"{path} works without {', '.join(unused)}" if unused else None
+
+    return look
+
+
+def reads_replica_keys(path: str) -> Look:
+    """The function that signs in to the replica reads the keys that site.yml writes.
+
+    The key of the user is replica_db_user since Frappe 16, replica_db_name before.
+    """
+
+    def look(module: ModuleType) -> str | None:
+        since_16 = int(module.__version__.partition(".")[0]) >= 16
+        user = "replica_db_user" if since_16 else "replica_db_name"
+        others = ("replica_host", "replica_db_port", "replica_db_password")
+        return mentions(path, user, *others, "different_credentials_for_replica")(module)
+
+    return look
+
+
+def connects(path: str) -> Look:
+    """A Database class that can be told where to connect."""
+
+    def look(module: ModuleType) -> str | None:
+        cls, missing = _found(module, path)
+        if missing:
+            return missing
+        known = _parameters(cls.__init__)
+        given = accepted(cls, dict.fromkeys(CONNECTION))
+        lacking = [name for name in NEEDED if name not in given]
+        if lacking:
+            return f"{path} takes other arguments: {_listed(known)}, but no {', '.join(lacking)}"
+        return _refusal(path, cls.__init__, [None], given)
+
+    return look
+
+
+def takes_over(path: str) -> Look:
+    """A class whose objects can take over the whole state of another."""
+
+    def look(module: ModuleType) -> str | None:
+        cls, missing = _found(module, path)
+        return missing or (None if cls.__dictoffset__ else f"{path} keeps no __dict__")
+
+    return look
+
+
+def accepted(cls: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of the given arguments that a class' constructor knows."""
+    known = _parameters(cls.__init__)  # type: ignore[misc]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return given
+    return {name: value for name, value in given.items() if name in known}
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
+
+
+def _listed(parameters: dict[str, inspect.Parameter]) -> str:
+    return ", ".join(str(p.replace(annotation=p.empty)) for p in parameters.values())
+
+
+def _refusal(path: str, called: Any, values: list[None], named: dict[str, Any]) -> str | None:
+    if not callable(called):
+        return f"{path} is no function"
+    try:
+        signature = inspect.signature(called)
+        signature.bind(*values, **named)
+    except (TypeError, ValueError) as error:
+        known = _listed(_parameters(called)) if isinstance(error, TypeError) else "?"
+        return f"{path} takes other arguments: {known} ({error})"
+    return None
+
+
+def _found(module: ModuleType, path: str) -> tuple[Any, str | None]:
+    found: Any = module
+    for name in path.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            return None, f"there is no {path}"
+    return found, None
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from (*code.co_names, *code.co_varnames, *code.co_freevars)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+        else:
+            # The names of a call's arguments are one tuple.
+            for name in constant if isinstance(constant, tuple) else (constant,):
+                if isinstance(name, str):
+                    yield name
+
+
+_CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
+_DATABASE = "frappe.database.database"
+_MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlclient")
+_JOBS = "frappe.utils.background_jobs"
+SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
+PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
+
+
+def _of_drivers() -> Iterator[Requirement]:
+    for module in _MARIADB:
+        looks = (
+            connects("MariaDBDatabase"),
+            takes_over("MariaDBDatabase"),
+            takes("MariaDBDatabase.get_connection", 1),
+            takes("MariaDBDatabase.get_connection_settings", 1),
+            takes("MariaDBDatabase.connect", 1),
+            takes("MariaDBDatabase.sql", 3),
+            takes("MariaDBDatabase.commit", 1),
+            takes("MariaDBDatabase.rollback", 1, "save_point"),
+            takes("MariaDBDatabase.begin", 1, "read_only"),
+            takes("MariaDBDatabase.close", 1),
+            takes("MariaDBDatabase.unbuffered_cursor", 1),
+            has("MariaDBDatabase.OperationalError"),
+        )
+        for look in looks:
+            yield Requirement("guard", module, look, optional=module != _MARIADB[0])
+
+
+REQUIREMENTS: tuple[Requirement, ...] = (
+    Requirement("guard", "frappe", takes("connect_replica")),
+    Requirement("guard", "frappe", takes("read_only")),
+    Requirement(
+        "guard",
+        "frappe",
+        mentions("read_only", "connect_replica", "read_from_replica", "primary_db", "close"),
+    ),
+    Requirement("guard", "frappe", takes("get_site_config")),
+    Requirement("guard", "frappe", takes("throw", 1, "exc")),
+    Requirement("guard", "frappe", has("local", "ValidationError", "InReadOnlyMode")),
+    *_of_drivers(),
+    Requirement(
+        "guard", _DATABASE, mentions("Database.connect", "get_connection", "_conn", "_cursor")
+    ),
+    Requirement("guard", _DATABASE, mentions("Database", "transaction_writes", *_CALLBACKS)),
+    Requirement("guard", "frappe.utils.redis_wrapper", takes("RedisWrapper.execute_command", 2)),
+    Requirement("reports", PREPARED_REPORTS, has("generate_report_result")),
+    Requirement("reports", PREPARED_REPORTS, mentions("generate_report", "generate_report_result")),
+    Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
+    Requirement("jobs", "rq.queue", takes("Queue.enqueue_call", 2, "kwargs", "meta")),
+    Requirement("jobs", "rq.worker", has("Worker.work", "Worker.execute_job")),
+    Requirement(
+        "jobs", _JOBS, takes("execute_job", 0, "site", "method", "event", "job_name", "kwargs")
+    ),
+    Requirement("jobs", _JOBS, mentions("enqueue", "enqueue_call", "kwargs")),
+    Requirement("jobs", _JOBS, takes("get_queues_timeout")),
+    Requirement("files", "frappe", takes("connect")),
+    Requirement("files", "frappe", mentions("read_only", "primary_db")),
+    Requirement("files", _DATABASE, takes("Database.commit", 1)),
+    Requirement("files", _DATABASE, takes("Database.rollback", 1, "save_point")),
+    Requirement("files", _DATABASE, takes("Database.close", 1)),
+    Requirement(
+        "files",
+        _JOBS,
+        takes("execute_job", 0, "site", "method", "event", "job_name", "kwargs", "is_async"),
+    ),
+    Requirement("config", "frappe", reads_replica_keys("connect_replica")),
+    Requirement("scheduler", SCHEDULED, takes("ScheduledJobType.is_job_in_queue", 1)),
+)
+
+
+def unmet(part: str, module: ModuleType) -> list[str]:
+    """What this module, as it is now, does not have of a part; sentences for the operator."""
+    wanted = [r for r in REQUIREMENTS if (r.part, r.module) == (part, module.__name__)]
+    return [_sentence(r, seen) for r in wanted if (seen := _look(r, module))]
+
+
+@functools.cache
+def misfits(part: str) -> tuple[str, ...]:
+    """What this bench does not have of a part; imports what it looks at."""
+    found = []
+    for requirement in REQUIREMENTS:
+        if requirement.part != part:
+            continue
+        try:
+            module = importlib.import_module(requirement.module)
+        except Exception as error:
+            if requirement.optional and isinstance(error, ImportError):
+                continue
+            where = f"{part}: this bench's {requirement.module} cannot be imported"
+            found.append(f"{where}: {type(error).__name__}: {error}")
+            # What is asked of the others would be said to fail for the same reason.
+            break
+        if seen := _look(requirement, module):
+            found.append(_sentence(requirement, seen))
+    return tuple(dict.fromkeys(found))
+
+
+def fits(*parts: str) -> bool:
+    """Whether this bench has all that these parts ask of it."""
+    return not any(misfits(part) for part in parts)
+
+
+def _look(requirement: Requirement, module: ModuleType) -> str | None:
+    try:
+        return requirement.look(module)
+    except Exception as error:
+        return f"something cannot be looked at: {type(error).__name__}: {error}"
+
+
+def _sentence(requirement: Requirement, seen: str) -> str:
+    return f"{requirement.part}: in this bench's {requirement.module}, {seen}"
+
+
+def told(guard: bool) -> list[str]:
+    """All that does not fit, and what becomes of it, in sentences for the operator.
+
+    guard: whether the bench is to run with the guard.
+    """
+    parts = [part for part in PARTS if guard or part not in ("guard", "reports")]
+    return [f"{words}; so {PARTS[part]}" for part in parts for words in misfits(part)]
