@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import re
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,9 +22,26 @@ TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 # Runs inside the bench's environment: the framework's command line is set in the process, from
 # standard input, after the process has started.
+#
+# Frappe keeps each app's modules in the shared cache, reads them there once, when a command begins,
+# and makes DocTypes of those alone: an app or a module that came later is installed without them.
+# Only forgetting them within the command is safe. Whatever else runs may write down the old ones
+# again at any time: a job on a reporting node, say, that has the app not yet.
 RUNNER = """
 import json, runpy, sys
-sys.argv = ["frappe", *json.load(sys.stdin)]
+words, anew = json.load(sys.stdin)
+sys.argv = ["frappe", *words]
+if anew:
+    import frappe
+    read = frappe.setup_module_map
+    def setup_module_map(*args, **kwargs):
+        # From 16 on the process has a copy of the shared cache; in 14 cache is a function.
+        caches = [getattr(frappe, "client_cache", None), frappe.cache]
+        cache = next((one for one in caches if hasattr(one, "delete_value")), None)
+        for key in ("app_modules", "installed_app_modules"):
+            (cache or frappe.cache()).delete_value(key)
+        return read(*args, **kwargs)
+    frappe.setup_module_map = setup_module_map
 runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
 """
 
@@ -118,22 +136,40 @@ def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
     return result.stdout
 
 
-def frappe_command(
-    bench: str, user: str, environment: dict[str, str], words: list[str], what: str
-) -> str:
-    """Output of a framework command with ``words`` as its command line; BenchError names ``what``.
+def run_frappe(
+    bench: str,
+    user: str,
+    environment: dict[str, str],
+    words: list[str],
+    modules_anew: bool = False,
+    timeout: float = 3600,
+) -> subprocess.CompletedProcess[str]:
+    """Run a framework command with ``words`` as its command line.
 
-    The words, passwords among them, are on no process's command line.
+    The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
+    command makes DocTypes, and is to read from the disk which modules the apps have.
     """
-    result = run_as(
+    return run_as(
         user,
         [f"{bench}/env/bin/python", "-c", RUNNER],
         f"{bench}/sites",
         environment,
         # bench_helper drops its first word, the name of the group "frappe".
-        stdin=json.dumps(["frappe", *words]),
+        stdin=json.dumps([["frappe", *words], modules_anew]),
+        timeout=timeout,
     )
-    return checked(result, what)
+
+
+def frappe_command(
+    bench: str,
+    user: str,
+    environment: dict[str, str],
+    words: list[str],
+    what: str,
+    modules_anew: bool = False,
+) -> str:
+    """Output of a framework command, see run_frappe; BenchError that names ``what``."""
+    return checked(run_frappe(bench, user, environment, words, modules_anew), what)
 
 
 def encryption_key() -> str:
@@ -221,6 +257,60 @@ def read_text(path: str) -> str | None:
             return source.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
+    """Text of a file in a folder that is another account's; None for anything but a plain file.
+
+    Root may be led elsewhere there by a link, or wait for ever at a pipe.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(handle, encoding="utf-8", errors="replace") as source:
+        return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+def scrub(name: str) -> str:
+    """Name of the folder of a module or DocType, as Frappe forms it."""
+    return name.replace(" ", "_").replace("-", "_").lower()
+
+
+def doctype_files(bench: str, app: str) -> list[str]:
+    """The files of an app's DocTypes, where Frappe looks: in the folders of its modules."""
+    package = f"{bench}/apps/{app}/{app}"
+    modules = (read_foreign(f"{package}/modules.txt") or "").splitlines()
+    found = []
+    for module in {scrub(line.strip()) for line in modules if line.strip()}:
+        folder = f"{package}/{module}/doctype"
+        with suppress(OSError):
+            found += [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
+    return sorted(filter(os.path.isfile, found))
+
+
+def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str]) -> list[str]:
+    """DocTypes of an app that a site's database lacks, with their tables or the tables alone.
+
+    files: see doctype_files. singles: the DocTypes of the database and whether each is a single,
+    which has no table. tables: the tables of the database.
+    """
+    whole = {scrub(name) for name, single in singles.items() if single or f"tab{name}" in tables}
+    lacking = []
+    for path in files:
+        if os.path.basename(path).removesuffix(".json") in whole:
+            continue
+        try:
+            content = json.loads(read_foreign(path) or "")
+        except ValueError:
+            continue
+        if not isinstance(content, dict) or content.get("doctype") != "DocType":
+            continue
+        name = str(content.get("name"))
+        bare = content.get("issingle") or content.get("is_virtual")
+        if name not in singles or not (bare or f"tab{name}" in tables):
+            lacking.append(name)
+    return lacking
 
 
 def app_version(bench: str, app: str) -> str | None:
