@@ -651,8 +651,9 @@ class Update:
                 old = judged["from"][app]
                 differs = git(trial, "diff", "--name-only", old, "--", "package.json", "yarn.lock")
                 if differs:
-                    yarn = ["yarn", "install", "--silent"]
-                    self.run(yarn, f"yarn install of {app} at {commit[:10]}", cwd=trial)
+                    self.run(
+                        ["yarn", "install"], f"yarn install of {app} at {commit[:10]}", cwd=trial
+                    )
             finally:
                 self.drop_trial(app, trial)
 

@@ -18,6 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+# What failed commands have said, for root alone.
+LOG_DIR = "/var/log/benchfleet"
+
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 # Runs inside the bench's environment: the framework's command line is set in the process, from
@@ -128,11 +131,68 @@ def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
+# Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
+TROUBLE = re.compile(
+    r"\s*(?:error\b|fatal: |remote: |cause: |And because|hint: |\S+ ERR! |✘|\u00d7|╰─> (?!\[))"
+    r"|.*: (?:fatal )?error: |\s*stderr: ",
+    re.IGNORECASE,
+)
+# What bench says of a command that failed, beside what the command itself has said.
+ECHO = re.compile(
+    r"ERROR: (?:\w+ (?:clone|install|pip|venv|fetch)\b|There was a problem while)"
+    r"|Error occured during|\s*error: (?:Command '\[|subprocess-exited|failed-wheel)"
+    r"|subprocess\.CalledProcessError|bench\.exceptions\.CommandFailedError"
+)
+TRACE = "Traceback (most recent call last):"
+
+
+def cause(output: str, most: int = 12) -> list[str]:
+    """The lines that say why a command failed; [] when none can be told from the others.
+
+    These are the error lines of the programs that it called and the last line of each traceback, in
+    their order. bench prints a long traceback of its own after them.
+    """
+    found: list[str] = []
+    traced = False
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():
+        # The frames of a traceback are indented, the exception that follows them is not.
+        exception = traced and line[:1].strip() != ""
+        traced = line == TRACE or (traced and not exception)
+        told = exception or (not traced and TROUBLE.match(line))
+        if told and not ECHO.match(line) and line.strip() not in found:
+            found.append(line.strip())
+    # The first is the cause, the last what came of it.
+    return found if len(found) <= most else [*found[: most - 2], "…", *found[-2:]]
+
+
+def keep_output(output: str, what: str) -> str:
+    """Keep the whole output of a failed command in a file; returns its path, "" without one.
+
+    The next failure of the same kind overwrites it.
+    """
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", what).strip("-.")[:100]
+    path = f"{LOG_DIR}/{name}.log"
+    try:
+        os.makedirs(LOG_DIR, mode=0o750, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        with open(handle, "w", encoding="utf-8", errors="replace") as out:
+            out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{output}")
+    except OSError:
+        return ""
+    return path
+
+
 def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
-    """Output of a finished command, or BenchError with the last 40 lines of it."""
+    """Output of a finished command, or BenchError with the cause and where the whole output is."""
     if result.returncode != 0:
-        tail = "\n".join(without_password(result.stdout).strip().splitlines()[-40:])
-        raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
+        output, what = without_password(result.stdout), without_password(what)
+        lines, kept = cause(output), keep_output(output, what)
+        tail = output.strip().splitlines()[-40:]
+        raise BenchError(
+            f"{what} failed with exit status {result.returncode}:\n"
+            + "\n".join(lines if lines and kept else [*lines, *tail])
+            + (f"\nThe whole output is in {kept} on this host." if kept else "")
+        )
     return result.stdout
 
 
@@ -397,7 +457,8 @@ def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
     pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
     steps = [(pip, f"installing the requirements of {app}", bench)]
     if os.path.exists(f"{folder}/package.json"):
-        yarn = ["yarn", "install", "--check-files", "--silent"]
+        # Silent, it says nothing of a script that failed.
+        yarn = ["yarn", "install", "--check-files"]
         steps.append((yarn, f"yarn install of {app}", folder))
     return steps
 
