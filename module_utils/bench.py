@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 # What failed commands have said, for root alone.
-LOG_DIR = "/var/log/benchfleet"
+LOG_DIR = "/var/log/benchfleet-commands"
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
