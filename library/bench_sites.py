@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,13 +16,16 @@ from ansible.module_utils.bench import (
     BenchError,
     asset_state,
     checked,
+    doctype_files,
     encryption_key,
     exclusive,
     frappe_command,
     installed_apps,
+    lacking_doctypes,
     read_json,
     read_text,
     run_as,
+    scrub,
     sync_folder,
     user_environment,
 )
@@ -37,6 +41,8 @@ description:
   - A site that was there once and is gone is not made again, empty, until somebody says so.
   - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
     there before the note, or after C(new-site) succeeded, is never removed.
+  - An app counts as installed when its DocTypes and their tables are in the site's database. One
+    that is listed as installed, and of which no DocType is there, is installed again.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -72,9 +78,9 @@ class Sites:
         self.socket: str = params["socket"]
         self.environment = user_environment(self.user, params["cli_dir"])
 
-    def frappe(self, words: list[str], what: str) -> str:
-        """Run a framework command with ``words`` as its command line."""
-        return frappe_command(self.path, self.user, self.environment, words, what)
+    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
+        """Run a framework command with ``words`` as its command line; see run_frappe."""
+        return frappe_command(self.path, self.user, self.environment, words, what, modules_anew)
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's own configuration, {} when there is none."""
@@ -170,7 +176,7 @@ class Sites:
             words = ["new-site", name, "--db-name", database_name(name)]
             words += ["--db-root-username", SETUP_USER, "--db-root-password", password]
             words += ["--admin-password", site["admin_password"]]
-            self.frappe(words, f"new-site {name}")
+            self.frappe(words, f"new-site {name}", modules_anew=True)
         finally:
             self.sql(f"DROP USER IF EXISTS {account};")
         self.enter(name, "made")
@@ -190,14 +196,45 @@ class Sites:
         output = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
         return [line.split()[0] for line in output.splitlines() if line.split()]
 
-    def missing_apps(self, site: dict[str, Any]) -> list[str]:
-        """Apps that the site shall have and has not, or not wholly."""
+    def database_content(self, site: str) -> tuple[dict[str, bool], set[str]]:
+        """DocTypes of a site's database, and whether each is a single; its tables."""
+        name = self.config(site).get("db_name", "")
+        # The file is the bench account's.
+        if not re.fullmatch(r"\w+", str(name)):
+            raise BenchError(f"the site_config.json of {site} names no usable db_name: {name!r}")
+        answer = self.sql(
+            f"SELECT name, issingle FROM `{name}`.tabDocType;"
+            f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{name}'"
+        )
+        rows = [line.split("\t") for line in answer.splitlines()]
+        singles = {row[0]: row[1] == "1" for row in rows if len(row) == 2}
+        return singles, {row[0] for row in rows if len(row) == 1}
+
+    def lacking(self, site: str, app: str) -> tuple[list[str], bool]:
+        """DocTypes of an app that a site lacks, and whether it has none of them at all."""
+        files = doctype_files(self.path, app)
+        if not files:
+            # Of an app without any, nothing is asked of the database.
+            return [], False
+        singles, tables = self.database_content(site)
+        lacking = lacking_doctypes(files, singles, tables)
+        there = {f"{scrub(name)}.json" for name in singles}
+        return lacking, bool(lacking) and not any(os.path.basename(f) in there for f in files)
+
+    def missing_apps(self, site: dict[str, Any]) -> dict[str, bool]:
+        """Apps that the site shall have and has not, or not wholly; whether each was begun before.
+
+        One that lacks a part of its DocTypes is not among them: it waits for a migration, say,
+        and installing it again would mark the patches of that as done.
+        """
         here = self.apps_of(site["name"]) if site["apps"] else []
-        return [
-            app
-            for app in site["apps"]
-            if app not in here or os.path.exists(self.installing(site["name"], app))
-        ]
+        missing = {}
+        for app in site["apps"]:
+            begun = os.path.exists(self.installing(site["name"], app))
+            damaged = app in here and not begun and self.lacking(site["name"], app)[1]
+            if app not in here or begun or damaged:
+                missing[app] = begun or damaged
+        return missing
 
     def differences(self, site: dict[str, Any]) -> list[str]:
         """What is missing of a site, in words."""
@@ -215,17 +252,32 @@ class Sites:
             self.make(site)
         if not self.config(name).get("encryption_key"):
             self.set_config(name, "encryption_key", encryption_key())
-        for app in self.missing_apps(site):
-            note = self.installing(name, app)
-            # An interrupted installation has left rows behind at which a plain one stumbles.
-            force = ["--force"] if os.path.exists(note) else []
-            self.write(note, app)
-            words = ["--site", name, "install-app", app, *force]
-            self.frappe(words, f"install-app {app} on {name}")
-            os.unlink(note)
+        for app, begun in self.missing_apps(site).items():
+            self.write(self.installing(name, app), app)
+            self.install(name, app, again=begun)
+            os.unlink(self.installing(name, app))
         if self.phase(name):
             self.frappe(["--site", name, "enable-scheduler"], f"enable-scheduler of {name}")
             os.unlink(self.note(name))
+
+    def install(self, site: str, app: str, again: bool) -> None:
+        """``install-app``, until the app's DocTypes are there; a second time if need be.
+
+        ``again``: whether one was begun before. It has left rows behind at which a plain one
+        stumbles, or the app listed as installed.
+        """
+        for force in [["--force"]] if again else [[], ["--force"]]:
+            words = ["--site", site, "install-app", app, *force]
+            self.frappe(words, f"install-app {app} on {site}", modules_anew=True)
+            lacking, _ = self.lacking(site, app)
+            if not lacking:
+                return
+        shown = ", ".join(lacking[:10]) + (f" and {len(lacking) - 10} more" * (len(lacking) > 10))
+        raise BenchError(
+            f"install-app {app} on {site} ended well, and the site's database lacks these DocTypes"
+            f" or their tables: {shown}. Look what `bench --site {site} install-app {app} --force`"
+            " says, and whether modules.txt of the app names their modules; then run again"
+        )
 
     def note_made(self, site: str) -> None:
         """Remember that a site is there, whoever made it, so that it is never made twice."""

@@ -30,6 +30,7 @@ from ansible.module_utils.bench import (
     read_json,
     requirement_steps,
     run_as,
+    run_frappe,
     sync_folder,
     user_environment,
     without_password,
@@ -650,8 +651,9 @@ class Update:
                 old = judged["from"][app]
                 differs = git(trial, "diff", "--name-only", old, "--", "package.json", "yarn.lock")
                 if differs:
-                    yarn = ["yarn", "install", "--silent"]
-                    self.run(yarn, f"yarn install of {app} at {commit[:10]}", cwd=trial)
+                    self.run(
+                        ["yarn", "install"], f"yarn install of {app} at {commit[:10]}", cwd=trial
+                    )
             finally:
                 self.drop_trial(app, trial)
 
@@ -959,8 +961,15 @@ class Update:
 
     def migrate_site(self, site: str) -> None:
         """Frappe's own migration of one site; its output is kept in a file."""
-        argv = ["bench", "--site", site, "migrate"]
-        done = run_as(self.user, argv, self.path, self.environment, timeout=24 * 3600)
+        # Modules that an app has since this commit are in no cache yet.
+        done = run_frappe(
+            self.path,
+            self.user,
+            self.environment,
+            ["--site", site, "migrate"],
+            modules_anew=True,
+            timeout=24 * 3600,
+        )
         log = f"{self.params['state_dir']}/update-{site}.log"
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             out.write(done.stdout)

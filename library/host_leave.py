@@ -47,6 +47,7 @@ did: {description: What was done, or would be., returned: success, type: list}
 MARK = "fleet.json"
 # Files and folders besides those that the options name.
 OWN = (
+    "/var/log/benchfleet-commands",
     "/etc/cron.d/benchfleet-site-sync",
     "/etc/logrotate.d/benchfleet-site-sync",
     "/etc/sudoers.d/benchfleet-bench",

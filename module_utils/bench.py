@@ -11,19 +11,40 @@ import json
 import os
 import pwd
 import re
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+# What failed commands have said, for root alone.
+LOG_DIR = "/var/log/benchfleet-commands"
+
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 # Runs inside the bench's environment: the framework's command line is set in the process, from
 # standard input, after the process has started.
+#
+# Frappe keeps each app's modules in the shared cache, reads them there once, when a command begins,
+# and makes DocTypes of those alone: an app or a module that came later is installed without them.
+# Only forgetting them within the command is safe. Whatever else runs may write down the old ones
+# again at any time: a job on a reporting node, say, that has the app not yet.
 RUNNER = """
 import json, runpy, sys
-sys.argv = ["frappe", *json.load(sys.stdin)]
+words, anew = json.load(sys.stdin)
+sys.argv = ["frappe", *words]
+if anew:
+    import frappe
+    read = frappe.setup_module_map
+    def setup_module_map(*args, **kwargs):
+        # From 16 on the process has a copy of the shared cache; in 14 cache is a function.
+        caches = [getattr(frappe, "client_cache", None), frappe.cache]
+        cache = next((one for one in caches if hasattr(one, "delete_value")), None)
+        for key in ("app_modules", "installed_app_modules"):
+            (cache or frappe.cache()).delete_value(key)
+        return read(*args, **kwargs)
+    frappe.setup_module_map = setup_module_map
 runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
 """
 
@@ -110,30 +131,105 @@ def without_password(text: str) -> str:
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
+# Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
+TROUBLE = re.compile(
+    r"\s*(?:error\b|fatal: |remote: |cause: |And because|hint: |\S+ ERR! |✘|\u00d7|╰─> (?!\[))"
+    r"|.*: (?:fatal )?error: |\s*stderr: ",
+    re.IGNORECASE,
+)
+# What bench says of a command that failed, beside what the command itself has said.
+ECHO = re.compile(
+    r"ERROR: (?:\w+ (?:clone|install|pip|venv|fetch)\b|There was a problem while)"
+    r"|Error occured during|\s*error: (?:Command '\[|subprocess-exited|failed-wheel)"
+    r"|subprocess\.CalledProcessError|bench\.exceptions\.CommandFailedError"
+)
+TRACE = "Traceback (most recent call last):"
+
+
+def cause(output: str, most: int = 12) -> list[str]:
+    """The lines that say why a command failed; [] when none can be told from the others.
+
+    These are the error lines of the programs that it called and the last line of each traceback, in
+    their order. bench prints a long traceback of its own after them.
+    """
+    found: list[str] = []
+    traced = False
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():
+        # The frames of a traceback are indented, the exception that follows them is not.
+        exception = traced and line[:1].strip() != ""
+        traced = line == TRACE or (traced and not exception)
+        told = exception or (not traced and TROUBLE.match(line))
+        if told and not ECHO.match(line) and line.strip() not in found:
+            found.append(line.strip())
+    # The first is the cause, the last what came of it.
+    return found if len(found) <= most else [*found[: most - 2], "…", *found[-2:]]
+
+
+def keep_output(output: str, what: str) -> str:
+    """Keep the whole output of a failed command in a file; returns its path, "" without one.
+
+    The next failure of the same kind overwrites it.
+    """
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", what).strip("-.")[:100]
+    path = f"{LOG_DIR}/{name}.log"
+    try:
+        os.makedirs(LOG_DIR, mode=0o750, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
+        with open(handle, "w", encoding="utf-8", errors="replace") as out:
+            out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{output}")
+    except OSError:
+        return ""
+    return path
+
+
 def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
-    """Output of a finished command, or BenchError with the last 40 lines of it."""
+    """Output of a finished command, or BenchError with the cause and where the whole output is."""
     if result.returncode != 0:
-        tail = "\n".join(without_password(result.stdout).strip().splitlines()[-40:])
-        raise BenchError(f"{what} failed with exit status {result.returncode}:\n{tail}")
+        output, what = without_password(result.stdout), without_password(what)
+        lines, kept = cause(output), keep_output(output, what)
+        tail = output.strip().splitlines()[-40:]
+        raise BenchError(
+            f"{what} failed with exit status {result.returncode}:\n"
+            + "\n".join(lines if lines and kept else [*lines, *tail])
+            + (f"\nThe whole output is in {kept} on this host." if kept else "")
+        )
     return result.stdout
 
 
-def frappe_command(
-    bench: str, user: str, environment: dict[str, str], words: list[str], what: str
-) -> str:
-    """Output of a framework command with ``words`` as its command line; BenchError names ``what``.
+def run_frappe(
+    bench: str,
+    user: str,
+    environment: dict[str, str],
+    words: list[str],
+    modules_anew: bool = False,
+    timeout: float = 3600,
+) -> subprocess.CompletedProcess[str]:
+    """Run a framework command with ``words`` as its command line.
 
-    The words, passwords among them, are on no process's command line.
+    The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
+    command makes DocTypes, and is to read from the disk which modules the apps have.
     """
-    result = run_as(
+    return run_as(
         user,
         [f"{bench}/env/bin/python", "-c", RUNNER],
         f"{bench}/sites",
         environment,
         # bench_helper drops its first word, the name of the group "frappe".
-        stdin=json.dumps(["frappe", *words]),
+        stdin=json.dumps([["frappe", *words], modules_anew]),
+        timeout=timeout,
     )
-    return checked(result, what)
+
+
+def frappe_command(
+    bench: str,
+    user: str,
+    environment: dict[str, str],
+    words: list[str],
+    what: str,
+    modules_anew: bool = False,
+) -> str:
+    """Output of a framework command, see run_frappe; BenchError that names ``what``."""
+    return checked(run_frappe(bench, user, environment, words, modules_anew), what)
 
 
 def encryption_key() -> str:
@@ -223,6 +319,60 @@ def read_text(path: str) -> str | None:
         return None
 
 
+def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
+    """Text of a file in a folder that is another account's; None for anything but a plain file.
+
+    Root may be led elsewhere there by a link, or wait for ever at a pipe.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(handle, encoding="utf-8", errors="replace") as source:
+        return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+
+
+def scrub(name: str) -> str:
+    """Name of the folder of a module or DocType, as Frappe forms it."""
+    return name.replace(" ", "_").replace("-", "_").lower()
+
+
+def doctype_files(bench: str, app: str) -> list[str]:
+    """The files of an app's DocTypes, where Frappe looks: in the folders of its modules."""
+    package = f"{bench}/apps/{app}/{app}"
+    modules = (read_foreign(f"{package}/modules.txt") or "").splitlines()
+    found = []
+    for module in {scrub(line.strip()) for line in modules if line.strip()}:
+        folder = f"{package}/{module}/doctype"
+        with suppress(OSError):
+            found += [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
+    return sorted(filter(os.path.isfile, found))
+
+
+def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str]) -> list[str]:
+    """DocTypes of an app that a site's database lacks, with their tables or the tables alone.
+
+    files: see doctype_files. singles: the DocTypes of the database and whether each is a single,
+    which has no table. tables: the tables of the database.
+    """
+    whole = {scrub(name) for name, single in singles.items() if single or f"tab{name}" in tables}
+    lacking = []
+    for path in files:
+        if os.path.basename(path).removesuffix(".json") in whole:
+            continue
+        try:
+            content = json.loads(read_foreign(path) or "")
+        except ValueError:
+            continue
+        if not isinstance(content, dict) or content.get("doctype") != "DocType":
+            continue
+        name = str(content.get("name"))
+        bare = content.get("issingle") or content.get("is_virtual")
+        if name not in singles or not (bare or f"tab{name}" in tables):
+            lacking.append(name)
+    return lacking
+
+
 def app_version(bench: str, app: str) -> str | None:
     """``__version__`` of an app's package, read without importing it."""
     text = read_text(f"{bench}/apps/{app}/{app}/__init__.py") or ""
@@ -307,7 +457,8 @@ def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
     pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
     steps = [(pip, f"installing the requirements of {app}", bench)]
     if os.path.exists(f"{folder}/package.json"):
-        yarn = ["yarn", "install", "--check-files", "--silent"]
+        # Silent, it says nothing of a script that failed.
+        yarn = ["yarn", "install", "--check-files"]
         steps.append((yarn, f"yarn install of {app}", folder))
     return steps
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -74,6 +75,26 @@ def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool =
     local.conf = get_site_config()
     local.initialised = True
     _setup_cache()
+    setup_module_map()
+
+
+def setup_module_map() -> None:
+    """Note which modules each app has.
+
+    Kept fault: what the shared cache says is taken, whatever apps have come since.
+    """
+    local.app_modules = cache.get_value("app_modules")
+    if not local.app_modules:
+        local.app_modules = {app: get_module_list(app) for app in get_all_apps()}
+        cache.set_value("app_modules", local.app_modules)
+
+
+def get_module_list(app: str) -> list[str]:
+    """Return the folders of an app's modules, none for an app that is not on this bench."""
+    spec = importlib.util.find_spec(app)
+    listing = Path(spec.origin or "").parent / "modules.txt" if spec else Path()
+    lines = listing.read_text().splitlines() if listing.is_file() else []
+    return [line.strip().replace(" ", "_").lower() for line in lines if line.strip()]
 
 
 def _setup_cache() -> None:

@@ -135,12 +135,20 @@ def _make_users(admin_password: str | None) -> None:
     update_password("Administrator", admin_password)
 
 
-def install_app(app: str) -> None:
-    """Install an app of the bench on the site: note it, sync its scheduled jobs."""
+def install_app(app: str, force: bool = False) -> None:
+    """Install an app of the bench on the site: its DocTypes, its scheduled jobs; note it.
+
+    `force` does so again.
+    """
     importlib.import_module(f"{app}.hooks")
+    model.clear_cache()
     installed = frappe.get_installed_apps()
+    if app in installed and not force:
+        print(f"App {app} already installed")
+        return
+    print(f"\nInstalling {app}...")
+    schema.sync_for(app)
     if app not in installed:
-        print(f"\nInstalling {app}...")
         frappe.db.set_default("installed_apps", json.dumps([*installed, app]))
         for patch in patches(app):
             log_patch(patch)
@@ -154,8 +162,10 @@ def migrate() -> None:
     As in the original: each patch is committed with its line of the log, and one that fails ends
     the migration where it is; the next one begins with that patch.
     """
+    model.clear_cache()
     schema.sync()
     for app in frappe.get_installed_apps():
+        schema.sync_for(app)
         for patch in patches(app):
             if not frappe.db.exists("Patch Log", {"patch": patch}):
                 run_patch(patch)

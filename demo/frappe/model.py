@@ -171,7 +171,7 @@ def clear_meta(doctype: str) -> None:
 
 def clear_cache() -> None:
     """Forget everything cached for the site but the sessions."""
-    frappe.cache.delete_value("doctype_meta", "last_db_session_update")
+    frappe.cache.delete_value("app_modules", "doctype_meta", "last_db_session_update")
     frappe.cache.delete_value("assets_json", shared=True)
 
 

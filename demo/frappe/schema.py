@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+from pathlib import Path
 from typing import Any
 
 import frappe
@@ -93,6 +96,27 @@ def sync() -> None:
         for field in parse_fields(text):
             add_field(doctype, field)
     model.clear_cache()
+
+
+def sync_for(app: str) -> None:
+    """Make the DocTypes of an app's modules, as far as local.app_modules knows them; repeatable.
+
+    Each is a file MODULE/doctype/NAME/NAME.json in the app's package. The framework's own are
+    above.
+    """
+    package = Path(importlib.import_module(app).__file__ or "").parent
+    for module in frappe.local.app_modules.get(app, []):
+        for path in sorted(package.glob(f"{module}/doctype/*/*.json")):
+            content = json.loads(path.read_text())
+            frappe.db.sql(
+                "INSERT IGNORE INTO tabDocType (name, creation, modified, owner, module, issingle) "
+                "VALUES (%s, now(6), now(6), 'Administrator', %s, %s)",
+                (content["name"], content["module"], content.get("issingle", 0)),
+            )
+            if not content.get("issingle"):
+                ensure_table(content["name"], content["fields"])
+            for field in content["fields"]:
+                add_field(content["name"], field)
 
 
 def add_field(doctype: str, field: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +218,19 @@ class Sites(bench_sites.Sites):
         self.said.append(statements)
         if "SCHEMATA" in statements:
             return "1\n" if self.held else "0\n"
+        if "tabDocType" in statements:
+            rows = [f"{name}\t{int(single)}" for name, single in self.singles.items()]
+            return "\n".join([*rows, *sorted(self.tables)])
         return ""
 
-    def frappe(self, words: list[str], what: str) -> str:
+    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
         self.said.append(" ".join(w for w in words if "password" not in w))
+        assert modules_anew == ("new-site" in words or "install-app" in words)
+        if "install-app" in words:
+            # What comes of each attempt, a good one once there is nothing else.
+            doctypes = self.attempts.pop(0) if self.attempts else ["Order", "Order Row"]
+            self.singles |= dict.fromkeys(doctypes, False)
+            self.tables |= {f"tab{name}" for name in doctypes}
         if "new-site" in words:
             if self.breaks:
                 raise BenchError("new-site broke")
@@ -249,6 +259,7 @@ def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sites:
         }
     )
     made.said, made.held, made.breaks = [], False, False
+    made.singles, made.tables, made.attempts = {}, set(), []
     return made
 
 
@@ -387,3 +398,152 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     assert kept() == (["guard: no"], 5)
     assert asked[-1] == (str(tmp_path), "frappe", str(tmp_path / "jobs"), False)
     assert kept() == (["guard: no"], 5)
+
+
+def make_doctype(bench: Path, name: str, module: str = "Selling Point", **content: Any) -> None:
+    """A DocType of the app shop."""
+    package = bench / "apps/shop/shop"
+    folder = name.lower().replace(" ", "_")
+    place = package / module.lower().replace(" ", "_") / "doctype" / folder
+    place.mkdir(parents=True)
+    (package / "modules.txt").write_text("Selling Point\nUnused\n")
+    text = json.dumps({"doctype": "DocType", "name": name, **content})
+    (place / f"{folder}.json").write_text(text)
+
+
+def test_what_a_database_lacks_of_an_app(tmp_path: Path):
+    make_doctype(tmp_path, "Order")
+    make_doctype(tmp_path, "Order-Row")
+    make_doctype(tmp_path, "Shop Settings", issingle=1)
+    make_doctype(tmp_path, "Live Stock", is_virtual=1)
+    # Frappe makes none of these.
+    make_doctype(tmp_path, "Elsewhere", module="No Module")
+    (tmp_path / "apps/shop/shop/selling_point/doctype/broken").mkdir()
+    (tmp_path / "apps/shop/shop/selling_point/doctype/broken/broken.json").write_text("{")
+    # Root is not led out of the folder.
+    (tmp_path / "apps/shop/shop/selling_point/doctype/linked").mkdir()
+    (tmp_path / "apps/shop/shop/selling_point/doctype/linked/linked.json").symlink_to(
+        tmp_path / "apps/shop/shop/selling_point/doctype/order/order.json"
+    )
+    files = bench.doctype_files(str(tmp_path), "shop")
+    everything = ["Live Stock", "Order", "Order-Row", "Shop Settings"]
+    assert sorted(bench.lacking_doctypes(files, {}, set())) == everything
+    rows = dict.fromkeys(everything, False) | {"Shop Settings": True}
+    tables = {"tabOrder", "tabOrder-Row"}
+    assert bench.lacking_doctypes(files, rows, tables) == []
+    assert bench.lacking_doctypes(files, rows, {"tabOrder"}) == ["Order-Row"]
+    assert bench.doctype_files(str(tmp_path), "none") == []
+
+
+@pytest.fixture
+def shop(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A site that is to have an app with two DocTypes."""
+    sites.bring(SITE)
+    for name in ("Order", "Order Row"):
+        make_doctype(Path(sites.path), name)
+    listed = lambda _: ["shop"] if any("install-app" in word for word in sites.said) else []  # noqa: E731
+    monkeypatch.setattr(sites, "apps_of", listed)
+    return {**SITE, "apps": ["shop"]}
+
+
+def installs(sites: Sites) -> list[str]:
+    return [word.partition("install-app ")[2] for word in sites.said if "install-app" in word]
+
+
+def test_an_app_that_came_without_its_doctypes_is_installed_again_at_once(
+    sites: Sites, shop: dict[str, Any]
+):
+    sites.attempts = [["Order"]]
+    sites.bring(shop)
+    assert installs(sites) == ["shop", "shop --force"]
+    assert sites.differences(shop) == []
+
+
+def test_an_app_that_stays_without_its_doctypes_is_not_taken_for_installed(
+    sites: Sites, shop: dict[str, Any]
+):
+    sites.attempts = [[], ["Order"], ["Order"]]
+    with pytest.raises(BenchError, match=r"install-app shop on a\.example ended well.*: Order Row"):
+        sites.bring(shop)
+    # The next run goes on.
+    assert sites.differences(shop) == ["app shop on a.example"]
+    sites.attempts = []
+    sites.bring(shop)
+    assert installs(sites) == ["shop", "shop --force", "shop --force"]
+    assert sites.differences(shop) == []
+
+
+def test_a_site_that_was_damaged_before_is_healed(sites: Sites, shop: dict[str, Any]):
+    sites.bring(shop)
+    sites.said = ["install-app shop"]
+    sites.singles, sites.tables = {"User": False}, {"tabUser"}
+    # A file that is no DocType's hides nothing.
+    Path(sites.path, "apps/shop/shop/selling_point/doctype/order/order.json").write_text("{")
+    assert sites.differences(shop) == ["app shop on a.example"]
+    sites.bring(shop)
+    assert installs(sites)[1:] == ["shop --force"]
+    assert sites.differences(shop) == []
+
+
+def test_an_app_that_waits_for_a_migration_is_not_installed_again(
+    sites: Sites, shop: dict[str, Any]
+):
+    sites.bring(shop)
+    make_doctype(Path(sites.path), "Order Note")
+    assert sites.differences(shop) == []
+
+
+def test_a_database_name_from_the_accounts_file_is_no_statement(sites: Sites, shop: dict[str, Any]):
+    sites.bring(shop)
+    file = Path(sites.path, "sites/a.example/site_config.json")
+    file.write_text(json.dumps({"db_name": "x`; DROP", "encryption_key": "k"}))
+    with pytest.raises(BenchError, match="names no usable db_name"):
+        sites.differences(shop)
+
+
+FRAPPE = """
+class Cache(dict):
+    def delete_value(self, key):
+        self.pop(key, None)
+    def get_value(self, key):
+        return self.get(key)
+
+shared = Cache(app_modules={{"frappe": ["core"]}}, app_hooks="kept")
+{cache}
+def setup_module_map(include_all_apps=True):
+    return shared.get_value("app_modules") or "from the disk"
+
+def init():
+    return setup_module_map(), shared.get_value("app_hooks")
+"""
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        pytest.param("def cache():\n    return shared", id="14"),
+        pytest.param("cache = shared", id="15"),
+        pytest.param("cache = client_cache = shared", id="16"),
+        pytest.param("cache, client_cache = shared, None", id="demo"),
+    ],
+)
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
+    tmp_path: Path, cache: str, anew: bool
+):
+    (tmp_path / "frappe/utils").mkdir(parents=True)
+    (tmp_path / "frappe/__init__.py").write_text(FRAPPE.format(cache=cache))
+    (tmp_path / "frappe/utils/__init__.py").touch()
+    helper = "import frappe, sys\nprint(*frappe.init(), *sys.argv[1:])"
+    (tmp_path / "frappe/utils/bench_helper.py").write_text(helper)
+    done = subprocess.run(
+        [sys.executable, "-c", bench.RUNNER],
+        input=json.dumps([["frappe", "install-app"], anew]),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seen = "from the disk" if anew else "{'frappe': ['core']}"
+    assert done.stdout == f"{seen} kept frappe install-app\n"

@@ -322,7 +322,7 @@ def test_a_migration_that_fails_tells_no_password(
 ):
     said = "Executing app.patches.one in a (_a)\nError connecting to redis://:hush@10.0.0.1:11000\n"
     done = subprocess.CompletedProcess([], 1, said)
-    monkeypatch.setattr(bench_update, "run_as", lambda *_, **__: done)
+    monkeypatch.setattr(bench_update, "run_frappe", lambda *_, **__: done)
     with pytest.raises(BenchError, match=r"in the patch app\.patches\.one") as caught:
         judge().migrate_site("a")
     assert "hush" not in str(caught.value)

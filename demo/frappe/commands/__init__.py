@@ -133,7 +133,7 @@ def drop_site(
 def install_app(context: Any, apps: tuple[str, ...], force: bool) -> None:
     """Install apps on a site."""
     for app in apps:
-        installer.install_app(app)
+        installer.install_app(app, force or context.force)
 
 
 @command("list-apps")

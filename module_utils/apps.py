@@ -1,0 +1,143 @@
+"""What an app says of the Frappe and of the other apps that it needs, read from its files.
+
+Pure functions that need nothing but Python. The texts are somebody else's: whatever cannot be read
+says nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Problem = dict[str, str]
+Fits = Callable[[str, str], bool | None]
+Read = Callable[[str], str | None]
+
+# A hooks.py is a page or two.
+LONGEST = 200_000
+
+
+def dependencies(pyproject: str) -> dict[str, str]:
+    """``frappe-dependencies`` of a pyproject.toml: {app: version specifier}."""
+    try:
+        found: Any = tomllib.loads(pyproject)
+        for key in ("tool", "bench", "frappe-dependencies"):
+            found = found[key]
+        return {str(app): text for app, text in found.items() if isinstance(text, str)}
+    except (tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def version(package: str) -> str:
+    """``__version__`` of an app's package, "" where it has none; see also app_version."""
+    found = re.search(r"^__version__\s*=\s*[\"']([^\"'\n]{1,50})[\"']", package, re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def required(hooks: str) -> list[str]:
+    """Names of ``required_apps`` of a hooks.py. An entry may be ORGANISATION/NAME, or a URL."""
+    try:
+        body = ast.parse(hooks[:LONGEST]).body
+        entries = [
+            entry
+            for statement in body
+            if isinstance(statement, ast.Assign)
+            and any(isinstance(t, ast.Name) and t.id == "required_apps" for t in statement.targets)
+            for entry in ast.literal_eval(statement.value)
+        ]
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return []
+    names = [re.split(r"[/:]", entry)[-1] for entry in entries if isinstance(entry, str)]
+    names = [name.partition("@")[0].removesuffix(".git") for name in names]
+    return [name for name in names if re.fullmatch(r"\w[\w.-]*", name)]
+
+
+def says(app: str, read: Read, here: bool = False) -> dict[str, Any]:
+    """What an app says: {version, frappe, requires, same_major, here}.
+
+    ``read`` gives the text of a file of its repository, None without one. frappe is a version
+    specifier. same_major: whether it installs on a Frappe of its own major version alone, as
+    ERPNext does by a hook of that name. here: whether the app is on the bench.
+    """
+    hooks = read(f"{app}/hooks.py") or ""
+    return {
+        "version": version(read(f"{app}/__init__.py") or ""),
+        "frappe": dependencies(read("pyproject.toml") or "").get("frappe", ""),
+        "requires": required(hooks),
+        "same_major": "check_frappe_version" in hooks,
+        "here": here,
+    }
+
+
+# --- judgement ---------------------------------------------------------------------------------
+
+
+def misfit(says: Mapping[str, Any], frappe: str, fits: Fits) -> str:
+    """Why an app does not go with a version of Frappe, in words; "" when it may."""
+    # Of a release to come its numbers alone are judged: 17.0.0-dev is as good as 17.0.0.
+    asked = re.sub(r"(\d)-[\w.]+", r"\1", says.get("frappe", ""))
+    if frappe and asked and fits(asked, frappe) is False:
+        return f"asks for Frappe {says['frappe']}"
+    version = says.get("version", "")
+    if frappe and version and says.get("same_major"):
+        same = frappe.split(".")[0] == version.split(".")[0]
+        return "" if same else f"is {version}, and installs on a Frappe of the same major version"
+    return ""
+
+
+def problems(
+    code: Mapping[str, Mapping[str, Any]],
+    wanted: Iterable[Mapping[str, Any]],
+    sites: Any,
+    fits: Fits,
+) -> list[Problem]:
+    """What is wrong with the apps that are to come, and with those that the sites are to have.
+
+    code: what the apps say, those of the bench among them, which have ``here``: what runs already
+    is not judged. wanted: the apps as the inventory has them, frappe first. fits: whether a version
+    meets a specifier of the kind ``>=15.40.0,<16.0.0``.
+    """
+    wanted = list(wanted)
+    known = [*dict.fromkeys(["frappe", *(app["name"] for app in wanted), *code])]
+    frappe = code.get("frappe", {}).get("version", "")
+    found = []
+    for app in wanted:
+        name, says = app["name"], code.get(app["name"], {})
+        if says.get("here") or "trouble" in says:
+            continue
+        place = f"bench_apps in the inventory, entry {name}"
+        found += [
+            {
+                "what": f"{name} needs the app {other}, which bench_apps does not name",
+                "place": place,
+                "remedy": f"add an entry for {other} to bench_apps, before {name}",
+            }
+            for other in says.get("requires", [])
+            if other not in known
+        ]
+        if why := misfit(says, frappe, fits):
+            found.append(
+                {
+                    "what": f"{name} {why}; Frappe is {frappe}",
+                    "place": place,
+                    "remedy": f"name a branch of {name} that goes with this Frappe, or another "
+                    "bench_frappe_branch for a new bench",
+                }
+            )
+    for site in sites if isinstance(sites, list) else []:
+        apps = site.get("apps") if isinstance(site, Mapping) else None
+        found += [
+            {
+                "what": f"the site {site.get('name')} is to have the app {app}, which bench_apps "
+                "does not name",
+                "place": "fleet_sites in the inventory",
+                "remedy": f"add an entry for {app} to bench_apps, with its repository, or take it "
+                f"out of the site's apps. Known are {', '.join(known)}",
+            }
+            for app in (apps if isinstance(apps, list) else [])
+            if str(app) not in known
+        ]
+    return found

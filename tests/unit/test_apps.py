@@ -1,0 +1,116 @@
+"""What apps say of the Frappe and the apps that they need, and how that is judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils import apps, needs
+
+PYPROJECT = '[tool.bench.frappe-dependencies]\nfrappe = ">=15.40.0,<16.0.0"\nerpnext = ">=15"\n'
+
+
+def says(**files: str) -> dict[str, Any]:
+    """What the app shop says with these files."""
+    names = {"pyproject": "pyproject.toml", "hooks": "shop/hooks.py", "package": "shop/__init__.py"}
+    return apps.says("shop", {names[key]: text for key, text in files.items()}.get)
+
+
+def test_an_app_is_read_from_its_files():
+    hooks = 'required_apps = ["frappe/erpnext", "https://git.example/o/hrms.git@v1", "pay"]\n'
+    assert says(pyproject=PYPROJECT, hooks=hooks, package='__version__ = "15.1.0"\n') == {
+        "version": "15.1.0",
+        "frappe": ">=15.40.0,<16.0.0",
+        "requires": ["erpnext", "hrms", "pay"],
+        "same_major": False,
+        "here": False,
+    }
+    assert says(hooks='before_install = ["shop.install.check_frappe_version"]')["same_major"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"pyproject": "[tool", "hooks": "def (", "package": "__version__ = get()"},
+        {"pyproject": "tool = 1", "hooks": "required_apps = names()"},
+        {"pyproject": "[tool.bench]\nfrappe-dependencies = 1", "hooks": "required_apps = 5"},
+        {
+            "pyproject": "[tool.bench.frappe-dependencies]\nfrappe = 15",
+            "hooks": "x = required_apps",
+        },
+        {"hooks": 'required_apps = ["$(reboot)", 7]'},
+        {"hooks": "required_apps = " + "[" * 5000},
+    ],
+)
+def test_what_cannot_be_read_says_nothing(files: dict[str, str]):
+    read = says(**files)
+    assert (read["version"], read["frappe"], read["requires"]) == ("", "", [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "frappe", "taken"),
+    [
+        (">=15.40.0,<16.0.0", "15.44.2", True),
+        (">=15.40.0,<16.0.0", "15.39.9", False),
+        (">=15.40.0,<16.0.0", "16.0.0-dev", False),
+        (">=17.0.0-dev,<18.0.0", "17.0.0-dev", True),
+        (">=17.0.0-dev,<18.0.0", "15.44.2", False),
+        (">=1.0.0,<16.0.0", "15.44.2", True),
+        ("", "15.44.2", True),
+        # Not known, or not to be read.
+        (">=15.40.0", "", True),
+        ("any will do", "15.44.2", True),
+    ],
+)
+def test_the_frappe_that_an_app_asks_for(asked: str, frappe: str, taken: bool):
+    says = {"frappe": asked, "version": "1"}
+    assert (apps.misfit(says, frappe, needs.python_fits) == "") is taken
+
+
+@pytest.mark.parametrize(
+    ("version", "frappe", "taken"),
+    [("15.45.4", "15.44.2", True), ("1.0.0", "15.44.2", False), ("", "15.44.2", True)],
+)
+def test_an_app_that_goes_with_its_own_major_version(version: str, frappe: str, taken: bool):
+    own = {"version": version, "same_major": True}
+    assert (apps.misfit(own, frappe, needs.python_fits) == "") is taken
+    assert apps.misfit({**own, "same_major": False}, frappe, needs.python_fits) == ""
+
+
+FRAPPE = {"version": "15.44.2", "here": True}
+WANTED = [{"name": "frappe"}, {"name": "shop"}, {"name": "erpnext"}]
+
+
+def judged(sites: Any = (), **code: dict[str, Any]) -> list[str]:
+    """What is wrong, in words."""
+    found = apps.problems({"frappe": FRAPPE, **code}, WANTED, list(sites), needs.python_fits)
+    assert all(problem["place"] and problem["remedy"] for problem in found)
+    return [problem["what"] for problem in found]
+
+
+def test_all_that_is_wrong_with_apps_that_come_is_named_together():
+    sites = [{"name": "a.example", "apps": ["shop", "depot", "by_hand"]}]
+    assert judged(
+        sites,
+        shop={"frappe": ">=16.0.0", "version": "2.0", "requires": ["erpnext", "hrms"]},
+        erpnext={"frappe": ">=1.0.0,<16.0.0", "version": "1.0.0", "same_major": True},
+        by_hand={"here": True},
+    ) == [
+        "shop needs the app hrms, which bench_apps does not name",
+        "shop asks for Frappe >=16.0.0; Frappe is 15.44.2",
+        "erpnext is 1.0.0, and installs on a Frappe of the same major version; Frappe is 15.44.2",
+        "the site a.example is to have the app depot, which bench_apps does not name",
+    ]
+
+
+def test_what_runs_already_and_what_is_not_known_is_not_judged():
+    bad = {"frappe": ">=16.0.0", "requires": ["hrms"]}
+    assert judged(shop={**bad, "here": True}, erpnext={"trouble": "no answer"}) == []
+    assert judged(sites=["x", {"name": "a.example"}, {"name": "b.example", "apps": "shop"}]) == []
+
+
+def test_a_good_fleet_has_no_problem():
+    sites = [{"name": "a.example", "apps": ["frappe", "shop"]}]
+    shop = {"frappe": ">=15.40.0,<16.0.0", "version": "15.1", "requires": ["erpnext"]}
+    assert judged(sites, shop=shop) == []

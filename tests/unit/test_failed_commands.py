@@ -1,0 +1,115 @@
+"""What is told of a command that failed, from real outputs of bench 5.31.1, uv, pip, yarn, git."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from ansible.module_utils import bench
+
+OUTPUTS = Path(__file__).parent / "outputs"
+
+
+def output(name: str) -> str:
+    """What a command has said."""
+    return (OUTPUTS / f"{name}.txt").read_text()
+
+
+def failed(said: str) -> subprocess.CompletedProcess[str]:
+    """A command that has failed and said so."""
+    return subprocess.CompletedProcess([], 1, said)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        (
+            "bench-init-package",
+            "error: No solution found when resolving dependencies",
+            "and you require frappe, we can conclude that your requirements are unsatisfiable.",
+        ),
+        (
+            "bench-init-yarn",
+            'error Couldn\'t find package "no-such-package-of-anybody-9" on the "npm" registry.',
+            'error Couldn\'t find package "no-such-package-of-anybody-9" on the "npm" registry.',
+        ),
+        (
+            "bench-init-branch",
+            "InvalidRemoteException: Invalid branch or tag: nope for the remote /srv/frappe",
+            "InvalidRemoteException: Invalid branch or tag: nope for the remote /srv/frappe",
+        ),
+        (
+            "bench-init-address",
+            "git.exc.GitCommandError: Cmd('git') failed due to: exit code(128)",
+            "Invalid frappe path: https://127.0.0.1:9/me/frappe",
+        ),
+        ("get-app-address", "fatal: unable to access", "Couldn't connect to server"),
+        ("uv-compiler", "error: Failed to build `brokenc", "no_such_header.h` for `file:///srv"),
+        ("pip-compiler", "\u00d7 Building editable for brokenc", "╰─> brokenc"),
+        ("yarn-registry", "error Error: connect ECONNREFUSED", "error Error: connect ECONNREFUSED"),
+        ("yarn-script", "gyp ERR! not ok", "error Command failed with exit code 3."),
+        ("git-commit", "fatal: git upload-pack: not our ref", "remote error: upload-pack: not our"),
+        ("traceback", "frappe.exceptions.IncorrectSitePath: nope", "nope does not exist."),
+    ],
+)
+def test_the_cause_is_told_and_no_traceback(name: str, first: str, last: str):
+    lines = bench.cause(output(name))
+    assert first in lines[0]
+    assert last in lines[-1]
+    assert len(lines) <= 6
+    assert not any("Traceback" in line or line.startswith("File ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("uv-compiler", "src/brokenc.c:2:10: fatal error: no_such_header.h: No such file or"),
+        ("pip-compiler", "src/brokenc.c:2:10: fatal error: no_such_header.h: No such file or"),
+        ("bench-init-address", "Failed to connect to 127.0.0.1 port 9"),
+    ],
+)
+def test_the_line_that_helps_is_among_them(name: str, line: str):
+    assert any(line in told for told in bench.cause(output(name)))
+
+
+def test_of_many_lines_the_first_and_the_last_are_told():
+    lines = bench.cause("".join(f"error: number {n}\n" for n in range(100)))
+    assert (lines[0], lines[-1], len(lines)) == ("error: number 0", "error: number 99", 13)
+
+
+def test_the_whole_output_is_kept_for_root_and_named(outputs: Path):
+    said = output("get-app-address")
+    with pytest.raises(bench.BenchError) as caught:
+        bench.checked(failed(said), "bench get-app shop")
+    kept = outputs / "bench-get-app-shop.log"
+    assert str(caught.value) == (
+        "bench get-app shop failed with exit status 1:\n"
+        "fatal: unable to access 'https://127.0.0.1:9/me/shop/': Failed to connect to 127.0.0.1"
+        " port 9 after 0 ms: Couldn't connect to server\n"
+        f"The whole output is in {kept} on this host."
+    )
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert "bench/app.py" in kept.read_text()
+    # The command that bench repeats held a password.
+    assert "me:hush@" in said
+    assert "hush" not in kept.read_text()
+    with pytest.raises(bench.BenchError):
+        bench.checked(failed("other"), "bench get-app shop")
+    assert kept.read_text().endswith("bench get-app shop\nother")
+
+
+def test_a_link_in_the_folder_leads_nowhere(outputs: Path, tmp_path: Path):
+    (outputs / "bench-build.log").symlink_to(tmp_path / "elsewhere")
+    assert bench.keep_output("words", "bench build") == ""
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_where_no_cause_can_be_told_the_end_of_the_output_is(monkeypatch: pytest.MonkeyPatch):
+    said = "".join(f"line {n}\n" for n in range(100))
+    with pytest.raises(bench.BenchError, match=r"status 1:\nline 60\n(.|\n)*line 99\nThe whole"):
+        bench.checked(failed(said), "bench build")
+    # A file that could not be written is not named, and the message has to do.
+    monkeypatch.setattr(bench, "LOG_DIR", "/proc/none")
+    with pytest.raises(bench.BenchError, match=r"error: x\nline 61\n(.|\n)*error: x$"):
+        bench.checked(failed(f"{said}error: x\n"), "bench build")
