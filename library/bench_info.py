@@ -64,7 +64,9 @@ def fitting_key(path: str, package_dir: str, *others: Any) -> str:
 def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> list[str]:
     """What does not fit, asked when anything has changed; [] for a bench that is not there yet."""
     path, file = params["path"], f"{params['state_dir']}/contract.json"
-    if not params["user"] or not os.path.exists(f"{path}/env/bin/python") or not apps:
+    # A dry run finds an older release's packages, or none.
+    needed = (f"{path}/env/bin/python", f"{params['package_dir']}/benchfleet_jobs/contract.py")
+    if not params["user"] or not apps or not all(map(os.path.exists, needed)):
         return []
     generated = read_text(f"{path}/config/supervisor.conf")
     missing = missing_programs(generated) if generated else []

@@ -371,7 +371,6 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     package = tmp_path / "jobs/benchfleet_jobs"
     for folder in (package, tmp_path / "env/bin", tmp_path / "state"):
         folder.mkdir(parents=True)
-    (package / "contract.py").write_text("1")
     apps = {"frappe": {"commit": "a"}}
     params = {
         "path": str(tmp_path),
@@ -384,9 +383,11 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     def kept(write: bool = True) -> tuple[list[str], int]:
         return bench_info.kept_misfits(params, apps, write=write), len(asked)
 
-    # A bench that is not there yet.
+    # Neither a bench nor the package is there yet.
     assert kept() == ([], 0)
     (tmp_path / "env/bin/python").write_text("")
+    assert kept() == ([], 0)
+    (package / "contract.py").write_text("1")
     assert kept(write=False) == (["guard: no"], 1)
     assert kept() == (["guard: no"], 2)
     assert kept() == (["guard: no"], 2)
