@@ -230,8 +230,9 @@ def is_server(line: str) -> bool:
 
 
 def introduce(lab: Lab, root: Path) -> None:
-    """Give a host's disk its neighbours' addresses."""
+    """Give a host's disk its neighbours' addresses, and the site's, as a user's DNS would."""
     neighbours = [f"{other.ip} {other.name}" for other in lab.hosts]
+    neighbours += [f"{lab.hosts[0].ip} {state.SITE}"]
     write_file(root / "etc/hosts", "\n".join(["127.0.0.1 localhost", *neighbours]) + "\n")
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_json, read_text
 
-# Debian's packages, each with a command of its name.
+# Debian's packages.
 WKHTMLTOPDF = "wkhtmltopdf"
 CHROMIUM = "chromium-headless-shell"
-CHROMIUM_PATH = f"/usr/bin/{CHROMIUM}"
+# The program itself. The command in /usr/bin is a shell that waits for it: Frappe, which ends the
+# process that it started, would leave a Chromium behind each time.
+CHROMIUM_PATH = f"/usr/lib/chromium/{CHROMIUM}"
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"
 

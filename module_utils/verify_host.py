@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 from typing import Any
 
@@ -93,6 +94,14 @@ print(json.dumps(seen), flush=True)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.killpg(0, signal.SIGTERM)
 """
+
+
+def resolves(name: str) -> bool:
+    """Whether this host knows an address for a name."""
+    try:
+        return bool(socket.getaddrinfo(name, 80))
+    except OSError:
+        return False
 
 
 class HostChecks:
@@ -216,6 +225,12 @@ class HostChecks:
                 saw.append(f"{name}: {words}")
         if not lacking:
             saw += [f"no {name} on this host: what asks for it is not printed" for name in none]
+        # By which Frappe's pages name their styles and images.
+        saw += [
+            f"this host cannot resolve {site}: pages with styles or images will not print"
+            for site in self.sites
+            if not resolves(site)
+        ]
         self.gathering.add("pdf", good, "; ".join(saw))
 
     def note_apps(self) -> None:

@@ -141,6 +141,7 @@ def checks(bench, commands, monkeypatch):
     checks.params = {"user_of_bench": getpass.getuser()}
     checks.gathering = Gathering("erp1")
     monkeypatch.setattr(verify_host, "offered", list)
+    monkeypatch.setattr(verify_host, "resolves", lambda name: True)
     return checks
 
 
@@ -180,6 +181,14 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_site_s_name_that_is_not_known_is_said(checks, commands, monkeypatch):
+    monkeypatch.setattr(verify_host, "resolves", lambda name: False)
+    command(commands / "wkhtmltopdf")
+    found = printed(checks)
+    assert found["ok"]
+    assert "cannot resolve erp.example.com" in found["saw"]
 
 
 def test_what_is_no_pdf_is_red(checks, commands):
