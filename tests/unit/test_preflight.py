@@ -29,7 +29,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "ssh_key": f"key of {name}",
         "server_id": "",
         "branch": "version-15",
-        "python": "/usr/bin/python3",
+        "python": "",
         "bench_home": "/home/frappe",
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
@@ -64,6 +64,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "commands": [],
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
+            "env": "",
             "systemd": True,
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
             "lan": None,
@@ -577,9 +578,9 @@ def test_folders_with_somebody_elses_things(fleet, settings):
 
 
 @pytest.mark.parametrize("value", ["", 0, 2, "2", {"placed": 1}])
-def test_background_workers_on_a_reporting_node_are_nothing_to_warn_of(fleet, value):
+def test_background_workers_on_a_reporting_node_are_nothing_to_warn_of(fleet, settings, value):
     fleet[1]["background_workers"] = value
-    assert preflight.preflight_warnings(fleet) == []
+    assert jobs.job_warnings(fleet, settings) == []
 
 
 def test_background_workers_may_be_a_map():
@@ -712,32 +713,6 @@ def test_frappe_of_our_own_bench(fleet, settings):
     fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "13.0.1"}]
     assert whats(fleet, settings) == ["Frappe 13.0.1 is in the bench of erp1"]
     fleet[0]["survey"]["benches"][0]["frappe_version"] = "15.0.1"
-    assert whats(fleet, settings) == []
-
-
-def test_python_that_is_not_there(fleet, settings):
-    fleet[1]["python"] = "/opt/python"
-    fleet[1]["survey"]["pythons"] = {"/opt/python": None}
-    assert whats(fleet, settings) == ["bench_python /opt/python is not a Python that runs on rep1"]
-    fleet[1]["survey"]["pythons"] = {"/opt/python": "3.14.1"}
-    assert whats(fleet, settings) == []
-
-
-@pytest.mark.parametrize(
-    ("branch", "version", "warned"),
-    [
-        ("version-16", "3.11.2", True),
-        ("version-16", "3.14.0", False),
-        ("version-15", "3.11.2", False),
-        ("version-15", "3.9.2", True),
-        ("our-fork", "3.9.2", False),
-        ("", "3.9.2", False),
-    ],
-)
-def test_python_older_than_frappe_asks_for(fleet, settings, branch, version, warned):
-    fleet[0].update(branch=branch)
-    fleet[0]["survey"]["pythons"] = {"/usr/bin/python3": version}
-    assert bool(preflight.python_warnings(fleet)) is warned
     assert whats(fleet, settings) == []
 
 
