@@ -15,6 +15,7 @@ module_utils/needs.py.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +57,7 @@ def shared(name: str) -> ModuleType:
 
 
 needs = shared("needs")
+of_app = shared("apps")
 
 
 def release_versions(roles_dir: str) -> dict[str, str]:
@@ -142,12 +144,19 @@ def series(version: str) -> str:
 
 
 def wanted_apps(frappe: Mapping[str, Any], apps: Any) -> list[dict[str, str]]:
-    """The apps of a bench with their repositories; what is malformed is reported with the types."""
+    """The apps of a bench with their repositories; what is malformed is reported with the types.
+
+    A repo that is a name alone, which the bench CLI looks up at GitHub, is "": as a secret of a
+    module, as which addresses are treated, it would be struck out wherever the app is named.
+    """
     entries = [frappe, *(apps if isinstance(apps, list) else [])]
-    return [
+    wanted = [
         {key: str(entry.get(key) or "") for key in ("name", "repo", "branch", "commit")}
         for entry in entries
         if isinstance(entry, Mapping) and entry.get("name") and entry.get("repo")
+    ]
+    return [
+        {**app, "repo": app["repo"] if of_app.ADDRESS.match(app["repo"]) else ""} for app in wanted
     ]
 
 
@@ -331,18 +340,35 @@ def runtime_problems(
     return found + check_node(here, code, releases)
 
 
-def untold_problems(code: Code, apps: list[Mapping[str, str]]) -> list[Problem]:
-    """Apps of which it could not be found out what they ask for, though git is there."""
-    return [
-        {
-            "what": f"the code of {app} could not be read: {why}",
-            "place": "bench_frappe_repo, bench_frappe_branch and bench_apps in the inventory",
-            "remedy": "name a repository, branch and commit that the bench's account can read on "
-            "the primary",
-        }
-        for app, why in untold(code).items()
-        if app in [entry["name"] for entry in apps]
-    ]
+def untold_problems(
+    code: Code, apps: list[Mapping[str, str]], but: str = "no reason"
+) -> list[Problem]:
+    """Apps of which it could not be found out what they ask for: nobody can get them.
+
+    ``but`` is a reason that does not count.
+    """
+    wanted = {entry["name"]: entry for entry in apps}
+    problems = []
+    for app, why in untold(code).items():
+        if app not in wanted or why == but:
+            continue
+        entry = wanted[app]
+        at = entry.get("commit") or entry.get("branch") or "its default branch"
+        repo = re.sub(r"//[^/@\s]*@", "//", entry["repo"])
+        problems.append(
+            {
+                "what": f"the code of {app} could not be read from {repo} at {at}: {why}",
+                "place": "bench_frappe_repo, bench_frappe_branch and bench_apps in the inventory",
+                "remedy": "name a repository, branch and commit that the bench's account can read "
+                "on the primary",
+            }
+        )
+    return problems
+
+
+def app_problems(code: Code, apps: list[Mapping[str, str]], sites: Any) -> list[Problem]:
+    """What is wrong with the apps that are to come, and with those of the sites."""
+    return of_app.problems(code, apps, sites, needs.python_fits)
 
 
 def runtime_warnings(code: Code) -> list[str]:
@@ -360,6 +386,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
         return {
+            "app_problems": app_problems,
             "is_code_known": is_code_known,
             "python_headers": python_headers,
             "python_of": python_of,

@@ -114,6 +114,8 @@ def repository(tmp_path: Path) -> Path:
     git(folder, "init", "--quiet", "--initial-branch=version-15")
     (folder / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.10,<3.13"\n')
     (folder / "package.json").write_text('{"engines": {"node": ">=18"}}')
+    (folder / "frappe").mkdir()
+    (folder / "frappe/hooks.py").write_text('required_apps = ["erpnext"]\n')
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "15")
     git(folder, "checkout", "--quiet", "-b", "develop")
@@ -134,12 +136,26 @@ def repository(tmp_path: Path) -> Path:
 )
 def test_a_repository_is_asked_without_a_clone(repository, scheme, branch, found) -> None:
     app = {"name": "frappe", "repo": f"{scheme}{repository}", "branch": branch, "commit": None}
-    assert code.of_repository(app, ME) == found
+    told = code.of_repository(app, ME)
+    assert {kind: told[kind] for kind in found} == found
+    assert told["requires"] == ["erpnext"]
+    assert not told["here"]
     app["commit"] = git(repository, "rev-parse", "version-15")
     assert code.of_repository(app, ME)["python"] == ">=3.10,<3.13"
     # A server gives a short commit to nobody: its branch is asked then.
     app |= {"commit": app["commit"][:9], "branch": "version-15"}
     assert code.of_repository(app, ME)["python"] == ">=3.10,<3.13"
+
+
+def test_a_commit_that_is_not_there_is_trouble(repository) -> None:
+    """The branch would be asked in its place, and the bench would find out too late."""
+    app = {"name": "frappe", "repo": f"file://{repository}", "branch": "develop"}
+    found = code.of_repository({**app, "commit": "f" * 40}, ME)
+    assert "not our ref" in found["trouble"]
+
+
+def test_a_name_that_is_no_address_says_nothing() -> None:
+    assert code.of_repository({"name": "hrms", "repo": ""}, ME) == {"python": "", "node": ""}
 
 
 @pytest.mark.parametrize("ref", ["version-99", "--upload-pack=true", "-h"])
@@ -177,8 +193,11 @@ def test_a_bench_is_asked_before_the_repositories(repository: Path, tmp_path: Pa
     hrms = {"name": "hrms", "repo": str(repository), "branch": "develop"}
     gone = {"name": "gone", "repo": f"{tmp_path}/gone"}
     found = code.look(str(bench), [{"name": "frappe", "repo": "/nowhere"}, hrms, gone], ME)
-    assert found["frappe"] == {"python": ">=3.10,<3.13", "node": ">=18"}
-    assert found["hrms"] == {"python": ">=3.14", "node": ""}
+    needs_of = {app: (told.get("python"), told.get("node")) for app, told in found.items()}
+    assert needs_of["frappe"] == (">=3.10,<3.13", ">=18")
+    assert needs_of["hrms"] == (">=3.14", "")
+    assert found["frappe"]["here"]
+    assert not found["hrms"]["here"]
     assert set(found["gone"]) == {"trouble"}
     assert set(found) == {"frappe", "hrms", "gone"}
 

@@ -243,10 +243,13 @@ def test_code_that_could_not_be_read_is_not_known() -> None:
     assert not versions.is_code_known(unread)
     assert not versions.is_code_known({})
     assert versions.runtime_problems([a_host()], {}, unread, NODES, False) == []
-    found = versions.untold_problems(unread, [{"name": "hrms"}])
+    hrms = {"name": "hrms", "repo": "https://me:hush@git.example/hrms", "branch": "v15"}
+    found = versions.untold_problems(unread, [hrms])
     assert [problem["what"] for problem in found] == [
-        "the code of hrms could not be read: no answer"
+        "the code of hrms could not be read from https://git.example/hrms at v15: no answer"
     ]
+    assert versions.untold_problems(unread, [hrms], "no answer") == []
+    assert versions.untold_problems(unread, []) == []
 
 
 def test_malformed_apps_are_left_to_their_own_check() -> None:
@@ -254,6 +257,20 @@ def test_malformed_apps_are_left_to_their_own_check() -> None:
     apps = [{"name": "hrms", "repo": "/srv/hrms"}, {"name": "x"}, "erpnext"]
     assert [app["name"] for app in versions.wanted_apps(frappe, apps)] == ["frappe", "hrms"]
     assert versions.wanted_apps(frappe, "erpnext") == [frappe]
+
+
+def test_a_name_that_the_bench_cli_looks_up_is_no_address() -> None:
+    for name in ("hrms", "frappe/hrms", "frappe/hrms@develop"):
+        assert versions.wanted_apps({"name": "hrms", "repo": name}, [])[0]["repo"] == ""
+    for address in ("https://x/hrms", "git@git.example:o/hrms", "host:o/hrms", "/srv/hrms"):
+        assert versions.wanted_apps({"name": "hrms", "repo": address}, [])[0]["repo"] == address
+
+
+def test_apps_are_judged_by_the_frappe_at_hand() -> None:
+    known = {"frappe": {"version": "15.44.2", "here": True}, "hrms": {"frappe": ">=16"}}
+    wanted = [{"name": "frappe"}, {"name": "hrms"}]
+    (found,) = versions.app_problems(known, wanted, [])
+    assert found["what"] == "hrms asks for Frappe >=16; Frappe is 15.44.2"
 
 
 @pytest.mark.parametrize(
