@@ -33,6 +33,18 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--subnet", help=f"the lab's addresses ({state.DEFAULT_SUBNET})")
     up.add_argument("--frappe-repo", metavar="URL|PATH", help="framework (the demo in demo/)")
     up.add_argument("--frappe-branch", metavar="B", help="its branch")
+    up.add_argument(
+        "--app",
+        action="append",
+        default=[],
+        metavar="NAME=URL#BRANCH",
+        help="an app of bench and site, repeatable; URL may be a path, #BRANCH left out",
+    )
+    up.add_argument(
+        "--assets", action="store_true", help="build the web assets of another framework"
+    )
+    up.add_argument("--python", metavar="PATH", help="bench_python, inside the hosts")
+    up.add_argument("--prepare", metavar="SCRIPT", help="run as root on each host before site.yml")
     up.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
     up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
@@ -110,7 +122,21 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
     owner = [int(os.environ.get("SUDO_UID", 0)), int(os.environ.get("SUDO_GID", 0))]
     lab_wanted = Lab(name, subnet, release, "", nodes, owner=owner)
     lab_wanted.privileged = options.privileged or bool(former and former.privileged)
-    framework.choose(lab_wanted, former, options.frappe_repo, options.frappe_branch)
+    framework.choose(
+        lab_wanted,
+        former,
+        options.frappe_repo,
+        options.frappe_branch,
+        apps=options.app,
+        assets=options.assets,
+    )
+    if options.python and not options.python.startswith("/"):
+        raise FleetError(f"--python {options.python}: give its whole path inside the hosts")
+    lab_wanted.python = options.python or (former.python if former else None)
+    lab_wanted.prepare = former.prepare if former else None
+    if options.prepare:
+        lab_wanted.prepare = str(Path(options.prepare).expanduser().resolve())
+        lab.read_script(lab_wanted.prepare)
     return lab_wanted
 
 

@@ -1,18 +1,22 @@
-"""The framework under test, as a git repository: the demo, a path here, or an address passed on."""
+"""A lab's framework and apps as git repositories: the demo, a path here, or an address passed on."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchfleet.shell import FleetError, run, succeeds
 from benchfleet.state import Lab
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 # The bench CLI names an app after its repository's folder, and cannot read a bare one.
-IN_HOST = "/srv/lab/frappe"
+REPOSITORIES = "/srv/lab"
+IN_HOST = f"{REPOSITORIES}/frappe"
 BRANCH = "main"
+APP = re.compile(r"[a-z][a-z0-9_]*")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
 # The same tree has to give the same commit, whenever and wherever it is made.
 FIXED = {
@@ -26,9 +30,20 @@ FIXED = {
 }
 
 
-def repository(lab: Lab) -> Path:
-    """Return the repository's folder; it is bound into the primary from its first boot on."""
-    return lab.path / "frappe"
+def repositories(lab: Lab) -> Path:
+    """Return the folder of all repositories, bound into the primary from its first boot on."""
+    return lab.path / "repositories"
+
+
+def repository(lab: Lab, app: str = "frappe") -> Path:
+    """Return the folder of one app's repository."""
+    return repositories(lab) / app
+
+
+def trusted(lab: Lab) -> list[str]:
+    """Return the folders in the primary that git has to read there although they are root's."""
+    places = [f"{REPOSITORIES}/{name}" for name in ("frappe", *(a["name"] for a in lab.apps))]
+    return [folder for place in places for folder in (place, f"{place}/.git")]
 
 
 def is_address(source: str) -> bool:
@@ -36,9 +51,18 @@ def is_address(source: str) -> bool:
     return bool(ADDRESS.match(source))
 
 
-def choose(lab: Lab, former: Lab | None, source: str | None, branch: str | None) -> None:
-    """Settle which framework the lab runs; without options it stays what it was.
+def choose(
+    lab: Lab,
+    former: Lab | None,
+    source: str | None,
+    branch: str | None,
+    *,
+    apps: Sequence[str] = (),
+    assets: bool = False,
+) -> None:
+    """Settle which framework and apps the lab runs; without options they stay what they were.
 
+    apps: each NAME=URL#BRANCH; one that the lab has already is replaced, the others stay.
     Raises FleetError where an option does not fit: nothing has been made then.
     """
     if source is None:
@@ -48,20 +72,69 @@ def choose(lab: Lab, former: Lab | None, source: str | None, branch: str | None)
         lab.frappe_branch = (former.frappe_branch if former else None) or BRANCH
     elif is_address(source):
         if branch is None:
-            raise FleetError(f"--frappe-repo {source} needs --frappe-branch: version-15, say")
+            raise FleetError("--frappe-repo URL needs --frappe-branch: version-15, say")
         lab.frappe_source, lab.frappe_branch = source, branch
     else:
-        path = Path(source).expanduser().resolve()
-        if not path.is_dir():
-            raise FleetError(f"--frappe-repo {source}: there is no such folder")
-        lab.frappe_source = str(path)
-        lab.frappe_branch = branch or (head_of(path) if is_repository(path) else BRANCH)
-        has = ["git", "-c", "safe.directory=*", "-C", path, "rev-parse", "--verify", "-q"]
-        if is_repository(path) and not succeeds([*has, f"refs/heads/{lab.frappe_branch}"]):
-            raise FleetError(f"--frappe-repo {source} has no branch {lab.frappe_branch}")
+        lab.frappe_source, lab.frappe_branch = local(source, branch, f"--frappe-repo {source}")
     passed_on = lab.frappe_source is not None and is_address(lab.frappe_source)
     lab.frappe_repo = lab.frappe_source if passed_on else IN_HOST
-    lab.build_assets = lab.frappe_source is None
+    same = former is not None and former.frappe_source == lab.frappe_source
+    built = former.build_assets if former and same else lab.frappe_source is None
+    lab.build_assets = assets or built
+    wanted = [chosen_app(words) for words in apps]
+    names = [app["name"] for app in wanted]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise FleetError(f"--app {min(twice)} is given twice")
+    kept = former.apps if former else []
+    given = {app["name"]: app for app in wanted}
+    lab.apps = [given.pop(app["name"], app) for app in kept] + list(given.values())
+
+
+def chosen_app(words: str) -> dict[str, Any]:
+    """Return an app as the lab keeps it, from NAME=URL#BRANCH; #BRANCH may be left out."""
+    name, separator, where = words.partition("=")
+    source, _, branch = where.partition("#")
+    if not separator or not source or not APP.fullmatch(name):
+        # Without the rest: a URL may hold a password.
+        raise FleetError(
+            f"--app {name}: write NAME=URL#BRANCH, NAME being the app's package (a-z, 0-9, _) and"
+            " URL an address or a path on this machine; without #BRANCH it is the repository's head"
+        )
+    if name == "frappe":
+        raise FleetError("--app frappe: the framework is named by --frappe-repo")
+    if is_address(source):
+        return {"name": name, "source": source, "repo": source, "branch": branch or None}
+    place = f"--app {name}={source}"
+    source, branch = local(source, branch or None, place)
+    if not holds(Path(source), branch, f"{name}/hooks.py"):
+        raise FleetError(f"{place} holds no app {name}: there is no {name}/hooks.py in it")
+    repo = f"{REPOSITORIES}/{name}"
+    return {"name": name, "source": source, "repo": repo, "branch": branch}
+
+
+def local(source: str, branch: str | None, place: str) -> tuple[str, str]:
+    """Return a folder's whole path, and the branch to take of it.
+
+    place: the option, for the FleetError where there is no such folder or branch.
+    """
+    path = Path(source).expanduser().resolve()
+    if not path.is_dir():
+        raise FleetError(f"{place}: there is no such folder")
+    if not is_repository(path):
+        return str(path), branch or BRANCH
+    branch = branch or head_of(path, place)
+    has = ["git", "-c", "safe.directory=*", "-C", path, "rev-parse", "--verify", "-q"]
+    if not succeeds([*has, f"refs/heads/{branch}"]):
+        raise FleetError(f"{place} has no branch {branch}")
+    return str(path), branch
+
+
+def holds(path: Path, branch: str, file: str) -> bool:
+    """Say whether a branch of a repository, or a plain folder, has a file."""
+    if not is_repository(path):
+        return (path / file).is_file()
+    git = ["git", "-c", "safe.directory=*", "-C", path]
+    return succeeds([*git, "cat-file", "-e", f"refs/heads/{branch}:{file}"])
 
 
 def is_repository(path: Path) -> bool:
@@ -69,25 +142,36 @@ def is_repository(path: Path) -> bool:
     return (path / ".git").exists() or (path / "HEAD").is_file()
 
 
-def head_of(path: Path) -> str:
-    """Return the branch a repository is on."""
-    git = ["git", "-c", "safe.directory=*", "-C", path]
-    return run([*git, "symbolic-ref", "--short", "HEAD"]).strip()
+def head_of(path: Path, place: str) -> str:
+    """Return the branch a repository is on; FleetError, with the option's place, where on none."""
+    git = ["git", "-c", "safe.directory=*", "-C", path, "symbolic-ref", "--short", "HEAD"]
+    if not succeeds(git):
+        raise FleetError(f"{place} is on no branch (detached HEAD): name the branch to take")
+    return run(git).strip()
 
 
 def provide(lab: Lab) -> None:
-    """Bring the lab's repository up to date with its source; an address needs none.
+    """Bring the lab's repositories up to date with their sources; addresses need none."""
+    refresh(lab, "frappe", lab.frappe_source or str(DEMO), lab.frappe_branch or BRANCH)
+    for app in lab.apps:
+        refresh(lab, app["name"], app["source"], app["branch"])
+
+
+def refresh(lab: Lab, name: str, address: str, branch: str) -> None:
+    """Bring the repository of one app up to date with the folder that it comes from.
 
     Its work tree stays empty: all that is asked of it is to be cloned.
     """
-    store = repository(lab) / ".git"
+    repositories(lab).mkdir(parents=True, exist_ok=True)
+    if is_address(address):
+        return
+    source = Path(address)
+    if not source.is_dir():
+        option = "--frappe-repo" if name == "frappe" else f"--app {name}=…"
+        raise FleetError(f"the folder {source} of {name} is gone: name another ({option})")
+    store = repository(lab, name) / ".git"
     if not (store / "HEAD").is_file():
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", store.parent])
-    source = Path(lab.frappe_source) if lab.frappe_source else DEMO
-    if lab.frappe_source and is_address(lab.frappe_source):
-        return
-    if not source.is_dir():
-        raise FleetError(f"the framework's folder {source} is gone: name another (--frappe-repo)")
     if is_repository(source) and source != DEMO:
         fetch = ["git", "-c", "safe.directory=*", f"--git-dir={store}", "fetch"]
         refs = "+refs/heads/*:refs/heads/*"
@@ -96,8 +180,8 @@ def provide(lab: Lab) -> None:
         options = ["--quiet", "--prune", "--tags", "--update-head-ok", "--update-shallow"]
         run([*fetch, *options, source, refs])
     else:
-        commit_tree(store, source, lab.frappe_branch or BRANCH)
-    run(["git", f"--git-dir={store}", "symbolic-ref", "HEAD", f"refs/heads/{lab.frappe_branch}"])
+        commit_tree(store, source, branch)
+    run(["git", f"--git-dir={store}", "symbolic-ref", "HEAD", f"refs/heads/{branch}"])
 
 
 def commit_tree(store: Path, folder: Path, branch: str) -> None:
@@ -110,6 +194,6 @@ def commit_tree(store: Path, folder: Path, branch: str) -> None:
     (store / "info/exclude").write_text("__pycache__/\n*.pyc\nnode_modules/\n")
     run([*git, "-C", folder, "add", "--all", "."], env=env)
     tree = run([*git, "write-tree"], env=env).strip()
-    commit = run([*git, "commit-tree", tree, "-m", "The lab's framework"], env=env).strip()
+    commit = run([*git, "commit-tree", tree, "-m", "The lab's copy"], env=env).strip()
     run([*git, "update-ref", f"refs/heads/{branch}", commit], env=env)
     index.unlink(missing_ok=True)

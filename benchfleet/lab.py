@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchfleet import base, framework, network, state
+from benchfleet.runner import new_log
 from benchfleet.shell import (
     FleetError,
     free_bytes,
@@ -233,6 +235,15 @@ def introduce(lab: Lab, root: Path) -> None:
     write_file(root / "etc/hosts", "\n".join(["127.0.0.1 localhost", *neighbours]) + "\n")
 
 
+def trust_repositories(lab: Lab, root: Path) -> None:
+    """Let the bench's user on the primary read the lab's repositories, which are root's."""
+    config = root / "etc/gitconfig"
+    lines = config.read_text().splitlines() if config.exists() else []
+    new = [f"\tdirectory = {place}" for place in framework.trusted(lab)]
+    if missing := [line for line in new if line not in lines]:
+        write_file(config, "\n".join([*lines, "[safe]", *missing]) + "\n")
+
+
 def personalise(lab: Lab, host: Host, root: Path) -> None:
     """Give a host's disk its name, its keys and its neighbours' addresses."""
     write_file(root / "etc/hostname", host.name + "\n")
@@ -245,12 +256,6 @@ def personalise(lab: Lab, host: Host, root: Path) -> None:
     (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     allowed = (lab.path / "ssh/id_ed25519.pub").read_text()
     write_file(root / "root/.ssh/authorized_keys", allowed, 0o600)
-    if host.role == "primary":
-        # The repository is root's, the bench's user is not: git would refuse to read it.
-        places = (framework.IN_HOST, f"{framework.IN_HOST}/.git")
-        trust = "[safe]\n" + "".join(f"\tdirectory = {place}\n" for place in places)
-        if not (root / "etc/gitconfig").exists():
-            write_file(root / "etc/gitconfig", trust)
     for key in (lab.disk(host) / "keys").iterdir():
         mode = 0o644 if key.suffix == ".pub" else 0o600
         write_file(root / "etc/ssh" / key.name, key.read_text(), mode)
@@ -275,7 +280,7 @@ def nspawn_command(lab: Lab, host: Host, root: Path) -> tuple[list[str], dict[st
         words += ["--capability=CAP_NET_ADMIN"]
         variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
     if host.role == "primary":
-        words += [f"--bind-ro={framework.repository(lab)}:{framework.IN_HOST}"]
+        words += [f"--bind-ro={framework.repositories(lab)}:{framework.REPOSITORIES}"]
     return words, variables
 
 
@@ -421,7 +426,57 @@ def up(lab: Lab) -> list[Host]:
         start_hosts(lab, off)
     for host in lab.hosts:
         introduce(lab, lab.disk(host) / "root")
+        if host.role == "primary":
+            trust_repositories(lab, lab.disk(host) / "root")
+    prepare_hosts(lab)
     return off
+
+
+def prepare_hosts(lab: Lab) -> None:
+    """Run the lab's own script, as root and at the same time, on the hosts that have not had it.
+
+    Raises FleetError with the end of its output where it fails; the next run tries it again.
+    """
+    if not lab.prepare:
+        return
+    script = read_script(lab.prepare)
+    digest = hashlib.sha256(script.encode()).hexdigest()
+    had = {host.name: lab.disk(host) / "prepared" for host in lab.hosts}
+    marks = {name: mark.read_text() if mark.exists() else None for name, mark in had.items()}
+    left = [host for host in lab.hosts if marks[host.name] != digest]
+    if left:
+        say(f"{lab.prepare} runs on {' '.join(host.name for host in left)}")
+    with contextlib.ExitStack() as ends:
+        started = []
+        for host in left:
+            log = new_log(f"prepare-{host.name}")
+            output = ends.enter_context(log.open("w"))
+            write_file(lab.disk(host) / "root/root/lab-prepare", script, 0o700)
+            words = [*ssh_command(lab, host), "--", "/root/lab-prepare"]
+            process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+            started.append((host, log, ends.enter_context(process)))
+        failures = []
+        for host, log, process in started:
+            if status := process.wait():
+                end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                failures.append(
+                    f"{lab.prepare} failed on {host.name} with status {status} (whole output:"
+                    f" {log}):\n{end}"
+                )
+            else:
+                write_file(had[host.name], digest)
+    if failures:
+        raise FleetError("\n".join(failures))
+
+
+def read_script(path: str) -> str:
+    """Return the content of the script for --prepare, or raise FleetError."""
+    try:
+        return Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise FleetError(f"--prepare {path} cannot be read: {error}") from error
 
 
 def hand_over(lab: Lab) -> None:
@@ -500,6 +555,7 @@ def report(lab: Lab) -> dict[str, Any]:
         "release": lab.release,
         "frappe_repo": lab.frappe_repo,
         "frappe_branch": lab.frappe_branch,
+        "apps": [app["name"] for app in lab.apps],
         "hosts": hosts,
     }
 

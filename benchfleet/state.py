@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchfleet.shell import FleetError, write_json
 
@@ -80,7 +81,11 @@ class Host:
 
 @dataclass
 class Lab:
-    """A lab's settings, as lab.json keeps them."""
+    """A lab's settings, as lab.json keeps them.
+
+    frappe_source, and each app's source: a URL, or a path on this machine; frappe_repo and repo are
+    what the hosts know it by. python: path inside the hosts. prepare: a script on this machine.
+    """
 
     name: str
     subnet: str
@@ -92,6 +97,9 @@ class Lab:
     frappe_repo: str | None = None
     frappe_branch: str | None = None
     build_assets: bool = True
+    apps: list[dict[str, Any]] = field(default_factory=list)
+    python: str | None = None
+    prepare: str | None = None
     owner: list[int] = field(default_factory=lambda: [0, 0])
 
     @property

@@ -36,7 +36,13 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "ansible_control_path": f"{lab.run_path}/{os.getuid()}-%%h",
         "fleet_secrets_dir": f"{lab.path}/secrets",
         "bench_build_assets": lab.build_assets,
+        "bench_apps": [
+            {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
+        ],
+        "fleet_sites": [{"name": state.SITE, "apps": [app["name"] for app in lab.apps]}],
     }
+    if lab.python:
+        variables["bench_python"] = lab.python
     if lab.frappe_repo:
         variables["bench_frappe_repo"] = lab.frappe_repo
         variables["bench_frappe_branch"] = lab.frappe_branch

@@ -1,5 +1,8 @@
 """The command line, and what it asks of a lab."""
 
+import runpy
+import sys
+
 import pytest
 
 from benchfleet import cli, framework, state
@@ -52,10 +55,45 @@ def test_a_plain_folder_becomes_a_repository_in_the_primary(tmp_path):
     assert lab.frappe_source == str(tmp_path)
 
 
+def test_python_and_preparation_stay_as_they_were(tmp_path):
+    (tmp_path / "prepare").write_text("true\n")
+    lab = wanted("--python", "/usr/bin/python3.12", "--prepare", str(tmp_path / "prepare"))
+    assert (lab.python, lab.prepare) == ("/usr/bin/python3.12", str(tmp_path / "prepare"))
+    lab.save()
+    again = wanted()
+    assert (again.python, again.prepare) == (lab.python, lab.prepare)
+    assert (wanted(name="other").python, wanted(name="other").prepare) == (None, None)
+
+
+def test_the_inventory_has_what_a_user_sets(monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    hosts = runpy.run_path(str(cli.LAB_INVENTORY / "hosts.py"))
+
+    def variables(*words):
+        return hosts["inventory"](wanted(*words))["all"]["vars"]
+
+    plain = variables()
+    assert plain["bench_apps"] == []
+    assert plain["fleet_sites"] == [{"name": state.SITE, "apps": []}]
+    assert "bench_python" not in plain
+    url = "https://git.example.com/shop"
+    found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
+    assert found["bench_apps"] == [
+        {"name": "shop", "repo": url, "branch": "next"},
+        {"name": "hr", "repo": url},
+    ]
+    assert found["fleet_sites"] == [{"name": state.SITE, "apps": ["shop", "hr"]}]
+    assert found["bench_python"] == "/python"
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("--nodes", "-1"),
+        ("--python", "python3.12"),
+        ("--prepare", "/no/such/script"),
+        ("--app", "shop"),
         ("--nodes", "51"),
         ("--subnet", "10.0.0.0/8"),
         ("--frappe-branch", "version-15"),

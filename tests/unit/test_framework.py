@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from benchfleet import framework, state
+from benchfleet.shell import FleetError
 from benchfleet.state import Lab
 
 
@@ -64,6 +65,119 @@ def test_a_shallow_clone_is_a_source_too(lab, folder, tmp_path):
     shallow = tmp_path / "shallow"
     git("clone", "-q", "--depth", "1", f"file://{folder}", shallow)
     assert provide(lab, shallow, "develop") == git("-C", folder, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """An app's repository with a branch main and a branch next, on next."""
+    shop = tmp_path / "somewhere"
+    (shop / "shop").mkdir(parents=True)
+    git("init", "-q", "-b", "main", shop)
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    git("-C", shop, *who, "commit", "-q", "--allow-empty", "-m", "empty")
+    git("-C", shop, "checkout", "-q", "-b", "next")
+    (shop / "shop/hooks.py").write_text("")
+    git("-C", shop, "add", ".")
+    git("-C", shop, *who, "commit", "-q", "-m", "app")
+    return shop
+
+
+def choose(lab, *apps, former=None, **options):
+    framework.choose(lab, former, None, None, apps=apps, **options)
+    return lab.apps
+
+
+def test_an_app_s_repository_is_provided_under_the_app_s_name(lab, shop):
+    assert choose(lab, f"shop={shop}") == [
+        {"name": "shop", "source": str(shop), "repo": "/srv/lab/shop", "branch": "next"}
+    ]
+    framework.provide(lab)
+    provided = framework.repository(lab, "shop")
+    assert provided.name == "shop"
+    assert git(f"--git-dir={provided}/.git", "rev-parse", "HEAD") == git(
+        "-C", shop, "rev-parse", "next"
+    )
+    assert "/srv/lab/shop/.git" in framework.trusted(lab)
+
+
+def test_an_app_in_a_plain_folder_is_a_source_too(lab, tmp_path):
+    (tmp_path / "plain/shop").mkdir(parents=True)
+    (tmp_path / "plain/shop/hooks.py").write_text("")
+    choose(lab, f"shop={tmp_path}/plain#stable")
+    framework.provide(lab)
+    store = framework.repository(lab, "shop") / ".git"
+    assert git(f"--git-dir={store}", "ls-tree", "-r", "--name-only", "stable") == "shop/hooks.py"
+
+
+def test_an_app_s_address_is_passed_on_with_or_without_a_branch(lab):
+    url = "https://user:word@git.example.com/shop"
+    assert choose(lab, f"shop={url}", f"hrms={url}#version-15") == [
+        {"name": "shop", "source": url, "repo": url, "branch": None},
+        {"name": "hrms", "source": url, "repo": url, "branch": "version-15"},
+    ]
+    framework.provide(lab)
+    assert not framework.repository(lab, "shop").exists()
+
+
+def test_apps_are_added_to_those_there_are_and_replace_their_own_entry(lab):
+    choose(lab, "one=ssh://git@a/one", "two=ssh://git@a/two")
+    later = Lab("lab", state.DEFAULT_SUBNET, "bookworm", "")
+    found = choose(later, "three=ssh://git@a/three", "one=ssh://git@b/one#x", former=lab)
+    assert [(app["name"], app["branch"]) for app in found] == [
+        ("one", "x"),
+        ("two", None),
+        ("three", None),
+    ]
+    assert choose(Lab("lab", state.DEFAULT_SUBNET, "bookworm", ""), former=later) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("shop", "write NAME=URL#BRANCH"),
+        ("shop=", "write NAME=URL#BRANCH"),
+        ("My-Shop=https://me:secret@git.example.com/shop", "write NAME=URL#BRANCH"),
+        ("frappe=https://git.example.com/frappe", "--frappe-repo"),
+        ("shop=/no/such/folder", "no such folder"),
+        ("shop={shop}#gone", "no branch gone"),
+        ("shop={shop}#main", "no shop/hooks.py"),
+        ("other={shop}", "no other/hooks.py"),
+        ("shop={shop}/shop", "no shop/hooks.py"),
+    ],
+)
+def test_an_app_that_cannot_be_is_refused_before_anything_is_made(lab, shop, words, said):
+    with pytest.raises(FleetError, match=said) as error:
+        choose(lab, words.format(shop=shop))
+    assert str(error.value).startswith("--app ")
+    assert "secret" not in str(error.value)
+    assert not lab.path.exists()
+
+
+def test_an_app_named_twice_is_refused(lab):
+    with pytest.raises(FleetError, match="--app shop is given twice"):
+        choose(lab, "shop=ssh://git@a/shop", "shop=ssh://git@b/shop")
+
+
+def test_a_detached_head_wants_a_branch(lab, shop):
+    git("-C", shop, "checkout", "-q", "--detach")
+    with pytest.raises(FleetError, match="detached HEAD"):
+        choose(lab, f"shop={shop}")
+    assert choose(lab, f"shop={shop}#next")[0]["branch"] == "next"
+
+
+def test_assets_are_built_of_the_demo_and_where_wanted(lab, folder):
+    def built(source, former=None, assets=False):
+        found = Lab("lab", state.DEFAULT_SUBNET, "bookworm", "")
+        framework.choose(found, former, source, None, assets=assets)
+        return found
+
+    assert built(None).build_assets
+    assert not built(str(folder)).build_assets
+    with_assets = built(str(folder), assets=True)
+    assert with_assets.build_assets
+    assert built(None, with_assets).build_assets
+    assert built(str(folder), with_assets).build_assets
+    assert not built(str(folder.parent), with_assets).build_assets
 
 
 @pytest.mark.parametrize(

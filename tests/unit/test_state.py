@@ -76,9 +76,20 @@ def test_a_lab_is_remembered(tmp_path, monkeypatch, lab):
     monkeypatch.setattr(state, "LABS", tmp_path)
     assert state.load("trial") is None
     lab.frappe_repo, lab.frappe_branch = "https://git.example.com/frappe.git", "version-15"
+    lab.apps = [{"name": "shop", "source": "/shop", "repo": "/srv/lab/shop", "branch": "next"}]
+    lab.python, lab.prepare = "/usr/bin/python3.12", "/root/prepare"
     lab.save()
     assert state.load("trial") == lab
     assert state.all_labs() == [lab]
+
+
+def test_state_of_an_earlier_release_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "LABS", tmp_path)
+    lab = {"name": "trial", "subnet": "10.210.7.0/24", "release": "bookworm", "base": "/base"}
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial/lab.json").write_text(json.dumps(lab))
+    found = state.load("trial")
+    assert (found.apps, found.python, found.prepare, found.build_assets) == ([], None, None, True)
 
 
 @pytest.mark.parametrize("content", ["", "{", json.dumps({"strange": 1})])
