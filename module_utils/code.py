@@ -59,11 +59,18 @@ def of_checkout(folder: str) -> dict[str, Any] | None:
     return {**asked(read), "version": of_app.version(package), "here": True}
 
 
-def of_folder(app: str, folder: str, ref: str) -> dict[str, Any]:
-    """What a repository on this host asks for at a commit, branch or tag."""
+def of_folder(folder: str, ref: str, to_get: str = "") -> dict[str, Any]:
+    """What a repository on this host asks for at a commit, branch or tag.
+
+    to_get: the app that is to be got from it.
+    """
     if git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}") is None:
         return {"trouble": f"it has no {ref}, or git may not read it"}
-    return to_come(app, lambda name: git(folder, "cat-file", "blob", f"{ref}:{name}"))
+
+    def read(name: str) -> str | None:
+        return git(folder, "cat-file", "blob", f"{ref}:{name}")
+
+    return to_come(to_get, read) if to_get else asked(read)
 
 
 def to_come(app: str, read: Read) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def of_repository(app: dict[str, Any], user: str) -> dict[str, Any]:
         return {"trouble": NO_GIT}
     ref = str(commit or app.get("branch") or "HEAD")
     if os.path.isdir(repo):
-        return of_folder(name, repo, ref)
+        return of_folder(repo, ref, name)
     if not repo:
         # A name that the bench CLI looks up at GitHub. What it will find is not known.
         return asked(lambda _: None)
