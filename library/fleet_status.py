@@ -75,6 +75,9 @@ def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str
     rows = []
     for tool, (title, variable) in TOOLS.items():
         there, new = tools.get(tool, ""), release[tool]
+        # The fleet may have a newer one than this Benchfleet gives: what it has is all it could be.
+        if there and not is_newer(new, there):
+            new = there
         how = f"{variable}: {new} in the inventory, then site.yml"
         rows.append(
             {
@@ -82,7 +85,7 @@ def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str
                 "in_force": there,
                 "recorded": str(noted.get(tool, "")),
                 "available": new,
-                "upgrade": how if there and is_newer(new, there) else "",
+                "upgrade": how if there and new != there else "",
             }
         )
     installed, candidate = seen["mariadb"], seen["mariadb_candidate"]

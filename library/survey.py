@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
+import pwd
 import re
 import socket
 import struct
@@ -14,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import adoption, jobs
+from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases
 from ansible.module_utils.pdf import printing
@@ -46,10 +48,21 @@ options:
     elements: int
     default: []
   pythons:
-    description: Python interpreters whose versions are wanted.
+    description: Python interpreters whose versions are wanted, besides those of the system.
     type: list
     elements: str
     default: []
+  apps:
+    description: The apps that the bench shall have, to find out what Python and Node they ask for.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Name of the app's package., type: str, required: true}
+      repo: {description: Its repository., type: str, required: true}
+      branch: {description: Branch or tag., type: str}
+      commit: {description: Commit., type: str}
+  bench_user: {description: The bench's account., type: str, default: frappe}
   jobs:
     description: Names of jobs, and patterns for them, that are looked for in the bench.
     type: list
@@ -70,6 +83,8 @@ survey:
 # sites/apps.txt is written by every bench since 2014; benches are looked for where their
 # installers put them, not in the whole file system.
 BENCH_PATTERNS = ("/home/*/*", "/home/*/*/benches/*", "/opt/*", "/srv/*", "/root/*")
+# The interpreters that a distribution, or somebody's own installation, puts there.
+SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/python3.*")
 COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
 COMMAND_DIRS_OF_HOME = (".local/bin", "bin", "bench-cli", "pilot")
 LISTEN = "0A"
@@ -225,6 +240,23 @@ def python_version(path: str) -> str | None:
         return None
     match = re.match(r"Python (\d+(?:\.\d+)+)", answer)
     return match.group(1) if match else None
+
+
+def system_pythons(patterns: tuple[str, ...] = SYSTEM_PYTHONS) -> list[str]:
+    """Python interpreters in the system's folders; their tools are left out."""
+    found = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    return [path for path in found if re.fullmatch(r"python3(\.\d+)?", os.path.basename(path))]
+
+
+def env_python(bench_dir: str) -> str:
+    """Version of the Python that a finished bench runs on, "" where none is."""
+    if not Path(bench_dir, ".benchfleet-complete").exists():
+        return ""
+    try:
+        owner = pwd.getpwuid(Path(bench_dir).stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return ""
+    return adoption.python_version(bench_dir, owner)
 
 
 def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> list[dict]:
@@ -385,6 +417,8 @@ def main() -> None:
             "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
+            "apps": {"type": "list", "elements": "dict", "default": [], "options": code.APP_SPEC},
+            "bench_user": {"type": "str", "default": "frappe"},
             "jobs": {"type": "list", "elements": "str", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int", "default": 22},
@@ -411,7 +445,9 @@ def main() -> None:
         },
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
-        "pythons": {path: python_version(path) for path in asked["pythons"]},
+        "pythons": {path: python_version(path) for path in asked["pythons"] + system_pythons()},
+        "env": env_python(asked["bench_dir"]),
+        "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
@@ -423,6 +459,7 @@ def main() -> None:
     wished = asked["adopt"] and survey["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
         survey["adoption"] = adoption.look(asked["bench_dir"])
+        survey["env"] = survey["adoption"]["bench"]["python"]
     if asked["connect_to"]:
         survey["lan"] = try_connect(
             asked["connect_to"], asked["connect_port"], asked["connect_seconds"]

@@ -16,6 +16,8 @@ Problem = dict[str, str]
 Fits = Callable[[str, str], bool | None]
 Read = Callable[[str], str | None]
 
+# Of a repository: a URL, HOST:PATH, or a path. The bench CLI takes a name, too: hrms, frappe/hrms.
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+:|[/.~]", re.IGNORECASE)
 # A hooks.py is a page or two.
 LONGEST = 200_000
 

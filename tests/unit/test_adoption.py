@@ -145,7 +145,6 @@ TROUBLES = [
     ("bench.owner", "erp", "set fleet_bench_user to erp"),
     ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
     ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
-    ("bench.python", "3.12.1", "set bench_python to a Python 3.12"),
     ("bench.python", "", "bench setup env"),
     ("bench.sites", {"crm.example.com": {"user": "_c", "host": ""}}, "name its sites in"),
     ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),

@@ -29,7 +29,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "ssh_key": f"key of {name}",
         "server_id": "",
         "branch": "version-15",
-        "python": "/usr/bin/python3",
+        "python": "",
         "bench_home": "/home/frappe",
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
@@ -64,6 +64,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "commands": [],
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
+            "env": "",
             "systemd": True,
             "printing": {
                 "real": False,
@@ -582,10 +583,10 @@ def test_folders_with_somebody_elses_things(fleet, settings):
     assert whats(fleet, settings) == []
 
 
-@pytest.mark.parametrize("value", ["", 0, 2, "2", {"placed": 1}])
-def test_background_workers_on_a_reporting_node_are_nothing_to_warn_of(fleet, value):
+@pytest.mark.parametrize("value", ["", 0, 2, "2"])
+def test_background_workers_on_a_reporting_node_are_nothing_to_warn_of(fleet, settings, value):
     fleet[1]["background_workers"] = value
-    assert preflight.preflight_warnings(fleet) == []
+    assert jobs.job_warnings(fleet, settings) == []
 
 
 def test_background_workers_may_be_a_map():
@@ -721,32 +722,6 @@ def test_frappe_of_our_own_bench(fleet, settings):
     assert whats(fleet, settings) == []
 
 
-def test_python_that_is_not_there(fleet, settings):
-    fleet[1]["python"] = "/opt/python"
-    fleet[1]["survey"]["pythons"] = {"/opt/python": None}
-    assert whats(fleet, settings) == ["bench_python /opt/python is not a Python that runs on rep1"]
-    fleet[1]["survey"]["pythons"] = {"/opt/python": "3.14.1"}
-    assert whats(fleet, settings) == []
-
-
-@pytest.mark.parametrize(
-    ("branch", "version", "warned"),
-    [
-        ("version-16", "3.11.2", True),
-        ("version-16", "3.14.0", False),
-        ("version-15", "3.11.2", False),
-        ("version-15", "3.9.2", True),
-        ("our-fork", "3.9.2", False),
-        ("", "3.9.2", False),
-    ],
-)
-def test_python_older_than_frappe_asks_for(fleet, settings, branch, version, warned):
-    fleet[0].update(branch=branch)
-    fleet[0]["survey"]["pythons"] = {"/usr/bin/python3": version}
-    assert bool(preflight.python_warnings(fleet)) is warned
-    assert whats(fleet, settings) == []
-
-
 # What the survey says of benches of Frappe 15 and of one that can use Chromium.
 FRAPPE_15 = {"real": True, "tools": {"wkhtmltopdf": ""}}
 FRAPPE_17 = {"real": True, "tools": {"wkhtmltopdf": "", "chrome": ""}}
@@ -785,10 +760,10 @@ def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
         "real": True,
         "tools": {"wkhtmltopdf": "/usr/local/bin/wkhtmltopdf"},
     }
-    (words,) = preflight.preflight_warnings(fleet)
+    (words,) = preflight.pdf_warnings(fleet)
     assert "on rep1:" in words
     fleet[1]["survey"] = None
-    assert preflight.preflight_warnings(fleet) == []
+    assert preflight.pdf_warnings(fleet) == []
 
 
 # --- what is on the hosts ----------------------------------------------------------------------

@@ -98,6 +98,7 @@ def judge(tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch) -> An
             "report_port": 2,
             "job_seconds": 1,
             "back": back,
+            "pythons": {"erp1": "3.11.2", "rep1": "3.13.5"},
             "socket": "/s",
         }
         made = bench_update.Update({"about": about, "nodes": nodes or {}, "drained": []})
@@ -122,6 +123,29 @@ def test_the_newest_commit_of_the_branch_is_wanted(judge: Any, upstream: Path):
     assert [line.split(" ", 5)[-1] for line in update.words[1:]] == ["three", "two"]
     assert git(update.app, "rev-parse", "HEAD") == old
     assert git(update.app, "status", "--porcelain") == ""
+
+
+def test_commits_that_ask_for_another_python_or_node_are_refused_before_anything(
+    judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bench_update, "cli_releases", lambda _: {"node": "20.18.0"})
+    (upstream / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.10,<3.13"\n')
+    (upstream / "package.json").write_text('{"engines": {"node": ">=24"}}')
+    git(upstream, "add", "--all")
+    commit(upstream, "two", code="2")
+    with pytest.raises(bench_update.BenchError) as told:
+        judge().judge()
+    assert "nothing was touched" in str(told.value)
+    assert "bench of rep1 runs on Python 3.13.5, and frappe asks for >=3.10,<3.13" in str(
+        told.value
+    )
+    assert "the fleet's Node is 20.18.0, and frappe asks for >=24" in str(told.value)
+    assert "erp1" not in str(told.value)
+    (upstream / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.10"\n')
+    (upstream / "package.json").write_text('{"engines": {"node": "^20 || >=24"}}')
+    git(upstream, "add", "--all")
+    newer = commit(upstream, "three", code="3")
+    assert judge().judge()["to"] == {"frappe": newer}
 
 
 @pytest.mark.parametrize("kind", ["tag", "branch", "commit", "short"])

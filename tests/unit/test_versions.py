@@ -17,12 +17,32 @@ ROLES = Path(__file__).parents[2] / "roles"
 RELEASE = {"bench_cli": "6.0", "uv": "1.0", "node": "24.0", "yarn": "2.0"}
 RECORDED = {"bench_cli": "5.31.1", "uv": "0.13.9", "node": "20.18.0", "yarn": "1.22.22"}
 SETTINGS = {"fleet_id": "f1", "format": 1}
+NODES = ["20.18.0", "24.12.0", "22.20.0"]
+
+
+def code(python: str = "", node: str = "") -> dict[str, dict[str, str]]:
+    """What Frappe asks for."""
+    return {"frappe": {"python": python, "node": node}}
 
 
 def a_host(name: str = "erp1", **changes: Any) -> dict[str, Any]:
     """A host without a mark and without the bench CLI."""
-    survey_of_it = {"mark": {"state": "absent"}, "tools": {}, **changes.pop("survey", {})}
-    return {"name": name, "asked_versions": {}, "survey": survey_of_it, **changes}
+    survey_of_it = {
+        "mark": {"state": "absent"},
+        "tools": {},
+        "pythons": {"/usr/bin/python3": "3.11.2"},
+        "env": "",
+        "adoption": None,
+        **changes.pop("survey", {}),
+    }
+    return {
+        "name": name,
+        "bench_dir": "/home/frappe/frappe-bench",
+        "python": "",
+        "asked_versions": {},
+        "survey": survey_of_it,
+        **changes,
+    }
 
 
 def marked(form: int = 1, releases: dict[str, str] | None = None) -> dict[str, Any]:
@@ -34,29 +54,235 @@ def test_a_new_fleet_gets_the_defaults_of_role_bench() -> None:
     release = versions.release_versions(str(ROLES))
     assert set(release) == set(RELEASE)
     assert all(re.fullmatch(r"[0-9.]+", number) for number in release.values())
-    assert versions.versions_in_force(a_host(), a_host(), release) == release
+    assert versions.versions_in_force(a_host(), a_host(), release, NODES, {}) == release
 
 
 def test_a_fleet_keeps_what_is_recorded() -> None:
     primary = a_host(survey={"mark": marked(releases=RECORDED), "tools": {"yarn": "1.0"}})
-    assert versions.versions_in_force(primary, primary, RELEASE) == RECORDED
+    assert versions.versions_in_force(primary, primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_a_fleet_without_a_record_keeps_what_is_installed() -> None:
     primary = a_host(survey={"mark": marked(), "tools": RECORDED})
-    assert versions.versions_in_force(primary, primary, RELEASE) == RECORDED
+    assert versions.versions_in_force(primary, primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_a_node_that_joins_gets_the_fleets() -> None:
     primary = a_host(survey={"mark": marked(releases=RECORDED)})
-    assert versions.versions_in_force(a_host("rep9"), primary, RELEASE) == RECORDED
+    assert versions.versions_in_force(a_host("rep9"), primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_what_the_inventory_asks_for_wins() -> None:
     asked = {"bench_cli": "5.40", "uv": ""}
     primary = a_host(survey={"mark": marked(releases=RECORDED)}, asked_versions=asked)
-    found = versions.versions_in_force(primary, primary, RELEASE)
+    found = versions.versions_in_force(primary, primary, RELEASE, NODES, {})
     assert found == {**RECORDED, "bench_cli": "5.40"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "noted", "engines", "node"),
+    [
+        ("", "", "", "20.18.0"),
+        ("", "", ">=18", "20.18.0"),
+        ("", "", ">=24", "24.12.0"),
+        ("", "", "^22 || >=99", "22.20.0"),
+        ("", "18.3.1", ">=18", "18.3.1"),
+        ("", "18.3.1", ">=20 <24", "20.18.0"),
+        ("", "20.18.0", ">=24", "24.12.0"),
+        ("21.0.0", "20.18.0", ">=24", "21.0.0"),
+        ("", "20.18.0", "lts/*", "20.18.0"),
+    ],
+)
+def test_the_node_of_a_fleet_is_one_that_the_code_takes(asked, noted, engines, node) -> None:
+    release = {**RELEASE, "node": NODES[0]}
+    primary = a_host(survey={"mark": marked(releases={"node": noted})})
+    host = a_host("rep1", asked_versions={"node": asked})
+    found = versions.versions_in_force(host, primary, release, NODES, code(node=engines))
+    assert found["node"] == node
+
+
+def test_the_nodes_that_this_benchfleet_has_are_one_of_each_major() -> None:
+    nodes = versions.release_nodes(str(ROLES))
+    assert nodes[0] == versions.release_versions(str(ROLES))["node"]
+    assert len({node.split(".")[0] for node in nodes}) == len(nodes) > 1
+    defaults = (ROLES / "bench/defaults/main.yml").read_text()
+    assert all(node in defaults for node in nodes)
+
+
+PYTHONS = {
+    "/usr/bin/python3": "3.13.5",
+    "/usr/bin/python3.13": "3.13.5",
+    "/usr/local/bin/python3.12": "3.12.4",
+    "/usr/local/bin/python3.11": "3.11.9",
+    "/opt/broken": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("pythons", "there", "asked", "path", "install"),
+    [
+        (PYTHONS, "", "", "/usr/bin/python3", ""),
+        (PYTHONS, "", ">=3.10,<3.13", "/usr/local/bin/python3.12", ""),
+        (PYTHONS, "3.11.2", ">=3.10,<3.13", "/usr/local/bin/python3.11", ""),
+        (PYTHONS, "3.14.1", ">=3.10", "/usr/bin/python3", ""),
+        (PYTHONS, "", ">=3.14,<3.15", "/c/python/3.14/bin/python3.14", "3.14"),
+        ({"/usr/bin/python3": "3.13.5"}, "", "<3.13", "/c/python/3.12/bin/python3.12", "3.12"),
+        (
+            {"/usr/bin/python3": "3.13.5"},
+            "3.11.2",
+            "<3.13",
+            "/c/python/3.11/bin/python3.11",
+            "3.11",
+        ),
+        ({"/usr/bin/python3": "3.13.5"}, "", ">=3.14", "/c/python/3.14/bin/python3.14", "3.14"),
+        ({"/usr/bin/python3": "3.13.5"}, "", ">=3.14.6", "/c/python/3.14/bin/python3.14", "3.14"),
+        ({"/usr/bin/python3": "3.13.5"}, "", ">=3.15", "/c/python/3.15/bin/python3.15", "3.15"),
+    ],
+)
+def test_a_new_bench_gets_a_python_that_the_code_takes(
+    pythons, there, asked, path, install
+) -> None:
+    host = a_host("rep1", survey={"pythons": pythons})
+    primary = a_host(survey={"env": there})
+    found = versions.python_of(host, primary, code(asked), "/c")
+    assert found == {"path": path, "install": install}
+    assert versions.runtime_problems([host], primary, code(asked), NODES, False) == []
+
+
+def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() -> None:
+    host = a_host(survey={"env": "3.12.1"})
+    found = versions.python_of(host, host, code("<3.13"), "/c")
+    assert found == {"path": "/home/frappe/frappe-bench/env/bin/python", "install": ""}
+    away = a_host() | {"survey": None}
+    assert versions.python_of(away, away, {}, "/c")["path"] == "/usr/bin/python3"
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "what", "remedy"),
+    [
+        (
+            {"python": "/opt/python", "survey": {"pythons": {"/opt/python": None}}},
+            code(),
+            "bench_python /opt/python is not a Python that runs on erp1",
+            "install that Python",
+        ),
+        (
+            {"python": "/opt/python", "survey": {"pythons": {"/opt/python": "3.13.5"}}},
+            code(">=3.10,<3.13"),
+            "bench_python /opt/python of erp1 is Python 3.13.5, and frappe asks for >=3.10,<3.13",
+            "leave bench_python out",
+        ),
+        (
+            {"survey": {"env": "3.13.5"}},
+            code("<3.13"),
+            "the bench of erp1 runs on Python 3.13.5, and frappe asks for <3.13",
+            "make its environment anew",
+        ),
+        (
+            {},
+            {**code(">=3.14"), "erpnext": {"python": "<3.14", "node": ""}},
+            "there is no Python that all apps of erp1 take: frappe asks for >=3.14, erpnext asks "
+            "for <3.14",
+            "commits of the apps that belong together",
+        ),
+        (
+            {"asked_versions": {"node": "20.18.0"}},
+            code(node=">=24"),
+            "bench_node_version is 20.18.0, and frappe asks for >=24",
+            "set it to 24.12.0, or leave it out",
+        ),
+        (
+            {},
+            code(node=">=26"),
+            "none of the Node releases that Benchfleet has (20.18.0, 24.12.0, 22.20.0) will do: "
+            "frappe asks for >=26",
+            "set bench_node_version to one that fits",
+        ),
+        (
+            {"survey": {"env": "3.12.1", "adoption": {"bench": {}}}},
+            code(),
+            "the bench of erp1 runs on Python 3.12, and a new one there would run on 3.11",
+            "set bench_python to a Python 3.12",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_remedy(changes, asked, what, remedy) -> None:
+    host = a_host(**changes)
+    found = versions.runtime_problems([host], {}, asked, NODES, False)
+    assert [problem["what"] for problem in found] == [what]
+    assert remedy in found[0]["remedy"]
+    assert found[0]["place"]
+
+
+def test_what_fits_is_no_problem() -> None:
+    asked = code(">=3.10,<3.13", ">=18")
+    there = a_host(survey={"env": "3.12.1"}, asked_versions={"node": "22.0.0"})
+    named = a_host("rep1", python="/p", survey={"pythons": {"/p": "3.12.1"}})
+    named["asked_versions"] = there["asked_versions"]
+    assert versions.runtime_problems([there, named], there, asked, NODES, False) == []
+    # The reporting benches get the Python of the one that is adopted.
+    adopted = a_host(survey={"env": "3.12.1", "adoption": {}, "pythons": {"/p": "3.13.5"}})
+    assert versions.runtime_problems([adopted], adopted, asked, NODES, False) == []
+    # An update brings other code, and judges that itself.
+    old = a_host(survey={"env": "3.13.5"})
+    assert versions.runtime_problems([old], old, asked, NODES, True) == []
+    assert versions.runtime_problems([a_host() | {"survey": None}], {}, asked, NODES, False) == []
+
+
+def test_what_cannot_be_read_is_a_warning_that_names_the_text() -> None:
+    asked = {**code(">=3.10", "lts/*"), "hrms": {"python": "three", "node": ""}}
+    assert versions.runtime_problems([a_host()], {}, asked, NODES, False) == []
+    frappe, hrms = versions.runtime_warnings(asked)
+    assert "frappe asks for 'lts/*' (engines.node in its package.json)" in frappe
+    assert "hrms asks for 'three' (requires-python in its pyproject.toml)" in hrms
+
+
+def test_code_that_could_not_be_read_is_not_known() -> None:
+    unread = {**code(">=3.10"), "hrms": {"trouble": "no answer"}}
+    assert versions.is_code_known(code())
+    assert not versions.is_code_known(unread)
+    assert not versions.is_code_known({})
+    assert versions.runtime_problems([a_host()], {}, unread, NODES, False) == []
+    hrms = {"name": "hrms", "repo": "https://me:hush@git.example/hrms", "branch": "v15"}
+    found = versions.untold_problems(unread, [hrms])
+    assert [problem["what"] for problem in found] == [
+        "the code of hrms could not be read from https://git.example/hrms at v15: no answer"
+    ]
+    assert versions.untold_problems(unread, [hrms], "no answer") == []
+    assert versions.untold_problems(unread, []) == []
+
+
+def test_malformed_apps_are_left_to_their_own_check() -> None:
+    frappe = {"name": "frappe", "repo": "https://x/frappe", "branch": "version-15", "commit": ""}
+    apps = [{"name": "hrms", "repo": "/srv/hrms"}, {"name": "x"}, "erpnext"]
+    assert [app["name"] for app in versions.wanted_apps(frappe, apps)] == ["frappe", "hrms"]
+    assert versions.wanted_apps(frappe, "erpnext") == [frappe]
+
+
+def test_a_name_that_the_bench_cli_looks_up_is_no_address() -> None:
+    for name in ("hrms", "frappe/hrms", "frappe/hrms@develop"):
+        assert versions.wanted_apps({"name": "hrms", "repo": name}, [])[0]["repo"] == ""
+    for address in ("https://x/hrms", "git@git.example:o/hrms", "host:o/hrms", "/srv/hrms"):
+        assert versions.wanted_apps({"name": "hrms", "repo": address}, [])[0]["repo"] == address
+
+
+def test_apps_are_judged_by_the_frappe_at_hand() -> None:
+    known = {"frappe": {"version": "15.44.2", "here": True}, "hrms": {"frappe": ">=16"}}
+    wanted = [{"name": "frappe"}, {"name": "hrms"}]
+    (found,) = versions.app_problems(known, wanted, [])
+    assert found["what"] == "hrms asks for Frappe >=16; Frappe is 15.44.2"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/usr/bin/python3", ["python3-dev"]),
+        ("/usr/bin/python3.14", ["python3.14-dev"]),
+        ("/opt/bench-cli/python/3.12/bin/python3.12", []),
+    ],
+)
+def test_debian_has_the_headers_of_its_own_pythons(path, headers) -> None:
+    assert versions.python_headers(path) == headers
 
 
 def test_hosts_that_would_differ_and_newer_formats_are_problems() -> None:
@@ -127,6 +353,8 @@ def test_what_is_newer_is_told_with_the_way_there() -> None:
     )
     # Somebody asked for a newer one than this Benchfleet has.
     assert told["uv", "erp1", "rep1"] == ""
+    could_be = {row["software"]: row["available"] for row in rows}
+    assert (could_be["uv"], could_be["node"]) == (RECORDED["uv"], RELEASE["node"])
     assert told["MariaDB", "erp1"] == ""
     assert told["MariaDB", "rep1"].startswith("apt-get install --only-upgrade mariadb-server")
 

@@ -6,7 +6,7 @@ be the same. Documents are saved, and each is looked for at once in a routed lis
 prepares itself is asked for, which is a job that the inventory may have placed. What was seen is a
 table in Markdown on standard output; status 0 only if all of it is right.
 Run as root from the repository:
-    .venv/bin/python molecule/tests/read_path/erpnext.py --lab NAME [--site SITE --password-file FILE]
+    .venv/bin/python molecule/tests/read_path/erpnext.py --lab NAME [--site SITE]
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Day:
                 raise FleetError(f"the wizard failed: {answer.said()}")
             print(f"| wizard by HTTP | {time.monotonic() - begun:.0f} s |", flush=True)
             wait_until(
-                "ERPNext's demo data", lambda: len(self.invoices()) > 0 and self.quiet(), DEMO_SECONDS
+                "ERPNext's demo data", lambda: self.invoices() and self.quiet(), DEMO_SECONDS
             )
             print(f"| wizard and demo data | {time.monotonic() - begun:.0f} s |", flush=True)
         with_data = self.invoices()

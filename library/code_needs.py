@@ -1,0 +1,58 @@
+#!/usr/bin/python
+"""Which Python and Node the code of the apps asks for."""
+
+from __future__ import annotations
+
+from ansible.module_utils import code
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: code_needs
+short_description: Which Python and Node the code of the apps asks for
+description:
+  - Only reads. For a host on which the module survey could not find it out yet.
+options:
+  bench_dir: {description: Directory of the bench., type: path, required: true}
+  bench_user: {description: The bench's account., type: str, required: true}
+  apps:
+    description: The apps that the bench shall have.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Name of the app's package., type: str, required: true}
+      repo: {description: Its repository., type: str, required: true}
+      branch: {description: Branch or tag., type: str}
+      commit: {description: Commit., type: str}
+"""
+
+RETURN = r"""
+code:
+  description: "{app: {python, node}}, or {trouble} where that is not known."
+  returned: success
+  type: dict
+"""
+
+
+def main() -> None:
+    """Module entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "bench_dir": {"type": "path", "required": True},
+            "bench_user": {"type": "str", "required": True},
+            "apps": {
+                "type": "list",
+                "elements": "dict",
+                "required": True,
+                "options": code.APP_SPEC,
+            },
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    found = code.look(asked["bench_dir"], asked["apps"], asked["bench_user"])
+    module.exit_json(changed=False, code=found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What the code of the apps asks for, read on a bench or from the repositories."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from ansible.module_utils import apps as of_app
+from ansible.module_utils.bench import git, run_as, without_password
+from ansible.module_utils.needs import ASKED, FILES
+
+# How long a repository may take to answer.
+SECONDS = 60
+# A repository is read by whoever shall have no rights, where the bench's account is not there yet.
+NOBODY = "nobody"
+
+# Why nothing is known on a bare host.
+NO_GIT = "git is not installed"
+# What git says of a commit that a repository does not have.
+NOT_THERE = "not our ref"
+# What it adds to every failure.
+ADVICE = re.compile(r"\s*$|Please make sure you have the correct|and the repository exists")
+WHOLE_COMMIT = 40
+
+# An app in the options of a module. The address may hold a password.
+APP_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "repo": {"type": "str", "required": True, "no_log": True},
+    "branch": {"type": "str"},
+    "commit": {"type": "str"},
+}
+
+Read = Callable[[str], str | None]
+
+
+def asked(read: Read) -> dict[str, Any]:
+    """What an app asks for; ``read`` gives the text of a file of its repository, None without."""
+    return {kind: ASKED[kind](read(name) or "") for kind, name in FILES.items()}
+
+
+def of_checkout(folder: str) -> dict[str, Any] | None:
+    """What an app's checkout asks for at its commit, None where there is no commit.
+
+    Whether it goes with the other apps is nobody's question any more.
+    """
+    if git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") is None:
+        return None
+
+    def read(name: str) -> str | None:
+        return git(folder, "cat-file", "blob", f"HEAD:{name}")
+
+    package = read(f"{os.path.basename(folder)}/__init__.py") or ""
+    return {**asked(read), "version": of_app.version(package), "here": True}
+
+
+def of_folder(folder: str, ref: str, to_get: str = "") -> dict[str, Any]:
+    """What a repository on this host asks for at a commit, branch or tag.
+
+    to_get: the app that is to be got from it.
+    """
+    if git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}") is None:
+        return {"trouble": f"it has no {ref}, or git may not read it"}
+
+    def read(name: str) -> str | None:
+        return git(folder, "cat-file", "blob", f"{ref}:{name}")
+
+    return to_come(to_get, read) if to_get else asked(read)
+
+
+def to_come(app: str, read: Read) -> dict[str, Any]:
+    """What an app that is to be got asks for, and what it says of the others."""
+    return {**asked(read), **of_app.says(app, read)}
+
+
+def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
+    """What a repository elsewhere asks for at a commit, branch or tag: one commit, without files.
+
+    The address may hold a password, so it is on none of our command lines: it stands in the
+    configuration of a repository that is removed again.
+    """
+    account = pwd.getpwnam(user)
+    place = tempfile.mkdtemp(prefix="benchfleet-code-")
+    try:
+        if os.geteuid() == 0:
+            os.chown(place, account.pw_uid, account.pw_gid)
+        home = account.pw_dir if os.path.isdir(account.pw_dir) else place
+        environment = {
+            "HOME": home,
+            "USER": user,
+            "LANG": "C.UTF-8",
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=10",
+        }
+        for name in ("http_proxy", "https_proxy", "no_proxy"):
+            if os.environ.get(name):
+                environment[name] = os.environ[name]
+
+        def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+            return run_as(user, [*words], place, environment, stdin=stdin, timeout=SECONDS)
+
+        run("git", "init", "--quiet", "--bare", place)
+        quoted = address.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
+        remote = f'[remote "origin"]\n\turl = "{quoted}"\n'
+        run("sh", "-c", "cat >>config", stdin=remote)
+        fetch = ["git", "fetch", "--quiet", "--depth", "1", "--filter=blob:none", "origin"]
+        done = run(*fetch, "--end-of-options", ref)
+        if done.returncode != 0:
+            lines = [line for line in done.stdout.splitlines() if not ADVICE.match(line)]
+            return {"trouble": without_password("; ".join(lines[:3]) or "no word from git")}
+
+        def read(name: str) -> str | None:
+            blob = run("git", "cat-file", "blob", f"FETCH_HEAD:{name}")
+            return blob.stdout if blob.returncode == 0 else None
+
+        return to_come(app, read)
+    except subprocess.TimeoutExpired:
+        return {"trouble": f"no answer within {SECONDS} s"}
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def of_repository(app: dict[str, Any], user: str) -> dict[str, Any]:
+    """What an app will ask for once it is got; ``trouble`` says why that is not known."""
+    name, repo, commit = app["name"], app["repo"], app.get("commit") or ""
+    if not shutil.which("git"):
+        return {"trouble": NO_GIT}
+    ref = str(commit or app.get("branch") or "HEAD")
+    if os.path.isdir(repo):
+        return of_folder(repo, ref, name)
+    if not repo:
+        # A name that the bench CLI looks up at GitHub. What it will find is not known.
+        return asked(lambda _: None)
+    found = of_address(name, repo, ref, user)
+    gone = NOT_THERE in found.get("trouble", "") and len(commit) == WHOLE_COMMIT
+    if "trouble" in found and not gone and commit and app.get("branch"):
+        # A short commit, or one that the server gives to nobody who asks for it by name.
+        return of_address(name, repo, str(app["branch"]), user)
+    return found
+
+
+def look(bench: str, apps: list[dict[str, Any]], user: str) -> dict[str, dict[str, Any]]:
+    """What the code at hand asks for: {app: {python, node, …}}, or {trouble} where it is not known.
+
+    Of the apps of the bench, and of those that ``apps`` adds to them: {name, repo, branch, commit}.
+    What they say of each other is in it, too: see apps.py.
+    """
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        user = NOBODY
+    found = {}
+    folder = f"{bench}/apps"
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        there = of_checkout(f"{folder}/{name}") if os.path.exists(f"{folder}/{name}/.git") else None
+        if there is not None:
+            found[name] = there
+    for app in apps:
+        if app["name"] not in found:
+            found[app["name"]] = of_repository(app, user)
+    return found
