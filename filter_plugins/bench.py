@@ -316,6 +316,22 @@ def lockstep_apps(
     ]
 
 
+def repo_logins(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Apps whose repository's URL and the account in it, ``//USER:PASSWORD@``, are apart.
+
+    The account is a secret option of the module bench_init. Ansible strikes the value of such an
+    option out of everything that the module returns: a whole ``repo``, which may be the name of the
+    app alone, would be missing in messages and paths.
+    """
+    apart = []
+    for app in apps:
+        found = re.search(r"//[^/\s]+@", app["repo"])
+        login = found.group() if found else ""
+        repo = app["repo"].replace(login, "//", 1) if login else app["repo"]
+        apart.append({**app, "repo": repo, "login": login})
+    return apart
+
+
 def is_secret(key: str, value: Any) -> bool:
     """Whether a key of a configuration is, or carries, a secret: told by its name or URL."""
     if re.search(r"password|secret|token|_key$", key):
@@ -347,6 +363,7 @@ class FilterModule:
             "bench_id": bench_id,
             "known_host": known_host,
             "lockstep_apps": lockstep_apps,
+            "repo_logins": repo_logins,
             "secret_part": secret_part,
             "public_part": public_part,
         }

@@ -20,6 +20,7 @@ from ansible.module_utils.bench import (
     run_as,
     sync_folder,
     user_environment,
+    without_password,
 )
 from ansible.module_utils.pdf import printing
 
@@ -37,7 +38,10 @@ options:
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   python: {description: Python for the bench's environment., type: path, required: true}
   apps:
-    description: frappe first, then the others. Keys name, repo, branch, commit.
+    description:
+      - frappe first, then the others. Keys name, repo, branch, commit, and login, the account of
+        the repository's URL with what encloses it, C(//USER:PASSWORD@), which is never shown. The
+        filter repo_logins takes it out of repo.
     type: list
     elements: dict
     required: true
@@ -70,6 +74,7 @@ printing:
 APP_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "repo": {"type": "str", "required": True},
+    "login": {"type": "str", "no_log": True},
     "branch": {"type": "str"},
     "commit": {"type": "str"},
 }
@@ -85,7 +90,10 @@ class Maker:
         self.user: str = params["user"]
         self.cli_dir: str = params["cli_dir"]
         self.python: str = params["python"]
-        self.apps: list[dict[str, Any]] = params["apps"]
+        self.apps: list[dict[str, Any]] = [
+            {**app, "repo": app["repo"].replace("//", app["login"] or "//", 1)}
+            for app in params["apps"]
+        ]
         self.moves: bool = params["moves"]
         self.startup: str = params["startup"].strip() + "\n"
         self.state_dir: str = params["state_dir"]
@@ -301,7 +309,7 @@ class Maker:
                 here = installed_apps(self.path)
                 if app["name"] not in here:
                     raise BenchError(
-                        f"the repository {app['repo']} holds the apps"
+                        f"the repository {without_password(app['repo'])} holds the apps"
                         f" {', '.join(sorted(here))} but none named {app['name']}; correct the"
                         " name in bench_apps"
                     )

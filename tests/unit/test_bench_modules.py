@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import bench
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from filter_plugins.bench import repo_logins
 from library import bench_info, bench_init, bench_sites
 from library.bench_init import MARK
 
@@ -65,7 +67,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "state").mkdir()
 
     def maker(*apps: dict[str, Any], moves: bool = False, adopted: bool = False) -> Maker:
-        named = [{"repo": "r", "branch": None, "commit": None, **app} for app in apps]
+        unset = dict.fromkeys(("login", "branch", "commit"))
+        named = [{"repo": "r", **unset, **app} for app in apps]
         made = Maker(
             {
                 "path": str(tmp_path / "bench"),
@@ -127,6 +130,40 @@ def test_a_new_environment_gets_the_line_that_its_python_starts_with(
     assert [path.name for path in packages.iterdir()] == ["benchfleet.pth"]
     (packages / "benchfleet.pth").write_text("import os\n")
     assert maker.differences()
+
+
+@pytest.mark.parametrize(
+    ("repo", "secrets"),
+    [
+        ("https://me:s3cret@git.example/hrms.git", {"//me:s3cret@"}),
+        ("https://t0ken@git.example/hrms", {"//t0ken@"}),
+        ("https://me:p@ss@git.example:8443/a@b/hrms", {"//me:p@ss@"}),
+        ("https://git.example/a@b/hrms", set()),
+        ("git@git.example:frappe/hrms", set()),
+        ("frappe/hrms", set()),
+        ("hrms", set()),
+        ("/srv/hrms", set()),
+    ],
+)
+def test_the_password_of_a_repository_is_secret_and_its_name_is_not(
+    make: Any, repo: str, secrets: set[str]
+):
+    (app,) = repo_logins([{"name": "hrms", "repo": repo}])
+    result = ArgumentSpecValidator(bench_init.APP_SPEC).validate(app)
+    assert result.error_messages == []
+    # What Ansible strikes out of its line in the journal and of what the module returns.
+    assert result._no_log_values == secrets
+    assert make(app).apps[0]["repo"] == repo
+
+
+def test_an_app_that_its_repository_does_not_hold_is_told_without_the_password(
+    make: Any, tmp_path: Path
+):
+    (tmp_path / "bench/apps").mkdir(parents=True)
+    (tmp_path / "bench" / MARK).touch()
+    (app,) = repo_logins([{"name": "hrms", "repo": "https://me:s3cret@git.example/hr"}])
+    with pytest.raises(BenchError, match=r"repository https://git\.example/hr holds"):
+        make(app).make()
 
 
 def test_a_note_about_another_path_does_not_count(make: Any, tmp_path: Path):

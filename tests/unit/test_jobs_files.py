@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -377,10 +376,16 @@ def test_a_file_is_not_touched_while_a_copy_is_under_way(
             write(bench.private("x"))
         assert not bench.private("x").exists()
         monkeypatch.setattr(files, "NOTE_SECONDS", 5.0)
-        threading.Timer(0.2, fcntl.flock, (copying, fcntl.LOCK_UN)).start()
-        began = time.monotonic()
+        order: list[str] = []
+
+        def end_copy() -> None:
+            order.append("copied")
+            fcntl.flock(copying, fcntl.LOCK_UN)
+
+        threading.Timer(0.2, end_copy).start()
         write(bench.private("x"))
-        assert time.monotonic() - began > 0.1
+        order.append("written")
+        assert order == ["copied", "written"]
 
 
 def test_a_fault_of_ours_stops_nobody(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -458,16 +463,16 @@ def test_a_pull_that_fails_is_told_and_stops_no_job(
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=3), timedelta(days=-3)])
 def test_an_odd_clock_asks_for_too_much_and_not_for_too_little(
-    bench: Bench, ahead: timedelta
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
 ) -> None:
     asked = frappe_with_files(bench, ())
-    sys.modules["frappe"].utils.now_datetime = lambda: datetime.now() + ahead
-    began = time.time() - 30
-    mark(bench, f'{{"in_step_since": {began}}}')
+    now = 1_700_000_000
+    monkeypatch.setattr(files.time, "time", lambda: now)
+    sys.modules["frappe"].utils.now_datetime = lambda: datetime.fromtimestamp(now) + ahead
+    mark(bench, f'{{"in_step_since": {now - 30}}}')
     bench.files.pull_if_behind()
-    bound = datetime.fromtimestamp(began - files.SLACK_SECONDS)
-    assert asked[0] <= bound + min(ahead, timedelta(0)) + timedelta(seconds=1)
-    assert asked[0] >= bound + min(ahead, timedelta(0)) - timedelta(seconds=1)
+    bound = datetime.fromtimestamp(now - 30 - files.SLACK_SECONDS)
+    assert asked == [bound + min(ahead, timedelta(0))]
 
 
 def test_a_job_pulls_once_and_only_where_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
