@@ -105,8 +105,9 @@ class Environment:
             f" {self.python}. Name a place that this host reaches in bench_python_mirror, or put a"
             " Python that fits on the host and name it in bench_python"
         )
+        install = [f"{self.path}/bin/uv", "python", "install", self.python]
         self.run(
-            [f"{self.path}/bin/uv", "python", "install", self.python, "--no-bin", "--no-config"],
+            [*install, "--no-bin", "--no-config", "--reinstall"],
             remedy,
             UV_PYTHON_INSTALL_DIR=folder,
             UV_NO_CACHE="1",
@@ -120,6 +121,8 @@ class Environment:
         found = glob.glob(f"{glob.escape(folder)}/cpython-{self.python}-*")
         if not found:
             self.module.fail_json(msg=f"uv installed no Python {self.python} in {folder}")
+        # One that does not run here has no name yet, and is fetched anew by the next run.
+        self.run([f"{found[0]}/bin/python{self.python}", "--version"], remedy)
         if os.path.lexists(self.pythons()):
             os.unlink(self.pythons())
         os.symlink(os.path.basename(found[0]), self.pythons())
@@ -151,12 +154,13 @@ class Environment:
         yarn = f"yarn@{self.wanted['yarn']}"
         self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
         shutil.rmtree(f"{self.path}/.npm", ignore_errors=True)
-        if not self.has_python():
-            self.install_python()
         with open(self.mark, "w", encoding="utf-8"):
             pass
         if os.path.exists(making):
             os.unlink(making)
+        # Last, so that what is above is not made again where there is no Python to be had.
+        if not self.has_python():
+            self.install_python()
 
 
 def main() -> None:
