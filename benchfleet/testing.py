@@ -28,7 +28,7 @@ RED = re.compile(r"^[^\w]*((?:FAILED|ERROR) \S+\.py(?:::.*)?)$")
 RED_LETTERS = 500
 # In the molecule.yml of a scenario whose tests measure time: nothing else runs beside it.
 ALONE = "BENCHFLEET_TEST_ALONE"
-# How many of the other scenarios run at the same time.
+# How many of the other programs run at the same time.
 LANES = 2
 printing = threading.Lock()
 LINTERS = (
@@ -90,11 +90,17 @@ def is_alone(scenario: str) -> bool:
     return ALONE in (ROOT / "molecule" / scenario / "molecule.yml").read_text()
 
 
+def may_be_beside(words: list[str]) -> bool:
+    """Whether a program may run while others do."""
+    return words[0] != "molecule" or not is_alone(words[-1])
+
+
 def run_all(programs: list[tuple[str, list[str]]]) -> list[Result]:
-    """Run programs, one after the other; scenarios that do not mind, a few at a time at the end."""
-    beside = [p for p in programs if p[1][0] == "molecule" and not is_alone(p[1][-1])]
+    """Run programs, one after the other; those that do not mind, a few at a time at the end."""
     # Backwards, for so the longest one begins early.
-    beside = beside[::-1] if len(beside) >= LANES else []
+    beside = [p for p in programs if may_be_beside(p[1])][::-1]
+    if len(beside) < LANES:
+        beside = []
     results = [run_one(*program) for program in programs if program not in beside]
     with ThreadPoolExecutor(LANES) as lanes:
         return results + list(lanes.map(lambda program: run_one(*program, at_once=True), beside))

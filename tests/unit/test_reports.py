@@ -130,9 +130,10 @@ def test_scenarios_that_measure_time_run_alone(monkeypatch):
     monkeypatch.setattr(testing, "run_one", run_one)
     monkeypatch.setattr(testing, "is_alone", lambda name: name in ("b", "d"))
     programs = [(name, ["molecule", "test", "-s", name]) for name in "abcdef"]
-    results = testing.run_all([("unit", ["pytest"]), *programs])
-    assert {result.title for result in results} == {"unit", *"abcdef"}
-    for name in ("unit", "b", "d"):
+    others = [(name, [name]) for name in ("pytest", "ruff")]
+    results = testing.run_all([*others, *programs])
+    assert {result.title for result in results} == {"pytest", "ruff", *"abcdef"}
+    for name in ("b", "d"):
         assert most[name] == {name}
     # One scenario asked for is shown as it goes.
     barrier = threading.Barrier(1)
