@@ -45,11 +45,11 @@ did: {description: What was done, or would be., returned: success, type: list}
 """
 
 MARK = "fleet.json"
+# By these the sites folder is copied every minute.
+COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
 # Files and folders besides those that the options name.
 OWN = (
-    "/var/log/benchfleet-commands",
-    "/etc/cron.d/benchfleet-site-sync",
-    "/etc/logrotate.d/benchfleet-site-sync",
+    *COPIES,
     "/etc/sudoers.d/benchfleet-bench",
     "/etc/sudoers.d/benchfleet-seed",
     "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
@@ -57,6 +57,7 @@ OWN = (
     "/etc/systemd/system/mariadb.service.d/benchfleet.conf",
     "/etc/systemd/system/nftables.service.d/benchfleet.conf",
     "/etc/systemd/system/supervisor.service.d/benchfleet.conf",
+    "/var/log/benchfleet-commands",
 )
 COMMAND = "/usr/local/bin/bench"
 COPY_SECONDS = 90
@@ -161,7 +162,7 @@ class Leaver:
 
     def copies(self) -> None:
         """No copy of the sites folder begins, and none is under way."""
-        for path in OWN[:2]:
+        for path in COPIES:
             self.drop(path)
         script = f"{self.params['lib_dir']}/site-sync"
         deadline = time.monotonic() + COPY_SECONDS

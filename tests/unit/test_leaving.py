@@ -138,7 +138,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "etc/fleet.json").write_text(json.dumps({"fleet_id": "f1"}))
     (tmp_path / "etc/jobs.json").write_text("{}")
     (tmp_path / "cli/.benchfleet-complete").touch()
-    monkeypatch.setattr(host_leave, "OWN", (str(tmp_path / "a"), str(tmp_path / "b")))
+    for name in ("COPIES", "OWN"):
+        monkeypatch.setattr(host_leave, name, (str(tmp_path / "a"), str(tmp_path / "b")))
     monkeypatch.setattr(host_leave, "COMMAND", str(tmp_path / "bench"))
     (tmp_path / "a").touch()
     (tmp_path / "bench").write_text("#!/bin/sh\n# Made by Benchfleet\n")
@@ -163,6 +164,11 @@ def test_a_bench_behind_a_link_does_not_stay_unsaid(
     with pytest.raises(host_leave.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
         host_leave.Leaver(module).data()  # type: ignore[arg-type]
     assert bench.is_symlink()
+
+
+def test_the_copies_of_the_sites_folder_end_first() -> None:
+    assert host_leave.OWN[:2] == host_leave.COPIES
+    assert all("site-sync" in path for path in host_leave.COPIES)
 
 
 def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
