@@ -14,6 +14,7 @@ from ansible.module_utils.bench import (
     BenchError,
     asset_state,
     installed_apps,
+    read_foreign,
     read_json,
     read_text,
 )
@@ -68,7 +69,7 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     needed = (f"{path}/env/bin/python", f"{params['package_dir']}/benchfleet_jobs/contract.py")
     if not params["user"] or not apps or not all(map(os.path.exists, needed)):
         return []
-    generated = read_text(f"{path}/config/supervisor.conf")
+    generated = read_foreign(f"{path}/config/supervisor.conf")
     missing = missing_programs(generated) if generated else []
     asked = params["package_dir"], params["guard"]
     key = fitting_key(path, *asked, apps, missing)
@@ -109,7 +110,7 @@ def main() -> None:
             assets=asset_state(path) if module.params["assets"] else {},
             sites=served(read_state(state_dir)) if state_dir else [],
             misfits=kept_misfits(module.params, apps, write=not module.check_mode),
-            generated={name: read_text(f"{path}/config/{name}") for name in GENERATED},
+            generated={name: read_foreign(f"{path}/config/{name}") for name in GENERATED},
         )
     except (BenchError, ValueError) as error:
         module.fail_json(msg=str(error))

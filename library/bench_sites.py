@@ -29,6 +29,7 @@ from ansible.module_utils.bench import (
     sync_folder,
     user_environment,
 )
+from ansible.module_utils.needs import shown
 from ansible.module_utils.sites import made_note, making_note
 
 DOCUMENTATION = r"""
@@ -272,10 +273,11 @@ class Sites:
             lacking, _ = self.lacking(site, app)
             if not lacking:
                 return
-        shown = ", ".join(lacking[:10]) + (f" and {len(lacking) - 10} more" * (len(lacking) > 10))
+        names = ", ".join(map(shown, lacking[:10]))
+        names += f" and {len(lacking) - 10} more" * (len(lacking) > 10)
         raise BenchError(
             f"install-app {app} on {site} ended well, and the site's database lacks these DocTypes"
-            f" or their tables: {shown}. Look what `bench --site {site} install-app {app} --force`"
+            f" or their tables: {names}. Look what `bench --site {site} install-app {app} --force`"
             " says, and whether modules.txt of the app names their modules; then run again"
         )
 

@@ -7,7 +7,6 @@ import contextlib
 import glob
 import json
 import os
-import pwd
 import re
 import socket
 import struct
@@ -18,7 +17,7 @@ from typing import Any
 
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.bench import cli_releases
+from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 
@@ -221,24 +220,21 @@ def read_database(data_dir: str) -> dict[str, Any]:
 
 def frappe_version(bench_dir: str) -> str | None:
     """Version that the framework in a bench gives itself; None when it has none."""
-    path = Path(bench_dir, "apps/frappe/frappe/__init__.py")
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
+    text = read_foreign(f"{bench_dir}/apps/frappe/frappe/__init__.py") or ""
     match = re.search(r"""^__version__\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
     return match.group(1) if match else None
 
 
-def python_version(path: str) -> str | None:
-    """Version of a Python interpreter, None when it is not there or does not answer."""
+def python_version(path: str, user: str) -> str | None:
+    """Version of a Python interpreter, None where ``user`` cannot run it or it does not answer.
+
+    Root does not run it: it may be a link to one that the bench's account has built itself.
+    """
     try:
-        answer = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=20, check=False
-        ).stdout
+        done = run_as(user, [path, "--version"], "/", {"PATH": "/usr/bin:/bin"}, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = re.match(r"Python (\d+(?:\.\d+)+)", answer)
+    match = re.search(r"^Python (\d+(?:\.\d+)+)", done.stdout, re.MULTILINE)
     return match.group(1) if match else None
 
 
@@ -248,15 +244,11 @@ def system_pythons(patterns: tuple[str, ...] = SYSTEM_PYTHONS) -> list[str]:
     return [path for path in found if re.fullmatch(r"python3(\.\d+)?", os.path.basename(path))]
 
 
-def env_python(bench_dir: str) -> str:
-    """Version of the Python that a finished bench runs on, "" where none is."""
+def env_python(bench_dir: str, user: str) -> str:
+    """Version of the Python that a finished bench of ``user``'s runs on, "" where none is."""
     if not Path(bench_dir, ".benchfleet-complete").exists():
         return ""
-    try:
-        owner = pwd.getpwuid(Path(bench_dir).stat().st_uid).pw_name
-    except (OSError, KeyError):
-        return ""
-    return adoption.python_version(bench_dir, owner)
+    return adoption.python_version(bench_dir, user)
 
 
 def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> list[dict]:
@@ -429,6 +421,7 @@ def main() -> None:
     started = time.time()
     asked = module.params
     data_dir = data_folder(asked["data_dir"])
+    pythons, reader = asked["pythons"] + system_pythons(), code.reader(asked["bench_user"])
     survey: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
@@ -445,8 +438,8 @@ def main() -> None:
         },
         "commands": find_commands(["/root", asked["bench_home"]]),
         "listeners": find_listeners(asked["ports"]),
-        "pythons": {path: python_version(path) for path in asked["pythons"] + system_pythons()},
-        "env": env_python(asked["bench_dir"]),
+        "pythons": {path: python_version(path, reader) for path in pythons},
+        "env": env_python(asked["bench_dir"], asked["bench_user"]),
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "systemd": Path("/run/systemd/system").is_dir(),
@@ -458,7 +451,10 @@ def main() -> None:
     }
     wished = asked["adopt"] and survey["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
-        survey["adoption"] = adoption.look(asked["bench_dir"])
+        try:
+            survey["adoption"] = adoption.look(asked["bench_dir"])
+        except BenchError as error:
+            module.fail_json(msg=str(error))
         survey["env"] = survey["adoption"]["bench"]["python"]
     if asked["connect_to"]:
         survey["lan"] = try_connect(

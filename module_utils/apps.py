@@ -20,6 +20,8 @@ Read = Callable[[str], str | None]
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/\s]+:|[/.~]", re.IGNORECASE)
 # A hooks.py is a page or two.
 LONGEST = 200_000
+NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
+SPECIFIER = re.compile(r"[\w\s.,<>=!~*+-]{1,100}", re.ASCII)
 
 
 def dependencies(pyproject: str) -> dict[str, str]:
@@ -28,14 +30,15 @@ def dependencies(pyproject: str) -> dict[str, str]:
         found: Any = tomllib.loads(pyproject)
         for key in ("tool", "bench", "frappe-dependencies"):
             found = found[key]
-        return {str(app): text for app, text in found.items() if isinstance(text, str)}
-    except (tomllib.TOMLDecodeError, RecursionError, KeyError, TypeError, AttributeError):
+        said = {app: text for app, text in found.items() if isinstance(text, str)}
+        return {app: text for app, text in said.items() if SPECIFIER.fullmatch(text)}
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def version(package: str) -> str:
     """``__version__`` of an app's package, "" where it has none; see also app_version."""
-    found = re.search(r"^__version__\s*=\s*[\"']([^\"'\n]{1,50})[\"']", package, re.MULTILINE)
+    found = re.search(r"^__version__\s*=\s*[\"']([\w.+!-]{1,50})[\"']", package, re.M | re.A)
     return found.group(1) if found else ""
 
 
@@ -54,7 +57,7 @@ def required(hooks: str) -> list[str]:
         return []
     names = [re.split(r"[/:]", entry)[-1] for entry in entries if isinstance(entry, str)]
     names = [name.partition("@")[0].removesuffix(".git") for name in names]
-    return [name for name in names if re.fullmatch(r"\w[\w.-]*", name)]
+    return [name for name in names if NAME.fullmatch(name)]
 
 
 def says(app: str, read: Read, here: bool = False) -> dict[str, Any]:

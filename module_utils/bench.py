@@ -21,6 +21,9 @@ from typing import Any
 # What failed commands have said, for root alone.
 LOG_DIR = "/var/log/benchfleet-commands"
 
+# How long git may take to read in a checkout.
+GIT_SECONDS = 120
+
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
 # Runs inside the bench's environment: the framework's command line is set in the process, from
@@ -128,8 +131,11 @@ def run_as(
 
 
 def without_password(text: str) -> str:
-    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis.
+
+    A password may have an @ in it: as git and curl do, the last one counts.
+    """
+    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 # Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
@@ -286,7 +292,11 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     with what is in it: the link could lead to a file that only root may read.
     """
     try:
-        handle = os.open(path, os.O_RDONLY if follow else os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            # A pipe, say, would be waited for without end.
+            os.close(handle)
+            raise BenchError(f"{path} is not a plain file; put one there and run again")
         with open(handle, encoding="utf-8") as source:
             content = json.load(source)
     except FileNotFoundError:
@@ -295,7 +305,7 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
         if error.errno != errno.ELOOP:
             raise
         raise BenchError(f"{path} is a link; put the file itself there and run again") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):
         raise BenchError(f"{path} holds a {type(content).__name__}, a JSON object is needed")
@@ -327,10 +337,10 @@ def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(handle, encoding="utf-8", errors="replace") as source:
+            return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
     except OSError:
         return None
-    with open(handle, encoding="utf-8", errors="replace") as source:
-        return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
 
 
 def scrub(name: str) -> str:
@@ -363,7 +373,7 @@ def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str
             continue
         try:
             content = json.loads(read_foreign(path) or "")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(content, dict) or content.get("doctype") != "DocType":
             continue
@@ -376,7 +386,7 @@ def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str
 
 def app_version(bench: str, app: str) -> str | None:
     """``__version__`` of an app's package, read without importing it."""
-    text = read_text(f"{bench}/apps/{app}/{app}/__init__.py") or ""
+    text = read_foreign(f"{bench}/apps/{app}/{app}/__init__.py") or ""
     found = re.search(r"^__version__\s*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
     return found.group(1) if found else None
 
@@ -386,29 +396,43 @@ def git(folder: str, *arguments: str) -> str | None:
 
     As the folder's owner: a repository's own configuration names programs that git runs. Root
     leaves git its own rule, that nobody else's repository is read: the folder may be a link of the
-    bench's account to one of root's in which everybody may make a repository, as /tmp.
+    bench's account to one of root's in which everybody may make a repository, as /tmp. It is opened
+    once, so that the link cannot be turned after the owner was asked.
+
+    Raises BenchError where git gives no answer, as one that waits for a pipe.
     """
     try:
-        owner = os.stat(folder)
-        account = pwd.getpwuid(owner.st_uid)
-    except (OSError, KeyError):
+        place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    except OSError:
         return None
-    identity: dict[str, Any] = {}
-    trust = ["-c", "safe.directory=*"]
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-    elif os.geteuid() == 0:
-        trust = []
-    result = subprocess.run(
-        ["git", *trust, *arguments],
-        cwd=folder,
-        env={**os.environ, "HOME": account.pw_dir},
-        text=True,
-        errors="replace",
-        capture_output=True,
-        check=False,
-        **identity,
-    )
+    try:
+        owner = os.fstat(place)
+        account = pwd.getpwuid(owner.st_uid)
+        identity: dict[str, Any] = {}
+        trust = ["-c", "safe.directory=*"]
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+        elif os.geteuid() == 0:
+            trust = []
+        result = subprocess.run(
+            ["git", *trust, *arguments],
+            cwd=f"/proc/self/fd/{place}",
+            env={**os.environ, "HOME": account.pw_dir},
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            check=False,
+            **identity,
+        )
+    except KeyError:
+        return None
+    except subprocess.TimeoutExpired as error:
+        words = f"`git {arguments[0]}` in {folder} gave no answer within {GIT_SECONDS} s; look why"
+        raise BenchError(words) from error
+    finally:
+        os.close(place)
     return result.stdout.strip() if result.returncode == 0 else None
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils import apps as of_app
-from ansible.module_utils.bench import git, run_as, without_password
-from ansible.module_utils.needs import ASKED, FILES
+from ansible.module_utils.bench import BenchError, git, run_as, without_password
+from ansible.module_utils.needs import ASKED, FILES, shown
 
 # How long a repository may take to answer.
 SECONDS = 60
@@ -27,6 +27,8 @@ NOT_THERE = "not our ref"
 # What it adds to every failure.
 ADVICE = re.compile(r"\s*$|Please make sure you have the correct|and the repository exists")
 WHOLE_COMMIT = 40
+# Of what git says, in characters.
+LONGEST = 500
 
 # An app in the options of a module. The address may hold a password.
 APP_SPEC: dict[str, Any] = {
@@ -49,8 +51,11 @@ def of_checkout(folder: str) -> dict[str, Any] | None:
 
     Whether it goes with the other apps is nobody's question any more.
     """
-    if git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") is None:
-        return None
+    try:
+        if git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") is None:
+            return None
+    except BenchError as error:
+        return {"trouble": str(error)}
 
     def read(name: str) -> str | None:
         return git(folder, "cat-file", "blob", f"HEAD:{name}")
@@ -113,10 +118,14 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
         done = run(*fetch, "--end-of-options", ref)
         if done.returncode != 0:
             lines = [line for line in done.stdout.splitlines() if not ADVICE.match(line)]
-            return {"trouble": without_password("; ".join(lines[:3]) or "no word from git")}
+            # What an ssh server greets with comes first.
+            words = without_password("; ".join(lines[-3:]) or "no word from git")
+            return {"trouble": shown(words, LONGEST)}
 
         def read(name: str) -> str | None:
-            blob = run("git", "cat-file", "blob", f"FETCH_HEAD:{name}")
+            # The file is fetched now, and what ssh says beside it does not belong to it.
+            words = 'exec git cat-file blob "$1" 2>/dev/null'
+            blob = run("sh", "-c", words, "sh", f"FETCH_HEAD:{name}")
             return blob.stdout if blob.returncode == 0 else None
 
         return to_come(app, read)
@@ -145,20 +154,27 @@ def of_repository(app: dict[str, Any], user: str) -> dict[str, Any]:
     return found
 
 
+def reader(user: str) -> str:
+    """The bench's account, or one without any rights as long as that is not there."""
+    try:
+        return pwd.getpwnam(user).pw_name
+    except KeyError:
+        return NOBODY
+
+
 def look(bench: str, apps: list[dict[str, Any]], user: str) -> dict[str, dict[str, Any]]:
     """What the code at hand asks for: {app: {python, node, …}}, or {trouble} where it is not known.
 
     Of the apps of the bench, and of those that ``apps`` adds to them: {name, repo, branch, commit}.
     What they say of each other is in it, too: see apps.py.
     """
-    try:
-        pwd.getpwnam(user)
-    except KeyError:
-        user = NOBODY
+    user = reader(user)
     found = {}
     folder = f"{bench}/apps"
     for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-        there = of_checkout(f"{folder}/{name}") if os.path.exists(f"{folder}/{name}/.git") else None
+        if not of_app.NAME.fullmatch(name) or not os.path.exists(f"{folder}/{name}/.git"):
+            continue
+        there = of_checkout(f"{folder}/{name}")
         if there is not None:
             found[name] = there
     for app in apps:

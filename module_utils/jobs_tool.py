@@ -7,6 +7,11 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, run_as
+from ansible.module_utils.needs import shown
+
+# Of the sentences that say what does not fit: how many, and how many characters each.
+MOST = 30
+LONGEST = 1000
 
 
 def ask(bench: str, user: str, package_dir: str, *words: str, timeout: float = 60) -> Any:
@@ -26,7 +31,7 @@ def ask(bench: str, user: str, package_dir: str, *words: str, timeout: float = 6
         raise BenchError(f"the bench's jobs cannot be asked: {lines[-1]}")
     try:
         return json.loads(lines[-1])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"the bench's jobs gave an answer that is no JSON: {lines[-1]}") from error
 
 
@@ -40,6 +45,8 @@ def misfits(bench: str, user: str, package_dir: str, guard: bool) -> list[str]:
     try:
         found = ask(bench, user, package_dir, "contract", *["guard"] * guard, timeout=120)
         # The bench's account could have it say anything.
-        return [str(words)[:1000] for words in found["misfits"]]
-    except (BenchError, OSError, subprocess.TimeoutExpired, KeyError, TypeError) as error:
-        return [f"contract: the bench's Python cannot say what fits: {error}"[:1000]]
+        if not isinstance(found, dict) or not isinstance(found.get("misfits"), list):
+            raise BenchError("its answer is no list of sentences")
+        return [shown(words, LONGEST) for words in found["misfits"][:MOST]]
+    except (BenchError, OSError, subprocess.TimeoutExpired) as error:
+        return [shown(f"contract: the bench's Python cannot say what fits: {error}", LONGEST)]

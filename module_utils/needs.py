@@ -35,17 +35,18 @@ def numbers(release: str) -> Numbers:
     return tuple(int(part) for part in re.findall(r"\d+", str(release))[:3])
 
 
-def shown(text: object) -> str:
-    """What an app says of itself, fit to be shown: one line, not too long."""
+def shown(text: object, longest: int = LONGEST) -> str:
+    """What somebody else's code says, fit to be shown: one line, not too long."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+    return line if len(line) <= longest else f"{line[:longest]}…"
 
 
 def python_asked(text: str) -> str:
     """``requires-python`` of a pyproject.toml, "" where it names none or cannot be read."""
     try:
         project = tomllib.loads(text).get("project")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
+        # A number of thousands of digits is a ValueError, too.
         return ""
     return shown(project.get("requires-python") or "") if isinstance(project, dict) else ""
 

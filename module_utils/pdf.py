@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, read_json, read_text
+from ansible.module_utils.bench import BenchError, read_foreign, read_json
 
 # Debian's packages.
 WKHTMLTOPDF = "wkhtmltopdf"
@@ -37,7 +37,7 @@ def printing(bench: str) -> dict[str, Any]:
     if not tools["wkhtmltopdf"]:
         found["packages"].append(WKHTMLTOPDF)
     # By this key Frappe 16 and later find a Chromium of the host's.
-    if "chromium_path" in (read_text(f"{utils}/print_utils.py") or ""):
+    if "chromium_path" in (read_foreign(f"{utils}/print_utils.py") or ""):
         chromium = own_chromium(bench)
         if chromium and not chromium.startswith(f"{bench}/"):
             found["config"] = {"chromium_path": chromium}
@@ -54,7 +54,7 @@ def own_chromium(bench: str) -> str:
     """The Chromium that the bench uses already: the one it names, or the one it has fetched."""
     try:
         named = read_json(f"{bench}/sites/common_site_config.json").get("chromium_path")
-    except (BenchError, ValueError):
+    except (BenchError, OSError):
         named = None
     if isinstance(named, str) and named and shutil.which(named, path=PATH):
         return named

@@ -41,6 +41,10 @@ def test_an_app_is_read_from_its_files():
         },
         {"hooks": 'required_apps = ["$(reboot)", 7]'},
         {"hooks": "required_apps = " + "[" * 5000},
+        {"hooks": f"required_apps = ['{'x' * 101}']", "package": "__version__ = '\x1b[31m15'"},
+        {"pyproject": PYPROJECT.replace("15.40.0", "1" * 101)},
+        {"pyproject": PYPROJECT.replace("15.40.0", "15\\u001b[31m")},
+        {"pyproject": "x = " + "1" * 5000},
     ],
 )
 def test_what_cannot_be_read_says_nothing(files: dict[str, str]):

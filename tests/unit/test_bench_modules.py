@@ -473,6 +473,24 @@ def test_what_a_database_lacks_of_an_app(tmp_path: Path):
     assert bench.doctype_files(str(tmp_path), "none") == []
 
 
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path):
+    """The bench's account may put anything in its place, a link to one of root's among them."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("{}")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert bench.read_foreign(str(tmp_path / "file")) == "{}"
+    for name in ("folder", "pipe", "link", "none"):
+        assert bench.read_foreign(str(tmp_path / name)) is None
+    for name in ("folder", "pipe"):
+        with pytest.raises(BenchError, match=f"{name} is not a plain file"):
+            bench.read_json(str(tmp_path / name))
+    (tmp_path / "file").write_text("[" * 100_000)
+    with pytest.raises(BenchError, match="not valid JSON"):
+        bench.read_json(str(tmp_path / "file"))
+    assert bench.lacking_doctypes([str(tmp_path / "file")], {}, set()) == []
+
+
 @pytest.fixture
 def shop(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A site that is to have an app with two DocTypes."""

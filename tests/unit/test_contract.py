@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible.module_utils import jobs_tool
 from benchfleet_jobs import contract
 
 from benchfleet import framework
 
 ROOT = Path(__file__).resolve().parents[2]
+ME = pwd.getpwuid(os.geteuid()).pw_name
 
 GIVEN = {
     "socket": None,
@@ -114,6 +117,34 @@ def test_a_module_that_does_not_fit_is_told_in_words(monkeypatch: pytest.MonkeyP
     assert not contract.fits("guard", "files")
     assert contract.fits("files", "scheduler")
     contract.misfits.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('{"misfits": []}', []),
+        ('{"misfits": ["guard: \\u001b[31mred", 7]}', ["guard: [31mred", "7"]),
+        ('{"misfits": "words"}', None),
+        ('{"misfits": {"a": 1}}', None),
+        ("[]", None),
+        ("[" * 100_000, None),
+        ("no json", None),
+    ],
+)
+def test_what_a_bench_says_of_itself_is_not_believed(tmp_path: Path, said: str, shown: Any) -> None:
+    """Its Python is the bench account's, and could print anything."""
+    (tmp_path / "said").write_text(f"{said}\n")
+    python = tmp_path / "env/bin/python"
+    for folder in (python.parent, tmp_path / "sites"):
+        folder.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\ncat {tmp_path}/said\n")
+    python.chmod(0o755)
+    found = jobs_tool.misfits(str(tmp_path), ME, "/nowhere", True)
+    if shown is None:
+        assert len(found) == 1
+        assert found[0].startswith("contract: the bench's Python cannot say what fits: ")
+    else:
+        assert found == shown
 
 
 def test_every_requirement_is_of_a_part_with_a_consequence() -> None:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import bench
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from module_utils import code, needs
@@ -78,6 +79,7 @@ def test_a_range_that_cannot_be_read_is_not_judged(asked: str) -> None:
         ("[project", ""),
         ("", ""),
         ('[project]\nrequires-python = "a\\nb"\n', "a b"),
+        ("x = " + "1" * 5000, ""),
     ],
 )
 def test_pyproject_is_read(text: str, asked: str) -> None:
@@ -180,6 +182,43 @@ def test_the_trouble_of_an_address_shows_no_password(monkeypatch, tmp_path: Path
         "trouble": "fatal: unable to access 'https://127.0.0.1/x/': refused"
     }
     assert not any("secret" in word for argv in seen for word in argv)
+
+
+def test_what_a_server_says_beside_a_file_is_not_taken_for_it(monkeypatch, repository) -> None:
+    """As the greeting of an ssh server, for each file that is fetched."""
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
+    run_as = code.run_as
+
+    def noisy(user, argv, cwd, environment, **options):
+        return run_as(user, argv, cwd, {**environment, "GIT_TRACE": "1"}, **options)
+
+    monkeypatch.setattr(code, "run_as", noisy)
+    app = {"name": "frappe", "repo": f"file://{repository}", "branch": "version-15"}
+    assert code.of_repository(app, ME)["python"] == ">=3.10,<3.13"
+    found = code.of_repository({**app, "branch": "none"}, ME)
+    assert found["trouble"].endswith("fatal: couldn't find remote ref none")
+
+
+def test_a_folder_with_a_name_of_no_app_is_left_alone(tmp_path: Path) -> None:
+    """The bench's account names folders as it likes, and what is found is shown."""
+    for name in ("notes", "no\x1b[31mtes", "-notes"):
+        folder = tmp_path / "apps" / name
+        folder.mkdir(parents=True)
+        git(folder, "init", "--quiet")
+        git(folder, "commit", "--quiet", "--allow-empty", "--message", "x")
+    assert set(code.look(str(tmp_path), [], ME)) == {"notes"}
+
+
+def test_a_checkout_in_which_git_waits_is_trouble(monkeypatch, tmp_path: Path) -> None:
+    folder = tmp_path / "apps/notes"
+    folder.mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    (folder / ".git/config").unlink()
+    os.mkfifo(folder / ".git/config")
+    monkeypatch.setattr(bench, "GIT_SECONDS", 0.05)
+    found = code.look(str(tmp_path), [], ME)
+    assert "gave no answer" in found["notes"]["trouble"]
 
 
 def test_a_bench_is_asked_before_the_repositories(repository: Path, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import platform
+import pwd
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from library import survey
 
+ME = pwd.getpwuid(os.geteuid()).pw_name
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0B04D20A:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 4711 1
@@ -154,9 +157,23 @@ def test_data_folder(tmp_path):
 
 
 def test_python_versions(tmp_path):
-    assert survey.python_version(sys.executable) == platform.python_version()
-    assert survey.python_version("/bin/true") is None
-    assert survey.python_version(f"{tmp_path}/none") is None
+    assert survey.python_version(sys.executable, ME) == platform.python_version()
+    assert survey.python_version("/bin/true", ME) is None
+    assert survey.python_version(f"{tmp_path}/none", ME) is None
+
+
+def test_a_python_is_run_by_the_bench_s_account_and_not_by_root(monkeypatch):
+    """A python3.12 in /usr/local/bin may be a link to one in that account's home."""
+    by = []
+
+    def run_as(user, argv, *_args, **_options):
+        by.append(user)
+        return subprocess.CompletedProcess(argv, 0, "Python 3.12.9\n")
+
+    monkeypatch.setattr(survey, "run_as", run_as)
+    assert survey.python_version("/usr/local/bin/python3.12", "frappe") == "3.12.9"
+    assert by == ["frappe"]
+    assert survey.code.reader("no-such-account") == "nobody"
 
 
 def test_free_space_of_a_directory_that_is_to_be(tmp_path):

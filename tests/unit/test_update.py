@@ -330,6 +330,9 @@ def test_a_job_is_called_by_its_name():
 
 
 def test_no_password_of_a_url_is_told():
+    for_two = "https://me:se@cret@git.example/app and https://git.example/@scope/a@b"
+    safe = "https://git.example/app and https://git.example/@scope/a@b"
+    assert bench_update.without_password(for_two) == safe
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
     # What git, uv and Frappe say when they fail is told, too.
@@ -773,7 +776,7 @@ def test_root_reads_no_repository_of_others(
 
     with monkeypatch.context() as patched:
         patched.setattr(bench.os, "geteuid", lambda: 0)
-        patched.setattr(bench.os, "stat", lambda _: SimpleNamespace(st_uid=owner, st_gid=owner))
+        patched.setattr(bench.os, "fstat", lambda _: SimpleNamespace(st_uid=owner, st_gid=owner))
         patched.setattr(bench.subprocess, "run", noted)
         bench.git(str(tmp_path), "rev-parse", "HEAD")
     [(argv, user)] = asked
