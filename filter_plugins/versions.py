@@ -354,7 +354,7 @@ def untold_problems(
             continue
         entry = wanted[app]
         at = entry.get("commit") or entry.get("branch") or "its default branch"
-        repo = re.sub(r"//[^/@\s]*@", "//", entry["repo"])
+        repo = re.sub(r"//[^/\s]*@", "//", entry["repo"])
         problems.append(
             {
                 "what": f"the code of {app} could not be read from {repo} at {at}: {why}",
