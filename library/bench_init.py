@@ -22,7 +22,7 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
-from ansible.module_utils.pdf import printing
+from ansible.module_utils.pdf import available, printing
 
 DOCUMENTATION = r"""
 module: bench_init
@@ -66,7 +66,9 @@ options:
 
 RETURN = r"""
 printing:
-  description: What the bench prints PDFs with, and what is missing; as module_utils.pdf says.
+  description:
+    - What the bench prints PDFs with, and what is missing, as module_utils.pdf says; of the
+      packages those that this release of Debian has.
   returned: success
   type: dict
 """
@@ -344,7 +346,7 @@ def main() -> None:
             module.exit_json(
                 changed=True,
                 differences=[f"bench {module.params['path']}"],
-                printing=printing(module.params["path"]),
+                printing=available(printing(module.params["path"])),
             )
         maker = Maker(module.params, dry=module.check_mode)
         differences = maker.differences()
@@ -357,7 +359,7 @@ def main() -> None:
         module.exit_json(
             changed=bool(differences),
             differences=differences,
-            printing=printing(module.params["path"]),
+            printing=available(printing(module.params["path"])),
             diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
         )
     except BenchError as error:

@@ -9,7 +9,6 @@ import re
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.pdf import offered
 
 DOCUMENTATION = r"""
 module: packages
@@ -22,10 +21,6 @@ description:
     Recommended packages are not installed.
 options:
   names: {description: The packages., type: list, elements: str, required: true}
-  offered:
-    description: Whether to leave out those that this release of Debian does not have.
-    type: bool
-    default: false
 """
 
 RETURN = r"""
@@ -81,14 +76,6 @@ def lists_are_fresh() -> bool:
     return bool(files) and time.time() - max(map(os.path.getmtime, files)) < DAY_SECONDS
 
 
-def refresh_lists(module: AnsibleModule) -> None:
-    """Fetch apt's package lists where they are old."""
-    if not lists_are_fresh():
-        code, out, err = module.run_command(["apt-get", "update"])
-        if code != 0:
-            module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
-
-
 def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
     """Install packages: exit status and last words of apt. Fails where it would do more."""
     _, plan, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *names])
@@ -105,10 +92,7 @@ def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
 def main() -> None:
     """Module entry point."""
     module = AnsibleModule(
-        argument_spec={
-            "names": {"type": "list", "elements": "str", "required": True},
-            "offered": {"type": "bool", "default": False},
-        },
+        argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
     )
     names: list[str] = module.params["names"]
@@ -117,18 +101,16 @@ def main() -> None:
         module.fail_json(msg=f"{bad[0]!r} is not the name of a Debian package")
     _, out, _ = module.run_command(["dpkg-query", "-W", "-f", "${Package} ${Status}\\n", *names])
     missing = [name for name in names if name not in installed(out)]
-    if missing and module.params["offered"]:
-        if not module.check_mode:
-            refresh_lists(module)
-        if glob.glob(f"{LISTS}/*_Packages*"):
-            missing = offered(missing)
     if missing and not module.check_mode:
         module.run_command_environ_update = {
             "DEBIAN_FRONTEND": "noninteractive",
             "LC_ALL": "C.UTF-8",
         }
         module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
-        refresh_lists(module)
+        if not lists_are_fresh():
+            code, out, err = module.run_command(["apt-get", "update"])
+            if code != 0:
+                module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
         code, words = install(module, missing)
         if code != 0:
             # Lists younger than a day may still name a release that the mirror replaced.

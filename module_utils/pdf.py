@@ -76,6 +76,11 @@ def offered(names: list[str]) -> list[str]:
     return candidates(done.stdout)
 
 
+def available(kit: dict[str, Any]) -> dict[str, Any]:
+    """What printing found, with those packages alone that Debian offers here."""
+    return {**kit, "packages": offered(kit["packages"])}
+
+
 def candidates(policy: str) -> list[str]:
     """The packages that `apt-cache policy` has a candidate for."""
     found = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (\S+)", policy, re.MULTILINE)

@@ -125,6 +125,12 @@ def test_packages_without_a_candidate_are_not_offered():
     assert pdf.offered([]) == []
 
 
+def test_what_debian_has_not_is_not_asked_for(monkeypatch):
+    monkeypatch.setattr(pdf, "offered", lambda names: [n for n in names if n != pdf.WKHTMLTOPDF])
+    kit = {"real": True, "packages": [pdf.WKHTMLTOPDF, pdf.CHROMIUM]}
+    assert pdf.available(kit) == {"real": True, "packages": [pdf.CHROMIUM]}
+
+
 # verify
 
 
