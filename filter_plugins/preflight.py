@@ -854,9 +854,9 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
     if not names:
         return []
     return [
-        f"PDFs will not work on {', '.join(names)}: this Frappe prints with wkhtmltopdf alone, and"
-        f" Debian has none from release {DEBIAN_WITHOUT_WKHTMLTOPDF} on. Install a wkhtmltopdf from"
-        " elsewhere on these hosts, which Benchfleet leaves as it is, or use Debian 12"
+        f"PDFs will not work on {', '.join(names)}: this Frappe prints only with wkhtmltopdf, which"
+        f" Debian {DEBIAN_WITHOUT_WKHTMLTOPDF} no longer has. Install wkhtmltopdf on these hosts"
+        " from another source (Benchfleet leaves it as it is), or use Debian 12"
     ]
 
 

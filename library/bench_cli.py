@@ -102,8 +102,8 @@ class Environment:
         folder = os.path.dirname(self.pythons())
         remedy = (
             f"\nNo Python of this host fits the code of the apps, and uv could not get Python"
-            f" {self.python}. Name a place that this host reaches in bench_python_mirror, or put a"
-            " Python that fits on the host and name it in bench_python"
+            f" {self.python}. Set bench_python_mirror to a mirror that this host can reach, or"
+            " install a Python that fits on the host and name it in bench_python"
         )
         install = [f"{self.path}/bin/uv", "python", "install", self.python]
         self.run(

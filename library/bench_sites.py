@@ -276,9 +276,10 @@ class Sites:
         names = ", ".join(map(shown, lacking[:10]))
         names += f" and {len(lacking) - 10} more" * (len(lacking) > 10)
         raise BenchError(
-            f"install-app {app} on {site} ended well, and the site's database lacks these DocTypes"
-            f" or their tables: {names}. Look what `bench --site {site} install-app {app} --force`"
-            " says, and whether modules.txt of the app names their modules; then run again"
+            f"install-app {app} on {site} reported success, but the site's database lacks these"
+            f" DocTypes or their tables: {names}. Read what `bench --site {site} install-app {app}"
+            " --force` says, and check that modules.txt of the app names their modules; then run"
+            " again"
         )
 
     def note_made(self, site: str) -> None:

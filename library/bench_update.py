@@ -550,9 +550,9 @@ class Update:
             if version and (out := needs.misfits(asked, "python", version)):
                 self.problems.append(
                     f"the bench of {host} runs on Python {version}, and {needs.asked_words(out)} at"
-                    " the wanted commits. An update leaves a bench its Python: name commits that"
-                    " take this one with update_commits, or build a fleet on new hosts for those"
-                    " and restore the sites there"
+                    " the wanted commits. An update does not change a bench's Python: choose"
+                    " commits that accept this one (update_commits), or build a new fleet on other"
+                    " hosts for these commits and restore the sites there"
                 )
         node = cli_releases(self.params["cli_dir"]).get("node", "")
         if node and (out := needs.misfits(asked, "node", node)):

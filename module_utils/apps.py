@@ -89,7 +89,7 @@ def misfit(says: Mapping[str, Any], frappe: str, fits: Fits) -> str:
     version = says.get("version", "")
     if frappe and version and says.get("same_major"):
         same = frappe.split(".")[0] == version.split(".")[0]
-        return "" if same else f"is {version}, and installs on a Frappe of the same major version"
+        return "" if same else f"is {version}, and installs only on that major version of Frappe"
     return ""
 
 

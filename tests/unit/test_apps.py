@@ -103,7 +103,7 @@ def test_all_that_is_wrong_with_apps_that_come_is_named_together():
     ) == [
         "shop needs the app hrms, which bench_apps does not name",
         "shop asks for Frappe >=16.0.0; Frappe is 15.44.2",
-        "erpnext is 1.0.0, and installs on a Frappe of the same major version; Frappe is 15.44.2",
+        "erpnext is 1.0.0, and installs only on that major version of Frappe; Frappe is 15.44.2",
         "the site a.example is to have the app depot, which bench_apps does not name",
     ]
 

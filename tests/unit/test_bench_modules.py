@@ -519,7 +519,9 @@ def test_an_app_that_stays_without_its_doctypes_is_not_taken_for_installed(
     sites: Sites, shop: dict[str, Any]
 ):
     sites.attempts = [[], ["Order"], ["Order"]]
-    with pytest.raises(BenchError, match=r"install-app shop on a\.example ended well.*: Order Row"):
+    with pytest.raises(
+        BenchError, match=r"install-app shop on a\.example reported success.*: Order Row"
+    ):
         sites.bring(shop)
     # The next run goes on.
     assert sites.differences(shop) == ["app shop on a.example"]

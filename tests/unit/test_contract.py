@@ -90,7 +90,7 @@ def test_calls_and_names_are_looked_for() -> None:
     assert contract.takes("order", 1, "now")(module) is None
     assert contract.mentions("order", "enqueue_call", "meta", "site")(module) is None
     assert "unexpected keyword argument 'now'" in str(contract.takes("bare", 1, "now")(module))
-    assert contract.mentions("bare", "meta", "method")(module) == "bare works without meta"
+    assert contract.mentions("bare", "meta", "method")(module) == "bare does not use meta"
     assert contract.takes("gone.where")(module) == "there is no gone.where"
     assert contract.takes("count")(module) == "count is no function"
     assert contract.has("order", "gone")(module) == "there is no gone"
@@ -284,7 +284,7 @@ def test_the_demo_fits_in_both_its_shapes(demo: Path, libraries: Path) -> None:
             "jobs",
             "there is no get_queues_timeout",
         ),
-        ("__init__.py", "primary_db", "first_db", "files", "read_only works without primary_db"),
+        ("__init__.py", "primary_db", "first_db", "files", "read_only does not use primary_db"),
         (
             "core/doctype/scheduled_job_type/scheduled_job_type.py",
             "is_job_in_queue",
@@ -304,7 +304,7 @@ def test_the_demo_fits_in_both_its_shapes(demo: Path, libraries: Path) -> None:
             "conf.replica_db_name",
             "conf.replica_user",
             "config",
-            "connect_replica works without replica_db_name",
+            "connect_replica does not use replica_db_name",
         ),
     ],
 )

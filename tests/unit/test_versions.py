@@ -181,7 +181,7 @@ def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() ->
         (
             {},
             {**code(">=3.14"), "erpnext": {"python": "<3.14", "node": ""}},
-            "there is no Python that all apps of erp1 take: frappe asks for >=3.14, erpnext asks "
+            "there is no Python that all apps of erp1 accept: frappe asks for >=3.14, erpnext asks "
             "for <3.14",
             "commits of the apps that belong together",
         ),
@@ -194,7 +194,7 @@ def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() ->
         (
             {},
             code(node=">=26"),
-            "none of the Node releases that Benchfleet has (20.18.0, 24.12.0, 22.20.0) will do: "
+            "none of the Node releases that Benchfleet has (20.18.0, 24.12.0, 22.20.0) fits: "
             "frappe asks for >=26",
             "set bench_node_version to one that fits",
         ),

@@ -81,7 +81,7 @@ def mentions(path: str, *names: str) -> Look:
         codes = (getattr(inspect.unwrap(part), "__code__", None) for part in parts)
         used = {name for code in codes if code for name in _names(code)}
         unused = [name for name in names if name not in used]
-        return f"{path} works without {', '.join(unused)}" if unused else None
+        return f"{path} does not use {', '.join(unused)}" if unused else None
 
     return look
 
@@ -284,7 +284,7 @@ def _look(requirement: Requirement, module: ModuleType) -> str | None:
     try:
         return requirement.look(module)
     except Exception as error:
-        return f"something cannot be looked at: {type(error).__name__}: {error}"
+        return f"something cannot be checked: {type(error).__name__}: {error}"
 
 
 def _sentence(requirement: Requirement, seen: str) -> str:
