@@ -18,7 +18,7 @@ from ansible.module_utils.bench import (
     read_json,
     read_text,
 )
-from ansible.module_utils.jobs_tool import misfits
+from ansible.module_utils.jobs_tool import UNKNOWN, misfits
 from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.supervisor import missing_programs
 
@@ -77,6 +77,9 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     if known.get("key") == key:
         return list(known["misfits"])
     found = misfits(path, params["user"], *asked) + missing
+    if any(words.startswith(UNKNOWN) for words in found):
+        # The next run asks again: there may have been too little memory, say.
+        key = ""
     if write and os.path.isdir(params["state_dir"]):
         with open(f"{file}.new", "w", encoding="utf-8") as out:
             json.dump({"key": key, "misfits": found}, out, indent=1)

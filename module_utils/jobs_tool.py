@@ -12,6 +12,8 @@ from ansible.module_utils.needs import shown
 # Of the sentences that say what does not fit: how many, and how many characters each.
 MOST = 30
 LONGEST = 1000
+# How the sentence begins that says why a bench could not be asked.
+UNKNOWN = "contract: the bench's Python cannot say what fits: "
 
 
 def ask(bench: str, user: str, package_dir: str, *words: str, timeout: float = 60) -> Any:
@@ -49,4 +51,4 @@ def misfits(bench: str, user: str, package_dir: str, guard: bool) -> list[str]:
             raise BenchError("its answer is no list of sentences")
         return [shown(words, LONGEST) for words in found["misfits"][:MOST]]
     except (BenchError, OSError, subprocess.TimeoutExpired) as error:
-        return [shown(f"contract: the bench's Python cannot say what fits: {error}", LONGEST)]
+        return [shown(f"{UNKNOWN}{error}", LONGEST)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import bench
+from ansible.module_utils import bench, jobs_tool
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from filter_plugins.bench import repo_logins
@@ -399,10 +399,11 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[tuple[Any, ...]] = []
+    said = "guard: no"
 
     def misfits(*words: Any) -> list[str]:
         asked.append(words)
-        return ["guard: no"]
+        return [said]
 
     monkeypatch.setattr(bench_info, "misfits", misfits)
     package = tmp_path / "jobs/benchfleet_jobs"
@@ -436,6 +437,12 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     assert kept() == (["guard: no"], 5)
     assert asked[-1] == (str(tmp_path), "frappe", str(tmp_path / "jobs"), False)
     assert kept() == (["guard: no"], 5)
+    # What could not be found out is shown by the status, and asked again.
+    said = f"{jobs_tool.UNKNOWN}timed out"
+    apps["frappe"]["commit"] = "c"
+    assert kept() == ([said], 6)
+    assert kept() == ([said], 7)
+    assert bench.read_json(str(tmp_path / "state/contract.json"))["misfits"] == [said]
 
 
 def make_doctype(bench: Path, name: str, module: str = "Selling Point", **content: Any) -> None:
