@@ -303,8 +303,10 @@ def python_files(root: str) -> Iterator[str]:
             name for name in folders if name.isidentifier() and name not in SKIPPED_FOLDERS
         )
         for name in sorted(files):
-            if name.endswith(".py") and name[:-3].isidentifier():
-                yield f"{folder}/{name}"
+            path = f"{folder}/{name}"
+            # A pipe, say, would be waited for without end.
+            if name.endswith(".py") and name[:-3].isidentifier() and os.path.isfile(path):
+                yield path
 
 
 def mentions_both(path: str) -> bool:

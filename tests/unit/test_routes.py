@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -162,6 +163,12 @@ def test_a_file_that_cannot_be_parsed_is_named_and_the_rest_is_found(bench: Path
         "latin.py",
         "odd.py",
     ]
+
+
+def test_a_pipe_among_the_sources_is_not_waited_for(tmp_path: Path):
+    (tmp_path / "real.py").touch()
+    os.mkfifo(tmp_path / "pipe.py")
+    assert list(routes.python_files(str(tmp_path))) == [f"{tmp_path}/real.py"]
 
 
 def test_what_mentions_only_one_of_the_two_is_not_parsed(bench: Path):
