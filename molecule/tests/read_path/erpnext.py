@@ -17,8 +17,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from calls import METHOD, RUN, Somebody
-from failures import DRAINED
+from failures import drained
 from nodes import Node, wait_until
 from player import password_of
 
@@ -142,16 +141,6 @@ class Day:
         time.sleep(5)
         return len(entries) == len(self.rows("GL Entry", ["name"]))
 
-    @contextmanager
-    def drained(self) -> Iterator[None]:
-        """Have the primary answer reports."""
-        files = " ".join(f"{DRAINED}/{host.name}" for host in self.lab.hosts[1:])
-        self.primary.run(f"mkdir -p {DRAINED} && touch {files}")
-        try:
-            yield
-        finally:
-            self.primary.run(f"rm -f {files}")
-
     def report(self, name: str, filters: dict[str, Any]) -> tuple[str, str, float, Any]:
         """Who answered a report, from whose data, in how many seconds, and its content."""
         begun = time.monotonic()
@@ -169,7 +158,7 @@ class Day:
         """Ask for each report from both benches."""
         wanted = {name: {"company": self.company, **filters} for name, filters in REPORTS.items()}
         there = {name: self.report(name, filters) for name, filters in wanted.items()}
-        with self.drained():
+        with drained(self.primary, [Node(self.lab, host) for host in self.lab.hosts[1:]]):
             here = {name: self.report(name, filters) for name, filters in wanted.items()}
         primary = self.lab.hosts[0].name
         for name in wanted:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import shlex
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,19 @@ TABLE = "inet benchfleet_failure"
 # Where the router looks for nodes that it is to leave alone.
 DRAINED = "/var/lib/benchfleet/drained"
 Strike = Callable[[], None]
+
+
+@contextlib.contextmanager
+def drained(primary: Node, nodes: Iterable[Node]) -> Iterator[None]:
+    """Have the router send no reports to some reporting nodes."""
+    files = " ".join(f"{DRAINED}/{node.name}" for node in nodes)
+    try:
+        if files:
+            primary.run(f"mkdir -p {DRAINED} && touch {files}")
+        yield
+    finally:
+        if files:
+            primary.run(f"rm -f {files}")
 
 
 @dataclass
@@ -72,14 +85,8 @@ class Field:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Have the router send no reports to the other reporting nodes."""
-        files = " ".join(f"{DRAINED}/{node.name}" for node in self.others)
-        try:
-            if files:
-                self.primary.run(f"mkdir -p {DRAINED} && touch {files}")
+        with drained(self.primary, self.others):
             yield
-        finally:
-            if files:
-                self.primary.run(f"rm -f {files}")
 
     def web_pids(self) -> str:
         """gunicorn's master and workers on the node."""
