@@ -41,10 +41,10 @@ def test_without_a_wish_and_a_word_nothing_is_touched(story: Any):
 
 
 def test_what_does_not_fit_is_told_with_what_to_set(story: Any):
-    wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-15")
+    wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
     refused = " ".join(playbook("playbooks/preflight.yml", *ADOPT, *wrong, fails=True).split())
     assert "set fleet_redis_queue_port to 11000 in the inventory" in refused
-    assert "set bench_frappe_branch to version-16" in refused
+    assert "set bench_frappe_branch to version-15" in refused
     elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
     refused = " ".join(playbook("playbooks/preflight.yml", *ADOPT, *elsewhere, fails=True).split())
     assert f"set fleet_bench_dir to {BENCH}" in refused
