@@ -10,11 +10,22 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchfleet import base, framework, lab, reports, runner, state, summary, testing
+from benchfleet import (
+    base,
+    framework,
+    lab,
+    network,
+    reports,
+    runner,
+    snapshot,
+    state,
+    summary,
+    testing,
+)
 from benchfleet.shell import STARTED, FleetError, clock, say
 from benchfleet.state import Lab
 
-LAB_INVENTORY = runner.ROOT / "inventory/lab"
+LAB_INVENTORY = runner.LAB_INVENTORY
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,7 +56,11 @@ def parser() -> argparse.ArgumentParser:
     )
     up.add_argument("--python", metavar="PATH", help="bench_python, inside the hosts")
     up.add_argument("--prepare", metavar="SCRIPT", help="run as root on each host before site.yml")
-    up.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
+    how = up.add_mutually_exclusive_group()
+    how.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
+    how.add_argument(
+        "--copy", action="store_true", help="start a copy of the saved fleet, made if there is none"
+    )
     up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
     add_lab_actions(actions, named)
@@ -58,6 +73,7 @@ def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
     for action, words in (
         ("down", "remove the lab; base images stay"),
         ("status", "what of it is on"),
+        ("save", "keep its fleet for `up --copy`"),
     ):
         sub = actions.add_parser(action, parents=[named], help=words)
         if action == "status":
@@ -143,7 +159,11 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
 def lab_up(options: argparse.Namespace, name: str) -> int:
     """Boot the lab's hosts, make a fleet of them, prove it, and say how to use it."""
     with lab.hold(name):
-        wanted = lab.prepare(wanted_lab(options, name), bare=options.bare)
+        wanted = lab.prepare(wanted_lab(options, name), bare=options.bare or options.copy)
+        if options.copy:
+            copy = snapshot.start(wanted)
+            say(f"lab {name!r} is a copy of the fleet in {copy.snapshot}")
+            return 0
         say("step 1 of 3: hosts")
         lab.up(wanted)
         if options.bare:
@@ -245,7 +265,7 @@ def refusals(outcome: runner.Outcome) -> list[str]:
 
 def lab_command(options: argparse.Namespace) -> int:
     """Do what `./fleet lab ACTION` says; returns the exit status."""
-    name = state.check_name(options.name) if options.name else state.name_from_environment()
+    name = named_lab(options)
     if options.action == "up":
         return lab_up(options, name)
     if options.action == "down":
@@ -256,6 +276,10 @@ def lab_command(options: argparse.Namespace) -> int:
     there = lab.the_lab(name)
     if options.action == "status":
         return lab_status(there, as_json=options.json)
+    if options.action == "save":
+        with lab.hold(name):
+            snapshot.save(there)
+        return 0
     host = there.host(options.host)
     if options.action == "ssh":
         return lab.shell(there, host, options.remote)
@@ -279,10 +303,24 @@ def lab_status(there: Lab, *, as_json: bool) -> int:
     return 0
 
 
+def enter_space(options: argparse.Namespace) -> None:
+    """Go into the network space of the lab that a command is about, except to take it away."""
+    if options.command == "lab" and options.action != "down":
+        network.enter(named_lab(options))
+    elif getattr(options, "inventory", None) == LAB_INVENTORY:
+        network.enter(state.name_from_environment())
+
+
+def named_lab(options: argparse.Namespace) -> str:
+    """Return the name of the lab that a command is about."""
+    return state.check_name(options.name) if options.name else state.name_from_environment()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     try:
+        enter_space(options)
         if options.command == "test":
             return testing.run(options.suite, options.scenario)
         if options.command == "verify":

@@ -194,14 +194,15 @@ def new_key(path: Path, kind: str, comment: str) -> None:
 
 
 def mount_disk(lab: Lab, host: Host) -> Path:
-    """Mount a host's disk: what it wrote, over the base image."""
+    """Mount a host's disk: what it wrote, over its snapshot if it has one, over the base image."""
     disk = lab.disk(host)
     root = disk / "root"
     for part in ("upper", "work", "root"):
         (disk / part).mkdir(parents=True, exist_ok=True)
     disk.chmod(0o700)
     if not os.path.ismount(root):
-        layers = f"lowerdir={lab.base},upperdir={disk}/upper,workdir={disk}/work"
+        saved = f"{lab.snapshot}/hosts/{host.name}/upper:" if lab.snapshot else ""
+        layers = f"lowerdir={saved}{lab.base},upperdir={disk}/upper,workdir={disk}/work"
         run(["mount", "-t", "overlay", "-o", layers, f"bf-{lab.name}-{host.name}", root])
     return root
 

@@ -1,9 +1,17 @@
-"""A lab's network: a bridge, a namespace and cable per host, a way out through this machine."""
+"""A lab's network: a bridge, a namespace and cable per host, a way out through this machine.
+
+A lab can have a network space of its own, a namespace that is named like its bridge and holds it:
+its addresses are known in there alone, so that labs with the same ones run side by side. Commands
+on such a lab run in its space (`enter`).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import ipaddress
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +23,10 @@ from benchfleet.state import Host, Lab
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARD_BEFORE = state.RUN / "ip_forward"
 NAMESPACES = Path("/run/netns")
+OWN_NAMESPACE = Path("/proc/self/ns/net")
+# The spaces' ways out, four addresses each.
+WAYS_OUT = ipaddress.IPv4Network("10.202.0.0/16")
+CLONE_NEWNET = 0x40000000
 
 
 @contextlib.contextmanager
@@ -45,7 +57,13 @@ def taken_networks(own_bridge: str) -> list[tuple[str, str]]:
 def check_free(lab: Lab) -> None:
     """Raise FleetError where the lab's subnet is already in use here, by a lab or anything else."""
     network = lab.network
-    others = [(o.subnet, f"lab {o.name!r}") for o in state.all_labs() if o.name != lab.name]
+    others = [
+        (other.subnet, f"lab {other.name!r}")
+        for other in state.all_labs()
+        if other.name != lab.name and not space_of(other.name).exists()
+    ]
+    if own_space():
+        others = []
     clash = state.overlapping(network, others + taken_networks(lab.bridge))
     if clash:
         raise FleetError(
@@ -62,16 +80,25 @@ def uplink_mtu() -> int:
     return int(json.loads(run(["ip", "-json", "link", "show", routes[0]["dev"]]))[0]["mtu"])
 
 
-def rules_of(lab: Lab) -> list[tuple[str, list[str]]]:
-    """Return the lab's packet filter rules: (table, rule)."""
-    ours = ["-m", "comment", "--comment", f"benchfleet lab {lab.name}"]
-    outside = ["-s", lab.subnet, "!", "-d", lab.subnet]
-    return [
+def way_out(name: str, subnet: str, link: str) -> None:
+    """Let what is behind a link of a lab reach the outside through this machine.
+
+    name: the lab's, which its packet filter rules carry. subnet: the addresses behind the link.
+    """
+    # A space goes with its lab, and its settings with it.
+    if not own_space() and not FORWARD_BEFORE.exists():
+        write_file(FORWARD_BEFORE, FORWARD.read_text())
+    FORWARD.write_text("1")
+    ours = ["-m", "comment", "--comment", f"benchfleet lab {name}"]
+    outside = ["-s", subnet, "!", "-d", subnet]
+    for table, rule in (
         ("nat", ["POSTROUTING", *outside, *ours, "-j", "MASQUERADE"]),
         # Where something else (a container engine, say) drops what it doesn't know.
-        ("filter", ["FORWARD", "-i", lab.bridge, *ours, "-j", "ACCEPT"]),
-        ("filter", ["FORWARD", "-o", lab.bridge, *ours, "-j", "ACCEPT"]),
-    ]
+        ("filter", ["FORWARD", "-i", link, *ours, "-j", "ACCEPT"]),
+        ("filter", ["FORWARD", "-o", link, *ours, "-j", "ACCEPT"]),
+    ):
+        if not succeeds(["iptables", "-w", "-t", table, "-C", *rule]):
+            run(["iptables", "-w", "-t", table, "-I", *rule])
 
 
 def bridge_up(lab: Lab) -> None:
@@ -84,12 +111,67 @@ def bridge_up(lab: Lab) -> None:
         prefix = lab.network.prefixlen
         run(["ip", "address", "replace", f"{lab.gateway}/{prefix}", "dev", lab.bridge])
         run(["ip", "link", "set", lab.bridge, "up"])
-        if not FORWARD_BEFORE.exists():
-            write_file(FORWARD_BEFORE, FORWARD.read_text())
-        FORWARD.write_text("1")
-        for table, rule in rules_of(lab):
-            if not succeeds(["iptables", "-w", "-t", table, "-C", *rule]):
-                run(["iptables", "-w", "-t", table, "-I", *rule])
+        way_out(lab.name, lab.subnet, lab.bridge)
+
+
+def space_of(name: str) -> Path:
+    """Return the file that stands for a lab's own network space, whether it has one or not."""
+    return NAMESPACES / f"bf-{name}"
+
+
+def own_space() -> Path | None:
+    """Return the lab's network space that this process is in; None in the machine's network."""
+    here = OWN_NAMESPACE.stat()
+    for space in NAMESPACES.glob("bf-*"):
+        with contextlib.suppress(FileNotFoundError):
+            there = space.stat()
+            if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+                return space
+    return None
+
+
+def enter(name: str) -> None:
+    """Go into a lab's own network space, where it has one; what this process starts is in it, too.
+
+    Raises FleetError where the kernel refuses.
+    """
+    if not space_of(name).exists() or own_space() == space_of(name):
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    with space_of(name).open() as space:
+        if libc.setns(space.fileno(), CLONE_NEWNET) != 0:
+            reason = os.strerror(ctypes.get_errno())
+            raise FleetError(f"the network space of lab {name!r} cannot be entered: {reason}")
+
+
+def space_up(name: str) -> None:
+    """Make a lab's own network space, with a way out; the lab must be down."""
+    with changing():
+        remove_space(name)
+        used = [ipaddress.ip_interface(where).network for where, _ in taken_networks("")]
+        free = (net for net in WAYS_OUT.subnets(new_prefix=30) if not any(map(net.overlaps, used)))
+        outside = next(free)
+        here, there = outside.hosts()
+        space, link = space_of(name).name, f"bf-{name}-out"
+        mtu = str(uplink_mtu())
+        run(["ip", "netns", "add", space])
+        peer = ["peer", "name", "eth0", "mtu", mtu, "netns", space]
+        run(["ip", "link", "add", link, "mtu", mtu, "type", "veth", *peer])
+        run(["ip", "link", "set", link, "alias", f"benchfleet lab {name}"])
+        run(["ip", "address", "add", f"{here}/30", "dev", link])
+        run(["ip", "link", "set", link, "up"])
+        inside = ["ip", "-n", space]
+        run([*inside, "link", "set", "lo", "up"])
+        run([*inside, "address", "add", f"{there}/30", "dev", "eth0"])
+        run([*inside, "link", "set", "eth0", "up"])
+        run([*inside, "route", "add", "default", "via", str(here)])
+        way_out(name, str(outside), link)
+
+
+def remove_space(name: str) -> None:
+    """Take a lab's own network space away, where there is one."""
+    if space_of(name).exists():
+        run(["ip", "netns", "delete", space_of(name).name])
 
 
 def host_up(lab: Lab, host: Host) -> None:
@@ -136,7 +218,10 @@ def state_of(lab: Lab, host: Host) -> str:
 
 
 def lab_down(name: str) -> None:
-    """Remove everything of a lab's network, known to a state file or not."""
+    """Remove everything of a lab's network, known to a state file or not.
+
+    A lab's own space stays while this process is in it.
+    """
     with changing():
         for link in json.loads(run(["ip", "-json", "link", "show"])):
             if link["ifname"].startswith(f"bf-{name}-") or link["ifname"] == f"bf-{name}":
@@ -145,8 +230,11 @@ def lab_down(name: str) -> None:
         for space in NAMESPACES.glob(f"bf-{name}-*"):
             run(["ip", "netns", "delete", space.name])
         remove_rules(name)
-        links = json.loads(run(["ip", "-json", "link", "show", "type", "bridge"]))
-        if FORWARD_BEFORE.exists() and not any(b["ifname"].startswith("bf-") for b in links):
+        if own_space():
+            return
+        remove_space(name)
+        links = json.loads(run(["ip", "-json", "link", "show"]))
+        if FORWARD_BEFORE.exists() and not any(k["ifname"].startswith("bf-") for k in links):
             FORWARD.write_text(FORWARD_BEFORE.read_text())
             FORWARD_BEFORE.unlink()
 

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from benchfleet.shell import STARTED, FleetError, clock, say
 
 ROOT = Path(__file__).resolve().parent.parent
+LAB_INVENTORY = ROOT / "inventory/lab"
 LOGS_KEPT = 30
 # A task that is over sooner needs no line of its own.
 QUIET_SECONDS = 2.0

@@ -85,6 +85,7 @@ class Lab:
 
     frappe_source, and each app's source: a URL, or a path on this machine; frappe_repo and repo are
     what the hosts know it by. python: path inside the hosts. prepare: a script on this machine.
+    snapshot: folder of the saved fleet on whose disks the hosts' disks stand.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Lab:
     apps: list[dict[str, Any]] = field(default_factory=list)
     python: str | None = None
     prepare: str | None = None
+    snapshot: str | None = None
     owner: list[int] = field(default_factory=lambda: [0, 0])
 
     @property
