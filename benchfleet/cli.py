@@ -59,7 +59,12 @@ def parser() -> argparse.ArgumentParser:
     how = up.add_mutually_exclusive_group()
     how.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
     how.add_argument(
-        "--copy", action="store_true", help="start a copy of the saved fleet, made if there is none"
+        "--copy",
+        nargs="?",
+        choices=("exact", "newest"),
+        const="exact",
+        help="start a copy of the fleet that this very code makes, made and saved if there is none;"
+        " newest: of whatever was saved last",
     )
     up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
@@ -110,9 +115,23 @@ def add_fleet_commands(commands: Any) -> None:
     ):
         sub = commands.add_parser(command, parents=[somewhere], help=words)
         sub.add_argument("node", metavar="NODE", help="its name in the inventory")
+    add_test_command(commands)
+
+
+def add_test_command(commands: Any) -> None:
+    """Add the command that runs the project's own tests."""
     test = commands.add_parser("test", help="the project's own tests")
-    test.add_argument("suite", nargs="?", choices=testing.SUITES, help="all without it")
-    test.add_argument("scenario", nargs="?", metavar="SCENARIO", help="of molecule; all without it")
+    names = f"{', '.join(testing.SUITES)}, or a scenario: {', '.join(testing.scenarios())}"
+    test.add_argument("tests", nargs="*", metavar="TEST", help=f"{names}; all but long without it")
+    test.add_argument(
+        "-k", metavar="NAME", help="tests of one scenario by name, on a lab that stays"
+    )
+    test.add_argument("--fast", action="store_true", help="a first look, on a lab that stays")
+    test.add_argument("--fail-fast", action="store_true", help="the first failure ends the rest")
+    test.add_argument(
+        "--minutes", type=float, default=60, help="of long: begins no round later (60)"
+    )
+    test.add_argument("--seed", type=int, help="of long: another one each time")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -159,9 +178,9 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
 def lab_up(options: argparse.Namespace, name: str) -> int:
     """Boot the lab's hosts, make a fleet of them, prove it, and say how to use it."""
     with lab.hold(name):
-        wanted = lab.prepare(wanted_lab(options, name), bare=options.bare or options.copy)
+        wanted = lab.prepare(wanted_lab(options, name), bare=bool(options.bare or options.copy))
         if options.copy:
-            copy = snapshot.start(wanted)
+            copy = snapshot.start(wanted, newest=options.copy == "newest")
             say(f"lab {name!r} is a copy of the fleet in {copy.snapshot}")
             return 0
         say("step 1 of 3: hosts")
@@ -322,7 +341,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         enter_space(options)
         if options.command == "test":
-            return testing.run(options.suite, options.scenario)
+            return testing.run_tests(options)
         if options.command == "verify":
             return verify(options.inventory, as_json=options.json)
         if options.command == "status":

@@ -80,23 +80,25 @@ def uplink_mtu() -> int:
     return int(json.loads(run(["ip", "-json", "link", "show", routes[0]["dev"]]))[0]["mtu"])
 
 
-def way_out(name: str, subnet: str, link: str) -> None:
-    """Let what is behind a link of a lab reach the outside through this machine.
-
-    name: the lab's, which its packet filter rules carry. subnet: the addresses behind the link.
-    """
-    # A space goes with its lab, and its settings with it.
-    if not own_space() and not FORWARD_BEFORE.exists():
-        write_file(FORWARD_BEFORE, FORWARD.read_text())
-    FORWARD.write_text("1")
+def rules_of(name: str, subnet: str, link: str) -> list[tuple[str, list[str]]]:
+    """Return the packet filter rules for what is behind a link of a lab: (table, rule)."""
     ours = ["-m", "comment", "--comment", f"benchfleet lab {name}"]
     outside = ["-s", subnet, "!", "-d", subnet]
-    for table, rule in (
+    return [
         ("nat", ["POSTROUTING", *outside, *ours, "-j", "MASQUERADE"]),
         # Where something else (a container engine, say) drops what it doesn't know.
         ("filter", ["FORWARD", "-i", link, *ours, "-j", "ACCEPT"]),
         ("filter", ["FORWARD", "-o", link, *ours, "-j", "ACCEPT"]),
-    ):
+    ]
+
+
+def way_out(name: str, subnet: str, link: str) -> None:
+    """Let what is behind a link of a lab reach the outside through this machine."""
+    # The settings of a space go with it.
+    if not own_space() and not FORWARD_BEFORE.exists():
+        write_file(FORWARD_BEFORE, FORWARD.read_text())
+    FORWARD.write_text("1")
+    for table, rule in rules_of(name, subnet, link):
         if not succeeds(["iptables", "-w", "-t", table, "-C", *rule]):
             run(["iptables", "-w", "-t", table, "-I", *rule])
 

@@ -63,13 +63,17 @@ def digest(wanted: Lab, root: Path = runner.ROOT) -> str:
     """
     if wanted.frappe_source or wanted.apps or wanted.prepare or wanted.privileged:
         raise FleetError("only a lab of the demo, without --app and --prepare, has a snapshot")
-    settings = [wanted.subnet, wanted.release, wanted.base, wanted.nodes, wanted.frappe_branch]
-    found = hashlib.sha256(json.dumps([*settings, wanted.python, sys.version]).encode())
+    found = hashlib.sha256(json.dumps([*settings_of(wanted), sys.version]).encode())
     for path in sources(root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         mode = path.stat().st_mode & 0o111
         found.update(f"{path.relative_to(root)} {mode} {content}\n".encode())
     return found.hexdigest()[:12]
+
+
+def settings_of(there: Lab) -> list[object]:
+    """Return the settings of a lab that decide how its fleet looks."""
+    return [there.subnet, there.release, there.base, there.nodes, there.frappe_branch, there.python]
 
 
 def folder_of(wanted: Lab) -> Path:
@@ -149,10 +153,11 @@ def shut_down(there: Lab) -> None:
     lab.drop_connections(there.run_path)
 
 
-def start(wanted: Lab) -> Lab:
-    """Start a lab as a copy of the saved fleet, which is made first where there is none.
+def start(wanted: Lab, *, newest: bool = False) -> Lab:
+    """Start a lab as a copy of a saved fleet, which is made first where there is none.
 
-    wanted: settings that `lab.prepare` has checked. Returns the lab; one that is up stays.
+    wanted: settings that `lab.prepare` has checked. newest: what was saved last with the same
+    settings will do, whatever code has made it. Returns the lab; one that is up stays.
     """
     if former := state.load(wanted.name):
         if not former.snapshot:
@@ -164,6 +169,8 @@ def start(wanted: Lab) -> Lab:
         return former
     with changing():
         folder = folder_of(wanted)
+        if newest and not folder.is_dir():
+            folder = newest_like(wanted) or folder
         if not folder.is_dir():
             make(wanted, folder)
         saved = json.loads((folder / "lab.json").read_text())
@@ -177,6 +184,16 @@ def start(wanted: Lab) -> Lab:
     lab.up(copy)
     lab.hand_over(copy)
     return copy
+
+
+def newest_like(wanted: Lab) -> Path | None:
+    """Return the last snapshot of a fleet with the same settings; None without one."""
+    alike = []
+    for path in SNAPSHOTS.glob("*/lab.json"):
+        saved = Lab(**json.loads(path.read_text()))
+        if settings_of(saved) == settings_of(wanted):
+            alike.append(path)
+    return max(alike, key=lambda path: path.stat().st_mtime).parent if alike else None
 
 
 def make(wanted: Lab, folder: Path) -> None:

@@ -113,7 +113,7 @@ def test_the_remote_command_is_left_alone():
     assert cli.parse(["lab", "ssh", "erp1"]).remote == []
 
 
-@pytest.mark.parametrize("words", [[], ["lab"], ["lab", "fly"], ["test", "nothing"]])
+@pytest.mark.parametrize("words", [[], ["lab"], ["lab", "fly"], ["test", "--nothing"]])
 def test_unknown_commands_are_refused(words, capsys):
     with pytest.raises(SystemExit):
         cli.parse(words)

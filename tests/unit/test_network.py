@@ -100,8 +100,18 @@ def test_packets_are_no_larger_than_the_way_out_takes(machine, routes, size):
     assert network.uplink_mtu() == size
 
 
+def test_a_lab_elsewhere_may_have_the_same_addresses(lab, machine, monkeypatch, tmp_path):
+    machine({"-json address": [], "route show table all": []})
+    monkeypatch.setattr(state, "all_labs", lambda: [Lab("other", lab.subnet, "bookworm", "")])
+    monkeypatch.setattr(network, "NAMESPACES", tmp_path)
+    with pytest.raises(FleetError, match="lab 'other'"):
+        network.check_free(lab)
+    (tmp_path / "bf-other").touch()
+    network.check_free(lab)
+
+
 def test_traffic_inside_a_lab_keeps_its_addresses(lab):
-    rules = network.rules_of(lab)
+    rules = network.rules_of(lab.name, lab.subnet, lab.bridge)
     (masquerade,) = [" ".join(rule) for table, rule in rules if table == "nat"]
     assert "-s 10.210.7.0/24 ! -d 10.210.7.0/24" in masquerade
     assert all("benchfleet lab trial" in rule for _, rule in rules)

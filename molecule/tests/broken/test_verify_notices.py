@@ -126,7 +126,7 @@ def test_a_frappe_that_does_not_fit_is_told_and_fails_no_call(verify: Any, play:
     somebody = anybody()
     for _ in range(5):
         taken = somebody.report()
-        assert (taken.status, taken.bench) == (200, "erp1")
+        assert (taken.status, taken.bench) == (200, "rep2")
     told = play("--check", "site.yml").output
     assert f"WARNING: rep1: {words} arguments: self, tenant" in told
     checks = verify()

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from conftest import on
 
 from module_utils.verify_look import Visitor
 
@@ -54,12 +55,13 @@ def test_a_row_written_on_the_primary_is_on_the_replica(primary: Any, replica: A
         sql(primary, "DROP DATABASE fleet_test")
 
 
-def test_servers_speak_tls_to_each_other(primary: Any):
+def test_servers_speak_tls_to_each_other(primary: Any, lab: Any):
     links = sql(
         primary, "SELECT COUNT(*) FROM mysql.user WHERE user = 'repl' AND ssl_type != 'ANY'"
     )
     assert links == "0"
-    assert sql(primary, "SELECT COUNT(*) FROM mysql.user WHERE user = 'repl'") == "1"
+    accounts = sql(primary, "SELECT COUNT(*) FROM mysql.user WHERE user = 'repl'")
+    assert int(accounts) == len(lab.hosts) - 1
 
 
 def test_replica_is_closed_and_the_primary_open(primary: Any, replica: Any):
@@ -74,35 +76,38 @@ def test_replica_gives_more_memory_to_reading(primary: Any, replica: Any):
 
 
 def test_report_calls_go_to_the_reporting_bench_and_others_to_the_primary(visitor: Any, lab: Any):
-    primary, reporting = lab.hosts[0].name, lab.hosts[1].name
+    primary, *reporting = (host.name for host in lab.hosts)
     run = "frappe.desk.query_report.run"
     calls = {
         ("GET", f"/api/method/{run}?report_name=ToDo"): reporting,
         ("GET", f"/?cmd={run}&report_name=ToDo"): reporting,
-        ("GET", "/api/method/frappe.auth.get_logged_user"): primary,
-        ("GET", "/api/resource/ToDo"): primary,
+        ("GET", "/api/method/frappe.auth.get_logged_user"): [primary],
+        ("GET", "/api/resource/ToDo"): [primary],
     }
     for (method, path), wanted in calls.items():
         answer = visitor.call(method, path)
-        assert (answer.status, answer.bench) == (200, wanted), path
+        assert answer.status == 200, path
+        assert answer.bench in wanted, path
 
 
 def test_a_call_by_cmd_in_the_body_is_routed_too(visitor: Any, lab: Any):
     form = {"cmd": "frappe.desk.query_report.run", "report_name": "ToDo"}
     answer = visitor.call("POST", "/", form=form)
-    assert (answer.status, answer.bench) == (200, lab.hosts[1].name)
+    assert answer.status == 200
+    assert answer.bench in [host.name for host in lab.hosts[1:]]
 
 
-def test_demo_reads_reports_from_the_replica(visitor: Any, primary: Any, replica: Any):
+def test_demo_reads_reports_from_a_replica(visitor: Any, primary: Any, lab: Any):
     if not primary.file(f"{BENCH}/apps/frappe/frappe/demo.py").exists:
         pytest.skip("the framework under test has no call that says which server answered")
     answer = visitor.call(
         "GET",
         '/api/method/frappe.desk.query_report.run?report_name=Slow Report&filters={"seconds":0}',
     )
-    server_id = answer.body["message"]["result"][0][2]
-    assert str(server_id) == sql(replica, "SELECT @@server_id")
-    assert str(server_id) != sql(primary, "SELECT @@server_id")
+    server_id = str(answer.body["message"]["result"][0][2])
+    ids = {host.name: sql(on(host.name), "SELECT @@server_id") for host in lab.hosts}
+    assert len(set(ids.values())) == len(ids)
+    assert server_id == ids[answer.bench] != ids[lab.hosts[0].name]
 
 
 @pytest.mark.parametrize("port", [3306, 8000, 9000, 11000, 13000])
