@@ -27,8 +27,9 @@ from benchfleet.runner import LAB_INVENTORY, ROOT, log_folder
 from benchfleet.shell import FleetError, clock, remove_tree, run, say
 
 SUITES = ("unit", "lint", "molecule", "long")
-# Begins first, for it makes the fleet that others start copies of; then what takes longest.
-FIRST = ("default", "interrupted", "lifecycle", "jobs", "adopt")
+# Saves the fleet that others start copies of, and begins first; then what takes longest.
+SAVER, SAVES = "default", "side_effect ../save.yml"
+FIRST = (SAVER, "interrupted", "lifecycle", "jobs", "adopt")
 # What `--fast` runs beside unit tests and linters.
 FAST = "read_path"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -64,14 +65,16 @@ ASKED = {
 class Program:
     """One program of the tests.
 
-    lab: the lab in whose network it runs. scenario: the molecule scenario that it is, made and
-    taken away with its lab. fine: its statuses that are no failure.
+    lab: the lab in whose network it runs. scenario: whether it is a molecule scenario, whose lab is
+    made and taken away with it; copies: on a copy of the saved fleet. fine: statuses that are no
+    failure.
     """
 
     title: str
     words: list[str]
     lab: str | None = None
     scenario: bool = False
+    copies: bool = False
     env: dict[str, str] = field(default_factory=dict)
     fine: tuple[int, ...] = (0,)
 
@@ -138,8 +141,10 @@ def settings(scenario: str) -> dict[str, Any]:
 
 def scenario_program(name: str) -> Program:
     """Return the program that plays a whole scenario."""
-    words = ["molecule", "--no-command-borders", "test", "-s", name]
-    return Program(name, words, settings(name)["env"]["BENCHFLEET_LAB"], scenario=True)
+    words = ["molecule", "test", "--no-command-borders", "-s", name]
+    env = settings(name)["env"]
+    copies = "--copy" in env["BENCHFLEET_TEST_LAB"].split()
+    return Program(name, words, env["BENCHFLEET_LAB"], scenario=True, copies=copies)
 
 
 def chosen(wanted: Sequence[str]) -> list[Program]:
@@ -178,11 +183,16 @@ class Run:
         self.folder = folder
         self.fail_fast = fail_fast
         self.over = threading.Event()
+        # Set unless a fleet is still to be saved by this run.
+        self.saved = threading.Event()
+        self.saved.set()
         self.running: list[subprocess.Popen[str]] = []
         self.lock = threading.Lock()
 
     def all(self, programs: list[Program]) -> list[Result]:
         """Run programs, some at a time; returns how those ended that were begun."""
+        if SAVER in [program.title for program in programs]:
+            self.saved.clear()
         with ThreadPoolExecutor(lanes()) as pool:
             futures = [pool.submit(self.one, program) for program in ordered(programs)]
             try:
@@ -194,6 +204,8 @@ class Run:
 
     def one(self, program: Program) -> Result | None:
         """Run one program, a scenario on hosts of its own; None where the run is over before."""
+        if program.copies:
+            self.saved.wait()
         if self.over.is_set():
             return None
         say(f"{program.title} begins")
@@ -206,6 +218,8 @@ class Run:
             result = self.play(program)
         words = ", ".join(f"{number} {kind}" for kind, number in sorted(result.counts.items()))
         verdict = "passed" if result.ok else "FAILED"
+        if program.title == SAVER:
+            self.saved.set()
         say(f"{program.title} {verdict} after {clock(result.seconds)}{words and ': ' + words}")
         if not result.ok:
             self.show(program)
@@ -217,6 +231,7 @@ class Run:
         """Run a program, keep its output in a file, and take from that what it counted."""
         since = began = time.monotonic()
         result = Result(program.title, ok=False, seconds=0)
+        steps = iter(settings(program.title)["steps"] if program.scenario else [])
         stage = ""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.start(program) as process, self.log_path(program).open("w") as log:
@@ -228,8 +243,11 @@ class Run:
                 if name := stage_of(line):
                     if stage:
                         result.stages.append((stage, time.monotonic() - began))
-                    say(f"{program.title}: {name}")
-                    stage, began = name, time.monotonic()
+                    if stage == SAVES:
+                        self.saved.set()
+                    # molecule's line names no playbook or folder.
+                    stage, began = next(steps, name), time.monotonic()
+                    say(f"{program.title}: {stage}")
         if stage:
             result.stages.append((stage, time.monotonic() - began))
         with self.lock:
@@ -269,6 +287,7 @@ class Run:
     def end(self) -> None:
         """End what runs, and begin nothing more."""
         self.over.set()
+        self.saved.set()
         with self.lock:
             for process in self.running:
                 with suppress(ProcessLookupError):
