@@ -35,6 +35,7 @@ PARTS = (
     "library",
     "module_utils",
     "playbooks",
+    "plugins",
     "requirements.txt",
     "roles",
     "site.yml",
