@@ -12,6 +12,7 @@ import pytest
 import testinfra
 import yaml
 from calls import Somebody
+from nodes import Node
 from plays import INVENTORY, RECAP, ROOT, Run, changes, environment, make_inventory
 
 from benchfleet import state
@@ -30,6 +31,12 @@ def lab() -> state.Lab:
     found = state.load(state.name_from_environment())
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="session")
+def nodes(lab: state.Lab) -> dict[str, Node]:
+    """The hosts by their names."""
+    return {host.name: Node(lab, host) for host in lab.hosts}
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ RECAP = re.compile(
 TASK = re.compile(r"^TASK \[(.*)\] \*+$", re.MULTILINE)
 # A run that lost a host ends by itself after its time-outs; here it is not waited for that long.
 LOST_SECONDS = 10
-RUN_SECONDS = 900
+RUN_SECONDS = 1800
 CONTROLLER = "controller"
 # Long enough for a run to be cut off in the midst of it now and then.
 PATCH = """
@@ -113,7 +113,7 @@ class Ledger:
         assert self.taken, "the primary took no row at all"
         wanted = set(self.taken)
         for node in (self.primary, *replicas):
-            wait_until(f"all rows on {node.name}", lambda node=node: wanted <= self.rows(node), 60)
+            wait_until(f"all rows on {node.name}", lambda node=node: wanted <= self.rows(node))
         self.primary.sql("DROP DATABASE ledger")
 
     @staticmethod
@@ -145,22 +145,27 @@ class Interrupter:
         folder = self.folder / "-".join(names)
         return folder if folder.exists() else make_inventory(folder, names, {})
 
-    def run(self, inventory: Path, words: list[str], cuts: list[str], seconds: float) -> str:
+    def run(
+        self, inventory: Path, words: list[str], cuts: list[str], seconds: float, after: str = ""
+    ) -> str:
         """Run a playbook, cut it off at random moments, then let it end; returns its output.
 
         cuts are what is killed each time: the controller, or a host by its name; seconds is the
-        time within which that happens. A run that ends before its moment is made again later.
+        time within which that happens, from the start or from the end of the task `after`, which
+        a slow machine reaches late. A run that ends before its moment is made again later.
         Raises AssertionError with the output where the last run does not end well.
         """
         for victim in cuts:
             moment = self.random.uniform(0, seconds)
             with (self.folder / "run.log").open("w+") as log:
                 process = self._start(inventory, words, log)
+                self._reach(process, after)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(moment)
-                tasks = TASK.findall((self.folder / "run.log").read_text())
+                tasks = self._tasks()
                 where = (
-                    f"{words[0]}, {victim} after {moment:.1f} s: {tasks[-1] if tasks else 'start'}"
+                    f"{words[0]}, {victim} {moment:.1f} s after {after or 'the start'}:"
+                    f" {tasks[-1] if tasks else 'start'}"
                 )
                 self.done.append(where + ("" if process.poll() is None else " (was done already)"))
                 print(f"cut: {self.done[-1]}", flush=True)
@@ -171,6 +176,16 @@ class Interrupter:
         output = (self.folder / "run.log").read_text()
         assert code == 0, f"seed {self.seed}, after {self.done[-len(cuts) :]}:\n{output}"
         return output
+
+    def _tasks(self) -> list[str]:
+        """The tasks that have ended somewhere, in the run that goes on."""
+        return TASK.findall((self.folder / "run.log").read_text())
+
+    def _reach(self, process: subprocess.Popen[str], task: str) -> None:
+        """Wait until a task has ended somewhere, or the run has."""
+        if task:
+            there = lambda: process.poll() is not None or task in self._tasks()  # noqa: E731
+            wait_until(f"task {task}", there, RUN_SECONDS)
 
     def _start(self, inventory: Path, words: list[str], log: object) -> subprocess.Popen[str]:
         command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", str(inventory), *words]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -36,7 +37,7 @@ for connection in held:
 pathlib.Path({held!r}).write_text("held")
 time.sleep(600)
 """
-COMMAND_SECONDS = 60
+COMMAND_SECONDS = 120
 UNITS = ("mariadb", "nginx", "cron", "ssh", "supervisor")
 WAIT_SECONDS = 90
 
@@ -102,3 +103,10 @@ def processes(host: Node) -> dict[str, str]:
     for unit in UNITS:
         found[unit] = host.run(f"systemctl show {unit} -p MainPID --value")
     return found
+
+
+def yarn(host: Node) -> tuple[str, str]:
+    """The releases of yarn that are recorded on a host, and installed."""
+    mark = json.loads(host.run("cat /etc/benchfleet/fleet.json"))
+    installed = host.run("PATH=/opt/bench-cli/bin:$PATH yarn --version")
+    return str(mark["versions"]["yarn"]), installed

@@ -70,12 +70,6 @@ def new_token() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture(scope="session")
-def nodes(lab: state.Lab) -> dict[str, Node]:
-    """The hosts by their names."""
-    return {host.name: Node(lab, host) for host in lab.hosts}
-
-
 @pytest.fixture
 def somebody(anybody: Callable[..., Somebody]) -> Somebody:
     """The Administrator, at the router."""

@@ -1,11 +1,7 @@
-"""A reporting node leaves the fleet, dead or alive, and may come back. Nobody else notices.
-
-Takes rep2 out and in again: leaves the fleet as it found it, erp1 with rep1 and rep2.
-"""
+"""A reporting node leaves the fleet, dead or alive, and may come back. Nobody else notices."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +11,7 @@ import pytest
 import yaml
 from calls import working
 from nodes import Node, processes, wait_until
+from plays import Run
 
 from benchfleet import lab as machines
 from benchfleet import state
@@ -24,12 +21,6 @@ BENCH = "/home/frappe/frappe-bench"
 # Where the others keep what they know of a node.
 KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
 RULES = "nft list table inet benchfleet"
-
-
-@pytest.fixture
-def node(lab: state.Lab) -> Callable[[str], Node]:
-    """A host of the lab, by its name."""
-    return lambda name: Node(lab, lab.host(name))
 
 
 def known_of(host: Node, address: str) -> list[str]:
@@ -55,7 +46,7 @@ def known_of(host: Node, address: str) -> list[str]:
         ),
     ],
 )
-def test_what_is_refused_touches_nothing(play: Callable[..., Any], words: list[str], said: str):
+def test_what_is_refused_touches_nothing(play: Callable[..., Run], words: list[str], said: str):
     run = play(REMOVE, *words, fails=True)
     assert re.search(said, run.output, re.DOTALL)
     assert list(run.recap) == ["localhost"]
@@ -63,11 +54,11 @@ def test_what_is_refused_touches_nothing(play: Callable[..., Any], words: list[s
 
 def test_a_dead_node_leaves_and_nobody_notices(
     lab: state.Lab,
-    play: Callable[..., Any],
+    play: Callable[..., Run],
     anybody: Callable[..., Any],
-    node: Callable[[str], Node],
+    nodes: dict[str, Node],
 ):
-    others = [node("erp1"), node("rep1")]
+    others = [nodes["erp1"], nodes["rep1"]]
     address = lab.host("rep2").ip
     assert all(known_of(host, address) for host in others)
     before = [processes(host) for host in others]
@@ -78,7 +69,7 @@ def test_a_dead_node_leaves_and_nobody_notices(
     assert [call for call in taken if not call.ok] == []
     assert [processes(host) for host in others] == before
     assert [known_of(host, address) for host in others] == [[], []]
-    assert node("erp1").run("ls /var/lib/benchfleet/drained") == ""
+    assert nodes["erp1"].run("ls /var/lib/benchfleet/drained") == ""
     secrets = yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
     assert sorted(secrets["hosts"]) == ["erp1", "rep1"]
     assert "Left to do on rep2 itself" in run.output
@@ -86,10 +77,10 @@ def test_a_dead_node_leaves_and_nobody_notices(
 
 
 def test_back_alive_it_is_cleared_by_the_same_command(
-    lab: state.Lab, play: Callable[..., Any], node: Callable[[str], Node]
+    lab: state.Lab, play: Callable[..., Run], nodes: dict[str, Node]
 ):
     machines.start(lab, lab.host("rep2"))
-    rep2 = node("rep2")
+    rep2 = nodes["rep2"]
     run = play(REMOVE, "-e", "node=rep2", "-e", "confirm=rep2", "-e", "data=delete")
     assert [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")] == [0, 0, 1]
     left = f"/etc/benchfleet /usr/local/lib/benchfleet /var/lib/benchfleet /opt/bench-cli {BENCH}"
@@ -104,26 +95,13 @@ def test_back_alive_it_is_cleared_by_the_same_command(
 
 
 def test_the_next_run_without_it_changes_nothing(
-    play: Callable[..., Any], inventory_of: Callable[..., Path]
+    play: Callable[..., Run], inventory_of: Callable[..., Path]
 ):
     run = play("site.yml", inventory=inventory_of("erp1", "rep1"))
     assert run.changes == []
 
 
-def test_it_may_join_again(
-    lab: state.Lab,
-    play: Callable[..., Any],
-    anybody: Callable[..., Any],
-    node: Callable[[str], Node],
-    fleet_command: Callable[..., str],
-):
-    others = [node("erp1"), node("rep1")]
-    before = [processes(host) for host in others]
-    play("site.yml")
-    assert [processes(host) for host in others] == before
-    told = json.loads(fleet_command("status", "--json"))["status"]
-    assert {row["host"]: row["state"] for row in told} == dict.fromkeys(
-        ("erp1", "rep1", "rep2"), "up"
-    )
+@pytest.mark.usefixtures("arrival")
+def test_it_may_join_again(anybody: Callable[..., Any]):
     somebody = anybody()
-    wait_until("rep2 answers", lambda: somebody.report().place == ("rep2", "rep2"), 30)
+    wait_until("rep2 answers", lambda: somebody.report().place == ("rep2", "rep2"))

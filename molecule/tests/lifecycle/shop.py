@@ -1,0 +1,86 @@
+"""An app for the lab's site: its repository on the primary, and what its coming leaves there."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from nodes import Node
+from plays import Run
+
+from benchfleet import state
+
+BENCH = "/home/frappe/frappe-bench"
+REPOSITORY = "/srv/lab-apps/shop"
+GIT = f"git -C {REPOSITORY} -c user.name=Lab -c user.email=lab@lab.invalid"
+FILES = {
+    "pyproject.toml": """[project]
+name = "shop"
+dynamic = ["version", "description"]
+[build-system]
+requires = ["flit_core>=3.4,<4"]
+build-backend = "flit_core.buildapi"
+""",
+    "shop/__init__.py": '"""A shop."""\n__version__ = "1.0.0"\n',
+    "shop/hooks.py": 'app_name = "shop"\n',
+    "shop/modules.txt": "Shop\n",
+    "shop/patches.txt": "",
+    "shop/shop/__init__.py": "",
+}
+# Variables by which the fleet has the app.
+APPS = {
+    "bench_apps": [{"name": "shop", "repo": REPOSITORY, "branch": "main"}],
+    "fleet_sites": [{"name": state.SITE, "apps": ["shop"]}],
+}
+
+
+class Arrival(NamedTuple):
+    """A run that brought the app, and what was cached of the apps' modules before and after it."""
+
+    run: Run
+    before: str
+    after: str
+
+
+def doctype(module: str, name: str) -> dict[str, str]:
+    """The file of a DocType with one field."""
+    folder = name.lower().replace(" ", "_")
+    fields = [{"fieldname": "title", "fieldtype": "Data"}]
+    content = {"doctype": "DocType", "name": name, "module": module, "fields": fields}
+    return {f"shop/{module.lower()}/doctype/{folder}/{folder}.json": json.dumps(content)}
+
+
+def release(primary: Node, files: dict[str, str]) -> None:
+    """Put a commit with files into the app's repository."""
+    for name, text in files.items():
+        place = f"{REPOSITORY}/{name}"
+        primary.run(f"mkdir -p $(dirname {place}); cat >{place} <<'END'\n{text}\nEND")
+    primary.run(f"{GIT} add --all && {GIT} commit -qm 'A commit of the shop'")
+
+
+def make(primary: Node) -> None:
+    """Make the app's repository, with one DocType."""
+    if not primary.says(f"ls -d {REPOSITORY}"):
+        primary.run(f"mkdir -p {REPOSITORY} && git init -qb main {REPOSITORY}")
+        release(primary, {**FILES, **doctype("Shop", "Shop Order")})
+
+
+def database_of(primary: Node) -> str:
+    """The site's database."""
+    text = primary.run(f"cat {BENCH}/sites/{state.SITE}/site_config.json")
+    return str(json.loads(text)["db_name"])
+
+
+def modules(primary: Node) -> str:
+    """What the shared cache knows of the modules of the site's apps."""
+    config = f"{BENCH}/sites/common_site_config.json"
+    url = urlsplit(json.loads(primary.run(f"cat {config}"))["redis_cache"])
+    ask = f"REDISCLI_AUTH={url.password} redis-cli -h {url.hostname} -p {url.port}"
+    return primary.run(f"{ask} GET '{database_of(primary)}|app_modules'")
+
+
+def has(node: Node, database: str, name: str) -> bool:
+    """Whether a database server has a DocType with its table."""
+    rows = node.sql(f"SELECT COUNT(*) FROM `{database}`.tabDocType WHERE name = '{name}'")
+    return rows == "1" and node.sql(f"SHOW TABLES FROM `{database}` LIKE 'tab{name}'") != ""
