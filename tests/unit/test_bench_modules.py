@@ -17,17 +17,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from filter_plugins.bench import repo_logins
 from library import bench_info, bench_init, bench_sites
 from library.bench_init import MARK
+from tests.repositories import git
 
 BenchError = bench_init.BenchError
-
-
-def git(folder: Path, *words: str) -> str:
-    """Run git in a folder with an author."""
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-    done = subprocess.run(
-        ["git", *identity, "-C", str(folder), *words], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def make_app(bench: Path, name: str) -> str:
