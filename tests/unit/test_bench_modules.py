@@ -576,15 +576,15 @@ def init():
 
 
 @pytest.mark.parametrize(
-    "cache",
+    ("cache", "anew"),
     [
-        pytest.param("def cache():\n    return shared", id="14"),
-        pytest.param("cache = shared", id="15"),
-        pytest.param("cache = client_cache = shared", id="16"),
-        pytest.param("cache, client_cache = shared, None", id="demo"),
+        pytest.param("def cache():\n    return shared", True, id="14"),
+        pytest.param("cache = shared", True, id="15"),
+        pytest.param("cache = client_cache = shared", True, id="16"),
+        pytest.param("cache, client_cache = shared, None", True, id="demo"),
+        pytest.param("cache = shared", False, id="other command"),
     ],
 )
-@pytest.mark.parametrize("anew", [True, False])
 def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
     tmp_path: Path, cache: str, anew: bool
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import pwd
 import shutil
@@ -28,7 +27,8 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def test_python_is_judged_as_packaging_judges_it() -> None:
-    for specifier in [*CLAUSES, *map(",".join, itertools.combinations(CLAUSES, 2))]:
+    pairs = [",".join(pair) for pair in zip(CLAUSES, reversed(CLAUSES), strict=True)]
+    for specifier in [*CLAUSES, *pairs]:
         try:
             judge = SpecifierSet(specifier)
         except InvalidSpecifier:
