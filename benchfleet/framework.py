@@ -219,6 +219,8 @@ def commit_tree(store: Path, folder: Path, branch: str) -> None:
     # Neither the index nor the ignore rules may come from the repository that the folder lies in.
     env = {**os.environ, **FIXED, "GIT_INDEX_FILE": str(index)}
     git = ["git", f"--git-dir={store}", f"--work-tree={folder}", "-c", "core.autocrlf=false"]
+    # Git makes this folder from a template, which may be without it.
+    (store / "info").mkdir(exist_ok=True)
     (store / "info/exclude").write_text("__pycache__/\n*.pyc\nnode_modules/\n")
     run([*git, "-C", folder, "add", "--all", "."], env=env)
     tree = run([*git, "write-tree"], env=env).strip()

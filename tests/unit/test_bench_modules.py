@@ -17,17 +17,9 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from filter_plugins.bench import repo_logins
 from library import bench_info, bench_init, bench_sites
 from library.bench_init import MARK
+from tests.repositories import git
 
 BenchError = bench_init.BenchError
-
-
-def git(folder: Path, *words: str) -> str:
-    """Run git in a folder with an author."""
-    identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
-    done = subprocess.run(
-        ["git", *identity, "-C", str(folder), *words], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def make_app(bench: Path, name: str) -> str:
@@ -584,15 +576,15 @@ def init():
 
 
 @pytest.mark.parametrize(
-    "cache",
+    ("cache", "anew"),
     [
-        pytest.param("def cache():\n    return shared", id="14"),
-        pytest.param("cache = shared", id="15"),
-        pytest.param("cache = client_cache = shared", id="16"),
-        pytest.param("cache, client_cache = shared, None", id="demo"),
+        pytest.param("def cache():\n    return shared", True, id="14"),
+        pytest.param("cache = shared", True, id="15"),
+        pytest.param("cache = client_cache = shared", True, id="16"),
+        pytest.param("cache, client_cache = shared, None", True, id="demo"),
+        pytest.param("cache = shared", False, id="other command"),
     ],
 )
-@pytest.mark.parametrize("anew", [True, False])
 def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
     tmp_path: Path, cache: str, anew: bool
 ):

@@ -224,6 +224,12 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return Path(shutil.copytree(framework.DEMO, folder))
 
 
+@pytest.fixture
+def demo_15(tmp_path: Path) -> Path:
+    """The demo as it is, to be changed."""
+    return Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
+
+
 def in_bench(demo: Path, libraries: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python as a bench with the demo would."""
     packages = [ROOT / f"roles/{role}/files" for role in ("jobs", "read_guard")]
@@ -252,73 +258,70 @@ def test_the_demo_fits_in_both_its_shapes(demo: Path, libraries: Path) -> None:
     assert misfits_of(demo, libraries) == []
 
 
-# A release whose Database class wants to be told more, and one in which jobs are queued otherwise.
-@pytest.mark.parametrize(
-    ("file", "old", "new", "part", "seen"),
-    [
-        (
-            "database/database.py",
-            "self,\n            host: str",
-            "self,\n            tenant: str,\n            host: str",
-            "guard",
-            "missing a required argument: 'tenant'",
-        ),
-        (
-            "database/database.py",
-            "def begin(self, *, read_only",
-            "def begin(self, *, only",
-            "guard",
-            "MariaDBDatabase.begin takes other arguments: self, only=False",
-        ),
-        (
-            "utils/background_jobs.py",
-            "kwargs: dict[str, Any] | None",
-            "given: dict[str, Any] | None",
-            "jobs",
-            "execute_job takes other arguments",
-        ),
-        (
-            "utils/background_jobs.py",
-            "def get_queues_timeout",
-            "def timeouts",
-            "jobs",
-            "there is no get_queues_timeout",
-        ),
-        ("__init__.py", "primary_db", "first_db", "files", "read_only does not use primary_db"),
-        (
-            "core/doctype/scheduled_job_type/scheduled_job_type.py",
-            "is_job_in_queue",
-            "is_queued",
-            "scheduler",
-            "there is no ScheduledJobType.is_job_in_queue",
-        ),
-        (
-            "core/doctype/prepared_report/prepared_report.py",
-            "generate_report_result",
-            "make_result",
-            "reports",
-            "there is no generate_report_result",
-        ),
-        (
-            "__init__.py",
-            "conf.replica_db_name",
-            "conf.replica_user",
-            "config",
-            "connect_replica does not use replica_db_name",
-        ),
-    ],
+# What a release may do otherwise: (file, old text, new text, part, what is told of it).
+CHANGES = (
+    (
+        "database/database.py",
+        "self,\n            host: str",
+        "self,\n            tenant: str,\n            host: str",
+        "guard",
+        "missing a required argument: 'tenant'",
+    ),
+    (
+        "database/database.py",
+        "def begin(self, *, read_only",
+        "def begin(self, *, only",
+        "guard",
+        "MariaDBDatabase.begin takes other arguments: self, only=False",
+    ),
+    (
+        "utils/background_jobs.py",
+        "kwargs: dict[str, Any] | None",
+        "given: dict[str, Any] | None",
+        "jobs",
+        "execute_job takes other arguments",
+    ),
+    (
+        "utils/background_jobs.py",
+        "def get_queues_timeout",
+        "def timeouts",
+        "jobs",
+        "there is no get_queues_timeout",
+    ),
+    ("__init__.py", "primary_db", "first_db", "files", "read_only does not use primary_db"),
+    (
+        "core/doctype/scheduled_job_type/scheduled_job_type.py",
+        "is_job_in_queue",
+        "is_queued",
+        "scheduler",
+        "there is no ScheduledJobType.is_job_in_queue",
+    ),
+    (
+        "core/doctype/prepared_report/prepared_report.py",
+        "generate_report_result",
+        "make_result",
+        "reports",
+        "there is no generate_report_result",
+    ),
+    (
+        "__init__.py",
+        "conf.replica_db_name",
+        "conf.replica_user",
+        "config",
+        "connect_replica does not use replica_db_name",
+    ),
 )
-def test_what_another_release_does_otherwise_is_told(
-    tmp_path: Path, libraries: Path, file: str, old: str, new: str, part: str, seen: str
-) -> None:
-    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
-    replace(demo / "frappe" / file, old, new)
-    if new == "make_result":
-        replace(demo / "frappe/desk/query_report.py", old, new)
-    found = misfits_of(demo, libraries)
-    words = next(words for words in found if words.startswith(f"{part}: "))
-    assert seen in words
-    assert words.endswith(f"; so {contract.PARTS[part]}")
+
+
+def test_what_another_release_does_otherwise_is_told(demo_15: Path, libraries: Path) -> None:
+    for file, old, new, _part, _seen in CHANGES:
+        replace(demo_15 / "frappe" / file, old, new)
+    replace(demo_15 / "frappe/desk/query_report.py", "generate_report_result", "make_result")
+    found = misfits_of(demo_15, libraries)
+    for *_, part, seen in CHANGES:
+        told = [words for words in found if words.startswith(f"{part}: ") and seen in words]
+        assert told, (part, seen, found)
+        assert all(words.endswith(f"; so {contract.PARTS[part]}") for words in told)
 
 
 TRY_GUARD = """
@@ -338,15 +341,14 @@ print(json.dumps([frappe.connect_replica(), frappe.local.db is given]))
 
 
 def test_a_guard_that_does_not_fit_leaves_calls_on_the_primary(
-    tmp_path: Path, libraries: Path
+    demo_15: Path, libraries: Path
 ) -> None:
-    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
     replace(
-        demo / "frappe/database/database.py",
+        demo_15 / "frappe/database/database.py",
         "self,\n            host",
         "self,\n            tenant,\n            host",
     )
-    done = in_bench(demo, libraries, "-c", TRY_GUARD.replace("CURRENT", "object()"))
+    done = in_bench(demo_15, libraries, "-c", TRY_GUARD.replace("CURRENT", "object()"))
     assert json.loads(done.stdout) == [False, True]
     assert "MariaDBDatabase takes other arguments" in done.stderr
     assert "so all calls stay on the primary" in done.stderr
@@ -383,19 +385,20 @@ if not primary:
 """
 
 
+def test_jobs_that_fit_are_placed(demo_15: Path, libraries: Path) -> None:
+    assert in_bench(demo_15, libraries, "-c", TRY_JOBS, "primary").stdout == "bench:at-rep1\n"
+
+
 # What is asked for the jobs in one, for their files in the other.
 @pytest.mark.parametrize(
     ("file", "old"), [("utils/background_jobs.py", "method:"), ("__init__.py", "primary_db")]
 )
 def test_jobs_that_do_not_fit_are_all_done_on_the_primary(
-    tmp_path: Path, libraries: Path, file: str, old: str
+    demo_15: Path, libraries: Path, file: str, old: str
 ) -> None:
-    demo = Path(shutil.copytree(framework.DEMO, tmp_path / "demo"))
-    try_jobs = ("-c", TRY_JOBS)
-    assert in_bench(demo, libraries, *try_jobs, "primary").stdout == "bench:at-rep1\n"
-    replace(demo / "frappe" / file, old, f"other_{old}")
-    assert in_bench(demo, libraries, *try_jobs, "primary").stdout == "bench:long\n"
+    replace(demo_15 / "frappe" / file, old, f"other_{old}")
+    assert in_bench(demo_15, libraries, "-c", TRY_JOBS, "primary").stdout == "bench:long\n"
     with pytest.raises(subprocess.CalledProcessError) as error:
-        in_bench(demo, libraries, *try_jobs, "node")
+        in_bench(demo_15, libraries, "-c", TRY_JOBS, "node")
     assert error.value.stderr.endswith("rests\n")
     assert error.value.stdout == "bench:long\n"

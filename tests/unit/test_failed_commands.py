@@ -78,6 +78,13 @@ def test_of_many_lines_the_first_and_the_last_are_told():
     assert (lines[0], lines[-1], len(lines)) == ("error: number 0", "error: number 99", 13)
 
 
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where failed commands leave their output."""
+    monkeypatch.setattr(bench, "LOG_DIR", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
 def test_the_whole_output_is_kept_for_root_and_named(outputs: Path):
     said = output("get-app-address")
     with pytest.raises(bench.BenchError) as caught:
@@ -100,6 +107,7 @@ def test_the_whole_output_is_kept_for_root_and_named(outputs: Path):
 
 
 def test_a_link_in_the_folder_leads_nowhere(outputs: Path, tmp_path: Path):
+    outputs.mkdir()
     (outputs / "bench-build.log").symlink_to(tmp_path / "elsewhere")
     assert bench.keep_output("words", "bench build") == ""
     assert not (tmp_path / "elsewhere").exists()

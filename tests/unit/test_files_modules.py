@@ -90,14 +90,17 @@ class Supervisor(supervisor_programs.Supervisor):
         return {"b-redis:b-redis": "RUNNING"} | ({"b-web:b-web": state} if state else {})
 
 
-def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope() -> None:
+def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervisor_programs.time, "sleep", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        Supervisor().await_answer("b-web", f"127.0.0.1:{port}", 5)
+        Supervisor().await_answer("b-web", f"127.0.0.1:{port}", 60)
     free = f"127.0.0.1:{port}"
     for states in (["STARTING", "BACKOFF", "FATAL"], ["RUNNING", ""]):
         supervisor = Supervisor(*states)
-        supervisor.await_answer("b-web", free, 5)
+        supervisor.await_answer("b-web", free, 60)
         assert not supervisor.states
 
 

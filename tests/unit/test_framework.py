@@ -1,17 +1,13 @@
 """The framework's repository in a lab: the same tree, the same commit."""
 
-import subprocess
+import shutil
 
 import pytest
 
 from benchfleet import framework, state
 from benchfleet.shell import FleetError
 from benchfleet.state import Lab
-
-
-def git(*words):
-    done = subprocess.run(["git", *map(str, words)], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+from tests.repositories import git
 
 
 @pytest.fixture
@@ -32,7 +28,7 @@ def folder(tmp_path):
 def provide(lab, source, branch=None):
     framework.choose(lab, None, str(source), branch)
     framework.provide(lab)
-    return git(f"--git-dir={framework.repository(lab)}/.git", "rev-parse", "HEAD")
+    return git(framework.repository(lab), "rev-parse", "HEAD")
 
 
 def test_a_folder_s_commit_follows_its_content_alone(lab, folder, tmp_path):
@@ -41,44 +37,41 @@ def test_a_folder_s_commit_follows_its_content_alone(lab, folder, tmp_path):
     assert provide(lab, folder) == first
     (folder / "frappe/__init__.py").write_text("__version__ = '2'\n")
     assert provide(lab, folder) != first
-    names = git("clone", "-q", framework.repository(lab), tmp_path / "clone") or sorted(
+    names = git(tmp_path, "clone", "-q", framework.repository(lab), "clone") or sorted(
         str(path.relative_to(tmp_path / "clone")) for path in (tmp_path / "clone/frappe").rglob("*")
     )
     assert names == ["frappe/__init__.py"]
 
 
 def test_a_repository_keeps_its_commits(lab, folder):
-    git("init", "-q", "-b", "develop", folder)
-    git("-C", folder, "add", ".")
-    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
-    git("-C", folder, *who, "commit", "-qm", "x")
-    assert provide(lab, folder) == git("-C", folder, "rev-parse", "HEAD")
+    git(folder, "init", "-q", "-b", "develop")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "x")
+    assert provide(lab, folder) == git(folder, "rev-parse", "HEAD")
     assert lab.frappe_branch == "develop"
-    assert provide(lab, folder, "develop") == git("-C", folder, "rev-parse", "HEAD")
+    assert provide(lab, folder, "develop") == git(folder, "rev-parse", "HEAD")
 
 
 def test_a_shallow_clone_is_a_source_too(lab, folder, tmp_path):
-    git("init", "-q", "-b", "develop", folder)
-    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
+    git(folder, "init", "-q", "-b", "develop")
     for message in ("one", "two"):
-        git("-C", folder, *who, "commit", "-q", "--allow-empty", "-m", message)
+        git(folder, "commit", "-q", "--allow-empty", "-m", message)
     shallow = tmp_path / "shallow"
-    git("clone", "-q", "--depth", "1", f"file://{folder}", shallow)
-    assert provide(lab, shallow, "develop") == git("-C", folder, "rev-parse", "HEAD")
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{folder}", shallow)
+    assert provide(lab, shallow, "develop") == git(folder, "rev-parse", "HEAD")
 
 
-@pytest.fixture
-def shop(tmp_path):
-    """An app's repository with a branch main and a branch next, on next."""
-    shop = tmp_path / "somewhere"
-    (shop / "shop").mkdir(parents=True)
-    git("init", "-q", "-b", "main", shop)
-    who = ("-c", "user.name=x", "-c", "user.email=x@example.com")
-    git("-C", shop, *who, "commit", "-q", "--allow-empty", "-m", "empty")
-    git("-C", shop, "checkout", "-q", "-b", "next")
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """An app's repository with a branch main and a branch next, on next; no test changes it."""
+    shop = tmp_path_factory.mktemp("somewhere")
+    (shop / "shop").mkdir()
+    git(shop, "init", "-q", "-b", "main")
+    git(shop, "commit", "-q", "--allow-empty", "-m", "empty")
+    git(shop, "checkout", "-q", "-b", "next")
     (shop / "shop/hooks.py").write_text("")
-    git("-C", shop, "add", ".")
-    git("-C", shop, *who, "commit", "-q", "-m", "app")
+    git(shop, "add", ".")
+    git(shop, "commit", "-q", "-m", "app")
     return shop
 
 
@@ -94,9 +87,7 @@ def test_an_app_s_repository_is_provided_under_the_app_s_name(lab, shop):
     framework.provide(lab)
     provided = framework.repository(lab, "shop")
     assert provided.name == "shop"
-    assert git(f"--git-dir={provided}/.git", "rev-parse", "HEAD") == git(
-        "-C", shop, "rev-parse", "next"
-    )
+    assert git(provided, "rev-parse", "HEAD") == git(shop, "rev-parse", "next")
     assert "/srv/lab/shop/.git" in framework.trusted(lab)
 
 
@@ -106,7 +97,7 @@ def test_an_app_in_a_plain_folder_is_a_source_too(lab, tmp_path):
     choose(lab, f"shop={tmp_path}/plain#stable")
     framework.provide(lab)
     store = framework.repository(lab, "shop") / ".git"
-    assert git(f"--git-dir={store}", "ls-tree", "-r", "--name-only", "stable") == "shop/hooks.py"
+    assert git(store, "ls-tree", "-r", "--name-only", "stable") == "shop/hooks.py"
 
 
 def test_an_app_s_address_is_passed_on_with_or_without_a_branch(lab):
@@ -158,8 +149,9 @@ def test_an_app_named_twice_is_refused(lab):
         choose(lab, "shop=ssh://git@a/shop", "shop=ssh://git@b/shop")
 
 
-def test_a_detached_head_wants_a_branch(lab, shop):
-    git("-C", shop, "checkout", "-q", "--detach")
+def test_a_detached_head_wants_a_branch(lab, shop, tmp_path):
+    shop = shutil.copytree(shop, tmp_path / "shop")
+    git(shop, "checkout", "-q", "--detach")
     with pytest.raises(FleetError, match="detached HEAD"):
         choose(lab, f"shop={shop}")
     assert choose(lab, f"shop={shop}#next")[0]["branch"] == "next"
@@ -201,7 +193,7 @@ def test_the_demo_has_the_shape_of_either_release(lab, tmp_path):
     for branch, version, driver in (("main", "15", False), ("version-16", "16", True)):
         framework.choose(lab, None, None, branch)
         framework.provide(lab)
-        git("clone", "-q", framework.repository(lab), tmp_path / branch)
+        git(tmp_path, "clone", "-q", framework.repository(lab), branch)
         text = (tmp_path / branch / "frappe/__init__.py").read_text()
         assert f'\n__version__ = "{version}.' in text
         assert ("mysqlclient" in (tmp_path / branch / "pyproject.toml").read_text()) is driver

@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import socket
+import struct
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_savepoints_are_told_by_name() -> None:
 
 def test_a_long_statement_is_judged_in_one_pass() -> None:
     """Rules that read a text more often than a fixed number of times would take hours for it."""
-    text = "select name from tabX where name in (" + ", ".join(["'o''k'"] * 200_000) + ")"
+    text = "select name from tabX where name in (" + ", ".join(["'o''k'"] * 50_000) + ")"
     assert statements.kind(text) == statements.READ
 
 
@@ -158,22 +159,20 @@ def test_a_full_disk_costs_no_call_its_answer(tmp_path: Path) -> None:
     assert gone.count("writes", "a.b") == 0
 
 
-def test_threads_of_a_process_do_not_trip_over_each_other(tmp_path: Path) -> None:
-    state, troubles = State(tmp_path), []
+def test_threads_of_a_process_do_not_trip_over_each_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    state = State(tmp_path)
 
-    def work() -> None:
-        for number in range(300):
-            try:
-                state.set_replica("a", Replica(float(number), "x"))
-            except Exception as error:
-                troubles.append(error)
+    def work(_number: int) -> None:
+        for number in range(100):
+            state.set_replica("a", Replica(float(number), "x"))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not troubles
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
+    # A state that is lost costs no call its answer: it is said in the log.
+    assert caplog.messages == []
+    assert state.replica("a") == Replica(99.0, "x")
     assert [path.name for path in tmp_path.iterdir()] == ["replica-a.json"]
 
 
@@ -198,9 +197,9 @@ def test_places_are_as_many_as_there_are_and_come_back(tmp_path: Path) -> None:
     assert first is not None
     assert second is not None
     assert state.take_place(2, 0.05) is None
-    timer = threading.Timer(0.1, state.give_place, [first])
+    timer = threading.Timer(0.05, state.give_place, [first])
     timer.start()
-    third = state.take_place(2, 5)
+    third = state.take_place(2, 60)
     assert third is not None
     state.give_place(second)
     state.give_place(third)
@@ -212,7 +211,7 @@ def test_a_place_comes_back_when_its_process_dies(tmp_path: Path) -> None:
         state.take_place(1, 0)
         os._exit(0)
     os.waitpid(child, 0)
-    place = state.take_place(1, 1)
+    place = state.take_place(1, 0)
     assert place is not None
     state.give_place(place)
 
@@ -242,30 +241,30 @@ def test_work_that_hangs_is_left_behind_and_disposed_of() -> None:
     go, disposed = threading.Event(), threading.Event()
 
     def work() -> str:
-        go.wait(10)
+        go.wait(60)
         return "late"
 
     with pytest.raises(watch.HungError, match=r"0\.05 s"):
         watch.bounded(work, 0.05, lambda late: disposed.set() if late == "late" else None)
     go.set()
-    assert disposed.wait(5)
+    assert disposed.wait(60)
 
 
 def test_work_in_time_gives_its_value_or_its_error() -> None:
-    assert watch.bounded(lambda: 5, 5, print) == 5
+    assert watch.bounded(lambda: 5, 60, print) == 5
     with pytest.raises(ZeroDivisionError):
-        watch.bounded(lambda: 1 // 0, 5, print)
+        watch.bounded(lambda: 1 // 0, 60, print)
 
 
 def test_a_severed_connection_fails_its_reader_at_once() -> None:
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
+    ours.settimeout(60)
 
     class Connection:
         _sock = ours
 
     with watch.handle_of(Connection) as handle:
-        threading.Timer(0.1, watch.sever, [handle]).start()
+        threading.Timer(0.05, watch.sever, [handle]).start()
         # Where nothing severs it, this ends with a TimeoutError.
         assert ours.recv(1) == b""
     theirs.close()
@@ -288,35 +287,32 @@ def test_a_worker_answers_for_its_health_and_a_stopped_one_does_not(tmp_path: Pa
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    said, say = os.pipe()
     if (master := os.fork()) == 0:
         # gunicorn's master listens and forks one worker.
-        health.listen("127.0.0.1", port, State(tmp_path))
-        if (worker := os.fork()) == 0:
-            time.sleep(30)
+        try:
+            health.listen("127.0.0.1", port, State(tmp_path))
+            if (worker := os.fork()) == 0:
+                signal.pause()
+            os.write(say, struct.pack("i", worker))
+            os.waitpid(worker, os.WUNTRACED)
+            os.write(say, b"stopped")
+            signal.pause()
+        finally:
             os._exit(0)
-        os.waitpid(worker, 0)
-        os._exit(0)
-    worker = 0
+    os.close(say)
+    pids = [master]
     try:
-        deadline = time.monotonic() + 60
-        answer = b""
-        while answer != health.ANSWER and time.monotonic() < deadline:
-            try:
-                with socket.create_connection(("127.0.0.1", port), timeout=1) as asked:
-                    answer = asked.recv(8)
-            except OSError:
-                time.sleep(0.02)
-        assert answer == health.ANSWER
-        worker = int(Path(f"/proc/{master}/task/{master}/children").read_text().split()[0])
-        os.kill(worker, signal.SIGSTOP)
-        tasks = Path(f"/proc/{worker}/task")
-        while {(task / "stat").read_text().split()[2] for task in tasks.iterdir()} != {"T"}:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        asked = socket.create_connection(("127.0.0.1", port), timeout=0.3)
+        pids += struct.unpack("i", os.read(said, 4))
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as asked:
+            assert asked.recv(8) == health.ANSWER
+        os.kill(pids[-1], signal.SIGSTOP)
+        assert os.read(said, 8) == b"stopped"
+        asked = socket.create_connection(("127.0.0.1", port), timeout=0.2)
         with asked, pytest.raises(TimeoutError):
             asked.recv(8)
     finally:
-        for pid in filter(None, (worker, master)):
+        for pid in reversed(pids):
             os.kill(pid, signal.SIGKILL)
         os.waitpid(master, 0)
+        os.close(said)

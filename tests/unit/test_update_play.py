@@ -16,18 +16,22 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-# Notes what it was asked for, and answers as the test says.
-STAND_IN = """#!/usr/bin/python
+# Reaches the host as a module would, notes what it was asked for, and answers as the test says. An
+# action of Ansible's own process: a module would be one more Python for each host and task.
+STAND_IN = """
 import json
-from ansible.module_utils.basic import _load_params, AnsibleModule
-asked = _load_params()
-options = {key: {"type": "raw"} for key in asked if not key.startswith("_ansible")}
-module = AnsibleModule(options, supports_check_mode=True)
-name, which = NAME, str(asked.get("phase") or asked.get("state") or asked.get("drained") or "")
-with open(LOG, "a") as log:
-    log.write(json.dumps([name, which, asked.get("node", "")]) + "\\n")
-answer = ANSWERS.get(f"{name} {which}".strip(), ANSWERS.get(name, {}))
-module.exit_json(**{"changed": True, **answer})
+from pathlib import Path
+from ansible.plugins.action import ActionBase
+
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        asked, name = self._task.args, Path(__file__).stem
+        which = str(asked.get("phase") or asked.get("state") or asked.get("drained") or "")
+        self._connection.exec_command("true")
+        with open(LOG, "a") as log:
+            log.write(json.dumps([name, which, asked.get("node", "")]) + "\\n")
+        answer = ANSWERS.get(f"{name} {which}".strip(), ANSWERS.get(name, {}))
+        return {"changed": True, **answer}
 """
 ANSWERS: dict[str, Any] = {
     # Nothing of a release goes on from there.
@@ -52,7 +56,7 @@ class Played:
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Played]:
     """Plays one play of a playbook on a primary that is this machine; rep1 cannot be reached."""
-    (tmp_path / "library").mkdir()
+    (tmp_path / "actions").mkdir()
     log = tmp_path / "log"
     log.touch()
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -69,9 +73,9 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         if not nodes:
             del groups["reporting"]["hosts"]
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": groups}}))
-        for module in (path.stem for path in (ROOT / "library").glob("*.py")):
-            text = STAND_IN.replace("NAME", repr(module)).replace("LOG", repr(str(log)))
-            (tmp_path / f"library/{module}.py").write_text(text.replace("ANSWERS", repr(ANSWERS)))
+        text = STAND_IN.replace("LOG", repr(str(log))).replace("ANSWERS", repr(ANSWERS))
+        for module in (ROOT / "library").glob("*.py"):
+            (tmp_path / "actions" / module.name).write_text(text)
         plays = yaml.safe_load((ROOT / "playbooks" / playbook).read_text())
         chosen = {**next(p for p in plays if p["name"] == name), "become": False}
         later = {"hosts": "all", "tasks": [{"ansible.builtin.debug": {"msg": "the run went on"}}]}
@@ -84,7 +88,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
             env={
                 **os.environ,
                 "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
-                "ANSIBLE_LIBRARY": str(tmp_path / "library"),
+                "ANSIBLE_ACTION_PLUGINS": str(tmp_path / "actions"),
                 "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins"),
                 "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
                 "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),

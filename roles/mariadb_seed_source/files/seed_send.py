@@ -83,7 +83,7 @@ def send(out: int, data: bytes, patience: float | None = None, log: Log | None =
     poller.register(out, select.POLLOUT)
     since = time.monotonic()
     while rest:
-        if poller.poll(500):
+        if poller.poll(100):
             written = os.write(out, rest)
             rest = rest[written:]
             since = time.monotonic()
