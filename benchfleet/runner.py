@@ -244,6 +244,8 @@ def play(
 
     variables = {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        # ansible-runner adds its own folder, and what the configuration has no longer counts.
+        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
         # ansible-runner switches it off unless told.
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",

@@ -123,7 +123,7 @@ def test_a_status_that_is_fine_is_no_failure(tmp_path):
 
 @pytest.mark.usefixtures("two_lanes")
 def test_the_first_failure_ends_the_rest_where_that_is_wished(tmp_path):
-    endless = python("endless", "import time; print('up', flush=True); time.sleep(600)")
+    endless = python("endless", "import signal; print('up', flush=True); signal.pause()")
     tests = testing.Run(tmp_path, fail_fast=True)
     started = threading.Event()
     play = tests.play

@@ -16,6 +16,14 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+COUNTED_FILTER = """
+with open(LOG, "a") as log:
+    log.write(".")
+
+class FilterModule:
+    def filters(self):
+        return {}
+"""
 # Reaches the host as a module would, notes what it was asked for, and answers as the test says. An
 # action of Ansible's own process: a module would be one more Python for each host and task.
 STAND_IN = """
@@ -46,19 +54,26 @@ ANSWERS: dict[str, Any] = {
 
 @dataclass
 class Played:
-    """A run of ansible-playbook: its exit status, what it said, and what the modules were asked."""
+    """A run of ansible-playbook: its exit status, what it said, and what the modules were asked.
+
+    loads: how often the filters were loaded.
+    """
 
     status: int
     output: str
     asked: list[list[str]]
+    loads: int
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Callable[..., Played]:
     """Plays one play of a playbook on a primary that is this machine; rep1 cannot be reached."""
-    (tmp_path / "actions").mkdir()
-    log = tmp_path / "log"
+    for folder in ("actions", "filters"):
+        (tmp_path / folder).mkdir()
+    log, loads = tmp_path / "log", tmp_path / "loads"
     log.touch()
+    loads.touch()
+    (tmp_path / "filters/counted.py").write_text(COUNTED_FILTER.replace("LOG", repr(str(loads))))
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
     lost = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
     groups: dict[str, Any] = {
@@ -87,12 +102,11 @@ def play(tmp_path: Path) -> Callable[..., Played]:
             cwd=tmp_path,
             env={
                 **os.environ,
-                "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
                 "ANSIBLE_ACTION_PLUGINS": str(tmp_path / "actions"),
-                "ANSIBLE_FILTER_PLUGINS": str(ROOT / "filter_plugins"),
+                "ANSIBLE_FILTER_PLUGINS": f"{ROOT}/filter_plugins:{tmp_path}/filters",
                 "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
                 "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
-                "ANSIBLE_GATHERING": "explicit",
             },
             text=True,
             stdout=subprocess.PIPE,
@@ -100,7 +114,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
             check=False,
         )
         asked = [json.loads(line) for line in log.read_text().splitlines()]
-        return Played(done.returncode, done.stdout, asked)
+        return Played(done.returncode, done.stdout, asked, len(loads.read_text()))
 
     return run
 
@@ -120,6 +134,7 @@ def test_a_node_that_is_lost_on_the_way_ends_in_the_way_back(play: Callable[...,
     assert "The update was taken back" in done.output
     assert "./fleet undrain rep1" in done.output
     assert "undrain rep2" not in done.output
+    assert done.loads == 1
 
 
 def test_a_node_that_is_away_does_not_stop_the_way_back(play: Callable[..., Played]):
