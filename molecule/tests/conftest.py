@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 import testinfra
 import yaml
 from calls import Somebody
-from nodes import Node
+from nodes import Node, wait_until
 from plays import INVENTORY, RECAP, ROOT, Run, changes, environment, make_inventory
 
 from benchfleet import state
+from module_utils.verify_look import Visitor
 
 
 class Hidden(dict[str, Any]):
@@ -140,7 +142,16 @@ def fleet_command() -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def anybody(lab: state.Lab, secrets: Any) -> Callable[..., Somebody]:
-    """Sign another user in."""
+    """Sign another user in, once the site is served: the hosts of a copy have just been started."""
+    stranger = Visitor(lab.hosts[0].ip, 80, state.SITE)
+
+    def is_served() -> bool:
+        try:
+            return stranger.call("GET", "/api/method/ping").status == 200
+        except (OSError, HTTPException):
+            return False
+
+    wait_until("the site is served", is_served)
 
     def sign_in(timeout: float = 20) -> Somebody:
         password = secrets["sites"][state.SITE]["admin_password"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -52,6 +53,15 @@ def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SEC
     return answer
 
 
+def kept_connection(lab: state.Lab, host: state.Host) -> list[str]:
+    """ssh's options for the connection to a host that Ansible keeps; it is made where none is.
+
+    A connection of its own for each command costs more than most commands do.
+    """
+    path = lab.run_path / f"{os.getuid()}-{host.ip}"
+    return ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={path}"]
+
+
 @dataclass
 class Node:
     """A host of the lab, as root there."""
@@ -66,7 +76,8 @@ class Node:
 
     def run(self, command: str, seconds: float = COMMAND_SECONDS) -> str:
         """Run a line of shell. Raises CalledProcessError, TimeoutExpired."""
-        words = [*machines.ssh_command(self.lab, self.host), "--", command]
+        ssh, *words = machines.ssh_command(self.lab, self.host)
+        words = [ssh, *kept_connection(self.lab, self.host), *words, "--", command]
         done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=seconds)
         if done.returncode != 0:
             raise RuntimeError(f"{self.name}: {command}: {done.stderr.strip() or done.stdout}")

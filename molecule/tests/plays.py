@@ -14,6 +14,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventory/lab"
+# What site.yml does about benches: a change of their settings needs no more of it.
+BENCHES = [f"playbooks/{name}.yml" for name in ("preflight", "primary", "reporting", "router")]
 TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 

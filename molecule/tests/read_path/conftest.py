@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,16 +11,19 @@ from calls import Somebody
 from failures import Field
 from nodes import wait_until
 from player import Player
+from plays import BENCHES
 
 from benchfleet import state
 
-# How the fleet is set up, in the order in which it is: what site.yml is told.
+# One node with each policy, so that one run sets up both.
+POLICIES = "{{ {'rep1': 'stale', 'rep2': 'error'}[inventory_hostname] | default('primary') }}"
+# How the fleet is set up, in the order in which it is: what Ansible is told. The guard is switched
+# off and on again, so what holds with a policy holds after that, too.
 PHASES: dict[str, list[str]] = {
     "guarded": [],
-    "stale": ["-e", "read_guard_policy=stale"],
-    "error": ["-e", "read_guard_policy=error"],
     "stock": ["-e", '{"fleet_read_guard": false}'],
-    "again": [],
+    "stale": ["-e", json.dumps({"read_guard_policy": POLICIES})],
+    "error": ["-e", json.dumps({"read_guard_policy": POLICIES})],
 }
 
 
@@ -36,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests of one set-up together: each change is a run of site.yml."""
+    """Put tests of one set-up together: each change is a run of playbooks."""
     items.sort(key=lambda item: list(PHASES).index(phase_of(item)))
 
 
@@ -51,16 +54,16 @@ def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable
     """The fleet is set up as the test wants it; returns the phase."""
     phase = phase_of(request.node)
     if setups["now"] != PHASES[phase]:
-        play("site.yml", *PHASES[phase])
+        play(*BENCHES, *PHASES[phase])
         setups["now"] = PHASES[phase]
         setups.pop("player", None)
     return phase
 
 
-@pytest.fixture(scope="session")
-def field(lab: state.Lab) -> Field:
-    """The lab, with rep1 as the node that is hit."""
-    return Field(lab, lab.hosts[1].name)
+@pytest.fixture
+def field(lab: state.Lab, fleet: str) -> Field:
+    """The lab, with the node that is hit: rep1, or who tells users to try later."""
+    return Field(lab, "rep2" if fleet == "error" else "rep1")
 
 
 @pytest.fixture
@@ -102,29 +105,3 @@ def player(field: Field, somebody: Somebody, alone: None, setups: dict[str, Any]
     if found.normal is None:
         setups["player"] = found.learn()
     return found
-
-
-@pytest.fixture
-def at_once() -> Callable[[list[Callable[[], Any]]], list[Any]]:
-    """Run functions side by side; returns what they return, raises what one raised."""
-
-    def run(functions: list[Callable[[], Any]]) -> list[Any]:
-        outcomes: list[Any] = [None] * len(functions)
-        troubles: list[BaseException] = []
-
-        def one(number: int) -> None:
-            try:
-                outcomes[number] = functions[number]()
-            except BaseException as error:
-                troubles.append(error)
-
-        threads = [threading.Thread(target=one, args=(n,)) for n in range(len(functions))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        if troubles:
-            raise troubles[0]
-        return outcomes
-
-    return run

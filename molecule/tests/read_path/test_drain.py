@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor, wait
 
-from calls import Somebody, Taken
-from failures import Field
+from calls import Somebody
+from failures import DRAINED, Field
+from nodes import wait_until
+
+# By then a drain that did not wait for the node's calls would be over.
+OVER_SECONDS = 6
 
 
 def test_drain_cuts_nothing_off(
     field: Field,
     anybody: Callable[..., Somebody],
-    at_once: Any,
     somebody: Somebody,
     both_answer: Callable[[], None],
     fleet_command: Callable[..., str],
 ):
-    node, other = field.node.name, field.others[0].name
-
-    def report() -> Taken:
-        user = anybody()
-        path = "/api/method/frappe.desk.query_report.run"
-        query = f'{path}?report_name=Slow Report&filters={{"seconds": 8}}'
-        return user.timed(lambda: user.visitor.call("GET", query))
-
-    def drain() -> None:
-        field.wait_for_queries("sleep(")
-        fleet_command("drain", node)
-        assert not field.has_queries("sleep(")
-
+    other = field.at(field.others[0].name)
+    users = [anybody(60) for _ in range(4)]
+    mark = f"ls {DRAINED}/{field.node_name}"
     try:
-        *answers, _ = at_once([report] * 4 + [drain])
+        with ThreadPoolExecutor(len(users) + 1) as pool:
+            with field.reads_held(), other.reads_held():
+                calls = [pool.submit(user.report) for user in users]
+                field.wait_for_readers(2)
+                draining = pool.submit(fleet_command, "drain", field.node_name)
+                wait_until("the node gets no more calls", lambda: field.primary.says(mark))
+                assert not wait([draining], OVER_SECONDS).done, "drained, and calls run there"
+            draining.result()
+        answers = [call.result() for call in calls]
         assert [taken for taken in answers if not taken.ok] == []
-        assert {taken.bench for taken in answers} == {node, other}
-        assert {somebody.report().bench for _ in range(10)} == {other}
+        assert {taken.bench for taken in answers} == {field.node_name, other.node_name}
+        assert {somebody.report().bench for _ in range(10)} == {other.node_name}
     finally:
-        fleet_command("undrain", node)
+        fleet_command("undrain", field.node_name)
     both_answer()

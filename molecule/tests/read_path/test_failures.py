@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from calls import KINDS
 from failures import FAILURES
-from player import ROUTED, Played, Player
+from player import BACK_SECONDS, FIRST_SECONDS, ROUTED, Played, Player
 
-# Seconds that a call may take longer than a healthy one on a busy machine.
-TOLERANCE = 0.3
+# Seconds that a call may take longer than a healthy one. A call that tries what is broken once more
+# pays at least 0.5 s (read_guard_wait, or nginx's look at a silent node), and so do all later ones.
+TOLERANCE = 0.4
 # Seconds until calls are back where they belong; a node that was off has to start its servers.
-BACK = {"node_off": 60}
-BACK_SOON = 15
+BACK = {"node_off": BACK_SECONDS}
+BACK_SOON = 30
 
 
 def check_answers(played: Played, player: Player) -> None:
@@ -37,14 +38,16 @@ def check_places(played: Played, player: Player) -> None:
 
 
 def check_times(played: Played, player: Player) -> None:
-    """The first report pays its share; nothing else, and nobody after it, does."""
+    """The first report pays its share; nothing else, and nobody after it, does.
+
+    The fastest ones are compared: others may have waited for this machine.
+    """
     assert player.normal is not None
     for kind, cell in played.cells.items():
-        normal = player.normal.seconds(kind)
-        assert cell.later_seconds <= normal + TOLERANCE, f"{kind}: {cell.later}"
-        if cell.first and kind in ROUTED:
-            extra = FAILURES[played.failure].first_call
-            assert cell.first.seconds <= normal + extra, f"{kind}: {cell.first}"
+        normal = player.normal.cells[kind].fastest
+        assert cell.fastest <= normal + TOLERANCE, f"{kind}: {cell.later}"
+        if cell.first:
+            assert cell.first.seconds <= FIRST_SECONDS, f"{kind}: {cell.first}"
 
 
 @pytest.mark.parametrize("key", FAILURES)

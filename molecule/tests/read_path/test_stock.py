@@ -1,4 +1,4 @@
-"""Without the guard the same calls meet what Frappe alone does; with it again, they do not."""
+"""Without the guard the same calls meet what Frappe alone does."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from calls import METHOD, Somebody
 from failures import FAILURES, Field
 from nodes import wait_until
 
-stock = pytest.mark.fleet("stock")
-again = pytest.mark.fleet("again")
-pytestmark = pytest.mark.usefixtures("alone")
+pytestmark = [pytest.mark.fleet("stock"), pytest.mark.usefixtures("alone")]
 
 
-@stock
 def test_a_stopped_replica_is_an_error(field: Field, somebody: Somebody):
     with FAILURES["replica_stopped"].play(field):
         assert somebody.report().status == 500
 
 
-@stock
 def test_a_hung_replica_hangs_the_call(field: Field, somebody: Somebody):
     with FAILURES["replica_hung"].play(field):
         report = somebody.report()
@@ -29,21 +25,18 @@ def test_a_hung_replica_hangs_the_call(field: Field, somebody: Somebody):
     assert report.seconds >= somebody.timeout
 
 
-@stock
 def test_one_does_not_see_what_one_saved(field: Field, somebody: Somebody):
     with FAILURES["applying_stopped"].play(field):
         assert somebody.save().ok
         assert somebody.report().fresh is False
 
 
-@stock
 def test_only_the_first_call_of_a_request_reads_from_the_replica(field: Field, somebody: Somebody):
     answer = field.ask_bench("frappe.demo.read_only_calls", somebody.visitor.cookies, times=3)
     replica, primary = (int(h.sql("SELECT @@server_id")) for h in (field.node, field.primary))
     assert answer["message"] == [replica, primary, primary]
 
 
-@stock
 def test_a_report_that_writes_fails_and_its_job_is_lost(field: Field, somebody: Somebody):
     token = uuid.uuid4().hex
     for method in ("frappe.demo.read_insert", "frappe.demo.read_error", "frappe.demo.read_enqueue"):
@@ -56,7 +49,6 @@ def test_a_report_that_writes_fails_and_its_job_is_lost(field: Field, somebody: 
         assert field.primary.sql(rows) == "0"
 
 
-@stock
 def test_an_old_field_list_poisons_the_cache(field: Field, somebody: Somebody):
     name = f"field_{uuid.uuid4().hex[:8]}"
     try:
@@ -71,11 +63,3 @@ def test_an_old_field_list_poisons_the_cache(field: Field, somebody: Somebody):
         clear = f"cd {field.bench} && runuser -u frappe -- bench --site {field.site} clear-cache"
         field.primary.run(clear)
     assert name in somebody.method("frappe.demo.meta_fields", doctype="ToDo").body["message"]
-
-
-@again
-def test_switched_on_again_the_guard_guards(field: Field, somebody: Somebody):
-    with FAILURES["replica_stopped"].play(field):
-        assert somebody.save().ok
-        report = somebody.report()
-    assert (report.status, report.fresh) == (200, True)
