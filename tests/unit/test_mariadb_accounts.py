@@ -123,3 +123,11 @@ def test_check_mode_writes_nothing() -> None:
     server = FakeServer({"SELECT @@GLOBAL.read_only": 0})
     accounts.Writer(server, True).write(["DROP USER x"])
     assert server.ran == []
+
+
+def test_with_an_account_its_sessions_end() -> None:
+    server = FakeServer({"SELECT @@GLOBAL.read_only": 0})
+    accounts.AccountKeeper(server, False).drop("repl", "10.0.0.5")
+    who = "`repl`@`10.0.0.5`"
+    # In this order: a session that ended first could come back.
+    assert server.ran == [f"DROP USER IF EXISTS {who}", f"KILL CONNECTION USER {who}"]

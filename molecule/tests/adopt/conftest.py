@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import json
 import os
+import re
 import subprocess
-import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from nodes import Node, wait_until
+from plays import make_inventory
 
 from benchfleet import state
 from benchfleet.lab import ssh_command
@@ -30,6 +35,11 @@ ADOPT = ("-e", "fleet_adopt=true")
 CONFIRMED = (*ADOPT, "-e", "adopt_restart_confirmed=true")
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
+# What an adoption restarts, and a release, as somebody does it by hand.
+RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
+# How much longer a user may wait while a playbook needs the processor, too.
+FACTOR, MORE_SECONDS = 4, 5
+LANES = 2
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
 # owner, group, ACL, content]}. What a running server writes by itself is left out.
@@ -65,6 +75,20 @@ for root in ROOTS:
 print(json.dumps(found))
 """
 
+# What is no file; the commands run on the host.
+FACTS = {
+    "programs": "supervisorctl status | awk '{print $1, $2}'",
+    "units": "systemctl is-enabled mariadb nginx supervisor redis-server cron;"
+    " systemctl is-active mariadb nginx supervisor redis-server cron",
+    "accounts": "mariadb -NBe 'SELECT user, host FROM mysql.user ORDER BY user, host'",
+    "databases": "mariadb -NBe 'SHOW DATABASES'",
+    "log_bin": "mariadb -NBe 'SELECT @@log_bin, @@read_only, @@max_connections, @@bind_address,"
+    " @@skip_name_resolve'",
+    "crontabs": "crontab -l; crontab -l -u frappe",
+    "wiki": "curl -s http://127.0.0.1:8090/",
+    "users": "cut -d: -f1 /etc/passwd | sort",
+}
+
 Tree = dict[str, list[Any]]
 
 
@@ -84,6 +108,15 @@ def playbook(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> s
     return output
 
 
+def side_by_side(runs: dict[str, Callable[[], str]]) -> dict[str, Future[str]]:
+    """Run playbooks that do not disturb each other; a failure is told where its run is asked for.
+
+    Those that take longest come first.
+    """
+    with ThreadPoolExecutor(LANES) as lanes:
+        return {name: lanes.submit(run) for name, run in runs.items()}
+
+
 def changed(before: Tree, after: Tree) -> set[str]:
     """Paths that came, went or are not what they were; a folder's own are its attributes."""
     return {path for path in {*before, *after} if before.get(path) != after.get(path)}
@@ -91,19 +124,28 @@ def changed(before: Tree, after: Tree) -> set[str]:
 
 @dataclass
 class Player:
-    """A user who saves a document and queues a job again and again, and notes when that worked."""
+    """A user who saves a document and queues a job again and again, and notes when that worked.
+
+    saves: when each was answered and what was wrong with it, "" for nothing.
+    """
 
     visitor: Visitor
     story: str
-    good: list[float] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)
+    saves: list[tuple[float, str]] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
+    def call(self, path: str, **content: dict[str, str]) -> str:
+        """POST something; what was wrong, "" for nothing."""
+        try:
+            answer = self.visitor.call("POST", path, **content)
+        except (OSError, http.client.HTTPException) as error:
+            return str(error) or type(error).__name__
+        return "" if answer.status == 200 else answer.said()
+
     def queue(self, token: str) -> None:
         """Queue a job: more than the workers do in that time, so that some wait at any moment."""
-        form = {"queue": "long", "token": token, "seconds": "0.5"}
-        if self.visitor.call("POST", ENQUEUE, form=form).status == 200:
+        if not self.call(ENQUEUE, form={"queue": "long", "token": token, "seconds": "0.5"}):
             self.queued.append(token)
 
     def run(self) -> None:
@@ -111,17 +153,10 @@ class Player:
         for number in itertools.count():
             if self.over.is_set():
                 return
-            values = {"description": "saved meanwhile"}
-            try:
-                answer = self.visitor.call("POST", "/api/resource/ToDo", values=values)
-                if answer.status == 200:
-                    self.good.append(time.monotonic())
-                    if number % 5 == 0:
-                        self.queue(f"{self.story}-{number}")
-                else:
-                    self.bad.append(answer.said())
-            except OSError as error:
-                self.bad.append(str(error))
+            wrong = self.call("/api/resource/ToDo", values={"description": "saved meanwhile"})
+            self.saves.append((time.monotonic(), wrong))
+            if not wrong and number % 5 == 0:
+                self.queue(f"{self.story}-{number}")
             self.over.wait(0.1)
 
     def __enter__(self) -> Player:
@@ -136,10 +171,38 @@ class Player:
         self.ended = time.monotonic()
 
     @property
+    def good(self) -> list[float]:
+        """When a save worked."""
+        return [moment for moment, wrong in self.saves if not wrong]
+
+    @property
+    def bad(self) -> list[str]:
+        """What was wrong with the others."""
+        return [wrong for _, wrong in self.saves if wrong]
+
+    @property
     def gaps(self) -> list[float]:
         """Seconds without a save that worked, the longest first; the end counts as one."""
         times = [self.begun, *self.good, self.ended]
         return sorted((b - a for a, b in itertools.pairwise(times)), reverse=True)
+
+    @property
+    def outages(self) -> list[list[str]]:
+        """What was said each time that saves failed one after the other; one alone is none."""
+        rows = itertools.groupby(self.saves, lambda save: bool(save[1]))
+        said = [[wrong for _, wrong in row] for failed, row in rows if failed]
+        return [words for words in said if len(words) > 1]
+
+    def noticed_two_restarts_only(self, by_hand: float) -> None:
+        """See that the user noticed MariaDB's restart and the bench's, and nothing else.
+
+        by_hand: the pause that the same restarts made by hand.
+        """
+        pauses = ", ".join(f"{gap:.1f}" for gap in self.gaps[:3])
+        print(f"longest pauses of the {self.story}: {pauses} s; by hand {by_hand:.1f} s")
+        assert self.gaps[0] < FACTOR * by_hand + MORE_SECONDS
+        assert len(self.outages) <= len(RESTARTS), self.outages
+        assert not [words for words in self.bad if "403" in words]
 
 
 @dataclass
@@ -160,25 +223,11 @@ class Story:
 
     def state(self) -> dict[str, str]:
         """What is no file."""
-        run = self.node.run
-        return {
-            "programs": run("supervisorctl status | awk '{print $1, $2}'"),
-            "units": run(
-                "systemctl is-enabled mariadb nginx supervisor redis-server cron;"
-                " systemctl is-active mariadb nginx supervisor redis-server cron"
-            ),
-            "accounts": self.node.sql("SELECT user, host FROM mysql.user ORDER BY user, host"),
-            "databases": self.node.sql("SHOW DATABASES"),
-            "log_bin": self.node.sql(
-                "SELECT @@log_bin, @@read_only, @@max_connections, @@bind_address,"
-                " @@skip_name_resolve"
-            ),
-            "crontabs": run("crontab -l; crontab -l -u frappe"),
-            "wiki": run("curl -s http://127.0.0.1:8090/"),
-            "users": run("cut -d: -f1 /etc/passwd | sort"),
-        }
+        script = "; ".join(f"echo '== {name}'; {command}" for name, command in FACTS.items())
+        parts = re.split(r"^== (\w+)$", self.node.run(script), flags=re.MULTILINE)
+        return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
 
-    @property
+    @cached_property
     def database(self) -> str:
         """The site's database."""
         path = f"{BENCH}/sites/{state.SITE}/site_config.json"
@@ -204,12 +253,42 @@ class Story:
         wait_until(what, lambda: set(player.queued) <= set(done()), seconds=180)
         assert len(done()) == len(set(done()))
 
-    def enqueue(self, tokens: tuple[str, ...]) -> None:
-        """Queue jobs of some seconds each: one worker takes them one by one, the others wait."""
+    def player(self, name: str) -> Player:
+        """Somebody who works meanwhile, signed in since the beginning."""
+        return Player(self.user.at(self.user.address, 80), name)
+
+    def pause_by_hand(self) -> float:
+        """Restart MariaDB and the bench by hand: the longest pause of a user, in seconds."""
+        with self.player("by-hand") as player:
+            for command in RESTARTS:
+                self.node.run(command)
+                saved = len(player.good)
+                wait_until("saves work again", lambda saved=saved: len(player.good) > saved)
+        return player.gaps[0]
+
+    def enqueue(self, tokens: tuple[str, ...], seconds: float) -> None:
+        """Queue jobs: one worker takes them one by one, the others wait."""
         for token in tokens:
-            form = {"queue": "long", "token": token, "seconds": "8"}
+            form = {"queue": "long", "token": token, "seconds": str(seconds)}
             answer = self.user.call("POST", ENQUEUE, form=form)
             assert answer.status == 200, answer.said()
+
+
+def make_by_hand(node: Node) -> None:
+    """Make the bench, as its operator did."""
+    lab = node.lab
+    arguments = f"bash -s {lab.frappe_repo} {lab.frappe_branch} {state.SITE}"
+    words = [*ssh_command(lab, node.host), "--", arguments]
+    script = SCRIPT.read_text()
+    done = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def install_tools(node: Node) -> None:
+    """Install what takes longest of the packages that the adoption will want on a host."""
+    role = yaml.safe_load((ROOT / "roles/bench/vars/main.yml").read_text())
+    install = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
+    node.run(f"apt-get update -qq; {install} {' '.join(role['__bench_packages'])}", 600)
 
 
 @pytest.fixture(scope="session")
@@ -217,93 +296,125 @@ def story(lab: state.Lab) -> Story:
     """The bench made by hand, with a user signed in."""
     node = Node(lab, lab.hosts[0])
     if not node.says("ls /etc/nginx/conf.d/frappe-bench.conf"):
-        arguments = f"bash -s {lab.frappe_repo} {lab.frappe_branch} {state.SITE}"
-        words = [*ssh_command(lab, lab.hosts[0]), "--", arguments]
-        script = SCRIPT.read_text()
-        done = subprocess.run(words, input=script, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        with ThreadPoolExecutor() as both:
+            tools = both.submit(install_tools, Node(lab, lab.hosts[1]))
+            make_by_hand(node)
+        tools.result()
     user = Visitor(lab.hosts[0].ip, 80, state.SITE, timeout=20)
-    deadline = time.monotonic() + 60
-    while user.call("GET", "/api/method/ping").status != 200:
-        assert time.monotonic() < deadline, "the bench made by hand does not answer"
-        time.sleep(0.2)
+    ping = "/api/method/ping"
+    wait_until("the bench answers", lambda: user.call("GET", ping).status == 200)
     user.sign_in(USER, PASSWORD)
     told = Story(node, user)
     told.tree, told.facts = told.look(), told.state()
     return told
 
 
+@dataclass
+class Tries:
+    """What runs said that may change nothing, and the primary's files after them."""
+
+    said: dict[str, Future[str]] = field(repr=False)
+    tree: Tree = field(repr=False)
+
+    def words(self, name: str) -> str:
+        """What one of them said, with blanks for its line breaks."""
+        return " ".join(self.said[name].result().split())
+
+
 @pytest.fixture(scope="session")
-def dry_run(story: Story) -> str:
-    """What a dry run says before the adoption."""
-    return playbook("--check", "--diff", "site.yml", *ADOPT)
+def tries(story: Story) -> Tries:
+    """A dry run before the adoption, and runs that are refused."""
+    preflight = "playbooks/preflight.yml"
+    wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
+    elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
+    said = side_by_side(
+        {
+            "dry run": lambda: playbook("--check", "--diff", "site.yml", *ADOPT),
+            "unasked": lambda: playbook(preflight, fails=True),
+            "unconfirmed": lambda: playbook("site.yml", *ADOPT, fails=True),
+            "wrong": lambda: playbook(preflight, *ADOPT, *wrong, fails=True),
+            "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
+        }
+    )
+    return Tries(said, story.look())
 
 
 @dataclass
 class Adoption:
-    """What was seen of the adoption."""
+    """What was seen of the adoption. by_hand: the pause that the same restarts make."""
 
-    output: str = field(repr=False)
     player: Player
+    by_hand: float
     tree: Tree = field(repr=False)
     starts: int
     manifest: dict[str, Any] = field(repr=False)
 
 
 @pytest.fixture(scope="session")
-def adopted(story: Story, dry_run: str) -> Adoption:
+def adopted(story: Story, tries: Tries) -> Adoption:
     """The adoption, while somebody works and jobs wait."""
+    by_hand = story.pause_by_hand()
     since = story.node.run("date +%s")
-    story.enqueue(JOBS)
-    with Player(story.user.at(story.user.address, 80), "adoption") as player:
-        output = playbook("site.yml", *CONFIRMED)
+    story.enqueue(JOBS, 8)
+    with story.player("adoption") as player:
+        playbook("site.yml", *CONFIRMED)
     log = story.node.run(f"journalctl -u mariadb --since @{since} -o cat --no-pager")
     folder = story.node.run("ls -d /var/backups/benchfleet/*")
     manifest = json.loads(story.node.run(f"cat {folder}/manifest.json"))
     manifest["folder"] = folder
     starts = log.count("ready for connections")
-    return Adoption(output, player, story.look(), starts, manifest)
+    return Adoption(player, by_hand, story.look(), starts, manifest)
 
 
 @pytest.fixture(scope="session")
 def alone(lab: state.Lab, tmp_path_factory: Any) -> Path:
     """The lab's inventory without its reporting nodes."""
-    folder: Path = tmp_path_factory.mktemp("alone")
-    shown = subprocess.run(
-        [sys.executable, str(INVENTORY / "hosts.py"), "--list"],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=True,
+    return make_inventory(tmp_path_factory.mktemp("inventory") / "alone", [lab.hosts[0].name], {})
+
+
+@pytest.fixture(scope="session")
+def release(story: Story) -> tuple[str, ...]:
+    """Words that release the primary."""
+    return ("playbooks/release.yml", "-e", f"confirm={story.node.name}")
+
+
+@pytest.fixture(scope="session")
+def later_tries(adopted: Adoption, story: Story, alone: Path, release: tuple[str, ...]) -> Tries:
+    """A second run and a verification of the fleet, and releases that are refused."""
+    passwords = json.dumps({"verify_passwords": {state.SITE: PASSWORD}})
+    said = side_by_side(
+        {
+            "second run": lambda: playbook("site.yml", *ADOPT),
+            "verify": lambda: playbook("playbooks/verify.yml", "-e", passwords),
+            "unasked": lambda: playbook(release[0], inventory=alone, fails=True),
+            "nodes": lambda: playbook(*release, fails=True),
+            "replica": lambda: playbook(*release, inventory=alone, fails=True),
+        }
     )
-    hosts = json.loads(shown.stdout)
-    name = lab.hosts[0].name
-    primary = {"hosts": {name: hosts["_meta"]["hostvars"][name]}}
-    whole = {"vars": hosts["all"]["vars"], "children": {"primary": primary, "reporting": {}}}
-    (folder / "hosts.yml").write_text(yaml.safe_dump({"all": whole}))
-    (folder / "groups.yml").write_text((INVENTORY / "groups.yml").read_text())
-    (folder / "group_vars").mkdir()
-    for file in (INVENTORY / "group_vars").iterdir():
-        (folder / "group_vars" / file.name).write_text(file.read_text())
-    return folder
+    return Tries(said, story.look())
 
 
 @dataclass
 class Release:
-    """What was seen of the release."""
+    """What was seen of the release. by_hand: the pause that the same restarts make."""
 
-    output: str = field(repr=False)
     player: Player
+    by_hand: float
     tree: Tree = field(repr=False)
 
 
 @pytest.fixture(scope="session")
-def released(adopted: Adoption, story: Story, alone: Path, lab: state.Lab) -> Release:
-    """The release under load, after the reporting node was taken out as the README says."""
-    playbook("site.yml", inventory=alone)
-    Node(lab, lab.hosts[1]).run("systemctl disable --now supervisor mariadb 2>&1")
-    release = ("playbooks/release.yml", "-e", f"confirm={story.node.name}")
-    with Player(story.user.at(story.user.address, 80), "release") as player:
-        output = playbook(*release, inventory=alone)
+def by_hand(story: Story, later_tries: Tries, lab: state.Lab) -> float:
+    """The pause that restarts by hand make, once the reporting node was taken out."""
+    name = lab.hosts[1].name
+    playbook("playbooks/remove_node.yml", "-e", f"node={name}", "-e", f"confirm={name}")
+    return story.pause_by_hand()
+
+
+@pytest.fixture(scope="session")
+def released(story: Story, by_hand: float, alone: Path, release: tuple[str, ...]) -> Release:
+    """The release under load."""
+    with story.player("release") as player:
+        playbook(*release, inventory=alone)
     wait_until("programs run", lambda: story.state()["programs"] == story.facts["programs"])
-    return Release(output, player, story.look())
+    return Release(player, by_hand, story.look())

@@ -24,11 +24,14 @@ RULES = "nft list table inet benchfleet"
 
 
 def known_of(host: Node, address: str) -> list[str]:
-    """Where a host still has an address of the fleet: files, accounts, packet filter."""
+    """Where a host still has an address of the fleet: files, accounts, sessions, packet filter."""
     word = re.escape(address)
     # A folder that one of the hosts lacks fails grep, whatever it found in the others.
     files = host.run(f"grep -rlwE '{word}' {KNOWN} 2>/dev/null || true").splitlines()
     accounts = host.sql(f"SELECT User FROM mysql.global_priv WHERE Host = '{address}'").splitlines()
+    # That of a dead replica stays for a quarter of an hour, and holds a restart of MariaDB up.
+    session = f"SELECT COMMAND FROM information_schema.PROCESSLIST WHERE HOST LIKE '{address}:%'"
+    accounts += host.sql(session).splitlines()
     rules = [line for line in host.run(RULES).splitlines() if re.search(rf"\b{word}\b", line)]
     return [*files, *accounts, *rules]
 
