@@ -145,17 +145,16 @@ class Interrupter:
         folder = self.folder / "-".join(names)
         return folder if folder.exists() else make_inventory(folder, names, {})
 
-    def run(
-        self, inventory: Path, words: list[str], cuts: list[str], seconds: float, after: str = ""
-    ) -> str:
-        """Run a playbook, cut it off at random moments, then let it end; returns its output.
+    def cut(
+        self, inventory: Path, words: list[str], victims: list[str], seconds: float, after: str = ""
+    ) -> None:
+        """Run a playbook again and again, and cut it off at random moments.
 
-        cuts are what is killed each time: the controller, or a host by its name; seconds is the
-        time within which that happens, from the start or from the end of the task `after`, which
-        a slow machine reaches late. A run that ends before its moment is made again later.
-        Raises AssertionError with the output where the last run does not end well.
+        victims are what is killed each time: the controller, or a host by its name; seconds is
+        the time within which that happens, from the start or from the end of the task `after`,
+        which a slow machine reaches late. A run that ends before its moment is not made again.
         """
-        for victim in cuts:
+        for victim in victims:
             moment = self.random.uniform(0, seconds)
             with (self.folder / "run.log").open("w+") as log:
                 process = self._start(inventory, words, log)
@@ -170,11 +169,20 @@ class Interrupter:
                 self.done.append(where + ("" if process.poll() is None else " (was done already)"))
                 print(f"cut: {self.done[-1]}", flush=True)
                 self._cut(process, victim)
+
+    def run(
+        self, inventory: Path, words: list[str], victims: list[str], seconds: float, after: str = ""
+    ) -> str:
+        """Cut a playbook off as `cut` does, then let it end; returns its output.
+
+        Raises AssertionError with the output where the last run does not end well.
+        """
+        self.cut(inventory, words, victims, seconds, after)
         with (self.folder / "run.log").open("w+") as log:
             code = self._start(inventory, words, log).wait(RUN_SECONDS)
         end_all(self.orphans)
         output = (self.folder / "run.log").read_text()
-        assert code == 0, f"seed {self.seed}, after {self.done[-len(cuts) :]}:\n{output}"
+        assert code == 0, f"seed {self.seed}, after {self.done[-len(victims) :]}:\n{output}"
         return output
 
     def _tasks(self) -> list[str]:

@@ -19,6 +19,20 @@ BENCHES = [f"playbooks/{name}.yml" for name in ("preflight", "primary", "reporti
 TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
+# What names the hosts of the fleet, and nothing else: all that a new node changes on the others.
+NAMING = {
+    "fleet : Host is marked as part of this fleet and knows its other hosts",
+    "firewall : Rules for the fleet's ports are in place for every boot",
+    "firewall : Fleet's ports are open to the fleet alone",
+    "mariadb_primary : Replication and probe accounts and the heartbeat exist",
+    "mariadb_seed_source : Reporting hosts can fetch a copy and do nothing else",
+    "site_sync : Reporting hosts may read the sites folder and the apps' code, write the sites'"
+    " files, and nothing else",
+    "site_accounts : Program has its settings and the fleet's key for sites (sites.json)",
+    "site_accounts : Reporting nodes know the sites and have accounts for them",
+    "router : Calls are routed",
+}
+
 
 class Run(NamedTuple):
     """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
@@ -41,6 +55,12 @@ def changes(output: str) -> list[str]:
         if changed:
             found.append(f"{host}: {task}")
     return found
+
+
+def roles(run: Run) -> set[tuple[str, str]]:
+    """Where a run has changed something: host and role."""
+    places = (line.partition(" : ")[0].split(": ") for line in run.changes)
+    return {(host, role) for host, role in places}
 
 
 def make_inventory(folder: Path, names: Iterable[str], variables: dict[str, Any]) -> Path:

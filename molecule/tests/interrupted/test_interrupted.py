@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import pytest
 from calls import Taken, working
-from interruptions import CONTROLLER, Interrupter, Ledger
+from interruptions import CONTROLLER, Interrupter, Ledger, end_all
 from nodes import Node, processes, yarn
-from plays import ROOT, Run
+from plays import NAMING, ROOT, Run, roles
 
 from benchfleet import state
 
@@ -26,19 +26,6 @@ PREPARED = "fleet : Tools that every host of the fleet needs are installed"
 COPIED_NEXT = "mariadb_replica : Script that fetches a copy is in place"
 # Of each host that was there before: what a new node adds to a run that changes nothing.
 HANDFUL = 12
-# What names the hosts of the fleet, and nothing else.
-NAMING = {
-    "fleet : Host is marked as part of this fleet and knows its other hosts",
-    "firewall : Rules for the fleet's ports are in place for every boot",
-    "firewall : Fleet's ports are open to the fleet alone",
-    "mariadb_primary : Replication and probe accounts and the heartbeat exist",
-    "mariadb_seed_source : Reporting hosts can fetch a copy and do nothing else",
-    "site_sync : Reporting hosts may read the sites folder and the apps' code, write the sites'"
-    " files, and nothing else",
-    "site_accounts : Program has its settings and the fleet's key for sites (sites.json)",
-    "site_accounts : Reporting nodes know the sites and have accounts for them",
-    "router : Calls are routed",
-}
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +58,17 @@ class Counted(NamedTuple):
 @pytest.fixture(scope="module")
 def counted(
     play: Callable[..., Run], kills: Interrupter, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[], Counted]:
-    """Run site.yml on all hosts."""
+) -> Callable[..., Counted]:
+    """Run site.yml on all hosts, with further words on the command line."""
     count = tmp_path_factory.mktemp("counted") / "ssh-executions"
     ssh = f"ansible_ssh_executable={ROOT}/molecule/counted-ssh"
 
-    def run() -> Counted:
+    def run(*words: str) -> Counted:
         count.unlink(missing_ok=True)
         three = kills.inventory("erp1", "rep1", "rep2")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BENCHFLEET_SSH_COUNT", str(count))
-            done = play("-e", ssh, "site.yml", inventory=three)
+            done = play("-e", ssh, "site.yml", *words, inventory=three)
         by_address = Counter(count.read_text().split())
         return Counted(done, {host.name: by_address[host.ip] for host in kills.lab.hosts})
 
@@ -100,7 +87,7 @@ class Joined(NamedTuple):
 
 @pytest.fixture(scope="module")
 def joined(
-    counted: Callable[[], Counted], nodes: dict[str, Node], anybody: Callable[..., Any]
+    counted: Callable[..., Counted], nodes: dict[str, Node], anybody: Callable[..., Any]
 ) -> Joined:
     """Add rep2 to the running fleet, while somebody works."""
     there = {name: nodes[name] for name in ("erp1", "rep1")}
@@ -142,26 +129,26 @@ def test_a_new_node_gets_the_release_that_the_fleet_has(nodes: dict[str, Node]):
     assert {yarn(node) for node in nodes.values()} == {(OLDER_YARN, OLDER_YARN)}
 
 
-@pytest.mark.usefixtures("joined")
-def test_a_new_copy_that_is_cut_off_loses_nothing(kills: Interrupter, nodes: dict[str, Node]):
+def test_a_new_copy_that_is_cut_off_loses_nothing_and_changes_nothing_else(
+    joined: Joined,
+    kills: Interrupter,
+    counted: Callable[..., Counted],
+    nodes: dict[str, Node],
+    verify: Callable[[], dict[tuple[str, str], dict[str, Any]]],
+):
     three = kills.inventory("erp1", "rep1", "rep2")
-    # A run of the node alone finds all it needs.
-    words = ["site.yml", "--limit", "rep2", "-e", "mariadb_replica_reseed=rep2"]
+    reseed = ["-e", "mariadb_replica_reseed=rep2"]
+    victims = [CONTROLLER, kills.random.choice(["rep2", "erp1"])]
     ledger = Ledger(nodes["erp1"])
     ledger.open()
     try:
-        kills.run(three, words, [CONTROLLER, "rep2", "erp1"], 5, after=COPIED_NEXT)
+        kills.cut(three, ["site.yml", "--limit", "rep2", *reseed], victims, 5, after=COPIED_NEXT)
+        again = counted(*reseed)
     finally:
+        end_all(kills.orphans)
         ledger.close([nodes["rep1"], nodes["rep2"]])
-
-
-def test_the_same_again_changes_nothing(
-    joined: Joined,
-    counted: Callable[[], Counted],
-    verify: Callable[[], dict[tuple[str, str], dict[str, Any]]],
-):
-    again = counted()
-    assert again.run.changes == []
+    # All else is as the runs before have left it.
+    assert roles(again.run) == {("rep2", "mariadb_replica")}, again.run.changes
     for name in ("erp1", "rep1"):
         new, usual = joined.executions[name], again.executions[name]
         print(f"{name}: {usual} ssh executions, {new} with the new node")

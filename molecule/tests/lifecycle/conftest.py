@@ -10,8 +10,11 @@ import shop
 from nodes import Node
 from plays import Run
 
-# Each stands on those before it: what a run finds to do shows what the former have left undone.
-ORDER = ("sites", "remove", "apps", "update", "down", "whole")
+from benchfleet import lab as machines
+from benchfleet import state
+
+# Each stands on those before it. The last run brings a node back, and finds nothing else to do.
+ORDER = ("apps", "down", "sites", "update", "remove", "whole")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,13 +23,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def arrival(play: Callable[..., Run], nodes: dict[str, Node]) -> shop.Arrival:
-    """The app comes to the running fleet, and in the same run rep2, which was taken out before."""
-    primary = nodes["erp1"]
+def grown(play: Callable[..., Run], lab: state.Lab, nodes: dict[str, Node]) -> shop.Grown:
+    """The fleet gets an app and another release of yarn in one run, while rep2 has no power."""
+    primary, rep2 = nodes["erp1"], nodes["rep2"]
     shop.make(primary)
     # What is cached then was written before the app came.
-    list_apps = f"bench --site {shop.state.SITE} list-apps"
+    list_apps = f"bench --site {state.SITE} list-apps"
     primary.run(f"sudo -iu frappe sh -c 'cd {shop.BENCH} && {list_apps}'")
     before = shop.modules(primary)
-    run = play("site.yml", "-e", json.dumps(shop.APPS))
-    return shop.Arrival(run, before, shop.modules(primary))
+    routes = primary.run(f"cat {shop.ROUTES}")
+    machines.kill(lab, rep2.host)
+    try:
+        run = play("site.yml", "-e", json.dumps(shop.ASKED), fails=True)
+    finally:
+        machines.start(lab, rep2.host)
+    return shop.Grown(run, before, shop.modules(primary), routes)

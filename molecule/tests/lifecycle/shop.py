@@ -1,4 +1,4 @@
-"""An app for the lab's site: its repository on the primary, and what its coming leaves there."""
+"""An app for the lab's site: its repository on the primary, and what its arrival leaves there."""
 
 from __future__ import annotations
 
@@ -28,19 +28,28 @@ build-backend = "flit_core.buildapi"
     "shop/patches.txt": "",
     "shop/shop/__init__.py": "",
 }
+# The router's file of the nodes.
+ROUTES = "/etc/nginx/benchfleet/nodes"
 # Variables by which the fleet has the app.
 APPS = {
     "bench_apps": [{"name": "shop", "repo": REPOSITORY, "branch": "main"}],
     "fleet_sites": [{"name": state.SITE, "apps": ["shop"]}],
 }
+# Not the newest, so that there is a newer one to be told of.
+OLDER_YARN = "1.22.21"
+ASKED = {**APPS, "bench_yarn_version": OLDER_YARN}
 
 
-class Arrival(NamedTuple):
-    """A run that brought the app, and what was cached of the apps' modules before and after it."""
+class Grown(NamedTuple):
+    """A run that brought the app while rep2 was down.
+
+    before, after: what was cached of the apps' modules. routes: the router's file before the run.
+    """
 
     run: Run
     before: str
     after: str
+    routes: str
 
 
 def doctype(module: str, name: str) -> dict[str, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
+import shop
 import yaml
 from calls import working
-from nodes import Node, processes, wait_until
-from plays import Run
+from nodes import Node, processes, wait_until, yarn
+from plays import NAMING, Run
 
 from benchfleet import lab as machines
 from benchfleet import state
@@ -20,6 +21,7 @@ REMOVE = "playbooks/remove_node.yml"
 BENCH = "/home/frappe/frappe-bench"
 # Where the others keep what they know of a node.
 KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
+HEALED = "erp1: bench_primary : Sites exist with their apps"
 RULES = "nft list table inet benchfleet"
 
 
@@ -97,14 +99,28 @@ def test_back_alive_it_is_cleared_by_the_same_command(
     assert rep2.run("pgrep -f frappe-bench -u frappe || true") == ""
 
 
-def test_the_next_run_without_it_changes_nothing(
-    play: Callable[..., Run], inventory_of: Callable[..., Path]
+@pytest.mark.usefixtures("grown")
+def test_it_may_join_again_and_the_run_finds_nothing_else_to_do(
+    play: Callable[..., Run],
+    anybody: Callable[..., Any],
+    nodes: dict[str, Node],
 ):
-    run = play("site.yml", inventory=inventory_of("erp1", "rep1"))
-    assert run.changes == []
-
-
-@pytest.mark.usefixtures("arrival")
-def test_it_may_join_again(anybody: Callable[..., Any]):
+    primary, others = nodes["erp1"], [nodes["erp1"], nodes["rep1"]]
+    database = shop.database_of(primary)
+    # The site loses a DocType of the app: that is healed, too.
+    primary.sql(
+        f"DROP TABLE `{database}`.`tabShop Order`;"
+        f"DELETE FROM `{database}`.tabDocType WHERE name = 'Shop Order'"
+    )
+    before = [processes(host) for host in others]
+    run = play("site.yml", "-e", json.dumps(shop.APPS))
+    assert [processes(host) for host in others] == before
+    changed = {line for line in run.changes if not line.startswith("rep2: ")}
+    healed = {line for line in changed if HEALED in line}
+    assert len(healed) == 1
+    assert {line.partition(": ")[2] for line in changed - healed} <= NAMING, run.changes
+    for node in nodes.values():
+        assert shop.has(node, database, "Shop Order")
+        assert yarn(node) == (shop.OLDER_YARN, shop.OLDER_YARN)
     somebody = anybody()
     wait_until("rep2 answers", lambda: somebody.report().place == ("rep2", "rep2"))

@@ -1,6 +1,6 @@
 """The apps of a running fleet are updated; what fails on the way leaves no two versions.
 
-That updates leave nothing to do for site.yml is seen in test_down.py.
+That updates leave nothing to do for site.yml is seen in test_remove.py.
 """
 
 from __future__ import annotations
@@ -300,7 +300,7 @@ def execute():
 """
 
 
-@pytest.mark.usefixtures("arrival")
+@pytest.mark.usefixtures("grown")
 def test_a_killed_update_is_continued_and_no_two_versions_answer(
     upstream: Upstream,
     nodes: dict[str, Node],
