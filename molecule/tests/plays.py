@@ -21,6 +21,7 @@ RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
 # What names the hosts of the fleet, and nothing else: all that a new node changes on the others.
 NAMING = {
+    "preflight : Secrets of the fleet exist",
     "fleet : Host is marked as part of this fleet and knows its other hosts",
     "firewall : Rules for the fleet's ports are in place for every boot",
     "firewall : Fleet's ports are open to the fleet alone",
@@ -55,12 +56,6 @@ def changes(output: str) -> list[str]:
         if changed:
             found.append(f"{host}: {task}")
     return found
-
-
-def roles(run: Run) -> set[tuple[str, str]]:
-    """Where a run has changed something: host and role."""
-    places = (line.partition(" : ")[0].split(": ") for line in run.changes)
-    return {(host, role) for host, role in places}
 
 
 def make_inventory(folder: Path, names: Iterable[str], variables: dict[str, Any]) -> Path:
