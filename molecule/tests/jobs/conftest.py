@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +16,21 @@ import pytest
 import yaml
 from calls import Somebody
 from nodes import Node, wait_until
+from plays import BENCHES, Run
 
 from benchfleet import lab as machines
 from benchfleet import state
 from benchfleet.runner import ROOT
 
 BENCH = "/home/frappe/frappe-bench"
-PLACEMENT = ROOT / "molecule/jobs/vars/placement.yml"
+PLACEMENT: dict[str, Any] = yaml.safe_load((ROOT / "molecule/jobs/vars/placement.yml").read_text())
+# What `./fleet jobs` asks, in a fraction of its time.
+SHOW = (
+    f"cd {BENCH}/sites && PYTHONPATH=/usr/local/lib/benchfleet/jobs"
+    " ../env/bin/python -m benchfleet_jobs show /etc/benchfleet/jobs.json"
+)
+Queues = Callable[[], dict[str, dict[str, Any]]]
+Checks = dict[tuple[str, str], dict[str, Any]]
 
 
 @dataclass
@@ -43,14 +54,20 @@ class Jobs:
         assert answer.status == 200, answer.said()
         return str(answer.body["message"])
 
+    def queue(self, method: str, **options: Any) -> str:
+        """Queue a job of a method; returns the token that it leaves."""
+        token = new_token()
+        self.enqueue(method, token=token, **options)
+        return token
+
     def servers(self, token: str) -> list[str]:
         """Where the jobs ran that left this token."""
         found = self.sql(f"SELECT server FROM `tabDemo Run` WHERE token = '{token}'")
         return [server for (server,) in found]
 
-    def done(self, token: str, seconds: float = 30) -> str:
+    def done(self, token: str) -> str:
         """Wait for the one job that leaves a token; returns where it ran."""
-        (server,) = wait_until(f"job {token}", lambda: self.servers(token), seconds)
+        (server,) = wait_until(f"job {token}", lambda: self.servers(token))
         return server
 
     def runs(self, method: str) -> dict[str, str]:
@@ -60,9 +77,24 @@ class Jobs:
 
     def where(self, method: str, **options: Any) -> str:
         """Queue a job of a method and return where it ran."""
-        token = new_token()
-        self.enqueue(method, token=token, **options)
-        return self.done(token)
+        return self.done(self.queue(method, **options))
+
+    def write(self, **options: Any) -> tuple[str, str]:
+        """Have rep1 write a file; returns the job's token and the file's URL."""
+        name = f"{new_token()}.txt"
+        arguments = {"file_name": name, "content": f"content of {name}", **options}
+        private = "private/" if options.get("is_private", 1) else ""
+        token = self.queue("frappe.demo.job_write_file", **arguments)
+        return token, f"/{private}files/{name}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No job of the demo comes to its end, until the end of the block."""
+        try:
+            self.primary.hold(f"LOCK TABLES `{self.database}`.`tabDemo Run` WRITE")
+            yield
+        finally:
+            self.primary.release()
 
 
 def new_token() -> str:
@@ -70,62 +102,83 @@ def new_token() -> str:
     return f"t{uuid.uuid4().hex[:12]}"
 
 
-@pytest.fixture
-def somebody(anybody: Callable[..., Somebody]) -> Somebody:
-    """The Administrator, at the router."""
-    return anybody()
+def programs(nodes: dict[str, Node]) -> dict[str, dict[str, list[str]]]:
+    """Process ids of supervisor's programs on each host."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, node in nodes.items():
+        own = found.setdefault(name, {})
+        # Its status tells that a program is stopped, and ends with 3 then.
+        for line in node.run("supervisorctl status || true").splitlines():
+            process, pid = re.match(r"(\S+) +RUNNING +pid (\d+)", line).groups()  # type: ignore[union-attr]
+            own.setdefault(process.split(":")[0], []).append(pid)
+    return found
 
 
-@pytest.fixture
-def jobs(nodes: dict[str, Node], somebody: Somebody) -> Jobs:
-    """The site's jobs."""
-    path = f"{BENCH}/sites/{state.SITE}/site_config.json"
-    config = json.loads(nodes["erp1"].run(f"cat {path}"))
-    return Jobs(nodes["erp1"], somebody, config["db_name"])
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests last that change the fleet's settings."""
+    items.sort(key=lambda item: item.path.stem == "test_changes")
 
 
 @pytest.fixture(scope="session")
-def site(play: Callable[..., Any]) -> Callable[..., Any]:
-    """Run site.yml with the scenario's placement, changed as told."""
+def jobs(nodes: dict[str, Node], anybody: Callable[..., Somebody]) -> Jobs:
+    """The site's jobs, queued by the Administrator."""
+    path = f"{BENCH}/sites/{state.SITE}/site_config.json"
+    config = json.loads(nodes["erp1"].run(f"cat {path}"))
+    return Jobs(nodes["erp1"], anybody(), config["db_name"])
 
-    def run(**changes: Any) -> Any:
-        values = {**yaml.safe_load(PLACEMENT.read_text()), **changes}
-        return play("site.yml", "-e", json.dumps(values))
+
+@pytest.fixture(scope="session")
+def benches(play: Callable[..., Run]) -> Callable[..., Run]:
+    """Run what of site.yml is about benches, with the scenario's placement, changed as told."""
+
+    def run(**changes: Any) -> Run:
+        return play(*BENCHES, "-e", json.dumps({**PLACEMENT, **changes}))
 
     return run
 
 
-@pytest.fixture
-def told(fleet_command: Callable[..., str]) -> Callable[[], dict[str, Any]]:
-    """What ./fleet jobs says, its queues by name."""
+@pytest.fixture(scope="session")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checks]:
+    """Run ./fleet verify with the scenario's placement, changed as told; its checks by place."""
 
-    def ask() -> dict[str, Any]:
-        found = json.loads(fleet_command("jobs", "--json"))
-        return {**found, "queues": {row["queue"]: row for row in found["queues"]}}
+    def run(**changes: Any) -> Checks:
+        folder = tmp_path_factory.mktemp("placed")
+        for name in ("hosts.py", "groups.yml"):
+            (folder / name).symlink_to(ROOT / "inventory/lab" / name)
+        variables = folder / "group_vars/all"
+        variables.mkdir(parents=True)
+        (variables / "lab.yml").symlink_to(ROOT / "inventory/lab/group_vars/all.yml")
+        (variables / "placement.yml").write_text(yaml.safe_dump({**PLACEMENT, **changes}))
+        words = [str(ROOT / "fleet"), "verify", "-i", str(folder), "--json"]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        return {(c["id"], c["host"]): c for c in json.loads(done.stdout)["checks"]}
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def queues(nodes: dict[str, Node]) -> Queues:
+    """What ./fleet jobs says of the queues, by name."""
+
+    def ask() -> dict[str, dict[str, Any]]:
+        text = nodes["erp1"].run(f"runuser -u frappe -- sh -c {shlex.quote(SHOW)}")
+        return {row["queue"]: row for row in json.loads(text)["queues"]}
 
     return ask
 
 
-def served(told: Callable[[], dict[str, Any]], *queues: str) -> None:
+def served(queues: Queues, *names: str) -> None:
     """Wait until queues are served."""
 
     def all_served() -> bool:
-        rows = told()["queues"]
-        return all(rows[queue]["state"] == "served" for queue in queues)
+        rows = queues()
+        return all(rows[name]["state"] == "served" for name in names)
 
-    wait_until(f"{', '.join(queues)} are served", all_served)
+    wait_until(f"{', '.join(names)} are served", all_served)
 
 
-@pytest.fixture
-def away(lab: state.Lab, told: Callable[..., Any]) -> Iterator[Callable[[str], None]]:
-    """Cut the power of a node; it is switched on again when the test ends."""
-    gone: list[str] = []
-
-    def cut(name: str) -> None:
-        gone.append(name)
-        machines.kill(lab, lab.host(name))
-
-    yield cut
-    for name in gone:
-        machines.start(lab, lab.host(name))
-        served(told, f"at-{name}")
+def back(lab: state.Lab, queues: Queues, name: str) -> None:
+    """Switch a node on again, and wait until its workers do jobs."""
+    machines.start(lab, lab.host(name))
+    served(queues, f"at-{name}")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import urllib.request
 import uuid
-from collections.abc import Callable
-from typing import Any
 
 from conftest import BENCH, Jobs, new_token
 from nodes import Node, wait_until
@@ -16,45 +14,34 @@ from benchfleet import state
 SITE = f"{BENCH}/sites/{state.SITE}"
 
 
-def write(jobs: Jobs, **options: Any) -> tuple[str, str]:
-    """Have rep1 write a file; returns its token and URL."""
-    token = new_token()
-    arguments = {"file_name": f"{token}.txt", "content": f"content of {token}", **options}
-    jobs.enqueue("frappe.demo.job_write_file", token=token, **arguments)
-    private = options.get("is_private", 1)
-    return token, f"/{'private/' if private else ''}files/{token}.txt"
-
-
-def test_a_file_of_a_job_is_served_by_the_primary_at_once_and_survives_the_node(
-    jobs: Jobs, away: Callable[[str], None]
-):
-    token, url = write(jobs)
+def test_a_file_of_a_job_is_served_by_the_primary_at_once(jobs: Jobs):
+    token, url = jobs.write()
     query = f"SELECT name FROM tabFile WHERE file_url = '{url}'"
-    wait_until("the file's row is there", lambda: jobs.sql(query), 30)
+    wait_until("the file's row is there", lambda: jobs.sql(query))
     # No moment later: what is asked for here is that nobody ever sees the one without the other.
     answer = jobs.somebody.visitor.call("GET", url)
-    assert (answer.status, answer.text, answer.bench) == (200, f"content of {token}", "erp1")
+    assert (answer.status, answer.bench) == (200, "erp1")
+    assert answer.text == f"content of {url.rpartition('/')[2]}"
     assert jobs.done(token) == "rep1"
-    away("rep1")
-    assert jobs.somebody.visitor.call("GET", url).text == f"content of {token}"
 
 
 def test_the_minutes_copy_takes_no_file_from_an_open_transaction(
     jobs: Jobs, nodes: dict[str, Node]
 ):
-    token, url = write(jobs, seconds=8)
-    there = f"test -f {SITE}{url}"
-    wait_until("the file is written", lambda: nodes["rep1"].says(f"{there} && echo yes"), 30)
-    nodes["rep1"].run("/usr/local/lib/benchfleet/site-sync --wait 60")
-    nodes["rep1"].run(there)
-    assert nodes["erp1"].says(f"{there} && echo yes") == ""
+    with jobs.held():
+        token, url = jobs.write()
+        there = f"test -f {SITE}{url} && echo yes"
+        wait_until("the file is written", lambda: nodes["rep1"].says(there))
+        nodes["rep1"].run("/usr/local/lib/benchfleet/site-sync --wait 60", 120)
+        assert nodes["rep1"].says(there) == "yes"
+        assert nodes["erp1"].says(there) == ""
     assert jobs.done(token) == "rep1"
     nodes["erp1"].run(there)
 
 
 def test_a_job_that_fails_leaves_no_file(jobs: Jobs, nodes: dict[str, Node]):
-    _, url = write(jobs, fail=1)
-    token, _ = write(jobs)
+    _, url = jobs.write(fail=1)
+    token, _ = jobs.write()
     # The node has one worker: the second job is done after the first.
     jobs.done(token)
     for name in ("rep1", "erp1"):
@@ -65,14 +52,13 @@ def test_a_file_that_a_job_removes_or_makes_private_is_so_on_the_primary(
     jobs: Jobs, nodes: dict[str, Node]
 ):
     for method, urls in (("job_delete_file", []), ("job_make_private", ["/private"])):
-        token, url = write(jobs, is_private=0)
+        token, url = jobs.write(is_private=0)
         jobs.done(token)
         assert jobs.somebody.visitor.call("GET", url).status == 200
-        again = new_token()
-        jobs.enqueue(f"frappe.demo.{method}", token=again, file_url=url)
-        assert jobs.done(again) == "rep1"
+        assert jobs.where(f"frappe.demo.{method}", file_url=url) == "rep1"
         assert jobs.somebody.visitor.call("GET", url).status == 404
-        kept = nodes["erp1"].run(f"cd {SITE} && ls -d */files/{token}.txt || true")
+        name = url.rpartition("/")[2]
+        kept = nodes["erp1"].run(f"cd {SITE} && ls -d */files/{name} || true")
         assert kept == "".join(f"{part[1:]}{url}" for part in urls)
 
 
@@ -100,8 +86,7 @@ def test_a_job_sees_a_file_that_was_uploaded_a_moment_ago(jobs: Jobs):
     # Several times: the copy of each minute may be the one that brings it, once.
     for _ in range(3):
         url = upload(jobs, f"{new_token()}.txt")
-        token = new_token()
-        jobs.enqueue("frappe.demo.job_read_file", token=token, file_url=url)
+        token = jobs.queue("frappe.demo.job_read_file", file_url=url)
         assert jobs.done(token) == "rep1"
         assert jobs.sql(f"SELECT found FROM `tabDemo Run` WHERE token = '{token}'") == [["1"]]
 
@@ -114,7 +99,7 @@ def test_a_prepared_report_is_read_from_the_replica_and_kept_on_the_primary(
     answer = jobs.somebody.visitor.call("POST", f"{path}.make_prepared_report", form=form)
     name = answer.body["message"]["name"]
     query = f"SELECT status FROM `tabPrepared Report` WHERE name = '{name}'"
-    wait_until("the report is made", lambda: jobs.sql(query) == [["Completed"]], 30)
+    wait_until("the report is made", lambda: jobs.sql(query) == [["Completed"]])
     answer = jobs.somebody.visitor.call("GET", f"{path}.download_attachment?dn={name}")
     assert (answer.status, answer.bench) == (200, "erp1")
     server = int(nodes["rep1"].sql("SELECT @@server_id"))
