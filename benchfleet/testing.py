@@ -301,6 +301,8 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "COLUMNS": "200",
+        # Scenarios leave taking their lab away to this process (molecule/destroy.yml).
+        "BENCHFLEET_TEST_RUN": "1",
     }
 
 
