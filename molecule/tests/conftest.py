@@ -14,7 +14,7 @@ import testinfra
 import yaml
 from calls import Somebody
 from nodes import Node, wait_until
-from plays import INVENTORY, RECAP, ROOT, Run, changes, environment, make_inventory
+from plays import INVENTORY, RECAP, ROOT, Run, changes, environment
 
 from benchfleet import state
 from module_utils.verify_look import Visitor
@@ -90,20 +90,6 @@ def play() -> Callable[..., Run]:
         return Run(output, recap, changes(output))
 
     return run
-
-
-@pytest.fixture
-def inventory_of(tmp_path: Path) -> Callable[..., Path]:
-    """Make an inventory of some of the lab's hosts: the lab's own in all else. Returns its folder.
-
-    Keywords are further variables, of all hosts.
-    """
-
-    def make(*names: str, **variables: Any) -> Path:
-        folder = tmp_path / f"{'-'.join(names)}-{len(list(tmp_path.iterdir()))}"
-        return make_inventory(folder, names, variables)
-
-    return make
 
 
 @pytest.fixture(scope="session")

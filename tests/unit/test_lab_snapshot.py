@@ -39,7 +39,7 @@ def test_any_change_of_what_makes_a_fleet_has_another_name(project):
     assert len(set(names)) == len(names)
 
 
-def test_what_does_not_make_it_has_none(project):
+def test_what_makes_no_difference_keeps_the_name(project):
     name = snapshot.digest(LAB, project)
     (project / "roles/web/__pycache__").mkdir()
     (project / "roles/web/__pycache__/x.pyc").write_text("")

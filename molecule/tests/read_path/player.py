@@ -77,10 +77,6 @@ class Played:
     cells: dict[str, Cell]
     back: float | None
 
-    def seconds(self, kind: str) -> float:
-        """The median of a kind of call, the first one left out."""
-        return self.cells[kind].later_seconds
-
 
 @dataclass
 class Player:
