@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from ansible.module_utils import adoption
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: adopt_accounts
@@ -39,7 +39,7 @@ def twin(lines: list[str], user: str) -> list[str]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={"bench": {"type": "path", "required": True}}, supports_check_mode=True
     )
     accounts = set(adoption.look_at_database()["accounts"])

@@ -8,7 +8,7 @@ import re
 import subprocess
 
 from ansible.module_utils.adoption import supervisor_files
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: adopt_handover
@@ -51,7 +51,7 @@ def background(status: str, name: str) -> list[str]:
     return found
 
 
-def wake(module: AnsibleModule) -> None:
+def wake(module: FleetModule) -> None:
     """Start what rested; ends the module."""
     resting = module.params["resting"]
     if not module.check_mode:
@@ -64,7 +64,7 @@ def wake(module: AnsibleModule) -> None:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},
             "configuration": {"type": "path", "required": True},

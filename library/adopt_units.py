@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.snapshot import unit_states
 
 DOCUMENTATION = r"""
@@ -40,7 +40,7 @@ def steps(before: dict[str, dict[str, str]], now: dict[str, dict[str, str]]) -> 
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "units": {"type": "dict", "required": True},
             "gone": {"type": "list", "elements": "str", "default": []},

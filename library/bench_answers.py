@@ -7,8 +7,8 @@ import http.client
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, installed_apps, read_json
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.verify_look import Visitor
 
 DOCUMENTATION = r"""
@@ -79,7 +79,7 @@ def ask(visitor: Visitor, user: str, password: str, seconds: float) -> str:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "address": {"type": "str", "required": True},

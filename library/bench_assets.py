@@ -7,7 +7,6 @@ import os
 import shlex
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     ASSET_LISTS,
     BenchError,
@@ -17,6 +16,7 @@ from ansible.module_utils.bench import (
     run_as,
     user_environment,
 )
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_assets
@@ -93,7 +93,7 @@ class Assets:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},

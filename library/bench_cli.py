@@ -7,8 +7,8 @@ import glob
 import os
 import shutil
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import CLI_PACKAGES, cli_releases, without_password
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_cli
@@ -42,7 +42,7 @@ NPM = (
 class Environment:
     """The virtual environment and the steps that make it."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.path: str = module.params["path"]
         self.mark = f"{self.path}/.benchfleet-complete"
@@ -165,7 +165,7 @@ class Environment:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "bench_cli": {"type": "str", "required": True},

@@ -9,7 +9,6 @@ import json
 import os
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
     asset_state,
@@ -18,6 +17,7 @@ from ansible.module_utils.bench import (
     read_json,
     read_text,
 )
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import UNKNOWN, misfits
 from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.supervisor import missing_programs
@@ -89,7 +89,7 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "state_dir": {"type": "path"},

@@ -8,7 +8,6 @@ import os
 import shutil
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
     checked,
@@ -22,6 +21,7 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.pdf import available, printing
 
 DOCUMENTATION = r"""
@@ -326,7 +326,7 @@ class Maker:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},

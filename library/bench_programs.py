@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.supervisor import STARTED, programs, start, stop
 
 DOCUMENTATION = r"""
@@ -25,7 +25,7 @@ did: {description: Programs that were stopped or started., type: list, elements:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["started", "stopped"], "required": True},

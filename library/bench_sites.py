@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     BenchError,
     asset_state,
@@ -29,6 +28,7 @@ from ansible.module_utils.bench import (
     sync_folder,
     user_environment,
 )
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.needs import shown
 from ansible.module_utils.sites import made_note, making_note
 
@@ -301,7 +301,7 @@ class Sites:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 from ansible.module_utils import code as its_code
 from ansible.module_utils import needs
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import (
     ASSET_LISTS,
     BenchError,
@@ -38,6 +37,7 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
 from ansible.module_utils.supervisor import (
@@ -1179,7 +1179,7 @@ PHASES = ("judge", "begin", "code", "migrate", "finish", "back", "open", "tell",
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "phase": {"type": "str", "choices": list(PHASES), "required": True},
             "about": {"type": "dict", "required": True, "options": ABOUT},

@@ -7,7 +7,7 @@ import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.verify_checks import result, same_size
 from ansible.module_utils.verify_look import refuses, source_address
 
@@ -202,7 +202,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "nodes": {"type": "dict", "required": True},
             "placed": {"type": "dict", "required": True},

@@ -12,7 +12,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
 from ansible.module_utils.verify_checks import busiest_minute, in_words
@@ -358,7 +358,7 @@ class Primary(HostChecks):
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             **ARGUMENTS,
             "phase": {"type": "str", "choices": ["begin", "finish"], "required": True},

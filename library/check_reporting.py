@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import read_json
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     Server,
     describe,
@@ -597,7 +597,7 @@ class Reporting(HostChecks):
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             **ARGUMENTS,
             "phase": {"type": "str", "choices": ["measure", "gone"], "required": True},

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils import code
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: code_needs
@@ -36,7 +36,7 @@ code:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench_dir": {"type": "path", "required": True},
             "bench_user": {"type": "str", "required": True},

@@ -11,7 +11,7 @@ import stat
 import tempfile
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: files
@@ -129,9 +129,7 @@ def new_attributes(
     os.fchmod(handle, usual if entry["mode"] is None else int(entry["mode"], 8))
 
 
-def write_file(
-    module: AnsibleModule, entry: dict[str, Any], data: bytes, uid: int, gid: int
-) -> None:
+def write_file(module: FleetModule, entry: dict[str, Any], data: bytes, uid: int, gid: int) -> None:
     """Write the content beside its path, validate it, then rename it into place."""
     path = entry["path"]
     folder = os.path.dirname(path)
@@ -160,7 +158,7 @@ def write_file(
 
 
 def bring_file(
-    module: AnsibleModule, entry: dict[str, Any], uid: int, gid: int
+    module: FleetModule, entry: dict[str, Any], uid: int, gid: int
 ) -> tuple[bool, dict[str, str]]:
     """State ``file``: content and attributes. Returns (changed, diff)."""
     path = entry["path"]
@@ -199,7 +197,7 @@ def bring_file(
 
 
 def bring_directory(
-    module: AnsibleModule, entry: dict[str, Any], uid: int, gid: int
+    module: FleetModule, entry: dict[str, Any], uid: int, gid: int
 ) -> tuple[bool, dict[str, str]]:
     """State ``directory``. Returns (changed, diff)."""
     path = entry["path"]
@@ -221,7 +219,7 @@ def bring_directory(
     }
 
 
-def bring(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
+def bring(module: FleetModule, entry: dict[str, Any]) -> tuple[bool, dict[str, str]]:
     """Bring one entry to its state. Returns (changed, diff without headers)."""
     if not os.path.isabs(entry["path"]):
         raise FileError(f"{entry['path']}: an absolute path is needed")
@@ -237,7 +235,7 @@ def bring(module: AnsibleModule, entry: dict[str, Any]) -> tuple[bool, dict[str,
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "files": {
                 "type": "list",
@@ -248,7 +246,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)
     changed_paths: list[str] = []
     diffs: list[dict[str, str]] = []
     for entry in module.params["files"]:

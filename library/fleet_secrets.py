@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 # ansible-core brings both, so they are missing only where the module is run by another Python
 # than Ansible's own.
@@ -446,7 +446,7 @@ def ensure(
 
 def main() -> None:
     """Module entry."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "hosts": {"type": "dict", "required": True},

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: fleet_status
@@ -129,7 +129,7 @@ def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[st
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "hosts": {"type": "dict", "required": True},
             "release": {"type": "dict", "required": True},

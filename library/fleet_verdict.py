@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.verify_checks import closing, complete, red_table
 
 DOCUMENTATION = r"""
@@ -27,7 +27,7 @@ checks:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "checks": {"type": "list", "elements": "dict", "required": True},
             "hosts": {"type": "dict", "required": True},

@@ -11,7 +11,7 @@ import time
 from glob import glob
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.verify_look import processes
 
 DOCUMENTATION = r"""
@@ -112,7 +112,7 @@ def remove(path: str) -> bool:
 class Leaver:
     """The steps, each of which may have been done before."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.params = module.params
         self.check = module.check_mode
@@ -249,7 +249,7 @@ class Leaver:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "fleet_id": {"type": "str", "required": True},
             "config_dir": {"type": "path", "required": True},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs import look
 
 DOCUMENTATION = r"""
@@ -32,7 +32,7 @@ jobs:
 
 def main() -> None:
     """Module entry."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},
             "patterns": {"type": "list", "elements": "str", "required": True},

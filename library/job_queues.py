@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 
 DOCUMENTATION = r"""
@@ -29,7 +29,7 @@ jobs:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},

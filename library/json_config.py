@@ -9,8 +9,8 @@ import pwd
 import tempfile
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, read_json
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: json_config
@@ -71,7 +71,7 @@ def shown(content: dict[str, Any], secrets: dict[str, Any]) -> str:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "values": {"type": "dict", "required": True},

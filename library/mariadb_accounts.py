@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import MariaDBError, ServerAbsentError, describe, local, pymysql
 from ansible.module_utils.mariadb_accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
 
@@ -84,7 +84,7 @@ def main() -> None:
         "tables": {"type": "dict", "default": {}},
         "events": {"type": "list", "elements": "dict", "default": [], "options": event},
     }
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "accounts": {
                 "type": "list",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     MariaDBError,
     ServerAbsentError,
@@ -44,7 +44,7 @@ read_only:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "marker": {"type": "path", "required": True},
             "fleet_file": {"type": "path", "required": True},

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils import adoption
 from ansible.module_utils.adoption import OUR_ACCOUNTS, OUR_DATABASE, sql
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.snapshot import SnapshotError, load
 
 DOCUMENTATION = r"""
@@ -66,7 +66,7 @@ def ours(accounts: list[str], before: list[str], noted: list[str], users: list[s
 class Releaser:
     """What is to be done on one server, and its doing."""
 
-    def __init__(self, module: AnsibleModule, manifest: dict[str, Any]) -> None:
+    def __init__(self, module: FleetModule, manifest: dict[str, Any]) -> None:
         self.module = module
         self.before: dict[str, Any] = manifest["database"]
         self.users = [site["user"] for site in manifest["sites"].values()]
@@ -137,7 +137,7 @@ class Releaser:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "state_file": {"type": "path", "required": True},
             "file": {"type": "path", "required": True},

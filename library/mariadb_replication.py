@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     MariaDBError,
     Server,
@@ -149,7 +149,7 @@ def stored_password(datadir: str) -> str | None:
 class Replica:
     """One replica's server and what is done to it."""
 
-    def __init__(self, module: AnsibleModule, server: Server) -> None:
+    def __init__(self, module: FleetModule, server: Server) -> None:
         self.module = module
         self.params: dict[str, Any] = module.params
         self.server = server
@@ -414,7 +414,7 @@ class Replica:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "state": {"choices": ["following", "caught_up", "status"], "default": "following"},
             "primary": {"type": "str"},

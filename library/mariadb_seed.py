@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     MariaDBError,
@@ -123,7 +123,7 @@ def public(state: dict[str, Any]) -> dict[str, Any]:
 class Seeder:
     """Looks, decides and starts."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.params = module.params
 
@@ -247,7 +247,7 @@ class Seeder:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "step": {"choices": ["begin", "poll"], "default": "begin"},
             "sources": {"type": "list", "elements": "str", "required": True},

@@ -10,7 +10,7 @@ import ssl
 import time
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     SERVER_BINARY,
     MariaDBError,
@@ -187,7 +187,7 @@ def started_at(server: Server) -> float:
 class Keeper:
     """Brings one server in line; collects what was done for the result."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.service: str = module.params["service"]
         self.applied: list[str] = []
@@ -331,7 +331,7 @@ class Keeper:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
             "file": {"type": "path", "required": True},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: nft_table
@@ -51,7 +51,7 @@ def explain(words: str) -> str:
     return "see the rules in firewall.nft; `nft -c -f` on that file shows the place"
 
 
-def run(module: AnsibleModule, command: list[str], data: str | None = None) -> str:
+def run(module: FleetModule, command: list[str], data: str | None = None) -> str:
     """Standard output of a command. Raises NftError with words and remedy when it fails."""
     code, out, err = module.run_command(command, data=data)
     if code != 0:
@@ -59,7 +59,7 @@ def run(module: AnsibleModule, command: list[str], data: str | None = None) -> s
     return str(out)
 
 
-def running_table(module: AnsibleModule, family: str, name: str) -> str:
+def running_table(module: FleetModule, family: str, name: str) -> str:
     """The table as the kernel has it, without counters; empty when there is none."""
     code, out, err = module.run_command(["nft", "--stateless", "list", "table", family, name])
     if code == 0:
@@ -72,7 +72,7 @@ def running_table(module: AnsibleModule, family: str, name: str) -> str:
     return ""
 
 
-def wanted_table(module: AnsibleModule, family: str, name: str, ruleset: str) -> str:
+def wanted_table(module: FleetModule, family: str, name: str, ruleset: str) -> str:
     """The table as nft spells the ruleset, tried in a namespace of its own."""
     script = f"nft -f - || exit 1\nexec nft --stateless list table {family} {name}\n"
     return run(module, ["unshare", "--net", "sh", "-c", script], data=ruleset)
@@ -80,7 +80,7 @@ def wanted_table(module: AnsibleModule, family: str, name: str, ruleset: str) ->
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "family": {"type": "str", "default": "inet"},
             "name": {"type": "str", "required": True},

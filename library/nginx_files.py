@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, exclusive
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.nginx import NginxError, digest, put, read, shown, tested, write
 from ansible.module_utils.sites import SiteError, read_state, render_servers, served
 
@@ -70,7 +69,7 @@ changed_paths:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "files": {
                 "type": "list",
@@ -95,7 +94,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)
     sites = module.params.get("sites")
     lock: Any = contextlib.nullcontext()
     if sites and not module.check_mode:
@@ -107,7 +105,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
 
 
-def bring(module: AnsibleModule, sites: dict[str, Any] | None) -> None:
+def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     """Bring the files to their content, and end the module."""
     files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     if sites:

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.verify_look import kernel_address
 
 DOCUMENTATION = r"""
@@ -89,7 +88,7 @@ def counted(calls: int) -> str:
 
 
 def wait(
-    module: AnsibleModule, address: tuple[str, int] | None, mark: Path
+    module: FleetModule, address: tuple[str, int] | None, mark: Path
 ) -> tuple[int, int, float]:
     """Wait for a node's calls: (most at a time, those that still run, seconds until the last)."""
     since = time.monotonic()
@@ -109,7 +108,7 @@ def wait(
     return most, 0, last - since
 
 
-def drain(module: AnsibleModule, mark: Path, nodes: dict[str, tuple[str, int]]) -> None:
+def drain(module: FleetModule, mark: Path, nodes: dict[str, tuple[str, int]]) -> None:
     """Put the mark there, and wait until the node has no call."""
     node = module.params["node"]
     if module.params["known_only"] and node not in nodes:
@@ -143,7 +142,7 @@ def drain(module: AnsibleModule, mark: Path, nodes: dict[str, tuple[str, int]]) 
     module.exit_json(changed=changed, words=words, calls=most, waited=round(waited, 1))
 
 
-def undrain(module: AnsibleModule, mark: Path) -> None:
+def undrain(module: FleetModule, mark: Path) -> None:
     """Take the mark away."""
     node = module.params["node"]
     changed = mark.exists()
@@ -155,7 +154,7 @@ def undrain(module: AnsibleModule, mark: Path) -> None:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "node": {"type": "str", "required": True},
             "drained": {"type": "bool", "required": True},
@@ -166,7 +165,6 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    os.umask(0o022)
     mark = Path(module.params["state_dir"]) / "drained" / module.params["node"]
     nodes_file = Path(module.params["nodes_file"])
     nodes = known_nodes(nodes_file.read_text()) if nodes_file.exists() else {}

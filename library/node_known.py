@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import MariaDBError, local
 
 DOCUMENTATION = r"""
@@ -58,7 +58,7 @@ def router_lists(nodes: str, name: str) -> bool:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},

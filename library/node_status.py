@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import local
 from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.verify_checks import in_words
@@ -172,7 +172,7 @@ def versions(mark: str, cli_dir: str) -> dict[str, Any]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "host": {"type": "str", "required": True},
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},

@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: packages
@@ -76,7 +76,7 @@ def lists_are_fresh() -> bool:
     return bool(files) and time.time() - max(map(os.path.getmtime, files)) < DAY_SECONDS
 
 
-def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
+def install(module: FleetModule, names: list[str]) -> tuple[int, str]:
     """Install packages: exit status and last words of apt. Fails where it would do more."""
     _, plan, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *names])
     if unwanted := troubles(plan):
@@ -91,7 +91,7 @@ def install(module: AnsibleModule, names: list[str]) -> tuple[int, str]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
     )

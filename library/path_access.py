@@ -9,7 +9,7 @@ import pwd
 import stat
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: path_access
@@ -71,7 +71,7 @@ def blocked(path: Path, user: str) -> list[Path]:
     return [directory for directory in parents(path) if not can_search(directory, user)]
 
 
-def allow(module: AnsibleModule, directory: Path, user: str) -> None:
+def allow(module: FleetModule, directory: Path, user: str) -> None:
     """Add the ACL entry and make sure that it works. Raises AccessError."""
     code, _, err = module.run_command(["setfacl", "-m", f"u:{user}:--x", str(directory)])
     if code != 0:
@@ -88,7 +88,7 @@ def allow(module: AnsibleModule, directory: Path, user: str) -> None:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "user": {"type": "str", "required": True},
             "path": {"type": "path", "required": True},

@@ -9,8 +9,8 @@ import os
 from typing import Any
 
 from ansible.module_utils import routes
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import run_as
+from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: report_routes
@@ -78,7 +78,7 @@ def common_apps(sites: list[dict[str, Any]]) -> set[str]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},
             "user": {"type": "str", "required": True},

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
     MariaDBError,
     ServerAbsentError,
@@ -59,7 +59,7 @@ def refuse_lost(listed: list[str], outcome: Outcome) -> None:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={"settings": {"type": "dict", "required": True, "options": SETTINGS}},
         supports_check_mode=True,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import adoption
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.snapshot import (
     HOWS,
     SnapshotError,
@@ -104,7 +104,7 @@ def facts(params: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
             "state_file": {"type": "path", "required": True},

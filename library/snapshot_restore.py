@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.snapshot import SnapshotError, load, packages, put_back
 
 DOCUMENTATION = r"""
@@ -40,7 +40,7 @@ did: {description: What was done in words., returned: always, type: list}
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "state_file": {"type": "path", "required": True},
             "part": {"choices": ["bench", "web", "database", "system"]},

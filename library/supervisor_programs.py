@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.supervisor import RUNNING, states, together
 
 DOCUMENTATION = r"""
@@ -126,7 +126,7 @@ def in_order(lines: list[str]) -> list[str]:
 class Supervisor:
     """One bench's view of supervisorctl."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.name: str = module.params["name"]
 
@@ -196,7 +196,7 @@ class Supervisor:
 
 def main() -> None:
     """Module entry point."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "configuration": {"type": "path", "required": True},

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import adoption, code, jobs
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
+from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 
@@ -398,7 +398,7 @@ def try_connect(address: str, port: int, seconds: int) -> dict[str, Any]:
 
 def main() -> None:
     """Module entry."""
-    module = AnsibleModule(
+    module = FleetModule(
         argument_spec={
             "bench_dir": {"type": "path", "required": True},
             "bench_home": {"type": "path", "required": True},

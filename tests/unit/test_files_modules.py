@@ -130,7 +130,7 @@ def set_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     module = SimpleNamespace(params=params, check_mode=False, exit_json=lambda **_: None)
     module.fail_json = fail
-    monkeypatch.setattr(json_config, "AnsibleModule", lambda **_: module)
+    monkeypatch.setattr(json_config, "FleetModule", lambda **_: module)
     json_config.main()
 
 

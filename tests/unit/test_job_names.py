@@ -241,6 +241,6 @@ def test_module_tells_the_same(bench, monkeypatch):
         def exit_json(self, **result: Any) -> None:
             told.update(result)
 
-    monkeypatch.setattr(job_names, "AnsibleModule", Module)
+    monkeypatch.setattr(job_names, "FleetModule", Module)
     job_names.main()
     assert told == {"changed": False, "jobs": jobs.look(str(bench), ["shop.tasks.daily"])}

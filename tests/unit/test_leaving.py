@@ -108,7 +108,7 @@ def test_data_folder_is_the_servers() -> None:
 
 
 class Module:
-    """What host_leave needs of an AnsibleModule; commands do nothing and are noted."""
+    """What host_leave needs of a FleetModule; commands do nothing and are noted."""
 
     def __init__(self, root: Path, check_mode: bool = False) -> None:
         self.check_mode = check_mode

@@ -191,7 +191,7 @@ class FakeModule:
         raise AssertionError(words)
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        monkeypatch.setattr(nginx_files, "AnsibleModule", lambda **_: self)
+        monkeypatch.setattr(nginx_files, "FleetModule", lambda **_: self)
         nginx_files.main()
         return self.result
 

@@ -205,7 +205,7 @@ def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
             assert not changed
             told.update(survey)
 
-    monkeypatch.setattr(survey, "AnsibleModule", Module)
+    monkeypatch.setattr(survey, "FleetModule", Module)
     survey.main()
     assert told["jobs"]["known"]
     assert told["jobs"]["queues"] == {"slow": {"timeout": 9}}

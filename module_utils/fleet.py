@@ -1,0 +1,19 @@
+"""What every module of Benchfleet begins with."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+class FleetModule(AnsibleModule):
+    """A module whose files and commands do not depend on the umask of the account's sessions.
+
+    Hardened hosts set 077 or 027: what root made would be closed to the bench's account.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        os.umask(0o022)
+        super().__init__(**options)
