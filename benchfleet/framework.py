@@ -20,9 +20,9 @@ IN_HOST = f"{REPOSITORIES}/frappe"
 BRANCH = "main"
 APP = re.compile(r"[a-z][a-z0-9_]*")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
-# The shape of the demo that Frappe has since 16: the lab's branch of that name, and what of the
-# demo's files is another there. Everything else follows from the version.
-VERSION_16 = "version-16"
+# The demo has the shape of Frappe 15. The lab's branch version-16 has the shape that Frappe has
+# since 16, and this is what of the demo's files is another there. All else follows from the version.
+VERSION_15, VERSION_16 = "version-15", "version-16"
 CHANGES_16 = {
     "frappe/__init__.py": {'"15.44.0+demo"': '"16.0.0+demo"'},
     "pyproject.toml": {
@@ -79,7 +79,9 @@ def choose(
     """
     if source is None:
         lab.frappe_source = former.frappe_source if former else None
-        if branch is not None and (lab.frappe_source or branch not in (BRANCH, VERSION_16)):
+        if branch is not None and (
+            lab.frappe_source or branch not in (BRANCH, VERSION_15, VERSION_16)
+        ):
             raise FleetError(f"--frappe-branch {branch} needs --frappe-repo URL|PATH beside it")
         lab.frappe_branch = branch or (former.frappe_branch if former else None) or BRANCH
     elif is_address(source):

@@ -349,6 +349,16 @@ def public_part(config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in config.items() if not is_secret(key, value)}
 
 
+def proxy_environment(proxy: str) -> dict[str, str]:
+    """Environment of what downloads on a host: {} without a proxy.
+
+    Apt, pip, uv, npm, yarn, git and Frappe all read these variables.
+    """
+    if not proxy:
+        return {}
+    return {"http_proxy": proxy, "https_proxy": proxy, "no_proxy": "localhost,127.0.0.1"}
+
+
 class FilterModule:
     """Filters for benches."""
 
@@ -366,4 +376,5 @@ class FilterModule:
             "repo_logins": repo_logins,
             "secret_part": secret_part,
             "public_part": public_part,
+            "proxy_environment": proxy_environment,
         }

@@ -16,6 +16,7 @@ A host is a dict:
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
+    proxy                        fleet_http_proxy, "" when unset
     background_workers           bench_background_workers, "" when unset
     placement, away_seconds      jobs_placement, {} when unset; jobs_away_seconds, None when unset
     apps                         bench_apps, [] when unset
@@ -104,6 +105,7 @@ READ_PATH_BOUNDS = (
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+PROXY = re.compile(r"https?://(\S+@)?[^\s/@]+:\d+/?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
 # Belong to the system or to everybody: nothing of ours may be made, or made anew, in their place.
@@ -533,6 +535,23 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
     return [
         problem(what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between")
         for what, (name, names) in found.items()
+    ]
+
+
+def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """fleet_http_proxy is an address that every program understands."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        if host["proxy"] and not PROXY.fullmatch(str(host["proxy"])):
+            found.setdefault(str(host["proxy"]), []).append(host["name"])
+    return [
+        problem(
+            # Without an account: it may have a password.
+            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} is not the address of a proxy",
+            f"fleet_http_proxy in the inventory, for {', '.join(names)}",
+            "write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
+        )
+        for value, names in found.items()
     ]
 
 
@@ -1149,6 +1168,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_variables,
     check_types,
     check_read_path,
+    check_proxies,
     check_folders,
     check_secrets,
     check_left_out,

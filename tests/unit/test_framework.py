@@ -188,9 +188,10 @@ def test_addresses_and_paths(source, address):
 
 
 def test_the_demo_has_the_shape_of_either_release(lab, tmp_path):
-    with pytest.raises(FleetError, match="--frappe-branch version-15 needs --frappe-repo"):
-        framework.choose(lab, None, None, "version-15")
-    for branch, version, driver in (("main", "15", False), ("version-16", "16", True)):
+    with pytest.raises(FleetError, match="--frappe-branch version-14 needs --frappe-repo"):
+        framework.choose(lab, None, None, "version-14")
+    shapes = (("main", "15", False), ("version-15", "15", False), ("version-16", "16", True))
+    for branch, version, driver in shapes:
         framework.choose(lab, None, None, branch)
         framework.provide(lab)
         git(tmp_path, "clone", "-q", framework.repository(lab), branch)

@@ -39,6 +39,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "away_seconds": None,
         "read_guard": True,
         "read_path": {},
+        "proxy": "",
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -882,6 +883,20 @@ def test_bounds_of_the_read_path(fleet, settings):
     ]
     place = preflight.preflight_problems(fleet, settings)[0]["place"]
     assert place == "read_guard_wait in the inventory, for erp1, rep1"
+
+
+def test_proxies(fleet, settings):
+    for proxy in ("http://10.0.0.1:3128", "http://user:pass@word@proxy.lan:8080/"):
+        fleet[0]["proxy"] = proxy
+        assert whats(fleet, settings) == []
+    for host in fleet:
+        host["proxy"] = "http://user:secret@proxy.lan"
+    told = preflight.preflight_problems(fleet, settings)
+    assert [problem["what"] for problem in told] == [
+        "fleet_http_proxy 'http://proxy.lan' is not the address of a proxy"
+    ]
+    assert "secret" not in str(told)
+    assert told[0]["place"] == "fleet_http_proxy in the inventory, for erp1, rep1"
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):

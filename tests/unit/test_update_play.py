@@ -95,7 +95,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         chosen = {**next(p for p in plays if p["name"] == name), "become": False}
         later = {"hosts": "all", "tasks": [{"ansible.builtin.debug": {"msg": "the run went on"}}]}
         (tmp_path / "play.yml").write_text(yaml.safe_dump([chosen, later]))
-        known = {"fleet_state_dir": str(tmp_path), "fleet_memory_mb": 1024, **variables}
+        known = {"fleet_state_dir": str(tmp_path), **variables}
         command = str(Path(sys.executable).parent / "ansible-playbook")
         done = subprocess.run(
             [command, "-i", "hosts.yml", "play.yml", "-e", json.dumps(known)],

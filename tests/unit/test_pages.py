@@ -1,0 +1,67 @@
+"""README.md and docs/ name commands that there are, in blocks that are run or say why not."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from benchfleet import cli
+from tests.pages import PAGES, ROOT, Block, blocks, commands
+
+COMMAND = re.compile(r"^ *(?:\./fleet|\.venv/bin/|ansible-playbook) ?\S")
+# In the text, between backquotes.
+NAMED = re.compile(r"`(?:[A-Z_]+=\S+ )?(?:\./fleet|(?:\.venv/bin/)?ansible-playbook) [^`]+`")
+
+
+def named() -> list[str]:
+    """Every command of ours that a page names: in a block, or in its text."""
+    found = [line for block in commands() for line in block.text.splitlines()]
+    for page in PAGES:
+        found += [" ".join(words.strip("`").split()) for words in NAMED.findall(page.read_text())]
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_commands_stand_in_blocks_of_commands(page):
+    fenced = "\n".join(block.text for block in blocks(page) if block.language == "sh")
+    lines = [line.strip() for line in page.read_text().splitlines() if COMMAND.match(line)]
+    assert [line for line in lines if line not in fenced] == []
+
+
+def test_every_fleet_command_exists(capsys):
+    shown = [line for line in named() if "./fleet " in line]
+    assert len(shown) > 20
+    for line in shown:
+        words = shlex.split(line.split("./fleet ", 1)[1], comments=True)
+        try:
+            cli.parse([word for word in words if word not in (">/dev/null", "…")])
+        except SystemExit:
+            # The text names some without their arguments, and some with two choices in one.
+            said = capsys.readouterr().err
+            assert "unrecognized" not in said, line
+            assert "invalid choice" not in said, line
+
+
+def test_every_playbook_exists():
+    shown = [line for line in named() if "ansible-playbook" in line]
+    files = [word for line in shown for word in shlex.split(line) if word.endswith(".yml")]
+    assert len(files) > 10
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+def test_a_mark_is_read(tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    monkeypatch.setattr("tests.pages.ROOT", tmp_path)
+    page.write_text(
+        "Text.\n\n1. One:\n\n   ```sh\n   a \\\n     b\n   ```\n\n"
+        "<!-- not run: a reason -->\n```sh\nc\n```\n\n"
+        "<!-- on rep1 as frappe, at the end -->\n\n```sh\nd\n```\n```text\ne\n```\n"
+    )
+    assert blocks(page) == [
+        Block("page.md:5", "sh", "a \\\n  b"),
+        Block("page.md:11", "sh", "c", reason="a reason"),
+        Block("page.md:17", "sh", "d", host="rep1", user="frappe", last=True),
+        Block("page.md:20", "text", "e"),
+    ]
