@@ -21,7 +21,7 @@ BRANCH = "main"
 APP = re.compile(r"[a-z][a-z0-9_]*")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
 # The demo has the shape of Frappe 15. The lab's branch version-16 has the shape that Frappe has
-# since 16, and this is what of the demo's files is another there. All else follows from the version.
+# since 16, and this is what differs in the demo's files. The rest follows from the version.
 VERSION_15, VERSION_16 = "version-15", "version-16"
 CHANGES_16 = {
     "frappe/__init__.py": {'"15.44.0+demo"': '"16.0.0+demo"'},

@@ -35,12 +35,13 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         # Beside the lab's state, so that a killed host's connections can be found and dropped.
         "ansible_control_path": f"{lab.run_path}/{os.getuid()}-%%h",
         "fleet_secrets_dir": f"{lab.path}/secrets",
-        "bench_build_assets": lab.build_assets,
         "bench_apps": [
             {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
         ],
         "fleet_sites": [{"name": state.SITE, "apps": [app["name"] for app in lab.apps]}],
     }
+    if not lab.build_assets:
+        variables["bench_build_assets"] = False
     if lab.python:
         variables["bench_python"] = lab.python
     if lab.frappe_repo:

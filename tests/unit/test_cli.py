@@ -4,6 +4,7 @@ import runpy
 import sys
 
 import pytest
+import yaml
 
 from benchfleet import cli, framework, state
 from benchfleet.shell import FleetError
@@ -74,9 +75,19 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         return hosts["inventory"](wanted(*words))["all"]["vars"]
 
     plain = variables()
+    # Nothing is true of the lab alone but what it needs for itself: its keys and places, the
+    # framework, and that its hosts share one machine's memory.
+    shared = yaml.safe_load((cli.LAB_INVENTORY / "group_vars/all.yml").read_text())
+    assert sorted(key for key in {**plain, **shared} if not key.startswith("ansible_")) == [
+        "bench_apps",
+        "bench_frappe_branch",
+        "bench_frappe_repo",
+        "fleet_memory_mb",
+        "fleet_secrets_dir",
+        "fleet_sites",
+    ]
     assert plain["bench_apps"] == []
     assert plain["fleet_sites"] == [{"name": state.SITE, "apps": []}]
-    assert "bench_python" not in plain
     url = "https://git.example.com/shop"
     found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
     assert found["bench_apps"] == [
@@ -96,7 +107,7 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         ("--app", "shop"),
         ("--nodes", "51"),
         ("--subnet", "10.0.0.0/8"),
-        ("--frappe-branch", "version-15"),
+        ("--frappe-branch", "version-14"),
         ("--frappe-repo", "https://git.example.com/frappe.git"),
         ("--frappe-repo", "/no/such/folder"),
     ],
