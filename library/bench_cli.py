@@ -58,6 +58,14 @@ class Environment:
             if here.get(tool) != release
         ] + [f"python {self.python} absent -> {self.python}"] * (not self.has_python())
 
+    def is_closed(self) -> bool:
+        """Whether others than root are kept out of the environment that is there."""
+        return os.path.exists(self.path) and os.stat(self.path).st_mode & 0o055 != 0o055
+
+    def open(self) -> None:
+        """Let everybody in; nobody but root may write there."""
+        os.chmod(self.path, 0o755)
+
     def has_python(self) -> bool:
         """Whether the Python that is wanted is there."""
         return not self.python or os.access(f"{self.pythons()}/bin/python{self.python}", os.X_OK)
@@ -139,6 +147,7 @@ class Environment:
             if not os.path.exists(self.mark):
                 shutil.rmtree(self.path)
         os.makedirs(self.path, exist_ok=True)
+        self.open()
         if not os.path.exists(self.mark):
             with open(making, "w", encoding="utf-8"):
                 pass
@@ -179,14 +188,18 @@ def main() -> None:
     )
     environment = Environment(module)
     differences = environment.differences()
+    closed = ["closed to all but root -> open"] * environment.is_closed()
     if differences and not module.check_mode:
         environment.make()
         left = environment.differences()
         if left:
             module.fail_json(msg=f"{environment.path} does not hold what was installed: {left}")
+    elif closed and not module.check_mode:
+        environment.open()
+    changes = [*closed, *differences]
     module.exit_json(
-        changed=bool(differences),
-        diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+        changed=bool(changes),
+        diff={"before": "", "after": "".join(f"{line}\n" for line in changes)},
     )
 
 

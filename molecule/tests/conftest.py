@@ -14,17 +14,10 @@ import testinfra
 import yaml
 from calls import Somebody
 from nodes import Node, wait_until
-from plays import INVENTORY, RECAP, ROOT, Run, changes, environment
+from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment
 
 from benchfleet import state
 from module_utils.verify_look import Visitor
-
-
-class Hidden(dict[str, Any]):
-    """A dictionary that a failing test does not show."""
-
-    def __repr__(self) -> str:
-        return "<secrets>"
 
 
 @pytest.fixture(scope="session")

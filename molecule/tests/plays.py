@@ -35,6 +35,13 @@ NAMING = {
 }
 
 
+class Hidden(dict[str, Any]):
+    """A dictionary that a failing test does not show."""
+
+    def __repr__(self) -> str:
+        return "<secrets>"
+
+
 class Run(NamedTuple):
     """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
 

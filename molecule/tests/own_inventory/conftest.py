@@ -8,14 +8,15 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from nodes import Node
-from plays import ROOT
+from plays import ROOT, Hidden
 
 from benchfleet import state
 
@@ -56,6 +57,11 @@ class Stranger:
     def inventory(self) -> Path:
         """The copy of the example."""
         return self.project / "inventory/mine"
+
+    @property
+    def secrets(self) -> Hidden:
+        """The fleet's secrets."""
+        return Hidden(yaml.safe_load((self.inventory / "secrets/fleet.yml").read_text()))
 
     def run(self, script: str, answer: str = "") -> tuple[int, str]:
         """Run lines of shell on a terminal, where the answer is typed; returns status and output.
@@ -102,7 +108,7 @@ class Stranger:
         )
         return node.run(login, 300)
 
-    def change(self, edit: object) -> None:
+    def change(self, edit: Callable[[Any], Any]) -> None:
         """Change the inventory's hosts.yml by a function of its content."""
         path = self.inventory / "hosts.yml"
         content = yaml.safe_load(path.read_text())
