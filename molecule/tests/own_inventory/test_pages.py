@@ -28,6 +28,14 @@ def second_run(stranger: Stranger) -> None:
             assert f"changed={number} " in recap[host], host
 
 
+def restart(stranger: Stranger) -> None:
+    """See that the bench's account restarts its programs without a terminal, as from cron."""
+    pid = "supervisorctl pid frappe-bench-web:frappe-bench-frappe-web"
+    before = stranger.on("erp1", "root", pid)
+    stranger.on("erp1", "frappe", "cd frappe-bench && bench restart </dev/null")
+    assert stranger.on("erp1", "root", pid) != before
+
+
 def add_rep2(stranger: Stranger) -> None:
     """As the page says before it: one more entry, and the same command again."""
     address = stranger.lab.host("rep2").ip
@@ -61,7 +69,12 @@ def still_serves(stranger: Stranger) -> None:
 # What the text around a command has the reader do before it, and what it says of afterwards.
 ALONE = "systemctl disable --now benchfleet-firewall"
 BEFORE = {"-e node=rep2": add_rep2, ALONE: remove_rep1}
-AFTER = {"site.yml --check --diff": second_run, "-e node=rep2": forget_rep2, ALONE: still_serves}
+AFTER = {
+    "site.yml --check --diff": second_run,
+    "./fleet verify": restart,
+    "-e node=rep2": forget_rep2,
+    ALONE: still_serves,
+}
 
 
 def fitting(table: dict[str, Any], block: Block, default: Any) -> Any:
