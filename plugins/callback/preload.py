@@ -2,12 +2,24 @@
 
 Ansible forks a worker for each task on each host, and loads plugins where they are first used: in
 the workers, from scratch each time. What this process has loaded, they inherit.
+
+Ansible also packs each module with all that it imports, and forgets the packages at the end of a
+run. They are kept for the next one here, as long as neither the modules nor Ansible change.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import ansible
+from ansible import constants
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import (
     action_loader,
@@ -37,8 +49,50 @@ USED = (
 )
 
 
+ROOT = Path(__file__).resolve().parents[2]
+# Begin the names of packages: Ansible's own modules, and those of a folder `library`.
+BUILTIN, OURS = "ansible.modules.", "ansible.legacy."
+FOLDERS_KEPT = 3
+
+
+def kept_packages() -> Path:
+    """Return the folder of the packed modules that fit this code and this Ansible."""
+    digest = hashlib.sha256()
+    paths = [constants.config.get_config_value(f"DEFAULT_MODULE{p}_PATH") for p in ("", "_UTILS")]
+    digest.update(repr((ansible.__version__, ansible.__file__, sys.version, paths)).encode())
+    for folder in ("library", "module_utils"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            digest.update(repr((path.name, path.read_bytes())).encode())
+    home = Path(constants.config.get_config_value("ANSIBLE_HOME"))
+    return home / "benchfleet-modules" / digest.hexdigest()[:16]
+
+
+def is_own(path: Path) -> bool:
+    """Say whether this account alone can have made a file or folder: Ansible unpickles it."""
+    info = path.lstat()
+    plain = stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)
+    return plain and info.st_uid == os.geteuid() and not info.st_mode & 0o022
+
+
+def bring(source: Path, target: Path) -> None:
+    """Put the packed modules that one folder has and another lacks there, whole or not at all."""
+    for folder in (target.parent, target):
+        folder.mkdir(exist_ok=True, mode=0o700)
+    ours = {f"{OURS}{path.stem}" for path in (ROOT / "library").glob("*.py")}
+    for path in source.iterdir():
+        module = path.name.partition("-")[0]
+        known = module.startswith(BUILTIN) or module in ours
+        if known and not path.name.endswith((".lock", "-part")) and is_own(path):
+            there = target / path.name
+            if not there.exists():
+                part = there.with_name(f"{there.name}.{os.getpid()}-part")
+                shutil.copyfile(path, part)
+                part.chmod(0o600)
+                part.replace(there)
+
+
 class CallbackModule(CallbackBase):
-    """Is told that a playbook begins, and needs to know nothing else."""
+    """Is told that a playbook begins and ends, and needs to know nothing else."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -51,3 +105,19 @@ class CallbackModule(CallbackBase):
         for loader, names in USED:
             for name in names:
                 loader.get(name, class_only=True)
+        self.kept = kept_packages()
+        # Where this run looks for them, and puts them.
+        self.used = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
+        with suppress(OSError):
+            if is_own(self.kept):
+                bring(self.kept, self.used)
+
+    def v2_playbook_on_stats(self, _stats: Any) -> None:
+        """Keep what was packed by this run; of other code's, the newest alone."""
+        # Whatever is wrong with the folder is no reason for a run to fail.
+        with suppress(OSError):
+            bring(self.used, self.kept)
+            os.utime(self.kept)
+            others = sorted(self.kept.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in others[:-FOLDERS_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
