@@ -105,7 +105,7 @@ READ_PATH_BOUNDS = (
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-PROXY = re.compile(r"https?://(\S+@)?[^\s/@]+:\d+/?")
+PROXY = re.compile(r"https?://[^\s/@]+:\d+/?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
 # Belong to the system or to everybody: nothing of ours may be made, or made anew, in their place.
@@ -539,17 +539,21 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
 
 
 def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """fleet_http_proxy is an address that every program understands."""
+    """fleet_http_proxy is an address that every program understands, and holds no password.
+
+    Ansible puts it on a command line, which every account of a host can see.
+    """
     found: dict[str, list[str]] = {}
     for host in hosts:
         if host["proxy"] and not PROXY.fullmatch(str(host["proxy"])):
             found.setdefault(str(host["proxy"]), []).append(host["name"])
     return [
         problem(
-            # Without an account: it may have a password.
-            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} is not the address of a proxy",
+            # An account may have a password.
+            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} "
+            + ("holds an account" if "@" in value else "is not the address of a proxy"),
             f"fleet_http_proxy in the inventory, for {', '.join(names)}",
-            "write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
+            "write it as http://HOST:PORT, and let the proxy know the servers by their addresses",
         )
         for value, names in found.items()
     ]

@@ -886,17 +886,23 @@ def test_bounds_of_the_read_path(fleet, settings):
 
 
 def test_proxies(fleet, settings):
-    for proxy in ("http://10.0.0.1:3128", "http://user:pass@word@proxy.lan:8080/"):
+    for proxy in ("http://10.0.0.1:3128", "https://proxy.lan:8080/"):
         fleet[0]["proxy"] = proxy
         assert whats(fleet, settings) == []
-    for host in fleet:
-        host["proxy"] = "http://user:secret@proxy.lan"
+    for host, proxy in zip(fleet, ("http://user:secret@proxy.lan:3128", "proxy.lan"), strict=True):
+        host["proxy"] = proxy
     told = preflight.preflight_problems(fleet, settings)
-    assert [problem["what"] for problem in told] == [
-        "fleet_http_proxy 'http://proxy.lan' is not the address of a proxy"
+    assert [(problem["what"], problem["place"]) for problem in told] == [
+        (
+            "fleet_http_proxy 'http://proxy.lan:3128' holds an account",
+            "fleet_http_proxy in the inventory, for erp1",
+        ),
+        (
+            "fleet_http_proxy 'proxy.lan' is not the address of a proxy",
+            "fleet_http_proxy in the inventory, for rep1",
+        ),
     ]
     assert "secret" not in str(told)
-    assert told[0]["place"] == "fleet_http_proxy in the inventory, for erp1, rep1"
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):

@@ -192,7 +192,7 @@ def stranger(lab: state.Lab, proxy: str, tmp_path_factory: pytest.TempPathFactor
     environment |= {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TERM": "dumb",
-        "LC_ALL": "C",
+        "LANG": "C",
         "EDITOR": str(editor),
         "ANSIBLE_BECOME_PASSWORD_FILE": str(folder / "sudo"),
         "ANSIBLE_SSH_COMMON_ARGS": f"-F {folder}/ssh_config",
