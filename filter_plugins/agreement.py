@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError, AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 ROLES = Path(__file__).parents[1] / "roles"
-REFERENCE = re.compile(r"\{\{ *(\w+) *\}\}")
 
 # Every option of our roles stands in one of these two sets (tests/unit/test_agreement.py).
 # Fleet-wide is what one host does and another relies on: ports and folders that hosts use on each
@@ -131,9 +132,10 @@ RECORDED = frozenset(
 def role_defaults() -> dict[str, Any]:
     """The defaults of all roles, as they are written: templates among them are not resolved."""
     found: dict[str, Any] = {}
+    loader = DataLoader()
     # Role fleet has them all, so that every role that depends on it knows them.
     for file in sorted(ROLES.glob("fleet/defaults/main/*.yml")):
-        found |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        found |= loader.load_from_file(str(file), trusted_as_template=True)
     return found
 
 
@@ -148,29 +150,22 @@ def role_options() -> dict[str, Any]:
     return found
 
 
-def value_of(name: str, own: Mapping[str, Any]) -> Any:
-    """A variable's value in effect on a host whose inventory variables are ``own``.
-
-    Raises KeyError for a variable that has neither, and for a default that only the host can work
-    out.
-    """
-    if name in own:
-        return own[name]
-    default = "" if name in RECORDED else role_defaults()[name]
-    if not isinstance(default, str) or "{{" not in default:
-        return default
-    text = REFERENCE.sub(lambda match: str(value_of(match[1], own)), default)
-    if "{{" in text:
-        raise KeyError(name)
-    return text
+def variables_of(host: str, hostvars: Mapping[str, Any]) -> dict[str, Any]:
+    """A host's variables as they are written: the roles' defaults, and over them the inventory."""
+    raw = getattr(hostvars, "raw_get", hostvars.__getitem__)
+    return {**role_defaults(), **raw(host)}
 
 
 def in_effect(host: str, hostvars: Mapping[str, Any], name: str) -> Any:
-    """A variable's value in effect on another host; see value_of."""
+    """A variable's value in effect on another host.
+
+    Raises AnsibleFilterError for one that depends on what is not known of the host.
+    """
+    variables = variables_of(host, hostvars)
     try:
-        return value_of(name, hostvars[host])
-    except KeyError as error:
-        raise AnsibleFilterError(f"{name} of {host} cannot be told from here") from error
+        return Templar(variables=variables).template(variables[name])
+    except AnsibleError as error:
+        raise AnsibleFilterError(f"{name} of {host} cannot be told from here: {error}") from error
 
 
 def comparable(name: str, value: Any) -> str:
@@ -205,11 +200,14 @@ def agreement_problems(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> lis
             continue
         found: dict[str, tuple[Any, list[str]]] = {}
         for host in names:
-            try:
-                value = value_of(name, hostvars[host])
-            except (KeyError, AnsibleError):
-                # Depends on facts of a host that is left out of this run: nobody can tell.
-                continue
+            if name in RECORDED and name not in hostvars[host]:
+                value = ""
+            else:
+                try:
+                    value = in_effect(host, hostvars, name)
+                except AnsibleFilterError:
+                    # Depends on facts of a host that is left out of this run: nobody can tell.
+                    continue
             found.setdefault(comparable(name, value), (value, []))[1].append(host)
         if len(found) < 2:
             continue

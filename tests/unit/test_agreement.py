@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleError, AnsibleFilterError
+from ansible.errors import AnsibleFilterError
+from ansible.template import trust_as_template
 
 from filter_plugins import agreement
 
@@ -90,17 +91,16 @@ def test_a_login_in_an_address_is_not_shown() -> None:
     assert "git.example.com/shop" in found["what"]
 
 
-class Unreached(dict[str, Any]):
-    """Variables of a host whose templates ask for facts that nobody has gathered."""
-
-    def __getitem__(self, key: str) -> Any:
-        raise AnsibleError(f"{key} is undefined")
-
-
 def test_what_depends_on_unknown_facts_is_not_judged() -> None:
-    rep2 = Unreached(fleet_web_port="{{ ansible_facts.port }}")
+    rep2 = {"fleet_web_port": trust_as_template("{{ ansible_facts.port }}")}
     assert problems(erp1={}, rep1={}, rep2=rep2) == []
     assert len(problems(erp1={}, rep1={"fleet_web_port": 1}, rep2=rep2)) == 1
+
+
+def test_an_inventory_may_build_on_a_default() -> None:
+    own = {"bench_cli_dir": trust_as_template("{{ fleet_bench_home }}/cli")}
+    (found,) = problems(erp1={}, rep1=own)
+    assert found["what"].endswith("for erp1; /home/frappe/cli for rep1")
 
 
 def test_a_variable_of_another_host_is_its_own_or_the_default() -> None:
