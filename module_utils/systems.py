@@ -89,4 +89,4 @@ def system_of(distribution: str, version: str) -> dict[str, Any]:
 
 def known(tried: bool = True) -> str:
     """The systems for people: those on which the fleet was run, or the others."""
-    return ", ".join(title(system) for system in SYSTEMS if system["tried"] == tried)
+    return " or ".join(title(system) for system in SYSTEMS if system["tried"] == tried)

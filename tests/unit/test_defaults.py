@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 
 from filter_plugins import agreement
 
@@ -26,6 +32,22 @@ PORTS = sorted(
 NUMBERS = re.compile(rf"\b(?:{'|'.join(port for port in PORTS if port != '22')})\b")
 # MariaDB's own port: what its files and Frappe's mean where they name none.
 OTHERS = {("filter_plugins/adoption.py", "3306"), ("module_utils/verify_checks.py", "3306")}
+
+ACCOUNTS = ("fleet_bench_user", "fleet_seed_user")
+# What roles know of a host besides.
+HOST: dict[str, Any] = {
+    "inventory_hostname": "erp1",
+    "group_names": ["primary", "bench_primary"],
+    "groups": {"all": ["erp1"], "primary": ["erp1"], "bench_primary": ["erp1"], "redis": ["erp1"]},
+    "fleet_hosts": {"erp1": {"lan_ip": "10.0.0.11", "ssh_key": "k"}},
+    "fleet_lan_ip": "10.0.0.11",
+    "fleet_primary": "erp1",
+    "fleet_primary_ip": "10.0.0.11",
+    "fleet_secrets": {"redis_password": "r", "fleet_id": "f", "sites": {}, "site_key": "s"},
+    "fleet_memory_mb": 1024,
+    "ansible_facts": {},
+    "hostvars": {"erp1": {}},
+}
 
 
 def code() -> Iterator[Path]:
@@ -89,3 +111,35 @@ def test_no_port_of_a_default_stands_elsewhere() -> None:
         if (path, match[0]) not in OTHERS
     ]
     assert found == []
+
+
+def changed_defaults() -> dict[str, Any]:
+    """Another value for each port and each folder or account of a host."""
+    changed: dict[str, Any] = {
+        name: f"/another/{name}" for name in DEFAULTS if re.fullmatch(r"\w+_(dir|home)", name)
+    }
+    changed |= {name: f"other{number}" for number, name in enumerate(ACCOUNTS)}
+    return changed | {
+        name: 40000 + number
+        for number, name in enumerate(DEFAULTS)
+        if re.fullmatch(r"fleet_\w+_port", name)
+    }
+
+
+def test_what_the_roles_make_of_a_changed_default_is_new() -> None:
+    """All variables of all roles that can be worked out without a host."""
+    changed = changed_defaults()
+    loader, variables = DataLoader(), {**DEFAULTS, **changed, **HOST}
+    own: dict[str, Any] = {}
+    for file in sorted(ROLES.glob("*/vars/main.yml")):
+        own |= loader.load_from_file(str(file), trusted_as_template=True)
+    # Which node and site they are about is no matter here.
+    templar = Templar(loader=loader, variables={**variables, **own})
+    text = ""
+    for name in own:
+        with contextlib.suppress(AnsibleError):
+            text += json.dumps(templar.template(own[name]), default=str) + "\n"
+    unused = [name for name, value in changed.items() if str(value) not in text]
+    assert sorted(unused) == ["fleet_secrets_dir"], "of the controller alone"
+    old = [*PATHS, "/home/frappe", *(port for port in PORTS if port != "22")]
+    assert [value for value in old if re.search(rf"(?<![\w/]){value}(?![\w-])", text)] == []
