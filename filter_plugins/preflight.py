@@ -8,18 +8,20 @@ A host is a dict:
     name, groups                 inventory name, names of its groups
     lan_ip                       as the inventory has it, "" when it has none
     default, addresses           default IPv4 address and all addresses, from the facts
-    distribution, major          e.g. Debian, 12
+    distribution, version        e.g. Debian, 12.5
+    system                       its row of module_utils/systems.py, {} for one that has none
+    untried_system               fleet_untried_system
     address                      the address that the others reach it by, "" when it has none
     ssh_key                      its ed25519 host key, "" when it has none
-    server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
-    python                       bench_python, "" when unset
+    server_id                    mariadb_server_id, "" when unset
+    branch, python               bench_frappe_branch, bench_python
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
     proxy                        fleet_http_proxy, "" when unset
-    background_workers           bench_background_workers, "" when unset
-    placement, away_seconds      jobs_placement, {} when unset; jobs_away_seconds, None when unset
-    apps                         bench_apps, [] when unset
+    background_workers           bench_background_workers
+    placement, away_seconds      jobs_placement, jobs_away_seconds
+    apps                         bench_apps
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
@@ -61,12 +63,9 @@ PRIVATE_NETWORKS = tuple(
 PRIVATE_WORDS = (
     "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
 )
-# What Debian's archive brings, per release.
-DEBIAN_MARIADB = {"12": "10.11", "13": "11.8"}
 SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 SUPPORTED_FRAPPE = (14, 15, 16)
-# The first release of Debian without wkhtmltopdf, the first Frappe that can print with Chromium.
-DEBIAN_WITHOUT_WKHTMLTOPDF = 13
+# The first Frappe that can print with Chromium.
 FRAPPE_WITH_CHROMIUM = 16
 FACTS_WE_SET = frozenset(
     f"fleet_{name}" for name in ("hosts", "in_run", "lan_ip", "primary", "primary_ip", "secrets")
@@ -353,20 +352,14 @@ def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 
 def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """fleet_sites: at least one, host names, no duplicates, known keys, the same for all hosts."""
+    """fleet_sites: at least one, host names, no duplicates, known keys."""
     place = "fleet_sites in the inventory (group_vars/all.yml)"
     if not hosts:
         return []
     sites = hosts[0]["sites"]
-    different = [host["name"] for host in hosts if host["sites"] != sites]
-    if different:
-        return [
-            problem(
-                f"fleet_sites of {', '.join(different)} differs from that of {hosts[0]['name']}",
-                place,
-                "set fleet_sites once, for all hosts",
-            )
-        ]
+    if any(host["sites"] != sites for host in hosts):
+        # Told with all that the fleet must agree on.
+        return []
     if not isinstance(sites, list):
         return [
             problem(
@@ -589,7 +582,7 @@ def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
         cli_problem = problem(
             f"bench_cli_dir {cli} is {reason}",
             "bench_cli_dir in the inventory",
-            "name a folder for the bench CLI alone, for instance /opt/bench-cli",
+            "name a folder for the bench CLI alone",
         )
     return bench_problem, cli_problem
 
@@ -693,28 +686,20 @@ def major_version(version: str) -> str:
 
 
 def mariadb_of(host: Host) -> str:
-    """MariaDB series of a host: the installed one, else what its Debian brings; "" if unknown."""
+    """MariaDB series of a host: the installed one, else what its system brings; "" if unknown."""
     database = (host["survey"] or {}).get("database", {})
     if database.get("version") and database.get("product") == "MariaDB":
         return major_version(database["version"])
-    return DEBIAN_MARIADB.get(str(host["major"]), "") if host["distribution"] == "Debian" else ""
+    return str(host["system"].get("mariadb", ""))
 
 
 def check_systems(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """Debian 12 or 13 with systemd and an ssh host key."""
+    """systemd and an ssh host key. Which system it is, is judged in systems.py."""
     problems = []
     for host in hosts:
         name, survey = host["name"], host["survey"]
         if not survey:
             continue
-        if host["distribution"] != "Debian" or str(host["major"]) not in DEBIAN_MARIADB:
-            problems.append(
-                problem(
-                    f"{name} runs {host['distribution']} {host['major']}",
-                    f"operating system of {name}",
-                    "use Debian 12 (bookworm) or Debian 13 (trixie)",
-                )
-            )
         if not survey["systemd"]:
             problems.append(
                 problem(
@@ -756,8 +741,13 @@ def check_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
                 problem(
                     f"{version} is installed on {host['name']}",
                     f"{database['program']} on {host['name']}",
-                    f"use MariaDB {', '.join(SUPPORTED_MARIADB)}; Debian 12 brings 10.11, "
-                    "Debian 13 brings 11.8",
+                    f"use MariaDB {', '.join(SUPPORTED_MARIADB)}"
+                    + (
+                        f"; {host['distribution']} {host['system']['release']} brings "
+                        f"{host['system']['mariadb']}"
+                        if host["system"]
+                        else ""
+                    ),
                 )
             )
     primary = primary_host(hosts, settings)
@@ -773,10 +763,10 @@ def check_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
                 problem(
                     f"the replica {host['name']} would run MariaDB {ours}, older than the "
                     f"primary's {theirs}",
-                    f"{host['distribution']} {host['major']} on {host['name']}, "
-                    f"{primary['distribution']} {primary['major']} on {primary['name']}",
-                    "a replica may be newer than its primary, never older: use the same Debian "
-                    "release on both",
+                    f"{host['distribution']} {host['version']} on {host['name']}, "
+                    f"{primary['distribution']} {primary['version']} on {primary['name']}",
+                    "a replica may be newer than its primary, never older: use the same release "
+                    "of the system on both",
                 )
             )
     return problems
@@ -857,7 +847,7 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 
 def pdf_warnings(hosts: list[Host]) -> list[str]:
-    """Hosts on which PDFs will not work: this Frappe needs wkhtmltopdf, and Debian has none.
+    """Hosts on which PDFs will not work: this Frappe needs wkhtmltopdf, and the system has none.
 
     All benches run the same code; before there is one, the branch may tell its version.
     """
@@ -869,8 +859,7 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
         chromium = major >= FRAPPE_WITH_CHROMIUM
         if benches:
             chromium = any("chrome" in bench["tools"] for bench in benches)
-        release = int(host["major"]) if str(host["major"]).isdigit() else 0
-        without = host["distribution"] == "Debian" and release >= DEBIAN_WITHOUT_WKHTMLTOPDF
+        without = not host["system"].get("wkhtmltopdf", True)
         has = not host["survey"] or host["survey"]["printing"]["tools"]["wkhtmltopdf"]
         if without and not has and not chromium:
             names.append(host["name"])
@@ -878,8 +867,8 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
         return []
     return [
         f"PDFs will not work on {', '.join(names)}: this Frappe prints only with wkhtmltopdf, which"
-        f" Debian {DEBIAN_WITHOUT_WKHTMLTOPDF} no longer has. Install wkhtmltopdf on these hosts"
-        " from another source (Benchfleet leaves it as it is), or use Debian 12"
+        " their system does not have. Install wkhtmltopdf on these hosts from another source"
+        " (Benchfleet leaves it as it is), or use a system that has it"
     ]
 
 
@@ -1252,8 +1241,8 @@ def known_variables(roles_dir: str) -> dict[str, Any]:
     Options of all entry points in the argument specs, and all defaults. Names that tasks
     register or set are known too, as they are among a host's variables once a role has run.
     options is one argument spec of all roles, for checking types: nothing in it is required, as
-    the defaults of the other roles are not loaded during preflight, and fleet_sites is left to
-    its own check, which says more.
+    some are given by tasks and not by the inventory, and fleet_sites is left to its own check,
+    which says more.
     """
     variables: set[str] = set()
     all_options: dict[str, Any] = {}
@@ -1272,7 +1261,7 @@ def known_variables(roles_dir: str) -> dict[str, Any]:
                 for name, option in options.items():
                     all_options[name] = {k: v for k, v in option.items() if k != "required"}
                 site_keys.update((options.get("fleet_sites") or {}).get("options") or {})
-        for defaults in sorted(role.glob("defaults/*.yml")):
+        for defaults in sorted(role.glob("defaults/**/*.yml")):
             text = defaults.read_text(encoding="utf-8")
             variables.update(re.findall(r"^(\w+):", text, re.MULTILINE))
         for tasks in sorted([*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")]):

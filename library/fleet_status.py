@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.systems import MARIADB
 
 DOCUMENTATION = r"""
 module: fleet_status
@@ -89,7 +90,7 @@ def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str
             }
         )
     installed, candidate = seen["mariadb"], seen["mariadb_candidate"]
-    how = "apt-get install --only-upgrade mariadb-server, the reporting nodes first"
+    how = f"apt-get install --only-upgrade {MARIADB}, the reporting nodes first"
     rows.append(
         {
             "software": "MariaDB",

@@ -55,7 +55,7 @@ def read_only_password(key: str, database: str) -> str:
 
 
 def replica_keys(
-    frappe_major: int, database: str, user: str, password: str, host: str, port: int = 3306
+    frappe_major: int, database: str, user: str, password: str, host: str, port: int
 ) -> dict[str, Any]:
     """Keys of a site_config.json that make Frappe's ``read_only`` calls of one site use a replica.
 

@@ -234,7 +234,7 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file removed from the site on the primary is gone here",
         "gone after the next copy",
-        "run /usr/local/lib/benchfleet/site-sync on this host and read what it says",
+        "run site-sync (in fleet_lib_dir) on this host and read what it says",
     ),
     "fresh": Check(
         "S11",
@@ -248,8 +248,8 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file that is made here is on the primary before its transaction ends, and gone with it",
         "served by the primary at once, and no more once it was removed here",
-        "run site.yml; `/usr/local/lib/benchfleet/site-sync --push SITE` on this host, with a path"
-        " on its standard input, says what stands in the way",
+        "run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path on its"
+        " standard input, says what stands in the way",
     ),
     "placed": Check(
         "S12",

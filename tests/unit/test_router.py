@@ -98,8 +98,8 @@ def test_every_reporting_bench_has_its_address() -> None:
         {"address": "10.0.0.2:8000", "host": "rep1", "kind": "node"},
         {"address": "[fd00::2]:8000", "host": "rep2", "kind": "node"},
     ]
-    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": "8"}}
-    assert nodes_with_workers(["rep1", "rep2"], fleet_hosts, hostvars, 4) == [
+    workers = {"rep1": 4, "rep2": "8"}
+    assert nodes_with_workers(["rep1", "rep2"], fleet_hosts, workers) == [
         {"host": "rep1", "address": "10.0.0.2", "workers": 4},
         {"host": "rep2", "address": "[fd00::2]", "workers": 8},
     ]
@@ -153,10 +153,9 @@ def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
 
 
 def test_nodes_without_web_workers_are_no_upstreams() -> None:
-    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": 0}, "rep3": {"bench_web_workers": "2"}}
-    assert with_web_workers(["rep3", "rep1", "rep2"], hostvars) == ["rep1", "rep3"]
+    assert with_web_workers({"rep3": "2", "rep1": 4, "rep2": 0}) == ["rep1", "rep3"]
     with pytest.raises(AnsibleFilterError, match="bench_web_workers of rep1: 'many'"):
-        with_web_workers(["rep1"], {"rep1": {"bench_web_workers": "many"}})
+        with_web_workers({"rep1": "many"})
 
 
 class FakeModule:
