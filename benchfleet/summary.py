@@ -50,7 +50,6 @@ class Visitor:
         """Call the site; returns the parsed answer and its headers, FleetError for a refusal."""
         data = urllib.parse.urlencode(form).encode() if form else None
         request = urllib.request.Request(f"http://{self.address}{path}", data)
-        request.add_header("Host", state.SITE)
         request.add_header("Accept", "application/json")
         try:
             with self.opener.open(request, timeout=60) as answer:
@@ -87,8 +86,7 @@ def access(lab: Lab) -> list[str]:
     """Return lines on where the site is and how to sign in."""
     address = lab.hosts[0].ip
     return [
-        f"site         http://{address}/ with the header Host: {state.SITE}",
-        f"             (or a line `{address} {state.SITE}` in /etc/hosts: http://{state.SITE}/)",
+        f"site         http://{address}/",
         f"sign in      Administrator, password: sites.{state.SITE}.admin_password",
         f"             in {secrets_file(lab)}",
     ]
