@@ -32,9 +32,11 @@ async function send(form) {
 	const said = (name) => answer.headers.get(name) || "unknown";
 	const body = await answer.json();
 	const who = `bench ${said("X-Fleet-Bench")}, database ${said("X-Fleet-Database")}`;
+	const rows = answer.ok ? rowsOf(body) : [];
 	const refusal = answer.ok ? "" : ` HTTP ${answer.status}: ${body.exception || body.message}`;
-	document.getElementById("who").textContent = `Answered by ${who}.${refusal}`;
-	show(answer.ok ? rowsOf(body) : []);
+	const none = answer.ok && rows.length < 2 ? " No rows." : "";
+	document.getElementById("who").textContent = `Answered by ${who}.${refusal}${none}`;
+	show(rows);
 	return answer.ok;
 }
 
