@@ -1,4 +1,4 @@
-"""What `lab up` ends with: where the site is, how to sign in, and one report call seen through."""
+"""What `lab up` ends with: one report call seen through, how to sign in, and where the site is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def selects(lab: Lab, host: Host) -> int:
 
 
 class Visitor:
-    """Somebody signed in to the lab's site, through the router."""
+    """Somebody signed in to the lab's site, through the router, by its address as in a browser."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -83,10 +83,9 @@ def report_call(lab: Lab) -> list[str]:
 
 
 def access(lab: Lab) -> list[str]:
-    """Return lines on where the site is and how to sign in."""
-    address = lab.hosts[0].ip
+    """Return lines on how to sign in and, last, the site's address for a browser."""
     return [
-        f"site         http://{address}/",
         f"sign in      Administrator, password: sites.{state.SITE}.admin_password",
         f"             in {secrets_file(lab)}",
+        f"site         http://{lab.hosts[0].ip}/",
     ]
