@@ -198,15 +198,15 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
             return 1
         say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
         verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
-        for part in (summary.access, summary.report_call):
-            for line in part(wanted):
-                print(line, file=sys.stderr)
+        report = summary.report_call(wanted)
     log = f"logs in {site.log.parent}"
     took = clock(time.monotonic() - STARTED)
     if verified == 0:
         say(f"lab {name!r} is ready after {took} ({log})")
     else:
         say(f"lab {name!r} runs after {took}, but not every check holds: see above ({log})")
+    for line in [*report, *summary.access(wanted)]:
+        print(line, file=sys.stderr)
     return verified
 
 

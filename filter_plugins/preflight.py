@@ -391,7 +391,50 @@ def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
         for name, numbers in seen.items()
         if len(numbers) > 1
     ]
+    return problems + check_further_names(sites, place)
+
+
+def check_further_names(sites: list[Any], place: str) -> list[Problem]:
+    """Further names of sites: host names or IPv4 addresses, and nobody else's."""
+    entries = [entry for entry in sites if isinstance(entry, Mapping)]
+    taken = {str(entry.get("name")).lower() for entry in entries}
+    problems = []
+    for entry in entries:
+        where = f"{place}, names of {entry.get('name')}"
+        names = entry.get("names") or []
+        if not isinstance(names, list):
+            problems.append(
+                problem(f"names is {names!r}, not a list", where, "write it as in [erp, 10.0.0.11]")
+            )
+            continue
+        for name in map(str, names):
+            if not is_site_name(name) and not is_address(name):
+                problems.append(
+                    problem(
+                        f"{name!r} is neither a host name nor an IPv4 address",
+                        where,
+                        "write a name as users type it after http://, in lower case, without port",
+                    )
+                )
+            elif name in taken:
+                problems.append(
+                    problem(
+                        f"{name} is named twice",
+                        where,
+                        "keep it once: a name leads to one site",
+                    )
+                )
+            taken.add(name)
     return problems
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_gone_sites(hosts: list[Host], settings: Settings) -> list[Problem]:

@@ -38,7 +38,14 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "bench_apps": [
             {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
         ],
-        "fleet_sites": [{"name": state.SITE, "apps": [app["name"] for app in lab.apps]}],
+        # The address too: nothing on this machine resolves the site's name.
+        "fleet_sites": [
+            {
+                "name": state.SITE,
+                "names": [lab.hosts[0].ip],
+                "apps": [app["name"] for app in lab.apps],
+            }
+        ],
     }
     if not lab.build_assets:
         variables["bench_build_assets"] = False

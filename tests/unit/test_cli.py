@@ -87,14 +87,14 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         "fleet_sites",
     ]
     assert plain["bench_apps"] == []
-    assert plain["fleet_sites"] == [{"name": state.SITE, "apps": []}]
+    assert plain["fleet_sites"] == [{"name": state.SITE, "names": ["10.203.0.11"], "apps": []}]
     url = "https://git.example.com/shop"
     found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
     assert found["bench_apps"] == [
         {"name": "shop", "repo": url, "branch": "next"},
         {"name": "hr", "repo": url},
     ]
-    assert found["fleet_sites"] == [{"name": state.SITE, "apps": ["shop", "hr"]}]
+    assert [site["apps"] for site in found["fleet_sites"]] == [["shop", "hr"]]
     assert found["bench_python"] == "/python"
 
 

@@ -101,7 +101,7 @@ def settings() -> dict[str, Any]:
         "primary": {},
         "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
         "prefixes": ["fleet_", "mariadb_", "bench_"],
-        "site_keys": ["name", "apps"],
+        "site_keys": ["name", "apps", "names"],
         "allowed_variables": [],
         "secrets": {"exists": False, "encrypted": False, "fleet_id": "", "problem": None},
         "secrets_path": "inventory/example/secrets/fleet.yml",
@@ -492,6 +492,21 @@ def put_sites(fleet: list[dict], sites: Any) -> None:
             ["unknown key 'app' in a site entry; did you mean apps?"],
         ),
         ([{"name": "a.com"}, {"name": "a.com"}], ["site a.com is listed 2 times"]),
+        ([{"name": "a.com", "names": ["a", "10.0.0.11", "www.a.com"]}], []),
+        ([{"name": "a.com", "names": None}], []),
+        ([{"name": "a.com", "names": "a"}], ["names is 'a', not a list"]),
+        (
+            [{"name": "a.com", "names": ["a:80", "A", "10.0.0.999", "fd00::1"]}],
+            [
+                f"{name!r} is neither a host name nor an IPv4 address"
+                for name in ("a:80", "A", "10.0.0.999", "fd00::1")
+            ],
+        ),
+        ([{"name": "a.com"}, {"name": "b.com", "names": ["a.com"]}], ["a.com is named twice"]),
+        (
+            [{"name": "a.com", "names": ["erp"]}, {"name": "b.com", "names": ["erp"]}],
+            ["erp is named twice"],
+        ),
     ],
 )
 def test_sites(fleet, settings, sites, expected):
