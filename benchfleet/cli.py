@@ -217,9 +217,10 @@ def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None
     )
     checks = reports.collected(outcome.results, "checks")
     ok = outcome.ok and bool(checks) and all(check.get("ok") is True for check in checks)
+    problems = reports.collected(outcome.results, "problems")
     if as_json:
-        print(json.dumps({"ok": ok, "checks": checks}, indent=2))
-    for line in [] if as_json else reports.verdict_table(checks):
+        print(json.dumps({"ok": ok, "checks": checks, "problems": problems}, indent=2))
+    for line in [] if as_json else [*reports.unasked(outcome.results), *reports.verdict_table(checks)]:
         print(line, file=sys.stderr)
     if not checks:
         say(f"no check was made: playbooks/verify.yml ended too early (log: {outcome.log})")
@@ -231,9 +232,12 @@ def status(inventory: Path, *, as_json: bool) -> int:
     outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
     rows = reports.collected(outcome.results, "status")
     versions = reports.collected(outcome.results, "versions")
+    problems = reports.collected(outcome.results, "problems")
+    told = {"ok": outcome.ok, "status": rows, "versions": versions, "problems": problems}
     if as_json:
-        print(json.dumps({"ok": outcome.ok, "status": rows, "versions": versions}, indent=2))
-    for line in [] if as_json else [*reports.table(rows), *reports.versions_table(versions)]:
+        print(json.dumps(told, indent=2))
+    tables = [*reports.table(rows), *reports.versions_table(versions)]
+    for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:
         print(line, file=sys.stderr)
     return 0 if outcome.ok and rows else 1
 

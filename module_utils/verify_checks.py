@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -326,11 +326,15 @@ def result(
 
 
 def complete(
-    found: Iterable[dict[str, Any]], hosts: dict[str, dict[str, Any]]
+    found: Iterable[dict[str, Any]],
+    hosts: dict[str, dict[str, Any]],
+    unasked: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Results of all hosts in the catalogue's order; a check that was not made is red.
 
     hosts: name -> {role, trouble}; ``trouble`` says why a host gave no results.
+    unasked: name -> why it could not be asked at all. Its checks that were not made have
+    ``asked`` false: what to do is said once for the host, not by each of them.
     """
     by_place = {(entry["id"], entry["host"]): entry for entry in found}
     results = []
@@ -340,9 +344,11 @@ def complete(
                 continue
             entry = by_place.get((name, host))
             if entry is None:
-                why = about.get("trouble") or "the checks of this host ended before this one"
+                why = unasked.get(host) or about.get("trouble")
+                why = why or "the checks of this host ended before this one"
                 entry = result(name, host, False, f"not checked: {why}")
-            results.append(entry)
+                entry["asked"] = host not in unasked
+            results.append({"asked": True, **entry})
     return sorted(results, key=lambda entry: int(entry["row"][1:]))
 
 
@@ -354,10 +360,10 @@ def closing(results: list[dict[str, Any]]) -> str:
 
 
 def red_table(results: Iterable[dict[str, Any]]) -> str:
-    """The red checks for people: what was seen, what was wanted, what to do."""
+    """The red checks of hosts that could be asked, for people: what was seen, what was wanted, what to do."""
     lines = []
     for entry in results:
-        if not entry["ok"]:
+        if not entry["ok"] and entry.get("asked", True):
             lines += [
                 f"{entry['row']}  {entry['host']}  {entry['check']}",
                 f"    saw:    {entry['saw']}",
