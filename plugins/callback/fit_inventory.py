@@ -1,6 +1,7 @@
-"""Stops a run whose inventory holds encrypted values that cannot be read, and names them all.
+"""Stops a run without an inventory, or with one whose encrypted values cannot be read.
 
-Ansible would stop at the first one, without its name or file, before any task of ours runs.
+Ansible would find no host and call that a success; and it would stop at the first encrypted value,
+without its name or file, before any task of ours runs.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ansible._internal._datatag._tags import Origin
 from ansible.errors import AnsibleError
@@ -17,12 +18,18 @@ from ansible.parsing.vault import EncryptedString
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
-name: locked_inventory
+name: fit_inventory
 type: aggregate
-short_description: stops a run whose inventory cannot be decrypted
-description: Names each encrypted file and variable that the run needs, and what to do.
+short_description: stops a run that has no inventory, or one that cannot be decrypted
+description: Says what to give, and names each encrypted file and variable that the run needs.
 """
-ROLES = Path(__file__).resolve().parents[2] / "roles"
+ROOT = Path(__file__).resolve().parents[2]
+# What ansible.cfg names.
+UNNAMED = str(ROOT / "inventory/unnamed.yml")
+NOT_GIVEN = (
+    "No inventory was given, and none is guessed. Nothing was touched on any host. Name your fleet's"
+    " with -i inventory/mine (a copy of inventory/example), or a lab's with -i inventory/lab."
+)
 HEADER = b"$ANSIBLE_VAULT;"
 REMEDY = (
     "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
@@ -81,12 +88,24 @@ def needed(locked: Iterable[str], variables: Mapping[str, Any], prefixes: tuple[
     return {name for name in locked if name in ours or name in words}
 
 
+def locked_text(problems: list[tuple[str, str]]) -> str:
+    """The problems, each with its place, as a text for people."""
+    number = len(problems)
+    lines = [
+        f"The inventory holds {number} encrypted value{'' if number == 1 else 's'} that cannot be"
+        " read. Nothing was touched on any host."
+    ]
+    for index, (what, place) in enumerate(problems, start=1):
+        lines += ["", f"{index}. {what}", f"   place:  {place}", f"   remedy: {REMEDY}"]
+    return "\n".join(lines)
+
+
 class CallbackModule(CallbackBase):
     """Is told that a playbook begins."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "locked_inventory"
+    CALLBACK_NAME = "fit_inventory"
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         """Look at files, then at single variables, which cannot be told before the files can."""
@@ -94,17 +113,15 @@ class CallbackModule(CallbackBase):
         if not plays:
             return
         manager = plays[0].get_variable_manager()
+        if UNNAMED in manager._inventory._sources:
+            self.stop(NOT_GIVEN)
         problems = self.locked_files(manager) or self.locked_variables(manager, plays)
-        if not problems:
-            return
-        number = len(problems)
-        lines = [
-            f"The inventory holds {number} encrypted value{'' if number == 1 else 's'} that cannot"
-            " be read. Nothing was touched on any host."
-        ]
-        for index, (what, place) in enumerate(problems, start=1):
-            lines += ["", f"{index}. {what}", f"   place:  {place}", f"   remedy: {REMEDY}"]
-        self._display.display("\n".join(lines), stderr=True)
+        if problems:
+            self.stop(locked_text(problems))
+
+    def stop(self, words: str) -> NoReturn:
+        """End the run; Ansible takes every other exception of a callback for a warning."""
+        self._display.display(words, stderr=True)
         raise SystemExit(EXIT_STATUS)
 
     def locked_files(self, manager: Any) -> list[tuple[str, str]]:
@@ -126,7 +143,7 @@ class CallbackModule(CallbackBase):
         Every playbook needs those of the connection; one with a preflight all of ours.
         """
         judged = any(role.get_name() == "preflight" for play in plays for role in play.get_roles())
-        ours = [f"{role.name}_" for role in ROLES.iterdir()] + ["lan_ip"] if judged else []
+        ours = [f"{role.name}_" for role in (ROOT / "roles").iterdir()] + ["lan_ip"] if judged else []
         found: dict[tuple[str, str], list[str]] = {}
         for host in manager._inventory.get_hosts():
             variables = manager.get_vars(host=host, include_hostvars=False)
@@ -135,6 +152,6 @@ class CallbackModule(CallbackBase):
                 why, place = locked[name]
                 found.setdefault((f"{name} is encrypted, and {why}", place), []).append(host.name)
         return [
-            (what, f"{place or 'the inventory'} ({', '.join(hosts)})")
+            (what, f"{place or 'the inventory'} ({', '.join(sorted(hosts))})")
             for (what, place), hosts in found.items()
         ]
