@@ -1292,27 +1292,33 @@ def secrets_state(path: str) -> dict[str, Any]:
 
 
 def opened_secrets(
-    state: Mapping[str, Any], path: str, opened: Mapping[str, Any], hosts: list[Host]
+    state: Mapping[str, Any], path: str, content: Any, hosts: list[Host]
 ) -> dict[str, Any]:
-    """The state of the secrets file once it was decrypted.
+    """The state of the secrets file once its decryption was tried; content is {} if it failed.
 
-    opened is the result of the task that decrypted it: with ansible_facts.fleet_id where that went
-    well, else with msg. Of a file that cannot be used, the fleet is that of the hosts' marks: which
-    other fleet a host may belong to cannot be judged, and is not the problem.
+    Of a file that cannot be used, the fleet is that of the hosts' marks: whether a host belongs to
+    another fleet cannot be judged then, and is not the problem.
     """
     found = dict(state)
     if found["encrypted"]:
-        found["fleet_id"] = str((opened.get("ansible_facts") or {}).get("__preflight_fleet_id", ""))
-        if not found["fleet_id"]:
-            found["problem"] = locked_secrets(path, str(opened.get("msg") or ""))
+        found["fleet_id"] = content.get("fleet_id") if isinstance(content, Mapping) else None
+        if not isinstance(found["fleet_id"], str):
+            found["problem"] = problem(
+                "the secrets file is encrypted, and no vault password was given, or one that does"
+                " not fit",
+                f"{path} on the controller",
+                "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the"
+                " file in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is"
+                " right, put the secrets file back from a backup",
+            )
     if found["problem"]:
         marks = [host["survey"].get("mark", {}) for host in hosts if host["survey"]]
         found["fleet_id"] = next((m["fleet_id"] for m in marks if m.get("fleet_id")), "")
     return found
 
 
-def missing_secrets(state: Mapping[str, Any], path: str, opened: Mapping[str, Any]) -> Problem | None:
-    """Why a running fleet's secrets cannot be used; None when they can. See opened_secrets."""
+def missing_secrets(state: Mapping[str, Any], path: str, content: Any) -> Problem | None:
+    """Why the secrets of a running fleet cannot be used; None when they can."""
     if not state["exists"] and not state["problem"]:
         return problem(
             "the secrets file does not exist",
@@ -1320,26 +1326,8 @@ def missing_secrets(state: Mapping[str, Any], path: str, opened: Mapping[str, An
             "give the inventory that the fleet was made with (-i), or put the file back from a"
             " backup; a fleet that is not made yet has none: run site.yml",
         )
-    found: Problem | None = opened_secrets(state, path, opened, [])["problem"]
+    found: Problem | None = opened_secrets(state, path, content, [])["problem"]
     return found
-
-
-def locked_secrets(path: str, words: str) -> Problem:
-    """The problem of an encrypted secrets file; words are Ansible's, "" where it was decrypted."""
-    place = f"{path} on the controller"
-    if not words:
-        return problem(
-            "the encrypted secrets file holds no fleet_id", place, "put it back from a backup"
-        )
-    missing = "no vault secrets found" in words
-    return problem(
-        "the secrets file is encrypted, and "
-        + ("no vault password was given" if missing else "the vault password does not fit"),
-        place,
-        "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
-        " ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too)"
-        + ("" if missing else "; if the password is right, put the file back from a backup"),
-    )
 
 
 class FilterModule:

@@ -6,7 +6,7 @@ preflight's (see preflight.py), of which this reads
     trouble    the message of the task that could not look at it
     away       whether Ansible counts it as unreachable
     target     what ssh makes of its inventory entry: {host, port, user, keys, known_hosts, proxy}
-               (plugins/action/ssh_target.py), {} when it is no ssh host
+               (plugins/action/ask_host.py), {} when it is no ssh host
     problem    the problem itself, where it is none of the connection; left out otherwise
 
 Problems are those of preflight.py. The texts that are matched are those of OpenSSH, of sudo and of
@@ -135,19 +135,19 @@ def changed_key(text: str, target: Target, _found: re.Match[str]) -> Reason:
 
 def unknown_key(_text: str, target: Target, _found: re.Match[str]) -> Reason:
     """The host's key is not known on the controller."""
-    compare = (
-        "compare the fingerprint with that of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on"
-        " the server's own console"
+    console = (
+        "with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the server's own"
+        " console"
     )
     port = "" if target.port == SSH_PORT else f"-p {target.port} "
     return Reason(
         f"the ssh host key of {target.address} is not known",
         f"{target.known_hosts} on the controller",
         # ssh-keyscan knows no jump host.
-        f"run `{target.command}` once, {compare}, and accept it"
+        f"run `{target.command}` once, compare the fingerprint {console}, and accept it"
         if target.proxy
-        else f"ssh-keyscan {port}-t ed25519 {target.host} >> {target.known_hosts}, then {compare}:"
-        f" ssh-keygen -lF '{target.known_as}' -f {target.known_hosts}",
+        else f"ssh-keyscan {port}-t ed25519 {target.host} >> {target.known_hosts}, then compare"
+        f" `ssh-keygen -lF '{target.known_as}' -f {target.known_hosts}` {console}",
     )
 
 
@@ -345,7 +345,7 @@ SIGNS: tuple[tuple[str, Callable[[str, Target, re.Match[str]], Reason]], ...] = 
 def reason(host: Host) -> Reason:
     """Why a host could not be looked at."""
     known = host.get("problem")
-    if known:
+    if known and not host["trouble"]:
         return Reason(known["what"], known["place"], known["remedy"])
     text, target = str(host["trouble"]), target_of(host)
     for sign, explain in SIGNS:
