@@ -75,8 +75,10 @@ class Target(NamedTuple):
     @property
     def command(self) -> str:
         """The ssh command by which an operator tries the same."""
+        key = f" -i {self.keys[0]}" if len(self.keys) == 1 else ""
         port = "" if self.port == SSH_PORT else f" -p {self.port}"
-        return f"ssh{port}{f' -J {self.proxy}' if self.proxy else ''} {self.user}@{self.host}"
+        jump = f" -J {self.proxy}" if self.proxy else ""
+        return f"ssh{key}{port}{jump} {self.user}@{self.host}"
 
 
 def target_of(host: Host) -> Target:
@@ -159,7 +161,7 @@ def not_let_in(text: str, target: Target, found: re.Match[str]) -> Reason:
     methods = found[2] or "no more tries"
     place = f"ansible_user and ansible_ssh_private_key_file of {target.name} in the inventory"
     account = (found[1] or "").partition("@")[0] or target.user
-    missing = re.search(r"Identity file (\S+) not accessible", text)
+    missing = re.search(r"(?:no such identity: |Identity file )(.+?)(?:: No such file| not accessible)", text)
     if missing:
         return Reason(
             f"the ssh key {missing[1]} does not exist, and without it {target.address} does not let"
@@ -256,7 +258,17 @@ def sudo_denied(_text: str, target: Target, _found: re.Match[str]) -> Reason:
     return Reason(
         f"{target.user} may not run everything as root with sudo",
         on_host(target),
-        f"as root on {target.name}: adduser {target.user} sudo; or name another account in"
+        f"as root on {target.name}: adduser {target.user} sudo (`sudo -l -U {target.user}` shows what"
+        " it may); or name another account in ansible_user",
+    )
+
+
+def no_shell(_text: str, target: Target, _found: re.Match[str]) -> Reason:
+    """The account is one of a service."""
+    return Reason(
+        f"{target.user} has no login shell",
+        f"account {target.user} on {target.name}",
+        f"as root on {target.name}: usermod -s /bin/bash {target.user}; or name another account in"
         " ansible_user",
     )
 
@@ -317,6 +329,8 @@ def wrong_or_missing(text: str) -> str:
     )
 
 
+# How Ansible calls an answer that is none of a module's; what the shell or sudo said follows it.
+NO_ANSWER = "Module result deserialization failed: No start of json char found"
 # The first that matches counts, so what contains another one's words comes before it.
 SIGNS: tuple[tuple[str, Callable[[str, Target, re.Match[str]], Reason]], ...] = (
     (r"no vault secrets|Decryption failed|undecryptable", locked),
@@ -335,6 +349,9 @@ SIGNS: tuple[tuple[str, Callable[[str, Target, re.Match[str]], Reason]], ...] = 
     (r"Incorrect sudo password|incorrect password attempt", password_wrong),
     (r"must have a tty to run sudo", sudo_wants_terminal),
     (r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)", sudo_denied),
+    # sudo's refusal of a single command is lost on the way: nothing is left to be read.
+    (rf"\A{NO_ANSWER}\s*\Z", sudo_denied),
+    (r"account is currently not available", no_shell),
     (r"sudo: (?:command )?not found", no_sudo),
     (r"waiting for privilege escalation prompt", sudo_hangs),
     (r"python3?\S*'? (?:was )?not found|/python3?\S*: (?:not found|No such file)", no_python),
@@ -352,9 +369,9 @@ def reason(host: Host) -> Reason:
         found = re.search(sign, text)
         if found:
             return explain(text, target, found)
-    words = " ".join(text.removeprefix("Task failed: ").split()) or "no answer"
+    words = " ".join(text.removeprefix("Task failed: ").removeprefix(NO_ANSWER).split())
     return Reason(
-        f"it could not be looked at: {words}",
+        f"it could not be looked at: {words or 'no answer'}",
         f"{target.name}: ssh from the controller, and its rights there",
         f"check `ansible -i INVENTORY {target.name} -b -m ansible.builtin.ping`: the host is up, its"
         " address, user and key are right, sudo works, python3 is installed",
