@@ -54,7 +54,14 @@ def main() -> None:
     if not checks:
         module.fail_json(msg="no check was made: the inventory has no host in primary or reporting")
     if red:
-        parts = [unasked["text"], f"{len(red)} of {len(checks)} checks are red", red_table(checks)]
+        shown = [entry for entry in red if entry["asked"]]
+        silent = len(red) - len(shown)
+        parts = [
+            unasked["text"],
+            f"{silent} of {len(checks)} checks could not be made" if silent else "",
+            f"{len(shown)} of {len(checks)} checks are red" if shown else "",
+            red_table(shown),
+        ]
         module.fail_json(msg="\n\n".join(part for part in parts if part), **found)
     if left:
         module.fail_json(msg="verify could not clean up: " + "; ".join(left), **found)

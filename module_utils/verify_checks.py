@@ -333,8 +333,8 @@ def complete(
     """Results of all hosts in the catalogue's order; a check that was not made is red.
 
     hosts: name -> {role, trouble}; ``trouble`` says why a host gave no results.
-    unasked: name -> why it could not be asked at all. Its checks that were not made have
-    ``asked`` false: what to do is said once for the host, not by each of them.
+    unasked: name -> why it could not be asked at all. Its red checks, and those of others that
+    could not be compared with it, have ``asked`` false: what to do is said once for the host.
     """
     by_place = {(entry["id"], entry["host"]): entry for entry in found}
     results = []
@@ -347,8 +347,10 @@ def complete(
                 why = unasked.get(host) or about.get("trouble")
                 why = why or "the checks of this host ended before this one"
                 entry = result(name, host, False, f"not checked: {why}")
-                entry["asked"] = host not in unasked
-            results.append({"asked": True, **entry})
+            silent = host in unasked or (unasked and entry["saw"].startswith("not compared"))
+            # The ports are tried from the controller, whether the host can be asked or not.
+            tried = name == "outside" and (name, host) in by_place
+            results.append({**entry, "asked": bool(entry["ok"] or tried or not silent)})
     return sorted(results, key=lambda entry: int(entry["row"][1:]))
 
 
@@ -360,10 +362,10 @@ def closing(results: list[dict[str, Any]]) -> str:
 
 
 def red_table(results: Iterable[dict[str, Any]]) -> str:
-    """The red checks of hosts that could be asked, for people: what was seen, what was wanted, what to do."""
+    """The red checks for people: what was seen, what was wanted, what to do."""
     lines = []
     for entry in results:
-        if not entry["ok"] and entry.get("asked", True):
+        if not entry["ok"]:
             lines += [
                 f"{entry['row']}  {entry['host']}  {entry['check']}",
                 f"    saw:    {entry['saw']}",
