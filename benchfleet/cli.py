@@ -222,7 +222,9 @@ def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None
     problems = reports.collected(outcome.results, "problems")
     if as_json:
         print(json.dumps({"ok": ok, "checks": checks, "problems": problems}, indent=2))
-    for line in [] if as_json else [*reports.unasked(outcome.results), *reports.verdict_table(checks)]:
+    for line in (
+        [] if as_json else [*reports.unasked(outcome.results), *reports.verdict_table(checks)]
+    ):
         print(line, file=sys.stderr)
     if not checks:
         say(f"no check was made: playbooks/verify.yml ended too early (log: {outcome.log})")

@@ -161,7 +161,9 @@ def not_let_in(text: str, target: Target, found: re.Match[str]) -> Reason:
     methods = found[2] or "no more tries"
     place = f"ansible_user and ansible_ssh_private_key_file of {target.name} in the inventory"
     account = (found[1] or "").partition("@")[0] or target.user
-    missing = re.search(r"(?:no such identity: |Identity file )(.+?)(?:: No such file| not accessible)", text)
+    missing = re.search(
+        r"(?:no such identity: |Identity file )(.+?)(?:: No such file| not accessible)", text
+    )
     if missing:
         return Reason(
             f"the ssh key {missing[1]} does not exist, and without it {target.address} does not let"
@@ -248,8 +250,8 @@ def password_wrong(_text: str, target: Target, _found: re.Match[str]) -> Reason:
     return Reason(
         "sudo does not accept the password that was given",
         on_host(target),
-        "give the right one (-K, ANSIBLE_BECOME_PASSWORD_FILE); where hosts have different ones, set"
-        " ansible_become_password for each in the inventory, encrypted with ansible-vault",
+        "give the right one (-K, ANSIBLE_BECOME_PASSWORD_FILE); where hosts have different ones,"
+        " set ansible_become_password for each in the inventory, encrypted with ansible-vault",
     )
 
 
@@ -258,8 +260,8 @@ def sudo_denied(_text: str, target: Target, _found: re.Match[str]) -> Reason:
     return Reason(
         f"{target.user} may not run everything as root with sudo",
         on_host(target),
-        f"as root on {target.name}: adduser {target.user} sudo (`sudo -l -U {target.user}` shows what"
-        " it may); or name another account in ansible_user",
+        f"as root on {target.name}: adduser {target.user} sudo (`sudo -l -U {target.user}` shows"
+        " what it may); or name another account in ansible_user",
     )
 
 
@@ -373,8 +375,8 @@ def reason(host: Host) -> Reason:
     return Reason(
         f"it could not be looked at: {words or 'no answer'}",
         f"{target.name}: ssh from the controller, and its rights there",
-        f"check `ansible -i INVENTORY {target.name} -b -m ansible.builtin.ping`: the host is up, its"
-        " address, user and key are right, sudo works, python3 is installed",
+        f"check `ansible -i INVENTORY {target.name} -b -m ansible.builtin.ping`: the host is up,"
+        " its address, user and key are right, sudo works, python3 is installed",
         off=bool(host["away"]),
     )
 

@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # What ansible.cfg names.
 UNNAMED = str(ROOT / "inventory/unnamed.yml")
 NOT_GIVEN = (
-    "No inventory was given, and none is guessed. Nothing was touched on any host. Name your fleet's"
-    " with -i inventory/mine (a copy of inventory/example), or a lab's with -i inventory/lab."
+    "No inventory was given, and none is guessed. Nothing was touched on any host. Name your"
+    " fleet's with -i inventory/mine (a copy of inventory/example), or a lab's with -i inventory/lab."
 )
 HEADER = b"$ANSIBLE_VAULT;"
 REMEDY = (
@@ -80,7 +80,9 @@ def locked_in(value: Any) -> tuple[str, str] | None:
     return next((found for part in inside if (found := locked_in(part))), None)
 
 
-def needed(locked: Iterable[str], variables: Mapping[str, Any], prefixes: tuple[str, ...]) -> set[str]:
+def needed(
+    locked: Iterable[str], variables: Mapping[str, Any], prefixes: tuple[str, ...]
+) -> set[str]:
     """Those of the locked variables that begin with one of the prefixes, or stand in such a one."""
     ours = {name: value for name, value in variables.items() if name.startswith(prefixes)}
     texts = [value for value in ours.values() if type(value).__str__ is str.__str__]
@@ -143,7 +145,9 @@ class CallbackModule(CallbackBase):
         Every playbook needs those of the connection; one with a preflight all of ours.
         """
         judged = any(role.get_name() == "preflight" for play in plays for role in play.get_roles())
-        ours = [f"{role.name}_" for role in (ROOT / "roles").iterdir()] + ["lan_ip"] if judged else []
+        ours = (
+            [f"{role.name}_" for role in (ROOT / "roles").iterdir()] + ["lan_ip"] if judged else []
+        )
         found: dict[tuple[str, str], list[str]] = {}
         for host in manager._inventory.get_hosts():
             variables = manager.get_vars(host=host, include_hostvars=False)

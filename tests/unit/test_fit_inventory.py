@@ -71,7 +71,9 @@ def test_all_encrypted_files_are_named_with_the_remedy(mine: Path):
     for name in ("one", "two"):
         (mine / f"group_vars/all/{name}.yml").write_text(f"v_{name}: 1\n")
         file = str(mine / f"group_vars/all/{name}.yml")
-        run("ansible-vault", "encrypt", "--vault-password-file", f"{tmp}/password", file, folder=tmp)
+        run(
+            "ansible-vault", "encrypt", "--vault-password-file", f"{tmp}/password", file, folder=tmp
+        )
     done = run("ansible-playbook", "-i", str(mine), "playbooks/status.yml", folder=tmp)
     assert done.returncode != 0
     assert "holds 2 encrypted values that cannot be read. Nothing was touched" in done.stdout

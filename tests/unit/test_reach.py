@@ -10,7 +10,10 @@ import pytest
 from filter_plugins import reach
 from plugins.action import ask_host
 
-SSH = 'Data could not be sent to remote host "10.0.0.21". Make sure this host can be reached over ssh: '
+SSH = (
+    'Data could not be sent to remote host "10.0.0.21". Make sure this host can be reached over'
+    " ssh: "
+)
 NO_ANSWER = "Module result deserialization failed: No start of json char found\n"
 OLD_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIIZ7gkGmVtIqCVWKHkLdRdrIRtP2lbmv5WIWL4NGHfEM"
 OLD = "SHA256:QeiJHnxdUs/Sjo+opGrVa8DDrKLRh0eGjIwb3BpKdK0"
