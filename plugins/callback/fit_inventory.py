@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # What ansible.cfg names.
 UNNAMED = str(ROOT / "inventory/unnamed.yml")
 NOT_GIVEN = (
-    "No inventory was given, and none is guessed. Nothing was touched on any host. Name your"
-    " fleet's with -i inventory/mine (a copy of inventory/example), or a lab's with -i inventory/lab."
+    "No inventory was given, and none is guessed. Nothing was touched on any host. Give"
+    " -i inventory/mine (your copy of inventory/example), or -i inventory/lab for a lab."
 )
 HEADER = b"$ANSIBLE_VAULT;"
 REMEDY = (
