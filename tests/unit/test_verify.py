@@ -401,7 +401,7 @@ def test_what_was_not_seen_is_not_compared():
     results = {entry["id"]: entry for entry in check_fleet.compare(nodes, PLACED)}
     assert [name for name, entry in results.items() if entry["ok"]] == ["placed"]
     assert "rep1 could not be looked at" in results["commits"]["saw"]
-    assert "not seen: rep1" in results["one_scheduler"]["saw"]
+    assert results["one_scheduler"]["saw"] == "not compared: erp1 1; not seen: rep1"
 
 
 def test_a_controller_inside_the_fleet_is_said_to_be():
