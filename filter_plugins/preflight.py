@@ -26,8 +26,7 @@ A host is a dict:
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
-    trouble                      why it could not, "" when it could
-    away                         whether ssh got no answer at all
+    trouble, away, target        why it could not, see reach.py
 
 A problem is a dict of texts: what (the value and what is wrong with it), place, remedy. Jobs and
 their workers are judged by the filters of jobs.py in the same way.
@@ -327,27 +326,6 @@ def check_left_out(hosts: list[Host], settings: Settings) -> list[Problem]:
             "--limit on the command line",
             f"run it without --limit, or with {primary['name']} in it, before the others",
         )
-    ]
-
-
-def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """The primary, and every host that answers ssh at all, could be surveyed.
-
-    A reporting host that does not answer is left out of the run, and the others are served; but not
-    of an update, for it would come back with the old code. On an update's way back it has that.
-    """
-    everybody = settings["updating"] and not settings["taking_back"]
-    primary = settings["primary"]
-    return [
-        problem(
-            f"{host['name']} could not be looked at: "
-            + (host["trouble"].removeprefix("Task failed: ").strip() or "no answer"),
-            f"{host['name']}: ssh from the controller, and its rights there",
-            f"check `ansible -i INVENTORY {host['name']} -b -m ansible.builtin.ping`: the host is "
-            "up, its address, user and key are right, sudo works, python3 is installed",
-        )
-        for host in [*([primary] if primary else []), *hosts]
-        if not host["survey"] and (is_primary(host) or not host["away"] or everybody)
     ]
 
 
@@ -1208,7 +1186,6 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_folders,
     check_secrets,
     check_left_out,
-    check_reached,
     check_addresses,
     check_server_ids,
     check_systems,
@@ -1370,6 +1347,45 @@ def secrets_state(path: str) -> dict[str, Any]:
     return state
 
 
+def opened_secrets(
+    state: Mapping[str, Any], path: str, content: Any, hosts: list[Host]
+) -> dict[str, Any]:
+    """The state of the secrets file once its decryption was tried; content is {} if it failed.
+
+    Of a file that cannot be used, the fleet is that of the hosts' marks: whether a host belongs to
+    another fleet cannot be judged then, and is not the problem.
+    """
+    found = dict(state)
+    if found["encrypted"]:
+        found["fleet_id"] = content.get("fleet_id") if isinstance(content, Mapping) else None
+        if not isinstance(found["fleet_id"], str):
+            found["problem"] = problem(
+                "the secrets file is encrypted, and no vault password was given, or one that does"
+                " not fit",
+                f"{path} on the controller",
+                "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the"
+                " file in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is"
+                " right, put the secrets file back from a backup",
+            )
+    if found["problem"]:
+        marks = [host["survey"].get("mark", {}) for host in hosts if host["survey"]]
+        found["fleet_id"] = next((m["fleet_id"] for m in marks if m.get("fleet_id")), "")
+    return found
+
+
+def missing_secrets(state: Mapping[str, Any], path: str, content: Any) -> Problem | None:
+    """Why the secrets of a running fleet cannot be used; None when they can."""
+    if not state["exists"] and not state["problem"]:
+        return problem(
+            "the secrets file does not exist",
+            f"{path} on the controller",
+            "give the inventory that the fleet was made with (-i), or put the file back from a"
+            " backup; a fleet that is not made yet has none: run site.yml",
+        )
+    found: Problem | None = opened_secrets(state, path, content, [])["problem"]
+    return found
+
+
 class FilterModule:
     """Filters for the role preflight and for whoever needs a host's server_id."""
 
@@ -1378,9 +1394,11 @@ class FilterModule:
         return {
             "fleet_hosts": fleet_hosts,
             "lan_server_id": lan_server_id,
+            "missing_secrets": missing_secrets,
             "preflight_known_variables": known_variables,
             "preflight_lan_ip": good_lan_ip,
             "preflight_mariadb": mariadb_of,
+            "preflight_opened_secrets": opened_secrets,
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,

@@ -125,7 +125,7 @@ def drain(module: FleetModule, mark: Path, nodes: dict[str, tuple[str, int]]) ->
         module.fail_json(
             msg=f"{node} gets no new calls, but {counted(still)} still run there after"
             f" {waited:.0f} s. It stays drained: run the same command again to wait on, or"
-            f" `./fleet undrain {node}` to put it back"
+            f" `./fleet undrain {node} -i INVENTORY` to put it back"
         )
     words = f"{node} gets no more calls"
     if node not in nodes:

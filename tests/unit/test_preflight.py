@@ -267,22 +267,22 @@ def test_a_run_without_the_primary_builds_on_one_of_this_fleet(fleet, settings):
     assert whats([rep1], settings) == [
         "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
     ]
+    # That it cannot be looked at is said by reach.py.
     erp1.update(survey=None, trouble="No route to host")
-    assert whats([rep1], settings) == ["erp1 could not be looked at: No route to host"]
+    assert whats([rep1], settings) == []
 
 
 def test_a_run_without_a_reporting_node_is_one_like_others(fleet, settings):
     assert whats(fleet[:1], settings) == []
 
 
-def test_unreachable_host_is_one_problem_among_others(fleet, settings):
+def test_a_host_that_could_not_be_looked_at_hides_no_other_problem(fleet, settings):
     fleet[1].update(survey=None, trouble="Task failed: Incorrect sudo password", addresses=[])
     fleet[1].update(default="", distribution="", version="", system={})
     settings["groups"]["primary"] = []
     assert whats(fleet, settings) == [
         "no host is in group primary",
         "erp1 is in neither group primary nor group reporting",
-        "rep1 could not be looked at: Incorrect sudo password",
     ]
 
 
@@ -291,24 +291,6 @@ def test_an_update_is_everybodys(fleet, settings):
     assert whats(fleet[:1], settings) == [
         "rep1 left out of an update: the fleet would run two versions"
     ]
-    fleet[1].update(survey=None, trouble="Connection timed out", away=True, addresses=[])
-    fleet[1].update(address="", default="", distribution="", version="", system={})
-    assert whats(fleet, settings) == ["rep1 could not be looked at: Connection timed out"]
-    # It has the old code, and nobody waits for it on the way back to that.
-    settings["taking_back"] = True
-    assert whats(fleet, settings) == []
-    fleet[0].update(survey=None, trouble="Connection timed out", away=True)
-    assert whats(fleet, settings)[0] == "erp1 could not be looked at: Connection timed out"
-
-
-@pytest.mark.parametrize(("name", "stops"), [("rep1", False), ("erp1", True)])
-def test_only_a_primary_that_is_away_stops_the_run(fleet, settings, name, stops):
-    host = next(host for host in fleet if host["name"] == name)
-    host.update(survey=None, trouble="Connection timed out", away=True, addresses=[], address="")
-    host.update(default="", distribution="", version="", system={})
-    assert whats(fleet, settings) == (
-        [f"{name} could not be looked at: Connection timed out"] * stops
-    )
 
 
 def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
@@ -1017,12 +999,44 @@ def test_secrets_state(tmp_path, fleet, settings, text, mode, words):
         assert words in found[0]
 
 
-def test_encrypted_secrets_are_no_problem(tmp_path):
+@pytest.fixture
+def encrypted(tmp_path):
+    """The path of an encrypted secrets file, and its state."""
     file = tmp_path / "fleet.yml"
     file.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
-    state = preflight.secrets_state(str(file))
+    return str(file), preflight.secrets_state(str(file))
+
+
+def test_encrypted_secrets_are_no_problem_once_they_are_open(fleet, settings, encrypted):
+    path, state = encrypted
     assert state["encrypted"]
-    assert state["problem"] is None
+    settings["secrets"] = preflight.opened_secrets(state, path, {"fleet_id": "f1"}, fleet)
+    assert settings["secrets"]["fleet_id"] == "f1"
+    assert whats(fleet, settings) == []
+    assert preflight.missing_secrets(state, path, {"fleet_id": "f1"}) is None
+
+
+@pytest.mark.parametrize("content", [{}, {"other": 1}, "text", {"fleet_id": 5}])
+def test_encrypted_secrets_without_a_password_are_the_only_problem(
+    fleet, settings, encrypted, content
+):
+    path, state = encrypted
+    for host in fleet:
+        host["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    settings["secrets"] = preflight.opened_secrets(state, path, content, fleet)
+    settings["fleet_id"] = settings["secrets"]["fleet_id"]
+    (found,) = all_problems(fleet, settings)
+    assert "no vault password was given, or one that does not fit" in found["what"]
+    assert found["place"] == f"{path} on the controller"
+    assert "--ask-vault-pass" in found["remedy"]
+    assert preflight.missing_secrets(state, path, content) == found
+
+
+def test_a_running_fleet_has_secrets(tmp_path):
+    path = str(tmp_path / "fleet.yml")
+    found = preflight.missing_secrets(preflight.secrets_state(path), path, {})
+    assert found["what"] == "the secrets file does not exist"
+    assert "(-i)" in found["remedy"]
 
 
 # --- all at once -------------------------------------------------------------------------------
