@@ -46,7 +46,7 @@ HOST: dict[str, Any] = {
     "fleet_secrets": {"redis_password": "r", "fleet_id": "f", "sites": {}, "site_key": "s"},
     "fleet_memory_mb": 1024,
     "ansible_facts": {},
-    "__preflight_facts": {"trouble": "", "away": False},
+    "__preflight_facts": {"trouble": "", "away": False, "target": ""},
     "hostvars": {"erp1": {}},
 }
 
