@@ -63,8 +63,10 @@ class Stranger:
         """The fleet's secrets."""
         return Hidden(yaml.safe_load((self.inventory / "secrets/fleet.yml").read_text()))
 
-    def run(self, script: str, answer: str = "", **other: str) -> tuple[int, str]:
-        """Run lines of shell on a terminal, where the answer is typed; returns status and output.
+    def run(
+        self, script: str, question: str = "", answer: str = "", **other: str
+    ) -> tuple[int, str]:
+        """Run lines of shell on a terminal, where a question is answered; returns status, output.
 
         other: variables of the environment; "" takes one out. The controller's sessions have a
         strict umask and the C locale, too.
@@ -84,7 +86,6 @@ class Stranger:
             start_new_session=True,
         )
         os.close(terminal)
-        os.write(main, answer.encode())
         said = bytearray()
         while True:
             try:
@@ -95,12 +96,15 @@ class Stranger:
             if not part:
                 break
             said += part
+            if question and question.encode() in said:
+                os.write(main, f"{answer}\n".encode())
+                question = ""
         os.close(main)
         return process.wait(), said.decode(errors="replace").replace("\r\n", "\n")
 
-    def does(self, script: str, answer: str = "") -> str:
+    def does(self, script: str, question: str = "", answer: str = "") -> str:
         """Run lines of shell that must end well; returns what they said."""
-        status, said = self.run(script, answer)
+        status, said = self.run(script, question, answer)
         assert status == 0, f"{script}\nended with status {status}:\n{tail(said)}"
         return said
 
