@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import shlex
 import shutil
 import subprocess
@@ -88,17 +89,15 @@ class Stranger:
         os.close(terminal)
         said = bytearray()
         while True:
-            try:
-                part = os.read(main, 65536)
-            except OSError:
-                # The last process that had the terminal has ended.
-                break
-            if not part:
-                break
-            said += part
-            if question and question.encode() in said:
+            if select.select([main], [], [], 1)[0]:
+                try:
+                    said += os.read(main, 65536)
+                except OSError:
+                    # The last process that had the terminal has ended.
+                    break
+            elif question and question.encode() in said:
+                # Ansible throws away what was typed before it listens: silence means once more.
                 os.write(main, f"{answer}\n".encode())
-                question = ""
         os.close(main)
         return process.wait(), said.decode(errors="replace").replace("\r\n", "\n")
 
