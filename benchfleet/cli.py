@@ -99,8 +99,8 @@ def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
 def add_fleet_commands(commands: Any) -> None:
     """Add the commands that work on any fleet, and the tests."""
     somewhere = argparse.ArgumentParser(add_help=False)
-    where = "inventory of the fleet (inventory/lab)"
-    somewhere.add_argument("-i", "--inventory", type=Path, default=LAB_INVENTORY, help=where)
+    where = "inventory of the fleet (inventory/lab; drain and undrain have to be told)"
+    somewhere.add_argument("-i", "--inventory", type=Path, help=where)
     for command, words in (
         ("verify", "prove each row on the running fleet; status 0 only if all hold"),
         ("status", "what every server of the fleet is doing, and what could be upgraded"),
@@ -142,6 +142,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         arguments, remote = arguments[:cut], arguments[cut + 1 :]
     options = parser().parse_args(arguments)
     options.remote = remote
+    if options.command in ("verify", "status", "routes", "jobs"):
+        options.inventory = options.inventory or LAB_INVENTORY
     return options
 
 
@@ -198,15 +200,15 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
             return 1
         say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
         verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
-        for part in (summary.access, summary.report_call):
-            for line in part(wanted):
-                print(line, file=sys.stderr)
+        report = summary.report_call(wanted)
     log = f"logs in {site.log.parent}"
     took = clock(time.monotonic() - STARTED)
     if verified == 0:
         say(f"lab {name!r} is ready after {took} ({log})")
     else:
         say(f"lab {name!r} runs after {took}, but not every check holds: see above ({log})")
+    for line in [*report, *summary.access(wanted)]:
+        print(line, file=sys.stderr)
     return verified
 
 
@@ -217,9 +219,12 @@ def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None
     )
     checks = reports.collected(outcome.results, "checks")
     ok = outcome.ok and bool(checks) and all(check.get("ok") is True for check in checks)
+    problems = reports.collected(outcome.results, "problems")
     if as_json:
-        print(json.dumps({"ok": ok, "checks": checks}, indent=2))
-    for line in [] if as_json else reports.verdict_table(checks):
+        print(json.dumps({"ok": ok, "checks": checks, "problems": problems}, indent=2))
+    for line in (
+        [] if as_json else [*reports.unasked(outcome.results), *reports.verdict_table(checks)]
+    ):
         print(line, file=sys.stderr)
     if not checks:
         say(f"no check was made: playbooks/verify.yml ended too early (log: {outcome.log})")
@@ -231,9 +236,12 @@ def status(inventory: Path, *, as_json: bool) -> int:
     outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
     rows = reports.collected(outcome.results, "status")
     versions = reports.collected(outcome.results, "versions")
+    problems = reports.collected(outcome.results, "problems")
+    told = {"ok": outcome.ok, "status": rows, "versions": versions, "problems": problems}
     if as_json:
-        print(json.dumps({"ok": outcome.ok, "status": rows, "versions": versions}, indent=2))
-    for line in [] if as_json else [*reports.table(rows), *reports.versions_table(versions)]:
+        print(json.dumps(told, indent=2))
+    tables = [*reports.table(rows), *reports.versions_table(versions)]
+    for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:
         print(line, file=sys.stderr)
     return 0 if outcome.ok and rows else 1
 
@@ -326,8 +334,24 @@ def enter_space(options: argparse.Namespace) -> None:
     """Go into the network space of the lab that a command is about, except to take it away."""
     if options.command == "lab" and options.action != "down":
         network.enter(named_lab(options))
-    elif getattr(options, "inventory", None) == LAB_INVENTORY:
-        network.enter(state.name_from_environment())
+    elif options.command in ("drain", "undrain") and not options.inventory:
+        raise FleetError(
+            f"{options.command} {options.node}: of which fleet is never guessed. Add"
+            " -i inventory/mine for your own, or -i inventory/lab for a lab"
+        )
+    elif is_lab(getattr(options, "inventory", None)):
+        asked = os.environ.get("BENCHFLEET_LAB")
+        name = state.inventory_lab().name
+        if not asked:
+            say(f"inventory/lab: lab {name!r}, the only one here")
+        # The inventory needs not say it again.
+        os.environ["BENCHFLEET_LAB"] = name
+        network.enter(name)
+
+
+def is_lab(inventory: Path | None) -> bool:
+    """Say whether an inventory is that of the labs, however its path is written."""
+    return inventory is not None and inventory.resolve() == LAB_INVENTORY
 
 
 def named_lab(options: argparse.Namespace) -> str:

@@ -11,6 +11,12 @@ def collected(results: Sequence[dict[str, Any]], key: str) -> list[dict[str, Any
     return [entry for result in results for entry in result.get(key) or []]
 
 
+def unasked(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Return why hosts could not be asked, as lines between empty ones; none where all could."""
+    texts = [str(result["text"]) for result in results if result.get("problems")]
+    return [line for text in texts for line in ("", *text.splitlines(), "")]
+
+
 def cell(value: Any) -> str:
     """Return a value as a cell of a table, on one line."""
     if isinstance(value, bool):
@@ -95,9 +101,15 @@ def jobs_tables(found: dict[str, Any]) -> list[str]:
 
 
 def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
-    """Return verify's checks as lines; one that fails shows what was wanted, and the remedy."""
+    """Return verify's checks as lines; one that fails shows what was wanted, and the remedy.
+
+    Those of a host that could not be asked are only counted: the remedy is the host's.
+    """
+    silent = sum(check.get("asked") is False for check in checks)
+    checks = [check for check in checks if check.get("asked") is not False]
+    unmade = f"{silent} checks could not be made"
     if not checks:
-        return []
+        return [unmade] if silent else []
     widths = {key: max(len(cell(check.get(key))) for check in checks) for key in ("row", "host")}
     lines = []
     for check in checks:
@@ -112,7 +124,7 @@ def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
     made = [check for check in checks if applies(check)]
     held = sum(check.get("ok") is True for check in made)
     left = len(checks) - len(made)
-    besides = f", {left} not applicable" if left else ""
+    besides = (f", {left} not applicable" if left else "") + (f", {unmade}" if silent else "")
     return [*lines, f"{held} of {len(made)} checks hold{besides}"]
 
 

@@ -283,7 +283,9 @@ def play(
     if cancelled.is_set():
         raise FleetError(f"{playbook} was interrupted (log: {log})")
     ok = run.rc == 0
-    if not ok and (progress.failures or not progress.results):
+    # A module that lists the problems says of each host what its failed task said, and more.
+    listed = any(result.get("problems") for result in progress.results)
+    if not ok and not listed and (progress.failures or not progress.results):
         tell_failures(playbook, log, progress)
     return Outcome(ok, time.monotonic() - since, log, progress.results, progress.stats)
 

@@ -184,3 +184,29 @@ def all_labs() -> list[Lab]:
 def name_from_environment() -> str:
     """Return the lab that commands mean when no name is given."""
     return check_name(os.environ.get("BENCHFLEET_LAB") or DEFAULT_NAME)
+
+
+def inventory_lab() -> Lab:
+    """Return the lab that inventory/lab stands for: BENCHFLEET_LAB's, else the only one there is.
+
+    Raises FleetError where there is none, or several and none is named: hosts are never guessed.
+    """
+    asked = os.environ.get("BENCHFLEET_LAB")
+    if asked:
+        lab = load(check_name(asked))
+        if lab is None:
+            raise FleetError(
+                f"there is no lab {asked!r} (BENCHFLEET_LAB) on this machine;"
+                f" `./fleet lab up --name {asked}` makes it"
+            )
+        return lab
+    labs = all_labs()
+    if not labs:
+        raise FleetError("there is no lab on this machine; `./fleet lab up` makes one")
+    if len(labs) > 1:
+        names = ", ".join(lab.name for lab in labs)
+        raise FleetError(
+            f"inventory/lab: several labs are on this machine: {names}. Say which one is meant:"
+            f" BENCHFLEET_LAB={labs[0].name}"
+        )
+    return labs[0]

@@ -1,4 +1,4 @@
-"""What `lab up` ends with: where the site is, how to sign in, and one report call seen through."""
+"""What `lab up` ends with: one report call seen through, how to sign in, and where the site is."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def selects(lab: Lab, host: Host) -> int:
 
 
 class Visitor:
-    """Somebody signed in to the lab's site, through the router."""
+    """Somebody signed in to the lab's site, through the router, by its address as in a browser."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -50,7 +50,6 @@ class Visitor:
         """Call the site; returns the parsed answer and its headers, FleetError for a refusal."""
         data = urllib.parse.urlencode(form).encode() if form else None
         request = urllib.request.Request(f"http://{self.address}{path}", data)
-        request.add_header("Host", state.SITE)
         request.add_header("Accept", "application/json")
         try:
             with self.opener.open(request, timeout=60) as answer:
@@ -84,11 +83,9 @@ def report_call(lab: Lab) -> list[str]:
 
 
 def access(lab: Lab) -> list[str]:
-    """Return lines on where the site is and how to sign in."""
-    address = lab.hosts[0].ip
+    """Return lines on how to sign in and, last, the site's address for a browser."""
     return [
-        f"site         http://{address}/ with the header Host: {state.SITE}",
-        f"             (or a line `{address} {state.SITE}` in /etc/hosts: http://{state.SITE}/)",
         f"sign in      Administrator, password: sites.{state.SITE}.admin_password",
         f"             in {secrets_file(lab)}",
+        f"site         http://{lab.hosts[0].ip}/",
     ]

@@ -29,7 +29,7 @@ from benchfleet.shell import FleetError, clock, remove_tree, run, say
 SUITES = ("unit", "lint", "molecule", "long")
 # Saves the fleet that others start copies of, and begins first; then what takes longest.
 SAVER, SAVES = "default", "side_effect ../save.yml"
-FIRST = (SAVER, "interrupted", "lifecycle", "jobs", "adopt")
+FIRST = (SAVER, "interrupted", "lifecycle", "trixie", "jobs", "adopt")
 # What `--fast` runs beside unit tests and linters.
 FAST = "read_path"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -198,6 +198,7 @@ class Run:
             try:
                 found = [future.result() for future in futures]
             except BaseException:
+                # Leaving the block waits for what runs.
                 self.end()
                 raise
         return [result for result in found if result]
@@ -480,21 +481,30 @@ def stage_lines(results: Iterable[Result]) -> list[str]:
     ]
 
 
+def wanted(tests: Run, options: argparse.Namespace) -> list[Result]:
+    """Run the tests that the command line names; returns how they ended."""
+    if options.k is not None:
+        if len(options.tests) != 1 or options.tests[0] not in scenarios():
+            raise FleetError(f"-k needs one scenario before it: {', '.join(scenarios())}")
+        return list(in_turn(tests, steps_on_kept_lab(options.tests[0], options.k)))
+    if options.fast:
+        return fast(tests)
+    if "long" in options.tests:
+        seed = options.seed if options.seed is not None else random.randrange(10**6)
+        return long(tests, options.minutes, seed)
+    return tests.all(chosen(options.tests))
+
+
 def run_tests(options: argparse.Namespace) -> int:
     """Run what the command line asks for; returns 0 only if every program passed."""
     since = time.monotonic()
     tests = Run(new_folder(), fail_fast=options.fail_fast)
-    if options.k is not None:
-        if len(options.tests) != 1 or options.tests[0] not in scenarios():
-            raise FleetError(f"-k needs one scenario before it: {', '.join(scenarios())}")
-        results = list(in_turn(tests, steps_on_kept_lab(options.tests[0], options.k)))
-    elif options.fast:
-        results = fast(tests)
-    elif "long" in options.tests:
-        seed = options.seed if options.seed is not None else random.randrange(10**6)
-        results = long(tests, options.minutes, seed)
-    else:
-        results = tests.all(chosen(options.tests))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        results = wanted(tests, options)
+    except BaseException:
+        tests.end()
+        raise
     print()
     for line in [*stage_lines(results), "", *closing(results, time.monotonic() - since)]:
         print(line, flush=True)

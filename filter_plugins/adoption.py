@@ -70,6 +70,13 @@ def site_names(host: Host) -> list[str]:
     return [str(s["name"]) for s in sites if isinstance(s, Mapping) and s.get("name")]
 
 
+def further_names(host: Host) -> set[str]:
+    """Further names of the sites in fleet_sites."""
+    sites = host["sites"] if isinstance(host["sites"], list) else []
+    lists = [s.get("names") for s in sites if isinstance(s, Mapping)]
+    return {str(name) for names in lists if isinstance(names, list) for name in names}
+
+
 def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench is where the inventory says, its account's, and the only one."""
     name, bench = host["name"], host["bench_dir"]
@@ -301,13 +308,15 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 place,
                 "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
             )
-        strangers = sorted(set(file["names"]) - set(site_names(host)) - NO_SITE)
+        known = {*site_names(host), *further_names(host)}
+        strangers = sorted(set(file["names"]) - known - NO_SITE)
         strangers = [name for name in strangers if name not in found["bench"]["sites"]]
         if strangers:
             yield problem(
                 f"host names that are no site would no longer be served: {', '.join(strangers)}",
                 place,
-                "move their server blocks to a file of their own: this one goes out of service",
+                "list those of a site in its names (fleet_sites), and move the server blocks of"
+                " others to a file of their own: this one goes out of service",
             )
     if certificates and not host["certificate"]:
         pairs = sorted(certificates)

@@ -6,10 +6,10 @@ Pure functions on what the inventory says, but for one look into its files:
 
 The judgement is preflight's: it uses the same host dicts and settings (see preflight.py), of a host
     name, groups             inventory name, names of its groups
-    placement                jobs_placement, {} when unset
-    background_workers       bench_background_workers, "" when unset
-    away_seconds, when_away  jobs_away_seconds, None when unset; jobs_when_away, "" when unset
-    apps                     bench_apps, [] when unset
+    placement                jobs_placement
+    background_workers       bench_background_workers
+    away_seconds, when_away  jobs_away_seconds, jobs_when_away
+    apps                     bench_apps
     survey                   with `jobs` as module_utils/jobs.py tells it of the primary
 """
 
@@ -36,8 +36,6 @@ PREFIX = "at-"
 QUEUES = ("long", "default", "short")
 # Stands in bench_background_workers for the queues of all jobs that are placed on a host.
 PLACED = "placed"
-# As in the defaults of role bench.
-USUAL_WORKERS = {True: 6, False: 0}
 BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
@@ -266,22 +264,13 @@ def bench_hosts(server: str, settings: Settings) -> list[str] | None:
     return [name for name in [server, *groups.get(server, [])] if name in with_bench]
 
 
-def workers_of(host: Host, settings: Settings) -> Any:
-    """bench_background_workers of a host, as the role bench would have it when it is unset."""
-    if host["background_workers"] != "":
-        return host["background_workers"]
-    groups = settings["groups"]
-    primary = any(host["name"] in groups.get(g, []) for g in ("primary", "bench_primary"))
-    return USUAL_WORKERS[primary]
-
-
-def served(host: Host, settings: Settings, custom: Iterable[str]) -> set[str]:
+def served(host: Host, custom: Iterable[str]) -> set[str]:
     """Queues that a host's workers serve, `placed` for those of its placed jobs.
 
     What is malformed is taken for what it may have been meant as: it has a problem of its own.
     """
     known = [*QUEUES, *custom, PLACED]
-    workers = workers_of(host, settings)
+    workers = host["background_workers"]
     if not isinstance(workers, Mapping):
         return set() if whole_number(workers) == 0 else set(known)
     found: set[str] = set()
@@ -294,20 +283,14 @@ def served(host: Host, settings: Settings, custom: Iterable[str]) -> set[str]:
 
 
 def check_placement(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """jobs_placement: a map of names or patterns to servers, the same for all hosts."""
+    """jobs_placement: a map of names or patterns to servers."""
     place = "jobs_placement in the inventory (group_vars/all.yml)"
     if not hosts:
         return []
     found = hosts[0]["placement"]
-    different = [host["name"] for host in hosts if host["placement"] != found]
-    if different:
-        return [
-            problem(
-                f"jobs_placement of {', '.join(different)} differs from that of {hosts[0]['name']}",
-                place,
-                "set jobs_placement once, for all hosts",
-            )
-        ]
+    if any(host["placement"] != found for host in hosts):
+        # Told with all that the fleet must agree on.
+        return []
     if not isinstance(found, Mapping):
         return [
             problem(
@@ -401,7 +384,7 @@ def check_workers(hosts: list[Host], settings: Settings) -> list[Problem]:
     known = [*reversed(QUEUES), PLACED, *custom_queues((jobs or {}).get("queues"))]
     found: dict[tuple[str, str], list[str]] = {}
     for host in hosts:
-        workers = workers_of(host, settings)
+        workers = host["background_workers"]
         for trouble in shape_troubles(workers) + queue_troubles(workers, known, jobs is not None):
             found.setdefault(trouble, []).append(host["name"])
     return [
@@ -446,14 +429,14 @@ def check_served(hosts: list[Host], settings: Settings) -> list[Problem]:
     if primary is None or not set(settings["groups"].get("all", [])) <= here:
         return []
     custom = list(custom_queues((primary_jobs(hosts, settings) or {}).get("queues")))
-    taken = {host["name"]: served(host, settings, custom) for host in hosts}
+    taken = {host["name"]: served(host, custom) for host in hosts}
     if not any(taken.values()):
         return [
             problem(
                 "no host has background workers: no job would ever run",
                 f"bench_background_workers in the inventory, for {', '.join(taken)}",
-                f"give {primary['name']} some, for instance bench_background_workers: "
-                f"{USUAL_WORKERS[True]}",
+                f"give {primary['name']} some: a number of processes above 0, or a map of queues "
+                "to processes",
             )
         ]
     problems = [
@@ -472,7 +455,7 @@ def check_served(hosts: list[Host], settings: Settings) -> list[Problem]:
         for queue in reversed(QUEUES)
         if queue in everywhere and queue not in taken[primary["name"]]
     ]
-    if missing and placement_of(hosts) and primary["when_away"] in ("", "primary"):
+    if missing and placement_of(hosts) and primary["when_away"] == "primary":
         problems.append(
             problem(
                 f"jobs_when_away is primary, and {primary['name']} has no workers for the queue"

@@ -8,24 +8,25 @@ A host is a dict:
     name, groups                 inventory name, names of its groups
     lan_ip                       as the inventory has it, "" when it has none
     default, addresses           default IPv4 address and all addresses, from the facts
-    distribution, major          e.g. Debian, 12
+    distribution, version        e.g. Debian, 12.5
+    system                       its row of module_utils/systems.py, {} for one that has none
+    untried_system               fleet_untried_system
     address                      the address that the others reach it by, "" when it has none
     ssh_key                      its ed25519 host key, "" when it has none
-    server_id, branch            mariadb_server_id, bench_frappe_branch, "" when unset
-    python                       bench_python, "" when unset
+    server_id                    mariadb_server_id, "" when unset
+    branch, python               bench_frappe_branch, bench_python
     bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
     proxy                        fleet_http_proxy, "" when unset
-    background_workers           bench_background_workers, "" when unset
-    placement, away_seconds      jobs_placement, {} when unset; jobs_away_seconds, None when unset
-    apps                         bench_apps, [] when unset
+    background_workers           bench_background_workers
+    placement, away_seconds      jobs_placement, jobs_away_seconds
+    apps                         bench_apps
     sites                        fleet_sites as this host sees it
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
-    trouble                      why it could not, "" when it could
-    away                         whether ssh got no answer at all
+    trouble, away, target        why it could not, see reach.py
 
 A problem is a dict of texts: what (the value and what is wrong with it), place, remedy. Jobs and
 their workers are judged by the filters of jobs.py in the same way.
@@ -61,12 +62,9 @@ PRIVATE_NETWORKS = tuple(
 PRIVATE_WORDS = (
     "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
 )
-# What Debian's archive brings, per release.
-DEBIAN_MARIADB = {"12": "10.11", "13": "11.8"}
 SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 SUPPORTED_FRAPPE = (14, 15, 16)
-# The first release of Debian without wkhtmltopdf, the first Frappe that can print with Chromium.
-DEBIAN_WITHOUT_WKHTMLTOPDF = 13
+# The first Frappe that can print with Chromium.
 FRAPPE_WITH_CHROMIUM = 16
 FACTS_WE_SET = frozenset(
     f"fleet_{name}" for name in ("hosts", "in_run", "lan_ip", "primary", "primary_ip", "secrets")
@@ -105,7 +103,7 @@ READ_PATH_BOUNDS = (
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-PROXY = re.compile(r"https?://(\S+@)?[^\s/@]+:\d+/?")
+PROXY = re.compile(r"https?://[^\s/@]+:\d+/?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
 # Belong to the system or to everybody: nothing of ours may be made, or made anew, in their place.
@@ -331,42 +329,15 @@ def check_left_out(hosts: list[Host], settings: Settings) -> list[Problem]:
     ]
 
 
-def check_reached(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """The primary, and every host that answers ssh at all, could be surveyed.
-
-    A reporting host that does not answer is left out of the run, and the others are served; but not
-    of an update, for it would come back with the old code. On an update's way back it has that.
-    """
-    everybody = settings["updating"] and not settings["taking_back"]
-    primary = settings["primary"]
-    return [
-        problem(
-            f"{host['name']} could not be looked at: "
-            + (host["trouble"].removeprefix("Task failed: ").strip() or "no answer"),
-            f"{host['name']}: ssh from the controller, and its rights there",
-            f"check `ansible -i INVENTORY {host['name']} -b -m ansible.builtin.ping`: the host is "
-            "up, its address, user and key are right, sudo works, python3 is installed",
-        )
-        for host in [*([primary] if primary else []), *hosts]
-        if not host["survey"] and (is_primary(host) or not host["away"] or everybody)
-    ]
-
-
 def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """fleet_sites: at least one, host names, no duplicates, known keys, the same for all hosts."""
+    """fleet_sites: at least one, host names, no duplicates, known keys."""
     place = "fleet_sites in the inventory (group_vars/all.yml)"
     if not hosts:
         return []
     sites = hosts[0]["sites"]
-    different = [host["name"] for host in hosts if host["sites"] != sites]
-    if different:
-        return [
-            problem(
-                f"fleet_sites of {', '.join(different)} differs from that of {hosts[0]['name']}",
-                place,
-                "set fleet_sites once, for all hosts",
-            )
-        ]
+    if any(host["sites"] != sites for host in hosts):
+        # Told with all that the fleet must agree on.
+        return []
     if not isinstance(sites, list):
         return [
             problem(
@@ -398,7 +369,50 @@ def check_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
         for name, numbers in seen.items()
         if len(numbers) > 1
     ]
+    return problems + check_further_names(sites, place)
+
+
+def check_further_names(sites: list[Any], place: str) -> list[Problem]:
+    """Further names of sites: host names or IPv4 addresses, and nobody else's."""
+    entries = [entry for entry in sites if isinstance(entry, Mapping)]
+    taken = {str(entry.get("name")).lower() for entry in entries}
+    problems = []
+    for entry in entries:
+        where = f"{place}, names of {entry.get('name')}"
+        names = entry.get("names") or []
+        if not isinstance(names, list):
+            problems.append(
+                problem(f"names is {names!r}, not a list", where, "write it as in [erp, 10.0.0.11]")
+            )
+            continue
+        for name in map(str, names):
+            if not is_site_name(name) and not is_address(name):
+                problems.append(
+                    problem(
+                        f"{name!r} is neither a host name nor an IPv4 address",
+                        where,
+                        "write a name as users type it after http://, in lower case, without port",
+                    )
+                )
+            elif name in taken:
+                problems.append(
+                    problem(
+                        f"{name} is named twice",
+                        where,
+                        "keep it once: a name leads to one site",
+                    )
+                )
+            taken.add(name)
     return problems
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_gone_sites(hosts: list[Host], settings: Settings) -> list[Problem]:
@@ -539,17 +553,21 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
 
 
 def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """fleet_http_proxy is an address that every program understands."""
+    """fleet_http_proxy is an address that every program understands, and holds no password.
+
+    Ansible puts it on a command line, which every account of a host can see.
+    """
     found: dict[str, list[str]] = {}
     for host in hosts:
         if host["proxy"] and not PROXY.fullmatch(str(host["proxy"])):
             found.setdefault(str(host["proxy"]), []).append(host["name"])
     return [
         problem(
-            # Without an account: it may have a password.
-            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} is not the address of a proxy",
+            # An account may have a password.
+            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} "
+            + ("holds an account" if "@" in value else "is not the address of a proxy"),
             f"fleet_http_proxy in the inventory, for {', '.join(names)}",
-            "write it as http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT",
+            "write it as http://HOST:PORT, and let the proxy know the servers by their addresses",
         )
         for value, names in found.items()
     ]
@@ -585,7 +603,7 @@ def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
         cli_problem = problem(
             f"bench_cli_dir {cli} is {reason}",
             "bench_cli_dir in the inventory",
-            "name a folder for the bench CLI alone, for instance /opt/bench-cli",
+            "name a folder for the bench CLI alone",
         )
     return bench_problem, cli_problem
 
@@ -689,28 +707,20 @@ def major_version(version: str) -> str:
 
 
 def mariadb_of(host: Host) -> str:
-    """MariaDB series of a host: the installed one, else what its Debian brings; "" if unknown."""
+    """MariaDB series of a host: the installed one, else what its system brings; "" if unknown."""
     database = (host["survey"] or {}).get("database", {})
     if database.get("version") and database.get("product") == "MariaDB":
         return major_version(database["version"])
-    return DEBIAN_MARIADB.get(str(host["major"]), "") if host["distribution"] == "Debian" else ""
+    return str(host["system"].get("mariadb", ""))
 
 
 def check_systems(hosts: list[Host], _settings: Settings) -> list[Problem]:
-    """Debian 12 or 13 with systemd and an ssh host key."""
+    """systemd and an ssh host key. Which system it is, is judged in systems.py."""
     problems = []
     for host in hosts:
         name, survey = host["name"], host["survey"]
         if not survey:
             continue
-        if host["distribution"] != "Debian" or str(host["major"]) not in DEBIAN_MARIADB:
-            problems.append(
-                problem(
-                    f"{name} runs {host['distribution']} {host['major']}",
-                    f"operating system of {name}",
-                    "use Debian 12 (bookworm) or Debian 13 (trixie)",
-                )
-            )
         if not survey["systemd"]:
             problems.append(
                 problem(
@@ -752,8 +762,13 @@ def check_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
                 problem(
                     f"{version} is installed on {host['name']}",
                     f"{database['program']} on {host['name']}",
-                    f"use MariaDB {', '.join(SUPPORTED_MARIADB)}; Debian 12 brings 10.11, "
-                    "Debian 13 brings 11.8",
+                    f"use MariaDB {', '.join(SUPPORTED_MARIADB)}"
+                    + (
+                        f"; {host['distribution']} {host['system']['release']} brings "
+                        f"{host['system']['mariadb']}"
+                        if host["system"]
+                        else ""
+                    ),
                 )
             )
     primary = primary_host(hosts, settings)
@@ -769,10 +784,10 @@ def check_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
                 problem(
                     f"the replica {host['name']} would run MariaDB {ours}, older than the "
                     f"primary's {theirs}",
-                    f"{host['distribution']} {host['major']} on {host['name']}, "
-                    f"{primary['distribution']} {primary['major']} on {primary['name']}",
-                    "a replica may be newer than its primary, never older: use the same Debian "
-                    "release on both",
+                    f"{host['distribution']} {host['version']} on {host['name']}, "
+                    f"{primary['distribution']} {primary['version']} on {primary['name']}",
+                    "a replica may be newer than its primary, never older: use the same release "
+                    "of the system on both",
                 )
             )
     return problems
@@ -853,7 +868,7 @@ def check_frappe(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 
 def pdf_warnings(hosts: list[Host]) -> list[str]:
-    """Hosts on which PDFs will not work: this Frappe needs wkhtmltopdf, and Debian has none.
+    """Hosts on which PDFs will not work: this Frappe needs wkhtmltopdf, and the system has none.
 
     All benches run the same code; before there is one, the branch may tell its version.
     """
@@ -865,8 +880,7 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
         chromium = major >= FRAPPE_WITH_CHROMIUM
         if benches:
             chromium = any("chrome" in bench["tools"] for bench in benches)
-        release = int(host["major"]) if str(host["major"]).isdigit() else 0
-        without = host["distribution"] == "Debian" and release >= DEBIAN_WITHOUT_WKHTMLTOPDF
+        without = not host["system"].get("wkhtmltopdf", True)
         has = not host["survey"] or host["survey"]["printing"]["tools"]["wkhtmltopdf"]
         if without and not has and not chromium:
             names.append(host["name"])
@@ -874,8 +888,8 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
         return []
     return [
         f"PDFs will not work on {', '.join(names)}: this Frappe prints only with wkhtmltopdf, which"
-        f" Debian {DEBIAN_WITHOUT_WKHTMLTOPDF} no longer has. Install wkhtmltopdf on these hosts"
-        " from another source (Benchfleet leaves it as it is), or use Debian 12"
+        " their system does not have. Install wkhtmltopdf on these hosts from another source"
+        " (Benchfleet leaves it as it is), or use a system that has it"
     ]
 
 
@@ -1172,7 +1186,6 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_folders,
     check_secrets,
     check_left_out,
-    check_reached,
     check_addresses,
     check_server_ids,
     check_systems,
@@ -1248,8 +1261,8 @@ def known_variables(roles_dir: str) -> dict[str, Any]:
     Options of all entry points in the argument specs, and all defaults. Names that tasks
     register or set are known too, as they are among a host's variables once a role has run.
     options is one argument spec of all roles, for checking types: nothing in it is required, as
-    the defaults of the other roles are not loaded during preflight, and fleet_sites is left to
-    its own check, which says more.
+    some are given by tasks and not by the inventory, and fleet_sites is left to its own check,
+    which says more.
     """
     variables: set[str] = set()
     all_options: dict[str, Any] = {}
@@ -1268,7 +1281,7 @@ def known_variables(roles_dir: str) -> dict[str, Any]:
                 for name, option in options.items():
                     all_options[name] = {k: v for k, v in option.items() if k != "required"}
                 site_keys.update((options.get("fleet_sites") or {}).get("options") or {})
-        for defaults in sorted(role.glob("defaults/*.yml")):
+        for defaults in sorted(role.glob("defaults/**/*.yml")):
             text = defaults.read_text(encoding="utf-8")
             variables.update(re.findall(r"^(\w+):", text, re.MULTILINE))
         for tasks in sorted([*role.glob("tasks/*.yml"), *role.glob("handlers/*.yml")]):
@@ -1334,6 +1347,45 @@ def secrets_state(path: str) -> dict[str, Any]:
     return state
 
 
+def opened_secrets(
+    state: Mapping[str, Any], path: str, content: Any, hosts: list[Host]
+) -> dict[str, Any]:
+    """The state of the secrets file once its decryption was tried; content is {} if it failed.
+
+    Of a file that cannot be used, the fleet is that of the hosts' marks: whether a host belongs to
+    another fleet cannot be judged then, and is not the problem.
+    """
+    found = dict(state)
+    if found["encrypted"]:
+        found["fleet_id"] = content.get("fleet_id") if isinstance(content, Mapping) else None
+        if not isinstance(found["fleet_id"], str):
+            found["problem"] = problem(
+                "the secrets file is encrypted, and no vault password was given, or one that does"
+                " not fit",
+                f"{path} on the controller",
+                "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the"
+                " file in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is"
+                " right, put the secrets file back from a backup",
+            )
+    if found["problem"]:
+        marks = [host["survey"].get("mark", {}) for host in hosts if host["survey"]]
+        found["fleet_id"] = next((m["fleet_id"] for m in marks if m.get("fleet_id")), "")
+    return found
+
+
+def missing_secrets(state: Mapping[str, Any], path: str, content: Any) -> Problem | None:
+    """Why the secrets of a running fleet cannot be used; None when they can."""
+    if not state["exists"] and not state["problem"]:
+        return problem(
+            "the secrets file does not exist",
+            f"{path} on the controller",
+            "give the inventory that the fleet was made with (-i), or put the file back from a"
+            " backup; a fleet that is not made yet has none: run site.yml",
+        )
+    found: Problem | None = opened_secrets(state, path, content, [])["problem"]
+    return found
+
+
 class FilterModule:
     """Filters for the role preflight and for whoever needs a host's server_id."""
 
@@ -1342,9 +1394,11 @@ class FilterModule:
         return {
             "fleet_hosts": fleet_hosts,
             "lan_server_id": lan_server_id,
+            "missing_secrets": missing_secrets,
             "preflight_known_variables": known_variables,
             "preflight_lan_ip": good_lan_ip,
             "preflight_mariadb": mariadb_of,
+            "preflight_opened_secrets": opened_secrets,
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,

@@ -46,7 +46,7 @@ def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[d
 
 
 def socket_address(host: str, port: int) -> str:
-    """An address and port as nginx writes them: ``10.0.0.2:8000``, ``[fd00::2]:8000``.
+    """An address and port as nginx writes them: ``10.0.0.2:80``, ``[fd00::2]:80``.
 
     Raises AnsibleFilterError when ``host`` is no address or ``port`` no port.
     """
@@ -71,15 +71,14 @@ def bracketed(host: str) -> str:
 def nodes_with_workers(
     hosts: Iterable[str],
     fleet_hosts: Mapping[str, Mapping[str, str]],
-    hostvars: Mapping[str, Any],
-    default: int,
+    workers: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The reporting benches as nodes.lua wants to know them: {host, address, workers}."""
     return [
         {
             "host": host,
             "address": bracketed(fleet_hosts[host]["lan_ip"]),
-            "workers": int(hostvars[host].get("bench_web_workers", default)),
+            "workers": int(workers[host]),
         }
         for host in hosts
     ]
@@ -131,22 +130,19 @@ def page(words: str) -> str:
     )
 
 
-def with_web_workers(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[str]:
+def with_web_workers(workers: Mapping[str, Any]) -> list[str]:
     """The hosts that answer calls, sorted: all but those whose ``bench_web_workers`` is 0.
 
-    A host without the variable has the default of role bench, which is more than 0: the variables
-    of other hosts hold no role's defaults. Raises AnsibleFilterError when the value is no number.
+    ``workers`` is {host: bench_web_workers}. Raises AnsibleFilterError when one is no number.
     """
     chosen = []
-    for host in sorted(hosts):
-        own = hostvars[host]
-        workers = own.get("bench_web_workers", 1)
+    for host, number in sorted(workers.items()):
         try:
-            if int(workers) > 0:
+            if int(number) > 0:
                 chosen.append(host)
         except (TypeError, ValueError) as error:
             raise AnsibleFilterError(
-                f"bench_web_workers of {host}: {workers!r} is not a number of processes; correct"
+                f"bench_web_workers of {host}: {number!r} is not a number of processes; correct"
                 " it in the inventory"
             ) from error
     return chosen

@@ -28,7 +28,7 @@ def lost_nodes(results: list[dict[str, Any]]) -> dict[str, str]:
     return {
         result["item"]: f"{result['item']}: {result.get('msg') or 'no answer'}; it stays out of"
         " service, and its programs may be stopped. Mend it, run site.yml, and then"
-        f" `./fleet undrain {result['item']}`"
+        f" `./fleet undrain {result['item']} -i INVENTORY`"
         for result in results
         if "did" not in result
     }

@@ -103,7 +103,7 @@ def versions_in_force(
 
 
 def version_problems(hosts: list[Host], settings: Mapping[str, Any]) -> list[Problem]:
-    """Hosts of a fleet that only a newer Benchfleet knows, and hosts that would differ."""
+    """Hosts of a fleet that only a newer Benchfleet knows."""
     problems = []
     newer = {
         host["name"]: mark["format"]
@@ -122,19 +122,6 @@ def version_problems(hosts: list[Host], settings: Mapping[str, Any]) -> list[Pro
                 "remedy": "a newer Benchfleet was here: use that one, or a newer one still",
             }
         )
-    for tool, variable in VARIABLES.items():
-        asked: dict[str, list[str]] = {}
-        for host in hosts:
-            asked.setdefault(str(host["asked_versions"].get(tool) or ""), []).append(host["name"])
-        if len(asked) > 1:
-            words = "; ".join(f"{text or 'none'} for {', '.join(n)}" for text, n in asked.items())
-            problems.append(
-                {
-                    "what": f"{variable} is not the same for all hosts: {words}",
-                    "place": f"{variable} in the inventory",
-                    "remedy": "set it once, for all hosts (group_vars/all.yml), or nowhere",
-                }
-            )
     return problems
 
 

@@ -147,6 +147,8 @@ class Maker:
     def initialise(self) -> None:
         """``bench init`` with the first app, then what Debian's Python needs besides."""
         frappe = self.apps[0]
+        # fleet_bench_dir may lie deeper in the account's home.
+        self.run(["mkdir", "-p", os.path.dirname(self.path)], "making its folder", cwd="/")
         self.trust(frappe["repo"])
         argv = ["bench", "init", "--frappe-path", frappe["repo"], "--python", self.python]
         if frappe["branch"]:

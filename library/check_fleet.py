@@ -97,9 +97,12 @@ def count_schedulers(host: str, nodes: Nodes) -> Result:
     found = {name: len(node["seen"].get("schedulers") or []) for name, node in nodes.items()}
     unseen = sorted(name for name, node in nodes.items() if "schedulers" not in node["seen"])
     saw = ", ".join(f"{name} {count}" for name, count in found.items() if name not in unseen)
+    right = found.get(host) == 1 and sum(found.values()) == 1
     if unseen:
-        saw += f"; not seen: {', '.join(unseen)}"
-    good = not unseen and found.get(host) == 1 and sum(found.values()) == 1
+        # One too many is a finding whatever the others have.
+        known = "not compared: " if right else ""
+        saw = f"{known}{saw}; not seen: {', '.join(unseen)}"
+    good = right and not unseen
     return result("one_scheduler", host, good, saw)
 
 

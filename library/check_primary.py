@@ -43,7 +43,7 @@ options:
     description: "Where the placement of jobs is, {package_dir, settings}."
     type: dict
     required: true
-  job_seconds: {description: How long a scheduled job is waited for., type: int, default: 300}
+  job_seconds: {description: How long a scheduled job is waited for., type: int}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
 """
@@ -365,7 +365,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "begun": {"type": "dict", "default": {}},
             "jobs": {"type": "dict", "required": True},
-            "job_seconds": {"type": "int", "default": 300},
+            "job_seconds": {"type": "int"},
         }
     )
     primary = Primary(module.params)

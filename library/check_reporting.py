@@ -23,6 +23,7 @@ from ansible.module_utils.mariadb import (
     quote_name,
     remote,
 )
+from ansible.module_utils.systems import PYMYSQL
 from ansible.module_utils.verify_checks import (
     in_words,
     key_problems,
@@ -50,7 +51,7 @@ options:
   replication_password: {description: Password of repl., type: str}
   ca: {description: Certificate of the fleet's CA., type: path}
   put_at: {description: "When the file was put there, in seconds of the epoch.", type: float}
-  file_seconds: {description: How long the file is waited for., type: int, default: 75}
+  file_seconds: {description: How long the file is waited for., type: int}
   sync: {description: Command that copies the sites folder., type: path}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
@@ -607,7 +608,7 @@ def main() -> None:
             "replication_password": {"type": "str", "no_log": True},
             "ca": {"type": "path"},
             "put_at": {"type": "float"},
-            "file_seconds": {"type": "int", "default": 75},
+            "file_seconds": {"type": "int"},
             "sync": {"type": "path"},
         },
         required_if=[
@@ -623,7 +624,7 @@ def main() -> None:
         module.exit_json(
             changed=False,
             checks=[],
-            seen={"trouble": "python3-pymysql is not installed on this host: run site.yml"},
+            seen={"trouble": f"{PYMYSQL} is not installed on this host: run site.yml"},
         )
     reporting = Reporting(module.params)
     if module.params["phase"] == "gone":

@@ -198,7 +198,7 @@ def make_certificate(authority: dict[str, str], host: str, address: str) -> dict
 
 def expiry(certificate: x509.Certificate) -> datetime.datetime:
     """End of a certificate's validity, with its time zone."""
-    # Debian 12's own cryptography, which is 38, has only the naive form.
+    # The oldest cryptography of a known system, 38, has only the naive form.
     if hasattr(certificate, "not_valid_after_utc"):
         return certificate.not_valid_after_utc
     return certificate.not_valid_after.replace(tzinfo=datetime.UTC)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.systems import MARIADB
 
 DOCUMENTATION = r"""
 module: fleet_status
@@ -18,6 +19,10 @@ options:
     description: "Host to {role, status, trouble}: what node_status returned, or why it did not."
     type: dict
     required: true
+  unasked:
+    description: "Why hosts could not be asked: {problems, text}, see filter_plugins/reach.py."
+    type: dict
+    required: true
   release:
     description: "What this Benchfleet would give a new fleet: tool to release."
     type: dict
@@ -26,6 +31,10 @@ options:
 
 RETURN = r"""
 status: {description: A row for each host., returned: always, type: list}
+problems:
+  description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
+  returned: always
+  type: list
 versions:
   description: >-
     A row for each software and the hosts that have the same of it, {software, hosts, in_force,
@@ -89,7 +98,7 @@ def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str
             }
         )
     installed, candidate = seen["mariadb"], seen["mariadb_candidate"]
-    how = "apt-get install --only-upgrade mariadb-server, the reporting nodes first"
+    how = f"apt-get install --only-upgrade {MARIADB}, the reporting nodes first"
     rows.append(
         {
             "software": "MariaDB",
@@ -132,6 +141,7 @@ def main() -> None:
     module = FleetModule(
         argument_spec={
             "hosts": {"type": "dict", "required": True},
+            "unasked": {"type": "dict", "required": True},
             "release": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
@@ -142,12 +152,13 @@ def main() -> None:
         {entry["host"]: entry.pop("versions", None) for entry in rows},
         module.params["release"],
     )
+    unasked = module.params["unasked"]
     silent = [host for host, about in hosts.items() if not about.get("status")]
+    found = {"status": rows, "versions": versions}
+    found |= {"problems": unasked["problems"], "text": unasked["text"]}
     if silent:
-        module.fail_json(
-            msg=f"could not be asked: {', '.join(silent)}", status=rows, versions=versions
-        )
-    module.exit_json(changed=False, status=rows, versions=versions)
+        module.fail_json(msg=unasked["text"] or f"not asked: {', '.join(silent)}", **found)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,22 @@ options:
     description: "Host to {role, trouble}: a check a host did not make is red, for this reason."
     type: dict
     required: true
+  unasked:
+    description: >-
+      Why hosts could not be asked: {problems, text, causes}, see filter_plugins/reach.py.
+    type: dict
+    required: true
 """
 
 RETURN = r"""
 checks:
-  description: "All checks: {id, row, check, host, ok, applicable, saw, wanted, remedy}."
+  description: >-
+    All checks: {id, row, check, host, ok, applicable, asked, saw, wanted, remedy}; asked is whether
+    the host could be asked.
+  returned: always
+  type: list
+problems:
+  description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
   returned: always
   type: list
 """
@@ -31,21 +42,30 @@ def main() -> None:
         argument_spec={
             "checks": {"type": "list", "elements": "dict", "required": True},
             "hosts": {"type": "dict", "required": True},
+            "unasked": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
-    hosts = module.params["hosts"]
-    checks = complete(module.params["checks"], hosts)
+    hosts, unasked = module.params["hosts"], module.params["unasked"]
+    checks = complete(module.params["checks"], hosts, unasked["causes"])
+    found = {"checks": checks, "problems": unasked["problems"], "text": unasked["text"]}
     red = [entry for entry in checks if not entry["ok"]]
     left = [f"{name}: {about['left']}" for name, about in hosts.items() if about.get("left")]
     if not checks:
         module.fail_json(msg="no check was made: the inventory has no host in primary or reporting")
     if red:
-        words = f"{len(red)} of {len(checks)} checks are red\n\n{red_table(checks)}"
-        module.fail_json(msg=words, checks=checks)
+        shown = [entry for entry in red if entry["asked"]]
+        silent = len(red) - len(shown)
+        parts = [
+            unasked["text"],
+            f"{silent} of {len(checks)} checks could not be made" if silent else "",
+            f"{len(shown)} of {len(checks)} checks are red" if shown else "",
+            red_table(shown),
+        ]
+        module.fail_json(msg="\n\n".join(part for part in parts if part), **found)
     if left:
-        module.fail_json(msg="verify could not clean up: " + "; ".join(left), checks=checks)
-    module.exit_json(changed=False, checks=checks, msg=closing(checks))
+        module.fail_json(msg="verify could not clean up: " + "; ".join(left), **found)
+    module.exit_json(changed=False, msg=closing(checks), **found)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ options:
     default: following
     type: str
   primary: {description: LAN address of the primary., type: str}
-  port: {description: Its MariaDB port., type: int, default: 3306}
+  port: {description: Its MariaDB port., type: int}
   user: {description: Replication account., type: str, default: repl}
   password: {description: Its password., type: str}
   ca: {description: The fleet's CA certificate on this host., type: path}
@@ -53,11 +53,9 @@ options:
   heartbeat_max_age:
     description: Seconds after which a heartbeat is stale.
     type: float
-    default: 5
   timeout:
     description: Seconds to wait for the replica to be where it should be.
     type: int
-    default: 300
   gtid: {description: Position to reach (C(caught_up))., type: str}
 """
 
@@ -418,7 +416,7 @@ def main() -> None:
         argument_spec={
             "state": {"choices": ["following", "caught_up", "status"], "default": "following"},
             "primary": {"type": "str"},
-            "port": {"type": "int", "default": 3306},
+            "port": {"type": "int"},
             "user": {"type": "str", "default": "repl"},
             "password": {"type": "str", "no_log": True},
             "ca": {"type": "path"},
@@ -426,16 +424,20 @@ def main() -> None:
             "probe_password": {"type": "str", "no_log": True},
             "fleet_id": {"type": "str"},
             "state_file": {"type": "path"},
-            "heartbeat_max_age": {"type": "float", "default": 5.0},
-            "timeout": {"type": "int", "default": 300},
+            "heartbeat_max_age": {"type": "float"},
+            "timeout": {"type": "int"},
             "gtid": {"type": "str"},
         },
         required_if=[
             (
                 "state",
                 "following",
-                ["primary", "password", "ca", "probe_password", "fleet_id", "state_file"],
+                [
+                    *("primary", "port", "password", "ca", "probe_password", "fleet_id"),
+                    *("state_file", "heartbeat_max_age", "timeout"),
+                ],
             ),
+            ("state", "caught_up", ["gtid", "timeout"]),
         ],
         supports_check_mode=True,
     )

@@ -35,7 +35,7 @@ options:
     type: list
     elements: str
     required: true
-  ssh_port: {description: Their ssh port., type: int, default: 22}
+  ssh_port: {description: Their ssh port., type: int, required: true}
   seed_user: {description: Unix account that hands out seeds there., type: str, required: true}
   fleet_id: {description: This fleet., type: str, required: true}
   fleet_file: {description: The file that says whose host this is., type: path, required: true}
@@ -251,7 +251,7 @@ def main() -> None:
         argument_spec={
             "step": {"choices": ["begin", "poll"], "default": "begin"},
             "sources": {"type": "list", "elements": "str", "required": True},
-            "ssh_port": {"type": "int", "default": 22},
+            "ssh_port": {"type": "int", "required": True},
             "seed_user": {"type": "str", "required": True},
             "fleet_id": {"type": "str", "required": True},
             "fleet_file": {"type": "path", "required": True},

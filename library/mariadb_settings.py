@@ -20,6 +20,7 @@ from ansible.module_utils.mariadb import (
     quote_text,
     shown_certificate,
 )
+from ansible.module_utils.systems import PYMYSQL
 
 DOCUMENTATION = r"""
 module: mariadb_settings
@@ -352,7 +353,7 @@ def main() -> None:
     if not installed():
         if not module.check_mode:
             module.fail_json(
-                msg=f"{SERVER_BINARY} or python3-pymysql is missing on this host although both"
+                msg=f"{SERVER_BINARY} or {PYMYSQL} is missing on this host although both"
                 " were just installed; look at /var/log/apt/history.log"
             )
         if os.path.exists(SERVER_BINARY):

@@ -9,8 +9,20 @@ from typing import Any
 
 from ansible.module_utils.bench import BenchError, exclusive
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.nginx import NginxError, digest, put, read, shown, tested, write
+from ansible.module_utils.nginx import (
+    NginxError,
+    configuration,
+    debians_site,
+    digest,
+    other_defaults,
+    put,
+    read,
+    shown,
+    tested,
+    write,
+)
 from ansible.module_utils.sites import SiteError, read_state, render_servers, served
+from ansible.module_utils.snapshot import SnapshotError, is_recorded
 
 DOCUMENTATION = r"""
 module: nginx_files
@@ -33,6 +45,18 @@ options:
     type: list
     elements: path
     default: []
+  default_server:
+    description:
+      - The server that answers when somebody asks for a name that is no site. It takes the place of
+        Debian's own site, where that is as Debian made it. Another default server on this host
+        stays, with a warning, and the file is written without its content.
+    type: dict
+    suboptions:
+      file: {description: Path among I(files)., type: path, required: true}
+      record:
+        description: Where it is noted what an adopted host had; what that does not hold stays.
+        type: path
+        required: true
   loaded_file:
     description:
       - Where the module keeps what nginx took at the last reload. A run that was killed between
@@ -81,6 +105,13 @@ def main() -> None:
                 },
             },
             "absent": {"type": "list", "elements": "path", "default": []},
+            "default_server": {
+                "type": "dict",
+                "options": {
+                    "file": {"type": "path", "required": True},
+                    "record": {"type": "path", "required": True},
+                },
+            },
             "loaded_file": {"type": "path", "required": True},
             "sites": {
                 "type": "dict",
@@ -101,7 +132,7 @@ def main() -> None:
     try:
         with lock:
             bring(module, sites)
-    except (BenchError, SiteError) as error:
+    except (BenchError, SiteError, SnapshotError) as error:
         module.fail_json(msg=str(error))
 
 
@@ -113,10 +144,10 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
         names = sites["listed"] if known is None else served(known)
         template = files[Path(sites["template"])].decode()
         files[Path(sites["target"])] = render_servers(template, names).encode()
-    wanted: dict[Path, bytes | None] = {
-        **files,
-        **{Path(path): None for path in module.params["absent"]},
-    }
+    absent = [Path(path) for path in module.params["absent"]]
+    if default := module.params.get("default_server"):
+        absent += make_way(module, default, files, absent)
+    wanted: dict[Path, bytes | None] = {**files, **dict.fromkeys(absent)}
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
@@ -149,6 +180,27 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
             }
         )
     module.exit_json(changed=not loaded, changed_paths=[str(path) for path in changed], diff=diffs)
+
+
+def make_way(
+    module: FleetModule, default: dict[str, Any], files: dict[Path, bytes], absent: list[Path]
+) -> list[Path]:
+    """Settle who is nginx's default server; returns what has to go for ours."""
+    file = Path(default["file"])
+    debians = debians_site(module.run_command)
+    gone = [debians] if debians and is_recorded(default["record"], str(debians)) else []
+    seen = configuration(module.run_command)
+    others = other_defaults(seen, files[file].decode(), {*files, *absent, *gone})
+    if others:
+        names = ", ".join(others)
+        files[file] = f"# The default server of this host is another: {names}.\n".encode()
+        module.warn(
+            f"nginx has a default server of this host's own, in {names}. It stays, and answers when"
+            " somebody asks for a name that is no site. To have Benchfleet's page instead, take"
+            " default_server out of its listen lines and run this again"
+        )
+        return []
+    return gone
 
 
 if __name__ == "__main__":

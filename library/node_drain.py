@@ -21,7 +21,7 @@ options:
   drained: {description: Whether it shall get no calls., type: bool, required: true}
   state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
   nodes_file: {description: The nodes that the router knows., type: path, required: true}
-  seconds: {description: How long to wait for the calls that run., type: int, default: 150}
+  seconds: {description: How long to wait for the calls that run., type: int}
   known_only:
     description: Leave a node alone that the router does not know, rather than drain it beforehand.
     type: bool
@@ -92,7 +92,7 @@ def drain(module: FleetModule, mark: Path, nodes: dict[str, tuple[str, int]]) ->
         module.fail_json(
             msg=f"{node} gets no new calls, but {counted(still)} still run there after"
             f" {waited:.0f} s. It stays drained: run the same command again to wait on, or"
-            f" `./fleet undrain {node}` to put it back"
+            f" `./fleet undrain {node} -i INVENTORY` to put it back"
         )
     words = f"{node} gets no more calls"
     if node not in nodes:
@@ -127,7 +127,7 @@ def main() -> None:
             "drained": {"type": "bool", "required": True},
             "state_dir": {"type": "path", "required": True},
             "nodes_file": {"type": "path", "required": True},
-            "seconds": {"type": "int", "default": 150},
+            "seconds": {"type": "int"},
             "known_only": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

@@ -15,6 +15,7 @@ from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import local
 from ansible.module_utils.sites import read_state, served
+from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
     background_workers,
@@ -150,7 +151,7 @@ def versions(mark: str, cli_dir: str) -> dict[str, Any]:
     """What is recorded in the fleet's mark, what is installed, and the MariaDB that apt would."""
     noted = read_json(mark)
     done = subprocess.run(
-        ["apt-cache", "policy", "mariadb-server"],
+        ["apt-cache", "policy", MARIADB],
         capture_output=True,
         text=True,
         check=False,

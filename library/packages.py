@@ -9,6 +9,7 @@ import re
 import time
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.systems import SERVERS
 
 DOCUMENTATION = r"""
 module: packages
@@ -32,8 +33,6 @@ missing:
 
 LISTS = "/var/lib/apt/lists"
 DAY_SECONDS = 86400
-# Begin the names of packages whose upgrade is the operator's to ask for: it restarts a server.
-SERVERS = ("mariadb-server", "nginx", "redis-server", "supervisor")
 OPTIONS = [
     "--yes",
     "--no-install-recommends",

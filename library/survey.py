@@ -61,14 +61,14 @@ options:
       repo: {description: Its repository., type: str, required: true}
       branch: {description: Branch or tag., type: str}
       commit: {description: Commit., type: str}
-  bench_user: {description: The bench's account., type: str, default: frappe}
+  bench_user: {description: The bench's account., type: str, required: true}
   jobs:
     description: Names of jobs, and patterns for them, that are looked for in the bench.
     type: list
     elements: str
     default: []
   connect_to: {description: Address to open a TCP connection to., type: str}
-  connect_port: {description: Port of that address., type: int, default: 22}
+  connect_port: {description: Port of that address., type: int}
   connect_seconds: {description: How long the connection may take., type: int, default: 3}
 """
 
@@ -410,10 +410,10 @@ def main() -> None:
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
             "apps": {"type": "list", "elements": "dict", "default": [], "options": code.APP_SPEC},
-            "bench_user": {"type": "str", "default": "frappe"},
+            "bench_user": {"type": "str", "required": True},
             "jobs": {"type": "list", "elements": "str", "default": []},
             "connect_to": {"type": "str"},
-            "connect_port": {"type": "int", "default": 22},
+            "connect_port": {"type": "int"},
             "connect_seconds": {"type": "int", "default": 3},
         },
         supports_check_mode=True,

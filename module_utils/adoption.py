@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_text, run_as
+from ansible.module_utils.nginx import parts
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
@@ -187,9 +188,8 @@ def nginx_files(bench: str, sites: list[str]) -> dict[str, Any]:
 
 def serving_files(text: str, bench: str, sites: list[str]) -> list[dict[str, Any]]:
     """Of what `nginx -T` shows, the files that serve the bench; ours are left out."""
-    parts = re.split(r"^# configuration file (/\S+):$", text, flags=re.MULTILINE)
     found = []
-    for path, content in zip(parts[1::2], parts[2::2], strict=True):
+    for path, content in parts(text).items():
         if "Made by Benchfleet" in content:
             continue
         live = re.sub(r"#.*", "", content)

@@ -74,7 +74,7 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
     if not os.path.exists(SERVER_BINARY):
         raise ServerAbsentError("no MariaDB server on this host yet")
     if pymysql is None:
-        raise ServerAbsentError("MariaDB here cannot be asked before python3-pymysql is installed")
+        raise ServerAbsentError("MariaDB here cannot be asked before PyMySQL is installed")
     try:
         connection = pymysql.connect(
             unix_socket=socket,

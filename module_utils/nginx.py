@@ -7,8 +7,16 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+
+PROGRAM = "/usr/sbin/nginx"
+# Debian's own site: the link, where it leads, and all that it shows.
+DEBIAN_LINK = "etc/nginx/sites-enabled/default"
+DEBIAN_FILE = "etc/nginx/sites-available/default"
+DEBIAN_ROOT, DEBIAN_PAGE = "var/www/html", "index.nginx-debian.html"
+# Files that Debian's nginx reads.
+READ_BY_DEBIAN = ("nginx.conf", "conf.d/*.conf", "sites-enabled/*")
 
 # Runs a command: exit status, standard output, standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
@@ -79,8 +87,65 @@ def complaint(words: str) -> str:
 
 def tested(run: Run) -> str:
     """Empty when nginx accepts the configuration on disk, else its complaint."""
-    code, out, err = run(["/usr/sbin/nginx", "-t"])
+    code, out, err = run([PROGRAM, "-t"])
     return "" if code == 0 else complaint(err or out)
+
+
+def parts(shown_by_nginx: str) -> dict[str, str]:
+    """Files and their content in what ``nginx -T`` shows."""
+    split = re.split(r"^# configuration file (/\S+):$", shown_by_nginx, flags=re.MULTILINE)
+    return dict(zip(split[1::2], split[2::2], strict=True))
+
+
+def configuration(run: Run, root: Path = Path("/")) -> dict[str, str]:
+    """Files that nginx reads and their content; of a broken configuration those that Debian reads.
+
+    None where nginx is not installed.
+    """
+    if not (root / PROGRAM[1:]).exists():
+        return {}
+    code, out, _ = run([PROGRAM, "-T"])
+    if code == 0:
+        return parts(out)
+    found = (path for mask in READ_BY_DEBIAN for path in (root / "etc/nginx").glob(mask))
+    return {str(path): path.read_text(errors="replace") for path in found if path.is_file()}
+
+
+def default_listens(text: str) -> set[str]:
+    """Addresses, as ``0.0.0.0:80``, for which a configuration names the default server."""
+    found = set()
+    for words in re.findall(r"\blisten\s+([^;]+);", re.sub(r"#.*", "", text)):
+        address, *options = words.split()
+        if not {"default_server", "default"} & set(options):
+            continue
+        host, port = ("", address) if address.isdigit() else (address, "80")
+        if named := re.fullmatch(r"(.*):(\d+)", address):
+            host, port = named.groups()
+        found.add(f"{'0.0.0.0' if host in ('', '*') else host}:{port}")
+    return found
+
+
+def other_defaults(files: Mapping[str, str], ours: str, without: Collection[Path]) -> list[str]:
+    """Of nginx's files those that name another default server for the addresses of ours.
+
+    without: files that will be gone, or are ours.
+    """
+    wanted = default_listens(ours)
+    left = {path: text for path, text in files.items() if Path(path) not in without}
+    return sorted(path for path, text in left.items() if default_listens(text) & wanted)
+
+
+def debians_site(run: Run, root: Path = Path("/")) -> Path | None:
+    """The link to Debian's own site, None where it is not in use, or not as Debian made it."""
+    link, file = root / DEBIAN_LINK, root / DEBIAN_FILE
+    pages = root / DEBIAN_ROOT
+    if not link.is_symlink() or link.resolve() != file.resolve() or not file.is_file():
+        return None
+    shows = {page.name for page in pages.iterdir()} if pages.is_dir() else set()
+    code, out, _ = run(["dpkg-query", "--show", "--showformat", "${Conffiles}", "nginx-common"])
+    made = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    known = code == 0 and f"/{DEBIAN_FILE} {made}" in out
+    return link if known and shows <= {DEBIAN_PAGE} else None
 
 
 def put(

@@ -9,13 +9,8 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_foreign, read_json
+from ansible.module_utils.systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
 
-# Debian's packages.
-WKHTMLTOPDF = "wkhtmltopdf"
-CHROMIUM = "chromium-headless-shell"
-# The program itself. The command in /usr/bin is a shell that waits for it: Frappe, which ends the
-# process that it started, would leave a Chromium behind each time.
-CHROMIUM_PATH = f"/usr/lib/chromium/{CHROMIUM}"
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -25,7 +20,7 @@ def printing(bench: str) -> dict[str, Any]:
 
     real: whether its framework prints PDFs at all; a bench that is not there prints none.
     tools: the generators that the framework can use, by its own names, each with its command,
-    "" where there is none. packages: of Debian, that bring those that are missing.
+    "" where there is none. packages: of the system, that bring those that are missing.
     config: keys of the common site configuration by which the framework finds Chromium.
     """
     utils = f"{bench}/apps/frappe/frappe/utils"
@@ -63,7 +58,7 @@ def own_chromium(bench: str) -> str:
 
 
 def offered(names: list[str]) -> list[str]:
-    """Those of some packages that Debian offers here, by apt's lists as they are."""
+    """Those of some packages that the system offers here, by apt's lists as they are."""
     if not names:
         return []
     done = subprocess.run(
@@ -77,8 +72,13 @@ def offered(names: list[str]) -> list[str]:
 
 
 def available(kit: dict[str, Any]) -> dict[str, Any]:
-    """What printing found, with those packages alone that Debian offers here."""
-    return {**kit, "packages": offered(kit["packages"])}
+    """What printing found, with those packages alone that the system offers here.
+
+    No Chromium is named to the framework where there is none and none can be had.
+    """
+    packages = offered(kit["packages"])
+    lacking = CHROMIUM in kit["packages"] and CHROMIUM not in packages
+    return {**kit, "packages": packages, "config": {} if lacking else kit["config"]}
 
 
 def candidates(policy: str) -> list[str]:

@@ -19,6 +19,8 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
 PLACEHOLDER = "@site@"
+# In nginx's template, above what serves the further names of one site.
+FURTHER = re.compile(r"^# Further names of (\S+)\n", re.MULTILINE)
 USER_LIMIT = 80
 
 
@@ -55,7 +57,7 @@ def read_only_password(key: str, database: str) -> str:
 
 
 def replica_keys(
-    frappe_major: int, database: str, user: str, password: str, host: str, port: int = 3306
+    frappe_major: int, database: str, user: str, password: str, host: str, port: int
 ) -> dict[str, Any]:
     """Keys of a site_config.json that make Frappe's ``read_only`` calls of one site use a replica.
 
@@ -264,6 +266,12 @@ def render_list(names: list[str]) -> str:
 
 
 def render_servers(template: str, names: list[str]) -> str:
-    """nginx's configuration of these sites; ``template`` is that of one."""
+    """nginx's configuration of these sites.
+
+    ``template`` is that of one, and after it that of the further names of some.
+    """
     head = "# Made by Benchfleet; changes here are undone by its next run.\n"
-    return head + "".join(template.replace(PLACEHOLDER, name) for name in sorted(names))
+    common, *others = FURTHER.split(template)
+    further = dict(zip(others[::2], others[1::2], strict=True))
+    servers = (common.replace(PLACEHOLDER, name) + further.get(name, "") for name in sorted(names))
+    return head + "".join(servers)

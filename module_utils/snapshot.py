@@ -140,6 +140,19 @@ def load(folder: str) -> dict[str, Any]:
     return manifest
 
 
+def is_recorded(note: str, path: str) -> bool:
+    """Whether a release of this host would put a path back; nothing has to be on one not adopted.
+
+    note: the file that says which record is the host's.
+    """
+    try:
+        with open(note, encoding="utf-8") as source:
+            folder = json.load(source)["snapshot"]
+    except FileNotFoundError:
+        return True
+    return path in {entry["path"] for entry in load(folder)["entries"]}
+
+
 def without_block(text: str, marker: str) -> str:
     """A text without the lines between the two markers, and without the markers."""
     begin, end = (re.escape(marker.replace("{mark}", word)) for word in ("BEGIN", "END"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,7 +234,7 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file removed from the site on the primary is gone here",
         "gone after the next copy",
-        "run /usr/local/lib/benchfleet/site-sync on this host and read what it says",
+        "run site-sync (in fleet_lib_dir) on this host and read what it says",
     ),
     "fresh": Check(
         "S11",
@@ -248,8 +248,8 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file that is made here is on the primary before its transaction ends, and gone with it",
         "served by the primary at once, and no more once it was removed here",
-        "run site.yml; `/usr/local/lib/benchfleet/site-sync --push SITE` on this host, with a path"
-        " on its standard input, says what stands in the way",
+        "run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path on its"
+        " standard input, says what stands in the way",
     ),
     "placed": Check(
         "S12",
@@ -326,11 +326,15 @@ def result(
 
 
 def complete(
-    found: Iterable[dict[str, Any]], hosts: dict[str, dict[str, Any]]
+    found: Iterable[dict[str, Any]],
+    hosts: dict[str, dict[str, Any]],
+    unasked: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Results of all hosts in the catalogue's order; a check that was not made is red.
 
     hosts: name -> {role, trouble}; ``trouble`` says why a host gave no results.
+    unasked: name -> why it could not be asked at all. Its red checks, and those of others that
+    could not be compared with it, have ``asked`` false: what to do is said once for the host.
     """
     by_place = {(entry["id"], entry["host"]): entry for entry in found}
     results = []
@@ -340,9 +344,13 @@ def complete(
                 continue
             entry = by_place.get((name, host))
             if entry is None:
-                why = about.get("trouble") or "the checks of this host ended before this one"
+                why = unasked.get(host) or about.get("trouble")
+                why = why or "the checks of this host ended before this one"
                 entry = result(name, host, False, f"not checked: {why}")
-            results.append(entry)
+            silent = host in unasked or (unasked and entry["saw"].startswith("not compared"))
+            # The ports are tried from the controller, whether the host can be asked or not.
+            tried = name == "outside" and (name, host) in by_place
+            results.append({**entry, "asked": bool(entry["ok"] or tried or not silent)})
     return sorted(results, key=lambda entry: int(entry["row"][1:]))
 
 

@@ -18,8 +18,9 @@ from werkzeug.wsgi import ClosingIterator
 import frappe
 import frappe.client
 import frappe.handler
-from frappe import model, routing, sessions
+from frappe import model, pages, routing, sessions
 from frappe.config import Config
+from frappe.desk.query_report import REPORTS
 from frappe.exceptions import DoesNotExistError, SessionStopped
 from frappe.permissions import check, check_delete
 from frappe.utils import get_site_name
@@ -88,7 +89,7 @@ def _start(request: Request) -> None:
     request.max_content_length = int(frappe.local.conf.max_file_size or 25 * 1024 * 1024)
     frappe.local.form_dict = _form(request)
     form = frappe.local.form_dict
-    if form.cmd == "login" or request.path == "/api/method/login":
+    if form.cmd == "login" or request.path == "/api/method/login" or _is_filled_in(request):
         frappe.local.ran.append("login")
         frappe.local.cookie = sessions.login(form.usr, form.pwd)
         frappe.local.response.update(
@@ -96,6 +97,12 @@ def _start(request: Request) -> None:
         )
     else:
         sessions.resume(form.get("sid") or request.cookies.get("sid"))
+
+
+def _is_filled_in(request: Request) -> bool:
+    """Say whether the form of the page that signs in was sent."""
+    form = frappe.local.form_dict
+    return request.path == "/login" and request.method == "POST" and "usr" in form and not form.cmd
 
 
 def _form(request: Request) -> Config:
@@ -197,14 +204,17 @@ def _private_file(name: str) -> Response:
 
 
 def _page(name: str) -> Response:
+    user, form = frappe.local.session.user, frappe.local.form_dict
     if name.split("/")[0] == "app":
-        if frappe.local.session.user == "Guest":
-            return redirect("/login?redirect-to=/app", 301)
+        if user == "Guest":
+            return redirect("/login?redirect-to=/app")
         bundle = _assets().get("desk.bundle.js", "")
-        return _html("Desk", f'<script src="{bundle}"></script>')
+        reports = [report for report in REPORTS if report != "Writing Report"]
+        return _html(pages.desk(user, reports, bundle))
     if name in ("", "login", "index"):
-        form = '<form method="post" action="/api/method/login">'
-        return _html("Login", f'{form}<input name="usr"><input name="pwd" type="password"></form>')
+        if user != "Guest":
+            return redirect(pages.target(form.get("redirect-to")), 303)
+        return _html(pages.login(form.get("redirect-to")))
     raise NotFound
 
 
@@ -217,9 +227,8 @@ def _assets() -> dict[str, str]:
     return assets
 
 
-def _html(title: str, body: str, status: int = 200) -> Response:
-    text = f"<!doctype html><title>{title}</title><h1>{title} (demo framework)</h1>{body}"
-    return Response(text, status=status, mimetype="text/html")
+def _html(page: str, status: int = 200) -> Response:
+    return Response(page, status=status, mimetype="text/html")
 
 
 def _undo(request: Request) -> None:
@@ -240,7 +249,12 @@ def _failure(request: Request, error: Exception) -> Response:
         "Accept", ""
     )
     if not wants_json:
-        return _html("Server Error" if status == 500 else kind, "", status)
+        if isinstance(error, frappe.AuthenticationError) and _is_filled_in(request):
+            form = frappe.local.form_dict
+            return _html(
+                pages.login(form.get("redirect-to"), str(form.usr or ""), str(error)), status
+            )
+        return _html(pages.page("Server Error" if status == 500 else kind, ""), status)
     text = traceback.format_exc()
     last = text.strip().splitlines()[-1]
     if request.path.startswith("/api/v2/"):

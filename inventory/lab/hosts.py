@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""The lab's hosts, for Ansible: read from the state of the lab that BENCHFLEET_LAB names ("lab").
+"""The lab's hosts, for Ansible: read from the state of the lab that BENCHFLEET_LAB names.
+
+Where it names none, the only lab of this machine is taken, and named; of several none is taken.
 
 Which host is in which derived group stands in groups.yml, other settings in group_vars.
 """
@@ -38,7 +40,14 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "bench_apps": [
             {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
         ],
-        "fleet_sites": [{"name": state.SITE, "apps": [app["name"] for app in lab.apps]}],
+        # The address too: nothing on this machine resolves the site's name.
+        "fleet_sites": [
+            {
+                "name": state.SITE,
+                "names": [lab.hosts[0].ip],
+                "apps": [app["name"] for app in lab.apps],
+            }
+        ],
     }
     if not lab.build_assets:
         variables["bench_build_assets"] = False
@@ -58,17 +67,14 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print the inventory; status 1 and the remedy on standard error where there is no lab."""
+    """Print the inventory; status 1 and the remedy on standard error where no lab can be taken."""
     try:
-        name = state.name_from_environment()
-        lab = state.load(name)
+        lab = state.inventory_lab()
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1
-    if lab is None:
-        remedy = "`./fleet lab up` makes it (BENCHFLEET_LAB names another)"
-        print(f"there is no lab {name!r} on this machine: {remedy}", file=sys.stderr)
-        return 1
+    if not os.environ.get("BENCHFLEET_LAB"):
+        print(f"inventory/lab: lab {lab.name!r}, the only one here", file=sys.stderr)
     print(json.dumps(inventory(lab), indent=2))
     return 0
 

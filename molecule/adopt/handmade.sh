@@ -54,7 +54,6 @@ as_frappe bench setup supervisor --user frappe --yes
 as_frappe bench setup nginx --yes --log_format none
 ln -s /home/frappe/frappe-bench/config/supervisor.conf /etc/supervisor/conf.d/frappe-bench.conf
 ln -s /home/frappe/frappe-bench/config/nginx.conf /etc/nginx/conf.d/frappe-bench.conf
-rm -f /etc/nginx/sites-enabled/default
 cat >/etc/sudoers.d/frappe <<'RULES'
 frappe ALL=(root) NOPASSWD: /usr/bin/supervisorctl
 RULES

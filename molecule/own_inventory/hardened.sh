@@ -41,6 +41,9 @@ Match LocalPort 2222
 SSHD
 systemctl restart ssh
 
+# Accounts other than root's may sign in once the host is up; the unit that lets them fails at a boot in a hundred.
+systemctl is-system-running --wait >/dev/null || systemctl restart systemd-user-sessions
+
 # Frappe under the address that the example names.
 cat >>/etc/gitconfig <<'GIT'
 [url "/srv/lab/frappe"]

@@ -232,6 +232,8 @@ def test_what_would_no_longer_be_served_is_told(host, settings):
     told = adoption.adoption_problems([host], settings)
     assert len(told) == 1
     assert told[0]["what"].endswith("would no longer be served: wiki.example.com")
+    host["sites"][0]["names"] = ["wiki.example.com"]
+    assert adoption.adoption_problems([host], settings) == []
 
 
 NGINX = """\

@@ -90,6 +90,25 @@ def test_a_folder_that_we_did_not_begin_is_never_removed(make: Any, tmp_path: Pa
     assert precious.is_dir()
 
 
+def test_a_bench_may_lie_deeper_in_its_accounts_home(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    maker = make({"name": "frappe"})
+    maker.path = str(tmp_path / "benches/of/ours/bench")
+    there = []
+
+    def run(argv: list[str], what: str, cwd: str = "") -> None:
+        if what == "bench init":
+            there.append(Path(cwd).is_dir())
+        else:
+            subprocess.run(argv, cwd=cwd, check=True)
+
+    monkeypatch.setattr(maker, "run", run)
+    monkeypatch.setattr(maker, "ensure_pkg_resources", lambda: None)
+    maker.initialise()
+    assert there == [True]
+
+
 def test_a_dry_run_of_an_adoption_makes_no_bench(make: Any, tmp_path: Path):
     make_app(tmp_path / "bench", "frappe")
     (tmp_path / "bench/env/lib/python3.11/site-packages").mkdir(parents=True)

@@ -87,14 +87,14 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         "fleet_sites",
     ]
     assert plain["bench_apps"] == []
-    assert plain["fleet_sites"] == [{"name": state.SITE, "apps": []}]
+    assert plain["fleet_sites"] == [{"name": state.SITE, "names": ["10.203.0.11"], "apps": []}]
     url = "https://git.example.com/shop"
     found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
     assert found["bench_apps"] == [
         {"name": "shop", "repo": url, "branch": "next"},
         {"name": "hr", "repo": url},
     ]
-    assert found["fleet_sites"] == [{"name": state.SITE, "apps": ["shop", "hr"]}]
+    assert [site["apps"] for site in found["fleet_sites"]] == [["shop", "hr"]]
     assert found["bench_python"] == "/python"
 
 
@@ -136,3 +136,42 @@ def test_an_error_goes_to_standard_error(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "there is no lab 'lab' here" in captured.err
+
+
+@pytest.mark.parametrize("command", ["drain", "undrain"])
+def test_a_change_never_guesses_its_fleet(command, capsys):
+    wanted().save()
+    assert cli.main([command, "rep1"]) == 1
+    assert "-i inventory/mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["-i", "inventory/lab"], ["-i", str(cli.LAB_INVENTORY)]])
+def test_a_question_names_the_lab_that_it_takes(words, capsys, monkeypatch):
+    entered = []
+    monkeypatch.setattr(cli.network, "enter", entered.append)
+    monkeypatch.setattr(cli, "status", lambda *_, **__: 0)
+    monkeypatch.setenv("BENCHFLEET_LAB", "")
+    monkeypatch.chdir(cli.runner.ROOT)
+    wanted(name="trial").save()
+    assert cli.main(["status", *words]) == 0
+    assert "inventory/lab: lab 'trial', the only one here" in capsys.readouterr().err
+    assert entered == ["trial"]
+    wanted(name="other").save()
+    monkeypatch.setenv("BENCHFLEET_LAB", "")
+    assert cli.main(["status", *words]) == 1
+    assert "other, trial" in capsys.readouterr().err
+
+
+def test_the_inventory_of_labs_names_the_one_that_it_takes(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(sys, "dont_write_bytecode", sys.dont_write_bytecode)
+    hosts = runpy.run_path(str(cli.LAB_INVENTORY / "hosts.py"))
+    wanted(name="trial").save()
+    assert hosts["main"]() == 0
+    told = capsys.readouterr()
+    assert "lab 'trial', the only one here" in told.err
+    assert "erp1" in told.out
+    wanted(name="other").save()
+    assert hosts["main"]() == 1
+    told = capsys.readouterr()
+    assert (told.out, "BENCHFLEET_LAB=" in told.err) == ("", True)

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.forms import forms
+
 FRAPPE = Path(__file__).resolve().parents[2] / "demo" / "frappe"
 
 
@@ -31,6 +33,7 @@ def load(relative: str) -> ModuleType:
 clock = load("utils/clock.py")
 config = load("config.py")
 cron = load("utils/cron.py")
+pages = load("pages.py")
 routing = load("routing.py")
 
 
@@ -185,6 +188,48 @@ class TestRouting:
     def test_names_may_hold_slashes_and_spaces(self):
         call = routing.resolve("GET", "/api/resource/Scheduled%20Job%20Type/a/b%20c", {})
         assert (call.target, call.name) == ("Scheduled Job Type", "a/b c")
+
+
+class TestPages:
+    def test_each_field_has_a_label_and_each_form_a_button(self):
+        desk = pages.desk("Administrator", ["ToDo", "Where"], "/assets/desk.js")
+        found = [*forms(pages.login("")), *forms(desk)]
+        assert [form.id for form in found] == ["", "sign-out", "save", "list", "report"]
+        for form in found:
+            assert set(form.labels) == set(form.fields) - form.hidden
+            assert all(form.labels.values())
+            assert len(form.buttons) == 1
+
+    def test_sign_in_goes_on_to_the_page_that_was_wanted(self):
+        (form,) = forms(pages.login("/app/todo?a=1&b=2"))
+        assert (form.method, form.action) == ("post", "/login")
+        assert form.fields == {"redirect-to": "/app/todo?a=1&b=2", "usr": "", "pwd": ""}
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [None, "", "app", "//other/", "/\\other", "http://other/", "/a\nb", ["/app"]],
+    )
+    def test_sign_in_leads_to_no_other_site(self, wanted):
+        assert pages.target(wanted) == "/app"
+
+    def test_a_refusal_keeps_the_user_and_not_the_password(self):
+        page = pages.login("/app", 'a"><b>', "Invalid <login>")
+        (form,) = forms(page)
+        assert (form.fields["usr"], form.fields["pwd"]) == ('a"><b>', "")
+        assert '<p role="alert">Invalid &lt;login&gt;</p>' in page
+
+    def test_the_desk_calls_what_is_there(self):
+        _, save, rows, report = forms(pages.desk("Administrator", ["ToDo", "Where"], "/x.js"))
+        for form, method, kind, name in (
+            (save, "POST", "create", "ToDo"),
+            (rows, "GET", "list", "ToDo"),
+            (report, "GET", "method", "frappe.desk.query_report.run"),
+        ):
+            call = routing.resolve(method, form.action, form.fields)
+            assert (form.method.upper(), call.kind, call.target) == (method, kind, name)
+        assert json.loads(rows.fields["fields"]) == ["name", "status", "description"]
+        assert report.fields == {"report_name": "ToDo"}
+        assert report.options == {"report_name": ["ToDo", "Where"]}
 
 
 class FakeCursor:

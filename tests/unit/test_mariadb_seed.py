@@ -120,8 +120,7 @@ def test_a_server_that_cannot_be_stopped_is_not_fenced(
     def refuse(words: list[str], **_: Any) -> None:
         raise subprocess.CalledProcessError(1, words)
 
-    monkeypatch.setattr(receive, "FENCE", tmp_path / "fence")
-    monkeypatch.setattr(receive, "STATE", tmp_path)
+    monkeypatch.setattr(receive, "folder", lambda kind: tmp_path / kind)
     monkeypatch.setattr(receive.subprocess, "run", refuse)
     stuck = object.__new__(receive.Seed)
     stuck.state = receive.State(tmp_path / "seed.json")
@@ -132,13 +131,15 @@ def test_a_server_that_cannot_be_stopped_is_not_fenced(
     assert stuck.state.data["phase"] == "prepared"
 
 
-def test_the_primary_is_asked_at_its_own_ssh_port() -> None:
+def test_the_primary_is_asked_at_its_own_ssh_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receive, "folder", lambda kind: Path("/f") / kind)
     asking = object.__new__(receive.Seed)
     asking.arguments = receive.parse(
         ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--port=2222"]
     )
     words = asking.ssh_command("10.0.0.1")
     assert words[words.index("-p") + 1] == "2222"
+    assert "IdentityFile=/f/config/ssh/seed" in words
     # An alias would be looked up in known_hosts without the port.
     assert not [word for word in words if "HostKeyAlias" in word]
 
@@ -201,7 +202,7 @@ def test_only_a_sound_server_hands_out_copies(
 def test_a_server_gives_so_many_copies_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "STATE", tmp_path)
+    monkeypatch.setattr(send, "state_folder", lambda: tmp_path)
     places = [send.take_place() for _ in range(send.PLACES)]
     assert all(places)
     assert send.take_place() is None
@@ -422,3 +423,21 @@ def test_only_the_confirmed_primary_of_this_fleet_opens(tmp_path: Path) -> None:
     assert opener.reason_to_stay_closed(fleet, marker) is None
     marker.write_text("")
     assert "cannot be read" in str(opener.reason_to_stay_closed(fleet, marker))
+
+
+def test_the_programs_find_the_fleets_folders_beside_them(tmp_path: Path) -> None:
+    """fleet_config_dir and fleet_state_dir are the inventory's to choose."""
+    (tmp_path / "folders.json").write_text('{"config": "/c", "state": "/s"}')
+    found = []
+    for part, name in (
+        ("mariadb", "mariadb_open.py"),
+        ("mariadb_replica", "seed_receive.py"),
+        ("mariadb_seed_source", "seed_send.py"),
+    ):
+        copy = tmp_path / name
+        copy.write_text((ROOT / "roles" / part / "files" / name).read_text())
+        found.append(script(str(copy)))
+    opened, received, sent = found
+    assert opened.folders() == (Path("/c"), Path("/s"))
+    assert (received.folder("config"), received.fence()) == (Path("/c"), Path("/s/mariadb-swap"))
+    assert sent.state_folder() == Path("/s")

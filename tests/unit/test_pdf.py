@@ -127,8 +127,11 @@ def test_packages_without_a_candidate_are_not_offered():
 
 def test_what_debian_has_not_is_not_asked_for(monkeypatch):
     monkeypatch.setattr(pdf, "offered", lambda names: [n for n in names if n != pdf.WKHTMLTOPDF])
-    kit = {"real": True, "packages": [pdf.WKHTMLTOPDF, pdf.CHROMIUM]}
-    assert pdf.available(kit) == {"real": True, "packages": [pdf.CHROMIUM]}
+    config = {"chromium_path": pdf.CHROMIUM_PATH}
+    kit = {"real": True, "packages": [pdf.WKHTMLTOPDF, pdf.CHROMIUM], "config": config}
+    assert pdf.available(kit) == {"real": True, "packages": [pdf.CHROMIUM], "config": config}
+    monkeypatch.setattr(pdf, "offered", lambda names: [])
+    assert pdf.available(kit) == {"real": True, "packages": [], "config": {}}
 
 
 # verify

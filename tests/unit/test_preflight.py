@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from filter_plugins import jobs, preflight
+from module_utils import systems
 
 ROLES = Path(__file__).parents[2] / "roles"
 GIB = 1024**3
@@ -24,7 +25,9 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "default": address,
         "addresses": [address, "127.0.0.1", "fe80::1"],
         "distribution": "Debian",
-        "major": "12",
+        "version": "12.5",
+        "system": systems.system_of("Debian", "12.5"),
+        "untried_system": False,
         "address": address,
         "ssh_key": f"key of {name}",
         "server_id": "",
@@ -33,7 +36,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "bench_home": "/home/frappe",
         "bench_dir": "/home/frappe/frappe-bench",
         "cli_dir": "/opt/bench-cli",
-        "background_workers": 6 if group == "primary" else "",
+        "background_workers": 6 if group == "primary" else 0,
         "apps": [],
         "placement": {},
         "away_seconds": None,
@@ -98,7 +101,7 @@ def settings() -> dict[str, Any]:
         "primary": {},
         "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
         "prefixes": ["fleet_", "mariadb_", "bench_"],
-        "site_keys": ["name", "apps"],
+        "site_keys": ["name", "apps", "names"],
         "allowed_variables": [],
         "secrets": {"exists": False, "encrypted": False, "fleet_id": "", "problem": None},
         "secrets_path": "inventory/example/secrets/fleet.yml",
@@ -127,6 +130,11 @@ def settings() -> dict[str, Any]:
 def all_problems(hosts: list[dict], settings: dict) -> list[dict]:
     """What the role puts together."""
     return preflight.preflight_problems(hosts, settings) + jobs.job_problems(hosts, settings)
+
+
+def put_system(host: dict[str, Any], version: str) -> None:
+    """Have a host run a release of Debian."""
+    host.update(version=version, system=systems.system_of("Debian", version))
 
 
 def whats(hosts: list[dict], settings: dict) -> list[str]:
@@ -259,22 +267,22 @@ def test_a_run_without_the_primary_builds_on_one_of_this_fleet(fleet, settings):
     assert whats([rep1], settings) == [
         "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
     ]
+    # That it cannot be looked at is said by reach.py.
     erp1.update(survey=None, trouble="No route to host")
-    assert whats([rep1], settings) == ["erp1 could not be looked at: No route to host"]
+    assert whats([rep1], settings) == []
 
 
 def test_a_run_without_a_reporting_node_is_one_like_others(fleet, settings):
     assert whats(fleet[:1], settings) == []
 
 
-def test_unreachable_host_is_one_problem_among_others(fleet, settings):
+def test_a_host_that_could_not_be_looked_at_hides_no_other_problem(fleet, settings):
     fleet[1].update(survey=None, trouble="Task failed: Incorrect sudo password", addresses=[])
-    fleet[1].update(default="", distribution="", major="")
+    fleet[1].update(default="", distribution="", version="", system={})
     settings["groups"]["primary"] = []
     assert whats(fleet, settings) == [
         "no host is in group primary",
         "erp1 is in neither group primary nor group reporting",
-        "rep1 could not be looked at: Incorrect sudo password",
     ]
 
 
@@ -283,24 +291,6 @@ def test_an_update_is_everybodys(fleet, settings):
     assert whats(fleet[:1], settings) == [
         "rep1 left out of an update: the fleet would run two versions"
     ]
-    fleet[1].update(survey=None, trouble="Connection timed out", away=True, addresses=[])
-    fleet[1].update(address="", default="", distribution="", major="")
-    assert whats(fleet, settings) == ["rep1 could not be looked at: Connection timed out"]
-    # It has the old code, and nobody waits for it on the way back to that.
-    settings["taking_back"] = True
-    assert whats(fleet, settings) == []
-    fleet[0].update(survey=None, trouble="Connection timed out", away=True)
-    assert whats(fleet, settings)[0] == "erp1 could not be looked at: Connection timed out"
-
-
-@pytest.mark.parametrize(("name", "stops"), [("rep1", False), ("erp1", True)])
-def test_only_a_primary_that_is_away_stops_the_run(fleet, settings, name, stops):
-    host = next(host for host in fleet if host["name"] == name)
-    host.update(survey=None, trouble="Connection timed out", away=True, addresses=[], address="")
-    host.update(default="", distribution="", major="")
-    assert whats(fleet, settings) == (
-        [f"{name} could not be looked at: Connection timed out"] * stops
-    )
 
 
 def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
@@ -484,6 +474,21 @@ def put_sites(fleet: list[dict], sites: Any) -> None:
             ["unknown key 'app' in a site entry; did you mean apps?"],
         ),
         ([{"name": "a.com"}, {"name": "a.com"}], ["site a.com is listed 2 times"]),
+        ([{"name": "a.com", "names": ["a", "10.0.0.11", "www.a.com"]}], []),
+        ([{"name": "a.com", "names": None}], []),
+        ([{"name": "a.com", "names": "a"}], ["names is 'a', not a list"]),
+        (
+            [{"name": "a.com", "names": ["a:80", "A", "10.0.0.999", "fd00::1"]}],
+            [
+                f"{name!r} is neither a host name nor an IPv4 address"
+                for name in ("a:80", "A", "10.0.0.999", "fd00::1")
+            ],
+        ),
+        ([{"name": "a.com"}, {"name": "b.com", "names": ["a.com"]}], ["a.com is named twice"]),
+        (
+            [{"name": "a.com", "names": ["erp"]}, {"name": "b.com", "names": ["erp"]}],
+            ["erp is named twice"],
+        ),
     ],
 )
 def test_sites(fleet, settings, sites, expected):
@@ -491,9 +496,9 @@ def test_sites(fleet, settings, sites, expected):
     assert whats(fleet, settings) == expected
 
 
-def test_sites_that_differ_between_hosts(fleet, settings):
+def test_sites_that_differ_between_hosts_are_told_elsewhere(fleet, settings):
     fleet[1]["sites"] = []
-    assert whats(fleet, settings) == ["fleet_sites of rep1 differs from that of erp1"]
+    assert whats(fleet, settings) == []
 
 
 # --- variables ---------------------------------------------------------------------------------
@@ -624,15 +629,9 @@ def test_variables_are_read_from_specs_defaults_and_tasks(tmp_path):
 # --- systems and versions ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "major"), [("Debian", "11"), ("Ubuntu", "24"), ("Debian", "14")])
-def test_unsupported_system(fleet, settings, name, major):
-    fleet[1].update(distribution=name, major=major)
-    assert f"rep1 runs {name} {major}" in whats(fleet, settings)
-
-
 def test_debian_13(fleet, settings):
     for host in fleet:
-        host["major"] = "13"
+        put_system(host, "13.1")
     assert whats(fleet, settings) == []
 
 
@@ -666,11 +665,12 @@ def test_installed_database(fleet, settings, product, version, bad):
 
 
 def test_replica_older_than_primary(fleet, settings):
-    fleet[0]["major"] = "13"
+    put_system(fleet[0], "13")
     assert whats(fleet, settings) == [
         "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
     ]
-    fleet[0]["major"], fleet[1]["major"] = "12", "13"
+    put_system(fleet[0], "12.5")
+    put_system(fleet[1], "13")
     assert whats(fleet, settings) == []
 
 
@@ -747,17 +747,19 @@ FRAPPE_17 = {"real": True, "tools": {"wkhtmltopdf": "", "chrome": ""}}
 )
 def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned):
     for host, release in zip(fleet, releases, strict=True):
-        host.update(branch=branch, major=release)
+        host["branch"] = branch
+        put_system(host, release)
     if bench:
         fleet[0]["survey"]["printing"] = bench
     found = preflight.pdf_warnings(fleet)
     assert len(found) == bool(warned)
-    assert all(warned in words and "Debian 12" in words for words in found)
+    assert all(warned in words and "which their system does not have" in words for words in found)
 
 
 def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
     for host in fleet:
-        host.update(branch="version-15", major="13")
+        host["branch"] = "version-15"
+        put_system(host, "13")
     fleet[0]["survey"]["printing"] = {
         "real": True,
         "tools": {"wkhtmltopdf": "/usr/local/bin/wkhtmltopdf"},
@@ -886,17 +888,23 @@ def test_bounds_of_the_read_path(fleet, settings):
 
 
 def test_proxies(fleet, settings):
-    for proxy in ("http://10.0.0.1:3128", "http://user:pass@word@proxy.lan:8080/"):
+    for proxy in ("http://10.0.0.1:3128", "https://proxy.lan:8080/"):
         fleet[0]["proxy"] = proxy
         assert whats(fleet, settings) == []
-    for host in fleet:
-        host["proxy"] = "http://user:secret@proxy.lan"
+    for host, proxy in zip(fleet, ("http://user:secret@proxy.lan:3128", "proxy.lan"), strict=True):
+        host["proxy"] = proxy
     told = preflight.preflight_problems(fleet, settings)
-    assert [problem["what"] for problem in told] == [
-        "fleet_http_proxy 'http://proxy.lan' is not the address of a proxy"
+    assert [(problem["what"], problem["place"]) for problem in told] == [
+        (
+            "fleet_http_proxy 'http://proxy.lan:3128' holds an account",
+            "fleet_http_proxy in the inventory, for erp1",
+        ),
+        (
+            "fleet_http_proxy 'proxy.lan' is not the address of a proxy",
+            "fleet_http_proxy in the inventory, for rep1",
+        ),
     ]
     assert "secret" not in str(told)
-    assert told[0]["place"] == "fleet_http_proxy in the inventory, for erp1, rep1"
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
@@ -991,12 +999,44 @@ def test_secrets_state(tmp_path, fleet, settings, text, mode, words):
         assert words in found[0]
 
 
-def test_encrypted_secrets_are_no_problem(tmp_path):
+@pytest.fixture
+def encrypted(tmp_path):
+    """The path of an encrypted secrets file, and its state."""
     file = tmp_path / "fleet.yml"
     file.write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
-    state = preflight.secrets_state(str(file))
+    return str(file), preflight.secrets_state(str(file))
+
+
+def test_encrypted_secrets_are_no_problem_once_they_are_open(fleet, settings, encrypted):
+    path, state = encrypted
     assert state["encrypted"]
-    assert state["problem"] is None
+    settings["secrets"] = preflight.opened_secrets(state, path, {"fleet_id": "f1"}, fleet)
+    assert settings["secrets"]["fleet_id"] == "f1"
+    assert whats(fleet, settings) == []
+    assert preflight.missing_secrets(state, path, {"fleet_id": "f1"}) is None
+
+
+@pytest.mark.parametrize("content", [{}, {"other": 1}, "text", {"fleet_id": 5}])
+def test_encrypted_secrets_without_a_password_are_the_only_problem(
+    fleet, settings, encrypted, content
+):
+    path, state = encrypted
+    for host in fleet:
+        host["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    settings["secrets"] = preflight.opened_secrets(state, path, content, fleet)
+    settings["fleet_id"] = settings["secrets"]["fleet_id"]
+    (found,) = all_problems(fleet, settings)
+    assert "no vault password was given, or one that does not fit" in found["what"]
+    assert found["place"] == f"{path} on the controller"
+    assert "--ask-vault-pass" in found["remedy"]
+    assert preflight.missing_secrets(state, path, content) == found
+
+
+def test_a_running_fleet_has_secrets(tmp_path):
+    path = str(tmp_path / "fleet.yml")
+    found = preflight.missing_secrets(preflight.secrets_state(path), path, {})
+    assert found["what"] == "the secrets file does not exist"
+    assert "(-i)" in found["remedy"]
 
 
 # --- all at once -------------------------------------------------------------------------------
@@ -1022,7 +1062,6 @@ def test_many_problems_come_in_one_message(fleet, settings):
         "unknown variable mariadb_servr_id; did you mean mariadb_server_id?",
         "lan_ip 8.8.8.8 of erp1 is a public address",
         "not an address of erp1",
-        "erp1 runs Ubuntu 12",
         "'version-12' is not a version",
         "rep1 already holds a MariaDB data folder",
         "port 3306, which MariaDB needs, is taken by apache2",

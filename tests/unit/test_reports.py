@@ -40,6 +40,21 @@ def test_a_check_that_is_not_applicable_neither_holds_nor_fails():
     ]
 
 
+def test_checks_that_could_not_be_made_are_counted_alone():
+    silent = {**BROKEN, "asked": False}
+    assert reports.verdict_table([HELD, silent])[-1] == (
+        "1 of 1 checks hold, 1 checks could not be made"
+    )
+    assert "remedy" not in "".join(reports.verdict_table([HELD, silent]))
+    assert reports.verdict_table([silent, silent]) == ["2 checks could not be made"]
+
+
+def test_why_hosts_could_not_be_asked_is_shown():
+    results = [{"problems": [{"what": "x"}], "text": "rep1 could not be asked.\n\n1. x"}]
+    assert reports.unasked(results) == ["", "rep1 could not be asked.", "", "1. x", ""]
+    assert reports.unasked([{"problems": [], "text": ""}, {}]) == []
+
+
 def test_a_table_aligns_whatever_its_rows_hold():
     rows = [{"host": "erp1", "up": True}, {"host": "r", "lag": 0.5, "up": None}]
     assert reports.table(rows) == ["host  up   lag", "erp1  yes", "r          0.5"]

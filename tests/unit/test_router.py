@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from filter_plugins.router import (
 )
 from library import nginx_files
 from library.path_access import parents
+from module_utils import nginx
 from module_utils.nginx import complaint, digest, digest_with, read, write
 
 RUN = "frappe.desk.query_report.run"
@@ -98,8 +101,8 @@ def test_every_reporting_bench_has_its_address() -> None:
         {"address": "10.0.0.2:8000", "host": "rep1", "kind": "node"},
         {"address": "[fd00::2]:8000", "host": "rep2", "kind": "node"},
     ]
-    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": "8"}}
-    assert nodes_with_workers(["rep1", "rep2"], fleet_hosts, hostvars, 4) == [
+    workers = {"rep1": 4, "rep2": "8"}
+    assert nodes_with_workers(["rep1", "rep2"], fleet_hosts, workers) == [
         {"host": "rep1", "address": "10.0.0.2", "workers": 4},
         {"host": "rep2", "address": "[fd00::2]", "workers": 8},
     ]
@@ -153,10 +156,9 @@ def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
 
 
 def test_nodes_without_web_workers_are_no_upstreams() -> None:
-    hostvars = {"rep1": {}, "rep2": {"bench_web_workers": 0}, "rep3": {"bench_web_workers": "2"}}
-    assert with_web_workers(["rep3", "rep1", "rep2"], hostvars) == ["rep1", "rep3"]
+    assert with_web_workers({"rep3": "2", "rep1": 4, "rep2": 0}) == ["rep1", "rep3"]
     with pytest.raises(AnsibleFilterError, match="bench_web_workers of rep1: 'many'"):
-        with_web_workers(["rep1"], {"rep1": {"bench_web_workers": "many"}})
+        with_web_workers({"rep1": "many"})
 
 
 class FakeModule:
@@ -261,3 +263,127 @@ def test_a_file_that_stood_in_the_way_goes_and_comes_back_when_nginx_refuses(
     assert str(own) in module.run(monkeypatch)["changed_paths"]
     assert not own.is_symlink()
     assert not module.run(monkeypatch)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "claimed"),
+    [
+        ("80 default_server", {"0.0.0.0:80"}),
+        ("*:80 default", {"0.0.0.0:80"}),
+        ("default_server", set()),
+        ("0.0.0.0 default_server", {"0.0.0.0:80"}),
+        ("[::]:443 ssl default_server", {"[::]:443"}),
+        ("[::] default_server", {"[::]:80"}),
+        ("10.0.0.5:80 default_server", {"10.0.0.5:80"}),
+        ("80", set()),
+    ],
+)
+def test_a_default_server_claims_its_address(listen: str, claimed: set[str]) -> None:
+    text = f"server {{ # listen 81 default_server;\n  listen {listen};\n  server_name a; }}"
+    assert nginx.default_listens(text) == claimed
+
+
+CONFFILE = " /etc/nginx/sites-available/default {}\n /etc/nginx/nginx.conf 0123\n"
+DEBIANS = "server { listen 80 default_server; listen [::]:80 default_server; root /var/www/html; }"
+OURS = "server { listen 80 default_server; return 404; }"
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModule:
+    """A host on which nginx has just been installed, and the files of a router for it."""
+    for name, content in (
+        ("usr/sbin/nginx", ""),
+        (nginx.DEBIAN_FILE, DEBIANS),
+        (f"{nginx.DEBIAN_ROOT}/{nginx.DEBIAN_PAGE}", "Welcome"),
+    ):
+        write(tmp_path / name, content.encode())
+    link = tmp_path / nginx.DEBIAN_LINK
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / nginx.DEBIAN_FILE)
+    made = hashlib.md5(DEBIANS.encode(), usedforsecurity=False).hexdigest()
+    warnings: list[str] = []
+
+    class Host(FakeModule):
+        def run_command(self, words: list[str]) -> tuple[int, str, str]:
+            if words[0] == "dpkg-query":
+                return 0, CONFFILE.format(made), ""
+            if "-T" in words:
+                # As nginx does that refuses a configuration: it shows nothing.
+                return 1, "", ""
+            return super().run_command(words)
+
+        def warn(self, words: str) -> None:
+            warnings.append(words)
+
+    module = Host(tmp_path)
+    module.warnings = warnings
+    module.params["files"] = [{"path": str(tmp_path / "default.conf"), "content": OURS}]
+    module.params["default_server"] = {
+        "file": str(tmp_path / "default.conf"),
+        "record": str(tmp_path / "adopted.json"),
+    }
+    for name in ("debians_site", "configuration"):
+        look = partial(getattr(nginx_files, name), root=tmp_path)
+        monkeypatch.setattr(nginx_files, name, look)
+    return module
+
+
+def test_debians_own_site_makes_way(
+    served: FakeModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(tmp_path / nginx.DEBIAN_LINK) in served.run(monkeypatch)["changed_paths"]
+    assert not (tmp_path / nginx.DEBIAN_LINK).is_symlink()
+    assert (tmp_path / nginx.DEBIAN_FILE).exists()
+    assert (tmp_path / "default.conf").read_text() == OURS
+    assert not served.run(monkeypatch)["changed"]
+    assert served.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (nginx.DEBIAN_FILE, DEBIANS + "# mine"),
+        (f"{nginx.DEBIAN_ROOT}/index.html", "Our wiki"),
+        ("etc/nginx/conf.d/wiki.conf", "server { listen *:80 default_server; }"),
+        ("adopted.json", '{"snapshot": "RECORD"}'),
+    ],
+    ids=["edited", "own-page", "another-file", "adopted-without-it"],
+)
+def test_another_default_server_stays_and_is_told(
+    served: FakeModule,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    content: str,
+) -> None:
+    record = tmp_path / "record"
+    write(record / "manifest.json", b'{"entries": [{"path": "/etc/hosts"}]}')
+    write(tmp_path / path, content.replace("RECORD", str(record)).encode())
+    other = path if path.endswith("wiki.conf") else nginx.DEBIAN_LINK
+    served.run(monkeypatch)
+    assert (tmp_path / other).exists()
+    assert nginx.default_listens((tmp_path / "default.conf").read_text()) == set()
+    assert len(served.warnings) == 1
+    assert str(tmp_path / other) in served.warnings[0]
+    assert not served.run(monkeypatch)["changed"]
+
+
+def test_a_site_of_debians_that_is_no_default_server_stays_in_silence(
+    served: FakeModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / nginx.DEBIAN_FILE).write_text("server { listen 80; server_name mine; }")
+    served.run(monkeypatch)
+    assert (tmp_path / nginx.DEBIAN_LINK).exists()
+    assert (tmp_path / "default.conf").read_text() == OURS
+    assert served.warnings == []
+
+
+def test_an_adopted_hosts_site_goes_when_its_release_brings_it_back(
+    served: FakeModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = tmp_path / nginx.DEBIAN_LINK
+    record = {"entries": [{"path": str(link)}]}
+    write(tmp_path / "record/manifest.json", json.dumps(record).encode())
+    (tmp_path / "adopted.json").write_text(json.dumps({"snapshot": str(tmp_path / "record")}))
+    served.run(monkeypatch)
+    assert not link.is_symlink()

@@ -367,10 +367,10 @@ def test_a_node_is_drained_and_undrained_by_its_name(
     assert asked == [("playbooks/drain.yml", {"node": "rep1"})]
     assert "rep1 gets no more calls" in capsys.readouterr().err
     outcome(monkeypatch, False, failed=True, msg="1 call still runs")
-    assert cli.main(["drain", "rep1"]) == 1
+    assert cli.main(["drain", "rep1", "-i", "somewhere"]) == 1
     assert "error: 1 call still runs" in capsys.readouterr().err
     asked = outcome(monkeypatch, True, words="rep1 gets calls again")
-    assert cli.main(["undrain", "rep1"]) == 0
+    assert cli.main(["undrain", "rep1", "-i", "somewhere"]) == 0
     assert asked == [("playbooks/undrain.yml", {"node": "rep1"})]
 
 
@@ -379,16 +379,16 @@ def test_routes_are_a_table_or_json(
 ):
     rows = routes.routes(Apps(str(bench)))[0]
     outcome(monkeypatch, True, routes=rows, warnings=["a file cannot be parsed"])
-    assert cli.main(["routes"]) == 0
+    assert cli.main(["routes", "-i", "somewhere"]) == 0
     told = capsys.readouterr()
     assert told.out == ""
     assert "warning: a file cannot be parsed" in told.err
     assert "reporting, or the primary when that is busy" in told.err
     assert "4 methods go to the reporting nodes" in told.err
-    assert cli.main(["routes", "--json"]) == 0
+    assert cli.main(["routes", "--json", "-i", "somewhere"]) == 0
     assert json.loads(capsys.readouterr().out) == {"ok": True, "routes": rows}
     outcome(monkeypatch, False, failed=True, msg="'x' is not the dotted name")
-    assert cli.main(["routes"]) == 1
+    assert cli.main(["routes", "-i", "somewhere"]) == 1
     assert "error: 'x' is not the dotted name" in capsys.readouterr().err
 
 

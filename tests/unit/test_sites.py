@@ -141,6 +141,14 @@ def test_servers_are_one_for_each_site() -> None:
     ]
 
 
+def test_further_names_are_served_with_their_site_alone() -> None:
+    template = (
+        "name @site@;\n# Further names of b.test\nname b;\n# Further names of c.test\nname c;\n"
+    )
+    _, *names = sites.render_servers(template, ["b.test", "a.test"]).splitlines()
+    assert names == ["name a.test;", "name b.test;", "name b;"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
 def test_a_list_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SiteError):

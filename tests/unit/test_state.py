@@ -106,3 +106,37 @@ def test_the_environment_names_the_lab(monkeypatch):
     assert state.name_from_environment() == "other"
     monkeypatch.setenv("BENCHFLEET_LAB", "")
     assert state.name_from_environment() == "lab"
+
+
+@pytest.fixture
+def labs(tmp_path, monkeypatch):
+    """Makes labs; none is named."""
+    monkeypatch.setattr(state, "LABS", tmp_path)
+    monkeypatch.delenv("BENCHFLEET_LAB", raising=False)
+
+    def make(*names):
+        for name in names:
+            state.Lab(name, "10.1.1.0/24", "bookworm", "/base").save()
+
+    return make
+
+
+def test_the_only_lab_is_the_inventory_s(labs):
+    labs("trial")
+    assert state.inventory_lab().name == "trial"
+
+
+def test_of_several_labs_none_is_taken_unless_it_is_named(labs, monkeypatch):
+    labs("lab", "trial")
+    with pytest.raises(FleetError, match=r"lab, trial.*BENCHFLEET_LAB=lab"):
+        state.inventory_lab()
+    monkeypatch.setenv("BENCHFLEET_LAB", "trial")
+    assert state.inventory_lab().name == "trial"
+    monkeypatch.setenv("BENCHFLEET_LAB", "gone")
+    with pytest.raises(FleetError, match="lab up --name gone"):
+        state.inventory_lab()
+
+
+def test_without_a_lab_the_inventory_says_how_to_make_one(labs):
+    with pytest.raises(FleetError, match="lab up"):
+        state.inventory_lab()

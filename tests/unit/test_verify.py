@@ -219,7 +219,8 @@ HOSTS = {"erp1": {"role": "primary"}, "rep1": {"role": "reporting", "trouble": "
 
 def test_a_check_that_was_not_made_is_red_and_says_why():
     made = [verify_checks.result("save", "erp1", True, "fine")]
-    results = verify_checks.complete(made, HOSTS)
+    results = verify_checks.complete(made, HOSTS, {})
+    assert all(entry["asked"] for entry in results)
     by_place = {(entry["id"], entry["host"]): entry for entry in results}
     assert by_place["save", "erp1"]["ok"]
     assert by_place["row", "rep1"]["saw"] == "not checked: unreachable"
@@ -227,6 +228,24 @@ def test_a_check_that_was_not_made_is_red_and_says_why():
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
     assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(1, 15), 16]}
+
+
+def test_checks_of_a_host_that_could_not_be_asked_are_red_and_have_no_remedy_of_their_own():
+    made = [
+        verify_checks.result("save", "erp1", True, "fine"),
+        verify_checks.result("workers", "erp1", False, "web 0"),
+        verify_checks.result("commits", "rep1", False, "not compared: rep1 could not be looked at"),
+        verify_checks.result("outside", "rep1", False, "10.0.0.2 lets 10.0.0.9 connect to 3306"),
+    ]
+    results = verify_checks.complete(made, HOSTS, {"rep1": "sudo asks for a password"})
+    by_place = {(entry["id"], entry["host"]): entry for entry in results}
+    assert by_place["row", "rep1"]["saw"] == "not checked: sudo asks for a password"
+    assert not by_place["row", "rep1"]["ok"]
+    asked = {place for place, entry in by_place.items() if entry["asked"] and not entry["ok"]}
+    # What was tried from the controller, and what was seen on the other host, stay.
+    assert ("outside", "rep1") in asked
+    assert ("workers", "erp1") in asked
+    assert {host for _, host in asked - {("outside", "rep1")}} == {"erp1"}
 
 
 def test_every_check_says_what_it_wants_and_what_to_do():
@@ -382,7 +401,7 @@ def test_what_was_not_seen_is_not_compared():
     results = {entry["id"]: entry for entry in check_fleet.compare(nodes, PLACED)}
     assert [name for name, entry in results.items() if entry["ok"]] == ["placed"]
     assert "rep1 could not be looked at" in results["commits"]["saw"]
-    assert "not seen: rep1" in results["one_scheduler"]["saw"]
+    assert results["one_scheduler"]["saw"] == "not compared: erp1 1; not seen: rep1"
 
 
 def test_a_controller_inside_the_fleet_is_said_to_be():

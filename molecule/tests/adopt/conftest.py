@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from nodes import Node, wait_until
 from plays import make_inventory
 
 from benchfleet import state
 from benchfleet.lab import ssh_command
 from benchfleet.runner import ROOT
+from module_utils.systems import PACKAGES
 from module_utils.verify_look import Visitor
 
 INVENTORY = ROOT / "inventory/lab"
@@ -286,9 +286,8 @@ def make_by_hand(node: Node) -> None:
 
 def install_tools(node: Node) -> None:
     """Install what takes longest of the packages that the adoption will want on a host."""
-    role = yaml.safe_load((ROOT / "roles/bench/vars/main.yml").read_text())
     install = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
-    node.run(f"apt-get update -qq; {install} {' '.join(role['__bench_packages'])}", 600)
+    node.run(f"apt-get update -qq; {install} {' '.join(PACKAGES['bench'])}", 600)
 
 
 @pytest.fixture(scope="session")

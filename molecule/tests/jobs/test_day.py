@@ -158,6 +158,8 @@ def test_each_scheduled_job_runs_once_a_period(
     restarts = math.ceil(clock.period())
     clock.into(restarts + 0.7)
     restart_workers(nodes)
+    # Where a restart takes longer than a period, nobody may have been there to queue its jobs.
+    missed = range(restarts + 1, int(clock.period()) + 1)
 
     def whole() -> int:
         """The period of now, if the nodes' jobs have run there."""
@@ -178,8 +180,10 @@ def test_each_scheduled_job_runs_once_a_period(
     runs = scheduled(jobs)
     shown = "\n".join(map(str, runs))
     times = Counter((method, int(at)) for method, at, _ in runs)
-    wanted = {(method, period): 1 for method in METHODS for period in range(restarts, last + 1)}
-    assert {place: times[place] for place in wanted} == wanted, shown
+    periods = range(restarts, last + 1)
+    seen = {(method, period): times[method, period] for method in METHODS for period in periods}
+    for (method, period), number in seen.items():
+        assert number == 1 or (number == 0 and period in missed), (method, period, shown)
     for method, home in HOMES.items():
         done_by = {int(at): server for name, at, server in runs if name == method}
         assert {done_by[period] for period in (restarts, killed, last)} == {home}, shown

@@ -63,16 +63,22 @@ class Stranger:
         """The fleet's secrets."""
         return Hidden(yaml.safe_load((self.inventory / "secrets/fleet.yml").read_text()))
 
-    def run(self, script: str, answer: str = "") -> tuple[int, str]:
-        """Run lines of shell on a terminal, where the answer is typed; returns status and output.
+    def run(
+        self, script: str, question: str = "", answer: str = "", **other: str
+    ) -> tuple[int, str]:
+        """Run lines of shell on a terminal, where a question is answered; returns status, output.
 
-        The controller's sessions have a strict umask and the C locale, too.
+        other: variables of the environment; "" takes one out. The controller's sessions have a
+        strict umask and the C locale, too.
         """
+        environment = {
+            name: value for name, value in {**self.environment, **other}.items() if value
+        }
         main, terminal = pty.openpty()
         process = subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", script],
             cwd=self.project,
-            env=self.environment,
+            env=environment,
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
@@ -80,7 +86,6 @@ class Stranger:
             start_new_session=True,
         )
         os.close(terminal)
-        os.write(main, answer.encode())
         said = bytearray()
         while True:
             try:
@@ -91,14 +96,23 @@ class Stranger:
             if not part:
                 break
             said += part
+            if question and question.encode() in said:
+                os.write(main, f"{answer}\n".encode())
+                question = ""
         os.close(main)
         return process.wait(), said.decode(errors="replace").replace("\r\n", "\n")
 
-    def does(self, script: str, answer: str = "") -> str:
+    def does(self, script: str, question: str = "", answer: str = "") -> str:
         """Run lines of shell that must end well; returns what they said."""
-        status, said = self.run(script, answer)
+        status, said = self.run(script, question, answer)
         assert status == 0, f"{script}\nended with status {status}:\n{tail(said)}"
         return said
+
+    def fails(self, script: str, **other: str) -> str:
+        """Run lines of shell that must end badly; returns what they said, without line breaks."""
+        status, said = self.run(script, **other)
+        assert status not in (0, None), tail(said)
+        return " ".join(said.split())
 
     def on(self, host: str, user: str, script: str) -> str:
         """Run lines of shell on a server as one of its accounts, as a login would."""
@@ -129,6 +143,22 @@ def copy_project(target: Path) -> None:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+
+
+def ssh_settings(lab: state.Lab, folder: Path, keys: str) -> str:
+    """The words of ssh for an account on the controller that knows these host keys."""
+    folder.mkdir(exist_ok=True)
+    (folder / "known_hosts").write_text(keys)
+    settings = {
+        "IdentityFile": lab.path / "ssh/id_ed25519",
+        "IdentitiesOnly": "yes",
+        "UserKnownHostsFile": folder / "known_hosts",
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+    }
+    lines = [f"{key} {value}" for key, value in settings.items()]
+    (folder / "ssh_config").write_text("\n".join(lines) + "\n")
+    return f"-F {folder}/ssh_config"
 
 
 @pytest.fixture(scope="session")
@@ -176,25 +206,15 @@ def stranger(lab: state.Lab, proxy: str, tmp_path_factory: pytest.TempPathFactor
     addresses = [host.ip for host in lab.hosts]
     scan = ["ssh-keyscan", "-p", str(SSH_PORT), "-t", "ed25519", *addresses]
     keys = subprocess.run(scan, capture_output=True, text=True, check=True).stdout
-    (folder / "known_hosts").write_text(keys)
-    settings = {
-        "IdentityFile": lab.path / "ssh/id_ed25519",
-        "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": folder / "known_hosts",
-        "GlobalKnownHostsFile": "/dev/null",
-        "ControlPath": f"{folder}/%C",
-    }
-    lines = [f"{key} {value}" for key, value in settings.items()]
-    (folder / "ssh_config").write_text("\n".join(lines) + "\n")
     (folder / "sudo").write_text(PASSWORD + "\n")
     kept = ("HOME", "PIP_", "SSL_", "REQUESTS_", "http_proxy", "https_proxy", "no_proxy")
     environment = {k: v for k, v in os.environ.items() if k.startswith(kept)}
     environment |= {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TERM": "dumb",
-        "LC_ALL": "C",
+        "LANG": "C",
         "EDITOR": str(editor),
         "ANSIBLE_BECOME_PASSWORD_FILE": str(folder / "sudo"),
-        "ANSIBLE_SSH_COMMON_ARGS": f"-F {folder}/ssh_config",
+        "ANSIBLE_SSH_COMMON_ARGS": ssh_settings(lab, folder, keys),
     }
     return Stranger(lab, folder / "benchfleet", environment)

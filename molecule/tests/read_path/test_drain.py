@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from calls import Somebody
 from failures import DRAINED, Field
 from nodes import wait_until
+from plays import INVENTORY
 
+OF_LAB = ("-i", str(INVENTORY))
 # By then a drain that did not wait for the node's calls would be over.
 OVER_SECONDS = 6
 
@@ -28,7 +30,7 @@ def test_drain_cuts_nothing_off(
             with field.reads_held(), other.reads_held():
                 calls = [pool.submit(user.report) for user in users]
                 field.wait_for_readers(2)
-                draining = pool.submit(fleet_command, "drain", field.node_name)
+                draining = pool.submit(fleet_command, "drain", field.node_name, *OF_LAB)
                 wait_until("the node gets no more calls", lambda: field.primary.says(mark))
                 assert not wait([draining], OVER_SECONDS).done, "drained, and calls run there"
             draining.result()
@@ -37,5 +39,5 @@ def test_drain_cuts_nothing_off(
         assert {taken.bench for taken in answers} == {field.node_name, other.node_name}
         assert {somebody.report().bench for _ in range(10)} == {other.node_name}
     finally:
-        fleet_command("undrain", field.node_name)
+        fleet_command("undrain", field.node_name, *OF_LAB)
     both_answer()

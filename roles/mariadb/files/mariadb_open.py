@@ -12,8 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-FLEET = Path("/etc/benchfleet/fleet.json")
-MARKER = Path("/var/lib/benchfleet/mariadb-primary")
+
+def folders() -> tuple[Path, Path]:
+    """The fleet's folders of configuration and of state on this host."""
+    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
+    return Path(named["config"]), Path(named["state"])
 
 
 def ask(statement: str) -> str:
@@ -44,7 +47,8 @@ def reason_to_stay_closed(fleet: Path, marker: Path) -> str | None:
 
 def main() -> int:
     """Open or stay closed; a word in the journal either way."""
-    closed = reason_to_stay_closed(FLEET, MARKER)
+    config, state = folders()
+    closed = reason_to_stay_closed(config / "fleet.json", state / "mariadb-primary")
     if closed is None and ask("SHOW ALL SLAVES STATUS"):
         closed = "this server follows another one (SHOW ALL SLAVES STATUS)"
     if closed is not None:

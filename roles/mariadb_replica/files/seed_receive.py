@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import re
@@ -28,10 +29,6 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-CONFIG = Path("/etc/benchfleet")
-STATE = Path("/var/lib/benchfleet")
-STATE_FILE = STATE / "mariadb-seed.json"
-FENCE = STATE / "mariadb-swap"
 FRAME = struct.Struct(">I")
 MIB = 1024 * 1024
 # Files that tell the package which server the folder belongs to; a copy does not carry them.
@@ -40,6 +37,18 @@ KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
 AGAIN_SECONDS = 5.0
 # From here on the old data is being replaced: a restart goes forward, never back.
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
+
+
+@functools.cache
+def folder(kind: str) -> Path:
+    """A folder of the fleet's on this host: config or state."""
+    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
+    return Path(named[kind])
+
+
+def fence() -> Path:
+    """The file that keeps the server from being started on half a data folder."""
+    return folder("state") / "mariadb-swap"
 
 
 class SeedError(Exception):
@@ -302,7 +311,7 @@ class Seed:
         name, _, address = source.partition("=")
         empty(self.staged)
         self.staged.mkdir(mode=0o700)
-        errors = STATE / "seed-ssh.log"
+        errors = folder("state") / "seed-ssh.log"
         with errors.open("wb") as log:
             ssh = subprocess.Popen(
                 self.ssh_command(address),
@@ -324,9 +333,9 @@ class Seed:
     def ssh_command(self, address: str) -> list[str]:
         """How a source is asked: only the fleet's own key and host keys."""
         options = {
-            "IdentityFile": str(CONFIG / "ssh" / "seed"),
+            "IdentityFile": str(folder("config") / "ssh" / "seed"),
             "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": str(CONFIG / "known_hosts"),
+            "UserKnownHostsFile": str(folder("config") / "known_hosts"),
             "GlobalKnownHostsFile": "/dev/null",
             "StrictHostKeyChecking": "yes",
             "BatchMode": "yes",
@@ -354,7 +363,7 @@ class Seed:
         ).stdout
         check_header(header, version, shutil.disk_usage(self.work).free)
         self.state.figures(expected=header["bytes"], source=name, waits_for=None)
-        log_path = STATE / "seed-unpack.log"
+        log_path = folder("state") / "seed-unpack.log"
         with log_path.open("wb") as log:
             unzip = subprocess.Popen(
                 ["zstd", "-d", "--quiet", "--stdout"],
@@ -414,7 +423,7 @@ class Seed:
     def prepare(self) -> None:
         """Apply the log to the copy, take its position, make it durable."""
         self.state.enter("prepare", stored=self.stored())
-        log_path = STATE / "seed-prepare.log"
+        log_path = folder("state") / "seed-prepare.log"
         with log_path.open("wb") as log:
             code = subprocess.run(
                 [
@@ -454,8 +463,8 @@ class Seed:
         # Before the fence, so that a server that cannot be stopped is not kept from starting later;
         # and after it, for whoever started it in between.
         subprocess.run(stop, check=True)
-        FENCE.write_text("a seed is being moved into place; the seed removes this\n")
-        sync_folder(STATE)
+        fence().write_text("a seed is being moved into place; the seed removes this\n")
+        sync_folder(folder("state"))
         subprocess.run(stop, check=True)
         old = Path(self.state.data["old"])
         if phase in ("prepared", "swap_out"):
@@ -469,8 +478,8 @@ class Seed:
 
     def start(self) -> None:
         """Start the server on the copy."""
-        FENCE.unlink(missing_ok=True)
-        sync_folder(STATE)
+        fence().unlink(missing_ok=True)
+        sync_folder(folder("state"))
         done = subprocess.run(
             ["systemctl", "start", "mariadb"], capture_output=True, text=True, check=False
         )
@@ -522,13 +531,13 @@ def begin(arguments: argparse.Namespace, state: State) -> None:
 def main() -> int:
     """Run one seed; the state file tells the caller how it went."""
     arguments = parse(sys.argv[1:])
-    lock = (STATE / "mariadb-seed.lock").open("w")
+    lock = (folder("state") / "mariadb-seed.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         print("benchfleet: a seed is running already", file=sys.stderr)
         return 0
-    state = State(STATE_FILE)
+    state = State(folder("state") / "mariadb-seed.json")
     begin(arguments, state)
     try:
         Seed(arguments, state).run()

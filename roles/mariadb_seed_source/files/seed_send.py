@@ -27,7 +27,6 @@ import time
 from pathlib import Path
 from typing import IO
 
-STATE = Path("/var/lib/benchfleet")
 # Stays empty while streaming, and a power cut clears it.
 SCRATCH = Path("/run")
 FRAME = struct.Struct(">I")
@@ -40,6 +39,12 @@ PATIENCE_COMMITS_WAIT = 5.0
 LOG_COPY_INTERVAL_MS = 50
 # Copies that this server gives at the same time; who comes later waits, or asks another.
 PLACES = 3
+
+
+def state_folder() -> Path:
+    """The fleet's folder of state on this host."""
+    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
+    return Path(named["state"])
 
 
 class StalledError(Exception):
@@ -126,7 +131,7 @@ def unsound() -> str | None:
 def take_place() -> IO[bytes] | None:
     """One of the places of this server, held until it is closed; None where all are taken."""
     for number in range(PLACES):
-        place = (STATE / f"seed-place-{number}.lock").open("wb")
+        place = (state_folder() / f"seed-place-{number}.lock").open("wb")
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -226,7 +231,7 @@ def main() -> int:
     try:
         send(out, json.dumps(header).encode() + b"\n")
         with tempfile.TemporaryDirectory(prefix="benchfleet-seed-", dir=SCRATCH) as scratch:
-            error = copy(out, Path(scratch), STATE / f"seed-to-{caller}.log")
+            error = copy(out, Path(scratch), state_folder() / f"seed-to-{caller}.log")
         send(out, trailer(error))
     except (StalledError, BrokenPipeError) as broken:
         print(f"benchfleet: seed given up: {broken}", file=sys.stderr)

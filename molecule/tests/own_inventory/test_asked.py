@@ -1,0 +1,97 @@
+"""What keeps a host from being asked is named in one list, before anything is touched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import SSH_PORT, Stranger, ssh_settings
+
+from benchfleet import lab as machines
+
+PREFLIGHT = ".venv/bin/ansible-playbook -i inventory/asked playbooks/preflight.yml --check"
+PROBLEMS = re.compile(r"Preflight found (\d+) problems?\. Nothing was touched on any host\.")
+NO_PASSWORD = {"ANSIBLE_BECOME_PASSWORD_FILE": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def inventory(stranger: Stranger) -> None:
+    """A copy of the example of this file's own."""
+    places = "inventory/asked/hosts.yml inventory/asked/group_vars/all.yml"
+    stranger.does(f"./fleet --help; cp -r inventory/example inventory/asked; $EDITOR {places}")
+
+
+def problems(stranger: Stranger, number: int, script: str = PREFLIGHT, **other: str) -> str:
+    """Run something that names so many problems; returns all that it said."""
+    said = stranger.fails(script, **other)
+    counts = PROBLEMS.findall(said)
+    assert counts, said
+    assert set(counts) == {str(number)}, said
+    return said
+
+
+def test_a_host_key_that_nobody_knows(stranger: Stranger, tmp_path: Path):
+    nobody = ssh_settings(stranger.lab, tmp_path, "")
+    said = problems(stranger, 1, ANSIBLE_SSH_COMMON_ARGS=nobody)
+    assert "is not known" in said
+    assert f"ssh-keyscan -p {SSH_PORT} -t ed25519" in said
+
+
+def test_a_password_of_sudo_that_is_missing_or_wrong(stranger: Stranger, tmp_path: Path):
+    said = problems(stranger, 1, **NO_PASSWORD)
+    assert "sudo asks for a password, and none was given" in said
+    assert "-K" in said
+    (tmp_path / "wrong").write_text("by-the-cook\n")
+    said = problems(stranger, 1, ANSIBLE_BECOME_PASSWORD_FILE=str(tmp_path / "wrong"))
+    assert "sudo does not accept the password that was given" in said
+    assert "by-the-cook" not in said
+
+
+@pytest.mark.parametrize("command", ["verify", "status"])
+def test_who_cannot_ask_says_so(stranger: Stranger, command: str):
+    said = stranger.fails(f"./fleet {command} -i inventory/asked", **NO_PASSWORD)
+    assert "could not be asked" in said
+    assert "sudo asks for a password" in said
+
+
+def test_a_changed_host_key_is_seen_behind_an_open_connection(stranger: Stranger, tmp_path: Path):
+    stranger.does(PREFLIGHT)
+    erp1, rep1 = (stranger.lab.host(name) for name in ("erp1", "rep1"))
+    keys = {
+        host.name: (stranger.lab.disk(host) / "keys/ssh_host_ed25519_key.pub").read_text().split()
+        for host in (erp1, rep1)
+    }
+    changed = "".join(
+        f"[{host.ip}]:{SSH_PORT} ssh-ed25519 {keys['rep1'][1]}\n" for host in (erp1, rep1)
+    )
+    # erp1's key was another one, which is rep1's now.
+    somebody = ssh_settings(stranger.lab, tmp_path, changed)
+    said = problems(stranger, 1, ANSIBLE_SSH_COMMON_ARGS=somebody)
+    assert "shows another host key" in said
+    assert said.count("SHA256:") >= 2
+    assert "ssh-keygen" in said
+    assert "ssh-keyscan" not in said
+
+
+@pytest.fixture
+def without_rep1(stranger: Stranger) -> Iterator[None]:
+    """The cable of rep1 is pulled."""
+    host = stranger.lab.host("rep1")
+    machines.cut(stranger.lab, host)
+    yield
+    machines.heal(stranger.lab, host)
+
+
+def test_a_dead_host_is_in_the_list_with_other_problems(stranger: Stranger, without_rep1: None):
+    said = problems(stranger, 2, **NO_PASSWORD)
+    assert "rep1" in said
+    # Alone it stops nobody.
+    assert "the others are served" in stranger.fails(PREFLIGHT)
+
+
+def test_without_an_inventory_nothing_is_guessed(stranger: Stranger):
+    site = stranger.fails(".venv/bin/ansible-playbook site.yml")
+    assert "No inventory was given, and none is guessed" in site
+    assert "-i inventory/mine" in stranger.fails("./fleet drain rep1")

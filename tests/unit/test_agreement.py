@@ -1,0 +1,112 @@
+"""Which variables the fleet shares, and whether its hosts agree on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from ansible.template import trust_as_template
+
+from filter_plugins import agreement
+
+
+def problems(**hosts: dict[str, Any]) -> list[dict[str, str]]:
+    """What is wrong with a fleet of these hosts and their inventory variables."""
+    return agreement.agreement_problems(hosts, list(hosts))
+
+
+def test_every_variable_is_the_fleets_or_a_hosts() -> None:
+    options = set(agreement.role_options())
+    undecided = options - agreement.FLEET_WIDE - agreement.OWN
+    assert not undecided, f"put these into FLEET_WIDE or OWN in agreement.py: {undecided}"
+    assert not agreement.FLEET_WIDE & agreement.OWN
+    assert options >= agreement.FLEET_WIDE | agreement.OWN, "no role has these any more"
+
+
+def test_every_default_has_its_option() -> None:
+    assert set(agreement.role_defaults()) <= set(agreement.role_options())
+
+
+def test_a_port_that_one_group_sets_is_told_with_hosts_values_and_remedy() -> None:
+    (found,) = problems(erp1={}, rep1={"fleet_web_port": 8005}, rep2={"fleet_web_port": "8005"})
+    assert found["what"] == (
+        "fleet_web_port is not the same for all hosts: 8000 for erp1; 8005 for rep1, rep2"
+    )
+    assert found["place"] == "fleet_web_port in the inventory"
+    assert "for all hosts, in group_vars/all.yml" in found["remedy"]
+
+
+@pytest.mark.parametrize("name", sorted(agreement.FLEET_WIDE))
+def test_each_shared_variable_is_compared_with_the_default(name: str) -> None:
+    (found,) = problems(
+        erp1={name: "/another", "inventory_dir": "/i"}, rep1={"inventory_dir": "/i"}
+    )
+    assert found["what"].startswith(f"{name} is not the same for all hosts: /another for erp1; ")
+
+
+@pytest.mark.parametrize("name", sorted(agreement.OWN))
+def test_a_hosts_own_variable_may_differ(name: str) -> None:
+    assert problems(erp1={name: 1}, rep1={}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fleet_web_port", 8000),
+        ("fleet_web_port", "8000"),
+        ("fleet_read_guard", "yes"),
+        ("fleet_bench_dir", "/home/frappe/frappe-bench"),
+        ("jobs_placement", {}),
+        ("preflight_seed_factor", "2.2"),
+    ],
+)
+def test_a_host_that_sets_the_default_agrees(name: str, value: Any) -> None:
+    assert problems(erp1={name: value}, rep1={}) == []
+
+
+def test_what_follows_from_another_variable_is_told_once() -> None:
+    found = problems(erp1={"fleet_bench_user": "erp"}, rep1={})
+    assert [entry["what"] for entry in found] == [
+        "fleet_bench_user is not the same for all hosts: erp for erp1; frappe for rep1"
+    ]
+
+
+def test_a_folder_is_what_it_follows_from() -> None:
+    user = {"fleet_bench_user": "erp"}
+    assert problems(erp1={**user, "fleet_bench_home": "/home/erp"}, rep1=user) == []
+
+
+def test_an_unset_release_is_the_recorded_one_and_not_the_default() -> None:
+    release = agreement.role_defaults()["bench_cli_version"]
+    (found,) = problems(erp1={"bench_cli_version": release}, rep1={})
+    assert found["what"].endswith(f"{release} for erp1; nothing for rep1")
+    assert problems(erp1={"bench_cli_version": ""}, rep1={}) == []
+
+
+def test_a_login_in_an_address_is_not_shown() -> None:
+    app = {"name": "shop", "repo": "https://me:secret@git.example.com/shop"}
+    (found,) = problems(erp1={"bench_apps": [app]}, rep1={})
+    assert "secret" not in found["what"]
+    assert "git.example.com/shop" in found["what"]
+
+
+def test_what_depends_on_unknown_facts_is_not_judged() -> None:
+    rep2 = {"fleet_web_port": trust_as_template("{{ ansible_facts.port }}")}
+    assert problems(erp1={}, rep1={}, rep2=rep2) == []
+    assert len(problems(erp1={}, rep1={"fleet_web_port": 1}, rep2=rep2)) == 1
+
+
+def test_an_inventory_may_build_on_a_default() -> None:
+    own = {"bench_cli_dir": trust_as_template("{{ fleet_bench_home }}/cli")}
+    (found,) = problems(erp1={}, rep1=own)
+    assert found["what"].endswith("for erp1; /home/frappe/cli for rep1")
+
+
+def test_a_variable_of_another_host_is_its_own_or_the_default() -> None:
+    hosts = {"erp1": {"bench_web_workers": 0}, "rep1": {}}
+    assert agreement.in_effect("erp1", hosts, "bench_web_workers") == 0
+    default = agreement.role_defaults()["bench_web_workers"]
+    assert agreement.in_effect("rep1", hosts, "bench_web_workers") == default
+    with pytest.raises(AnsibleFilterError, match="bench_background_workers of rep1"):
+        agreement.in_effect("rep1", hosts, "bench_background_workers")

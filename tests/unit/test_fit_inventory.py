@@ -1,0 +1,112 @@
+"""A run without an inventory, or with one that cannot be decrypted, ends before anything else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+CLOSED_PORT = 1
+HOSTS = f"""
+primary:
+  hosts:
+    erp1:
+      ansible_host: 127.0.0.1
+      ansible_port: {CLOSED_PORT}
+"""
+
+
+def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command, *others = words
+    return subprocess.run(
+        [str(BIN / command), *others],
+        cwd=ROOT,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
+            "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """An inventory, beside a file with a vault's password and one with another's."""
+    folder = tmp_path / "mine"
+    (folder / "group_vars/all").mkdir(parents=True)
+    (folder / "hosts.yml").write_text(HOSTS)
+    (tmp_path / "password").write_text("right\n")
+    (tmp_path / "other").write_text("wrong\n")
+    return folder
+
+
+def sealed(name: str, folder: Path) -> str:
+    """A variable with an encrypted value."""
+    words = ("encrypt_string", "--vault-password-file", str(folder / "password"), "s3cret")
+    text = run("ansible-vault", *words, "--name", name, folder=folder).stdout
+    return text[text.index(name) :].rpartition("\n")[0] + "\n"
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/drain.yml", "playbooks/status.yml"])
+def test_no_playbook_guesses_an_inventory(tmp_path: Path, playbook: str):
+    done = run("ansible-playbook", playbook, "-e", "node=rep1", folder=tmp_path)
+    assert done.returncode != 0
+    assert "No inventory was given, and none is guessed" in done.stdout
+    assert "-i inventory/mine" in done.stdout
+    assert "PLAY" not in done.stdout
+
+
+def test_all_encrypted_files_are_named_with_the_remedy(mine: Path):
+    tmp = mine.parent
+    for name in ("one", "two"):
+        (mine / f"group_vars/all/{name}.yml").write_text(f"v_{name}: 1\n")
+        file = str(mine / f"group_vars/all/{name}.yml")
+        run(
+            "ansible-vault", "encrypt", "--vault-password-file", f"{tmp}/password", file, folder=tmp
+        )
+    done = run("ansible-playbook", "-i", str(mine), "playbooks/status.yml", folder=tmp)
+    assert done.returncode != 0
+    assert "holds 2 encrypted values that cannot be read. Nothing was touched" in done.stdout
+    for name in ("one", "two"):
+        assert f"place:  {mine}/group_vars/all/{name}.yml" in done.stdout
+    assert done.stdout.count("no vault password was given") == 2
+    assert "--ask-vault-pass" in done.stdout
+
+
+def test_encrypted_variables_that_the_run_needs_are_named_with_their_line(mine: Path):
+    tmp = mine.parent
+    text = (
+        'ansible_become_password: "{{ vault_sudo }}"\n'
+        + sealed("vault_sudo", tmp)
+        + sealed("verify_passwords", tmp)
+        + sealed("monitoring_key", tmp)
+    )
+    (mine / "group_vars/all/main.yml").write_text(text)
+    line = 1 + text.splitlines().index("vault_sudo: !vault |")
+    password = ("--vault-password-file", str(tmp / "other"))
+    words = ("ansible-playbook", "-i", str(mine))
+    judged = run(*words, "playbooks/preflight.yml", *password, folder=tmp).stdout
+    assert "vault_sudo is encrypted, and the vault password does not fit" in judged
+    assert f"place:  {mine}/group_vars/all/main.yml:{line} (erp1)" in judged
+    assert "verify_passwords is encrypted" in judged
+    # It belongs to something else, and nobody asks for it.
+    assert "monitoring_key" not in judged
+    # Only the connection's are needed where nothing else is read.
+    asked = run(*words, "playbooks/status.yml", folder=tmp).stdout
+    assert "vault_sudo is encrypted, and no vault password was given" in asked
+    assert "verify_passwords" not in asked
+    right = run(
+        *words, "playbooks/status.yml", "--vault-password-file", str(tmp / "password"), folder=tmp
+    )
+    assert "cannot be read" not in right.stdout
+    assert "erp1: 127.0.0.1 port 1 refuses the connection" in right.stdout
