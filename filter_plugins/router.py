@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import ipaddress
 import json
 import re
@@ -116,6 +117,19 @@ def refusal(words: str, kind: str) -> str:
     return json.dumps(body).replace("\\", "\\\\")
 
 
+def page(words: str) -> str:
+    """A plain page with words for a browser, to stand between quotes in nginx.
+
+    Raises AnsibleFilterError for words that nginx would take for more than words.
+    """
+    if re.search(r"['$\\]", words):
+        raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>Please wait</title><p>{html.escape(words.strip())}</p></html>"
+    )
+
+
 def with_web_workers(workers: Mapping[str, Any]) -> list[str]:
     """The hosts that answer calls, sorted: all but those whose ``bench_web_workers`` is 0.
 
@@ -144,6 +158,7 @@ class FilterModule:
             "bracketed": bracketed,
             "nodes_with_workers": nodes_with_workers,
             "refusal": refusal,
+            "page": page,
             "report_patterns": report_patterns,
             "socket_address": socket_address,
             "with_web_workers": with_web_workers,

@@ -37,6 +37,7 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
+from ansible.module_utils.calls import held
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
@@ -1012,9 +1013,10 @@ class Update:
             )
 
     def restart_web(self) -> None:
-        """Restart what users are connected to."""
-        for name in web_programs(list(programs(self.name))):
-            control("restart", name)
+        """Restart what users are connected to, while their calls wait at the router."""
+        with held(f"{self.params['state_dir']}/hold", "127.0.0.1", self.params["web_port"]):
+            for name in web_programs(list(programs(self.name))):
+                control("restart", name)
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
+from ansible.module_utils.calls import running_calls
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.verify_look import kernel_address
 
 DOCUMENTATION = r"""
 module: node_drain
@@ -39,37 +37,6 @@ waited: {description: Seconds until the last of them was answered., type: float}
 # From looking for a drained node's file to the connection, a call takes no longer than this:
 # nodes.lua chooses for 1.5 s at most, and nginx has 1 s to connect.
 UNDECIDED_SECONDS = 2.6
-ESTABLISHED = 0x01
-
-
-def peer(text: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
-    """Address and port as /proc/net/tcp and tcp6 write them: 32-bit words in the host's order."""
-    address, _, port = text.partition(":")
-    return ipaddress.ip_address(kernel_address(address)), int(port, 16)
-
-
-def connections(lines: Iterable[str], host: str, port: int) -> int:
-    """How many established connections to a port the lines of /proc/net/tcp show."""
-    wanted = (ipaddress.ip_address(host), port)
-    count = 0
-    for line in lines:
-        fields = line.split()
-        if len(fields) < 4 or not fields[0].endswith(":"):
-            continue
-        count += int(fields[3], 16) == ESTABLISHED and peer(fields[2]) == wanted
-    return count
-
-
-def running_calls(host: str, port: int) -> int:
-    """Calls that this host's router has at a node's web port now."""
-    total = 0
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, encoding="ascii") as lines:
-                total += connections(lines, host, port)
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def known_nodes(text: str) -> dict[str, tuple[str, int]]:

@@ -8,8 +8,12 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
+from ansible.module_utils.calls import held
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.supervisor import RUNNING, states, together
 
@@ -38,6 +42,11 @@ options:
         all of them at once would take the processor from each other.
     type: dict
     default: {}
+  hold:
+    description:
+      - For the groups of C(serves), how calls wait at the router while they are restarted,
+        C({path, host, port}) as in module_utils/calls.py; without it they do not.
+    type: dict
   state:
     description: File that remembers what each group was started with.
     type: path
@@ -144,6 +153,16 @@ class Supervisor:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
         return states(self.control("status"), self.name)
 
+    @contextmanager
+    def holding(self, group: str) -> Iterator[None]:
+        """Have calls wait until a group that answers them does so again; others hold nobody up."""
+        address: str | None = self.module.params["serves"].get(group)
+        hold: dict[str, Any] | None = self.module.params["hold"]
+        with held(**hold) if hold and address and listens(address) else nullcontext():
+            yield
+            if address:
+                self.await_answer(group, address, self.module.params["seconds"])
+
     def await_answer(self, group: str, address: str, seconds: int) -> None:
         """Wait until a group answers, unless it is gone or supervisor has given it up.
 
@@ -203,6 +222,7 @@ def main() -> None:
             "empty": {"type": "bool", "default": False},
             "depends": {"type": "dict", "default": {}},
             "serves": {"type": "dict", "default": {}},
+            "hold": {"type": "dict"},
             "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
@@ -234,16 +254,14 @@ def main() -> None:
     ours = [line for line in pending.splitlines() if line.startswith(f"{supervisor.name}-")]
     fresh = in_order([line for line in ours if ": " in line])
     for group in fresh:
-        supervisor.control("update", group)
-        did.append(f"update {group}")
-        if group in serves:
-            supervisor.await_answer(group, serves[group], module.params["seconds"])
+        with supervisor.holding(group):
+            supervisor.control("update", group)
+            did.append(f"update {group}")
     for group in outdated:
         if group not in fresh:
-            supervisor.control("restart", f"{group}:*")
-            did.append(f"restart {group}")
-            if group in serves:
-                supervisor.await_answer(group, serves[group], module.params["seconds"])
+            with supervisor.holding(group):
+                supervisor.control("restart", f"{group}:*")
+                did.append(f"restart {group}")
     idle = [name for name in stopped if name.split(":")[0] not in [*fresh, *outdated]]
     if idle:
         supervisor.control("start", *together(idle, list(before)))

@@ -37,8 +37,7 @@ PACKAGES: dict[str, list[str]] = {
     "redis": [REDIS],
     "site_sync": ["cron", "logrotate", "openssh-client", "python3", "rsync"],
     "site_sync_source": ["git", "openssh-server", "python3", "rsync"],
-    "web": ["acl", NGINX],
-    "web_lua": ["libnginx-mod-http-lua"],
+    "web": ["acl", NGINX, "libnginx-mod-http-lua"],
 }
 DEBIAN: dict[str, Any] = {"distribution": "Debian", "packages": PACKAGES, "tried": True}
 

@@ -14,8 +14,9 @@ import pytest
 
 from benchfleet import cli, runner
 from library import fleet_status, node_status, report_routes
-from library.node_drain import connections, known_nodes, peer
+from library.node_drain import known_nodes
 from module_utils import routes
+from module_utils.calls import connections, kernel_forms
 from module_utils.routes import Apps, RoutesError, facts
 
 BOTH = "@frappe.whitelist()\n@frappe.read_only()\n"
@@ -342,8 +343,8 @@ def test_calls_are_the_established_connections():
     assert connections(TCP.splitlines(), "10.210.21.21", 8000) == 1
     assert connections(TCP.splitlines(), "10.210.21.22", 8000) == 1
     assert connections(TCP.splitlines(), "10.210.21.23", 8000) == 0
-    assert str(peer("000000FD000000000000000002000000:1F40")[0]) == "fd00::2"
-    assert str(peer("0000000000000000FFFF00001515D20A:1F40")[0]) == "10.210.21.21"
+    assert kernel_forms("fd00::2", 8000) == {"000000FD000000000000000002000000:1F40"}
+    assert "0000000000000000FFFF00001515D20A:1F40" in kernel_forms("10.210.21.21", 8000)
 
 
 def outcome(monkeypatch: pytest.MonkeyPatch, ok: bool, **result: Any) -> list[Any]:

@@ -5,12 +5,16 @@
 -- A light call goes to a node that can read from its replica and has processes to spare, or else to
 -- the primary's ordinary bench.
 --
+-- A call of the primary's bench waits for it, while that is being restarted or is not up yet: only what
+-- was never sent. One that stays away is nobody's to wait for after that.
+--
 -- What has to outlive a change of location is kept in variables of nginx: ngx.ctx does not.
 --   benchfleet_held     node whose count of calls this call is in
 --   benchfleet_tried    nodes that this call was sent to, each followed by a space
 --   benchfleet_sent     how many of these got it and failed
 --   benchfleet_address  where it is sent now
 --   benchfleet_spare    location that takes it when no node does
+--   benchfleet_again    how often the primary's bench refused this call
 
 local FILE = "/etc/nginx/benchfleet/nodes"
 -- Seconds that a node may take to say that it is alive, and that the whole choice may take.
@@ -19,10 +23,12 @@ local ASK, CHOICE = 0.5, 1.5
 local MARK, AGAIN = 5, 1
 -- nginx follows at most ten changes of location in a call; more than these are never worth the wait.
 local MOST = 3
+-- Seconds from its beginning for which a call waits for the primary's bench, and how often it looks.
+local PATIENCE, LOOK = 10, 0.05
 
 local shared = ngx.shared.benchfleet
 local own = tostring(ngx.worker.pid())
-local settings, nodes = {}, {}
+local settings, nodes, primary = {}, {}, nil
 
 for line in io.lines(FILE) do
     local key, value = line:match("^(%l+) (.+)$")
@@ -33,7 +39,12 @@ for line in io.lines(FILE) do
             address = host .. ":" .. web,
             -- One process is kept free of light calls, where there are more.
             light = math.max(1, tonumber(workers) - 1),
+            gets = "reports",
         }
+    elseif key == "primary" then
+        local name, host, web = value:match("^(%S+) (%S+) (%d+)$")
+        -- No node has this name; the primary is not asked at a health port.
+        primary = { name = "primary " .. name, host = host, web = tonumber(web), address = host .. ":" .. web, gets = "calls" }
     elseif key then
         settings[key] = value
     end
@@ -112,7 +123,7 @@ end
 local function state_of(node, seconds)
     local ending = now() + seconds
     local answer = "refused"
-    if guarded then
+    if guarded and node.health then
         answer = knock(node.host, node.health, seconds, true)
     end
     if answer == "refused" then
@@ -128,7 +139,7 @@ local function ask_again(premature, node)
     elseif state_of(node, ASK) then
         shared:delete("down:" .. node.name)
         shared:delete("asking:" .. node.name)
-        ngx.log(ngx.ERR, "benchfleet: ", node.name, " answers again and gets reports")
+        ngx.log(ngx.ERR, "benchfleet: ", node.name, " answers again and gets ", node.gets)
     else
         shared:set("down:" .. node.name, 1, MARK)
         shared:set("asking:" .. node.name, own, MARK)
@@ -140,7 +151,7 @@ end
 local function mark(node)
     shared:set("down:" .. node.name, 1, MARK)
     if shared:add("asking:" .. node.name, own, MARK) then
-        ngx.log(ngx.ERR, "benchfleet: ", node.name, " (", node.address, ") does not answer and gets no reports")
+        ngx.log(ngx.ERR, "benchfleet: ", node.name, " (", node.address, ") does not answer and gets no ", node.gets)
         ngx.timer.at(AGAIN, ask_again, node)
     end
 end
@@ -255,13 +266,66 @@ local function choose()
     return ngx.exec(spare)
 end
 
+-- Whether the primary's bench is being restarted: the file says until when that is to be believed.
+local function is_held()
+    local file = io.open(settings.hold)
+    if not file then
+        return false
+    end
+    local ending = tonumber(file:read("*l") or "")
+    file:close()
+    return ending ~= nil and now() < ending
+end
+
+-- Tell the user that the primary's bench is away: in a page, or in the desk's form.
+local function tell_away()
+    local page = (ngx.var.http_accept or ""):find("text/html", 1, true)
+    return ngx.exec(page and "@primary_away_page" or "@primary_away")
+end
+
+-- Access phase of a call that goes to the primary's bench.
+local function before_primary()
+    local ending = ngx.req.start_time() + PATIENCE
+    while is_held() and now() < ending do
+        ngx.sleep(LOOK)
+    end
+    if shared:get("down:" .. primary.name) then
+        if not state_of(primary, ASK) then
+            return tell_away()
+        end
+        shared:delete("down:" .. primary.name)
+    end
+end
+
+-- Access phase of a call that the primary's bench did not answer: it is sent again once that listens,
+-- if it never was.
+local function again()
+    if not never_sent() then
+        return ngx.exec("@primary_lost")
+    end
+    local times = (tonumber(ngx.var.benchfleet_again) or 0) + 1
+    ngx.var.benchfleet_again = times
+    local ending = ngx.req.start_time() + PATIENCE
+    while times <= MOST and now() < ending and not shared:get("down:" .. primary.name) do
+        if not is_held() and state_of(primary, ASK) then
+            return
+        end
+        ngx.sleep(LOOK)
+    end
+    mark(primary)
+    return tell_away()
+end
+
 -- Access phase of what comes after the pool: only a call that the pool never got may go on.
 local function after_pool()
     if not never_sent() then
         return ngx.exec("@report_lost")
     end
+    return before_primary()
 end
 
 forget_the_dead()
-package.loaded.benchfleet_nodes = { choose = choose, release = release, after_pool = after_pool }
+package.loaded.benchfleet_nodes = {
+    choose = choose, release = release, after_pool = after_pool, before_primary = before_primary, again = again,
+}
 return package.loaded.benchfleet_nodes
