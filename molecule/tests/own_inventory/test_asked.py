@@ -34,7 +34,8 @@ def problems(stranger: Stranger, number: int, script: str = PREFLIGHT, **other: 
 
 def test_a_host_key_that_nobody_knows(stranger: Stranger, tmp_path: Path):
     nobody = ssh_settings(stranger.lab, tmp_path, "")
-    said = problems(stranger, 1, ANSIBLE_SSH_COMMON_ARGS=nobody)
+    # One for each host: each has a line of its own to run.
+    said = problems(stranger, 2, ANSIBLE_SSH_COMMON_ARGS=nobody)
     assert "is not known" in said
     assert f"ssh-keyscan -p {SSH_PORT} -t ed25519" in said
 

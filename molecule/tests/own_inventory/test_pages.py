@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from calls import Somebody
 from conftest import Stranger
+from nodes import wait_until
 from plays import RECAP
 
+from module_utils.verify_look import Visitor
 from tests.pages import Block, commands
 
 SITE = "erp.example.com"
@@ -62,8 +63,11 @@ def remove_rep1(stranger: Stranger) -> None:
 def still_serves(stranger: Stranger) -> None:
     """See that the bench goes on without Benchfleet: users sign in and save."""
     password = stranger.secrets["sites"][SITE]["admin_password"]
-    somebody = Somebody(stranger.lab.hosts[0].ip, SITE, "Administrator", password, 60)
-    saved = somebody.visitor.call("POST", "/api/resource/ToDo", values={"description": "alone"})
+    visitor = Visitor(stranger.lab.hosts[0].ip, 80, SITE, timeout=60)
+    ping = "/api/method/ping"
+    wait_until("the bench answers", lambda: visitor.call("GET", ping).status == 200)
+    visitor.sign_in("Administrator", password)
+    saved = visitor.call("POST", "/api/resource/ToDo", values={"description": "alone"})
     assert saved.status == 200, saved.said()
     assert stranger.on("erp1", "root", "ls -d /etc/*").count("benchfleet") == 0
 
