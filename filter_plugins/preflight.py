@@ -995,7 +995,7 @@ def check_update(hosts: list[Host], settings: Settings) -> list[Problem]:
         problem(
             f"the update of the apps that began {host['survey']['update']} is not finished",
             f"update.json in fleet_state_dir on {host['name']}",
-            "end it: ansible-playbook playbooks/update.yml goes on with it, and with"
+            "end it: ansible-playbook -i INVENTORY playbooks/update.yml goes on with it, and with"
             " -e update_back=true takes it back",
         )
         for host in [*([primary] if primary else []), *hosts]

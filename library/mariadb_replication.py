@@ -401,7 +401,7 @@ class Replica:
             if not found["configured"] or found["sql"] == "No":
                 raise MariaDBError(
                     f"the replica cannot reach {gtid}: {self.seen(found)}. See to it first:"
-                    " ansible-playbook playbooks/database.yml says what is wrong"
+                    " ansible-playbook -i INVENTORY playbooks/database.yml says what is wrong"
                 )
             if ends - time.monotonic() <= 0:
                 raise MariaDBError(
