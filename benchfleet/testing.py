@@ -29,7 +29,7 @@ from benchfleet.shell import FleetError, clock, remove_tree, run, say
 SUITES = ("unit", "lint", "molecule", "long")
 # Saves the fleet that others start copies of, and begins first; then what takes longest.
 SAVER, SAVES = "default", "side_effect ../save.yml"
-FIRST = (SAVER, "interrupted", "lifecycle", "trixie", "jobs", "adopt")
+FIRST = (SAVER, "interrupted", "trixie", "own_inventory", "lifecycle", "jobs", "adopt")
 # What `--fast` runs beside unit tests and linters.
 FAST = "read_path"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
