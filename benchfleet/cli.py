@@ -344,7 +344,7 @@ def enter_space(options: argparse.Namespace) -> None:
         name = state.inventory_lab().name
         if not asked:
             say(f"inventory/lab: lab {name!r}, the only one here")
-        # The inventory needs not say it again.
+        # The inventory need not say it again.
         os.environ["BENCHFLEET_LAB"] = name
         network.enter(name)
 

@@ -98,14 +98,20 @@ def answering_nodes(
     ]
 
 
+def check_quotable(*texts: str) -> None:
+    """Raise AnsibleFilterError where nginx would take words between quotes for more than words."""
+    for words in texts:
+        if re.search(r"['$\\]", words):
+            raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+
+
 def refusal(words: str, kind: str) -> str:
     """A refusal in the form in which Frappe's desk shows it, to stand between quotes in nginx.
 
     ``words`` are for the user, ``kind`` is the name of an exception. Raises AnsibleFilterError for
     words that nginx would take for more than words.
     """
-    if re.search(r"['$\\]", words + kind):
-        raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+    check_quotable(words, kind)
     shown = json.dumps([json.dumps({"message": words, "title": "Report", "indicator": "red"})])
     body = {
         "exc_type": kind,
@@ -122,8 +128,7 @@ def page(words: str) -> str:
 
     Raises AnsibleFilterError for words that nginx would take for more than words.
     """
-    if re.search(r"['$\\]", words):
-        raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+    check_quotable(words)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>Please wait</title><p>{html.escape(words.strip())}</p></html>"

@@ -6,14 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.calls import held
+from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.supervisor import RUNNING, states, together
 
@@ -104,14 +103,10 @@ def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
     return sorted(groups, key=rank)
 
 
-def listens(address: str) -> bool:
+def answers(address: str) -> bool:
     """Whether somebody takes connections at ``host:port``."""
     host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    return listens(host.strip("[]"), int(port))
 
 
 def in_order(lines: list[str]) -> list[str]:
@@ -158,7 +153,7 @@ class Supervisor:
         """Have calls wait until a group that answers them does so again; others hold nobody up."""
         address: str | None = self.module.params["serves"].get(group)
         hold: dict[str, Any] | None = self.module.params["hold"]
-        with held(**hold) if hold and address and listens(address) else nullcontext():
+        with held(**hold) if hold and address and answers(address) else nullcontext():
             yield
             if address:
                 self.await_answer(group, address, self.module.params["seconds"])
@@ -169,7 +164,7 @@ class Supervisor:
         What is wrong then is told by ``wait``, at the end.
         """
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not listens(address):
+        while time.monotonic() < deadline and not answers(address):
             now = {s for name, s in self.programs().items() if name.startswith(f"{group}:")}
             if not now - {"FATAL", "STOPPED", "EXITED"}:
                 return

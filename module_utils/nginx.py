@@ -100,7 +100,7 @@ def parts(shown_by_nginx: str) -> dict[str, str]:
 def configuration(run: Run, root: Path = Path("/")) -> dict[str, str]:
     """Files that nginx reads and their content; of a broken configuration those that Debian reads.
 
-    None where nginx is not installed.
+    Nothing where nginx is not installed.
     """
     if not (root / PROGRAM[1:]).exists():
         return {}
