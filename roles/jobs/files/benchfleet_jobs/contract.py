@@ -19,6 +19,7 @@ from typing import Any
 PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports read from the primary",
+    "reads": "methods that are routed without being read_only read from the primary",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
@@ -184,6 +185,7 @@ _MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlcl
 _JOBS = "frappe.utils.background_jobs"
 SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
 PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
+HANDLER = "frappe.handler"
 
 
 def _of_drivers() -> Iterator[Requirement]:
@@ -225,6 +227,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("guard", "frappe.utils.redis_wrapper", takes("RedisWrapper.execute_command", 2)),
     Requirement("reports", PREPARED_REPORTS, has("generate_report_result")),
     Requirement("reports", PREPARED_REPORTS, mentions("generate_report", "generate_report_result")),
+    Requirement("reads", "frappe", takes("call", 1)),
+    Requirement("reads", HANDLER, mentions("execute_cmd", "call")),
     Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
     Requirement("jobs", "rq.queue", takes("Queue.enqueue_call", 2, "kwargs", "meta")),
     Requirement("jobs", "rq.worker", has("Worker.work", "Worker.execute_job")),
@@ -296,5 +300,5 @@ def told(guard: bool) -> list[str]:
 
     guard: whether the bench is to run with the guard.
     """
-    parts = [part for part in PARTS if guard or part not in ("guard", "reports")]
+    parts = [part for part in PARTS if guard or part not in ("guard", "reports", "reads")]
     return [f"{words}; so {PARTS[part]}" for part in parts for words in misfits(part)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -43,6 +44,7 @@ def install() -> settings.Settings:
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
+    when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
@@ -67,6 +69,24 @@ def _read_prepared_reports(module: Any) -> None:
     Only the report: its Prepared Report and its file are written on the primary before and after.
     """
     module.generate_report_result = frappe.read_only()(module.generate_report_result)
+
+
+def _guard_reads(reads: frozenset[str]) -> None:
+    """Run these methods as if they were read_only when a request calls them.
+
+    Frappe calls a method by frappe.call, once it has judged whether the user may call it, and by
+    which HTTP method. The function that it judges is not touched.
+    """
+    stock = frappe.call
+    guarded = functools.cache(frappe.read_only())
+
+    def call(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        name = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', '')}"
+        if name in reads and getattr(frappe.local, "request", None):
+            fn = guarded(fn)
+        return stock(fn, *args, **kwargs)
+
+    frappe.call = call
 
 
 def _pretend_replica() -> None:
