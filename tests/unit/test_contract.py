@@ -328,7 +328,8 @@ def test_what_another_release_does_otherwise_is_told(demo_15: Path, libraries: P
 TRY_GUARD = """
 import json, os, pathlib
 settings = dict(node="rep1", primary="erp1", state_dir=".", policy="primary", wait=0.5,
-                fallback_calls=1, fallback_seconds=1, health=None, reports_pool=False, reads=["frappe.desk.search.search_link"])
+                fallback_calls=1, fallback_seconds=1, health=None, reports_pool=False,
+                reads=["frappe.desk.search.search_link"])
 pathlib.Path("guard.json").write_text(json.dumps(settings))
 os.environ["BENCHFLEET_READ_GUARD"] = "guard.json"
 from benchfleet_guard.install import install

@@ -1,4 +1,4 @@
-"""What a desk sends all day and is not read_only by itself is read from the replica all the same."""
+"""What a desk sends all day, and what is not read_only by itself, is read from the replica."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ def test_what_a_search_writes_is_kept(somebody: Somebody, field: Field):
     assert answer.status == 200, answer.said()
     assert place(answer) == (field.node.name, f"{field.primary.name}; reason=wrote")
     (row,) = answer.body["message"]
-    assert row["description"] == [
-        int(h.sql("SELECT @@server_id")) for h in (field.node, field.primary)
-    ]
+    servers = [int(host.sql("SELECT @@server_id")) for host in (field.node, field.primary)]
+    assert row["description"] == servers
     somebody.saved.append(row["value"])
     kept = f"SELECT description FROM {field.table} WHERE name = '{row['value']}'"
     assert field.primary.sql(kept) == text
