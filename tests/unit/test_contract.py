@@ -390,7 +390,7 @@ def test_a_frappe_that_calls_methods_otherwise_is_left_as_it_is(
     given = TRY_GUARD.partition("import frappe\n")[0]
     done = in_bench(demo_15, libraries, "-c", given + TRY_READS)
     assert json.loads(done.stdout) == [[[], 0], [[], 0], ["x", 0], True]
-    assert "so methods that are routed without being read_only read from the primary" in done.stderr
+    assert "so methods that the inventory adds read from the primary" in done.stderr
 
 
 def test_a_fault_of_the_guard_s_own_costs_no_call_its_answer(demo: Path, libraries: Path) -> None:

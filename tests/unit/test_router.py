@@ -15,7 +15,6 @@ from ansible.errors import AnsibleFilterError
 from filter_plugins.router import (
     answering_nodes,
     bracketed,
-    guarded_reads,
     nodes_with_workers,
     refusal,
     report_patterns,
@@ -24,7 +23,7 @@ from filter_plugins.router import (
 )
 from library import nginx_files
 from library.path_access import parents
-from module_utils import nginx, routes
+from module_utils import nginx
 from module_utils.nginx import complaint, digest, digest_with, read, write
 
 RUN = "frappe.desk.query_report.run"
@@ -60,12 +59,6 @@ def test_every_path_of_a_report_matches(prefix: str) -> None:
 def test_nothing_else_matches(path: str) -> None:
     (pattern,) = report_patterns([RUN])
     assert not matches(pattern["path"], path)
-
-
-def test_nodes_guard_what_is_built_in_and_what_the_inventory_adds() -> None:
-    known = {*routes.READS, *routes.OFFERED}
-    assert guarded_reads([]) == sorted(known)
-    assert guarded_reads([RUN, "shop.api.sums", *known]) == sorted({RUN, "shop.api.sums", *known})
 
 
 def test_methods_are_sorted_and_named_once() -> None:

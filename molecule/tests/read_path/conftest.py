@@ -21,6 +21,15 @@ POLICIES = "{{ {'rep1': 'stale', 'rep2': 'error'}[inventory_hostname] | default(
 # off and on again, so what holds with a policy holds after that, too.
 PHASES: dict[str, list[str]] = {
     "guarded": [],
+    "routed": [
+        "-e",
+        json.dumps(
+            {
+                "router_report_methods": ["frappe.desk.search.search_link"],
+                "router_primary_methods": ["frappe.desk.reportview.get_count"],
+            }
+        ),
+    ],
     "stock": ["-e", '{"fleet_read_guard": false}'],
     "stale": ["-e", json.dumps({"read_guard_policy": POLICIES})],
     "error": ["-e", json.dumps({"read_guard_policy": POLICIES})],

@@ -19,7 +19,7 @@ from typing import Any
 PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports read from the primary",
-    "reads": "methods that are routed without being read_only read from the primary",
+    "reads": "methods that the inventory adds read from the primary",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",

@@ -44,7 +44,8 @@ def install() -> settings.Settings:
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
-    when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
+    if given.reads:
+        when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":

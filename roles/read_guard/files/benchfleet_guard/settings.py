@@ -26,8 +26,8 @@ class Settings:
     and fallback_seconds: how many of this node's calls may read from the primary at once, and how
     long a statement of theirs may take there. state_dir: folder that the bench's processes share.
     health: address and port of the health answers, None for none. reports_pool: this is the
-    primary's own pool, which has no replica. reads: dotted names of methods that are run as if
-    they were read_only.
+    primary's own pool, which has no replica. reads: methods, by their dotted names, that are
+    run as if they were read_only.
     """
 
     node: str
