@@ -57,6 +57,7 @@ FLEET_WIDE = frozenset(
         "fleet_web_port",
         # Every process that queues or does a job decides by these.
         "jobs_away_seconds",
+        "jobs_heavy",
         "jobs_placement",
         "jobs_when_away",
         "preflight_allowed_variables",

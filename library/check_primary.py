@@ -346,7 +346,8 @@ class Primary(HostChecks):
         left = [
             f"{row['queue']}: {row['length']} jobs, {row['state']}"
             for row in told["queues"]
-            if row["state"] != "served" and (row["queue"] in placed or row["length"])
+            if row["state"] != "served"
+            and ((row["queue"] in placed and row["state"] != "drained") or row["length"])
         ]
         saw = f"{len(told['queues'])} queues, {sum(row['length'] for row in told['queues'])} jobs"
         self.gathering.add("waiting", not left, "; ".join(left) or saw)

@@ -38,6 +38,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "redis_password": {"type": "str", "required": True, "no_log": True},
     "web_workers": {"type": "int", "required": True},
     "background_workers": {"type": "int", "required": True},
+    "heavy_workers": {"type": "int", "required": True},
     "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
     "package_dir": {"type": "path", "required": True},
@@ -109,7 +110,8 @@ class HostChecks:
 
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
     sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
-    that the operator's own queues have workers besides ``background_workers``; ``settings`` are the
+    that the operator's own queues have workers besides ``background_workers`` and ``heavy_workers``,
+    those for heavy jobs; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
     the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
     this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
@@ -308,7 +310,7 @@ class HostChecks:
         }
         want = {
             "web": self.params["web_workers"],
-            "background": self.params["background_workers"],
+            "background": self.params["background_workers"] + self.params["heavy_workers"],
         }
         if self.params["custom_workers"]:
             want["background"] += sum(
@@ -321,7 +323,9 @@ class HostChecks:
             have == want,
             f"{have['web']} web and {have['background']} background workers",
             wanted=f"{want['web']} web and {want['background']} background workers"
-            " (bench_web_workers, bench_background_workers)",
+            " (bench_web_workers, bench_background_workers"
+            + (f", and {self.params['heavy_workers']} for heavy jobs" * bool(self.params["heavy_workers"]))
+            + ")",
         )
 
     def check_contract(self) -> None:

@@ -68,6 +68,7 @@ def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing
         "placement": {},
         "away_seconds": 60,
         "when_away": "wait",
+        "drained": "",
         "site_sync": "",
     }
 
@@ -91,7 +92,7 @@ def test_a_process_starts_with_us_once_though_its_environment_says_so_twice(
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     settings = {"node": "n", "primary": True, "bench": "/b", "placement": {}}
-    settings |= {"away_seconds": 60, "when_away": "wait", "site_sync": ""}
+    settings |= {"away_seconds": 60, "when_away": "wait", "drained": "", "site_sync": ""}
     (tmp_path / "jobs.json").write_text(json.dumps(settings))
     (packages,) = tmp_path.glob("env/lib/python3*/site-packages")
     package = Path(benchfleet_jobs.__file__).parents[1]

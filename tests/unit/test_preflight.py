@@ -40,6 +40,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "apps": [],
         "placement": {},
         "away_seconds": None,
+        "heavy": "reporting",
         "read_guard": True,
         "read_path": {},
         "proxy": "",

@@ -386,6 +386,15 @@ def test_a_placed_job_is_green_where_the_inventory_wants_it(
     assert words in made["saw"]
 
 
+def test_a_heavy_job_is_the_primarys_where_no_node_serves_it():
+    nodes, placed = fleet(), {"at-heavy": ["rep1"]}
+    tried = nodes["erp1"]["seen"]["tried"][0]
+    tried.update(queue="at-heavy", landed="short", node="erp1")
+    assert check_fleet.compare_placed("erp1", nodes, placed)["ok"]
+    tried.update(landed="at-heavy")
+    assert not check_fleet.compare_placed("erp1", nodes, placed)["ok"]
+
+
 def test_nothing_placed_is_as_good_and_nothing_tried_is_not():
     nodes = fleet()
     nodes["erp1"]["seen"]["tried"] = []

@@ -89,19 +89,3 @@ def test_a_job_sees_a_file_that_was_uploaded_a_moment_ago(jobs: Jobs):
         token = jobs.queue("frappe.demo.job_read_file", file_url=url)
         assert jobs.done(token) == "rep1"
         assert jobs.sql(f"SELECT found FROM `tabDemo Run` WHERE token = '{token}'") == [["1"]]
-
-
-def test_a_prepared_report_is_read_from_the_replica_and_kept_on_the_primary(
-    jobs: Jobs, nodes: dict[str, Node]
-):
-    path = "/api/method/frappe.core.doctype.prepared_report.prepared_report"
-    form = {"report_name": "Where", "filters": "{}"}
-    answer = jobs.somebody.visitor.call("POST", f"{path}.make_prepared_report", form=form)
-    name = answer.body["message"]["name"]
-    query = f"SELECT status FROM `tabPrepared Report` WHERE name = '{name}'"
-    wait_until("the report is made", lambda: jobs.sql(query) == [["Completed"]])
-    answer = jobs.somebody.visitor.call("GET", f"{path}.download_attachment?dn={name}")
-    assert (answer.status, answer.bench) == (200, "erp1")
-    server = int(nodes["rep1"].sql("SELECT @@server_id"))
-    # Server, its name, read_only, and whose bench asked.
-    assert json.loads(answer.text)["result"] == [[server, "rep1", 1, "rep1"]]

@@ -18,7 +18,7 @@ from typing import Any
 # What becomes of a bench in which a part does not fit.
 PARTS = {
     "guard": "all calls stay on the primary",
-    "reports": "prepared reports read from the primary",
+    "reports": "prepared reports and those that are sent by e-mail read from the primary",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
@@ -184,6 +184,8 @@ _MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlcl
 _JOBS = "frappe.utils.background_jobs"
 SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
 PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
+EMAILED_REPORTS = "frappe.email.doctype.auto_email_report.auto_email_report"
+LISTS = "frappe.desk.reportview"
 
 
 def _of_drivers() -> Iterator[Requirement]:
@@ -225,6 +227,12 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("guard", "frappe.utils.redis_wrapper", takes("RedisWrapper.execute_command", 2)),
     Requirement("reports", PREPARED_REPORTS, has("generate_report_result")),
     Requirement("reports", PREPARED_REPORTS, mentions("generate_report", "generate_report_result")),
+    Requirement(
+        "reports",
+        EMAILED_REPORTS,
+        takes("AutoEmailReport.get_report_content", 1),
+        optional=True,
+    ),
     Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
     Requirement("jobs", "rq.queue", takes("Queue.enqueue_call", 2, "kwargs", "meta")),
     Requirement("jobs", "rq.worker", has("Worker.work", "Worker.execute_job")),
