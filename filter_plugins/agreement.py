@@ -89,6 +89,7 @@ OWN = frozenset(
         "router_read_timeout",
         "router_report_methods",
         "router_report_pool_calls",
+        "router_trusted_proxies",
         "router_report_retry_window",
         "site_accounts_max_statement_time",
         "site_accounts_max_user_connections",

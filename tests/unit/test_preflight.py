@@ -44,6 +44,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "read_guard": True,
         "read_path": {},
         "proxy": "",
+        "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -906,6 +907,27 @@ def test_proxies(fleet, settings):
         ),
     ]
     assert "secret" not in str(told)
+
+
+def test_addresses_and_networks_of_settings(fleet, settings):
+    for host in fleet:
+        host["networks"] = {"firewall_allow": ["10.0.0.0/33"], "router_trusted_proxies": ["::1"]}
+    fleet[0]["networks"]["router_trusted_proxies"] = ["10.0.0.5", "lb.lan", "0.0.0.0/0"]
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"].partition(" (")[0], problem["place"]) for problem in told] == [
+        (
+            "'10.0.0.0/33' in firewall_allow is neither an address nor a network",
+            "firewall_allow in the inventory, for erp1, rep1",
+        ),
+        (
+            "'lb.lan' in router_trusted_proxies is neither an address nor a network",
+            "router_trusted_proxies in the inventory, for erp1",
+        ),
+        (
+            "'0.0.0.0/0' in router_trusted_proxies would be everybody",
+            "router_trusted_proxies in the inventory, for erp1",
+        ),
+    ]
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
