@@ -310,7 +310,9 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             )
         known = {*site_names(host), *further_names(host)}
         strangers = sorted(set(file["names"]) - known - NO_SITE)
-        strangers = [name for name in strangers if name not in found["bench"]["sites"]]
+        there = found["bench"]["sites"]
+        served = {*there, *(name for site in there.values() for name in site["names"])}
+        strangers = [name for name in strangers if name not in served]
         if strangers:
             yield problem(
                 f"host names that are no site would no longer be served: {', '.join(strangers)}",

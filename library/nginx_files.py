@@ -21,7 +21,7 @@ from ansible.module_utils.nginx import (
     tested,
     write,
 )
-from ansible.module_utils.sites import SiteError, read_state, render_servers, served
+from ansible.module_utils.sites import SiteError, read_state, render_servers, served_names
 from ansible.module_utils.snapshot import SnapshotError, is_recorded
 
 DOCUMENTATION = r"""
@@ -141,7 +141,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     if sites:
         known = read_state(sites["state_dir"])
-        names = sites["listed"] if known is None else served(known)
+        names = dict.fromkeys(sites["listed"], ()) if known is None else served_names(known)
         template = files[Path(sites["template"])].decode()
         files[Path(sites["target"])] = render_servers(template, names).encode()
     absent = [Path(path) for path in module.params["absent"]]

@@ -14,7 +14,7 @@ from typing import Any
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import local
-from ansible.module_utils.sites import read_state, served
+from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
@@ -137,9 +137,15 @@ def reads(state_dir: str) -> dict[str, Any]:
 
 
 def sites(state_dir: str) -> dict[str, Any]:
-    """The sites that are served, whoever made them, and why others are not."""
+    """The sites that are served and their further names, and what is wrong with others."""
     state = read_state(state_dir)
-    return {"sites": served(state), "sites_not_served": state["notes"] if state else []}
+    return {
+        "sites": [
+            f"{site} ({', '.join(names)})" if names else site
+            for site, names in served_names(state).items()
+        ],
+        "sites_not_served": state["notes"] if state else [],
+    }
 
 
 def drained(folder: str) -> list[str]:

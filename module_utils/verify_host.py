@@ -324,7 +324,10 @@ class HostChecks:
             f"{have['web']} web and {have['background']} background workers",
             wanted=f"{want['web']} web and {want['background']} background workers"
             " (bench_web_workers, bench_background_workers"
-            + (f", and {self.params['heavy_workers']} for heavy jobs" * bool(self.params["heavy_workers"]))
+            + (
+                f", and {self.params['heavy_workers']} for heavy jobs"
+                * bool(self.params["heavy_workers"])
+            )
             + ")",
         )
 
