@@ -36,7 +36,7 @@ Settings = Mapping[str, Any]
 PREFIX = "at-"
 # Frappe's own, in the order in which its long workers serve them.
 QUEUES = ("long", "default", "short")
-# Jobs that read much and write little, of Frappe 14 to 17; a bench queues those that its Frappe has.
+# Jobs that read much and write little, of Frappe 14 to 17; a bench queues those that it has.
 HEAVY = (
     "frappe.core.doctype.prepared_report.prepared_report.generate_report",
     "frappe.desk.query_report.run_export_query_job",
