@@ -24,8 +24,9 @@ PLACEHOLDER, NAMES = "@site@", "@names@"
 FURTHER = re.compile(r"^# Further names of (\S+)\n", re.MULTILINE)
 USER_LIMIT = 80
 SERVER_NAMES = re.compile(r"(?<=server_name )[^;]+(?=;)")
-# nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with what
-# it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no limit.
+# nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
+# what it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no
+# limit.
 PLAIN_NAME = 40
 
 
@@ -365,9 +366,7 @@ def render_servers(template: str, sites: Mapping[str, Iterable[str]]) -> str:
     head = "# Made by Benchfleet; changes here are undone by its next run.\n"
     common, *others = FURTHER.split(template)
     further = dict(zip(others[::2], others[1::2], strict=True))
-    taken = {
-        name for text in others for words in SERVER_NAMES.findall(text) for name in words.split()
-    }
+    taken = set(" ".join(SERVER_NAMES.findall("".join(others))).split())
     text = ""
     for site, names in sorted(sites.items()):
         own = " ".join([site, *(name for name in names if name not in taken)])
