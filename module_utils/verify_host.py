@@ -109,9 +109,9 @@ class HostChecks:
     """One host, its checks, and what the comparison of all hosts needs to know of it (``seen``).
 
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
-    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
-    that the operator's own queues have workers besides ``background_workers`` and ``heavy_workers``,
-    those for heavy jobs; ``settings`` are the
+    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``heavy_workers`` are
+    for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
+    queues have workers besides both; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
     the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
     this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
@@ -304,13 +304,14 @@ class HostChecks:
 
     def check_workers(self) -> None:
         """Processes, counted, against the inventory."""
+        heavy = self.params["heavy_workers"]
         have = {
             "web": len(web_workers(self.processes)),
             "background": len(background_workers(self.processes)),
         }
         want = {
             "web": self.params["web_workers"],
-            "background": self.params["background_workers"] + self.params["heavy_workers"],
+            "background": self.params["background_workers"] + heavy,
         }
         if self.params["custom_workers"]:
             want["background"] += sum(
@@ -324,11 +325,7 @@ class HostChecks:
             f"{have['web']} web and {have['background']} background workers",
             wanted=f"{want['web']} web and {want['background']} background workers"
             " (bench_web_workers, bench_background_workers"
-            + (
-                f", and {self.params['heavy_workers']} for heavy jobs"
-                * bool(self.params["heavy_workers"])
-            )
-            + ")",
+            + (f", and {heavy} for heavy jobs)" if heavy else ")"),
         )
 
     def check_contract(self) -> None:

@@ -14,7 +14,7 @@ REPORTS = "/api/method/frappe.core.doctype.prepared_report.prepared_report"
 
 
 def prepared(jobs: Jobs) -> list[object]:
-    """Order a prepared report and wait for it: server id, its name, read_only, whose bench asked."""
+    """Order a prepared report: server id, its name, read_only, and whose bench asked."""
     form = {"report_name": "Where", "filters": "{}"}
     answer = jobs.somebody.visitor.call("POST", f"{REPORTS}.make_prepared_report", form=form)
     name = answer.body["message"]["name"]

@@ -73,7 +73,7 @@ def _read_prepared_reports(module: Any) -> None:
 
 
 def _read_emailed_reports(module: Any) -> None:
-    """Let what is in a report's e-mail be read as the report itself; the e-mail is the primary's."""
+    """Let what an e-mail brings be read as the report itself; the e-mail is the primary's."""
     cls = module.AutoEmailReport
     read = frappe.read_only()(cls.get_report_content)
 
