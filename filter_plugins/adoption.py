@@ -327,8 +327,8 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             ", ".join(file["path"] for file in nginx["files"] if file["certificates"]),
             f"set router_certificate: {pairs[0][0]} and router_certificate_key: {pairs[0][1]}"
             if len(pairs) == 1
-            else "the router has one certificate: get one for all sites (certbot --expand), and "
-            "set router_certificate and router_certificate_key. There are: "
+            else "set router_certificate and router_certificate_key, and for a site with another "
+            "certificate than that its certificate and certificate_key (fleet_sites). There are: "
             + ", ".join(pair[0] for pair in pairs),
         )
 

@@ -574,6 +574,39 @@ def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
     ]
 
 
+def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """Certificates on the primary, with their keys, are such as nginx takes."""
+    host = next(filter(is_primary, hosts), None)
+    if host is None or not host["survey"]:
+        return []
+    problems = []
+    for pair in host["survey"]["certificates"]:
+        place = f"{pair['of']} in the inventory, on {host['name']}"
+        named = pair["certificate"] or pair["key"]
+        if not (pair["certificate"] and pair["key"]):
+            problems.append(
+                problem(
+                    f"of a certificate and its key only {named} is named",
+                    place,
+                    "name the files of both, or none",
+                )
+            )
+        elif pair["trouble"]:
+            problems.append(
+                problem(pair["trouble"], place, "name the files of a certificate and its own key")
+            )
+        elif not host["certificate"]:
+            problems.append(
+                problem(
+                    f"{named} is the certificate of a site, and router_certificate is not set, so "
+                    "the other sites would have none",
+                    place,
+                    "set router_certificate and router_certificate_key, too; the same files do",
+                )
+            )
+    return problems
+
+
 def network_trouble(value: Any, whole: bool) -> str:
     """What is wrong with an address or network of a setting; "" when nothing is.
 
@@ -1216,6 +1249,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_read_path,
     check_proxies,
     check_networks,
+    check_certificates,
     check_folders,
     check_secrets,
     check_left_out,

@@ -15,13 +15,17 @@ from typing import Any
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
+from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.verify_checks import busiest_minute, in_words
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
 from ansible.module_utils.verify_look import (
     Redis,
     Visitor,
+    certificate_fault,
+    first_certificate,
     listening,
     registered_workers,
+    shown_certificate,
 )
 
 DOCUMENTATION = r"""
@@ -43,6 +47,11 @@ options:
     description: "Where the placement of jobs is, {package_dir, settings}."
     type: dict
     required: true
+  certificates:
+    description: Files of the certificates that the router is to show.
+    type: list
+    elements: path
+    default: []
   job_seconds: {description: How long a scheduled job is waited for., type: int}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
@@ -199,6 +208,27 @@ class Primary(HostChecks):
 
     # The checks
 
+    def check_certificates(self) -> None:
+        """Ask for each site by each of its names, as a browser does."""
+        router = self.params["calls"]["router"]
+        if not router["tls"]:
+            self.gathering.skip("certificates", "not applicable: the sites are served by http")
+            return
+        files = [first_certificate(path) for path in self.params["certificates"]]
+        faults, names = [], []
+        state = read_state(str(Path(self.params["state_dir"]).parent))
+        for site, further in served_names(state).items():
+            names += [site, *further]
+        for name in names:
+            where = (router["address"], router["port"], name)
+            if fault := certificate_fault(*where):
+                faults.append(f"{name}: {fault}")
+            elif shown_certificate(*where) not in files:
+                faults.append(f"{name}: shown is another certificate than that of the file")
+        self.gathering.add(
+            "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(names)}"
+        )
+
     def finish(self) -> None:
         """Make the checks, and take away what the first phase put there."""
         made = self.remembered()
@@ -210,6 +240,7 @@ class Primary(HostChecks):
             attempt("save", lambda: self.check_save(made))
             job = made.get(self.site, {}).get("job")
             attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
+            attempt("certificates", self.check_certificates)
             attempt("queue", self.check_queue)
             attempt("waiting", self.check_waiting)
             attempt((), self.note_placed)
@@ -366,6 +397,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "begun": {"type": "dict", "default": {}},
             "jobs": {"type": "dict", "required": True},
+            "certificates": {"type": "list", "elements": "path", "default": []},
             "job_seconds": {"type": "int"},
         }
     )

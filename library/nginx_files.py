@@ -12,6 +12,7 @@ from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.nginx import (
     NginxError,
     configuration,
+    contents,
     debians_site,
     digest,
     other_defaults,
@@ -64,6 +65,11 @@ options:
         the next run tells by this file, and reloads.
     type: path
     required: true
+  certificates:
+    description: Files that nginx reads besides; when they have changed, it is told to read them.
+    type: list
+    elements: path
+    default: []
   sites:
     description:
       - The sites that nginx serves. Which those are stands on this host, not in the inventory
@@ -113,6 +119,7 @@ def main() -> None:
                 },
             },
             "loaded_file": {"type": "path", "required": True},
+            "certificates": {"type": "list", "elements": "path", "default": []},
             "sites": {
                 "type": "dict",
                 "options": {
@@ -151,7 +158,8 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
-    loaded = not changed and read(loaded_file) == digest(wanted)
+    used = wanted | contents(module.params["certificates"])
+    loaded = not changed and read(loaded_file) == digest(used)
     if loaded and (problem := tested(module.run_command)):
         module.warn(
             f"nginx runs, but would not start again with the configuration on this host: {problem}."
@@ -160,7 +168,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     if not loaded and not module.check_mode:
         try:
             put(module.run_command, wanted, old)
-            write(loaded_file, digest(wanted))
+            write(loaded_file, digest(used))
         except (NginxError, OSError) as error:
             module.fail_json(msg=str(error))
     diffs = [
@@ -175,7 +183,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     if not loaded and not changed:
         diffs.append(
             {
-                "before": "nginx may run with an older configuration than its files\n",
+                "before": "nginx may run with older files than there are\n",
                 "after": "nginx runs with its files\n",
             }
         )

@@ -21,7 +21,7 @@ from ansible.module_utils.mariadb import (
     pymysql,
 )
 from ansible.module_utils.mariadb_accounts import AccountKeeper
-from ansible.module_utils.nginx import digest_with, put, read, run_here, write
+from ansible.module_utils.nginx import contents, digest_with, put, read, run_here, write
 from ansible.module_utils.sites import (
     LIST,
     Folders,
@@ -59,6 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "template": {"type": "path", "required": True},
             "target": {"type": "path", "required": True},
             "loaded_file": {"type": "path", "required": True},
+            "certificates": {"type": "list", "elements": "path", "required": True},
         },
     },
 }
@@ -349,11 +350,13 @@ class Line:
         target, loaded_file = Path(files["target"]), Path(files["loaded_file"])
         names = served_names(read_state(self.settings["state_dir"]))
         wanted = {target: render_servers(template.decode(), names).encode()}
+        # A certificate that certbot has renewed counts once nginx has read it, too.
+        used = wanted | contents(files["certificates"])
         old, loaded = read(target), read(loaded_file)
-        if old == wanted[target] and loaded == digest_with(loaded, wanted):
+        if old == wanted[target] and loaded == digest_with(loaded, used):
             return False
         put(run_here, wanted, {target: old})
-        write(loaded_file, digest_with(loaded, wanted))
+        write(loaded_file, digest_with(loaded, used))
         return True
 
 

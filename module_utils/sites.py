@@ -20,8 +20,9 @@ NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
 PLACEHOLDER, NAMES = "@site@", "@names@"
-# In nginx's template, above what serves the further names of one site.
-FURTHER = re.compile(r"^# Further names of (\S+)\n", re.MULTILINE)
+# In nginx's template, above what serves one site instead of what serves all others, or beside it.
+INSTEAD, BESIDE = "Instead, for", "Further names of"
+MARK = re.compile(rf"^# ({INSTEAD}|{BESIDE}) (\S+)\n", re.MULTILINE)
 USER_LIMIT = 80
 SERVER_NAMES = re.compile(r"(?<=server_name )[^;]+(?=;)")
 # nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
@@ -360,15 +361,17 @@ def server_name(name: str) -> str:
 def render_servers(template: str, sites: Mapping[str, Iterable[str]]) -> str:
     """nginx's configuration of these sites, each with its further names.
 
-    ``template`` is that of one, and after it that of the names that the inventory gives to some;
-    those are nobody else's.
+    ``template`` is that of most, and after it that of those that have a certificate of their own,
+    and of the names that the inventory gives to some; these names are nobody else's.
     """
     head = "# Made by Benchfleet; changes here are undone by its next run.\n"
-    common, *others = FURTHER.split(template)
-    further = dict(zip(others[::2], others[1::2], strict=True))
-    taken = set(" ".join(SERVER_NAMES.findall("".join(others))).split())
+    common, *others = MARK.split(template)
+    marked = dict(zip(zip(others[::3], others[1::3], strict=True), others[2::3], strict=True))
+    given = "".join(part for (kind, _), part in marked.items() if kind == BESIDE)
+    taken = set(" ".join(SERVER_NAMES.findall(given)).split())
     text = ""
     for site, names in sorted(sites.items()):
         own = " ".join([site, *(name for name in names if name not in taken)])
-        text += common.replace(NAMES, own).replace(PLACEHOLDER, site) + further.get(site, "")
+        main = marked.get((INSTEAD, site), common)
+        text += main.replace(NAMES, own).replace(PLACEHOLDER, site) + marked.get((BESIDE, site), "")
     return head + SERVER_NAMES.sub(lambda m: " ".join(map(server_name, m[0].split())), text)

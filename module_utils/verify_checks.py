@@ -288,6 +288,13 @@ CATALOGUE: dict[str, Check] = {
         "the document on the primary and, at once, on this host's replica",
         "run site.yml with fleet_read_guard true; logs/web.error.log of this bench says more",
     ),
+    "certificates": Check(
+        "S16",
+        PRIMARY,
+        "Certificates are valid for the names that they are shown for",
+        "the certificate of the file that the inventory names, not expired, with the site's name",
+        "renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not taken it",
+    ),
     "pdf": Check(
         "S16",
         EVERY,

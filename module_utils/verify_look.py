@@ -162,6 +162,56 @@ class Answer:
         return f"HTTP {self.status}: {' '.join(str(words).split())[:200]}"
 
 
+class HTTPSByName(http.client.HTTPSConnection):
+    """HTTPS at an address that is asked for a site by name; the certificate proves nothing here."""
+
+    def __init__(self, address: str, port: int, name: str, timeout: float) -> None:
+        super().__init__(address, port, timeout=timeout)
+        self.name = name
+
+    def connect(self) -> None:
+        """Connect to the address, and name the site before the certificate is sent."""
+        http.client.HTTPConnection.connect(self)
+        context = ssl._create_unverified_context()
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
+
+
+def first_certificate(path: str) -> bytes:
+    """The certificate, in DER, that a file begins with. Raises OSError, ValueError."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    with open(path, encoding="ascii", errors="replace") as file:
+        _, _, text = file.read().partition(begin)
+    return ssl.PEM_cert_to_DER_cert(begin + text.partition(end)[0] + end)
+
+
+def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -> bytes:
+    """The certificate, in DER, that a server shows who asks for a name. Raises OSError."""
+    context = ssl._create_unverified_context()
+    with (
+        socket.create_connection((address, port), timeout=timeout) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def certificate_fault(address: str, port: int, name: str, timeout: float = 10) -> str:
+    """What browsers would say against a server's certificate but who signed it; "" for nothing.
+
+    Raises OSError where the server cannot be asked.
+    """
+    shown = shown_certificate(address, port, name, timeout)
+    context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        with (
+            socket.create_connection((address, port), timeout=timeout) as plain,
+            context.wrap_socket(plain, server_hostname=name),
+        ):
+            return ""
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+
+
 @dataclass
 class Visitor:
     """Somebody who calls a site, at the router or at a bench directly."""
@@ -186,11 +236,7 @@ class Visitor:
     def _connection(self) -> http.client.HTTPConnection:
         if not self.tls:
             return http.client.HTTPConnection(self.address, self.port, timeout=self.timeout)
-        # The address is called, not the name, and what is proved here is not the certificate.
-        context = ssl._create_unverified_context()
-        return http.client.HTTPSConnection(
-            self.address, self.port, timeout=self.timeout, context=context
-        )
+        return HTTPSByName(self.address, self.port, self.site, self.timeout)
 
     def call(
         self,

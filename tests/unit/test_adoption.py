@@ -222,7 +222,9 @@ def test_certificates_go_on_being_served(host, settings):
     told = adoption.adoption_problems([host], settings)
     assert told[0]["remedy"].startswith("set router_certificate: /etc/le/full.pem and")
     file["certificates"].append(["/etc/le/two.pem", "/etc/le/two.key"])
-    assert "certbot --expand" in adoption.adoption_problems([host], settings)[0]["remedy"]
+    assert (
+        "certificate_key (fleet_sites)" in adoption.adoption_problems([host], settings)[0]["remedy"]
+    )
     host["certificate"] = "/etc/le/full.pem"
     assert adoption.adoption_problems([host], settings) == []
 

@@ -44,6 +44,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "read_guard": True,
         "read_path": {},
         "proxy": "",
+        "certificate": "",
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
@@ -79,6 +80,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
                 "config": {},
             },
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
+            "certificates": [],
             "lan": None,
             "clock": {"low": -0.3, "high": 0.2},
         },
@@ -907,6 +909,32 @@ def test_proxies(fleet, settings):
         ),
     ]
     assert "secret" not in str(told)
+
+
+def test_certificates(fleet, settings):
+    def pair(of: str, trouble: str = "", **files: str) -> dict[str, str]:
+        return {"of": of, "certificate": "/c.pem", "key": "/c.key", "trouble": trouble, **files}
+
+    fleet[0]["survey"]["certificates"] = [pair("certificate of a.test in fleet_sites")]
+    (found,) = whats(fleet, settings)
+    assert found.startswith("/c.pem is the certificate of a site, and router_certificate is not")
+    fleet[0]["certificate"] = "/d.pem"
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["certificates"] = [
+        pair("router_certificate", key="", trouble="x"),
+        pair("certificate of a.test in fleet_sites", "/c.key is not the key of /c.pem"),
+    ]
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"], problem["place"]) for problem in told] == [
+        (
+            "of a certificate and its key only /c.pem is named",
+            "router_certificate in the inventory, on erp1",
+        ),
+        (
+            "/c.key is not the key of /c.pem",
+            "certificate of a.test in fleet_sites in the inventory, on erp1",
+        ),
+    ]
 
 
 def test_addresses_and_networks_of_settings(fleet, settings):

@@ -182,6 +182,14 @@ def test_further_names_are_served_with_their_site_alone() -> None:
     assert names == ["server_name a.test;", "server_name b.test bbb;", "server_name b bb;"]
 
 
+def test_a_site_with_a_certificate_of_its_own_is_served_with_that() -> None:
+    template = (
+        "server_name @names@; cert all;\n# Instead, for b.test\nserver_name @names@; cert b;\n"
+    )
+    _, *lines = sites.render_servers(template, {"b.test": ["c.test"], "a.test": []}).splitlines()
+    assert lines == ["server_name a.test; cert all;", "server_name b.test c.test; cert b;"]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
 def test_a_list_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(SiteError):
@@ -254,7 +262,12 @@ def line(folders: Folders) -> Any:
             "site_key": "k",
             "max_statement_time": 600.0,
             "max_user_connections": 50,
-            "nginx": {"template": "/none", "target": "/none", "loaded_file": "/none"},
+            "nginx": {
+                "template": "/none",
+                "target": "/none",
+                "loaded_file": "/none",
+                "certificates": [],
+            },
         }
     )
 
