@@ -79,6 +79,11 @@ def web_programs(names: list[str]) -> list[str]:
     return [name for name in names if re.search(kinds, name.split(":")[0])]
 
 
+def serving_programs(names: list[str]) -> list[str]:
+    """Those processes that answer calls: the web workers and the pool for reports."""
+    return [name for name in names if name.split(":")[0].endswith("-web")]
+
+
 def together(names: list[str], known: list[str]) -> list[str]:
     """The same processes for supervisorctl, which handles those of a whole group at once.
 
