@@ -14,6 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from ansible.module_utils.bench import (
     cli_releases,
     drop_git_locks,
     exclusive,
+    frappe_command,
     git,
     installed_apps,
     read_json,
@@ -776,7 +778,7 @@ class Update:
         self.save()
 
     def code(self) -> None:
-        """The bench has the new code; users are out from here on, where sites are to be migrated."""
+        """The bench has the new code; users are out from here on where sites are to be migrated."""
         if self.state.get("coded"):
             return
         self.suspend_jobs()
@@ -788,13 +790,12 @@ class Update:
             self.save(renewed=True)
             with self.phase("restart with the new code, for which calls waited at the router"):
                 self.restart_web(self.bring_code, self.see_answers)
+            self.settle()
             self.save(coded=True, opened=True, restarted=True)
 
     def code_behind_closed_doors(self) -> None:
         """Users see the maintenance page; backups are made, and the new code is put in place."""
         backed_up = bool(self.state.get("backups"))
-        if not self.state.get("closed"):
-            self.save(closed=time.time())
         with self.phase(f"{OUT}closing the sites"):
             self.close()
             if not backed_up:
@@ -806,11 +807,12 @@ class Update:
                 self.back_up()
         with self.phase(f"{OUT}new code in place"):
             self.bring_code()
+            self.settle()
 
     def bring_code(self) -> None:
         """Put code, environment and web assets in place."""
         for app, commit in self.state["to"].items():
-            self.check_out(app, commit)
+            self.reset(app, commit)
         known = self.state.get("items", {})
         items = self.state.get("made", {}).get("items", [])
         replaced = {item: os.path.lexists(f"{self.path}/{item}") for item in items}
@@ -833,7 +835,8 @@ class Update:
     def see_answers(self) -> None:
         """Nothing cached is of the old code, and each site answers with the new one."""
         for site in self.sites:
-            self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
+            words = ["--site", site, "clear-cache"]
+            frappe_command(self.path, self.user, self.environment, words, " ".join(words))
         self.wait_until_it_listens()
         self.wait_for_answer(200)
 
@@ -917,6 +920,8 @@ class Update:
             if not read_json(self.folders.config(site)).get(SWITCH, 1):
                 words = ["bench", "--site", site, "set-config", SWITCH, "None"]
                 self.run(words, f"taking {SWITCH} out of the configuration of {site}")
+        if not self.state.get("closed"):
+            self.save(closed=time.time())
         self.switch(1)
         if int((app_version(self.path, "frappe") or "0").split(".")[0]) >= KEEPS_CONFIG:
             known = list(programs(self.name))
@@ -1050,7 +1055,12 @@ class Update:
         return f"{self.folder(app)}/{app}/public/dist"
 
     def check_out(self, app: str, commit: str) -> None:
-        """Bring an app's files to a commit."""
+        """Bring an app's files to a commit; they are on disk when this ends."""
+        self.reset(app, commit)
+        self.settle()
+
+    def reset(self, app: str, commit: str) -> None:
+        """Bring an app's files to a commit; until they are on disk it counts as moving."""
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
@@ -1059,9 +1069,15 @@ class Update:
         self.save(moving=sorted({*moving, app}))
         what = f"checking out {app} at {commit[:10]}"
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
-        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
-        os.sync()
-        self.save(moving=[name for name in self.state["moving"] if name != app])
+
+    def settle(self) -> None:
+        """Have the disk hold what git leaves to the kernel.
+
+        A commit of which some files are empty after a power cut would seem whole.
+        """
+        if self.state.get("moving"):
+            os.sync()
+            self.save(moving=[])
 
     # --- migration ----------------------------------------------------------------------------
 
@@ -1131,16 +1147,21 @@ class Update:
         pool = self.params["report_port"]
         hold = f"{self.params['state_dir']}/hold"
         with held(hold, "127.0.0.1", self.params["web_port"], pool=pool):
-            control("stop", *serving)
+            self.control_each("stop", serving)
             if between:
                 between()
-            control("start", *serving)
+            self.control_each("start", serving)
             if then:
                 then()
             self.wait_until_it_listens()
         for name in web_programs(known):
             if name not in serving_programs(known):
                 control("restart", name)
+
+    def control_each(self, word: str, groups: list[str]) -> None:
+        """Stop or start groups of programs side by side: supervisorctl waits for one at a time."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda group: control(word, group), groups))
 
     def wait_until_it_listens(self) -> None:
         """Wait for the web workers; BenchError when they do not come."""

@@ -40,8 +40,8 @@ done
 """
 # What the bench's programs begin with; an app that cannot be imported stops each of them.
 IMPORTS = """
-import importlib, sys
-for name in ["frappe.app", "frappe.utils.background_jobs", *sys.argv[1:]]:
+import importlib
+for name in ["frappe.app", "frappe.utils.background_jobs", *open("apps.txt").read().split()]:
     importlib.import_module(name)
 """
 
@@ -86,7 +86,7 @@ class Staging:
         for app in moved:
             for argv, what, cwd in requirement_steps(self.path, app):
                 self.run(argv, what, cwd)
-        python = [f"{self.path}/env/bin/python", "-c", IMPORTS, *to]
+        python = [f"{self.path}/env/bin/python", "-c", IMPORTS]
         self.run(python, "importing the new code", f"{self.path}/sites")
 
     def folders(self) -> list[str]:
