@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,13 +46,14 @@ from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
     RUNNING,
     control,
+    control_each,
     job_programs,
     programs,
+    realtime_programs,
     serving_programs,
     start,
     stop,
     together,
-    web_programs,
 )
 from ansible.module_utils.verify_look import Redis, RedisError, Visitor
 
@@ -788,8 +788,8 @@ class Update:
             self.save(coded=True)
         else:
             self.save(renewed=True)
-            with self.phase("restart with the new code, for which calls waited at the router"):
-                self.restart_web(self.bring_code, self.see_answers)
+            words = "restart with the new code, for which calls waited at the router"
+            self.restart_web(words, self.bring_code, self.see_answers)
             self.settle()
             self.save(coded=True, opened=True, restarted=True)
 
@@ -1101,8 +1101,7 @@ class Update:
             migrated = [*migrated, site]
             self.save(migrated=migrated)
         if not self.state.get("restarted"):
-            with self.phase(f"{OUT}restart"):
-                self.restart_web(then=self.let_in)
+            self.restart_web(f"{OUT}restart", then=self.let_in)
             self.save(restarted=True)
             try:
                 if not self.state.get("former"):
@@ -1136,32 +1135,29 @@ class Update:
             )
 
     def restart_web(
-        self, between: Callable[[], None] | None = None, then: Callable[[], None] | None = None
+        self,
+        words: str,
+        between: Callable[[], None] | None = None,
+        then: Callable[[], None] | None = None,
     ) -> None:
         """Restart what users are connected to, while their calls wait at the router.
 
-        between: what is done while nothing runs. then: once it is started, while calls still wait.
+        words: name of the phase. between: what is done while nothing runs. then: once it is started, while calls still wait.
         """
         known = list(programs(self.name))
         serving = together(serving_programs(known), known)
         pool = self.params["report_port"]
         hold = f"{self.params['state_dir']}/hold"
-        with held(hold, "127.0.0.1", self.params["web_port"], pool=pool):
-            self.control_each("stop", serving)
+        waits = held(hold, "127.0.0.1", self.params["web_port"], pool=pool)
+        with self.phase(words), waits:
+            control_each("stop", serving)
             if between:
                 between()
-            self.control_each("start", serving)
+            control_each("start", serving)
             if then:
                 then()
             self.wait_until_it_listens()
-        for name in web_programs(known):
-            if name not in serving_programs(known):
-                control("restart", name)
-
-    def control_each(self, word: str, groups: list[str]) -> None:
-        """Stop or start groups of programs side by side: supervisorctl waits for one at a time."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda group: control(word, group), groups))
+        control_each("restart", realtime_programs(known))
 
     def wait_until_it_listens(self) -> None:
         """Wait for the web workers; BenchError when they do not come."""
@@ -1269,7 +1265,7 @@ class Update:
         for site in here:
             self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
         if touched or self.state.get("renewed"):
-            self.restart_web()
+            self.restart_web("restart with the old code")
         if not touched:
             start(self.name)
             # Users are let in next. Should the same command go on from there, it begins whole: with

@@ -588,7 +588,7 @@ def begun(judge: Any, upstream: Path, **state: Any) -> dict[str, Any]:
 def restart(monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> None:
     """A restart of what serves, of which the steps in it are seen."""
 
-    def restarted(_: Any, between: Any = None, then: Any = None) -> None:
+    def restarted(_: Any, _words: str, between: Any = None, then: Any = None) -> None:
         steps.append("restart begins")
         for step in (between, then):
             if step:
@@ -971,10 +971,11 @@ def test_programs_are_told_apart():
         "b-long-worker:b-frappe-long-worker-0",
         "b-schedule:b-frappe-schedule",
     ]
-    assert supervisor.web_programs(list(states)) == [
-        "b-socketio:b-node-socketio",
+    assert supervisor.serving_programs(list(states)) == [
+        "b-report-web:b-frappe-report-web",
         "b-web:b-frappe-web",
     ]
+    assert supervisor.realtime_programs(list(states)) == ["b-socketio:b-node-socketio"]
 
 
 def test_processes_of_a_whole_group_are_handled_at_once():
