@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import html
+import importlib.util
 import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -14,6 +17,25 @@ from ansible.errors import AnsibleFilterError
 METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 # Where Frappe answers a whitelisted method by path; v1 and v2 exist from Frappe 15 on.
 API_PREFIX = "/api/(?:v[12]/)?method/"
+
+
+def shared() -> ModuleType:
+    """module_utils/routes.py, which Ansible lets only modules import by name."""
+    file = Path(__file__).parents[1] / "module_utils/routes.py"
+    spec = importlib.util.spec_from_file_location("benchfleet_routes", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def guarded_reads(added: Iterable[str]) -> list[str]:
+    """Methods that a node's guard runs as if they were read_only: the built-in ones, and ``added``.
+
+    ``added`` is router_report_methods. Sorted, without doubles.
+    """
+    return sorted({*shared().READS, *map(str, added)})
 
 
 def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[dict[str, str]]:
@@ -190,6 +212,7 @@ class FilterModule:
             "bracketed": bracketed,
             "certificate_files": certificate_files,
             "certificate_pairs": certificate_pairs,
+            "guarded_reads": guarded_reads,
             "nodes_with_workers": nodes_with_workers,
             "refusal": refusal,
             "page": page,

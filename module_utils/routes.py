@@ -21,11 +21,23 @@ OVERRIDES = "override_whitelisted_methods"
 
 REPORTING, PRIMARY = "reporting", "primary"
 
+# What a desk sends all day and carries no read_only: a node's guard runs it as if it did. Each was
+# measured, see docs/read-path.md; what writes at each call, or is slower from a node, is not here.
+ONLY_READS = "built in: it only reads"
+READS = {
+    "frappe.desk.doctype.number_card.number_card.get_percentage_difference": ONLY_READS,
+    "frappe.desk.doctype.number_card.number_card.get_result": ONLY_READS,
+    "frappe.desk.listview.get_group_by_count": ONLY_READS,
+    "frappe.desk.search.search_link": ONLY_READS,
+    "frappe.desk.search.search_widget": ONLY_READS,
+}
+
 # Methods that only read although they carry no read_only themselves.
 ADDED = {
     "frappe.desk.query_report.export_query": (
         "built in: all it does is to run frappe.desk.query_report.run, which is read_only"
     ),
+    **READS,
 }
 
 # The desk's small calls, which a primary answers all day. They must never wait behind reports; and
@@ -39,6 +51,7 @@ LIGHT = (
     "frappe.desk.reportview.get_list",
     "frappe.desk.reportview.get_sidebar_stats",
     "frappe.desk.reportview.get_stats",
+    *READS,
 )
 
 # Calls that write, or that must see the newest state; whatever decorators they carry.

@@ -137,13 +137,7 @@ def _answer(request: Request) -> Response:
 def _method(call: routing.Call) -> Response:
     if call.target == "login":
         return _json(frappe.local.response)
-    try:
-        function = frappe.get_attr(call.target)
-    except (ImportError, AttributeError, ValueError) as error:
-        frappe.throw(f"Failed to get method for command {call.target} with {error}")
-    frappe.is_whitelisted(function)
-    frappe.local.ran.append(f"{function.__module__}.{function.__qualname__}")
-    data = frappe.call(function, **frappe.local.form_dict)
+    data = frappe.handler.execute_cmd(call.target)
     if isinstance(data, Response):
         return data
     if frappe.local.response.type == "csv":

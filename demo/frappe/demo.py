@@ -101,6 +101,14 @@ def read_insert(description: str = "read_insert") -> dict[str, Any]:
 
 
 @frappe.whitelist()
+def search_insert(doctype: str, txt: str) -> list[dict[str, Any]]:
+    """Insert a ToDo with the text, as a query of search_link that writes; say where that read."""
+    before = _server_id()
+    value = _insert(txt)
+    return [{"value": value, "description": [before, _server_id()]}]
+
+
+@frappe.whitelist()
 @frappe.read_only()
 def read_enqueue(token: str = "", write: Any = 0) -> dict[str, Any]:
     """Have a job queued after the commit, which leaves a Demo Run with the token.

@@ -303,6 +303,7 @@ CHANGES = (
         "reports",
         "there is no generate_report_result",
     ),
+    ("handler.py", "return frappe.call(", "return run(", "reads", "execute_cmd does not use call"),
     (
         "__init__.py",
         "conf.replica_db_name",
@@ -327,7 +328,8 @@ def test_what_another_release_does_otherwise_is_told(demo_15: Path, libraries: P
 TRY_GUARD = """
 import json, os, pathlib
 settings = dict(node="rep1", primary="erp1", state_dir=".", policy="primary", wait=0.5,
-                fallback_calls=1, fallback_seconds=1, health=None, reports_pool=False)
+                fallback_calls=1, fallback_seconds=1, health=None, reports_pool=False,
+                reads=["frappe.desk.search.search_link"])
 pathlib.Path("guard.json").write_text(json.dumps(settings))
 os.environ["BENCHFLEET_READ_GUARD"] = "guard.json"
 from benchfleet_guard.install import install
@@ -352,6 +354,43 @@ def test_a_guard_that_does_not_fit_leaves_calls_on_the_primary(
     assert json.loads(done.stdout) == [False, True]
     assert "MariaDBDatabase takes other arguments" in done.stderr
     assert "so all calls stay on the primary" in done.stderr
+
+
+TRY_READS = """
+import frappe.handler
+from frappe.desk import search
+whitelisted, begun = set(frappe.whitelisted), []
+frappe.local.conf = frappe.config.Config(read_from_replica=1)
+frappe.connect_replica = lambda: begun.append(1)
+def called(function, request):
+    frappe.local.request, before = request, len(begun)
+    answer = frappe.call(function, doctype="ToDo", txt="x", cmd="given by the request")
+    return [answer, len(begun) - before]
+search.check = search.model.get_list = lambda *words, **more: []
+def other(txt): return txt
+search_link = frappe.get_attr("frappe.desk.search.search_link")
+print(json.dumps([called(search_link, object()), called(search_link, None), called(other, object()),
+                  search_link in whitelisted == set(frappe.whitelisted)]))
+"""
+
+
+def test_a_method_that_only_reads_is_guarded_in_a_request_and_whitelisted_as_ever(
+    demo: Path, libraries: Path
+) -> None:
+    given = TRY_GUARD.partition("import frappe\n")[0]
+    done = in_bench(demo, libraries, "-c", given + TRY_READS)
+    assert json.loads(done.stdout) == [[[], 1], [[], 0], ["x", 0], True]
+    assert done.stderr == ""
+
+
+def test_a_frappe_that_calls_methods_otherwise_is_left_as_it_is(
+    demo_15: Path, libraries: Path
+) -> None:
+    replace(demo_15 / "frappe/handler.py", "return frappe.call(", "return run(")
+    given = TRY_GUARD.partition("import frappe\n")[0]
+    done = in_bench(demo_15, libraries, "-c", given + TRY_READS)
+    assert json.loads(done.stdout) == [[[], 0], [[], 0], ["x", 0], True]
+    assert "so methods that are routed without being read_only read from the primary" in done.stderr
 
 
 def test_a_fault_of_the_guard_s_own_costs_no_call_its_answer(demo: Path, libraries: Path) -> None:

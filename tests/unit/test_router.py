@@ -17,6 +17,7 @@ from filter_plugins.router import (
     bracketed,
     certificate_files,
     certificate_pairs,
+    guarded_reads,
     nodes_with_workers,
     refusal,
     report_patterns,
@@ -25,7 +26,7 @@ from filter_plugins.router import (
 )
 from library import nginx_files
 from library.path_access import parents
-from module_utils import nginx
+from module_utils import nginx, routes
 from module_utils.nginx import complaint, digest, digest_with, read, write
 
 RUN = "frappe.desk.query_report.run"
@@ -61,6 +62,12 @@ def test_every_path_of_a_report_matches(prefix: str) -> None:
 def test_nothing_else_matches(path: str) -> None:
     (pattern,) = report_patterns([RUN])
     assert not matches(pattern["path"], path)
+
+
+def test_nodes_guard_what_is_built_in_and_what_the_inventory_adds() -> None:
+    assert guarded_reads([]) == sorted(routes.READS)
+    added = guarded_reads([RUN, "shop.api.sums", *routes.READS])
+    assert added == sorted({RUN, "shop.api.sums", *routes.READS})
 
 
 def test_methods_are_sorted_and_named_once() -> None:

@@ -108,6 +108,39 @@ def test_lists_leave_only_when_what_was_saved_is_seen(bench: Path):
     assert "fleet_read_guard is off" in found(bench, guard=False)[LIST]["why"]
 
 
+SEARCH = "frappe.desk.search.search_link"
+SEARCHES = "import frappe\n@frappe.whitelist()\ndef search_link(): 0\ndef search_widget(): 0\n"
+
+
+def test_what_only_reads_goes_away_where_this_frappe_has_it(bench: Path):
+    assert SEARCH not in found(bench)
+    assert routes.routes(Apps(str(bench)))[1] == []
+    put(bench, "frappe", "desk/search.py", SEARCHES)
+    row = found(bench)[SEARCH]
+    assert (row["bench"], row["light"]) == ("reporting", True)
+    assert row["why"] == routes.READS[SEARCH]
+    assert row["where"] == "frappe/frappe/desk/search.py:3"
+    # Not whitelisted in this Frappe: nobody's to call.
+    assert "frappe.desk.search.search_widget" not in found(bench)
+    # From a node whose guard is off it would read from the primary, over the network.
+    assert found(bench, guard=False)[SEARCH]["bench"] == "primary"
+
+
+def test_what_only_reads_has_the_switches_of_any_method(bench: Path):
+    put(bench, "frappe", "desk/search.py", SEARCHES)
+    row = found(bench, taken=[SEARCH])[SEARCH]
+    assert (row["bench"], row["light"]) == ("primary", False)
+    assert "router_primary_methods" in row["why"]
+    hooks(bench, "shop", f"override_whitelisted_methods = {{{SEARCH!r}: 'shop.own.search'}}")
+    assert found(bench)[SEARCH]["bench"] == "primary"
+
+
+def test_what_only_reads_is_nothing_that_writes():
+    assert not [method for method in routes.READS if routes.stays(method)]
+    assert routes.ADDED.items() >= routes.READS.items()
+    routes.check_lists(routes.READS, [])
+
+
 def decorated(text: str) -> bool:
     """Whether f is whitelisted and read_only in a text."""
     about = facts(text)["names"].get("f", {})

@@ -19,6 +19,7 @@ from typing import Any
 PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports and those that are sent by e-mail read from the primary",
+    "reads": "methods that are routed without being read_only read from the primary",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
@@ -186,6 +187,7 @@ SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
 PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
 EMAILED_REPORTS = "frappe.email.doctype.auto_email_report.auto_email_report"
 LISTS = "frappe.desk.reportview"
+HANDLER = "frappe.handler"
 
 
 def _of_drivers() -> Iterator[Requirement]:
@@ -233,6 +235,8 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         takes("AutoEmailReport.get_report_content", 1),
         optional=True,
     ),
+    Requirement("reads", "frappe", takes("call", 1)),
+    Requirement("reads", HANDLER, mentions("execute_cmd", "call")),
     Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
     Requirement("jobs", "rq.queue", takes("Queue.enqueue_call", 2, "kwargs", "meta")),
     Requirement("jobs", "rq.worker", has("Worker.work", "Worker.execute_job")),
@@ -304,5 +308,5 @@ def told(guard: bool) -> list[str]:
 
     guard: whether the bench is to run with the guard.
     """
-    parts = [part for part in PARTS if guard or part not in ("guard", "reports")]
+    parts = [part for part in PARTS if guard or part not in ("guard", "reports", "reads")]
     return [f"{words}; so {PARTS[part]}" for part in parts for words in misfits(part)]

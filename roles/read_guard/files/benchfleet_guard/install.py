@@ -46,6 +46,7 @@ def install() -> settings.Settings:
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
     when_imported(contract.EMAILED_REPORTS, _read_emailed_reports, "reports")
     when_imported(contract.LISTS, _read_exported_lists)
+    when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
@@ -92,6 +93,24 @@ def _read_exported_lists(module: Any) -> None:
     """Let the job that exports a list read as the call does that exports it at once."""
     if hasattr(module, "run_report_view_export_job"):
         module._export_query = frappe.read_only()(module._export_query)
+
+
+def _guard_reads(reads: frozenset[str]) -> None:
+    """Run these methods as if they were read_only when a request calls them.
+
+    Frappe calls a method by frappe.call, once it has judged whether the user may call it, and by
+    which HTTP method. The function that it judges is not touched.
+    """
+    stock = frappe.call
+    guarded = functools.cache(frappe.read_only())
+
+    def call(fn: Any, *args: Any, **kwargs: Any) -> Any:
+        name = f"{getattr(fn, '__module__', '')}.{getattr(fn, '__qualname__', '')}"
+        if name in reads and getattr(frappe.local, "request", None):
+            fn = guarded(fn)
+        return stock(fn, *args, **kwargs)
+
+    frappe.call = call
 
 
 def _pretend_replica() -> None:

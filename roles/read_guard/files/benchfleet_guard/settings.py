@@ -26,7 +26,8 @@ class Settings:
     and fallback_seconds: how many of this node's calls may read from the primary at once, and how
     long a statement of theirs may take there. state_dir: folder that the bench's processes share.
     health: address and port of the health answers, None for none. reports_pool: this is the
-    primary's own pool, which has no replica.
+    primary's own pool, which has no replica. reads: dotted names of methods that are run as if
+    they were read_only.
     """
 
     node: str
@@ -38,6 +39,7 @@ class Settings:
     fallback_seconds: float
     health: tuple[str, int] | None
     reports_pool: bool
+    reads: frozenset[str]
 
 
 def load() -> Settings:
@@ -54,4 +56,5 @@ def load() -> Settings:
         fallback_seconds=float(values["fallback_seconds"]),
         health=(health[0], int(health[1])) if health else None,
         reports_pool=bool(values["reports_pool"]),
+        reads=frozenset(values["reads"]),
     )
