@@ -406,6 +406,26 @@ def test_an_interrupted_installation_is_repeated_with_force(sites: Sites, monkey
     assert sites.differences(wanted) == []
 
 
+def test_a_site_that_a_dry_run_has_not_made_lacks_its_apps(sites: Sites):
+    wanted = {**SITE, "apps": ["erpnext"]}
+    assert sites.differences(wanted) == ["site a.example"]
+    assert sites.differences(wanted, apps_only=True) == ["app erpnext on a.example"]
+    assert sites.differences(SITE, apps_only=True) == []
+
+
+def test_what_is_cached_of_a_sites_apps_is_read_anew_after_an_installation(
+    sites: Sites, monkeypatch: Any
+):
+    sites.bring(SITE)
+    monkeypatch.setattr(sites, "apps_of", lambda _: ["frappe"])
+    sites.said.clear()
+    sites.bring({**SITE, "apps": ["erpnext"]})
+    assert [words for words in sites.said if "--site" in words] == [
+        "--site a.example install-app erpnext",
+        "--site a.example clear-cache",
+    ]
+
+
 def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

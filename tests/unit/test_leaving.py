@@ -208,6 +208,34 @@ def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
         host_leave.fleet_of(str(tmp_path / "fleet.json"))
 
 
+def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
+    tmp_path: Path,
+) -> None:
+    module = Module(tmp_path)
+
+    def answer(**words: Any) -> None:
+        raise DoneError(words)
+
+    def ask(drained: bool, waiting: bool) -> tuple[bool, str]:
+        module.params = {"node": "rep2", "waiting": waiting, "known_only": False, "seconds": 0}
+        mark = tmp_path / node_drain.REASONS[waiting] / "rep2"
+        with pytest.raises(DoneError) as done:
+            if drained:
+                node_drain.drain(module, mark, {})  # type: ignore[arg-type]
+            node_drain.undrain(module, mark)  # type: ignore[arg-type]
+        return done.value.args[0]["changed"], done.value.args[0]["words"]
+
+    module.exit_json = answer  # type: ignore[attr-defined]
+    assert ask(drained=True, waiting=False)[0]
+    assert ask(drained=True, waiting=True)[0]
+    assert ask(drained=False, waiting=True) == (
+        True,
+        "rep2 still gets no calls: it was drained by hand",
+    )
+    assert ask(drained=False, waiting=False) == (True, "rep2 gets calls again")
+    assert ask(drained=False, waiting=False) == (False, "rep2 was not drained")
+
+
 class DoneError(Exception):
     """A module's answer."""
 
