@@ -489,6 +489,21 @@ def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
     return steps
 
 
+def remove_app(bench: str, user: str, environment: dict[str, str], app: str, *options: str) -> None:
+    """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
+
+    The bench CLI keeps the code in ``archived/apps``. ``options`` are those of its ``remove-app``.
+    """
+    path = f"{bench}/sites/apps.txt"
+    left = [name for name in (read_foreign(path) or "").split() if name != app]
+    command = ["sh", "-c", 'cat >"$0.new" && mv "$0.new" "$0"', path]
+    written = run_as(user, command, bench, environment, stdin="\n".join(left))
+    checked(written, f"writing {path}")
+    words = ["bench", "remove-app", *options, app]
+    checked(run_as(user, words, bench, environment), f"bench remove-app {app}")
+    checked(run_as(user, ["rm", "-rf", f"sites/assets/{app}"], bench, environment), "rm")
+
+
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
     """Apps of a bench: {name: {commit, branch, version, changes}}.
 

@@ -207,6 +207,33 @@ def test_an_app_in_use_is_not_moved_to_another_commit(make: Any, tmp_path: Path)
     assert "-> ffffffffffff" in follower.differences()[0]
 
 
+def test_a_bench_that_follows_another_gives_up_what_that_has_not(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("frappe", "shop"):
+        make_app(tmp_path / "bench", name)
+    (tmp_path / "bench" / MARK).touch()
+    listing = tmp_path / "bench/sites/apps.txt"
+    listing.parent.mkdir()
+    listing.write_text("frappe\nshop")
+    named: list[str] = []
+
+    def run(_user: str, argv: list[str], cwd: str, *_: Any, stdin: str = "") -> Any:
+        if argv[0] == "bench":
+            # Frappe would end here, were it told of an app that is leaving.
+            named.extend(listing.read_text().split())
+            shutil.rmtree(f"{cwd}/apps/{argv[-1]}")
+        return run_here("", ["true"] if argv[0] == "bench" else argv, cwd, stdin=stdin)
+
+    monkeypatch.setattr(bench, "run_as", run)
+    monkeypatch.setattr(bench_init, "run_as", run)
+    assert make({"name": "frappe"}).differences() == []
+    follower = make({"name": "frappe"}, moves=True)
+    assert follower.differences() == ["app shop: gone"]
+    follower.make()
+    assert (named, follower.differences()) == (["frappe"], [])
+
+
 def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
     commit = make_app(tmp_path / "bench", "frappe")
     (tmp_path / "bench" / MARK).touch()

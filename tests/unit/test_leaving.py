@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def test_data_is_kept_or_deleted_and_nothing_else() -> None:
     (found,) = leaving.leaving_problems("rep2", GROUPS, {}, "gone")
     assert found["what"] == "data is 'gone'"
     assert leaving.leaving_problems("rep2", GROUPS, {}, "delete") == []
+
+
+@pytest.mark.parametrize("app", ["", "frappe", "../x", "a b"])
+def test_only_an_app_leaves_and_never_the_framework(app: str) -> None:
+    (found,) = leaving.app_leaving_problems(app, [], [])
+    assert "-e app=NAME" in found["remedy"]
+    assert leaving.leaving_text([found], "app").startswith("The app is not taken out.")
+
+
+def test_an_app_that_the_inventory_still_names_stays() -> None:
+    apps, sites = [{"name": "shop"}], [{"name": "a.test", "apps": ["shop"]}, {"name": "b.test"}]
+    found = leaving.app_leaving_problems("shop", apps, sites)
+    assert [problem["place"] for problem in found] == [
+        "bench_apps in the inventory, entry shop",
+        "fleet_sites in the inventory, apps of a.test",
+    ]
+    assert leaving.app_leaving_problems("stall", apps, sites) == []
 
 
 def test_groups_of_the_bench_alone_are_stopped() -> None:
@@ -219,10 +237,9 @@ def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
     def ask(drained: bool, waiting: bool) -> tuple[bool, str]:
         module.params = {"node": "rep2", "waiting": waiting, "known_only": False, "seconds": 0}
         mark = tmp_path / node_drain.REASONS[waiting] / "rep2"
+        work = partial(node_drain.drain, nodes={}) if drained else node_drain.undrain
         with pytest.raises(DoneError) as done:
-            if drained:
-                node_drain.drain(module, mark, {})  # type: ignore[arg-type]
-            node_drain.undrain(module, mark)  # type: ignore[arg-type]
+            work(module, mark)  # type: ignore[arg-type]
         return done.value.args[0]["changed"], done.value.args[0]["words"]
 
     module.exit_json = answer  # type: ignore[attr-defined]
