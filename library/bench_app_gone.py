@@ -102,10 +102,10 @@ class Leaving:
         self.frappe("--site", site, "uninstall-app", self.app, "--yes", "--force")
         self.frappe("--site", site, "clear-cache")
         if self.app in self.apps_of(site):
+            command = f"bench --site {site} uninstall-app {self.app} --force"
             raise BenchError(
                 f"{self.app} is still installed on {site} after `bench uninstall-app`, which"
-                f" reported success; see what `bench --site {site} uninstall-app {self.app} --force`"
-                " says"
+                f" reported success; see what `{command}` says"
             )
         os.unlink(self.note(site))
 

@@ -163,9 +163,9 @@ KINDS = {
 
 @contextmanager
 def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
-    """Have people save and look at reports and lists, ten times a second each; yields what they got.
+    """Have people save, run reports and look at lists; yields what they got.
 
-    Each waits for the answer before the next call of that kind.
+    Ten times a second each; who waits for an answer makes no further call of that kind meanwhile.
     """
     taken: list[Taken] = []
     over = threading.Event()
