@@ -10,11 +10,12 @@ from typing import Any
 from ansible.module_utils.apps import required
 from ansible.module_utils.bench import (
     BenchError,
+    checked,
     exclusive,
-    frappe_command,
     installed_apps,
     read_foreign,
     remove_app,
+    run_frappe,
     user_environment,
 )
 from ansible.module_utils.calls import held
@@ -57,14 +58,15 @@ class Leaving:
         self.state_dir: str = params["state_dir"]
         self.environment = user_environment(self.user, params["cli_dir"])
 
-    def frappe(self, *words: str) -> str:
-        """Run a framework command."""
-        shown = " ".join(word for word in words if not word.startswith("--"))
-        return frappe_command(self.path, self.user, self.environment, list(words), shown)
+    def frappe(self, site: str, *words: str, then: str | None = None) -> str:
+        """Run a framework command for a site, and another one right after it; see run_frappe."""
+        first, second = ["--site", site, *words], ["--site", site, then] if then else None
+        done = run_frappe(self.path, self.user, self.environment, first, then=second)
+        return checked(done, f"{' '.join(words)} of {site}")
 
     def apps_of(self, site: str) -> list[str]:
         """Apps that are installed on a site."""
-        lines = self.frappe("--site", site, "list-apps").splitlines()
+        lines = self.frappe(site, "list-apps").splitlines()
         return [line.split()[0] for line in lines if line.split()]
 
     def note(self, site: str) -> str:
@@ -95,12 +97,10 @@ class Leaving:
         with open(self.note(site), "w", encoding="utf-8"):
             pass
         with held(**self.hold) if self.hold else nullcontext():
-            self.frappe("--site", site, "remove-from-installed-apps", self.app)
-            # Frappe does so before the commit, and somebody may have read in between.
-            self.frappe("--site", site, "clear-cache")
+            # Frappe clears the cache before it commits, and somebody may have read in between.
+            self.frappe(site, "remove-from-installed-apps", self.app, then="clear-cache")
         # Frappe makes its own backup first.
-        self.frappe("--site", site, "uninstall-app", self.app, "--yes", "--force")
-        self.frappe("--site", site, "clear-cache")
+        self.frappe(site, "uninstall-app", self.app, "--yes", "--force", then="clear-cache")
         if self.app in self.apps_of(site):
             command = f"bench --site {site} uninstall-app {self.app} --force"
             raise BenchError(
