@@ -35,7 +35,6 @@ options:
   role: {description: Its task., choices: [primary, reporting], required: true}
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
-  drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   mark: {description: The fleet's mark on the host., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
@@ -148,9 +147,10 @@ def sites(state_dir: str) -> dict[str, Any]:
     }
 
 
-def drained(folder: str) -> list[str]:
-    """The reporting nodes that the router of this host sends no calls to."""
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+def drained(state_dir: str) -> list[str]:
+    """The reporting nodes that the router of this host sends no calls to: see node_drain."""
+    folders = [f"{state_dir}/drained", f"{state_dir}/waiting"]
+    return sorted({name for one in folders if os.path.isdir(one) for name in os.listdir(one)})
 
 
 def versions(mark: str, cli_dir: str) -> dict[str, Any]:
@@ -185,7 +185,6 @@ def main() -> None:
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
-            "drained_dir": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "mark": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
@@ -219,7 +218,7 @@ def main() -> None:
         "versions": ask(lambda: versions(module.params["mark"], module.params["cli_dir"])),
     }
     if role == "primary":
-        status["drained"] = ask(lambda: drained(module.params["drained_dir"]))
+        status["drained"] = ask(lambda: drained(module.params["state_dir"]))
         status |= ask(lambda: sites(module.params["state_dir"])) or {}
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}

@@ -71,13 +71,13 @@ def application(environ: dict[str, Any], start_response: Any) -> ClosingIterator
 def _start(request: Request) -> None:
     site = request.headers.get("X-Frappe-Site-Name") or get_site_name(request.host)
     try:
-        frappe.init(site, sites_path=_SITES_PATH, force=True)
+        frappe.init(site, sites_path=_SITES_PATH, force=True, calling=request)
     except frappe.IncorrectSitePath as error:
         raise NotFound(str(error)) from error
     if not frappe.local.conf.db_name:
         raise NotFound
-    frappe.local.request = request
-    frappe.connect(set_admin_as_user=False)
+    if frappe.local.db is None:
+        frappe.connect(set_admin_as_user=False)
     if frappe.local.conf.maintenance_mode:
         if not frappe.local.conf.allow_reads_during_maintenance:
             raise SessionStopped("Session Stopped")

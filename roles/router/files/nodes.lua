@@ -67,7 +67,7 @@ local function exists(path)
 end
 
 local function drained(node)
-    return exists(settings.drained .. "/" .. node.name)
+    return exists(settings.drained .. "/" .. node.name) or exists(settings.waiting .. "/" .. node.name)
 end
 
 -- Count this call as one of a node's.
