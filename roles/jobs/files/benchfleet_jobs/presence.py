@@ -20,7 +20,7 @@ from typing import Any
 
 from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.settings import HOME, PREFIX, Settings, load
+from benchfleet_jobs.settings import HOME, ON_PRIMARY, PREFIX, Settings, load
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
@@ -143,6 +143,8 @@ def _announced(stock: Any, path: str) -> Any:
             **{**stock_pool.connection_kwargs, "socket_timeout": 10, "socket_connect_timeout": 5},
         )
         redis = driver.Redis(connection_pool=pool)
+        if settings is not None and settings.primary:
+            _serve_on_primary(self)
         names = [queue.name for queue in self.queues]
         threading.Thread(
             target=_beat,
@@ -153,6 +155,17 @@ def _announced(stock: Any, path: str) -> Any:
         return stock(self, *args, **options)
 
     return work
+
+
+def _serve_on_primary(worker: Any) -> None:
+    """Have a worker of the primary's serve the queue of what no other host may do, first of all."""
+    bench = worker.queues[0].name.rpartition(":")[0]
+    name = f"{bench}:{ON_PRIMARY}"
+    if name not in (queue.name for queue in worker.queues):
+        queue = type(worker.queues[0])(name, connection=worker.connection)
+        worker.queues = [queue, *worker.queues]
+        # What RQ turns around when it serves its queues in turn.
+        worker._ordered_queues = worker.queues[:]
 
 
 def _rest() -> None:

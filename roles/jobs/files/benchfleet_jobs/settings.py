@@ -10,6 +10,8 @@ from pathlib import Path
 
 # Queues of ours: at-<server>, beside those that Frappe knows.
 PREFIX = "at-"
+# The one of what nobody but the primary may do: all of its workers serve it.
+ON_PRIMARY = f"{PREFIX}primary"
 # Where a placed job would have been queued without us, noted in the job itself.
 HOME = "fleet_home"
 
