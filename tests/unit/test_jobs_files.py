@@ -500,6 +500,8 @@ def test_what_is_here_or_elsewhere_is_not_asked_for(bench: Bench, fetcher: Fetch
     with tempfile.NamedTemporaryFile(dir=bench.private("")):
         pass
     os.path.islink(bench.private("none"))
+    with pytest.raises(FileNotFoundError):
+        os.stat(bench.private("none"), follow_symlinks=False)
     assert fetcher.asked == [f"{SITE}/private/files/y"]
 
 

@@ -951,6 +951,8 @@ def test_tricks_with_paths_bring_nothing(fetching: Fetching, name: str) -> None:
             (root / below).parent.mkdir(parents=True, exist_ok=True)
             (root / below).write_text("secret")
         (root / "site_config.json").write_text("secret")
+    # Of a site that has been dropped, and is still here.
+    (fetching.primary.here.parent / "b.test/private/files").mkdir(parents=True)
     # Links that lie here lead nowhere, either.
     (fetching.primary.here / "private/files/out").symlink_to("../..")
     (fetching.primary.here / "private/files/in").symlink_to("../../site_config.json")
@@ -1030,6 +1032,7 @@ def test_a_file_that_is_being_written_is_given_once_it_is_whole(
         looks.append(seconds)
         path.write_text("x" * len(looks))
 
+    monkeypatch.setattr(sync_gate, "SETTLING_SECONDS", 60.0)
     monkeypatch.setattr(sync_gate.time, "sleep", write_on)
     assert given(primary, name="private/files/x") == ({"changes": True}, b"")
     assert len(looks) == sync_gate.SETTLING_LOOKS
@@ -1076,6 +1079,7 @@ def test_what_an_open_transaction_has_deleted_is_not_fetched(fetching: Fetching)
     with note.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert fetching("private/files/x") == "missing"
+        assert fetching.fetcher.lines == []
     # Its process is gone, and with it the transaction.
     assert fetching("private/files/x") == "here"
     assert note.exists()
