@@ -254,7 +254,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         _JOBS,
         takes("execute_job", 0, "site", "method", "event", "job_name", "kwargs", "is_async"),
     ),
-    Requirement("snapshots", REPORTS, takes_if_there("Report.execute_snapshot_report", 2)),
+    Requirement(
+        "snapshots", REPORTS, takes_if_there("Report.execute_snapshot_report", 2), optional=True
+    ),
     Requirement("config", "frappe", reads_replica_keys("connect_replica")),
     Requirement("scheduler", SCHEDULED, takes("ScheduledJobType.is_job_in_queue", 1)),
 )
