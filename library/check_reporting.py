@@ -545,7 +545,8 @@ class Reporting(HostChecks):
                 made = visitor.call("GET", f"/files/{name}")
                 self.file().with_name(name).unlink()
                 read = self.gathering.attempt(
-                    "file_fetched", lambda: self.run_python(TRY_FILE, site, name, "read").splitlines()[-1]
+                    "file_fetched",
+                    lambda: self.run_python(TRY_FILE, site, name, "read").splitlines()[-1],
                 )
             finally:
                 self.run_python(TRY_FILE, site, name, "remove")

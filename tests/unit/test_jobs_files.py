@@ -435,7 +435,9 @@ class Fetcher:
                 if name in self.has:
                     # Past Python, as another process does it: nothing of it is heard here.
                     target = self.bench.home / "sites" / name
-                    subprocess.run(["tee", target], input=self.has[name], stdout=DEVNULL, check=True)
+                    subprocess.run(
+                        ["tee", target], input=self.has[name], stdout=DEVNULL, check=True
+                    )
                 peer.sendall(b"here" if name in self.has else b"missing")
 
     def end(self) -> None:
@@ -570,9 +572,10 @@ def test_the_standard_library_knows_what_stat_can(fetcher: Fetcher) -> None:
 
 def test_service_and_processes_have_one_socket() -> None:
     roles = Path(files.__file__).parents[3]
-    assert f"\n__site_sync_socket: {files.FETCHER}\n" in (
-        roles / "site_sync/vars/main.yml"
-    ).read_text()
+    assert (
+        f"\n__site_sync_socket: {files.FETCHER}\n"
+        in (roles / "site_sync/vars/main.yml").read_text()
+    )
 
 
 def frappe_with_files(bench: Bench, answer: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,13 +54,13 @@ def test_a_frappe_without_snapshot_reports_stays_as_it_is() -> None:
 
 
 @pytest.fixture
-def job(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def job(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The job that a worker of a node has taken, and what was given to the primary."""
     found = SimpleNamespace(given=[])
     rq = SimpleNamespace(get_current_job=lambda: found)
     monkeypatch.setitem(sys.modules, "rq", rq)  # type: ignore[arg-type]
     monkeypatch.setattr(snapshots, "_give_to_primary", found.given.append)
-    yield found
+    return found
 
 
 def test_a_job_that_comes_to_a_snapshot_report_is_given_to_the_primary(

@@ -1000,11 +1000,21 @@ def test_the_gate_gives_plain_files_of_the_two_folders_alone(
     folder = primary.site / "private/files"
     for name in ("folder", "ledger_1.duckdb.tmp"):
         (folder / name).mkdir()
-    for name in ("x", "folder/x", "ledger_1.duckdb", "ledger_1.duckdb.wal", "ledger_1.duckdb.tmp/x"):
+    for name in (
+        "x",
+        "folder/x",
+        "ledger_1.duckdb",
+        "ledger_1.duckdb.wal",
+        "ledger_1.duckdb.tmp/x",
+    ):
         (folder / name).write_text("x")
         os.utime(folder / name, (0, 0))
     os.mkfifo(folder / "pipe")
-    for name, target in (("out", "../../site_config.json"), ("away", "/etc/passwd"), ("into", "folder")):
+    for name, target in (
+        ("out", "../../site_config.json"),
+        ("away", "/etc/passwd"),
+        ("into", "folder"),
+    ):
         (folder / name).symlink_to(target)
     descriptors = len(os.listdir("/proc/self/fd"))
     assert given(primary, **request_) == ({"lacks": True}, b"")
@@ -1038,9 +1048,7 @@ def test_a_file_that_is_being_written_is_given_once_it_is_whole(
     assert len(looks) == sync_gate.SETTLING_LOOKS
 
 
-def test_a_torn_file_is_never_in_place(
-    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_torn_file_is_never_in_place(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = '{"ready": true}\n{"file": [3, 0]}\nabctorn\n{"file": [3, 0]}\nxyzwhole\n'
     (fetching.home / "answers").write_text(answers)
     ssh = fetching.home / "ssh"
@@ -1185,11 +1193,11 @@ def test_the_service_answers_on_its_socket(fetching: Fetching) -> None:
         assert here.recv(64) == b"here"
 
 
-def test_no_copy_takes_files_of_duckdb_along(
-    config: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_copy_takes_files_of_duckdb_along(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(sync, "rsync", lambda config, source, target, options, given: seen.extend(options) or "")
+    monkeypatch.setattr(
+        sync, "rsync", lambda config, source, target, options, given: seen.extend(options) or ""
+    )
     sync.copy_around(config, "a.test", "private/files", [])
     hidden = [option.removeprefix("--filter=hide ") for option in seen if "hide" in option]
     for name in ("x.duckdb", "x.duckdb.wal", "x.duckdb.tmp"):

@@ -129,6 +129,7 @@ def test_a_snapshot_and_its_report_are_made_on_the_primary_wherever_they_were_pl
     name = answer.body["message"]["name"]
     query = f"SELECT status FROM `tabPrepared Report` WHERE name = '{name}'"
     status = wait_until(
-        "the report is made", lambda: [s for s, in jobs.sql(query) if s not in ("Queued", "Started")]
+        "the report is made",
+        lambda: [s for (s,) in jobs.sql(query) if s not in ("Queued", "Started")],
     )
     assert status == ["Completed"]

@@ -84,7 +84,7 @@ def file_of(field: Field, name: str) -> str:
 
 
 def shown(visitor: Visitor, name: str) -> Answer:
-    """The call by which the desk shows a prepared report; what it logs is kept, for it is a POST."""
+    """The call by which the desk shows a prepared report; as a POST, so that its log is kept."""
     filters = json.dumps({"prepared_report_name": name})
     return visitor.call("POST", METHOD + RUN, form={"report_name": REPORT, "filters": filters})
 

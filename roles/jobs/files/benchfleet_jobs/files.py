@@ -17,8 +17,8 @@ heard of: what other programs write, and ``os.open`` with a ``dir_fd``.
 
 A file that is opened, or asked for with ``os.stat``, and that the minute's copy has not brought yet
 is fetched first. The hook hears of an open before it is one; ``os.stat``, by which Python answers
-``os.path.exists`` and the like, tells no hook and is replaced. The fetching is a service's, which has a
-connection to the primary and no more than one fetch of a file at a time: see ``site-sync --serve``.
+``os.path.exists`` and the like, tells no hook and is replaced. The fetching is done by a service,
+which keeps a connection to the primary: see ``site-sync --serve``.
 """
 
 from __future__ import annotations

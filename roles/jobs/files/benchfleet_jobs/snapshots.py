@@ -1,10 +1,10 @@
-"""Snapshot reports (Frappe 16.32 and later) are the primary's, and so is the job that prepares them.
+"""Snapshot reports (Frappe 16.32 and later) are run on the primary, and so is the job before them.
 
 The job copies whole tables into a DuckDB file among the site's private files, in place and for
 minutes, and the reports read that file. DuckDB writes it past Python, and nobody can see from
-outside when it is whole; so it is not copied to the reporting nodes. A process of a node that comes
-to such a report leaves what it has begun: a call goes to the primary by way of the router, and a job
-by way of a queue that the primary's workers alone serve.
+outside when it is whole; so it is not copied to the reporting nodes. A node's process that comes to
+such a report ends what it has begun. The router sends a call on to the primary; a job is put on a
+queue that the primary's workers alone serve.
 """
 
 from __future__ import annotations
