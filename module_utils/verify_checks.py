@@ -251,6 +251,13 @@ CATALOGUE: dict[str, Check] = {
         "run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path on its"
         " standard input, says what stands in the way",
     ),
+    "file_fetched": Check(
+        "S11",
+        REPORTING,
+        "A file that is not here yet is fetched from the primary when it is opened",
+        "opened at once, and whole",
+        "run site.yml; `journalctl -u benchfleet-files` on this host says what stands in the way",
+    ),
     "placed": Check(
         "S12",
         PRIMARY,

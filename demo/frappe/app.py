@@ -20,7 +20,7 @@ import frappe.client
 import frappe.handler
 from frappe import model, pages, routing, sessions
 from frappe.config import Config
-from frappe.desk.query_report import REPORTS
+from frappe.desk.query_report import PREPARED, REPORTS
 from frappe.exceptions import DoesNotExistError, SessionStopped
 from frappe.permissions import check, check_delete
 from frappe.utils import get_site_name
@@ -203,7 +203,7 @@ def _page(name: str) -> Response:
         if user == "Guest":
             return redirect("/login?redirect-to=/app")
         bundle = _assets().get("desk.bundle.js", "")
-        reports = [report for report in REPORTS if report != "Writing Report"]
+        reports = [name for name in REPORTS if name not in {"Writing Report", *PREPARED}]
         return _html(pages.desk(user, reports, bundle))
     if name in ("", "login", "index"):
         if user != "Guest":

@@ -24,6 +24,7 @@ COLUMN_TYPES = {
 CONTROLLERS = {
     "DocType": "frappe.schema.DocType",
     "Custom Field": "frappe.schema.CustomField",
+    "DuckDB Sync": "frappe.core.doctype.duckdb_sync.duckdb_sync.DuckDBSync",
     "File": "frappe.core.doctype.file.file.File",
     "Prepared Report": "frappe.core.doctype.prepared_report.prepared_report.PreparedReport",
     "Scheduled Job Type": (

@@ -30,6 +30,7 @@ DOCTYPES: dict[str, str] = {
     "valuation_rate:Float stock_value:Float",
     "Prepared Report": "report_name filters:Text status error_message:Text "
     "report_end_time:Datetime job_id",
+    "DuckDB Sync": "doc_type filename synced:Check",
     "Patch Log": "patch",
     "Demo Run": "kind token server bench pid:Int queue method file_url:Text found:Check",
 }

@@ -89,3 +89,31 @@ def test_a_job_sees_a_file_that_was_uploaded_a_moment_ago(jobs: Jobs):
         token = jobs.queue("frappe.demo.job_read_file", file_url=url)
         assert jobs.done(token) == "rep1"
         assert jobs.sql(f"SELECT found FROM `tabDemo Run` WHERE token = '{token}'") == [["1"]]
+
+
+def test_a_snapshot_and_its_report_are_made_on_the_primary_wherever_they_were_placed(jobs: Jobs):
+    path = "/api/method/frappe.core.doctype"
+    form = {"doctype": "Stock Ledger Entry"}
+    answer = jobs.somebody.visitor.call(
+        "POST", f"{path}.duckdb_sync.duckdb_sync.start_data_sync", form=form
+    )
+    assert jobs.done(answer.body["message"]["name"]) == "erp1"
+    # As a node's worker of the general queues may take one.
+    token = jobs.somebody.visitor.call(
+        "POST", "/api/resource/DuckDB Sync", values={"doc_type": "Stock Ledger Entry"}
+    ).body["data"]["name"]
+    method = "frappe.core.doctype.duckdb_sync.duckdb_sync.sync_data_to_duckdb"
+    jobs.enqueue(method, queue="at-rep1", docname=token)
+    assert jobs.done(token) == "erp1"
+    # Placed on a reporting node, as all prepared reports are.
+    form = {"report_name": "Stock Snapshot", "filters": "{}"}
+    answer = jobs.somebody.visitor.call(
+        "POST", f"{path}.prepared_report.prepared_report.make_prepared_report", form=form
+    )
+    name = answer.body["message"]["name"]
+    query = f"SELECT status FROM `tabPrepared Report` WHERE name = '{name}'"
+    status = wait_until(
+        "the report is made",
+        lambda: [s for (s,) in jobs.sql(query) if s not in ("Queued", "Started")],
+    )
+    assert status == ["Completed"]

@@ -5,7 +5,8 @@ things, most of them when RQ and Frappe are imported, and nothing on disk:
 
 - a job that is placed on a server goes to the queue that only this server's workers serve;
 - workers say that they are there, and the primary's take the jobs of a server that is away;
-- on a reporting node, what a transaction does to a site's files is done on the primary, too;
+- on a reporting node, what a transaction does to a site's files is done on the primary, too, a file
+  that is not here yet is fetched from there, and snapshot reports are left to the primary;
 - an app that comes to the bench is found by the processes that were started before.
 """
 
@@ -32,6 +33,7 @@ def start(path: str) -> None:
     placement.install(path)
     presence.install(path)
     if settings.site_sync:
-        from benchfleet_jobs import files
+        from benchfleet_jobs import files, snapshots
 
         files.install(settings)
+        snapshots.install()

@@ -21,7 +21,7 @@ from typing import Any
 
 from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.settings import HEAVY, HOME, PREFIX, Settings, load
+from benchfleet_jobs.settings import HEAVY, HOME, ON_PRIMARY, PREFIX, Settings, load
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
@@ -151,6 +151,8 @@ def _announced(stock: Any, path: str) -> Any:
             **{**stock_pool.connection_kwargs, "socket_timeout": 10, "socket_connect_timeout": 5},
         )
         redis = driver.Redis(connection_pool=pool)
+        if settings is not None and settings.primary:
+            _serve_on_primary(self)
         names = [queue.name for queue in self.queues]
         while rests(redis, own_queues(names), path):
             time.sleep(BEAT_SECONDS)
@@ -163,6 +165,17 @@ def _announced(stock: Any, path: str) -> Any:
         return stock(self, *args, **options)
 
     return work
+
+
+def _serve_on_primary(worker: Any) -> None:
+    """Have a worker of the primary's serve the queue of what no other host may do, first of all."""
+    bench = worker.queues[0].name.rpartition(":")[0]
+    name = f"{bench}:{ON_PRIMARY}"
+    if name not in (queue.name for queue in worker.queues):
+        queue = type(worker.queues[0])(name, connection=worker.connection)
+        worker.queues = [queue, *worker.queues]
+        # What RQ turns around when it serves its queues in turn.
+        worker._ordered_queues = worker.queues[:]
 
 
 def _rest() -> None:

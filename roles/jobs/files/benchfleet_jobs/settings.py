@@ -12,6 +12,8 @@ from pathlib import Path
 PREFIX = "at-"
 # That of heavy jobs, which every reporting node serves.
 HEAVY = "at-heavy"
+# The one of what nobody but the primary may do: all of its workers serve it.
+ON_PRIMARY = f"{PREFIX}primary"
 # Where a placed job would have been queued without us, noted in the job itself.
 HOME = "fleet_home"
 
