@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 LISTENING = "0A"
 
@@ -310,7 +310,7 @@ class Redis:
             time.sleep(0.05)
 
     @staticmethod
-    def _not_written(words: str, cause: Exception | None = None) -> None:
+    def _not_written(words: str, cause: Exception | None = None) -> NoReturn:
         raise RedisError(
             f"Redis cannot write its data down ({words}); see its log, and the room on its disk"
         ) from cause
