@@ -129,7 +129,7 @@ def test_changes_with_garbage_at_their_end_are_mended_and_kept(
     assert queue.node.run(f"ls {place}/appendonlydir/*.incr.aof")
     assert place in state_of(fleet_command)
     queue.node.run(f"rm -r {place}")
-    assert state_of(fleet_command) == "up"
+    assert place not in state_of(fleet_command)
 
 
 def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
@@ -142,8 +142,8 @@ def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
     named = queue.node.run(f"cat {place}/jobs.txt").splitlines()
     assert f"Redis refused {FILES}/redis_queue.rdb" in named[0]
     assert "begins with an empty queue" in named[0]
-    # The rest is beyond the end.
-    assert len({line.split()[0] for line in named[1:]} & set(before)) > MANY / 10
+    # The others were beyond the end.
+    assert {line.split()[0] for line in named[1:]} & set(before)
 
 
 def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue):
