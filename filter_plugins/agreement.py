@@ -79,6 +79,7 @@ OWN = frozenset(
         "bench_build_assets",
         "fleet_adopt",
         "redis_cache_memory_mb",
+        "redis_queue_memory_mb",
         "router_certificate",
         "router_certificate_key",
         "router_connect_timeout",

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
+from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.verify_checks import busiest_minute, in_words
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
@@ -44,7 +45,8 @@ options:
   calls: {description: How the sites are called., type: dict, required: true}
   begun: {description: What phase begin returned., type: dict, default: {}}
   jobs:
-    description: "Where the placement of jobs is, {package_dir, settings}."
+    description: "Where the placement of jobs is, and the settings of the queue's Redis,
+      {package_dir, settings, redis}."
     type: dict
     required: true
   certificates:
@@ -243,6 +245,7 @@ class Primary(HostChecks):
             attempt("certificates", self.check_certificates)
             attempt("queue", self.check_queue)
             attempt("waiting", self.check_waiting)
+            attempt(("queue_safe", "queue_room"), self.check_queue_store)
             attempt((), self.note_placed)
         finally:
             try:
@@ -382,6 +385,20 @@ class Primary(HostChecks):
         ]
         saw = f"{len(told['queues'])} queues, {sum(row['length'] for row in told['queues'])} jobs"
         self.gathering.add("waiting", not left, "; ".join(left) or saw)
+
+    def check_queue_store(self) -> None:
+        """What the queue's Redis says of its memory, and of what it writes down."""
+        password = self.params["redis_password"]
+        with Redis(self.params["lan_ip"], self.ports["redis_queue"], password) as redis:
+            info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
+        conf = Path(self.params["jobs"]["redis"]).read_text(encoding="utf-8")
+        problems = safety_problems(info, settings(conf)["dir"])
+        saw = "; ".join(problems) or "append-only, its last writes went well"
+        self.gathering.add("queue_safe", not problems, saw)
+        problems = room_problems(info)
+        used, limit = (int(info[name]) // 1024**2 for name in ("used_memory", "maxmemory"))
+        saw = "; ".join(problems) or f"{used} of {limit} MiB"
+        self.gathering.add("queue_room", not problems, saw)
 
     def note_placed(self) -> None:
         """Where a job of each placed queue is done, for the comparison with the inventory."""

@@ -14,10 +14,12 @@ from typing import Any
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import local
+from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
+    Redis,
     background_workers,
     of_bench,
     processes,
@@ -38,6 +40,7 @@ options:
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   mark: {description: The fleet's mark on the host., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
+  queue: {description: Settings of the queue's Redis., type: path, required: true}
 """
 
 RETURN = r"""
@@ -147,6 +150,15 @@ def sites(state_dir: str) -> dict[str, Any]:
     }
 
 
+def queue(conf: str) -> str:
+    """What is wrong with the Redis that the jobs wait in, "" for nothing."""
+    known = settings(Path(conf).read_text(encoding="utf-8"))
+    with Redis("127.0.0.1", int(known["port"]), known["requirepass"]) as redis:
+        info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
+    problems = safety_problems(info, known["dir"]) + room_problems(info)
+    return "; ".join(f"queue: {words}" for words in problems)
+
+
 def drained(state_dir: str) -> list[str]:
     """The reporting nodes that the router of this host sends no calls to: see node_drain."""
     folders = [f"{state_dir}/drained", f"{state_dir}/waiting"]
@@ -188,6 +200,7 @@ def main() -> None:
             "cli_dir": {"type": "path", "required": True},
             "mark": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "queue": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -220,6 +233,7 @@ def main() -> None:
     if role == "primary":
         status["drained"] = ask(lambda: drained(module.params["state_dir"]))
         status |= ask(lambda: sites(module.params["state_dir"])) or {}
+        troubles += filter(None, [ask(lambda: queue(module.params["queue"]))])
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])

@@ -15,7 +15,7 @@ from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
-from ansible.module_utils.verify_checks import Gathering, merged, same_size
+from ansible.module_utils.verify_checks import Gathering, merged, restart_problems, same_size
 from ansible.module_utils.verify_look import (
     Process,
     Redis,
@@ -197,6 +197,7 @@ class HostChecks:
         attempt("environment", self.check_environment)
         attempt("redis_password", self.check_redis_password)
         attempt("workers", self.check_workers)
+        attempt("comes_back", self.check_comes_back)
         attempt("settings", self.check_settings)
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
@@ -327,6 +328,20 @@ class HostChecks:
             " (bench_web_workers, bench_background_workers"
             + (f", and {heavy} for heavy jobs)" if heavy else ")"),
         )
+
+    def check_comes_back(self) -> None:
+        """What systemd does when a service is killed, whatever its files are."""
+        names = ["cron", "mariadb", "ssh", "supervisor"]
+        names += ["nginx"] if self.params["lan_ip"] == self.params["primary_ip"] else []
+        done = subprocess.run(
+            ["systemctl", "show", *names, "-p", "Id,LoadState,Restart,KillMode"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        wrong = restart_problems(done.stdout)
+        self.gathering.add("comes_back", not wrong, "; ".join(wrong) or ", ".join(names))
 
     def check_contract(self) -> None:
         """What our packages use of the bench's code is there."""

@@ -8,13 +8,14 @@ import http.cookies
 import ipaddress
 import json
 import os
+import re
 import socket
 import ssl
 import time
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 LISTENING = "0A"
 
@@ -329,20 +330,36 @@ class Redis:
         return self._answer()
 
     def write_down(self, seconds: float = 60.0) -> None:
-        """Have all data on Redis' disk, which else has it now and then. Raises RedisError."""
+        """Have all data on Redis' disk, which else has it now and then. Raises RedisError.
+
+        An append-only Redis loads its changes and nothing else: it writes these anew.
+        """
         self.socket.settimeout(seconds)
         deadline = time.monotonic() + seconds
+        appends = "aof_enabled:1" in self.ask("INFO", "persistence")
         while True:
             try:
-                self.ask("SAVE")
-                return
+                self.ask("BGREWRITEAOF" if appends else "SAVE")
+                break
             except RedisError as error:
                 if "in progress" not in str(error) or time.monotonic() > deadline:
-                    raise RedisError(
-                        f"Redis cannot write its data down ({error}); see its log, and the room on"
-                        " its disk"
-                    ) from error
+                    self._not_written(str(error), error)
                 time.sleep(0.2)
+        while appends:
+            said = self.ask("INFO", "persistence")
+            if not re.search(r"aof_rewrite_(in_progress|scheduled):1", said):
+                if "aof_last_bgrewrite_status:ok" not in said:
+                    self._not_written("aof_last_bgrewrite_status is not ok")
+                return
+            if time.monotonic() > deadline:
+                self._not_written(f"not within {seconds:.0f} s")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _not_written(words: str, cause: Exception | None = None) -> NoReturn:
+        raise RedisError(
+            f"Redis cannot write its data down ({words}); see its log, and the room on its disk"
+        ) from cause
 
     def _answer(self) -> Any:
         line = self.source.readline()

@@ -746,13 +746,50 @@ def test_redis_writes_its_data_down_when_it_may(monkeypatch: pytest.MonkeyPatch)
     with theirs, theirs.makefile("rwb", buffering=0) as peer:
         redis = verify_look.Redis.__new__(verify_look.Redis)
         redis.socket, redis.source = ours, ours.makefile("rb")
-        peer.write(b"-ERR Background save already in progress\r\n+OK\r\n-ERR\r\n")
+        info = b"$13\r\naof_enabled:0\r\n"
+        peer.write(info + b"-ERR Background save already in progress\r\n+OK\r\n")
+        peer.write(info + b"-ERR\r\n")
         with redis:
             redis.write_down(60)
             with pytest.raises(verify_look.RedisError, match=r"cannot write its data down \(ERR\)"):
                 redis.write_down(60)
-        asked = b"*1\r\n$4\r\nSAVE\r\n"
-        assert peer.read(100) == asked * 3
+        info, save = b"*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n", b"*1\r\n$4\r\nSAVE\r\n"
+        assert peer.read(200) == info + save * 2 + info + save
+
+
+def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(verify_look.time, "sleep", lambda _: None)
+    said = iter(
+        [
+            "aof_enabled:1",
+            verify_look.RedisError("ERR Background append only file rewriting already in progress"),
+            "Background append only file rewriting scheduled",
+            "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1",
+            "aof_rewrite_in_progress:1",
+            "aof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:ok",
+            # The next time it cannot.
+            "aof_enabled:1",
+            "Background append only file rewriting started",
+            "aof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:err",
+        ]
+    )
+    asked = []
+
+    def ask(_redis: Any, *words: str) -> str:
+        asked.append(words[0])
+        if isinstance(answer := next(said), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(verify_look.Redis, "ask", ask)
+    ours, theirs = socket.socketpair()
+    redis = verify_look.Redis.__new__(verify_look.Redis)
+    redis.socket, redis.source = ours, ours.makefile("rb")
+    with theirs, redis:
+        redis.write_down(60)
+        assert asked == ["INFO", "BGREWRITEAOF", "BGREWRITEAOF", "INFO", "INFO", "INFO"]
+        with pytest.raises(verify_look.RedisError, match="bgrewrite_status is not ok"):
+            redis.write_down(60)
 
 
 def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, steps: list[str]):
