@@ -68,7 +68,7 @@ def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing
         "placement": {},
         "away_seconds": 60,
         "when_away": "wait",
-        "drained": "",
+        "drained": [],
         "site_sync": "",
     }
 
@@ -92,7 +92,7 @@ def python(tmp_path: Path) -> Path:
     """The Python of a bench's environment that starts with us."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     settings = {"node": "n", "primary": True, "bench": str(tmp_path), "placement": {}}
-    settings |= {"away_seconds": 60, "when_away": "wait", "drained": "", "site_sync": ""}
+    settings |= {"away_seconds": 60, "when_away": "wait", "drained": [], "site_sync": ""}
     (tmp_path / "jobs.json").write_text(json.dumps(settings))
     (packages,) = tmp_path.glob("env/lib/python3*/site-packages")
     package = Path(benchfleet_jobs.__file__).parents[1]

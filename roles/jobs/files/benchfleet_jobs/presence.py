@@ -308,9 +308,9 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
 
 def note_drained(redis: Any, bench: str, settings: Settings) -> None:
     """Tell the workers of all nodes which nodes are out of service."""
-    names = os.listdir(settings.drained) if os.path.isdir(settings.drained) else []
+    names = {n for folder in settings.drained if os.path.isdir(folder) for n in os.listdir(folder)}
     key = drained_key(bench)
-    if {name.decode() for name in redis.smembers(key)} != set(names):
+    if {name.decode() for name in redis.smembers(key)} != names:
         with redis.pipeline() as pipe:
             pipe.delete(key)
             if names:

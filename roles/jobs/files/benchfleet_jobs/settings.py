@@ -25,8 +25,8 @@ class Settings:
     node: inventory name of this host. primary: whether it is the primary. bench: the bench's
     folder. placement: queue of each job, by dotted name or pattern. away_seconds: how long a queue
     may be without a worker before the primary takes its jobs. when_away: ``primary`` or ``wait``.
-    drained: the folder with the names of the nodes that are out of service, "" on those. site_sync:
-    the script that takes files to the primary, "" on the primary.
+    drained: the folders with the names of the nodes that are out of service, none on those.
+    site_sync: the script that takes files to the primary, "" on the primary.
     """
 
     node: str
@@ -35,7 +35,7 @@ class Settings:
     placement: Mapping[str, str]
     away_seconds: float
     when_away: str
-    drained: str
+    drained: tuple[str, ...]
     site_sync: str
 
 
@@ -61,7 +61,7 @@ def load(path: str) -> Settings | None:
             placement=dict(values["placement"]),
             away_seconds=float(values["away_seconds"]),
             when_away=values["when_away"],
-            drained=values["drained"],
+            drained=tuple(values["drained"]),
             site_sync=values["site_sync"],
         )
     except (OSError, ValueError, KeyError, TypeError):
