@@ -2,8 +2,9 @@
 
 The wizard makes a company with ERPNext's own demo data, where there is none yet. Ten reports are
 asked for twice, from a reporting bench and, while the nodes are drained, from the primary, and must
-be the same. Documents are saved, and each is looked for at once in a routed list. A report is prepared,
-which is a heavy job, and asked for at once, ten times. What was seen is a table in Markdown on standard output; status 0 only if all of it is right.
+be the same. Documents are saved, and each is looked for at once in a routed list. A report is
+prepared, which is a heavy job, and asked for at once, ten times. What was seen is a table in
+Markdown on standard output; status 0 only if all of it is right.
 Run as root from the repository:
     .venv/bin/python molecule/tests/read_path/erpnext.py --lab NAME [--site SITE]
 """
