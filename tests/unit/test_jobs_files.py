@@ -414,7 +414,7 @@ def test_a_bench_behind_a_link_is_known_by_both_names(
 
 
 class Fetcher:
-    """In place of the service that fetches files: knows those of the primary, brings what it has."""
+    """In place of the service that fetches files: knows the primary's, and brings what it has."""
 
     def __init__(self, bench: Bench, path: Path) -> None:
         self.bench, self.asked, self.has = bench, [], {}  # type: ignore[var-annotated]

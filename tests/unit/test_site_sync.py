@@ -850,6 +850,9 @@ def test_the_exit_status_of_a_request(
         assert run("--pull", "a.test") == 3
 
 
+REACH = sync.Fetcher.reach
+
+
 class Fetching:
     """A node that fetches single files from a primary behind the real gate."""
 
@@ -882,6 +885,8 @@ def fetching(
         f"SSH_ORIGINAL_COMMAND=$2 exec {sys.executable} {tmp_path}/gate {primary.site.parent}\n"
     )
     shutil.copy(FILES / "sync-gate", tmp_path / "gate")
+    # However busy the machine is.
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 60.0)
     # On its own it would go on trying to connect after the test.
     monkeypatch.setattr(sync.Fetcher, "reach", lambda self: None)
     found = Fetching(primary, tmp_path)
@@ -1144,8 +1149,7 @@ def test_a_primary_that_does_not_answer_is_asked_once(
 def test_the_primary_is_asked_again_once_it_was_reached(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.setattr(sync, "ssh_words", lambda config: str(fetching.home / "ssh"))
+    monkeypatch.setattr(sync.Fetcher, "reach", REACH)
     monkeypatch.setattr(sync, "REACH_SECONDS", 0.0)
     good = (fetching.home / "ssh").read_text()
     (fetching.home / "ssh").write_text("#!/bin/sh\nexit 255\n")
@@ -1154,9 +1158,9 @@ def test_the_primary_is_asked_again_once_it_was_reached(
     (fetching.home / "newer").write_text(good)
     (fetching.home / "newer").chmod(0o755)
     (fetching.home / "newer").replace(fetching.home / "ssh")
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
-            thread.join(30)
+    deadline = sync.time.monotonic() + 60
+    while fetching.fetcher.away:
+        assert sync.time.monotonic() < deadline
     assert fetching("private/files/x") == "here"
 
 
@@ -1171,7 +1175,6 @@ def test_two_who_ask_for_a_file_have_it_fetched_once(
         assert both_wait.wait(30)
         return stock(self, site, name, deadline)
 
-    monkeypatch.setattr(sync, "ANSWER_SECONDS", 60.0)
     monkeypatch.setattr(sync.Fetcher, "ask", ask)
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(fetching, "private/files/x") for _ in "ab"]
@@ -1191,6 +1194,28 @@ def test_the_service_answers_on_its_socket(fetching: Fetching) -> None:
         here.shutdown(socket.SHUT_WR)
         fetching.fetcher.serve(there)
         assert here.recv(64) == b"here"
+
+
+def test_who_asks_for_a_large_file_is_answered_in_time_and_it_goes_on_coming(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, came = threading.Event(), threading.Event()
+
+    def fetch(self: Any, wanted: str) -> str:
+        assert answered.wait(30)
+        came.set()
+        return "here"
+
+    monkeypatch.setattr(sync.Fetcher, "fetch", fetch)
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    here, there = socket.socketpair()
+    with here:
+        here.sendall(b"a.test/private/files/x")
+        here.shutdown(socket.SHUT_WR)
+        fetching.fetcher.serve(there)
+        assert here.recv(64) == b"away"
+    answered.set()
+    assert came.wait(30)
 
 
 def test_no_copy_takes_files_of_duckdb_along(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ ANEW = os.O_TRUNC | os.O_EXCL
 # service that said nothing in that time is not asked again.
 FETCHER = "/run/benchfleet-files"
 FETCH_SECONDS = 2.0
-SILENT_SECONDS = 10.0
+SILENT_SECONDS = 5.0
 # A copy that is under way may be a large one; a user's call ends after 120 s anyway.
 NOTE_SECONDS = 110.0
 PUSH_SECONDS = 900.0
