@@ -26,4 +26,5 @@ def test_nobodys_call_fails_meanwhile(grown: shop.Grown):
     assert failures(grown.taken) == []
     # Each save asks for the app from some moment on; a node without it would fail.
     assert grown.waiting == ["rep2"]
+    assert "rep2 may lack an app that the sites got in this run" in grown.run.output
     assert {one.bench for one in grown.taken} <= {"erp1", "rep1"}
