@@ -1142,7 +1142,8 @@ class Update:
     ) -> None:
         """Restart what users are connected to, while their calls wait at the router.
 
-        words: name of the phase. between: what is done while nothing runs. then: once it is started, while calls still wait.
+        words: name of the phase. between: what is done while nothing runs. then: what is done once
+        all is started, while calls still wait.
         """
         known = list(programs(self.name))
         serving = together(serving_programs(known), known)
