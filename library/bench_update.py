@@ -68,10 +68,10 @@ description:
     apps' repositories, and changes nothing else.
   - C(begin) makes code, environment and web assets of the new commits in a folder beside the
     running bench, and notes the update. C(quiet) has jobs wait, and waits for those that run.
-    C(code) stops the workers, has users see the maintenance page, backs the sites' databases up,
-    and puts in place what was made. C(migrate) migrates each site, restarts the web workers, starts
-    the others and lets users in. C(finish) tries each site, and lets jobs in.
-  - Where the new commits need no migration, users see no page. C(code) restarts the web workers
+    C(migrate) stops the workers, has users see the maintenance page, backs the sites' databases up,
+    puts in place what was made, migrates each site, restarts the web workers, starts the others and
+    lets users in. C(finish) tries each site, and lets jobs in.
+  - Where the new commits need no migration, users see no page. C(migrate) restarts the web workers
     with the new code then, while calls wait at the router.
   - C(back) undoes what was done before users were let in; databases are restored only when their
     migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
@@ -79,7 +79,7 @@ description:
 options:
   phase:
     description: What is to be done.
-    choices: [judge, begin, quiet, code, migrate, finish, back, open, tell, forget]
+    choices: [judge, begin, quiet, migrate, finish, back, open, tell, forget]
     required: true
   about:
     description: The bench, and what is wanted of it.
@@ -1082,7 +1082,11 @@ class Update:
     # --- migration ----------------------------------------------------------------------------
 
     def migrate(self) -> None:
-        """Migrate each site, restart the web workers, start the others, and let users in."""
+        """Bring the new code, migrate each site, restart all programs, and let users in.
+
+        In one go: who is out waits for no further step of Ansible's.
+        """
+        self.code()
         if not self.migrates():
             return
         # New code was built meanwhile, in this run or in one that was killed.
@@ -1142,7 +1146,8 @@ class Update:
     ) -> None:
         """Restart what users are connected to, while their calls wait at the router.
 
-        words: name of the phase. between: what is done while nothing runs. then: once it is started, while calls still wait.
+        words: name of the phase. between: what is done while nothing runs. then: what is done once
+        all is started, while calls still wait.
         """
         known = list(programs(self.name))
         serving = together(serving_programs(known), known)
@@ -1342,7 +1347,7 @@ class Update:
         return {"going": True, "told": "\n".join(lines)}
 
 
-PHASES = ("judge", "begin", "quiet", "code", "migrate", "finish", "back", "open", "tell", "forget")
+PHASES = ("judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget")
 
 
 def main() -> None:
