@@ -62,12 +62,12 @@ def settings(text: str) -> dict[str, str]:
 
 
 def refused(folder: str) -> list[str]:
-    """Folders with files that Redis refused."""
+    """Folders with files that Redis refused; other names are not ours."""
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
-    return [f"{folder}/{name}" for name in names if name.startswith(REFUSED)]
+    return [f"{folder}/{name}" for name in names if re.fullmatch(rf"{REFUSED}[\d-]+", name)]
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -314,14 +314,14 @@ class Store:
 
         Killed at any moment, the next start goes on with this or begins it again.
         """
-        kept, going = self.mend(), [self.changes]
+        kept, going, known = self.mend(), [self.changes], {}
         if not kept and (saved := self.snapshot_at()):
-            kept = int(saved), content(self.changes_left)
+            kept, known = (int(saved), content(self.changes_left)), jobs_in(content([self.rdb]))
         if kept:
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(kept[0]))
             goes_on = f"goes on with what was written until {moment}. Jobs queued after that"
             goes_on += " may be gone, and jobs done after that may be done again"
-            jobs = jobs_in(kept[1])
+            jobs = {job: name for job, name in jobs_in(kept[1]).items() if job not in known}
         else:
             # The older form first: alone, it would be loaded at the next start.
             going = [self.rdb, self.changes]
