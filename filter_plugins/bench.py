@@ -184,9 +184,10 @@ def supervisor_config(
     Without ``schedule`` the scheduler's program is gone. Each program is a group of its own, named
     as it is.
     ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
-    None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard`` ({package_dir, settings}) makes the web and worker
-    programs load the guard of the read path. ``report_pool`` ({bind, workers, package_dir,
-    settings}) adds a web program of its own, with the guard.
+    None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard``
+    ({package_dir, settings}) makes the web and worker programs load the guard of the read path.
+    ``report_pool`` ({bind, workers, package_dir, settings}) adds a web program of its own, with the
+    guard.
     """
     parser = read_supervisor(text)
     programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
@@ -275,7 +276,9 @@ def redis_config(
     drops no job and is on the disk after a second; the operator's own limit and a stricter
     ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
     """
-    settings = {line.split()[0].lower(): line.rstrip() for line in text.splitlines() if line.strip()}
+    settings = {
+        line.split()[0].lower(): line.rstrip() for line in text.splitlines() if line.strip()
+    }
     if "port" not in settings:
         raise AnsibleFilterError("the generated Redis configuration names no port")
     own = {

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
@@ -43,7 +44,7 @@ FULL = 0.8
 KEY = b"rq:job:"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Redis did not load its files; the message is its last word."""
 
 
@@ -61,12 +62,12 @@ def settings(text: str) -> dict[str, str]:
 
 
 def refused(folder: str) -> list[str]:
-    """Folders with files that Redis refused."""
+    """Folders with files that Redis refused; other names are not ours."""
     try:
         names = sorted(os.listdir(folder))
     except FileNotFoundError:
         return []
-    return [f"{folder}/{name}" for name in names if name.startswith(REFUSED)]
+    return [f"{folder}/{name}" for name in names if re.fullmatch(rf"{REFUSED}[\d-]+", name)]
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ def parse_info(text: str) -> dict[str, str]:
 
 
 def safety_problems(info: Mapping[str, str], folder: str) -> list[str]:
-    """Why jobs that wait may be lost, or were: from INFO persistence and the folder of its files."""
+    """Why jobs that wait may be lost, or were: from INFO persistence and the files' folder."""
     problems = []
     if info.get("aof_enabled") != "1":
         problems.append("it does not write each change down (appendonly)")
@@ -194,7 +195,7 @@ class Store:
     def loaded(self, *options: str) -> Iterator[Callable[..., str]]:
         """A Redis that has loaded the files; what is asked through what this gives, it answers.
 
-        Raises Refused when it ends instead.
+        Raises RefusedError when it ends instead.
         """
         with tempfile.TemporaryDirectory() as place:
             words = [self.server, self.conf, *ALONE, "--unixsocket", f"{place}/socket", *options]
@@ -205,7 +206,7 @@ class Store:
 
             def ask(*words: str) -> str:
                 if server.poll() is not None:
-                    raise Refused(last_word(Path(f"{place}/log").read_text(errors="replace")))
+                    raise RefusedError(last_word(Path(f"{place}/log").read_text(errors="replace")))
                 return self.tool("redis-cli", "-s", f"{place}/socket", *words).stdout.strip()
 
             try:
@@ -219,13 +220,13 @@ class Store:
     def load(self) -> None:
         """Load the files once; what a Redis without changes left is written down as such.
 
-        Raises Refused, and StoreError where that cannot be written.
+        Raises RefusedError, and StoreError where that cannot be written.
         """
         if self.has_manifest:
             with self.loaded("--appendonly", "yes"):
                 return
         if any(path.endswith(".incr.aof") and os.path.getsize(path) for path in self.changes_left):
-            raise Refused(f"{self.manifest} is gone")
+            raise RefusedError(f"{self.manifest} is gone")
         if not os.path.exists(self.rdb):
             return
         with self.loaded("--appendonly", "no") as ask:
@@ -257,8 +258,8 @@ class Store:
             raise StoreError(f"the disk of {self.folder} is full")
         if self.has_manifest:
             manifest = f"{self.changes}/{self.manifest}"
-            fine = os.path.getsize(manifest) and not self.tool("redis-check-aof", manifest).returncode
-            return "" if fine else self.changes
+            fine = self.tool("redis-check-aof", manifest).returncode == 0
+            return "" if fine and os.path.getsize(manifest) else self.changes
         if self.changes_left:
             return self.changes
         fine = not rdb or self.tool("redis-check-rdb", self.rdb).returncode == 0
@@ -292,7 +293,7 @@ class Store:
         try:
             with self.loaded("--appendonly", "yes", "--appenddirname", os.path.basename(new)):
                 pass
-        except Refused:
+        except RefusedError:
             shutil.rmtree(new)
             return None
         os.sync()
@@ -313,14 +314,14 @@ class Store:
 
         Killed at any moment, the next start goes on with this or begins it again.
         """
-        kept, going = self.mend(), [self.changes]
+        kept, going, known = self.mend(), [self.changes], {}
         if not kept and (saved := self.snapshot_at()):
-            kept = int(saved), content(self.changes_left)
+            kept, known = (int(saved), content(self.changes_left)), jobs_in(content([self.rdb]))
         if kept:
             moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(kept[0]))
             goes_on = f"goes on with what was written until {moment}. Jobs queued after that"
             goes_on += " may be gone, and jobs done after that may be done again"
-            jobs = jobs_in(kept[1])
+            jobs = {job: name for job, name in jobs_in(kept[1]).items() if job not in known}
         else:
             # The older form first: alone, it would be loaded at the next start.
             going = [self.rdb, self.changes]
@@ -356,15 +357,15 @@ class Store:
             try:
                 self.load()
                 return said
-            except Refused as refusal:
+            except RefusedError as refusal:
                 what = self.to_blame()
                 if not what:
                     raise StoreError(f"Redis does not start: {refusal}") from refusal
                 said.append(self.set_aside(what, str(refusal)))
 
 
-def main(server: str, conf: str) -> int:
-    """Become the queue's Redis. Returns 1 where it cannot start: supervisor tries again."""
+def main(server: str, conf: str) -> NoReturn:
+    """Become the queue's Redis. Ends with 1 where it cannot start: supervisor tries again."""
 
     def say(words: object) -> None:
         print(time.strftime("%Y-%m-%d %H:%M:%S"), words, file=sys.stderr, flush=True)
@@ -374,5 +375,5 @@ def main(server: str, conf: str) -> int:
             say(said)
     except (OSError, StoreError) as error:
         say(error)
-        return 1
+        sys.exit(1)
     os.execv(server, [server, conf, *OPTIONS])

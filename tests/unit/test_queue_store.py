@@ -82,7 +82,9 @@ def test_info_is_read_as_redis_and_as_its_client_write_it():
 
 
 def test_jobs_are_named_in_changes_with_their_methods():
-    data = b"garbage rq:job:x" + queued() + changes("DEL", f"rq:job:{JOB}") + queued("a b::c", "m.n")
+    data = (
+        b"garbage rq:job:x" + queued() + changes("DEL", f"rq:job:{JOB}") + queued("a b::c", "m.n")
+    )
     assert queue_store.jobs_in(data) == {JOB: "frappe.ping", "a b::c": "m.n"}
     assert queue_store.jobs_in(b"") == queue_store.jobs_in(b"rq:job:") == {}
 

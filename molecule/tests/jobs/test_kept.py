@@ -149,7 +149,8 @@ def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
 def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue):
     queue.fill()
     queue.node.run(
-        f"supervisorctl stop {PROGRAM}; for file in {FILES}/appendonlydir/* {FILES}/redis_queue.rdb;"
+        f"supervisorctl stop {PROGRAM};"
+        f" for file in {FILES}/appendonlydir/* {FILES}/redis_queue.rdb;"
         f" do head -c 5000 /dev/urandom >$file; done; supervisorctl start {PROGRAM}"
     )
     queue.back("")
