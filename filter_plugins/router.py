@@ -31,11 +31,12 @@ def shared() -> ModuleType:
 
 
 def guarded_reads(added: Iterable[str]) -> list[str]:
-    """Methods that a node's guard runs as if they were read_only: the built-in ones, and ``added``.
+    """Methods that a node's guard runs as if they were read_only, when they are sent to it.
 
-    ``added`` is router_report_methods. Sorted, without doubles.
+    Those that routes.py knows, and ``added``: router_report_methods. Sorted, without doubles.
     """
-    return sorted({*shared().READS, *map(str, added)})
+    routes = shared()
+    return sorted({*routes.READS, *routes.OFFERED, *map(str, added)})
 
 
 def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[dict[str, str]]:

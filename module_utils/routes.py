@@ -21,15 +21,27 @@ OVERRIDES = "override_whitelisted_methods"
 
 REPORTING, PRIMARY = "reporting", "primary"
 
-# What a desk sends all day and carries no read_only: a node's guard runs it as if it did. Each was
-# measured, see docs/read-path.md; what writes at each call, or is slower from a node, is not here.
-ONLY_READS = "built in: it only reads"
+# What a desk sends all day and carries no read_only; docs/read-path.md has the figures. A node's
+# guard runs these as if they were read_only.
+ONLY_READS = "built in: it only reads, and is as fast from a node"
 READS = {
-    "frappe.desk.doctype.number_card.number_card.get_percentage_difference": ONLY_READS,
-    "frappe.desk.doctype.number_card.number_card.get_result": ONLY_READS,
-    "frappe.desk.listview.get_group_by_count": ONLY_READS,
-    "frappe.desk.search.search_link": ONLY_READS,
-    "frappe.desk.search.search_widget": ONLY_READS,
+    "frappe.desk.calendar.get_events": ONLY_READS,
+    "frappe.utils.global_search.search": ONLY_READS,
+}
+
+# The guard can run these, too, when the operator adds them: for the primary they are worth it, for
+# the user each is a little slower.
+SLOWER = "built in: it only reads, but is slower from a node; router_report_methods can add it"
+OFFERED = {
+    "erpnext.accounts.party.get_party_details": SLOWER,
+    "erpnext.stock.get_item_details.get_item_details": SLOWER,
+    "frappe.desk.doctype.dashboard_chart.dashboard_chart.get": (
+        "built in: it writes at each call, when it has read; router_report_methods can add it"
+    ),
+    "frappe.desk.doctype.number_card.number_card.get_percentage_difference": SLOWER,
+    "frappe.desk.doctype.number_card.number_card.get_result": SLOWER,
+    "frappe.desk.search.search_link": SLOWER,
+    "frappe.desk.search.search_widget": SLOWER,
 }
 
 # Methods that only read although they carry no read_only themselves.
@@ -52,6 +64,7 @@ LIGHT = (
     "frappe.desk.reportview.get_sidebar_stats",
     "frappe.desk.reportview.get_stats",
     *READS,
+    *OFFERED,
 )
 
 # Calls that write, or that must see the newest state; whatever decorators they carry.
@@ -410,6 +423,10 @@ def routes(
         at = apps.find(method)
         if at and at[0].get("whitelisted"):
             put(method, REPORTING, why, at[1])
+    for method, why in OFFERED.items():
+        at = None if method in found else apps.find(method)
+        if at and at[0].get("whitelisted"):
+            put(method, PRIMARY, why, at[1])
     for method, replacements in apps.overrides().items():
         judge_override(apps, found, put, method, replacements, set(everywhere))
     for method in {*found, *STAYS}:
@@ -418,7 +435,7 @@ def routes(
             put(method, PRIMARY, str(stays(method)), at[1])
     if not guard:
         for method in LIGHT:
-            if method in found:
+            if found.get(method, {}).get("bench") == REPORTING:
                 why = "it shows what was just saved, and fleet_read_guard is off"
                 put(method, PRIMARY, why, found[method]["where"])
     for method in added:

@@ -108,37 +108,49 @@ def test_lists_leave_only_when_what_was_saved_is_seen(bench: Path):
     assert "fleet_read_guard is off" in found(bench, guard=False)[LIST]["why"]
 
 
-SEARCH = "frappe.desk.search.search_link"
-SEARCHES = "import frappe\n@frappe.whitelist()\ndef search_link(): 0\ndef search_widget(): 0\n"
+EVENTS, SEARCH = "frappe.desk.calendar.get_events", "frappe.desk.search.search_link"
+PLAIN = "import frappe\n@frappe.whitelist()\ndef {}(): pass\n"
 
 
 def test_what_only_reads_goes_away_where_this_frappe_has_it(bench: Path):
-    assert SEARCH not in found(bench)
+    assert EVENTS not in found(bench)
     assert routes.routes(Apps(str(bench)))[1] == []
-    put(bench, "frappe", "desk/search.py", SEARCHES)
-    row = found(bench)[SEARCH]
+    put(bench, "frappe", "desk/calendar.py", PLAIN.format("get_events"))
+    row = found(bench)[EVENTS]
     assert (row["bench"], row["light"]) == ("reporting", True)
-    assert row["why"] == routes.READS[SEARCH]
-    assert row["where"] == "frappe/frappe/desk/search.py:3"
-    # Not whitelisted in this Frappe: nobody's to call.
-    assert "frappe.desk.search.search_widget" not in found(bench)
+    assert row["why"] == routes.ONLY_READS
+    assert row["where"] == "frappe/frappe/desk/calendar.py:3"
     # From a node whose guard is off it would read from the primary, over the network.
-    assert found(bench, guard=False)[SEARCH]["bench"] == "primary"
+    assert found(bench, guard=False)[EVENTS]["bench"] == "primary"
+    # Not whitelisted in this Frappe: nobody's to call.
+    put(bench, "frappe", "desk/calendar.py", "def get_events(): pass\n")
+    assert EVENTS not in found(bench)
 
 
-def test_what_only_reads_has_the_switches_of_any_method(bench: Path):
-    put(bench, "frappe", "desk/search.py", SEARCHES)
-    row = found(bench, taken=[SEARCH])[SEARCH]
+def test_what_only_reads_stays_where_the_inventory_or_an_app_says_so(bench: Path):
+    put(bench, "frappe", "desk/calendar.py", PLAIN.format("get_events"))
+    row = found(bench, taken=[EVENTS])[EVENTS]
     assert (row["bench"], row["light"]) == ("primary", False)
     assert "router_primary_methods" in row["why"]
-    hooks(bench, "shop", f"override_whitelisted_methods = {{{SEARCH!r}: 'shop.own.search'}}")
-    assert found(bench)[SEARCH]["bench"] == "primary"
+    hooks(bench, "shop", f"override_whitelisted_methods = {{{EVENTS!r}: 'shop.own.events'}}")
+    assert found(bench)[EVENTS]["bench"] == "primary"
 
 
-def test_what_only_reads_is_nothing_that_writes():
-    assert not [method for method in routes.READS if routes.stays(method)]
-    assert routes.ADDED.items() >= routes.READS.items()
-    routes.check_lists(routes.READS, [])
+def test_what_is_offered_is_shown_and_goes_away_when_it_is_added(bench: Path):
+    assert SEARCH not in found(bench)
+    put(bench, "frappe", "desk/search.py", PLAIN.format("search_link"))
+    row = found(bench)[SEARCH]
+    assert (row["bench"], row["light"], row["why"]) == ("primary", False, routes.SLOWER)
+    row = found(bench, added=[SEARCH])[SEARCH]
+    assert (row["bench"], row["light"]) == ("reporting", True)
+    # A Frappe that marks it by itself needs nobody's word.
+    put(bench, "frappe", "desk/search.py", f"import frappe\n{BOTH}def search_link(): pass\n")
+    assert found(bench)[SEARCH]["why"] == "read_only by its decorator"
+
+
+def test_what_is_known_to_read_is_nothing_that_stays():
+    routes.check_lists([*routes.READS, *routes.OFFERED], [])
+    assert not routes.READS.keys() & routes.OFFERED.keys()
 
 
 def decorated(text: str) -> bool:

@@ -14,20 +14,25 @@ from failures import Field
 
 from module_utils.verify_look import Answer
 
-SEARCH = "frappe.desk.search.search_link"
+SEARCH, LINK = "frappe.utils.global_search.search", "frappe.desk.search.search_link"
 SAVES = 100
 
 pytestmark = pytest.mark.usefixtures("alone")
 
 
-def search(visitor: Any, text: str, **more: Any) -> Answer:
+def ask(visitor: Any, method: str, **form: Any) -> Answer:
+    """A call as the desk sends it."""
+    return visitor.call("POST", METHOD + method, form=form)
+
+
+def link(visitor: Any, **more: Any) -> Answer:
     """What a link field asks for while one types."""
-    form = {"doctype": "ToDo", "txt": text, "page_length": 10, **more}
-    return visitor.call("POST", METHOD + SEARCH, form=form)
+    return ask(visitor, LINK, doctype="ToDo", page_length=10, **more)
 
 
 def place(answer: Answer) -> tuple[str, str]:
     """Whose bench answered, and whose database."""
+    assert answer.status == 200, answer.said()
     return answer.bench, answer.headers["x-fleet-database"]
 
 
@@ -37,48 +42,45 @@ def test_a_search_is_answered_from_the_replica_and_sees_what_was_saved(
     seen: Counter[Any] = Counter()
     for _ in range(SAVES):
         assert somebody.save().ok
-        answer = search(somebody.visitor, somebody.last)
-        assert answer.status == 200, answer.said()
+        answer = ask(somebody.visitor, SEARCH, text=somebody.last)
         seen[place(answer)] += 1
-        seen["stale"] += [row["value"] for row in answer.body["message"]] != [somebody.last]
+        seen["stale"] += [row["name"] for row in answer.body["message"]] != [somebody.last]
     assert seen["stale"] == 0, seen
     # The primary takes some when the node has something else to do.
     assert seen[field.node.name, field.node.name] >= 0.5 * SAVES, seen
 
 
-def test_what_a_search_writes_is_kept(somebody: Somebody, field: Field):
-    text = uuid.uuid4().hex
-    answer = search(somebody.visitor, text, query="frappe.demo.search_insert")
-    assert answer.status == 200, answer.said()
-    assert place(answer) == (field.node.name, f"{field.primary.name}; reason=wrote")
-    (row,) = answer.body["message"]
-    servers = [int(host.sql("SELECT @@server_id")) for host in (field.node, field.primary)]
-    assert row["description"] == servers
-    somebody.saved.append(row["value"])
-    kept = f"SELECT description FROM {field.table} WHERE name = '{row['value']}'"
-    assert field.primary.sql(kept) == text
-
-
-def test_who_may_call_it_is_judged_as_ever(somebody: Somebody, field: Field):
-    answer = search(somebody.stranger(), "x")
-    assert (answer.status, answer.bench) == (403, field.node.name)
-    # Not whitelisted, and called through what is.
-    answer = search(somebody.visitor, "x", query="frappe.demo.record_job")
-    assert answer.status == 403
-
-
 @pytest.fixture
-def kept_on_the_primary(play: Callable[..., Any]) -> Iterator[None]:
-    """The operator has taken the method out."""
-    given = json.dumps({"router_primary_methods": [SEARCH]})
+def routed(play: Callable[..., Any], field: Field) -> Iterator[Callable[..., None]]:
+    """Route by these words of the inventory; at the end it is as it was."""
     try:
-        play("playbooks/router.yml", "-e", given)
-        yield
+        yield lambda **words: play("playbooks/router.yml", "-e", json.dumps(words))
     finally:
         play("playbooks/router.yml")
 
 
-@pytest.mark.usefixtures("kept_on_the_primary")
-def test_the_operator_keeps_one_method_on_the_primary(somebody: Somebody, field: Field):
-    assert place(search(somebody.visitor, "x")) == (field.primary.name, field.primary.name)
-    assert somebody.rows().bench == field.node.name
+def test_the_operator_routes_each_method_as_wanted(
+    somebody: Somebody, field: Field, routed: Callable[..., None]
+):
+    node, primary = ((host.name, host.name) for host in (field.node, field.primary))
+    assert place(link(somebody.visitor, txt="x")) == primary
+    routed(router_report_methods=[LINK], router_primary_methods=[SEARCH])
+    assert place(ask(somebody.visitor, SEARCH, text="x")) == primary
+    assert place(link(somebody.visitor, txt="x")) == node
+    assert somebody.rows().place == node
+
+    # What it writes is kept.
+    text = uuid.uuid4().hex
+    answer = link(somebody.visitor, txt=text, query="frappe.demo.search_insert")
+    assert place(answer) == (field.node.name, f"{field.primary.name}; reason=wrote")
+    (row,) = answer.body["message"]
+    somebody.saved.append(row["value"])
+    servers = [int(host.sql("SELECT @@server_id")) for host in (field.node, field.primary)]
+    assert row["description"] == servers
+    kept = f"SELECT description FROM {field.table} WHERE name = '{row['value']}'"
+    assert field.primary.sql(kept) == text
+
+    # And who may call it is judged as ever: a guest may not, and nobody what is not whitelisted.
+    for visitor, query in ((somebody.stranger(), ""), (somebody.visitor, "frappe.demo.record_job")):
+        answer = link(visitor, txt="x", query=query)
+        assert (answer.status, answer.bench) == (403, field.node.name)
