@@ -132,9 +132,9 @@ def test_realtime_takes_a_page_of_the_site(browser: Browser, by: str):
 @pytest.mark.parametrize("path", ["/", "/api/method/upload_file"])
 def test_an_upload_that_is_too_large_is_refused_in_words(primary: Any, path: str):
     send = f"head -c 53000000 /dev/zero | curl -sS -H 'Host: {state.SITE}' --data-binary @-"
-    said = primary.run(f"{send} -w ' %{{http_code}}' http://127.0.0.1{path}").stdout
-    assert said.endswith(" 413")
-    words = json.loads(said.removesuffix(" 413"))["errors"][0]["message"]
+    # The router does not wait for the rest: that it hangs up is no failure of curl's.
+    said = primary.run(f"{send} -H 'Expect: 100-continue' http://127.0.0.1{path}").stdout
+    words = json.loads(said)["errors"][0]["message"]
     assert words.startswith("What you sent is larger than this server takes (50m).")
 
 

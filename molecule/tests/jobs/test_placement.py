@@ -7,7 +7,7 @@ import shlex
 import time
 from collections.abc import Callable
 
-from conftest import BENCH, Jobs, Queues, new_token
+from conftest import BENCH, Jobs, Queues, new_token, served
 from nodes import Node, wait_until
 
 from benchfleet import state
@@ -40,6 +40,7 @@ def test_a_job_is_placed_whatever_program_queues_it(jobs: Jobs, nodes: dict[str,
 def test_the_command_shows_the_map_in_force_and_what_waits(
     jobs: Jobs, queues: Queues, fleet_command: Callable[..., str]
 ):
+    served(queues, "at-rep1", "at-rep2", "at-reporting", "at-heavy")
     with jobs.held():
         begun = time.monotonic()
         # The one worker of rep1 is kept busy by the first.

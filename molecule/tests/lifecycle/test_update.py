@@ -402,4 +402,4 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
     out, migration = map(int, told.groups())
     # The patch takes 8 s.
     assert 8 <= migration < out
-    assert abs(out - own.seconds) < 5
+    assert abs(out - own.seconds) < 15
