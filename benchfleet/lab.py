@@ -43,6 +43,8 @@ TOOLS = {
 }
 # What systemd-nspawn mounts per machine since Debian 13, and leaves there when it is killed.
 EXPORTS = Path("/run/systemd/nspawn/unix-export")
+# Where the kernel groups processes: beside the older hierarchies, or alone.
+CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
 BOOT_SECONDS = 60
 STOP_SECONDS = 30
@@ -131,8 +133,31 @@ def power_off(name: str, machine: str) -> None:
         reap()
         time.sleep(0.1)
     remove_tree(EXPORTS / machine)
+    remove_group(machine)
     if manager_runs():
         succeeds(["systemctl", "reset-failed", f"{machine}.service"])
+
+
+def group(machine: str) -> Path | None:
+    """Return the control group that a machine has where no systemd gives it one.
+
+    Machines that share one have the same service of all of them in one group: their systemd, which
+    finds processes there that it cannot see, ends none.
+    """
+    for root in CGROUPS:
+        if (root / "cgroup.procs").exists():
+            return root / f"benchfleet-{machine}"
+    return None
+
+
+def remove_group(machine: str) -> None:
+    """Remove the control group of a machine that is off."""
+    found = group(machine)
+    if not found or not found.exists():
+        return
+    for folder, _, _ in os.walk(found, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 def reap() -> None:
@@ -311,9 +336,14 @@ def boot(lab: Lab, host: Host) -> None:
         unit += [f"--setenv={name}={value}" for name, value in variables.items()]
         run([*unit, "--", *words])
         return
+    own = group(machine)
+    if own:
+        own.mkdir(exist_ok=True)
     with console.open("a") as log:
         subprocess.Popen(
             words,
+            # "0" is the process that writes it.
+            preexec_fn=lambda: own and (own / "cgroup.procs").write_text("0"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,4 +1,4 @@
-"""What it costs that files of jobs travel: commits and the start of jobs on a reporting node.
+"""What it costs that files travel: commits, the start of jobs, and opens on a reporting node.
 
 Works on a running lab, and prints a table in Markdown. What it makes it removes.
 Run as root from the repository: .venv/bin/python benchmarks/jobs.py [--lab NAME] [--times N]
@@ -60,6 +60,20 @@ for _ in range(times):
         timed(f"commit that has {name} to take to the primary", frappe.db.commit)
         files(count, False)
         frappe.db.commit()
+    path = frappe.get_site_path("private", "files", "fleet-benchmark-fetched.txt")
+    with open(path, "w") as out:
+        out.write("x" * 10000)
+    frappe.db.commit()
+    # By another program, which nothing here hears of.
+    subprocess.run(["rm", path], check=True)
+    timed("opening a file of 10 kB that has to be fetched", lambda: open(path).close())
+    timed("opening a file that is here", lambda: open(path).close())
+    timed("opening a file that is no site's", lambda: open("apps.txt").close())
+    missing = f"{path}-{time.time()}"
+    timed("asking for one that the primary does not have", lambda: os.path.exists(missing))
+    timed("the same within 2 s", lambda: os.path.exists(missing))
+    os.remove(path)
+    frappe.db.commit()
     frappe.destroy()
     timed("a job that does nothing, when no file was saved since the last copy", job)
     pull = ["/usr/local/lib/benchfleet/site-sync", "--pull", site]
@@ -83,7 +97,7 @@ def main() -> int:
     print("| what | ms, median | slowest |")
     print("|---|---|---|")
     for name, seconds in json.loads(told.splitlines()[-1]).items():
-        print(f"| {name} | {statistics.median(seconds) * 1000:.1f} | {max(seconds) * 1000:.0f} |")
+        print(f"| {name} | {statistics.median(seconds) * 1000:.3f} | {max(seconds) * 1000:.1f} |")
     return 0
 
 

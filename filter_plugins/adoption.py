@@ -310,7 +310,9 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             )
         known = {*site_names(host), *further_names(host)}
         strangers = sorted(set(file["names"]) - known - NO_SITE)
-        strangers = [name for name in strangers if name not in found["bench"]["sites"]]
+        there = found["bench"]["sites"]
+        served = {*there, *(name for site in there.values() for name in site["names"])}
+        strangers = [name for name in strangers if name not in served]
         if strangers:
             yield problem(
                 f"host names that are no site would no longer be served: {', '.join(strangers)}",
@@ -325,8 +327,8 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             ", ".join(file["path"] for file in nginx["files"] if file["certificates"]),
             f"set router_certificate: {pairs[0][0]} and router_certificate_key: {pairs[0][1]}"
             if len(pairs) == 1
-            else "the router has one certificate: get one for all sites (certbot --expand), and "
-            "set router_certificate and router_certificate_key. There are: "
+            else "set router_certificate and router_certificate_key, and for a site with another "
+            "certificate than that its certificate and certificate_key (fleet_sites). There are: "
             + ", ".join(pair[0] for pair in pairs),
         )
 

@@ -57,6 +57,7 @@ FLEET_WIDE = frozenset(
         "fleet_web_port",
         # Every process that queues or does a job decides by these.
         "jobs_away_seconds",
+        "jobs_heavy",
         "jobs_placement",
         "jobs_when_away",
         "preflight_allowed_variables",
@@ -78,6 +79,7 @@ OWN = frozenset(
         "bench_build_assets",
         "fleet_adopt",
         "redis_cache_memory_mb",
+        "redis_queue_memory_mb",
         "router_certificate",
         "router_certificate_key",
         "router_connect_timeout",
@@ -88,6 +90,7 @@ OWN = frozenset(
         "router_read_timeout",
         "router_report_methods",
         "router_report_pool_calls",
+        "router_trusted_proxies",
         "router_report_retry_window",
         "site_accounts_max_statement_time",
         "site_accounts_max_user_connections",

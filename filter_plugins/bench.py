@@ -152,6 +152,16 @@ def bench_of(text: str, web: str) -> str:
     return posixpath.dirname(read_supervisor(text).get(f"program:{web}", "directory"))
 
 
+def keep_trying(parser: configparser.RawConfigParser) -> None:
+    """Have supervisor start each program again for as long as it ends at once.
+
+    It would give up after ten times (FATAL): what needs the queue would stay away after a pause of
+    Redis. It waits a second longer each time.
+    """
+    for section in [s for s in parser.sections() if s.startswith("program:")]:
+        parser.set(section, "startretries", "1000000")
+
+
 def supervisor_config(
     text: str,
     web_bind: list[str],
@@ -161,6 +171,7 @@ def supervisor_config(
     schedule: bool = True,
     socketio: bool = True,
     redis_config_dir: str | None = None,
+    start_queue: str = "",
     guard: dict[str, str] | None = None,
     report_pool: dict[str, Any] | None = None,
 ) -> str:
@@ -173,9 +184,10 @@ def supervisor_config(
     Without ``schedule`` the scheduler's program is gone. Each program is a group of its own, named
     as it is.
     ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
-    None drops the Redis programs. ``guard`` ({package_dir, settings}) makes the web and worker
-    programs load the guard of the read path. ``report_pool`` ({bind, workers, package_dir,
-    settings}) adds a web program of its own, with the guard.
+    None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard``
+    ({package_dir, settings}) makes the web and worker programs load the guard of the read path.
+    ``report_pool`` ({bind, workers, package_dir, settings}) adds a web program of its own, with the
+    guard.
     """
     parser = read_supervisor(text)
     programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
@@ -231,7 +243,10 @@ def supervisor_config(
             if not parser.has_section(section):
                 raise AnsibleFilterError(f"the generated supervisor.conf lacks [{section}]")
             server = parser.get(section, "command").split()[0]
-            parser.set(section, "command", f"{server} {redis_config_dir}/redis_{kind}.conf")
+            words = [start_queue] if kind == "queue" else []
+            words += [server, f"{redis_config_dir}/redis_{kind}.conf"]
+            parser.set(section, "command", " ".join(words))
+    keep_trying(parser)
     set_groups(parser, prefix)
     out = io.StringIO()
     parser.write(out, space_around_delimiters=False)
@@ -251,27 +266,43 @@ def supervisor_groups(text: str) -> list[str]:
 
 
 def redis_config(
-    text: str, bind: list[str], password: str, max_memory_mb: int | None = None
+    text: str, bind: list[str], password: str, max_memory_mb: int, queue: bool = False
 ) -> str:
     """The configuration of one Redis of the bench.
 
-    ``text`` is what ``bench setup redis`` wrote; ``bind`` the addresses to listen on;
-    ``max_memory_mb`` in MiB, None leaves what is there. The ACL file goes: Redis takes the
-    default user from it when it is named, and the password set here would not hold.
+    ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
+    addresses to listen on; ``max_memory_mb`` in MiB. The ACL file goes: Redis takes the
+    default user from it when it is named, and the password set here would not hold. The ``queue``
+    drops no job and is on the disk after a second; the operator's own limit and a stricter
+    ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
     """
-    overridden = {"bind", "requirepass", "protected-mode", "aclfile"}
-    if max_memory_mb is not None:
-        overridden.add("maxmemory")
+    settings = {
+        line.split()[0].lower(): line.rstrip() for line in text.splitlines() if line.strip()
+    }
+    if "port" not in settings:
+        raise AnsibleFilterError("the generated Redis configuration names no port")
+    own = {
+        "bind": " ".join(bind),
+        "protected-mode": "yes",
+        "requirepass": f'"{password}"',
+        "maxmemory": f"{max_memory_mb}mb",
+    }
+    if queue:
+        own |= {
+            "maxmemory-policy": "noeviction",
+            "appendfsync": "everysec",
+            "aof-load-truncated": "yes",
+        }
+        kept = {"maxmemory": r"maxmemory\s+[1-9]\w*", "appendfsync": r"appendfsync\s+always"}
+        for name, wanted in kept.items():
+            if re.fullmatch(wanted, settings.get(name, ""), re.IGNORECASE):
+                del own[name]
     lines = [
         line.rstrip()
         for line in text.splitlines()
-        if line.strip() and line.split()[0] not in overridden
+        if line.strip() and line.split()[0].lower() not in {*own, "aclfile"}
     ]
-    if not any(line.startswith("port ") for line in lines):
-        raise AnsibleFilterError("the generated Redis configuration names no port")
-    lines += [f"bind {' '.join(bind)}", "protected-mode yes", f'requirepass "{password}"']
-    if max_memory_mb is not None:
-        lines.append(f"maxmemory {max_memory_mb}mb")
+    lines += [f"{name} {value}" for name, value in own.items()]
     return REDIS_HEADER + "\n".join(lines) + "\n"
 
 

@@ -2,11 +2,13 @@
 
 Pure functions on what the inventory says, but for one look into its files:
     jobs_placement           {dotted name of a job's method, or a pattern: host or group}
+    jobs_heavy               where heavy jobs are done that it does not name: reporting or primary
     bench_background_workers a number of processes that share all queues, or {queues: processes}
 
 The judgement is preflight's: it uses the same host dicts and settings (see preflight.py), of a host
     name, groups             inventory name, names of its groups
     placement                jobs_placement
+    heavy                    jobs_heavy
     background_workers       bench_background_workers
     away_seconds, when_away  jobs_away_seconds, jobs_when_away
     apps                     bench_apps
@@ -34,6 +36,17 @@ Settings = Mapping[str, Any]
 PREFIX = "at-"
 # Frappe's own, in the order in which its long workers serve them.
 QUEUES = ("long", "default", "short")
+# Jobs that read much and write little, of Frappe 14 to 17; a bench queues those that it has.
+HEAVY = (
+    "frappe.core.doctype.prepared_report.prepared_report.generate_report",
+    "frappe.desk.query_report.run_export_query_job",
+    "frappe.desk.reportview.run_report_view_export_job",
+    "frappe.email.doctype.auto_email_report.auto_email_report.process_auto_email_report",
+    "frappe.email.doctype.auto_email_report.auto_email_report.send_daily",
+    "frappe.email.doctype.auto_email_report.auto_email_report.send_monthly",
+)
+# The server of heavy jobs: whichever reporting node comes first, or else the primary.
+ANY_REPORTING = "heavy"
 # Stands in bench_background_workers for the queues of all jobs that are placed on a host.
 PLACED = "placed"
 BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
@@ -49,6 +62,31 @@ NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
 def queue_name(server: str) -> str:
     """The queue of the jobs that are placed on a host, or on a group of hosts."""
     return PREFIX + NOT_IN_QUEUES.sub("-", server)
+
+
+def with_heavy(placement: Mapping[str, str], reporting: bool) -> dict[str, str]:
+    """jobs_placement and, with ``reporting``, the heavy jobs that none of its entries means."""
+    named = [str(entry) for entry in placement]
+    rest = [job for job in HEAVY if not any(fnmatchcase(job, entry) for entry in named)]
+    return {**placement, **dict.fromkeys(rest if reporting else (), ANY_REPORTING)}
+
+
+def placed_hosts(
+    placement: Mapping[str, str], groups: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """The hosts that are to do the jobs of each queue of ours, by queue.
+
+    ``placement`` is what with_heavy returns, ``groups`` are the inventory's.
+    """
+    anybody = {**groups, ANY_REPORTING: groups.get("bench_reporting", [])}
+    return {queue_name(s): anybody.get(s, [s]) for s in map(str, placement.values())}
+
+
+def heavy_programs(placement: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The worker program of a reporting node for heavy jobs; none where no job counts as heavy."""
+    queue = queue_name(ANY_REPORTING)
+    heavy = ANY_REPORTING in placement.values()
+    return [{"name": queue, "queues": [queue], "processes": 1}] if heavy else []
 
 
 def job_queues(placement: Mapping[str, str]) -> dict[str, str]:
@@ -247,6 +285,11 @@ def placement_of(hosts: list[Host]) -> dict[str, str]:
     }
 
 
+def heavy_on_nodes(hosts: list[Host]) -> bool:
+    """Whether heavy jobs have a queue of their own, which every reporting node serves."""
+    return any(host["heavy"] == "reporting" for host in hosts)
+
+
 def servers_of(placement: Mapping[str, str]) -> dict[str, list[str]]:
     """The entries of each server that jobs are placed on."""
     found: dict[str, list[str]] = {}
@@ -341,6 +384,8 @@ def check_servers(hosts: list[Host], settings: Settings) -> list[Problem]:
     servers = servers_of(placement_of(hosts))
     problems = []
     queues: dict[str, list[str]] = {}
+    if heavy_on_nodes(hosts):
+        queues[queue_name(ANY_REPORTING)] = ["the reporting nodes as a whole (jobs_heavy)"]
     for server, entries in servers.items():
         place = f"jobs_placement in the inventory, {some(entries)}"
         with_bench = bench_hosts(server, settings)
@@ -694,6 +739,9 @@ class FilterModule:
         """Names under which Ansible finds the functions."""
         return {
             "queue_name": queue_name,
+            "with_heavy": with_heavy,
+            "placed_hosts": placed_hosts,
+            "heavy_programs": heavy_programs,
             "job_queues": job_queues,
             "placed_queues": placed_queues,
             "worker_programs": worker_programs,

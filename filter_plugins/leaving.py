@@ -1,7 +1,8 @@
-"""Nodes that leave the fleet: groups without them, and whether one may go. Pure functions."""
+"""Nodes and apps that leave the fleet: groups without nodes, and who may go. Pure functions."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -57,9 +58,33 @@ def leaving_problems(
     return problems
 
 
-def leaving_text(problems: list[Problem]) -> str:
-    """The problems as a text for people."""
-    lines = ["The node is not taken out. Nothing was touched on any host."]
+def app_leaving_problems(app: str, wanted: Any, sites: Any) -> list[Problem]:
+    """Why an app cannot be taken out of the fleet, [] when it can; see leaving_problems.
+
+    ``wanted`` is bench_apps, ``sites`` is fleet_sites.
+    """
+    if not re.fullmatch(r"[A-Za-z]\w*", app, re.ASCII) or app == "frappe":
+        what = f"{app!r} is no app that could be taken out" if app else "no app is named"
+        remedy = "name one of the bench's apps, but not frappe, with -e app=NAME"
+        return [{"what": what, "place": "app on the command line", "remedy": remedy}]
+    places = [
+        f"bench_apps in the inventory, entry {app}"
+        for one in (wanted if isinstance(wanted, list) else [])
+        if isinstance(one, Mapping) and one.get("name") == app
+    ]
+    places += [
+        f"fleet_sites in the inventory, apps of {site.get('name')}"
+        for site in (sites if isinstance(sites, list) else [])
+        if isinstance(site, Mapping) and app in (site.get("apps") or [])
+    ]
+    what = f"the inventory names {app}, and the next site.yml would bring it back"
+    remedy = "take the entry out, and run this again"
+    return [{"what": what, "place": place, "remedy": remedy} for place in places]
+
+
+def leaving_text(problems: list[Problem], what: str = "node") -> str:
+    """The problems as a text for people; what: the kind of thing that was to leave."""
+    lines = [f"The {what} is not taken out. Nothing was touched on any host."]
     for found in problems:
         lines += ["", found["what"], f"   place:  {found['place']}"]
         lines += [f"   remedy: {found['remedy']}"]
@@ -67,11 +92,12 @@ def leaving_text(problems: list[Problem]) -> str:
 
 
 class FilterModule:
-    """Filters of what takes nodes out, and of every list of the fleet's hosts."""
+    """Filters of what takes nodes and apps out, and of every list of the fleet's hosts."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
         return {
+            "app_leaving_problems": app_leaving_problems,
             "leaving_problems": leaving_problems,
             "leaving_text": leaving_text,
             "without_hosts": without_hosts,

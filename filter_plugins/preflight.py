@@ -19,6 +19,7 @@ A host is a dict:
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
     proxy                        fleet_http_proxy, "" when unset
+    networks                     {setting: addresses and networks that it names}
     background_workers           bench_background_workers
     placement, away_seconds      jobs_placement, jobs_away_seconds
     apps                         bench_apps
@@ -570,6 +571,70 @@ def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
             "write it as http://HOST:PORT, and let the proxy know the servers by their addresses",
         )
         for value, names in found.items()
+    ]
+
+
+def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """Certificates on the primary, with their keys, are such as nginx takes."""
+    host = next(filter(is_primary, hosts), None)
+    if host is None or not host["survey"]:
+        return []
+    problems = []
+    for pair in host["survey"]["certificates"]:
+        place = f"{pair['of']} in the inventory, on {host['name']}"
+        named = pair["certificate"] or pair["key"]
+        if not (pair["certificate"] and pair["key"]):
+            problems.append(
+                problem(
+                    f"of a certificate and its key only {named} is named",
+                    place,
+                    "name the files of both, or none",
+                )
+            )
+        elif pair["trouble"]:
+            problems.append(
+                problem(pair["trouble"], place, "name the files of a certificate and its own key")
+            )
+        elif not host["certificate"]:
+            problems.append(
+                problem(
+                    f"{named} is the certificate of a site, and router_certificate is not set, so "
+                    "the other sites would have none",
+                    place,
+                    "set router_certificate and router_certificate_key, too; the same files do",
+                )
+            )
+    return problems
+
+
+def network_trouble(value: Any, whole: bool) -> str:
+    """What is wrong with an address or network of a setting; "" when nothing is.
+
+    whole: whether it may be all addresses there are.
+    """
+    try:
+        network = ipaddress.ip_network(str(value))
+    except ValueError as error:
+        return f"is neither an address nor a network ({error})"
+    return "" if whole or network.prefixlen else "would be everybody"
+
+
+def check_networks(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """What shall be let in, and whose word shall be believed, is written as addresses."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for host in hosts:
+        for name, values in host["networks"].items():
+            # What is no list is reported with the types.
+            for value in values if isinstance(values, list) else ():
+                if trouble := network_trouble(value, name == "firewall_allow"):
+                    found.setdefault((name, repr(value), trouble), []).append(host["name"])
+    return [
+        problem(
+            f"{value} in {name} {trouble}",
+            f"{name} in the inventory, for {', '.join(names)}",
+            "write an address such as 10.0.0.5, or a network such as 10.0.0.0/24",
+        )
+        for (name, value, trouble), names in found.items()
     ]
 
 
@@ -1183,6 +1248,8 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_types,
     check_read_path,
     check_proxies,
+    check_networks,
+    check_certificates,
     check_folders,
     check_secrets,
     check_left_out,

@@ -45,6 +45,33 @@ def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[d
     return patterns
 
 
+def certificate_pairs(sites: Any, certificate: str, key: str) -> list[dict[str, str]]:
+    """The certificates that the inventory names: {of, certificate, key} each, in its order.
+
+    ``sites`` is fleet_sites, the others router_certificate and router_certificate_key; ``of`` says
+    where they are written. A pair of which one half is missing has "" for it.
+    """
+    entries = sites if isinstance(sites, list) else []
+    pairs = [{"of": "router_certificate", "certificate": certificate, "key": key}]
+    pairs += [
+        {
+            "of": f"certificate of {entry.get('name')} in fleet_sites",
+            "certificate": str(entry.get("certificate") or ""),
+            "key": str(entry.get("certificate_key") or ""),
+        }
+        for entry in entries
+        if isinstance(entry, Mapping)
+    ]
+    return [pair for pair in pairs if pair["certificate"] or pair["key"]]
+
+
+def certificate_files(pairs: Iterable[Mapping[str, str]]) -> list[str]:
+    """The files of certificate_pairs, each once."""
+    return list(
+        dict.fromkeys(path for pair in pairs for path in (pair["certificate"], pair["key"]))
+    )
+
+
 def socket_address(host: str, port: int) -> str:
     """An address and port as nginx writes them: ``10.0.0.2:80``, ``[fd00::2]:80``.
 
@@ -161,6 +188,8 @@ class FilterModule:
         return {
             "answering_nodes": answering_nodes,
             "bracketed": bracketed,
+            "certificate_files": certificate_files,
+            "certificate_pairs": certificate_pairs,
             "nodes_with_workers": nodes_with_workers,
             "refusal": refusal,
             "page": page,

@@ -47,6 +47,7 @@ frappe_major: {description: Major version of the framework, None without one., t
 common_site_config: {description: Content of that file., type: dict}
 assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.", type: dict}
 sites: {description: Sites that are served, by the fleet's state., type: list}
+waiting: {description: Reporting nodes that get no calls for want of apps., type: list}
 misfits: {description: "What of the code does not fit our packages, in sentences.", type: list}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
@@ -102,6 +103,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     path, state_dir = module.params["path"], module.params["state_dir"]
+    waiting = f"{state_dir}/waiting"
     try:
         apps = installed_apps(path)
         version = (apps.get("frappe") or {}).get("version")
@@ -112,6 +114,7 @@ def main() -> None:
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
             assets=asset_state(path) if module.params["assets"] else {},
             sites=served(read_state(state_dir)) if state_dir else [],
+            waiting=os.listdir(waiting) if os.path.isdir(waiting) else [],
             misfits=kept_misfits(module.params, apps, write=not module.check_mode),
             generated={name: read_foreign(f"{path}/config/{name}") for name in GENERATED},
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.bench import (
@@ -15,6 +16,7 @@ from ansible.module_utils.bench import (
     exclusive,
     installed_apps,
     read_text,
+    remove_app,
     requirement_steps,
     run_as,
     sync_folder,
@@ -30,8 +32,9 @@ short_description: A bench with its apps, at given commits
 description:
   - Runs C(bench init) and C(bench get-app) as the bench's account. What is begun is noted in
     C(state_dir) first, and only what was noted there is ever removed and made again.
-  - With C(moves), an app is brought to its C(commit) with its requirements. Without, an app of a
-    finished bench that is elsewhere is an error: its sites would need a migration.
+  - With C(moves), an app is brought to its C(commit) with its requirements, and one that is not
+    among C(apps) leaves the bench. Without, an app of a finished bench that is elsewhere is an
+    error, as its sites would need a migration, and others stay.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -47,7 +50,7 @@ options:
     required: true
   ssh_command: {description: GIT_SSH_COMMAND for the repositories., type: str}
   moves:
-    description: Whether apps of a finished bench are moved to another commit.
+    description: Whether a finished bench follows another one.
     type: bool
     default: false
   startup:
@@ -295,7 +298,12 @@ class Maker:
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):
                 wrong.append(f"requirements of {name}")
-        return wrong
+        return wrong + [f"app {name}: gone" for name in self.leaving(here)]
+
+    def leaving(self, here: Iterable[str]) -> list[str]:
+        """Apps of the bench that the one which it follows has not."""
+        wanted = [app["name"] for app in self.apps]
+        return [name for name in here if name not in wanted] if self.moves else []
 
     def make(self) -> None:
         """Do what ``differences`` names."""
@@ -319,6 +327,9 @@ class Maker:
                     )
             if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
                 self.check_out(app)
+        for name in self.leaving(installed_apps(self.path)):
+            # No site has it: the bench that this one follows has made sure.
+            remove_app(self.path, self.user, self.environment, name, "--force")
         if not self.starts():
             self.set_startup()
         if fresh:

@@ -53,6 +53,12 @@ options:
     type: list
     elements: dict
     required: true
+  apps_only:
+    description:
+      - Whether the sites are made by then, and get their apps. An app is installed once all benches
+        that answer for the sites have it.
+    type: bool
+    default: false
   build:
     description: Whether web assets are built after an app has come.
     type: bool
@@ -67,6 +73,12 @@ SETUP_USER = "benchfleet_setup"
 def database_name(site: str) -> str:
     """Name of a site's database: the same for the same site, so that a rerun finds it."""
     return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
+
+
+def unmade(site: dict[str, Any], apps_only: bool) -> list[str]:
+    """What is missing of a site that is not there, in words; a dry run meets it with apps_only."""
+    name = site["name"]
+    return [f"app {app} on {name}" for app in site["apps"]] if apps_only else [f"site {name}"]
 
 
 class Sites:
@@ -237,12 +249,12 @@ class Sites:
                 missing[app] = begun or damaged
         return missing
 
-    def differences(self, site: dict[str, Any]) -> list[str]:
+    def differences(self, site: dict[str, Any], apps_only: bool = False) -> list[str]:
         """What is missing of a site, in words."""
         name = site["name"]
         config = self.config(name)
         if not config or self.phase(name):
-            return [f"site {name}"]
+            return unmade(site, apps_only)
         missing = [] if config.get("encryption_key") else [f"encryption key of {name}"]
         return missing + [f"app {app} on {name}" for app in self.missing_apps(site)]
 
@@ -256,6 +268,8 @@ class Sites:
         for app, begun in self.missing_apps(site).items():
             self.write(self.installing(name, app), app)
             self.install(name, app, again=begun)
+            # A call that had begun before may have written down the site's former apps meanwhile.
+            self.frappe(["--site", name, "clear-cache"], f"clear-cache of {name}")
             os.unlink(self.installing(name, app))
         if self.phase(name):
             self.frappe(["--site", name, "enable-scheduler"], f"enable-scheduler of {name}")
@@ -316,19 +330,20 @@ def main() -> None:
                     "admin_password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "apps_only": {"type": "bool", "default": False},
             "build": {"type": "bool", "default": True},
             "state_dir": {"type": "path", "required": True},
             "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
     )
-    wanted = module.params["sites"]
+    wanted, apps_only = module.params["sites"], module.params["apps_only"]
     if not os.path.exists(f"{module.params['path']}/env/bin/python") and module.check_mode:
-        differences = [f"site {site['name']}" for site in wanted]
+        differences = [line for site in wanted for line in unmade(site, apps_only)]
         module.exit_json(changed=bool(differences), differences=differences, assets={})
     try:
         maker = Sites(module.params)
-        differences = [line for site in wanted for line in maker.differences(site)]
+        differences = [line for site in wanted for line in maker.differences(site, apps_only)]
         unbuilt = maker.unbuilt() if module.params["build"] else []
         differences += unbuilt
         if differences and not module.check_mode:

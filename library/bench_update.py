@@ -13,41 +13,47 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from ansible.module_utils import apps as of_app
 from ansible.module_utils import code as its_code
 from ansible.module_utils import needs
 from ansible.module_utils.bench import (
-    ASSET_LISTS,
     BenchError,
+    app_version,
     checked,
     cli_releases,
     drop_git_locks,
     exclusive,
+    frappe_command,
     git,
     installed_apps,
     read_json,
-    requirement_steps,
     run_as,
     run_frappe,
     sync_folder,
     user_environment,
     without_password,
 )
-from ansible.module_utils.calls import held
+from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
 from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
+from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
     RUNNING,
     control,
+    control_each,
     job_programs,
     programs,
+    realtime_programs,
+    serving_programs,
+    start,
     stop,
-    web_programs,
+    together,
 )
 from ansible.module_utils.verify_look import Redis, RedisError, Visitor
 
@@ -60,18 +66,20 @@ description:
     wanted ones, and those of C(commits) win over them.
   - C(judge) names all that stands in the way, and what would be done. It brings commits into the
     apps' repositories, and changes nothing else.
-  - C(begin) tries the requirements of the new commits beside the running bench, and notes the
-    update. C(code) has jobs wait and users see the maintenance page, backs the sites' databases up,
-    and brings code, requirements and web assets to the new commits; the processes stay as they are.
-    C(migrate) stops the workers, migrates each site and restarts the web workers. C(finish) lets
-    users and jobs in, and tries each site.
-  - C(back) undoes what was done before C(finish) let users in; databases are restored only when
-    their migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed
-    update stands, and C(forget) ends an update.
+  - C(begin) makes code, environment and web assets of the new commits in a folder beside the
+    running bench, and notes the update. C(quiet) has jobs wait, and waits for those that run.
+    C(migrate) stops the workers, has users see the maintenance page, backs the sites' databases up,
+    puts in place what was made, migrates each site, restarts the web workers, starts the others and
+    lets users in. C(finish) tries each site, and lets jobs in.
+  - Where the new commits need no migration, users see no page. C(migrate) restarts the web workers
+    with the new code then, while calls wait at the router.
+  - C(back) undoes what was done before users were let in; databases are restored only when their
+    migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
+    stands, and C(forget) ends an update.
 options:
   phase:
     description: What is to be done.
-    choices: [judge, begin, code, migrate, finish, back, open, tell, forget]
+    choices: [judge, begin, quiet, migrate, finish, back, open, tell, forget]
     required: true
   about:
     description: The bench, and what is wanted of it.
@@ -151,9 +159,12 @@ REMOTES = ("upstream", "origin")
 REFERENCE = re.compile(r"[\w][\w./+@-]*")
 SHOWN_SUBJECTS = 12
 LAST_LINES = 25
-# Frappe 16 reads its configuration anew after a minute at the latest.
+# Frappe 16 reads its configuration anew after a minute at the latest, and new processes at once.
+KEEPS_CONFIG = 16
 SETTLE_SECONDS = 90
-QUIET_LOOKS = 3
+QUIET_LOOKS, LOOK_SECONDS = 3, 0.3
+# So long the web workers may take to listen after a start.
+START_SECONDS = 60
 # Processes of the pool for reports; see roles/bench_processes.
 POOL_WORKERS = 2
 # Longer than gunicorn lets a call take.
@@ -162,6 +173,8 @@ SUSPENDED = "rq:suspended"
 # A worker says every 2 s that it is there; see roles/jobs.
 SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
+# Of the names of phases: what users are out for, and what of it is Frappe's own.
+OUT, MIGRATION = "users out: ", "migration"
 
 
 def new_stamp() -> str:
@@ -232,6 +245,18 @@ def standing(state: dict[str, Any]) -> str:
     return "before the first migration"
 
 
+def size_of(*folders: str) -> int:
+    """Bytes that the files below some folders take, without git's."""
+    total = 0
+    for folder in folders:
+        for place, inside, files in os.walk(folder):
+            inside[:] = [name for name in inside if name != ".git"]
+            for name in files:
+                with suppress(FileNotFoundError):
+                    total += os.lstat(f"{place}/{name}").st_blocks * 512
+    return total
+
+
 class Update:
     """One update of a bench, and what is known of it."""
 
@@ -243,8 +268,8 @@ class Update:
         self.folders = Folders(f"{self.path}/sites", params["state_dir"])
         self.sites = sites_of(self.folders, params["sites"])
         self.file = f"{params['state_dir']}/update.json"
-        self.kept_assets = f"{params['state_dir']}/update-assets"
         self.environment = user_environment(self.user, params["cli_dir"])
+        self.staging = Staging(self.path, self.run)
         self.state: dict[str, Any] = read_json(self.file)
         self.words: list[str] = []
 
@@ -354,8 +379,8 @@ class Update:
             if not self.state.get("finished"):
                 self.judge_assets(apps)
                 databases = self.judge_sites()
-                if not self.state.get("backups") or self.state.get("opened"):
-                    self.judge_disk(databases)
+                dumps = not self.state.get("backups") or self.state.get("opened")
+                self.judge_disk(databases if dumps else [])
         if self.problems:
             lines = [f"{number}. {words}" for number, words in enumerate(self.problems, 1)]
             raise BenchError(
@@ -371,6 +396,8 @@ class Update:
         for app, step in plan.items():
             if step["from"] != step["to"]:
                 self.words += self.step_in_words(app, step["from"], step["to"])
+        if going and not self.state.get("finished"):
+            self.words.append(self.outage_in_words({a: s["to"] for a, s in plan.items()}, plan))
         if not going:
             self.words.append(
                 "nothing to do: "
@@ -596,20 +623,37 @@ class Update:
         return databases
 
     def judge_disk(self, databases: list[str]) -> None:
-        """A problem when the backups of these databases may not find room."""
+        """A problem when backups, or what is made beside the bench, may not find room."""
         names = ", ".join(f"'{name}'" for name in databases) or "''"
         size = "SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES WHERE"
-        need = int(float(self.mariadb(f"{size} TABLE_SCHEMA IN ({names})")))
+        dumps = int(float(self.mariadb(f"{size} TABLE_SCHEMA IN ({names})")))
         place = self.params["backup_dir"]
         while not os.path.exists(place):
             place = os.path.dirname(place)
-        numbers = os.statvfs(place)
-        free = numbers.f_bavail * numbers.f_frsize
-        if free < need:
-            self.problems.append(
-                f"{place} has {free // 2**20} MiB free and the backups may take {need // 2**20}:"
-                " make room, or name another update_backup_dir"
-            )
+        beside = 0 if self.state.get("made") else size_of(f"{self.path}/env", f"{self.path}/apps")
+        if os.stat(place).st_dev == os.stat(self.path).st_dev:
+            dumps, beside = dumps + beside, 0
+        for folder, need, remedy in (
+            (place, dumps, "make room, or name another update_backup_dir"),
+            (self.path, beside, "make room"),
+        ):
+            numbers = os.statvfs(folder)
+            free = numbers.f_bavail * numbers.f_frsize
+            if free < need:
+                self.problems.append(
+                    f"{folder} has {free // 2**20} MiB free, and the backups and the new code"
+                    f" beside the bench may take {need // 2**20}: {remedy}"
+                )
+
+    def outage_in_words(self, to: dict[str, str], plan: dict[str, Any]) -> str:
+        """Whether users will be out, and why."""
+        reasons = self.reasons({app: step["from"] for app, step in plan.items()}, to)
+        if reasons:
+            more = f" and {len(reasons) - 3} more" * (len(reasons) > 3)
+            return f"users are out for a migration, which is for {', '.join(reasons[:3])}{more}"
+        if self.state.get("migrates"):
+            return "users are out for the migration that was begun"
+        return "users stay in: no patch, DocType or hook has changed, so nothing is migrated"
 
     def step_in_words(self, app: str, old: str, new: str) -> list[str]:
         """What an app's update brings, in lines."""
@@ -627,18 +671,21 @@ class Update:
     # --- before anything runs new code --------------------------------------------------------
 
     def begin(self) -> None:
-        """Note the update, and try the requirements of its commits beside the running bench."""
+        """Make what the update brings beside the running bench, and note the update."""
         judged = self.judge()
         if self.state:
             self.retarget({app: judged["to"][app] for app in self.state["to"]})
-        else:
-            self.try_requirements(judged)
-            self.save(
-                stamp=new_stamp(),
-                drained=self.params["drained"],
-                asked=self.params["commits"],
-                **{key: judged[key] for key in ("from", "to")},
-            )
+            self.prepare()
+            self.save()
+            return
+        self.state = {key: judged[key] for key in ("from", "to")}
+        # Noted once it is whole: what is left of one that was cut off goes with the next.
+        self.prepare()
+        self.save(
+            stamp=new_stamp(),
+            drained=self.params["drained"],
+            asked=self.params["commits"],
+        )
 
     def retarget(self, to: dict[str, str]) -> None:
         """Other commits for an unfinished update: code and migrations are to be done again."""
@@ -650,70 +697,148 @@ class Update:
         asked = {**self.state["asked"], **self.params["commits"]}
         # Users have written since the backups were made: those of these commits are new ones.
         anew = {"backups": {}, "stamp": new_stamp()} if self.state.get("opened") else {}
-        self.save(to=to, asked=asked, tried=tried, coded=False, migrated=[], **anew)
+        migrates = self.migrates() or self.reasons(self.state["from"], to) != []
+        self.save(
+            to=to, asked=asked, tried=tried, coded=False, migrated=[], migrates=migrates, **anew
+        )
 
-    def try_requirements(self, judged: dict[str, Any]) -> None:
-        """Resolve the new requirements, and have their packages cached, before users wait."""
-        python = f"{self.path}/env/bin/python"
-        for app, commit in judged["to"].items():
-            if commit == judged["from"][app]:
+    def prepare(self) -> None:
+        """Make code, environment and web assets beside the running bench, unless they are there."""
+        made, to = self.state.get("made", {}), self.state["to"]
+        if self.state.get("coded") or self.state.get("finished"):
+            return
+        known = self.state.get("items", {})
+        if made.get("for") == to and (known or self.staging.is_whole(made["items"])):
+            return
+        if known and not self.state.get("touched") and not self.state.get("opened"):
+            self.take_back()
+        here = {app: apps["commit"] for app, apps in installed_apps(self.path).items()}
+        old = self.state["from"]
+        moved = [app for app, commit in to.items() if {old[app], here.get(app)} != {commit}]
+        try:
+            with self.phase("new code and packages, beside the running bench"):
+                self.staging.make_code(to, moved)
+            if self.params["build"]:
+                with self.phase("web assets, beside the running bench"):
+                    self.staging.make_assets()
+            items = self.staging.end(moved, self.params["build"])
+            self.judge_owners(items)
+        except BaseException:
+            with suppress(BenchError):
+                self.staging.drop(to, keep_old=True)
+            raise
+        self.state["made"] = {"for": to, "items": items}
+        self.state.setdefault("migrates", self.reasons(self.state["from"], to) != [])
+
+    def judge_owners(self, items: list[str]) -> None:
+        """BenchError for folders that the bench's account cannot move away."""
+        mine = os.stat(self.path).st_uid
+        folders = [f"{self.path}/{item}" for item in items]
+        wrong = [f for f in folders if os.path.isdir(f) and os.lstat(f).st_uid != mine]
+        if wrong:
+            raise BenchError(
+                f"{', '.join(wrong[:5])} belongs to another account, and {self.user} must put"
+                f" another in its place: chown -R {self.user}: {' '.join(wrong[:5])}"
+            )
+
+    def reasons(self, old: dict[str, str], new: dict[str, str]) -> list[str]:
+        """Changed files for which the sites need a migration, as APP/PATH."""
+        found = []
+        for app, commit in new.items():
+            if commit == old[app]:
                 continue
-            trial = f"{self.path}/.update-{app}"
-            self.drop_trial(app, trial)
-            try:
-                self.run(
-                    ["git", "worktree", "add", "--quiet", "--detach", trial, commit],
-                    f"reading {app} at {commit[:10]}",
-                    cwd=self.folder(app),
-                )
-                told = self.run(
-                    ["uv", "pip", "install", "--dry-run", "-e", trial, "--python", python],
-                    f"resolving the requirements of {app} at {commit[:10]}",
-                )
-                packages = re.findall(r"^ \+ ([A-Za-z0-9._-]+==\S+)$", told, re.MULTILINE)
-                if packages:
-                    target = ["--target", f"{trial}/.packages", "--python", python]
-                    self.run(
-                        ["uv", "pip", "install", "--quiet", "--no-deps", *target, *packages],
-                        f"fetching the requirements of {app} at {commit[:10]}",
-                    )
-                old = judged["from"][app]
-                differs = git(trial, "diff", "--name-only", old, "--", "package.json", "yarn.lock")
-                if differs:
-                    self.run(
-                        ["yarn", "install"], f"yarn install of {app} at {commit[:10]}", cwd=trial
-                    )
-            finally:
-                self.drop_trial(app, trial)
+            folder = self.folder(app)
+            changed = git(folder, "diff", "--name-only", "--no-renames", old[app], commit) or ""
+            hooks = git(folder, "show", f"{commit}:{app}/hooks.py") or ""
+            found += [f"{app}/{p}" for p in of_app.migrates(app, changed.split("\n"), hooks)]
+        return found
 
-    def drop_trial(self, app: str, trial: str) -> None:
-        """Remove the second work tree of an app, whoever left it."""
-        if os.path.lexists(trial):
-            shutil.rmtree(trial)
-        self.app_git(app, "worktree", "prune")
+    def migrates(self) -> bool:
+        """Whether this update migrates the sites, for which users are out."""
+        return bool(self.state.get("migrates", True))
+
+    @contextmanager
+    def phase(self, words: str) -> Iterator[None]:
+        """Note how many seconds a phase takes, for the outcome."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            took = time.monotonic() - begun
+            self.state.setdefault("phases", []).append([words, round(took, 1)])
 
     # --- new code -----------------------------------------------------------------------------
 
+    def quiet(self) -> None:
+        """Jobs wait, those that run have ended, and users notice nothing yet."""
+        if self.state.get("coded"):
+            return
+        with self.phase("jobs that ran were waited for"):
+            self.suspend_jobs()
+        self.save()
+
     def code(self) -> None:
-        """Jobs and users wait; backups are made; code, requirements and assets are the new ones."""
+        """The bench has the new code; users are out from here on where sites are to be migrated."""
         if self.state.get("coded"):
             return
         self.suspend_jobs()
-        self.close()
+        stop(self.name, job_programs)
+        if self.migrates():
+            self.code_behind_closed_doors()
+            self.save(coded=True)
+        else:
+            self.save(renewed=True)
+            words = "restart with the new code, for which calls waited at the router"
+            self.restart_web(words, self.bring_code, self.see_answers)
+            self.settle()
+            self.save(coded=True, opened=True, restarted=True)
+
+    def code_behind_closed_doors(self) -> None:
+        """Users see the maintenance page; backups are made, and the new code is put in place."""
         backed_up = bool(self.state.get("backups"))
+        with self.phase(f"{OUT}closing the sites"):
+            self.close()
+            if not backed_up:
+                self.wait_for_calls()
+            # A worker that was waiting took what the last calls queued, switch or not.
+            self.wait_for_jobs()
         if not backed_up:
-            self.wait_for_calls()
-        # A worker that was waiting took what the last calls queued, switch or not.
-        self.wait_for_jobs()
-        if not backed_up:
-            self.back_up()
-        self.keep_assets()
+            with self.phase(f"{OUT}backup"):
+                self.back_up()
+        with self.phase(f"{OUT}new code in place"):
+            self.bring_code()
+            self.settle()
+
+    def bring_code(self) -> None:
+        """Put code, environment and web assets in place."""
         for app, commit in self.state["to"].items():
-            self.check_out(app, commit)
-        if self.params["build"]:
-            self.run(["bench", "build"], "bench build")
-            os.sync()
-        self.save(coded=True)
+            self.reset(app, commit)
+        known = self.state.get("items", {})
+        items = self.state.get("made", {}).get("items", [])
+        replaced = {item: os.path.lexists(f"{self.path}/{item}") for item in items}
+        # Of a try before this one: what that has replaced is what there was.
+        self.save(items={**replaced, **known})
+        self.staging.put(items)
+        self.forget_asset_list()
+
+    def take_back(self) -> None:
+        """Put environment and web assets of the old code back in place."""
+        self.staging.take(self.state.get("items", {}))
+        self.save(items={})
+        self.forget_asset_list()
+
+    def forget_asset_list(self) -> None:
+        """The shared cache names no web assets that are not there."""
+        with self.redis("redis_cache") as redis:
+            redis.ask("DEL", "assets_json")
+
+    def see_answers(self) -> None:
+        """Nothing cached is of the old code, and each site answers with the new one."""
+        for site in self.sites:
+            words = ["--site", site, "clear-cache"]
+            frappe_command(self.path, self.user, self.environment, words, " ".join(words))
+        self.wait_until_it_listens()
+        self.wait_for_answer(200)
 
     def suspend_jobs(self) -> None:
         """No worker of any node takes a job, by RQ's own switch: the processes stay."""
@@ -746,7 +871,7 @@ class Update:
                         f" still run, and they would meet two versions: {'; '.join(busy)}."
                         " `./fleet jobs` shows the queues"
                     )
-                time.sleep(0.5)
+                time.sleep(LOOK_SECONDS)
 
     def wait_for_calls(self) -> None:
         """Wait for the calls that began before the sites were closed; none writes after that.
@@ -795,7 +920,12 @@ class Update:
             if not read_json(self.folders.config(site)).get(SWITCH, 1):
                 words = ["bench", "--site", site, "set-config", SWITCH, "None"]
                 self.run(words, f"taking {SWITCH} out of the configuration of {site}")
+        if not self.state.get("closed"):
+            self.save(closed=time.time())
         self.switch(1)
+        if int((app_version(self.path, "frappe") or "0").split(".")[0]) >= KEEPS_CONFIG:
+            known = list(programs(self.name))
+            control("signal", "HUP", *together(serving_programs(known), known))
         self.wait_for_answer(503)
 
     def switch(self, value: Any) -> None:
@@ -920,38 +1050,17 @@ class Update:
             raise BenchError(f"the backup of {database} failed: {words[-500:]}")
         os.replace(f"{target}.new", target)
 
-    def keep_assets(self) -> None:
-        """Keep a copy of the assets of the old code, for the way back."""
-        if os.path.exists(self.kept_assets) or not self.params["build"]:
-            return
-        making = f"{self.kept_assets}.new"
-        shutil.rmtree(making, ignore_errors=True)
-        os.mkdir(making)
-        os.chown(making, *self.owner())
-        for app in self.state["from"]:
-            built = self.built(app)
-            if os.path.isdir(built):
-                self.copy(built, f"{making}/{app}")
-        for name in ASSET_LISTS:
-            if os.path.exists(f"{self.path}/sites/assets/{name}"):
-                self.copy(f"{self.path}/sites/assets/{name}", f"{making}/{name}")
-        # What they are a copy of is replaced next.
-        os.sync()
-        os.rename(making, self.kept_assets)
-
     def built(self, app: str) -> str:
         """Folder of an app's built assets."""
         return f"{self.folder(app)}/{app}/public/dist"
 
-    def copy(self, source: str, target: str) -> None:
-        """Copy a file or folder with modes and times, as the bench's account.
-
-        The places are that account's, and a link in them would lead root elsewhere.
-        """
-        self.run(["cp", "-a", "--remove-destination", source, target], f"copying {source}")
-
     def check_out(self, app: str, commit: str) -> None:
-        """Bring an app to a commit, with its requirements."""
+        """Bring an app's files to a commit; they are on disk when this ends."""
+        self.reset(app, commit)
+        self.settle()
+
+    def reset(self, app: str, commit: str) -> None:
+        """Bring an app's files to a commit; until they are on disk it counts as moving."""
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
@@ -960,16 +1069,26 @@ class Update:
         self.save(moving=sorted({*moving, app}))
         what = f"checking out {app} at {commit[:10]}"
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
-        for argv, what, cwd in requirement_steps(self.path, app):
-            self.run(argv, what, cwd=cwd)
-        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
-        os.sync()
-        self.save(moving=[name for name in self.state["moving"] if name != app])
+
+    def settle(self) -> None:
+        """Have the disk hold what git leaves to the kernel.
+
+        A commit of which some files are empty after a power cut would seem whole.
+        """
+        if self.state.get("moving"):
+            os.sync()
+            self.save(moving=[])
 
     # --- migration ----------------------------------------------------------------------------
 
     def migrate(self) -> None:
-        """Stop the workers, migrate each site, and restart the web workers."""
+        """Bring the new code, migrate each site, restart all programs, and let users in.
+
+        In one go: who is out waits for no further step of Ansible's.
+        """
+        self.code()
+        if not self.migrates():
+            return
         # New code was built meanwhile, in this run or in one that was killed.
         self.suspend_jobs()
         stop(self.name, job_programs)
@@ -981,12 +1100,19 @@ class Update:
                 continue
             touched = self.state.get("touched", [])
             self.save(touched=touched if site in touched else [*touched, site], restarted=False)
-            self.migrate_site(site)
+            with self.phase(f"{OUT}{MIGRATION} of {site}"):
+                self.migrate_site(site)
             migrated = [*migrated, site]
             self.save(migrated=migrated)
         if not self.state.get("restarted"):
-            self.restart_web()
+            self.restart_web(f"{OUT}restart", then=self.let_in)
             self.save(restarted=True)
+            try:
+                if not self.state.get("former"):
+                    self.wait_for_answer(200)
+            except BenchError:
+                self.switch(1)
+                raise
 
     def migrate_site(self, site: str) -> None:
         """Frappe's own migration of one site; its output is kept in a file."""
@@ -1012,11 +1138,53 @@ class Update:
                 f"{tail}"
             )
 
-    def restart_web(self) -> None:
-        """Restart what users are connected to, while their calls wait at the router."""
-        with held(f"{self.params['state_dir']}/hold", "127.0.0.1", self.params["web_port"]):
-            for name in web_programs(list(programs(self.name))):
-                control("restart", name)
+    def restart_web(
+        self,
+        words: str,
+        between: Callable[[], None] | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Restart what users are connected to, while their calls wait at the router.
+
+        words: name of the phase. between: what is done while nothing runs. then: what is done once
+        all is started, while calls still wait.
+        """
+        known = list(programs(self.name))
+        serving = together(serving_programs(known), known)
+        pool = self.params["report_port"]
+        hold = f"{self.params['state_dir']}/hold"
+        waits = held(hold, "127.0.0.1", self.params["web_port"], pool=pool)
+        with self.phase(words), waits:
+            control_each("stop", serving)
+            if between:
+                between()
+            control_each("start", serving)
+            if then:
+                then()
+            self.wait_until_it_listens()
+        control_each("restart", realtime_programs(known))
+
+    def wait_until_it_listens(self) -> None:
+        """Wait for the web workers; BenchError when they do not come."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.params["web_workers"] and not listens("127.0.0.1", self.params["web_port"]):
+            if time.monotonic() > deadline:
+                raise BenchError(
+                    f"the web workers do not listen on port {self.params['web_port']} within"
+                    f" {START_SECONDS} s; {self.path}/logs/web.error.log has their last words"
+                )
+            time.sleep(0.05)
+
+    def let_in(self) -> None:
+        """All programs run the new code, and users are let in.
+
+        No call has come yet: no process has seen, and keeps for a while, that the sites are closed.
+        """
+        self.wait_until_it_listens()
+        start(self.name)
+        # From here on users may have written, and no backup holds that.
+        self.save(opened=True, out=round(time.time() - self.state.pop("closed", time.time())))
+        self.switch(self.state.get("former"))
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -1053,13 +1221,29 @@ class Update:
             with suppress(OSError, RedisError):
                 self.suspend()
             raise
-        shutil.rmtree(self.kept_assets, ignore_errors=True)
         self.save(finished=True)
-        self.words.append(f"backup: {', '.join(self.state['backups'].values()) or 'no site'}")
+        self.drop_staging()
+        self.words += self.outcome()
+
+    def outcome(self) -> list[str]:
+        """What an update that is done took, phase by phase."""
+        phases = [(words, seconds) for words, seconds in self.state.get("phases", [])]
+        lines = [f"backup: {', '.join(self.state.get('backups', {}).values()) or 'none'}"]
+        lines += [f"{seconds:.0f} s {words}" for words, seconds in phases]
+        if "out" not in self.state:
+            return [*lines, "users were not out: nothing was to be migrated"]
+        own = sum(s for words, s in phases if words.startswith(f"{OUT}{MIGRATION}"))
+        out = self.state["out"]
+        return [*lines, f"users were out for {out} s, {own:.0f} s of them for the migration"]
+
+    def drop_staging(self) -> None:
+        """Nobody goes back any more."""
+        if os.path.lexists(self.staging.path):
+            self.staging.drop(self.staging.folders())
 
     def forget(self) -> None:
         """End the update."""
-        shutil.rmtree(self.kept_assets, ignore_errors=True)
+        self.drop_staging()
         if os.path.exists(self.file):
             os.unlink(self.file)
 
@@ -1082,12 +1266,13 @@ class Update:
                 self.save(restored=[*self.state.get("restored", []), site])
         for app, commit in self.state["from"].items():
             self.check_out(app, commit)
-        self.put_assets_back()
-        if touched:
-            for site in here:
-                self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
-            self.restart_web()
-        else:
+        self.take_back()
+        for site in here:
+            self.run(["bench", "--site", site, "clear-cache"], f"clear-cache of {site}")
+        if touched or self.state.get("renewed"):
+            self.restart_web("restart with the old code")
+        if not touched:
+            start(self.name)
             # Users are let in next. Should the same command go on from there, it begins whole: with
             # a backup of what they did, beside this one.
             self.save(backups={}, stamp=new_stamp())
@@ -1115,20 +1300,6 @@ class Update:
     def client(self) -> str:
         """The MariaDB client on this server, as a line of shell."""
         return f"mariadb --no-defaults --socket={self.params['socket']}"
-
-    def put_assets_back(self) -> None:
-        """The assets of the old code, and no listing of others in the shared cache."""
-        if not os.path.isdir(self.kept_assets):
-            return
-        for app in self.state["from"]:
-            if os.path.isdir(f"{self.kept_assets}/{app}"):
-                self.run(["rm", "-rf", self.built(app)], f"removing {self.built(app)}")
-                self.copy(f"{self.kept_assets}/{app}", self.built(app))
-        for name in ASSET_LISTS:
-            if os.path.exists(f"{self.kept_assets}/{name}"):
-                self.copy(f"{self.kept_assets}/{name}", f"{self.path}/sites/assets/{name}")
-        with self.redis("redis_cache") as redis:
-            redis.ask("DEL", "assets_json")
 
     # --- words for a failure ------------------------------------------------------------------
 
@@ -1176,7 +1347,7 @@ class Update:
         return {"going": True, "told": "\n".join(lines)}
 
 
-PHASES = ("judge", "begin", "code", "migrate", "finish", "back", "open", "tell", "forget")
+PHASES = ("judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget")
 
 
 def main() -> None:

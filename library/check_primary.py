@@ -15,13 +15,18 @@ from typing import Any
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
+from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
+from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.verify_checks import busiest_minute, in_words
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
 from ansible.module_utils.verify_look import (
     Redis,
     Visitor,
+    certificate_fault,
+    first_certificate,
     listening,
     registered_workers,
+    shown_certificate,
 )
 
 DOCUMENTATION = r"""
@@ -40,9 +45,15 @@ options:
   calls: {description: How the sites are called., type: dict, required: true}
   begun: {description: What phase begin returned., type: dict, default: {}}
   jobs:
-    description: "Where the placement of jobs is, {package_dir, settings}."
+    description: "Where the placement of jobs is, and the settings of the queue's Redis,
+      {package_dir, settings, redis}."
     type: dict
     required: true
+  certificates:
+    description: Files of the certificates that the router is to show.
+    type: list
+    elements: path
+    default: []
   job_seconds: {description: How long a scheduled job is waited for., type: int}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
@@ -199,6 +210,27 @@ class Primary(HostChecks):
 
     # The checks
 
+    def check_certificates(self) -> None:
+        """Ask for each site by each of its names, as a browser does."""
+        router = self.params["calls"]["router"]
+        if not router["tls"]:
+            self.gathering.skip("certificates", "not applicable: the sites are served by http")
+            return
+        files = [first_certificate(path) for path in self.params["certificates"]]
+        faults, names = [], []
+        state = read_state(str(Path(self.params["state_dir"]).parent))
+        for site, further in served_names(state).items():
+            names += [site, *further]
+        for name in names:
+            where = (router["address"], router["port"], name)
+            if fault := certificate_fault(*where):
+                faults.append(f"{name}: {fault}")
+            elif shown_certificate(*where) not in files:
+                faults.append(f"{name}: shown is another certificate than that of the file")
+        self.gathering.add(
+            "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(names)}"
+        )
+
     def finish(self) -> None:
         """Make the checks, and take away what the first phase put there."""
         made = self.remembered()
@@ -210,8 +242,10 @@ class Primary(HostChecks):
             attempt("save", lambda: self.check_save(made))
             job = made.get(self.site, {}).get("job")
             attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
+            attempt("certificates", self.check_certificates)
             attempt("queue", self.check_queue)
             attempt("waiting", self.check_waiting)
+            attempt(("queue_safe", "queue_room"), self.check_queue_store)
             attempt((), self.note_placed)
         finally:
             try:
@@ -346,10 +380,25 @@ class Primary(HostChecks):
         left = [
             f"{row['queue']}: {row['length']} jobs, {row['state']}"
             for row in told["queues"]
-            if row["state"] != "served" and (row["queue"] in placed or row["length"])
+            if row["state"] != "served"
+            and ((row["queue"] in placed and row["state"] != "drained") or row["length"])
         ]
         saw = f"{len(told['queues'])} queues, {sum(row['length'] for row in told['queues'])} jobs"
         self.gathering.add("waiting", not left, "; ".join(left) or saw)
+
+    def check_queue_store(self) -> None:
+        """What the queue's Redis says of its memory, and of what it writes down."""
+        password = self.params["redis_password"]
+        with Redis(self.params["lan_ip"], self.ports["redis_queue"], password) as redis:
+            info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
+        conf = Path(self.params["jobs"]["redis"]).read_text(encoding="utf-8")
+        problems = safety_problems(info, settings(conf)["dir"])
+        saw = "; ".join(problems) or "append-only, its last writes went well"
+        self.gathering.add("queue_safe", not problems, saw)
+        problems = room_problems(info)
+        used, limit = (int(info[name]) // 1024**2 for name in ("used_memory", "maxmemory"))
+        saw = "; ".join(problems) or f"{used} of {limit} MiB"
+        self.gathering.add("queue_room", not problems, saw)
 
     def note_placed(self) -> None:
         """Where a job of each placed queue is done, for the comparison with the inventory."""
@@ -365,6 +414,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "begun": {"type": "dict", "default": {}},
             "jobs": {"type": "dict", "required": True},
+            "certificates": {"type": "list", "elements": "path", "default": []},
             "job_seconds": {"type": "int"},
         }
     )

@@ -130,6 +130,9 @@ path = frappe.get_site_path("public", "files", name)
 if action == "make":
     with open(path, "w") as out:
         out.write(name)
+elif action == "read":
+    with open(path) as source:
+        print(source.read())
 elif os.path.exists(path):
     os.remove(path)
 frappe.db.commit()
@@ -208,7 +211,7 @@ class Reporting(HostChecks):
         attempt("session_row", self.check_session_row)
         attempt(("own_writes", "written"), self.check_guard)
         attempt("no_scheduler", self.check_no_scheduler)
-        attempt("file_kept", self.check_file_kept)
+        attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
         attempt("file_arrives", self.check_file_arrives)
         attempt("fresh", self.check_fresh)
@@ -528,8 +531,11 @@ class Reporting(HostChecks):
         words = "; ".join(saw) or "no process, no program, pause_scheduler set"
         self.gathering.add("no_scheduler", not saw, words)
 
-    def check_file_kept(self) -> None:
-        """Make a file as a job would, ask the router for it, remove it, and ask again."""
+    def check_files(self) -> None:
+        """Make a file as a job would, ask the router for it, remove it, and ask again.
+
+        In between it is taken away here alone, and opened as a job would.
+        """
         site = self.sites[0]
         name = f"fleet-verify-{self.token}-{self.params['host']}.txt"
 
@@ -537,12 +543,19 @@ class Reporting(HostChecks):
             try:
                 self.run_python(TRY_FILE, site, name, "make")
                 made = visitor.call("GET", f"/files/{name}")
+                self.file().with_name(name).unlink()
+                read = self.gathering.attempt(
+                    "file_fetched",
+                    lambda: self.run_python(TRY_FILE, site, name, "read").splitlines()[-1],
+                )
             finally:
                 self.run_python(TRY_FILE, site, name, "remove")
             gone = visitor.call("GET", f"/files/{name}")
         there = made.status == 200 and made.text == name
         saw = f"{made.said()} at once, HTTP {gone.status} after its removal"
         self.gathering.add("file_kept", there and gone.status == 404, saw)
+        if read is not None:
+            self.gathering.add("file_fetched", read == name, "whole" if read == name else "torn")
 
     def check_file_arrives(self) -> None:
         """Wait for the file, and tell its age on arrival."""

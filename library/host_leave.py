@@ -47,9 +47,12 @@ did: {description: What was done, or would be., returned: success, type: list}
 MARK = "fleet.json"
 # By these the sites folder is copied every minute.
 COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
+# By these single files are copied as soon as they are opened.
+FETCHERS = ("benchfleet-files.socket", "benchfleet-files.service")
 # Files and folders besides those that the options name.
 OWN = (
     *COPIES,
+    *(f"/etc/systemd/system/{unit}" for unit in FETCHERS),
     "/etc/sudoers.d/benchfleet-bench",
     "/etc/sudoers.d/benchfleet-seed",
     "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
@@ -164,6 +167,8 @@ class Leaver:
         """No copy of the sites folder begins, and none is under way."""
         for path in COPIES:
             self.drop(path)
+        for unit in FETCHERS:
+            self.unit(unit)
         script = f"{self.params['lib_dir']}/site-sync"
         deadline = time.monotonic() + COPY_SECONDS
         while not self.check and any(script in process.words for process in processes()):

@@ -12,6 +12,7 @@ from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.nginx import (
     NginxError,
     configuration,
+    contents,
     debians_site,
     digest,
     other_defaults,
@@ -21,7 +22,7 @@ from ansible.module_utils.nginx import (
     tested,
     write,
 )
-from ansible.module_utils.sites import SiteError, read_state, render_servers, served
+from ansible.module_utils.sites import SiteError, read_state, render_servers, served_names
 from ansible.module_utils.snapshot import SnapshotError, is_recorded
 
 DOCUMENTATION = r"""
@@ -64,6 +65,11 @@ options:
         the next run tells by this file, and reloads.
     type: path
     required: true
+  certificates:
+    description: Files that nginx reads besides; when they have changed, it is told to read them.
+    type: list
+    elements: path
+    default: []
   sites:
     description:
       - The sites that nginx serves. Which those are stands on this host, not in the inventory
@@ -113,6 +119,7 @@ def main() -> None:
                 },
             },
             "loaded_file": {"type": "path", "required": True},
+            "certificates": {"type": "list", "elements": "path", "default": []},
             "sites": {
                 "type": "dict",
                 "options": {
@@ -141,7 +148,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
     if sites:
         known = read_state(sites["state_dir"])
-        names = sites["listed"] if known is None else served(known)
+        names = dict.fromkeys(sites["listed"], ()) if known is None else served_names(known)
         template = files[Path(sites["template"])].decode()
         files[Path(sites["target"])] = render_servers(template, names).encode()
     absent = [Path(path) for path in module.params["absent"]]
@@ -151,7 +158,8 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
-    loaded = not changed and read(loaded_file) == digest(wanted)
+    used = wanted | contents(module.params["certificates"])
+    loaded = not changed and read(loaded_file) == digest(used)
     if loaded and (problem := tested(module.run_command)):
         module.warn(
             f"nginx runs, but would not start again with the configuration on this host: {problem}."
@@ -160,7 +168,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     if not loaded and not module.check_mode:
         try:
             put(module.run_command, wanted, old)
-            write(loaded_file, digest(wanted))
+            write(loaded_file, digest(used))
         except (NginxError, OSError) as error:
             module.fail_json(msg=str(error))
     diffs = [
@@ -175,7 +183,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     if not loaded and not changed:
         diffs.append(
             {
-                "before": "nginx may run with an older configuration than its files\n",
+                "before": "nginx may run with older files than there are\n",
                 "after": "nginx runs with its files\n",
             }
         )

@@ -19,6 +19,12 @@ description:
 options:
   node: {description: Name of the node in the inventory., type: str, required: true}
   drained: {description: Whether it shall get no calls., type: bool, required: true}
+  waiting:
+    description:
+      - Whether that is because it waits for apps that the sites get. It is apart from draining a
+        node by hand, which site.yml leaves alone.
+    type: bool
+    default: false
   state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
   nodes_file: {description: The nodes that the router knows., type: path, required: true}
   seconds: {description: How long to wait for the calls that run., type: int}
@@ -37,6 +43,8 @@ waited: {description: Seconds until the last of them was answered., type: float}
 # From looking for a drained node's file to the connection, a call takes no longer than this:
 # nodes.lua chooses for 1.5 s at most, and nginx has 1 s to connect.
 UNDECIDED_SECONDS = 2.6
+# Folders of the marks, in that of the state: by hand, and for want of apps.
+REASONS = ("drained", "waiting")
 
 
 def known_nodes(text: str) -> dict[str, tuple[str, int]]:
@@ -75,13 +83,18 @@ def wait(
     return most, 0, last - since
 
 
+def is_out(state: Path, node: str) -> bool:
+    """Whether the router sends a node no calls, for whatever reason."""
+    return any((state / reason / node).exists() for reason in REASONS)
+
+
 def drain(module: FleetModule, mark: Path, nodes: dict[str, tuple[str, int]]) -> None:
     """Put the mark there, and wait until the node has no call."""
     node = module.params["node"]
     if module.params["known_only"] and node not in nodes:
         module.exit_json(changed=False, words=f"the router sends {node} no calls")
     changed = not mark.exists()
-    others = [name for name in nodes if name != node and not (mark.parent / name).exists()]
+    others = [name for name in nodes if name != node and not is_out(mark.parent.parent, name)]
     if module.check_mode:
         module.exit_json(changed=changed, words=f"{node} would get no more calls" * changed)
     if changed:
@@ -116,6 +129,12 @@ def undrain(module: FleetModule, mark: Path) -> None:
     if changed and not module.check_mode:
         mark.unlink(missing_ok=True)
     words = f"{node} gets calls again" if changed else f"{node} was not drained"
+    if changed and is_out(mark.parent.parent, node):
+        words = f"{node} still gets no calls: " + (
+            "it was drained by hand"
+            if module.params["waiting"]
+            else "it lacks an app of the sites, which site.yml brings"
+        )
     module.exit_json(changed=changed, words=words)
 
 
@@ -125,6 +144,7 @@ def main() -> None:
         argument_spec={
             "node": {"type": "str", "required": True},
             "drained": {"type": "bool", "required": True},
+            "waiting": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "required": True},
             "nodes_file": {"type": "path", "required": True},
             "seconds": {"type": "int"},
@@ -132,7 +152,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    mark = Path(module.params["state_dir"]) / "drained" / module.params["node"]
+    reason = REASONS[module.params["waiting"]]
+    mark = Path(module.params["state_dir"]) / reason / module.params["node"]
     nodes_file = Path(module.params["nodes_file"])
     nodes = known_nodes(nodes_file.read_text()) if nodes_file.exists() else {}
     if module.params["drained"]:

@@ -14,10 +14,12 @@ from typing import Any
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import local
-from ansible.module_utils.sites import read_state, served
+from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
+from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
+    Redis,
     background_workers,
     of_bench,
     processes,
@@ -35,10 +37,10 @@ options:
   role: {description: Its task., choices: [primary, reporting], required: true}
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
-  drained_dir: {description: Where the router finds drained nodes., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   mark: {description: The fleet's mark on the host., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
+  queue: {description: Settings of the queue's Redis., type: path, required: true}
 """
 
 RETURN = r"""
@@ -137,14 +139,30 @@ def reads(state_dir: str) -> dict[str, Any]:
 
 
 def sites(state_dir: str) -> dict[str, Any]:
-    """The sites that are served, whoever made them, and why others are not."""
+    """The sites that are served and their further names, and what is wrong with others."""
     state = read_state(state_dir)
-    return {"sites": served(state), "sites_not_served": state["notes"] if state else []}
+    return {
+        "sites": [
+            f"{site} ({', '.join(names)})" if names else site
+            for site, names in served_names(state).items()
+        ],
+        "sites_not_served": state["notes"] if state else [],
+    }
 
 
-def drained(folder: str) -> list[str]:
-    """The reporting nodes that the router of this host sends no calls to."""
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+def queue(conf: str) -> str:
+    """What is wrong with the Redis that the jobs wait in, "" for nothing."""
+    known = settings(Path(conf).read_text(encoding="utf-8"))
+    with Redis("127.0.0.1", int(known["port"]), known["requirepass"]) as redis:
+        info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
+    problems = safety_problems(info, known["dir"]) + room_problems(info)
+    return "; ".join(f"queue: {words}" for words in problems)
+
+
+def drained(state_dir: str) -> list[str]:
+    """The reporting nodes that the router of this host sends no calls to: see node_drain."""
+    folders = [f"{state_dir}/drained", f"{state_dir}/waiting"]
+    return sorted({name for one in folders if os.path.isdir(one) for name in os.listdir(one)})
 
 
 def versions(mark: str, cli_dir: str) -> dict[str, Any]:
@@ -179,10 +197,10 @@ def main() -> None:
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
-            "drained_dir": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "mark": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
+            "queue": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
@@ -213,8 +231,9 @@ def main() -> None:
         "versions": ask(lambda: versions(module.params["mark"], module.params["cli_dir"])),
     }
     if role == "primary":
-        status["drained"] = ask(lambda: drained(module.params["drained_dir"]))
+        status["drained"] = ask(lambda: drained(module.params["state_dir"]))
         status |= ask(lambda: sites(module.params["state_dir"])) or {}
+        troubles += filter(None, [ask(lambda: queue(module.params["queue"]))])
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])

@@ -18,6 +18,7 @@ from typing import Any
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 
@@ -66,6 +67,11 @@ options:
     description: Names of jobs, and patterns for them, that are looked for in the bench.
     type: list
     elements: str
+    default: []
+  certificates:
+    description: Certificates that the router is to show, C({of, certificate, key}) each.
+    type: list
+    elements: dict
     default: []
   connect_to: {description: Address to open a TCP connection to., type: str}
   connect_port: {description: Port of that address., type: int}
@@ -412,6 +418,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict", "default": [], "options": code.APP_SPEC},
             "bench_user": {"type": "str", "required": True},
             "jobs": {"type": "list", "elements": "str", "default": []},
+            "certificates": {"type": "list", "elements": "dict", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int"},
             "connect_seconds": {"type": "int", "default": 3},
@@ -446,6 +453,10 @@ def main() -> None:
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),
         "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
+        "certificates": [
+            {**pair, "trouble": certificate_trouble(pair["certificate"], pair["key"])}
+            for pair in asked["certificates"]
+        ],
         "lan": None,
         "adoption": None,
     }

@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_text, run_as
 from ansible.module_utils.nginx import parts
+from ansible.module_utils.sites import Folders, further_names
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
@@ -51,13 +52,18 @@ def config_of(path: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def bench_sites(bench: str) -> dict[str, dict[str, str]]:
-    """The sites of a bench: name → {user, host} of its database."""
+def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
+    """The sites of a bench: name → {user, host of its database, names: its further names}."""
+    folders = Folders(f"{bench}/sites", "")
+    links = folders.links()
     sites = {}
-    for file in sorted(Path(bench, "sites").glob("*/site_config.json")):
-        config = config_of(str(file))
-        user = config.get("db_user") or config.get("db_name") or ""
-        sites[file.parent.name] = {"user": str(user), "host": str(config.get("db_host") or "")}
+    for site in folders.names():
+        config = config_of(folders.config(site))
+        sites[site] = {
+            "user": str(config.get("db_user") or config.get("db_name") or ""),
+            "host": str(config.get("db_host") or ""),
+            "names": [*further_names(config), *(link for link in links if links[link] == site)],
+        }
     return sites
 
 

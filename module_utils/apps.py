@@ -77,6 +77,46 @@ def says(app: str, read: Read, here: bool = False) -> dict[str, Any]:
     }
 
 
+# What a migration reads, beside patches.txt and hooks.py: the files of DocTypes, reports, fixtures,
+# customizations and whatever else an app keeps in JSON. Of public/ only browsers read.
+LISTS = ("patches.txt", "hooks.py", "modules.txt")
+MIGRATION_HOOKS = {"before_migrate", "after_migrate"}
+
+
+def migrates(app: str, changed: Iterable[str], hooks: str) -> list[str]:
+    """Those of an app's changed files for which its sites need a migration; [] means none.
+
+    changed: paths in its repository. hooks: its hooks.py. An app may have functions called at each
+    migration, and they may use any code of it; what Frappe itself has there tidies up only.
+    """
+    called = app != "frappe" and bool(MIGRATION_HOOKS & assigned(hooks))
+    return [
+        path
+        for path in changed
+        if path.startswith(f"{app}/")
+        and not path.startswith(f"{app}/public/")
+        and (
+            path.split("/")[-1] in LISTS
+            or path.endswith(".json")
+            or "/fixtures/" in path
+            or (called and path.endswith(".py"))
+        )
+    ]
+
+
+def assigned(python: str) -> set[str]:
+    """The names that a module assigns to."""
+    try:
+        body = ast.parse(python[:LONGEST]).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        # Nobody can say, so everything is.
+        return set(MIGRATION_HOOKS)
+    targets = [
+        t for statement in body if isinstance(statement, ast.Assign) for t in statement.targets
+    ]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
 # --- judgement ---------------------------------------------------------------------------------
 
 

@@ -35,8 +35,7 @@ TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 # again at any time: a job on a reporting node, say, that has the app not yet.
 RUNNER = """
 import json, runpy, sys
-words, anew = json.load(sys.stdin)
-sys.argv = ["frappe", *words]
+lines, anew = json.load(sys.stdin)
 if anew:
     import frappe
     read = frappe.setup_module_map
@@ -48,7 +47,13 @@ if anew:
             (cache or frappe.cache()).delete_value(key)
         return read(*args, **kwargs)
     frappe.setup_module_map = setup_module_map
-runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
+for words in lines:
+    sys.argv = ["frappe", *words]
+    try:
+        runpy.run_module("frappe.utils.bench_helper", run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
 """
 
 
@@ -210,19 +215,22 @@ def run_frappe(
     words: list[str],
     modules_anew: bool = False,
     timeout: float = 3600,
+    then: list[str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a framework command with ``words`` as its command line.
 
     The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
-    command makes DocTypes, and is to read from the disk which modules the apps have.
+    command makes DocTypes, and is to read from the disk which modules the apps have. ``then``: a
+    second command, which follows at once where the first went well: starting takes seconds.
     """
+    lines = [["frappe", *line] for line in (words, then) if line]
     return run_as(
         user,
         [f"{bench}/env/bin/python", "-c", RUNNER],
         f"{bench}/sites",
         environment,
         # bench_helper drops its first word, the name of the group "frappe".
-        stdin=json.dumps([["frappe", *words], modules_anew]),
+        stdin=json.dumps([lines, modules_anew]),
         timeout=timeout,
     )
 
@@ -487,6 +495,21 @@ def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
         yarn = ["yarn", "install", "--check-files"]
         steps.append((yarn, f"yarn install of {app}", folder))
     return steps
+
+
+def remove_app(bench: str, user: str, environment: dict[str, str], app: str, *options: str) -> None:
+    """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
+
+    The bench CLI keeps the code in ``archived/apps``. ``options`` are those of its ``remove-app``.
+    """
+    path = f"{bench}/sites/apps.txt"
+    left = [name for name in (read_foreign(path) or "").split() if name != app]
+    command = ["sh", "-c", 'cat >"$0.new" && mv "$0.new" "$0"', path]
+    written = run_as(user, command, bench, environment, stdin="\n".join(left))
+    checked(written, f"writing {path}")
+    words = ["bench", "remove-app", *options, app]
+    checked(run_as(user, words, bench, environment), f"bench remove-app {app}")
+    checked(run_as(user, ["rm", "-rf", f"sites/assets/{app}"], bench, environment), "rm")
 
 
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:

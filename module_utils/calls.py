@@ -57,12 +57,15 @@ def listens(host: str, port: int) -> bool:
 
 
 @contextmanager
-def held(path: str, host: str, port: int, seconds: float = HELD_SECONDS) -> Iterator[None]:
+def held(
+    path: str, host: str, port: int, seconds: float = HELD_SECONDS, pool: int | None = None
+) -> Iterator[None]:
     """Have further calls to a bench wait at the router until the block is over and it listens.
 
     path: what the router looks at, in a folder that is there; calls wait for 10 s at most
     (nodes.lua). The block begins when no call is under way, or after ENDING_SECONDS: what ends a
     bench ends longer ones in its own way. seconds: how long one that listened before is waited for.
+    pool: port of the pool for reports, where that restarts with the bench.
     """
     answered, until = listens(host, port), time.time() + seconds
     with open(f"{path}.new", "w", encoding="ascii") as file:
@@ -73,7 +76,8 @@ def held(path: str, host: str, port: int, seconds: float = HELD_SECONDS) -> Iter
         ending = time.monotonic() + ENDING_SECONDS
         # A call that has just looked for the file connects within the first of these.
         time.sleep(0.1)
-        while running_calls(host, port) and time.monotonic() < ending:
+        ports = [port] if pool is None else [port, pool]
+        while any(running_calls(host, p) for p in ports) and time.monotonic() < ending:
             time.sleep(0.02)
         yield
         while answered and time.time() < until and not listens(host, port):

@@ -20,6 +20,8 @@ from ansible.module_utils import mariadb, routes
 
 # Queues of ours, beside those that Frappe knows.
 PREFIX = "at-"
+# That of heavy jobs, which every reporting node serves.
+HEAVY = "at-heavy"
 # No answer of a module needs more.
 MOST_MATCHES = 2000
 MOST_NEAR = 3

@@ -21,19 +21,20 @@ from ansible.module_utils.mariadb import (
     pymysql,
 )
 from ansible.module_utils.mariadb_accounts import AccountKeeper
-from ansible.module_utils.nginx import digest_with, put, read, run_here, write
+from ansible.module_utils.nginx import contents, digest_with, put, read, run_here, write
 from ansible.module_utils.sites import (
     LIST,
     Folders,
     Site,
     SiteError,
+    further_and_doubtful,
     made_note,
     passwords_by_database,
     read_only_user,
     read_state,
     render_list,
     render_servers,
-    served,
+    served_names,
 )
 
 REGISTRY = "`benchfleet`.`account`"
@@ -58,6 +59,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "template": {"type": "path", "required": True},
             "target": {"type": "path", "required": True},
             "loaded_file": {"type": "path", "required": True},
+            "certificates": {"type": "list", "elements": "path", "required": True},
         },
     },
 }
@@ -67,12 +69,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class Outcome:
     """What one look led to. before and after are lines without anything secret.
 
-    sites: the fleet's, with their databases; lost are those of them that nobody can be sent to.
+    sites: the fleet's, with their databases; lost are those of them that nobody can be sent to,
+    torn those whose configuration cannot be read. names: what else sites are called. passed:
+    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's.
     """
 
     before: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     sites: dict[str, str] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    torn: dict[str, str] = field(default_factory=dict)
+    doubtful: list[str] = field(default_factory=list)
     passed: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     gtid: str = ""
@@ -89,8 +96,11 @@ class Outcome:
             "{} is not served: its folder is gone, and its database is there or fleet_sites names"
             " it; nothing more of it is removed"
         )
-        return [f"{name} is not served: {why}" for name, why in sorted(self.passed.items())] + [
-            gone.format(name) for name in sorted(self.lost) if name not in self.passed
+        return [
+            *(f"{name} is not served: {why}" for name, why in sorted(self.passed.items())),
+            *(gone.format(name) for name in sorted(self.lost) if name not in self.passed),
+            *(f"{name} is served as before: {why}" for name, why in sorted(self.torn.items())),
+            *self.doubtful,
         ]
 
 
@@ -158,6 +168,11 @@ def has_data(server: Server, grants: dict[str, set[str]]) -> bool:
     return any(has_database(server, place) for place in places)
 
 
+def called(names: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Sites and their further names, as lines have them."""
+    return [(site, ", ".join(names[site])) for site in sorted(names) if names[site]]
+
+
 class Registry:
     """Which accounts were made here, in the database so that it survives a promotion."""
 
@@ -204,10 +219,10 @@ class Line:
 
     def look(self, server: Server) -> tuple[dict[str, Site], Outcome]:
         """The sites to be served, and what was passed over or lost. Raises SiteError."""
-        known = (read_state(self.settings["state_dir"]) or {"sites": {}})["sites"]
+        known = read_state(self.settings["state_dir"]) or {"sites": {}, "names": {}}
         listed: list[str] = self.settings["listed"]
-        found, passed = self.folders.look(listed, known)
-        outcome = Outcome(passed=passed)
+        found, torn, passed = self.folders.look(listed, known["sites"])
+        outcome = Outcome(passed=passed, torn=torn)
         for name in list(found):
             if not (problem := is_foreign(server, found[name])):
                 continue
@@ -218,15 +233,21 @@ class Line:
                 )
             outcome.passed[name] = problem
             del found[name]
-        for name, database in known.items():
+        outcome.names, outcome.doubtful = further_and_doubtful(found.values())
+        for name, database in known["sites"].items():
             if name in found:
                 continue
-            if name in passed or name in listed or has_database(server, database):
+            if name in torn:
+                outcome.sites[name] = database
+                outcome.names[name] = known["names"].get(name, [])
+            elif name in passed or name in listed or has_database(server, database):
                 outcome.lost.append(name)
                 outcome.sites[name] = database
         outcome.sites |= {name: site.database for name, site in found.items()}
-        before = [f"site {name}" for name in sorted(known)]
+        before = [f"site {name}" for name in sorted(known["sites"])]
         after = [f"site {name}" for name in sorted(outcome.sites)]
+        before += [f"site {name}, also {also}" for name, also in called(known["names"])]
+        after += [f"site {name}, also {also}" for name, also in called(outcome.names)]
         outcome.before += [line for line in before if line not in after]
         outcome.after += [line for line in after if line not in before]
         return found, outcome
@@ -308,6 +329,7 @@ class Line:
         """Write the state, when it differs."""
         state = {
             "sites": dict(sorted(outcome.sites.items())),
+            "names": {name: outcome.names[name] for name in sorted(outcome.names)},
             "lost": sorted(outcome.lost),
             "notes": outcome.notes,
             "fingerprint": fingerprint,
@@ -326,13 +348,15 @@ class Line:
         if template is None:
             return False
         target, loaded_file = Path(files["target"]), Path(files["loaded_file"])
-        names = served(read_state(self.settings["state_dir"]))
+        names = served_names(read_state(self.settings["state_dir"]))
         wanted = {target: render_servers(template.decode(), names).encode()}
+        # A certificate that certbot has renewed counts once nginx has read it, too.
+        used = wanted | contents(files["certificates"])
         old, loaded = read(target), read(loaded_file)
-        if old == wanted[target] and loaded == digest_with(loaded, wanted):
+        if old == wanted[target] and loaded == digest_with(loaded, used):
             return False
         put(run_here, wanted, {target: old})
-        write(loaded_file, digest_with(loaded, wanted))
+        write(loaded_file, digest_with(loaded, used))
         return True
 
 

@@ -11,17 +11,24 @@ import hmac
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
-PLACEHOLDER = "@site@"
-# In nginx's template, above what serves the further names of one site.
-FURTHER = re.compile(r"^# Further names of (\S+)\n", re.MULTILINE)
+PLACEHOLDER, NAMES = "@site@", "@names@"
+# In nginx's template, above what serves one site instead of what serves all others, or beside it.
+INSTEAD, BESIDE = "Instead, for", "Further names of"
+MARK = re.compile(rf"^# ({INSTEAD}|{BESIDE}) (\S+)\n", re.MULTILINE)
 USER_LIMIT = 80
+SERVER_NAMES = re.compile(r"(?<=server_name )[^;]+(?=;)")
+# nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
+# what it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no
+# limit.
+PLAIN_NAME = 40
 
 
 class SiteError(Exception):
@@ -30,13 +37,17 @@ class SiteError(Exception):
 
 @dataclass(frozen=True)
 class Site:
-    """A site's database and account, as its site_config.json has them."""
+    """A site's database and account, as its site_config.json has them.
+
+    names: those that it has beside its own.
+    """
 
     name: str
     database: str
     user: str
     password: str
     encrypted: bool
+    names: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
@@ -90,6 +101,28 @@ def replica_keys(
     }
 
 
+def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that a site_config.json gives its site beside its own, those that are names.
+
+    They are in ``domains``, as `bench setup add-domain` writes it: a list of names, or of {domain,
+    ssl_certificate, ssl_certificate_key}; and in ``host_name``, an address to which links lead.
+    """
+    domains = config.get("domains")
+    named = [
+        entry.get("domain") if isinstance(entry, dict) else entry
+        for entry in (domains if isinstance(domains, list) else [])
+    ]
+    if isinstance(host_name := config.get("host_name"), str):
+        named.append(re.sub(r"^https?://|[:/].*$", "", host_name.removeprefix("//")))
+    found = (name.lower() for name in named if isinstance(name, str))
+    return tuple(dict.fromkeys(name for name in found if is_name(name)))
+
+
+def is_name(name: str) -> bool:
+    """Whether a site can be asked for by a name: it is a host name or an IPv4 address."""
+    return bool(NAME.fullmatch(name))
+
+
 def parse_site(name: str, text: str, path: str) -> Site:
     """A site from the text of its site_config.json. Raises SiteError naming ``path``."""
     try:
@@ -107,6 +140,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
         str(config.get("db_user") or config["db_name"]),
         config["db_password"],
         bool(config.get("encryption_key")),
+        further_names(config),
     )
 
 
@@ -156,6 +190,17 @@ class Folders:
         except FileNotFoundError:
             return []
 
+    def links(self) -> dict[str, str]:
+        """Links in the sites folder that lead to a site's, by their names: the site of each."""
+        names, found = set(self.names()), {}
+        for link in os.listdir(self.sites) if names else ():
+            path = f"{self.sites}/{link}"
+            if os.path.islink(path):
+                folder, site = os.path.split(os.path.realpath(path))
+                if site in names and folder == os.path.realpath(self.sites):
+                    found[link] = site
+        return dict(sorted(found.items()))
+
     def unfinished(self, site: str) -> bool:
         """Whether somebody is still making a site: Frappe's new-site, or site.yml.
 
@@ -180,18 +225,21 @@ class Folders:
                 continue
             seen.append([path, state.st_ino, state.st_mtime_ns, state.st_size])
         seen.append([name for name in names if self.unfinished(name)])
+        seen.append(self.links())
         return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
     def look(
         self, listed: list[str], known: dict[str, str]
-    ) -> tuple[dict[str, Site], dict[str, str]]:
-        """The sites that are there, and what is wrong with folders that are passed over.
+    ) -> tuple[dict[str, Site], dict[str, str], dict[str, str]]:
+        """The sites that are there, and what is wrong with those of ``known`` and with others.
 
-        ``listed`` are those of the inventory, ``known`` those that were served before: of these a
-        configuration that cannot be read is an error (SiteError), for Frappe rewrites it in place
-        and the next look finds it whole. Others may be half made, or no sites at all.
+        ``listed`` are those of the inventory, ``known`` those that were served before. A
+        configuration that cannot be read is told of one that was served: it stays as it was, for
+        Frappe rewrites the file in place and the next look finds it whole. One of the inventory
+        that was not is an error (SiteError). Other folders may be half made, or no sites at all.
         """
         found: dict[str, Site] = {}
+        torn: dict[str, str] = {}
         passed: dict[str, str] = {}
         for name in self.names():
             ours = name in listed or name in known
@@ -206,23 +254,58 @@ class Folders:
                 with open(path, encoding="utf-8") as source:
                     found[name] = parse_site(name, source.read(), path)
             except (SiteError, OSError, UnicodeDecodeError) as error:
-                if ours:
+                if name in known:
+                    torn[name] = str(error)
+                elif name in listed:
                     raise SiteError(str(error)) from error
-                passed[name] = str(error)
-        return found, passed
+                else:
+                    passed[name] = str(error)
+        for link, site in self.links().items():
+            if site in found and is_name(link):
+                names = (*found[site].names, link.lower())
+                found[site] = replace(found[site], names=tuple(dict.fromkeys(names)))
+        return found, torn, passed
+
+
+def further_and_doubtful(sites: Iterable[Site]) -> tuple[dict[str, list[str]], list[str]]:
+    """Whom the further names of sites are for, and sentences on those that are nobody's.
+
+    A name that is a site's own is that site's, and one that several sites claim is nobody's: the
+    files are the bench account's, and the calls of one site are not another's.
+    """
+    sites = sorted(sites, key=lambda site: site.name)
+    own = {site.name.lower() for site in sites}
+    claims: dict[str, list[str]] = {}
+    for site in sites:
+        for name in site.names:
+            if name not in own:
+                claims.setdefault(name, []).append(site.name)
+    found: dict[str, list[str]] = {}
+    doubtful = []
+    for name, claimed in sorted(claims.items()):
+        if len(claimed) == 1:
+            found.setdefault(claimed[0], []).append(name)
+        else:
+            doubtful.append(
+                f"{name} is not served: {' and '.join(claimed)} have it in site_config.json, or "
+                "as a link; leave it to one of them"
+            )
+    return found, doubtful
 
 
 def read_state(state_dir: str) -> dict[str, Any] | None:
     """What the last look on this host led to, None before the first.
 
-    {sites: {name: database}, lost: [name], notes: [line], fingerprint}. Raises SiteError when it
+    {sites: {name: database}, names: {site: [further name]}, lost: [name], notes: [line],
+    fingerprint}. Raises SiteError when it
     cannot be read.
     """
     path = f"{state_dir}/sites.json"
     try:
         with open(path, encoding="utf-8") as source:
             state = json.load(source)
-        return {key: state[key] for key in ("sites", "lost", "notes", "fingerprint")}
+        found = {key: state[key] for key in ("sites", "lost", "notes", "fingerprint")}
+        return found | {"names": state.get("names", {})}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
@@ -232,6 +315,11 @@ def read_state(state_dir: str) -> dict[str, Any] | None:
 def served(state: dict[str, Any] | None) -> list[str]:
     """The sites that nginx sends somebody to."""
     return sorted(set(state["sites"]) - set(state["lost"])) if state else []
+
+
+def served_names(state: dict[str, Any] | None) -> dict[str, list[str]]:
+    """The same, each with its further names."""
+    return {name: state["names"].get(name, []) for name in served(state)} if state else {}
 
 
 def passwords_by_database(sites: dict[str, Site], own: dict[str, str], key: str) -> dict[str, str]:
@@ -265,13 +353,25 @@ def render_list(names: list[str]) -> str:
     return json.dumps({"sites": sorted(names)}, indent=1) + "\n"
 
 
-def render_servers(template: str, names: list[str]) -> str:
-    """nginx's configuration of these sites.
+def server_name(name: str) -> str:
+    """A name as nginx takes it in ``server_name``, whatever its length."""
+    return name if len(name) <= PLAIN_NAME else f'"~^{re.escape(name)}$"'
 
-    ``template`` is that of one, and after it that of the further names of some.
+
+def render_servers(template: str, sites: Mapping[str, Iterable[str]]) -> str:
+    """nginx's configuration of these sites, each with its further names.
+
+    ``template`` is that of most, and after it that of those that have a certificate of their own,
+    and of the names that the inventory gives to some; these names are nobody else's.
     """
     head = "# Made by Benchfleet; changes here are undone by its next run.\n"
-    common, *others = FURTHER.split(template)
-    further = dict(zip(others[::2], others[1::2], strict=True))
-    servers = (common.replace(PLACEHOLDER, name) + further.get(name, "") for name in sorted(names))
-    return head + "".join(servers)
+    common, *others = MARK.split(template)
+    marked = dict(zip(zip(others[::3], others[1::3], strict=True), others[2::3], strict=True))
+    given = "".join(part for (kind, _), part in marked.items() if kind == BESIDE)
+    taken = set(" ".join(SERVER_NAMES.findall(given)).split())
+    text = ""
+    for site, names in sorted(sites.items()):
+        own = " ".join([site, *(name for name in names if name not in taken)])
+        main = marked.get((INSTEAD, site), common)
+        text += main.replace(NAMES, own).replace(PLACEHOLDER, site) + marked.get((BESIDE, site), "")
+    return head + SERVER_NAMES.sub(lambda m: " ".join(map(server_name, m[0].split())), text)

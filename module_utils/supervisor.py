@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from ansible.module_utils.bench import BenchError
 
@@ -40,6 +41,12 @@ def control(*words: str) -> str:
     return done.stdout
 
 
+def control_each(word: str, names: list[str]) -> None:
+    """Stop or start programs side by side: supervisorctl itself waits for each in its turn."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: control(word, name), names))
+
+
 def states(text: str, bench: str) -> dict[str, str]:
     """State of each process of the bench named ``bench``: {"group:process": "RUNNING", ...}.
 
@@ -73,10 +80,14 @@ def job_programs(names: list[str]) -> list[str]:
     return [name for name in names if re.search(r"-(worker|schedule)$", name.split(":")[0])]
 
 
-def web_programs(names: list[str]) -> list[str]:
-    """Those processes that users are connected to: the web workers and the realtime server."""
-    kinds = r"-(?<!report-)(web|socketio)$"
-    return [name for name in names if re.search(kinds, name.split(":")[0])]
+def serving_programs(names: list[str]) -> list[str]:
+    """Those processes that answer calls: the web workers and the pool for reports."""
+    return [name for name in names if name.split(":")[0].endswith("-web")]
+
+
+def realtime_programs(names: list[str]) -> list[str]:
+    """The process of the realtime server, to which pages have a connection."""
+    return [name for name in names if name.split(":")[0].endswith("-socketio")]
 
 
 def together(names: list[str], known: list[str]) -> list[str]:
@@ -97,7 +108,7 @@ def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[st
     before = programs(bench)
     names = [name for name in chosen(list(before)) if before[name] in STARTED]
     if names:
-        control("stop", *together(names, list(before)))
+        control_each("stop", together(names, list(before)))
     left = programs(bench)
     still = [name for name in names if left.get(name) in (*STARTED, "STOPPING")]
     if still:
@@ -110,7 +121,7 @@ def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[s
     before = programs(bench)
     names = [name for name in chosen(list(before)) if before[name] not in STARTED]
     if names:
-        control("start", *together(names, list(before)))
+        control_each("start", together(names, list(before)))
     after = programs(bench)
     down = [f"{name} is {after.get(name, 'gone')}" for name in names if after.get(name) != RUNNING]
     if down:

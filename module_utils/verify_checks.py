@@ -193,6 +193,30 @@ CATALOGUE: dict[str, Check] = {
         "every worker in the shared Redis works under the fleet's bench_id, and a job was done",
         "bench_id in sites/common_site_config.json must be the same on all nodes: run site.yml",
     ),
+    "queue_safe": Check(
+        "S9",
+        PRIMARY,
+        "Jobs that wait outlive a crash of their Redis",
+        "append-only, written without an error, no file refused",
+        "run site.yml; logs/redis-queue.error.log of the bench says what was refused and when, and"
+        " docs/jobs.md what to do",
+    ),
+    "queue_room": Check(
+        "S9",
+        PRIMARY,
+        "Queue has room for more jobs",
+        "less than 80 % of its limit of memory, at which it refuses jobs and drops none",
+        "`./fleet jobs` shows what waits and whether it is done; redis_queue_memory_mb and site.yml"
+        " give it more room",
+    ),
+    "comes_back": Check(
+        "S9",
+        EVERY,
+        "Services that are killed come back by themselves, and each once",
+        "systemd restarts them, and ends what is left of supervisor's programs first",
+        "run site.yml; `systemctl cat SERVICE` on this host shows which file under"
+        " /etc/systemd/system says otherwise",
+    ),
     "bench_id": Check(
         "S9",
         REPORTING,
@@ -251,6 +275,13 @@ CATALOGUE: dict[str, Check] = {
         "run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path on its"
         " standard input, says what stands in the way",
     ),
+    "file_fetched": Check(
+        "S11",
+        REPORTING,
+        "A file that is not here yet is fetched from the primary when it is opened",
+        "opened at once, and whole",
+        "run site.yml; `journalctl -u benchfleet-files` on this host says what stands in the way",
+    ),
     "placed": Check(
         "S12",
         PRIMARY,
@@ -287,6 +318,13 @@ CATALOGUE: dict[str, Check] = {
         "What code writes under read_only is kept, on both servers",
         "the document on the primary and, at once, on this host's replica",
         "run site.yml with fleet_read_guard true; logs/web.error.log of this bench says more",
+    ),
+    "certificates": Check(
+        "S16",
+        PRIMARY,
+        "Certificates are valid for the names that they are shown for",
+        "the certificate of the file that the inventory names, not expired, with the site's name",
+        "renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not taken it",
     ),
     "pdf": Check(
         "S16",
@@ -469,6 +507,27 @@ def key_problems(
         problems.append(f"{key} is {json.dumps(user)}, not the reading account of {database}")
     if different and not password:
         problems.append("replica_db_password is missing")
+    return problems
+
+
+def restart_problems(text: str) -> list[str]:
+    """Services that stay away when they are killed, or come back beside what they had started.
+
+    text: Id, LoadState, Restart and KillMode of each, as ``systemctl show`` writes them.
+    """
+    problems = []
+    for part in text.strip().split("\n\n"):
+        unit = dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
+        name = unit.get("Id", "")
+        if unit.get("LoadState") != "loaded":
+            continue
+        if unit.get("Restart") not in ("always", "on-failure", "on-abnormal"):
+            problems.append(f"{name} stays away when it is killed (Restart={unit.get('Restart')})")
+        if name == "supervisor.service" and unit.get("KillMode") not in ("mixed", "control-group"):
+            problems.append(
+                f"programs of {name} go on without it (KillMode={unit.get('KillMode')}), and run"
+                " twice when it is back"
+            )
     return problems
 
 

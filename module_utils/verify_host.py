@@ -15,7 +15,7 @@ from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
-from ansible.module_utils.verify_checks import Gathering, merged, same_size
+from ansible.module_utils.verify_checks import Gathering, merged, restart_problems, same_size
 from ansible.module_utils.verify_look import (
     Process,
     Redis,
@@ -38,6 +38,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "redis_password": {"type": "str", "required": True, "no_log": True},
     "web_workers": {"type": "int", "required": True},
     "background_workers": {"type": "int", "required": True},
+    "heavy_workers": {"type": "int", "required": True},
     "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
     "package_dir": {"type": "path", "required": True},
@@ -108,8 +109,9 @@ class HostChecks:
     """One host, its checks, and what the comparison of all hosts needs to know of it (``seen``).
 
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
-    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``custom_workers`` says
-    that the operator's own queues have workers besides ``background_workers``; ``settings`` are the
+    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``heavy_workers`` are
+    for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
+    queues have workers besides both; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
     the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
     this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
@@ -195,6 +197,7 @@ class HostChecks:
         attempt("environment", self.check_environment)
         attempt("redis_password", self.check_redis_password)
         attempt("workers", self.check_workers)
+        attempt("comes_back", self.check_comes_back)
         attempt("settings", self.check_settings)
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
@@ -302,13 +305,14 @@ class HostChecks:
 
     def check_workers(self) -> None:
         """Processes, counted, against the inventory."""
+        heavy = self.params["heavy_workers"]
         have = {
             "web": len(web_workers(self.processes)),
             "background": len(background_workers(self.processes)),
         }
         want = {
             "web": self.params["web_workers"],
-            "background": self.params["background_workers"],
+            "background": self.params["background_workers"] + heavy,
         }
         if self.params["custom_workers"]:
             want["background"] += sum(
@@ -321,8 +325,23 @@ class HostChecks:
             have == want,
             f"{have['web']} web and {have['background']} background workers",
             wanted=f"{want['web']} web and {want['background']} background workers"
-            " (bench_web_workers, bench_background_workers)",
+            " (bench_web_workers, bench_background_workers"
+            + (f", and {heavy} for heavy jobs)" if heavy else ")"),
         )
+
+    def check_comes_back(self) -> None:
+        """What systemd does when a service is killed, whatever its files are."""
+        names = ["cron", "mariadb", "ssh", "supervisor"]
+        names += ["nginx"] if self.params["lan_ip"] == self.params["primary_ip"] else []
+        done = subprocess.run(
+            ["systemctl", "show", *names, "-p", "Id,LoadState,Restart,KillMode"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        wrong = restart_problems(done.stdout)
+        self.gathering.add("comes_back", not wrong, "; ".join(wrong) or ", ".join(names))
 
     def check_contract(self) -> None:
         """What our packages use of the bench's code is there."""

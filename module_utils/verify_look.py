@@ -8,13 +8,14 @@ import http.cookies
 import ipaddress
 import json
 import os
+import re
 import socket
 import ssl
 import time
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 LISTENING = "0A"
 
@@ -162,6 +163,56 @@ class Answer:
         return f"HTTP {self.status}: {' '.join(str(words).split())[:200]}"
 
 
+class HTTPSByName(http.client.HTTPSConnection):
+    """HTTPS at an address that is asked for a site by name; the certificate proves nothing here."""
+
+    def __init__(self, address: str, port: int, name: str, timeout: float) -> None:
+        super().__init__(address, port, timeout=timeout)
+        self.name = name
+
+    def connect(self) -> None:
+        """Connect to the address, and name the site before the certificate is sent."""
+        http.client.HTTPConnection.connect(self)
+        context = ssl._create_unverified_context()
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
+
+
+def first_certificate(path: str) -> bytes:
+    """The certificate, in DER, that a file begins with. Raises OSError, ValueError."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    with open(path, encoding="ascii", errors="replace") as file:
+        _, _, text = file.read().partition(begin)
+    return ssl.PEM_cert_to_DER_cert(begin + text.partition(end)[0] + end)
+
+
+def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -> bytes:
+    """The certificate, in DER, that a server shows who asks for a name. Raises OSError."""
+    context = ssl._create_unverified_context()
+    with (
+        socket.create_connection((address, port), timeout=timeout) as plain,
+        context.wrap_socket(plain, server_hostname=name) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def certificate_fault(address: str, port: int, name: str, timeout: float = 10) -> str:
+    """What browsers would say against a server's certificate but who signed it; "" for nothing.
+
+    Raises OSError where the server cannot be asked.
+    """
+    shown = shown_certificate(address, port, name, timeout)
+    context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown))
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        with (
+            socket.create_connection((address, port), timeout=timeout) as plain,
+            context.wrap_socket(plain, server_hostname=name),
+        ):
+            return ""
+    except ssl.SSLCertVerificationError as error:
+        return error.verify_message
+
+
 @dataclass
 class Visitor:
     """Somebody who calls a site, at the router or at a bench directly."""
@@ -186,11 +237,7 @@ class Visitor:
     def _connection(self) -> http.client.HTTPConnection:
         if not self.tls:
             return http.client.HTTPConnection(self.address, self.port, timeout=self.timeout)
-        # The address is called, not the name, and what is proved here is not the certificate.
-        context = ssl._create_unverified_context()
-        return http.client.HTTPSConnection(
-            self.address, self.port, timeout=self.timeout, context=context
-        )
+        return HTTPSByName(self.address, self.port, self.site, self.timeout)
 
     def call(
         self,
@@ -283,20 +330,36 @@ class Redis:
         return self._answer()
 
     def write_down(self, seconds: float = 60.0) -> None:
-        """Have all data on Redis' disk, which else has it now and then. Raises RedisError."""
+        """Have all data on Redis' disk, which else has it now and then. Raises RedisError.
+
+        An append-only Redis loads its changes and nothing else: it writes these anew.
+        """
         self.socket.settimeout(seconds)
         deadline = time.monotonic() + seconds
+        appends = "aof_enabled:1" in self.ask("INFO", "persistence")
         while True:
             try:
-                self.ask("SAVE")
-                return
+                self.ask("BGREWRITEAOF" if appends else "SAVE")
+                break
             except RedisError as error:
                 if "in progress" not in str(error) or time.monotonic() > deadline:
-                    raise RedisError(
-                        f"Redis cannot write its data down ({error}); see its log, and the room on"
-                        " its disk"
-                    ) from error
+                    self._not_written(str(error), error)
                 time.sleep(0.2)
+        while appends:
+            said = self.ask("INFO", "persistence")
+            if not re.search(r"aof_rewrite_(in_progress|scheduled):1", said):
+                if "aof_last_bgrewrite_status:ok" not in said:
+                    self._not_written("aof_last_bgrewrite_status is not ok")
+                return
+            if time.monotonic() > deadline:
+                self._not_written(f"not within {seconds:.0f} s")
+            time.sleep(0.05)
+
+    @staticmethod
+    def _not_written(words: str, cause: Exception | None = None) -> NoReturn:
+        raise RedisError(
+            f"Redis cannot write its data down ({words}); see its log, and the room on its disk"
+        ) from cause
 
     def _answer(self) -> Any:
         line = self.source.readline()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import inspect
 import json
 import os
@@ -26,6 +25,7 @@ from werkzeug.local import Local, release_local
 from frappe import config as _config
 from frappe.config import Config
 from frappe.exceptions import (
+    AppNotInstalledError,
     AuthenticationError,
     DoesNotExistError,
     IncorrectSitePath,
@@ -57,8 +57,17 @@ guest_methods: set[Callable] = set()
 allowed_http_methods: dict[Callable, list[str]] = {}
 
 
-def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool = False) -> None:
-    """Set up this thread's state for a site; "" means the bench alone. No connection is made."""
+def init(
+    site: str,
+    sites_path: str = ".",
+    new_site: bool = False,
+    force: bool = False,
+    calling: Any = None,
+) -> None:
+    """Set up this thread's state for a site; "" means the bench alone. No connection is made.
+
+    calling: the request that is to be answered; then the site's apps may be asked of the database.
+    """
     if getattr(local, "initialised", None) and not force:
         return
     local.site = site
@@ -70,29 +79,31 @@ def init(site: str, sites_path: str = ".", new_site: bool = False, force: bool =
     local.session = Config()
     local.message_log = []
     local.meta = {}
-    local.request = None
+    local.request = calling
     local.db = None
     local.conf = get_site_config()
     local.initialised = True
     _setup_cache()
-    setup_module_map()
+    setup_module_map(include_all_apps=not (calling and local.conf.db_name))
 
 
-def setup_module_map() -> None:
-    """Note which modules each app has.
+def setup_module_map(include_all_apps: bool = True) -> None:
+    """Note which modules the apps have: of the bench, or for a call those of the site alone.
 
-    Kept fault: what the shared cache says is taken, whatever apps have come since.
+    Kept faults: what the shared cache says is taken, whatever apps have come since; and an app that
+    this process cannot import ends every call.
     """
-    local.app_modules = cache.get_value("app_modules")
+    key = "app_modules" if include_all_apps else "installed_app_modules"
+    local.app_modules = cache.get_value(key)
     if not local.app_modules:
-        local.app_modules = {app: get_module_list(app) for app in get_all_apps()}
-        cache.set_value("app_modules", local.app_modules)
+        apps = get_all_apps() if include_all_apps else _apps_here()
+        local.app_modules = {app: get_module_list(app) for app in apps}
+        cache.set_value(key, local.app_modules)
 
 
 def get_module_list(app: str) -> list[str]:
-    """Return the folders of an app's modules, none for an app that is not on this bench."""
-    spec = importlib.util.find_spec(app)
-    listing = Path(spec.origin or "").parent / "modules.txt" if spec else Path()
+    """Return the folders of an app's modules; ImportError for one that is not there."""
+    listing = Path(importlib.import_module(app).__file__ or "").parent / "modules.txt"
     lines = listing.read_text().splitlines() if listing.is_file() else []
     return [line.strip().replace(" ", "_").lower() for line in lines if line.strip()]
 
@@ -270,8 +281,14 @@ def call(fn: str | Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def get_attr(path: str) -> Any:
-    """Return what a dotted name means; a bare name is one of frappe.handler's."""
+    """Return what a dotted name means; a bare name is one of frappe.handler's.
+
+    AppNotInstalledError for a name of an app that the site does not have.
+    """
     module, _, name = path.rpartition(".")
+    app = module.partition(".")[0]
+    if app not in ("", "frappe") and app not in get_installed_apps():
+        throw(f"App {app} is not installed", AppNotInstalledError)
     return getattr(importlib.import_module(module or "frappe.handler"), name)
 
 
@@ -284,17 +301,37 @@ def get_all_apps(*_: Any, sites_path: str | None = None, **__: Any) -> list[str]
 
 def get_installed_apps() -> list[str]:
     """Return the apps installed on the site."""
+    if not db:
+        connect(set_admin_as_user=False)
     return json.loads(db.get_default("installed_apps") or "[]")
 
 
+def _apps_here() -> list[str]:
+    """Return those of the site's apps that are on the bench.
+
+    Kept fault: on the bench that wrote the shared cache, which may be another one.
+    """
+    here = cache.get_value("all_apps")
+    if here is None:
+        here = get_all_apps()
+        cache.set_value("all_apps", here)
+    return [app for app in get_installed_apps() if app in here]
+
+
 def get_hooks(name: str) -> list[Any]:
-    """Return the values of one hook in all apps of the site, in the apps' order."""
-    found = []
-    for app in get_installed_apps():
-        value = getattr(importlib.import_module(f"{app}.hooks"), name, None)
-        if value is not None:
-            found.append(value)
-    return found
+    """Return the values of one hook in all apps of the site, in the apps' order.
+
+    Kept fault: what the shared cache says is taken until that is cleared.
+    """
+    hooks = cache.get_value("app_hooks")
+    if hooks is None:
+        hooks = {}
+        for app in _apps_here():
+            for key, value in vars(importlib.import_module(f"{app}.hooks")).items():
+                if not key.startswith("_") and isinstance(value, (str, list, dict)):
+                    hooks.setdefault(key, []).append(value)
+        cache.set_value("app_hooks", hooks)
+    return hooks.get(name, [])
 
 
 def set_user(user: str) -> None:

@@ -20,7 +20,7 @@ import frappe.client
 import frappe.handler
 from frappe import model, pages, routing, sessions
 from frappe.config import Config
-from frappe.desk.query_report import REPORTS
+from frappe.desk.query_report import PREPARED, REPORTS
 from frappe.exceptions import DoesNotExistError, SessionStopped
 from frappe.permissions import check, check_delete
 from frappe.utils import get_site_name
@@ -71,13 +71,13 @@ def application(environ: dict[str, Any], start_response: Any) -> ClosingIterator
 def _start(request: Request) -> None:
     site = request.headers.get("X-Frappe-Site-Name") or get_site_name(request.host)
     try:
-        frappe.init(site, sites_path=_SITES_PATH, force=True)
+        frappe.init(site, sites_path=_SITES_PATH, force=True, calling=request)
     except frappe.IncorrectSitePath as error:
         raise NotFound(str(error)) from error
     if not frappe.local.conf.db_name:
         raise NotFound
-    frappe.local.request = request
-    frappe.connect(set_admin_as_user=False)
+    if frappe.local.db is None:
+        frappe.connect(set_admin_as_user=False)
     if frappe.local.conf.maintenance_mode:
         if not frappe.local.conf.allow_reads_during_maintenance:
             raise SessionStopped("Session Stopped")
@@ -203,7 +203,7 @@ def _page(name: str) -> Response:
         if user == "Guest":
             return redirect("/login?redirect-to=/app")
         bundle = _assets().get("desk.bundle.js", "")
-        reports = [report for report in REPORTS if report != "Writing Report"]
+        reports = [name for name in REPORTS if name not in {"Writing Report", *PREPARED}]
         return _html(pages.desk(user, reports, bundle))
     if name in ("", "login", "index"):
         if user != "Guest":

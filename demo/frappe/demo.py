@@ -61,6 +61,14 @@ def whoami() -> dict[str, Any]:
     return _who()
 
 
+@frappe.whitelist(allow_guest=True)
+def asked() -> dict[str, str]:
+    """Return from what address, and by http or https, the bench takes itself to be asked."""
+    headers = frappe.local.request.headers
+    address = headers.get("X-Forwarded-For", "").partition(",")[0].strip()
+    return {"address": address, "scheme": headers.get("X-Forwarded-Proto", "")}
+
+
 @frappe.whitelist()
 @frappe.read_only()
 def whoami_read_only() -> dict[str, Any]:

@@ -37,6 +37,10 @@ class InReadOnlyMode(ValidationError):  # noqa: N818  (the framework's own name)
     http_status_code = 503
 
 
+class AppNotInstalledError(ValidationError):
+    """A hook or call names an app that the site does not have."""
+
+
 class ImplicitCommitError(ValidationError):
     """A statement that commits by itself came after a write."""
 

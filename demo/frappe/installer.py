@@ -150,10 +150,39 @@ def install_app(app: str, force: bool = False) -> None:
     schema.sync_for(app)
     if app not in installed:
         frappe.db.set_default("installed_apps", json.dumps([*installed, app]))
+        frappe.db.commit()
+        model.clear_cache()
         for patch in patches(app):
             log_patch(patch)
     sync_jobs()
     model.clear_cache()
+
+
+def remove_from_installed_apps(app: str) -> None:
+    """Take an app off the list of the site's apps.
+
+    Kept fault: the cache is cleared before the commit, so who reads meanwhile writes down the old.
+    """
+    left = [one for one in frappe.get_installed_apps() if one != app]
+    frappe.db.set_default("installed_apps", json.dumps(left))
+    model.clear_cache()
+    frappe.db.commit()
+
+
+def remove_app(app: str, force: bool = False) -> None:
+    """Take an app off the site: its DocTypes with their tables, its scheduled jobs, then its name.
+
+    Kept fault: until the end its hooks are run at every save, while its tables go. `force` does
+    so for an app that is not on the list, too.
+    """
+    if app not in frappe.get_installed_apps() and not force:
+        print(f"App {app} not installed on Site {frappe.local.site}")
+        return
+    print(f"Uninstalling App {app} from Site {frappe.local.site}...")
+    for doctype in schema.doctypes_of(app):
+        schema.drop(doctype["name"])
+    frappe.db.sql("DELETE FROM `tabScheduled Job Type` WHERE method LIKE %s", f"{app}.%")
+    remove_from_installed_apps(app)
 
 
 def migrate() -> None:

@@ -24,6 +24,7 @@ COLUMN_TYPES = {
 CONTROLLERS = {
     "DocType": "frappe.schema.DocType",
     "Custom Field": "frappe.schema.CustomField",
+    "DuckDB Sync": "frappe.core.doctype.duckdb_sync.duckdb_sync.DuckDBSync",
     "File": "frappe.core.doctype.file.file.File",
     "Prepared Report": "frappe.core.doctype.prepared_report.prepared_report.PreparedReport",
     "Scheduled Job Type": (
@@ -67,6 +68,7 @@ class Document(Config):
         self.setdefault("idx", 0)
         self.before_insert()
         self.validate()
+        run_hooks(self, "validate")
         columns = self._columns()
         names = ", ".join(f"`{c}`" for c in columns)
         marks = ", ".join(["%s"] * len(columns))
@@ -85,6 +87,7 @@ class Document(Config):
         """Write the row's fields."""
         self.update(modified=now(), modified_by=frappe.local.session.user or "Administrator")
         self.validate()
+        run_hooks(self, "validate")
         columns = self._columns()
         columns.pop("name")
         frappe.db.set_value(self.doctype, self.name, columns)
@@ -100,6 +103,14 @@ class Document(Config):
         """Remove the row."""
         self.on_trash()
         frappe.db.sql(f"DELETE FROM `tab{self.doctype}` WHERE name = %s", self.name)
+
+
+def run_hooks(doc: Document, event: str) -> None:
+    """Call what the apps' doc_events name for an event of a DocType, or of every one ("*")."""
+    for events in frappe.get_hooks("doc_events"):
+        for doctype in ("*", doc.doctype):
+            for method in events.get(doctype, {}).get(event, []):
+                frappe.get_attr(method)(doc, event)
 
 
 def _storable(value: Any) -> Any:
@@ -171,7 +182,8 @@ def clear_meta(doctype: str) -> None:
 
 def clear_cache() -> None:
     """Forget everything cached for the site but the sessions."""
-    frappe.cache.delete_value("app_modules", "doctype_meta", "last_db_session_update")
+    apps = ("app_modules", "installed_app_modules", "all_apps", "app_hooks")
+    frappe.cache.delete_value(*apps, "doctype_meta", "last_db_session_update")
     frappe.cache.delete_value("assets_json", shared=True)
 
 

@@ -30,6 +30,7 @@ DOCTYPES: dict[str, str] = {
     "valuation_rate:Float stock_value:Float",
     "Prepared Report": "report_name filters:Text status error_message:Text "
     "report_end_time:Datetime job_id",
+    "DuckDB Sync": "doc_type filename synced:Check",
     "Patch Log": "patch",
     "Demo Run": "kind token server bench pid:Int queue method file_url:Text found:Check",
 }
@@ -104,19 +105,33 @@ def sync_for(app: str) -> None:
     Each is a file MODULE/doctype/NAME/NAME.json in the app's package. The framework's own are
     above.
     """
+    for content in doctypes_of(app):
+        frappe.db.sql(
+            "INSERT IGNORE INTO tabDocType (name, creation, modified, owner, module, issingle) "
+            "VALUES (%s, now(6), now(6), 'Administrator', %s, %s)",
+            (content["name"], content["module"], content.get("issingle", 0)),
+        )
+        if not content.get("issingle"):
+            ensure_table(content["name"], content["fields"])
+        for field in content["fields"]:
+            add_field(content["name"], field)
+
+
+def doctypes_of(app: str) -> list[dict[str, Any]]:
+    """Return what the files say of the DocTypes of an app's modules."""
     package = Path(importlib.import_module(app).__file__ or "").parent
-    for module in frappe.local.app_modules.get(app, []):
-        for path in sorted(package.glob(f"{module}/doctype/*/*.json")):
-            content = json.loads(path.read_text())
-            frappe.db.sql(
-                "INSERT IGNORE INTO tabDocType (name, creation, modified, owner, module, issingle) "
-                "VALUES (%s, now(6), now(6), 'Administrator', %s, %s)",
-                (content["name"], content["module"], content.get("issingle", 0)),
-            )
-            if not content.get("issingle"):
-                ensure_table(content["name"], content["fields"])
-            for field in content["fields"]:
-                add_field(content["name"], field)
+    modules = frappe.local.app_modules.get(app, [])
+    paths = [path for one in modules for path in sorted(package.glob(f"{one}/doctype/*/*.json"))]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def drop(doctype: str) -> None:
+    """Remove a DocType with its fields and its table."""
+    frappe.db.sql("DELETE FROM tabDocField WHERE parent = %s", doctype)
+    frappe.db.sql("DELETE FROM tabDocType WHERE name = %s", doctype)
+    model.clear_meta(doctype)
+    frappe.db.commit()
+    frappe.db.sql_ddl(f"DROP TABLE IF EXISTS `tab{doctype}`")
 
 
 def add_field(doctype: str, field: dict[str, Any]) -> None:

@@ -50,6 +50,13 @@ as_frappe bench build
 
 # Its programs and its web server, as `bench setup production` would leave them.
 as_frappe bench setup redis
+# With settings of the operator's own.
+echo 'maxmemory 512mb' >>config/redis_queue.conf
+for unit in nginx supervisor; do
+    mkdir "/etc/systemd/system/$unit.service.d"
+    printf '[Service]\nLimitNOFILE=5000\n' >"/etc/systemd/system/$unit.service.d/limits.conf"
+done
+systemctl daemon-reload
 as_frappe bench setup supervisor --user frappe --yes
 as_frappe bench setup nginx --yes --log_format none
 ln -s /home/frappe/frappe-bench/config/supervisor.conf /etc/supervisor/conf.d/frappe-bench.conf

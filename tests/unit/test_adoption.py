@@ -33,7 +33,7 @@ FOUND: dict[str, Any] = {
         "apps": ["frappe"],
         "unversioned": [],
         "built": True,
-        "sites": {"erp.example.com": {"user": "_a", "host": ""}},
+        "sites": {"erp.example.com": {"user": "_a", "host": "", "names": ["shop.example.com"]}},
         "services": {
             "redis_cache": "redis://127.0.0.1:13000",
             "redis_queue": "redis://localhost:11000/1",
@@ -146,7 +146,11 @@ TROUBLES = [
     ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
     ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
     ("bench.python", "", "bench setup env"),
-    ("bench.sites", {"crm.example.com": {"user": "_c", "host": ""}}, "name its sites in"),
+    (
+        "bench.sites",
+        {"crm.example.com": {"user": "_c", "host": "", "names": []}},
+        "name its sites in",
+    ),
     ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),
     (
         "bench.services.redis_queue",
@@ -218,17 +222,22 @@ def test_certificates_go_on_being_served(host, settings):
     told = adoption.adoption_problems([host], settings)
     assert told[0]["remedy"].startswith("set router_certificate: /etc/le/full.pem and")
     file["certificates"].append(["/etc/le/two.pem", "/etc/le/two.key"])
-    assert "certbot --expand" in adoption.adoption_problems([host], settings)[0]["remedy"]
+    assert (
+        "certificate_key (fleet_sites)" in adoption.adoption_problems([host], settings)[0]["remedy"]
+    )
     host["certificate"] = "/etc/le/full.pem"
     assert adoption.adoption_problems([host], settings) == []
 
 
 def test_what_would_no_longer_be_served_is_told(host, settings):
     found = host["survey"]["adoption"]
-    found["bench"]["sites"]["crm.example.com"] = {"user": "_c", "host": ""}
+    found["bench"]["sites"]["crm.example.com"] = {"user": "_c", "host": "", "names": []}
     assert adoption.adoption_problems([host], settings) == []
     assert "site crm.example.com will be served" in " ".join(adoption.adoption_words([host]))
-    found["nginx"]["files"][0]["names"] += ["crm.example.com", "wiki.example.com"]
+    # Of these, one is a site, one is a further name of a site in its site_config.json.
+    found["nginx"]["files"][0]["names"] += ["crm.example.com", "shop.example.com"]
+    assert adoption.adoption_problems([host], settings) == []
+    found["nginx"]["files"][0]["names"].append("wiki.example.com")
     told = adoption.adoption_problems([host], settings)
     assert len(told) == 1
     assert told[0]["what"].endswith("would no longer be served: wiki.example.com")

@@ -118,3 +118,31 @@ def test_a_good_fleet_has_no_problem():
     sites = [{"name": "a.example", "apps": ["frappe", "shop"]}]
     shop = {"frappe": ">=15.40.0,<16.0.0", "version": "15.1", "requires": ["erpnext"]}
     assert judged(sites, shop=shop) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        ("shop/orders.py", False),
+        ("shop/shop/doctype/order/order.js", False),
+        ("shop/public/build.json", False),
+        ("package.json", False),
+        ("shop/locale/de.po", False),
+        ("shop/patches.txt", True),
+        ("shop/hooks.py", True),
+        ("shop/modules.txt", True),
+        ("shop/shop/doctype/order/order.json", True),
+        ("shop/fixtures/role.csv", True),
+    ],
+)
+def test_what_a_migration_reads_asks_for_one(changed: str, needed: bool):
+    hooks = 'app_name = "shop"\nrequired_apps = ["after_migrate"]\n'
+    assert apps.migrates("shop", [changed], hooks) == [changed] * needed
+
+
+@pytest.mark.parametrize("hooks", ['after_migrate = "shop.setup.fields"', "def (", "x = 1" * 10**5])
+def test_code_that_a_migration_may_call_asks_for_one(hooks: str):
+    assert apps.migrates("shop", ["shop/fields.py"], hooks) == ["shop/fields.py"]
+    assert apps.migrates("shop", ["shop/public/x.js"], hooks) == []
+    # What Frappe has there is Frappe's own.
+    assert apps.migrates("frappe", ["frappe/fields.py"], hooks) == []

@@ -58,6 +58,7 @@ def node(**changes: object) -> configparser.RawConfigParser:
         "workers": workers(short=3, long=3),
         "bench_command": "/usr/local/bin/bench",
         "redis_config_dir": "/etc/r",
+        "start_queue": "/lib/start-queue",
     }
     return parsed(bench.supervisor_config(generated(), **{**options, **changes}))  # type: ignore[arg-type]
 
@@ -72,6 +73,9 @@ def test_primary_has_every_program_with_its_counts() -> None:
     assert (
         conf["program:b-redis-cache"]["command"] == "/usr/bin/redis-server /etc/r/redis_cache.conf"
     )
+    assert conf["program:b-redis-queue"]["command"] == (
+        "/lib/start-queue /usr/bin/redis-server /etc/r/redis_queue.conf"
+    )
     assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench worker")
     groups = {s: conf[s]["programs"] for s in conf.sections() if s.startswith("group:")}
     assert groups == {
@@ -82,6 +86,12 @@ def test_primary_has_every_program_with_its_counts() -> None:
         "group:b-short-worker": "b-frappe-short-worker",
         "group:b-long-worker": "b-frappe-long-worker",
     }
+
+
+def test_supervisor_gives_no_program_up() -> None:
+    for conf in (node(), node(schedule=False, redis_config_dir=None, guard=GUARD)):
+        programs = [s for s in conf.sections() if s.startswith("program:")]
+        assert {conf[s]["startretries"] for s in programs} == {"1000000"}
 
 
 def test_a_reporting_node_has_no_scheduler_in_program_or_group() -> None:
@@ -187,9 +197,35 @@ def test_redis_listens_where_told_and_wants_the_password() -> None:
     assert not [line for line in out if line.startswith("aclfile")]
 
 
+def queue_config(text: str) -> list[str]:
+    out = bench.redis_config(f"port 11000\n{text}", ["127.0.0.1"], "x", 128, queue=True)
+    return out.splitlines()
+
+
+def test_the_queue_drops_no_job_and_is_on_the_disk_after_a_second() -> None:
+    out = queue_config("maxmemory-policy allkeys-lru\nAOF-load-truncated no\nappendfsync no\n")
+    settings = ("maxmemory", "maxmemory-policy", "appendfsync", "aof-load-truncated")
+    assert [line for line in out if line.lower().startswith(settings)] == [
+        "maxmemory 128mb",
+        "maxmemory-policy noeviction",
+        "appendfsync everysec",
+        "aof-load-truncated yes",
+    ]
+    # Without what supervisor starts, it would begin empty beside the file of a bench made by hand.
+    assert not [line for line in out if line.startswith("appendonly")]
+
+
+def test_the_operators_own_limit_and_care_for_the_queue_stay() -> None:
+    out = queue_config("MaxMemory 2gb\nappendfsync always\nappendonly yes\nsave 60 1\n")
+    assert {"MaxMemory 2gb", "appendfsync always", "appendonly yes", "save 60 1"} <= set(out)
+    assert not [line for line in out if line in ("maxmemory 128mb", "appendfsync everysec")]
+    # None is no limit.
+    assert "maxmemory 128mb" in queue_config("maxmemory 0")
+
+
 def test_redis_without_a_port_is_refused() -> None:
     with pytest.raises(AnsibleFilterError, match="names no port"):
-        bench.redis_config("bind 127.0.0.1", ["127.0.0.1"], "x")
+        bench.redis_config("bind 127.0.0.1", ["127.0.0.1"], "x", 64)
 
 
 def test_the_bench_id_is_the_one_that_frappe_derives() -> None:

@@ -15,7 +15,7 @@ from ansible.module_utils import bench, jobs_tool
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from filter_plugins.bench import repo_logins
-from library import bench_info, bench_init, bench_sites
+from library import bench_app_gone, bench_info, bench_init, bench_sites
 from library.bench_init import MARK
 from tests.repositories import git
 
@@ -205,6 +205,33 @@ def test_an_app_in_use_is_not_moved_to_another_commit(make: Any, tmp_path: Path)
         make({"name": "frappe", "commit": "f" * 40}).differences()
     follower = make({"name": "frappe", "commit": "f" * 40}, moves=True)
     assert "-> ffffffffffff" in follower.differences()[0]
+
+
+def test_a_bench_that_follows_another_gives_up_what_that_has_not(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("frappe", "shop"):
+        make_app(tmp_path / "bench", name)
+    (tmp_path / "bench" / MARK).touch()
+    listing = tmp_path / "bench/sites/apps.txt"
+    listing.parent.mkdir()
+    listing.write_text("frappe\nshop")
+    named: list[str] = []
+
+    def run(_user: str, argv: list[str], cwd: str, *_: Any, stdin: str = "") -> Any:
+        if argv[0] == "bench":
+            # Frappe would end here, were it told of an app that is leaving.
+            named.extend(listing.read_text().split())
+            shutil.rmtree(f"{cwd}/apps/{argv[-1]}")
+        return run_here("", ["true"] if argv[0] == "bench" else argv, cwd, stdin=stdin)
+
+    monkeypatch.setattr(bench, "run_as", run)
+    monkeypatch.setattr(bench_init, "run_as", run)
+    assert make({"name": "frappe"}).differences() == []
+    follower = make({"name": "frappe"}, moves=True)
+    assert follower.differences() == ["app shop: gone"]
+    follower.make()
+    assert (named, follower.differences()) == (["frappe"], [])
 
 
 def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
@@ -406,6 +433,26 @@ def test_an_interrupted_installation_is_repeated_with_force(sites: Sites, monkey
     assert sites.differences(wanted) == []
 
 
+def test_a_site_that_a_dry_run_has_not_made_lacks_its_apps(sites: Sites):
+    wanted = {**SITE, "apps": ["erpnext"]}
+    assert sites.differences(wanted) == ["site a.example"]
+    assert sites.differences(wanted, apps_only=True) == ["app erpnext on a.example"]
+    assert sites.differences(SITE, apps_only=True) == []
+
+
+def test_what_is_cached_of_a_sites_apps_is_read_anew_after_an_installation(
+    sites: Sites, monkeypatch: Any
+):
+    sites.bring(SITE)
+    monkeypatch.setattr(sites, "apps_of", lambda _: ["frappe"])
+    sites.said.clear()
+    sites.bring({**SITE, "apps": ["erpnext"]})
+    assert [words for words in sites.said if "--site" in words] == [
+        "--site a.example install-app erpnext",
+        "--site a.example clear-cache",
+    ]
+
+
 def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -577,6 +624,80 @@ def test_a_database_name_from_the_accounts_file_is_no_statement(sites: Sites, sh
         sites.differences(shop)
 
 
+def run_lines(folder: Path, lines: list[list[str]], anew: bool = False) -> Any:
+    """Run command lines in a framework that lies in a folder."""
+    return subprocess.run(
+        [sys.executable, "-c", bench.RUNNER],
+        input=json.dumps([lines, anew]),
+        cwd=folder,
+        env={"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_second_command_follows_the_first_unless_that_fails(tmp_path: Path):
+    (tmp_path / "frappe/utils").mkdir(parents=True)
+    helper = 'import sys\nprint(*sys.argv[1:])\nsys.exit(3 if "bad" in sys.argv else 0)\n'
+    (tmp_path / "frappe/utils/bench_helper.py").write_text(helper)
+    good = run_lines(tmp_path, [["frappe", "remove"], ["frappe", "clear-cache"]])
+    assert (good.returncode, good.stdout) == (0, "frappe remove\nfrappe clear-cache\n")
+    bad = run_lines(tmp_path, [["frappe", "bad"], ["frappe", "clear-cache"]])
+    assert (bad.returncode, bad.stdout) == (3, "frappe bad\n")
+
+
+class Leaving(bench_app_gone.Leaving):
+    """An app that leaves sites whose framework is recorded."""
+
+    def frappe(self, site: str, *words: str, then: str | None = None) -> str:
+        self.said.append((site, *words, *([then] if then else [])))
+        if words[0] == "remove-from-installed-apps":
+            self.apps[site].remove(words[1])
+        if words[0] == "uninstall-app" and self.breaks:
+            raise BenchError("no memory")
+        return "".join(f"{app} 1.0.0\n" for app in self.apps[site])
+
+
+@pytest.fixture
+def leaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Leaving:
+    """The shop leaves a bench with three sites, of which two have it."""
+    monkeypatch.setattr(bench_app_gone, "user_environment", lambda *_: {})
+    about = {"user": "u", "cli_dir": "/c", "app": "shop", "hold": None}
+    made = Leaving({**about, "path": str(tmp_path / "bench"), "state_dir": str(tmp_path)})
+    made.apps = {"a": ["frappe", "shop"], "b": ["frappe"], "c": ["frappe", "shop", "stall"]}
+    made.said, made.breaks = [], False
+    return made
+
+
+def test_an_app_is_off_a_sites_list_before_anything_of_it_is_deleted(leaving: Leaving):
+    assert leaving.sites_with(["a", "b"]) == ["a"]
+    leaving.said.clear()
+    leaving.uninstall("a")
+    assert leaving.said == [
+        ("a", "remove-from-installed-apps", "shop", "clear-cache"),
+        ("a", "uninstall-app", "shop", "--yes", "--force", "clear-cache"),
+        ("a", "list-apps"),
+    ]
+    assert leaving.sites_with(["a", "b"]) == []
+
+
+def test_an_app_that_is_only_off_the_list_is_found_by_the_next_run(leaving: Leaving):
+    leaving.breaks = True
+    with pytest.raises(BenchError, match="no memory"):
+        leaving.uninstall("a")
+    assert leaving.apps["a"] == ["frappe"]
+    assert leaving.sites_with(["a", "b"]) == ["a"]
+
+
+def test_an_app_that_another_one_needs_stays(leaving: Leaving, tmp_path: Path):
+    hooks = tmp_path / "bench/apps/stall/stall/hooks.py"
+    hooks.parent.mkdir(parents=True)
+    hooks.write_text('required_apps = ["frappe/shop"]\n')
+    with pytest.raises(BenchError, match="stall on c needs shop; nothing was touched"):
+        leaving.sites_with(["a", "b", "c"])
+
+
 FRAPPE = """
 class Cache(dict):
     def delete_value(self, key):
@@ -612,14 +733,6 @@ def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
     (tmp_path / "frappe/utils/__init__.py").touch()
     helper = "import frappe, sys\nprint(*frappe.init(), *sys.argv[1:])"
     (tmp_path / "frappe/utils/bench_helper.py").write_text(helper)
-    done = subprocess.run(
-        [sys.executable, "-c", bench.RUNNER],
-        input=json.dumps([["frappe", "install-app"], anew]),
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_lines(tmp_path, [["frappe", "install-app"]], anew)
     seen = "from the disk" if anew else "{'frappe': ['core']}"
-    assert done.stdout == f"{seen} kept frappe install-app\n"
+    assert (done.returncode, done.stdout) == (0, f"{seen} kept frappe install-app\n")

@@ -409,7 +409,7 @@ import json, pathlib, sys
 from benchfleet_jobs import placement, presence
 primary = sys.argv[1] == "primary"
 settings = dict(node="rep1", primary=primary, bench=".", placement={"shop.count": "at-rep1"},
-                away_seconds=30, when_away="wait", site_sync="")
+                away_seconds=30, when_away="wait", drained=(), site_sync="")
 pathlib.Path("jobs.json").write_text(json.dumps(settings))
 placement.note_given = lambda *_: None
 presence._announced.__globals__["_rest"] = lambda: sys.exit("rests")

@@ -68,6 +68,7 @@ def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing
         "placement": {},
         "away_seconds": 60,
         "when_away": "wait",
+        "drained": [],
         "site_sync": "",
     }
 
@@ -86,25 +87,52 @@ def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing
     assert (first.away_seconds, again.away_seconds) == (60, 5)
 
 
-def test_a_process_starts_with_us_once_though_its_environment_says_so_twice(
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """The Python of a bench's environment that starts with us."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
-    settings = {"node": "n", "primary": True, "bench": "/b", "placement": {}}
-    settings |= {"away_seconds": 60, "when_away": "wait", "site_sync": ""}
+    settings = {"node": "n", "primary": True, "bench": str(tmp_path), "placement": {}}
+    settings |= {"away_seconds": 60, "when_away": "wait", "drained": [], "site_sync": ""}
     (tmp_path / "jobs.json").write_text(json.dumps(settings))
     (packages,) = tmp_path.glob("env/lib/python3*/site-packages")
     package = Path(benchfleet_jobs.__file__).parents[1]
     line = f"import sys; sys.path.append({str(package)!r}); import benchfleet_jobs; "
     line += f"benchfleet_jobs.start({str(tmp_path / 'jobs.json')!r})"
     (packages / "benchfleet.pth").write_text(f"{line}\n")
+    return tmp_path / "env/bin/python"
+
+
+def test_a_process_starts_with_us_once_though_its_environment_says_so_twice(python: Path) -> None:
     ask = "import json; from benchfleet_jobs.hooks import _wanted as wanted; "
     ask += "print(json.dumps({name: len(changes) for name, changes in wanted.items()}))"
-    python = tmp_path / "env/bin/python"
     done = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
     wanted = json.loads(done.stdout)
     assert set(wanted.values()) == {1}, done.stdout + done.stderr
     assert {"rq.queue", "rq.worker"} <= set(wanted)
+
+
+def test_a_process_finds_an_app_that_comes_to_the_bench_later(python: Path, tmp_path: Path) -> None:
+    ask = """
+import importlib, pathlib
+def tried(name):
+    try:
+        return importlib.import_module(name).__name__
+    except ModuleNotFoundError as error:
+        return str(error)
+print(tried("shop.hooks"))
+package = pathlib.Path("apps/shop/shop")
+package.mkdir(parents=True)
+(package / "__init__.py").touch()
+(package / "hooks.py").touch()
+print(tried("shop.hooks"), tried("shop.none"), tried("apps"), sep="; ")
+"""
+    done = subprocess.run(
+        [python, "-P", "-c", ask], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "No module named 'shop'",
+        "shop.hooks; No module named 'shop.none'; No module named 'apps'",
+    ]
 
 
 def test_a_module_is_changed_when_it_is_imported_and_only_then(

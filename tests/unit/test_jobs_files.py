@@ -1,10 +1,11 @@
-"""What a transaction does to a site's files, heard by the real audit hook, goes to a stand-in."""
+"""What is done to a site's files, heard by the real audit hook, goes to stand-ins."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from subprocess import DEVNULL
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -409,6 +411,171 @@ def test_a_bench_behind_a_link_is_known_by_both_names(
         place = found.place_of(home / "sites" / SITE / "public" / "files" / "x")
         assert place == (SITE, "public/files/x")
     assert found.place_of(link / "sites" / SITE / "public" / "files" / ".fleet-push" / "x") is None
+
+
+class Fetcher:
+    """In place of the service that fetches files: knows the primary's, and brings what it has."""
+
+    def __init__(self, bench: Bench, path: Path) -> None:
+        self.bench, self.asked, self.has = bench, [], {}  # type: ignore[var-annotated]
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while True:
+            peer, _ = self.listener.accept()
+            with peer:
+                name = peer.makefile("rb").read().decode()
+                if not name:
+                    return
+                self.asked.append(name)
+                if name in self.has:
+                    # Past Python, as another process does it: nothing of it is heard here.
+                    target = self.bench.home / "sites" / name
+                    subprocess.run(
+                        ["tee", target], input=self.has[name], stdout=DEVNULL, check=True
+                    )
+                peer.sendall(b"here" if name in self.has else b"missing")
+
+    def end(self) -> None:
+        with socket.socket(socket.AF_UNIX) as last:
+            last.connect(self.listener.getsockname())
+        self.thread.join()
+        self.listener.close()
+
+
+@pytest.fixture
+def fetcher(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fetcher]:
+    """The service, and os.stat as a node's processes have it."""
+    # The names of sockets are short.
+    with tempfile.TemporaryDirectory() as folder:
+        found = Fetcher(bench, Path(folder, "s"))
+        monkeypatch.setattr(files, "FETCHER", f"{folder}/s")
+        monkeypatch.setattr(os, "stat", os.stat)
+        bench.files.watch_stat()
+        yield found
+        found.end()
+
+
+def read(path: Path) -> bytes:
+    with open(path, "rb") as source:
+        return source.read()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        read,
+        os.path.exists,
+        os.path.isfile,
+        os.path.getsize,
+        lambda path: os.stat(path).st_size,
+        Path.exists,
+        Path.read_bytes,
+        lambda path: read(os.fsencode(path)),
+        lambda path: read(os.path.relpath(path)),
+        lambda path: os.close(os.open(path, os.O_RDONLY)),
+        lambda path: shutil.copyfile(path, path.parents[3] / "copy"),
+        lambda path: os.rename(path, path.parents[3] / "moved"),
+    ],
+)
+def test_a_file_that_is_not_here_yet_is_fetched_when_it_is_asked_for(
+    bench: Bench, fetcher: Fetcher, ask: Callable[[Path], Any]
+) -> None:
+    fetcher.has[f"{SITE}/private/files/x.gz"] = b"content"
+    assert ask(bench.private("x.gz")) is not False
+    assert fetcher.asked == [f"{SITE}/private/files/x.gz"]
+
+
+def test_what_is_here_or_elsewhere_is_not_asked_for(bench: Bench, fetcher: Fetcher) -> None:
+    write(bench.private("x"))
+    read(bench.private("x"))
+    os.stat(bench.private("x"))
+    for path in ("site_config.json", "private/backups/x", "private/files", "private/files/../x"):
+        assert not (bench.site / path / "y").exists()
+    assert not os.path.exists(f"{bench.home}/private/files/x")
+    # To be made anew: what the primary has does not matter.
+    write(bench.private("new"))
+    with tempfile.NamedTemporaryFile(dir=bench.private("")):
+        pass
+    os.path.islink(bench.private("none"))
+    with pytest.raises(FileNotFoundError):
+        os.stat(bench.private("none"), follow_symlinks=False)
+    assert fetcher.asked == [f"{SITE}/private/files/y"]
+
+
+def test_a_missing_file_is_missing_as_ever(bench: Bench, fetcher: Fetcher) -> None:
+    path = bench.private("none")
+    with pytest.raises(FileNotFoundError) as caught:
+        read(path)
+    assert str(caught.value) == f"[Errno 2] No such file or directory: '{path}'"
+    with pytest.raises(FileNotFoundError) as caught:
+        os.stat(path)
+    assert (caught.value.filename, caught.value.__context__) == (str(path), None)
+    assert not path.exists()
+    assert len(fetcher.asked) == 3
+
+
+def test_a_file_that_was_fetched_is_not_pushed_back(bench: Bench, fetcher: Fetcher) -> None:
+    fetcher.has[f"{SITE}/private/files/x"] = b"content"
+    read(bench.private("x"))
+    assert bench.notes == []
+    bench.db.commit()
+    assert bench.calls == []
+
+
+def test_what_is_added_to_a_file_is_added_to_the_primarys(bench: Bench, fetcher: Fetcher) -> None:
+    fetcher.has[f"{SITE}/private/files/log"] = b"one\n"
+    with open(bench.private("log"), "a") as out:
+        out.write("two\n")
+    assert bench.private("log").read_text() == "one\ntwo\n"
+    bench.db.commit()
+    assert bench.calls == [["private/files/log"]]
+
+
+def test_without_the_service_files_are_as_they_are(
+    bench: Bench, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "FETCHER", "/nonexistent/socket")
+    assert not bench.private("x").exists()
+    with pytest.raises(FileNotFoundError):
+        read(bench.private("x"))
+
+
+def test_a_service_that_says_nothing_is_waited_for_once(
+    bench: Bench, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
+) -> None:
+    monkeypatch.setattr(files, "_silent_until", 0.0)
+    monkeypatch.setattr(files, "FETCH_SECONDS", 0.05)
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(f"{folder}/s")
+        silent.listen()
+        monkeypatch.setattr(files, "FETCHER", f"{folder}/s")
+        assert not bench.private("x").exists()
+        monkeypatch.setattr(files, "FETCHER", fetcher.listener.getsockname())
+        assert not bench.private("x").exists()
+    assert fetcher.asked == []
+
+
+def test_the_standard_library_knows_what_stat_can(fetcher: Fetcher) -> None:
+    # shutil.rmtree, for one, is safe from links only where it is so.
+    for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+        assert os.stat in able
+    folder = os.open("/", os.O_RDONLY)
+    assert os.stat("etc", dir_fd=folder).st_ino == os.stat("/etc").st_ino
+    assert os.stat(folder).st_ino == os.stat("/", follow_symlinks=False).st_ino
+    os.close(folder)
+
+
+def test_service_and_processes_have_one_socket() -> None:
+    roles = Path(files.__file__).parents[3]
+    assert (
+        f"\n__site_sync_socket: {files.FETCHER}\n"
+        in (roles / "site_sync/vars/main.yml").read_text()
+    )
 
 
 def frappe_with_files(bench: Bench, answer: Any) -> list[Any]:

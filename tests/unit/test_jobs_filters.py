@@ -34,6 +34,29 @@ def test_a_host_serves_its_own_queue_first_then_those_of_its_groups():
     assert jobs.placed_queues({"a.b": "rep1"}, "rep1", ["rep1"]) == ["at-rep1"]
 
 
+def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_means_them():
+    report, emailed = jobs.HEAVY[0], "*.auto_email_report.*"
+    placement = {emailed: "rep1", "a.b": "rep2"}
+    found = jobs.with_heavy(placement, True)
+    assert list(found)[:2] == list(placement)
+    assert (found[emailed], found[report]) == ("rep1", "heavy")
+    assert not [job for job in found if "auto_email" in job and job != emailed]
+    assert jobs.with_heavy({report: "rep1"}, True)[report] == "rep1"
+    assert jobs.with_heavy(placement, False) == placement
+
+
+def test_a_reporting_node_has_a_worker_for_heavy_jobs_where_there_are_any():
+    heavy = program("at-heavy", "at-heavy", 1)
+    assert jobs.heavy_programs(jobs.with_heavy({}, True)) == [heavy]
+    assert jobs.heavy_programs(dict.fromkeys(jobs.HEAVY, "rep1")) == []
+
+
+def test_hosts_that_are_to_do_the_jobs_of_each_queue():
+    groups = {"bench_reporting": ["rep1", "rep2"], "big": ["rep2"], "all": ["erp1", "rep1", "rep2"]}
+    found = jobs.placed_hosts(jobs.with_heavy({"a.b": "big", "c.d": "rep1"}, True), groups)
+    assert found == {"at-big": ["rep2"], "at-rep1": ["rep1"], "at-heavy": ["rep1", "rep2"]}
+
+
 def program(name: str, queues: str, processes: int) -> dict[str, Any]:
     """A worker program, its queues with commas."""
     return {"name": name, "queues": queues.split(","), "processes": processes}
@@ -132,6 +155,7 @@ def a_host(name: str, group: str, **changes: Any) -> dict[str, Any]:
         "name": name,
         "groups": [group],
         "placement": {},
+        "heavy": "reporting",
         "background_workers": 6 if group == "primary" else 0,
         "away_seconds": 60,
         "when_away": "primary",
@@ -284,6 +308,16 @@ def test_servers_with_one_queue(fleet, settings):
     assert whats(fleet, settings) == [
         "a+b and a=b would share the queue at-a-b: jobs of one would run on the other"
     ]
+
+
+def test_a_host_with_the_name_of_the_queue_of_heavy_jobs(fleet, settings):
+    settings["groups"]["heavy"] = ["rep1"]
+    place(fleet, {"a.b": "heavy"})
+    (found,) = whats(fleet, settings)
+    assert found.startswith("the reporting nodes as a whole (jobs_heavy) and heavy would share")
+    for host in fleet:
+        host["heavy"] = "primary"
+    assert whats(fleet, settings) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def test_data_is_kept_or_deleted_and_nothing_else() -> None:
     (found,) = leaving.leaving_problems("rep2", GROUPS, {}, "gone")
     assert found["what"] == "data is 'gone'"
     assert leaving.leaving_problems("rep2", GROUPS, {}, "delete") == []
+
+
+@pytest.mark.parametrize("app", ["", "frappe", "../x", "a b"])
+def test_only_an_app_leaves_and_never_the_framework(app: str) -> None:
+    (found,) = leaving.app_leaving_problems(app, [], [])
+    assert "-e app=NAME" in found["remedy"]
+    assert leaving.leaving_text([found], "app").startswith("The app is not taken out.")
+
+
+def test_an_app_that_the_inventory_still_names_stays() -> None:
+    apps, sites = [{"name": "shop"}], [{"name": "a.test", "apps": ["shop"]}, {"name": "b.test"}]
+    found = leaving.app_leaving_problems("shop", apps, sites)
+    assert [problem["place"] for problem in found] == [
+        "bench_apps in the inventory, entry shop",
+        "fleet_sites in the inventory, apps of a.test",
+    ]
+    assert leaving.app_leaving_problems("stall", apps, sites) == []
 
 
 def test_groups_of_the_bench_alone_are_stopped() -> None:
@@ -206,6 +224,33 @@ def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text("{")
     with pytest.raises(host_leave.LeaveError, match="nothing was touched"):
         host_leave.fleet_of(str(tmp_path / "fleet.json"))
+
+
+def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
+    tmp_path: Path,
+) -> None:
+    module = Module(tmp_path)
+
+    def answer(**words: Any) -> None:
+        raise DoneError(words)
+
+    def ask(drained: bool, waiting: bool) -> tuple[bool, str]:
+        module.params = {"node": "rep2", "waiting": waiting, "known_only": False, "seconds": 0}
+        mark = tmp_path / node_drain.REASONS[waiting] / "rep2"
+        work = partial(node_drain.drain, nodes={}) if drained else node_drain.undrain
+        with pytest.raises(DoneError) as done:
+            work(module, mark)  # type: ignore[arg-type]
+        return done.value.args[0]["changed"], done.value.args[0]["words"]
+
+    module.exit_json = answer  # type: ignore[attr-defined]
+    assert ask(drained=True, waiting=False)[0]
+    assert ask(drained=True, waiting=True)[0]
+    assert ask(drained=False, waiting=True) == (
+        True,
+        "rep2 still gets no calls: it was drained by hand",
+    )
+    assert ask(drained=False, waiting=False) == (True, "rep2 gets calls again")
+    assert ask(drained=False, waiting=False) == (False, "rep2 was not drained")
 
 
 class DoneError(Exception):

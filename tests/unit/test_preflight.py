@@ -40,9 +40,12 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "apps": [],
         "placement": {},
         "away_seconds": None,
+        "heavy": "reporting",
         "read_guard": True,
         "read_path": {},
         "proxy": "",
+        "certificate": "",
+        "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
@@ -77,6 +80,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
                 "config": {},
             },
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
+            "certificates": [],
             "lan": None,
             "clock": {"low": -0.3, "high": 0.2},
         },
@@ -905,6 +909,53 @@ def test_proxies(fleet, settings):
         ),
     ]
     assert "secret" not in str(told)
+
+
+def test_certificates(fleet, settings):
+    def pair(of: str, trouble: str = "", **files: str) -> dict[str, str]:
+        return {"of": of, "certificate": "/c.pem", "key": "/c.key", "trouble": trouble, **files}
+
+    fleet[0]["survey"]["certificates"] = [pair("certificate of a.test in fleet_sites")]
+    (found,) = whats(fleet, settings)
+    assert found.startswith("/c.pem is the certificate of a site, and router_certificate is not")
+    fleet[0]["certificate"] = "/d.pem"
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["certificates"] = [
+        pair("router_certificate", key="", trouble="x"),
+        pair("certificate of a.test in fleet_sites", "/c.key is not the key of /c.pem"),
+    ]
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"], problem["place"]) for problem in told] == [
+        (
+            "of a certificate and its key only /c.pem is named",
+            "router_certificate in the inventory, on erp1",
+        ),
+        (
+            "/c.key is not the key of /c.pem",
+            "certificate of a.test in fleet_sites in the inventory, on erp1",
+        ),
+    ]
+
+
+def test_addresses_and_networks_of_settings(fleet, settings):
+    for host in fleet:
+        host["networks"] = {"firewall_allow": ["10.0.0.0/33"], "router_trusted_proxies": ["::1"]}
+    fleet[0]["networks"]["router_trusted_proxies"] = ["10.0.0.5", "lb.lan", "0.0.0.0/0"]
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"].partition(" (")[0], problem["place"]) for problem in told] == [
+        (
+            "'10.0.0.0/33' in firewall_allow is neither an address nor a network",
+            "firewall_allow in the inventory, for erp1, rep1",
+        ),
+        (
+            "'lb.lan' in router_trusted_proxies is neither an address nor a network",
+            "router_trusted_proxies in the inventory, for erp1",
+        ),
+        (
+            "'0.0.0.0/0' in router_trusted_proxies would be everybody",
+            "router_trusted_proxies in the inventory, for erp1",
+        ),
+    ]
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):

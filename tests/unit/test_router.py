@@ -15,6 +15,8 @@ from ansible.errors import AnsibleFilterError
 from filter_plugins.router import (
     answering_nodes,
     bracketed,
+    certificate_files,
+    certificate_pairs,
     nodes_with_workers,
     refusal,
     report_patterns,
@@ -172,6 +174,7 @@ class FakeModule:
             "files": [{"path": str(folder / "a.conf"), "content": "a"}],
             "absent": [],
             "loaded_file": str(folder / "loaded"),
+            "certificates": [],
         }
         self.reloads = 0
         self.result: dict[str, Any] = {}
@@ -387,3 +390,20 @@ def test_an_adopted_hosts_site_goes_when_its_release_brings_it_back(
     (tmp_path / "adopted.json").write_text(json.dumps({"snapshot": str(tmp_path / "record")}))
     served.run(monkeypatch)
     assert not link.is_symlink()
+
+
+def test_certificates_of_an_inventory() -> None:
+    sites = [
+        {"name": "a.test", "certificate": "/a.pem", "certificate_key": "/key"},
+        {"name": "b.test", "certificate_key": "/b.key"},
+        {"name": "c.test"},
+        "no entry",
+    ]
+    pairs = certificate_pairs(sites, "/r.pem", "/key")
+    assert [(pair["of"], pair["certificate"], pair["key"]) for pair in pairs] == [
+        ("router_certificate", "/r.pem", "/key"),
+        ("certificate of a.test in fleet_sites", "/a.pem", "/key"),
+        ("certificate of b.test in fleet_sites", "", "/b.key"),
+    ]
+    assert certificate_files(pairs[:2]) == ["/r.pem", "/key", "/a.pem"]
+    assert certificate_pairs(None, "", "") == []

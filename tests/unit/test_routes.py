@@ -428,13 +428,15 @@ def test_routes_are_a_table_or_json(
 
 
 def test_status_tells_of_each_node_whether_it_is_drained(tmp_path: Path):
-    (tmp_path / "rep2").touch()
+    for mark in ("drained/rep2", "waiting/rep3"):
+        (tmp_path / mark).parent.mkdir()
+        (tmp_path / mark).touch()
     names = node_status.drained(str(tmp_path))
-    assert (names, node_status.drained(str(tmp_path / "none"))) == (["rep2"], [])
+    assert (names, node_status.drained(str(tmp_path / "none"))) == (["rep2", "rep3"], [])
     rows = [{"host": "erp1", "role": "primary", "drained": names}]
-    rows += [{"host": name, "role": "reporting"} for name in ("rep1", "rep2")]
+    rows += [{"host": name, "role": "reporting"} for name in ("rep1", "rep2", "rep3")]
     told = fleet_status.with_drained(rows)
-    assert [row.get("drained") for row in told] == [None, False, True]
+    assert [row.get("drained") for row in told] == [None, False, True, True]
     assert fleet_status.with_drained([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
 
 

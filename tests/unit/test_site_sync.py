@@ -9,8 +9,12 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -844,3 +848,386 @@ def test_the_exit_status_of_a_request(
     assert run("--push", "a.test") == 0
     with sync.lock(config, 0):
         assert run("--pull", "a.test") == 3
+
+
+REACH = sync.Fetcher.reach
+
+
+class Fetching:
+    """A node that fetches single files from a primary behind the real gate."""
+
+    def __init__(self, primary: Primary, home: Path) -> None:
+        self.primary, self.home = primary, home
+        primary.config.list.write_text(sync.render_list(["a.test"]))
+        self.fetcher = sync.Fetcher(primary.config)
+
+    def __call__(self, name: str) -> str:
+        answer: str = self.fetcher.fetch(f"a.test/{name}")
+        return answer
+
+    @property
+    def connections(self) -> int:
+        """How often ssh was begun."""
+        return len((self.home / "connections").read_text())
+
+    def here(self) -> list[str]:
+        """What is here now, also what should not be."""
+        places = sorted(p for name in sync.FOLDERS for p in (self.primary.here / name).rglob("*"))
+        return [str(p.relative_to(self.primary.here)) for p in places if p.name != ".fleet-push"]
+
+
+@pytest.fixture
+def fetching(
+    primary: Primary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fetching]:
+    (tmp_path / "ssh").write_text(
+        f"#!/bin/sh\nprintf . >>{tmp_path}/connections\n"
+        f"SSH_ORIGINAL_COMMAND=$2 exec {sys.executable} {tmp_path}/gate {primary.site.parent}\n"
+    )
+    shutil.copy(FILES / "sync-gate", tmp_path / "gate")
+    # However busy the machine is.
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 60.0)
+    # On its own it would go on trying to connect after the test.
+    monkeypatch.setattr(sync.Fetcher, "reach", lambda self: None)
+    found = Fetching(primary, tmp_path)
+    yield found
+    for line in found.fetcher.lines:
+        line.close()
+
+
+def test_a_file_is_fetched_whole_with_its_time_and_its_folder(fetching: Fetching) -> None:
+    data = os.urandom(3 << 20)
+    names = ["private/files/x", "public/files/sub/dir/y \n%", "private/files/empty"]
+    for name, content in zip(names, (data, b"y", b""), strict=True):
+        path = fetching.primary.site / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (1_700_000_000, 1_700_000_000.25))
+        assert fetching(name) == "here"
+        copy = fetching.primary.here / name
+        assert (copy.read_bytes(), copy.stat().st_mtime) == (content, 1_700_000_000.25)
+        assert copy.stat().st_mode & 0o777 == 0o644
+    assert fetching.here() == sorted([*names, "public/files/sub", "public/files/sub/dir"])
+    # On one connection.
+    assert fetching.connections == 1
+
+
+def test_a_file_that_is_here_is_not_asked_for(fetching: Fetching) -> None:
+    (fetching.primary.here / "private/files/x").write_text("mine")
+    (fetching.primary.site / "private/files/x").write_text("other")
+    assert fetching("private/files/x") == "here"
+    assert (fetching.primary.here / "private/files/x").read_text() == "mine"
+    assert fetching.fetcher.lines == []
+
+
+def test_what_the_primary_lacks_is_remembered_for_a_moment(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fetching("private/files/x") == "missing"
+    (fetching.primary.site / "private/files/x").write_text("x")
+    assert fetching("private/files/x") == "missing"
+    now = sync.time.monotonic()
+    monkeypatch.setattr(sync.time, "monotonic", lambda: now + sync.LACKING_SECONDS + 1)
+    assert fetching("private/files/x") == "here"
+    assert fetching.fetcher.lacking == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "site_config.json",
+        "private/files",
+        "private/files/",
+        "private/files/../../site_config.json",
+        "private/files/.fleet-push/x",
+        "private/files/../backups/x",
+        "private/files//x",
+        "private/backups/x",
+        "private/files/x\0y",
+        "../b.test/private/files/x",
+        "private/files/out/x",
+        "private/files/in",
+        "",
+    ],
+)
+def test_tricks_with_paths_bring_nothing(fetching: Fetching, name: str) -> None:
+    for root in (fetching.primary.site, fetching.primary.site.parent / "b.test"):
+        for below in ("private/files/.fleet-push/x", "private/backups/x", "private/files/x"):
+            (root / below).parent.mkdir(parents=True, exist_ok=True)
+            (root / below).write_text("secret")
+        (root / "site_config.json").write_text("secret")
+    # Of a site that has been dropped, and is still here.
+    (fetching.primary.here.parent / "b.test/private/files").mkdir(parents=True)
+    # Links that lie here lead nowhere, either.
+    (fetching.primary.here / "private/files/out").symlink_to("../..")
+    (fetching.primary.here / "private/files/in").symlink_to("../../site_config.json")
+    before = fetching.here()
+    assert fetching(name) == "missing"
+    assert fetching.fetcher.fetch(f"b.test/{name or 'private/files/x'}") == "missing"
+    assert fetching.here() == before
+
+
+def given(primary: Primary, **request: Any) -> Any:
+    """What the gate's own function answers, with what follows."""
+    out = io.BytesIO()
+    line = json.dumps({"site": "a.test", **request}).encode() + b"\n"
+    sync_gate.give(str(primary.site.parent), line, out)
+    answer, _, content = out.getvalue().partition(b"\n")
+    return json.loads(answer), content
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"name": "private/files/folder"},
+        {"name": "private/files/pipe"},
+        {"name": "private/files/out"},
+        {"name": "private/files/away"},
+        {"name": "private/files/into/x"},
+        {"name": "private/files/x/y"},
+        {"name": "private/files/ledger_1.duckdb"},
+        {"name": "private/files/ledger_1.duckdb.wal"},
+        {"name": "private/files/ledger_1.duckdb.tmp/x"},
+        {"name": "site_config.json"},
+        {"name": "private/files/../../site_config.json"},
+        {"name": "private/files/" + 300 * "x"},
+        {"name": None},
+        {"name": "private/files/x", "site": ".."},
+        {"name": "private/files/x", "site": "."},
+        {"name": "private/files/x", "site": "none"},
+        {"name": "private/files/x", "site": "a.test/../a.test"},
+        {"name": "private/files/x", "site": None},
+    ],
+)
+def test_the_gate_gives_plain_files_of_the_two_folders_alone(
+    primary: Primary, request_: dict[str, Any]
+) -> None:
+    folder = primary.site / "private/files"
+    for name in ("folder", "ledger_1.duckdb.tmp"):
+        (folder / name).mkdir()
+    for name in (
+        "x",
+        "folder/x",
+        "ledger_1.duckdb",
+        "ledger_1.duckdb.wal",
+        "ledger_1.duckdb.tmp/x",
+    ):
+        (folder / name).write_text("x")
+        os.utime(folder / name, (0, 0))
+    os.mkfifo(folder / "pipe")
+    for name, target in (
+        ("out", "../../site_config.json"),
+        ("away", "/etc/passwd"),
+        ("into", "folder"),
+    ):
+        (folder / name).symlink_to(target)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    assert given(primary, **request_) == ({"lacks": True}, b"")
+    assert given(primary, name="private/files/x") == ({"file": [1, 0]}, b"xwhole\n")
+    assert given(primary, name="private/files/into") == ({"link": "folder"}, b"")
+    # It serves for as long as the node is up.
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_file_that_is_being_written_is_given_once_it_is_whole(
+    primary: Primary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = primary.site / "private/files/x"
+    path.write_text("long")
+    os.utime(path, (0, 0))
+    state = path.stat()
+    path.write_text("x")
+    # It becomes shorter than it was when it was looked at.
+    with monkeypatch.context() as patch:
+        patch.setattr(sync_gate, "settled", lambda source: state)
+        assert given(primary, name="private/files/x") == ({"file": [4, 0]}, b"x\0\0\0torn\n")
+    looks: list[float] = []
+
+    def write_on(seconds: float) -> None:
+        looks.append(seconds)
+        path.write_text("x" * len(looks))
+
+    monkeypatch.setattr(sync_gate, "SETTLING_SECONDS", 60.0)
+    monkeypatch.setattr(sync_gate.time, "sleep", write_on)
+    assert given(primary, name="private/files/x") == ({"changes": True}, b"")
+    assert len(looks) == sync_gate.SETTLING_LOOKS
+
+
+def test_a_torn_file_is_never_in_place(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = '{"ready": true}\n{"file": [3, 0]}\nabctorn\n{"file": [3, 0]}\nxyzwhole\n'
+    (fetching.home / "answers").write_text(answers)
+    ssh = fetching.home / "ssh"
+    ssh.write_text(f"#!/bin/sh\ncat {fetching.home}/answers\nexec cat >/dev/null\n")
+    assert fetching("private/files/x") == "here"
+    assert (fetching.primary.here / "private/files/x").read_text() == "xyz"
+    # And one that stays so is no file.
+    (fetching.home / "answers").write_text(answers.partition("torn")[0] + "torn\n")
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    fetching.fetcher.lines.pop().close()
+    assert fetching("private/files/y") in ("missing", "away")
+    assert fetching.here() == ["private/files/x"]
+
+
+def test_a_link_comes_with_what_it_leads_to(fetching: Fetching) -> None:
+    folder = fetching.primary.site / "private/files"
+    (folder / "sub").mkdir()
+    (folder / "sub/x").write_text("x")
+    (folder / "sub/one").symlink_to("x")
+    (folder / "two").symlink_to("sub/one")
+    (folder / "round").symlink_to("round")
+    assert fetching("private/files/two") == "here"
+    assert (fetching.primary.here / "private/files/two").read_text() == "x"
+    assert (fetching.primary.here / "private/files/two").readlink() == Path("sub/one")
+    assert fetching("private/files/round") in ("here", "missing")
+    assert not (fetching.primary.here / "private/files/round").exists()
+
+
+def test_what_an_open_transaction_has_deleted_is_not_fetched(fetching: Fetching) -> None:
+    config = fetching.primary.config
+    config.touched.mkdir()
+    (fetching.primary.site / "private/files/x").write_text("x")
+    (config.touched / "lock").touch()
+    note = config.touched / "1-1"
+    note.write_bytes(b"a.test/private/files/y\0a.test/private/files/x\0")
+    with note.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert fetching("private/files/x") == "missing"
+        assert fetching.fetcher.lines == []
+    # Its process is gone, and with it the transaction.
+    assert fetching("private/files/x") == "here"
+    assert note.exists()
+
+
+def test_what_a_process_here_makes_meanwhile_stays(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = sync.Line.pour
+    target = fetching.primary.here / "private/files/x"
+
+    def pour(self: Any, size: int, out: Any) -> Any:
+        target.write_text("made here")
+        return stock(self, size, out)
+
+    monkeypatch.setattr(sync.Line, "pour", pour)
+    (fetching.primary.site / "private/files/x").write_text("x")
+    assert fetching("private/files/x") == "here"
+    assert target.read_text() == "made here"
+    assert fetching.here() == ["private/files/x"]
+
+
+def test_a_connection_that_has_ended_meanwhile_is_made_anew(fetching: Fetching) -> None:
+    for name in "xyz":
+        (fetching.primary.site / "private/files" / name).write_text(name)
+    assert fetching("private/files/x") == "here"
+    fetching.fetcher.lines[0].process.kill()
+    fetching.fetcher.lines[0].process.wait()
+    assert fetching("private/files/y") == "here"
+    # As site.yml replaces the gate.
+    shutil.copy(fetching.home / "gate", fetching.home / "newer")
+    (fetching.home / "newer").replace(fetching.home / "gate")
+    assert fetching("private/files/z") == "here"
+    assert fetching.connections == 3
+
+
+def test_a_primary_that_does_not_answer_is_asked_once(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counted = f"#!/bin/sh\nprintf . >>{fetching.home}/connections\n"
+    (fetching.home / "ssh").write_text(f"{counted}echo Connection refused >&2; exit 255\n")
+    assert [fetching("private/files/x"), fetching("private/files/y")] == ["away", "away"]
+    assert fetching.connections == 1
+    assert "until it answers: Connection refused" in capsys.readouterr().out
+    # One that takes connections and says nothing.
+    fetching.fetcher.away = False
+    (fetching.home / "ssh").write_text(f"{counted}exec cat\n")
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    assert [fetching("private/files/x"), fetching("private/files/y")] == ["away", "away"]
+    assert fetching.connections == 2
+    assert fetching.here() == []
+
+
+def test_the_primary_is_asked_again_once_it_was_reached(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync.Fetcher, "reach", REACH)
+    monkeypatch.setattr(sync, "REACH_SECONDS", 0.0)
+    good = (fetching.home / "ssh").read_text()
+    (fetching.home / "ssh").write_text("#!/bin/sh\nexit 255\n")
+    (fetching.primary.site / "private/files/x").write_text("x")
+    assert fetching("private/files/x") == "away"
+    (fetching.home / "newer").write_text(good)
+    (fetching.home / "newer").chmod(0o755)
+    (fetching.home / "newer").replace(fetching.home / "ssh")
+    deadline = sync.time.monotonic() + 60
+    while fetching.fetcher.away:
+        assert sync.time.monotonic() < deadline
+    assert fetching("private/files/x") == "here"
+
+
+def test_two_who_ask_for_a_file_have_it_fetched_once(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (fetching.primary.site / "private/files/x").write_text("x")
+    stock, asked, both_wait = sync.Fetcher.ask, [], threading.Event()
+
+    def ask(self: Any, site: str, name: str, deadline: float) -> Any:
+        asked.append(name)
+        assert both_wait.wait(30)
+        return stock(self, site, name, deadline)
+
+    monkeypatch.setattr(sync.Fetcher, "ask", ask)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(fetching, "private/files/x") for _ in "ab"]
+        while fetching.fetcher.turns.get("a.test/private/files/x", (None, 0))[1] < 2:
+            assert not any(answer.done() for answer in answers)
+        both_wait.set()
+    assert [answer.result() for answer in answers] == ["here", "here"]
+    assert asked == ["private/files/x"]
+    assert fetching.fetcher.turns == {}
+
+
+def test_the_service_answers_on_its_socket(fetching: Fetching) -> None:
+    (fetching.primary.site / "private/files/x").write_text("x")
+    here, there = socket.socketpair()
+    with here:
+        here.sendall(b"a.test/private/files/x")
+        here.shutdown(socket.SHUT_WR)
+        fetching.fetcher.serve(there)
+        assert here.recv(64) == b"here"
+
+
+def test_who_asks_for_a_large_file_is_answered_in_time_and_it_goes_on_coming(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, came = threading.Event(), threading.Event()
+
+    def fetch(self: Any, wanted: str) -> str:
+        assert answered.wait(30)
+        came.set()
+        return "here"
+
+    monkeypatch.setattr(sync.Fetcher, "fetch", fetch)
+    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    here, there = socket.socketpair()
+    with here:
+        here.sendall(b"a.test/private/files/x")
+        here.shutdown(socket.SHUT_WR)
+        fetching.fetcher.serve(there)
+        assert here.recv(64) == b"away"
+    answered.set()
+    assert came.wait(30)
+
+
+def test_no_copy_takes_files_of_duckdb_along(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        sync, "rsync", lambda config, source, target, options, given: seen.extend(options) or ""
+    )
+    sync.copy_around(config, "a.test", "private/files", [])
+    hidden = [option.removeprefix("--filter=hide ") for option in seen if "hide" in option]
+    for name in ("x.duckdb", "x.duckdb.wal", "x.duckdb.tmp"):
+        assert any(fnmatchcase(name, pattern) for pattern in hidden)
+        assert sync_gate.SNAPSHOT.fullmatch(name)
+    for name in ("duckdb", "x.duckdb2", "x.json.gz"):
+        assert not any(fnmatchcase(name, pattern) for pattern in hidden)
+        assert not sync_gate.SNAPSHOT.fullmatch(name)

@@ -72,12 +72,31 @@ def test_folders_with_a_configuration_are_sites_and_links_are_not(
     assert list(folders.look([], {})[0]) == ["a.test"]
 
 
+def test_further_names_are_those_of_the_configuration_and_of_links(
+    folders: Folders, put: Callable[..., Path]
+) -> None:
+    domains = ["Shop.test", {"domain": "b2b.test", "ssl_certificate": "/c"}, 7, {}, "no name;"]
+    put("a.test", CONFIG | {"domains": domains, "host_name": "https://www.a.test:8443/desk"})
+    Path(folders.sites, "old.test").symlink_to("a.test")
+    Path(folders.sites, "elsewhere.test").symlink_to("/etc")
+    (site,) = folders.look([], {})[0].values()
+    assert site.names == ("shop.test", "b2b.test", "www.a.test", "old.test")
+
+
+def test_a_name_that_two_sites_claim_is_nobodys_and_a_sites_own_is_its_own() -> None:
+    one = Site("a.test", "a", "a", "p", True, ("b.test", "both.test", "a2.test"))
+    other = Site("b.test", "b", "b", "p", True, ("both.test",))
+    found, (doubt,) = sites.further_and_doubtful([other, one])
+    assert found == {"a.test": ["a2.test"]}
+    assert doubt.startswith("both.test is not served: a.test and b.test have it")
+
+
 @pytest.mark.parametrize("name", ["x;y", "a b", '"', "-a", "ä.test", "a."])
 def test_a_name_that_nginx_could_misread_is_passed_over(
     folders: Folders, put: Callable[..., Path], name: str
 ) -> None:
     put(name)
-    found, passed = folders.look([], {})
+    found, _, passed = folders.look([], {})
     assert (list(found), list(passed)) == ([], [name])
 
 
@@ -101,14 +120,17 @@ def test_a_site_that_is_being_made_is_passed_over(
 
 
 @pytest.mark.parametrize("text", ['{"db_name": "x"}', "{", "[]", '{"db_name": 3}'])
-def test_a_torn_configuration_of_a_known_site_is_an_error(
+def test_a_torn_configuration_holds_up_no_site_that_was_served(
     folders: Folders, put: Callable[..., Path], text: str
 ) -> None:
     put("a.test", text)
-    assert list(folders.look([], {})[1]) == ["a.test"]
-    for listed, known in ((["a.test"], {}), ([], {"a.test": "_d"})):
-        with pytest.raises(SiteError, match=r"a\.test/site_config\.json"):
-            folders.look(listed, known)
+    put("b.test")
+    found, torn, passed = folders.look([], {})
+    assert (list(found), torn, list(passed)) == (["b.test"], {}, ["a.test"])
+    found, torn, passed = folders.look(["a.test"], {"a.test": "_d"})
+    assert (list(found), list(torn), passed) == (["b.test"], ["a.test"], {})
+    with pytest.raises(SiteError, match=r"a\.test/site_config\.json"):
+        folders.look(["a.test"], {})
 
 
 def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[..., Path]) -> None:
@@ -134,19 +156,38 @@ def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[...,
 
 
 def test_servers_are_one_for_each_site() -> None:
-    text = sites.render_servers("server_name @site@; set $s @site@;\n", ["b.test", "a.test"])
+    text = sites.render_servers(
+        "server_name @names@; set $s @site@;\n", {"b.test": [], "a.test": ["c.test"]}
+    )
     assert text.splitlines()[1:] == [
-        "server_name a.test; set $s a.test;",
+        "server_name a.test c.test; set $s a.test;",
         "server_name b.test; set $s b.test;",
     ]
 
 
+def test_a_name_of_any_length_is_taken_by_nginx() -> None:
+    site = ".".join(["long-name" * 6, "x" * 63, "test"])
+    text = sites.render_servers("server_name @names@; set $s @site@;\n", {site: ["a.test"]})
+    pattern = site.replace(".", r"\.").replace("-", r"\-")
+    assert text.splitlines()[1] == f'server_name "~^{pattern}$" a.test; set $s {site};'
+
+
 def test_further_names_are_served_with_their_site_alone() -> None:
     template = (
-        "name @site@;\n# Further names of b.test\nname b;\n# Further names of c.test\nname c;\n"
+        "server_name @names@;\n# Further names of b.test\nserver_name b bb;\n"
+        "# Further names of c.test\nserver_name c;\n"
     )
-    _, *names = sites.render_servers(template, ["b.test", "a.test"]).splitlines()
-    assert names == ["name a.test;", "name b.test;", "name b;"]
+    served = {"b.test": ["bbb"], "a.test": ["bb"]}
+    _, *names = sites.render_servers(template, served).splitlines()
+    assert names == ["server_name a.test;", "server_name b.test bbb;", "server_name b bb;"]
+
+
+def test_a_site_with_a_certificate_of_its_own_is_served_with_that() -> None:
+    template = (
+        "server_name @names@; cert all;\n# Instead, for b.test\nserver_name @names@; cert b;\n"
+    )
+    _, *lines = sites.render_servers(template, {"b.test": ["c.test"], "a.test": []}).splitlines()
+    assert lines == ["server_name a.test; cert all;", "server_name b.test c.test; cert b;"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
@@ -221,7 +262,12 @@ def line(folders: Folders) -> Any:
             "site_key": "k",
             "max_statement_time": 600.0,
             "max_user_connections": 50,
-            "nginx": {"template": "/none", "target": "/none", "loaded_file": "/none"},
+            "nginx": {
+                "template": "/none",
+                "target": "/none",
+                "loaded_file": "/none",
+                "certificates": [],
+            },
         }
     )
 

@@ -77,7 +77,9 @@ def judge(
     monkeypatch.setattr(
         bench_update.Update, "mariadb", lambda _, asked: "_a\n_z" if "SCHEMATA" in asked else "0"
     )
-    monkeypatch.setattr(bench_update, "requirement_steps", lambda *_: [])
+    for name in ("make_code", "make_assets"):
+        monkeypatch.setattr(bench_update.Staging, name, lambda *_: None)
+    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: [])
 
     def update(
         commits: dict[str, str] | None = None,
@@ -124,7 +126,10 @@ def test_the_newest_commit_of_the_branch_is_wanted(judge: Any, upstream: Path):
     assert (judged["going"], judged["code"]) == (True, True)
     assert (judged["from"], judged["to"]) == ({"frappe": old}, {"frappe": new})
     assert update.words[0] == f"frappe: {old[:10]} -> {new[:10]}, 2 new commits"
-    assert [line.split(" ", 5)[-1] for line in update.words[1:]] == ["three", "two"]
+    assert [line.split(" ", 5)[-1] for line in update.words[1:3]] == ["three", "two"]
+    assert update.words[3:] == [
+        "users stay in: no patch, DocType or hook has changed, so nothing is migrated"
+    ]
     assert git(update.app, "rev-parse", "HEAD") == old
     assert git(update.app, "status", "--porcelain") == ""
 
@@ -524,11 +529,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def stand_in(name: str) -> Any:
         return lambda *words, **_: done.append(" ".join([name, *map(str, words[1:])]))
 
-    for name in ("suspend", "wait_for_calls", "wait_for_jobs", "back_up", "keep_assets", "run"):
+    for name in ("suspend", "wait_for_calls", "wait_for_jobs", "back_up", "run"):
         monkeypatch.setattr(bench_update.Update, name, stand_in(name))
     for name in ("switch", "wait_for_answer", "migrate_site", "restart_web", "restore"):
         monkeypatch.setattr(bench_update.Update, name, stand_in(name))
     monkeypatch.setattr(bench_update, "stop", lambda *_: done.append("stop"))
+    monkeypatch.setattr(bench_update, "start", lambda *_: done.append("start"))
     monkeypatch.setattr(bench_update, "programs", lambda _name: {})
 
     class Asked:
@@ -570,6 +576,139 @@ def test_jobs_are_waited_for_until_nobody_can_queue_any(
     assert steps[:3] == ["suspend", "wait_for_jobs", "stop"]
 
 
+def begun(judge: Any, upstream: Path, **state: Any) -> dict[str, Any]:
+    """The state of an update to a new commit, which is in the bench's repository."""
+    old = git(upstream, "rev-parse", "HEAD")
+    new = commit(upstream, "two", code="2")
+    judge().judge()
+    return {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": new}, "asked": {}, **state}
+
+
+@pytest.fixture
+def restart(monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> None:
+    """A restart of what serves, of which the steps in it are seen."""
+
+    def restarted(_: Any, _words: str, between: Any = None, then: Any = None) -> None:
+        steps.append("restart begins")
+        for step in (between, then):
+            if step:
+                step()
+        steps.append("restart ends")
+
+    monkeypatch.setattr(bench_update.Update, "restart_web", restarted)
+    monkeypatch.setattr(
+        bench_update.Update, "wait_until_it_listens", lambda _: steps.append("listens")
+    )
+    monkeypatch.setattr(bench_update, "frappe_command", lambda *words: steps.append(words[-1]))
+
+
+@pytest.mark.usefixtures("restart")
+def test_without_a_migration_nobody_is_out(
+    judge: Any, upstream: Path, tmp_path: Path, steps: list[str]
+):
+    put_site(tmp_path / "bench/sites", "a.test")
+    update = judge(state=begun(judge, upstream, migrates=False))
+    update.code()
+    new = update.state["to"]["frappe"]
+    # Workers are stopped before the code changes, and nobody answers while it does.
+    assert steps[steps.index("stop") :] == [
+        "stop",
+        "restart begins",
+        f"run ['git', 'reset', '--quiet', '--hard', '{new}'] checking out frappe at {new[:10]}",
+        "DEL assets_json",
+        "--site a.test clear-cache",
+        "listens",
+        "wait_for_answer 200",
+        "restart ends",
+    ]
+    steps.clear()
+    update.migrate()
+    assert steps == []
+    update.finish()
+    assert "switch 1" not in steps
+    assert update.words[-1] == "users were not out: nothing was to be migrated"
+
+
+@pytest.mark.usefixtures("restart")
+def test_a_restart_with_new_code_that_failed_is_taken_back(
+    judge: Any, upstream: Path, tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def silent(*_: Any) -> None:
+        raise BenchError("a.test does not answer 200")
+
+    state = begun(judge, upstream, migrates=False)
+    update = judge(state=state)
+    with monkeypatch.context() as patched:
+        patched.setattr(bench_update.Update, "wait_for_answer", silent)
+        with pytest.raises(BenchError, match="does not answer 200"):
+            update.code()
+    assert not update.state.get("opened")
+    steps.clear()
+    update.back()
+    assert git(update.app, "rev-parse", "HEAD") == state["from"]["frappe"]
+    # The old code is loaded again, and the jobs have their workers.
+    assert steps[-3:] == ["restart begins", "restart ends", "start"]
+
+
+@pytest.mark.usefixtures("restart")
+def test_users_are_let_in_once_all_programs_run(
+    judge: Any, upstream: Path, tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    put_site(tmp_path / "bench/sites", "a.test")
+    monkeypatch.setattr(bench_update.time, "time", lambda: 1042.0)
+    state = begun(judge, upstream, coded=True, suspended=True, former=None, closed=1000.0)
+    update = judge(state={**state, "backups": {"a.test": "/b"}})
+    update.migrate()
+    let_in = ["migrate_site a.test", "restart begins", "listens", "start", "switch None"]
+    first = steps.index(let_in[0])
+    assert steps[first:] == [*let_in, "restart ends", "wait_for_answer 200"]
+    update.state["phases"] = [["users out: migration of a.test", 30.2], ["users out: restart", 5.4]]
+    update.finish()
+    assert update.words[-4:] == [
+        "backup: /b",
+        "30 s users out: migration of a.test",
+        "5 s users out: restart",
+        "users were out for 42 s, 30 s of them for the migration",
+    ]
+
+
+def test_other_commits_make_a_migration_of_an_update_that_had_none(judge: Any, upstream: Path):
+    state = begun(judge, upstream, migrates=False, coded=True, opened=True)
+    (upstream / "frappe").mkdir()
+    (upstream / "frappe/patches.txt").write_text("frappe.patches.one")
+    newer = commit(upstream, "three")
+    update = judge({"frappe": newer}, state=state)
+    update.begin()
+    assert "users are out for a migration, which is for frappe/frappe/patches.txt" in update.words
+    assert (update.migrates(), update.state["coded"]) == (True, False)
+    # One that was begun is to be ended, whatever the commits are then.
+    update = judge({"frappe": state["to"]["frappe"]}, state=update.state)
+    update.begin()
+    assert update.migrates()
+
+
+def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
+    judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    monkeypatch.setattr(bench_update, "size_of", lambda *_: 2**60)
+    with pytest.raises(BenchError, match="MiB free, and the backups and the new code beside"):
+        judge().judge()
+
+
+def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
+    judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    update = judge()
+    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: ["apps/frappe"])
+    monkeypatch.setattr(bench_update, "size_of", lambda *_: 0)
+    monkeypatch.setattr(bench_update.os, "lstat", lambda _: SimpleNamespace(st_uid=os.getuid() + 1))
+    with pytest.raises(BenchError, match=r"chown -R u: .*/apps/frappe"):
+        update.begin()
+    assert bench.read_json(update.file) == {}
+
+
 def test_jobs_that_somebody_held_go_on_waiting(
     judge: Any, monkeypatch: pytest.MonkeyPatch, steps: list[str]
 ):
@@ -607,13 +746,50 @@ def test_redis_writes_its_data_down_when_it_may(monkeypatch: pytest.MonkeyPatch)
     with theirs, theirs.makefile("rwb", buffering=0) as peer:
         redis = verify_look.Redis.__new__(verify_look.Redis)
         redis.socket, redis.source = ours, ours.makefile("rb")
-        peer.write(b"-ERR Background save already in progress\r\n+OK\r\n-ERR\r\n")
+        info = b"$13\r\naof_enabled:0\r\n"
+        peer.write(info + b"-ERR Background save already in progress\r\n+OK\r\n")
+        peer.write(info + b"-ERR\r\n")
         with redis:
             redis.write_down(60)
             with pytest.raises(verify_look.RedisError, match=r"cannot write its data down \(ERR\)"):
                 redis.write_down(60)
-        asked = b"*1\r\n$4\r\nSAVE\r\n"
-        assert peer.read(100) == asked * 3
+        info, save = b"*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n", b"*1\r\n$4\r\nSAVE\r\n"
+        assert peer.read(200) == info + save * 2 + info + save
+
+
+def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(verify_look.time, "sleep", lambda _: None)
+    said = iter(
+        [
+            "aof_enabled:1",
+            verify_look.RedisError("ERR Background append only file rewriting already in progress"),
+            "Background append only file rewriting scheduled",
+            "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1",
+            "aof_rewrite_in_progress:1",
+            "aof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:ok",
+            # The next time it cannot.
+            "aof_enabled:1",
+            "Background append only file rewriting started",
+            "aof_rewrite_in_progress:0\r\naof_last_bgrewrite_status:err",
+        ]
+    )
+    asked = []
+
+    def ask(_redis: Any, *words: str) -> str:
+        asked.append(words[0])
+        if isinstance(answer := next(said), Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(verify_look.Redis, "ask", ask)
+    ours, theirs = socket.socketpair()
+    redis = verify_look.Redis.__new__(verify_look.Redis)
+    redis.socket, redis.source = ours, ours.makefile("rb")
+    with theirs, redis:
+        redis.write_down(60)
+        assert asked == ["INFO", "BGREWRITEAOF", "BGREWRITEAOF", "INFO", "INFO", "INFO"]
+        with pytest.raises(verify_look.RedisError, match="bgrewrite_status is not ok"):
+            redis.write_down(60)
 
 
 def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, steps: list[str]):
@@ -789,33 +965,6 @@ def test_root_reads_no_repository_of_others(
     assert ("safe.directory=*" in argv) is trusts
 
 
-def test_assets_are_put_back_as_the_benchs_account(
-    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    old = git(upstream, "rev-parse", "HEAD")
-    update = judge(state={"stamp": "S", "from": {"frappe": old}})
-    built = Path(update.built("frappe"))
-    built.mkdir(parents=True)
-    (built / "old.js").write_text("old")
-    monkeypatch.setattr(bench_update.Update, "owner", lambda _: (os.getuid(), os.getgid()))
-    ran: list[str] = []
-    plain = bench_update.run_as
-
-    def noted(user: str, argv: list[str], *words: Any, **named: Any) -> Any:
-        ran.append(f"{user}: {argv[0]}")
-        return plain(user, argv, *words, **named)
-
-    monkeypatch.setattr(bench_update, "run_as", noted)
-    update.keep_assets()
-    (built / "old.js").rename(built / "new.js")
-    monkeypatch.setattr(
-        bench_update.Update, "redis", lambda *_: nullcontext(SimpleNamespace(ask=lambda *_: None))
-    )
-    update.put_assets_back()
-    assert [path.name for path in built.iterdir()] == ["old.js"]
-    assert ran == ["u: cp", "u: rm", "u: cp"]
-
-
 def test_what_is_noted_is_on_disk_with_its_name(
     judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -828,21 +977,18 @@ def test_what_is_noted_is_on_disk_with_its_name(
     assert synced == [f"{tmp_path}/state/update.json.new", f"{tmp_path}/state"]
 
 
-def test_backups_and_assets_are_on_disk_before_they_count(
+def test_backups_are_on_disk_before_they_count(
     judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old = git(upstream, "rev-parse", "HEAD")
     put_site(tmp_path / "bench/sites", "a.test")
     update = judge(state={"stamp": "S", "from": {"frappe": old}})
-    kept = tmp_path / "state/update-assets"
-    seen: list[tuple[bool, bool]] = []
-    monkeypatch.setattr(os, "sync", lambda: seen.append(("backups" in update.state, kept.exists())))
-    monkeypatch.setattr(bench_update.Update, "owner", lambda _: (os.getuid(), os.getgid()))
+    seen: list[bool] = []
+    monkeypatch.setattr(os, "sync", lambda: seen.append("backups" in update.state))
     monkeypatch.setattr(bench_update.Update, "dump", lambda *_: None)
     update.back_up()
-    update.keep_assets()
-    assert seen == [(False, False), (True, False)]
-    assert kept.exists()
+    assert seen == [False]
+    assert "backups" in update.state
 
 
 def test_programs_are_told_apart():
@@ -862,10 +1008,11 @@ def test_programs_are_told_apart():
         "b-long-worker:b-frappe-long-worker-0",
         "b-schedule:b-frappe-schedule",
     ]
-    assert supervisor.web_programs(list(states)) == [
-        "b-socketio:b-node-socketio",
+    assert supervisor.serving_programs(list(states)) == [
+        "b-report-web:b-frappe-report-web",
         "b-web:b-frappe-web",
     ]
+    assert supervisor.realtime_programs(list(states)) == ["b-socketio:b-node-socketio"]
 
 
 def test_processes_of_a_whole_group_are_handled_at_once():

@@ -124,7 +124,8 @@ def test_a_node_that_is_lost_on_the_way_ends_in_the_way_back(play: Callable[...,
     assert done.status == 2, done.output
     assert "the run went on" not in done.output
     phases = [which for module, which, _ in done.asked if module == "bench_update"]
-    assert phases == ["judge", "begin", "code", "tell", "back", "open", "forget"], done.output
+    # Users have not been out for it.
+    assert phases == ["judge", "begin", "quiet", "tell", "back", "open", "forget"], done.output
     # The other one is in service again; the lost one is named and stays as it is.
     assert [
         node for module, which, node in done.asked if (module, which) == ("node_drain", "")

@@ -199,6 +199,25 @@ def test_each_wrong_key_is_named(change: dict[str, Any], words: str):
     assert words in problems[0]
 
 
+def unit(name: str, **changes: str) -> str:
+    values = {"Id": name, "LoadState": "loaded", "Restart": "on-failure", "KillMode": "mixed"}
+    return "\n".join(f"{key}={value}" for key, value in {**values, **changes}.items())
+
+
+def test_services_that_come_back_once_are_fine():
+    texts = [unit("mariadb.service", Restart="on-abnormal"), unit("supervisor.service")]
+    texts.append(unit("cron.service", LoadState="not-found", Restart="no"))
+    assert verify_checks.restart_problems("\n\n".join(texts) + "\n") == []
+
+
+def test_a_service_that_stays_away_or_comes_back_twice_is_told():
+    texts = [unit("nginx.service", Restart="no"), unit("ssh.service", KillMode="process")]
+    texts.append(unit("supervisor.service", KillMode="process"))
+    away, twice = verify_checks.restart_problems("\n\n".join(texts))
+    assert away == "nginx.service stays away when it is killed (Restart=no)"
+    assert "supervisor.service go on without it (KillMode=process)" in twice
+
+
 def test_the_busiest_minute_is_found():
     times = ["2026-01-01 10:00:00.1", "2026-01-01 10:01:00", "2026-01-01 10:01:00.2"]
     assert verify_checks.busiest_minute(times) == ("2026-01-01 10:01", 2)
@@ -384,6 +403,15 @@ def test_a_placed_job_is_green_where_the_inventory_wants_it(
     made = check_fleet.compare_placed("erp1", nodes, PLACED)
     assert made["ok"] == ok
     assert words in made["saw"]
+
+
+def test_a_heavy_job_is_the_primarys_where_no_node_serves_it():
+    nodes, placed = fleet(), {"at-heavy": ["rep1"]}
+    tried = nodes["erp1"]["seen"]["tried"][0]
+    tried.update(queue="at-heavy", landed="short", node="erp1")
+    assert check_fleet.compare_placed("erp1", nodes, placed)["ok"]
+    tried.update(landed="at-heavy")
+    assert not check_fleet.compare_placed("erp1", nodes, placed)["ok"]
 
 
 def test_nothing_placed_is_as_good_and_nothing_tried_is_not():

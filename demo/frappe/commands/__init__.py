@@ -136,6 +136,27 @@ def install_app(context: Any, apps: tuple[str, ...], force: bool) -> None:
         installer.install_app(app, force or context.force)
 
 
+@command("uninstall-app", each_site=True)
+@click.argument("app")
+@click.option("--yes", "-y", is_flag=True)
+@click.option("--no-backup", is_flag=True)
+@click.option("--force", is_flag=True)
+def uninstall_app(context: Any, app: str, yes: bool, no_backup: bool, force: bool) -> None:
+    """Take an app and its DocTypes off a site."""
+    if not yes:
+        click.confirm("All doctypes related to this app will be deleted. Continue?", abort=True)
+    if not no_backup:
+        backups.backup()
+    installer.remove_app(app, force or context.force)
+
+
+@command("remove-from-installed-apps", each_site=True)
+@click.argument("app")
+def remove_from_installed_apps(context: Any, app: str) -> None:
+    """Take an app off the list of a site's apps, and leave its DocTypes."""
+    installer.remove_from_installed_apps(app)
+
+
 @command("list-apps")
 @click.option("--format", "-f", "output", type=click.Choice(["text", "json"]), default="text")
 def list_apps(context: Any, output: str) -> None:

@@ -112,6 +112,11 @@ def test_what_is_the_operators_is_kept(story: Any, adopted: Any):
         assert now[name] == story.facts[name]
     assert set(story.facts["accounts"].splitlines()) <= set(now["accounts"].splitlines())
     assert story.node.sql("SELECT title FROM wiki.page") == "Kept"
+    queue = story.node.run("grep maxmemory /etc/benchfleet/redis/redis_queue.conf")
+    assert queue.splitlines() == ["maxmemory 512mb", "maxmemory-policy noeviction"]
+    for unit in ("nginx", "supervisor"):
+        shown = story.node.run(f"systemctl show {unit} -p LimitNOFILE,RestartUSec").splitlines()
+        assert sorted(shown) == ["LimitNOFILE=5000", "RestartUSec=1s"]
 
 
 def test_reports_are_read_from_the_replica(story: Any, adopted: Any, lab: state.Lab):

@@ -36,6 +36,8 @@ def test_files_are_as_they_were(story: Any, released: Any):
 def test_everything_else_is_as_it_was(story: Any, released: Any):
     assert story.state() == story.facts
     assert story.node.run("nft list tables") == ""
+    # With the jobs of that time, should the bench be adopted again.
+    assert "appendonlydir" not in story.node.run(f"ls {BENCH}/config/pids")
     assert story.node.run("ls /var/lib/mysql | grep -c '^binlog' || true") == "0"
 
 

@@ -129,6 +129,15 @@ def test_realtime_takes_a_page_of_the_site(browser: Browser, by: str):
     connection.close()
 
 
+@pytest.mark.parametrize("path", ["/", "/api/method/upload_file"])
+def test_an_upload_that_is_too_large_is_refused_in_words(primary: Any, path: str):
+    send = f"head -c 53000000 /dev/zero | curl -sS -H 'Host: {state.SITE}' --data-binary @-"
+    # The router does not wait for the rest: that it hangs up is no failure of curl's.
+    said = primary.run(f"{send} -H 'Expect: 100-continue' http://127.0.0.1{path}").stdout
+    words = json.loads(said)["errors"][0]["message"]
+    assert words.startswith("What you sent is larger than this server takes (50m).")
+
+
 @pytest.mark.parametrize("name", ["other.example.com", "localhost", "192.0.2.1"])
 @pytest.mark.parametrize("path", ["/", "/api/method/ping", "/assets/assets.json"])
 def test_a_name_that_is_no_site_gets_words_and_no_sites_name(lab: Any, name: str, path: str):

@@ -142,7 +142,9 @@ def test_workers_are_where_they_belong(primary: Any, replica: Any):
     # A worker names itself where its libraries can, and keeps its command line where not.
     worker = "[r]q:worker:|[b]ench_helper frappe worker"
     assert processes(primary, worker) == 6
+    # The one for heavy jobs has the guard, and another command.
     assert processes(replica, worker) == 0
+    assert "at-heavy-worker" in replica.run("supervisorctl status").stdout
 
 
 def test_reporting_bench_runs_its_own_python_at_the_same_commit(primary: Any, replica: Any):

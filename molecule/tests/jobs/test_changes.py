@@ -55,7 +55,11 @@ def changed(jobs: Jobs, nodes: dict[str, Node], benches: Callable[..., Run]) -> 
 
 def test_a_program_whose_count_changed_is_restarted_and_no_other(changed: Changed):
     before = changed.before
-    assert set(before["rep1"]) == {"frappe-bench-web", "frappe-bench-placed-worker"}
+    assert set(before["rep1"]) == {
+        "frappe-bench-web",
+        "frappe-bench-placed-worker",
+        "frappe-bench-at-heavy-worker",
+    }
     seen = {
         (host, program): (len(before[host].get(program, ())), len(pids))
         for host, found in changed.after.items()
@@ -75,7 +79,7 @@ def test_a_change_of_the_map_holds_at_once(changed: Changed, jobs: Jobs, nodes: 
     read, record = jobs.queue(READ, file_url="/x"), jobs.queue(RECORD)
     assert (jobs.done(read), jobs.done(record)) == ("erp1", "rep1")
     config = json.loads(nodes["rep2"].run(f"cat {BENCH}/sites/common_site_config.json"))
-    assert set(config["workers"]) == {"at-rep1"}
+    assert set(config["workers"]) == {"at-rep1", "at-heavy"}
 
 
 def test_jobs_of_a_server_where_nothing_is_placed_any_more_do_not_stay_behind(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import shop
+from calls import Somebody, working
 from nodes import Node
 from plays import Run
 
@@ -14,7 +15,7 @@ from benchfleet import lab as machines
 from benchfleet import state
 
 # Each stands on those before it. The last run brings a node back, and finds nothing else to do.
-ORDER = ("apps", "down", "sites", "update", "remove", "whole")
+ORDER = ("apps", "down", "sites", "update", "remove", "gone", "whole")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,7 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def grown(play: Callable[..., Run], lab: state.Lab, nodes: dict[str, Node]) -> shop.Grown:
+def grown(
+    play: Callable[..., Run],
+    lab: state.Lab,
+    nodes: dict[str, Node],
+    anybody: Callable[..., Somebody],
+) -> shop.Grown:
     """The fleet gets an app and another release of yarn in one run, while rep2 has no power."""
     primary, rep2 = nodes["erp1"], nodes["rep2"]
     shop.make(primary)
@@ -34,7 +40,9 @@ def grown(play: Callable[..., Run], lab: state.Lab, nodes: dict[str, Node]) -> s
     routes = primary.run(f"cat {shop.ROUTES}")
     machines.kill(lab, rep2.host)
     try:
-        run = play("site.yml", "-e", json.dumps(shop.ASKED), fails=True)
+        with working(anybody) as taken:
+            run = play("site.yml", "-e", json.dumps(shop.ASKED), fails=True)
+        waiting = primary.run(f"ls {shop.WAITING} 2>/dev/null || true").split()
     finally:
         machines.start(lab, rep2.host)
-    return shop.Grown(run, before, shop.modules(primary), routes)
+    return shop.Grown(run, before, shop.modules(primary), routes, taken, waiting)

@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from calls import Taken
 from nodes import Node
 from plays import Run
 
@@ -23,12 +24,21 @@ requires = ["flit_core>=3.4,<4"]
 build-backend = "flit_core.buildapi"
 """,
     "shop/__init__.py": '"""A shop."""\n__version__ = "1.0.0"\n',
-    "shop/hooks.py": 'app_name = "shop"\n',
+    # As ERPNext does, it has a word in each save, and looks into its own tables then.
+    "shop/hooks.py": """app_name = "shop"
+doc_events = {"*": {"validate": ["shop.orders.check"]}}
+""",
+    "shop/orders.py": """import frappe
+
+def check(doc, event):
+    frappe.db.count("Shop Order")
+""",
     "shop/modules.txt": "Shop\n",
     "shop/patches.txt": "",
     "shop/shop/__init__.py": "",
 }
-# The router's file of the nodes.
+# Nodes that lack the app; the router's file of the nodes.
+WAITING = "/var/lib/benchfleet/waiting"
 ROUTES = "/etc/nginx/benchfleet/nodes"
 # Variables by which the fleet has the app.
 APPS = {
@@ -44,12 +54,15 @@ class Grown(NamedTuple):
     """A run that brought the app while rep2 was down.
 
     before, after: what was cached of the apps' modules. routes: the router's file before the run.
+    taken: what users got meanwhile. waiting: the nodes that the router sent no calls after it.
     """
 
     run: Run
     before: str
     after: str
     routes: str
+    taken: list[Taken]
+    waiting: list[str]
 
 
 def doctype(module: str, name: str) -> dict[str, str]:

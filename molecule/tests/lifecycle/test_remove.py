@@ -21,7 +21,7 @@ REMOVE = "playbooks/remove_node.yml"
 BENCH = "/home/frappe/frappe-bench"
 # Where the others keep what they know of a node.
 KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
-HEALED = "erp1: bench_primary : Sites exist with their apps"
+HEALED = "erp1: bench_primary : Sites have their apps"
 RULES = "nft list table inet benchfleet"
 
 

@@ -18,7 +18,9 @@ from benchfleet import state
 from module_utils.verify_look import Visitor
 
 BENCH = "/home/frappe/frappe-bench"
-NEW = "byhand.lab.test"
+# As long as names get: nginx, files and logs have to take it.
+NEW = ".".join(["made-by-hand-" * 4 + "s", "x" * 63, "y" * 63, "lab.test"])
+ADDED, LINKED = "shop.lab.test", "old.lab.test"
 MARK = "/etc/benchfleet/fleet.json"
 SYNC = "/usr/local/lib/benchfleet/site-sync"
 # Once the timer of the primary, every 15 s, has let nodes in, cron copies at each full minute.
@@ -79,10 +81,10 @@ def database(hosts: list[Node]) -> Iterator[str]:
         wait_until("the nodes have no copy", gone, COPIED_SECONDS)
 
 
-def sign_in(address: str) -> Somebody | None:
-    """The Administrator of the new site at the router; None while the site is not known there."""
+def sign_in(address: str, name: str = NEW) -> Somebody | None:
+    """The Administrator of the new site at the router; None while its name is not known there."""
     try:
-        return Somebody(address, NEW, "Administrator", ADMIN_PASSWORD)
+        return Somebody(address, name, "Administrator", ADMIN_PASSWORD)
     except AssertionError:
         return None
 
@@ -114,6 +116,46 @@ def test_a_new_site_is_served_and_reported_on(hosts: list[Node], database: str) 
     assert len(keys) == 1
     accounts = f"SELECT COUNT(*) FROM mysql.user WHERE user = '{database}_ro'"
     assert int(primary.sql(accounts)) == len(nodes)
+
+
+def test_a_site_is_served_under_each_of_its_names(hosts: list[Node], database: str) -> None:
+    primary, *_ = hosts
+    sites = f"{BENCH}/sites"
+    words = f"bench setup add-domain {ADDED} --site {NEW}"
+    primary.run(f"sudo -iu frappe sh -c 'cd {BENCH} && {words}'")
+    primary.run(f"runuser -u frappe -- ln -s {NEW} {sites}/{LINKED}")
+    try:
+        for name in (ADDED, LINKED):
+            known = f"the router knows {name}"
+            who: Somebody = wait_until(known, lambda n=name: sign_in(primary.host.ip, n))
+            assert who.save().ok
+            assert who.report().ok
+            who.tidy()
+    finally:
+        primary.run(f"rm {sites}/{LINKED}")
+    stranger = Visitor(primary.host.ip, 80, LINKED)
+    wait_until(
+        "it is known no more", lambda: stranger.call("GET", "/api/method/ping").status == 404
+    )
+
+
+def test_a_torn_configuration_of_one_site_holds_up_no_other(
+    hosts: list[Node], database: str
+) -> None:
+    primary, *_ = hosts
+    sites = f"{BENCH}/sites"
+    kept = f"{sites}/{NEW}/kept.json"
+    primary.run(f"cd {sites}/{NEW} && cp -p site_config.json {kept} && echo {{ > site_config.json")
+    primary.run(f"runuser -u frappe -- ln -s {state.SITE} {sites}/{LINKED}")
+    try:
+        other = Visitor(primary.host.ip, 80, LINKED)
+        known = lambda: other.call("GET", "/api/method/ping").status == 200  # noqa: E731
+        wait_until("the other site has its new name", known)
+        told = primary.run("cat /var/lib/benchfleet/sites.json")
+        assert f"{NEW} is served as before: {sites}/{NEW}/site_config.json is not valid" in told
+    finally:
+        primary.run(f"rm {sites}/{LINKED}; mv {kept} {sites}/{NEW}/site_config.json")
+    wait_until("it is served", lambda: sign_in(primary.host.ip))
 
 
 def test_a_dropped_site_leaves_nothing(hosts: list[Node], database: str) -> None:

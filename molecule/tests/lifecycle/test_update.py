@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import shop
-from calls import Somebody
+from calls import Somebody, working
 from interruptions import end_all, family
 from nodes import Node, wait_until
 from plays import INVENTORY, ROOT, changes, environment
@@ -116,6 +116,7 @@ class Watcher:
     method: str
     seen: list[tuple[float, int, str, str]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
+    seconds: float = 0
 
     def run(self) -> None:
         """Ask until it is ended."""
@@ -143,9 +144,9 @@ class Watcher:
         assert new not in {seen for _, seen in kinds[: closed[0]]}
         assert set(kinds[first_new:]) == {(200, new)}
         between = kinds[closed[0] : first_new]
-        seconds = self.seen[first_new][0] - self.seen[closed[0]][0]
+        self.seconds = self.seen[first_new][0] - self.seen[closed[0]][0]
         pages = between.count((503, ""))
-        print(f"no answers for {seconds:.0f} s: {pages} of {len(between)} the page of maintenance")
+        print(f"{self.seconds:.0f} s without: {pages} of {len(between)} the page of maintenance")
         # A process that restarts has no answer for a moment, and the bench CLI rewrites the
         # configuration in place: who reads it just then finds half of it.
         assert {status for status, _ in between} <= {503, 502, 504, 500}
@@ -191,7 +192,11 @@ def test_what_stands_in_the_way_is_named_before_anything_is_touched(
 
 
 def test_a_failure_before_the_migration_leaves_the_old_code_running(
-    upstream: Upstream, nodes: dict[str, Node], primary_node: Node, somebody: Somebody
+    upstream: Upstream,
+    nodes: dict[str, Node],
+    primary_node: Node,
+    somebody: Somebody,
+    anybody: Callable[..., Somebody],
 ):
     old, before = commits(nodes), processes(nodes)
     # Its requirements can be had, and the build ends in an error.
@@ -199,17 +204,49 @@ def test_a_failure_before_the_migration_leaves_the_old_code_running(
         "A build that fails", {"frappe/build.py": "\nraise RuntimeError('no build')\n"}
     )
     try:
-        done = update()
+        with working(anybody) as taken:
+            done = update()
     finally:
         upstream.withdraw()
     assert done.status != 0
     assert "no build" in done.output
+    # It was built beside the running bench, and nobody was out for it.
+    assert [call for call in taken if not call.ok] == []
+    assert primary_node.run(f"ls -d {BENCH}/.update 2>/dev/null || true") == ""
     assert "the old code goes on running" in done.output
     assert commits(nodes) == old
     assert processes(nodes) == before
     assert is_over(primary_node)
     assert somebody.report().ok
     assert somebody.save().ok
+
+
+def test_an_update_without_a_migration_fails_no_call(
+    upstream: Upstream,
+    nodes: dict[str, Node],
+    primary_node: Node,
+    anybody: Callable[..., Somebody],
+):
+    version = f"16.0.{int(time.time())}"
+    files = {
+        "frappe/__init__.py": f'\n__version__ = "{version}"\n',
+        "frappe/public/js/desk.bundle.js": f'\nconsole.log("{version}");\n',
+    }
+    new = upstream.release("No migration", files)
+    with Watcher(anybody(), OWN_CALL) as own, working(anybody) as taken:
+        done = update()
+    assert done.status == 0, done.output
+    assert "users stay in: no patch, DocType or hook has changed" in done.output
+    assert "users were not out: nothing was to be migrated" in done.output
+    assert [call for call in taken if not call.ok] == []
+    # Nobody got the old version after the new one.
+    kinds = [(status, seen == version) for _, status, seen, _ in own.seen]
+    assert kinds == sorted(kinds)
+    assert kinds[-1] == (200, True)
+    assert set(commits(nodes).values()) == {new}
+    built = f"cat {BENCH}/sites/assets/assets.json {BENCH}/apps/frappe/frappe/public/dist/js/*"
+    assert version in primary_node.run(built)
+    assert is_over(primary_node)
 
 
 FAILING = """
@@ -345,6 +382,7 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         assert re.search(r"rep1: checking out frappe at .* failed", done.output), done.output
         assert "rep2: " not in done.output.partition("these reporting nodes are not")[2]
         assert drained(primary_node) == ["rep1"]
+        said = done.output
         wait_until("rep2 answers with the new version", lambda: "rep2" in watcher.benches(version))
         assert "rep1" not in watcher.benches(version)
         done = update()
@@ -356,3 +394,12 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         assert shop.has(node, shop.database_of(primary_node), "Depot Shelf")
     watcher.judge(version)
     own.judge(version)
+    # What users noticed is what the update says, phase by phase.
+    for phase in ("closing the sites", "backup", "new code in place", "restart"):
+        assert re.search(rf"\d s users out: {phase}", said), said
+    told = re.search(r"users were out for (\d+) s, (\d+) s of them for the migration", said)
+    assert told, said
+    out, migration = map(int, told.groups())
+    # The patch takes 8 s.
+    assert 8 <= migration < out
+    assert abs(out - own.seconds) < 15

@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from calls import Somebody, Taken, working
+from calls import Somebody, failures, working
 from nodes import Node, wait_until
 from plays import BENCHES
 
 WEB = "frappe-bench-web:"
 # Seconds for which a call waits for the bench.
 PATIENCE = 10
-
-
-def failures(taken: list[Taken]) -> list[Taken]:
-    """What users would have noticed; something has to have been called."""
-    assert len(taken) > 10
-    return [one for one in taken if not one.ok]
 
 
 def test_a_restart_of_the_bench_fails_no_call(

@@ -67,7 +67,7 @@ local function exists(path)
 end
 
 local function drained(node)
-    return exists(settings.drained .. "/" .. node.name)
+    return exists(settings.drained .. "/" .. node.name) or exists(settings.waiting .. "/" .. node.name)
 end
 
 -- Count this call as one of a node's.
@@ -223,6 +223,25 @@ local function enter(node)
     return true
 end
 
+-- Whether the primary's bench is being restarted: the file says until when that is to be believed.
+local function is_held()
+    local file = io.open(settings.hold)
+    if not file then
+        return false
+    end
+    local ending = tonumber(file:read("*l") or "")
+    file:close()
+    return ending ~= nil and now() < ending
+end
+
+-- Wait for the end of a restart of the primary's bench. Its pool may be part of it.
+local function wait_while_held()
+    local ending = ngx.req.start_time() + PATIENCE
+    while is_held() and now() < ending do
+        ngx.sleep(LOOK)
+    end
+end
+
 -- Send this call to a node (access phase of @report), or to where it goes when there is none.
 local function choose()
     local spare = ngx.var.benchfleet_spare
@@ -263,18 +282,8 @@ local function choose()
             return send_to(node, tried)
         end
     end
+    wait_while_held()
     return ngx.exec(spare)
-end
-
--- Whether the primary's bench is being restarted: the file says until when that is to be believed.
-local function is_held()
-    local file = io.open(settings.hold)
-    if not file then
-        return false
-    end
-    local ending = tonumber(file:read("*l") or "")
-    file:close()
-    return ending ~= nil and now() < ending
 end
 
 -- Tell the user that the primary's bench is away: in a page, or in the desk's form.
@@ -285,10 +294,7 @@ end
 
 -- Access phase of a call that goes to the primary's bench.
 local function before_primary()
-    local ending = ngx.req.start_time() + PATIENCE
-    while is_held() and now() < ending do
-        ngx.sleep(LOOK)
-    end
+    wait_while_held()
     if shared:get("down:" .. primary.name) then
         if not state_of(primary, ASK) then
             return tell_away()

@@ -1,11 +1,13 @@
 """Jobs run on the server that the inventory names for them.
 
-Loaded by a .pth file into every process of the bench's Python, on all nodes, it changes three
-things when RQ and Frappe are imported, and nothing on disk:
+Loaded by a .pth file into every process of the bench's Python, on all nodes, it changes these
+things, most of them when RQ and Frappe are imported, and nothing on disk:
 
 - a job that is placed on a server goes to the queue that only this server's workers serve;
 - workers say that they are there, and the primary's take the jobs of a server that is away;
-- on a reporting node, what a transaction does to a site's files is done on the primary, too.
+- on a reporting node, what a transaction does to a site's files is done on the primary, too, a file
+  that is not here yet is fetched from there, and snapshot reports are left to the primary;
+- an app that comes to the bench is found by the processes that were started before.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ def start(path: str) -> None:
     if settings is None or _started:
         return
     _started = True
-    from benchfleet_jobs import placement, presence
+    from benchfleet_jobs import arrivals, placement, presence
 
+    arrivals.install(settings.bench)
     placement.install(path)
     presence.install(path)
     if settings.site_sync:
-        from benchfleet_jobs import files
+        from benchfleet_jobs import files, snapshots
 
         files.install(settings)
+        snapshots.install()

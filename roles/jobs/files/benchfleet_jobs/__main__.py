@@ -19,14 +19,16 @@ from typing import Any
 
 from benchfleet_jobs import contract, placement
 from benchfleet_jobs.presence import (
-    SILENT_SECONDS,
+    HEAVY_AWAY_SECONDS,
     away_for,
+    drained_key,
     forget,
+    is_served,
     living,
     our_queues,
     unserved_for,
 )
-from benchfleet_jobs.settings import PREFIX, Settings, load
+from benchfleet_jobs.settings import HEAVY, PREFIX, Settings, load
 
 # Queues of every Frappe since 14.
 GENERAL = ("short", "default", "long")
@@ -71,7 +73,7 @@ def show(settings: Settings) -> dict[str, Any]:
         row["hosts"] = sorted(serving.get(queue, ())) if served else []
         rows.append(row)
     entries = [
-        {"job": job, "server": queue.removeprefix(PREFIX), "queue": queue}
+        {"job": job, "server": server_of(queue), "queue": queue}
         for job, queue in settings.placement.items()
     ]
     return {
@@ -80,6 +82,11 @@ def show(settings: Settings) -> dict[str, Any]:
         "away_seconds": settings.away_seconds,
         "when_away": settings.when_away,
     }
+
+
+def server_of(queue: str) -> str:
+    """The server that a queue of ours is for, in words."""
+    return "any reporting node" if queue == HEAVY else queue.removeprefix(PREFIX)
 
 
 def opened(settings: Settings) -> tuple[dict[str, Any], str, Any]:
@@ -126,12 +133,18 @@ def state_of(
     connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
 ) -> dict[str, Any]:
     """Whether somebody serves a queue of ours, and what becomes of its jobs if nobody does."""
-    silent = unserved_for(connection, bench, queue)
-    if silent is not None and silent <= SILENT_SECONDS:
+    if is_served(connection, bench, queue):
         return {"state": "served"}
+    silent = unserved_for(connection, bench, queue)
+    if queue == HEAVY and connection.scard(drained_key(bench)):
+        return {"state": "drained"}
     words = "never served yet; " if silent is None else f"away for {silent:.0f} s; "
     if queue not in placed:
         return {"state": words + "nothing is placed there any more"}
+    if queue == HEAVY:
+        done = away_for(connection, bench, queue) >= HEAVY_AWAY_SECONDS
+        words += "" if done else f"after {HEAVY_AWAY_SECONDS:.0f} s "
+        return {"state": f"{words}the primary takes its jobs"}
     if settings.when_away == "wait":
         return {"state": words + "its jobs wait"}
     if away_for(connection, bench, queue) < settings.away_seconds:

@@ -18,11 +18,17 @@ from typing import Any
 # What becomes of a bench in which a part does not fit.
 PARTS = {
     "guard": "all calls stay on the primary",
+<<<<<<< HEAD
     "reports": "prepared reports read from the primary",
     "reads": "methods that the inventory adds read from the primary",
+=======
+    "reports": "prepared reports and those that are sent by e-mail read from the primary",
+    "reads": "methods that are routed without being read_only read from the primary",
+>>>>>>> main
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
+    "snapshots": "snapshot reports fail on the reporting nodes",
     "config": "a node's bench may read with another account than the one made for it",
 }
 
@@ -58,6 +64,15 @@ def takes(path: str, positional: int = 0, *names: str) -> Look:
     def look(module: ModuleType) -> str | None:
         called, missing = _found(module, path)
         return missing or _refusal(path, called, [None] * positional, dict.fromkeys(names))
+
+    return look
+
+
+def takes_if_there(path: str, positional: int) -> Look:
+    """The same, of what an older Frappe does not have."""
+
+    def look(module: ModuleType) -> str | None:
+        return None if _found(module, path)[1] else takes(path, positional)(module)
 
     return look
 
@@ -184,7 +199,10 @@ _DATABASE = "frappe.database.database"
 _MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlclient")
 _JOBS = "frappe.utils.background_jobs"
 SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
+REPORTS = "frappe.core.doctype.report.report"
 PREPARED_REPORTS = "frappe.core.doctype.prepared_report.prepared_report"
+EMAILED_REPORTS = "frappe.email.doctype.auto_email_report.auto_email_report"
+LISTS = "frappe.desk.reportview"
 HANDLER = "frappe.handler"
 
 
@@ -227,6 +245,12 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("guard", "frappe.utils.redis_wrapper", takes("RedisWrapper.execute_command", 2)),
     Requirement("reports", PREPARED_REPORTS, has("generate_report_result")),
     Requirement("reports", PREPARED_REPORTS, mentions("generate_report", "generate_report_result")),
+    Requirement(
+        "reports",
+        EMAILED_REPORTS,
+        takes("AutoEmailReport.get_report_content", 1),
+        optional=True,
+    ),
     Requirement("reads", "frappe", takes("call", 1)),
     Requirement("reads", HANDLER, mentions("execute_cmd", "call")),
     Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
@@ -246,6 +270,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
         "files",
         _JOBS,
         takes("execute_job", 0, "site", "method", "event", "job_name", "kwargs", "is_async"),
+    ),
+    Requirement(
+        "snapshots", REPORTS, takes_if_there("Report.execute_snapshot_report", 2), optional=True
     ),
     Requirement("config", "frappe", reads_replica_keys("connect_replica")),
     Requirement("scheduler", SCHEDULED, takes("ScheduledJobType.is_job_in_queue", 1)),

@@ -1,4 +1,6 @@
-"""What a transaction does to a site's files is on the primary before it is committed.
+"""On a reporting node a site's files are those of the primary.
+
+What a transaction does to them is on the primary before it is committed.
 
 Frappe writes into ``public/files`` and ``private/files`` of the site on its own disk. On a
 reporting node that disk is a copy, and the next run of site-sync undoes what was done to it. So an
@@ -12,6 +14,11 @@ files in it. A file is noted before it is touched, and not while a copy is under
 A transaction belongs to a thread, as Frappe's connection does. What a thread without a connection
 touches (a pool that makes thumbnails, say) goes with the process' next commit or rollback. Not
 heard of: what other programs write, and ``os.open`` with a ``dir_fd``.
+
+A file that is opened, or asked for with ``os.stat``, and that the minute's copy has not brought yet
+is fetched first. The hook hears of an open before it is one; ``os.stat``, by which Python answers
+``os.path.exists`` and the like, tells no hook and is replaced. The fetching is done by a service,
+which keeps a connection to the primary: see ``site-sync --serve``.
 """
 
 from __future__ import annotations
@@ -21,6 +28,7 @@ import fcntl
 import functools
 import json
 import os
+import pathlib
 import sys
 import threading
 import time
@@ -39,6 +47,13 @@ FOLDERS = ("public/files/", "private/files/")
 # Files of rsync's and of a push, in the folders on their way to their names.
 NOT_OURS = (".~tmp~", ".fleet-push")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# Opened so, a file's former content does not matter, or there must be none.
+ANEW = os.O_TRUNC | os.O_EXCL
+# The socket of benchfleet-files.socket; seconds that an open waits for its file; and for which a
+# service that said nothing in that time is not asked again.
+FETCHER = "/run/benchfleet-files"
+FETCH_SECONDS = 2.0
+SILENT_SECONDS = 5.0
 # A copy that is under way may be a large one; a user's call ends after 120 s anyway.
 NOTE_SECONDS = 110.0
 PUSH_SECONDS = 900.0
@@ -48,6 +63,7 @@ SLACK_SECONDS = 10.0
 # MariaDB's words for a table that there is not, and for a server out of reach: the job will see.
 NO_DOCUMENTS = {1146, 2002, 2003, 2006, 2013}
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+STAT = os.stat
 
 
 class Transaction:
@@ -197,8 +213,12 @@ class Files:
         if event not in EVENTS:
             return
         try:
-            if event == "open" and not arguments[2] & WRITING:
-                return
+            if event == "open":
+                path, _, flags = arguments
+                if not flags & ANEW:
+                    self.bring_if_missing(path)
+                if not flags & WRITING:
+                    return
             places = list(self.touched(event, arguments))
         except (OSError, ValueError, TypeError, IndexError):
             # No path of a file; Python says so itself.
@@ -207,6 +227,44 @@ class Files:
             transaction = self.mine() if _connection() is not None else self.nobodys
             for site, path in places:
                 transaction.touch(site, path)
+
+    def bring_if_missing(self, path: Any) -> None:
+        """Have a file of a site's fetched that is not here. Of no effect for all else."""
+        # First what costs least: this is done for every file that is opened.
+        if isinstance(path, int) or "/files/" not in os.fsdecode(path):
+            return
+        try:
+            STAT(path)
+        except FileNotFoundError:
+            self.bring(path)
+
+    def bring(self, path: Any) -> bool:
+        """Whether a missing file of a site's has been brought from the primary."""
+        try:
+            place = self.place_of(path) if "/files/" in os.fsdecode(path) else None
+        except (OSError, ValueError, TypeError):
+            return False
+        return place is not None and _fetched("/".join(place)) == b"here"
+
+    def watch_stat(self) -> None:
+        """Have what asks for a missing file find it, where the primary has it."""
+
+        @functools.wraps(STAT)
+        def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Any:
+            try:
+                return STAT(path, dir_fd=dir_fd, follow_symlinks=follow_symlinks)
+            except FileNotFoundError:
+                if dir_fd is not None or not follow_symlinks or not self.bring(path):
+                    raise
+            return STAT(path)
+
+        os.stat = stat
+        # Until Python 3.10, a Path asks past the module.
+        if (accessor := getattr(pathlib, "_NormalAccessor", None)) is not None:
+            accessor.stat = staticmethod(stat)
+        # So does the standard library ask what it may do with a descriptor.
+        for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
+            able.add(stat)
 
     def forget(self) -> None:
         """What was touched is nobody's business any more."""
@@ -298,6 +356,31 @@ def _run(command: list[str], given: bytes, seconds: float) -> str | None:
     return said.splitlines()[-1] if said else f"{command[0]} ended with {done.returncode}."
 
 
+_silent_until = 0.0
+
+
+def _fetched(name: str) -> bytes:
+    """What the service that fetches files says of one; b"" when it says nothing in time."""
+    import socket
+
+    global _silent_until
+    if time.monotonic() < _silent_until:
+        return b""
+    try:
+        with socket.socket(socket.AF_UNIX) as service:
+            service.settimeout(FETCH_SECONDS)
+            service.connect(FETCHER)
+            service.sendall(os.fsencode(name))
+            service.shutdown(socket.SHUT_WR)
+            return service.recv(64)
+    except TimeoutError:
+        _silent_until = time.monotonic() + SILENT_SECONDS
+    except OSError:
+        # It is not there: site.yml has not come so far, or somebody has stopped it.
+        pass
+    return b""
+
+
 def _connection() -> Any:
     """Frappe's connection in this thread, None without one."""
     return getattr(getattr(sys.modules.get("frappe"), "local", None), "db", None)
@@ -353,6 +436,7 @@ def install(settings: Settings) -> None:
     """Begin to listen; what has to be changed in Frappe is changed when it is imported."""
     files = Files(settings)
     sys.addaudithook(files.hear)
+    files.watch_stat()
     os.register_at_fork(after_in_child=files.after_fork)
     when_imported(
         "frappe.database.database", lambda module: change_database(module, files), "files"

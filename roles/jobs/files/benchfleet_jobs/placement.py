@@ -11,8 +11,8 @@ from typing import Any
 
 from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.presence import note_given
-from benchfleet_jobs.settings import HOME, PREFIX, load
+from benchfleet_jobs.presence import is_served, note_given
+from benchfleet_jobs.settings import HEAVY, HOME, PREFIX, load
 
 # What Frappe puts onto a queue, always: the job itself is among its arguments.
 ENTRY = "frappe.utils.background_jobs.execute_job"
@@ -63,6 +63,9 @@ def _place(module: ModuleType, path: str) -> None:
         queue = queue_of(pretended or job_name(arguments), settings.placement)
         bench, _, home = self.name.rpartition(":")
         if queue is None or home.startswith(PREFIX) or not _may_be_placed(arguments):
+            return stock(self, func, *args, **options)
+        if queue == HEAVY and not is_served(self.connection, bench, queue):
+            # It need not wait for a reporting node: the primary can do it, too.
             return stock(self, func, *args, **options)
         # Its time-out was chosen by its own queue and stays.
         options["meta"] = {**(options.get("meta") or {}), HOME: home}

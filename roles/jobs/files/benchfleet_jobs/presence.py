@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,10 +21,12 @@ from typing import Any
 
 from benchfleet_jobs import contract
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.settings import HOME, PREFIX, Settings, load
+from benchfleet_jobs.settings import HEAVY, HOME, ON_PRIMARY, PREFIX, Settings, load
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
+# So long a heavy job waits for a reporting node when none is heard of: any server can do it.
+HEAVY_AWAY_SECONDS = 10.0
 FAILED_TTL = 7 * 24 * 3600
 # Where a job goes that says nothing of where it came from.
 FALLBACK = "default"
@@ -68,6 +71,11 @@ def beats_key(bench_id: str) -> str:
 def given_key(bench_id: str, queue: str) -> str:
     """Redis sorted set: jobs that were put on a queue of ours, by seconds of the epoch."""
     return f"{bench_id}:fleet:given:{queue}"
+
+
+def drained_key(bench_id: str) -> str:
+    """Redis set: the nodes that are out of service."""
+    return f"{bench_id}:fleet:drained"
 
 
 def since_key(bench_id: str) -> str:
@@ -143,7 +151,11 @@ def _announced(stock: Any, path: str) -> Any:
             **{**stock_pool.connection_kwargs, "socket_timeout": 10, "socket_connect_timeout": 5},
         )
         redis = driver.Redis(connection_pool=pool)
+        if settings is not None and settings.primary:
+            _serve_on_primary(self)
         names = [queue.name for queue in self.queues]
+        while rests(redis, own_queues(names), path):
+            time.sleep(BEAT_SECONDS)
         threading.Thread(
             target=_beat,
             args=(redis, self, names, path, os.getpid()),
@@ -153,6 +165,17 @@ def _announced(stock: Any, path: str) -> Any:
         return stock(self, *args, **options)
 
     return work
+
+
+def _serve_on_primary(worker: Any) -> None:
+    """Have a worker of the primary's serve the queue of what no other host may do, first of all."""
+    bench = worker.queues[0].name.rpartition(":")[0]
+    name = f"{bench}:{ON_PRIMARY}"
+    if name not in (queue.name for queue in worker.queues):
+        queue = type(worker.queues[0])(name, connection=worker.connection)
+        worker.queues = [queue, *worker.queues]
+        # What RQ turns around when it serves its queues in turn.
+        worker._ordered_queues = worker.queues[:]
 
 
 def _rest() -> None:
@@ -166,8 +189,24 @@ def _rest() -> None:
         time.sleep(3600)
 
 
+def rests(redis: Any, queues: dict[str, list[str]], path: str) -> bool:
+    """Whether a worker of heavy jobs does none, for its node is out of service.
+
+    queues: those of ours that it serves, by bench.
+    """
+    settings = load(path)
+    # Without Redis it is there to wait for it, as all the others do.
+    with suppress(Exception):
+        return settings is not None and any(
+            redis.sismember(drained_key(bench), settings.node)
+            for bench, names in queues.items()
+            if HEAVY in names
+        )
+    return False
+
+
 def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> None:
-    mine = own_queues(names)
+    mine, told = own_queues(names), False
     while os.getpid() == pid:
         # Redis may be away for a while, as it is at every restart of the primary.
         with suppress(Exception):
@@ -183,6 +222,10 @@ def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> Non
                     f"{bench}:fleet:look", pid, nx=True, px=int(BEAT_SECONDS * 900)
                 ):
                     look(redis, bench, settings)
+        if not told and rests(redis, mine, path):
+            # It ends its job, and supervisor starts another, which waits until it may work.
+            told = True
+            os.kill(pid, signal.SIGTERM)
         time.sleep(BEAT_SECONDS)
 
 
@@ -220,6 +263,12 @@ def unserved_for(redis: Any, bench: str, queue: str) -> float | None:
     return None if seen is None else max(0.0, redis_now(redis) - float(seen))
 
 
+def is_served(redis: Any, bench: str, queue: str) -> bool:
+    """Whether somebody has just said that a queue of ours is served."""
+    silent = unserved_for(redis, bench, queue)
+    return silent is not None and silent <= SILENT_SECONDS
+
+
 def away_for(redis: Any, bench: str, queue: str) -> float:
     """Seconds for which a queue has been watched and not been served."""
     now = redis_now(redis)
@@ -238,18 +287,35 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
     """Take the jobs of every queue of ours that has been without a worker for the bound."""
     forget_the_silent(redis, bench)
     watch(redis, bench)
+    note_drained(redis, bench, settings)
     placed = set(settings.placement.values()) if contract.fits("jobs", "files") else set()
     for queue in our_queues(redis, bench):
         # Its server's workers may be about to start for the first time.
         redis.hsetnx(seen_key(bench), queue, redis_now(redis))
-        is_away = away_for(redis, bench, queue) >= settings.away_seconds
+        silent = away_for(redis, bench, queue)
+        patience = settings.away_seconds
+        if queue == HEAVY:
+            patience = min(patience, HEAVY_AWAY_SECONDS)
+        is_away = silent >= patience
         collect_given(redis, bench, queue, BEGIN_SECONDS_AWAY if is_away else BEGIN_SECONDS)
-        if not is_away:
-            continue
-        end_abandoned(redis, bench, queue)
+        if silent >= settings.away_seconds:
+            end_abandoned(redis, bench, queue)
         # Where nothing is placed any more, nobody is worth waiting for.
-        if settings.when_away == "primary" or queue not in placed:
+        waits = settings.when_away == "wait" and queue in placed and queue != HEAVY
+        if is_away and not waits:
             take_over(redis, bench, queue)
+
+
+def note_drained(redis: Any, bench: str, settings: Settings) -> None:
+    """Tell the workers of all nodes which nodes are out of service."""
+    names = {n for folder in settings.drained if os.path.isdir(folder) for n in os.listdir(folder)}
+    key = drained_key(bench)
+    if {name.decode() for name in redis.smembers(key)} != names:
+        with redis.pipeline() as pipe:
+            pipe.delete(key)
+            if names:
+                pipe.sadd(key, *names)
+            pipe.execute()
 
 
 def note_given(redis: Any, bench: str, queue: str, job_id: str) -> None:

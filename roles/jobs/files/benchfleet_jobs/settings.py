@@ -10,6 +10,10 @@ from pathlib import Path
 
 # Queues of ours: at-<server>, beside those that Frappe knows.
 PREFIX = "at-"
+# That of heavy jobs, which every reporting node serves.
+HEAVY = "at-heavy"
+# The one of what nobody but the primary may do: all of its workers serve it.
+ON_PRIMARY = f"{PREFIX}primary"
 # Where a placed job would have been queued without us, noted in the job itself.
 HOME = "fleet_home"
 
@@ -21,6 +25,7 @@ class Settings:
     node: inventory name of this host. primary: whether it is the primary. bench: the bench's
     folder. placement: queue of each job, by dotted name or pattern. away_seconds: how long a queue
     may be without a worker before the primary takes its jobs. when_away: ``primary`` or ``wait``.
+    drained: the folders with the names of the nodes that are out of service, none on those.
     site_sync: the script that takes files to the primary, "" on the primary.
     """
 
@@ -30,6 +35,7 @@ class Settings:
     placement: Mapping[str, str]
     away_seconds: float
     when_away: str
+    drained: tuple[str, ...]
     site_sync: str
 
 
@@ -55,6 +61,7 @@ def load(path: str) -> Settings | None:
             placement=dict(values["placement"]),
             away_seconds=float(values["away_seconds"]),
             when_away=values["when_away"],
+            drained=tuple(values["drained"]),
             site_sync=values["site_sync"],
         )
     except (OSError, ValueError, KeyError, TypeError):

@@ -44,8 +44,14 @@ def install() -> settings.Settings:
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
+<<<<<<< HEAD
     if given.reads:
         when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
+=======
+    when_imported(contract.EMAILED_REPORTS, _read_emailed_reports, "reports")
+    when_imported(contract.LISTS, _read_exported_lists)
+    when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
+>>>>>>> main
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
@@ -70,6 +76,28 @@ def _read_prepared_reports(module: Any) -> None:
     Only the report: its Prepared Report and its file are written on the primary before and after.
     """
     module.generate_report_result = frappe.read_only()(module.generate_report_result)
+
+
+def _read_emailed_reports(module: Any) -> None:
+    """Let what an e-mail brings be read as the report itself; the e-mail is the primary's."""
+    cls = module.AutoEmailReport
+    read = frappe.read_only()(cls.get_report_content)
+
+    @functools.wraps(cls.get_report_content)
+    def get_report_content(self: Any) -> Any:
+        # Frappe 14 and 15 send all reports of a day in one job. The e-mails before this one, which
+        # are not committed yet, would keep the job on the primary.
+        if getattr(frappe.local, "job", None):
+            frappe.db.commit()
+        return read(self)
+
+    cls.get_report_content = get_report_content
+
+
+def _read_exported_lists(module: Any) -> None:
+    """Let the job that exports a list read as the call does that exports it at once."""
+    if hasattr(module, "run_report_view_export_job"):
+        module._export_query = frappe.read_only()(module._export_query)
 
 
 def _guard_reads(reads: frozenset[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import frappe
-from benchfleet_jobs import contract
+from benchfleet_jobs import contract, snapshots
 
 from benchfleet_guard import health
 from benchfleet_guard.install import install
@@ -34,15 +34,26 @@ def is_absent(environ: dict[str, Any]) -> bool:
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
     """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
 
-    A site that was made a moment ago and has not been copied to this node yet is the primary's:
-    nginx takes the call to the location named here.
+    A site that was made a moment ago and has not been copied to this node yet is the primary's, and
+    so is a snapshot report.
     """
-    if _settings.health and is_absent(environ):
-        start_response("503 Service Unavailable", [("X-Accel-Redirect", "@report_pool")])
-        return [b""]
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         database = getattr(frappe.local, "fleet_database", _settings.primary)
         return start_response(status, [*headers, ("X-Fleet-Database", database)], exc_info)
 
-    return _stock(environ, start)
+    def on_primary() -> Iterable[bytes]:
+        # nginx takes the call to the location named here.
+        start_response("503 Service Unavailable", [("X-Accel-Redirect", "@report_pool")])
+        return [b""]
+
+    def left() -> Iterable[bytes]:
+        # The end of a call, to which this one did not come.
+        frappe.destroy()
+        return on_primary()
+
+    if not _settings.health:
+        return _stock(environ, start)
+    if is_absent(environ):
+        return on_primary()
+    return snapshots.or_elsewhere(lambda: _stock(environ, start), left)

@@ -34,6 +34,11 @@ class PreparedReport(Document):
             prepared_report=self.name,
         )
 
+    def get_prepared_data(self) -> bytes:
+        """Return the JSON from this bench's disk; FileNotFoundError if it is not there."""
+        filters = {"attached_to_doctype": self.doctype, "attached_to_name": self.name}
+        return gzip.decompress(frappe.get_doc("File", filters).get_content())
+
 
 @frappe.whitelist()
 def make_prepared_report(report_name: str, filters: Any = None) -> dict[str, str]:
@@ -81,9 +86,6 @@ def download_attachment(dn: str) -> None:
     doc = frappe.get_doc("Prepared Report", dn)
     if frappe.local.session.user not in ("Administrator", doc.owner):
         raise frappe.PermissionError(f"{dn} is somebody else's")
-    file = frappe.get_doc("File", {"attached_to_doctype": doc.doctype, "attached_to_name": dn})
     frappe.local.response.update(
-        type="binary",
-        filename=file.file_name.removesuffix(".gz"),
-        filecontent=gzip.decompress(file.get_content()),
+        type="binary", filename=f"{dn}.json", filecontent=doc.get_prepared_data()
     )

@@ -1,0 +1,40 @@
+"""Machines of a lab: what keeps the services of one apart from those of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchfleet import lab
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the kernel would group processes, beside the older hierarchies."""
+    root = tmp_path / "unified"
+    root.mkdir()
+    monkeypatch.setattr(lab, "CGROUPS", (root, tmp_path))
+    return root
+
+
+def test_machines_have_control_groups_of_their_own(groups: Path, tmp_path: Path):
+    (groups / "cgroup.procs").touch()
+    one, other = lab.group("bf-a-erp1"), lab.group("bf-b-erp1")
+    assert one
+    assert other
+    assert one != other
+    assert one.parent == groups
+    # Where it is the only hierarchy.
+    (groups / "cgroup.procs").rename(tmp_path / "cgroup.procs")
+    assert lab.group("bf-a-erp1") == tmp_path / one.name
+
+
+def test_a_group_goes_with_its_machine(groups: Path):
+    lab.remove_group("bf-a-erp1")
+    (groups / "cgroup.procs").touch()
+    found = lab.group("bf-a-erp1")
+    assert found
+    (found / "payload/system.slice/nginx.service").mkdir(parents=True)
+    lab.remove_group("bf-a-erp1")
+    assert not found.exists()
