@@ -18,13 +18,8 @@ from typing import Any
 # What becomes of a bench in which a part does not fit.
 PARTS = {
     "guard": "all calls stay on the primary",
-<<<<<<< HEAD
-    "reports": "prepared reports read from the primary",
-    "reads": "methods that the inventory adds read from the primary",
-=======
     "reports": "prepared reports and those that are sent by e-mail read from the primary",
-    "reads": "methods that are routed without being read_only read from the primary",
->>>>>>> main
+    "reads": "methods that the inventory adds read from the primary",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",

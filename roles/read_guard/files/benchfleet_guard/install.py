@@ -44,14 +44,10 @@ def install() -> settings.Settings:
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
-<<<<<<< HEAD
-    if given.reads:
-        when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
-=======
     when_imported(contract.EMAILED_REPORTS, _read_emailed_reports, "reports")
     when_imported(contract.LISTS, _read_exported_lists)
-    when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
->>>>>>> main
+    if given.reads:
+        when_imported(contract.HANDLER, lambda _: _guard_reads(given.reads), "reads")
     if given.reports_pool:
         _pretend_replica()
     if given.policy == "stale":
