@@ -41,7 +41,7 @@ from ansible.module_utils.bench import (
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
-from ansible.module_utils.sites import NAME, Folders, SiteError, parse_site
+from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
 from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
     RUNNING,
@@ -187,7 +187,7 @@ def sites_of(folders: Folders, named: list[str]) -> list[str]:
 
     A folder whose name no host can have is no site to anybody, see docs/sites.md.
     """
-    there = [site for site in folders.names() if NAME.fullmatch(site)]
+    there = [site for site in folders.names() if is_name(site)]
     return [site for site in named if site in there] + [s for s in there if s not in named]
 
 

@@ -223,9 +223,10 @@ class Primary(HostChecks):
             names += [site, *further]
         for name in names:
             where = (router["address"], router["port"], name)
-            if fault := certificate_fault(*where):
+            shown = shown_certificate(*where)
+            if fault := certificate_fault(shown, *where):
                 faults.append(f"{name}: {fault}")
-            elif shown_certificate(*where) not in files:
+            elif shown not in files:
                 faults.append(f"{name}: shown is another certificate than that of the file")
         self.gathering.add(
             "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(names)}"

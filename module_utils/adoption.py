@@ -55,9 +55,10 @@ def config_of(path: str) -> dict[str, Any]:
 def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
     """The sites of a bench: name → {user, host of its database, names: its further names}."""
     folders = Folders(f"{bench}/sites", "")
-    links = folders.links()
+    names = folders.names()
+    links = folders.links(names)
     sites = {}
-    for site in folders.names():
+    for site in names:
         config = config_of(folders.config(site))
         sites[site] = {
             "user": str(config.get("db_user") or config.get("db_name") or ""),

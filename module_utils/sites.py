@@ -190,9 +190,12 @@ class Folders:
         except FileNotFoundError:
             return []
 
-    def links(self) -> dict[str, str]:
-        """Links in the sites folder that lead to a site's, by their names: the site of each."""
-        names, found = set(self.names()), {}
+    def links(self, names: Iterable[str]) -> dict[str, str]:
+        """Links in the sites folder that lead to a site's, by their names: the site of each.
+
+        names: those of the sites.
+        """
+        names, found = set(names), {}
         for link in os.listdir(self.sites) if names else ():
             path = f"{self.sites}/{link}"
             if os.path.islink(path):
@@ -225,7 +228,7 @@ class Folders:
                 continue
             seen.append([path, state.st_ino, state.st_mtime_ns, state.st_size])
         seen.append([name for name in names if self.unfinished(name)])
-        seen.append(self.links())
+        seen.append(self.links(names))
         return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
     def look(
@@ -241,9 +244,10 @@ class Folders:
         found: dict[str, Site] = {}
         torn: dict[str, str] = {}
         passed: dict[str, str] = {}
-        for name in self.names():
+        names = self.names()
+        for name in names:
             ours = name in listed or name in known
-            if not NAME.fullmatch(name):
+            if not is_name(name):
                 passed[name] = "its name is no host name, so nobody can ask for it"
                 continue
             if not ours and self.unfinished(name):
@@ -260,10 +264,10 @@ class Folders:
                     raise SiteError(str(error)) from error
                 else:
                     passed[name] = str(error)
-        for link, site in self.links().items():
+        for link, site in self.links(names).items():
             if site in found and is_name(link):
-                names = (*found[site].names, link.lower())
-                found[site] = replace(found[site], names=tuple(dict.fromkeys(names)))
+                called = (*found[site].names, link.lower())
+                found[site] = replace(found[site], names=tuple(dict.fromkeys(called)))
         return found, torn, passed
 
 
@@ -342,7 +346,7 @@ def parse_list(text: str) -> list[str]:
         names = json.loads(text)["sites"]
     except (ValueError, KeyError, TypeError) as error:
         raise SiteError(f"the list of sites cannot be read ({error!r})") from error
-    wrong = [name for name in names if not isinstance(name, str) or not NAME.fullmatch(name)]
+    wrong = [name for name in names if not isinstance(name, str) or not is_name(name)]
     if wrong:
         raise SiteError(f"the list of sites names {wrong[0]!r}, which cannot be a site")
     return sorted(names)

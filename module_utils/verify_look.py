@@ -195,12 +195,11 @@ def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -
         return secure.getpeercert(binary_form=True) or b""
 
 
-def certificate_fault(address: str, port: int, name: str, timeout: float = 10) -> str:
+def certificate_fault(shown: bytes, address: str, port: int, name: str, timeout: float = 10) -> str:
     """What browsers would say against a server's certificate but who signed it; "" for nothing.
 
-    Raises OSError where the server cannot be asked.
+    shown: that certificate, see shown_certificate. Raises OSError where the server cannot be asked.
     """
-    shown = shown_certificate(address, port, name, timeout)
     context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:

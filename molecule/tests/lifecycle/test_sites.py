@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets as random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from calls import REPORT, RUN, Somebody
@@ -118,43 +119,48 @@ def test_a_new_site_is_served_and_reported_on(hosts: list[Node], database: str) 
     assert int(primary.sql(accounts)) == len(nodes)
 
 
+@contextmanager
+def linked(primary: Node, site: str) -> Iterator[Visitor]:
+    """A link in the sites folder is another name of a site; somebody who asks for it."""
+    primary.run(f"runuser -u frappe -- ln -s {site} {BENCH}/sites/{LINKED}")
+    try:
+        yield Visitor(primary.host.ip, 80, LINKED)
+    finally:
+        primary.run(f"rm {BENCH}/sites/{LINKED}")
+
+
+def status(visitor: Visitor) -> int:
+    """What the router says to somebody who is not signed in."""
+    return visitor.call("GET", "/api/method/ping").status
+
+
 def test_a_site_is_served_under_each_of_its_names(hosts: list[Node], database: str) -> None:
     primary, *_ = hosts
-    sites = f"{BENCH}/sites"
     words = f"bench setup add-domain {ADDED} --site {NEW}"
     primary.run(f"sudo -iu frappe sh -c 'cd {BENCH} && {words}'")
-    primary.run(f"runuser -u frappe -- ln -s {NEW} {sites}/{LINKED}")
-    try:
+    with linked(primary, NEW) as stranger:
         for name in (ADDED, LINKED):
             known = f"the router knows {name}"
             who: Somebody = wait_until(known, lambda n=name: sign_in(primary.host.ip, n))
             assert who.save().ok
             assert who.report().ok
             who.tidy()
-    finally:
-        primary.run(f"rm {sites}/{LINKED}")
-    stranger = Visitor(primary.host.ip, 80, LINKED)
-    wait_until(
-        "it is known no more", lambda: stranger.call("GET", "/api/method/ping").status == 404
-    )
+    wait_until("it is known no more", lambda: status(stranger) == 404)
 
 
 def test_a_torn_configuration_of_one_site_holds_up_no_other(
     hosts: list[Node], database: str
 ) -> None:
     primary, *_ = hosts
-    sites = f"{BENCH}/sites"
-    kept = f"{sites}/{NEW}/kept.json"
-    primary.run(f"cd {sites}/{NEW} && cp -p site_config.json {kept} && echo {{ > site_config.json")
-    primary.run(f"runuser -u frappe -- ln -s {state.SITE} {sites}/{LINKED}")
+    folder = f"{BENCH}/sites/{NEW}"
+    primary.run(f"cd {folder} && cp -p site_config.json kept.json && echo {{ > site_config.json")
     try:
-        other = Visitor(primary.host.ip, 80, LINKED)
-        known = lambda: other.call("GET", "/api/method/ping").status == 200  # noqa: E731
-        wait_until("the other site has its new name", known)
-        told = primary.run("cat /var/lib/benchfleet/sites.json")
-        assert f"{NEW} is served as before: {sites}/{NEW}/site_config.json is not valid" in told
+        with linked(primary, state.SITE) as other:
+            wait_until("the other site has its new name", lambda: status(other) == 200)
+            told = primary.run("cat /var/lib/benchfleet/sites.json")
+            assert f"{NEW} is served as before: {folder}/site_config.json is not valid" in told
     finally:
-        primary.run(f"rm {sites}/{LINKED}; mv {kept} {sites}/{NEW}/site_config.json")
+        primary.run(f"cd {folder} && mv kept.json site_config.json")
     wait_until("it is served", lambda: sign_in(primary.host.ip))
 
 

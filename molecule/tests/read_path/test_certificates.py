@@ -104,7 +104,7 @@ def test_a_site_is_served_with_its_own_certificate(
     words, own = served
     address = nodes["erp1"].host.ip
     assert shown(nodes) == own
-    assert certificate_fault(address, HTTPS, state.SITE) == ""
+    assert certificate_fault(own, address, HTTPS, state.SITE) == ""
     answer = Visitor(address, 80, state.SITE).call("GET", "/app")
     assert (answer.status, answer.headers["location"]) == (301, f"https://{state.SITE}/app")
     # All rows hold by https, too.
