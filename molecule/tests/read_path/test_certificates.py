@@ -116,8 +116,10 @@ def test_a_site_is_served_with_its_own_certificate(
 def test_a_renewed_certificate_is_served_without_a_run(
     nodes: dict[str, Node], served: tuple[list[str], bytes], install: Callable[..., bytes]
 ):
-    renewed = install("own", state.SITE)
-    wait_until("it is served", lambda: shown(nodes) == renewed, RENEWED_SECONDS)
+    # Twice: the first may be found by a look that the run has made due.
+    for _ in range(2):
+        renewed = install("own", state.SITE)
+        wait_until("it is served", lambda own=renewed: shown(nodes) == own, RENEWED_SECONDS)
 
 
 def test_an_expired_certificate_and_one_for_another_name_are_red(
