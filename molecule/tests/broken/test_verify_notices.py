@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from nodes import Node
 
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"
@@ -15,8 +16,11 @@ BUNDLES = f"{BENCH}/apps/frappe/frappe/public/dist/js/*.js"
 
 
 @pytest.fixture
-def damage(primary: Any, replica: Any) -> Iterator[None]:
+def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]:
     """One thing of each kind, broken and mended again."""
+    # The hosts were just switched on: what they copied before is older than a minute.
+    for name in ("rep1", "rep2"):
+        nodes[name].run("/usr/local/lib/benchfleet/site-sync --wait 60")
     config = json.loads(replica.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))
     database, reader = config["db_name"], config["replica_db_name"]
     account = f"'{reader}'@'{config['replica_host']}'"

@@ -87,9 +87,9 @@ def scheduled(jobs: Jobs) -> list[tuple[str, float, str]]:
 
 
 def ran_at_home(jobs: Jobs, period: int) -> bool:
-    """Whether the jobs that are placed on one node have run there in a period."""
-    seen = {(method, server) for method, at, server in scheduled(jobs) if int(at) == period}
-    return set(HOMES.items()) <= seen
+    """Whether all jobs have run in a period, and those that are placed on one node there."""
+    seen = {method: server for method, at, server in scheduled(jobs) if int(at) == period}
+    return set(seen) == set(METHODS) and HOMES.items() <= seen.items()
 
 
 def restart_workers(nodes: dict[str, Node]) -> None:
@@ -155,18 +155,16 @@ def test_each_scheduled_job_runs_once_a_period(
     queues: Queues,
     lab: state.Lab,
 ):
-    restarts = math.ceil(clock.period())
-    clock.into(restarts + 0.7)
+    def whole(after: float) -> int:
+        """The period of now, if it began after another and all jobs of it have run."""
+        now = int(clock.period())
+        return now if now > after and ran_at_home(jobs, now) else 0
+
+    restarts = wait_until("all jobs run", lambda: whole(0))
     restart_workers(nodes)
     # Where a restart takes longer than a period, nobody may have been there to queue its jobs.
     missed = range(restarts + 1, int(clock.period()) + 1)
-
-    def whole() -> int:
-        """The period of now, if the nodes' jobs have run there."""
-        now = int(clock.period())
-        return now if now > restarts and ran_at_home(jobs, now) else 0
-
-    killed = wait_until("the nodes work again", whole)
+    killed = wait_until("the nodes work again", lambda: whole(restarts))
     # One that has no time to say anything.
     nodes["rep2"].run(
         "kill -9 $(supervisorctl pid frappe-bench-placed-worker:"
