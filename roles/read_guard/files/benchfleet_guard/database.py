@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import frappe
 from benchfleet_jobs import contract
 
-from benchfleet_guard import statements
+from benchfleet_guard import session, statements
 from benchfleet_guard.settings import ANSWER_SECONDS, PLACE_SECONDS, Settings
 from benchfleet_guard.watch import (
     POSITION,
@@ -37,8 +37,6 @@ LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
 KILLED = {1317, 1927}
 OVER_TIME = 1969
 NOT_OF_A_SERVER = -1
-# Column types of the protocol: DECIMAL and NEWDECIMAL.
-DECIMALS = {0, 246}
 
 # A query may take as long as the account's limit on the server allows; a dead server is noticed
 # sooner by other means.
@@ -47,6 +45,10 @@ CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
 # A look at a server is left behind sooner: these end what is left.
 PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
 ERROR_LOG = "taberror log"
+# Kinds of statements that read data, or have to stay in the snapshot of what does.
+WAITING = {statements.READ, statements.TEMPORARY, statements.SAVEPOINT}
+# Kinds that another connection cannot answer.
+OF_THIS_CONNECTION = {statements.ROW_COUNT, statements.WARNINGS, statements.FOUND_ROWS}
 # What code sets on the database object, and the move to the primary must not lose.
 CARRIED = ("_disable_transaction_control", "auto_commit_on_many_writes")
 CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
@@ -93,8 +95,16 @@ class Call:
         self.place: int | None = None
         self.former_limit: float | None = None
         self.temporary: set[str] = set()
+        # Those of them whose rows a rollback does not undo any more.
+        self.kept: set[str] = set()
         self.savepoints: list[str] = []
-        self.session: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        # What sets a connection up as this call has done, in its order.
+        self.settings: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        # Whether the connection has more of its own than these make again; whether that is lost.
+        self.holds = False
+        self.lost = False
+        # Whether the rows that FOUND_ROWS() is about were found on the replica.
+        self.found_on_replica = False
 
 
 class Guard:
@@ -233,17 +243,29 @@ def guarded(base: type) -> type:
             if not call.on_replica:
                 return self._guard_on_primary(query, *args, **kwargs)
             kind = statements.kind(text, call.temporary)
-            if kind == statements.WRITE:
+            if (
+                kind == statements.WRITE
+                # To go back to the savepoint would have to undo it, wherever that is set.
+                or (kind == statements.TEMPORARY and call.savepoints)
+                # The statement before it was the primary's commit or rollback.
+                or (kind == statements.ROW_COUNT and not call.fresh)
+            ):
                 self._guard_move_to_write(text)
                 return self._guard_on_primary(query, *args, **kwargs)
-            if not call.fresh and kind in (statements.READ, statements.TEMPORARY):
+            if kind in (statements.TRANSACTION, statements.ISOLATION):
+                with self._guard_recorded():
+                    outcome = call.primary.sql(query, *args, **kwargs)
+                if kind == statements.TRANSACTION:
+                    self._guard_end_snapshot(undone=statements.rolls_back(text))
+                    return outcome
+            if not call.fresh and kind in WAITING:
                 self._guard_open()
                 if not call.on_replica:
                     return self._guard_on_primary(query, *args, **kwargs)
             try:
                 outcome = self._guard_on_replica(query, *args, **kwargs)
             except Exception as error:
-                self._guard_after_failure(text, error)
+                self._guard_after_failure(kind, text, error)
                 if not call.on_replica:
                     return self._guard_on_primary(query, *args, **kwargs)
                 outcome = self._guard_on_replica(query, *args, **kwargs)
@@ -291,7 +313,7 @@ def guarded(base: type) -> type:
                 return
             with self._guard_recorded():
                 self.call.primary.rollback(**options)
-            self._guard_end_snapshot()
+            self._guard_end_snapshot(undone=True)
 
         @contextmanager
         def _guard_recorded(self) -> Iterator[None]:
@@ -330,11 +352,12 @@ def guarded(base: type) -> type:
                 if not (late and settings.policy == "stale"):
                     self._guard_fall_back(known.reason)
                     return
-            for name in ("after_commit", "after_rollback"):
+            for name, undone in (("after_commit", False), ("after_rollback", True)):
                 # The primary's transaction can end behind this object's back: frappe.write_only
                 # lends that connection out. What is read after it has to show it.
                 if hasattr(call.primary, name):
-                    getattr(call.primary, name).add(self._guard_end_snapshot)
+                    ended = functools.partial(self._guard_end_snapshot, undone)
+                    getattr(call.primary, name).add(ended)
             # Not what a recorder has put in its place: that asks the current connection.
             position = base.sql(call.primary, POSITION)[0][0]  # type: ignore[attr-defined]
             try:
@@ -394,7 +417,7 @@ def guarded(base: type) -> type:
             )
             call.guard.watch.wait_for(replica, primary, call.guard.settings.wait)
 
-        def _guard_after_failure(self, text: str, error: Exception) -> None:
+        def _guard_after_failure(self, kind: str, text: str, error: Exception) -> None:
             """Prepare a second try, at the primary or the replica, or raise the error again."""
             call: Call = self.call
             # Frappe raises its own errors for some of a server's.
@@ -404,14 +427,15 @@ def guarded(base: type) -> type:
                 self._guard_move_to_write(text)
             elif code not in LOSSES | KILLED:
                 raise error
-            elif not call.account.answers():
-                if call.temporary:
-                    # They are gone, and nobody else can read what was in them.
-                    call.temporary.clear()
+            elif call.holds or kind in OF_THIS_CONNECTION:
+                # Nobody else can tell what was in its tables and variables.
+                call.lost = True
+                if not call.account.answers():
                     self._guard_note_loss("lost", cause)
-                    raise error
+                raise error
+            elif not call.account.answers():
                 self._guard_lose("lost", cause)
-            elif code in KILLED or call.temporary:
+            elif code in KILLED:
                 raise error
             else:
                 # The server is well: somebody ended this one connection, or the network did.
@@ -441,7 +465,7 @@ def guarded(base: type) -> type:
                     exc=frappe.InReadOnlyMode,
                 )
             # That an error is logged does not make the code one that writes.
-            if statements.target(text) != ERROR_LOG:
+            if (statements.target(text) or "").lower() != ERROR_LOG:
                 place = _place_in_code()
                 total = call.guard.state.count("writes", call.method, code=place)
                 log.warning(
@@ -478,46 +502,41 @@ def guarded(base: type) -> type:
         def _guard_become_primary(self) -> None:
             """Take over the request's connection to the primary, with all that it holds."""
             call: Call = self.call
-            tables = []
-            if call.temporary:
+            held = None
+            if call.holds and not call.lost:
+                if self._conn is None:
+                    call.guard.unavailable(
+                        "The reporting database was lost in the middle of this report."
+                        " Please run it again."
+                    )
                 with call.guard.watch.over(self._conn, call.account):
-                    tables = [self._guard_read_table(name) for name in sorted(call.temporary)]
+                    held = session.read(self._conn, call.temporary)
             if call.on_replica:
                 with suppress(Exception):
                     super().close()
+                call.found_on_replica = True
             for name in CARRIED:
                 if name in self.__dict__:
                     setattr(call.primary, name, self.__dict__[name])
             call.on_replica = False
             self._guard_forget_stale()
             self.__dict__ = call.primary.__dict__
-            for create, insert, rows in tables:
-                super().sql(create)
-                if rows:
-                    self._cursor.executemany(insert, rows)
+            if held and held.tables:
+                kept = [table for table in held.tables if table.name in call.kept]
+                session.fill(self._cursor, kept)
+                if kept and not self.transaction_writes:
+                    self._conn.commit()
+                session.fill(self._cursor, [table for table in held.tables if table not in kept])
             self._guard_repeat()
+            if held and held.settings:
+                self._cursor.execute(held.settings)
 
         def _guard_repeat(self) -> None:
             """Set this connection up as the one before it was."""
-            for query, args, kwargs in self.call.session:
+            for query, args, kwargs in self.call.settings:
                 super().sql(query, *args, **kwargs)
             for name in self.call.savepoints:
-                super().sql(f"savepoint {name}")
-
-        def _guard_read_table(self, name: str) -> tuple[str, str, list[Any]]:
-            """How to make a temporary table again: two statements, and its rows."""
-            cursor = self._conn.cursor()
-            cursor.execute(f"SHOW CREATE TABLE `{name}`")
-            create = cursor.fetchall()[0][1]
-            cursor.execute(f"SELECT * FROM `{name}` LIMIT 0")
-            # Frappe's connections give decimals as floats.
-            columns = [
-                f"CAST(`{field[0]}` AS CHAR)" if field[1] in DECIMALS else f"`{field[0]}`"
-                for field in cursor.description
-            ]
-            cursor.execute(f"SELECT {', '.join(columns)} FROM `{name}`")
-            marks = ", ".join(["%s"] * len(columns))
-            return create, f"INSERT INTO `{name}` VALUES ({marks})", list(cursor.fetchall())
+                super().sql(f"savepoint {session.quoted(name)}")
 
         def _guard_limit(self) -> None:
             """Bound the statements of a call that reads from the primary."""
@@ -549,6 +568,13 @@ def guarded(base: type) -> type:
 
         def _guard_on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
             call: Call = self.call
+            if call.found_on_replica:
+                if statements.kind(str(query)) == statements.FOUND_ROWS:
+                    raise RuntimeError(
+                        f"{call.method} asks for FOUND_ROWS() of rows that were read before it"
+                        " wrote, on another connection: count them in the code"
+                    )
+                call.found_on_replica = not statements.selects(str(query))
             try:
                 return super().sql(query, *args, **kwargs)
             except Exception as error:
@@ -564,23 +590,41 @@ def guarded(base: type) -> type:
             """Keep what the primary has to be told when the call moves there."""
             call: Call = self.call
             if kind == statements.TEMPORARY:
+                call.holds = True
                 call.temporary -= statements.dropped(text)
+                call.kept &= call.temporary
                 if table := statements.made(text):
                     call.temporary.add(table)
-            elif kind == statements.SESSION:
-                call.session.append(statement)
+            elif kind in (statements.SESSION, statements.ISOLATION):
+                call.settings.append(statement)
             elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):
                 what, name = found
                 if what == "savepoint":
+                    # One that is set again is set anew.
+                    call.savepoints = [other for other in call.savepoints if other != name]
                     call.savepoints.append(name)
                 elif name in call.savepoints:
-                    del call.savepoints[call.savepoints.index(name) :]
+                    del call.savepoints[call.savepoints.index(name) + (what == "rollback") :]
+            elif statements.leaves(text):
+                call.holds = True
 
-        def _guard_end_snapshot(self) -> None:
-            """What is read next is read anew, from a replica that has been waited for again."""
-            if self.call.on_replica:
-                self.call.fresh = False
-                self.call.savepoints.clear()
+        def _guard_end_snapshot(self, undone: bool = False) -> None:
+            """What is read next is read anew, from a replica that has been waited for again.
+
+            undone: whether the transaction was rolled back.
+            """
+            call: Call = self.call
+            if not call.on_replica:
+                return
+            if call.temporary and call.fresh:
+                with suppress(Exception), call.guard.watch.over(self._conn, call.account):
+                    # Their rows are no longer, or for good, in the tables.
+                    (self._conn.rollback if undone else self._conn.commit)()
+                if not undone:
+                    call.kept |= call.temporary
+            call.fresh = False
+            call.savepoints.clear()
+            self.transaction_writes = 0
 
         def _guard_forget_stale(self) -> None:
             """Keep what was read from a replica that is behind out of the rest of the request."""

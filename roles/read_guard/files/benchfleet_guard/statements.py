@@ -5,6 +5,7 @@ Doubt sends a statement to the primary, where it is right in any case, only not 
 
 from __future__ import annotations
 
+import functools
 import re
 
 READ = "read"
@@ -12,100 +13,242 @@ WRITE = "write"
 # Makes, fills or drops a table that only this connection sees.
 TEMPORARY = "temporary"
 SAVEPOINT = "savepoint"
-# Sets something for this connection alone.
+# Sets something for this connection alone, to the same whenever it is run again.
 SESSION = "session"
+# Sets how this connection's next transactions see what others write.
+ISOLATION = "isolation"
 # Begins or ends a transaction.
 TRANSACTION = "transaction"
+# Asks how many rows the statement before it changed, what the server said to it, or how many rows
+# the last SELECT found.
+ROW_COUNT = "row count"
+WARNINGS = "warnings"
+FOUND_ROWS = "found rows"
 
-_BEFORE = re.compile(
-    r"(?:\s+|\(|/\*(?![!M]).*?\*/|--[ \t\n].*?(?:\n|\Z)|#.*?(?:\n|\Z))*", re.DOTALL
+# Texts, quoted names, and comments. What stands in /*! … */ or /*M! … */ is run.
+_PARTS = re.compile(
+    r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
+    r"|\"[^\"\\]*(?:(?:\\.|\"\")[^\"\\]*)*\""
+    r"|`(?P<name>[^`]*(?:``[^`]*)*)`"
+    r"|(?P<comment>/\*(?!M?!).*?\*/|(?:--(?=[\0-\x20]|\Z)|#)[^\n]*)",
+    re.S,
 )
-_WORD = re.compile(r"[a-z]+", re.IGNORECASE)
-_NAME = r"(?:`(?P<quoted>[^`]+)`|(?P<bare>[\w$]+)(?![\w$]))"
+# A quoted name stands as hexadecimal digits in a plain statement, where no rule mistakes it.
+_NAME = r"(?:`(?P<quoted>[0-9a-f]*)`|(?P<bare>[\w$]+)(?![\w$]))"
+_ALONE = r"(?!\s*\.)"
+_CALLED = re.compile(rf"{_NAME}\s*\(")
+_STATEMENT_VARIABLES = re.compile(r"set\s+statement\b(?P<set>.*?)\bfor\b[\s(]*", re.I | re.S)
+_WORD = re.compile(r"[a-z]+", re.I)
+# A driver may run a second statement that follows the first.
+_SECOND = re.compile(r";\s*\S")
+
 _MAKES = re.compile(
-    rf"create\s+(?:or\s+replace\s+)?temporary\s+table\s+(?:if\s+not\s+exists\s+)?{_NAME}", re.I
+    r"create\s+(?:or\s+replace\s+)?temporary\s+table\s+(?:if\s+not\s+exists\s+)?" + _NAME + _ALONE,
+    re.I,
 )
 _DROPS = re.compile(r"drop\s+temporary\s+table\b", re.I)
 _DROPPED = re.compile(r"drop\s+(?:temporary\s+)?table\s+(?:if\s+exists\s+)?(?P<names>[^;]+)", re.I)
-# A driver may run a second statement that follows the first.
-_SECOND = re.compile(r";\s*\S")
 _CHANGES = re.compile(
     r"(?:insert\s+(?:(?:low_priority|delayed|high_priority|ignore)\s+)*(?:into\s+)?"
     r"|replace\s+(?:low_priority\s+|delayed\s+)?(?:into\s+)?"
     r"|update\s+(?:low_priority\s+)?(?:ignore\s+)?"
     r"|delete\s+(?:(?:low_priority|quick|ignore)\s+)*from\s+"
     r"|truncate\s+(?:table\s+)?"
-    r"|alter\s+(?:ignore\s+)?table\s+(?:if\s+exists\s+)?"
+    r"|alter\s+(?:ignore\s+)?table\s+(?:if\s+exists\s+)?(?!.*\brename\b)"
     rf"|drop\s+table\s+(?:if\s+exists\s+)?){_NAME}(?!\s*[.,])",
+    re.I | re.S,
+)
+
+_END = r"\s*;?\s*\Z"
+_SAVEPOINT = re.compile(
+    r"(?P<what>savepoint|release\s+savepoint|rollback\s+(?:work\s+)?to(?:\s+savepoint)?)\s+"
+    + _NAME
+    + _END,
     re.I,
 )
-_SAVEPOINT = re.compile(r"(?P<what>savepoint|release\s+savepoint)\s+`?(?P<name>[\w$]+)`?", re.I)
-_STATEMENT_VARIABLES = re.compile(r"set\s+statement\b.*?\bfor\b", re.I | re.S)
-_SERVER_VARIABLES = re.compile(r"\b(?:global|password|persist|role|default)\b|@@global", re.I)
-_TEXTS = re.compile(r"'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\"|`[^`]*`|/\*.*?\*/", re.S)
-# Reads that lock rows, count something up, wait for a lock of the server's, or write a file.
+_TRANSACTION = re.compile(
+    r"(?:(?:commit|rollback)(?:\s+work)?(?:\s+and(?:\s+no)?\s+chain)?(?:\s+no\s+release)?"
+    r"|begin(?:\s+work)?"
+    r"|start\s+transaction(?:[\s,]+(?:read\s+(?:only|write)|with\s+consistent\s+snapshot))*)"
+    + _END,
+    re.I,
+)
+# SERIALIZABLE locks what it reads, which a replica's locks are no good for.
+_ISOLATION = re.compile(
+    r"set\s+(?:session|local)\s+transaction\s+isolation\s+level"
+    r"\s+(?:read\s+(?:un)?committed|repeatable\s+read)" + _END,
+    re.I,
+)
+
+# What a SET may begin with that is more than this connection's; then variables that govern the
+# transactions, or that a statement uses up.
+_ITEM = r"(?:^set\b|,)\s*"
+_SETS_ELSEWHERE = re.compile(
+    rf"{_ITEM}(?:global\b|@@global\b|password\b|role\b|default\s+role\b"
+    r"|(?:(?:session|local)\s+)?transaction\b|(?:@@)?[\w\s.]*`[0-9a-f]*`\s*:?=)"
+    # Not a user variable of that name.
+    r"|(?<![^@]@)\b(?:(?:autocommit|insert_id|rand_seed\d|(?:tx|transaction)_(?:isolation|read_only)"
+    r"|completion_type|profiling)\s*:?="
+    r"|timestamp\s*:?=\s*(?!default|[\d.%]))",
+    re.I,
+)
+_SETS_MODE = re.compile(r"\bsql_mode\b", re.I)
+# These change how a statement's text is to be read. A number or a value from elsewhere may.
+_LANGUAGES = re.compile(r"no_backslash_escapes|oracle|%|=\s*\d", re.I)
+_SETS_SYSTEM = re.compile(
+    rf"{_ITEM}(?:names\b|char|(?:(?:session|local)\s+|@@(?:(?:session|local)\s*\.\s*)?)?[a-z_]\w*\s*:?=)",
+    re.I,
+)
+_USER_VARIABLE = r"(?<!@)@(?!@)"
+_VALUE = rf"(?:[-+]?\d[\w.]*|''|%s|%\(\w+\)s|null|true|false|{_USER_VARIABLE}[\w$.`]+)"
+_ASSIGNS = rf"@[\w$.`]+\s*:?=\s*{_VALUE}(?:\s*[-+*/]\s*{_VALUE})*"
+_SETS_PLAINLY = re.compile(rf"set\s+{_ASSIGNS}(?:\s*,\s*{_ASSIGNS})*{_END}", re.I)
+# Leaves on the connection what is not the same when it is run again.
+_LEAVES = re.compile(
+    r"^(?:set|get)\b|:=|\binto\s+@|\blast_insert_id\s*\(\s*[^\s)]",
+    re.I,
+)
+
+# Reads that lock rows, count something up, need the primary's locks or its connection, write a
+# file, or leave what cannot be brought to the primary.
 _ACTS = re.compile(
-    r"\bfor\s+update\b|\block\s+in\s+share\s+mode\b|\bnext\s+value\s+for\b"
-    r"|\b(?:nextval|setval|get_lock|release_lock|release_all_locks)\s*\("
-    r"|\binto\s+(?:outfile|dumpfile)\b|\bprocedure\s+analyse\b",
+    r"\bfor\s+update\b|\block\s+in\s+share\s+mode\b|\b(?:next|previous)\s+value\s+for\b"
+    r"|\b(?:nextval|setval|lastval|get_lock|release_lock|release_all_locks|is_used_lock"
+    r"|is_free_lock|connection_id)\s*\("
+    r"|@@(?:session\s*\.\s*|local\s*\.\s*)?(?:pseudo_thread_id|last_gtid)\b|\bprocesslist\b"
+    r"|\binto\s+(?:outfile|dumpfile)\b|\bprocedure\s+analyse\b|\bsql_calc_found_rows\b",
     re.I,
 )
-_READERS = {"select", "with", "show", "explain", "describe", "desc", "values", "use", "help"}
-_TRANSACTIONS = {"start", "begin", "commit", "rollback"}
+_NO_TABLE = r"select\b(?!.*\bfrom\b).*"
+_ASKS = {
+    ROW_COUNT: re.compile(rf"{_NO_TABLE}\brow_count\s*\(", re.I | re.S),
+    WARNINGS: re.compile(
+        r"get\s+(?:current\s+)?diagnostics\b"
+        r"|show\s+(?:count\s*\(\s*\*\s*\)\s*)?(?:warnings|errors)\b"
+        rf"|{_NO_TABLE}@@[\w.\s]*\b(?:warning|error)_count\b",
+        re.I | re.S,
+    ),
+    FOUND_ROWS: re.compile(rf"{_NO_TABLE}\bfound_rows\s*\(", re.I | re.S),
+}
+_READERS = {"select", "with", "show", "explain", "describe", "desc", "values", "help"}
+
+
+def _named(found: re.Match[str]) -> str:
+    return found["bare"] or bytes.fromhex(found["quoted"]).decode()
+
+
+@functools.lru_cache(maxsize=8)
+def _plain(text: str) -> str:
+    """The statement from its first word on, without comments and what its texts say."""
+
+    def shorten(part: re.Match[str]) -> str:
+        if part["comment"]:
+            return " "
+        if part["name"] is None:
+            return "''"
+        return f"`{part['name'].replace('``', '`').encode(errors='replace').hex()}`"
+
+    return _PARTS.sub(shorten, text).lstrip(" \t\r\n\f\v(")
 
 
 def _body(text: str) -> str:
-    """The statement without what stands before its first word."""
-    found = _BEFORE.match(text)
-    return text[found.end() :] if found else text
+    """The plain statement without the variables that are set for it alone."""
+    plain = _plain(text)
+    found = _STATEMENT_VARIABLES.match(plain)
+    return plain[found.end() :] if found else plain
+
+
+def _first(body: str) -> str:
+    word = _WORD.match(body)
+    return word.group().lower() if word else ""
 
 
 def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
-    """What a statement does: READ, WRITE, TEMPORARY, SAVEPOINT, SESSION or TRANSACTION.
+    """What a statement does: one of this module's constants.
 
-    ``temporary`` holds the names of the connection's temporary tables, in lower case.
+    ``temporary`` holds the names of the connection's temporary tables.
     """
-    body = _body(text)
-    word = _WORD.match(body)
-    first = word.group().lower() if word else ""
-    plain = _TEXTS.sub("''", body) if first in _READERS or ";" in body or first == "set" else ""
-    if _SECOND.search(plain):
+    plain, body = _plain(text), _body(text)
+    if "/*" in plain or _SECOND.search(plain) or _acts(plain):
         return WRITE
+    if body is not plain and _SETS_MODE.search(plain):
+        return WRITE
+    for what, rule in _ASKS.items():
+        if rule.match(body):
+            return what
+    first = _first(body)
     if first in _READERS:
-        return WRITE if _ACTS.search(plain) else READ
-    if first in ("savepoint", "release"):
+        return READ
+    if _SAVEPOINT.match(body):
         return SAVEPOINT
-    if first in _TRANSACTIONS:
+    if _TRANSACTION.match(body):
         return TRANSACTION
+    if _ISOLATION.match(body):
+        return ISOLATION
     if first == "set":
-        if inner := _STATEMENT_VARIABLES.match(body):
-            return kind(body[inner.end() :], temporary)
-        return WRITE if _SERVER_VARIABLES.search(plain) or _ACTS.search(plain) else SESSION
+        return _kind_of_set(text, body)
     if _MAKES.match(body) or _DROPS.match(body):
         return TEMPORARY
-    return TEMPORARY if (target(body) or "") in temporary else WRITE
+    return TEMPORARY if (target(text) or "") in temporary else WRITE
+
+
+def _acts(plain: str) -> bool:
+    """Whether a statement does what only the primary can, be it by a function's quoted name."""
+    if _ACTS.search(plain):
+        return True
+    called = (found for found in _CALLED.finditer(plain) if found["quoted"])
+    return "`" in plain and any(_ACTS.match(f"{_named(found)}(") for found in called)
+
+
+def _kind_of_set(text: str, body: str) -> str:
+    if _SETS_ELSEWHERE.search(body):
+        return WRITE
+    system = _SETS_SYSTEM.search(body)
+    if re.search(_USER_VARIABLE, body):
+        # A value that was read on the replica is what is brought to the primary, not how.
+        return WRITE if system else SESSION if _SETS_PLAINLY.match(body) else READ
+    if _SETS_MODE.search(body) and _LANGUAGES.search(text):
+        return WRITE
+    if "(" in body and (re.search(r"\bfrom\b", body, re.I) or not _SETS_MODE.search(body)):
+        return WRITE
+    return SESSION if system else WRITE
 
 
 def target(text: str) -> str | None:
-    """The table that a statement changes, in lower case; None when it names none or several."""
+    """The table that a statement changes; None when it names none or several."""
     found = _CHANGES.match(_body(text))
-    return (found["quoted"] or found["bare"]).lower() if found else None
+    return _named(found) if found else None
 
 
 def made(text: str) -> str | None:
-    """The temporary table that a statement makes, in lower case."""
+    """The temporary table that a statement makes."""
     found = _MAKES.match(_body(text))
-    return (found["quoted"] or found["bare"]).lower() if found else None
+    return _named(found) if found else None
 
 
 def dropped(text: str) -> set[str]:
-    """The tables that a DROP TABLE names, in lower case."""
+    """The tables that a DROP TABLE names."""
     found = _DROPPED.match(_body(text))
     listed = re.finditer(rf"\s*{_NAME}\s*(?:,|$|\s)", found["names"]) if found else ()
-    return {(name["quoted"] or name["bare"]).lower() for name in listed}
+    return {_named(name) for name in listed}
 
 
 def savepoint(text: str) -> tuple[str, str] | None:
-    """("savepoint" or "release", its name) of a statement of kind SAVEPOINT."""
+    """("savepoint", "release" or "rollback", its name) of a statement of kind SAVEPOINT."""
     found = _SAVEPOINT.match(_body(text))
-    return (found["what"].split()[0].lower(), found["name"]) if found else None
+    return (found["what"].split()[0].lower(), _named(found).lower()) if found else None
+
+
+def rolls_back(text: str) -> bool:
+    """Whether a statement of kind TRANSACTION undoes what was written."""
+    return _first(_body(text)) == "rollback"
+
+
+def selects(text: str) -> bool:
+    """Whether FOUND_ROWS() is about this statement from now on."""
+    return _first(_body(text)) in _READERS
+
+
+def leaves(text: str) -> bool:
+    """Whether a statement leaves on the connection what is not the same when it is run again."""
+    return bool(_LEAVES.search(_body(text)))
