@@ -502,15 +502,7 @@ def guarded(base: type) -> type:
         def _guard_become_primary(self) -> None:
             """Take over the request's connection to the primary, with all that it holds."""
             call: Call = self.call
-            held = None
-            if call.holds and not call.lost:
-                if self._conn is None:
-                    call.guard.unavailable(
-                        "The reporting database was lost in the middle of this report."
-                        " Please run it again."
-                    )
-                with call.guard.watch.over(self._conn, call.account):
-                    held = session.read(self._conn, call.temporary)
+            held = self._guard_read_session() if call.holds and not call.lost else None
             if call.on_replica:
                 with suppress(Exception):
                     super().close()
@@ -521,15 +513,31 @@ def guarded(base: type) -> type:
             call.on_replica = False
             self._guard_forget_stale()
             self.__dict__ = call.primary.__dict__
-            if held and held.tables:
-                kept = [table for table in held.tables if table.name in call.kept]
+            tables = held.tables if held else []
+            if kept := [table for table in tables if table.name in call.kept]:
                 session.fill(self._cursor, kept)
-                if kept and not self.transaction_writes:
+                if not self.transaction_writes:
                     self._conn.commit()
-                session.fill(self._cursor, [table for table in held.tables if table not in kept])
+            if others := [table for table in tables if table.name not in call.kept]:
+                session.fill(self._cursor, others)
             self._guard_repeat()
             if held and held.settings:
                 self._cursor.execute(held.settings)
+
+        def _guard_read_session(self) -> session.Session:
+            """What the connection to the replica has of its own, before it is closed."""
+            call: Call = self.call
+            # Whatever goes wrong here is told once; what is written after it is kept.
+            call.lost = True
+            if self._conn is None:
+                call.guard.unavailable(
+                    "The reporting database was lost in the middle of this report."
+                    " Please run it again."
+                )
+            with call.guard.watch.over(self._conn, call.account):
+                # It may have rows that nobody has fetched.
+                self._cursor.close()
+                return session.read(self._conn, call.temporary)
 
         def _guard_repeat(self) -> None:
             """Set this connection up as the one before it was."""

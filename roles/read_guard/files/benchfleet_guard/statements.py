@@ -36,8 +36,8 @@ _PARTS = re.compile(
 # A quoted name stands as hexadecimal digits in a plain statement, where no rule mistakes it.
 _NAME = r"(?:`(?P<quoted>[0-9a-f]*)`|(?P<bare>[\w$]+)(?![\w$]))"
 _ALONE = r"(?!\s*\.)"
-_CALLED = re.compile(rf"{_NAME}\s*\(")
-_STATEMENT_VARIABLES = re.compile(r"set\s+statement\b(?P<set>.*?)\bfor\b[\s(]*", re.I | re.S)
+_CALLED = re.compile(r"`(?P<quoted>[0-9a-f]*)`\s*\(")
+_STATEMENT_VARIABLES = re.compile(r"set\s+statement\b.*?\bfor\b[\s(]*", re.I | re.S)
 _WORD = re.compile(r"[a-z]+", re.I)
 # A driver may run a second statement that follows the first.
 _SECOND = re.compile(r";\s*\S")
@@ -85,16 +85,15 @@ _ISOLATION = re.compile(
 _ITEM = r"(?:^set\b|,)\s*"
 _SETS_ELSEWHERE = re.compile(
     rf"{_ITEM}(?:global\b|@@global\b|password\b|role\b|default\s+role\b"
-    r"|(?:(?:session|local)\s+)?transaction\b|(?:@@)?[\w\s.]*`[0-9a-f]*`\s*:?=)"
+    r"|(?:(?:session|local)\s+)?transaction\b|(?:@@)?(?:\w[\w\s.]*)?`[0-9a-f]*`\s*:?=)"
     # Not a user variable of that name.
     r"|(?<![^@]@)\b(?:(?:autocommit|insert_id|rand_seed\d|(?:tx|transaction)_(?:isolation|read_only)"
     r"|completion_type|profiling)\s*:?="
-    r"|timestamp\s*:?=\s*(?!default|[\d.%]))",
+    r"|timestamp\s*:?=(?!\s*(?:default|[\d.%])))",
     re.I,
 )
-_SETS_MODE = re.compile(r"\bsql_mode\b", re.I)
 # These change how a statement's text is to be read. A number or a value from elsewhere may.
-_LANGUAGES = re.compile(r"no_backslash_escapes|oracle|%|=\s*\d", re.I)
+_LANGUAGES = re.compile(r"no_backslash_escapes|oracle|%|sql_mode\s*:?=\s*\d", re.I)
 _SETS_SYSTEM = re.compile(
     rf"{_ITEM}(?:names\b|char|(?:(?:session|local)\s+|@@(?:(?:session|local)\s*\.\s*)?)?[a-z_]\w*\s*:?=)",
     re.I,
@@ -103,38 +102,30 @@ _USER_VARIABLE = r"(?<!@)@(?!@)"
 _VALUE = rf"(?:[-+]?\d[\w.]*|''|%s|%\(\w+\)s|null|true|false|{_USER_VARIABLE}[\w$.`]+)"
 _ASSIGNS = rf"@[\w$.`]+\s*:?=\s*{_VALUE}(?:\s*[-+*/]\s*{_VALUE})*"
 _SETS_PLAINLY = re.compile(rf"set\s+{_ASSIGNS}(?:\s*,\s*{_ASSIGNS})*{_END}", re.I)
-# Leaves on the connection what is not the same when it is run again.
-_LEAVES = re.compile(
-    r"^(?:set|get)\b|:=|\binto\s+@|\blast_insert_id\s*\(\s*[^\s)]",
-    re.I,
-)
-
+# The rules from here to _READERS look everywhere in a statement, in lower case. They begin with
+# plain letters and without \b, which makes them twenty times as fast.
+# What leaves on the connection what is not the same when it is run again.
+_LEAVES = re.compile(r":=|into\s*@|last_insert_id\s*\(\s*[^\s)]")
 # Reads that lock rows, count something up, need the primary's locks or its connection, write a
 # file, or leave what cannot be brought to the primary.
 _ACTS = re.compile(
-    r"\bfor\s+update\b|\block\s+in\s+share\s+mode\b|\b(?:next|previous)\s+value\s+for\b"
-    r"|\b(?:nextval|setval|lastval|get_lock|release_lock|release_all_locks|is_used_lock"
-    r"|is_free_lock|connection_id)\s*\("
-    r"|@@(?:session\s*\.\s*|local\s*\.\s*)?(?:pseudo_thread_id|last_gtid)\b|\bprocesslist\b"
-    r"|\binto\s+(?:outfile|dumpfile)\b|\bprocedure\s+analyse\b|\bsql_calc_found_rows\b",
-    re.I,
+    r"for\s+update\b|lock\s+in\s+share\s+mode\b|next\s+value\s+for\b|previous\s+value\s+for\b"
+    r"|nextval\s*\(|setval\s*\(|lastval\s*\(|get_lock\s*\(|release_lock\s*\("
+    r"|release_all_locks\s*\(|is_used_lock\s*\(|is_free_lock\s*\(|connection_id\s*\("
+    r"|pseudo_thread_id\b|last_gtid\b|processlist\b|into\s+outfile\b|into\s+dumpfile\b"
+    r"|procedure\s+analyse\b|sql_calc_found_rows\b"
 )
-_NO_TABLE = r"select\b(?!.*\bfrom\b).*"
-_ASKS = {
-    ROW_COUNT: re.compile(rf"{_NO_TABLE}\brow_count\s*\(", re.I | re.S),
-    WARNINGS: re.compile(
-        r"get\s+(?:current\s+)?diagnostics\b"
-        r"|show\s+(?:count\s*\(\s*\*\s*\)\s*)?(?:warnings|errors)\b"
-        rf"|{_NO_TABLE}@@[\w.\s]*\b(?:warning|error)_count\b",
-        re.I | re.S,
-    ),
-    FOUND_ROWS: re.compile(rf"{_NO_TABLE}\bfound_rows\s*\(", re.I | re.S),
-}
+_ASKED = re.compile(r"row_count\s*\(|found_rows\s*\(|warning_count\b|error_count\b")
+_FROM = re.compile(r"from\b")
+_SAID = re.compile(
+    r"get\s+(?:current\s+)?diagnostics\b|show\s+(?:count\s*\(\s*\*\s*\)\s*)?(?:warnings|errors)\b"
+)
 _READERS = {"select", "with", "show", "explain", "describe", "desc", "values", "help"}
 
 
 def _named(found: re.Match[str]) -> str:
-    return found["bare"] or bytes.fromhex(found["quoted"]).decode()
+    quoted = found["quoted"]
+    return found["bare"] if quoted is None else bytes.fromhex(quoted).decode()
 
 
 @functools.lru_cache(maxsize=8)
@@ -169,16 +160,14 @@ def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
     ``temporary`` holds the names of the connection's temporary tables.
     """
     plain, body = _plain(text), _body(text)
-    if "/*" in plain or _SECOND.search(plain) or _acts(plain):
+    low = plain.lower()
+    if "/*" in plain or _SECOND.search(plain) or _acts(low):
         return WRITE
-    if body is not plain and _SETS_MODE.search(plain):
+    if body is not plain and "sql_mode" in low:
         return WRITE
-    for what, rule in _ASKS.items():
-        if rule.match(body):
-            return what
     first = _first(body)
-    if first in _READERS:
-        return READ
+    if first in _READERS or first == "get":
+        return _asked(body) or (READ if first in _READERS else WRITE)
     if _SAVEPOINT.match(body):
         return SAVEPOINT
     if _TRANSACTION.match(body):
@@ -192,12 +181,22 @@ def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
     return TEMPORARY if (target(text) or "") in temporary else WRITE
 
 
-def _acts(plain: str) -> bool:
+def _acts(low: str) -> bool:
     """Whether a statement does what only the primary can, be it by a function's quoted name."""
-    if _ACTS.search(plain):
+    if _ACTS.search(low):
         return True
-    called = (found for found in _CALLED.finditer(plain) if found["quoted"])
-    return "`" in plain and any(_ACTS.match(f"{_named(found)}(") for found in called)
+    return any(_ACTS.match(f"{_named(found).lower()}(") for found in _CALLED.finditer(low))
+
+
+def _asked(body: str) -> str | None:
+    """What a statement asks of those before it, if it reads nothing else."""
+    low = body.lower()
+    if _SAID.match(low):
+        return WARNINGS
+    found = _ASKED.search(low)
+    if not found or _FROM.search(low):
+        return None
+    return {"r": ROW_COUNT, "f": FOUND_ROWS}.get(found.group()[0], WARNINGS)
 
 
 def _kind_of_set(text: str, body: str) -> str:
@@ -206,10 +205,13 @@ def _kind_of_set(text: str, body: str) -> str:
     system = _SETS_SYSTEM.search(body)
     if re.search(_USER_VARIABLE, body):
         # A value that was read on the replica is what is brought to the primary, not how.
-        return WRITE if system else SESSION if _SETS_PLAINLY.match(body) else READ
-    if _SETS_MODE.search(body) and _LANGUAGES.search(text):
+        if system:
+            return WRITE
+        return SESSION if _SETS_PLAINLY.match(body) else _asked(body) or READ
+    mode = "sql_mode" in body.lower()
+    if mode and _LANGUAGES.search(text):
         return WRITE
-    if "(" in body and (re.search(r"\bfrom\b", body, re.I) or not _SETS_MODE.search(body)):
+    if "(" in body and (not mode or _FROM.search(body.lower())):
         return WRITE
     return SESSION if system else WRITE
 
@@ -251,4 +253,5 @@ def selects(text: str) -> bool:
 
 def leaves(text: str) -> bool:
     """Whether a statement leaves on the connection what is not the same when it is run again."""
-    return bool(_LEAVES.search(_body(text)))
+    body = _body(text)
+    return _first(body) in ("set", "get") or bool(_LEAVES.search(body.lower()))
