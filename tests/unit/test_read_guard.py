@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benchfleet_guard import health, statements, watch
+from benchfleet_guard import health, session, statements, watch
 from benchfleet_guard.shared import Replica, State, lookout
 
 
@@ -68,8 +68,12 @@ def test_reads_stay_on_the_replica(text: str) -> None:
         "delete filled from filled join tabX",
         "update other.filled set a = 1",
         "select 1; insert into tabX values (1)",
-        "set @a = get_lock('x', 1)",
         "drop temporary table filled; drop table tabX",
+        "use another",
+        "handler tabX open",
+        "prepare p from 'select 1'",
+        "execute immediate 'select 1'",
+        "flush tables",
         "",
         "gibberish",
     ],
@@ -85,12 +89,14 @@ def test_writes_and_doubts_go_to_the_primary(text: str) -> None:
         "create or replace temporary table filled as select * from tabX",
         "drop temporary table filled",
         "insert into filled select * from tabX",
-        "INSERT IGNORE INTO `FILLED` values (1)",
+        "INSERT IGNORE INTO `filled` values (1)",
         "update filled set a = 1",
         "delete from filled where a = 1",
         "truncate table filled",
         "alter table filled add index (a)",
         "drop table if exists filled",
+        "SET STATEMENT max_statement_time = 3 FOR insert into filled values (1)",
+        "create /* a */ temporary -- b\n table filled (a int, key `k` (`a`))",
     ],
 )
 def test_temporary_tables_live_on_the_replica(text: str) -> None:
@@ -106,6 +112,13 @@ def test_temporary_tables_live_on_the_replica(text: str) -> None:
         "insert into tabX select * from filled",
         "insert into filled2 values (1)",
         "insert into fille.d values (1)",
+        "insert into FILLED values (1)",
+        "create temporary table other.filled (a int)",
+        "create temporary sequence filled",
+        "alter table filled add index (a), rename to another",
+        "rename table filled to another",
+        "insert into filled select get_lock('a', 1)",
+        "insert into filled select nextval(todo_id_seq)",
     ],
 )
 def test_what_may_touch_another_table_is_a_write(text: str) -> None:
@@ -117,35 +130,248 @@ def test_a_semicolon_in_a_text_or_at_the_end_is_none() -> None:
 
 
 def test_dropped_tables_are_forgotten_by_name() -> None:
-    assert statements.dropped("DROP TEMPORARY TABLE IF EXISTS `A b`, c") == {"a b", "c"}
+    assert statements.dropped("DROP TEMPORARY TABLE IF EXISTS `A b`, c") == {"A b", "c"}
     assert statements.dropped("drop table x") == {"x"}
+    assert statements.dropped("SET STATEMENT lock_wait_timeout = 1 FOR drop table x") == {"x"}
     assert statements.dropped("delete from x") == set()
 
 
 def test_a_new_temporary_table_is_known_by_its_name() -> None:
-    assert statements.made("create temporary table `My Table` (a int)") == "my table"
+    assert statements.made("create temporary table `My Table` (a int)") == "My Table"
+    assert statements.made("create temporary table `a``b` (a int)") == "a`b"
+    assert statements.made(
+        "SET STATEMENT lock_wait_timeout = 1 FOR create temporary table x like y"
+    )
     assert statements.made("create table x (a int)") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "set session max_statement_time = %s",
+        "SET LOCAL group_concat_max_len = 1000",
+        "SET @@session.group_concat_max_len := 1000",
+        "SET @@local . group_concat_max_len = 1000",
+        "SET @@group_concat_max_len = 1000",
+        "SET /* a */ group_concat_max_len # b\n = 1000",
+        "SET sql_mode = DEFAULT",
+        "SET sql_mode = 'ANSI_QUOTES', group_concat_max_len = 1000",
+        "SET group_concat_max_len = @@global.group_concat_max_len",
+        "SET SESSION sql_mode = (SELECT REPLACE(@@sql_mode, 'ONLY_FULL_GROUP_BY', ''))",
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin",
+        "SET NAMES DEFAULT",
+        "SET CHARACTER SET latin1",
+        "SET CHARSET latin1",
+        "SET character_set_results = NULL",
+        "SET time_zone = '+05:30'",
+        "SET timestamp = 1000",
+        "SET timestamp = DEFAULT",
+        "SET last_insert_id = 5",
+        "SET @a = 'global'",
+        "SET @a := 1, @b = @a + 1",
+        "SET @a = %s, @`b c` = %(b)s",
+        "SET @timestamp = 5, @autocommit = 0",
+    ],
+)
+def test_a_set_of_this_connection_is_run_again_on_another(text: str) -> None:
+    assert statements.kind(text) == statements.SESSION
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SET GLOBAL max_connections = 1",
+        "SET sql_mode = '', GLOBAL max_connections = 1",
+        "SET @@global.max_connections = 1",
+        "SET @@GLOBAL . max_connections = 1",
+        "SET PASSWORD = 'a(b'",
+        "SET PASSWORD FOR a = 'b'",
+        "SET ROLE NONE",
+        "SET DEFAULT ROLE a",
+        "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        "SET SESSION TRANSACTION READ ONLY",
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+        "SET tx_isolation = 'SERIALIZABLE'",
+        "SET transaction_isolation = 'READ-COMMITTED'",
+        "SET @@session.tx_read_only = 1",
+        "SET autocommit = 1",
+        "SET `autocommit` = 1",
+        "SET completion_type = 1",
+        "SET insert_id = 5",
+        "SET rand_seed1 = 1, rand_seed2 = 2",
+        "SET profiling = 1",
+        "SET timestamp = UNIX_TIMESTAMP()",
+        "SET timestamp = @@timestamp",
+        "SET max_statement_time = (SELECT a FROM tabX)",
+        "SET sql_mode = (SELECT a FROM tabX)",
+        "SET time_zone = @zone",
+        "SET @a = 1, sql_mode = ''",
+        "SET @a = get_lock('x', 1)",
+        # What these do to a statement's text, the next statement would be misread by.
+        "SET sql_mode = 'NO_BACKSLASH_ESCAPES'",
+        "SET sql_mode = 'oracle'",
+        "SET sql_mode = 1048576",
+        "SET sql_mode = %s",
+        "SET STATEMENT sql_mode = 'NO_BACKSLASH_ESCAPES' FOR SELECT 1",
+        "SET STATEMENT max_statement_time = 3 FOR delete from tabX",
+        "SET /* a */ STATEMENT max_statement_time = 3 FOR select get_lock('a', 1)",
+    ],
+)
+def test_a_set_that_no_other_connection_can_repeat_goes_to_the_primary(text: str) -> None:
+    assert statements.kind(text) == statements.WRITE
 
 
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("START TRANSACTION READ ONLY", statements.TRANSACTION),
-        ("commit", statements.TRANSACTION),
-        ("rollback to savepoint a", statements.TRANSACTION),
-        ("savepoint a", statements.SAVEPOINT),
-        ("release savepoint a", statements.SAVEPOINT),
-        ("set session max_statement_time = %s", statements.SESSION),
-        ("SET @a = 'global'", statements.SESSION),
+        ("SET @a = (SELECT COUNT(*) FROM tabX)", statements.READ),
+        ("SET @a = NOW()", statements.READ),
+        ("SET @a = current_timestamp", statements.READ),
+        ("SET @a = @@sql_mode", statements.READ),
+        ("SELECT 1 INTO @a", statements.READ),
+        ("select 1 into@a", statements.READ),
+        ("(select a, b from tabX limit 1 into @a, @`b c`)", statements.READ),
+        ("select @row := @row + 1 from tabX", statements.READ),
+        ("select a from tabX where (@row := @row + 1) < 3", statements.READ),
+        ("SELECT LAST_INSERT_ID(42)", statements.READ),
+        ("GET DIAGNOSTICS @n = NUMBER", statements.WARNINGS),
+        ("SET @n = ROW_COUNT()", statements.ROW_COUNT),
+        ("SET @n = FOUND_ROWS()", statements.FOUND_ROWS),
     ],
 )
-def test_what_is_neither_read_nor_write(text: str, kind: str) -> None:
+def test_what_is_left_on_the_connection_is_seen(text: str, kind: str) -> None:
+    assert statements.kind(text) == kind
+    assert statements.leaves(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["select ':=' from tabX", "select last_insert_id()", "select @a", "show tables"]
+)
+def test_a_read_leaves_nothing_on_the_connection(text: str) -> None:
+    assert statements.kind(text) == statements.READ
+    assert not statements.leaves(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("begin", statements.TRANSACTION),
+        ("BEGIN WORK", statements.TRANSACTION),
+        ("START TRANSACTION", statements.TRANSACTION),
+        ("START TRANSACTION READ ONLY", statements.TRANSACTION),
+        ("start transaction with consistent snapshot, read only;", statements.TRANSACTION),
+        ("commit", statements.TRANSACTION),
+        ("commit and chain", statements.TRANSACTION),
+        ("rollback work", statements.TRANSACTION),
+        ("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED", statements.ISOLATION),
+        ("set local transaction isolation level repeatable read", statements.ISOLATION),
+        ("commit release", statements.WRITE),
+        ("begin not atomic insert into tabX values (1); end", statements.WRITE),
+        ("begin not atomic end", statements.WRITE),
+        ("start slave", statements.WRITE),
+        ("xa start 'a'", statements.WRITE),
+        ("savepoint a", statements.SAVEPOINT),
+        ("release savepoint a", statements.SAVEPOINT),
+        ("rollback to savepoint a", statements.SAVEPOINT),
+        ("rollback work to `a b`", statements.SAVEPOINT),
+    ],
+)
+def test_statements_on_transactions(text: str, kind: str) -> None:
     assert statements.kind(text) == kind
 
 
+def test_a_rollback_is_told_from_a_commit() -> None:
+    assert statements.rolls_back("/* a */ ROLLBACK WORK")
+    assert not statements.rolls_back("commit")
+
+
 def test_savepoints_are_told_by_name() -> None:
-    assert statements.savepoint("SAVEPOINT `a1`") == ("savepoint", "a1")
-    assert statements.savepoint("release savepoint b") == ("release", "b")
+    assert statements.savepoint("SAVEPOINT `a 1`") == ("savepoint", "a 1")
+    assert statements.savepoint("release savepoint B") == ("release", "b")
+    assert statements.savepoint("rollback to savepoint b;") == ("rollback", "b")
+    assert statements.savepoint("ROLLBACK WORK TO b") == ("rollback", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("SELECT ROW_COUNT()", statements.ROW_COUNT),
+        ("SELECT FOUND_ROWS()", statements.FOUND_ROWS),
+        ("SHOW WARNINGS LIMIT 1", statements.WARNINGS),
+        ("show count(*) errors", statements.WARNINGS),
+        ("SELECT @@session.warning_count", statements.WARNINGS),
+        ("get current diagnostics condition 1 @a = message_text", statements.WARNINGS),
+        # These read data, too, which must not be old.
+        ("select found_rows(), name from tabX", statements.READ),
+        ("get anything", statements.WRITE),
+    ],
+)
+def test_questions_about_the_statement_before_are_told(text: str, kind: str) -> None:
+    assert statements.kind(text) == kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select get_lock ('a', 1)",
+        "select `GET_LOCK`('a', 1)",
+        "select get_lock/* a */('a', 1)",
+        "select /*! get_lock('a', 1) */",
+        "select /*M!100100 get_lock('a', 1) */",
+        "select 1, -- it's\n get_lock('a', 1) -- it's",
+        "select 1, # it's\n get_lock('a', 1) # it's",
+        "select is_used_lock('a')",
+        "select is_free_lock('a')",
+        "select release_all_locks()",
+        "select connection_id()",
+        "select @@pseudo_thread_id",
+        "select @@session.last_gtid",
+        "show full processlist",
+        "select lastval(todo_id_seq)",
+        "select previous value for todo_id_seq",
+        "select sql_calc_found_rows name from tabX limit 1",
+        "select 1 /*! for update */",
+        "select 1 for /* a */ update",
+        "/*!40101 SET sql_mode = '' */",
+    ],
+)
+def test_what_needs_the_primary_s_own_connection_is_seen_however_it_is_written(text: str) -> None:
+    assert statements.kind(text) == statements.WRITE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'a\\', get_lock(', `get_lock`, \"for update\" -- get_lock('a')",
+        "select 1 -- /*! get_lock('a', 1) */",
+        "select 5--1 as `a;b`",
+        "with `x`(`a`) as (select 1) select `a` from `x`",
+    ],
+)
+def test_texts_names_and_comments_are_not_read_as_statements(text: str) -> None:
+    assert statements.kind(text) == statements.READ
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "collation", "literal"),
+    [
+        ("INT", "-5", "binary", "-5"),
+        ("INT UNSIGNED", "5", "binary", "CAST(5 AS UNSIGNED)"),
+        ("DOUBLE", "0.1", "binary", "0.1e0"),
+        ("DOUBLE", "1e300", "binary", "1e300"),
+        ("DECIMAL", "1.50", "binary", "1.50"),
+        ("DECIMAL", "5", "binary", "5."),
+        ("VARCHAR", "it's", "latin1_bin", "_latin1 X'69742773' COLLATE `latin1_bin`"),
+        ("VARCHAR", "", "binary", "_binary X'' COLLATE `binary`"),
+        ("VARCHAR", None, "binary", "NULL"),
+    ],
+)
+def test_a_user_variable_keeps_its_type(
+    kind: str, value: str | None, collation: str, literal: str
+) -> None:
+    digits = None if value is None else value.encode().hex()
+    assert session.literal(kind, digits, collation) == literal
 
 
 def test_a_long_statement_is_judged_in_one_pass() -> None:

@@ -73,6 +73,24 @@ def quoted(name: str) -> str:
     return f"`{name.replace('`', '``')}`"
 
 
+def literal(kind: str, digits: str | None, collation: str) -> str:
+    """A user variable's value as SQL.
+
+    kind: as information_schema.user_variables has it; digits: the hexadecimal ones of its text,
+    None for NULL; collation: of that text.
+    """
+    if digits is None:
+        return "NULL"
+    if kind == "VARCHAR":
+        return f"_{collation.split('_')[0]} X'{digits}' COLLATE `{collation}`"
+    text = bytes.fromhex(digits).decode()
+    if kind == "DOUBLE":
+        return text if "e" in text else f"{text}e0"
+    if kind == "DECIMAL":
+        return text if "." in text else f"{text}."
+    return f"CAST({text} AS UNSIGNED)" if kind.endswith("UNSIGNED") else text
+
+
 def _variables(cursor: Any) -> list[str]:
     """What a SET says to make the user variables again, with their types."""
     cursor.execute("SELECT variable_name, variable_type FROM information_schema.user_variables")
@@ -84,21 +102,7 @@ def _variables(cursor: Any) -> list[str]:
     cursor.execute(f"SELECT {asked}")
     told = cursor.fetchall()[0]
     values = zip(names, kinds.values(), told[::2], told[1::2], strict=True)
-    return [f"{name} = {_literal(*value)}" for name, *value in values]
-
-
-def _literal(kind: str, digits: str | None, collation: str) -> str:
-    """A user variable's value, from the hexadecimal digits of its text."""
-    if digits is None:
-        return "NULL"
-    if kind == "VARCHAR":
-        return f"_{collation.split('_')[0]} X'{digits}' COLLATE `{collation}`"
-    text = bytes.fromhex(digits).decode()
-    if kind == "DOUBLE":
-        return text if "e" in text else f"{text}e0"
-    if kind == "DECIMAL":
-        return text if "." in text else f"{text}."
-    return f"CAST({text} AS UNSIGNED)" if kind.endswith("UNSIGNED") else text
+    return [f"{name} = {literal(*value)}" for name, *value in values]
 
 
 def _table(cursor: Any, name: str) -> Table | None:
