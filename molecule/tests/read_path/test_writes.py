@@ -71,3 +71,37 @@ def test_the_operator_learns_which_code_writes(
     assert node["write_under_read_only"][method] == before + 2
     log = field.node.run(f"tail -n 50 {field.bench}/logs/web.error.log")
     assert f"{method} writes under read_only, at frappe.demo" in log
+
+
+# "DO 0" writes nothing, but the guard does not know it: the call moves to the primary there.
+STATE = {
+    "a user variable from a SELECT": (["SELECT 5 INTO @a"], "SELECT @a", 5),
+    "a user variable set in passing": (["SELECT @a := 2"], "SELECT @a", 2),
+    "a default": (
+        ["SET sql_mode = 'ANSI_QUOTES'", "SET sql_mode = @@global.sql_mode"],
+        "SELECT @@sql_mode = @@global.sql_mode",
+        1,
+    ),
+    "the last inserted id": (["SELECT LAST_INSERT_ID(42)"], "SELECT LAST_INSERT_ID()", 42),
+    "a temporary table in another time zone": (
+        [
+            "SET time_zone = '+05:00'",
+            "CREATE TEMPORARY TABLE `Of that Zone` (at TIMESTAMP NULL)",
+            "INSERT INTO `Of that Zone` VALUES ('2026-01-01 10:00:00')",
+        ],
+        "SELECT CONCAT(at, ' ', UNIX_TIMESTAMP(at)) FROM `Of that Zone`",
+        "2026-01-01 10:00:00 1767243600",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STATE)
+def test_what_a_session_has_moves_with_the_call(somebody: Any, field: Field, kind: str):
+    sets, asks, told = STATE[kind]
+    servers = [int(host.sql("SELECT @@server_id")) for host in (field.node, field.primary)]
+    steps = write(
+        somebody, field, "frappe.demo.read_sql", statements=json.dumps([*sets, "DO 0", asks])
+    )
+    assert [step for step in steps if "error" in step] == []
+    assert [step["server_id"] for step in steps] == [servers[0]] * len(sets) + [servers[1]] * 2
+    assert steps[-1]["rows"] == [[told]]
