@@ -125,6 +125,22 @@ def test_what_may_touch_another_table_is_a_write(text: str) -> None:
     assert statements.kind(text, {"filled"}) == statements.WRITE
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("create temporary table a as select 1", {"a"}),
+        ("create temporary table a (b int)", set()),
+        ("insert into a select 1", set()),
+        ("drop temporary table c", set()),
+        ("drop table c", {"a", "b"}),
+        ("alter table a add index (b)", {"a", "b"}),
+        ("truncate a", {"a", "b"}),
+    ],
+)
+def test_rows_that_a_rollback_leaves_are_known(text: str, kept: set[str]) -> None:
+    assert statements.kept(text, {"a", "b"}) == kept
+
+
 def test_a_semicolon_in_a_text_or_at_the_end_is_none() -> None:
     assert statements.kind("select 'a; b' ;  ") == statements.READ
 

@@ -600,9 +600,10 @@ def guarded(base: type) -> type:
             if kind == statements.TEMPORARY:
                 call.holds = True
                 call.temporary -= statements.dropped(text)
-                call.kept &= call.temporary
                 if table := statements.made(text):
                     call.temporary.add(table)
+                call.kept &= call.temporary
+                call.kept |= statements.kept(text, call.temporary)
             elif kind in (statements.SESSION, statements.ISOLATION):
                 call.settings.append(statement)
             elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):

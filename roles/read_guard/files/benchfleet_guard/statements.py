@@ -235,6 +235,18 @@ def dropped(text: str) -> set[str]:
     return {_named(name) for name in listed}
 
 
+def kept(text: str, temporary: set[str]) -> set[str]:
+    """Those of the temporary tables whose rows outlast a rollback after this statement.
+
+    MariaDB commits by itself for what is not called TEMPORARY, and at once what it makes and fills.
+    """
+    body = _body(text)
+    if _first(body) in ("alter", "truncate", "drop") and not _DROPS.match(body):
+        return set(temporary)
+    table = made(text)
+    return {table} if table and "select" in body.lower() else set()
+
+
 def savepoint(text: str) -> tuple[str, str] | None:
     """("savepoint", "release" or "rollback", its name) of a statement of kind SAVEPOINT."""
     found = _SAVEPOINT.match(_body(text))
