@@ -510,6 +510,7 @@ def guarded(base: type) -> type:
             for name in CARRIED:
                 if name in self.__dict__:
                     setattr(call.primary, name, self.__dict__[name])
+            writes = self.transaction_writes if call.on_replica else 0
             call.on_replica = False
             self._guard_forget_stale()
             self.__dict__ = call.primary.__dict__
@@ -520,6 +521,7 @@ def guarded(base: type) -> type:
                     self._conn.commit()
             if others := [table for table in tables if table.name not in call.kept]:
                 session.fill(self._cursor, others)
+            self.transaction_writes += writes
             self._guard_repeat()
             if held and held.settings:
                 self._cursor.execute(held.settings)
