@@ -34,7 +34,8 @@ REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370}
 # The connection is gone: the statement did not run to its end.
 LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
 # Somebody's KILL, or the server's own end: only asking it tells.
-KILLED = {1317, 1927}
+INTERRUPTED = 1317
+KILLED = {INTERRUPTED, 1927}
 OVER_TIME = 1969
 NOT_OF_A_SERVER = -1
 
@@ -429,8 +430,9 @@ def guarded(base: type) -> type:
                 raise error
             elif call.holds or kind in OF_THIS_CONNECTION:
                 # Nobody else can tell what was in its tables and variables.
-                call.lost = True
-                if not call.account.answers():
+                answers = call.account.answers()
+                call.lost = call.holds and not (answers and code == INTERRUPTED)
+                if not answers:
                     self._guard_note_loss("lost", cause)
                 raise error
             elif not call.account.answers():
