@@ -19,6 +19,7 @@ A host is a dict:
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
     proxy                        fleet_http_proxy, "" when unset
+    keep                         fleet_keep
     networks                     {setting: addresses and networks that it names}
     background_workers           bench_background_workers
     placement, away_seconds      jobs_placement, jobs_away_seconds
@@ -101,6 +102,8 @@ READ_PATH_BOUNDS = (
     ("read_guard_fallback_calls", 1, 100, "calls"),
     ("read_guard_fallback_seconds", 1, 3600, "seconds"),
 )
+# What fleet_keep may say: key, least and greatest value.
+KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -550,6 +553,26 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
     return [
         problem(what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between")
         for what, (name, names) in found.items()
+    ]
+
+
+def check_keep(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """fleet_keep says how many are kept, and for how many days."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        for key, least, greatest in KEEP_BOUNDS:
+            value = host["keep"].get(key) if isinstance(host["keep"], Mapping) else None
+            # What is missing or no whole number is reported with the types.
+            if re.fullmatch(r"-?\d+", str(value)) and not least <= int(value) <= greatest:
+                what = f"{key} of fleet_keep is {value}: it takes {least} to {greatest}"
+                found.setdefault(what, []).append(host["name"])
+    return [
+        problem(
+            what,
+            f"fleet_keep in the inventory, for {', '.join(names)}",
+            "name both, for example {number: 3, days: 30}",
+        )
+        for what, names in found.items()
     ]
 
 
@@ -1247,6 +1270,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_variables,
     check_types,
     check_read_path,
+    check_keep,
     check_proxies,
     check_networks,
     check_certificates,

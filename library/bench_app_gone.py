@@ -37,6 +37,10 @@ options:
   state_dir: {description: Where it is noted what is going on., type: path, required: true}
   app: {description: Name of the app., type: str, required: true}
   sites: {description: The sites that are served., type: list, elements: str, required: true}
+  keep:
+    description: How much of the app's code of former times is kept, C({number, days}).
+    type: dict
+    required: true
   hold:
     description: How calls wait at the router, C({path, host, port}) as in module_utils/calls.py.
     type: dict
@@ -121,6 +125,7 @@ def main() -> None:
             "app": {"type": "str", "required": True},
             "sites": {"type": "list", "elements": "str", "required": True},
             "hold": {"type": "dict"},
+            "keep": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
@@ -135,7 +140,13 @@ def main() -> None:
                 for site in sites:
                     leaving.uninstall(site)
                 if here:
-                    remove_app(leaving.path, leaving.user, leaving.environment, leaving.app)
+                    remove_app(
+                        leaving.path,
+                        leaving.user,
+                        leaving.environment,
+                        leaving.app,
+                        keep=module.params["keep"],
+                    )
         module.exit_json(changed=bool(words), words=words or [f"{leaving.app} is not here"])
     except BenchError as error:
         module.fail_json(msg=str(error))

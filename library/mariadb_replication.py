@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.kept import REPLACED, things, tidy
 from ansible.module_utils.mariadb import (
     MariaDBError,
     Server,
@@ -50,6 +51,9 @@ options:
   probe_password: {description: Its password., type: str}
   fleet_id: {description: This fleet., type: str}
   state_file: {description: What the seed left., type: path}
+  keep:
+    description: How much of the data that reseeds have replaced is kept, C({number, days}).
+    type: dict
   heartbeat_max_age:
     description: Seconds after which a heartbeat is stale.
     type: float
@@ -345,7 +349,10 @@ class Replica:
         return errant(found["gtid_binlog_state"], theirs)
 
     def finish_seed(self, state: dict[str, Any]) -> None:
-        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept."""
+        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept.
+
+        What reseeds before it have replaced goes by number and age.
+        """
         if state.get("phase") != "seeded" or self.module.check_mode:
             return
         old = state.get("old")
@@ -354,6 +361,8 @@ class Replica:
             if not os.listdir(os.path.dirname(old)):
                 os.rmdir(os.path.dirname(old))
         write_json(self.params["state_file"], {**state, "phase": "done"})
+        if old:
+            tidy(things(os.path.dirname(old), REPLACED), self.params["keep"])
 
     def following(self) -> dict[str, Any]:
         """The whole of state ``following``."""
@@ -424,6 +433,7 @@ def main() -> None:
             "probe_password": {"type": "str", "no_log": True},
             "fleet_id": {"type": "str"},
             "state_file": {"type": "path"},
+            "keep": {"type": "dict"},
             "heartbeat_max_age": {"type": "float"},
             "timeout": {"type": "int"},
             "gtid": {"type": "str"},
@@ -434,7 +444,7 @@ def main() -> None:
                 "following",
                 [
                     *("primary", "port", "password", "ca", "probe_password", "fleet_id"),
-                    *("state_file", "heartbeat_max_age", "timeout"),
+                    *("state_file", "keep", "heartbeat_max_age", "timeout"),
                 ],
             ),
             ("state", "caught_up", ["gtid", "timeout"]),

@@ -18,6 +18,7 @@ from typing import Any
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
@@ -165,16 +166,6 @@ def free_bytes(path: str) -> dict[str, Any]:
         "device": str(existing.stat().st_dev),
         "on": str(existing),
     }
-
-
-def tree_bytes(path: str) -> int:
-    """Bytes on disk below path; what vanishes while it is counted is left out."""
-    total = 0
-    for folder, _folders, files in os.walk(path):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += Path(folder, name).lstat().st_blocks * 512
-    return total
 
 
 def data_folder(usual: str) -> str:

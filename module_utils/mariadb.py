@@ -19,6 +19,10 @@ except ImportError:
 
 SOCKET = "/run/mysqld/mysqld.sock"
 SERVER_BINARY = "/usr/sbin/mariadbd"
+# What MariaDB lets a packet have at most. A row travels in one, and in a dump it is one statement,
+# in which each quote, backslash and line end takes two bytes: a row that came in by the server's
+# max_allowed_packet may need twice of that to come in again.
+LARGEST_PACKET = 1024**3
 
 # System schemas: everything else is somebody's data.
 SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
@@ -58,6 +62,15 @@ class Server:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")
         return found[0] if found else None
+
+
+def client(program: str, socket: str, *words: str) -> list[str]:
+    """Command of one of MariaDB's own clients, as root through the server's socket.
+
+    No option file of the host's counts. By themselves they take rows of up to 16 or 24 MB only.
+    """
+    limit = f"--max-allowed-packet={LARGEST_PACKET}"
+    return [program, "--no-defaults", f"--socket={socket}", limit, *words]
 
 
 def installed() -> bool:

@@ -70,6 +70,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "apps": named,
                 "ssh_command": None,
                 "moves": moves,
+                "keep": {"number": 1, "days": 30},
                 "startup": "import sys",
                 "state_dir": str(tmp_path / "state"),
                 "adopted": adopted,

@@ -70,9 +70,9 @@ def test_a_queue_that_may_lose_jobs_is_told(tmp_path: Path, name: str, value: st
 
 
 def test_refused_files_are_told_until_they_are_removed(tmp_path: Path):
-    (tmp_path / "refused-1").mkdir()
+    (tmp_path / "refused-20260101-000000").mkdir()
     (problem,) = queue_store.safety_problems(GOOD, str(tmp_path))
-    assert f"{tmp_path}/refused-1" in problem
+    assert f"{tmp_path}/refused-20260101-000000" in problem
 
 
 def test_info_is_read_as_redis_and_as_its_client_write_it():

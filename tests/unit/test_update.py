@@ -95,6 +95,7 @@ def judge(
             "cli_dir": "/c",
             "state_dir": str(tmp_path / "state"),
             "backup_dir": str(tmp_path / "backups/deep"),
+            "keep": {"number": 2, "days": 30},
             "sites": [],
             "commits": commits or {},
             "apps": [{"name": "frappe", "branch": "main", "commit": pin}],
@@ -692,7 +693,7 @@ def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
 ):
     commit(upstream, "two", code="2")
     monkeypatch.setattr(bench_update, "size_of", lambda *_: 2**60)
-    with pytest.raises(BenchError, match="MiB free, and the backups and the new code beside"):
+    with pytest.raises(BenchError, match="MiB free, and the backups of the databases and the new code beside"):
         judge().judge()
 
 
