@@ -93,7 +93,7 @@ def file_values(text: str) -> dict[str, str]:
     ours = True
     for line in text.splitlines():
         if section := re.fullmatch(r"\[([\w.-]+)\]\s*", line):
-            ours = section.group(1).startswith(("mariadbd", "mysqld"))
+            ours = section.group(1).split("-")[0] in ("mariadbd", "mysqld")
         name, separator, value = line.partition("=")
         if ours and separator and not line.lstrip().startswith("#"):
             found[bare(name.strip())] = value.strip()

@@ -193,10 +193,12 @@ def keep_output(output: str, what: str) -> str:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
         with open(handle, "w", encoding="utf-8", errors="replace") as out:
             out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{output}")
-        logs = [Thing(entry.path, entry.stat().st_mtime) for entry in os.scandir(LOG_DIR)]
-        tidy(logs, KEEP_LOGS, os.unlink)
     except OSError:
         return ""
+    with suppress(OSError):
+        entries = list(os.scandir(LOG_DIR))
+        logs = [Thing(one.path, one.stat(follow_symlinks=False).st_mtime) for one in entries]
+        tidy(logs, KEEP_LOGS, os.unlink)
     return path
 
 

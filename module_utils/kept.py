@@ -23,6 +23,8 @@ from typing import Any
 DUMPS = re.compile(r"(\d{8}-\d{6})")
 REPLACED = re.compile(r"replaced-(\d{8}-\d{6})")
 REFUSED = re.compile(r"refused-(\d{8}-\d{6})")
+# Records of adoptions, which a release needs: nobody removes them.
+ADOPTED = re.compile(r"(\d{4}-\d\d-\d\dT\d{6})Z")
 DAY = 86400.0
 # From here on a file system counts as full, of its blocks or of its files.
 FULL = 0.9

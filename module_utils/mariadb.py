@@ -7,6 +7,7 @@ import json
 import os
 import re
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -62,6 +63,22 @@ class Server:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")
         return found[0] if found else None
+
+
+def server_folders() -> list[tuple[str, str]]:
+    """Folders that a server on this host writes to by its option files, and what they hold.
+
+    It is not asked: one whose disk is full does not answer. [] where there is none.
+    """
+    if not os.path.exists(SERVER_BINARY):
+        return []
+    words = ["my_print_defaults", "--mysqld"]
+    text = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False).stdout
+    told = dict(re.findall(r"^--([\w-]+)=(/.+)$", text, re.MULTILINE))
+    return [
+        (told.get("datadir", "/var/lib/mysql").rstrip("/"), "the databases"),
+        (told.get("tmpdir", "/tmp").split(":")[0], "temporary files"),
+    ]
 
 
 def client(program: str, socket: str, *words: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,6 +61,15 @@ def test_option_file_has_reasons_and_sections() -> None:
     assert "\nread_only = ON\n" in text
     assert text.index("[mariadbd]") < text.index("read_only") < text.index("[mariadbd-11.8]")
     assert text.index("[mariadbd-11.8]") < text.index("character_set_collations")
+
+
+def test_clients_of_the_host_dump_rows_of_any_size() -> None:
+    text = plan.mariadb_cnf(plan.mariadb_settings(1024, "primary", 2))
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    assert parser["mysqldump"]["max_allowed_packet"] == "1G"
+    # Of the server's settings they are none.
+    assert module.file_values(text)["max_allowed_packet"] == str(64 * 2**20)
 
 
 @pytest.mark.parametrize("extra", [{"a b": 1}, {"ok": "1\n[client]"}])

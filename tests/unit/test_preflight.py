@@ -44,6 +44,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "read_guard": True,
         "read_path": {},
         "proxy": "",
+        "keep": {"number": 3, "days": 30},
         "certificate": "",
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
@@ -889,6 +890,19 @@ def test_bounds_of_the_read_path(fleet, settings):
     ]
     place = preflight.preflight_problems(fleet, settings)[0]["place"]
     assert place == "read_guard_wait in the inventory, for erp1, rep1"
+
+
+def test_bounds_of_what_is_kept(fleet, settings):
+    fleet[0]["keep"] = {"number": 0, "days": "30"}
+    fleet[1]["keep"] = {"number": "0", "days": -1}
+    assert whats(fleet, settings) == [
+        "number of fleet_keep is 0: it takes 1 to 1000",
+        "days of fleet_keep is -1: it takes 1 to 36500",
+    ]
+    # What is no such map is reported with the types.
+    for value in (3, {"number": None}, {"number": "many", "days": 1}):
+        fleet[0]["keep"] = fleet[1]["keep"] = value
+        assert whats(fleet, settings) == []
 
 
 def test_proxies(fleet, settings):
