@@ -560,8 +560,13 @@ def check_keep(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """fleet_keep says how many are kept, and for how many days."""
     found: dict[str, list[str]] = {}
     for host in hosts:
+        keep = host["keep"]
+        if not isinstance(keep, Mapping):
+            # Ansible's own validation fails on it without a word.
+            found.setdefault(f"fleet_keep is {keep!r}, and no map", []).append(host["name"])
+            continue
         for key, least, greatest in KEEP_BOUNDS:
-            value = host["keep"].get(key) if isinstance(host["keep"], Mapping) else None
+            value = keep.get(key)
             # What is missing or no whole number is reported with the types.
             if re.fullmatch(r"-?\d+", str(value)) and not least <= int(value) <= greatest:
                 what = f"{key} of fleet_keep is {value}: it takes {least} to {greatest}"

@@ -65,7 +65,10 @@ class Leaving:
     def frappe(self, site: str, *words: str, then: str | None = None) -> str:
         """Run a framework command for a site, and another one right after it; see run_frappe."""
         first, second = ["--site", site, *words], ["--site", site, then] if then else None
-        done = run_frappe(self.path, self.user, self.environment, first, then=second)
+        # Frappe's own backup takes hours where the database is large.
+        done = run_frappe(
+            self.path, self.user, self.environment, first, then=second, timeout=24 * 3600
+        )
         return checked(done, f"{' '.join(words)} of {site}")
 
     def apps_of(self, site: str) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_text, run_as
+from ansible.module_utils.mariadb import client
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.sites import Folders, further_names
 
@@ -39,8 +40,7 @@ def run(words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 def sql(statements: str) -> subprocess.CompletedProcess[str]:
     """Run statements as the server's root, on its socket; they are on no command line."""
-    words = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root", "--batch", "-N"]
-    return run(words, statements)
+    return run(client("mariadb", SOCKET, "--user=root", "--batch", "-N"), statements)
 
 
 def config_of(path: str) -> dict[str, Any]:

@@ -899,10 +899,12 @@ def test_bounds_of_what_is_kept(fleet, settings):
         "number of fleet_keep is 0: it takes 1 to 1000",
         "days of fleet_keep is -1: it takes 1 to 36500",
     ]
-    # What is no such map is reported with the types.
-    for value in (3, {"number": None}, {"number": "many", "days": 1}):
+    # What else is wrong in the map is reported with the types.
+    for value in ({"number": None}, {"number": "many", "days": 1}):
         fleet[0]["keep"] = fleet[1]["keep"] = value
         assert whats(fleet, settings) == []
+    fleet[1]["keep"] = 3
+    assert whats(fleet, settings) == ["fleet_keep is 3, and no map"]
 
 
 def test_proxies(fleet, settings):
