@@ -785,6 +785,10 @@ def test_a_failed_restore_tells_none_of_the_sites_data(
     assert "hush" not in str(told.value)
     client.write_text("#!/bin/sh\ncat >/dev/null\n")
     update.restore("a.test")
+    # The client alone would be content with half of it.
+    (tmp_path / "b.sql.gz").write_bytes(gzip.compress(b"SELECT 1;")[:-4])
+    with pytest.raises(BenchError, match=r"failed: gzip: .*unexpected end of file"):
+        update.restore("a.test")
 
 
 def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
