@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -1367,9 +1368,21 @@ class Update:
         ]
 
     def restore(self, site: str) -> None:
-        """Bring a site's database back to its backup."""
+        """Bring a site's database back to its backup.
+
+        BenchError before anything is dropped where it finds no room. The binary log beside the data
+        gets all of it, too.
+        """
         backup = self.state["backups"][site]
+        size = read_json(f"{os.path.dirname(backup)}/{SIZES}").get(site, 0)
+        if lack := lack_of_room(self.mariadb("SELECT @@datadir"), size, f"restoring {site}"):
+            raise BenchError(
+                f"{lack}, as all of it goes through MariaDB's binary log: make room there, and run"
+                " the same command again"
+            )
+        # Else the log, and what goes to the replicas, would hold each statement beside its rows.
         words = client("mariadb", self.params["socket"])
+        words.append("--init-command=SET binlog_annotate_row_events = OFF")
         with self.patient_server():
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],
@@ -1383,7 +1396,7 @@ class Update:
             # The client may repeat the statement that failed, and that is the site's data.
             told = re.findall(r"^(?:ERROR|bash:|gzip:|mariadb:).{0,300}", done.stdout, re.MULTILINE)
             raise BenchError(
-                f"restoring {site} (gunzip -c '{backup}' | {' '.join(words)}) failed:"
+                f"restoring {site} (gunzip -c '{backup}' | {shlex.join(words)}) failed:"
                 f" {'; '.join(told[-5:]) or f'exit status {done.returncode}'}"
             )
 

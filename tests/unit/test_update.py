@@ -785,6 +785,16 @@ def test_a_failed_restore_tells_none_of_the_sites_data(
     assert "hush" not in str(told.value)
     client.write_text("#!/bin/sh\ncat >/dev/null\n")
     update.restore("a.test")
+    # Nothing is dropped where the data will find no room again.
+    (tmp_path / bench_update.SIZES).write_text(json.dumps({"a.test": 2**60}))
+    client.unlink()
+    with pytest.raises(
+        BenchError, match=r"MiB free, and restoring a\.test may take 1099511627776, as"
+    ):
+        update.restore("a.test")
+    (tmp_path / bench_update.SIZES).unlink()
+    client.write_text("#!/bin/sh\ncat >/dev/null\n")
+    client.chmod(0o755)
     # The client alone would be content with half of it.
     (tmp_path / "b.sql.gz").write_bytes(gzip.compress(b"SELECT 1;")[:-4])
     with pytest.raises(BenchError, match=r"failed: gzip: .*unexpected end of file"):
