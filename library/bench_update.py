@@ -1380,9 +1380,10 @@ class Update:
                 f"{lack}, as all of it goes through MariaDB's binary log: make room there, and run"
                 " the same command again"
             )
-        # Else the log, and what goes to the replicas, would hold each statement beside its rows.
-        words = client("mariadb", self.params["socket"])
-        words.append("--init-command=SET binlog_annotate_row_events = OFF")
+        # Else the log would hold each statement beside its rows; and a limit of time that somebody
+        # has set for all could cut off what drops the database, at which replicas stop.
+        first = "SET binlog_annotate_row_events = OFF, max_statement_time = 0"
+        words = client("mariadb", self.params["socket"], f"--init-command={first}")
         with self.patient_server():
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],
