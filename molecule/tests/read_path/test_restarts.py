@@ -52,7 +52,9 @@ def test_a_call_waits_for_a_bench_that_comes_back(
     try:
         # By somebody who does not tell the router.
         unit = "benchfleet-later"
-        primary.run(f"systemd-run --quiet --unit {unit} sh -c 'sleep 2; supervisorctl start {WEB}'")
+        primary.run(
+            f"systemd-run --quiet --collect --unit {unit} sh -c 'sleep 2; supervisorctl start {WEB}'"
+        )
         saved = user.save()
     finally:
         primary.run(f"supervisorctl start {WEB} || true")

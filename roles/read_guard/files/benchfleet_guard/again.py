@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import frappe
+from benchfleet_jobs import snapshots
 from benchfleet_jobs.hooks import when_imported
 
 CHANGED = 1412
@@ -59,6 +60,7 @@ def answered(stock: Callable, environ: dict[str, Any], start_response: Callable)
 def _keep() -> None:
     """Something of this attempt stays."""
     _threads.may_repeat = False
+    snapshots.stay()
 
 
 def _hear_database(module: ModuleType) -> None:

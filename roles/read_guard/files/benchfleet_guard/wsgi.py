@@ -35,8 +35,8 @@ def is_absent(environ: dict[str, Any]) -> bool:
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
     """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
 
-    A site that was made a moment ago and has not been copied to this node yet is the primary's, and
-    so is a snapshot report.
+    A site that was made a moment ago and has not been copied to this node yet is the primary's. So
+    is a snapshot report, and a call that needs a file that could not be fetched.
     """
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -60,4 +60,4 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
         return answer()
     if is_absent(environ):
         return on_primary()
-    return snapshots.or_elsewhere(answer, left)
+    return snapshots.or_elsewhere(answer, left, call=True)
