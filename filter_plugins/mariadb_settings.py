@@ -41,6 +41,12 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("relay_log", "relay", "A fixed name, for the same reason."),
     ("log_slave_updates", True, "Any replica can be promoted."),
     ("binlog_format", "ROW", "What was written is what arrives."),
+    (
+        "log_bin_trust_function_creators",
+        True,
+        "A site's account makes functions and triggers, as without the log; with ROW no replica"
+        " runs them.",
+    ),
     ("binlog_row_image", "FULL", "Rows can be checked and rebuilt from the log."),
     ("sync_binlog", 1, "An acknowledged write survives a power cut, also after a promotion."),
     ("innodb_flush_log_at_trx_commit", 1, "An acknowledged write survives a power cut."),

@@ -33,6 +33,9 @@ def test_reporting_reads_heavily_and_stays_promotable() -> None:
         assert (node["sync_binlog"], node["innodb_flush_log_at_trx_commit"]) == (1, 1)
         assert node["read_only"] is True
         assert node["userstat"] is True
+        # The account of a site has no SUPER, and a replica refuses what its primary took (1418).
+        assert node["log_bin_trust_function_creators"] is True
+        assert node["binlog_format"] == "ROW"
 
 
 def test_operator_wins_over_host_and_plan() -> None:
