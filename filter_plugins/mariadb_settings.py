@@ -59,6 +59,10 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("userstat", True, "Counts reads per account: shows which server answered a report."),
 )
 
+# Closed at boot on every node, and opened on the confirmed primary: elsewhere events would run a
+# second time, and their rows break replication.
+DECIDED = frozenset({"read_only", "event_scheduler"})
+
 # Only for servers of one series, which read a section of their own: (series, name, value, why).
 BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
     (
@@ -158,6 +162,11 @@ def mariadb_settings(
     for name, value in (own or {}).items():
         put(name, value, "This host's own.")
     for name, value in (extra or {}).items():
+        if name.replace("-", "_") in DECIDED:
+            raise AnsibleFilterError(
+                f"mariadb_settings_extra: {name} is not yours to set: the primary is open and runs"
+                " events, a replica does neither. Take it out"
+            )
         put(name, value, "Set in the inventory (mariadb_settings_extra).")
     return plan
 

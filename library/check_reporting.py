@@ -223,12 +223,14 @@ class Reporting(HostChecks):
         with local() as server:
             status = server.replica_status()
             closed = int(server.value("SELECT @@GLOBAL.read_only"))
+            events = str(server.value("SELECT @@GLOBAL.event_scheduler"))
             age = server.value(
                 "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000"
                 " FROM benchfleet.heartbeat"
             )
         add = self.gathering.add
-        add("read_only", closed == 1, f"@@read_only = {closed}")
+        saw = f"@@read_only = {closed}, @@event_scheduler = {events}"
+        add("read_only", closed == 1 and events != "ON", saw)
         if status is None:
             add("threads", False, "this server follows nobody")
         else:

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils import adoption
 from ansible.module_utils.adoption import OUR_ACCOUNTS, OUR_DATABASE, sql
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.mariadb import DEFINERS
 from ansible.module_utils.snapshot import SnapshotError, load
 
 DOCUMENTATION = r"""
@@ -19,7 +20,8 @@ module: mariadb_release
 short_description: A server that the fleet adopted is its own again
 description:
   - Drops what the fleet made - accounts that it noted in benchfleet.account, its own ones, the
-    twins of the sites' accounts, the database benchfleet - and nothing that was there before.
+    twins of the sites' accounts, the database benchfleet - and nothing that was there before. An
+    account that views, triggers, routines or events run as is locked instead.
   - Restarts the server once, when it still runs with the fleet's option file, and removes the
     binary logs where there was none before.
   - Refuses while a replica is connected.
@@ -98,11 +100,15 @@ class Releaser:
         if own:
             noted = asked(f"SELECT CONCAT(user, '@', host) FROM {OUR_DATABASE}.account")
         gone = ours(here["accounts"], self.before["accounts"], noted, self.users)
-        statements = [f"DROP USER IF EXISTS {account(who)};" for who in gone]
+        needed = set(asked(DEFINERS)) & set(gone)
+        gone = [who for who in gone if who not in needed]
+        statements = [f"ALTER USER {account(who)} ACCOUNT LOCK;" for who in sorted(needed)]
+        statements += [f"DROP USER IF EXISTS {account(who)};" for who in gone]
         # Last: the notes in it say which accounts are ours.
         statements += [f"DROP DATABASE IF EXISTS {OUR_DATABASE};"] * own
         if statements and not self.module.check_mode:
             asked("\n".join(statements))
+        self.did += [f"lock account {who}: something runs as it" for who in sorted(needed)]
         self.did += [f"drop account {who}" for who in gone] + ["drop database benchfleet"] * own
 
     def restart(self) -> None:

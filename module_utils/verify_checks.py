@@ -76,8 +76,10 @@ CATALOGUE: dict[str, Check] = {
         "S2",
         REPORTING,
         "Replica's server is closed for writes",
-        "@@read_only = 1",
-        "`SET GLOBAL read_only = 1` on this host now, look for errant transactions, run site.yml",
+        "@@read_only = 1, and no event runs: in a copy of the data they are enabled",
+        "`SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host now, look for"
+        " errant transactions, run site.yml; a setting of your own for either must go from"
+        " /etc/mysql",
     ),
     "refused_replica": Check(
         "S2",

@@ -45,6 +45,12 @@ def test_operator_wins_over_host_and_plan() -> None:
     assert "mariadb_settings_extra" in made["max_connections"]["why"]
 
 
+@pytest.mark.parametrize("name", ["event_scheduler", "read-only"])
+def test_who_is_open_and_runs_events_is_no_setting(name: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=name):
+        plan.mariadb_settings(2048, "reporting", 2, {}, {name: True})
+
+
 @pytest.mark.parametrize(
     ("memory", "role", "cpus", "word"),
     [
