@@ -144,6 +144,11 @@ def mariadb_settings(
         )
     else:
         put("max_connections", 200, "One bench reads here.")
+        put(
+            "innodb_strict_mode",
+            False,
+            "A table that the primary took is taken here: whether it was strict is in no log.",
+        )
         temporary = max(32, min(512, memory // 32))
         why = "Grouping a report's rows in memory instead of on disk."
         put("tmp_table_size", temporary * MIB, why)

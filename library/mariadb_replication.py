@@ -77,7 +77,14 @@ REMEDIES = {
     2003: "the primary does not answer: is it up, does its firewall let this host in",
     2013: "the primary does not answer: is it up, does its firewall let this host in",
     1236: f"the primary has not, or no longer, what this replica stands on: {RESEED}",
-    1418: "this server runs without log_bin_trust_function_creators: set it here as on the primary",
+    1005: "a table that the primary took is refused here: compare innodb_strict_mode, which is OFF"
+    " on a replica",
+    1118: "a table that the primary took is refused here: compare innodb_strict_mode, which is OFF"
+    " on a replica",
+    1146: "a table is missing here, or the primary renamed a temporary table by RENAME TABLE, which"
+    f" is logged as if all had it (ALTER TABLE ... RENAME TO is not): {RESEED}",
+    1418: "a function that the primary took is refused here: compare"
+    " log_bin_trust_function_creators, which is ON in the fleet",
     1950: "a write was made on this replica itself, by somebody, or by MariaDB for a table that a"
     f" restart had emptied (ENGINE=MEMORY): {RESEED}",
     1032: f"a row to change is missing here, the data differs from the primary's: {RESEED}",
@@ -106,10 +113,11 @@ def restart_words(emptied: list[str]) -> str:
 
 
 def passing(number: int) -> bool:
-    """Whether trying again can do no harm: the primary was not reached, or a function was refused
-    before this server had the fleet's settings (1418).
+    """Whether trying again can do no harm: the primary was not reached, or what it took was refused
+    here before this server had the fleet's settings.
     """
-    return number >= 2000 or number in (1040, 1045, 1129, 1130, 1158, 1159, 1160, 1161, 1418)
+    unreached = (1040, 1045, 1129, 1130, 1158, 1159, 1160, 1161)
+    return number >= 2000 or number in (*unreached, 1005, 1118, 1418)
 
 
 def connection_settings(status: dict[str, Any]) -> dict[str, str]:

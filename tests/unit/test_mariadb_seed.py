@@ -401,7 +401,15 @@ def test_statement_keeps_the_address_when_only_pointing_anew() -> None:
 
 @pytest.mark.parametrize(
     ("number", "harmless"),
-    [(2003, True), (1045, True), (1236, False), (1950, False), (1032, False), (1418, True)],
+    [
+        (2003, True),
+        (1045, True),
+        (1236, False),
+        (1950, False),
+        (1032, False),
+        (1418, True),
+        (1118, True),
+    ],
 )
 def test_only_what_can_pass_is_tried_again(number: int, harmless: bool) -> None:
     assert replication.passing(number) is harmless

@@ -29,6 +29,7 @@ def test_reporting_reads_heavily_and_stays_promotable() -> None:
         assert reporting[bigger] > primary[bigger]
     assert reporting["innodb_read_ahead_threshold"] < primary["innodb_read_ahead_threshold"]
     assert reporting["slave_parallel_threads"] == 8
+    assert (primary.get("innodb_strict_mode"), reporting["innodb_strict_mode"]) == (None, False)
     for node in (primary, reporting):
         assert (node["sync_binlog"], node["innodb_flush_log_at_trx_commit"]) == (1, 1)
         assert node["read_only"] is True
