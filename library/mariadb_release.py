@@ -20,7 +20,7 @@ module: mariadb_release
 short_description: A server that the fleet adopted is its own again
 description:
   - Drops what the fleet made - accounts that it noted in benchfleet.account, its own ones, the
-    twins of the sites' accounts, the database benchfleet - and nothing that was there before. An
+    twins of local accounts, the database benchfleet - and nothing that was there before. An
     account that views, triggers, routines or events run as is locked instead.
   - Restarts the server once, when it still runs with the fleet's option file, and removes the
     binary logs where there was none before.
@@ -54,9 +54,10 @@ def account(text: str) -> str:
     return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
-def ours(accounts: list[str], before: list[str], noted: list[str], users: list[str]) -> list[str]:
+def ours(accounts: list[str], before: list[str], noted: list[str]) -> list[str]:
     """Of the accounts that are there, those that the fleet made: none that was there before."""
-    twins = {f"{user}@127.0.0.1" for user in users}
+    local = (who.rpartition("@") for who in before)
+    twins = {f"{user}@127.0.0.1" for user, _, host in local if host == "localhost"}
     return [
         who
         for who in accounts
@@ -71,7 +72,6 @@ class Releaser:
     def __init__(self, module: FleetModule, manifest: dict[str, Any]) -> None:
         self.module = module
         self.before: dict[str, Any] = manifest["database"]
-        self.users = [site["user"] for site in manifest["sites"].values()]
         self.did: list[str] = []
 
     def refuse_replicas(self) -> None:
@@ -99,7 +99,7 @@ class Releaser:
         noted = []
         if own:
             noted = asked(f"SELECT CONCAT(user, '@', host) FROM {OUR_DATABASE}.account")
-        gone = ours(here["accounts"], self.before["accounts"], noted, self.users)
+        gone = ours(here["accounts"], self.before["accounts"], noted)
         needed = set(asked(DEFINERS)) & set(gone)
         gone = [who for who in gone if who not in needed]
         statements = [f"ALTER USER {account(who)} ACCOUNT LOCK;" for who in sorted(needed)]

@@ -153,6 +153,8 @@ def test_what_is_the_operators_is_kept(story: Any, adopted: Any):
         assert now[name] == story.facts[name]
     assert set(story.facts["accounts"].splitlines()) <= set(now["accounts"].splitlines())
     assert story.node.sql("SELECT title FROM wiki.page") == "Kept"
+    ask = "mariadb --no-defaults -h127.0.0.1 -uwiki -pwiki -NBe 'SELECT title FROM wiki.page'"
+    assert story.node.run(ask) == "Kept"
     queue = story.node.run("grep maxmemory /etc/benchfleet/redis/redis_queue.conf")
     assert queue.splitlines() == ["maxmemory 512mb", "maxmemory-policy noeviction"]
     for unit in ("nginx", "supervisor"):
