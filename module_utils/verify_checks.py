@@ -552,7 +552,12 @@ def busiest_minute(times: Iterable[str]) -> tuple[str, int]:
 
 
 def same_size(wanted: Any, running: Any) -> bool:
-    """Whether a running setting is the wanted one, but for the server's rounding (5 percent)."""
+    """Whether a running setting is the wanted one, but for the server's rounding (5 percent).
+
+    A switch is True or False where it is planned, and ON or OFF on the server.
+    """
+    if isinstance(wanted, bool):
+        return str(running).upper() == ("ON" if wanted else "OFF")
     try:
         want, have = float(wanted), float(running)
     except (TypeError, ValueError):
