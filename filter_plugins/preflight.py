@@ -986,6 +986,23 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
     ]
 
 
+def memory_warnings(hosts: list[Host], settings: Settings) -> list[str]:
+    """Tables of the primary that a restart empties: a replica does not bear them."""
+    primary = primary_host(hosts, settings)
+    if not primary or not primary["survey"] or not settings["groups"].get("mariadb_replica"):
+        return []
+    tables = primary["survey"]["database"]["memory_tables"]
+    if not tables:
+        return []
+    return [
+        f"tables of ENGINE=MEMORY in MariaDB of {primary['name']}: {', '.join(tables)}. A restart"
+        " empties them, the copies on the reporting nodes have them empty from the start, and"
+        " replication breaks there at the first row that is missing, or once one of them is opened."
+        " Convert each of them there (its rows go, as at each restart): TRUNCATE TABLE NAME; ALTER"
+        " TABLE NAME ENGINE=InnoDB;"
+    ]
+
+
 # --- what is on the hosts ----------------------------------------------------------------------
 
 
@@ -1498,5 +1515,6 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
+            "memory_warnings": memory_warnings,
             "pdf_warnings": pdf_warnings,
         }

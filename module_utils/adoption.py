@@ -136,6 +136,8 @@ def look_at_database() -> dict[str, Any]:
         "SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA;"
         "SELECT CONCAT('log_bin ', @@GLOBAL.log_bin);"
         "SELECT CONCAT('read_only ', @@GLOBAL.read_only);"
+        "SELECT CONCAT('asleep ', EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schema.EVENTS"
+        " WHERE STATUS = 'ENABLED' AND @@GLOBAL.event_scheduler <> 'ON';"
     )
     follows = sql("SHOW ALL SLAVES STATUS")
     found: dict[str, list[str]] = {}
@@ -148,6 +150,7 @@ def look_at_database() -> dict[str, Any]:
         "databases": found.get("database", []),
         "log_bin": found.get("log_bin") == ["1"],
         "read_only": found.get("read_only") == ["1"],
+        "asleep": found.get("asleep", []),
         "follows": bool(follows.stdout.strip()),
         "settings": own_settings(),
     }

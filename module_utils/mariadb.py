@@ -280,6 +280,36 @@ def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
     ]
 
 
+# Accounts, user@host, that somebody's views, triggers, routines and events run as: when one is
+# dropped, each write to a table with such a trigger fails (1449); when it is locked, none does.
+DEFINERS = " UNION ".join(
+    f"SELECT DEFINER AS who FROM information_schema.{kind}S WHERE {schema}_SCHEMA <> 'benchfleet'"
+    for kind, schema in (
+        ("VIEW", "TABLE"),
+        ("TRIGGER", "TRIGGER"),
+        ("ROUTINE", "ROUTINE"),
+        ("EVENT", "EVENT"),
+    )
+)
+# What ends it for good, on the primary. TRUNCATE comes first: on a replica that was restarted
+# since, ALTER would be the first to open the emptied table, and what the server logs of that takes
+# the GTID of the primary's next transaction (1950).
+MEMORY_CURE = "TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;"
+# Tables that a restart empties, quoted, but the server's own. Asking for the engine alone opens no
+# table: the first opening after a restart is what writes to the binary log.
+MEMORY_TABLES = (
+    "SELECT CONCAT('`', REPLACE(TABLE_SCHEMA, '`', '``'), '`.`', REPLACE(TABLE_NAME, '`', '``'),"
+    " '`') AS name FROM information_schema.TABLES WHERE ENGINE = 'MEMORY'"
+    " AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
+    " ORDER BY name"
+)
+
+
+def memory_tables(server: Server) -> list[str]:
+    """Names of the tables of ENGINE=MEMORY, quoted, in order."""
+    return [str(row["name"]) for row in server.rows(MEMORY_TABLES)]
+
+
 def read_json(path: str) -> dict[str, Any] | None:
     """A JSON object from a file, None when there is no such file.
 

@@ -139,6 +139,10 @@ class FakeServer:
     def value(self, sql: str, args: object = None) -> object:
         return self.answers.get(sql)
 
+    def rows(self, sql: str, args: object = None) -> list[dict[str, object]]:
+        found = self.answers.get(sql, [])
+        return found if isinstance(found, list) else []
+
     def run(self, sql: str, args: object = None) -> None:
         self.ran.append(sql)
 

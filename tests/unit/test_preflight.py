@@ -61,6 +61,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
                 "data_dir": "/var/lib/mysql",
                 "holds_data": False,
                 "bytes": 0,
+                "memory_tables": [],
             },
             "disk": {
                 "data": {"free": 50 * GIB, "device": "1", "on": "/var/lib"},
@@ -759,6 +760,18 @@ def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned
     found = preflight.pdf_warnings(fleet)
     assert len(found) == bool(warned)
     assert all(warned in words and "which their system does not have" in words for words in found)
+
+
+def test_tables_that_a_restart_empties_are_told_when_they_are_copied(fleet, settings):
+    settings["groups"]["mariadb_replica"] = ["rep1"]
+    assert preflight.memory_warnings(fleet, settings) == []
+    fleet[1]["survey"]["database"]["memory_tables"] = ["`_a`.`left`"]
+    fleet[0]["survey"]["database"]["memory_tables"] = ["`_a`.`cache`", "`wiki`.`hits`"]
+    (words,) = preflight.memory_warnings(fleet, settings)
+    assert "erp1: `_a`.`cache`, `wiki`.`hits`." in words
+    assert words.index("TRUNCATE") < words.index("ALTER")
+    del settings["groups"]["mariadb_replica"]
+    assert preflight.memory_warnings(fleet, settings) == []
 
 
 def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
