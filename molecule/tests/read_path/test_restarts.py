@@ -51,10 +51,8 @@ def test_a_call_waits_for_a_bench_that_comes_back(
     primary.run(f"supervisorctl stop {WEB}")
     try:
         # By somebody who does not tell the router.
-        unit = "benchfleet-later"
-        primary.run(
-            f"systemd-run --quiet --collect --unit {unit} sh -c 'sleep 2; supervisorctl start {WEB}'"
-        )
+        later = "systemd-run --quiet --collect --unit benchfleet-later"
+        primary.run(f"{later} sh -c 'sleep 2; supervisorctl start {WEB}'")
         saved = user.save()
     finally:
         primary.run(f"supervisorctl start {WEB} || true")
