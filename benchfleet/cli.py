@@ -237,10 +237,14 @@ def status(inventory: Path, *, as_json: bool) -> int:
     rows = reports.collected(outcome.results, "status")
     versions = reports.collected(outcome.results, "versions")
     problems = reports.collected(outcome.results, "problems")
+    file_systems = reports.collected(outcome.results, "file_systems")
+    kept = reports.collected(outcome.results, "kept")
     told = {"ok": outcome.ok, "status": rows, "versions": versions, "problems": problems}
+    told |= {"file_systems": file_systems, "kept": kept}
     if as_json:
         print(json.dumps(told, indent=2))
-    tables = [*reports.table(rows), *reports.versions_table(versions)]
+    tables = [*reports.table(rows), *reports.space_tables(file_systems, kept)]
+    tables += reports.versions_table(versions)
     for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:
         print(line, file=sys.stderr)
     return 0 if outcome.ok and rows else 1

@@ -38,6 +38,47 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def size(number: float) -> str:
+    """Return bytes as people read them."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}"
+        number /= 1024
+    return f"{number:.1f} GiB"
+
+
+def space_tables(
+    file_systems: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return how full the disks are, and what is left of former times, as lines after empty ones.
+
+    What is kept for how long is the variable fleet_keep.
+    """
+    disks = [
+        {
+            "host": row["host"],
+            "file system of": row["path"],
+            "holds": row["holds"],
+            "size": size(row["bytes"]),
+            "free": size(row["free"]),
+            "used": f"{row['used']:.0%}" + (", too full" if row["full"] else ""),
+        }
+        for row in file_systems
+    ]
+    left = [
+        {
+            "host": row["host"],
+            "kept": row["what"],
+            "in": row["path"],
+            "number": row["number"],
+            "size": size(row["bytes"]),
+            "oldest": row["oldest"],
+        }
+        for row in kept
+    ]
+    return [line for rows in (disks, left) if rows for line in ("", *table(rows))]
+
+
 def versions_table(versions: Sequence[dict[str, Any]]) -> list[str]:
     """Return what software is in force where, and how to upgrade it, as lines after an empty one.
 

@@ -390,11 +390,15 @@ def readable(value: Any) -> str:
 
 
 def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
-    """Settings in the server's own files that ours win over, as `name theirs -> ours`."""
+    """Settings in the server's own files that ours win over, as `name theirs -> ours`.
+
+    Not event_scheduler: events run on the primary whatever any file says.
+    """
     return [
         f"{name} {found['database']['settings'][name]} -> {readable(value)}"
         for name, value in sorted(host["mariadb_plan"].items())
         if name in found["database"]["settings"]
+        and name != "event_scheduler"
         and normal(found["database"]["settings"][name]) != normal(value)
     ]
 
@@ -419,6 +423,11 @@ def adoption_words(hosts: list[Host]) -> list[str]:
             words.append(
                 "settings of MariaDB's own files that ours win over: "
                 f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
+            )
+        if asleep := found["database"]["asleep"]:
+            words.append(
+                f"events that are enabled begin to run, as MariaDB of {name} runs none now"
+                f" (event_scheduler): {', '.join(asleep)}. ALTER EVENT ... DISABLE stops one"
             )
         words += [
             f"site {site} will be served and copied to the reporting nodes, as every site of the "

@@ -104,6 +104,7 @@ OWN = frozenset(
         "firewall_allow",
         "firewall_ports",
         "fleet_http_proxy",
+        "fleet_keep",
         "fleet_memory_mb",
         "fleet_untried_system",
         "mariadb_replica_catch_up_timeout",

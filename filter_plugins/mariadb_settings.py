@@ -41,6 +41,12 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("relay_log", "relay", "A fixed name, for the same reason."),
     ("log_slave_updates", True, "Any replica can be promoted."),
     ("binlog_format", "ROW", "What was written is what arrives."),
+    (
+        "log_bin_trust_function_creators",
+        True,
+        "A site's account makes functions and triggers, as without the log; with ROW no replica"
+        " runs them.",
+    ),
     ("binlog_row_image", "FULL", "Rows can be checked and rebuilt from the log."),
     ("sync_binlog", 1, "An acknowledged write survives a power cut, also after a promotion."),
     ("innodb_flush_log_at_trx_commit", 1, "An acknowledged write survives a power cut."),
@@ -53,6 +59,10 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("userstat", True, "Counts reads per account: shows which server answered a report."),
 )
 
+# Closed at boot on every node, and opened on the confirmed primary: elsewhere events would run a
+# second time, and their rows break replication.
+DECIDED = frozenset({"read_only", "event_scheduler"})
+
 # Only for servers of one series, which read a section of their own: (series, name, value, why).
 BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
     (
@@ -62,6 +72,16 @@ BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
         "A client that asks for utf8mb4 would get another collation than the tables'.",
     ),
 )
+
+
+# For whoever uses MariaDB's clients on the host, as Frappe does for its backups. Debian's own file
+# allows 16 MB, and a row that the server takes would break each backup.
+CLIENTS = """# Rows of any size are dumped and shown.
+[mysqldump]
+max_allowed_packet = 1G
+[mysql]
+max_allowed_packet = 1G
+"""
 
 
 def buffer_pool_mb(memory_mb: int, role: str) -> int:
@@ -134,6 +154,11 @@ def mariadb_settings(
         )
     else:
         put("max_connections", 200, "One bench reads here.")
+        put(
+            "innodb_strict_mode",
+            False,
+            "A table that the primary took is taken here: whether it was strict is in no log.",
+        )
         temporary = max(32, min(512, memory // 32))
         why = "Grouping a report's rows in memory instead of on disk."
         put("tmp_table_size", temporary * MIB, why)
@@ -152,6 +177,11 @@ def mariadb_settings(
     for name, value in (own or {}).items():
         put(name, value, "This host's own.")
     for name, value in (extra or {}).items():
+        if name.replace("-", "_") in DECIDED:
+            raise AnsibleFilterError(
+                f"mariadb_settings_extra: {name} is not yours to set: the primary is open and runs"
+                " events, a replica does neither. Take it out"
+            )
         put(name, value, "Set in the inventory (mariadb_settings_extra).")
     return plan
 
@@ -189,7 +219,7 @@ def mariadb_cnf(plan: Plan) -> str:
     ]
     for title, options in sections.items():
         lines += [title, *options]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + CLIENTS
 
 
 class FilterModule:

@@ -19,6 +19,7 @@ A host is a dict:
     cli_dir                      bench_cli_dir
     asked_versions               releases of the bench's tools, see versions.py
     proxy                        fleet_http_proxy, "" when unset
+    keep                         fleet_keep
     networks                     {setting: addresses and networks that it names}
     background_workers           bench_background_workers
     placement, away_seconds      jobs_placement, jobs_away_seconds
@@ -101,6 +102,8 @@ READ_PATH_BOUNDS = (
     ("read_guard_fallback_calls", 1, 100, "calls"),
     ("read_guard_fallback_seconds", 1, 3600, "seconds"),
 )
+# What fleet_keep may say: key, least and greatest value.
+KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
 GIB = 1024**3
 MIB = 1024**2
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -553,6 +556,31 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
     ]
 
 
+def check_keep(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """fleet_keep says how many are kept, and for how many days."""
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        keep = host["keep"]
+        if not isinstance(keep, Mapping):
+            # Ansible's own validation fails on it without a word.
+            found.setdefault(f"fleet_keep is {keep!r}, and no map", []).append(host["name"])
+            continue
+        for key, least, greatest in KEEP_BOUNDS:
+            value = keep.get(key)
+            # What is missing or no whole number is reported with the types.
+            if re.fullmatch(r"-?\d+", str(value)) and not least <= int(value) <= greatest:
+                what = f"{key} of fleet_keep is {value}: it takes {least} to {greatest}"
+                found.setdefault(what, []).append(host["name"])
+    return [
+        problem(
+            what,
+            f"fleet_keep in the inventory, for {', '.join(names)}",
+            "name both, for example {number: 3, days: 30}",
+        )
+        for what, names in found.items()
+    ]
+
+
 def check_proxies(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """fleet_http_proxy is an address that every program understands, and holds no password.
 
@@ -958,6 +986,23 @@ def pdf_warnings(hosts: list[Host]) -> list[str]:
     ]
 
 
+def memory_warnings(hosts: list[Host], settings: Settings) -> list[str]:
+    """Tables of the primary that a restart empties: a replica does not bear them."""
+    primary = primary_host(hosts, settings)
+    if not primary or not primary["survey"] or not settings["groups"].get("mariadb_replica"):
+        return []
+    tables = primary["survey"]["database"]["memory_tables"]
+    if not tables:
+        return []
+    return [
+        f"tables of ENGINE=MEMORY in MariaDB of {primary['name']}: {', '.join(tables)}. A restart"
+        " empties them, the copies on the reporting nodes have them empty from the start, and"
+        " replication breaks there at the first row that is missing, or once one of them is opened."
+        " Convert each of them there (its rows go, as at each restart): TRUNCATE TABLE NAME; ALTER"
+        " TABLE NAME ENGINE=InnoDB;"
+    ]
+
+
 # --- what is on the hosts ----------------------------------------------------------------------
 
 
@@ -1247,6 +1292,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_variables,
     check_types,
     check_read_path,
+    check_keep,
     check_proxies,
     check_networks,
     check_certificates,
@@ -1469,5 +1515,6 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
+            "memory_warnings": memory_warnings,
             "pdf_warnings": pdf_warnings,
         }

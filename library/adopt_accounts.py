@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Let the sites' accounts sign in over TCP on a server that resolves no names."""
+"""Let accounts of an adopted server sign in over TCP although it resolves no names any more."""
 
 from __future__ import annotations
 
@@ -10,43 +10,52 @@ from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
 module: adopt_accounts
-short_description: Accounts of an adopted bench's sites also hold for 127.0.0.1
+short_description: Accounts of an adopted server for localhost also hold for 127.0.0.1
 description:
   - A fleet's MariaDB resolves no names, so that C(user@localhost) no longer holds for a
-    connection by TCP. Each site's account gets a twin for 127.0.0.1 with the same password and
-    rights. An account that is there is left as it is.
-options:
-  bench: {description: Directory of the bench., type: path, required: true}
+    connection by TCP. Each such account that has a password, whatever app it is for, gets a twin
+    for 127.0.0.1 with the same password and rights.
+  - An account that is there is left as it is, unless it is locked, as an earlier release may have
+    left a twin.
+options: {}
 """
 
 ADDRESS = "127.0.0.1"
+# Accounts that can sign in from this host by a password, and those that cannot at all.
+BY_PASSWORD = (
+    "SELECT User FROM mysql.global_priv WHERE Host = 'localhost'"
+    " AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')"
+)
+LOCKED = (
+    "SELECT CONCAT(User, '@', Host) FROM mysql.global_priv"
+    " WHERE JSON_VALUE(Priv, '$.account_locked') = 1"
+)
 
 
 def twin(lines: list[str], user: str) -> list[str]:
     """Statements for the account at 127.0.0.1, made from those of SHOW CREATE USER and SHOW
-    GRANTS for the one at localhost.
+    GRANTS for the one at localhost; what root may hand on to others (PROXY) is left out.
 
     Raises ValueError when the server spells the account in a way that is not known here.
     """
     name = user.replace("`", "``")
     old, new = f"`{name}`@`localhost`", f"`{name}`@`{ADDRESS}`"
+    lines = [line for line in lines if not line.startswith("GRANT PROXY ")]
     if not lines or any(old not in line for line in lines):
         raise ValueError(f"the server does not spell the account {user}@localhost as expected")
     made = [line.replace(old, new, 1) for line in lines]
-    made[0] = re.sub(r"^CREATE USER ", "CREATE USER IF NOT EXISTS ", made[0])
+    made[0] = re.sub(r"^CREATE USER ", "CREATE OR REPLACE USER ", made[0])
     return made
 
 
 def main() -> None:
     """Module entry point."""
-    module = FleetModule(
-        argument_spec={"bench": {"type": "path", "required": True}}, supports_check_mode=True
-    )
-    accounts = set(adoption.look_at_database()["accounts"])
-    users = {site["user"] for site in adoption.bench_sites(module.params["bench"]).values()}
+    module = FleetModule(argument_spec={}, supports_check_mode=True)
+    locked = set(adoption.sql(LOCKED).stdout.splitlines())
+    accounts = set(adoption.look_at_database()["accounts"]) - locked
     missing = sorted(
         user
-        for user in users
+        for user in adoption.sql(BY_PASSWORD).stdout.splitlines()
         if f"{user}@localhost" in accounts and not accounts & {f"{user}@{ADDRESS}", f"{user}@%"}
     )
     for user in [] if module.check_mode else missing:

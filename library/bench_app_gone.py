@@ -37,6 +37,10 @@ options:
   state_dir: {description: Where it is noted what is going on., type: path, required: true}
   app: {description: Name of the app., type: str, required: true}
   sites: {description: The sites that are served., type: list, elements: str, required: true}
+  keep:
+    description: How much of the app's code of former times is kept, C({number, days}).
+    type: dict
+    required: true
   hold:
     description: How calls wait at the router, C({path, host, port}) as in module_utils/calls.py.
     type: dict
@@ -61,7 +65,10 @@ class Leaving:
     def frappe(self, site: str, *words: str, then: str | None = None) -> str:
         """Run a framework command for a site, and another one right after it; see run_frappe."""
         first, second = ["--site", site, *words], ["--site", site, then] if then else None
-        done = run_frappe(self.path, self.user, self.environment, first, then=second)
+        # Frappe's own backup takes hours where the database is large.
+        done = run_frappe(
+            self.path, self.user, self.environment, first, then=second, timeout=24 * 3600
+        )
         return checked(done, f"{' '.join(words)} of {site}")
 
     def apps_of(self, site: str) -> list[str]:
@@ -121,6 +128,7 @@ def main() -> None:
             "app": {"type": "str", "required": True},
             "sites": {"type": "list", "elements": "str", "required": True},
             "hold": {"type": "dict"},
+            "keep": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
@@ -135,7 +143,13 @@ def main() -> None:
                 for site in sites:
                     leaving.uninstall(site)
                 if here:
-                    remove_app(leaving.path, leaving.user, leaving.environment, leaving.app)
+                    remove_app(
+                        leaving.path,
+                        leaving.user,
+                        leaving.environment,
+                        leaving.app,
+                        keep=module.params["keep"],
+                    )
         module.exit_json(changed=bool(words), words=words or [f"{leaving.app} is not here"])
     except BenchError as error:
         module.fail_json(msg=str(error))

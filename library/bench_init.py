@@ -53,6 +53,10 @@ options:
     description: Whether a finished bench follows another one.
     type: bool
     default: false
+  keep:
+    description: How much of the code of apps that leave is kept, C({number, days}). With C(moves).
+    type: dict
+    default: {}
   startup:
     description: A line that every process of the bench's Python runs at its start, from
       benchfleet.pth in its environment.
@@ -100,6 +104,7 @@ class Maker:
             for app in params["apps"]
         ]
         self.moves: bool = params["moves"]
+        self.keep: dict[str, Any] = params["keep"]
         self.startup: str = params["startup"].strip() + "\n"
         self.state_dir: str = params["state_dir"]
         self.taken_for_complete: bool = dry and params["adopted"]
@@ -329,7 +334,8 @@ class Maker:
                 self.check_out(app)
         for name in self.leaving(installed_apps(self.path)):
             # No site has it: the bench that this one follows has made sure.
-            remove_app(self.path, self.user, self.environment, name, "--force")
+            words = (self.path, self.user, self.environment, name, "--force")
+            remove_app(*words, keep=self.keep)
         if not self.starts():
             self.set_startup()
         if fresh:
@@ -348,6 +354,7 @@ def main() -> None:
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP_SPEC},
             "ssh_command": {"type": "str"},
             "moves": {"type": "bool", "default": False},
+            "keep": {"type": "dict", "default": {}},
             "startup": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "adopted": {"type": "bool", "default": False},

@@ -29,6 +29,7 @@ from ansible.module_utils.bench import (
     user_environment,
 )
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.mariadb import client
 from ansible.module_utils.needs import shown
 from ansible.module_utils.sites import made_note, making_note
 
@@ -127,7 +128,7 @@ class Sites:
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""
         result = subprocess.run(
-            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--batch", "-N"],
+            client("mariadb", self.socket, "--batch", "-N"),
             input=statements,
             text=True,
             capture_output=True,

@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -40,7 +41,16 @@ from ansible.module_utils.bench import (
 )
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import SYSTEM_SCHEMAS
+from ansible.module_utils.kept import (
+    DUMPS,
+    Thing,
+    existing,
+    is_whole_dump,
+    lack_of_room,
+    things,
+    tidy,
+)
+from ansible.module_utils.mariadb import LARGEST_PACKET, SYSTEM_SCHEMAS, client
 from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
 from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
@@ -75,7 +85,8 @@ description:
     with the new code then, while calls wait at the router.
   - C(back) undoes what was done before users were let in; databases are restored only when their
     migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
-    stands, and C(forget) ends an update.
+    stands, and C(forget) ends an update, and removes
+    backups of former ones and outputs of former sites that are no longer kept.
 options:
   phase:
     description: What is to be done.
@@ -90,7 +101,11 @@ options:
       user: {description: The bench's account., type: str, required: true}
       cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
       state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
-      backup_dir: {description: Where backups are put; never emptied., type: path, required: true}
+      backup_dir: {description: Where backups are put., type: path, required: true}
+      keep:
+        description: How many backups of former updates are kept, C({number, days}).
+        type: dict
+        required: true
       sites:
         description: Names of the sites. Others that are on the bench are updated after them.
         type: list
@@ -142,6 +157,7 @@ ABOUT: dict[str, Any] = {
     "cli_dir": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
     "backup_dir": {"type": "path", "required": True},
+    "keep": {"type": "dict", "required": True},
     "sites": {"type": "list", "elements": "str", "required": True},
     "commits": {"type": "dict", "required": True},
     "apps": {"type": "list", "elements": "dict", "required": True},
@@ -173,6 +189,16 @@ SUSPENDED = "rq:suspended"
 # A worker says every 2 s that it is there; see roles/jobs.
 SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
+# Beside the dumps of an update: how large the databases were, {site: bytes}.
+SIZES = "bytes.json"
+# A dump may grow by more than its database since the last one, and other things write meanwhile.
+GROWTH, SPARE_BYTES = 1.2, 64 * 2**20
+# Of the server, for who connects while a database is dumped or restored; seconds, and see client().
+PATIENT = {
+    "max_allowed_packet": LARGEST_PACKET,
+    "net_read_timeout": 3600,
+    "net_write_timeout": 3600,
+}
 # Of the names of phases: what users are out for, and what of it is Frappe's own.
 OUT, MIGRATION = "users out: ", "migration"
 
@@ -311,8 +337,8 @@ class Update:
 
     def mariadb(self, statement: str) -> str:
         """Answer of the server's root on its socket."""
-        argv = ["mariadb", "--no-defaults", f"--socket={self.params['socket']}", "-BN"]
-        done = subprocess.run([*argv, "-e", statement], text=True, capture_output=True, check=False)
+        argv = client("mariadb", self.params["socket"], "-BN", "-e", statement)
+        done = subprocess.run(argv, text=True, capture_output=True, check=False)
         if done.returncode != 0:
             raise BenchError(f"MariaDB refused a statement: {done.stderr.strip()}")
         return done.stdout.strip()
@@ -380,7 +406,7 @@ class Update:
                 self.judge_assets(apps)
                 databases = self.judge_sites()
                 dumps = not self.state.get("backups") or self.state.get("opened")
-                self.judge_disk(databases if dumps else [])
+                self.judge_disk(databases if dumps else {})
         if self.problems:
             lines = [f"{number}. {words}" for number, words in enumerate(self.problems, 1)]
             raise BenchError(
@@ -602,16 +628,16 @@ class Update:
                     )
                     break
 
-    def judge_sites(self) -> list[str]:
+    def judge_sites(self) -> dict[str, str]:
         """Problems for sites that cannot be backed up; returns the databases of the others."""
-        databases = []
+        databases = {}
         listing = "SELECT LOWER(SCHEMA_NAME) FROM information_schema.SCHEMATA"
         there = self.mariadb(listing).splitlines() if self.sites else []
         for site in self.sites:
             try:
                 database = self.database(site)
                 if database.lower() in there:
-                    databases.append(database)
+                    databases[site] = database
                 else:
                     self.problems.append(
                         f"the database {database} of {site} ({self.folders.config(site)}) is not"
@@ -622,28 +648,57 @@ class Update:
                 self.problems.append(str(error))
         return databases
 
-    def judge_disk(self, databases: list[str]) -> None:
-        """A problem when backups, or what is made beside the bench, may not find room."""
-        names = ", ".join(f"'{name}'" for name in databases) or "''"
-        size = "SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES WHERE"
-        dumps = int(float(self.mariadb(f"{size} TABLE_SCHEMA IN ({names})")))
-        place = self.params["backup_dir"]
-        while not os.path.exists(place):
-            place = os.path.dirname(place)
+    def data_bytes(self, database: str) -> int:
+        """How large a database is on disk, or by its statistics, which lag behind large rows."""
+        asked = self.mariadb(
+            "SELECT GREATEST((SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES"
+            f" WHERE TABLE_SCHEMA = '{database}'), (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM"
+            " information_schema.INNODB_SYS_TABLESPACES"
+            f" WHERE SUBSTRING_INDEX(NAME, '/', 1) = '{database}'))"
+        )
+        return int(float(asked))
+
+    def dumps(self) -> list[Thing]:
+        """Folders of backups: those of this update while it stands are needed."""
+        needed = list(self.state.get("backups", {}).values())
+        needed += [f"{self.params['backup_dir']}/{self.state.get('stamp')}"] * bool(self.state)
+        return things(self.params["backup_dir"], DUMPS, needed, is_whole_dump)
+
+    def dump_bytes(self, site: str, now: int) -> int:
+        """What a dump may take: by the last one and how the database has grown since, or all of it.
+
+        now: bytes of the database.
+        """
+        for folder in sorted((thing.path for thing in self.dumps() if thing.whole), reverse=True):
+            then = read_json(f"{folder}/{SIZES}").get(site)
+            with suppress(FileNotFoundError):
+                if then:
+                    last = os.stat(f"{folder}/{site}.sql.gz").st_size
+                    return int(min(now, last * now / then * GROWTH)) + SPARE_BYTES
+        return now + SPARE_BYTES
+
+    def judge_disk(self, databases: dict[str, str]) -> None:
+        """A problem when backups, or what is made beside the bench, may not find room.
+
+        databases: {site: database} of those that are to be backed up.
+        """
+        dumps = sum(
+            self.dump_bytes(site, self.data_bytes(name)) for site, name in databases.items()
+        )
+        place = existing(self.params["backup_dir"])
         beside = 0 if self.state.get("made") else size_of(f"{self.path}/env", f"{self.path}/apps")
+        backups, code = "the backups of the databases", "the new code beside the bench"
+        former = ", or name another update_backup_dir"
+        if any(self.dumps()):
+            former += f"; `./fleet status` shows the backups of former updates in {place}"
         if os.stat(place).st_dev == os.stat(self.path).st_dev:
-            dumps, beside = dumps + beside, 0
-        for folder, need, remedy in (
-            (place, dumps, "make room, or name another update_backup_dir"),
-            (self.path, beside, "make room"),
+            backups, dumps, beside = f"{backups} and {code}", dumps + beside, 0
+        for folder, need, what, remedy in (
+            (place, dumps, backups, f"make room there{former}"),
+            (self.path, beside, code, "make room there"),
         ):
-            numbers = os.statvfs(folder)
-            free = numbers.f_bavail * numbers.f_frsize
-            if free < need:
-                self.problems.append(
-                    f"{folder} has {free // 2**20} MiB free, and the backups and the new code"
-                    f" beside the bench may take {need // 2**20}: {remedy}"
-                )
+            if lack := lack_of_room(folder, need, what):
+                self.problems.append(f"{lack}: {remedy}")
 
     def outage_in_words(self, to: dict[str, str], plan: dict[str, Any]) -> str:
         """Whether users will be out, and why."""
@@ -1010,7 +1065,11 @@ class Update:
         files = dict(self.state.get("backups", {}))
         for site in self.without_backup():
             target = f"{folder}/{site}.sql.gz"
-            self.dump(self.database(site), target)
+            database = self.database(site)
+            sizes = {**read_json(f"{folder}/{SIZES}"), site: self.data_bytes(database)}
+            self.dump(database, target)
+            with open(f"{folder}/{SIZES}", "w", encoding="utf-8") as out:
+                json.dump(sizes, out)
             config = f"{self.path}/sites/{site}/site_config.json"
             shutil.copy(config, f"{folder}/{site}.site_config.json")
             os.chmod(f"{folder}/{site}.site_config.json", 0o600)
@@ -1025,16 +1084,30 @@ class Update:
 
     def dump(self, database: str, target: str) -> None:
         """Write a dump that brings a database back as it was, tables that are new later dropped."""
-        argv = ["mariadb-dump", "--no-defaults", f"--socket={self.params['socket']}"]
+        argv = client("mariadb-dump", self.params["socket"])
         argv += ["--single-transaction", "--quick", "--routines", "--triggers", "--events"]
         argv += ["--default-character-set=utf8mb4", "--add-drop-database", "--databases", database]
-        # The words of the server go to a file: a pipe that nobody reads would fill up.
+        try:
+            with self.patient_server():
+                status, words = self.written(argv, f"{target}.new", f"{target}.errors")
+        except OSError as error:
+            status, words = 1, f"{target}.new: {error.strerror}"
+        for path in (f"{target}.errors", *[f"{target}.new"] * (status != 0)):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        if status != 0:
+            raise BenchError(f"the backup of {database} failed: {words[-500:]}")
+        os.replace(f"{target}.new", target)
+
+    def written(self, argv: list[str], target: str, errors: str) -> tuple[int, str]:
+        """Write a command's output to a file, packed; its exit status and last words.
+
+        The words go to a file of their own meanwhile: a pipe that nobody reads would fill up.
+        """
         with (
-            open(f"{target}.errors", "w+", encoding="utf-8") as said,
+            open(errors, "w+", encoding="utf-8") as said,
+            open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw,
             subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said) as process,
-            open(
-                os.open(f"{target}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-            ) as raw,
         ):
             assert process.stdout is not None
             with gzip.open(raw, "wb", compresslevel=3) as packed:
@@ -1043,12 +1116,7 @@ class Update:
             os.fsync(raw.fileno())
             process.wait()
             said.seek(0)
-            words = said.read().strip()
-        os.unlink(f"{target}.errors")
-        if process.returncode != 0:
-            os.unlink(f"{target}.new")
-            raise BenchError(f"the backup of {database} failed: {words[-500:]}")
-        os.replace(f"{target}.new", target)
+            return process.returncode, said.read().strip()
 
     def built(self, app: str) -> str:
         """Folder of an app's built assets."""
@@ -1125,7 +1193,7 @@ class Update:
             modules_anew=True,
             timeout=24 * 3600,
         )
-        log = f"{self.params['state_dir']}/update-{site}.log"
+        log = self.log(site)
         with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             out.write(done.stdout)
         if done.returncode != 0:
@@ -1242,10 +1310,24 @@ class Update:
             self.staging.drop(self.staging.folders())
 
     def forget(self) -> None:
-        """End the update."""
+        """End the update; what nobody goes back to any more is removed."""
         self.drop_staging()
         if os.path.exists(self.file):
             os.unlink(self.file)
+        self.state = {}
+        gone = tidy(self.dumps(), self.params["keep"])
+        self.words += [f"removed {path}, the backup of a former update" for path in gone]
+        for site in set(self.logs()) - set(self.sites):
+            os.unlink(self.log(site))
+
+    def log(self, site: str) -> str:
+        """File with the output of a site's last migration."""
+        return f"{self.params['state_dir']}/update-{site}.log"
+
+    def logs(self) -> list[str]:
+        """Sites, former ones among them, of which such a file is there."""
+        names = [re.fullmatch(r"update-(.+)\.log", n) for n in os.listdir(self.params["state_dir"])]
+        return [name.group(1) for name in names if name]
 
     # --- the way back -------------------------------------------------------------------------
 
@@ -1286,20 +1368,54 @@ class Update:
         ]
 
     def restore(self, site: str) -> None:
-        """Bring a site's database back to its backup."""
-        command = f"gunzip -c '{self.state['backups'][site]}' | {self.client()}"
-        done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-        checked(done, f"restoring {site} ({command})")
+        """Bring a site's database back to its backup.
 
-    def client(self) -> str:
-        """The MariaDB client on this server, as a line of shell."""
-        return f"mariadb --no-defaults --socket={self.params['socket']}"
+        BenchError before anything is dropped where it finds no room. The binary log beside the data
+        gets all of it, too.
+        """
+        backup = self.state["backups"][site]
+        size = read_json(f"{os.path.dirname(backup)}/{SIZES}").get(site, 0)
+        if lack := lack_of_room(self.mariadb("SELECT @@datadir"), size, f"restoring {site}"):
+            raise BenchError(
+                f"{lack}, as all of it goes through MariaDB's binary log: make room there, and run"
+                " the same command again"
+            )
+        # Else the log would hold each statement beside its rows; and a limit of time that somebody
+        # has set for all could cut off what drops the database, at which replicas stop.
+        first = "SET binlog_annotate_row_events = OFF, max_statement_time = 0"
+        words = client("mariadb", self.params["socket"], f"--init-command={first}")
+        with self.patient_server():
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],
+                text=True,
+                errors="replace",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode != 0:
+            # The client may repeat the statement that failed, and that is the site's data.
+            told = re.findall(r"^(?:ERROR|bash:|gzip:|mariadb:).{0,300}", done.stdout, re.MULTILINE)
+            raise BenchError(
+                f"restoring {site} (gunzip -c '{backup}' | {shlex.join(words)}) failed:"
+                f" {'; '.join(told[-5:]) or f'exit status {done.returncode}'}"
+            )
+
+    @contextmanager
+    def patient_server(self) -> Iterator[None]:
+        """Who connects meanwhile may send and get packets of any size, and stop for an hour.
+
+        Else a disk that stalls for a minute would end a dump. Where this is cut off, the settings
+        stay so until MariaDB is restarted, or the next run of site.yml.
+        """
+        former = self.mariadb(f"SELECT {', '.join(f'@@GLOBAL.{name}' for name in PATIENT)}")
+        self.mariadb(f"SET GLOBAL {', '.join(f'{n} = {value}' for n, value in PATIENT.items())}")
+        try:
+            yield
+        finally:
+            values = zip(PATIENT, former.split(), strict=False)
+            with suppress(BenchError):
+                self.mariadb(f"SET GLOBAL {', '.join(f'{n} = {value}' for n, value in values)}")
 
     # --- words for a failure ------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from ansible.module_utils.mariadb import (
     describe,
     errant,
     local,
+    memory_tables,
     pymysql,
     quote_name,
     remote,
@@ -204,6 +205,7 @@ class Reporting(HostChecks):
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
         attempt("row", self.check_row)
         attempt("errant", self.check_errant)
+        attempt("memory_tables", self.check_memory_tables)
         attempt("tls", self.check_tls)
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
         attempt("keys", self.check_keys)
@@ -221,12 +223,14 @@ class Reporting(HostChecks):
         with local() as server:
             status = server.replica_status()
             closed = int(server.value("SELECT @@GLOBAL.read_only"))
+            events = str(server.value("SELECT @@GLOBAL.event_scheduler"))
             age = server.value(
                 "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000"
                 " FROM benchfleet.heartbeat"
             )
         add = self.gathering.add
-        add("read_only", closed == 1, f"@@read_only = {closed}")
+        saw = f"@@read_only = {closed}, @@event_scheduler = {events}"
+        add("read_only", closed == 1 and events != "ON", saw)
         if status is None:
             add("threads", False, "this server follows nobody")
         else:
@@ -272,6 +276,12 @@ class Reporting(HostChecks):
             there = primary.value(question)
         strange = errant(here, there)
         self.gathering.add("errant", not strange, ", ".join(strange) or "none")
+
+    def check_memory_tables(self) -> None:
+        """Look for tables that a restart of this server empties: its copy differs from then on."""
+        with local() as server:
+            found = memory_tables(server)
+        self.gathering.add("memory_tables", not found, ", ".join(found) or "none")
 
     def check_tls(self) -> None:
         """Sign in as the replication account without TLS, and look at how the replica connects."""

@@ -35,6 +35,15 @@ problems:
   description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
   returned: always
   type: list
+file_systems:
+  description: "Those that something is written to: {host, path, holds, bytes, free, files_free,
+    used, full}."
+  returned: always
+  type: list
+kept:
+  description: "What is left of former times: {host, what, path, number, bytes, oldest}."
+  returned: always
+  type: list
 versions:
   description: >-
     A row for each software and the hosts that have the same of it, {software, hosts, in_force,
@@ -70,6 +79,11 @@ def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if row["role"] == "reporting":
             row["drained"] = any(row["host"] in names for names in known) if known else None
     return rows
+
+
+def taken_out(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """What hosts say of themselves under a key, in rows of their own with the host's name."""
+    return [{"host": row["host"], **entry} for row in rows for entry in row.pop(key, None) or []]
 
 
 def is_newer(one: str, other: str) -> bool:
@@ -154,7 +168,12 @@ def main() -> None:
     )
     unasked = module.params["unasked"]
     silent = [host for host, about in hosts.items() if not about.get("status")]
-    found = {"status": rows, "versions": versions}
+    found = {
+        "status": rows,
+        "versions": versions,
+        "file_systems": taken_out(rows, "file_systems"),
+        "kept": taken_out(rows, "kept"),
+    }
     found |= {"problems": unasked["problems"], "text": unasked["text"]}
     if silent:
         module.fail_json(msg=unasked["text"] or f"not asked: {', '.join(silent)}", **found)

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.module_utils import adoption
 from ansible.module_utils.adoption import OUR_ACCOUNTS, OUR_DATABASE, sql
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.mariadb import DEFINERS
 from ansible.module_utils.snapshot import SnapshotError, load
 
 DOCUMENTATION = r"""
@@ -19,7 +20,8 @@ module: mariadb_release
 short_description: A server that the fleet adopted is its own again
 description:
   - Drops what the fleet made - accounts that it noted in benchfleet.account, its own ones, the
-    twins of the sites' accounts, the database benchfleet - and nothing that was there before.
+    twins of local accounts, the database benchfleet - and nothing that was there before. An
+    account that views, triggers, routines or events run as is locked instead.
   - Restarts the server once, when it still runs with the fleet's option file, and removes the
     binary logs where there was none before.
   - Refuses while a replica is connected.
@@ -52,9 +54,10 @@ def account(text: str) -> str:
     return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
-def ours(accounts: list[str], before: list[str], noted: list[str], users: list[str]) -> list[str]:
+def ours(accounts: list[str], before: list[str], noted: list[str]) -> list[str]:
     """Of the accounts that are there, those that the fleet made: none that was there before."""
-    twins = {f"{user}@127.0.0.1" for user in users}
+    local = (who.rpartition("@") for who in before)
+    twins = {f"{user}@127.0.0.1" for user, _, host in local if host == "localhost"}
     return [
         who
         for who in accounts
@@ -69,7 +72,6 @@ class Releaser:
     def __init__(self, module: FleetModule, manifest: dict[str, Any]) -> None:
         self.module = module
         self.before: dict[str, Any] = manifest["database"]
-        self.users = [site["user"] for site in manifest["sites"].values()]
         self.did: list[str] = []
 
     def refuse_replicas(self) -> None:
@@ -97,12 +99,16 @@ class Releaser:
         noted = []
         if own:
             noted = asked(f"SELECT CONCAT(user, '@', host) FROM {OUR_DATABASE}.account")
-        gone = ours(here["accounts"], self.before["accounts"], noted, self.users)
-        statements = [f"DROP USER IF EXISTS {account(who)};" for who in gone]
+        gone = ours(here["accounts"], self.before["accounts"], noted)
+        needed = set(asked(DEFINERS)) & set(gone)
+        gone = [who for who in gone if who not in needed]
+        statements = [f"ALTER USER {account(who)} ACCOUNT LOCK;" for who in sorted(needed)]
+        statements += [f"DROP USER IF EXISTS {account(who)};" for who in gone]
         # Last: the notes in it say which accounts are ours.
         statements += [f"DROP DATABASE IF EXISTS {OUR_DATABASE};"] * own
         if statements and not self.module.check_mode:
             asked("\n".join(statements))
+        self.did += [f"lock account {who}: something runs as it" for who in sorted(needed)]
         self.did += [f"drop account {who}" for who in gone] + ["drop database benchfleet"] * own
 
     def restart(self) -> None:

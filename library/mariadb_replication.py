@@ -9,13 +9,16 @@ import time
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.kept import REPLACED, things, tidy
 from ansible.module_utils.mariadb import (
+    MEMORY_CURE,
     MariaDBError,
     Server,
     ServerAbsentError,
     describe,
     errant,
     local,
+    memory_tables,
     pymysql,
     quote_text,
     read_json,
@@ -50,6 +53,9 @@ options:
   probe_password: {description: Its password., type: str}
   fleet_id: {description: This fleet., type: str}
   state_file: {description: What the seed left., type: path}
+  keep:
+    description: How much of the data that reseeds have replaced is kept, C({number, days}).
+    type: dict
   heartbeat_max_age:
     description: Seconds after which a heartbeat is stale.
     type: float
@@ -75,20 +81,47 @@ REMEDIES = {
     2003: "the primary does not answer: is it up, does its firewall let this host in",
     2013: "the primary does not answer: is it up, does its firewall let this host in",
     1236: f"the primary has not, or no longer, what this replica stands on: {RESEED}",
-    1950: f"a write was made on this replica itself (errant transaction): {RESEED}",
+    1005: "a table that the primary took is refused here: compare innodb_strict_mode, which is OFF"
+    " on a replica",
+    1118: "a table that the primary took is refused here: compare innodb_strict_mode, which is OFF"
+    " on a replica",
+    1146: "a table is missing here, or the primary renamed a temporary table by RENAME TABLE, which"
+    f" is logged as if all had it (ALTER TABLE ... RENAME TO is not): {RESEED}",
+    1418: "a function that the primary took is refused here: compare"
+    " log_bin_trust_function_creators, which is ON in the fleet",
+    1950: "a write was made on this replica itself, by somebody, or by MariaDB for a table that a"
+    f" restart had emptied (ENGINE=MEMORY): {RESEED}",
     1032: f"a row to change is missing here, the data differs from the primary's: {RESEED}",
     1062: f"a row to insert exists here already, the data differs from the primary's: {RESEED}",
 }
 
 
-def remedy(number: int) -> str:
-    """What to do about a replication error."""
+def remedy(number: int, emptied: list[str]) -> str:
+    """What to do about a replication error.
+
+    emptied: the tables here that a restart empties, as memory_tables has them; of an error that
+    they can lead to they are the likely cause.
+    """
+    if emptied and number in (1032, 1950):
+        return restart_words(emptied)
     return REMEDIES.get(number, f"see the server's log; if in doubt {RESEED}")
 
 
+def restart_words(emptied: list[str]) -> str:
+    """Why a replica with such tables breaks, and what ends it for good."""
+    return (
+        f"a restart of MariaDB empties tables of ENGINE=MEMORY, here {', '.join(emptied)}, and the"
+        " server writes that to its own binary log; a new copy has them empty, too. First, on the"
+        f" primary, for each of them (its rows go, as at each restart): {MEMORY_CURE} Then {RESEED}"
+    )
+
+
 def passing(number: int) -> bool:
-    """Whether an error is about reaching the primary, so that trying again can do no harm."""
-    return number >= 2000 or number in (1040, 1045, 1129, 1130, 1158, 1159, 1160, 1161)
+    """Whether trying again can do no harm: the primary was not reached, or what it took was refused
+    here before this server had the fleet's settings.
+    """
+    unreached = (1040, 1045, 1129, 1130, 1158, 1159, 1160, 1161)
+    return number >= 2000 or number in (*unreached, 1005, 1118, 1418)
 
 
 def connection_settings(status: dict[str, Any]) -> dict[str, str]:
@@ -183,6 +216,10 @@ class Replica:
             return None
         return None if age is None else float(age)
 
+    def remedy(self, number: int) -> str:
+        """What to do about a replication error of this replica."""
+        return remedy(number, memory_tables(self.server))
+
     def look(self) -> dict[str, Any]:
         """Everything worth saying about this replica."""
         status = self.server.replica_status()
@@ -270,7 +307,7 @@ class Replica:
         for error in (found["sql_error"], found["io_error"]):
             if error[0] and not passing(error[0]):
                 raise MariaDBError(
-                    f"replication stands still: {self.seen(found)}. {remedy(error[0])}"
+                    f"replication stands still: {self.seen(found)}. {self.remedy(error[0])}"
                 )
         self.note(f"stopped: {', '.join(stopped)}", "both threads run")
         self.act("START SLAVE")
@@ -306,14 +343,14 @@ class Replica:
                 last_gtid, moved = found["gtid_slave_pos"], now
             if found["sql_error"][0]:
                 number = found["sql_error"][0]
-                raise MariaDBError(f"replication broke: {self.seen(found)}. {remedy(number)}")
+                raise MariaDBError(f"replication broke: {self.seen(found)}. {self.remedy(number)}")
             if found["io"] == "No" and found["io_error"][0] and not passing(found["io_error"][0]):
                 number = found["io_error"][0]
-                raise MariaDBError(f"replication broke: {self.seen(found)}. {remedy(number)}")
+                raise MariaDBError(f"replication broke: {self.seen(found)}. {self.remedy(number)}")
             if now - moved > 30 or now - began > self.params["timeout"]:
                 number = found["io_error"][0]
                 what = (
-                    remedy(number)
+                    self.remedy(number)
                     if number
                     else "the heartbeat does not arrive: look at the primary's event_scheduler,"
                     " and at the clocks of both hosts (they are compared)"
@@ -345,7 +382,10 @@ class Replica:
         return errant(found["gtid_binlog_state"], theirs)
 
     def finish_seed(self, state: dict[str, Any]) -> None:
-        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept."""
+        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept.
+
+        What reseeds before it have replaced goes by number and age.
+        """
         if state.get("phase") != "seeded" or self.module.check_mode:
             return
         old = state.get("old")
@@ -354,6 +394,8 @@ class Replica:
             if not os.listdir(os.path.dirname(old)):
                 os.rmdir(os.path.dirname(old))
         write_json(self.params["state_file"], {**state, "phase": "done"})
+        if old:
+            tidy(things(os.path.dirname(old), REPLACED), self.params["keep"])
 
     def following(self) -> dict[str, Any]:
         """The whole of state ``following``."""
@@ -381,7 +423,7 @@ class Replica:
         if found["errant"]:
             raise MariaDBError(
                 "this replica holds transactions the primary never had:"
-                f" {', '.join(found['errant'])}. Somebody wrote on the replica; {RESEED}"
+                f" {', '.join(found['errant'])}; {self.remedy(1950)}"
             )
         self.finish_seed(state)
         return found
@@ -424,6 +466,7 @@ def main() -> None:
             "probe_password": {"type": "str", "no_log": True},
             "fleet_id": {"type": "str"},
             "state_file": {"type": "path"},
+            "keep": {"type": "dict"},
             "heartbeat_max_age": {"type": "float"},
             "timeout": {"type": "int"},
             "gtid": {"type": "str"},
@@ -434,7 +477,7 @@ def main() -> None:
                 "following",
                 [
                     *("primary", "port", "password", "ca", "probe_password", "fleet_id"),
-                    *("state_file", "heartbeat_max_age", "timeout"),
+                    *("state_file", "keep", "heartbeat_max_age", "timeout"),
                 ],
             ),
             ("state", "caught_up", ["gtid", "timeout"]),

@@ -88,11 +88,14 @@ def normal(value: Any) -> str:
 
 
 def file_values(text: str) -> dict[str, str]:
-    """The ``name = value`` lines of an option file."""
+    """The ``name = value`` lines of an option file that are the server's."""
     found: dict[str, str] = {}
+    ours = True
     for line in text.splitlines():
+        if section := re.fullmatch(r"\[([\w.-]+)\]\s*", line):
+            ours = section.group(1).split("-")[0] in ("mariadbd", "mysqld")
         name, separator, value = line.partition("=")
-        if separator and not line.lstrip().startswith("#"):
+        if ours and separator and not line.lstrip().startswith("#"):
             found[bare(name.strip())] = value.strip()
     return found
 

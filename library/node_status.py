@@ -7,15 +7,26 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import local
+from ansible.module_utils.kept import (
+    ADOPTED,
+    DUMPS,
+    REFUSED,
+    REPLACED,
+    Thing,
+    archived,
+    file_systems,
+    things,
+    tree_bytes,
+)
+from ansible.module_utils.mariadb import local, server_folders
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
-from ansible.module_utils.sites import read_state, served_names
+from ansible.module_utils.sites import Folders, read_state, served_names
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
@@ -41,6 +52,13 @@ options:
   mark: {description: The fleet's mark on the host., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   queue: {description: Settings of the queue's Redis., type: path, required: true}
+  backups: {description: Where updates put their dumps., type: path, required: true}
+  adopted: {description: Where the records of adoptions are., type: path, required: true}
+  places:
+    description: Further folders in which something of the fleet's is written, C({path, holds}).
+    type: list
+    elements: dict
+    required: true
 """
 
 RETURN = r"""
@@ -49,8 +67,9 @@ status:
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
       write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be
-      found out is null, and C(state) says why. With versions {format, recorded, tools, mariadb,
-      mariadb_candidate}.
+      found out is null, and C(state) says why. With file_systems [{path, holds, bytes, free,
+      files_free, used, full}], kept [{what, path, number, bytes, oldest}], and versions {format,
+      recorded, tools, mariadb, mariadb_candidate}.
   returned: always
   type: dict
 """
@@ -109,6 +128,76 @@ def disk(bench: str) -> str:
     """Free and whole space where the bench lies."""
     usage = shutil.disk_usage(bench if os.path.isdir(bench) else "/")
     return f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB"
+
+
+def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    """Folders in which something of the fleet's is written, and what for.
+
+    An operator may have put any of them, and those of the sites' files, onto a disk of its own.
+    """
+    bench = params["bench"]
+    yield bench, "the bench"
+    folders = Folders(f"{bench}/sites", params["state_dir"])
+    for site in folders.names():
+        for name in ("public", "public/files", "private/files", "private/backups"):
+            yield f"{bench}/sites/{site}/{name}", "files of the sites"
+    yield f"{bench}/logs", "logs of the bench"
+    yield from server_folders()
+    if params["role"] == "primary":
+        yield params["backups"], "dumps of updates"
+        if os.path.exists(params["queue"]):
+            known = settings(Path(params["queue"]).read_text(encoding="utf-8"))
+            yield known["dir"], "jobs that wait"
+    for place in params["places"]:
+        yield place["path"], place["holds"]
+
+
+def full(found: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with file systems, in words."""
+    return [
+        f"the file system of {one['path']} is {one['used']:.0%} full ({one['free'] / GIB:.1f} GiB"
+        f" free{', no room for files' * (one['files_free'] == 0)}), which holds"
+        f" {', '.join(one['holds'])}: make room there"
+        for one in found
+        if one["full"]
+    ]
+
+
+def kept(params: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is left of former times, by kinds; bytes on disk, and the day of the oldest."""
+    bench, update = params["bench"], read_json(f"{params['state_dir']}/update.json")
+    seed = read_json(f"{params['state_dir']}/mariadb-seed.json")
+    replaced = os.path.dirname(str(seed.get("old") or ""))
+    beside = f"{bench}/.update"
+    queue = ""
+    if os.path.exists(params["queue"]):
+        queue = settings(Path(params["queue"]).read_text(encoding="utf-8"))["dir"]
+    kinds = [
+        ("dumps of updates", params["backups"], things(params["backups"], DUMPS)),
+        ("files from before an adoption", params["adopted"], things(params["adopted"], ADOPTED)),
+        ("data that a reseed replaced", replaced, things(replaced, REPLACED)),
+        ("files that the queue refused", queue, things(queue, REFUSED)),
+        (
+            "code of former apps",
+            f"{bench}/archived/apps",
+            things(f"{bench}/archived/apps", archived()),
+        ),
+    ]
+    if os.path.isdir(beside):
+        one = Thing(beside, os.lstat(beside).st_mtime)
+        what = "an unfinished update" if update else "an update that was cut off"
+        kinds.append((f"new code of {what}", beside, [one]))
+    return [
+        {
+            "what": what,
+            "path": path,
+            "number": len(found),
+            "bytes": sum(tree_bytes(thing.path) for thing in found),
+            "oldest": time.strftime("%Y-%m-%d", time.localtime(min(t.made for t in found))),
+        }
+        for what, path, found in kinds
+        if found
+    ]
 
 
 def sync_age(bench: str) -> float | None:
@@ -201,6 +290,9 @@ def main() -> None:
             "mark": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "queue": {"type": "path", "required": True},
+            "backups": {"type": "path", "required": True},
+            "adopted": {"type": "path", "required": True},
+            "places": {"type": "list", "elements": "dict", "required": True},
         },
         supports_check_mode=True,
     )
@@ -227,6 +319,8 @@ def main() -> None:
         "sync_age_seconds": ask(lambda: sync_age(bench)) if role == "reporting" else None,
         "workers": ask(lambda: workers(bench)),
         "disk_free": ask(lambda: disk(bench)),
+        "file_systems": ask(lambda: file_systems(places(module.params))),
+        "kept": ask(lambda: kept(module.params)),
         "memory_free": ask(memory),
         "versions": ask(lambda: versions(module.params["mark"], module.params["cli_dir"])),
     }
@@ -237,6 +331,7 @@ def main() -> None:
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(programs)])
+    troubles += full(status["file_systems"] or [])
     # As the last run of site.yml or an update has found it; to ask anew takes a second or two.
     troubles += read_json(f"{module.params['state_dir']}/contract.json").get("misfits", [])
     status["state"] = "; ".join(troubles) or "up"

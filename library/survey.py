@@ -18,6 +18,8 @@ from typing import Any
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.kept import tree_bytes
+from ansible.module_utils.mariadb import MEMORY_TABLES
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
@@ -167,16 +169,6 @@ def free_bytes(path: str) -> dict[str, Any]:
     }
 
 
-def tree_bytes(path: str) -> int:
-    """Bytes on disk below path; what vanishes while it is counted is left out."""
-    total = 0
-    for folder, _folders, files in os.walk(path):
-        for name in files:
-            with contextlib.suppress(OSError):
-                total += Path(folder, name).lstat().st_blocks * 512
-    return total
-
-
 def data_folder(usual: str) -> str:
     """Where the server keeps its data by its own option files; the usual place without any."""
     try:
@@ -194,7 +186,9 @@ def data_folder(usual: str) -> str:
 
 
 def read_database(data_dir: str) -> dict[str, Any]:
-    """Product and version of an installed server, and whether its data folder holds data."""
+    """Product and version of an installed server, whether its data folder holds data, and names of
+    the tables that a restart empties; of a server that does not answer none are known.
+    """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
         if not os.access(program, os.X_OK):
@@ -221,6 +215,8 @@ def read_database(data_dir: str) -> dict[str, Any]:
     ]
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
+    asked = adoption.sql(MEMORY_TABLES).stdout if kept and found["product"] else ""
+    found["memory_tables"] = asked.splitlines()
     return found
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_text, run_as
+from ansible.module_utils.mariadb import client
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.sites import Folders, further_names
 
@@ -39,8 +40,7 @@ def run(words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 def sql(statements: str) -> subprocess.CompletedProcess[str]:
     """Run statements as the server's root, on its socket; they are on no command line."""
-    words = ["mariadb", "--no-defaults", f"--socket={SOCKET}", "--user=root", "--batch", "-N"]
-    return run(words, statements)
+    return run(client("mariadb", SOCKET, "--user=root", "--batch", "-N"), statements)
 
 
 def config_of(path: str) -> dict[str, Any]:
@@ -136,6 +136,8 @@ def look_at_database() -> dict[str, Any]:
         "SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA;"
         "SELECT CONCAT('log_bin ', @@GLOBAL.log_bin);"
         "SELECT CONCAT('read_only ', @@GLOBAL.read_only);"
+        "SELECT CONCAT('asleep ', EVENT_SCHEMA, '.', EVENT_NAME) FROM information_schema.EVENTS"
+        " WHERE STATUS = 'ENABLED' AND @@GLOBAL.event_scheduler <> 'ON';"
     )
     follows = sql("SHOW ALL SLAVES STATUS")
     found: dict[str, list[str]] = {}
@@ -148,6 +150,7 @@ def look_at_database() -> dict[str, Any]:
         "databases": found.get("database", []),
         "log_bin": found.get("log_bin") == ["1"],
         "read_only": found.get("read_only") == ["1"],
+        "asleep": found.get("asleep", []),
         "follows": bool(follows.stdout.strip()),
         "settings": own_settings(),
     }

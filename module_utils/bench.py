@@ -14,12 +14,16 @@ import re
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ansible.module_utils.kept import Thing, archived, things, tidy
+
 # What failed commands have said, for root alone.
 LOG_DIR = "/var/log/benchfleet-commands"
+# Names hold commits and sites, so there are new ones again and again.
+KEEP_LOGS = {"number": 50, "days": 90}
 
 # How long git may take to read in a checkout.
 GIT_SECONDS = 120
@@ -180,7 +184,7 @@ def cause(output: str, most: int = 12) -> list[str]:
 def keep_output(output: str, what: str) -> str:
     """Keep the whole output of a failed command in a file; returns its path, "" without one.
 
-    The next failure of the same kind overwrites it.
+    The next failure of the same kind overwrites it; the oldest of others go.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", what).strip("-.")[:100]
     path = f"{LOG_DIR}/{name}.log"
@@ -191,6 +195,10 @@ def keep_output(output: str, what: str) -> str:
             out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{output}")
     except OSError:
         return ""
+    with suppress(OSError):
+        entries = list(os.scandir(LOG_DIR))
+        logs = [Thing(one.path, one.stat(follow_symlinks=False).st_mtime) for one in entries]
+        tidy(logs, KEEP_LOGS, os.unlink)
     return path
 
 
@@ -497,10 +505,18 @@ def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
     return steps
 
 
-def remove_app(bench: str, user: str, environment: dict[str, str], app: str, *options: str) -> None:
+def remove_app(
+    bench: str,
+    user: str,
+    environment: dict[str, str],
+    app: str,
+    *options: str,
+    keep: Mapping[str, Any],
+) -> None:
     """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
 
-    The bench CLI keeps the code in ``archived/apps``. ``options`` are those of its ``remove-app``.
+    The bench CLI keeps the code in ``archived/apps``, where what it kept of the same app before
+    goes by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
     """
     path = f"{bench}/sites/apps.txt"
     left = [name for name in (read_foreign(path) or "").split() if name != app]
@@ -510,6 +526,11 @@ def remove_app(bench: str, user: str, environment: dict[str, str], app: str, *op
     words = ["bench", "remove-app", *options, app]
     checked(run_as(user, words, bench, environment), f"bench remove-app {app}")
     checked(run_as(user, ["rm", "-rf", f"sites/assets/{app}"], bench, environment), "rm")
+    tidy(
+        things(f"{bench}/archived/apps", archived(re.escape(app))),
+        keep,
+        lambda path: run_as(user, ["rm", "-rf", path], bench, environment),
+    )
 
 
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:

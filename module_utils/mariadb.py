@@ -7,6 +7,7 @@ import json
 import os
 import re
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,10 @@ except ImportError:
 
 SOCKET = "/run/mysqld/mysqld.sock"
 SERVER_BINARY = "/usr/sbin/mariadbd"
+# What MariaDB lets a packet have at most. A row travels in one, and in a dump it is one statement,
+# in which each quote, backslash and line end takes two bytes: a row that came in by the server's
+# max_allowed_packet may need twice of that to come in again.
+LARGEST_PACKET = 1024**3
 
 # System schemas: everything else is somebody's data.
 SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
@@ -58,6 +63,31 @@ class Server:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")
         return found[0] if found else None
+
+
+def server_folders() -> list[tuple[str, str]]:
+    """Folders that a server on this host writes to by its option files, and what they hold.
+
+    It is not asked: one whose disk is full does not answer. [] where there is none.
+    """
+    if not os.path.exists(SERVER_BINARY):
+        return []
+    words = ["my_print_defaults", "--mysqld"]
+    text = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False).stdout
+    told = dict(re.findall(r"^--([\w-]+)=(/.+)$", text, re.MULTILINE))
+    return [
+        (told.get("datadir", "/var/lib/mysql").rstrip("/"), "the databases"),
+        (told.get("tmpdir", "/tmp").split(":")[0], "temporary files"),
+    ]
+
+
+def client(program: str, socket: str, *words: str) -> list[str]:
+    """Command of one of MariaDB's own clients, as root through the server's socket.
+
+    No option file of the host's counts. By themselves they take rows of up to 16 or 24 MB only.
+    """
+    limit = f"--max-allowed-packet={LARGEST_PACKET}"
+    return [program, "--no-defaults", f"--socket={socket}", limit, *words]
 
 
 def installed() -> bool:
@@ -248,6 +278,36 @@ def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
         for (domain, server), sequence in sorted(parse_gtids(replica_state).items())
         if sequence > known.get((domain, server), 0)
     ]
+
+
+# Accounts, user@host, that somebody's views, triggers, routines and events run as: when one is
+# dropped, each write to a table with such a trigger fails (1449); when it is locked, none does.
+DEFINERS = " UNION ".join(
+    f"SELECT DEFINER AS who FROM information_schema.{kind}S WHERE {schema}_SCHEMA <> 'benchfleet'"
+    for kind, schema in (
+        ("VIEW", "TABLE"),
+        ("TRIGGER", "TRIGGER"),
+        ("ROUTINE", "ROUTINE"),
+        ("EVENT", "EVENT"),
+    )
+)
+# What ends it for good, on the primary. TRUNCATE comes first: on a replica that was restarted
+# since, ALTER would be the first to open the emptied table, and what the server logs of that takes
+# the GTID of the primary's next transaction (1950).
+MEMORY_CURE = "TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;"
+# Tables that a restart empties, quoted, but the server's own. Asking for the engine alone opens no
+# table: the first opening after a restart is what writes to the binary log.
+MEMORY_TABLES = (
+    "SELECT CONCAT('`', REPLACE(TABLE_SCHEMA, '`', '``'), '`.`', REPLACE(TABLE_NAME, '`', '``'),"
+    " '`') AS name FROM information_schema.TABLES WHERE ENGINE = 'MEMORY'"
+    " AND TABLE_SCHEMA NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
+    " ORDER BY name"
+)
+
+
+def memory_tables(server: Server) -> list[str]:
+    """Names of the tables of ENGINE=MEMORY, quoted, in order."""
+    return [str(row["name"]) for row in server.rows(MEMORY_TABLES)]
 
 
 def read_json(path: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from ansible.module_utils.mariadb import (
+    DEFINERS,
     MariaDBError,
     Server,
     account,
@@ -143,15 +144,23 @@ class AccountKeeper(Writer):
             self.write(statements)
         return made
 
-    def drop(self, user: str, host: str) -> None:
-        """Drop one account and end its sessions.
+    def drop(self, user: str, host: str) -> bool:
+        """Drop one account and end its sessions; lock it while something runs as it (DEFINERS).
 
         A replica's session would stay for a quarter of an hour when its host is dead or shut out,
-        and a server that is being stopped waits a minute for it.
+        and a server that is being stopped waits a minute for it. Returns whether it is gone.
         """
-        self.before.append(f"{user}@{host}")
-        who = account(user, host)
-        self.write([f"DROP USER IF EXISTS {who}", f"KILL CONNECTION USER {who}"])
+        who, name = account(user, host), f"{user}@{host}"
+        needed = name in {row["who"] for row in self.server.rows(DEFINERS)}
+        found = self.current(user, host) if needed else None
+        if found and found[0]["locked"]:
+            return False
+        self.before.append(name)
+        if found:
+            self.after.append(f"{name}; locked, as views, triggers, routines or events run as it")
+        end = f"ALTER USER {who} ACCOUNT LOCK" if found else f"DROP USER IF EXISTS {who}"
+        self.write([end, f"KILL CONNECTION USER {who}"])
+        return not found
 
     def drop_others(self, wanted: list[dict[str, Any]], names: list[str]) -> None:
         """Drop accounts of these user names on hosts that are not wanted."""

@@ -9,6 +9,7 @@ files are loaded once by a Redis that nobody reaches: those that it refuses are 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -18,9 +19,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
+
+from ansible.module_utils import kept
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
@@ -34,6 +37,8 @@ DEFAULTS = {
 }
 # How the names of folders begin that hold refused files, and the list of jobs in each.
 REFUSED, JOBS = "refused-", "jobs.txt"
+# Beside the programs of ours: what is kept of such folders, among others.
+FOLDERS = Path(__file__).resolve().parents[3] / "folders.json"
 # What Redis refuses is cut off where less than this is lost: jobs that were done in the time that
 # is lost are done again. Where nothing says how long that was, the size has to do.
 LOST_SECONDS, LOST_BYTES = 10, 1024**2
@@ -63,11 +68,7 @@ def settings(text: str) -> dict[str, str]:
 
 def refused(folder: str) -> list[str]:
     """Folders with files that Redis refused; other names are not ours."""
-    try:
-        names = sorted(os.listdir(folder))
-    except FileNotFoundError:
-        return []
-    return [f"{folder}/{name}" for name in names if re.fullmatch(rf"{REFUSED}[\d-]+", name)]
+    return sorted(thing.path for thing in kept.things(folder, kept.REFUSED))
 
 
 def parse_info(text: str) -> dict[str, str]:
@@ -364,6 +365,16 @@ class Store:
                 said.append(self.set_aside(what, str(refusal)))
 
 
+def let_go(folder: str) -> None:
+    """Remove folders with refused files that are no longer kept; the newest one stays.
+
+    Redis starts all the same where nothing says how many are.
+    """
+    with suppress(OSError, ValueError, KeyError):
+        keep = json.loads(FOLDERS.read_text(encoding="utf-8"))["keep"]
+        kept.tidy(kept.things(folder, kept.REFUSED), keep)
+
+
 def main(server: str, conf: str) -> NoReturn:
     """Become the queue's Redis. Ends with 1 where it cannot start: supervisor tries again."""
 
@@ -371,8 +382,10 @@ def main(server: str, conf: str) -> NoReturn:
         print(time.strftime("%Y-%m-%d %H:%M:%S"), words, file=sys.stderr, flush=True)
 
     try:
-        for said in Store(server, conf).prepare():
+        store = Store(server, conf)
+        for said in store.prepare():
             say(said)
+        let_go(store.folder)
     except (OSError, StoreError) as error:
         say(error)
         sys.exit(1)

@@ -299,10 +299,10 @@ class Line:
                 registry.add(*who)
             keeper.bring([entry])
         for who in registered:
-            if who not in wanted and self.is_left(server, keeper, *who):
-                keeper.drop(*who)
-                if not self.check_mode:
-                    registry.remove(*who)
+            if who in wanted or not self.is_left(server, keeper, *who):
+                continue
+            if keeper.drop(*who) and not self.check_mode:
+                registry.remove(*who)
         return keeper
 
     def is_left(self, server: Server, keeper: AccountKeeper, user: str, host: str) -> bool:

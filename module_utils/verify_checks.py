@@ -53,7 +53,17 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "Replica holds nothing that the primary never had",
         "no errant transaction",
-        "somebody wrote on the replica: seed it again with -e mariadb_replica_reseed=HOST",
+        "convert the tables of the next row first, when it is red, as MariaDB writes to this"
+        " server's log when it empties one; otherwise somebody wrote on the replica. Then seed it"
+        " again with -e mariadb_replica_reseed=HOST",
+    ),
+    "memory_tables": Check(
+        "S1",
+        REPORTING,
+        "A restart empties no table on the replica",
+        "no table of ENGINE=MEMORY",
+        "on the primary, for each table named here (its rows go, as at each restart):"
+        " TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;",
     ),
     "tls": Check(
         "S1",
@@ -66,8 +76,10 @@ CATALOGUE: dict[str, Check] = {
         "S2",
         REPORTING,
         "Replica's server is closed for writes",
-        "@@read_only = 1",
-        "`SET GLOBAL read_only = 1` on this host now, look for errant transactions, run site.yml",
+        "@@read_only = 1, and no event runs: in a copy of the data they are enabled",
+        "`SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host now, look for"
+        " errant transactions, run site.yml; a setting of your own for either must go from"
+        " /etc/mysql",
     ),
     "refused_replica": Check(
         "S2",
@@ -540,7 +552,12 @@ def busiest_minute(times: Iterable[str]) -> tuple[str, int]:
 
 
 def same_size(wanted: Any, running: Any) -> bool:
-    """Whether a running setting is the wanted one, but for the server's rounding (5 percent)."""
+    """Whether a running setting is the wanted one, but for the server's rounding (5 percent).
+
+    A switch is True or False where it is planned, and ON or OFF on the server.
+    """
+    if isinstance(wanted, bool):
+        return str(running).upper() == ("ON" if wanted else "OFF")
     try:
         want, have = float(wanted), float(running)
     except (TypeError, ValueError):

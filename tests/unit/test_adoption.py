@@ -49,6 +49,7 @@ FOUND: dict[str, Any] = {
         "log_bin": False,
         "read_only": False,
         "follows": False,
+        "asleep": [],
         "settings": {"max_connections": "150", "max_allowed_packet": "64M"},
     },
     "supervisor": [
@@ -116,6 +117,14 @@ def test_a_sound_bench_is_taken(host, settings):
     assert "restarts once" in words
     assert "max_connections 150 -> 300" in words
     assert "max_allowed_packet" not in words
+    assert "events" not in words
+    host["survey"]["adoption"]["database"]["asleep"] = ["_a.nightly"]
+    host["survey"]["adoption"]["database"]["settings"]["event_scheduler"] = "ON"
+    host["mariadb_plan"]["event_scheduler"] = False
+    words = " ".join(adoption.adoption_words([host]))
+    assert "begin to run" in words
+    assert "_a.nightly" in words
+    assert "event_scheduler ON" not in words
     host["mariadb_plan"] = {"max_connections": 300, "innodb_buffer_pool_size": 402653184}
     host["survey"]["adoption"]["database"]["settings"]["innodb_buffer_pool_size"] = "192M"
     said = "innodb_buffer_pool_size 192M -> 384M, max_connections 150 -> 300"

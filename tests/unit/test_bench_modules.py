@@ -70,6 +70,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "apps": named,
                 "ssh_command": None,
                 "moves": moves,
+                "keep": {"number": 1, "days": 30},
                 "startup": "import sys",
                 "state_dir": str(tmp_path / "state"),
                 "adopted": adopted,
@@ -217,12 +218,16 @@ def test_a_bench_that_follows_another_gives_up_what_that_has_not(
     listing.parent.mkdir()
     listing.write_text("frappe\nshop")
     named: list[str] = []
+    archived = tmp_path / "bench/archived/apps"
+    for name in ("shop-2020-01-01", "hrms-2020-01-01"):
+        (archived / name).mkdir(parents=True)
 
     def run(_user: str, argv: list[str], cwd: str, *_: Any, stdin: str = "") -> Any:
         if argv[0] == "bench":
             # Frappe would end here, were it told of an app that is leaving.
             named.extend(listing.read_text().split())
-            shutil.rmtree(f"{cwd}/apps/{argv[-1]}")
+            archive = f"{cwd}/archived/apps/{argv[-1]}-2020-01-02"
+            shutil.move(f"{cwd}/apps/{argv[-1]}", archive)
         return run_here("", ["true"] if argv[0] == "bench" else argv, cwd, stdin=stdin)
 
     monkeypatch.setattr(bench, "run_as", run)
@@ -232,6 +237,8 @@ def test_a_bench_that_follows_another_gives_up_what_that_has_not(
     assert follower.differences() == ["app shop: gone"]
     follower.make()
     assert (named, follower.differences()) == (["frappe"], [])
+    # Of what the bench CLI has kept of it before, nothing is too new; another app's stays.
+    assert sorted(os.listdir(archived)) == ["hrms-2020-01-01", "shop-2020-01-02"]
 
 
 def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):

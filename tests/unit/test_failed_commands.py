@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,16 @@ def test_where_no_cause_can_be_told_the_end_of_the_output_is(monkeypatch: pytest
     monkeypatch.setattr(bench, "LOG_DIR", "/proc/none")
     with pytest.raises(bench.BenchError, match=r"error: x\nline 61\n(.|\n)*error: x$"):
         bench.checked(failed(f"{said}error: x\n"), "bench build")
+
+
+def test_outputs_of_failed_commands_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "LOG_DIR", str(tmp_path))
+    monkeypatch.setattr(bench, "KEEP_LOGS", {"number": 2, "days": 90})
+    for number in range(4):
+        path = Path(bench.keep_output("words", f"reading frappe at {number}"))
+        os.utime(path, (time.time() + number - 10,) * 2)
+    assert bench.keep_output("words", "bench build") == f"{tmp_path}/bench-build.log"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["bench-build.log", "reading-frappe-at-3.log"]

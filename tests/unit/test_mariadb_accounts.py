@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from ansible.module_utils import mariadb
 from ansible.module_utils import mariadb_accounts as accounts
+
+
+def test_every_client_takes_rows_of_any_size() -> None:
+    words = mariadb.client("mariadb-dump", "/s", "--databases", "d")
+    assert "--max-allowed-packet=1073741824" in words
+    assert words[0] == "mariadb-dump"
+    assert words[-2:] == ["--databases", "d"]
+    root = Path(__file__).parents[2]
+    files = [path for name in ("library", "module_utils") for path in (root / name).glob("*.py")]
+    starts = re.compile(r"""["']mariadb(?:-dump)?["'],\s*["']--no-defaults""")
+    assert sorted({p.name for p in files if starts.search(p.read_text())}) == []
+
+
+def test_the_servers_folders_are_those_of_its_option_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mariadb, "SERVER_BINARY", str(tmp_path / "mariadbd"))
+    assert mariadb.server_folders() == []
+    (tmp_path / "mariadbd").touch()
+    program = tmp_path / "my_print_defaults"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for text, folders in (
+        ("--port=1", ["/var/lib/mysql", "/tmp"]),
+        ("--datadir=/a\n--datadir=/srv/db/\n--tmpdir=/srv/t:/u", ["/srv/db", "/srv/t"]),
+    ):
+        program.write_text(f"#!/bin/sh\necho '{text}'\n")
+        program.chmod(0o755)
+        assert [path for path, _ in mariadb.server_folders()] == folders
 
 
 def test_password_hash_is_the_servers() -> None:
@@ -107,6 +138,10 @@ class FakeServer:
 
     def value(self, sql: str, args: object = None) -> object:
         return self.answers.get(sql)
+
+    def rows(self, sql: str, args: object = None) -> list[dict[str, object]]:
+        found = self.answers.get(sql, [])
+        return found if isinstance(found, list) else []
 
     def run(self, sql: str, args: object = None) -> None:
         self.ran.append(sql)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -264,19 +264,50 @@ def test_the_senders_trailer_is_read_by_the_receiver() -> None:
     [
         ({"format": 2}, 10**12, "format 2"),
         ({"format": 1, "version": "11.8.2-MariaDB", "bytes": 1}, 10**12, "same Debian release"),
-        ({"format": 1, "version": "10.11.6-MariaDB", "bytes": 10**10}, 10**10, "MiB free"),
+        ({"format": 1, "version": "10.11.6-MariaDB", "bytes": 10**10}, 10**10, "MiB are free"),
     ],
 )
 def test_a_seed_that_cannot_work_is_refused_first(
     header: dict[str, Any], free: int, words: str
 ) -> None:
+    version = "mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu"
     with pytest.raises(receive.SeedError, match=words):
-        receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu", free)
+        receive.check_header(header, version, free, Path("/w"))
+
+
+def test_a_copy_that_finds_no_room_names_the_folder_and_what_lies_there(tmp_path: Path) -> None:
+    header = {"format": 1, "version": "10.11.6-MariaDB", "bytes": 10**10}
+    (tmp_path / "replaced-20260101-000000").mkdir()
+    with pytest.raises(receive.SeedError) as told:
+        receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 2**30, tmp_path)
+    assert f"needs 10746 MiB in {tmp_path}, where 1024 MiB are free: make room" in str(told.value)
+    assert f"replaced is in {tmp_path}/replaced-20260101-000000" in str(told.value)
+
+
+def finished(folder: Path, **state: Any) -> list[str]:
+    """What is left of replaced data once a copy has proved itself."""
+    names = ("replaced-20200101-000000", "replaced-20200102-000000", "replaced-20200103-000000")
+    for name in (*names, "incoming"):
+        (folder / "work" / name).mkdir(parents=True)
+    old = str(folder / "work" / names[-1])
+    params = {"state_file": str(folder / "seed.json"), "keep": {"number": 2, "days": 36500}}
+    replica = replication.Replica(SimpleNamespace(params=params, check_mode=False), None)
+    replica.finish_seed({"phase": "seeded", "old": old, **state})
+    return sorted(path.name for path in (folder / "work").iterdir() if path.name in names)
+
+
+def test_replaced_data_goes_by_number_once_the_next_copy_has_proved_itself(tmp_path: Path) -> None:
+    assert finished(tmp_path / "a", keep_old=True) == [
+        "replaced-20200102-000000",
+        "replaced-20200103-000000",
+    ]
+    # An empty server's data is nothing to go back to; what a reseed kept before stays.
+    assert finished(tmp_path / "b") == ["replaced-20200101-000000", "replaced-20200102-000000"]
 
 
 def test_another_release_of_one_series_is_fine() -> None:
     header = {"format": 1, "version": "10.11.6-MariaDB-log", "bytes": 10**6}
-    receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 10**10)
+    receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 10**10, Path("/w"))
 
 
 @pytest.mark.parametrize("name", ["xtrabackup_binlog_info", "mariadb_backup_binlog_info"])
@@ -400,11 +431,31 @@ def test_statement_keeps_the_address_when_only_pointing_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "harmless"), [(2003, True), (1045, True), (1236, False), (1950, False)]
+    ("number", "harmless"),
+    [
+        (2003, True),
+        (1045, True),
+        (1236, False),
+        (1950, False),
+        (1032, False),
+        (1418, True),
+        (1118, True),
+    ],
 )
-def test_only_connection_errors_are_tried_again(number: int, harmless: bool) -> None:
+def test_only_what_can_pass_is_tried_again(number: int, harmless: bool) -> None:
     assert replication.passing(number) is harmless
-    assert replication.remedy(number)
+    assert replication.remedy(number, [])
+
+
+@pytest.mark.parametrize(("number", "told"), [(1950, True), (1032, True), (1062, False)])
+def test_a_table_that_a_restart_empties_is_named_not_a_person(number: int, told: bool) -> None:
+    words = replication.remedy(number, ["`_a`.`cache`"])
+    assert ("`_a`.`cache`" in words) is told
+    assert ("somebody" in words) is False
+    # In this order: see MEMORY_CURE.
+    cure = words.find("TRUNCATE"), words.find("ALTER"), words.find("mariadb_replica_reseed")
+    assert (cure == tuple(sorted(cure)) and min(cure) > 0) is told
+    assert "somebody" in replication.remedy(1950, [])
 
 
 def test_stored_password(tmp_path: Path) -> None:

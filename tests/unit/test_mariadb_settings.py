@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,10 +30,14 @@ def test_reporting_reads_heavily_and_stays_promotable() -> None:
         assert reporting[bigger] > primary[bigger]
     assert reporting["innodb_read_ahead_threshold"] < primary["innodb_read_ahead_threshold"]
     assert reporting["slave_parallel_threads"] == 8
+    assert (primary.get("innodb_strict_mode"), reporting["innodb_strict_mode"]) == (None, False)
     for node in (primary, reporting):
         assert (node["sync_binlog"], node["innodb_flush_log_at_trx_commit"]) == (1, 1)
         assert node["read_only"] is True
         assert node["userstat"] is True
+        # The account of a site has no SUPER, and a replica refuses what its primary took (1418).
+        assert node["log_bin_trust_function_creators"] is True
+        assert node["binlog_format"] == "ROW"
 
 
 def test_operator_wins_over_host_and_plan() -> None:
@@ -40,6 +45,12 @@ def test_operator_wins_over_host_and_plan() -> None:
     assert made["port"]["value"] == 3306
     assert made["max_connections"]["value"] == 7
     assert "mariadb_settings_extra" in made["max_connections"]["why"]
+
+
+@pytest.mark.parametrize("name", ["event_scheduler", "read-only"])
+def test_who_is_open_and_runs_events_is_no_setting(name: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=name):
+        plan.mariadb_settings(2048, "reporting", 2, {}, {name: True})
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,15 @@ def test_option_file_has_reasons_and_sections() -> None:
     assert "\nread_only = ON\n" in text
     assert text.index("[mariadbd]") < text.index("read_only") < text.index("[mariadbd-11.8]")
     assert text.index("[mariadbd-11.8]") < text.index("character_set_collations")
+
+
+def test_clients_of_the_host_dump_rows_of_any_size() -> None:
+    text = plan.mariadb_cnf(plan.mariadb_settings(1024, "primary", 2))
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_string(text)
+    assert parser["mysqldump"]["max_allowed_packet"] == "1G"
+    # Of the server's settings they are none.
+    assert module.file_values(text)["max_allowed_packet"] == str(64 * 2**20)
 
 
 @pytest.mark.parametrize("extra", [{"a b": 1}, {"ok": "1\n[client]"}])

@@ -44,6 +44,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "read_guard": True,
         "read_path": {},
         "proxy": "",
+        "keep": {"number": 3, "days": 30},
         "certificate": "",
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
@@ -60,6 +61,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
                 "data_dir": "/var/lib/mysql",
                 "holds_data": False,
                 "bytes": 0,
+                "memory_tables": [],
             },
             "disk": {
                 "data": {"free": 50 * GIB, "device": "1", "on": "/var/lib"},
@@ -760,6 +762,18 @@ def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned
     assert all(warned in words and "which their system does not have" in words for words in found)
 
 
+def test_tables_that_a_restart_empties_are_told_when_they_are_copied(fleet, settings):
+    settings["groups"]["mariadb_replica"] = ["rep1"]
+    assert preflight.memory_warnings(fleet, settings) == []
+    fleet[1]["survey"]["database"]["memory_tables"] = ["`_a`.`left`"]
+    fleet[0]["survey"]["database"]["memory_tables"] = ["`_a`.`cache`", "`wiki`.`hits`"]
+    (words,) = preflight.memory_warnings(fleet, settings)
+    assert "erp1: `_a`.`cache`, `wiki`.`hits`." in words
+    assert words.index("TRUNCATE") < words.index("ALTER")
+    del settings["groups"]["mariadb_replica"]
+    assert preflight.memory_warnings(fleet, settings) == []
+
+
 def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
     for host in fleet:
         host["branch"] = "version-15"
@@ -889,6 +903,21 @@ def test_bounds_of_the_read_path(fleet, settings):
     ]
     place = preflight.preflight_problems(fleet, settings)[0]["place"]
     assert place == "read_guard_wait in the inventory, for erp1, rep1"
+
+
+def test_bounds_of_what_is_kept(fleet, settings):
+    fleet[0]["keep"] = {"number": 0, "days": "30"}
+    fleet[1]["keep"] = {"number": "0", "days": -1}
+    assert whats(fleet, settings) == [
+        "number of fleet_keep is 0: it takes 1 to 1000",
+        "days of fleet_keep is -1: it takes 1 to 36500",
+    ]
+    # What else is wrong in the map is reported with the types.
+    for value in ({"number": None}, {"number": "many", "days": 1}):
+        fleet[0]["keep"] = fleet[1]["keep"] = value
+        assert whats(fleet, settings) == []
+    fleet[1]["keep"] = 3
+    assert whats(fleet, settings) == ["fleet_keep is 3, and no map"]
 
 
 def test_proxies(fleet, settings):

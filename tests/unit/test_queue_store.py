@@ -70,9 +70,9 @@ def test_a_queue_that_may_lose_jobs_is_told(tmp_path: Path, name: str, value: st
 
 
 def test_refused_files_are_told_until_they_are_removed(tmp_path: Path):
-    (tmp_path / "refused-1").mkdir()
+    (tmp_path / "refused-20260101-000000").mkdir()
     (problem,) = queue_store.safety_problems(GOOD, str(tmp_path))
-    assert f"{tmp_path}/refused-1" in problem
+    assert f"{tmp_path}/refused-20260101-000000" in problem
 
 
 def test_info_is_read_as_redis_and_as_its_client_write_it():
@@ -130,6 +130,25 @@ def test_a_refused_file_is_kept_beside_the_names_of_its_jobs(store: Store, tmp_p
     assert os.stat(place).st_mode & 0o777 == 0o700
     assert Path(place, "q.rdb").exists()
     assert not (tmp_path / "q.rdb").exists()
+
+
+def test_refused_files_go_by_number_when_others_were_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    names = [f"refused-2020010{day}-000000" for day in (1, 2, 3)]
+    for name in (*names, "refused", "mine"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(queue_store, "FOLDERS", tmp_path / "folders.json")
+    # An update of Benchfleet that has not come so far keeps Redis from nothing.
+    queue_store.let_go(str(tmp_path))
+    (tmp_path / "folders.json").write_text("{}")
+    queue_store.let_go(str(tmp_path))
+    assert len(queue_store.refused(str(tmp_path))) == 3
+    (tmp_path / "folders.json").write_text('{"keep": {"number": 2, "days": 30}}')
+    queue_store.let_go(str(tmp_path))
+    # All are too old, and the newest one stays: verify is red until somebody has seen it.
+    assert queue_store.refused(str(tmp_path)) == [f"{tmp_path}/{names[-1]}"]
+    assert (tmp_path / "mine").exists()
 
 
 def test_the_snapshot_is_gone_on_with_where_it_is_as_new_as_the_changes(

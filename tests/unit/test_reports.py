@@ -29,6 +29,25 @@ def test_a_verdict_shows_the_remedy_of_what_is_broken():
     assert reports.verdict_table([]) == []
 
 
+def test_status_shows_how_full_disks_are_and_what_is_kept():
+    disk = {"host": "erp1", "path": "/", "holds": ["the bench", "logs"], "bytes": 2**40}
+    disks = [
+        {**disk, "free": 2**39, "files_free": 9, "used": 0.5, "full": False},
+        {**disk, "path": "/var", "free": 5 * 2**20, "files_free": 9, "used": 0.9, "full": True},
+    ]
+    kept = {"host": "erp1", "what": "dumps of updates", "path": "/b", "number": 3, "bytes": 2**31}
+    assert reports.space_tables(disks, [{**kept, "oldest": "2026-01-01"}]) == [
+        "",
+        "host  file system of  holds            size        free       used",
+        "erp1  /               the bench, logs  1024.0 GiB  512.0 GiB  50%",
+        "erp1  /var            the bench, logs  1024.0 GiB  5 MiB      90%, too full",
+        "",
+        "host  kept              in  number  size     oldest",
+        "erp1  dumps of updates  /b  3       2.0 GiB  2026-01-01",
+    ]
+    assert reports.space_tables([], []) == []
+
+
 def test_a_check_that_is_not_applicable_neither_holds_nor_fails():
     printing = {"row": "S16", "check": "Prints", "host": "erp1", "ok": True, "saw": "a demo"}
     assert reports.verdict_table([HELD, {**printing, "applicable": False}]) == [

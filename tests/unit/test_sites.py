@@ -219,6 +219,8 @@ class FakeServer:
         self.databases = databases
         # Who made the inventory's site gave its account its database.
         self.owners = owners | {("a", "a")}
+        self.definers: list[str] = []
+        self.locked = False
         self.registry: list[tuple[str, str]] = []
         self.ran: list[str] = []
 
@@ -230,10 +232,13 @@ class FakeServer:
         if "global_priv" in sql:
             return args in self.registry
         if sql.startswith("SHOW CREATE USER"):
-            return "CREATE USER x IDENTIFIED BY PASSWORD '*" + "0" * 40 + "'"
+            shown = "CREATE USER x IDENTIFIED BY PASSWORD '*" + "0" * 40 + "'"
+            return shown + " ACCOUNT LOCK" * self.locked
         return 0
 
     def rows(self, sql: str, args: Any = None) -> list[dict[str, Any]]:
+        if "DEFINER" in sql:
+            return [{"who": who} for who in self.definers]
         if "benchfleet" in sql:
             return [{"user": user, "host": host} for user, host in self.registry]
         user = sql.split("`")[1].removesuffix("_ro")
@@ -303,6 +308,29 @@ def test_a_site_made_by_hand_is_served_and_a_dropped_one_is_gone(
     assert outcome.notes == []
     assert not note.exists()
     assert ("a_ro", "10.0.0.2") in server.registry
+
+
+def test_an_account_that_a_trigger_runs_as_is_locked_until_it_is_not(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    server = FakeServer({"a"}, set())
+    line.bring(server)
+    line.settings["hosts"] = []
+    server.definers, server.ran = ["a@10.0.0.2"], []
+    after = line.bring(server).after
+    assert [sql for sql in server.ran if "LOCK" in sql] == [
+        "ALTER USER `a`@`10.0.0.2` ACCOUNT LOCK"
+    ]
+    assert drops(server) == ["DROP USER IF EXISTS `a_ro`@`10.0.0.2`"]
+    assert [words for words in after if words.startswith("a@10.0.0.2; locked")]
+    assert server.registry == [("a", "10.0.0.2")]
+    server.locked = True
+    assert not line.bring(server).changed
+    server.definers = []
+    line.bring(server)
+    assert drops(server)[-1] == "DROP USER IF EXISTS `a`@`10.0.0.2`"
+    assert server.registry == []
 
 
 def test_a_folder_that_is_gone_without_its_database_loses_no_more(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -95,6 +96,7 @@ def judge(
             "cli_dir": "/c",
             "state_dir": str(tmp_path / "state"),
             "backup_dir": str(tmp_path / "backups/deep"),
+            "keep": {"number": 2, "days": 30},
             "sites": [],
             "commits": commits or {},
             "apps": [{"name": "frappe", "branch": "main", "commit": pin}],
@@ -692,8 +694,111 @@ def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
 ):
     commit(upstream, "two", code="2")
     monkeypatch.setattr(bench_update, "size_of", lambda *_: 2**60)
-    with pytest.raises(BenchError, match="MiB free, and the backups and the new code beside"):
+    with pytest.raises(
+        BenchError, match="MiB free, and the backups of the databases and the new code beside"
+    ):
         judge().judge()
+
+
+def put_dump(backups: Path, stamp: str, site: str = "a.test", size: int = 1000) -> Path:
+    """A dump of an update before this one, of a database of 10 MB."""
+    folder = backups / stamp
+    folder.mkdir(parents=True)
+    (folder / f"{site}.sql.gz").write_bytes(b"x" * size)
+    (folder / bench_update.SIZES).write_text(json.dumps({site: 10**7}))
+    return folder
+
+
+def test_a_dump_is_measured_by_the_last_one(judge: Any, tmp_path: Path):
+    backups = tmp_path / "backups/deep"
+    spare = bench_update.SPARE_BYTES
+    assert judge().dump_bytes("a.test", 10**7) == 10**7 + spare
+    put_dump(backups, "20260101-000000", size=10**6)
+    # Twice the data since; and it takes no more than the data in any case.
+    assert judge().dump_bytes("a.test", 2 * 10**7) == 2 * 10**6 * 1.2 + spare
+    put_dump(backups, "20260102-000000", size=3 * 10**7)
+    assert judge().dump_bytes("a.test", 10**7) == 10**7 + spare
+    # One that was cut off says nothing.
+    (backups / "20260102-000000/a.test.sql.gz.new").touch()
+    assert judge().dump_bytes("a.test", 10**7) == 10**6 * 1.2 + spare
+    assert judge().dump_bytes("b.test", 10**7) == 10**7 + spare
+
+
+def test_a_disk_that_is_too_small_for_the_backups_is_a_problem(
+    judge: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    commit(upstream, "two", code="2")
+    put_site(tmp_path / "bench/sites", "a.test")
+    judge().judge()
+    monkeypatch.setattr(bench_update.Update, "data_bytes", lambda *_: 2**50)
+    with pytest.raises(BenchError) as told:
+        judge().judge()
+    assert f"1. {tmp_path} has " in str(told.value)
+    assert "the backups of the databases and the new code beside the bench may take 10737" in str(
+        told.value
+    )
+    assert "or name another update_backup_dir" in str(told.value)
+    assert "`./fleet status`" not in str(told.value)
+    put_dump(tmp_path / "backups/deep", "20260101-000000", "gone.test")
+    with pytest.raises(BenchError, match=r"`\./fleet status` shows the backups of former updates"):
+        judge().judge()
+
+
+def test_backups_of_former_updates_go_once_an_update_has_ended(judge: Any, tmp_path: Path):
+    backups = tmp_path / "backups/deep"
+    for day in (1, 2, 3):
+        put_dump(backups, f"2020010{day}-000000")
+    (backups / "2020-01-01T000000Z").mkdir()
+    needed = put_dump(backups, "20191231-000000")
+    state = {"stamp": "20200103-000000", "backups": {"a.test": f"{needed}/a.test.sql.gz"}}
+    update = judge(state=state)
+    (tmp_path / "state/update-gone.test.log").touch()
+    # While it stands, what it may go back to is needed, however old it is.
+    kept = [os.path.basename(thing.path) for thing in update.dumps() if thing.needed]
+    assert sorted(kept) == ["20191231-000000", "20200103-000000"]
+    update.params["keep"] = {"number": 2, "days": 36500}
+    update.forget()
+    assert sorted(os.listdir(backups)) == [
+        "2020-01-01T000000Z",
+        "20200102-000000",
+        "20200103-000000",
+    ]
+    assert update.words == [
+        f"removed {backups}/{day}-000000, the backup of a former update"
+        for day in ("20191231", "20200101")
+    ]
+    assert os.listdir(tmp_path / "state") == []
+
+
+def test_a_failed_restore_tells_none_of_the_sites_data(
+    judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "b.sql.gz").write_bytes(gzip.compress(b"SELECT 1;"))
+    client = tmp_path / "client"
+    said = "INSERT INTO `tabUser` VALUES ('hush')\nERROR 2006 (HY000) at line 53: Server has gone"
+    client.write_text(f'#!/bin/sh\ncat >/dev/null\necho "{said}" >&2\nexit 1\n')
+    client.chmod(0o755)
+    monkeypatch.setattr(bench_update, "client", lambda *_: [str(client)])
+    update = judge(state={"backups": {"a.test": str(tmp_path / "b.sql.gz")}})
+    with pytest.raises(BenchError, match="failed: ERROR 2006") as told:
+        update.restore("a.test")
+    assert "hush" not in str(told.value)
+    client.write_text("#!/bin/sh\ncat >/dev/null\n")
+    update.restore("a.test")
+    # Nothing is dropped where the data will find no room again.
+    (tmp_path / bench_update.SIZES).write_text(json.dumps({"a.test": 2**60}))
+    client.unlink()
+    with pytest.raises(
+        BenchError, match=r"MiB free, and restoring a\.test may take 1099511627776, as"
+    ):
+        update.restore("a.test")
+    (tmp_path / bench_update.SIZES).unlink()
+    client.write_text("#!/bin/sh\ncat >/dev/null\n")
+    client.chmod(0o755)
+    # The client alone would be content with half of it.
+    (tmp_path / "b.sql.gz").write_bytes(gzip.compress(b"SELECT 1;")[:-4])
+    with pytest.raises(BenchError, match=r"failed: gzip: .*unexpected end of file"):
+        update.restore("a.test")
 
 
 def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(

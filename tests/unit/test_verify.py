@@ -229,6 +229,9 @@ def test_settings_are_compared_with_the_servers_rounding():
     assert not verify_checks.same_size(1000, "2000")
     assert verify_checks.same_size("conservative", "CONSERVATIVE")
     assert not verify_checks.same_size(24, None)
+    assert verify_checks.same_size(False, "OFF")
+    assert not verify_checks.same_size(False, "ON")
+    assert verify_checks.same_size(True, "ON")
 
 
 # Results

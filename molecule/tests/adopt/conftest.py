@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -228,11 +229,23 @@ class Story:
         return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
 
     @cached_property
+    def config(self) -> dict[str, Any]:
+        """The site's configuration, as it was at first."""
+        path = f"{BENCH}/sites/{state.SITE}/site_config.json"
+        found: dict[str, Any] = json.loads(self.node.run(f"cat {path}"))
+        return found
+
+    @property
     def database(self) -> str:
         """The site's database."""
-        path = f"{BENCH}/sites/{state.SITE}/site_config.json"
-        name: str = json.loads(self.node.run(f"cat {path}"))["db_name"]
+        name: str = self.config["db_name"]
         return name
+
+    def as_site(self, statements: tuple[str, ...]) -> None:
+        """Run statements as the site's own account, over TCP as its bench does."""
+        account = ("-h127.0.0.1", f"-u{self.database}", f"-p{self.config['db_password']}")
+        words = shlex.join(["mariadb", "--no-defaults", *account, self.database])
+        self.node.run(f"{words} <<'SQL'\n{';'.join(statements)}\nSQL")
 
     def rows(self, table: str, where: str = "1") -> int:
         """Rows of a table of the site's."""

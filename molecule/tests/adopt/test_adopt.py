@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from conftest import BENCH, JOBS, USER, changed
-from nodes import wait_until
+from nodes import Node, wait_until
 
 from benchfleet import state
 
@@ -25,6 +25,29 @@ UNSAID = (
     "/benchfleet/sites.json",
     "/sites/.fleet-sites.json",
     "/site_config.json",
+)
+# Of each kind what a binary log, or a setting of the fleet, could keep a site's account from.
+MADE = (
+    "CREATE TABLE fleet_try (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(40))",
+    "CREATE FUNCTION fleet_f() RETURNS INT RETURN (SELECT COUNT(*) FROM fleet_try)",
+    "CREATE TRIGGER fleet_t BEFORE INSERT ON fleet_try FOR EACH ROW SET NEW.v = UUID()",
+    "CREATE PROCEDURE fleet_p() INSERT INTO fleet_try (v) SELECT fleet_f()",
+    "CREATE EVENT fleet_e ON SCHEDULE EVERY 1 HOUR STARTS NOW() + INTERVAL 1 DAY DO CALL fleet_p()",
+    "CREATE VIEW fleet_v AS SELECT id, fleet_f() AS n FROM fleet_try",
+    "LOCK TABLES fleet_try WRITE",
+    "INSERT INTO fleet_try (v) VALUES ('locked')",
+    "UNLOCK TABLES",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "CREATE TEMPORARY TABLE fleet_tmp AS SELECT * FROM fleet_try",
+    "CALL fleet_p()",
+)
+GONE = (
+    "DROP TRIGGER fleet_t",
+    "DROP EVENT fleet_e",
+    "DROP VIEW fleet_v",
+    "DROP PROCEDURE fleet_p",
+    "DROP FUNCTION fleet_f",
+    "DROP TABLE fleet_try",
 )
 
 
@@ -50,6 +73,24 @@ def test_a_dry_run_says_what_is_coming(tries: Any):
 
 def test_until_then_nothing_is_touched(story: Any, tries: Any):
     assert changed(story.tree, tries.tree) == set()
+
+
+def test_what_the_sites_account_can_do_by_hand(story: Any, tries: Any):
+    story.as_site(MADE + GONE)
+
+
+def test_it_can_do_in_the_fleet(story: Any, adopted: Any, lab: state.Lab):
+    replica = Node(lab, lab.hosts[1])
+    there = f"SELECT STATUS FROM information_schema.EVENTS WHERE EVENT_SCHEMA = '{story.database}'"
+    rows = f"SELECT GROUP_CONCAT(id, v ORDER BY id) FROM `{story.database}`.fleet_try"
+    story.as_site(MADE)
+    try:
+        wait_until(
+            "the event is on the replica", lambda: replica.sql(there) == "SLAVESIDE_DISABLED"
+        )
+        wait_until("so are the rows", lambda: replica.sql(rows) == story.node.sql(rows))
+    finally:
+        story.as_site(GONE)
 
 
 def test_what_was_changed_had_been_announced(story: Any, tries: Any, adopted: Any):
@@ -112,6 +153,8 @@ def test_what_is_the_operators_is_kept(story: Any, adopted: Any):
         assert now[name] == story.facts[name]
     assert set(story.facts["accounts"].splitlines()) <= set(now["accounts"].splitlines())
     assert story.node.sql("SELECT title FROM wiki.page") == "Kept"
+    ask = "mariadb --no-defaults -h127.0.0.1 -uwiki -pwiki -NBe 'SELECT title FROM wiki.page'"
+    assert story.node.run(ask) == "Kept"
     queue = story.node.run("grep maxmemory /etc/benchfleet/redis/redis_queue.conf")
     assert queue.splitlines() == ["maxmemory 512mb", "maxmemory-policy noeviction"]
     for unit in ("nginx", "supervisor"):

@@ -32,8 +32,11 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
             f'mariadb -e "{verb} INSERT ON \\`{place}\\`.* {preposition} {account}"'
         )
 
+    table = f"\\`{database}\\`.fleet_try"
+
     assert secret
     grant("GRANT", "TO")
+    primary.check_output(f'mariadb -e "CREATE TABLE {table} (id INT) ENGINE=MEMORY"')
     replica.check_output("nft delete table inet benchfleet")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
     replica.check_output("systemctl stop cron")
@@ -52,6 +55,7 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     replica.check_output("systemctl restart benchfleet-firewall")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 4194304"')
     grant("REVOKE", "FROM")
+    primary.check_output(f'mariadb -e "DROP TABLE {table}"')
 
 
 @pytest.mark.usefixtures("damage")
@@ -69,6 +73,8 @@ def test_each_damage_turns_its_own_check_red(verify: Any):
         ("file_arrives", "rep1"),
         ("settings", "rep1"),
         ("apart", "rep1"),
+        ("memory_tables", "rep1"),
+        ("memory_tables", "rep2"),
     }
     for key in red:
         assert checks[key]["saw"]

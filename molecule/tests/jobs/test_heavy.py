@@ -38,6 +38,21 @@ def test_a_prepared_report_is_read_from_the_replica_and_kept_on_the_primary(
     assert prepared(jobs) in [made_by(nodes[name], 1) for name in ("rep1", "rep2")]
 
 
+def test_a_heavy_job_waits_for_a_replica_that_is_behind(
+    jobs: Jobs, queues: Queues, nodes: dict[str, Node]
+):
+    served(queues, "at-heavy")
+    start = "mariadb -e 'START SLAVE SQL_THREAD'"
+    later = f'systemd-run --quiet --collect --unit benchfleet-later sh -c "sleep 3; {start}"'
+    try:
+        for name in ("rep1", "rep2"):
+            nodes[name].run(f"mariadb -e 'STOP SLAVE SQL_THREAD' && {later}")
+        assert prepared(jobs) in [made_by(nodes[name], 1) for name in ("rep1", "rep2")]
+    finally:
+        for name in ("rep1", "rep2"):
+            nodes[name].run(start)
+
+
 def test_a_drained_node_does_no_heavy_job_and_without_nodes_the_primary_does_it(
     jobs: Jobs, queues: Queues, nodes: dict[str, Node], fleet_command: Callable[..., str]
 ):

@@ -146,7 +146,7 @@ def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
     assert {line.split()[0] for line in named[1:]} & set(before)
 
 
-def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue):
+def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue, queues: Queues):
     queue.fill()
     queue.node.run(
         f"supervisorctl stop {PROGRAM};"
@@ -155,6 +155,13 @@ def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue):
     )
     queue.back("")
     assert queue.refused()
+    # Redis knows nothing of the nodes' workers, which go on as they are.
+    wait_until(
+        "they are known again",
+        lambda: (
+            [queues()[f"at-{name}"]["hosts"] for name in ("rep1", "rep2")] == [["rep1"], ["rep2"]]
+        ),
+    )
 
 
 def counts(node: Node) -> dict[str, int]:

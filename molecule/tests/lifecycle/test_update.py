@@ -289,6 +289,12 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
 ):
     old = commits(nodes)
     assert somebody.save().ok
+    # 40 MB, more than the clients take by themselves; as a statement more than the server does.
+    large = f"`{shop.database_of(primary_node)}`.large"
+    primary_node.sql(f"CREATE TABLE {large} (name INT PRIMARY KEY, body LONGTEXT)")
+    quotes = "REPEAT(CHAR(34, 10 USING utf8mb4), 20 << 20)"
+    primary_node.sql(f"INSERT INTO {large} VALUES (1, {quotes})")
+    saved = primary_node.sql(f"SELECT MD5(body) FROM {large}")
     upstream.release("A patch that fails", {}, FAILING)
     try:
         done = update()
@@ -316,6 +322,9 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
         upstream.withdraw()
         back = update("-e", BACK)
     assert back.status == 0, back.output
+    assert primary_node.sql(f"SELECT MD5(body) FROM {large}") == saved
+    assert primary_node.sql("SELECT @@GLOBAL.max_allowed_packet >> 20") == "64"
+    primary_node.sql(f"DROP TABLE {large}")
     assert commits(nodes) == old
     assert columns(primary_node, "half_done") == 0
     assert is_over(primary_node)
@@ -389,6 +398,8 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         assert done.status == 0, done.output
         wait_until("rep1 does, too", lambda: "rep1" in watcher.benches(version))
     assert set(commits(nodes).values()) == {new}
+    # Of former updates so many are kept, as fleet_keep says.
+    assert 1 <= len(primary_node.run("ls -d /var/backups/benchfleet/*-*/").split()) <= 3
     assert columns(primary_node, "lifecycle") == 1
     for node in nodes.values():
         assert shop.has(node, shop.database_of(primary_node), "Depot Shelf")

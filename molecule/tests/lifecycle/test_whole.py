@@ -20,6 +20,7 @@ def test_status_says_who_is_up_and_what_is_newer(
 ):
     told = json.loads(fleet_command("status", "--json"))
     assert {row["host"]: row["state"] for row in told["status"]} == dict.fromkeys(nodes, "up")
+    assert {row["host"] for row in told["file_systems"]} == set(nodes)
     usual = release_versions(str(ROOT / "roles"))["yarn"]
     assert [row for row in told["versions"] if row["software"] == "yarn"] == [
         {

@@ -1,11 +1,19 @@
-"""Nobody's call fails while the primary's bench restarts; one that is dead is told in words."""
+"""Nobody's call fails while the primary's bench restarts, or while a table changes.
+
+A bench that is dead is told in words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from calls import Somebody, failures, working
+import pytest
+from calls import METHOD, Somebody, failures, working
+from failures import Field, drained
 from nodes import Node, wait_until
 from plays import BENCHES
 
@@ -43,8 +51,8 @@ def test_a_call_waits_for_a_bench_that_comes_back(
     primary.run(f"supervisorctl stop {WEB}")
     try:
         # By somebody who does not tell the router.
-        unit = "benchfleet-later"
-        primary.run(f"systemd-run --quiet --unit {unit} sh -c 'sleep 2; supervisorctl start {WEB}'")
+        later = "systemd-run --quiet --collect --unit benchfleet-later"
+        primary.run(f"{later} sh -c 'sleep 2; supervisorctl start {WEB}'")
         saved = user.save()
     finally:
         primary.run(f"supervisorctl start {WEB} || true")
@@ -72,3 +80,43 @@ def test_a_dead_bench_is_told_in_words_and_not_waited_for_again(
         primary.run(f"supervisorctl start {WEB}")
     wait_until("saves work again", lambda: user.save().ok, seconds=20)
     user.tidy()
+
+
+@pytest.fixture
+def other_table(field: Field) -> Iterator[str]:
+    """A table of the site's that no call has read yet."""
+    name = f"`{field.config['db_name']}`.`tabOther`"
+    field.primary.sql(f"CREATE TABLE {name} (name VARCHAR(140) PRIMARY KEY)")
+    wait_until("the replica follows", field.replica_follows)
+    yield name
+    field.primary.sql(f"DROP TABLE {name}")
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("by_node", [True, False])
+def test_a_call_that_meets_a_change_of_a_table_is_answered(
+    field: Field, somebody: Somebody, other_table: str, by_node: bool
+):
+    token, nodes = uuid.uuid4().hex, [] if by_node else [field.node]
+    reader = field.node if by_node else field.primary
+    statements = [
+        # What an attempt has written before does not stay.
+        *([] if by_node else [f"UPDATE tabToDo SET description = '{token}' LIMIT 1"]),
+        # From here on the call sees the data as they are now.
+        "SELECT COUNT(*) FROM tabToDo",
+        f"SELECT SLEEP(2), '{token}'",
+        f"SELECT COUNT(*) FROM {other_table}",
+    ]
+    form = {"statements": json.dumps(statements)}
+    sleeps = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE"
+    sleeps += f" 'SELECT SLEEP(2), ''{token}%'"
+    somebody.save()
+    with drained(field.primary, nodes), ThreadPoolExecutor(1) as pool:
+        path = f"{METHOD}frappe.demo.read_sql"
+        answer = pool.submit(somebody.visitor.call, "POST", path, form=form)
+        wait_until("the call sleeps", lambda: reader.sql(sleeps) == "1")
+        field.primary.sql(f"ALTER TABLE {other_table} ADD more INT, ALGORITHM=COPY")
+        taken = answer.result()
+    assert (taken.status, taken.bench) == (200, reader.name)
+    assert [one.get("error") for one in taken.body["message"]] == [None] * len(statements)
+    somebody.tidy()

@@ -161,8 +161,11 @@ def read_line(source: IO[bytes]) -> dict[str, Any]:
     return dict(found)
 
 
-def check_header(header: dict[str, Any], own_version: str, free: int) -> None:
-    """Refuse a seed that cannot work here, before a byte of it is stored."""
+def check_header(header: dict[str, Any], own_version: str, free: int, work: Path) -> None:
+    """Refuse a seed that cannot work here, before a byte of it is stored.
+
+    free: bytes where the copy is staged, the folder work. The server still runs on its own data.
+    """
     if header.get("format") != 1:
         raise SeedError(
             f"the source sends format {header.get('format')}, this host reads 1: run site.yml on"
@@ -176,9 +179,11 @@ def check_header(header: dict[str, Any], own_version: str, free: int) -> None:
         )
     needed = needed_bytes(int(header["bytes"]))
     if free < needed:
+        former = ", ".join(sorted(str(path) for path in work.glob("replaced-*")))
         raise SeedError(
-            f"the copy needs {needed // MIB} MiB free where the data lies, there are"
-            f" {free // MIB} MiB: make room, then run again"
+            f"the copy needs {needed // MIB} MiB in {work}, where {free // MIB} MiB are free: make"
+            " room on that file system, then run again"
+            + (f". Data that former reseeds have replaced is in {former}" if former else "")
         )
 
 
@@ -361,7 +366,7 @@ class Seed:
         version = subprocess.run(
             ["mariadbd", "--version"], capture_output=True, text=True, check=True
         ).stdout
-        check_header(header, version, shutil.disk_usage(self.work).free)
+        check_header(header, version, shutil.disk_usage(self.work).free, self.work)
         self.state.figures(expected=header["bytes"], source=name, waits_for=None)
         log_path = folder("state") / "seed-unpack.log"
         with log_path.open("wb") as log:

@@ -20,6 +20,7 @@ PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports and those that are sent by e-mail read from the primary",
     "reads": "methods that the inventory adds read from the primary",
+    "again": "a call that meets a change of a table fails",
     "jobs": "all jobs are done on the primary",
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
@@ -248,6 +249,9 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     ),
     Requirement("reads", "frappe", takes("call", 1)),
     Requirement("reads", HANDLER, mentions("execute_cmd", "call")),
+    Requirement("again", _DATABASE, takes("Database.sql", 2)),
+    Requirement("again", _DATABASE, takes("Database.commit", 1)),
+    Requirement("again", "rq.queue", takes("Queue.enqueue_call", 2)),
     Requirement("jobs", "rq.queue", takes("Queue", 1, "connection", "is_async")),
     Requirement("jobs", "rq.queue", takes("Queue.enqueue_call", 2, "kwargs", "meta")),
     Requirement("jobs", "rq.worker", has("Worker.work", "Worker.execute_job")),
@@ -322,5 +326,5 @@ def told(guard: bool) -> list[str]:
 
     guard: whether the bench is to run with the guard.
     """
-    parts = [part for part in PARTS if guard or part not in ("guard", "reports", "reads")]
+    parts = [part for part in PARTS if guard or part not in ("guard", "reports", "reads", "again")]
     return [f"{words}; so {PARTS[part]}" for part in parts for words in misfits(part)]

@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from benchfleet_jobs import snapshots
 from benchfleet_jobs.hooks import when_imported
 
 if TYPE_CHECKING:
@@ -244,7 +245,13 @@ class Files:
             place = self.place_of(path) if "/files/" in os.fsdecode(path) else None
         except (OSError, ValueError, TypeError):
             return False
-        return place is not None and _fetched("/".join(place)) == b"here"
+        if place is None:
+            return False
+        answer = _fetched("/".join(place))
+        if answer not in (b"here", b"missing"):
+            # Nobody knows, except the primary.
+            snapshots.leave()
+        return answer == b"here"
 
     def watch_stat(self) -> None:
         """Have what asks for a missing file find it, where the primary has it."""

@@ -9,6 +9,7 @@ queue: as soon as somebody serves it again, they are done there.
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import signal
@@ -210,6 +211,7 @@ def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> Non
     while os.getpid() == pid:
         # Redis may be away for a while, as it is at every restart of the primary.
         with suppress(Exception):
+            register_again(redis, worker)
             settings = load(path)
             for bench, queues in mine.items() if settings else ():
                 now = redis_now(redis)
@@ -227,6 +229,23 @@ def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> Non
             told = True
             os.kill(pid, signal.SIGTERM)
         time.sleep(BEAT_SECONDS)
+
+
+def register_again(redis: Any, worker: Any) -> None:
+    """Have RQ know a worker that it has forgotten, for Redis began with another file or none.
+
+    RQ registers a worker at its birth alone; nobody would see it until it is started anew.
+    """
+    if worker.birth_date is None or redis.sismember(worker.redis_workers_keys, worker.key):
+        return
+    if not redis.hexists(worker.key, "death"):
+        # What a heartbeat wrote since.
+        redis.delete(worker.key)
+        # The worker's own connection is not for this thread.
+        same = copy.copy(worker)
+        same.connection = redis
+        same.register_birth()
+        same.set_state(worker.get_state())
 
 
 def living(redis: Any, bench: str) -> dict[str, str]:

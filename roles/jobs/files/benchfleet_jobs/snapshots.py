@@ -36,15 +36,31 @@ class OnPrimary(BaseException):
 _threads = threading.local()
 
 
-def or_elsewhere(work: Callable[[], Given], elsewhere: Callable[[], Given]) -> Given:
-    """What ``work`` gives; of ``elsewhere``, when that came to something that is the primary's."""
-    _threads.can_leave = True
+def or_elsewhere(
+    work: Callable[[], Given], elsewhere: Callable[[], Given], *, call: bool = False
+) -> Given:
+    """What ``work`` gives; of ``elsewhere``, when that came to something that is the primary's.
+
+    call: whether it is a call, which can also leave for another reason: see ``leave``.
+    """
+    _threads.can_leave, _threads.is_call = True, call
     try:
         return work()
     except OnPrimary:
         return elsewhere()
     finally:
-        _threads.can_leave = False
+        _threads.can_leave = _threads.is_call = False
+
+
+def leave() -> None:
+    """Have the primary answer the call that this thread works on. Of no effect for all else."""
+    if getattr(_threads, "is_call", False):
+        raise OnPrimary
+
+
+def stay() -> None:
+    """Something of this thread's call is kept, and must not be done once more."""
+    _threads.is_call = False
 
 
 def install() -> None:

@@ -8,6 +8,6 @@ import sys
 from benchfleet_guard.install import install
 
 if __name__ == "__main__":
-    install()
+    install(job=True)
     sys.argv = ["bench", "frappe", *sys.argv[1:]]
     runpy.run_module("frappe.utils.bench_helper", run_name="__main__", alter_sys=True)

@@ -348,9 +348,10 @@ def guarded(base: type) -> type:
             settings, state = call.guard.settings, call.guard.state
             known = state.replica(call.account.name)
             late = known.reason == "behind"
+            waits = 0 if late and not settings.job else settings.wait
             if known.away:
                 self._guard_look_for_return()
-                if not (late and settings.policy == "stale"):
+                if not (late and (settings.policy == "stale" or settings.job)):
                     self._guard_fall_back(known.reason)
                     return
             for name, undone in (("after_commit", False), ("after_rollback", True)):
@@ -362,7 +363,7 @@ def guarded(base: type) -> type:
             # Not what a recorder has put in its place: that asks the current connection.
             position = base.sql(call.primary, POSITION)[0][0]  # type: ignore[attr-defined]
             try:
-                arrived = self._guard_catch_up(position, 0 if late else settings.wait)
+                arrived = self._guard_catch_up(position, waits)
             except Exception as error:
                 if not isinstance(error, HungError) and error_code(error) == NOT_OF_A_SERVER:
                     raise

@@ -6,6 +6,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import frappe
@@ -22,13 +23,17 @@ CACHE_WRITES = {"SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HSETNX", "HM
 log = logging.getLogger("benchfleet.read_guard")
 
 
-def install() -> settings.Settings:
+def install(*, job: bool = False) -> settings.Settings:
     """Replace frappe.connect_replica, in whatever module frappe.read_only looks it up.
+
+    job: whether this process does background jobs.
 
     Where this Frappe has not what the guard asks of it, no call reads from a replica: unguarded, it
     could show old data or lose a write.
     """
     given = settings.load()
+    if job:
+        given = replace(given, job=True, wait=max(given.wait, settings.JOB_WAIT_SECONDS))
     # Into the program's error log, beside what Frappe has to say.
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s read_guard: %(message)s"))

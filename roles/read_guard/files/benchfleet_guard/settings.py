@@ -14,6 +14,9 @@ ANSWER_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 # How long a call waits for a place among those that may read from the primary.
 PLACE_SECONDS = 10.0
+# How long a background job waits for the replica at least: nobody looks at a screen meanwhile, and
+# what it would read from the primary instead is large.
+JOB_WAIT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Settings:
     long a statement of theirs may take there. state_dir: folder that the bench's processes share.
     health: address and port of the health answers, None for none. reports_pool: this is the
     primary's own pool, which has no replica. reads: methods, by their dotted names, that are
-    run as if they were read_only.
+    run as if they were read_only. job: whether this process does background jobs.
     """
 
     node: str
@@ -40,6 +43,7 @@ class Settings:
     health: tuple[str, int] | None
     reports_pool: bool
     reads: frozenset[str]
+    job: bool = False
 
 
 def load() -> Settings:

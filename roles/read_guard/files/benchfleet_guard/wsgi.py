@@ -10,11 +10,12 @@ from typing import Any
 import frappe
 from benchfleet_jobs import contract, snapshots
 
-from benchfleet_guard import health
+from benchfleet_guard import again, health
 from benchfleet_guard.install import install
 from benchfleet_guard.shared import State
 
 _settings = install()
+again.install()
 # Where Frappe looks for them.
 _SITES = os.environ.get("SITES_PATH", ".")
 
@@ -34,8 +35,8 @@ def is_absent(environ: dict[str, Any]) -> bool:
 def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
     """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
 
-    A site that was made a moment ago and has not been copied to this node yet is the primary's, and
-    so is a snapshot report.
+    A site that was made a moment ago and has not been copied to this node yet is the primary's. So
+    is a snapshot report, and a call that needs a file that could not be fetched.
     """
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -52,8 +53,11 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
         frappe.destroy()
         return on_primary()
 
+    def answer() -> Iterable[bytes]:
+        return again.answered(_stock, environ, start)
+
     if not _settings.health:
-        return _stock(environ, start)
+        return answer()
     if is_absent(environ):
         return on_primary()
-    return snapshots.or_elsewhere(lambda: _stock(environ, start), left)
+    return snapshots.or_elsewhere(answer, left, call=True)

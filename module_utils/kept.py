@@ -1,0 +1,191 @@
+"""What is left for somebody who wants to go back, and which of it goes: by number and age.
+
+Dumps, replaced data and the like are made now and then, and nobody comes to remove them. Each kind
+is a folder whose entries are named after the time at which they were made. Whatever makes a new one
+removes those that are no longer kept. Nothing but Python is needed: the queue's Redis is started by
+this code, too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+# How entries are named: dumps of updates, data that reseeds replaced, and files that the queue's
+# Redis refused. The group is the time.
+DUMPS = re.compile(r"(\d{8}-\d{6})")
+REPLACED = re.compile(r"replaced-(\d{8}-\d{6})")
+REFUSED = re.compile(r"refused-(\d{8}-\d{6})")
+# Records of adoptions, which a release needs: nobody removes them.
+ADOPTED = re.compile(r"(\d{4}-\d\d-\d\dT\d{6})Z")
+DAY = 86400.0
+# From here on a file system counts as full, of its blocks or of its files.
+FULL = 0.9
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An entry that is kept: its path, and when it was made (seconds since the epoch).
+
+    whole: it can be gone back to. needed: something unfinished may go back to it.
+    """
+
+    path: str
+    made: float
+    whole: bool = True
+    needed: bool = False
+
+
+def surplus(things: Iterable[Thing], number: int, days: float, now: float) -> list[Thing]:
+    """Those that go, oldest first.
+
+    The newest ``number`` stay until they are ``days`` old. The newest whole one always stays, and
+    so does what is needed. One that is not whole counts for nothing, and goes once a newer one is
+    whole.
+    """
+    ordered = sorted(things, key=lambda thing: (thing.made, thing.path))
+    whole = [thing for thing in ordered if thing.whole]
+    stay = {thing.path for thing in ordered if thing.needed}
+    stay |= {thing.path for thing in whole[-number:] if now - thing.made <= days * DAY}
+    if whole:
+        stay.add(whole[-1].path)
+    stay |= {
+        thing.path
+        for thing in ordered
+        if not thing.whole and (not whole or thing.made >= whole[-1].made)
+    }
+    return [thing for thing in ordered if thing.path not in stay]
+
+
+def archived(app: str = ".+") -> re.Pattern[str]:
+    """How the bench CLI names the code of an app that it has moved away; app: a pattern."""
+    return re.compile(rf"{app}-(\d{{4}}-\d\d-\d\d)(?:_\d+)?")
+
+
+def moment(digits: str) -> float:
+    """A date, or a date and a time, in the host's time zone as seconds since the epoch.
+
+    Raises ValueError for one that there is not.
+    """
+    digits = re.sub(r"\D", "", digits)
+    return time.mktime(time.strptime(digits, "%Y%m%d%H%M%S" if len(digits) > 8 else "%Y%m%d"))
+
+
+def things(
+    folder: str,
+    names: re.Pattern[str],
+    needed: Collection[str] = (),
+    is_whole: Callable[[str], bool] = lambda _: True,
+) -> list[Thing]:
+    """The folders in a folder that are named so; other names, and links, are none of ours.
+
+    needed: paths of such folders, or of what lies in them.
+    """
+    found = []
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    for entry in entries:
+        named = names.fullmatch(entry.name)
+        with suppress(ValueError, OSError):
+            if named:
+                made, path = moment(named.group(1)), entry.path
+                wanted = any(f"{one}/".startswith(f"{path}/") for one in needed)
+                found.append(Thing(path, made, is_whole(path), wanted))
+    return found
+
+
+def is_whole_dump(folder: str) -> bool:
+    """Whether a folder of dumps holds some, and none that was cut off."""
+    names = os.listdir(folder)
+    return any(name.endswith(".sql.gz") for name in names) and not any(
+        name.endswith(".new") for name in names
+    )
+
+
+def tidy(
+    found: Iterable[Thing],
+    keep: Mapping[str, Any],
+    remove: Callable[[str], Any] = shutil.rmtree,
+) -> list[str]:
+    """Remove what is no longer kept; returns its paths.
+
+    keep: {number, days}, see fleet_keep. What cannot be removed is tried again by the next.
+    """
+    gone = []
+    for thing in surplus(found, int(keep["number"]), float(keep["days"]), time.time()):
+        with suppress(OSError):
+            remove(thing.path)
+            gone.append(thing.path)
+    return gone
+
+
+def tree_bytes(path: str) -> int:
+    """Bytes on disk of a file, or below a folder; what vanishes meanwhile is left out."""
+    total = 0
+    with suppress(OSError):
+        info = os.lstat(path)
+        if not stat.S_ISDIR(info.st_mode):
+            return info.st_blocks * 512
+    for folder, _, files in os.walk(path):
+        for name in files:
+            with suppress(OSError):
+                total += os.lstat(f"{folder}/{name}").st_blocks * 512
+    return total
+
+
+def existing(path: str) -> str:
+    """A path, or the nearest folder above it that is there."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path) or "/"
+    return path
+
+
+def file_systems(places: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """The file systems that paths lie on, or will lie on, each once.
+
+    places: path and what it is for. Returns {path, holds, bytes, free, files_free, used, full}:
+    the first path and all uses; bytes that others than root may use; the share of blocks or of
+    files that is used, whichever is greater, and whether that is too much.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for path, use in places:
+        there = existing(path)
+        device = os.stat(there).st_dev
+        if device in found:
+            holds = found[device]["holds"]
+            holds += [use] if use not in holds else []
+            continue
+        numbers = os.statvfs(there)
+        taken = numbers.f_blocks - numbers.f_bfree
+        used = taken / max(1, taken + numbers.f_bavail)
+        if numbers.f_files:
+            used = max(used, 1 - numbers.f_favail / numbers.f_files)
+        found[device] = {
+            "path": there,
+            "holds": [use],
+            "bytes": (taken + numbers.f_bavail) * numbers.f_frsize,
+            "free": numbers.f_bavail * numbers.f_frsize,
+            "files_free": numbers.f_favail if numbers.f_files else None,
+            "used": round(used, 3),
+            "full": used >= FULL,
+        }
+    return list(found.values())
+
+
+def lack_of_room(path: str, need: int, what: str) -> str:
+    """Why something finds no room, in words; "" where it does. need: bytes."""
+    there = existing(path)
+    numbers = os.statvfs(there)
+    free = numbers.f_bavail * numbers.f_frsize
+    if free >= need:
+        return ""
+    return f"{there} has {free // 2**20} MiB free, and {what} may take {need // 2**20}"

@@ -1,0 +1,94 @@
+"""A call that met a change of a table is answered by another attempt.
+
+While an app comes to a site, or a site is migrated by hand, tables change under the people who
+work. MariaDB does not read a table in a transaction that began before its columns changed (error
+1412, "please retry transaction"), and Frappe passes that on as HTTP 500. Here the call begins anew
+instead, as long as nothing of the attempt before can have stayed: it has committed nothing and
+queued no job.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterable
+from io import BytesIO
+from types import ModuleType
+from typing import Any
+
+import frappe
+from benchfleet_jobs import snapshots
+from benchfleet_jobs.hooks import when_imported
+
+CHANGED = 1412
+ATTEMPTS = 3
+# Bytes of a body that is kept for another attempt; an upload is larger.
+BODY_BYTES = 1024 * 1024
+
+_threads = threading.local()
+
+
+class Again(BaseException):
+    """The call is to begin anew. No Exception: nobody's code shall take it for an error."""
+
+
+def install() -> None:
+    """Hear of errors, commits and jobs, in a process that answers calls."""
+    when_imported("frappe.database.database", _hear_database, "again")
+    when_imported("rq.queue", _note_jobs, "again")
+
+
+def answered(stock: Callable, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    """What the application answers to a request, at the last of ATTEMPTS whatever it is."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if "HTTP_TRANSFER_ENCODING" in environ or not length.isdigit() or int(length) > BODY_BYTES:
+        return stock(environ, start_response)
+    body = environ["wsgi.input"].read(int(length))
+    try:
+        for attempt in range(1, ATTEMPTS + 1):
+            _threads.may_repeat = attempt < ATTEMPTS
+            try:
+                return stock({**environ, "wsgi.input": BytesIO(body)}, start_response)
+            except Again:
+                # Closes the connection, which undoes what the attempt wrote.
+                frappe.destroy()
+    finally:
+        _threads.may_repeat = False
+    raise AssertionError
+
+
+def _keep() -> None:
+    """Something of this attempt stays."""
+    _threads.may_repeat = False
+    snapshots.stay()
+
+
+def _hear_database(module: ModuleType) -> None:
+    stock_sql, stock_commit = module.Database.sql, module.Database.commit
+
+    @functools.wraps(stock_sql)
+    def sql(*args: Any, **options: Any) -> Any:
+        try:
+            return stock_sql(*args, **options)
+        except Exception as error:
+            if error.args[:1] == (CHANGED,) and getattr(_threads, "may_repeat", False):
+                raise Again from error
+            raise
+
+    @functools.wraps(stock_commit)
+    def commit(*args: Any, **options: Any) -> Any:
+        _keep()
+        return stock_commit(*args, **options)
+
+    module.Database.sql, module.Database.commit = sql, commit
+
+
+def _note_jobs(module: ModuleType) -> None:
+    stock = module.Queue.enqueue_call
+
+    @functools.wraps(stock)
+    def enqueue_call(*args: Any, **options: Any) -> Any:
+        _keep()
+        return stock(*args, **options)
+
+    module.Queue.enqueue_call = enqueue_call
