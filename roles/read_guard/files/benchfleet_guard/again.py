@@ -10,6 +10,7 @@ queued no job.
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -24,6 +25,12 @@ CHANGED = 1412
 ATTEMPTS = 3
 # Bytes of a body that is kept for another attempt; an upload is larger.
 BODY_BYTES = 1024 * 1024
+# Other statements may commit what was written before them.
+_ORDINARY = re.compile(
+    r"[\s(]*(?:select|with|show|desc|describe|explain|insert|replace|update|delete|set|savepoint"
+    r"|release|rollback)\b",
+    re.IGNORECASE,
+)
 
 _threads = threading.local()
 
@@ -67,9 +74,12 @@ def _hear_database(module: ModuleType) -> None:
     stock_sql, stock_commit = module.Database.sql, module.Database.commit
 
     @functools.wraps(stock_sql)
-    def sql(*args: Any, **options: Any) -> Any:
+    def sql(self: Any, query: Any, *args: Any, **options: Any) -> Any:
+        # The query builder makes ordinary ones alone.
+        if isinstance(query, str) and not _ORDINARY.match(query):
+            _keep()
         try:
-            return stock_sql(*args, **options)
+            return stock_sql(self, query, *args, **options)
         except Exception as error:
             if error.args[:1] == (CHANGED,) and getattr(_threads, "may_repeat", False):
                 raise Again from error
