@@ -1,6 +1,6 @@
 """Making a site: its database by the server's root, all else by the bench's account.
 
-Run by site.yml (module bench_sites) and by an operator on the primary (new-site).
+Done by site.yml (module bench_sites) and for an operator on the primary (site_by_hand).
 """
 
 from __future__ import annotations
@@ -17,20 +17,15 @@ from ansible.module_utils.bench import (
     frappe_command,
     read_text,
     run_as,
-    run_frappe,
     sync_folder,
     user_environment,
 )
 from ansible.module_utils.mariadb import account, client, database_pattern, password_hash
-from ansible.module_utils.sites import is_name, making_note
+from ansible.module_utils.sites import making_note
 
 SETUP_USER = "benchfleet_setup"
 # The fleet's benches reach the primary's server there, and it resolves no names.
 HOST = "127.0.0.1"
-
-# Options of new-site that name the database, its account, or somebody who makes them; --force would
-# overwrite a site.
-OURS = ("--db-", "--mariadb-", "--no-mariadb-", "--setup-db", "--no-setup-db", "--force")
 
 
 def database_name(site: str) -> str:
@@ -191,40 +186,3 @@ class Maker:
             self.new_site([site, *own, *words])
         finally:
             self.sql(f"DROP USER IF EXISTS {who};")
-
-
-class ByHand(Maker):
-    """Makes a site as an operator asks for it, who sees what Frappe says and answers it."""
-
-    def new_site(self, words: list[str]) -> None:
-        """Run Frappe's new-site on the terminal. Raises BenchError."""
-        done = run_frappe(
-            self.path,
-            self.user,
-            self.environment,
-            ["new-site", *words],
-            modules_anew=True,
-            timeout=None,
-            seen=True,
-        )
-        if done.returncode != 0:
-            raise BenchError(f"new-site {words[0]} failed with exit status {done.returncode}")
-
-    def bring(self, site: str, words: list[str]) -> None:
-        """Make a site, or leave nothing of it. Raises BenchError."""
-        if not is_name(site):
-            raise BenchError(f"{site!r} is no host name, so nobody could ask for such a site")
-        for word in words:
-            if word.startswith(OURS):
-                raise BenchError(
-                    f"{word.split('=')[0]} is not for this command, which makes the database and"
-                    " its account itself, and only where there is none"
-                )
-        self.begin(site)
-        try:
-            self.make(site, words)
-        except BaseException:
-            self.remove_remains(site)
-            os.unlink(self.note(site))
-            raise
-        os.unlink(self.note(site))
