@@ -70,9 +70,14 @@ class ByHand(Maker):
         if unknown := set(words) - {"--no-backup", "--force"}:
             raise BenchError(f"{min(unknown)} is not for this command")
         path = f"{self.folder(site)}/site_config.json"
-        text = read_foreign(path) if is_name(site) else None
+        # A link would be another name of a site.
+        is_own = is_name(site) and not os.path.islink(self.folder(site))
+        text = read_foreign(path) if is_own else None
         if text is None:
-            raise BenchError(f"there is no site {site}: {path} is not there, or is no plain file")
+            raise BenchError(
+                f"there is no site {site}: {path} is not there, is no plain file, or is in a linked"
+                " folder"
+            )
         about = parse_site(site, text, path)
         with local(self.socket) as server:
             if problem := is_foreign(server, about):
