@@ -64,6 +64,17 @@ def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
     assert supervisor_programs.fingerprint([str(config), "commit b"]) != full
 
 
+def test_a_bench_shows_what_runs(tmp_path) -> None:
+    path, me = tmp_path / "supervisor.conf", pwd.getpwuid(os.getuid()).pw_name
+    other = tmp_path / "other"
+    other.write_text("kept")
+    # The folder is the bench account's: a link there is replaced, not followed.
+    path.symlink_to(other)
+    supervisor_programs.show("[program:b-web]\n", str(path), me)
+    assert (path.read_text(), path.is_symlink()) == ("[program:b-web]\n", False)
+    assert other.read_text() == "kept"
+
+
 def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> None:
     path = str(tmp_path / "started.json")
     assert supervisor_programs.remembered(path) == {}
