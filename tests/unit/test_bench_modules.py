@@ -854,8 +854,9 @@ def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
 def command(tmp_path: Path) -> Any:
     """Runs words as the command bench of a host; returns what it says, "ran" where bench is run."""
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/bench").write_text("#!/bin/sh\necho ran\n")
-    (tmp_path / "bin/bench").chmod(0o755)
+    for name in ("bench", "new-site"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\necho ran\n")
+        (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "sites").mkdir()
     source = (Path(__file__).parents[2] / "roles/bench/templates/bench.sh.j2").read_text()
     template = jinja2.Environment(trim_blocks=True).from_string(source)
@@ -864,7 +865,7 @@ def command(tmp_path: Path) -> Any:
         script = template.render(
             bench_cli_dir=str(tmp_path),
             fleet_bench_dir=str(tmp_path),
-            fleet_lib_dir="/lib",
+            fleet_lib_dir=str(tmp_path / "bin"),
             fleet_primary="erp1",
             groups={"bench_reporting": ["rep1"]},
             inventory_hostname=host,
@@ -886,16 +887,19 @@ def command(tmp_path: Path) -> Any:
 
 def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):
     said = command("erp1", "new-site", "--admin-password", "secret", "a.example")
-    assert "sudo /lib/new-site NAME" in said
+    assert f"sudo {tmp_path}/bin/new-site NAME" in said
     assert "secret" not in said
-    assert "sudo /lib/drop-site NAME" in command("erp1", "drop-site", "a.example")
+    assert "bin/drop-site NAME" in command("erp1", "drop-site", "a.example")
     for words in (["--site", "a.example", "reinstall"], ["restore", "x.sql"]):
         assert "docs/sites.md" in command("erp1", *words)
     for way in ("--db-root-password=x", "--mariadb-root-username", "--no-setup-db", "--help"):
         assert command("erp1", "new-site", "a.example", way) == "ran"
     assert command("erp1", "--site", "new-site", "migrate") == "ran"
     assert command("erp1", "new-site", "a", environment={"BENCHFLEET_ALLOW": "1"}) == "ran"
+    (tmp_path / "bin/new-site").unlink()
+    assert command("erp1", "new-site", "a.example") == "ran"
     # As on an adopted server.
+    (tmp_path / "bin/new-site").touch(0o755)
     assert command("erp1", "new-site", "a.example", fleet_root_password=True) == "ran"
     (tmp_path / "sites/common_site_config.json").write_text('{"root_password": "x"}')
     assert command("erp1", "new-site", "a.example") == "ran"
