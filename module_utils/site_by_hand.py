@@ -70,6 +70,11 @@ class ByHand(Maker):
         if unknown := set(words) - {"--no-backup", "--force"}:
             raise BenchError(f"{min(unknown)} is not for this command")
         path = f"{self.folder(site)}/site_config.json"
+        if is_name(site) and self.phase(site) == "making":
+            # A making that was cut off, by a loss of power, say.
+            self.remove_remains(site)
+            os.unlink(self.note(site))
+            return
         # A link would be another name of a site.
         is_own = is_name(site) and not os.path.islink(self.folder(site))
         text = read_foreign(path) if is_own else None

@@ -445,6 +445,14 @@ def test_what_a_site_by_hand_cannot_be(sites: Hand, site: str, words: list[str],
 
 
 @by_hand
+def test_what_a_loss_of_power_has_left_is_dropped(sites: Hand):
+    sites.begin("a.example")
+    sites.drop("a.example", [])
+    assert dropped(sites)
+    assert not sites.phase("a.example")
+
+
+@by_hand
 def test_only_a_site_can_be_dropped(sites: Hand, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
