@@ -55,6 +55,18 @@ generated: {description: "What the bench CLI wrote: name of the file → its tex
 GENERATED = ("supervisor.conf", "redis_cache.conf", "redis_queue.conf")
 
 
+def generated(path: str) -> dict[str, str | None]:
+    """What the bench CLI wrote, by the names of its files; None for what it did not.
+
+    Where the bench has what runs instead, it lies beside that (role bench_processes).
+    """
+    config = f"{path}/config"
+    return {
+        name: read_foreign(f"{config}/{name}.bench") or read_foreign(f"{config}/{name}")
+        for name in GENERATED
+    }
+
+
 def fitting_key(path: str, package_dir: str, *others: Any) -> str:
     """Hash of what decides whether a bench fits: its environment, our packages, and the others."""
     places = [*glob.glob(f"{glob.escape(path)}/env/lib/python*/site-packages"), f"{path}/env"]
@@ -70,8 +82,8 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     needed = (f"{path}/env/bin/python", f"{params['package_dir']}/benchfleet_jobs/contract.py")
     if not params["user"] or not apps or not all(map(os.path.exists, needed)):
         return []
-    generated = read_foreign(f"{path}/config/supervisor.conf")
-    missing = missing_programs(generated) if generated else []
+    text = generated(path)["supervisor.conf"]
+    missing = missing_programs(text) if text else []
     asked = params["package_dir"], params["guard"]
     key = fitting_key(path, *asked, apps, missing)
     known = read_json(file)
@@ -116,7 +128,7 @@ def main() -> None:
             sites=served(read_state(state_dir)) if state_dir else [],
             waiting=os.listdir(waiting) if os.path.isdir(waiting) else [],
             misfits=kept_misfits(module.params, apps, write=not module.check_mode),
-            generated={name: read_foreign(f"{path}/config/{name}") for name in GENERATED},
+            generated=generated(path),
         )
     except (BenchError, ValueError) as error:
         module.fail_json(msg=str(error))

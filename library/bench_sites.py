@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import secrets
-import shutil
 import subprocess
 from typing import Any
 
@@ -18,20 +15,17 @@ from ansible.module_utils.bench import (
     doctype_files,
     encryption_key,
     exclusive,
-    frappe_command,
     installed_apps,
     lacking_doctypes,
     read_json,
     read_text,
     run_as,
     scrub,
-    sync_folder,
-    user_environment,
 )
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import client
 from ansible.module_utils.needs import shown
-from ansible.module_utils.sites import made_note, making_note
+from ansible.module_utils.site_making import Maker
+from ansible.module_utils.sites import made_note
 
 DOCUMENTATION = r"""
 module: bench_sites
@@ -39,7 +33,9 @@ short_description: Sites with their apps, scheduler, encryption key and assets
 description:
   - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
     standard input, so that no process of the host shows them on its command line.
-  - The administrative database account that C(new-site) wants exists only while it runs.
+  - Root makes the database and the site's account, which has rights on that database alone. A
+    Frappe whose C(new-site) cannot leave that to others (14) has an administrative account, which
+    exists only while it runs.
   - A site that was there once and is gone is not made again, empty, until somebody says so.
   - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
     there before the note, or after C(new-site) succeeded, is never removed.
@@ -68,13 +64,6 @@ options:
   socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
 """
 
-SETUP_USER = "benchfleet_setup"
-
-
-def database_name(site: str) -> str:
-    """Name of a site's database: the same for the same site, so that a rerun finds it."""
-    return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
-
 
 def unmade(site: dict[str, Any], apps_only: bool) -> list[str]:
     """What is missing of a site that is not there, in words; a dry run meets it with apps_only."""
@@ -82,124 +71,28 @@ def unmade(site: dict[str, Any], apps_only: bool) -> list[str]:
     return [f"app {app} on {name}" for app in site["apps"]] if apps_only else [f"site {name}"]
 
 
-class Sites:
+class Sites(Maker):
     """Makes what is missing of the wanted sites."""
-
-    def __init__(self, params: dict[str, Any]) -> None:
-        self.path: str = params["path"]
-        self.user: str = params["user"]
-        self.state_dir: str = params["state_dir"]
-        self.socket: str = params["socket"]
-        self.environment = user_environment(self.user, params["cli_dir"])
-
-    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
-        """Run a framework command with ``words`` as its command line; see run_frappe."""
-        return frappe_command(self.path, self.user, self.environment, words, what, modules_anew)
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's own configuration, {} when there is none."""
-        return read_json(f"{self.path}/sites/{site}/site_config.json")
-
-    def note(self, site: str) -> str:
-        """Path of the note that stands until a site is finished."""
-        return making_note(self.state_dir, site)
-
-    def phase(self, site: str) -> str:
-        """Where the making of a site stands: "" (not begun or finished), "making" or "made"."""
-        return (read_text(self.note(site)) or "").strip()
-
-    def enter(self, site: str, phase: str) -> None:
-        """Note a phase."""
-        self.write(self.note(site), phase)
-
-    def write(self, path: str, text: str) -> None:
-        """Write a small file that survives a power cut."""
-        with open(f"{path}.new", "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(f"{path}.new", path)
-        sync_folder(os.path.dirname(path))
+        return read_json(f"{self.folder(site)}/site_config.json")
 
     def installing(self, site: str, app: str) -> str:
         """Path of the note that stands while an app is being installed on a site."""
         return f"{self.state_dir}/installing-{app}-on-{site}"
 
-    def sql(self, statements: str) -> str:
-        """Run statements as the server's root, on its socket."""
-        result = subprocess.run(
-            client("mariadb", self.socket, "--batch", "-N"),
-            input=statements,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        if result.returncode != 0:
-            raise BenchError(f"MariaDB refused a statement: {result.stderr.strip()}")
-        return result.stdout
-
-    def remove_remains(self, site: str) -> None:
-        """Take an interrupted making of ``site`` away: its database, accounts and folder."""
-        name = database_name(site)
-        accounts = self.sql(
-            f"SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user WHERE user = '{name}'"
-        ).split("\n")
-        drops = "".join(f"DROP USER IF EXISTS {account};\n" for account in accounts if account)
-        self.sql(f"DROP DATABASE IF EXISTS `{name}`;\n{drops}")
-        folder = f"{self.path}/sites/{site}"
-        if os.path.exists(folder):
-            shutil.rmtree(folder)
-
-    def make(self, site: dict[str, Any]) -> None:
-        """``new-site`` with a throwaway administrative account.
-
-        Only what this run is about to make is ever removed again: a folder or a database that
-        is there before the note is written belongs to somebody.
-        """
-        name = site["name"]
-        if self.phase(name) == "making":
-            self.remove_remains(name)
-        elif os.path.exists(f"{self.path}/sites/{name}"):
+    def refuse_existing(self, site: str) -> None:
+        """Also one that was here and is gone."""
+        gone = not os.path.lexists(self.folder(site))
+        if gone and os.path.exists(made_note(self.state_dir, site)):
             raise BenchError(
-                f"{self.path}/sites/{name} exists without a site_config.json and was not made by"
-                " this fleet; nothing was removed. Restore the file, or move the folder away, and"
-                " run again"
-            )
-        elif os.path.exists(made_note(self.state_dir, name)):
-            raise BenchError(
-                f"the site {name} was here and is gone, and fleet_sites still names it; it is not"
+                f"the site {site} was here and is gone, and fleet_sites still names it; it is not"
                 " made anew, for it would be empty. If it was dropped, take it out of fleet_sites;"
                 " if it was lost, restore its folder and database from a backup; to make it anew,"
-                f" empty, remove {made_note(self.state_dir, name)} on this host. Then run again"
+                f" empty, remove {made_note(self.state_dir, site)} on this host. Then run again"
             )
-        elif self.has_database(name):
-            raise BenchError(
-                f"the folder of the site {name} is missing and its database"
-                f" {database_name(name)} is there; nothing was removed. Restore the folder from a"
-                " backup, or drop the database if the site shall begin anew, and run again"
-            )
-        self.enter(name, "making")
-        password = secrets.token_hex(24)
-        account = f"'{SETUP_USER}'@'127.0.0.1'"
-        self.sql(
-            f"DROP USER IF EXISTS {account};"
-            f"CREATE USER {account} IDENTIFIED BY '{password}';"
-            f"GRANT ALL ON *.* TO {account} WITH GRANT OPTION;"
-        )
-        try:
-            words = ["new-site", name, "--db-name", database_name(name)]
-            words += ["--db-root-username", SETUP_USER, "--db-root-password", password]
-            words += ["--admin-password", site["admin_password"]]
-            self.frappe(words, f"new-site {name}", modules_anew=True)
-        finally:
-            self.sql(f"DROP USER IF EXISTS {account};")
-        self.enter(name, "made")
-
-    def has_database(self, site: str) -> bool:
-        """Whether the server holds the site's database."""
-        name = database_name(site)
-        question = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
-        return self.sql(f"{question}'{name}'").strip() != "0"
+        super().refuse_existing(site)
 
     def set_config(self, site: str, key: str, value: str) -> None:
         """Set a key of a site's configuration through the framework."""
@@ -263,7 +156,9 @@ class Sites:
         """Do what ``differences`` names; the note goes last."""
         name = site["name"]
         if not self.config(name) or self.phase(name) == "making":
-            self.make(site)
+            self.begin(name)
+            self.make(name, ["--admin-password", site["admin_password"]])
+            self.enter(name, "made")
         if not self.config(name).get("encryption_key"):
             self.set_config(name, "encryption_key", encryption_key())
         for app, begun in self.missing_apps(site).items():

@@ -348,9 +348,9 @@ class Update:
         path = self.folders.config(site)
         if self.folders.unfinished(site):
             raise BenchError(
-                f"{site} is still being made: wait until `bench new-site` has ended, and run"
-                " site.yml where that began it; what is left of one that was cut off,"
-                f" `bench drop-site {site}` removes"
+                f"{site} is still being made: wait until new-site has ended, and run site.yml where"
+                f" that began it; what is left of one that was cut off, `drop-site {site}` removes"
+                " (docs/sites.md)"
             )
         try:
             with open(path, encoding="utf-8") as source:

@@ -9,6 +9,7 @@ from ansible.module_utils.mariadb import (
     ServerAbsentError,
     local,
     read_json,
+    root_takes_password,
     write_json,
 )
 
@@ -37,6 +38,10 @@ options:
 RETURN = r"""
 read_only:
   description: Whether the server was closed before.
+  returned: when there is a server
+  type: bool
+root_takes_password:
+  description: Whether somebody can be root there by a password, as C(bench new-site) asks for it.
   returned: when there is a server
   type: bool
 """
@@ -72,6 +77,7 @@ def main() -> None:
                 )
             marked = (read_json(marker) or {}).get("fleet_id") == fleet_id
             closed = bool(int(server.value("SELECT @@GLOBAL.read_only")))
+            by_password = root_takes_password(server)
             events = str(server.value("SELECT @@GLOBAL.event_scheduler")).upper() in ("ON", "1")
             if not marked:
                 before.append("not marked as primary")
@@ -102,6 +108,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(after),
         read_only=closed,
+        root_takes_password=by_password,
         diff={
             "before": "".join(f"{line}\n" for line in before),
             "after": "".join(f"{line}\n" for line in after),

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.supervisor import RUNNING, states, together
@@ -45,6 +46,11 @@ options:
     description:
       - For the groups of C(serves), how calls wait at the router while they are restarted,
         C({path, host, port}) as in module_utils/calls.py; without it they do not.
+    type: dict
+  shown:
+    description:
+      - Where the bench has what runs, C({path, user}), as the bench CLI's pages name it. The
+        bench's account writes it, for the folder is that account's.
     type: dict
   state:
     description: File that remembers what each group was started with.
@@ -84,6 +90,12 @@ def remember(path: str, known: dict[str, str]) -> None:
     with open(f"{path}.new", "w", encoding="utf-8") as out:
         json.dump(known, out, indent=1, sort_keys=True)
     os.replace(f"{path}.new", path)
+
+
+def show(text: str, path: str, user: str) -> None:
+    """Have a file of a bench say what runs there. Raises BenchError."""
+    command = ["sh", "-c", 'cat >"$0.new" && mv -T "$0.new" "$0"', path]
+    checked(run_as(user, command, "/", {"PATH": os.defpath}, stdin=text), f"writing {path}")
 
 
 def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
@@ -218,12 +230,19 @@ def main() -> None:
             "depends": {"type": "dict", "default": {}},
             "serves": {"type": "dict", "default": {}},
             "hold": {"type": "dict"},
+            "shown": {
+                "type": "dict",
+                "options": {
+                    "path": {"type": "path", "required": True},
+                    "user": {"type": "str", "required": True},
+                },
+            },
             "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
     )
-    memory = module.params["state"]
+    memory, shown = module.params["state"], module.params["shown"]
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     supervisor = Supervisor(module)
@@ -236,10 +255,13 @@ def main() -> None:
     serves: dict[str, str] = module.params["serves"]
     outdated = [g for g in groups if g in today and known.get(g) != today[g]]
     outdated = pressing(outdated, serves)
+    text = read_foreign(module.params["configuration"])
+    stale = bool(shown and text and read_foreign(shown["path"]) != text)
     if module.check_mode:
         did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
         if known.get("configuration") != today["configuration"]:
             did.append("take over the configuration")
+        did += [f"write {shown['path']}"] * stale
         diff = {"before": "", "after": "".join(f"{line}\n" for line in did)}
         module.exit_json(changed=bool(did), did=did, diff=diff)
     did = []
@@ -264,6 +286,12 @@ def main() -> None:
     now = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
     if known != today:
         remember(memory, today)
+    if stale:
+        try:
+            show(text, **shown)
+        except BenchError as error:
+            module.fail_json(msg=str(error))
+        did.append(f"write {shown['path']}")
     module.exit_json(changed=bool(did), did=did, programs=now)
 
 

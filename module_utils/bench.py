@@ -109,9 +109,13 @@ def run_as(
     cwd: str,
     environment: dict[str, str],
     stdin: str | None = None,
-    timeout: float = 3600,
+    timeout: float | None = 3600,
+    seen: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as ``user``, never interactively. ``timeout`` is in seconds."""
+    """Run a command as ``user``. ``timeout`` is in seconds.
+
+    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept.
+    """
     account = pwd.getpwnam(user)
     identity: dict[str, Any] = {}
     if os.geteuid() == 0:
@@ -129,8 +133,8 @@ def run_as(
         env=environment,
         text=True,
         errors="replace",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=None if seen else subprocess.PIPE,
+        stderr=None if seen else subprocess.STDOUT,
         timeout=timeout,
         check=False,
         umask=0o022,
@@ -222,10 +226,11 @@ def run_frappe(
     environment: dict[str, str],
     words: list[str],
     modules_anew: bool = False,
-    timeout: float = 3600,
+    timeout: float | None = 3600,
     then: list[str] | None = None,
+    seen: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a framework command with ``words`` as its command line.
+    """Run a framework command with ``words`` as its command line; ``seen`` as in run_as.
 
     The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
     command makes DocTypes, and is to read from the disk which modules the apps have. ``then``: a
@@ -240,6 +245,7 @@ def run_frappe(
         # bench_helper drops its first word, the name of the group "frappe".
         stdin=json.dumps([lines, modules_anew]),
         timeout=timeout,
+        seen=seen,
     )
 
 

@@ -126,6 +126,32 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
         connection.close()
 
 
+def root_takes_password(server: Server) -> bool:
+    """Whether root can sign in over TCP on the server's own host by a password, an empty one too.
+
+    As `bench new-site` does. Root of a package's MariaDB signs in by unix_socket alone.
+    """
+    hosts = ["127.0.0.1", "%"]
+    if not int(server.value("SELECT @@skip_name_resolve")):
+        hosts.append("localhost")
+    found = server.rows("SELECT Host, Priv FROM mysql.global_priv WHERE User = 'root'")
+    privileges = [json.loads(row["Priv"]) for row in found if row["Host"] in hosts]
+    return any(
+        takes_password(way)
+        for own in privileges
+        if not own.get("account_locked")
+        for way in [own, *own.get("auth_or", [])]
+    )
+
+
+def takes_password(way: dict[str, Any]) -> bool:
+    """Whether a way to sign in, as mysql.global_priv has it, asks for a password that there is."""
+    plugin, secret = way.get("plugin", ""), way.get("authentication_string", "")
+    if plugin == "mysql_native_password":
+        return bool(re.fullmatch(r"(\*[0-9A-F]{40})?", secret))
+    return plugin not in ("", "unix_socket")
+
+
 @contextmanager
 def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[Server]:
     """Another server of the fleet over TLS, its certificate checked against the fleet's CA."""

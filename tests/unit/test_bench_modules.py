@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
-from ansible.module_utils import bench, jobs_tool
+from ansible.module_utils import bench, jobs_tool, site_making
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.site_by_hand import ByHand
 
 from filter_plugins.bench import repo_logins
 from library import bench_app_gone, bench_info, bench_init, bench_sites
@@ -293,8 +297,8 @@ def test_a_note_is_on_disk_with_its_name(
     assert synced == [f"{tmp_path}/state/making-bench", f"{tmp_path}/state"]
 
 
-class Sites(bench_sites.Sites):
-    """Sites on a server and a framework that are recorded."""
+class Recorded:
+    """A server and a framework whose statements and words are recorded."""
 
     def sql(self, statements: str) -> str:
         self.said.append(statements)
@@ -306,6 +310,8 @@ class Sites(bench_sites.Sites):
         return ""
 
     def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
+        if "--help" in words:
+            return "--setup-db / --no-setup-db" if self.leaves else ""
         self.said.append(" ".join(w for w in words if "password" not in w))
         assert modules_anew == ("new-site" in words or "install-app" in words)
         if "install-app" in words:
@@ -325,13 +331,24 @@ class Sites(bench_sites.Sites):
         return ""
 
 
-@pytest.fixture
-def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sites:
+class Sites(Recorded, bench_sites.Sites):
+    """Sites of an inventory."""
+
+
+class Hand(Recorded, ByHand):
+    """An operator's sites."""
+
+    def on_terminal(self, words: list[str], modules_anew: bool = False) -> None:
+        self.frappe(words, words[0], modules_anew)
+
+
+@pytest.fixture(params=[Sites])
+def sites(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bench without sites on a server without databases."""
-    monkeypatch.setattr(bench_sites, "user_environment", lambda *_: {})
+    monkeypatch.setattr(site_making, "user_environment", lambda *_: {})
     (tmp_path / "state").mkdir()
     (tmp_path / "bench/sites").mkdir(parents=True)
-    made = Sites(
+    made = request.param(
         {
             "path": str(tmp_path / "bench"),
             "user": "u",
@@ -340,7 +357,7 @@ def sites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sites:
             "socket": "/s",
         }
     )
-    made.said, made.held, made.breaks = [], False, False
+    made.said, made.held, made.breaks, made.leaves = [], False, False, True
     made.singles, made.tables, made.attempts = {}, set(), []
     return made
 
@@ -350,6 +367,102 @@ SITE = {"name": "a.example", "apps": [], "admin_password": "x"}
 
 def dropped(sites: Sites) -> bool:
     return any("DROP DATABASE" in said for said in sites.said)
+
+
+def rights(sites: Recorded) -> list[str]:
+    """What accounts were given rights on."""
+    return re.findall(r"GRANT \S+(?: PRIVILEGES)? ON (\S+) TO", " ".join(sites.said))
+
+
+def test_a_sites_account_has_rights_on_its_database_alone(sites: Sites):
+    sites.bring(SITE)
+    name = site_making.database_name("a.example")
+    # In GRANT, _ stands for any letter.
+    assert rights(sites) == [f"`\\{name}`.*"]
+    (words,) = [said for said in sites.said if said.startswith("new-site")]
+    assert "--no-setup-db" in words
+
+
+def test_a_frappe_that_makes_databases_itself_has_an_administrator_meanwhile(sites: Sites):
+    sites.leaves, sites.breaks = False, True
+    with pytest.raises(BenchError, match="new-site broke"):
+        sites.bring(SITE)
+    assert rights(sites) == ["*.*"]
+    assert sites.said[-1] == "DROP USER IF EXISTS `benchfleet_setup`@`127.0.0.1`;"
+
+
+def test_a_closed_server_gets_no_sites(sites: Sites, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sites, "sql", lambda _: "1\n")
+    with pytest.raises(BenchError, match="is read-only"):
+        sites.bring(SITE)
+
+
+by_hand = pytest.mark.parametrize("sites", [Hand], indirect=True)
+
+
+@by_hand
+@pytest.mark.parametrize("breaks", [False, True])
+def test_what_is_made_by_hand_is_whole_or_leaves_nothing(sites: Hand, breaks: bool):
+    sites.breaks = breaks
+    with pytest.raises(BenchError) if breaks else contextlib.nullcontext():
+        sites.bring("a.example", ["--install-app", "shop"])
+    assert dropped(sites) == breaks
+    assert not sites.phase("a.example")
+    assert os.path.exists(sites.folder("a.example")) != breaks
+    assert any(said.endswith("--install-app shop") for said in sites.said)
+
+
+@by_hand
+def test_what_is_there_is_not_made_by_hand(sites: Hand):
+    sites.bring("a.example", [])
+    with pytest.raises(BenchError, match="is there already"):
+        sites.bring("a.example", [])
+    sites.held = True
+    with pytest.raises(BenchError, match=r"database _\w+ is there"):
+        sites.bring("b.example", [])
+    # site.yml has not finished that one, and will.
+    sites.enter("a.example", "made")
+    with pytest.raises(BenchError, match="is there already"):
+        sites.bring("a.example", [])
+    assert sites.phase("a.example") == "made"
+    assert not dropped(sites)
+
+
+@by_hand
+@pytest.mark.parametrize(
+    ("site", "words", "why"),
+    [
+        ("../a", [], "no host name"),
+        ("a.example", ["--force"], "--force is not for"),
+        ("a.example", ["--db-name=mysql"], "--db-name is not for"),
+        ("a.example", ["--mariadb-root-password", "x"], "--mariadb-root-password is not"),
+    ],
+)
+def test_what_a_site_by_hand_cannot_be(sites: Hand, site: str, words: list[str], why: str):
+    with pytest.raises(BenchError, match=why):
+        sites.bring(site, words)
+    assert sites.said == []
+
+
+@by_hand
+def test_what_a_loss_of_power_has_left_is_dropped(sites: Hand):
+    sites.begin("a.example")
+    sites.drop("a.example", [])
+    assert dropped(sites)
+    assert not sites.phase("a.example")
+
+
+@by_hand
+def test_only_a_site_can_be_dropped(sites: Hand, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "site_config.json").write_text('{"db_name": "d", "db_password": "p"}')
+    os.symlink(elsewhere, sites.folder("alias.example"))
+    for site in ("none.example", "alias.example", "../../elsewhere"):
+        with pytest.raises(BenchError, match="there is no site"):
+            sites.drop(site, [])
+    with pytest.raises(BenchError, match="--archived-sites-path is not for"):
+        sites.drop("alias.example", ["--archived-sites-path"])
 
 
 def test_an_encryption_key_is_never_taken_for_an_option(monkeypatch: pytest.MonkeyPatch):
@@ -367,7 +480,7 @@ def test_a_site_that_is_gone_is_not_made_again(sites: Sites):
         BenchError, match=r"take it out of fleet_sites.*remove .*/made-site-a\.example"
     ):
         sites.bring(SITE)
-    assert sites.said == []
+    assert not any("new-site" in said or "CREATE" in said for said in sites.said)
     os.unlink(f"{sites.state_dir}/made-site-a.example")
     sites.bring(SITE)
     assert any("new-site a.example" in said for said in sites.said)
@@ -743,3 +856,76 @@ def test_a_command_that_makes_doctypes_reads_the_modules_from_the_disk(
     done = run_lines(tmp_path, [["frappe", "install-app"]], anew)
     seen = "from the disk" if anew else "{'frappe': ['core']}"
     assert (done.returncode, done.stdout) == (0, f"{seen} kept frappe install-app\n")
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Any:
+    """Runs words as the command bench of a host; returns what it says, "ran" where bench is run."""
+    (tmp_path / "bin").mkdir()
+    for name in ("bench", "new-site"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\necho ran\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "sites").mkdir()
+    source = (Path(__file__).parents[2] / "roles/bench/templates/bench.sh.j2").read_text()
+    template = jinja2.Environment(trim_blocks=True).from_string(source)
+
+    def run(host: str, *words: str, environment: dict[str, str] | None = None, **facts: Any) -> str:
+        script = template.render(
+            bench_cli_dir=str(tmp_path),
+            fleet_bench_dir=str(tmp_path),
+            fleet_lib_dir=str(tmp_path / "bin"),
+            fleet_primary="erp1",
+            groups={"bench_reporting": ["rep1"]},
+            inventory_hostname=host,
+            **facts,
+        )
+        done = subprocess.run(
+            ["sh", "-c", script, "bench", *words],
+            env=environment or {},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        assert (done.returncode == 0) == (done.stdout == "ran\n")
+        return done.stdout.strip()
+
+    return run
+
+
+def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):
+    said = command("erp1", "new-site", "--admin-password", "secret", "a.example")
+    assert f"sudo {tmp_path}/bin/new-site NAME" in said
+    assert "secret" not in said
+    assert "bin/drop-site NAME" in command("erp1", "drop-site", "a.example")
+    for words in (["--site", "a.example", "reinstall"], ["restore", "x.sql"]):
+        assert "docs/sites.md" in command("erp1", *words)
+    for way in ("--db-root-password=x", "--mariadb-root-username", "--no-setup-db", "--help"):
+        assert command("erp1", "new-site", "a.example", way) == "ran"
+    assert command("erp1", "--site", "new-site", "migrate") == "ran"
+    assert command("erp1", "new-site", "a", environment={"BENCHFLEET_ALLOW": "1"}) == "ran"
+    (tmp_path / "bin/new-site").unlink()
+    assert command("erp1", "new-site", "a.example") == "ran"
+    # As on an adopted server.
+    (tmp_path / "bin/new-site").touch(0o755)
+    assert command("erp1", "new-site", "a.example", fleet_root_password=True) == "ran"
+    (tmp_path / "sites/common_site_config.json").write_text('{"root_password": "x"}')
+    assert command("erp1", "new-site", "a.example") == "ran"
+
+
+@pytest.mark.parametrize("password", [False, True])
+def test_bench_changes_nothing_from_a_reporting_node(command: Any, password: bool):
+    facts = {"fleet_root_password": password}
+    assert "Run it on the primary, erp1" in command("rep1", "new-site", "a.example", **facts)
+    assert "setup supervisor: refused" in command("rep1", "setup", "supervisor", **facts)
+    assert command("rep1", "setup", "requirements", **facts) == "ran"
+
+
+def test_what_the_bench_cli_wrote_is_read_beside_what_runs(tmp_path: Path):
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "supervisor.conf").write_text("before")
+    assert bench_info.generated(str(tmp_path))["supervisor.conf"] == "before"
+    (config / "supervisor.conf.bench").write_text("[program:b-frappe-schedule]")
+    (config / "supervisor.conf").write_text("[program:b-frappe-web]")
+    assert "schedule" in bench_info.generated(str(tmp_path))["supervisor.conf"]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from library import bench_sites, files, json_config, packages, supervisor_programs
-from module_utils import nginx, snapshot
+from library import files, json_config, packages, supervisor_programs
+from module_utils import nginx, site_making, snapshot
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -47,11 +47,11 @@ def test_a_half_installed_package_counts_as_missing() -> None:
 
 
 def test_a_site_has_one_database_name_for_ever() -> None:
-    name = bench_sites.database_name("erp.example.com")
-    assert name == bench_sites.database_name("erp.example.com")
+    name = site_making.database_name("erp.example.com")
+    assert name == site_making.database_name("erp.example.com")
     assert name.startswith("_")
     assert len(name) == 17
-    assert name != bench_sites.database_name("crm.example.com")
+    assert name != site_making.database_name("crm.example.com")
 
 
 def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
@@ -62,6 +62,17 @@ def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
     full = supervisor_programs.fingerprint([str(config), "commit a"])
     assert supervisor_programs.fingerprint([str(config), "commit a"]) == full
     assert supervisor_programs.fingerprint([str(config), "commit b"]) != full
+
+
+def test_a_bench_shows_what_runs(tmp_path) -> None:
+    path, me = tmp_path / "supervisor.conf", pwd.getpwuid(os.getuid()).pw_name
+    other = tmp_path / "other"
+    other.write_text("kept")
+    # The folder is the bench account's: a link there is replaced, not followed.
+    path.symlink_to(other)
+    supervisor_programs.show("[program:b-web]\n", str(path), me)
+    assert (path.read_text(), path.is_symlink()) == ("[program:b-web]\n", False)
+    assert other.read_text() == "kept"
 
 
 def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> None:

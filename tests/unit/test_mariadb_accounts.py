@@ -166,3 +166,23 @@ def test_with_an_account_its_sessions_end() -> None:
     who = "`repl`@`10.0.0.5`"
     # In this order: a session that ended first could come back.
     assert server.ran == [f"DROP USER IF EXISTS {who}", f"KILL CONNECTION USER {who}"]
+
+
+HASH = "*" + "0A" * 20
+
+
+@pytest.mark.parametrize(
+    ("plugin", "secret", "takes"),
+    [
+        ("mysql_native_password", HASH, True),
+        # Anybody signs in by an empty one, who types nothing.
+        ("mysql_native_password", "", True),
+        ("mysql_native_password", "invalid", False),
+        ("unix_socket", "", False),
+        ("ed25519", "ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY", True),
+    ],
+)
+def test_a_password_is_told_from_none(plugin: str, secret: str, takes: bool) -> None:
+    assert mariadb.takes_password({"plugin": plugin, "authentication_string": secret}) == takes
+    # An empty way stands for the account's first one.
+    assert not mariadb.takes_password({})

@@ -138,6 +138,20 @@ def test_one_scheduler_and_it_is_on_the_primary(primary: Any, replica: Any):
     assert "schedule" not in replica.check_output("cat /etc/supervisor/conf.d/*.conf")
 
 
+def test_what_lies_in_the_bench_is_what_supervisor_runs(primary: Any, replica: Any):
+    shown = f"{BENCH}/config/supervisor.conf"
+    for host in (primary, replica):
+        host.check_output(f"cmp {shown} /etc/supervisor/conf.d/frappe-bench.conf")
+        assert host.file(shown).user == "frappe"
+    # As bench's page has it, by a name of the reader's own.
+    link = "/etc/supervisor/conf.d/by-the-page.conf"
+    replica.check_output(f"ln -s {shown} {link}")
+    try:
+        assert "No config updates" in replica.check_output("supervisorctl reread")
+    finally:
+        replica.check_output(f"rm {link}")
+
+
 def test_workers_are_where_they_belong(primary: Any, replica: Any):
     # A worker names itself where its libraries can, and keeps its command line where not.
     worker = "[r]q:worker:|[b]ench_helper frappe worker"

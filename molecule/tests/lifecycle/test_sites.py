@@ -26,7 +26,7 @@ MARK = "/etc/benchfleet/fleet.json"
 SYNC = "/usr/local/lib/benchfleet/site-sync"
 # Once the timer of the primary, every 15 s, has let nodes in, cron copies at each full minute.
 COPIED_SECONDS = 180
-ROOT_USER, ROOT_PASSWORD = "by_hand", "by-hand"
+LIB = "/usr/local/lib/benchfleet"
 ADMIN_PASSWORD = random.token_hex(8)
 
 
@@ -34,20 +34,6 @@ ADMIN_PASSWORD = random.token_hex(8)
 def hosts(nodes: dict[str, Node]) -> list[Node]:
     """The primary, then the reporting nodes."""
     return list(nodes.values())
-
-
-def bench(primary: Node, *words: str) -> None:
-    """A bench command about a site, as an operator types it, who knows a database administrator."""
-    account = f"'{ROOT_USER}'@'127.0.0.1'"
-    primary.sql(
-        f"CREATE USER {account} IDENTIFIED BY '{ROOT_PASSWORD}';"
-        f"GRANT ALL ON *.* TO {account} WITH GRANT OPTION"
-    )
-    login = f"--db-root-username {ROOT_USER} --db-root-password {ROOT_PASSWORD}"
-    try:
-        primary.run(f"sudo -iu frappe sh -c 'cd {BENCH} && bench {' '.join(words)} {login}'")
-    finally:
-        primary.sql(f"DROP USER {account}")
 
 
 def has_folder(host: Node) -> bool:
@@ -64,7 +50,7 @@ def copy(nodes: list[Node]) -> None:
 def drop(primary: Node) -> None:
     """Drop the site, unless that is done."""
     if has_folder(primary):
-        bench(primary, "drop-site", NEW, "--no-backup", "--force")
+        primary.run(f"{LIB}/drop-site {NEW} --no-backup")
     primary.run(f"rm -rf {BENCH}/archived/sites/{NEW}*")
 
 
@@ -72,7 +58,7 @@ def drop(primary: Node) -> None:
 def database(hosts: list[Node]) -> Iterator[str]:
     """The site, made by hand; its database's name."""
     primary, *nodes = hosts
-    bench(primary, "new-site", NEW, f"--admin-password {ADMIN_PASSWORD}")
+    primary.run(f"{LIB}/new-site {NEW} --admin-password {ADMIN_PASSWORD}", 300)
     try:
         config = json.loads(primary.run(f"cat {BENCH}/sites/{NEW}/site_config.json"))
         yield str(config["db_name"])
@@ -80,6 +66,45 @@ def database(hosts: list[Node]) -> Iterator[str]:
         drop(primary)
         gone = lambda: not any(has_folder(node) for node in nodes)  # noqa: E731
         wait_until("the nodes have no copy", gone, COPIED_SECONDS)
+
+
+def test_the_sites_account_has_rights_on_its_database_alone(
+    hosts: list[Node], database: str
+) -> None:
+    primary, *_ = hosts
+    granted = f"SELECT DISTINCT REPLACE(Db, CHAR(92), '') FROM mysql.db WHERE User = '{database}'"
+    assert primary.sql(granted) == database
+    assert "GRANT USAGE ON *.*" in primary.sql(f"SHOW GRANTS FOR '{database}'@'127.0.0.1'")
+    assert primary.sql("SELECT COUNT(*) FROM mysql.user WHERE user = 'benchfleet_setup'") == "0"
+
+
+def test_bench_names_the_command_that_makes_a_site(hosts: list[Node]) -> None:
+    primary, *_ = hosts
+    words = f"cd {BENCH} && bench new-site refused.lab.test 2>&1 || true"
+    said = primary.run(f"sudo -iu frappe sh -c '{words}'")
+    assert f"sudo {LIB}/new-site NAME" in said
+    assert not primary.says(f"ls -d {BENCH}/sites/refused.lab.test")
+
+
+def test_what_new_site_cannot_make_leaves_nothing(hosts: list[Node], database: str) -> None:
+    primary, *_ = hosts
+    # Accounts on the nodes come by the timer meanwhile.
+    counts = (
+        "SELECT COUNT(*) FROM mysql.user WHERE host = '127.0.0.1';"
+        "SELECT COUNT(*) FROM information_schema.SCHEMATA"
+    )
+    before = primary.sql(counts)
+    for words in (
+        f"{NEW} --admin-password x",
+        "broken.lab.test --admin-password x --install-app gone",
+        "broken.lab.test --db-name mysql",
+    ):
+        with pytest.raises(RuntimeError, match="new-site: "):
+            primary.run(f"{LIB}/new-site {words}", 300)
+    assert primary.sql(counts) == before
+    assert has_folder(primary)
+    assert not primary.says(f"ls -d {BENCH}/sites/broken.lab.test")
+    assert not primary.says("ls /var/lib/benchfleet/making-site-*")
 
 
 def sign_in(address: str, name: str = NEW) -> Somebody | None:

@@ -1,14 +1,22 @@
-"""`bench setup supervisor`, which leaves the common configuration alone while it says the same.
+"""`bench setup supervisor`, which writes beside config/supervisor.conf and only there.
 
-The bench CLI writes it anew each time, in place, and whoever's call reads it just then finds half.
+What lies there is what runs on this node: whoever follows bench's own page links or copies it. The
+bench CLI's own goes to supervisor.conf.bench, from which the node's is made.
+
+The common configuration is left alone while it says the same. The bench CLI writes it anew each
+time, in place, and whoever's call reads it just then finds half.
 """
 
 import sys
+from pathlib import Path
+from typing import IO
 
 from bench.cli import cli
 from bench.config import common_site_config as common
+from bench.config import supervisor
 
 write = common.put_config
+written: list[str] = []
 
 
 def put_config(content: dict, bench_path: str = ".") -> None:
@@ -17,6 +25,18 @@ def put_config(content: dict, bench_path: str = ".") -> None:
         write(content, bench_path)
 
 
+def open_beside(path: str, mode: str) -> IO[str]:
+    """Open the file beside the one that the bench CLI means to write."""
+    written.append(path)
+    return Path(f"{path}.bench").open(mode)
+
+
 common.put_config = put_config
+supervisor.open = open_beside
 sys.argv[0] = "bench"
-cli()
+try:
+    cli()
+except SystemExit as end:
+    if not end.code and not written:
+        sys.exit("the bench CLI did not write config/supervisor.conf; is it the pinned release?")
+    raise

@@ -1,0 +1,188 @@
+"""Making a site: its database by the server's root, all else by the bench's account.
+
+Done by site.yml (module bench_sites) and for an operator on the primary (site_by_hand).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import subprocess
+from typing import Any
+
+from ansible.module_utils.bench import (
+    BenchError,
+    checked,
+    frappe_command,
+    read_text,
+    run_as,
+    sync_folder,
+    user_environment,
+)
+from ansible.module_utils.mariadb import account, client, database_pattern, password_hash
+from ansible.module_utils.sites import making_note
+
+SETUP_USER = "benchfleet_setup"
+# The fleet's benches reach the primary's server there, and it resolves no names.
+HOST = "127.0.0.1"
+
+
+def database_name(site: str) -> str:
+    """Name of a site's database: the same for the same site, so that a rerun finds it."""
+    return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
+
+
+class Maker:
+    """Makes a site, and takes away what an interrupted making has left.
+
+    params: {path, user, cli_dir, state_dir, socket}, as the module bench_sites has them.
+    """
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        self.path: str = params["path"]
+        self.user: str = params["user"]
+        self.state_dir: str = params["state_dir"]
+        self.socket: str = params["socket"]
+        self.environment = user_environment(self.user, params["cli_dir"])
+
+    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
+        """Run a framework command with ``words`` as its command line; see run_frappe."""
+        return frappe_command(self.path, self.user, self.environment, words, what, modules_anew)
+
+    def new_site(self, words: list[str]) -> None:
+        """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError."""
+        self.frappe(["new-site", *words], f"new-site {words[0]}", modules_anew=True)
+
+    def folder(self, site: str) -> str:
+        """The folder of a site."""
+        return f"{self.path}/sites/{site}"
+
+    def note(self, site: str) -> str:
+        """Path of the note that stands until a site is finished."""
+        return making_note(self.state_dir, site)
+
+    def phase(self, site: str) -> str:
+        """Where the making of a site stands: "" (not begun or finished), "making" or "made"."""
+        return (read_text(self.note(site)) or "").strip()
+
+    def enter(self, site: str, phase: str) -> None:
+        """Note a phase."""
+        self.write(self.note(site), phase)
+
+    def write(self, path: str, text: str) -> None:
+        """Write a small file that survives a power cut."""
+        with open(f"{path}.new", "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(f"{path}.new", path)
+        sync_folder(os.path.dirname(path))
+
+    def sql(self, statements: str) -> str:
+        """Run statements as the server's root, on its socket."""
+        result = subprocess.run(
+            client("mariadb", self.socket, "--batch", "-N"),
+            input=statements,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        if result.returncode != 0:
+            raise BenchError(f"MariaDB refused a statement: {result.stderr.strip()}")
+        return result.stdout
+
+    def has_database(self, site: str) -> bool:
+        """Whether the server holds the site's database."""
+        name = database_name(site)
+        question = "SELECT COUNT(*) FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = "
+        return self.sql(f"{question}'{name}'").strip() != "0"
+
+    def remove_remains(self, site: str) -> None:
+        """Take an interrupted making of ``site`` away: its database, accounts and folder."""
+        name = database_name(site)
+        accounts = self.sql(
+            f"SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user WHERE user = '{name}'"
+        ).split("\n")
+        drops = "".join(f"DROP USER IF EXISTS {one};\n" for one in accounts if one)
+        self.sql(f"DROP DATABASE IF EXISTS `{name}`;\n{drops}")
+        if os.path.lexists(self.folder(site)):
+            # Not by root: a folder on the way there may have become a link.
+            words = ["rm", "-rf", "--", self.folder(site)]
+            checked(run_as(self.user, words, self.path, self.environment), f"rm of {site}")
+
+    def refuse_existing(self, site: str) -> None:
+        """Raise BenchError where the site, or a part of it, is there."""
+        folder = self.folder(site)
+        if os.path.lexists(f"{folder}/site_config.json"):
+            raise BenchError(f"the site {site} is there already; nothing was changed")
+        if os.path.lexists(folder):
+            raise BenchError(
+                f"{folder} exists without a site_config.json and was not made by"
+                " this fleet; nothing was removed. Restore the file, or move the folder away, and"
+                " run again"
+            )
+        if self.has_database(site):
+            raise BenchError(
+                f"the folder of the site {site} is missing and its database"
+                f" {database_name(site)} is there; nothing was removed. Restore the folder from a"
+                " backup, or drop the database if the site shall begin anew, and run again"
+            )
+
+    def begin(self, site: str) -> None:
+        """Note that a site is being made, where nothing of it is there. Raises BenchError.
+
+        Only what a making of ours has begun is ever removed again: a folder or a database that is
+        there before the note is written belongs to somebody.
+        """
+        if self.sql("SELECT @@GLOBAL.read_only").strip() == "1":
+            raise BenchError(
+                "MariaDB on this host is read-only, so sites cannot be made here; see"
+                " `./fleet status` on the controller"
+            )
+        if self.phase(site) == "making":
+            self.remove_remains(site)
+        else:
+            self.refuse_existing(site)
+        self.enter(site, "making")
+
+    def make(self, site: str, words: list[str]) -> None:
+        """Make the site that was begun; ``words`` are further ones of new-site."""
+        if self.leaves_database():
+            self.make_on_database(site, words)
+        else:
+            self.make_as_administrator(site, words)
+
+    def leaves_database(self) -> bool:
+        """Whether this Frappe's new-site can leave the database alone; 14 and early 15 cannot."""
+        return "--no-setup-db" in self.frappe(["new-site", "--help"], "new-site --help")
+
+    def make_on_database(self, site: str, words: list[str]) -> None:
+        """``new-site`` on a database and account that root has made; the account has no other.
+
+        An account of this name is the site's by its name, left behind by a site that was dropped.
+        """
+        name, password = database_name(site), secrets.token_hex(16)
+        who = account(name, HOST)
+        self.sql(
+            f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;"
+            f"CREATE OR REPLACE USER {who} IDENTIFIED BY PASSWORD '{password_hash(password)}';"
+            f"GRANT ALL PRIVILEGES ON {database_pattern(name)} TO {who};"
+        )
+        own = ["--no-setup-db", "--db-name", name, "--db-password", password]
+        self.new_site([site, *own, *words])
+
+    def make_as_administrator(self, site: str, words: list[str]) -> None:
+        """``new-site`` with an administrative account, which is there only while it runs."""
+        password, who = secrets.token_hex(24), account(SETUP_USER, HOST)
+        self.sql(
+            f"DROP USER IF EXISTS {who};"
+            f"CREATE USER {who} IDENTIFIED BY PASSWORD '{password_hash(password)}';"
+            f"GRANT ALL ON *.* TO {who} WITH GRANT OPTION;"
+        )
+        try:
+            own = ["--db-name", database_name(site)]
+            own += ["--db-root-username", SETUP_USER, "--db-root-password", password]
+            self.new_site([site, *own, *words])
+        finally:
+            self.sql(f"DROP USER IF EXISTS {who};")
