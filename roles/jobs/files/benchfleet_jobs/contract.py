@@ -249,6 +249,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     ),
     Requirement("reads", "frappe", takes("call", 1)),
     Requirement("reads", HANDLER, mentions("execute_cmd", "call")),
+    Requirement("again", _DATABASE, mentions("Database.connect", "_cursor")),
     Requirement("again", _DATABASE, takes("Database.sql", 2)),
     Requirement("again", _DATABASE, takes("Database.commit", 1)),
     Requirement("again", "rq.queue", takes("Queue.enqueue_call", 2)),

@@ -4,7 +4,8 @@ While an app comes to a site, or a site is migrated by hand, tables change under
 work. MariaDB does not read a table in a transaction that began before its columns changed (error
 1412, "please retry transaction"), and Frappe passes that on as HTTP 500. Here the call begins anew
 instead, as long as nothing of the attempt before can have stayed: it has committed nothing and
-queued no job.
+queued no job. A call that reads many tables may meet the next one at each attempt; so in the last
+attempt each statement sees the data as they are then, at which this error cannot come.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ def answered(stock: Callable, environ: dict[str, Any], start_response: Callable)
     try:
         for attempt in range(1, ATTEMPTS + 1):
             _threads.may_repeat = attempt < ATTEMPTS
+            _threads.is_last = attempt == ATTEMPTS
             try:
                 return stock({**environ, "wsgi.input": BytesIO(body)}, start_response)
             except Again:
                 # Closes the connection, which undoes what the attempt wrote.
                 frappe.destroy()
     finally:
-        _threads.may_repeat = False
+        _threads.may_repeat = _threads.is_last = False
     raise AssertionError
 
 
@@ -71,7 +73,15 @@ def _keep() -> None:
 
 
 def _hear_database(module: ModuleType) -> None:
-    stock_sql, stock_commit = module.Database.sql, module.Database.commit
+    cls = module.Database
+    stock_connect, stock_sql, stock_commit = cls.connect, cls.sql, cls.commit
+
+    @functools.wraps(stock_connect)
+    def connect(self: Any, *args: Any, **options: Any) -> Any:
+        given = stock_connect(self, *args, **options)
+        if getattr(_threads, "is_last", False):
+            self._cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        return given
 
     @functools.wraps(stock_sql)
     def sql(self: Any, query: Any, *args: Any, **options: Any) -> Any:
@@ -90,7 +100,7 @@ def _hear_database(module: ModuleType) -> None:
         _keep()
         return stock_commit(*args, **options)
 
-    module.Database.sql, module.Database.commit = sql, commit
+    cls.connect, cls.sql, cls.commit = connect, sql, commit
 
 
 def _note_jobs(module: ModuleType) -> None:
