@@ -7,6 +7,7 @@ import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ansible.module_utils.answers import unlike
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs import HEAVY
 from ansible.module_utils.verify_checks import result, same_size
@@ -81,6 +82,36 @@ def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> 
     more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
     saw = "; ".join(wrong[:5]) + more if wrong else f"{len(own)} bundles listed, all the same"
     return result("assets", host, not wrong, saw)
+
+
+def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """What a reporting node answers against what the primary does.
+
+    Packages and fonts that the node has besides count for nothing: they were left by what it had.
+    """
+    own, theirs = node["seen"]["answers"], primary["seen"]["answers"]
+    troubles = {host: own["trouble"], "the primary": theirs["trouble"]}
+    wrong = [f"not all was asked of {name}: {words}" for name, words in troubles.items() if words]
+    if own["servers"]:
+        wrong += unlike(own["servers"]["here"], own["servers"]["primary"])
+    if own["python"] and theirs["python"]:
+        both = [dict(answers["python"]) for answers in (own, theirs)]
+        if "none" in [answers.get("wkhtmltopdf") for answers in both]:
+            # Whether a host can print is a check of its own.
+            both = [{k: v for k, v in answers.items() if k != "wkhtmltopdf"} for answers in both]
+        wrong += unlike(*both)
+        wrong += [f"no font {name} here" for name in theirs["fonts"] if name not in own["fonts"]]
+    if own["packages"]:
+        here = {name: own["packages"].get(name, "none") for name in theirs["packages"]}
+        wrong += unlike(here, theirs["packages"])
+    more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
+    asked = {
+        "MariaDB": len(own["servers"].get("here", {})),
+        "Python": len(own["python"]) if theirs["python"] else 0,
+        "packages": len(own["packages"]),
+    }
+    same = "the same: " + ", ".join(f"{name} {count}" for name, count in asked.items())
+    return result("answers_alike", host, not wrong, "; ".join(wrong[:10]) + more or same)
 
 
 def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
@@ -196,6 +227,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
         for check, part, function in (
             ("commits", "apps", compare_apps),
             ("assets", "assets", compare_assets),
+            ("answers_alike", "answers", compare_answers),
             ("bench_id", "bench_id", compare_queue),
             ("apart", "settings", compare_settings),
         ):
