@@ -1280,18 +1280,26 @@ def check_clocks(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
-def shared_settings(primary: Host) -> dict[str, Any]:
-    """Settings of the primary's MariaDB by which its answers come about, as this run leaves them.
+def known_answers(host: Host) -> dict[str, Any]:
+    """Settings by which the answers of a host's MariaDB come about, without those not known."""
+    answers = ((host.get("survey") or {}).get("database") or {}).get("answers") or {}
+    return {name: value for name, value in answers.items() if value is not None}
 
-    A reporting node takes them over. Not those that are neither known nor set in the inventory.
+
+def shared_settings(primary: Host, host: Host) -> dict[str, Any]:
+    """Settings that a reporting node takes over from the primary's MariaDB, with this run's own.
+
+    Where that one does not answer, the node keeps what it has: to lose them, it would restart.
     """
-    answers = ((primary.get("survey") or {}).get("database") or {}).get("answers") or {}
-    wanted = {**answers, **{k: v for k, v in extra_settings(primary).items() if k in answers}}
+    wanted = {**known_answers(host), **known_answers(primary)}
+    extra = extra_settings(primary)
+    shared = primary["survey"]["database"]["answers"] if primary.get("survey") else {}
+    wanted |= {name: extra[name] for name in shared if name in extra}
     wanted.pop("time_zone", None)
     if mariadb_of(primary) == SUPPORTED_MARIADB[-1]:
         # There it is a setting of the fleet's.
         wanted.pop("character_set_collations", None)
-    return {name: value for name, value in wanted.items() if value is not None}
+    return wanted
 
 
 def extra_settings(host: Host) -> dict[str, Any]:
@@ -1307,7 +1315,7 @@ def check_shared(hosts: list[Host], settings: Settings) -> list[Problem]:
     primary = primary_host(hosts, settings)
     if primary is None or not primary["survey"]:
         return []
-    wanted, problems = shared_settings(primary), []
+    wanted, problems = shared_settings(primary, primary), []
     shared = primary["survey"]["database"]["answers"]
     for host in hosts:
         if not host["survey"] or host["name"] == primary["name"]:

@@ -1056,17 +1056,27 @@ def test_a_reporting_node_has_no_setting_of_its_own_that_changes_reports(fleet, 
     assert whats(fleet, settings) == []
 
 
-def test_settings_that_the_reporting_nodes_take_from_the_primary(fleet):
-    primary = fleet[0]
-    assert preflight.shared_settings(primary) == {}
+def test_settings_that_a_reporting_node_takes_from_the_primary(fleet):
+    primary, node = fleet
+    assert preflight.shared_settings(primary, node) == {}
     answers = {"lc_time_names": "de_DE", "div_precision_increment": "4", "old_mode": ""}
     collation = {"character_set_collations": "utf8mb4=utf8mb4_general_ci"}
     primary["survey"]["database"]["answers"] = {**answers, **collation, "time_zone": "SYSTEM"}
     primary["mariadb_extra"] = {"div-precision-increment": 6, "max_connections": 7}
     taken = {**answers, "div_precision_increment": 6}
-    assert preflight.shared_settings(primary) == {**taken, **collation}
+    assert preflight.shared_settings(primary, node) == {**taken, **collation}
     primary["survey"]["database"] |= {"product": "MariaDB", "version": "11.8.2"}
-    assert preflight.shared_settings(primary) == taken
+    assert preflight.shared_settings(primary, node) == taken
+
+
+def test_a_reporting_node_keeps_its_settings_while_the_primarys_server_is_down(fleet):
+    primary, node = fleet
+    node["survey"]["database"]["answers"] = {"lc_time_names": "de_DE", "time_zone": "SYSTEM"}
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
+    primary["survey"]["database"]["answers"]["lc_time_names"] = "en_US"
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "en_US"}
+    primary["survey"] = None
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
 
 
 def test_time_zones_of_hosts_and_servers(fleet, settings):

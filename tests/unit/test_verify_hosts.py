@@ -309,10 +309,11 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     assert found["python"]["time zone"] == "['2026-01-01 05:30', '2026-07-01 05:30']"
     # What a worker could not be asked is said, and the servers are asked all the same.
     monkeypatch.setattr(check_reporting, "site_connection", refused)
+    monkeypatch.setattr(reporting, "frappe_major", lambda: 15)
     (bench / "env/bin/python").unlink()
     found = reporting.answers()
     assert found["servers"] == {}
-    assert found["trouble"]
+    assert found["trouble"] == "No such file or directory (2); OSError: refused"
 
 
 def refused(*_: Any) -> None:
