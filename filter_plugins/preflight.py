@@ -1348,9 +1348,10 @@ def server_zone(survey: Mapping[str, Any]) -> str:
 
 
 def zone_offsets(host: Host) -> Any:
-    """The offsets of MariaDB's time zone through two years; its name where it is known by that."""
-    zone, offsets = server_zone(host["survey"]), host["survey"]["time_zone"]["offsets"]
-    if zone == "SYSTEM":
+    """The offsets of MariaDB's time zone through two years; its name where they are not known."""
+    zone, system = server_zone(host["survey"]), host["survey"]["time_zone"]
+    offsets = system["offsets"]
+    if zone in ("SYSTEM", system["name"]):
         return offsets
     fixed = re.fullmatch(r"([+-])(\d\d?):(\d\d)", zone)
     if not fixed:
@@ -1364,12 +1365,16 @@ def zone_problems(host: Host, primary: Host) -> list[Problem]:
     here, there = host["survey"]["time_zone"], primary["survey"]["time_zone"]
     name, problems = host["name"], []
     if here["offsets"] != there["offsets"]:
+        remedy = f"run `timedatectl set-timezone {there['name'] or 'ZONE'}` on {name}"
+        if here["name"] == there["name"]:
+            remedy = f"upgrade the package tzdata on {name} and {primary['name']}"
         problems.append(
             problem(
-                f"the time zone of {name} is {here['name']}, and {there['name']} on the primary "
-                f"{primary['name']}: a report would show other days and hours there",
+                f"the time zone of {name} is {here['name'] or 'unnamed'}, and "
+                f"{there['name'] or 'unnamed'} on the primary {primary['name']}: a report would "
+                "show other days and hours there",
                 f"/etc/localtime of {name}",
-                f"run `timedatectl set-timezone {there['name']}` on {name}, and restart that host",
+                f"{remedy}, and restart that host",
             )
         )
     ours, theirs = (server_zone(h["survey"]) for h in (host, primary))

@@ -404,10 +404,12 @@ def main() -> None:
         if differences and not module.check_mode:
             with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):
                 maker.make()
-            for words in maker.other_packages():
-                module.warn(f"{words}, as on the primary, cannot be installed; reports may differ")
-                if words in differences:
-                    differences.remove(words)
+            if left := maker.other_packages():
+                module.warn(
+                    "Packages of the primary's bench could not be installed in the same versions,"
+                    f" so reports may differ: {'; '.join(left)}"
+                )
+                differences = [words for words in differences if words not in left]
         elif not module.check_mode:
             # A stale note would give a bench that somebody makes here later the look of ours.
             maker.forget("bench")

@@ -230,12 +230,14 @@ def read_database(data_dir: str) -> dict[str, Any]:
 
 
 def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
-    """The host's time zone: its name, and its offsets from UTC in seconds through two years."""
+    """The host's time zone: its name, "" where the file is no link to one, and its offsets from
+    UTC through two years, in seconds.
+    """
     os.environ["TZ"] = f":{file}"
     time.tzset()
     offsets = [time.localtime(NEW_YEAR + month * 30 * 86400).tm_gmtoff for month in range(25)]
     name = os.path.realpath(file).partition("/zoneinfo/")[2] if os.path.lexists(file) else "UTC"
-    return {"name": name or file, "offsets": offsets}
+    return {"name": name, "offsets": offsets}
 
 
 def frappe_version(bench_dir: str) -> str | None:

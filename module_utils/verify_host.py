@@ -293,7 +293,8 @@ class HostChecks:
         if done.returncode != 0:
             raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
         answers, fonts = json.loads(done.stdout.strip().splitlines()[-1])
-        return {name: str(answer)[:200] for name, answer in answers.items()}, fonts
+        told = {str(name): str(answer)[:200] for name, answer in answers.items()}
+        return told, [str(name)[:100] for name in fonts]
 
     def note_bench(self) -> None:
         """What decides whether two benches share their queue, and how many schedulers run."""

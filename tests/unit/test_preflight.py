@@ -1087,6 +1087,15 @@ def test_time_zones_of_hosts_and_servers(fleet, settings):
     assert "`timedatectl set-timezone Europe/Berlin` on rep1" in problem["remedy"]
     here["time_zone"] = {"name": "Europe/Paris", "offsets": [3600, 7200, 3600]}
     assert whats(fleet, settings) == []
+    here["time_zone"]["offsets"] = [3600, 3600, 3600]
+    here["time_zone"]["name"] = "Europe/Berlin"
+    (problem,) = preflight.preflight_problems(fleet, settings)
+    assert problem["remedy"].startswith("upgrade the package tzdata on rep1 and erp1, and restart")
+    here["time_zone"] = dict(there["time_zone"])
+    there["database"]["answers"]["time_zone"] = "Europe/Berlin"
+    assert whats(fleet, settings) == []
+    there["database"]["answers"]["time_zone"] = "Europe/Paris"
+    assert len(whats(fleet, settings)) == 1
     there["database"]["answers"]["time_zone"] = "+01:00"
     (what,) = whats(fleet, settings)
     assert what.startswith("time_zone of MariaDB is SYSTEM on rep1, and +01:00 on the primary erp1")

@@ -165,6 +165,8 @@ def test_time_zone(tmp_path, monkeypatch):
     found = survey.time_zone(str(tmp_path / "localtime"))
     assert found["name"] == "Europe/Berlin"
     assert set(found["offsets"]) == {3600, 7200}
+    (tmp_path / "copied").write_bytes((zones / "Berlin").read_bytes())
+    assert survey.time_zone(str(tmp_path / "copied")) == {**found, "name": ""}
     # A host without that file keeps UTC.
     assert survey.time_zone(str(tmp_path / "none")) == {"name": "UTC", "offsets": [0] * 25}
 
