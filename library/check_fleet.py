@@ -40,6 +40,20 @@ options:
     default: []
 """
 
+# In a node's common configuration these are its own, and so is all that names its replica.
+OWN_KEYS = frozenset(
+    {
+        "background_workers",
+        "chromium_path",
+        "db_host",
+        "different_credentials_for_replica",
+        "gunicorn_workers",
+        "maintenance_mode",
+        "pause_scheduler",
+        "read_from_replica",
+    }
+)
+
 Result = dict[str, Any]
 Nodes = dict[str, dict[str, Any]]
 
@@ -87,7 +101,8 @@ def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> 
 def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
     """What a reporting node answers against what the primary does.
 
-    Packages and fonts that the node has besides count for nothing: they were left by what it had.
+    What the node has besides counts for nothing: its tools made it, or it was left by what it had.
+    Where it has no fonts at all, it prints nothing, which is a check of its own.
     """
     own, theirs = node["seen"]["answers"], primary["seen"]["answers"]
     troubles = {host: own["trouble"], "the primary": theirs["trouble"]}
@@ -100,10 +115,18 @@ def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) ->
             # Whether a host can print is a check of its own.
             both = [{k: v for k, v in answers.items() if k != "wkhtmltopdf"} for answers in both]
         wrong += unlike(*both)
-        wrong += [f"no font {name} here" for name in theirs["fonts"] if name not in own["fonts"]]
+        lacking = [name for name in theirs["fonts"] if name not in own["fonts"]]
+        wrong += [f"no font {name} here" for name in lacking if own["fonts"]]
     if own["packages"]:
         here = {name: own["packages"].get(name, "none") for name in theirs["packages"]}
         wrong += unlike(here, theirs["packages"])
+    wrong += [
+        f"{key} of common_site_config.json is not the primary's"
+        for key, value in theirs["config"].items()
+        if own["config"].get(key) != value
+        and key not in OWN_KEYS
+        and not key.startswith("replica_")
+    ]
     more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
     asked = {
         "MariaDB": len(own["servers"].get("here", {})),

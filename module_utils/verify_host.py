@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -264,13 +265,18 @@ class HostChecks:
         self.seen["assets"] = asset_state(self.bench)
 
     def answers(self) -> dict[str, Any]:
-        """What is compared with the primary's: {packages, python, fonts, trouble}.
+        """What is compared with the primary's: {config, packages, python, fonts, trouble}.
 
-        trouble: why the bench's Python could not be asked, "" when it was. Where no program of the
-        bench runs, there is nothing that a report could be made with.
+        config: the common configuration, key → hash, as some values are secrets. trouble: why the
+        bench's Python could not be asked, "" when it was. Where no program of the bench runs, there
+        is nothing that a report could be made with.
         """
-        found: dict[str, Any] = {"packages": {}, "python": {}, "fonts": [], "trouble": ""}
+        found: dict[str, Any] = {"config": {}, "packages": {}, "python": {}, "fonts": []}
+        found["trouble"] = ""
         try:
+            for key, value in self.common().items():
+                text = json.dumps(value, sort_keys=True)
+                found["config"][key] = hashlib.sha256(text.encode()).hexdigest()[:12]
             found["packages"] = installed_packages(self.bench)
             programs = web_workers(self.processes) or background_workers(self.processes)
             if programs:

@@ -329,6 +329,7 @@ ANSWERS = {
     "servers": {"here": {"old_mode": "1 utf8mb3"}, "primary": {"old_mode": "1 utf8mb3"}},
     "python": {"locale": "March .", "wkhtmltopdf": "0.12.6"},
     "fonts": ["DejaVu Sans"],
+    "config": {"lang": "1f2e", "db_host": "3c4d", "replica_host": "5a6b"},
     "packages": {"babel": "2.16.0"},
     "trouble": "",
 }
@@ -395,7 +396,17 @@ def test_a_fleet_that_agrees_is_green():
             "answers_alike",
             "locale: März , here, March . on the primary; wkhtmltopdf: none here, 0.12.6 on the",
         ),
-        ({"answers": {**ANSWERS, "fonts": []}}, "answers_alike", "no font DejaVu Sans here"),
+        ({"answers": {**ANSWERS, "fonts": ["A"]}}, "answers_alike", "no font DejaVu Sans here"),
+        (
+            {"answers": {**ANSWERS, "config": {**ANSWERS["config"], "lang": "9d8c"}}},
+            "answers_alike",
+            "lang of common_site_config.json is not the primary's",
+        ),
+        (
+            {"answers": {**ANSWERS, "config": {}}},
+            "answers_alike",
+            "lang of common_site_config.json is not the primary's",
+        ),
         (
             {"answers": {**ANSWERS, "packages": {"babel": "2.17.0", "more": "1"}}},
             "answers_alike",
@@ -425,6 +436,8 @@ def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, wo
         {"python": {}, "fonts": []},
         # Whether a host can print is a check of its own.
         {"python": {**ANSWERS["python"], "wkhtmltopdf": "none"}},
+        {"fonts": []},
+        {"config": {"lang": "1f2e", "db_host": "0", "replica_host": "0", "more": "0"}},
         # Left by what the node had.
         {"packages": {**ANSWERS["packages"], "more": "1"}, "fonts": ["A", *ANSWERS["fonts"]]},
     ],
