@@ -100,13 +100,15 @@ def mariadb_settings(
     cpus: int | str,
     own: dict[str, Any] | None = None,
     extra: dict[str, Any] | None = None,
+    shared: dict[str, Any] | None = None,
 ) -> Plan:
     """Plan a server's sized settings.
 
     In: memory in MiB that sizing may count on, ``primary`` or ``reporting``, number of
-    processors, settings that belong to the host (its address, its files), and the operator's,
-    which win. Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises
-    AnsibleFilterError for figures that make no sense.
+    processors, settings that belong to the host (its address, its files), the operator's, which
+    win, and the primary's, by which its answers come about: a reporting node takes these over.
+    Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises AnsibleFilterError
+    for figures that make no sense.
     """
     memory, processors = int(memory_mb), int(cpus)
     if role not in ROLES:
@@ -174,6 +176,10 @@ def mariadb_settings(
         put("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner.")
     for series, name, value, why in BY_SERIES:
         plan[name] = {"value": value, "why": why, "series": series}
+    if role == "reporting":
+        for name, value in (shared or {}).items():
+            why = "The primary's: a report says the same on both."
+            plan[name] = {**plan.get(name, {}), "value": value, "why": why}
     for name, value in (own or {}).items():
         put(name, value, "This host's own.")
     for name, value in (extra or {}).items():

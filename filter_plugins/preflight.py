@@ -25,6 +25,7 @@ A host is a dict:
     placement, away_seconds      jobs_placement, jobs_away_seconds
     apps                         bench_apps
     sites                        fleet_sites as this host sees it
+    mariadb_extra                mariadb_settings_extra
     variables                    names of all its inventory and extra variables
     type_errors                  what Ansible's own validation said about their types
     survey                       what the module survey found, None when it could not run
@@ -1279,6 +1280,118 @@ def check_clocks(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def known_answers(host: Host) -> dict[str, Any]:
+    """Settings by which the answers of a host's MariaDB come about, without those not known."""
+    answers = ((host.get("survey") or {}).get("database") or {}).get("answers") or {}
+    return {name: value for name, value in answers.items() if value is not None}
+
+
+def shared_settings(primary: Host, host: Host) -> dict[str, Any]:
+    """Settings that a reporting node takes over from the primary's MariaDB, with this run's own.
+
+    Where that one does not answer, the node keeps what it has: to lose them, it would restart.
+    """
+    wanted = {**known_answers(host), **known_answers(primary)}
+    extra = extra_settings(primary)
+    shared = primary["survey"]["database"]["answers"] if primary.get("survey") else {}
+    wanted |= {name: extra[name] for name in shared if name in extra}
+    wanted.pop("time_zone", None)
+    if mariadb_of(primary) == SUPPORTED_MARIADB[-1]:
+        # There it is a setting of the fleet's.
+        wanted.pop("character_set_collations", None)
+    return wanted
+
+
+def extra_settings(host: Host) -> dict[str, Any]:
+    """mariadb_settings_extra by the variables' names; what is no map is told with the types."""
+    extra = host.get("mariadb_extra")
+    if not isinstance(extra, Mapping):
+        return {}
+    return {str(name).replace("-", "_"): value for name, value in extra.items()}
+
+
+def check_shared(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No setting of a reporting node's own makes its reports say something else."""
+    primary = primary_host(hosts, settings)
+    if primary is None or not primary["survey"]:
+        return []
+    wanted, problems = shared_settings(primary, primary), []
+    shared = primary["survey"]["database"]["answers"]
+    for host in hosts:
+        if not host["survey"] or host["name"] == primary["name"]:
+            continue
+        for name, value in extra_settings(host).items():
+            theirs = wanted.get(name, "unset")
+            if name in shared and comparable(value) != comparable(theirs):
+                problems.append(
+                    problem(
+                        f"{name} is {value} for {host['name']}, and {theirs} for the primary "
+                        f"{primary['name']}: a report would say something else there",
+                        f"mariadb_settings_extra of {host['name']} in the inventory",
+                        "take it out, or set it for the primary: the reporting nodes have the "
+                        "primary's value",
+                    )
+                )
+        problems += zone_problems(host, primary)
+    return problems
+
+
+def comparable(value: Any) -> str:
+    """A setting's value, so that ON, true and 1 are the same."""
+    text = str(value).strip().lower()
+    return {"on": "1", "true": "1", "off": "0", "false": "0"}.get(text, text)
+
+
+def server_zone(survey: Mapping[str, Any]) -> str:
+    """time_zone of a host's MariaDB; one that is not there yet will have its host's."""
+    return str(survey["database"].get("answers", {}).get("time_zone") or "SYSTEM")
+
+
+def zone_offsets(host: Host) -> Any:
+    """The offsets of MariaDB's time zone through two years; its name where they are not known."""
+    zone, system = server_zone(host["survey"]), host["survey"]["time_zone"]
+    offsets = system["offsets"]
+    if zone in ("SYSTEM", system["name"]):
+        return offsets
+    fixed = re.fullmatch(r"([+-])(\d\d?):(\d\d)", zone)
+    if not fixed:
+        return zone
+    seconds = int(fixed[2]) * 3600 + int(fixed[3]) * 60
+    return [-seconds if fixed[1] == "-" else seconds] * len(offsets)
+
+
+def zone_problems(host: Host, primary: Host) -> list[Problem]:
+    """The time zones of a reporting node and of its MariaDB are the primary's."""
+    here, there = host["survey"]["time_zone"], primary["survey"]["time_zone"]
+    name, problems = host["name"], []
+    if here["offsets"] != there["offsets"]:
+        remedy = f"run `timedatectl set-timezone {there['name'] or 'ZONE'}` on {name}"
+        if here["name"] == there["name"]:
+            remedy = f"upgrade the package tzdata on {name} and {primary['name']}"
+        problems.append(
+            problem(
+                f"the time zone of {name} is {here['name'] or 'unnamed'}, and "
+                f"{there['name'] or 'unnamed'} on the primary {primary['name']}: a report would "
+                "show other days and hours there",
+                f"/etc/localtime of {name}",
+                f"{remedy}, and restart that host",
+            )
+        )
+    ours, theirs = (server_zone(h["survey"]) for h in (host, primary))
+    # What comes of the hosts' is told already.
+    if {ours, theirs} != {"SYSTEM"} and zone_offsets(host) != zone_offsets(primary):
+        problems.append(
+            problem(
+                f"time_zone of MariaDB is {ours} on {name}, and {theirs} on the primary "
+                f"{primary['name']}: a report would show other days and hours there",
+                f"default_time_zone in a file below /etc/mysql, on {name} and {primary['name']}",
+                "take default_time_zone out of these files, give both hosts the wanted time zone "
+                "by `timedatectl set-timezone ZONE`, and restart them",
+            )
+        )
+    return problems
+
+
 def check_secrets(_hosts: list[Host], settings: Settings) -> list[Problem]:
     """The secrets file can be used."""
     state = settings["secrets"]
@@ -1311,6 +1424,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_disks,
     check_lan,
     check_clocks,
+    check_shared,
 )
 
 
@@ -1517,4 +1631,5 @@ class FilterModule:
             "preflight_text": preflight_text,
             "memory_warnings": memory_warnings,
             "pdf_warnings": pdf_warnings,
+            "shared_settings": shared_settings,
         }

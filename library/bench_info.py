@@ -13,6 +13,7 @@ from ansible.module_utils.bench import (
     BenchError,
     asset_state,
     installed_apps,
+    installed_packages,
     read_foreign,
     read_json,
     read_text,
@@ -43,6 +44,7 @@ options:
 
 RETURN = r"""
 apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
+packages: {description: As module_utils.bench.installed_packages tells them., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
 assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.", type: dict}
@@ -122,6 +124,7 @@ def main() -> None:
         module.exit_json(
             changed=False,
             apps=apps,
+            packages=installed_packages(path),
             frappe_major=int(version.split(".")[0]) if version else None,
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),
             assets=asset_state(path) if module.params["assets"] else {},

@@ -15,6 +15,7 @@ from ansible.module_utils.bench import (
     drop_git_locks,
     exclusive,
     installed_apps,
+    installed_packages,
     read_text,
     remove_app,
     requirement_steps,
@@ -55,6 +56,12 @@ options:
     default: false
   keep:
     description: How much of the code of apps that leave is kept, C({number, days}). With C(moves).
+    type: dict
+    default: {}
+  packages:
+    description:
+      - Packages that the environment is to have at these versions, name to version, those of the
+        bench that this one follows. One that cannot be had is a warning, and no error.
     type: dict
     default: {}
   startup:
@@ -105,6 +112,7 @@ class Maker:
         ]
         self.moves: bool = params["moves"]
         self.keep: dict[str, Any] = params["keep"]
+        self.packages: dict[str, str] = params["packages"]
         self.startup: str = params["startup"].strip() + "\n"
         self.state_dir: str = params["state_dir"]
         self.taken_for_complete: bool = dry and params["adopted"]
@@ -303,7 +311,28 @@ class Maker:
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):
                 wrong.append(f"requirements of {name}")
-        return wrong + [f"app {name}: gone" for name in self.leaving(here)]
+        wrong += [f"app {name}: gone" for name in self.leaving(here)]
+        return wrong + self.other_packages()
+
+    def other_packages(self) -> list[str]:
+        """Packages that the environment has not, or at another version, in words."""
+        here = installed_packages(self.path)
+        return [
+            f"package {name}: {here.get(name, 'none')} -> {version}"
+            for name, version in self.packages.items()
+            if here.get(name) != version
+        ]
+
+    def match_packages(self) -> None:
+        """Install such packages: all at once, and each alone where one of them cannot be had."""
+        here = installed_packages(self.path)
+        wanted = [f"{n}=={v}" for n, v in self.packages.items() if here.get(n) != v]
+        install = ["uv", "pip", "install", "--quiet", "--no-deps"]
+        install += ["--python", f"{self.path}/env/bin/python"]
+        for words in [wanted, *([name] for name in wanted)] if wanted else []:
+            done = run_as(self.user, [*install, *words], self.path, self.environment)
+            if words is wanted and done.returncode == 0:
+                break
 
     def leaving(self, here: Iterable[str]) -> list[str]:
         """Apps of the bench that the one which it follows has not."""
@@ -336,6 +365,7 @@ class Maker:
             # No site has it: the bench that this one follows has made sure.
             words = (self.path, self.user, self.environment, name, "--force")
             remove_app(*words, keep=self.keep)
+        self.match_packages()
         if not self.starts():
             self.set_startup()
         if fresh:
@@ -355,6 +385,7 @@ def main() -> None:
             "ssh_command": {"type": "str"},
             "moves": {"type": "bool", "default": False},
             "keep": {"type": "dict", "default": {}},
+            "packages": {"type": "dict", "default": {}},
             "startup": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "adopted": {"type": "bool", "default": False},
@@ -373,6 +404,12 @@ def main() -> None:
         if differences and not module.check_mode:
             with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):
                 maker.make()
+            if left := maker.other_packages():
+                module.warn(
+                    "Packages of the primary's bench could not be installed in the same versions,"
+                    f" so reports may differ: {'; '.join(left)}"
+                )
+                differences = [words for words in differences if words not in left]
         elif not module.check_mode:
             # A stale note would give a bench that somebody makes here later the look of ours.
             maker.forget("bench")

@@ -7,6 +7,7 @@ import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ansible.module_utils.answers import unlike
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs import HEAVY
 from ansible.module_utils.verify_checks import result, same_size
@@ -38,6 +39,20 @@ options:
     elements: str
     default: []
 """
+
+# In a node's common configuration these are its own, and so is all that names its replica.
+OWN_KEYS = frozenset(
+    {
+        "background_workers",
+        "chromium_path",
+        "db_host",
+        "different_credentials_for_replica",
+        "gunicorn_workers",
+        "maintenance_mode",
+        "pause_scheduler",
+        "read_from_replica",
+    }
+)
 
 Result = dict[str, Any]
 Nodes = dict[str, dict[str, Any]]
@@ -81,6 +96,45 @@ def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> 
     more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
     saw = "; ".join(wrong[:5]) + more if wrong else f"{len(own)} bundles listed, all the same"
     return result("assets", host, not wrong, saw)
+
+
+def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """What a reporting node answers against what the primary does.
+
+    What the node has besides counts for nothing: its tools made it, or it was left by what it had.
+    Where it has no fonts at all, it prints nothing, which is a check of its own.
+    """
+    own, theirs = node["seen"]["answers"], primary["seen"]["answers"]
+    troubles = {host: own["trouble"], "the primary": theirs["trouble"]}
+    wrong = [f"not all was asked of {name}: {words}" for name, words in troubles.items() if words]
+    if own["servers"]:
+        wrong += unlike(own["servers"]["here"], own["servers"]["primary"])
+    if own["python"] and theirs["python"]:
+        both = [dict(answers["python"]) for answers in (own, theirs)]
+        if "none" in [answers.get("wkhtmltopdf") for answers in both]:
+            # Whether a host can print is a check of its own.
+            both = [{k: v for k, v in answers.items() if k != "wkhtmltopdf"} for answers in both]
+        wrong += unlike(*both)
+        lacking = [name for name in theirs["fonts"] if name not in own["fonts"]]
+        wrong += [f"no font {name} here" for name in lacking if own["fonts"]]
+    if own["packages"]:
+        here = {name: own["packages"].get(name, "none") for name in theirs["packages"]}
+        wrong += unlike(here, theirs["packages"])
+    wrong += [
+        f"{key} of common_site_config.json is not the primary's"
+        for key, value in theirs["config"].items()
+        if own["config"].get(key) != value
+        and key not in OWN_KEYS
+        and not key.startswith("replica_")
+    ]
+    more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
+    asked = {
+        "MariaDB": len(own["servers"].get("here", {})),
+        "Python": len(own["python"]) if theirs["python"] else 0,
+        "packages": len(own["packages"]),
+    }
+    same = "the same: " + ", ".join(f"{name} {count}" for name, count in asked.items())
+    return result("answers_alike", host, not wrong, "; ".join(wrong[:10]) + more or same)
 
 
 def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
@@ -196,6 +250,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
         for check, part, function in (
             ("commits", "apps", compare_apps),
             ("assets", "assets", compare_assets),
+            ("answers_alike", "answers", compare_answers),
             ("bench_id", "bench_id", compare_queue),
             ("apart", "settings", compare_settings),
         ):

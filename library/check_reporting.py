@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.answers import ask_server
 from ansible.module_utils.bench import read_json
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb import (
@@ -343,6 +344,29 @@ class Reporting(HostChecks):
                 good["refused_replica"] = False
         for name, words in saw.items():
             self.gathering.add(name, good[name], "; ".join(words))
+
+    def answers(self) -> dict[str, Any]:
+        """Those of every host, and what both MariaDB servers answer the account that reads here.
+
+        servers: {here, primary}, each setting → answer; {} where one could not be asked.
+        """
+        found: dict[str, Any] = {**super().answers(), "servers": {}}
+        try:
+            config = self.config(self.all_sites[0])
+            account = reading_account(config, self.frappe_major())
+            places = {
+                "here": str(config.get("replica_host") or self.params["lan_ip"]),
+                "primary": self.params["primary_ip"],
+            }
+            servers = {}
+            for name, host in places.items():
+                port, database = self.ports["mariadb"], str(config["db_name"])
+                with site_connection(host, port, *account, database) as connection:
+                    servers[name] = ask_server(connection)
+            found["servers"] = servers
+        except Exception as error:
+            found["trouble"] = "; ".join(filter(None, (found["trouble"], in_words(error))))
+        return found
 
     def leftover_rows(self, config: dict[str, Any]) -> tuple[int, int]:
         """Rows of such attempts on this server and on the primary."""

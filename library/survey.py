@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils import adoption, code, jobs
+from ansible.module_utils.answers import READ_SHARED, SHARED
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
@@ -95,6 +96,8 @@ SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/pyth
 COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
 COMMAND_DIRS_OF_HOME = (".local/bin", "bin", "bench-cli", "pilot")
 LISTEN = "0A"
+# 2026-01-01, in seconds of the epoch.
+NEW_YEAR = 1767225600
 
 
 def read_mark(config_dir: str) -> dict[str, Any]:
@@ -186,8 +189,9 @@ def data_folder(usual: str) -> str:
 
 
 def read_database(data_dir: str) -> dict[str, Any]:
-    """Product and version of an installed server, whether its data folder holds data, and names of
-    the tables that a restart empties; of a server that does not answer none are known.
+    """Product and version of an installed server, whether its data folder holds data, names of the
+    tables that a restart empties, and the settings by which its answers come about (answers); of a
+    server that does not answer none are known, and the settings are None.
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
@@ -215,9 +219,25 @@ def read_database(data_dir: str) -> dict[str, Any]:
     ]
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
-    asked = adoption.sql(MEMORY_TABLES).stdout if kept and found["product"] else ""
-    found["memory_tables"] = asked.splitlines()
+    told = [
+        adoption.sql(words).stdout.splitlines() if kept and found["product"] else []
+        for words in (MEMORY_TABLES, READ_SHARED)
+    ]
+    found["memory_tables"] = told[0]
+    rows = (row.partition("\t") for row in told[1])
+    found["answers"] = dict.fromkeys(SHARED) | {name: value for name, _, value in rows}
     return found
+
+
+def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
+    """The host's time zone: its name, "" where the file is no link to one, and its offsets from
+    UTC through two years, in seconds.
+    """
+    os.environ["TZ"] = f":{file}"
+    time.tzset()
+    offsets = [time.localtime(NEW_YEAR + month * 30 * 86400).tm_gmtoff for month in range(25)]
+    name = os.path.realpath(file).partition("/zoneinfo/")[2] if os.path.lexists(file) else "UTC"
+    return {"name": name, "offsets": offsets}
 
 
 def frappe_version(bench_dir: str) -> str | None:
@@ -445,6 +465,7 @@ def main() -> None:
         "env": env_python(asked["bench_dir"], asked["bench_user"]),
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
+        "time_zone": time_zone(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),

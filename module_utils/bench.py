@@ -496,6 +496,25 @@ def asset_state(bench: str) -> dict[str, str]:
     return found
 
 
+# Came with the tools that made an environment, and no app asks for them.
+ENVIRONMENT_TOOLS = frozenset({"pip", "setuptools", "uv", "wheel"})
+
+
+def installed_packages(bench: str) -> dict[str, str]:
+    """Packages of a bench's environment that came from an index: name → version.
+
+    The apps are not among them: they are known by their commits.
+    """
+    found: dict[str, str] = {}
+    for path in glob.glob(f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"):
+        # Whatever else the account may have put there is no argument for a command.
+        about = re.fullmatch(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)\.dist-info", os.path.basename(path))
+        if about and not os.path.lexists(f"{path}/direct_url.json"):
+            name = re.sub(r"[-_.]+", "-", about.group(1)).lower()
+            found[name] = about.group(2)
+    return {name: found[name] for name in sorted(found) if name not in ENVIRONMENT_TOOLS}
+
+
 def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
     """What brings the bench's environment to what an app's checkout asks for.
 

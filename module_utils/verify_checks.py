@@ -119,6 +119,14 @@ CATALOGUE: dict[str, Check] = {
         "run site.yml with fleet_read_guard true; when it is, logs/web.error.log of this bench and"
         " `./fleet status` say why calls do not read from the replica",
     ),
+    "answers_alike": Check(
+        "S3",
+        REPORTING,
+        "A report says the same here as on the primary",
+        "each question about a setting answered as on the primary",
+        "run site.yml: it gives this node the primary's settings of MariaDB and the packages of its"
+        " bench; docs/read-path.md says of each other question what mends it",
+    ),
     "session_row": Check(
         "S4",
         REPORTING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,13 +10,31 @@ import socket
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import asset_state, installed_apps, read_json, run_as
+from ansible.module_utils.answers import (
+    ASK_PYTHON,
+    EXPRESSIONS,
+    IN_ENVIRONMENT,
+    environment_of,
+)
+from ansible.module_utils.bench import (
+    asset_state,
+    installed_apps,
+    installed_packages,
+    read_json,
+    run_as,
+)
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
-from ansible.module_utils.verify_checks import Gathering, merged, restart_problems, same_size
+from ansible.module_utils.verify_checks import (
+    Gathering,
+    in_words,
+    merged,
+    restart_problems,
+    same_size,
+)
 from ansible.module_utils.verify_look import (
     Process,
     Redis,
@@ -57,7 +76,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 # What the environment's own Python says of itself; nothing of an app is run.
-ASK_PYTHON = """
+ASK_PLACES = """
 import importlib.util, json, sys
 found = {}
 for app in sys.argv[1:]:
@@ -202,6 +221,7 @@ class HostChecks:
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
         attempt((), self.note_apps)
+        self.seen["answers"] = self.answers()
         attempt((), self.note_bench)
 
     def check_pdf(self) -> None:
@@ -244,6 +264,44 @@ class HostChecks:
         }
         self.seen["assets"] = asset_state(self.bench)
 
+    def answers(self) -> dict[str, Any]:
+        """What is compared with the primary's: {config, packages, python, fonts, trouble}.
+
+        config: the common configuration, key → hash, as some values are secrets. trouble: why the
+        bench's Python could not be asked, "" when it was. Where no program of the bench runs, there
+        is nothing that a report could be made with.
+        """
+        found: dict[str, Any] = {"config": {}, "packages": {}, "python": {}, "fonts": []}
+        found["trouble"] = ""
+        try:
+            for key, value in self.common().items():
+                text = json.dumps(value, sort_keys=True)
+                found["config"][key] = hashlib.sha256(text.encode()).hexdigest()[:12]
+            found["packages"] = installed_packages(self.bench)
+            programs = web_workers(self.processes) or background_workers(self.processes)
+            if programs:
+                found["python"], found["fonts"] = self.ask_python(programs[0].pid)
+        except Exception as error:
+            found["trouble"] = in_words(error)
+        return found
+
+    def ask_python(self, pid: int) -> tuple[dict[str, str], list[str]]:
+        """What the bench's Python answers in the environment of a program, and the fonts there."""
+        python = f"{self.bench}/env/bin/python"
+        done = run_as(
+            self.params["user_of_bench"],
+            [python, "-I", "-c", IN_ENVIRONMENT, ASK_PYTHON, json.dumps(EXPRESSIONS)],
+            f"{self.bench}/sites",
+            {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8"},
+            stdin=json.dumps(environment_of(pid)),
+            timeout=120,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"the bench's Python says: {done.stdout.strip()[-300:]}")
+        answers, fonts = json.loads(done.stdout.strip().splitlines()[-1])
+        told = {str(name): str(answer)[:200] for name, answer in answers.items()}
+        return told, [str(name)[:100] for name in fonts]
+
     def note_bench(self) -> None:
         """What decides whether two benches share their queue, and how many schedulers run."""
         self.seen["schedulers"] = [" ".join(p.words) for p in schedulers(self.processes)]
@@ -268,7 +326,7 @@ class HostChecks:
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/", "LANG": "C.UTF-8"}
         done = run_as(
             self.params["user_of_bench"],
-            [python, "-c", ASK_PYTHON, *apps],
+            [python, "-c", ASK_PLACES, *apps],
             f"{self.bench}/sites",
             environment,
             timeout=60,

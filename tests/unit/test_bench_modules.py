@@ -75,6 +75,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
                 "ssh_command": None,
                 "moves": moves,
                 "keep": {"number": 1, "days": 30},
+                "packages": {},
                 "startup": "import sys",
                 "state_dir": str(tmp_path / "state"),
                 "adopted": adopted,
@@ -243,6 +244,34 @@ def test_a_bench_that_follows_another_gives_up_what_that_has_not(
     assert (named, follower.differences()) == (["frappe"], [])
     # Of what the bench CLI has kept of it before, nothing is too new; another app's stays.
     assert sorted(os.listdir(archived)) == ["hrms-2020-01-01", "shop-2020-01-02"]
+
+
+def test_packages_come_to_the_primarys_versions_as_far_as_they_can_be_had(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    place = tmp_path / "bench/env/lib/python3.11/site-packages"
+    for name in ("babel-2.17.0", "PyYAML-6.0", "frappe-15.0.0", "pip-24.0", "-r-1.0"):
+        (place / f"{name}.dist-info").mkdir(parents=True)
+    (place / "frappe-15.0.0.dist-info/direct_url.json").touch()
+    assert bench.installed_packages(str(tmp_path / "bench")) == {"babel": "2.17.0", "pyyaml": "6.0"}
+    maker = make({"name": "frappe"})
+    maker.packages = {"babel": "2.16.0", "gone-away": "1.0", "pyyaml": "6.0"}
+    told = ["package babel: 2.17.0 -> 2.16.0", "package gone-away: none -> 1.0"]
+    assert maker.other_packages() == told
+    tried = []
+
+    def install(_user: str, argv: list[str], *_: Any) -> Any:
+        names = argv[argv.index("--python") + 2 :]
+        tried.append(names)
+        if names == ["babel==2.16.0"]:
+            (place / "babel-2.17.0.dist-info").rename(place / "babel-2.16.0.dist-info")
+        return subprocess.CompletedProcess(argv, int("gone-away==1.0" in names))
+
+    monkeypatch.setattr(bench_init, "run_as", install)
+    maker.match_packages()
+    both = ["babel==2.16.0", "gone-away==1.0"]
+    assert tried == [both, ["babel==2.16.0"], ["gone-away==1.0"]]
+    assert maker.other_packages() == told[1:]
 
 
 def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):

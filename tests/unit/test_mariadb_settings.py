@@ -40,6 +40,19 @@ def test_reporting_reads_heavily_and_stays_promotable() -> None:
         assert node["binlog_format"] == "ROW"
 
 
+def test_a_reporting_node_takes_over_what_the_primarys_answers_come_from() -> None:
+    shared = {"lc_time_names": "de_DE", "character_set_collations": "utf8mb4=utf8mb4_general_ci"}
+    made = plan.mariadb_settings(2048, "reporting", 2, {}, {}, shared)
+    assert made["lc_time_names"]["value"] == "de_DE"
+    text = plan.mariadb_cnf(made)
+    # Still for the servers alone that know it.
+    newest = text.partition("[mariadbd-11.8]")[2]
+    assert "character_set_collations = utf8mb4=utf8mb4_general_ci" in newest
+    primary = plan.mariadb_settings(2048, "primary", 2, {}, {}, shared)
+    assert "lc_time_names" not in primary
+    assert primary["character_set_collations"]["value"] == "utf8mb4=utf8mb4_unicode_ci"
+
+
 def test_operator_wins_over_host_and_plan() -> None:
     made = plan.mariadb_settings(2048, "primary", 2, {"port": 3306}, {"max_connections": 7})
     assert made["port"]["value"] == 3306

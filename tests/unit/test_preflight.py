@@ -48,6 +48,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "certificate": "",
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
+        "mariadb_extra": {},
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
         "trouble": "",
@@ -62,6 +63,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
                 "holds_data": False,
                 "bytes": 0,
                 "memory_tables": [],
+                "answers": {"lc_time_names": None, "div_precision_increment": None},
             },
             "disk": {
                 "data": {"free": 50 * GIB, "device": "1", "on": "/var/lib"},
@@ -74,6 +76,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "listeners": {},
             "pythons": {"/usr/bin/python3": "3.11.2"},
             "env": "",
+            "time_zone": {"name": "Etc/UTC", "offsets": [0, 0, 0]},
             "systemd": True,
             "printing": {
                 "real": False,
@@ -1038,6 +1041,70 @@ def test_clocks(fleet, settings):
     assert whats(fleet, settings) == [
         "the clocks of rep1 and erp1 differ by 4.6 s or more (limit 2 s)"
     ]
+
+
+def test_a_reporting_node_has_no_setting_of_its_own_that_changes_reports(fleet, settings):
+    fleet[1]["mariadb_extra"] = {"lc-time-names": "de_DE", "max_connections": 50}
+    (what,) = whats(fleet, settings)
+    assert what.startswith("lc_time_names is de_DE for rep1, and unset for the primary erp1: a rep")
+    fleet[0]["survey"]["database"]["answers"]["lc_time_names"] = "en_US"
+    assert "en_US for the primary" in whats(fleet, settings)[0]
+    # What the inventory sets for the primary holds from this run on.
+    fleet[0]["mariadb_extra"] = {"lc_time_names": "DE_de"}
+    assert whats(fleet, settings) == []
+    fleet[1]["mariadb_extra"] = fleet[0]["mariadb_extra"] = "no map"
+    assert whats(fleet, settings) == []
+
+
+def test_settings_that_a_reporting_node_takes_from_the_primary(fleet):
+    primary, node = fleet
+    assert preflight.shared_settings(primary, node) == {}
+    answers = {"lc_time_names": "de_DE", "div_precision_increment": "4", "old_mode": ""}
+    collation = {"character_set_collations": "utf8mb4=utf8mb4_general_ci"}
+    primary["survey"]["database"]["answers"] = {**answers, **collation, "time_zone": "SYSTEM"}
+    primary["mariadb_extra"] = {"div-precision-increment": 6, "max_connections": 7}
+    taken = {**answers, "div_precision_increment": 6}
+    assert preflight.shared_settings(primary, node) == {**taken, **collation}
+    primary["survey"]["database"] |= {"product": "MariaDB", "version": "11.8.2"}
+    assert preflight.shared_settings(primary, node) == taken
+
+
+def test_a_reporting_node_keeps_its_settings_while_the_primarys_server_is_down(fleet):
+    primary, node = fleet
+    node["survey"]["database"]["answers"] = {"lc_time_names": "de_DE", "time_zone": "SYSTEM"}
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
+    primary["survey"]["database"]["answers"]["lc_time_names"] = "en_US"
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "en_US"}
+    primary["survey"] = None
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
+
+
+def test_time_zones_of_hosts_and_servers(fleet, settings):
+    here, there = (host["survey"] for host in (fleet[1], fleet[0]))
+    there["time_zone"] = {"name": "Europe/Berlin", "offsets": [3600, 7200, 3600]}
+    (problem,) = preflight.preflight_problems(fleet, settings)
+    assert problem["what"].startswith("the time zone of rep1 is Etc/UTC, and Europe/Berlin on the")
+    assert "`timedatectl set-timezone Europe/Berlin` on rep1" in problem["remedy"]
+    here["time_zone"] = {"name": "Europe/Paris", "offsets": [3600, 7200, 3600]}
+    assert whats(fleet, settings) == []
+    here["time_zone"]["offsets"] = [3600, 3600, 3600]
+    here["time_zone"]["name"] = "Europe/Berlin"
+    (problem,) = preflight.preflight_problems(fleet, settings)
+    assert problem["remedy"].startswith("upgrade the package tzdata on rep1 and erp1, and restart")
+    here["time_zone"] = dict(there["time_zone"])
+    there["database"]["answers"]["time_zone"] = "Europe/Berlin"
+    assert whats(fleet, settings) == []
+    there["database"]["answers"]["time_zone"] = "Europe/Paris"
+    assert len(whats(fleet, settings)) == 1
+    there["database"]["answers"]["time_zone"] = "+01:00"
+    (what,) = whats(fleet, settings)
+    assert what.startswith("time_zone of MariaDB is SYSTEM on rep1, and +01:00 on the primary erp1")
+    here["database"]["answers"]["time_zone"] = "+01:00"
+    assert whats(fleet, settings) == []
+    for survey, zone in ((here, "SYSTEM"), (there, "-05:30")):
+        survey["time_zone"] = {"name": "x", "offsets": [-19800] * 3}
+        survey["database"]["answers"]["time_zone"] = zone
+    assert whats(fleet, settings) == []
 
 
 def test_clock_bounds_hold_a_right_clock_however_slow_ssh_is():

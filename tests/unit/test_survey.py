@@ -156,6 +156,21 @@ def test_data_folder(tmp_path):
     assert found["bytes"] >= 100_000
 
 
+def test_time_zone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "XYZ-5")
+    zones = tmp_path / "zoneinfo/Europe"
+    zones.mkdir(parents=True)
+    (zones / "Berlin").write_bytes(Path("/usr/share/zoneinfo/Europe/Berlin").read_bytes())
+    (tmp_path / "localtime").symlink_to(zones / "Berlin")
+    found = survey.time_zone(str(tmp_path / "localtime"))
+    assert found["name"] == "Europe/Berlin"
+    assert set(found["offsets"]) == {3600, 7200}
+    (tmp_path / "copied").write_bytes((zones / "Berlin").read_bytes())
+    assert survey.time_zone(str(tmp_path / "copied")) == {**found, "name": ""}
+    # A host without that file keeps UTC.
+    assert survey.time_zone(str(tmp_path / "none")) == {"name": "UTC", "offsets": [0] * 25}
+
+
 def test_python_versions(tmp_path):
     assert survey.python_version(sys.executable, ME) == platform.python_version()
     assert survey.python_version("/bin/true", ME) is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
 import pytest
-from ansible.module_utils import verify_checks, verify_look
+from ansible.module_utils import answers, verify_checks, verify_look
 from ansible.module_utils.verify_look import Answer, Process, Visitor
 
 from library import check_fleet, fleet_status
@@ -322,6 +325,14 @@ APP = {"commit": "a" * 40, "changes": ""}
 
 DESK = "assets.json desk.bundle.js /assets/frappe/dist/js/desk.bundle.AA.js"
 PLACED = {"at-rep1": ["rep1"]}
+ANSWERS = {
+    "servers": {"here": {"old_mode": "1 utf8mb3"}, "primary": {"old_mode": "1 utf8mb3"}},
+    "python": {"locale": "March .", "wkhtmltopdf": "0.12.6"},
+    "fonts": ["DejaVu Sans"],
+    "config": {"lang": "1f2e", "db_host": "3c4d", "replica_host": "5a6b"},
+    "packages": {"babel": "2.16.0"},
+    "trouble": "",
+}
 
 
 def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
@@ -329,6 +340,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
     seen = {
         "apps": {"frappe": APP},
         "assets": {DESK: "1f2e"},
+        "answers": ANSWERS,
         "bench_id": "b",
         "queue": "10.0.0.1:11000",
         "schedulers": [],
@@ -360,7 +372,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
 def test_a_fleet_that_agrees_is_green():
     results = check_fleet.compare(fleet(), PLACED)
     assert [entry["saw"] for entry in results if not entry["ok"]] == []
-    made = {"one_scheduler", "placed", "commits", "assets", "bench_id", "apart"}
+    made = {"one_scheduler", "placed", "commits", "assets", "answers_alike", "bench_id", "apart"}
     assert {entry["id"] for entry in results} == made
 
 
@@ -374,6 +386,37 @@ def test_a_fleet_that_agrees_is_green():
         ({"assets": {DESK: ""}}, "assets", "desk.bundle.AA.js has no file here"),
         ({"assets": {}}, "assets", "desk.bundle.AA.js is not in the list here"),
         ({"assets": {DESK: "1f2e", "l b /u": "0"}}, "assets", "b /u is not in the primary's list"),
+        (
+            {"answers": {**ANSWERS, "servers": {"here": {"old_mode": "0"}, "primary": {}}}},
+            "answers_alike",
+            "old_mode: 0 here, none on the primary",
+        ),
+        (
+            {"answers": {**ANSWERS, "python": {"locale": "März ,"}}},
+            "answers_alike",
+            "locale: März , here, March . on the primary; wkhtmltopdf: none here, 0.12.6 on the",
+        ),
+        ({"answers": {**ANSWERS, "fonts": ["A"]}}, "answers_alike", "no font DejaVu Sans here"),
+        (
+            {"answers": {**ANSWERS, "config": {**ANSWERS["config"], "lang": "9d8c"}}},
+            "answers_alike",
+            "lang of common_site_config.json is not the primary's",
+        ),
+        (
+            {"answers": {**ANSWERS, "config": {}}},
+            "answers_alike",
+            "lang of common_site_config.json is not the primary's",
+        ),
+        (
+            {"answers": {**ANSWERS, "packages": {"babel": "2.17.0", "more": "1"}}},
+            "answers_alike",
+            "babel: 2.17.0 here, 2.16.0 on the primary",
+        ),
+        (
+            {"answers": {**ANSWERS, "servers": {}, "trouble": "Access denied (1045)"}},
+            "answers_alike",
+            "not all was asked of rep1: Access denied (1045)",
+        ),
         ({"bench_id": "c"}, "bench_id", "bench_id c"),
         ({"queue": "127.0.0.1:11000"}, "bench_id", "127.0.0.1:11000"),
         ({"schedulers": ["schedule"]}, "one_scheduler", "rep1 1"),
@@ -384,6 +427,76 @@ def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, wo
     results = check_fleet.compare(fleet(**other), PLACED)
     assert [entry["id"] for entry in results if not entry["ok"]] == [red]
     assert words in next(entry["saw"] for entry in results if not entry["ok"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        # Nothing runs there that makes reports.
+        {"python": {}, "fonts": []},
+        # Whether a host can print is a check of its own.
+        {"python": {**ANSWERS["python"], "wkhtmltopdf": "none"}},
+        {"fonts": []},
+        {"config": {"lang": "1f2e", "db_host": "0", "replica_host": "0", "more": "0"}},
+        # Left by what the node had.
+        {"packages": {**ANSWERS["packages"], "more": "1"}, "fonts": ["A", *ANSWERS["fonts"]]},
+    ],
+)
+def test_a_difference_that_no_report_shows_is_none(other: dict[str, Any]):
+    results = check_fleet.compare(fleet(answers={**ANSWERS, **other}), PLACED)
+    assert all(entry["ok"] for entry in results)
+
+
+def test_each_shared_setting_has_a_question():
+    # Without a table that is indexed by InnoDB no query tells these, and no answer is longer.
+    untold = {name for name in answers.SHARED if name.startswith("innodb_ft_")} | {
+        "ft_max_word_len"
+    }
+    asked = {name.split()[0] for name in answers.QUESTIONS}
+    assert set(answers.SHARED) - asked == untold
+
+
+def test_a_program_that_wrote_a_title_over_its_environment_has_its_parents(tmp_path: Any):
+    def program(pid: int, parent: int, environ: bytes) -> None:
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / f"{pid}/environ").write_bytes(environ)
+        (tmp_path / f"{pid}/stat").write_text(f"{pid} (a b) S {parent} 1")
+
+    program(30, 20, b"  " * 9)
+    program(20, 10, b"PATH=/bin\0TZ=Asia/Kolkata\0LANG=\xe4\0")
+    program(10, 1, b"PATH=/sbin\0")
+    found = answers.environment_of(30, str(tmp_path))
+    assert (found["PATH"], found["TZ"], os.fsencode(found["LANG"])) == (
+        "/bin",
+        "Asia/Kolkata",
+        b"\xe4",
+    )
+    assert answers.environment_of(40, str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "name", "answer"),
+    [
+        ({}, "time zone", "['2026-01-01 00:00', '2026-07-01 00:00']"),
+        ({"TZ": "XYZ-5:30"}, "time zone", "['2026-01-01 05:30', '2026-07-01 05:30']"),
+        ({"PYTHONUTF8": "1"}, "encoding of files", "utf-8"),
+        ({"PYTHONUTF8": "0", "LC_ALL": "POSIX"}, "encoding of files", "ansi_x3.4-1968"),
+        ({}, "locale", "March ."),
+        ({}, "Python", "{}.{}".format(*sys.version_info)),
+    ],
+)
+def test_python_is_asked_in_the_environment_of_a_program(
+    environment: dict[str, str], name: str, answer: str
+):
+    asked = json.dumps({name: answers.EXPRESSIONS[name]})
+    done = subprocess.run(
+        [sys.executable, "-c", answers.IN_ENVIRONMENT, answers.ASK_PYTHON, asked],
+        input=json.dumps({"PATH": "/usr/bin:/bin", "TZ": "UTC0", **environment}),
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)[0] == {name: answer}
 
 
 @pytest.mark.parametrize(

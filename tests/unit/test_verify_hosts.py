@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pymysql
 import pytest
 
 from library import check_primary, check_reporting, node_status
-from module_utils.verify_look import Answer
+from module_utils.verify_look import Answer, Process
 
 SITE = "erp.test"
 
@@ -279,3 +282,41 @@ def test_status_tells_disk_memory_and_age_of_the_copy(bench: Path, monkeypatch: 
     (bench / "sites/.site-sync.json").write_text(json.dumps({"last_success": 1000}))
     monkeypatch.setattr(node_status.time, "time", lambda: 1005)
     assert node_status.sync_age(str(bench)) == 5
+
+
+def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
+    reporting: Any, bench: Path, monkeypatch: Any
+):
+    (bench / "env/bin").mkdir(parents=True)
+    (bench / "env/bin/python").symlink_to(sys.executable)
+    (bench / "env/lib/python3.11/site-packages/babel-2.16.0.dist-info").mkdir(parents=True)
+    reporting.params["user_of_bench"] = pwd.getpwuid(os.geteuid()).pw_name
+    reporting._processes = []
+    nothing_runs = check_reporting.HostChecks.answers(reporting)
+    # Its values are secrets, perhaps.
+    assert set(nothing_runs.pop("config")) == {"db_host"}
+    assert nothing_runs == {
+        "packages": {"babel": "2.16.0"},
+        "python": {},
+        "fonts": [],
+        "trouble": "",
+    }
+    environment = {**os.environ, "TZ": "XYZ-5:30"}
+    with subprocess.Popen(["sleep", "60"], env=environment) as worker:
+        words = ("rq:worker:1: Listening",)
+        reporting._processes = [Process(worker.pid, 1, f"{bench}/sites", words)]
+        found = check_reporting.HostChecks.answers(reporting)
+        worker.kill()
+    assert found["trouble"] == ""
+    assert found["python"]["time zone"] == "['2026-01-01 05:30', '2026-07-01 05:30']"
+    # What a worker could not be asked is said, and the servers are asked all the same.
+    monkeypatch.setattr(check_reporting, "site_connection", refused)
+    monkeypatch.setattr(reporting, "frappe_major", lambda: 15)
+    (bench / "env/bin/python").unlink()
+    found = reporting.answers()
+    assert found["servers"] == {}
+    assert found["trouble"] == "No such file or directory (2); OSError: refused"
+
+
+def refused(*_: Any) -> None:
+    raise OSError("refused")

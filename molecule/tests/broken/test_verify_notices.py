@@ -39,6 +39,7 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     primary.check_output(f'mariadb -e "CREATE TABLE {table} (id INT) ENGINE=MEMORY"')
     replica.check_output("nft delete table inet benchfleet")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
+    replica.check_output('mariadb -e "SET GLOBAL lc_time_names = de_DE, default_week_format = 3"')
     replica.check_output("systemctl stop cron")
     replica.check_output(f"echo >> {BENCH}/apps/frappe/pyproject.toml")
     replica.check_output(f"for file in {BUNDLES}; do mv $file $file.away; done")
@@ -54,6 +55,7 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     replica.check_output("systemctl start cron")
     replica.check_output("systemctl restart benchfleet-firewall")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 4194304"')
+    replica.check_output('mariadb -e "SET GLOBAL lc_time_names = en_US, default_week_format = 0"')
     grant("REVOKE", "FROM")
     primary.check_output(f'mariadb -e "DROP TABLE {table}"')
 
@@ -73,12 +75,16 @@ def test_each_damage_turns_its_own_check_red(verify: Any):
         ("file_arrives", "rep1"),
         ("settings", "rep1"),
         ("apart", "rep1"),
+        ("answers_alike", "rep1"),
         ("memory_tables", "rep1"),
         ("memory_tables", "rep2"),
     }
     for key in red:
         assert checks[key]["saw"]
         assert checks[key]["remedy"]
+    saw = checks["answers_alike", "rep1"]["saw"]
+    assert "lc_time_names: März Mär Sonntag here, March Mar Sunday on the primary" in saw
+    assert "default_week_format: 52 1 52 1 1 here, 0 1 53 1 52 on the primary" in saw
 
 
 def wait_for_a_stale_heartbeat(replica: Any) -> None:

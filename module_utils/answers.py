@@ -1,0 +1,208 @@
+"""What two servers of a fleet are asked, to see whether reports say the same on both.
+
+A setting that differs raises no error: the report only says something else. So each is told by a
+question whose answer it changes, and not by its value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    import pymysql
+except ImportError:
+    pymysql = None
+
+# Of MariaDB: setting → statements; the rows of the last one, or its error, are the answer. They
+# are asked by the account that reads for reports, in a site's database.
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "time_zone": ("SELECT FROM_UNIXTIME(1767225600), FROM_UNIXTIME(1782864000)",),
+    # NULL where the tables of MariaDB's own are empty.
+    "time zone tables": (
+        "SELECT CONVERT_TZ('2026-07-01 12:00', 'UTC', 'Europe/Berlin'),"
+        " CONVERT_TZ('2026-07-01 12:00', 'UTC', 'Asia/Kolkata')",
+    ),
+    "lc_time_names": ("SELECT DATE_FORMAT('2026-03-01', '%M %b %W')",),
+    # No two of the eight formats give these days the same weeks.
+    "default_week_format": (
+        "SELECT WEEK('2022-01-01'), WEEK('2026-01-04'), WEEK('2028-12-31'), WEEK('2029-01-07'),"
+        " WEEK('2024-12-30')",
+    ),
+    "div_precision_increment": ("SELECT CAST(1 / 3 AS CHAR)",),
+    "group_concat_max_len": (
+        "SELECT LENGTH(GROUP_CONCAT(a)) FROM (SELECT REPEAT('a', 4194304) AS a) AS t",
+    ),
+    # The longest comes first as far as it is looked at; where that ends, the number decides.
+    "max_sort_length": (
+        "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100)"
+        " SELECT i FROM n ORDER BY CONCAT(REPEAT('a', 64 * i), 'b'), i LIMIT 1",
+    ),
+    "max_recursive_iterations": (
+        "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 20000)"
+        " SELECT MAX(i) FROM n",
+    ),
+    "sql_select_limit": ("SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3",),
+    "collation of the connection": ("SELECT 'a' = 'A', 'ß' = 's', 'ß' = 'ss', 'é' = 'e'",),
+    "sql_mode (operators)": (
+        "SELECT 'a' || 'b', NOT 1 BETWEEN -5 AND 5, LENGTH('\\n'), '' IS NULL,"
+        " CAST('10:00:00.9' AS TIME)",
+    ),
+    "sql_mode (quotes)": ('SELECT "a"',),
+    "sql_mode (spaces)": ("SELECT COUNT (*) FROM (SELECT 1) AS t",),
+    "sql_mode (groups)": ("SELECT a, MAX(b) FROM (SELECT 1 AS a, 2 AS b) AS t",),
+    "sql_mode (unsigned)": ("SELECT CAST(1 AS UNSIGNED) - 2",),
+    "sql_mode (strict)": (
+        "CREATE TEMPORARY TABLE fleet_verify_strict AS SELECT CAST('x' AS INT) AS a",
+        "SELECT 'taken'",
+    ),
+    "old_mode": (
+        "SELECT CAST(CURRENT_DATE() AS DATETIME) = CAST(CAST('00:00:00' AS TIME) AS DATETIME),"
+        " CHARSET(CONVERT('a' USING utf8))",
+    ),
+    "lower_case_table_names": ("SELECT t.a FROM (SELECT 1 AS a) AS T",),
+    "ft_min_word_len": (
+        "CREATE TEMPORARY TABLE fleet_verify_words (a VARCHAR(40), FULLTEXT (a)) ENGINE=MyISAM"
+        " SELECT 'a bc def ghij klmno pqrstu hello' AS a",
+        "SELECT MATCH (a) AGAINST ('+bc' IN BOOLEAN MODE) > 0,"
+        " MATCH (a) AGAINST ('+def' IN BOOLEAN MODE) > 0,"
+        " MATCH (a) AGAINST ('+ghij' IN BOOLEAN MODE) > 0,"
+        " MATCH (a) AGAINST ('+klmno' IN BOOLEAN MODE) > 0,"
+        " MATCH (a) AGAINST ('+hello' IN BOOLEAN MODE) > 0 FROM fleet_verify_words",
+    ),
+}
+
+# Settings of MariaDB that the reporting nodes take from the primary. Where it keeps its time zone
+# by name is not among them: a server whose tables are empty does not start with one.
+SHARED = (
+    "default_week_format",
+    "div_precision_increment",
+    "ft_max_word_len",
+    "ft_min_word_len",
+    "group_concat_max_len",
+    "innodb_ft_enable_stopword",
+    "innodb_ft_max_token_size",
+    "innodb_ft_min_token_size",
+    "lc_time_names",
+    "lower_case_table_names",
+    "max_recursive_iterations",
+    "max_sort_length",
+    "old_mode",
+    "sql_mode",
+)
+# Of a client's MariaDB: name and value a line. character_set_collations is told by what comes of
+# it, as older servers do not have it.
+READ_SHARED = (
+    "SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE"
+    " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN ("
+    + ", ".join(f"'{name}'" for name in (*SHARED, "time_zone"))
+    + ") UNION SELECT 'character_set_collations', CONCAT('utf8mb4=', @@collation_connection)"
+)
+
+# Of the bench's Python, in the environment of its programs: what is asked → expression.
+EXPRESSIONS: dict[str, str] = {
+    "Python": "'%d.%d' % sys.version_info[:2]",
+    "time zone": "[time.strftime('%Y-%m-%d %H:%M', time.localtime(at)) for at in"
+    " (1767225600, 1782864000)]",
+    "time zones": "zones()",
+    "encoding of files": "open(os.devnull).encoding.lower()",
+    "encoding of file names": "sys.getfilesystemencoding()",
+    "locale": "account_locale()",
+    "wkhtmltopdf": "said('wkhtmltopdf', '--version')",
+}
+# Prints the answers and the families of fonts. Nothing of an app is run. Which time zones there are
+# besides those of the countries depends on packages that no report needs.
+ASK_PYTHON = """
+import datetime, hashlib, json, locale, os, subprocess, sys, time, zoneinfo
+
+MOMENTS = [datetime.datetime(2026, month, 1, tzinfo=datetime.timezone.utc) for month in (1, 7)]
+
+
+def zones():
+    tables = [f"{folder}/zone.tab" for folder in zoneinfo.TZPATH]
+    with open(next(filter(os.path.exists, tables))) as source:
+        names = sorted(line.split()[2] for line in source if line[0] != "#")
+    told = [[str(at.astimezone(zoneinfo.ZoneInfo(name))) for at in MOMENTS] for name in names]
+    return f"{len(names)}, {hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
+
+
+def account_locale():
+    try:
+        locale.setlocale(locale.LC_ALL, "")
+    except locale.Error:
+        pass
+    found = datetime.date(2026, 3, 1).strftime("%B"), locale.localeconv()["decimal_point"]
+    locale.setlocale(locale.LC_ALL, "C")
+    return " ".join(found)
+
+
+def said(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30)
+    except OSError:
+        return "none"
+    return done.stdout.decode(errors="replace").strip()
+
+
+def answer(expression):
+    try:
+        return str(eval(expression))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+asked = json.loads(sys.argv[1])
+answers = {name: answer(expression) for name, expression in asked.items()}
+families = said("fc-list", "--format", "%{family[0]}\\n")
+print(json.dumps([answers, [] if families == "none" else sorted(set(families.splitlines()))]))
+"""
+# Takes over the environment on standard input, as the account that a program runs as: some of
+# what may stand there would make root's own programs load something else.
+IN_ENVIRONMENT = """
+import json, os, sys
+os.execve(sys.executable, [sys.executable, "-c", *sys.argv[1:]], json.load(sys.stdin))
+"""
+
+
+def ask_server(connection: Any) -> dict[str, str]:
+    """What a server answers: setting → rows as text, or the error's number."""
+    found = {}
+    for name, statements in QUESTIONS.items():
+        try:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                rows = [" ".join(map(str, row)) for row in cursor.fetchall()]
+            found[name] = ", ".join(rows)
+        except pymysql.MySQLError as error:
+            found[name] = f"error {error.args[0]}"
+    return found
+
+
+def environment_of(pid: int, folder: str = "/proc") -> dict[str, str]:
+    """Environment of a process; {} where it is gone.
+
+    What has written its title over it (setproctitle) has that of the process which started it.
+    """
+    while pid > 1:
+        try:
+            with open(f"{folder}/{pid}/environ", "rb") as source:
+                pairs = [pair.partition(b"=") for pair in source.read().split(b"\0")]
+            with open(f"{folder}/{pid}/stat", encoding="utf-8", errors="replace") as source:
+                pid = int(source.read().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found = {os.fsdecode(name): os.fsdecode(value) for name, sign, value in pairs if sign}
+        if "PATH" in found:
+            return found
+    return {}
+
+
+def unlike(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """Answers that are not the same, in words; what only one side was asked counts, too."""
+    return [
+        f"{name}: {here.get(name, 'none')} here, {there.get(name, 'none')} on the primary"
+        for name in sorted({*here, *there})
+        if here.get(name) != there.get(name)
+    ]
