@@ -95,9 +95,11 @@ def other_table(field: Field) -> Iterator[str]:
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("by_node", [True, False])
+@pytest.mark.parametrize(
+    ("method", "by_node"), [("read_sql", True), ("read_sql", False), ("run_sql", False)]
+)
 def test_a_call_that_meets_a_change_of_a_table_is_answered(
-    field: Field, somebody: Somebody, other_table: str, by_node: bool
+    field: Field, somebody: Somebody, other_table: str, method: str, by_node: bool
 ):
     token, nodes = uuid.uuid4().hex, [] if by_node else [field.node]
     reader = field.node if by_node else field.primary
@@ -114,7 +116,7 @@ def test_a_call_that_meets_a_change_of_a_table_is_answered(
     sleeps += f" 'SELECT SLEEP(2), ''{token}%'"
     somebody.save()
     with drained(field.primary, nodes), ThreadPoolExecutor(1) as pool:
-        path = f"{METHOD}frappe.demo.read_sql"
+        path = f"{METHOD}frappe.demo.{method}"
         answer = pool.submit(somebody.visitor.call, "POST", path, form=form)
         # So often it begins anew, and meets the next change.
         for attempt in range(ATTEMPTS):

@@ -7,6 +7,7 @@ things, most of them when RQ and Frappe are imported, and nothing on disk:
 - workers say that they are there, and the primary's take the jobs of a server that is away;
 - on a reporting node, what a transaction does to a site's files is done on the primary, too, a file
   that is not here yet is fetched from there, and snapshot reports are left to the primary;
+- a call that meets a change of a table begins anew;
 - an app that comes to the bench is found by the processes that were started before.
 """
 
@@ -27,8 +28,9 @@ def start(path: str) -> None:
     if settings is None or _started:
         return
     _started = True
-    from benchfleet_jobs import arrivals, placement, presence
+    from benchfleet_jobs import again, arrivals, placement, presence
 
+    again.install()
     arrivals.install(settings.bench)
     placement.install(path)
     presence.install(path)

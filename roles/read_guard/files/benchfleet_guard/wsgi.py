@@ -10,12 +10,11 @@ from typing import Any
 import frappe
 from benchfleet_jobs import contract, snapshots
 
-from benchfleet_guard import again, health
+from benchfleet_guard import health
 from benchfleet_guard.install import install
 from benchfleet_guard.shared import State
 
 _settings = install()
-again.install()
 # Where Frappe looks for them.
 _SITES = os.environ.get("SITES_PATH", ".")
 
@@ -53,11 +52,8 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
         frappe.destroy()
         return on_primary()
 
-    def answer() -> Iterable[bytes]:
-        return again.answered(_stock, environ, start)
-
     if not _settings.health:
-        return answer()
+        return _stock(environ, start)
     if is_absent(environ):
         return on_primary()
-    return snapshots.or_elsewhere(answer, left, call=True)
+    return snapshots.or_elsewhere(lambda: _stock(environ, start), left, call=True)

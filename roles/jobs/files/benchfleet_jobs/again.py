@@ -18,8 +18,7 @@ from io import BytesIO
 from types import ModuleType
 from typing import Any
 
-import frappe
-from benchfleet_jobs import snapshots
+from benchfleet_jobs import contract, snapshots
 from benchfleet_jobs.hooks import when_imported
 
 CHANGED = 1412
@@ -41,9 +40,8 @@ class Again(BaseException):
 
 
 def install() -> None:
-    """Hear of errors, commits and jobs, in a process that answers calls."""
-    when_imported("frappe.database.database", _hear_database, "again")
-    when_imported("rq.queue", _note_jobs, "again")
+    """Begin such calls anew, in every process that answers calls."""
+    when_imported("frappe.app", _begin_anew)
 
 
 def answered(stock: Callable, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
@@ -59,11 +57,27 @@ def answered(stock: Callable, environ: dict[str, Any], start_response: Callable)
             try:
                 return stock({**environ, "wsgi.input": BytesIO(body)}, start_response)
             except Again:
+                import frappe
+
                 # Closes the connection, which undoes what the attempt wrote.
                 frappe.destroy()
     finally:
         _threads.may_repeat = _threads.is_last = False
     raise AssertionError
+
+
+def _begin_anew(module: ModuleType) -> None:
+    if not contract.fits("again"):
+        return
+    when_imported("frappe.database.database", _hear_database)
+    when_imported("rq.queue", _note_jobs)
+    stock = module.application
+
+    @functools.wraps(stock)
+    def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+        return answered(stock, environ, start_response)
+
+    module.application = application
 
 
 def _keep() -> None:
