@@ -1289,17 +1289,34 @@ def known_answers(host: Host) -> dict[str, Any]:
 def shared_settings(primary: Host, host: Host) -> dict[str, Any]:
     """Settings that a reporting node takes over from the primary's MariaDB, with this run's own.
 
-    Where that one does not answer, the node keeps what it has: to lose them, it would restart.
+    Those that are MariaDB's defaults there are taken over only where the node differs. Where the
+    primary's server does not answer, the node keeps what it has: to lose them, it would restart.
     """
-    wanted = {**known_answers(host), **known_answers(primary)}
+    theirs, mine = known_answers(primary), known_answers(host)
+    database = (host.get("survey") or {}).get("database") or {}
+    taken = database.get("taken") or {}
+    if not theirs:
+        wanted = dict(taken)
+    else:
+        usual = primary["survey"]["database"].get("usual") or []
+        wanted = {
+            name: value
+            for name, value in theirs.items()
+            if name not in usual or name in taken or mine.get(name, value) != value
+        }
+    wanted.pop("time_zone", None)
+    newest = SUPPORTED_MARIADB[-1]
+    if (mariadb_of(host) == newest) is (mariadb_of(primary) == newest):
+        # Only a newer server has it, and has it as the fleet's, beside one of its own age.
+        wanted.pop("character_set_collations", None)
+    return wanted | primary_extra(primary)
+
+
+def primary_extra(primary: Host) -> dict[str, Any]:
+    """What the inventory sets for the primary of the settings that reporting nodes take over."""
     extra = extra_settings(primary)
     shared = primary["survey"]["database"]["answers"] if primary.get("survey") else {}
-    wanted |= {name: extra[name] for name in shared if name in extra}
-    wanted.pop("time_zone", None)
-    if mariadb_of(primary) == SUPPORTED_MARIADB[-1]:
-        # There it is a setting of the fleet's.
-        wanted.pop("character_set_collations", None)
-    return wanted
+    return {name: extra[name] for name in shared if name in extra and name != "time_zone"}
 
 
 def extra_settings(host: Host) -> dict[str, Any]:
@@ -1315,7 +1332,7 @@ def check_shared(hosts: list[Host], settings: Settings) -> list[Problem]:
     primary = primary_host(hosts, settings)
     if primary is None or not primary["survey"]:
         return []
-    wanted, problems = shared_settings(primary, primary), []
+    wanted, problems = {**known_answers(primary), **primary_extra(primary)}, []
     shared = primary["survey"]["database"]["answers"]
     for host in hosts:
         if not host["survey"] or host["name"] == primary["name"]:

@@ -96,6 +96,8 @@ SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/pyth
 COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
 COMMAND_DIRS_OF_HOME = (".local/bin", "bin", "bench-cli", "pilot")
 LISTEN = "0A"
+# What role mariadb writes.
+SETTINGS = "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf"
 # 2026-01-01, in seconds of the epoch.
 NEW_YEAR = 1767225600
 
@@ -190,8 +192,9 @@ def data_folder(usual: str) -> str:
 
 def read_database(data_dir: str) -> dict[str, Any]:
     """Product and version of an installed server, whether its data folder holds data, names of the
-    tables that a restart empties, and the settings by which its answers come about (answers); of a
-    server that does not answer none are known, and the settings are None.
+    tables that a restart empties, and the settings by which its answers come about (answers), which
+    of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
+    that does not answer none are known, and the settings are None.
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
@@ -224,8 +227,14 @@ def read_database(data_dir: str) -> dict[str, Any]:
         for words in (MEMORY_TABLES, READ_SHARED)
     ]
     found["memory_tables"] = told[0]
-    rows = (row.partition("\t") for row in told[1])
-    found["answers"] = dict.fromkeys(SHARED) | {name: value for name, _, value in rows}
+    rows = [row.split("\t") for row in told[1]]
+    found["answers"] = dict.fromkeys(SHARED) | {name: value for name, value, _ in rows}
+    found["usual"] = [name for name, value, default in rows if value == default]
+    try:
+        lines = re.findall(r"^(\w+) = (.*)$", Path(SETTINGS).read_text(), re.MULTILINE)
+    except OSError:
+        lines = []
+    found["taken"] = {name: value for name, value in lines if name in SHARED}
     return found
 
 

@@ -91,13 +91,13 @@ SHARED = (
     "old_mode",
     "sql_mode",
 )
-# Of a client's MariaDB: name and value a line. character_set_collations is told by what comes of
-# it, as older servers do not have it.
+# Of a client's MariaDB: name, value and default a line. character_set_collations is told by what
+# comes of it, as older servers do not have it.
 READ_SHARED = (
-    "SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE"
+    "SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
     " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN ("
     + ", ".join(f"'{name}'" for name in (*SHARED, "time_zone"))
-    + ") UNION SELECT 'character_set_collations', CONCAT('utf8mb4=', @@collation_connection)"
+    + ") UNION SELECT 'character_set_collations', CONCAT('utf8mb4=', @@collation_connection), ''"
 )
 
 # Of the bench's Python, in the environment of its programs: what is asked → expression.

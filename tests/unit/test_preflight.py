@@ -1059,19 +1059,47 @@ def test_a_reporting_node_has_no_setting_of_its_own_that_changes_reports(fleet, 
 def test_settings_that_a_reporting_node_takes_from_the_primary(fleet):
     primary, node = fleet
     assert preflight.shared_settings(primary, node) == {}
-    answers = {"lc_time_names": "de_DE", "div_precision_increment": "4", "old_mode": ""}
-    collation = {"character_set_collations": "utf8mb4=utf8mb4_general_ci"}
-    primary["survey"]["database"]["answers"] = {**answers, **collation, "time_zone": "SYSTEM"}
+    theirs = {"lc_time_names": "de_DE", "div_precision_increment": "4", "old_mode": ""}
+    primary["survey"]["database"] |= {
+        "answers": {**theirs, "time_zone": "SYSTEM"},
+        "usual": ["div_precision_increment", "old_mode"],
+    }
+    # A new node, whose server is not there yet.
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
+    mine = node["survey"]["database"]
+    mine["answers"] = {**theirs, "old_mode": "NO_PROGRESS_INFO"}
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE", "old_mode": ""}
+    # Taken over, it is as the primary's, and stays.
+    mine |= {"answers": theirs, "taken": {"lc_time_names": "de_DE", "old_mode": ""}}
+    assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE", "old_mode": ""}
     primary["mariadb_extra"] = {"div-precision-increment": 6, "max_connections": 7}
-    taken = {**answers, "div_precision_increment": 6}
-    assert preflight.shared_settings(primary, node) == {**taken, **collation}
-    primary["survey"]["database"] |= {"product": "MariaDB", "version": "11.8.2"}
-    assert preflight.shared_settings(primary, node) == taken
+    assert preflight.shared_settings(primary, node)["div_precision_increment"] == 6
+
+
+def test_a_second_run_on_servers_with_defaults_takes_nothing_over(fleet):
+    for host in fleet:
+        host["survey"]["database"] |= {
+            "product": "MariaDB",
+            "version": "10.11.6",
+            "answers": {"lc_time_names": "en_US", "character_set_collations": "utf8mb4=general"},
+            "usual": ["lc_time_names"],
+            "taken": {},
+        }
+    primary, node = fleet
+    assert preflight.shared_settings(primary, node) == {}
+    node["survey"]["database"]["version"] = "11.8.2"
+    collation = {"character_set_collations": "utf8mb4=general"}
+    assert preflight.shared_settings(primary, node) == collation
+    primary["survey"]["database"]["version"] = "11.8.2"
+    assert preflight.shared_settings(primary, node) == {}
 
 
 def test_a_reporting_node_keeps_its_settings_while_the_primarys_server_is_down(fleet):
     primary, node = fleet
-    node["survey"]["database"]["answers"] = {"lc_time_names": "de_DE", "time_zone": "SYSTEM"}
+    node["survey"]["database"] |= {
+        "answers": {"lc_time_names": "de_DE", "div_precision_increment": "4"},
+        "taken": {"lc_time_names": "de_DE"},
+    }
     assert preflight.shared_settings(primary, node) == {"lc_time_names": "de_DE"}
     primary["survey"]["database"]["answers"]["lc_time_names"] = "en_US"
     assert preflight.shared_settings(primary, node) == {"lc_time_names": "en_US"}
