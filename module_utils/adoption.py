@@ -40,7 +40,8 @@ def run(words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 def sql(statements: str) -> subprocess.CompletedProcess[str]:
     """Run statements as the server's root, on its socket; they are on no command line."""
-    return run(client("mariadb", SOCKET, "--user=root", "--batch", "-N"), statements)
+    words = ["--user=root", "--default-character-set=utf8mb4", "--batch", "-N"]
+    return run(client("mariadb", SOCKET, *words), statements)
 
 
 def config_of(path: str) -> dict[str, Any]:

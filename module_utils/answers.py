@@ -76,6 +76,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 # Settings of MariaDB that the reporting nodes take from the primary. Where it keeps its time zone
 # by name is not among them: a server whose tables are empty does not start with one.
 SHARED = (
+    "character_set_client_handshake",
     "default_week_format",
     "div_precision_increment",
     "ft_max_word_len",
@@ -91,13 +92,16 @@ SHARED = (
     "old_mode",
     "sql_mode",
 )
-# Of a client's MariaDB: name, value and default a line. character_set_collations is told by what
-# comes of it, as older servers do not have it.
+# Of a client's MariaDB that asks for utf8mb4: name, value and default a line. No variable tells the
+# first setting, and older servers do not have character_set_collations: both are told by what comes
+# of them.
 READ_SHARED = (
-    "SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
+    "SET @handshake = @@collation_connection; SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
     " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN ("
     + ", ".join(f"'{name}'" for name in (*SHARED, "time_zone"))
     + ") UNION SELECT 'character_set_collations', CONCAT('utf8mb4=', @@collation_connection), ''"
+    " UNION SELECT 'character_set_client_handshake',"
+    " IF(@handshake = @@collation_connection, 'ON', 'OFF'), 'ON'"
 )
 
 # Of the bench's Python, in the environment of its programs: what is asked → expression.

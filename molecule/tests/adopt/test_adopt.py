@@ -23,6 +23,7 @@ UNSAID = (
     ".wants/benchfleet-firewall.service",
     ".wants/benchfleet-sites.timer",
     "/benchfleet/sites.json",
+    "/config/supervisor.conf.bench",
     "/sites/.fleet-sites.json",
     "/site_config.json",
 )
