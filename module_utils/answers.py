@@ -96,7 +96,8 @@ SHARED = (
 # first setting, and older servers do not have character_set_collations: both are told by what comes
 # of them.
 READ_SHARED = (
-    "SET @handshake = @@collation_connection; SET NAMES utf8mb4; SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
+    "SET @handshake = @@collation_connection; SET NAMES utf8mb4;"
+    " SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
     " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_NAME IN ("
     + ", ".join(f"'{name}'" for name in (*SHARED, "time_zone"))
     + ") UNION SELECT 'character_set_collations', CONCAT('utf8mb4=', @@collation_connection), ''"
