@@ -312,21 +312,20 @@ class Maker:
             elif self.moving(app):
                 wrong.append(f"requirements of {name}")
         wrong += [f"app {name}: gone" for name in self.leaving(here)]
-        return wrong + self.other_packages()
+        return [*wrong, *self.other_packages().values()]
 
-    def other_packages(self) -> list[str]:
-        """Packages that the environment has not, or at another version, in words."""
+    def other_packages(self) -> dict[str, str]:
+        """Packages that the environment has not, or at another version: requirement → in words."""
         here = installed_packages(self.path)
-        return [
-            f"package {name}: {here.get(name, 'none')} -> {version}"
+        return {
+            f"{name}=={version}": f"package {name}: {here.get(name, 'none')} -> {version}"
             for name, version in self.packages.items()
             if here.get(name) != version
-        ]
+        }
 
     def match_packages(self) -> None:
         """Install such packages: all at once, and each alone where one of them cannot be had."""
-        here = installed_packages(self.path)
-        wanted = [f"{n}=={v}" for n, v in self.packages.items() if here.get(n) != v]
+        wanted = list(self.other_packages())
         install = ["uv", "pip", "install", "--quiet", "--no-deps"]
         install += ["--python", f"{self.path}/env/bin/python"]
         for words in [wanted, *([name] for name in wanted)] if wanted else []:
@@ -404,7 +403,7 @@ def main() -> None:
         if differences and not module.check_mode:
             with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):
                 maker.make()
-            if left := maker.other_packages():
+            if left := list(maker.other_packages().values()):
                 module.warn(
                     "Packages of the primary's bench could not be installed in the same versions,"
                     f" so reports may differ: {'; '.join(left)}"

@@ -49,6 +49,7 @@ from ansible.module_utils.kept import (
     lack_of_room,
     things,
     tidy,
+    tree_bytes,
 )
 from ansible.module_utils.mariadb import LARGEST_PACKET, SYSTEM_SCHEMAS, client
 from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
@@ -269,18 +270,6 @@ def standing(state: dict[str, Any]) -> str:
     if state.get("coded"):
         return "at the new code, before the first migration"
     return "before the first migration"
-
-
-def size_of(*folders: str) -> int:
-    """Bytes that the files below some folders take, without git's."""
-    total = 0
-    for folder in folders:
-        for place, inside, files in os.walk(folder):
-            inside[:] = [name for name in inside if name != ".git"]
-            for name in files:
-                with suppress(FileNotFoundError):
-                    total += os.lstat(f"{place}/{name}").st_blocks * 512
-    return total
 
 
 class Update:
@@ -686,7 +675,9 @@ class Update:
             self.dump_bytes(site, self.data_bytes(name)) for site, name in databases.items()
         )
         place = existing(self.params["backup_dir"])
-        beside = 0 if self.state.get("made") else size_of(f"{self.path}/env", f"{self.path}/apps")
+        beside = 0
+        if not self.state.get("made"):
+            beside = sum(tree_bytes(f"{self.path}/{name}", ".git") for name in ("env", "apps"))
         backups, code = "the backups of the databases", "the new code beside the bench"
         former = ", or name another update_backup_dir"
         if any(self.dumps()):

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils import adoption
 from ansible.module_utils.adoption import OUR_ACCOUNTS, OUR_DATABASE, sql
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import DEFINERS
+from ansible.module_utils.mariadb import DEFINERS, account
 from ansible.module_utils.snapshot import SnapshotError, load
 
 DOCUMENTATION = r"""
@@ -46,12 +46,6 @@ def asked(statements: str) -> list[str]:
     if done.returncode != 0:
         raise ReleaseError(f"MariaDB refused a statement: {done.stderr.strip()}")
     return done.stdout.splitlines()
-
-
-def account(text: str) -> str:
-    """``user@host`` as statements name it."""
-    user, _, host = text.rpartition("@")
-    return "@".join("`" + part.replace("`", "``") + "`" for part in (user, host))
 
 
 def ours(accounts: list[str], before: list[str], noted: list[str]) -> list[str]:
@@ -102,8 +96,9 @@ class Releaser:
         gone = ours(here["accounts"], self.before["accounts"], noted)
         needed = set(asked(DEFINERS)) & set(gone)
         gone = [who for who in gone if who not in needed]
-        statements = [f"ALTER USER {account(who)} ACCOUNT LOCK;" for who in sorted(needed)]
-        statements += [f"DROP USER IF EXISTS {account(who)};" for who in gone]
+        names = {who: account(*who.rsplit("@", 1)) for who in (*needed, *gone)}
+        statements = [f"ALTER USER {names[who]} ACCOUNT LOCK;" for who in sorted(needed)]
+        statements += [f"DROP USER IF EXISTS {names[who]};" for who in gone]
         # Last: the notes in it say which accounts are ours.
         statements += [f"DROP DATABASE IF EXISTS {OUR_DATABASE};"] * own
         if statements and not self.module.check_mode:

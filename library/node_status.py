@@ -130,6 +130,13 @@ def disk(bench: str) -> str:
     return f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB"
 
 
+def queue_folder(params: dict[str, Any]) -> str:
+    """Where the queue's Redis keeps its files; "" where there is none."""
+    if not os.path.exists(params["queue"]):
+        return ""
+    return settings(Path(params["queue"]).read_text(encoding="utf-8"))["dir"]
+
+
 def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
     """Folders in which something of the fleet's is written, and what for.
 
@@ -145,9 +152,8 @@ def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield from server_folders()
     if params["role"] == "primary":
         yield params["backups"], "dumps of updates"
-        if os.path.exists(params["queue"]):
-            known = settings(Path(params["queue"]).read_text(encoding="utf-8"))
-            yield known["dir"], "jobs that wait"
+        if queue := queue_folder(params):
+            yield queue, "jobs that wait"
     for place in params["places"]:
         yield place["path"], place["holds"]
 
@@ -168,10 +174,7 @@ def kept(params: dict[str, Any]) -> list[dict[str, Any]]:
     bench, update = params["bench"], read_json(f"{params['state_dir']}/update.json")
     seed = read_json(f"{params['state_dir']}/mariadb-seed.json")
     replaced = os.path.dirname(str(seed.get("old") or ""))
-    beside = f"{bench}/.update"
-    queue = ""
-    if os.path.exists(params["queue"]):
-        queue = settings(Path(params["queue"]).read_text(encoding="utf-8"))["dir"]
+    beside, queue = f"{bench}/.update", queue_folder(params)
     kinds = [
         ("dumps of updates", params["backups"], things(params["backups"], DUMPS)),
         ("files from before an adoption", params["adopted"], things(params["adopted"], ADOPTED)),

@@ -20,7 +20,7 @@ from ansible.module_utils.answers import READ_SHARED, SHARED
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
-from ansible.module_utils.mariadb import MEMORY_TABLES
+from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
@@ -176,18 +176,8 @@ def free_bytes(path: str) -> dict[str, Any]:
 
 def data_folder(usual: str) -> str:
     """Where the server keeps its data by its own option files; the usual place without any."""
-    try:
-        answer = subprocess.run(
-            ["my_print_defaults", "--mysqld"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return usual
-    found = re.findall(r"^--datadir=(.+)$", answer, re.MULTILINE)
-    return found[-1].rstrip("/") if found else usual
+    found = server_options().get("datadir")
+    return found.rstrip("/") if found else usual
 
 
 def read_database(data_dir: str) -> dict[str, Any]:

@@ -128,14 +128,18 @@ def tidy(
     return gone
 
 
-def tree_bytes(path: str) -> int:
-    """Bytes on disk of a file, or below a folder; what vanishes meanwhile is left out."""
+def tree_bytes(path: str, without: str = "") -> int:
+    """Bytes on disk of a file, or below a folder; what vanishes meanwhile is left out.
+
+    without: name of folders that are left out, too.
+    """
     total = 0
     with suppress(OSError):
         info = os.lstat(path)
         if not stat.S_ISDIR(info.st_mode):
             return info.st_blocks * 512
-    for folder, _, files in os.walk(path):
+    for folder, inside, files in os.walk(path):
+        inside[:] = [name for name in inside if name != without]
         for name in files:
             with suppress(OSError):
                 total += os.lstat(f"{folder}/{name}").st_blocks * 512

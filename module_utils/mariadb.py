@@ -65,6 +65,16 @@ class Server:
         return found[0] if found else None
 
 
+def server_options() -> dict[str, str]:
+    """Options of a server on this host by its option files; {} where they cannot be read."""
+    words = ["my_print_defaults", "--mysqld"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    return dict(re.findall(r"^--([\w-]+)=(.+)$", done.stdout, re.MULTILINE))
+
+
 def server_folders() -> list[tuple[str, str]]:
     """Folders that a server on this host writes to by its option files, and what they hold.
 
@@ -72,9 +82,7 @@ def server_folders() -> list[tuple[str, str]]:
     """
     if not os.path.exists(SERVER_BINARY):
         return []
-    words = ["my_print_defaults", "--mysqld"]
-    text = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False).stdout
-    told = dict(re.findall(r"^--([\w-]+)=(/.+)$", text, re.MULTILINE))
+    told = server_options()
     return [
         (told.get("datadir", "/var/lib/mysql").rstrip("/"), "the databases"),
         (told.get("tmpdir", "/tmp").split(":")[0], "temporary files"),

@@ -257,7 +257,7 @@ def test_packages_come_to_the_primarys_versions_as_far_as_they_can_be_had(
     maker = make({"name": "frappe"})
     maker.packages = {"babel": "2.16.0", "gone-away": "1.0", "pyyaml": "6.0"}
     told = ["package babel: 2.17.0 -> 2.16.0", "package gone-away: none -> 1.0"]
-    assert maker.other_packages() == told
+    assert list(maker.other_packages().values()) == told
     tried = []
 
     def install(_user: str, argv: list[str], *_: Any) -> Any:
@@ -271,7 +271,7 @@ def test_packages_come_to_the_primarys_versions_as_far_as_they_can_be_had(
     maker.match_packages()
     both = ["babel==2.16.0", "gone-away==1.0"]
     assert tried == [both, ["babel==2.16.0"], ["gone-away==1.0"]]
-    assert maker.other_packages() == told[1:]
+    assert list(maker.other_packages().values()) == told[1:]
 
 
 def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):

@@ -693,7 +693,7 @@ def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
     judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
 ):
     commit(upstream, "two", code="2")
-    monkeypatch.setattr(bench_update, "size_of", lambda *_: 2**60)
+    monkeypatch.setattr(bench_update, "tree_bytes", lambda *_: 2**60)
     with pytest.raises(
         BenchError, match="MiB free, and the backups of the databases and the new code beside"
     ):
@@ -807,7 +807,7 @@ def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
     commit(upstream, "two", code="2")
     update = judge()
     monkeypatch.setattr(bench_update.Staging, "end", lambda *_: ["apps/frappe"])
-    monkeypatch.setattr(bench_update, "size_of", lambda *_: 0)
+    monkeypatch.setattr(bench_update, "tree_bytes", lambda *_: 0)
     monkeypatch.setattr(bench_update.os, "lstat", lambda _: SimpleNamespace(st_uid=os.getuid() + 1))
     with pytest.raises(BenchError, match=r"chown -R u: .*/apps/frappe"):
         update.begin()
