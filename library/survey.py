@@ -20,7 +20,14 @@ from ansible.module_utils.answers import READ_SHARED, SHARED
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
-from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
+from ansible.module_utils.mariadb import MEMORY_TABLES
+from ansible.module_utils.mariadb_options import (
+    REFUSED,
+    RUNNING,
+    look,
+    running_rows,
+    server_options,
+)
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
@@ -184,7 +191,7 @@ def read_database(data_dir: str) -> dict[str, Any]:
     """Product and version of an installed server, whether its data folder holds data, names of the
     tables that a restart empties, and the settings by which its answers come about (answers), which
     of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
-    that does not answer none are known, and the settings are None.
+    that does not answer none are known, and the settings are None. options: see read_options.
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
@@ -225,7 +232,25 @@ def read_database(data_dir: str) -> dict[str, Any]:
     except OSError:
         lines = []
     found["taken"] = {name: value for name, value in lines if name in SHARED}
+    found["options"] = read_options(bool(kept)) if found["product"] == "MariaDB" else None
     return found
+
+
+def read_options(runs: bool) -> dict[str, Any]:
+    """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
+
+    With running: of what they name, and of what is refused, the variables of the server.
+    """
+    told = look(SETTINGS)
+    rows = running_rows(
+        *(
+            adoption.sql(words).stdout.splitlines() if runs else []
+            for words in (RUNNING, "SHOW MASTER STATUS")
+        )
+    )
+    named = {entry.name for entry in told["said"]} | set(REFUSED)
+    told["running"] = {name: row for name, row in rows.items() if name in named}
+    return told
 
 
 def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:

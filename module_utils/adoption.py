@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible.module_utils.bench import installed_apps, read_text, run_as
 from ansible.module_utils.mariadb import client
+from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.sites import Folders, further_names
 
@@ -119,17 +120,6 @@ def look_at_bench(bench: str) -> dict[str, Any]:
     }
 
 
-def own_settings() -> dict[str, str]:
-    """Settings in the option files of this host's server, as the server spells them."""
-    found = {}
-    for line in run(["my_print_defaults", "--mysqld"]).stdout.splitlines():
-        name, separator, value = line.removeprefix("--").partition("=")
-        if name.startswith("skip-") and not separator:
-            name, value = name.replace("-", "_"), "ON"
-        found[name.replace("-", "_").removeprefix("loose_").lower()] = value if separator else "ON"
-    return found
-
-
 def look_at_database() -> dict[str, Any]:
     """Whether root gets in, and what stands in the way of a fleet: see the keys."""
     asked = sql(
@@ -153,7 +143,7 @@ def look_at_database() -> dict[str, Any]:
         "read_only": found.get("read_only") == ["1"],
         "asleep": found.get("asleep", []),
         "follows": bool(follows.stdout.strip()),
-        "settings": own_settings(),
+        "settings": server_options(),
     }
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import mariadb_options
 
 from library import survey
 
@@ -120,6 +121,8 @@ def test_command_and_its_link_are_one(tmp_path):
 
 def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    # The server's own could not reach into the test's folder.
+    monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
     tool = tmp_path / "my_print_defaults"
     tool.write_text("#!/bin/sh\necho --port=3306\n")
