@@ -518,6 +518,9 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
         (has_harmful_plugin, "no copy of the data, or no account, can be made with it"),
     ),
 }
+# A running server has these in any case; the origin is no help, as it is COMPILE-TIME for filters
+# of an option file, too.
+MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index"})
 # Set by the fleet from moment to moment: nobody else may.
 DECIDED = frozenset({"read_only", "event_scheduler"})
 # Of each host apart: by whoever sets them elsewhere, ours do not count.
@@ -606,7 +609,8 @@ def refused(
     ]
     for name, (harmful, why) in REFUSED.items():
         row = running.get(name)
-        if row is None or name in told or name in ours or row["origin"] == "COMPILE-TIME":
+        known = name in told or (name == "plugin_load" and "plugin_load_add" in told)
+        if row is None or known or name in ours or name in MADE_UP:
             continue
         if harmful(value := normal(row["value"] or "")):
             found.append({"name": name, "value": value, "place": "", "why": why})
