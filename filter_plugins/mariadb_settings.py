@@ -283,8 +283,8 @@ def mariadb_cnf(plan: Plan) -> str:
         title = f"[mariadbd-{entry['series']}]" if entry.get("series") else "[mariadbd]"
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
     lines = [
-        "# Written by Benchfleet and rewritten at its next run. Own settings:",
-        "# mariadb_settings_extra in the inventory, or another file in this directory.",
+        "# Written by Benchfleet and rewritten at its next run. Other values for these settings:",
+        "# mariadb_settings_extra in the inventory. Other settings: another file in this directory.",
     ]
     for title, options in sections.items():
         lines += [title, *options]

@@ -541,8 +541,8 @@ def agrees(name: str, value: Any, running: Mapping[str, Row]) -> bool:
         # log_bin itself only says ON; the name it was given is elsewhere.
         base = str(running["log_bin_basename"]["value"])
         return str(value) in (base, os.path.basename(base)) or normal(value) == "1"
-    if name == "sql_mode":
-        # Some modes bring others.
+    if name in ("character_set_collations", "sql_mode"):
+        # Some modes bring others, and each character set has a collation.
         return set(normal(value).split(",")) <= set(shown.split(","))
     return shown in (normal(value), rounded(value, running[name]))
 

@@ -41,6 +41,17 @@ RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
+# MariaDB's settings that preflight refuses, for the moment of one run.
+PUT_SETTINGS = """cat >/etc/mysql/mariadb.conf.d/zz-refused.cnf <<'CNF'
+[mysqld]
+innodb_flush_log_at_trx_commit = 2
+skip-log-bin
+CNF
+printf '[mysqld]\nbinlog-do-db = _one\n' >/etc/mysql/mariadb.conf.d/60-refused.cnf
+cp -a /etc/mysql/mariadb.cnf /run/mariadb.cnf
+printf '[mysqld]\nsync_binlog = 0\n' >>/etc/mysql/mariadb.cnf"""
+TAKE_SETTINGS = """rm /etc/mysql/mariadb.conf.d/*-refused.cnf
+mv /run/mariadb.cnf /etc/mysql/mariadb.cnf"""
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
 # owner, group, ACL, content]}. What a running server writes by itself is left out.
@@ -339,6 +350,12 @@ def tries(story: Story) -> Tries:
     preflight = "playbooks/preflight.yml"
     wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
     elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
+    refused: Future[str] = Future()
+    story.node.run(PUT_SETTINGS)
+    try:
+        refused.set_result(playbook(preflight, *ADOPT, fails=True))
+    finally:
+        story.node.run(TAKE_SETTINGS)
     said = side_by_side(
         {
             "dry run": lambda: playbook("--check", "--diff", "site.yml", *ADOPT),
@@ -348,7 +365,7 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
-    return Tries(said, story.look())
+    return Tries({**said, "refused": refused}, story.look())
 
 
 @dataclass

@@ -66,10 +66,24 @@ def test_what_does_not_fit_is_told_with_what_to_set(tries: Any):
     assert f"set fleet_bench_dir to {BENCH}" in tries.words("elsewhere")
 
 
+def test_settings_with_which_no_fleet_can_live_are_told_with_their_lines(tries: Any):
+    refused = tries.words("refused")
+    for what, place in (
+        ("innodb_flush_log_at_trx_commit is 2", "/etc/mysql/mariadb.conf.d/zz-refused.cnf:2"),
+        ("log_bin is 0", "/etc/mysql/mariadb.conf.d/zz-refused.cnf:3"),
+        ("binlog_do_db is _one", "/etc/mysql/mariadb.conf.d/60-refused.cnf:2"),
+        ("sync_binlog is 0", "/etc/mysql/my.cnf:"),
+    ):
+        assert what in refused
+        assert place in refused
+
+
 def test_a_dry_run_says_what_is_coming(tries: Any):
     words = tries.words("dry run")
     assert "erp1 restarts once" in words
     assert "max_connections 150 -> 300" in words
+    assert "innodb_flush_log_at_trx_commit 2 -> 1" in words
+    assert "binlog_expire_logs_seconds 259200 -> 604800" in words
 
 
 def test_until_then_nothing_is_touched(story: Any, tries: Any):
