@@ -284,7 +284,7 @@ def mariadb_cnf(plan: Plan) -> str:
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
     lines = [
         "# Written by Benchfleet and rewritten at its next run. Other values for these settings:",
-        "# mariadb_settings_extra in the inventory. What else you set: another file in this folder.",
+        "# mariadb_settings_extra in the inventory. Other settings: another file beside this one.",
     ]
     for title, options in sections.items():
         lines += [title, *options]

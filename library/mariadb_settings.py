@@ -93,6 +93,10 @@ restarted_for:
 """
 
 
+# By how much the start of a process may be told wrongly.
+START_SECONDS = 0.05
+
+
 def differences(wanted: dict[str, Any], running: Mapping[str, Row]) -> dict[str, str]:
     """Settings the server does not run with: name -> what it runs with.
 
@@ -259,7 +263,7 @@ class Keeper:
         folder = f"/etc/systemd/system/{self.service}.service.d"
         files = [self.module.params["file"], *seen, folder, *glob.glob(f"{folder}/*")]
         changed = [os.stat(path).st_ctime for path in files if os.path.exists(path)]
-        return max(changed, default=0.0) > started_at(server)
+        return max(changed, default=0.0) > started_at(server) + START_SECONDS
 
     def settle(self) -> None:
         """Compare, set, restart, and compare again."""

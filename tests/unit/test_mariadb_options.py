@@ -90,6 +90,15 @@ def test_files_are_read_as_mariadb_reads_them(tmp_path: Path, text: str) -> None
         assert (words.encode(), done.returncode) == (done.stdout, 0), done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("my_print_defaults"), reason="MariaDB is not installed here")
+def test_the_home_of_whoever_asks_is_not_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".my.cnf").write_text(f"{M}datadir=/of/somebody\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "/of/somebody" not in mariadb_options.server_options().values()
+
+
 def test_each_option_has_its_place_and_ours_a_mark(tmp_path: Path) -> None:
     folder, main = tmp_path / "d", tmp_path / "my.cnf"
     folder.mkdir()
