@@ -433,7 +433,12 @@ class HostChecks:
             and not agrees(name, value, rows)
             and not is_by_files(name, rows)
         ]
-        others = problems_of({**HOSTS_OWN, **plan}, look(path), rows, path)
+        own = {
+            **HOSTS_OWN,
+            "bind_address": f"127.0.0.1,{self.params['lan_ip']}",
+            "port": self.params["ports"]["mariadb"],
+        }
+        others = problems_of({**own, **plan}, look(path), rows, path)
         off += [what for what, _, _ in others]
         pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
         saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from ansible.module_utils import mariadb, mariadb_options
+from ansible.module_utils import mariadb, mariadb_options, verify_checks, verify_host
 
 from filter_plugins import mariadb_settings as plan
 from library import mariadb_settings as module
@@ -383,6 +383,32 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
     host.stop()
     host.start()
     assert host.settle() == ("", 0)
+
+
+@needs_mariadb
+def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_host, "local", host.local)
+    checks = object.__new__(verify_host.HostChecks)
+    settings = host.params["settings"]
+    checks.seen, checks.gathering = {}, verify_checks.Gathering("erp1")
+    checks.params = {
+        "settings": {"innodb_buffer_pool_size": settings["innodb_buffer_pool_size"]},
+        "plan": {name: value for name, value in settings.items() if name not in OWN},
+        "option_file": str(host.ours),
+        "lan_ip": "10.0.0.1",
+        "ports": {"mariadb": host.port},
+    }
+    host.start()
+    checks.check_settings()
+    with host.local() as server:
+        server.run("SET GLOBAL sync_binlog = 0")
+    (host.included / "zz.cnf").write_text("[mysqld]\nbind-address = 0.0.0.0\n")
+    checks.check_settings()
+    sound, red = checks.gathering.results
+    assert (sound["ok"], red["ok"]) == (True, False)
+    assert "sync_binlog is 0, planned is 1" in red["saw"]
+    assert "bind_address is 0.0.0.0" in red["saw"]
+    assert "zz.cnf:2" in red["remedy"]
 
 
 @needs_mariadb
