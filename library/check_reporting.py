@@ -64,6 +64,8 @@ ROW_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 FILE_SECONDS = 70.0
 MARK_SECONDS = 130.0
+# How much longer than its first file the rest of a copy may take.
+COPY_SECONDS = 30.0
 CALLS_PER_NODE = 20
 CALL_PAUSE_SECONDS = 0.05
 REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
@@ -611,8 +613,14 @@ class Reporting(HostChecks):
         self.gathering.add("file_arrives", good, saw if text == self.token else f"{saw}, but torn")
 
     def check_fresh(self) -> None:
-        """The mark of the last copy."""
+        """The mark of the last copy; one that has brought the file is waited for to its end."""
+        deadline = time.monotonic() + (COPY_SECONDS if self.file().exists() else 0)
         mark = read_json(f"{self.bench}/sites/.site-sync.json")
+        while time.monotonic() < deadline and (
+            time.time() - float(mark.get("last_success") or 0) > MARK_SECONDS
+        ):
+            time.sleep(0.25)
+            mark = read_json(f"{self.bench}/sites/.site-sync.json")
         last = mark.get("last_success")
         if not last:
             self.gathering.add("fresh", False, f"no success yet; {mark.get('error') or 'no mark'}")
