@@ -33,7 +33,7 @@ from ansible.module_utils.verify_checks import (
     reading_account,
 )
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
-from ansible.module_utils.verify_look import Visitor, schedulers
+from ansible.module_utils.verify_look import Visitor, router_port, schedulers
 
 DOCUMENTATION = r"""
 module: check_reporting
@@ -408,7 +408,8 @@ class Reporting(HostChecks):
         """Somebody signed in at the router, or at this bench directly."""
         if router:
             place = self.params["router"]
-            visitor = Visitor(place["address"], int(place["port"]), site, bool(place["tls"]))
+            port, secure = router_port(place, site)
+            visitor = Visitor(place["address"], port, site, secure)
         else:
             visitor = Visitor(self.params["lan_ip"], self.ports["web"], site)
         visitor.sign_in(self.params["user"], self.params["passwords"][site])
@@ -417,7 +418,7 @@ class Reporting(HostChecks):
     def at_router(self, visitor: Visitor) -> Visitor:
         """The same visitor at the router."""
         place = self.params["router"]
-        return visitor.at(place["address"], int(place["port"]), bool(place["tls"]))
+        return visitor.at(place["address"], *router_port(place, visitor.site))
 
     def reads(self, account: str) -> int:
         """SELECTs that an account has made on this server since it started."""
