@@ -142,8 +142,8 @@ class HostChecks:
     queues have workers besides both; ``settings`` are the planned MariaDB settings that
     depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
     holds them; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
-    has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address,
-    port and tls; ``user`` signs in with ``passwords``, by site.
+    has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address
+    and ports; ``user`` signs in with ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
