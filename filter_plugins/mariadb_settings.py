@@ -234,14 +234,17 @@ def extra_problems(hosts: list[Mapping[str, Any]]) -> list[dict[str, str]]:
     ]
 
 
-def option_problems(hosts: list[Mapping[str, Any]], file: str) -> list[dict[str, str]]:
+def option_problems(
+    hosts: list[Mapping[str, Any]], file: str, check_mode: bool
+) -> list[dict[str, str]]:
     """What MariaDB's own files say on each host that the fleet cannot live with, for preflight.
 
-    file is the fleet's option file.
+    And whether a server that was adopted has to be restarted: a dry run asks nothing. file is the
+    fleet's option file.
     """
     problems = []
     for host in hosts:
-        told = ((host["survey"] or {}).get("database") or {}).get("options")
+        told, name = ((host["survey"] or {}).get("database") or {}).get("options"), host["name"]
         if not told or not host["mariadb_plan"]:
             continue
         answers = set(host["survey"]["database"].get("answers", {})) - {"time_zone"}
@@ -249,9 +252,19 @@ def option_problems(hosts: list[Mapping[str, Any]], file: str) -> list[dict[str,
         taken = dict.fromkeys(() if "mariadb_primary" in host["groups"] else answers)
         plan = {**options.HOSTS_OWN, **taken, **host["mariadb_plan"]}
         problems += [
-            {"what": f"MariaDB of {host['name']}: {what}", "place": place, "remedy": remedy}
+            {"what": f"MariaDB of {name}: {what}", "place": place, "remedy": remedy}
             for what, place, remedy in options.problems_of(plan, told, told["running"], file)
         ]
+        needs = options.restart_needs(host["mariadb_plan"], told["running"])
+        if needs and told["adopted"] and not check_mode and not host["restart_confirmed"]:
+            problems.append(
+                {
+                    "what": f"MariaDB of {name}, which was adopted, has to be restarted once for "
+                    f"{', '.join(needs)}",
+                    "place": f"mariadb.service on {name}",
+                    "remedy": "run with -e adopt_restart_confirmed=true, when it suits you",
+                }
+            )
     return problems
 
 

@@ -187,7 +187,7 @@ def data_folder(usual: str) -> str:
     return found.rstrip("/") if found else usual
 
 
-def read_database(data_dir: str) -> dict[str, Any]:
+def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     """Product and version of an installed server, whether its data folder holds data, names of the
     tables that a restart empties, and the settings by which its answers come about (answers), which
     of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
@@ -232,16 +232,19 @@ def read_database(data_dir: str) -> dict[str, Any]:
     except OSError:
         lines = []
     found["taken"] = {name: value for name, value in lines if name in SHARED}
-    found["options"] = read_options(bool(kept)) if found["product"] == "MariaDB" else None
+    found["options"] = None
+    if found["product"] == "MariaDB":
+        found["options"] = read_options(bool(kept), Path(state_dir, "adopted.json").exists())
     return found
 
 
-def read_options(runs: bool) -> dict[str, Any]:
+def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
     """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
 
-    With running: of what they name, and of what is refused, the variables of the server.
+    With running, the server's variables: of what they name, of what is refused and, where it was
+    adopted, of what needs a restart. adopted says whether it was.
     """
-    told = look(SETTINGS)
+    told = {**look(SETTINGS), "adopted": adopted}
     rows = running_rows(
         *(
             adoption.sql(words).stdout.splitlines() if runs else []
@@ -249,7 +252,11 @@ def read_options(runs: bool) -> dict[str, Any]:
         )
     )
     named = {entry.name for entry in told["said"]} | set(REFUSED)
-    told["running"] = {name: row for name, row in rows.items() if name in named}
+    told["running"] = {
+        name: row
+        for name, row in rows.items()
+        if name in named or (adopted and row.get("fixed") == "YES")
+    }
     return told
 
 
@@ -473,7 +480,7 @@ def main() -> None:
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
         "update": read_update(asked["state_dir"]),
-        "database": read_database(data_dir),
+        "database": read_database(data_dir, asked["state_dir"]),
         "disk": {
             "data": free_bytes(data_dir),
             "bench": free_bytes(asked["bench_dir"]),

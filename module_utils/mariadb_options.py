@@ -37,6 +37,8 @@ RUNNING = (
     " UNION ALL SELECT 'plugin_load', GROUP_CONCAT(PLUGIN_LIBRARY), 'SQL', '', 'YES', '', '', ''"
     " FROM information_schema.PLUGINS WHERE PLUGIN_LIBRARY IS NOT NULL"
 )
+# Options that nobody needs to see.
+SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|[-_]auth$")
 # In SHOW MASTER STATUS, after the log's name and position.
 LOG_FILTERS = ("binlog_do_db", "binlog_ignore_db")
 COMMAND_LINE = "the command line of mariadb.service"
@@ -349,6 +351,7 @@ def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
     said = [
         Said(*meaning(option.spelled, option.value, about.names), option.place, after)
         for option, after in agreed(places, printed(service))
+        if not SECRET.search(option.spelled)
     ]
     for word in words[len(first) :]:
         name, separator, value = word.removeprefix("--").partition("=")
@@ -484,6 +487,10 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
         is_on,
         "its statements run for the fleet's accounts too, and a replica's clients get other ones",
     ),
+    "socket": (
+        other_than("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock"),
+        "the fleet's programs look for the server at /run/mysqld/mysqld.sock",
+    ),
     "skip_networking": (is_on, "no other server reaches this one"),
     "skip_grant_tables": (is_on, "everybody is root, and no account can be made"),
     "require_secure_transport": (is_on, "Frappe connects without TLS, and is refused"),
@@ -520,7 +527,7 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
 }
 # A running server has these in any case; the origin is no help, as it is COMPILE-TIME for filters
 # of an option file, too.
-MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index"})
+MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index", "socket"})
 # Set by the fleet from moment to moment: nobody else may.
 DECIDED = frozenset({"read_only", "event_scheduler"})
 # Of each host apart: by whoever sets them elsewhere, ours do not count.
@@ -575,6 +582,19 @@ def beaten(
                 {"name": entry.name, "value": entry.value, "wanted": ours, "place": entry.place}
             )
     return found
+
+
+def restart_needs(plan: Mapping[str, Any], running: Mapping[str, Row]) -> list[str]:
+    """Settings of ours that a running server takes at its next start only."""
+    rows = {bare(name): value for name, value in plan.items() if value is not None}
+    return [
+        name
+        for name, value in rows.items()
+        if name in running
+        and running[name]["fixed"] == "YES"
+        and not agrees(name, value, running)
+        and not is_by_files(name, running)
+    ]
 
 
 def readable(value: Any) -> str:
@@ -656,6 +676,8 @@ def problems_of(
             place, cure = "the running server; no file says it", "restart MariaDB"
             if entry["name"] == "plugin_load":
                 cure = "UNINSTALL SONAME, once nothing needs it"
+        if entry["why"] in (FILTERED, REPLICA_FILTER):
+            cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
         found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))
     return found
 
@@ -668,7 +690,7 @@ def is_refused(name: str, value: str) -> bool:
 def remedy(place: str) -> str:
     """How to get rid of an option."""
     if place == COMMAND_LINE:
-        return "take it out of the unit (systemctl cat mariadb.service)"
+        return "take it out (systemctl cat mariadb.service, systemctl show-environment)"
     if place == NO_LINE:
         return "find it with `my_print_defaults --mysqld` and take it out"
     return "take the line out"

@@ -187,22 +187,36 @@ def test_preflight_tells_what_files_of_the_hosts_say() -> None:
     host = {
         "name": "rep1",
         "groups": ["mariadb_replica"],
-        "mariadb_plan": {"sync_binlog": 1},
+        "mariadb_plan": {"sync_binlog": 1, "log_bin": "binlog", "server_id": None},
+        "restart_confirmed": False,
         "survey": {
             "database": {
-                "options": {"trouble": "", "read": True, "said": said, "running": {}},
+                "options": {
+                    "trouble": "",
+                    "read": True,
+                    "said": said,
+                    "running": {"log_bin": variable("OFF", fixed="YES")},
+                    "adopted": False,
+                },
                 "answers": {"sql_mode": "", "time_zone": "SYSTEM"},
             }
         },
     }
-    told = plan.option_problems([host, {"survey": None}], "/etc/mysql/mariadb.conf.d/99.cnf")
+    told = plan.option_problems([host, {"name": "away", "survey": None}], "/f/99.cnf", False)
     assert [problem["place"] for problem in told] == ["/z:1", "/etc/mysql/my.cnf:9"]
     assert told[1]["what"].startswith("MariaDB of rep1: sync_binlog is 0 by an option that wins")
     assert "mariadb_settings_extra: {sync_binlog: 0}" in told[1]["remedy"]
     assert told[0]["remedy"] == "take the line out"
     # The primary's own is what the nodes take over.
     host["groups"] = ["mariadb_primary"]
-    assert len(plan.option_problems([host], "/f")) == 1
+    assert len(plan.option_problems([host], "/f", False)) == 1
+    # One that was adopted is not restarted unasked, at any run.
+    host["survey"]["database"]["options"].update(adopted=True, said=[])
+    assert plan.option_problems([host], "/f", True) == []
+    told = plan.option_problems([host], "/f", False)
+    assert "has to be restarted once for log_bin" in told[0]["what"]
+    host["restart_confirmed"] = True
+    assert plan.option_problems([host], "/f", False) == []
 
 
 @pytest.mark.parametrize(

@@ -149,12 +149,12 @@ def test_what_lies_where_something_will_be_made(tmp_path):
 
 
 def test_data_folder(tmp_path):
-    empty = survey.read_database(str(tmp_path / "none"))
+    empty = survey.read_database(str(tmp_path / "none"), "/none")
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
     (tmp_path / "lost+found").mkdir()
-    assert not survey.read_database(str(tmp_path))["holds_data"]
+    assert not survey.read_database(str(tmp_path), "/none")["holds_data"]
     (tmp_path / "ibdata1").write_bytes(b"x" * 100_000)
-    found = survey.read_database(str(tmp_path))
+    found = survey.read_database(str(tmp_path), "/none")
     assert found["holds_data"]
     assert found["bytes"] >= 100_000
 
