@@ -235,12 +235,12 @@ def extra_problems(hosts: list[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def option_problems(
-    hosts: list[Mapping[str, Any]], file: str, check_mode: bool
+    hosts: list[Mapping[str, Any]], file: str, restarts_none: bool
 ) -> list[dict[str, str]]:
     """What MariaDB's own files say on each host that the fleet cannot live with, for preflight.
 
-    And whether a server that was adopted has to be restarted: a dry run asks nothing. file is the
-    fleet's option file.
+    And whether a server that was adopted has to be restarted, but for a run that restarts none.
+    file is the fleet's option file.
     """
     problems = []
     for host in hosts:
@@ -256,7 +256,7 @@ def option_problems(
             for what, place, remedy in options.problems_of(plan, told, told["running"], file)
         ]
         needs = options.restart_needs(host["mariadb_plan"], told["running"])
-        if needs and told["adopted"] and not check_mode and not host["restart_confirmed"]:
+        if needs and told["adopted"] and not restarts_none and not host["restart_confirmed"]:
             problems.append(
                 {
                     "what": f"MariaDB of {name}, which was adopted, has to be restarted once for "
