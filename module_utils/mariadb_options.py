@@ -63,7 +63,7 @@ class Option(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What an option says: variable, value as normal() has it, place, whether it wins over ours."""
+    """What an option says: variable, value as it is written, place, whether it wins over ours."""
 
     name: str
     value: str
@@ -303,19 +303,14 @@ def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str,
     if found == "expire_logs_days" and re.fullmatch(r"\d+(\.\d+)?", said.strip()):
         # Two names of one variable.
         return "binlog_expire_logs_seconds", str(round(float(said) * 86400))
-    return found, normal(said)
+    return found, said
 
 
 def server_options(service: str = "mariadb") -> dict[str, str]:
     """Option -> value of this host's server by its option files; {} where they cannot be read."""
     names = program().names
-    found: dict[str, str] = {}
-    for word in printed(service):
-        name, separator, value = word.removeprefix("--").partition("=")
-        variable, said = meaning(name, value if separator else None, names)
-        # As it is written: a path is no switch.
-        found[variable] = value if separator and normal(value) == said else said
-    return found
+    parts = (word.removeprefix("--").partition("=") for word in printed(service))
+    return dict(meaning(name, value if equals else None, names) for name, equals, value in parts)
 
 
 def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
@@ -576,7 +571,7 @@ def beaten(
             continue
         row = running.get(entry.name, {})
         wanted = (normal(value), rounded(value, row)) if value is not None else ()
-        if entry.value not in wanted and rounded(entry.value, row) not in wanted:
+        if not {normal(entry.value), rounded(entry.value, row)} & set(wanted):
             ours = "" if value is None else readable(value)
             found.append(
                 {"name": entry.name, "value": entry.value, "wanted": ours, "place": entry.place}
@@ -625,14 +620,14 @@ def refused(
         {"name": name, "value": entry.value, "place": entry.place, "why": REFUSED[name][1]}
         for name, entries in told.items()
         for entry in entries
-        if REFUSED[name][0](entry.value)
+        if is_refused(name, entry.value)
     ]
-    for name, (harmful, why) in REFUSED.items():
+    for name, (_, why) in REFUSED.items():
         row = running.get(name)
         known = name in told or (name == "plugin_load" and "plugin_load_add" in told)
         if row is None or known or name in ours or name in MADE_UP:
             continue
-        if harmful(value := normal(row["value"] or "")):
+        if is_refused(name, value := str(row["value"] or "")):
             found.append({"name": name, "value": value, "place": "", "why": why})
     return found
 
@@ -684,7 +679,7 @@ def problems_of(
 
 def is_refused(name: str, value: str) -> bool:
     """Whether a setting has a value with which no fleet can live."""
-    return name in DECIDED or (name in REFUSED and REFUSED[name][0](value))
+    return name in DECIDED or (name in REFUSED and REFUSED[name][0](normal(value)))
 
 
 def remedy(place: str) -> str:

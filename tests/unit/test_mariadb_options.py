@@ -130,7 +130,7 @@ NAMES = {
     [
         ("log-bin=x", ("log_bin", "x")),
         ("log_bin", ("log_bin", "1")),
-        ("LOG-BIN=X", ("log_bin", "x")),
+        ("LOG-BIN=X", ("log_bin", "X")),
         ("skip-log-bin", ("log_bin", "0")),
         ("disable_log_bin", ("log_bin", "0")),
         ("loose-skip-log-bin", ("log_bin", "0")),
