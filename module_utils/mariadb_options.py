@@ -41,6 +41,8 @@ RUNNING = (
 SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|[-_]auth$")
 # In SHOW MASTER STATUS, after the log's name and position.
 LOG_FILTERS = ("binlog_do_db", "binlog_ignore_db")
+# Options that set the variable of another name.
+ALIASES = {"slave_parallel_workers": "slave_parallel_threads", "table_cache": "table_open_cache"}
 COMMAND_LINE = "the command line of mariadb.service"
 NO_LINE = "an option file of MariaDB's"
 
@@ -299,7 +301,7 @@ def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str,
         for prefix, forced in (("skip_", "0"), ("disable_", "0"), ("enable_", "1")):
             if word.startswith(prefix) and (rest := known(word.removeprefix(prefix))):
                 found, said = rest, forced
-    found = found or word
+    found = ALIASES.get(found, found or word)
     if found == "expire_logs_days" and re.fullmatch(r"\d+(\.\d+)?", said.strip()):
         # Two names of one variable.
         return "binlog_expire_logs_seconds", str(round(float(said) * 86400))
@@ -467,6 +469,7 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
         other_than("master", "0"),
         "after a crash the server takes changes back that its replicas have",
     ),
+    "log_basename": (is_on, "it gives the binary log and its index other names than the fleet's"),
     "log_bin_index": (is_on, ELSEWHERE),
     "relay_log_index": (is_on, ELSEWHERE),
     "innodb_data_home_dir": (is_on, ELSEWHERE),

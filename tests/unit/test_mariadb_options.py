@@ -140,13 +140,15 @@ NAMES = {
         ("skip-networking=0", ("skip_networking", "0")),
         # A unique beginning of a name is the name, for MariaDB.
         ("innodb-flush-log-at-trx=2", ("innodb_flush_log_at_trx_commit", "2")),
+        ("slave-parallel-workers=2", ("slave_parallel_threads", "2")),
+        ("table_cache=9", ("table_open_cache", "9")),
         ("expire_logs_days=3", ("binlog_expire_logs_seconds", "259200")),
         ("expire-logs-days = 0.5", ("binlog_expire_logs_seconds", "43200")),
     ],
 )
 def test_what_an_option_means(option: str, means: tuple[str, str]) -> None:
     name, separator, value = option.partition("=")
-    known = NAMES | {"expire_logs_days"}
+    known = NAMES | {"expire_logs_days", *mariadb_options.ALIASES}
     assert mariadb_options.meaning(name.strip(), value if separator else None, known) == means
 
 
