@@ -674,6 +674,8 @@ def problems_of(
             place, cure = "the running server; no file says it", "restart MariaDB"
             if entry["name"] == "plugin_load":
                 cure = "UNINSTALL SONAME, once nothing needs it"
+        if entry["name"] in ALIKE:
+            cure += ", or have it everywhere: set it in mariadb_settings_extra for all hosts"
         if entry["why"] in (FILTERED, REPLICA_FILTER):
             cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
         found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -162,6 +163,14 @@ def test_what_only_mariadbs_reader_sees_has_no_line_and_the_rest_keeps_its_own()
         ("--new=3", mariadb_options.NO_LINE, True),
         ("--b", "f:2", True),
     ]
+
+
+def test_the_page_names_what_is_refused() -> None:
+    page = (Path(__file__).parents[2] / "docs/adopt.md").read_text().replace("-", "_")
+    # The others are told by their kind.
+    kinds = re.compile("^replicate_|encrypt|^plugin_load")
+    names = [name for name in mariadb_options.REFUSED if not kinds.search(name)]
+    assert [name for name in names if name not in page] == []
 
 
 # --- on a real server --------------------------------------------------------------------------
