@@ -240,7 +240,8 @@ def option_problems(
     """What MariaDB's own files say on each host that the fleet cannot live with, for preflight.
 
     And whether a server that was adopted has to be restarted, but for a run that restarts none.
-    file is the fleet's option file.
+    file is the fleet's option file. Read of a host are name, groups, mariadb_plan (the fleet's
+    settings, name to value), restart_confirmed, and what the module survey found.
     """
     problems = []
     for host in hosts:

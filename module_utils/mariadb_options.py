@@ -21,6 +21,8 @@ BINARY = "/usr/sbin/mariadbd"
 ACCOUNT = "mysql"
 # A variable of the server, as RUNNING asks for it.
 Row = Mapping[str, Any]
+FILES = ("/etc/my.cnf", "/etc/mysql/my.cnf", "~/.my.cnf")
+GROUPS = ("mysqld", "server", "mariadb", "mariadbd", "client-server", "galera")
 # How deep files may include one another, and how many bytes of a line MariaDB reads as one.
 DEEPEST = 10
 LONGEST = 4094
@@ -247,14 +249,14 @@ def asked(words: list[str]) -> str:
 
 
 def program(binary: str = BINARY) -> Program:
-    """What mariadbd says of itself; nothing where it cannot be run."""
+    """What mariadbd says of itself; what Debian's servers have where it cannot be run."""
     text = asked([binary, "--no-defaults", "--help", "--verbose"])
     files = re.search(r"in the given order:\n(.+)", text)
     groups = re.search(r"groups are read: (.+)", text)
     names = re.findall(r"^ +(?:-\S, )?--([a-z0-9][\w-]*)", text, re.MULTILINE)
     return Program(
-        tuple(files[1].split()) if files else (),
-        tuple(groups[1].split()) if groups else (),
+        tuple(files[1].split()) if files else FILES,
+        tuple(groups[1].split()) if groups else GROUPS,
         frozenset(bare(name) for name in names),
     )
 
@@ -359,7 +361,12 @@ def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
 
 
 def agreed(found: list[tuple[Option, bool]], words: list[str]) -> list[tuple[Option, bool]]:
-    """What MariaDB's own reader sees (words), with the places that ours has found."""
+    """What MariaDB's own reader sees (words), with the places that ours has found.
+
+    Without a word of that one, what ours has found counts.
+    """
+    if not words:
+        return found
     result: list[tuple[Option, bool]] = []
     ours = [option.word for option, _ in found]
     matcher = difflib.SequenceMatcher(None, ours, words, autojunk=False)

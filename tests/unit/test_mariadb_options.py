@@ -163,6 +163,7 @@ def test_what_only_mariadbs_reader_sees_has_no_line_and_the_rest_keeps_its_own()
         ("--new=3", mariadb_options.NO_LINE, True),
         ("--b", "f:2", True),
     ]
+    assert mariadb_options.agreed(found, []) == found
 
 
 def test_the_page_names_what_is_refused() -> None:
