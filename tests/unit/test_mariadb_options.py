@@ -97,6 +97,8 @@ def test_the_home_of_whoever_asks_is_not_the_servers(
 ) -> None:
     (tmp_path / ".my.cnf").write_text(f"{M}datadir=/of/somebody\n")
     monkeypatch.setenv("HOME", str(tmp_path))
+    # The server's own account could not reach into the test's folder.
+    monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     assert "/of/somebody" not in mariadb_options.server_options().values()
 
 
