@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import encryption_key, exclusive, frappe_command, user_environment
+from ansible.module_utils.bench import (
+    encryption_key,
+    exclusive,
+    frappe_command,
+    read_json,
+    user_environment,
+)
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     Server,
@@ -255,9 +261,11 @@ class Line:
     def bring(self, server: Server) -> Outcome:
         """Encryption keys, accounts, and the list that the reporting hosts read."""
         found, outcome = self.look(server)
-        for site in found.values():
+        common = read_json(f"{self.settings['bench']}/sites/common_site_config.json")
+        keyless = [s for s in found.values() if not (s.encrypted or common.get("encryption_key"))]
+        for site in keyless:
             # Frappe makes one at its first use, and a copy without it would make another.
-            if not site.encrypted and not self.check_mode:
+            if not self.check_mode:
                 self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
         keeper = self.accounts(server, found)
         outcome.before += keeper.before

@@ -1,6 +1,6 @@
 """Sites as folders of a bench, and what is derived from them: the same on controller and hosts.
 
-No imports but the standard library's: the hosts run this from a folder of their own.
+The hosts run this from a folder of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+from ansible.module_utils.bench_files import other_database
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -131,6 +133,8 @@ def parse_site(name: str, text: str, path: str) -> Site:
         raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(config, dict):
         raise SiteError(f"{path} holds no JSON object; mend it and run again")
+    if kind := other_database(config, {}):
+        raise SiteError(f"{path} names a database of another kind, {kind}: a fleet copies MariaDB")
     for key in ("db_name", "db_password"):
         if not isinstance(config.get(key), str) or not config[key]:
             raise SiteError(f"{path} has no {key}: the site was not created completely")

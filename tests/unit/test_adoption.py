@@ -14,6 +14,7 @@ import yaml
 
 from filter_plugins import adoption
 from module_utils import adoption as looking
+from module_utils.bench_files import redis_address
 
 ROLE = Path(__file__).parents[2] / "roles/adopt"
 BENCH = "/home/frappe/frappe-bench"
@@ -33,14 +34,21 @@ FOUND: dict[str, Any] = {
         "apps": ["frappe"],
         "unversioned": [],
         "built": True,
-        "sites": {"erp.example.com": {"user": "_a", "host": "", "names": ["shop.example.com"]}},
-        "services": {
-            "redis_cache": "redis://127.0.0.1:13000",
-            "redis_queue": "redis://localhost:11000/1",
-            "webserver_port": "8000",
-            "socketio_port": "9000",
-            "db_host": "",
+        "sites": {
+            "erp.example.com": {
+                "user": "_a",
+                "host": "",
+                "names": ["shop.example.com"],
+                "refused": [],
+            }
         },
+        "services": {"webserver_port": "8000", "socketio_port": "9000", "db_host": ""},
+        "redis": {
+            "redis_cache": redis_address("redis://127.0.0.1:13000/1") | {"local": True},
+            "redis_queue": redis_address("redis://localhost:11000") | {"local": True},
+        },
+        "files": {},
+        "keys": {"refused": [], "out": [], "adds": False},
     },
     "database": {
         "trouble": "",
@@ -96,7 +104,7 @@ def host() -> dict[str, Any]:
         },
         "survey": {
             "mark": {"state": "absent"},
-            "benches": [{"path": BENCH, "frappe_version": "15.4.0"}],
+            "benches": [{"path": BENCH, "frappe_version": "15.4.0", "named": "", "others": {}}],
             "pythons": {"/usr/bin/python3": "3.11.2"},
             "listeners": {"8000": [web]},
             "database": {"bytes": 1048576},
@@ -157,16 +165,25 @@ TROUBLES = [
     ("bench.python", "", "bench setup env"),
     (
         "bench.sites",
-        {"crm.example.com": {"user": "_c", "host": "", "names": []}},
+        {"crm.example.com": {"user": "_c", "host": "", "names": [], "refused": []}},
         "name its sites in",
     ),
     ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),
+    ("bench.redis.redis_queue.port", 11001, "set fleet_redis_queue_port to 11001"),
+    ("bench.redis.redis_queue.db", 1, "a fleet's queue is database 0"),
+    ("bench.redis.redis_queue.port", 13000, "is the Redis of redis_cache"),
+    ("bench.redis.redis_cache", redis_address("redis://c:1") | {"local": False}, "other host (c)"),
+    ("bench.redis.redis_cache", redis_address("rediss://c") | {"local": False}, "is encrypted"),
+    ("bench.redis.redis_queue", redis_address("unix:///s") | {"local": True}, "is a socket"),
+    ("bench.redis.redis_queue", redis_address("redis://:x/y@h") | {"local": True}, "can read"),
     (
-        "bench.services.redis_queue",
-        "redis://127.0.0.1:11001",
-        "set fleet_redis_queue_port to 11001",
+        "bench.files",
+        {"config/redis_queue.conf": {"refused": ["line 3, include, names"], "gone": []}},
+        "line 3, include",
     ),
-    ("bench.services.redis_cache", "redis://cache.lan:13000", "is on another host"),
+    ("bench.keys.refused", ["db_password"], "move it to the site_config.json"),
+    ("bench.keys.refused", ["read_from_replica"], "set it to 0"),
+    ("bench.sites.erp.refused", ["use_rq_auth"], "take it out: what all sites share"),
     ("bench.services.webserver_port", "8080", "set fleet_web_port to 8080"),
     ("database.trouble", "Access denied", "unix_socket OR mysql_native_password"),
     ("database.follows", True, "follows another server"),
@@ -201,7 +218,9 @@ def test_the_restart_is_asked_for_but_in_a_dry_run(host, settings):
 
 
 def test_a_bench_elsewhere_is_named_and_nothing_else_is_said(host, settings):
-    host["survey"]["benches"] = [{"path": "/opt/bench", "frappe_version": None}]
+    host["survey"]["benches"] = [
+        {"path": "/opt/bench", "frappe_version": None, "named": "", "others": {}}
+    ]
     told = adoption.adoption_problems([host], settings)
     assert [problem["remedy"] for problem in told] == ["set fleet_bench_dir to /opt/bench"]
 
@@ -240,7 +259,12 @@ def test_certificates_go_on_being_served(host, settings):
 
 def test_what_would_no_longer_be_served_is_told(host, settings):
     found = host["survey"]["adoption"]
-    found["bench"]["sites"]["crm.example.com"] = {"user": "_c", "host": "", "names": []}
+    found["bench"]["sites"]["crm.example.com"] = {
+        "user": "_c",
+        "host": "",
+        "names": [],
+        "refused": [],
+    }
     assert adoption.adoption_problems([host], settings) == []
     assert "site crm.example.com will be served" in " ".join(adoption.adoption_words([host]))
     # Of these, one is a site, one is a further name of a site in its site_config.json.

@@ -85,8 +85,8 @@ def test_benches(tmp_path):
     other = make_bench(tmp_path / "home/erp/bench", None)
     (tmp_path / "home/erp/documents").mkdir()
     assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",)) == [
-        {"path": str(other), "frappe_version": None},
-        {"path": str(own), "frappe_version": "15.1.0"},
+        {"path": str(other), "frappe_version": None, "named": "", "others": {}},
+        {"path": str(own), "frappe_version": "15.1.0", "named": "", "others": {}},
     ]
     assert survey.find_benches(f"{tmp_path}/none", ()) == []
 
