@@ -289,7 +289,15 @@ def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
     hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
     hosts["the bench"] = found["bench"]["services"]["db_host"]
     for whose, address in hosts.items():
-        if address and address not in host.get("addresses", []):
+        if address in host.get("addresses", []):
+            yield problem(
+                f"db_host of {whose} is {address}, and the bench of a primary signs in at"
+                " 127.0.0.1",
+                f"{host['bench_dir']}/sites on {name}",
+                "give its account in MariaDB the host 127.0.0.1 beside that address, and set"
+                " db_host to 127.0.0.1",
+            )
+        elif address:
             yield problem(
                 f"db_host of {whose} is {address}: its database is not on {name}",
                 f"{host['bench_dir']}/sites on {name}",

@@ -22,7 +22,7 @@ from ansible.module_utils.bench_files import other_database
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
-from ansible.module_utils.nginx import certificate_trouble
+from ansible.module_utils.nginx import certificate_trouble, parts
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 
@@ -93,7 +93,8 @@ survey:
 # and where what runs on the host says, not in the whole file system.
 BENCH_PATTERNS = ("/home/*/*", "/home/*/*/*", "/home/*/*/benches/*", "/opt/*", "/opt/*/*")
 BENCH_PATTERNS += ("/srv/*", "/srv/*/*", "/root/*", "/var/www/*")
-# Files that name the folder of a bench: of programs, web servers and timetables.
+# Files that name the folder of a bench: of programs, web servers and timetables; nginx is asked for
+# all of its own, too.
 NAMING_FILES = (
     "/etc/supervisor/*.conf",
     "/etc/supervisor/conf.d/*",
@@ -101,6 +102,7 @@ NAMING_FILES = (
     "/etc/supervisord.d/*",
     "/etc/systemd/system/*.service",
     "/etc/systemd/system/*.d/*.conf",
+    "/usr/lib/systemd/system/*.service",
     "/usr/local/lib/systemd/system/*.service",
     "/home/*/.config/systemd/user/*.service",
     "/root/.config/systemd/user/*.service",
@@ -327,6 +329,8 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
                     found[path] = source
                 path = os.path.dirname(path.rstrip("/"))
 
+    for file, text in parts(adoption.run(["/usr/sbin/nginx", "-T"]).stdout).items():
+        look(text, file)
     for pattern in files:
         for file in sorted(glob.glob(pattern)):
             look(read_foreign(os.path.realpath(file)) or "", file)

@@ -12,8 +12,10 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.bench_files import other_database
 
@@ -115,7 +117,8 @@ def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         for entry in (domains if isinstance(domains, list) else [])
     ]
     if isinstance(host_name := config.get("host_name"), str):
-        named.append(re.sub(r"^https?://|[:/].*$", "", host_name.removeprefix("//")))
+        with suppress(ValueError):
+            named.append(urlsplit(host_name if "//" in host_name else f"//{host_name}").hostname)
     found = (name.lower() for name in named if isinstance(name, str))
     return tuple(dict.fromkeys(name for name in found if is_name(name)))
 

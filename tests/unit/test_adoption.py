@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pwd
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,74 @@ def test_a_bench_elsewhere_is_named_and_nothing_else_is_said(host, settings):
     assert [problem["remedy"] for problem in told] == ["set fleet_bench_dir to /opt/bench"]
 
 
+def test_a_second_bench_is_told_with_what_names_it(host, settings):
+    other = {"path": "/data/b", "frappe_version": None, "named": "process 7 (node)", "others": {}}
+    host["survey"]["benches"].append(other)
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["place"] == "/data/b on erp1, named by process 7 (node)"
+    other["named"] = ""
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["place"] == "/data/b on erp1"
+
+
+def test_of_a_bench_without_mariadb_nothing_else_is_said(host, settings):
+    other = {"kind": "postgres", "file": "/x"}
+    host["survey"]["benches"][0]["others"] = {"erp.example.com": other}
+    host["survey"]["adoption"]["database"]["trouble"] = "Can't connect"
+    assert adoption.adoption_problems([host], settings) == []
+    # Where one of two sites is on MariaDB, the rest is judged, too.
+    host["survey"]["adoption"]["bench"]["sites"]["shop.test"] = {
+        "user": "_s",
+        "host": "",
+        "names": [],
+        "refused": [],
+    }
+    assert len(adoption.adoption_problems([host], settings)) == 1
+
+
+def test_the_servers_own_lan_address_is_no_other_server(host, settings):
+    host["addresses"] = ["10.0.0.11"]
+    host["survey"]["adoption"]["bench"]["services"]["db_host"] = "10.0.0.11"
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["remedy"].endswith("set db_host to 127.0.0.1")
+
+
+def test_halves_that_go_are_told_without_their_values(host):
+    bench = host["survey"]["adoption"]["bench"]
+    bench["keys"] = {"refused": [], "out": ["db_socket", "rq_password"], "adds": True}
+    bench["files"] = {"config/redis_queue.conf": {"refused": [], "gone": ["aclfile", "user erp"]}}
+    words = " ".join(adoption.adoption_words([host]))
+    assert "db_socket of common_site_config.json, rq_password of common" in words
+    assert "aclfile of config/redis_queue.conf, user erp of" in words
+    assert "extra_config of common_site_config.json names a function" in words
+
+
+INPUT = """\
+{"db_host": "localhost", "db_socket": "/run/mysqld/mysqld.sock", "use_rq_auth": true,
+ "redis_cache": "redis://127.0.0.1", "redis_queue": "redis://u:se/c@ret@127.0.0.1:11000/0",
+ "rq_password": "secret", "rq_username": "home-frappe-frappe-bench", "http_timeout": 600}
+"""
+
+
+def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("sites/a.test", "config"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "sites/common_site_config.json").write_text(INPUT)
+    site = '{"db_name": "a", "redis_cache": "redis://:se/cret@h", "db_host": "127.0.1.1"}'
+    (tmp_path / "sites/a.test/site_config.json").write_text(site)
+    (tmp_path / "config/redis_queue.conf").write_text("port 1\nuser erp on >secret\ninclude /x")
+    monkeypatch.setattr(looking, "installed_apps", lambda _: {})
+    monkeypatch.setattr(looking, "python_version", lambda *_: "")
+    found = looking.look_at_bench(str(tmp_path))
+    assert found["keys"]["out"] == ["db_socket", "rq_password", "rq_username", "use_rq_auth"]
+    assert found["redis"]["redis_cache"]["port"] == 6379
+    assert found["redis"]["redis_queue"]["trouble"] == "is no address that redis-py can read"
+    assert found["sites"]["a.test"]["refused"] == ["redis_cache"]
+    assert (found["sites"]["a.test"]["host"], found["services"]["db_host"]) == ("", "")
+    assert found["files"]["config/redis_queue.conf"]["gone"] == ["user erp"]
+    assert not re.search(r"secret|ret@|se/c", repr(found))
+
+
 def test_another_frappe_than_the_inventorys(host, settings):
     host["branch"] = "version-14"
     told = adoption.adoption_problems([host], settings)
@@ -309,7 +378,7 @@ def test_files_that_serve_the_bench_are_found():
 
 def test_apps_that_git_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "sites").mkdir()
-    (tmp_path / "sites/apps.txt").write_text("frappe\ntarball\n")
+    (tmp_path / "sites/apps.txt").write_text("\ufeff# ours\r\nfrappe\r\n\r\n tarball \r\n")
     monkeypatch.setattr(looking, "installed_apps", lambda _: {"frappe": {}})
     monkeypatch.setattr(looking, "python_version", lambda *_: "")
     assert looking.look_at_bench(str(tmp_path))["unversioned"] == ["tarball"]

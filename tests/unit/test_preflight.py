@@ -824,6 +824,29 @@ def test_existing_data_on_the_primary_is_not_adopted_without_a_wish(fleet, setti
     assert all("set fleet_adopt: true" in f["remedy"] for f in found)
 
 
+def test_a_site_on_another_database_is_told_before_all_that_would_mislead(fleet, settings):
+    place = settings["bench_dir"]
+    file = f"{place}/sites/shop.test/site_config.json"
+    others = {"shop.test": {"kind": "postgres", "file": file}}
+    bench = {"path": place, "frappe_version": "15.1.0", "named": "", "others": others}
+    fleet[0]["survey"]["benches"] = [bench]
+    (found,) = preflight.preflight_problems(fleet, settings)
+    assert "the database of site shop.test of erp1 is postgres (db_type)" in found["what"]
+    assert found["place"] == f"{file} on erp1"
+    assert "--db-type mariadb" in found["remedy"]
+    # In a fleet it is told by what looks for new sites, and runs go on.
+    mark(fleet[0])
+    assert whats(fleet, settings | {"fleet_id": "f1"}) == []
+
+
+def test_what_names_a_bench_is_said(fleet, settings):
+    fleet[0]["survey"]["benches"] = [
+        {"path": "/data/b", "frappe_version": None, "named": "/etc/a.service", "others": {}}
+    ]
+    (found,) = preflight.preflight_problems(fleet, settings)
+    assert found["place"] == "/data/b on erp1, named by /etc/a.service"
+
+
 def test_what_is_being_adopted_is_no_strangers(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
     fleet[0]["survey"]["benches"] = [

@@ -83,6 +83,22 @@ def test_further_names_are_those_of_the_configuration_and_of_links(
     assert site.names == ("shop.test", "b2b.test", "www.a.test", "old.test")
 
 
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("https://user:p@www.a.test:8443/x", ("www.a.test",)),
+        ("HTTPS://WWW.a.test", ("www.a.test",)),
+        ("//www.a.test/", ("www.a.test",)),
+        ("www.a.test:8000", ("www.a.test",)),
+        ("http://[::1", ()),
+        ("", ()),
+        (7, ()),
+    ],
+)
+def test_a_host_name_is_read_as_an_address(address: object, names: tuple[str, ...]) -> None:
+    assert sites.further_names({"host_name": address}) == names
+
+
 def test_a_name_that_two_sites_claim_is_nobodys_and_a_sites_own_is_its_own() -> None:
     one = Site("a.test", "a", "a", "p", True, ("b.test", "both.test", "a2.test"))
     other = Site("b.test", "b", "b", "p", True, ("both.test",))
@@ -439,8 +455,14 @@ def test_a_new_site_has_its_key_before_it_is_copied(
         said.append(" ".join(words[:4]))
 
     monkeypatch.setattr(line, "frappe", frappe)
+    common = put("a.test", {"db_name": "a", "db_password": "p"}).parent
     line.bring(FakeServer({"a"}, set()))
     assert said == ["--site a.test set-config encryption_key"]
+    # A key of all sites is one, too: by a second one, what was encrypted could not be read.
+    (common / "common_site_config.json").write_text('{"encryption_key": "k"}')
+    line.list_file.unlink()
+    line.bring(FakeServer({"a"}, set()))
+    assert len(said) == 1
 
 
 def test_sites_that_were_made_and_are_gone_are_found(

@@ -84,11 +84,84 @@ def test_benches(tmp_path):
     own = make_bench(tmp_path / "own")
     other = make_bench(tmp_path / "home/erp/bench", None)
     (tmp_path / "home/erp/documents").mkdir()
-    assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",)) == [
+    assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",), ()) == [
         {"path": str(other), "frappe_version": None, "named": "", "others": {}},
         {"path": str(own), "frappe_version": "15.1.0", "named": "", "others": {}},
     ]
-    assert survey.find_benches(f"{tmp_path}/none", ()) == []
+    assert survey.find_benches(f"{tmp_path}/none", (), ()) == []
+
+
+# Folders of benches that people have, and what names them on such a server: a file and a line.
+NAMED = {
+    "home/frappe/frappe-bench": ("supervisor.conf", "command={}/env/bin/gunicorn -b :8000"),
+    "data/erp": ("supervisor.conf", "directory={}/sites"),
+    "workspace/development/frappe-bench": ("supervisor.conf", 'environment=BENCH="{}/sites"'),
+    "var/lib/frappe/v15/bench": ("a.service", "WorkingDirectory={}"),
+    "mnt/volume_01/erpnext/frappe-bench": ("b.service", "ExecStart=/usr/bin/env {}/env/bin/python"),
+    "usr/local/frappe/bench": ("c.service", "ReadWritePaths=-{}/logs /var/tmp"),
+    "erpnext/frappe-bench": ("nginx.conf", "root {}/sites;"),
+    "www/wwwroot/erp": (
+        "nginx.conf",
+        "location /assets {{ try_files $uri =404; alias {}/sites; }}",
+    ),
+    "export/bench": ("apache.conf", 'DocumentRoot "{}/sites"'),
+    "apps/production/bench-15": ("apache.conf", "<Directory {}/sites>"),
+    "storage/a-b_c.d/bench": ("cron", "*/5 * * * * frappe cd {} && bench --site all backup"),
+    "srv2/bench": ("cron", "@daily root {}/env/bin/bench backup>>/var/log/x"),
+}
+
+
+@pytest.mark.parametrize("folder", NAMED)
+def test_a_bench_is_found_where_a_file_names_it(tmp_path: Path, folder: str):
+    bench, (name, line) = make_bench(tmp_path / folder), NAMED[folder]
+    (tmp_path / name).write_text(f"# of this server\n{line.format(bench)}\n")
+    found = survey.find_benches(
+        "/none", (), (f"{tmp_path}/*.conf", f"{tmp_path}/*.service", f"{tmp_path}/cron")
+    )
+    assert [(b["path"], b["named"]) for b in found] == [(str(bench), f"{tmp_path}/{name}")]
+
+
+@pytest.mark.parametrize("way", ["folder", "words"])
+def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
+    bench = make_bench(tmp_path / "far/away")
+    words = ["sleep", "60"] if way == "folder" else ["tail", "-f", f"{bench}/sites/apps.txt"]
+    folder = bench / "sites" if way == "folder" else "/"
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
+        try:
+            (found,) = survey.find_benches("/none", (), ())
+        finally:
+            process.kill()
+    assert (found["path"], found["named"]) == (str(bench), f"process {process.pid} ({words[0]})")
+
+
+def test_a_bench_with_two_paths_is_one(tmp_path: Path):
+    bench = make_bench(tmp_path / "opt/bench")
+    link = tmp_path / "frappe-bench"
+    link.symlink_to(bench)
+    # While an update is being made, or after a copy into the bench itself.
+    make_bench(bench / ".update")
+    (tmp_path / "a.service").write_text(f"WorkingDirectory={bench}\nX={bench}/.update/sites\n")
+    for place in (link, bench):
+        found = survey.find_benches(str(place), (f"{tmp_path}/opt/*",), (f"{tmp_path}/*.service",))
+        assert [b["path"] for b in found] == [str(place)]
+
+
+def test_sites_on_another_database_are_found(tmp_path: Path):
+    bench = make_bench(tmp_path / "bench")
+    files = {
+        "common_site_config.json": {"db_type": "postgres"},
+        "a.test/site_config.json": {"db_type": "mariadb"},
+        "b.test/site_config.json": {"db_name": "b"},
+        "c.test/site_config.json": {"db_type": "sqlite"},
+    }
+    for name, content in files.items():
+        (bench / "sites" / name).parent.mkdir(exist_ok=True)
+        (bench / "sites" / name).write_text(json.dumps(content))
+    (found,) = survey.find_benches(str(bench), (), ())
+    assert found["others"] == {
+        "b.test": {"kind": "postgres", "file": f"{bench}/sites/common_site_config.json"},
+        "c.test": {"kind": "sqlite", "file": f"{bench}/sites/c.test/site_config.json"},
+    }
 
 
 @pytest.mark.parametrize(
