@@ -159,6 +159,8 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
 def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench's services listen where the inventory says, here, and supervisor runs them."""
     name = host["name"]
+    if "common_site_config.json" in found["bench"]["keys"]["unread"]:
+        return
     config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
     ports = {key: found["bench"]["services"][key] for key in SERVICES}
     addresses = found["bench"]["redis"]
@@ -262,8 +264,14 @@ KEY_REMEDIES = {
 
 
 def check_keys(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
-    """No key of a configuration is one with which no fleet can live."""
+    """Configurations can be read, and have no key with which no fleet can live."""
     sites = f"{host['bench_dir']}/sites"
+    for name in found["bench"]["keys"]["unread"]:
+        yield problem(
+            f"{name} of the bench is no JSON object, so Frappe takes nothing from it",
+            f"{sites}/{name} on {host['name']}",
+            "correct it: python3 -m json.tool shows the place",
+        )
     files = {f"{sites}/common_site_config.json": found["bench"]["keys"]["refused"]}
     for site, entry in found["bench"]["sites"].items():
         files[f"{sites}/{site}/site_config.json"] = entry["refused"]

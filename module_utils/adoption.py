@@ -65,6 +65,21 @@ def config_of(path: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def unread_configs(bench: str) -> list[str]:
+    """Configurations of a bench and its sites, below its sites folder, that are no JSON objects."""
+    folders = Folders(f"{bench}/sites", "")
+    paths = [f"{bench}/sites/common_site_config.json", *map(folders.config, folders.names())]
+    wrong = []
+    for path in filter(os.path.exists, paths):
+        try:
+            good = isinstance(json.loads(Path(path).read_text(encoding="utf-8")), dict)
+        except (OSError, ValueError):
+            good = False
+        if not good:
+            wrong.append(os.path.relpath(path, f"{bench}/sites"))
+    return wrong
+
+
 def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
     """The sites of a bench: name → {user, host of its database, names: its further names, refused:
     keys of its configuration with which no fleet can live}.
@@ -143,6 +158,7 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         "redis": redis,
         "files": files,
         "keys": {
+            "unread": unread_configs(bench),
             "refused": refused_keys(config),
             "out": sorted(set(keys_that_are(OUT)) & set(config)),
             "adds": bool(config.get("extra_config")),

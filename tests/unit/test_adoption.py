@@ -49,7 +49,7 @@ FOUND: dict[str, Any] = {
             "redis_queue": redis_address("redis://localhost:11000") | {"local": True},
         },
         "files": {},
-        "keys": {"refused": [], "out": [], "adds": False},
+        "keys": {"unread": [], "refused": [], "out": [], "adds": False},
     },
     "database": {
         "trouble": "",
@@ -182,6 +182,7 @@ TROUBLES = [
         {"config/redis_queue.conf": {"refused": ["line 3, include, names"], "gone": []}},
         "line 3, include",
     ),
+    ("bench.keys.unread", ["common_site_config.json"], "is no JSON object"),
     ("bench.keys.refused", ["db_password"], "move it to the site_config.json"),
     ("bench.keys.refused", ["read_from_replica"], "set it to 0"),
     ("bench.sites.erp.refused", ["use_rq_auth"], "take it out: what all sites share"),
@@ -260,7 +261,7 @@ def test_the_servers_own_lan_address_is_no_other_server(host, settings):
 
 def test_halves_that_go_are_told_without_their_values(host):
     bench = host["survey"]["adoption"]["bench"]
-    bench["keys"] = {"refused": [], "out": ["db_socket", "rq_password"], "adds": True}
+    bench["keys"] = {"unread": [], "refused": [], "out": ["db_socket", "rq_password"], "adds": True}
     bench["files"] = {"config/redis_queue.conf": {"refused": [], "gone": ["aclfile", "user erp"]}}
     words = " ".join(adoption.adoption_words([host]))
     assert "db_socket of common_site_config.json, rq_password of common" in words
@@ -285,6 +286,7 @@ def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(looking, "installed_apps", lambda _: {})
     monkeypatch.setattr(looking, "python_version", lambda *_: "")
     found = looking.look_at_bench(str(tmp_path))
+    assert found["keys"]["unread"] == []
     assert found["keys"]["out"] == ["db_socket", "rq_password", "rq_username", "use_rq_auth"]
     assert found["redis"]["redis_cache"]["port"] == 6379
     assert found["redis"]["redis_queue"]["trouble"] == "is no address that redis-py can read"
@@ -292,6 +294,10 @@ def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: py
     assert (found["sites"]["a.test"]["host"], found["services"]["db_host"]) == ("", "")
     assert found["files"]["config/redis_queue.conf"]["gone"] == ["user erp"]
     assert not re.search(r"secret|ret@|se/c", repr(found))
+    (tmp_path / "sites/common_site_config.json").write_text("\ufeff{}")
+    (tmp_path / "sites/a.test/site_config.json").write_text("[]")
+    names = ["common_site_config.json", "a.test/site_config.json"]
+    assert looking.look_at_bench(str(tmp_path))["keys"]["unread"] == names
 
 
 def test_another_frappe_than_the_inventorys(host, settings):
