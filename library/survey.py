@@ -93,8 +93,8 @@ survey:
 # and where what runs on the host says, not in the whole file system.
 BENCH_PATTERNS = ("/home/*/*", "/home/*/*/*", "/home/*/*/benches/*", "/opt/*", "/opt/*/*")
 BENCH_PATTERNS += ("/srv/*", "/srv/*/*", "/root/*", "/var/www/*")
-# Files that name the folder of a bench: of programs, web servers and timetables; nginx is asked for
-# all of its own, too.
+# Files that name the folder of a bench: of programs and web servers; nginx is asked for all of its
+# own, too.
 NAMING_FILES = (
     "/etc/supervisor/*.conf",
     "/etc/supervisor/conf.d/*",
@@ -113,11 +113,12 @@ NAMING_FILES = (
     "/etc/apache2/conf-enabled/*",
     "/etc/httpd/conf.d/*",
     "/etc/caddy/Caddyfile",
-    "/etc/crontab",
-    "/etc/cron.d/*",
-    "/var/spool/cron/crontabs/*",
 )
-PATH = re.compile(r"(?<![\w.:/])/[^\s\"',;:|&<>(){}$=*]+")
+# What copies a bench names the copy, too, and nobody works with that: no line of such a program
+# counts, no shell that stands there, and no timetable.
+COPYING = re.compile(r"^.*\b(?:rsync|rclone|cp|mv|tar|zip|borg|restic)\b.*$", re.MULTILINE)
+SHELLS = frozenset({"bash", "dash", "fish", "sh", "zsh", "su", "sudo", "tmux", "screen"})
+PATH = re.compile(r"(?<![\w./])/[^\s\"',;:|&<>(){}$=*]+")
 # The interpreters that a distribution, or somebody's own installation, puts there.
 SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/python3.*")
 COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
@@ -307,12 +308,13 @@ def is_bench(path: str) -> bool:
 
 
 def named_places(pid: str) -> str:
-    """The working folder and the command line of a process, "" for one in a container."""
+    """Where a process works, and what it runs; "" for a shell, and for one in a container."""
     place = Path("/proc", pid)
     with contextlib.suppress(OSError):
-        if (place / "root").samefile("/"):
-            command = (place / "cmdline").read_text(errors="replace").replace("\0", " ")
-            return f"{(place / 'cwd').readlink()} {command}"
+        name = (place / "comm").read_text(errors="replace").strip()
+        if name not in SHELLS and (place / "root").samefile("/"):
+            words = (place / "cmdline").read_text(errors="replace").split("\0")
+            return f"{(place / 'cwd').readlink()} {' '.join(words[:2])}"
     return ""
 
 
@@ -322,7 +324,7 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
     known: dict[str, bool] = {}
 
     def look(text: str, source: str) -> None:
-        for path in set(PATH.findall(text)):
+        for path in set(PATH.findall(COPYING.sub("", text))):
             while path not in known and len(path) > 1:
                 known[path] = is_bench(path)
                 if known[path]:

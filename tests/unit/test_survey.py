@@ -106,8 +106,8 @@ NAMED = {
     ),
     "export/bench": ("apache.conf", 'DocumentRoot "{}/sites"'),
     "apps/production/bench-15": ("apache.conf", "<Directory {}/sites>"),
-    "storage/a-b_c.d/bench": ("cron", "*/5 * * * * frappe cd {} && bench --site all backup"),
-    "srv2/bench": ("cron", "@daily root {}/env/bin/bench backup>>/var/log/x"),
+    "storage/a-b_c.d/bench": ("d.service", "StandardOutput=file:{}/logs/web.log"),
+    "srv2/bench": ("e.service", 'Environment="PATH=/usr/bin:{}/env/bin"'),
 }
 
 
@@ -115,16 +115,14 @@ NAMED = {
 def test_a_bench_is_found_where_a_file_names_it(tmp_path: Path, folder: str):
     bench, (name, line) = make_bench(tmp_path / folder), NAMED[folder]
     (tmp_path / name).write_text(f"# of this server\n{line.format(bench)}\n")
-    found = survey.find_benches(
-        "/none", (), (f"{tmp_path}/*.conf", f"{tmp_path}/*.service", f"{tmp_path}/cron")
-    )
+    found = survey.find_benches("/none", (), (f"{tmp_path}/*.conf", f"{tmp_path}/*.service"))
     assert [(b["path"], b["named"]) for b in found] == [(str(bench), f"{tmp_path}/{name}")]
 
 
 @pytest.mark.parametrize("way", ["folder", "words"])
 def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
     bench = make_bench(tmp_path / "far/away")
-    words = ["sleep", "60"] if way == "folder" else ["tail", "-f", f"{bench}/sites/apps.txt"]
+    words = ["sleep", "60"] if way == "folder" else ["tail", f"--follow={bench}/sites/apps.txt"]
     folder = bench / "sites" if way == "folder" else "/"
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
         try:
@@ -132,6 +130,14 @@ def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
         finally:
             process.kill()
     assert (found["path"], found["named"]) == (str(bench), f"process {process.pid} ({words[0]})")
+
+
+def test_a_copy_that_nobody_works_with_is_no_bench(tmp_path: Path):
+    copy = make_bench(tmp_path / "backup/frappe-bench")
+    (tmp_path / "a.service").write_text(f"ExecStart=/usr/bin/rsync -a /home/x/sites {copy}\n")
+    with subprocess.Popen(["bash", "-c", "read"], cwd=copy, stdin=subprocess.PIPE) as shell:
+        assert survey.find_benches("/none", (), (f"{tmp_path}/*.service",)) == []
+        shell.communicate()
 
 
 def test_a_bench_with_two_paths_is_one(tmp_path: Path):
