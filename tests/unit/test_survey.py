@@ -80,15 +80,22 @@ def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
     return path
 
 
+def benches_below(folder: Path, place: str = "/none", *patterns: str) -> list[dict]:
+    """Benches below a folder: on the machine of the tests, others may run."""
+    files = (f"{folder}/*.conf", f"{folder}/*.service")
+    found = survey.find_benches(place, patterns, files)
+    return [bench for bench in found if bench["path"].startswith(f"{folder}/")]
+
+
 def test_benches(tmp_path):
     own = make_bench(tmp_path / "own")
     other = make_bench(tmp_path / "home/erp/bench", None)
     (tmp_path / "home/erp/documents").mkdir()
-    assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",), ()) == [
+    assert benches_below(tmp_path, str(own), f"{tmp_path}/home/*/*") == [
         {"path": str(other), "frappe_version": None, "named": "", "others": {}},
         {"path": str(own), "frappe_version": "15.1.0", "named": "", "others": {}},
     ]
-    assert survey.find_benches(f"{tmp_path}/none", (), ()) == []
+    assert benches_below(tmp_path / "none") == []
 
 
 # Folders of benches that people have, and what names them on such a server: a file and a line.
@@ -115,28 +122,29 @@ NAMED = {
 def test_a_bench_is_found_where_a_file_names_it(tmp_path: Path, folder: str):
     bench, (name, line) = make_bench(tmp_path / folder), NAMED[folder]
     (tmp_path / name).write_text(f"# of this server\n{line.format(bench)}\n")
-    found = survey.find_benches("/none", (), (f"{tmp_path}/*.conf", f"{tmp_path}/*.service"))
+    found = benches_below(tmp_path)
     assert [(b["path"], b["named"]) for b in found] == [(str(bench), f"{tmp_path}/{name}")]
 
 
 @pytest.mark.parametrize("way", ["folder", "words"])
 def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
     bench = make_bench(tmp_path / "far/away")
-    words = ["sleep", "60"] if way == "folder" else ["tail", f"--follow={bench}/sites/apps.txt"]
+    (bench / "env/bin").mkdir(parents=True)
+    (bench / "env/bin/run").write_text("import sys\nsys.stdin.read()\n")
     folder = bench / "sites" if way == "folder" else "/"
-    with subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL) as process:
-        try:
-            (found,) = survey.find_benches("/none", (), ())
-        finally:
-            process.kill()
-    assert (found["path"], found["named"]) == (str(bench), f"process {process.pid} ({words[0]})")
+    words = ["cat"] if way == "folder" else [sys.executable, f"{bench}/env/bin/run"]
+    with subprocess.Popen(words, cwd=folder, stdin=subprocess.PIPE) as process:
+        (found,) = benches_below(tmp_path)
+        process.communicate()
+    assert found["path"] == str(bench)
+    assert found["named"].startswith(f"process {process.pid} (")
 
 
 def test_a_copy_that_nobody_works_with_is_no_bench(tmp_path: Path):
     copy = make_bench(tmp_path / "backup/frappe-bench")
     (tmp_path / "a.service").write_text(f"ExecStart=/usr/bin/rsync -a /home/x/sites {copy}\n")
     with subprocess.Popen(["bash", "-c", "read"], cwd=copy, stdin=subprocess.PIPE) as shell:
-        assert survey.find_benches("/none", (), (f"{tmp_path}/*.service",)) == []
+        assert benches_below(tmp_path) == []
         shell.communicate()
 
 
@@ -148,7 +156,7 @@ def test_a_bench_with_two_paths_is_one(tmp_path: Path):
     make_bench(bench / ".update")
     (tmp_path / "a.service").write_text(f"WorkingDirectory={bench}\nX={bench}/.update/sites\n")
     for place in (link, bench):
-        found = survey.find_benches(str(place), (f"{tmp_path}/opt/*",), (f"{tmp_path}/*.service",))
+        found = benches_below(tmp_path, str(place), f"{tmp_path}/opt/*")
         assert [b["path"] for b in found] == [str(place)]
 
 
@@ -163,7 +171,7 @@ def test_sites_on_another_database_are_found(tmp_path: Path):
     for name, content in files.items():
         (bench / "sites" / name).parent.mkdir(exist_ok=True)
         (bench / "sites" / name).write_text(json.dumps(content))
-    (found,) = survey.find_benches(str(bench), (), ())
+    (found,) = benches_below(tmp_path, str(bench))
     assert found["others"] == {
         "b.test": {"kind": "postgres", "file": f"{bench}/sites/common_site_config.json"},
         "c.test": {"kind": "sqlite", "file": f"{bench}/sites/c.test/site_config.json"},
