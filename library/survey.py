@@ -91,8 +91,7 @@ survey:
 
 # sites/apps.txt is written by every bench since 2014; benches are looked for where people put them,
 # and where what runs on the host says, not in the whole file system.
-BENCH_PATTERNS = ("/home/*/*", "/home/*/*/*", "/home/*/*/benches/*", "/opt/*", "/opt/*/*")
-BENCH_PATTERNS += ("/srv/*", "/srv/*/*", "/root/*", "/var/www/*")
+BENCH_PATTERNS = ("/home/*/*", "/home/*/*/benches/*", "/opt/*", "/srv/*", "/root/*")
 # Files that name the folder of a bench: of programs and web servers; nginx is asked for all of its
 # own, too.
 NAMING_FILES = (
@@ -116,7 +115,7 @@ NAMING_FILES = (
 )
 # What copies a bench names the copy, too, and nobody works with that: no line of such a program
 # counts, no shell that stands there, and no timetable.
-COPYING = re.compile(r"^.*\b(?:rsync|rclone|cp|mv|tar|zip|borg|restic)\b.*$", re.MULTILINE)
+COPYING = re.compile(r"^(?:.*[\s/=])?(?:rsync|rclone|cp|mv|tar|zip|borg|restic)\s.*$", re.MULTILINE)
 SHELLS = frozenset({"bash", "dash", "fish", "sh", "zsh", "su", "sudo", "tmux", "screen"})
 PATH = re.compile(r"(?<![\w./])/[^\s\"',;:|&<>(){}$=*]+")
 # The interpreters that a distribution, or somebody's own installation, puts there.
@@ -369,6 +368,7 @@ def find_benches(
     other_databases. A bench that has several paths is one, at bench_dir if that is one of them.
     """
     named = named_benches(files)
+    sources = {os.path.realpath(path): source for path, source in named.items()}
     candidates = {path for pattern in patterns for path in glob.glob(pattern) if is_bench(path)}
     benches: dict[str, str] = {}
     for path in [bench_dir, *sorted(candidates | set(named))]:
@@ -379,10 +379,10 @@ def find_benches(
         {
             "path": path,
             "frappe_version": frappe_version(path),
-            "named": named.get(path, ""),
+            "named": sources.get(real, ""),
             "others": other_databases(path),
         }
-        for path in sorted(benches.values())
+        for real, path in sorted(benches.items(), key=lambda entry: entry[1])
     ]
 
 

@@ -114,6 +114,7 @@ NAMED = {
     "export/bench": ("apache.conf", 'DocumentRoot "{}/sites"'),
     "apps/production/bench-15": ("apache.conf", "<Directory {}/sites>"),
     "storage/a-b_c.d/bench": ("d.service", "StandardOutput=file:{}/logs/web.log"),
+    "opt/cp/tar/bench": ("f.service", "ExecStart={}/env/bin/gunicorn frappe.app"),
     "srv2/bench": ("e.service", 'Environment="PATH=/usr/bin:{}/env/bin"'),
 }
 
@@ -157,7 +158,7 @@ def test_a_bench_with_two_paths_is_one(tmp_path: Path):
     (tmp_path / "a.service").write_text(f"WorkingDirectory={bench}\nX={bench}/.update/sites\n")
     for place in (link, bench):
         found = benches_below(tmp_path, str(place), f"{tmp_path}/opt/*")
-        assert [b["path"] for b in found] == [str(place)]
+        assert [(b["path"], b["named"]) for b in found] == [(str(place), f"{tmp_path}/a.service")]
 
 
 def test_sites_on_another_database_are_found(tmp_path: Path):
