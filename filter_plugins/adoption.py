@@ -187,7 +187,7 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
             yield problem(
                 f"a fleet cannot take over a setting of the bench's Redis: {words}",
                 f"{host['bench_dir']}/{file} on {name}",
-                "change it, and restart that Redis by supervisor: supervisorctl restart",
+                "change it, and restart that program by supervisor",
             )
     for service in SUPERVISED:
         for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):
@@ -232,9 +232,13 @@ def redis_trouble(
     here: whether it is on this host; one: whether cache and queue are one Redis. No word of the URL
     is said but what redis-py makes of it: it can carry a password.
     """
-    own = "let the bench have its own two, each with a port: bench setup redis, bench setup config"
+    own = (
+        "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:13000`,"
+        " the same for redis_queue with port 11000, `bench setup redis`, and let supervisor run"
+        " them: `bench setup supervisor`"
+    )
     if address["trouble"]:
-        return address["trouble"], "write it as redis://127.0.0.1:PORT"
+        return address["trouble"], f"`bench set-config -g {key} redis://127.0.0.1:PORT`"
     if address["scheme"] == "unix":
         return "is a socket, and the fleet's hosts come by a port", own
     if address["scheme"] == "rediss":
@@ -246,7 +250,8 @@ def redis_trouble(
     if address["db"] and key == "redis_queue":
         return (
             f"is database {address['db']} of its Redis, and a fleet's queue is database 0",
-            "wait until no job waits, take the number out of the URL, and restart the bench",
+            "wait until no job waits, take the number out of the URL (`bench set-config -g"
+            " redis_queue URL`), and restart the bench",
         )
     return None
 
@@ -256,7 +261,7 @@ KEY_REMEDIES = {
     "db_ssl_": "take it out: site and database are on one server, and MariaDB gets the fleet's"
     " certificate",
     "db_": "move it to the site_config.json of the site that it is for",
-    "read_from_replica": "set it to 0: the fleet's reporting nodes come in place of that replica",
+    "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place of that replica",
     "redis_cache_sentinel": "let the bench have its own Redis, and take the key out",
     "redis_queue_sentinel": "let the bench have its own Redis, and take the key out",
     "": "take it out: what all sites share is in common_site_config.json",
