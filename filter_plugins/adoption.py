@@ -233,8 +233,8 @@ def redis_trouble(
     is said but what redis-py makes of it: it can carry a password.
     """
     own = (
-        "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:13000`,"
-        " the same for redis_queue with port 11000, `bench setup redis`, and let supervisor run"
+        "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:PORT`,"
+        " the same for redis_queue with another port, `bench setup redis`, and let supervisor run"
         " them: `bench setup supervisor`"
     )
     if address["trouble"]:
@@ -261,7 +261,8 @@ KEY_REMEDIES = {
     "db_ssl_": "take it out: site and database are on one server, and MariaDB gets the fleet's"
     " certificate",
     "db_": "move it to the site_config.json of the site that it is for",
-    "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place of that replica",
+    "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place"
+    " of that replica",
     "redis_cache_sentinel": "let the bench have its own Redis, and take the key out",
     "redis_queue_sentinel": "let the bench have its own Redis, and take the key out",
     "": "take it out: what all sites share is in common_site_config.json",
