@@ -77,7 +77,8 @@ class Outcome:
 
     sites: the fleet's, with their databases; lost are those of them that nobody can be sent to,
     torn those whose configuration cannot be read. names: what else sites are called. passed:
-    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's.
+    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's,
+    and on keys that break a site.
     """
 
     before: list[str] = field(default_factory=list)
@@ -240,6 +241,12 @@ class Line:
             outcome.passed[name] = problem
             del found[name]
         outcome.names, outcome.doubtful = further_and_doubtful(found.values())
+        outcome.doubtful += [
+            f"{self.folders.config(name)} has {', '.join(site.refused)}, which the fleet has in"
+            " common_site_config.json, or not at all: take it out (docs/adopt.md has the table)"
+            for name, site in sorted(found.items())
+            if site.refused
+        ]
         for name, database in known["sites"].items():
             if name in found:
                 continue

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.bench_files import other_database
+from ansible.module_utils.bench_files import other_database, refused_keys
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -43,7 +43,7 @@ class SiteError(Exception):
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own.
+    names: those that it has beside its own. refused: keys with which no fleet can live.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Site:
     password: str
     encrypted: bool
     names: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
@@ -148,6 +149,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
         config["db_password"],
         bool(config.get("encryption_key")),
         further_names(config),
+        tuple(refused_keys(config, site=True)),
     )
 
 

@@ -412,6 +412,18 @@ def test_a_site_of_the_inventory_gives_away_no_more_than_others(
     assert server.registry == []
 
 
+def test_keys_that_break_a_site_are_told(line: Any, put: Callable[..., Path]) -> None:
+    put("a.test", CONFIG | {"db_name": "a", "use_rq_auth": 1, "redis_queue": "redis://:hush@h"})
+    put("b.test", CONFIG | {"db_name": "b", "db_type": "postgres"})
+    outcome = line.bring(FakeServer({"a", "b"}, {("a", "a"), ("b", "b")}))
+    assert listed(line) == ["a.test"]
+    other, keys = outcome.notes
+    assert "b.test is not served" in other
+    assert "a database of another kind, postgres" in other
+    assert "a.test/site_config.json has redis_queue, use_rq_auth, which" in keys
+    assert "hush" not in keys
+
+
 def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
     line: Any, put: Callable[..., Path]
 ) -> None:
