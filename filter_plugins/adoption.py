@@ -260,7 +260,7 @@ def redis_trouble(
 KEY_REMEDIES = {
     "db_ssl_": "take it out: site and database are on one server, and MariaDB gets the fleet's"
     " certificate",
-    "db_": "move it to the site_config.json of the site that it is for",
+    "db_": "move it to the site_config.json of its site, where that has none of its own",
     "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place"
     " of that replica",
     "redis_cache_sentinel": "let the bench have its own Redis, and take the key out",

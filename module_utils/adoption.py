@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import configparser
 import glob
-import json
 import os
 import pwd
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import installed_apps, read_foreign, read_text, run_as
+from ansible.module_utils.bench import (
+    BenchError,
+    installed_apps,
+    read_foreign,
+    read_json,
+    read_text,
+    run_as,
+)
 from ansible.module_utils.bench_files import (
     FRAPPE_REDIS,
     OUT,
@@ -59,23 +64,19 @@ def sql(statements: str) -> subprocess.CompletedProcess[str]:
 def config_of(path: str) -> dict[str, Any]:
     """A JSON object of the bench's, {} where it is missing or none."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except (BenchError, OSError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def unread_configs(bench: str) -> list[str]:
     """Configurations of a bench and its sites, below its sites folder, that are no JSON objects."""
     folders = Folders(f"{bench}/sites", "")
-    paths = [f"{bench}/sites/common_site_config.json", *map(folders.config, folders.names())]
     wrong = []
-    for path in filter(os.path.exists, paths):
+    for path in [f"{bench}/sites/common_site_config.json", *map(folders.config, folders.names())]:
         try:
-            good = isinstance(json.loads(Path(path).read_text(encoding="utf-8")), dict)
-        except (OSError, ValueError):
-            good = False
-        if not good:
+            read_json(path)
+        except (BenchError, OSError):
             wrong.append(os.path.relpath(path, f"{bench}/sites"))
     return wrong
 

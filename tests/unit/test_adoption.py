@@ -183,7 +183,7 @@ TROUBLES = [
         "line 3, include",
     ),
     ("bench.keys.unread", ["common_site_config.json"], "is no JSON object"),
-    ("bench.keys.refused", ["db_password"], "move it to the site_config.json"),
+    ("bench.keys.refused", ["db_password"], "move it to the site_config.json of its"),
     ("bench.keys.refused", ["read_from_replica"], "set it to 0"),
     ("bench.sites.erp.refused", ["use_rq_auth"], "take it out: what all sites share"),
     ("bench.services.webserver_port", "8080", "set fleet_web_port to 8080"),
