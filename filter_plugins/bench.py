@@ -293,9 +293,12 @@ def redis_config(
     drops no job and is on the disk after a second; the operator's own limit and a stricter
     ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
     """
-    if wrong := bench_files.redis_refused(text):
-        raise AnsibleFilterError(f"the bench's Redis configuration: {'; '.join(wrong)}")
-    settings = bench_files.redis_settings(text)
+    try:
+        settings = bench_files.redis_settings(text)
+    except ValueError as error:
+        raise AnsibleFilterError(f"the bench's Redis configuration: {error}") from error
+    if settings.get("port", "0") == "0":
+        raise AnsibleFilterError("the bench's Redis configuration names no port")
     own = {
         "bind": " ".join(bind),
         "protected-mode": "yes",

@@ -172,6 +172,9 @@ def test_sites_on_another_database_are_found(tmp_path: Path):
     for name, content in files.items():
         (bench / "sites" / name).parent.mkdir(exist_ok=True)
         (bench / "sites" / name).write_text(json.dumps(content))
+    # It is not waited for.
+    (bench / "sites/d.test").mkdir()
+    os.mkfifo(bench / "sites/d.test/site_config.json")
     (found,) = benches_below(tmp_path, str(bench))
     assert found["others"] == {
         "b.test": {"kind": "postgres", "file": f"{bench}/sites/common_site_config.json"},
