@@ -303,6 +303,8 @@ def test_our_password_holds_whatever_the_operators_file_says(tmp_path: Path, own
         for name, value in wanted.items():
             told = server.ask("CONFIG", "GET", name, password="s3cret")
             assert told == f"{name}\n{value}"
+        # As supervisor wants it.
+        assert server.process.poll() is None
 
 
 @pytest.mark.parametrize(
