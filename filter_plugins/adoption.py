@@ -315,7 +315,8 @@ def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             yield problem(
                 f"db_host of {whose} is {address}: its database is not on {name}",
                 f"{host['bench_dir']}/sites on {name}",
-                "bring the database to this server first; another place is not supported",
+                "bring the database to this server first: another place is not supported. If that"
+                " name means this very server, set db_host to 127.0.0.1",
             )
 
 
