@@ -5,6 +5,7 @@ Of a host these are read besides:
     restart_confirmed            adopt_restart_confirmed
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
+    acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
 """
@@ -407,7 +408,7 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 "list those of a site in its names (fleet_sites), and move the server blocks of"
                 " others to a file of their own: this one goes out of service",
             )
-    if certificates and not host["certificate"]:
+    if certificates and not host["certificate"] and not host["acme"]["email"]:
         pairs = sorted(certificates)
         yield problem(
             f"nginx of {name} serves the bench by https, and router_certificate is not set",

@@ -98,6 +98,7 @@ def host() -> dict[str, Any]:
         "restart_confirmed": True,
         "backup_dir": "/var/backups/benchfleet",
         "certificate": "",
+        "acme": {"email": "", "server": ""},
         "mariadb_plan": {
             "max_connections": 300,
             "max_allowed_packet": 67108864,
