@@ -38,24 +38,15 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
-# What no fleet takes over, on the host for the moment of one run: what puts it there, and takes it
-# away.
-REFUSED = (
-    (
-        "mkdir -p /data/erp/sites; echo frappe >/data/erp/sites/apps.txt;"
-        " printf '[Service]\\nWorkingDirectory=/data/erp\\n' >/etc/systemd/system/erp2.service",
-        "rm -r /data; rm /etc/systemd/system/erp2.service",
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/var/lib/erp/sites/apps.txt": "frappe",
+    "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
+    f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
+        {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
     ),
-    (
-        f'mkdir {BENCH}/sites/pg.test; echo \'{{"db_type": "postgres", "redis_cache": "redis://:hush@h"}}\''
-        f" >{BENCH}/sites/pg.test/site_config.json",
-        f"rm -r {BENCH}/sites/pg.test",
-    ),
-    (
-        f"echo 'include /etc/redis/queue.conf' >>{BENCH}/config/redis_queue.conf",
-        f"sed -i '$d' {BENCH}/config/redis_queue.conf",
-    ),
-)
+}
+REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
@@ -366,13 +357,12 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
+    for path, text in REFUSED.items():
+        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
     try:
-        for put, _ in REFUSED:
-            story.node.run(put)
         said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
     finally:
-        for _, take in REFUSED:
-            story.node.run(take)
+        story.node.run(f"rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
     return Tries(said, story.look())
 
 
