@@ -525,6 +525,10 @@ def adoption_words(hosts: list[Host]) -> list[str]:
                 "extra_config of common_site_config.json names a function that adds keys, which"
                 " nobody but Frappe sees: look that it sets none of those in docs/adopt.md"
             )
+        if paths := found["bench"]["keys"]["paths"]:
+            words.append(
+                f"keys that name a file, which reporting nodes will not have: {', '.join(paths)}"
+            )
         if overridden(host, found):
             words.append(
                 "settings of MariaDB's own files that ours win over: "

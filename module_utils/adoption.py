@@ -26,6 +26,7 @@ from ansible.module_utils.bench_files import (
     OUT,
     apps_in,
     is_local,
+    kept_paths,
     keys_that_are,
     redis_address,
     redis_gone,
@@ -79,6 +80,20 @@ def unread_configs(bench: str) -> list[str]:
         except (BenchError, OSError):
             wrong.append(os.path.relpath(path, f"{bench}/sites"))
     return wrong
+
+
+def paths_of(bench: str, common: dict[str, Any]) -> list[str]:
+    """Keys, with their files, that name a file of this host which no reporting node will have."""
+    folders = Folders(f"{bench}/sites", "")
+    named = {"common_site_config.json": kept_paths(common)}
+    for site in folders.names():
+        named[f"{site}/site_config.json"] = kept_paths(config_of(folders.config(site)), site=True)
+    return [
+        f"{key} of {file}"
+        for file, keys in named.items()
+        for key, path in keys.items()
+        if os.path.exists(path)
+    ]
 
 
 def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
@@ -163,6 +178,7 @@ def look_at_bench(bench: str) -> dict[str, Any]:
             "refused": refused_keys(config),
             "out": sorted(set(keys_that_are(OUT)) & set(config)),
             "adds": bool(config.get("extra_config")),
+            "paths": paths_of(bench, config),
         },
     }
 

@@ -43,7 +43,7 @@ KEYS: dict[str, tuple[str, str]] = {
     "redis_queue": (SET, REFUSED),
     "redis_socketio": (SET, REFUSED),
     "background_workers": (OWN, KEPT),
-    "chromium_path": (OWN, KEPT),
+    "chromium_path": (OWN, PRIMARY),
     "gunicorn_workers": (OWN, KEPT),
     "workers": (SHARED, KEPT),
     "db_host": (OWN, LOCAL),
@@ -66,10 +66,13 @@ KEYS: dict[str, tuple[str, str]] = {
     "replica_db_user": (PRIMARY, NODE),
     "replica_host": (PRIMARY, NODE),
     "admin_password": (PRIMARY, PRIMARY),
+    "backup_path": (PRIMARY, PRIMARY),
     "mariadb_root_login": (PRIMARY, PRIMARY),
     "mariadb_root_password": (PRIMARY, PRIMARY),
     "root_login": (PRIMARY, PRIMARY),
     "root_password": (PRIMARY, PRIMARY),
+    "ssl_certificate": (PRIMARY, PRIMARY),
+    "ssl_certificate_key": (PRIMARY, PRIMARY),
     "db_name": (REFUSED, KEPT),
     "db_password": (REFUSED, KEPT),
     "db_user": (REFUSED, KEPT),
@@ -101,6 +104,12 @@ def refused_keys(config: Mapping[str, Any], site: bool = False) -> list[str]:
     """
     wrong = [key for key in keys_that_are(REFUSED, site=site) if config.get(key)]
     return [key for key in wrong if key != "db_type"]
+
+
+def kept_paths(config: Mapping[str, Any], site: bool = False) -> dict[str, str]:
+    """Keys that reporting nodes have, too, and that name a place on the primary: key → place."""
+    kept = {key: value for key, value in config.items() if KEYS.get(key, (KEPT,) * 2)[site] == KEPT}
+    return {key: value for key, value in kept.items() if str(value).startswith("/")}
 
 
 def other_database(config: Mapping[str, Any], common: Mapping[str, Any]) -> str:

@@ -49,7 +49,7 @@ FOUND: dict[str, Any] = {
             "redis_queue": redis_address("redis://localhost:11000") | {"local": True},
         },
         "files": {},
-        "keys": {"unread": [], "refused": [], "out": [], "adds": False},
+        "keys": {"unread": [], "refused": [], "out": [], "adds": False, "paths": []},
     },
     "database": {
         "trouble": "",
@@ -262,12 +262,13 @@ def test_the_servers_own_lan_address_is_no_other_server(host, settings):
 
 def test_halves_that_go_are_told_without_their_values(host):
     bench = host["survey"]["adoption"]["bench"]
-    bench["keys"] = {"unread": [], "refused": [], "out": ["db_socket", "rq_password"], "adds": True}
+    bench["keys"] |= {"out": ["db_socket", "rq_password"], "adds": True, "paths": ["key of x"]}
     bench["files"] = {"config/redis_queue.conf": {"refused": [], "gone": ["aclfile", "user erp"]}}
     words = " ".join(adoption.adoption_words([host]))
     assert "db_socket of common_site_config.json, rq_password of common" in words
     assert "aclfile of config/redis_queue.conf, user erp of" in words
     assert "extra_config of common_site_config.json names a function" in words
+    assert "name a file, which reporting nodes will not have: key of x" in words
 
 
 INPUT = """\
@@ -281,13 +282,15 @@ def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: py
     for name in ("sites/a.test", "config"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "sites/common_site_config.json").write_text(INPUT)
-    site = '{"db_name": "a", "redis_cache": "redis://:se/cret@h", "db_host": "127.0.1.1"}'
+    site = '{"db_name": "a", "redis_cache": "redis://:se/cret@h", "db_host": "127.0.1.1",'
+    site += ' "ledger_key": "/etc/hostname", "none": "/none", "backup_path": "/etc"}'
     (tmp_path / "sites/a.test/site_config.json").write_text(site)
     (tmp_path / "config/redis_queue.conf").write_text("port 1\nuser erp on >secret\ninclude /x")
     monkeypatch.setattr(looking, "installed_apps", lambda _: {})
     monkeypatch.setattr(looking, "python_version", lambda *_: "")
     found = looking.look_at_bench(str(tmp_path))
     assert found["keys"]["unread"] == []
+    assert found["keys"]["paths"] == ["ledger_key of a.test/site_config.json"]
     assert found["keys"]["out"] == ["db_socket", "rq_password", "rq_username", "use_rq_auth"]
     assert found["redis"]["redis_cache"]["port"] == 6379
     assert found["redis"]["redis_queue"]["trouble"] == "is no address that redis-py can read"
