@@ -384,7 +384,7 @@ def repo_logins(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     apart = []
     for app in apps:
-        found = re.search(r"//[^/\s]+@", app["repo"])
+        found = bench_files.ACCOUNT.search(app["repo"])
         login = found.group() if found else ""
         repo = app["repo"].replace(login, "//", 1) if login else app["repo"]
         apart.append({**app, "repo": repo, "login": login})

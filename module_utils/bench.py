@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ansible.module_utils.bench_files import apps_in
+from ansible.module_utils.bench_files import apps_in, without_password
 from ansible.module_utils.kept import Thing, archived, things, tidy
 
 # What failed commands have said, for root alone.
@@ -142,15 +142,6 @@ def run_as(
         **stdin_options,
         **identity,
     )
-
-
-def without_password(text: str) -> str:
-    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis.
-
-    A password may have an @ in it: as git and curl do, the last one counts. One with a / in it is
-    an error of somebody's, and no less a password; a / after a port begins the path.
-    """
-    return re.sub(r"//(?:[^/\s:]*:(?!\d+/)\S*|[^/\s]*)@", "//", text)
 
 
 # Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.

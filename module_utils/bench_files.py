@@ -143,7 +143,17 @@ def is_secret(key: str, value: Any) -> bool:
     return isinstance(value, str) and re.search(r"://.*(@|passw)", value) is not None
 
 
-# --- URLs of Redis ------------------------------------------------------------------------------
+# --- URLs ---------------------------------------------------------------------------------------
+
+# The account of a URL, with what encloses it. A password may have an @ in it: as git and curl do,
+# the last one before the path counts. One with a / in it is an error of somebody's, and no less a
+# password; a / after a port begins the path.
+ACCOUNT = re.compile(r"//(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S*)@")
+
+
+def without_password(text: str) -> str:
+    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis."""
+    return ACCOUNT.sub("//", text)
 
 
 def redis_address(url: Any) -> dict[str, Any]:
