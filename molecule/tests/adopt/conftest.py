@@ -38,6 +38,15 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/var/lib/erp/sites/apps.txt": "frappe",
+    "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
+    f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
+        {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
+    ),
+}
+REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
@@ -348,6 +357,12 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
+    for path, text in REFUSED.items():
+        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
+    try:
+        said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
+    finally:
+        story.node.run(f"rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
     return Tries(said, story.look())
 
 
