@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import yaml
 
 from filter_plugins import bench
@@ -137,7 +138,6 @@ def test_urls_are_read_as_redis_py_reads_them(url: str):
 
 @pytest.mark.parametrize("url", URLS)
 def test_redis_py_reads_them_so(url: str):
-    redis = pytest.importorskip("redis", reason="redis-py is not installed; its answers are above")
     try:
         pool = redis.ConnectionPool.from_url(url)
     except ValueError:
