@@ -38,20 +38,26 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/var/lib/erp/sites/apps.txt": "frappe",
+    "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
+    f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
+        {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
+    ),
+    "/etc/mysql/mariadb.conf.d/zz-refused.cnf": (
+        "[mysqld]\ninnodb_flush_log_at_trx_commit = 2\nskip-log-bin"
+    ),
+    "/etc/mysql/mariadb.conf.d/60-refused.cnf": "[mysqld]\nbinlog-do-db = _one",
+}
+REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
-# MariaDB's settings that preflight refuses, for the moment of one run.
-PUT_SETTINGS = """cat >/etc/mysql/mariadb.conf.d/zz-refused.cnf <<'CNF'
-[mysqld]
-innodb_flush_log_at_trx_commit = 2
-skip-log-bin
-CNF
-printf '[mysqld]\nbinlog-do-db = _one\n' >/etc/mysql/mariadb.conf.d/60-refused.cnf
-cp -a /etc/mysql/mariadb.cnf /run/mariadb.cnf
-printf '[mysqld]\nsync_binlog = 0\n' >>/etc/mysql/mariadb.cnf"""
-TAKE_SETTINGS = """rm /etc/mysql/mariadb.conf.d/*-refused.cnf
-mv /run/mariadb.cnf /etc/mysql/mariadb.cnf"""
+# A block below the includes of MariaDB's main file, for the moment of one run.
+PUT_BLOCK = """cp -a /etc/mysql/mariadb.cnf /run/mariadb.cnf
+printf '[mysqld]\\nsync_binlog = 0\\n' >>/etc/mysql/mariadb.cnf"""
+TAKE_BLOCK = "mv /run/mariadb.cnf /etc/mysql/mariadb.cnf"
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
 # owner, group, ACL, content]}. What a running server writes by itself is left out.
@@ -350,12 +356,6 @@ def tries(story: Story) -> Tries:
     preflight = "playbooks/preflight.yml"
     wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
     elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
-    refused: Future[str] = Future()
-    story.node.run(PUT_SETTINGS)
-    try:
-        refused.set_result(playbook(preflight, *ADOPT, fails=True))
-    finally:
-        story.node.run(TAKE_SETTINGS)
     said = side_by_side(
         {
             "dry run": lambda: playbook("--check", "--diff", "site.yml", *ADOPT),
@@ -365,7 +365,14 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
-    return Tries({**said, "refused": refused}, story.look())
+    for path, text in REFUSED.items():
+        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
+    story.node.run(PUT_BLOCK)
+    try:
+        said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
+    finally:
+        story.node.run(f"{TAKE_BLOCK}; rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
+    return Tries(said, story.look())
 
 
 @dataclass
