@@ -436,6 +436,12 @@ def has_harmful_plugin(value: str) -> bool:
     return bool(re.search(r"ha_|key_management|password_(reuse_)?check|cracklib", value))
 
 
+def has_other_files(value: str) -> bool:
+    """Whether InnoDB's system tablespace is not the one growing file, of at least 12 MB."""
+    found = re.fullmatch(r"(?:\./)?ibdata1:(\d+[kmg]?):autoextend(?::max:\d+[kmgt]?)?", value)
+    return found is None or int(normal(found[1])) < 12 * UNITS["M"]
+
+
 FILTERED = "what it leaves out never reaches a replica, and is missing after a restore"
 REPLICA_FILTER = "what it leaves out is missing on this server as soon as it follows another one"
 ENCRYPTED = "no other server has the keys, so none can read a copy of the data"
@@ -519,8 +525,12 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
     "wsrep_provider": (is_on, GALERA),
     "innodb_page_size": (other_than("16384"), "no other server reads a copy of the data"),
     "innodb_data_file_path": (
-        other_than("ibdata1:12m:autoextend"),
+        has_other_files,
         "no other server starts with a copy of the data",
+    ),
+    "innodb_compression_algorithm": (
+        other_than("zlib", "none", "0", "1"),
+        "a server without the plugin for it does not start, nor read a copy of the data",
     ),
     **dict.fromkeys(
         ("aria_encrypt_tables", "encrypt_binlog", "innodb_encrypt_log", "innodb_encrypt_tables"),
