@@ -196,6 +196,24 @@ def test_values_that_do_no_harm_are_not_refused(name: str, value: str, refused: 
     assert mariadb_options.is_refused(name, value) is refused
 
 
+def test_a_remedy_leaves_a_server_that_starts() -> None:
+    said = [
+        mariadb_options.Said(name, value, "/f:1", False)
+        for name, value in (
+            ("innodb_page_size", "32k"),
+            ("innodb_undo_directory", "/undo"),
+            ("innodb_encrypt_tables", "ON"),
+            ("skip_networking", "ON"),
+        )
+    ]
+    told = {"trouble": "", "own": "/o", "said": said}
+    cures = [cure for _, _, cure in mariadb_options.problems_of({}, told, {}, "/o")]
+    assert cures[0] == "set it in mariadb_settings_extra for all hosts"
+    assert cures[1].startswith("stop MariaDB, move what is there into its data folder, then take")
+    assert "INNODB_TABLESPACES_ENCRYPTION" in cures[2]
+    assert cures[3] == "take the line out, and restart MariaDB"
+
+
 def test_the_page_names_what_is_refused() -> None:
     page = (Path(__file__).parents[2] / "docs/adopt.md").read_text().replace("-", "_")
     # The others are told by their kind.
