@@ -5,6 +5,7 @@ Of a host these are read besides:
     restart_confirmed            adopt_restart_confirmed
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
+    router                       router_max_upload and the time-outs, by their names
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
 """
@@ -289,6 +290,43 @@ def is_host_name(host: str) -> bool:
     return False
 
 
+# What goes out of service with nginx's file, by its kind: what it is, and how it is kept.
+STOPS = {
+    "port": (
+        "users reach the bench by an address that the router does not have",
+        "move it to a server of its own, in a file of its own without port 80 and 443: that goes "
+        "on (docs/adopt.md, Ports of your own). Or take it out",
+    ),
+    "protocol": (
+        "nginx is told of its users by the PROXY protocol, which the router does not take",
+        "let the proxy in front send X-Forwarded-For, set router_trusted_proxies to its address, "
+        "and take proxy_protocol out",
+    ),
+    "access": (
+        "who may come in is limited, and the router would let everybody in",
+        "to keep it, write the same into a file in /etc/nginx/benchfleet.d, for all sites "
+        "(docs/adopt.md, Rules of your own). Or take it out",
+    ),
+    "rule": (
+        "locations and redirects of your own would end",
+        "to keep them, write the same into a file in /etc/nginx/benchfleet.d, for all sites "
+        "(docs/adopt.md, Rules of your own). Or take them out",
+    ),
+    "server": (
+        "a server that has nothing of the bench would end",
+        "move it to a file of its own: this one goes out of service",
+    ),
+}
+# nginx's settings that the router has by another name, and its unit of time.
+ROUTER_SETTINGS = {
+    "client_max_body_size": "router_max_upload",
+    "proxy_read_timeout": "router_read_timeout",
+    "proxy_send_timeout": "router_read_timeout",
+    "proxy_connect_timeout": "router_connect_timeout",
+}
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
 def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
     """The files that serve the bench serve nothing that the router will not."""
     name, nginx = host["name"], found["nginx"]
@@ -308,18 +346,29 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 place,
                 "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
             )
-        known = {*site_names(host), *further_names(host)}
-        strangers = sorted(set(file["names"]) - known - NO_SITE)
-        there = found["bench"]["sites"]
-        served = {*there, *(name for site in there.values() for name in site["names"])}
-        strangers = [name for name in strangers if name not in served]
-        if strangers:
-            yield problem(
-                f"host names that are no site would no longer be served: {', '.join(strangers)}",
-                place,
-                "list those of a site in its names (fleet_sites), and move the server blocks of"
-                " others to a file of their own: this one goes out of service",
-            )
+        yield from stranger_problems(host, found, file)
+        for kind, (what, remedy) in STOPS.items():
+            stopping = [stop for stop in file["stops"] if stop["kind"] == kind]
+            if stopping:
+                yield problem(
+                    f"{what}: {', '.join(stop['what'] for stop in stopping)}",
+                    f"{', '.join(stop['place'] for stop in stopping)} on {name}",
+                    remedy,
+                )
+    if nginx["missed"]:
+        yield problem(
+            f"nginx of {name} would not start without the bench's files: {nginx['missed']}",
+            ", ".join(file["path"] for file in nginx["files"]),
+            "another file uses what stands in one of these (an upstream, a map, a log format), or "
+            "names it: move what is used to a file of its own, and name no single file",
+        )
+    if doubled := nginx["doubled"]:
+        yield problem(
+            f"the router has these itself, and nginx takes them once: {', '.join(doubled)}",
+            f"/etc/nginx/benchfleet.d on {name}",
+            "take them out, there and in the bench's file: they cannot be kept. Sites redirect / "
+            "by their own Website Settings",
+        )
     if certificates and not host["certificate"]:
         pairs = sorted(certificates)
         yield problem(
@@ -331,6 +380,77 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             "certificate than that its certificate and certificate_key (fleet_sites). There are: "
             + ", ".join(pair[0] for pair in pairs),
         )
+
+
+def stranger_problems(host: Host, found: Mapping, file: Mapping) -> Iterator[Problem]:
+    """Host names in a file that the router will not know: how each of them goes on."""
+    place = f"{file['path']} on {host['name']}"
+    there = found["bench"]["sites"]
+    served = {name.lower() for site, entry in there.items() for name in (site, *entry["names"])}
+    known = {*site_names(host), *further_names(host), *served, *NO_SITE}
+    strangers = [name for name in file["names"] if name not in known]
+    apart = [name for name in strangers if name in file["apart"]]
+    # Patterns, and what begins with a dot: the router knows whole names only.
+    patterns = [n for n in strangers if n not in apart and re.search(r"[^a-z0-9._-]|^\.", n)]
+    aliases = [name for name in strangers if name not in apart and name not in patterns]
+    for names, remedy in (
+        (aliases, "list each in the names of its site (fleet_sites), or take it out there"),
+        (
+            patterns,
+            "the router knows whole names only: list those that users type in the names of their "
+            "sites (fleet_sites), and take the pattern out of server_name",
+        ),
+        (apart, "move their server blocks to a file of their own: this one goes out of service"),
+    ):
+        if names:
+            yield problem(
+                f"host names that are no site would no longer be served: {', '.join(names)}",
+                place,
+                remedy,
+            )
+
+
+def seconds(text: str) -> int | None:
+    """A time as nginx writes it, as 2m or 90s, in seconds; None for what is none."""
+    found = re.fullmatch(r"(\d+)([smhd]?)", text)
+    return int(found.group(1)) * SECONDS[found.group(2)] if found else None
+
+
+def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
+    """What users or the operator may notice of nginx's settings that become the router's."""
+    router = host["router"]
+    changes: dict[str, list[str]] = {}
+    for file in found["nginx"]["files"]:
+        for stop in file["stops"]:
+            if stop["kind"] != "setting":
+                continue
+            name, _, value = stop["what"].rstrip(";").partition(" ")
+            value, setting = value.partition(" in location ")[0], ROUTER_SETTINGS.get(name)
+            if setting:
+                ours = router[setting]
+                same = (
+                    normal(value) == normal(ours)
+                    if name == "client_max_body_size"
+                    else seconds(value) == seconds(str(ours))
+                )
+                if not same:
+                    changes.setdefault(f"{setting} keeps yours", []).append(
+                        f"{stop['what'].rstrip(';')} -> {ours} ({stop['place']})"
+                    )
+            elif name == "set_real_ip_from":
+                if value not in map(str, host["networks"]["router_trusted_proxies"]):
+                    changes.setdefault("router_trusted_proxies keeps it", []).append(
+                        f"{stop['what']} ({stop['place']})"
+                    )
+            elif name not in ("real_ip_header", "real_ip_recursive"):
+                keep = (
+                    "the router has its own, without a setting"
+                    if name.startswith(("ssl_", "listen")) or " of listen " in stop["what"]
+                    else "a file in /etc/nginx/benchfleet.d keeps them (docs/adopt.md)"
+                )
+                changes.setdefault(keep, []).append(f"{stop['what']} ({stop['place']})")
+    for keep, lines in changes.items():
+        yield f"nginx of {host['name']}, for the bench: {'; '.join(lines)}. {keep}"
 
 
 def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
@@ -424,6 +544,7 @@ def adoption_words(hosts: list[Host]) -> list[str]:
                 "settings of MariaDB's own files that ours win over: "
                 f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
             )
+        words += nginx_words(host, found)
         if asleep := found["database"]["asleep"]:
             words.append(
                 f"events that are enabled begin to run, as MariaDB of {name} runs none now"

@@ -479,7 +479,7 @@ def main() -> None:
     wished = asked["adopt"] and survey["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
         try:
-            survey["adoption"] = adoption.look(asked["bench_dir"])
+            survey["adoption"] = adoption.look(asked["bench_dir"], asked["ports"])
         except BenchError as error:
             module.fail_json(msg=str(error))
         survey["env"] = survey["adoption"]["bench"]["python"]
