@@ -3,6 +3,7 @@
 Pure functions on what the role preflight gathered; hosts and problems are those of preflight.py.
 Of a host these are read besides:
     restart_confirmed            adopt_restart_confirmed
+    sudo_confirmed               adopt_sudo_confirmed
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
     router                       router_max_upload and the time-outs, by their names
@@ -290,6 +291,18 @@ def is_host_name(host: str) -> bool:
     return False
 
 
+# Programs that do whatever they are told, or write any file.
+SHELLS = re.compile(
+    r"(ba|da|z|k|c|tc|fi)?sh|su|sudo|env|runuser|setpriv|chroot|nsenter|unshare|systemd-run|"
+    r"python[\d.]*|perl[\d.]*|ruby[\d.]*|php[\d.]*|node|nodejs|lua[\d.]*|n?vim?|vim\.\w+|nano|emacs|ed|"
+    r"less|more|man|find|tar|cp|mv|ln|tee|dd|chmod|chown|install|rsync|scp|sed|[gm]?awk|xargs|"
+    r"apt|apt-get|aptitude|dpkg|snap|pip[\d.]*|npm|npx|yarn|uv|docker|podman|git|mount|visudo|"
+    r"crontab|at|screen|tmux|script|strace|gdb|useradd|usermod|passwd|mysql|mariadb|bench"
+)
+# What `bench setup sudoers` lets the account do: each can be made to run something else.
+HALF_ROOT = frozenset({"certbot", "nginx", "systemctl", "service", "supervisorctl"})
+# Commands that a crontab may go on with.
+HARMLESS_COMMANDS = frozenset({"bench restart", "bench build"})
 # What goes out of service with nginx's file, by its kind: what it is, and how it is kept.
 STOPS = {
     "port": (
@@ -453,6 +466,88 @@ def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
         yield f"nginx of {host['name']}, for the bench: {'; '.join(lines)}. {keep}"
 
 
+def makes_root(rule: Mapping) -> bool:
+    """Whether a rule of sudo's gives its account all of root's rights."""
+    words = rule["command"].split(" ", 1)
+    program = words[0].rpartition("/")[2]
+    return (
+        rule["own"]
+        or words[0] in ("ALL", "sudoedit")
+        # A pattern for the program itself.
+        or bool(re.search(r"[*?\[]", words[0]))
+        or words[0].endswith("/")
+        or bool(SHELLS.fullmatch(program))
+    )
+
+
+def check_sudo(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """The bench's account is not root, or somebody has said that it may be."""
+    sudo, user = found["sudo"], found["bench"]["owner"]
+    rules = [rule for rule in sudo["rules"] if makes_root(rule) and not rule["password"]]
+    if host["sudo_confirmed"] or not (rules or sudo["groups"]):
+        return
+    if rules:
+        yield problem(
+            f"sudo lets {user} of {host['name']} do without a password: "
+            f"{', '.join(rule['command'] for rule in rules)}. Whoever breaks into an app is root",
+            f"{', '.join(dict.fromkeys(r['place'] or 'rules of sudo' for r in rules))} on "
+            f"{host['name']}",
+            "take it out with visudo, or name single commands there; to keep it, set "
+            "adopt_sudo_confirmed: true",
+        )
+    for group in sudo["groups"]:
+        yield problem(
+            f"{user} of {host['name']} is in group {group}, and so is root by another name",
+            f"/etc/group on {host['name']}",
+            f"gpasswd --delete {user} {group}; to keep it, set adopt_sudo_confirmed: true",
+        )
+
+
+def sudo_words(host: Host, found: Mapping) -> Iterator[str]:
+    """What the bench's account may do as root that is no reason to stop."""
+    sudo, user = found["sudo"], found["bench"]["owner"]
+    if sudo["trouble"]:
+        yield f"sudo does not say what {user} of {host['name']} may do as root: {sudo['trouble']}"
+    asked = [r for r in sudo["rules"] if r["password"] and makes_root(r)]
+    some = [r for r in sudo["rules"] if not r["password"] and not makes_root(r)]
+    some = [r for r in some if r["command"].split(" ")[0].rpartition("/")[2] in HALF_ROOT]
+    for rules, how in (
+        (asked, "with its password"),
+        (some, "without one, and these can be led to do more than they say"),
+    ):
+        if rules:
+            listed = ", ".join(f"{r['command']} ({r['place'] or 'sudo'})" for r in rules)
+            yield (
+                f"sudo lets {user} of {host['name']} do as root, {how}: {listed}. It stays; the "
+                "fleet needs none of it"
+            )
+
+
+def check_crontabs(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """Nothing changes the bench by itself: the reporting benches would not follow."""
+    for line in found["crontabs"]:
+        if line["command"] in HARMLESS_COMMANDS:
+            continue
+        through = f", by {line['through']}" if line["through"] else ""
+        yield problem(
+            f"{line['command']} is run by itself on {host['name']}: the reporting benches would "
+            "not have the same apps and settings",
+            f"{line['place']}{through} on {host['name']}",
+            "take the line out, or put a # before it. playbooks/update.yml updates the fleet "
+            "(docs/update.md)",
+        )
+
+
+def crontab_words(host: Host, found: Mapping) -> Iterator[str]:
+    """Commands of crontabs that are allowed, and that users notice."""
+    for line in found["crontabs"]:
+        if line["command"] in HARMLESS_COMMANDS:
+            yield (
+                f"{line['command']} stands in {line['place']} on {host['name']} and goes on: let "
+                "it call /usr/local/bin/bench, so that calls are held meanwhile"
+            )
+
+
 def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The restart may take place; a dry run asks nothing."""
     if settings["check_mode"] or host["restart_confirmed"]:
@@ -473,6 +568,8 @@ CHECKS = (
     check_services,
     check_database,
     check_nginx,
+    check_sudo,
+    check_crontabs,
     check_consent,
 )
 
@@ -545,6 +642,7 @@ def adoption_words(hosts: list[Host]) -> list[str]:
                 f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
             )
         words += nginx_words(host, found)
+        words += [*sudo_words(host, found), *crontab_words(host, found)]
         if asleep := found["database"]["asleep"]:
             words.append(
                 f"events that are enabled begin to run, as MariaDB of {name} runs none now"

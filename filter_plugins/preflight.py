@@ -1251,6 +1251,125 @@ def check_lan(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+# What a packet filter between two hosts must let through: by who connects.
+WAYS = {"reporting": ("mariadb", "redis_cache", "redis_queue"), "primary": ("web", "health")}
+
+
+def ways(
+    variables: Mapping[str, Mapping[str, Any]],
+    name: str,
+    groups: Mapping[str, Iterable[str]],
+    ports: Settings,
+) -> list[dict[str, Any]]:
+    """What a host connects to on the others of the fleet: {address, port} each.
+
+    variables are those of all hosts, with the facts of those that were asked.
+    """
+    here = next((group for group in WAYS if name in groups.get(group, [])), None)
+    there = {"reporting": "primary", "primary": "reporting"}.get(here or "", "")
+    found = []
+    for other in groups.get(there, []):
+        known = variables[other]
+        facts = known.get("ansible_facts") or {}
+        address = good_lan_ip(
+            {
+                "lan_ip": known.get("lan_ip") or "",
+                "default": (facts.get("default_ipv4") or {}).get("address", ""),
+                "addresses": [
+                    *facts.get("all_ipv4_addresses", []),
+                    *facts.get("all_ipv6_addresses", []),
+                ],
+            }
+        )
+        found += [
+            {"address": address, "port": int(ports[service])}
+            for service in WAYS[str(here)]
+            # What is no number is reported with the types.
+            if address and str(ports[service]).isdigit()
+        ]
+    return found
+
+
+def opening(tool: str, source: str, ports: Iterable[int]) -> str:
+    """The command by which a packet filter lets a host's connections to some ports in."""
+    numbers = sorted(ports)
+    listed = ",".join(map(str, numbers))
+    v6 = ":" in source
+    if tool == "ufw":
+        return f"ufw allow proto tcp from {source} to any port {listed}"
+    if tool == "firewalld":
+        rules = " ".join(
+            f"--add-rich-rule='rule family={'ipv6' if v6 else 'ipv4'} source address={source} "
+            f"port port={number} protocol=tcp accept'"
+            for number in numbers
+        )
+        return f"firewall-cmd --permanent {rules} && firewall-cmd --reload"
+    if tool == "iptables":
+        return (
+            f"{'ip6tables' if v6 else 'iptables'} -I INPUT -p tcp -s {source} -m multiport "
+            f"--dports {listed} -j ACCEPT, and the same where these rules are kept for a boot"
+        )
+    table = tool.rpartition("table ")[2]
+    return (
+        f"nft insert rule {table} input {'ip6' if v6 else 'ip'} saddr {source} tcp dport "
+        f"{{ {', '.join(map(str, numbers))} }} accept (input is the name of its chain), and the "
+        "same in /etc/nftables.conf"
+    )
+
+
+def check_filters(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No packet filter drops what the hosts of the fleet send to each other."""
+    primary = settings.get("primary") or {}
+    targets = {lan_ip(host): host for host in hosts if host["survey"]}
+    if primary and primary.get("address"):
+        targets.setdefault(primary["address"], primary)
+    problems = []
+    for host in hosts:
+        survey = host["survey"]
+        if not survey or (survey["lan"] and not survey["lan"]["ok"]):
+            # What reaches nothing is told already.
+            continue
+        dropped: dict[str, list[int]] = {}
+        for way in survey["dropped"]:
+            dropped.setdefault(way["address"], []).append(way["port"])
+        for address, ports in dropped.items():
+            target = targets.get(address)
+            if target is None:
+                # It is down, or could not be looked at.
+                continue
+            filters = (target["survey"] or {}).get("filters") or []
+            source = lan_ip(host) or host["name"]
+            by = f"{filters[0]} of {target['name']}" if filters else "a packet filter on the way"
+            remedy = (
+                f"on {target['name']}: {opening(filters[0], source, ports)}"
+                if filters
+                else f"let TCP from {source} to {address} port {', '.join(map(str, ports))} "
+                "through, in the filter of the network or of the provider"
+            )
+            problems.append(
+                problem(
+                    f"{by} drops what {host['name']} sends to {target['name']}, to port "
+                    f"{', '.join(map(str, ports))}",
+                    f"TCP from {source} to {address}",
+                    remedy,
+                )
+            )
+    return problems
+
+
+def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
+    """Packet filters of a primary without reporting nodes: one that joins would not get in."""
+    nodes = settings["groups"].get("reporting")
+    ports = [int(p) for s in WAYS["reporting"] if str(p := settings["ports"][s]).isdigit()]
+    return [
+        f"{tool} of {host['name']} drops what no rule of it lets in. Before a reporting node joins:"
+        f" {opening(tool, 'ADDRESS-OF-THE-NODE', ports)}"
+        for host in hosts
+        if is_primary(host) and host["survey"] and not nodes
+        for tool in host["survey"].get("filters") or []
+    ]
+
+
 def clock_distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Seconds by which two clocks differ at least, given the bounds of their offsets."""
     return max(0.0, one["low"] - other["high"], other["low"] - one["high"])
@@ -1440,6 +1559,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_ports,
     check_disks,
     check_lan,
+    check_filters,
     check_clocks,
     check_shared,
 )
@@ -1646,6 +1766,8 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
+            "preflight_ways": ways,
+            "filter_warnings": filter_warnings,
             "memory_warnings": memory_warnings,
             "pdf_warnings": pdf_warnings,
             "shared_settings": shared_settings,

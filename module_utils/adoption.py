@@ -20,6 +20,7 @@ from ansible.module_utils.bench import installed_apps, read_text, run_as
 from ansible.module_utils.mariadb import client
 from ansible.module_utils.nginx_look import look_at_nginx
 from ansible.module_utils.sites import Folders, further_names
+from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
@@ -195,4 +196,6 @@ def look(bench: str, ports: Iterable[int] = ()) -> dict[str, Any]:
         "database": look_at_database(),
         "supervisor": supervisor_files(bench),
         "nginx": look_at_nginx(bench, names, ports),
+        "sudo": look_at_sudo(about["owner"]),
+        "crontabs": look_at_crontabs(bench),
     }

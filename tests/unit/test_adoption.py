@@ -60,6 +60,8 @@ FOUND: dict[str, Any] = {
             "others": [],
         }
     ],
+    "sudo": {"trouble": "", "rules": [], "groups": []},
+    "crontabs": [],
     "nginx": {
         "trouble": "",
         "missed": "",
@@ -91,6 +93,7 @@ def host() -> dict[str, Any]:
         "python": "/usr/bin/python3",
         "sites": [{"name": "erp.example.com"}],
         "restart_confirmed": True,
+        "sudo_confirmed": False,
         "backup_dir": "/var/backups/benchfleet",
         "certificate": "",
         "networks": {"router_trusted_proxies": []},

@@ -87,6 +87,8 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
             "certificates": [],
             "lan": None,
+            "dropped": [],
+            "filters": [],
             "clock": {"low": -0.3, "high": 0.2},
         },
     }
