@@ -88,7 +88,8 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
             yield problem(
                 f"{name} shall be adopted and is not in group {group}",
                 f"inventory {settings['inventory']}",
-                "a bench made by hand has all its services on one server: leave them there",
+                f"put {name} into that group, too: a bench made by hand has all its services on "
+                "one server",
             )
     if bench not in [b["path"] for b in host["survey"]["benches"]]:
         remedy = (
@@ -153,10 +154,12 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
     branch = host["branch"] or "version-15"
     named = re.fullmatch(r"(?:version-|v)(\d+)(?:[.-].*)?", branch)
     if version and named and named.group(1) != version.split(".")[0]:
+        # A version in the making has no branch of its number.
+        wanted = "develop" if "dev" in version else f"version-{version.split('.')[0]}"
         yield problem(
             f"the bench of {name} holds Frappe {version}, and bench_frappe_branch is {branch}",
             f"{bench}/apps/frappe on {name}, bench_frappe_branch in the inventory",
-            f"set bench_frappe_branch to version-{version.split('.')[0]}",
+            f"set bench_frappe_branch to {wanted}",
         )
 
 
@@ -219,10 +222,15 @@ def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
     """The bench holds sites of fleet_sites, with their databases on this host."""
     name, there = host["name"], found["bench"]["sites"]
     if not set(site_names(host)) & set(there):
+        # fleet_sites takes no capitals.
+        usable = [site for site in there if site == site.lower()]
         yield problem(
             f"none of fleet_sites is in the bench of {name}",
             f"{host['bench_dir']}/sites on {name}",
-            f"name its sites in fleet_sites: {', '.join(there) or 'it has none'}",
+            f"name its sites in fleet_sites: {', '.join(usable)}"
+            if usable
+            else "name one of its sites in fleet_sites, which takes no capitals: stop the bench "
+            f"and rename the folder in lower case ({', '.join(there) or 'it has none'})",
         )
     hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
     hosts["the bench"] = found["bench"]["services"]["db_host"]
@@ -267,7 +275,7 @@ def check_database(host: Host, found: Mapping, settings: Settings) -> Iterator[P
         yield problem(
             f"accounts that sign in by a host's name: {', '.join(by_name)}",
             f"mysql.user on {name}",
-            "the fleet's servers resolve no names: make these accounts for addresses, or set "
+            "the fleet's servers resolve no names: RENAME USER to the same with an address, or set "
             "mariadb_settings_extra: {skip_name_resolve: false}",
         )
     port = database["settings"].get("port", "3306")

@@ -107,7 +107,8 @@ READ_PATH_BOUNDS = (
 KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
 GIB = 1024**3
 MIB = 1024**2
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Underscores are no host's in DNS, but sites have them, and browsers and nginx take them.
+LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 PROXY = re.compile(r"https?://[^\s/@]+:\d+/?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
@@ -391,7 +392,7 @@ def check_further_names(sites: list[Any], place: str) -> list[Problem]:
             )
             continue
         for name in map(str, names):
-            if not is_site_name(name) and not is_address(name):
+            if not is_site_name(name):
                 problems.append(
                     problem(
                         f"{name!r} is neither a host name nor an IPv4 address",
@@ -466,12 +467,13 @@ def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> lis
             problem("a site entry has no name", place, "add name: the host name users type")
         )
     elif not is_site_name(str(name)):
-        hint = str(name).lower().strip().replace("_", "-")
+        hint = re.sub(r"[^a-z0-9.-]+", "-", str(name).lower().strip()).strip(".-")
         problems.append(
             problem(
                 f"site name {name!r} is not a host name",
                 place,
-                "use lower-case letters, digits, dots and hyphens, as in a DNS name"
+                "use lower-case letters, digits, dots, hyphens and underscores; a site that is "
+                "there already is renamed by the name of its folder, while the bench is stopped"
                 + (f"; for instance {hint}" if hint != name and is_site_name(hint) else ""),
             )
         )
@@ -479,9 +481,12 @@ def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> lis
 
 
 def is_site_name(name: str) -> bool:
-    """Whether a site name is a host name in lower case, no address and no folder of the bench."""
+    """Whether a site can have a name: a host name in lower case, or an IPv4 address.
+
+    No folder of the bench has it.
+    """
     labels = name.split(".")
-    return (
+    return is_address(name) or (
         len(name) <= 253
         and all(LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
@@ -622,7 +627,12 @@ def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
             )
         elif pair["trouble"]:
             problems.append(
-                problem(pair["trouble"], place, "name the files of a certificate and its own key")
+                problem(
+                    pair["trouble"],
+                    place,
+                    "name the files of a certificate and its own key; of a key with a password "
+                    "make one without: openssl pkey -in KEY -out NEW-KEY",
+                )
             )
         elif not host["certificate"]:
             problems.append(
@@ -673,6 +683,24 @@ def is_inside(path: str, folder: str) -> bool:
     return inner != outer and inner.startswith(outer.rstrip("/") + "/")
 
 
+def home_remedy(host: Host) -> str:
+    """How a bench comes to lie inside the home of its account."""
+    bench, home = posixpath.normpath(str(host["bench_dir"])), str(host["bench_home"])
+    if not has_own_bench(host):
+        return f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}"
+    # Its Python and its configuration know it by its place.
+    parent = posixpath.dirname(bench)
+    if parent in SYSTEM_FOLDERS:
+        return (
+            f"{parent} can be nobody's home: move the bench into {home}, and make its environment "
+            "and its configuration anew there (bench setup env, requirements, supervisor, nginx)"
+        )
+    return (
+        f"make {parent} the home of its account (stop the bench, then usermod --home {parent} "
+        f"ACCOUNT), and set fleet_bench_home to {parent}"
+    )
+
+
 def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
     """What is wrong with fleet_bench_dir, and with bench_cli_dir, by their names alone."""
     home, bench, cli = (str(host[key]) for key in ("bench_home", "bench_dir", "cli_dir"))
@@ -681,7 +709,7 @@ def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
         bench_problem = problem(
             f"fleet_bench_dir {bench} is not a folder inside fleet_bench_home {home}",
             "fleet_bench_dir in the inventory",
-            f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}",
+            home_remedy(host),
         )
     normal = posixpath.normpath(cli)
     reason = ""
@@ -1076,9 +1104,9 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                     place,
                     "to take it over with its bench, set fleet_adopt: true for this host "
                     "(docs/adopt.md); else use an empty host as primary"
-                    if is_primary(host)
-                    else "a copy of the primary would replace it: save what is needed, then move "
-                    "the folder away, or use an empty host",
+                    if is_primary(host) and survey["benches"]
+                    else "nothing of it is taken over: save what is needed, stop the server, move "
+                    "the folder away and remove its package, or use an empty host",
                 )
             )
         problems += [
@@ -1089,7 +1117,7 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                 "to take it over with its database, set fleet_adopt: true for this host "
                 "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host)
-                else "save what is needed, then move the bench away, or use an empty host",
+                else "save what is needed, then move the bench off this host, or use an empty one",
             )
             for bench in survey["benches"]
         ]
@@ -1193,7 +1221,9 @@ def taken_port(name: str, port: int, service: str, strangers: list[Mapping]) -> 
         f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
         + (f" ({'; '.join(details)})" if details else ""),
         f"{addresses} port {port} on {name}",
-        "stop it for good, or move it to another port or host",
+        "stop it for good, or move it to another port or host"
+        # Browsers know no others for the router.
+        + ("" if service in ("http", "https") else f", or set fleet_{service}_port to a free one"),
     )
 
 

@@ -184,8 +184,8 @@ def serving_files(
             pair
             for server in bench_s
             for pair in zip(
-                values(server, "ssl_certificate"),
-                values(server, "ssl_certificate_key"),
+                file_values(server, "ssl_certificate", next(iter(files))),
+                file_values(server, "ssl_certificate_key", next(iter(files))),
                 strict=False,
             )
         }
@@ -224,6 +224,12 @@ def serving_files(
 def values(server: Directive, name: str) -> list[str]:
     """The words of a server's directives of a name."""
     return [word for d in server.block or () if d.name == name for word in d.words[1:]]
+
+
+def file_values(server: Directive, name: str, main: str) -> list[str]:
+    """The files that a server's directives of a name mean: nginx looks beside its main file."""
+    words = [word for word in values(server, name) if "$" not in word]
+    return [os.path.join(os.path.dirname(main), word) for word in words]
 
 
 def names_of(server: Directive) -> list[str]:
