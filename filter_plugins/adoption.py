@@ -145,7 +145,7 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
         yield problem(
             f"the bench of {name} has no Python that runs",
             f"{bench}/env/bin/python on {name}",
-            "mend it with `bench setup env`, as the bench's account",
+            "mend it as the bench's account: bench setup env, bench setup requirements",
         )
     version = next(
         (b["frappe_version"] for b in host["survey"]["benches"] if b["path"] == bench), ""
@@ -167,6 +167,11 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
     """The bench's services listen where the inventory says, here, and supervisor runs them."""
     name = host["name"]
     config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
+    # bench writes its own file alone.
+    supervised = (
+        f"bench setup supervisor --user {found['bench']['owner']}, a link to the bench's "
+        "config/supervisor.conf in /etc/supervisor/conf.d, and supervisorctl update"
+    )
     for key, service in SERVICES.items():
         value, port = found["bench"]["services"][key], str(settings["ports"][service])
         there = re.search(r"(\d+)(?:/\d*)?$", value)
@@ -181,7 +186,8 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
             yield problem(
                 f"{key} of the bench is on another host ({value})",
                 config,
-                f"bring it to {name} first: bench setup redis",
+                f"bring it to {name} first, as the bench's account: bench set-common-config -c "
+                f"{key} redis://127.0.0.1:{port}, then bench setup redis, and {supervised}",
             )
     for service in SUPERVISED:
         for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):
@@ -192,14 +198,14 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                     f" ({entry['unit'] or 'no unit'})",
                     f"process {entry['pid']} on {name}",
                     "stop it there (`bench start`, `bench setup systemd`), and let supervisor run"
-                    " the bench: bench setup supervisor",
+                    f" the bench: {supervised}",
                 )
     files = [file for file in found["supervisor"] if not file["ours"]]
     if not files:
         yield problem(
             f"supervisor of {name} runs no program of the bench",
             f"/etc/supervisor/conf.d on {name}",
-            "let it run the bench first (bench setup supervisor), or begin with a new server",
+            f"let it run the bench first: {supervised}. Or begin with a new server",
         )
     prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
     for file in files:
@@ -208,7 +214,7 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                 f"programs and groups of the bench do not begin with {prefix}: "
                 f"{', '.join(strange)}",
                 f"{file['path']} on {name}",
-                "let the bench CLI write that file anew: bench setup supervisor",
+                f"let the bench CLI write that file anew: {supervised}",
             )
         if file["others"]:
             yield problem(

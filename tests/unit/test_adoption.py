@@ -82,6 +82,11 @@ FOUND: dict[str, Any] = {
 @pytest.fixture
 def host() -> dict[str, Any]:
     """A primary that may be adopted."""
+    return an_adopted_host()
+
+
+def an_adopted_host() -> dict[str, Any]:
+    """A primary that may be adopted, as far as an adoption is judged by it."""
     web = {"pid": 1, "name": "gunicorn", "unit": "supervisor.service"}
     return {
         "name": "erp1",

@@ -105,6 +105,11 @@ def fleet() -> list[dict[str, Any]]:
 @pytest.fixture
 def settings() -> dict[str, Any]:
     """Settings of a first run over that fleet."""
+    return first_settings()
+
+
+def first_settings() -> dict[str, Any]:
+    """Settings of a first run over a primary erp1 and a replica rep1."""
     return {
         # Without files: whatever they hold is read for each judgement.
         "inventory": "/nowhere/inventory",
