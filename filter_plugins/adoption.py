@@ -472,7 +472,9 @@ def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
             elif name not in ("real_ip_header", "real_ip_recursive"):
                 keep = (
                     "the router has its own, without a setting"
-                    if name.startswith(("ssl_", "listen")) or " of listen " in stop["what"]
+                    if name.startswith(("ssl_", "listen"))
+                    or " of listen " in stop["what"]
+                    or " of upstream " in stop["what"]
                     else "a file in /etc/nginx/benchfleet.d keeps them (docs/adopt.md)"
                 )
                 changes.setdefault(keep, []).append(f"{stop['what']} ({stop['place']})")

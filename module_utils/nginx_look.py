@@ -92,6 +92,8 @@ USUAL_LOCATIONS = frozenset(
 )
 USUAL_REWRITES = re.compile(r"rewrite \^\(\.\+\)(/|/index\\\.html|\\\.html)\$ \$1 permanent;")
 TO_HTTPS = re.compile(r"return 30[178] https://\$(host|http_host|server_name)\$request_uri;")
+# An upstream's server on this host.
+HERE = re.compile(r"127\.|localhost\b|\[::1\]|unix:")
 # Who may come in. The router would let everybody in.
 ACCESS = re.compile(r"auth_|allow$|deny$|satisfy|ssl_(verify_client|client_certificate)|limit_")
 # What answers in the bench's place, or sends users elsewhere.
@@ -201,6 +203,13 @@ def serving_files(
             if directive.path == path
             and directive.name != "server"
             and not USUAL_NAMES.fullmatch(directive.name)
+        ]
+        stopping += [
+            stop("setting", f"{inner} of {' '.join(directive.words)}", inner)
+            for directive in http
+            if directive.path == path and directive.name == "upstream"
+            for inner in directive.block or ()
+            if inner.name == "server" and not HERE.match(inner.words[1])
         ]
         found.append(
             {

@@ -347,6 +347,7 @@ def test_own_rules_are_named_and_their_remedy_keeps_them(host: Host, line: str, 
         ("listen 80;", "listen 127.0.0.9:80;", "listen 127.0.0.9:80, this address alone"),
         ("listen 80;", "listen 80 backlog=9;", "backlog=9 of listen 80"),
         ("keepalive_timeout 15;", "keepalive_timeout 99;", "keepalive_timeout 99"),
+        ("8000 fail", "8000; server 10.9.9.9:8000 fail", "server 10.9.9.9:8000 fail_timeout=0;"),
     ],
 )
 def test_settings_that_change_are_named_with_what_keeps_them(
