@@ -87,7 +87,20 @@ FACTS = {
     " @@skip_name_resolve'",
     "crontabs": "crontab -l; crontab -l -u frappe",
     "wiki": "curl -s http://127.0.0.1:8090/",
+    "operator": f"curl -s -H 'Host: {state.SITE}' http://127.0.0.1/operator.txt;"
+    " curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8091/api/method/ping",
     "users": "cut -d: -f1 /etc/passwd | sort",
+}
+
+# What no fleet can live with, on the host for one run of preflight: files, and what they hold. No
+# nginx and no cron takes them.
+REFUSED = {
+    "/etc/nginx/conf.d/refused.conf": f"""server {{
+        listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
+        auth_basic staff; auth_basic_user_file /etc/hostname;
+    }}""",
+    "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
+    "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
 
 Tree = dict[str, list[Any]]
@@ -348,6 +361,14 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
+    for path, text in REFUSED.items():
+        story.node.run(f"umask 337; cat >{path} <<'REFUSED'\n{text}\nREFUSED")
+    try:
+        refused = playbook(preflight, *ADOPT, fails=True)
+    finally:
+        story.node.run(f"rm {' '.join(REFUSED)}")
+    said["refused"] = Future()
+    said["refused"].set_result(refused)
     return Tries(said, story.look())
 
 
