@@ -103,13 +103,10 @@ server {
 		;
 }
 """
-PORTS = """
-server {
-	listen 8001;
-	server_name two.example.com;
-	root /home/frappe/frappe-bench/sites;
-}
-"""
+# The same without `dns_multitenant`: each site but one has a port.
+PORTS = "server {" + WRITTEN.split("\nserver {")[1].replace("listen 80;", "listen 8001;").replace(
+    "\tlisten [::]:80;\n", ""
+).replace("erp.example.com", "two.example.com")
 
 
 class Host:
@@ -396,7 +393,13 @@ def test_sites_by_port_are_refused_until_they_have_a_file_of_their_own(host: Hos
     assert "port 8001 (two.example.com on 8001)" in told[0]
     # The remedy: a server of its own, in a file of its own.
     host.put("conf.d/frappe-bench.conf", WRITTEN)
+    # As they are, they use what goes: nginx says so.
     host.put("conf.d/ports.conf", PORTS)
+    (told,), _ = judged(host.look())
+    assert "would not start without the bench's files" in told
+    text = PORTS.replace("http://frappe-bench-frappe", "http://127.0.0.1:8000")
+    text = text.replace("http://frappe-bench-socketio-server", "http://127.0.0.1:9000")
+    host.put("conf.d/ports.conf", text)
     look = host.look()
     assert [Path(file["path"]).name for file in look["files"]] == ["frappe-bench.conf"]
     assert judged(look) == ([], [])
