@@ -22,8 +22,10 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from filter_plugins import adoption, mariadb_settings, preflight
+from filter_plugins import adoption, jobs, mariadb_settings, preflight
+from filter_plugins import systems as judged_systems
 from library import survey
+from module_utils import systems
 from module_utils.bench import installed_apps
 from module_utils.nginx import certificate_trouble
 from tests.unit.test_adoption import BENCH, an_adopted_host
@@ -36,6 +38,7 @@ ELSEWHERE = {
     "check_sudo": "test_surroundings.py",
     "check_crontabs": "test_surroundings.py",
     "check_filters": "test_surroundings.py",
+    "check_written_twice": "test_jobs_filters.py",
     "secrets_state": "test_remedies_of_the_secrets_file",
     "opened_secrets": "test_preflight.py",
     "missing_secrets": "test_preflight.py",
@@ -49,7 +52,7 @@ class Fleet:
         self.settings = {**first_settings(), "check_mode": False, "state_dir": "/var/lib/fleet"}
         self.erp, self.rep = a_host("erp1", 11, "primary"), a_host("rep1", 21, "reporting")
         for host in (self.erp, self.rep):
-            host["groups"] = [{"erp1": "primary", "rep1": "reporting"}[host["name"]]]
+            host["when_away"] = "primary"
         if adopted:
             other = an_adopted_host()
             survey = {**self.erp["survey"], **other.pop("survey")}
@@ -69,6 +72,8 @@ class Fleet:
         return [
             *preflight.preflight_problems(hosts, self.settings),
             *adoption.adoption_problems(hosts, self.settings),
+            *jobs.job_problems(hosts, self.settings),
+            *judged_systems.system_problems(hosts),
         ]
 
 
@@ -263,6 +268,60 @@ FLEET = [
           {"settings.secrets.problem": None}),
 ]  # fmt: skip
 
+
+def placed(value: Any) -> dict[str, Any]:
+    """jobs_placement, which both hosts see."""
+    return {"erp.placement": value, "rep.placement": value}
+
+
+GOOD = placed({"app.tasks.run": "erp1"})
+WORKERS = "erp.background_workers"
+JOBS = [
+    Trial(placed("app.tasks.run"), "write a map of jobs to servers", GOOD),
+    Trial(placed({"app tasks": "erp1"}), "write the dotted name of its method", GOOD),
+    Trial(placed({"app.tasks.run": ["erp1", "rep1"]}), "make a group of them",
+          {**placed({"app.tasks.run": "reporting"}), "rep.background_workers": {"placed": 1}}),
+    Trial(placed({"app.tasks.run": "erp9"}), "name one of its hosts (erp1, rep1)", GOOD),
+    Trial({**placed({"app.tasks.run": "db1"}),
+           "settings.groups": {**GROUPS, "all": ["erp1", "rep1", "db1"],
+                               "mariadb_replica": ["db1"]}},
+          "name a host of group primary or reporting", GOOD),
+    Trial({**placed({"app.tasks.run": "rep+1", "app.tasks.two": "rep/1"}),
+           "settings.groups": {**GROUPS, "rep+1": ["erp1"], "rep/1": ["erp1"]}},
+          "rename one of them",
+          {**placed({"app.tasks.run": "rep_1", "app.tasks.two": "rep-1"}),
+           "settings.groups": {**GROUPS, "rep_1": ["erp1"], "rep-1": ["erp1"]}}),
+    Trial({WORKERS: "many"}, "write a number of processes", {WORKERS: 6}),
+    Trial({WORKERS: {"": 1, "long,default,short": 1}}, "write one queue",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: {"long,default,short": "x"}}, "write a whole number of 0 or more",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: {"long,default,short": 1, "long, default, short": 1}}, "make one entry of them",
+          {WORKERS: {"long,default,short": 2}}),
+    Trial({WORKERS: {"long,default,short": 1, "at-erp1": 1}}, "write placed",
+          {WORKERS: {"long,default,short": 1, "placed": 1}}),
+    Trial({WORKERS: {"long,default,short,shrt": 1}}, "known are",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: 0}, "give erp1 some", {WORKERS: 1}),
+    Trial({WORKERS: {"long,short": 1}}, "add {default: 1}",
+          {WORKERS: {"long,short": 1, "default": 1}}),
+    Trial({WORKERS: {"long": 1}, "rep.background_workers": 2, **placed({"app.tasks.run": "rep1"})},
+          "set jobs_when_away to wait", {"erp.when_away": "wait"}),
+    Trial(placed({"app.tasks.run": "rep1"}), "give rep1 some",
+          {"rep.background_workers": {"placed": 1}}),
+    Trial({"erp.away_seconds": 1}, "choose a value between", {"erp.away_seconds": 60}),
+    Trial({**placed({"app.tasks.rnu": "erp1"}), "erp.survey.jobs": {
+        "known": True, "apps": ["app"], "matches": {"app.tasks.rnu": []}, "queues": {}}},
+          "correct it, or take it out", placed({})),
+    Trial(placed({"app.*": "erp1", "app.tasks.run": "erp1"}), "take one out", GOOD),
+]  # fmt: skip
+SYSTEMS = [
+    Trial(lambda f: put_system(f.erp, "10.1"), "use Debian",  # type: ignore[arg-type]
+          lambda f: put_system(f.erp, "12.5")),
+    Trial({"erp.system": next(row for row in systems.SYSTEMS if not row["tried"])},
+          "fleet_untried_system: true", {"erp.untried_system": True}),
+]  # fmt: skip
+
 ADOPTED = [
     Trial({"erp.groups": ["primary", "bench_primary", "mariadb_primary", "redis"]},
           "put erp1 into that group",
@@ -361,7 +420,7 @@ def followed(trial: Trial, adopted: bool) -> None:
     assert fleet.problems() == []
 
 
-@pytest.mark.parametrize("trial", FLEET, ids=lambda trial: trial.remedy)
+@pytest.mark.parametrize("trial", [*FLEET, *JOBS, *SYSTEMS], ids=lambda trial: trial.remedy)
 def test_remedies_of_preflight(trial: Trial) -> None:
     followed(trial, False)
 
@@ -383,7 +442,7 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
 
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     met: set[tuple[str, int]] = set()
-    for module in (preflight, adoption):
+    for module in (preflight, adoption, jobs):
         real = module.problem
 
         def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
@@ -391,14 +450,14 @@ def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
             return real(*words)
 
         monkeypatch.setattr(module, "problem", noted)
-    for trials, adopted in ((FLEET, False), (ADOPTED, True)):
+    for trials, adopted in (([*FLEET, *JOBS], False), (ADOPTED, True)):
         for trial in trials:
             fleet = Fleet(adopted)
             put(fleet, trial.broken)
             fleet.problems()
     untried = [
         f"{module.__name__}.{function}, line {lines[0]}"
-        for module in (preflight, adoption)
+        for module in (preflight, adoption, jobs)
         for function, lines in calls(module)
         if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
     ]
