@@ -508,7 +508,13 @@ def check_sudo(host: Host, found: Mapping, _settings: Settings) -> Iterator[Prob
             f"{', '.join(rule['command'] for rule in rules)}. Whoever breaks into an app is root",
             f"{', '.join(dict.fromkeys(r['place'] or 'rules of sudo' for r in rules))} on "
             f"{host['name']}",
-            "take it out with visudo, or name single commands there; to keep it, set "
+            (
+                f"make an account of its own for Ansible (ansible_user), which signs in as {user}; "
+                "then "
+                if (host.get("target") or {}).get("user") == user
+                else ""
+            )
+            + "take it out with visudo, or name single commands there; to keep it, set "
             "adopt_sudo_confirmed: true",
         )
     for group in sudo["groups"]:

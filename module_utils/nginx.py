@@ -280,12 +280,15 @@ def whole_configuration(files: Mapping[str, str]) -> tuple[Directive, ...]:
 
 
 def listen_address(words: Iterable[str]) -> tuple[str, str]:
-    """Host and port of a listen line without its name: ("0.0.0.0", "80"); a socket has no port."""
+    """Host and port of a listen line without its name: ("0.0.0.0", "80").
+
+    A socket has no port; of a range the port is as it stands: "8001-8010".
+    """
     address = next(iter(words))
     if address.startswith("unix:"):
         return address, ""
-    host, port = ("", address) if address.isdigit() else (address, "80")
-    if named := re.fullmatch(r"(.*):(\d+)", address):
+    host, port = ("", address) if re.fullmatch(r"\d+(-\d+)?", address) else (address, "80")
+    if named := re.fullmatch(r"(.*):(\d+(?:-\d+)?)", address):
         host, port = named.groups()
     return ("0.0.0.0" if host in ("", "*") else host), port
 

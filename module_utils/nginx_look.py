@@ -249,7 +249,12 @@ def names_of(server: Directive) -> list[str]:
 def listens(server: Directive) -> set[str]:
     """Ports of a server, and its sockets; without a listen line nginx takes port 80."""
     lines = [d.words[1:] for d in server.block or () if d.name == "listen"]
-    return {port or host for host, port in map(listen_address, lines)} or {"80"}
+    found = set()
+    for host, port in map(listen_address, lines):
+        first, _, last = port.partition("-")
+        numbers = range(int(first), int(last) + 1) if last else ()
+        found |= set(map(str, numbers)) or {port or host}
+    return found or {"80"}
 
 
 def called(server: Directive) -> str:

@@ -187,7 +187,8 @@ def look_at_sudo(user: str, run: Run = run_here) -> dict[str, Any]:
         if any(g.gr_name == name and user in g.gr_mem for g in grp.getgrall())
     ]
     found: dict[str, Any] = {"trouble": "", "rules": [], "groups": groups}
-    if not any(os.access(f"{folder}/sudo", os.X_OK) for folder in ("/usr/bin", "/usr/local/bin")):
+    folders = ("/usr/bin", "/usr/local/bin")
+    if not (user and any(os.access(f"{folder}/sudo", os.X_OK) for folder in folders)):
         return found
     code, out = run(["sudo", "-ll", "-U", user], "")
     if code != 0 and "not allowed to run sudo" not in out:

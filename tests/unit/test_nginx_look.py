@@ -406,7 +406,16 @@ def test_sites_by_port_are_refused_until_they_have_a_file_of_their_own(host: Hos
 
 
 @with_nginx
-@pytest.mark.parametrize("line", ["listen 8080;", "listen [::1]:8080;", "listen unix:/run/x;"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "listen 8080;",
+        "listen [::1]:8080;",
+        "listen unix:/run/x;",
+        "listen 8001-8003;",
+        "listen localhost:8081;",
+    ],
+)
 def test_further_addresses_of_the_bench_do_not_vanish(host: Host, line: str) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace("listen 80;", f"listen 80; {line}"))
     assert "an address that the router does not have" in judged(host.look())[0][0]

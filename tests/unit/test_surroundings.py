@@ -173,6 +173,17 @@ def test_a_rule_that_asks_for_a_password_is_said(
     assert f"with its password: ALL ({tmp_path}/more/own:1)" in words[0]
 
 
+def test_ansible_needs_another_account_first() -> None:
+    rule = {"command": "ALL", "password": False, "place": "/etc/sudoers:9", "own": False}
+    found = {"sudo": {"rules": [rule], "groups": []}, "bench": {"owner": USER}}
+    host = {"name": "erp1", "sudo_confirmed": False, "target": {"user": USER}}
+    (told,) = adoption.check_sudo(host, found, {})
+    assert told["remedy"].startswith("make an account of its own for Ansible (ansible_user)")
+    host["target"] = {"user": "admin"}
+    (told,) = adoption.check_sudo(host, found, {})
+    assert told["remedy"].startswith("take it out with visudo")
+
+
 def test_groups_of_root_are_refused() -> None:
     told, _ = judged({"trouble": "", "rules": [], "groups": ["docker"]})
     assert "gpasswd --delete daemon docker" in told[0]["remedy"]
