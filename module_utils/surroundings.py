@@ -321,10 +321,12 @@ def look_at_filters(run: Run = run_here) -> list[str]:
         return ["ufw"] if re.search(r"^Default: (deny|reject) \(incoming\)", said, re.M) else []
     if run(["firewall-cmd", "--state"], "")[1].strip() == "running":
         return ["firewalld"]
-    for words in (["iptables", "-S", "INPUT"], ["iptables-legacy", "-S", "INPUT"]):
-        rules = run(words, "")[1]
-        if drops(rules):
-            return ["iptables"]
+    programs = ["iptables-nft"]
+    # To ask about a table that the kernel does not have would make it.
+    if "filter" in read("/proc/net/ip_tables_names").split():
+        programs.append("iptables-legacy")
+    if any(drops(run([program, "-S", "INPUT"], "")[1]) for program in programs):
+        return ["iptables"]
     found = []
     table = ""
     chains = run(["nft", "list", "ruleset"], "")[1]
