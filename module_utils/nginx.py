@@ -282,7 +282,7 @@ def whole_configuration(files: Mapping[str, str]) -> tuple[Directive, ...]:
 def listen_address(words: Iterable[str]) -> tuple[str, str]:
     """Host and port of a listen line without its name: ("0.0.0.0", "80").
 
-    A socket has no port; of a range the port is as it stands: "8001-8010".
+    A socket has no port; of a range the port is as it stands: "8090-8099".
     """
     address = next(iter(words))
     if address.startswith("unix:"):
