@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 
 from filter_plugins import adoption
@@ -509,6 +510,74 @@ def test_what_the_router_has_itself_is_not_doubled(host: Host) -> None:
     (told,), _ = judged(host.look())
     assert "location = / (" in told
     assert "sendfile off (" in told
+
+
+def in_the_router(host: Host, own: str) -> str:
+    """What nginx says against a rule of one's own in a site's server as the router writes it."""
+    words = {
+        "inventory_hostname": "erp1",
+        "fleet_bench_dir": BENCH,
+        "fleet_router_ports": {"http": 80, "https": 443},
+        "router_max_upload": "50m",
+        "router_connect_timeout": 2,
+        "router_report_pool_calls": 8,
+        "router_trusted_proxies": ["10.9.9.9"],
+        "__router_split": True,
+        "__router_guard": True,
+        "__router_scheme": "$scheme",
+    }
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
+    environment.filters.update(refusal=lambda *_: "{}", page=lambda _: "")
+    template = (TEMPLATES / "server.conf.j2").read_text(encoding="utf-8")
+    text = environment.from_string(template).render(words)
+    # The module for Lua may not be here; what is included besides is the fleet's.
+    text = re.sub(
+        r"^.*(_by_lua_file|lua_socket|include /etc/nginx/benchfleet/).*\n", "", text, flags=re.M
+    )
+    text = text.replace(nginx_look.OWN, f"{host.folder}/benchfleet.d")
+    http = (
+        "limit_conn_zone $host zone=benchfleet_pool:64k; map $host $benchfleet_bench {default x;}"
+        "map $host $benchfleet_database {default x;}"
+        "map $host $benchfleet_connection {default x;}"
+        "upstream benchfleet_primary { server 127.0.0.1:8000; }"
+        "upstream benchfleet_pool { server 127.0.0.1:8090; }"
+        "upstream benchfleet_socketio { server 127.0.0.1:9000; }"
+    )
+    host.put("nginx.conf", host.main(http))
+    site = 'server_name erp.example.com; set $benchfleet_site "erp.example.com";'
+    host.put("conf.d/frappe-bench.conf", f"server {{ {site}\n{text}\n}}")
+    host.put("benchfleet.d/own.conf", own)
+    code, _, said = host.run(["nginx", "-t"])
+    return "" if code == 0 else nginx.complaint(said)
+
+
+@with_nginx
+@pytest.mark.parametrize("own", ["", *(line for line, _ in OWN)])
+def test_what_is_kept_fits_into_the_router_s_server(host: Host, own: str) -> None:
+    assert in_the_router(host, own) == ""
+
+
+@with_nginx
+@pytest.mark.parametrize(
+    "own",
+    [
+        *(f"location {name} {{ return 404; }}" for name in sorted(nginx_look.ROUTER_LOCATIONS)),
+        "client_max_body_size 1m;",
+        "gzip off;",
+        "root /srv;",
+        "sendfile off;",
+        "server_tokens on;",
+        "proxy_connect_timeout 9s;",
+        "real_ip_header X-Real-IP;",
+    ],
+)
+def test_what_does_not_fit_is_told_before(host: Host, own: str) -> None:
+    assert "duplicate" in in_the_router(host, own)
+    host.put("nginx.conf", host.main())
+    host.put("conf.d/frappe-bench.conf", WRITTEN)
+    (told,), _ = judged(host.look())
+    assert "nginx takes them once" in told
+    assert f"{host.folder}/benchfleet.d/own.conf:1" in told
 
 
 def test_what_the_router_has_itself_is_known() -> None:
