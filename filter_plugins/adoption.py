@@ -449,35 +449,35 @@ def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
     changes: dict[str, list[str]] = {}
     for file in found["nginx"]["files"]:
         for stop in file["stops"]:
-            if stop["kind"] != "setting":
-                continue
-            name, _, value = stop["what"].rstrip(";").partition(" ")
+            what = stop["what"].rstrip(";")
+            name, _, value = what.partition(" ")
             value, setting = value.partition(" in location ")[0], ROUTER_SETTINGS.get(name)
-            if setting:
+            if stop["kind"] == "fixed":
+                keep = "The router has its own, without a setting"
+            elif stop["kind"] != "setting":
+                continue
+            elif setting:
                 ours = router[setting]
                 same = (
                     normal(value) == normal(ours)
                     if name == "client_max_body_size"
                     else seconds(value) == seconds(str(ours))
                 )
-                if not same:
-                    changes.setdefault(f"{setting} keeps yours", []).append(
-                        f"{stop['what'].rstrip(';')} -> {ours} ({stop['place']})"
-                    )
+                if same:
+                    continue
+                keep, what = f"{setting} keeps yours", f"{what} -> {ours}"
             elif name == "set_real_ip_from":
-                if value not in map(str, host["networks"]["router_trusted_proxies"]):
-                    changes.setdefault("router_trusted_proxies keeps it", []).append(
-                        f"{stop['what']} ({stop['place']})"
-                    )
-            elif name not in ("real_ip_header", "real_ip_recursive"):
+                if value in map(str, host["networks"]["router_trusted_proxies"]):
+                    continue
+                keep = "router_trusted_proxies keeps it"
+            elif name == "http2":
                 keep = (
-                    "the router has its own, without a setting"
-                    if name.startswith(("ssl_", "listen"))
-                    or " of listen " in stop["what"]
-                    or " of upstream " in stop["what"]
-                    else "a file in /etc/nginx/benchfleet.d keeps them (docs/adopt.md)"
+                    "`http2 on;` in a file in /etc/nginx/benchfleet.d keeps it, with nginx 1.25 or "
+                    "later"
                 )
-                changes.setdefault(keep, []).append(f"{stop['what']} ({stop['place']})")
+            else:
+                keep = "A file in /etc/nginx/benchfleet.d keeps them (docs/adopt.md)"
+            changes.setdefault(keep, []).append(f"{what} ({stop['place']})")
     for keep, lines in changes.items():
         yield f"nginx of {host['name']}, for the bench: {'; '.join(lines)}. {keep}"
 

@@ -67,6 +67,8 @@ USUAL = frozenset(
         "proxy_set_header X-Forwarded-Proto $scheme;",
         "proxy_set_header X-Use-X-Accel-Redirect True;",
         "error_page 502 /502.html;",
+        "real_ip_header X-Forwarded-For;",
+        "real_ip_recursive on;",
         "internal;",
     }
 )
@@ -98,6 +100,16 @@ HERE = re.compile(r"127\.|localhost\b|\[::1\]|unix:")
 ACCESS = re.compile(r"auth_|allow$|deny$|satisfy|ssl_(verify_client|client_certificate)|limit_")
 # What answers in the bench's place, or sends users elsewhere.
 RULES = ("location", "if", "return", "rewrite")
+# Settings that the router has under names of its own, and those that it writes into its locations
+# or servers itself, so that a file of an operator's own changes nothing there.
+NAMED = re.compile(r"client_max_body_size|proxy_(read|send|connect)_timeout|set_real_ip_from")
+FIXED = re.compile(
+    r"proxy_(set_header|hide_header|buffer_size|buffers|busy_buffers_size|http_version|redirect)|"
+    r"error_page"
+)
+FIXED_HEADERS = frozenset(
+    {"x-frame-options", "x-content-type-options", "referrer-policy", "strict-transport-security"}
+)
 # What the router's own file says for every site: a second one beside it is refused by nginx.
 ROUTER_LOCATIONS = frozenset({"/", "= /", "^~ /api/", "^~ /assets/", "^~ /socket.io"})
 ROUTER_SETTINGS = re.compile(
@@ -205,7 +217,7 @@ def serving_files(
             and not USUAL_NAMES.fullmatch(directive.name)
         ]
         stopping += [
-            stop("setting", f"{inner} of {' '.join(directive.words)}", inner)
+            stop("fixed", f"{inner} of {' '.join(directive.words)}", inner)
             for directive in http
             if directive.path == path and directive.name == "upstream"
             for inner in directive.block or ()
@@ -303,8 +315,9 @@ def is_redirect_to_https(server: Directive) -> bool:
 def stops(server: Directive, http: Iterable[Directive], web: Collection[str]) -> Iterator[Stop]:
     """What the router would not serve of one of the bench's servers.
 
-    kind is port (an address of its own), access (who may come in), rule (a location or a redirect),
-    server (nothing of the bench's), or setting (a value that becomes the router's).
+    kind is port (an address of its own), protocol, access (who may come in), rule (a location or a
+    redirect), server (nothing of the bench's), setting (a value that a setting of ours or a file of
+    the operator's own keeps), or fixed (one that becomes the router's).
     """
     block = server.block or ()
     for directive in block:
@@ -332,12 +345,15 @@ def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterat
     if port not in web:
         yield stop("port", f"{host if not port else f'port {port}'} ({who})", directive)
     elif host not in ("0.0.0.0", "[::]"):
-        yield stop("setting", f"listen {host}:{port}, this address alone", directive)
+        yield stop("fixed", f"listen {host}:{port}, this address alone", directive)
     for option in directive.words[2:]:
         if option == "proxy_protocol":
             yield stop("protocol", f"listen {' '.join(directive.words[1:])}", directive)
-        elif option in ("http2", "quic", "deferred") or "=" in option:
-            yield stop("setting", f"{option} of listen {' '.join(directive.words[1:])}", directive)
+        elif option == "http2":
+            yield stop("setting", "http2", directive)
+        # The router listens on IPv4 and IPv6, each by itself.
+        elif option in ("quic", "deferred") or ("=" in option and "ipv6only" not in option):
+            yield stop("fixed", f"{option} of listen {' '.join(directive.words[1:])}", directive)
 
 
 def block_stops(directive: Directive, inside: tuple[str, ...]) -> Iterator[Stop]:
@@ -355,5 +371,18 @@ def block_stops(directive: Directive, inside: tuple[str, ...]) -> Iterator[Stop]
         yield stop("access", f"{' '.join(directive.words)}{place}", directive)
     elif directive.name in RULES:
         yield stop("rule", f"{' '.join(directive.words)}{place}", directive)
-    else:
-        yield stop("setting", f"{' '.join(directive.words)}{place}", directive)
+    # Realtime sends something every few seconds: its connections are never idle for long.
+    elif not (NAMED.fullmatch(directive.name) and inside and "/socket.io" in inside[-1]):
+        kind = "fixed" if is_fixed(directive, inside) else "setting"
+        yield stop(kind, f"{' '.join(directive.words)}{place}", directive)
+
+
+def is_fixed(directive: Directive, inside: tuple[str, ...]) -> bool:
+    """Whether a setting becomes the router's, whatever stands in a file of an operator's own."""
+    if NAMED.fullmatch(directive.name):
+        return False
+    if directive.name == "add_header" and directive.words[1].lower() in FIXED_HEADERS:
+        return True
+    return bool(
+        inside or FIXED.fullmatch(directive.name) or ROUTER_SETTINGS.fullmatch(directive.name)
+    )

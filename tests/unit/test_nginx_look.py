@@ -345,7 +345,15 @@ def test_own_rules_are_named_and_their_remedy_keeps_them(host: Host, line: str, 
         ("listen 80;", "listen 127.0.0.9:80;", "listen 127.0.0.9:80, this address alone"),
         ("listen 80;", "listen 80 backlog=9;", "backlog=9 of listen 80"),
         ("keepalive_timeout 15;", "keepalive_timeout 99;", "keepalive_timeout 99"),
-        ("8000 fail", "8000; server 10.9.9.9:8000 fail", "server 10.9.9.9:8000 fail_timeout=0;"),
+        ("8000 fail", "8000; server 10.9.9.9:8000 fail", "server 10.9.9.9:8000 fail_timeout=0"),
+        ("proxy_redirect off;", "proxy_redirect off; expires 1y;", "its own, without a setting"),
+        ("sendfile on;", "proxy_set_header X-Real-IP $remote_addr;", "without a setting"),
+        (
+            "sendfile on;",
+            "real_ip_header CF-Connecting-IP;",
+            "The router has its own, without a setting",
+        ),
+        ("sendfile on;", "add_header X-Frame-Options DENY;", "without a setting"),
     ],
 )
 def test_settings_that_change_are_named_with_what_keeps_them(
@@ -359,9 +367,19 @@ def test_settings_that_change_are_named_with_what_keeps_them(
 
 
 @with_nginx
+def test_what_changes_nothing_is_not_told(host: Host) -> None:
+    text = WRITTEN.replace("listen [::]:80;", "listen [::]:80 ipv6only=on;")
+    text = text.replace('"upgrade";', '"upgrade"; proxy_read_timeout 7d; proxy_send_timeout 7d;')
+    host.put("conf.d/frappe-bench.conf", text)
+    assert judged(host.look()) == ([], [])
+
+
+@with_nginx
 def test_a_setting_of_ours_that_keeps_theirs_makes_the_words_end(host: Host) -> None:
     text = WRITTEN.replace("_size 50m", "_size 1G").replace("_timeout 120;", "_timeout 3m;")
-    text = text.replace("sendfile on;", "set_real_ip_from 10.0.0.9;")
+    text = text.replace(
+        "sendfile on;", "set_real_ip_from 10.0.0.9; real_ip_header X-Forwarded-For;"
+    )
     host.put("conf.d/frappe-bench.conf", text)
     assert len(judged(host.look())[1]) == 3
     kept = {
