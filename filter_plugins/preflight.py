@@ -1339,11 +1339,10 @@ def opening(tool: str, source: str, ports: Iterable[int]) -> str:
             f"{'ip6tables' if v6 else 'iptables'} -I INPUT -p tcp -s {source} -m multiport "
             f"--dports {listed} -j ACCEPT, and the same where these rules are kept for a boot"
         )
-    table = tool.rpartition("table ")[2]
     return (
-        f"nft insert rule {table} input {'ip6' if v6 else 'ip'} saddr {source} tcp dport "
-        f"{{ {', '.join(map(str, numbers))} }} accept (input is the name of its chain), and the "
-        "same in /etc/nftables.conf"
+        f"nft insert rule {tool.rpartition('chain ')[2]} {'ip6' if v6 else 'ip'} saddr {source} "
+        f"tcp dport '{{ {', '.join(map(str, numbers))} }}' accept, and the same in "
+        "/etc/nftables.conf"
     )
 
 

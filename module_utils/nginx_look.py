@@ -350,7 +350,7 @@ def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterat
         if option == "proxy_protocol":
             yield stop("protocol", f"listen {' '.join(directive.words[1:])}", directive)
         elif option == "http2":
-            yield stop("setting", "http2", directive)
+            yield "setting", "http2", directive.place, "http2 on;"
         # The router listens on IPv4 and IPv6, each by itself.
         elif option in ("quic", "deferred") or ("=" in option and "ipv6only" not in option):
             yield stop("fixed", f"{option} of listen {' '.join(directive.words[1:])}", directive)

@@ -313,8 +313,8 @@ def read(path: str) -> str:
 def look_at_filters(run: Run = run_here) -> list[str]:
     """Packet filters of this host that drop what no rule of theirs lets in, by their tools' names.
 
-    ufw and firewalld, where one of them is active; else iptables, and the tables of nftables as
-    ``nftables, table inet filter``.
+    ufw and firewalld, where one of them is active; else iptables, and the chains of nftables as
+    ``nftables, chain inet filter input``.
     """
     if re.search(r"^Status: active", run(["ufw", "status"], "")[1], re.MULTILINE):
         said = run(["ufw", "status", "verbose"], "")[1]
@@ -328,13 +328,15 @@ def look_at_filters(run: Run = run_here) -> list[str]:
     if any(drops(run([program, "-S", "INPUT"], "")[1]) for program in programs):
         return ["iptables"]
     found = []
-    table = ""
+    table = chain = ""
     chains = run(["nft", "list", "ruleset"], "")[1]
     for line in chains.splitlines():
         if named := re.match(r"table (\S+ \S+) \{", line):
             table = named[1]
+        elif named := re.match(r"\s+chain (\S+) \{", line):
+            chain = named[1]
         elif "hook input" in line and "policy drop" in line and table != "inet benchfleet":
-            found.append(f"nftables, table {table}")
+            found.append(f"nftables, chain {table} {chain}")
     return found
 
 

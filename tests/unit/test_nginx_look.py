@@ -346,6 +346,7 @@ def test_own_rules_are_named_and_their_remedy_keeps_them(host: Host, line: str, 
         ("listen 80;", "listen 80 backlog=9;", "backlog=9 of listen 80"),
         ("keepalive_timeout 15;", "keepalive_timeout 99;", "keepalive_timeout 99"),
         ("8000 fail", "8000; server 10.9.9.9:8000 fail", "server 10.9.9.9:8000 fail_timeout=0"),
+        ("listen 80;", "listen 80 http2;", "`http2 on;` in a file"),
         ("proxy_redirect off;", "proxy_redirect off; expires 1y;", "its own, without a setting"),
         ("sendfile on;", "proxy_set_header X-Real-IP $remote_addr;", "without a setting"),
         (
@@ -364,6 +365,15 @@ def test_settings_that_change_are_named_with_what_keeps_them(
     assert problems == []
     assert words in said
     assert f"{host.folder}/conf.d/frappe-bench.conf:" in said
+
+
+@with_nginx
+@pytest.mark.parametrize("line", ["add_header X-Own 'a; b';", "access_log /dev/null;"])
+def test_settings_in_a_file_of_one_s_own_are_told_no_more(host: Host, line: str) -> None:
+    host.put("conf.d/frappe-bench.conf", WRITTEN.replace("sendfile on;", f"sendfile on; {line}"))
+    assert len(judged(host.look())[1]) == 1
+    host.put("benchfleet.d/own.conf", line)
+    assert judged(host.look()) == ([], [])
 
 
 @with_nginx
