@@ -1387,14 +1387,14 @@ def check_filters(hosts: list[Host], settings: Settings) -> list[Problem]:
 
 
 def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
-    """Packet filters of a primary without reporting nodes: one that joins would not get in."""
+    """Packet filters of a bench made by hand, without reporting nodes: none could join."""
     nodes = settings["groups"].get("reporting")
     ports = [int(p) for s in WAYS["reporting"] if str(p := settings["ports"][s]).isdigit()]
     return [
         f"{tool} of {host['name']} drops what no rule of it lets in. Before a reporting node joins:"
         f" {opening(tool, 'ADDRESS-OF-THE-NODE', ports)}"
         for host in hosts
-        if is_primary(host) and host["survey"] and not nodes
+        if is_adopted(host) and not nodes
         for tool in host["survey"].get("filters") or []
     ]
 

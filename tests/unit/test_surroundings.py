@@ -378,6 +378,8 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
     hosts[0]["survey"] = {**survey, "filters": ["firewalld"]}
     assert preflight.filter_warnings(hosts, settings) == []
     settings["groups"]["reporting"] = []
+    assert preflight.filter_warnings(hosts, settings) == []
+    hosts[0]["survey"]["adoption"] = {"bench": {}}
     (said,) = preflight.filter_warnings(hosts, settings)
     assert "port=3306 protocol=tcp accept" in said
 

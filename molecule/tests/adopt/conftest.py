@@ -88,7 +88,7 @@ FACTS = {
     "crontabs": "crontab -l; crontab -l -u frappe",
     "wiki": "curl -s http://127.0.0.1:8090/",
     "operator": f"curl -s -H 'Host: {state.SITE}' http://127.0.0.1/operator.txt;"
-    " curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8091/api/method/ping",
+    " curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8091/api/method/ping",
     "users": "cut -d: -f1 /etc/passwd | sort",
 }
 
