@@ -140,12 +140,16 @@ def look_at_nginx(
     if code != 0:
         return {**found, "trouble": complaint(err)[-500:] or "no answer"}
     files = parts(out)
+    if not files:
+        return {**found, "trouble": "nginx -T shows no file"}
     try:
         kept = own_part(own)
         found["doubled"] = doubled(kept)
         found["files"] = serving_files(files, bench, sites, ports, set(map(str, kept)))
         gone = [file["path"] for file in found["files"]]
-        found["missed"] = stands_without(run, files, gone) if gone else ""
+        # Without its main file it would say nothing else, and that is told by its path.
+        if gone and next(iter(files)) not in gone:
+            found["missed"] = stands_without(run, files, gone)
     except (NginxError, OSError) as error:
         found["trouble"] = f"its files cannot be read: {error}"
     return found

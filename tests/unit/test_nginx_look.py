@@ -646,7 +646,26 @@ def test_files_that_serve_the_bench_are_found() -> None:
     assert file["certificates"] == [("/etc/le/full.pem", "/etc/le/key.pem")]
 
 
+@with_nginx
+def test_servers_in_the_main_file_get_a_file_of_their_own(host: Host) -> None:
+    (host.folder / "conf.d/frappe-bench.conf").unlink()
+    host.put("nginx.conf", host.main(WRITTEN))
+    look = host.look()
+    assert look["missed"] == ""
+    (file,) = look["files"]
+    assert file["path"] == f"{host.folder}/nginx.conf"
+    # As on a host, where that is its main file.
+    file["path"] = "/etc/nginx/nginx.conf"
+    (told,), _ = judged(look)
+    assert "move its server blocks to a file in /etc/nginx/conf.d" in told
+    host.put("nginx.conf", host.main())
+    host.put("conf.d/erp.conf", WRITTEN)
+    assert judged(host.look()) == ([], [])
+
+
 def test_a_broken_configuration_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nginx_look, "PROGRAM", "/bin/sh")
     found = nginx_look.look_at_nginx(BENCH, {SITE}, run=lambda _: (1, "", "[emerg] no\n"))
     assert "refuses its own configuration: [emerg] no" in judged(found)[0][0]
+    found = nginx_look.look_at_nginx(BENCH, {SITE}, run=lambda _: (0, "", ""))
+    assert "shows no file" in judged(found)[0][0]
