@@ -7,6 +7,7 @@ Of a host these are read besides:
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
     router                       router_max_upload and the time-outs, by their names
+    acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
 """
@@ -351,6 +352,7 @@ ROUTER_SETTINGS = {
     "proxy_send_timeout": "router_read_timeout",
     "proxy_connect_timeout": "router_connect_timeout",
 }
+ACME = "/.well-known/acme-challenge"
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -376,6 +378,8 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
         yield from stranger_problems(host, found, file)
         for kind, (what, remedy) in STOPS.items():
             stopping = [stop for stop in file["stops"] if stop["kind"] == kind]
+            # Then the router answers what the CA asks.
+            stopping = [s for s in stopping if not (host["acme"]["email"] and ACME in s["what"])]
             if stopping:
                 yield problem(
                     f"{what}: {', '.join(stop['what'] for stop in stopping)}",
@@ -389,14 +393,15 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             "another file uses what stands in one of these (an upstream, a map, a log format), or "
             "names it: move what is used to a file of its own, and name no single file",
         )
-    if doubled := nginx["doubled"]:
+    doubled = [what for what in nginx["doubled"] if host["acme"]["email"] or ACME not in what]
+    if doubled:
         yield problem(
             f"the router has these itself, and nginx takes them once: {', '.join(doubled)}",
             f"/etc/nginx/benchfleet.d on {name}",
             "take them out, there and in the bench's file: they cannot be kept. Sites redirect / "
             "by their own Website Settings",
         )
-    if certificates and not host["certificate"]:
+    if certificates and not host["certificate"] and not host["acme"]["email"]:
         pairs = sorted(certificates)
         yield problem(
             f"nginx of {name} serves the bench by https, and router_certificate is not set",

@@ -81,6 +81,8 @@ OWN = frozenset(
         "fleet_adopt",
         "redis_cache_memory_mb",
         "redis_queue_memory_mb",
+        "router_acme_email",
+        "router_acme_server",
         "router_certificate",
         "router_certificate_key",
         "router_connect_timeout",

@@ -634,15 +634,52 @@ def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
                     "make one without: openssl pkey -in KEY -out NEW-KEY",
                 )
             )
-        elif not host["certificate"]:
+        elif not host["certificate"] and not host["acme"]["email"]:
             problems.append(
                 problem(
                     f"{named} is the certificate of a site, and router_certificate is not set, so "
                     "the other sites would have none",
                     place,
-                    "set router_certificate and router_certificate_key, too; the same files do",
+                    "set router_certificate and router_certificate_key, too; the same files do. Or "
+                    "have a CA asked for the others (router_acme_email)",
                 )
             )
+    return problems
+
+
+def check_acme(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """A CA can be asked for certificates as the inventory has it."""
+    host = next(filter(is_primary, hosts), None)
+    if host is None or not host["acme"]["email"]:
+        return []
+    email, server = str(host["acme"]["email"]), str(host["acme"]["server"])
+    place = f"in the inventory, for {host['name']}"
+    problems = []
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email):
+        problems.append(
+            problem(
+                f"router_acme_email {email!r} is no address of e-mail",
+                f"router_acme_email {place}",
+                "name one at which somebody reads what the CA writes",
+            )
+        )
+    if not re.fullmatch(r"https://[^/\s@]+/\S*", server):
+        problems.append(
+            problem(
+                f"router_acme_server {server!r} is not the address of an ACME directory",
+                f"router_acme_server {place}",
+                "write it as https://HOST/PATH, as the CA's page has it",
+            )
+        )
+    if host["certificate"]:
+        problems.append(
+            problem(
+                "router_certificate is set, and so is router_acme_email: no name would be left "
+                "for which the CA is asked",
+                f"router_certificate {place}",
+                "take one of the two away",
+            )
+        )
     return problems
 
 
@@ -1574,6 +1611,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_proxies,
     check_networks,
     check_certificates,
+    check_acme,
     check_folders,
     check_secrets,
     check_left_out,

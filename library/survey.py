@@ -18,10 +18,10 @@ from typing import Any
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.answers import READ_SHARED, SHARED
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
+from ansible.module_utils.certificates import certificate_trouble
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
-from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
 from ansible.module_utils.surroundings import look_at_filters, look_at_ways

@@ -111,7 +111,9 @@ FIXED_HEADERS = frozenset(
     {"x-frame-options", "x-content-type-options", "referrer-policy", "strict-transport-security"}
 )
 # What the router's own file says for every site: a second one beside it is refused by nginx.
-ROUTER_LOCATIONS = frozenset({"/", "= /", "^~ /api/", "^~ /assets/", "^~ /socket.io"})
+ROUTER_LOCATIONS = frozenset(
+    {"/", "= /", "/api/", "/assets/", "/socket.io", "/.well-known/acme-challenge/"}
+)
 ROUTER_SETTINGS = re.compile(
     r"client_(max_body_size|body_buffer_size)|ssl_(protocols|session_\w+)|server_tokens|root|sendfile|"
     r"gzip(_\w+)?|proxy_(connect_timeout|next_upstream)|lua_socket_log_errors|real_ip_\w+|"
@@ -170,7 +172,8 @@ def doubled(kept: Iterable[Directive]) -> list[str]:
         f"{' '.join(d.words)} ({d.place})"
         for d in kept
         if ROUTER_SETTINGS.fullmatch(d.name)
-        or (d.name == "location" and " ".join(d.words[1:]) in ROUTER_LOCATIONS)
+        # To nginx ^~ makes no other location.
+        or (d.name == "location" and " ".join(d.words[1:]).removeprefix("^~ ") in ROUTER_LOCATIONS)
     ]
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import encryption_key, exclusive, frappe_command, user_environment
+from ansible.module_utils.certificates import OPTIONS, Certificates
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     Server,
@@ -47,6 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cli_dir": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
     "listed": {"type": "list", "elements": "str", "required": True},
+    "names": {"type": "dict", "default": {}},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "site_key": {"type": "str", "required": True, "no_log": True},
@@ -59,7 +61,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "template": {"type": "path", "required": True},
             "target": {"type": "path", "required": True},
             "loaded_file": {"type": "path", "required": True},
-            "certificates": {"type": "list", "elements": "path", "required": True},
+            **OPTIONS,
         },
     },
 }
@@ -233,7 +235,9 @@ class Line:
                 )
             outcome.passed[name] = problem
             del found[name]
-        outcome.names, outcome.doubtful = further_and_doubtful(found.values())
+        outcome.names, outcome.doubtful = further_and_doubtful(
+            found.values(), self.settings["names"]
+        )
         for name, database in known["sites"].items():
             if name in found:
                 continue
@@ -349,9 +353,10 @@ class Line:
             return False
         target, loaded_file = Path(files["target"]), Path(files["loaded_file"])
         names = served_names(read_state(self.settings["state_dir"]))
-        wanted = {target: render_servers(template.decode(), names).encode()}
+        shown = Certificates.by(files)
+        wanted = {target: render_servers(template.decode(), names, shown.of).encode()}
         # A certificate that certbot has renewed counts once nginx has read it, too.
-        used = wanted | contents(files["certificates"])
+        used = wanted | contents(shown.files(names))
         old, loaded = read(target), read(loaded_file)
         if old == wanted[target] and loaded == digest_with(loaded, used):
             return False

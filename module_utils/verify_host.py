@@ -133,7 +133,7 @@ class HostChecks:
     queues have workers besides both; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
     the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
-    this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
+    this verify makes; ``router`` is its address and ports; ``user`` signs in with
     ``passwords``, by site.
     """
 

@@ -103,6 +103,7 @@ def an_adopted_host() -> dict[str, Any]:
         "certificate": "",
         "networks": {"router_trusted_proxies": []},
         "router": {"router_max_upload": "50m", "router_read_timeout": 120},
+        "acme": {"email": "", "server": ""},
         "mariadb_plan": {
             "max_connections": 300,
             "max_allowed_packet": 67108864,

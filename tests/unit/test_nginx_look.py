@@ -162,6 +162,7 @@ def judged(look: dict[str, Any], **more: Any) -> tuple[list[str], list[str]]:
         "name": "erp1",
         "sites": [{"name": SITE}],
         "certificate": "",
+        "acme": {"email": ""},
         "networks": {"router_trusted_proxies": []},
         "router": {
             "router_max_upload": "50m",
@@ -533,6 +534,19 @@ def test_a_redirect_to_https_is_the_router_s_too(host: Host, body: str) -> None:
 
 
 @with_nginx
+def test_what_a_ca_asks_is_the_router_s_with_acme(host: Host) -> None:
+    own = "location ^~ /.well-known/acme-challenge/ { root /var/www/html; }"
+    host.put("conf.d/frappe-bench.conf", WRITTEN.replace("sendfile on;", f"sendfile on; {own}"))
+    acme = {"acme": {"email": "admin@example.com"}}
+    assert len(judged(host.look())[0]) == 1
+    assert judged(host.look(), **acme) == ([], [])
+    host.put("benchfleet.d/own.conf", own)
+    assert judged(host.look()) == ([], [])
+    (told,), _ = judged(host.look(), **acme)
+    assert "nginx takes them once" in told
+
+
+@with_nginx
 def test_what_the_router_has_itself_is_not_doubled(host: Host) -> None:
     host.put("benchfleet.d/own.conf", "location = / { return 301 /app; } sendfile off;")
     (told,), _ = judged(host.look())
@@ -589,7 +603,12 @@ def test_what_is_kept_fits_into_the_router_s_server(host: Host, own: str) -> Non
 @pytest.mark.parametrize(
     "own",
     [
-        *(f"location {name} {{ return 404; }}" for name in sorted(nginx_look.ROUTER_LOCATIONS)),
+        *(
+            f"location {name} {{ return 404; }}"
+            for name in sorted(nginx_look.ROUTER_LOCATIONS)
+            if "acme" not in name
+        ),
+        "location ^~ /api/ { return 404; }",
         "client_max_body_size 1m;",
         "gzip off;",
         "root /srv;",
@@ -612,7 +631,7 @@ def test_what_the_router_has_itself_is_known() -> None:
     text = (TEMPLATES / "server.conf.j2").read_text(encoding="utf-8")
     text_alone = re.sub(r"\{%.*?%\}", "", text)
     for name in re.findall(r"^\tlocation ([^@~{]\S*(?: \S+)?) \{", text_alone, re.MULTILINE):
-        assert name in nginx_look.ROUTER_LOCATIONS
+        assert name.removeprefix("^~ ") in nginx_look.ROUTER_LOCATIONS
     once = re.findall(r"^\t(\w+) ", text_alone, re.MULTILINE)
     many = {"add_header", "include", "listen", "location", "set", "set_real_ip_from"}
     for name in {*once} - many:

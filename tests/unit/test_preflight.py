@@ -46,6 +46,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "proxy": "",
         "keep": {"number": 3, "days": 30},
         "certificate": "",
+        "acme": {"email": "", "server": ""},
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "mariadb_extra": {},
@@ -973,6 +974,28 @@ def test_certificates(fleet, settings):
         (
             "/c.key is not the key of /c.pem",
             "certificate of a.test in fleet_sites in the inventory, on erp1",
+        ),
+    ]
+
+
+def test_a_ca_is_asked_with_settings_that_can_work(fleet, settings):
+    fleet[0]["acme"] = {"email": "ops@example.com", "server": "https://ca.example.com/dir"}
+    assert whats(fleet, settings) == []
+    fleet[0]["acme"] = {"email": "ops", "server": "http://ca.example.com/dir"}
+    fleet[0]["certificate"] = "/d.pem"
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"].partition(":")[0], problem["place"]) for problem in told] == [
+        (
+            "router_acme_email 'ops' is no address of e-mail",
+            "router_acme_email in the inventory, for erp1",
+        ),
+        (
+            "router_acme_server 'http",
+            "router_acme_server in the inventory, for erp1",
+        ),
+        (
+            "router_certificate is set, and so is router_acme_email",
+            "router_certificate in the inventory, for erp1",
         ),
     ]
 

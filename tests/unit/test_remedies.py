@@ -27,7 +27,7 @@ from filter_plugins import systems as judged_systems
 from library import survey
 from module_utils import systems
 from module_utils.bench import installed_apps
-from module_utils.nginx import certificate_trouble
+from module_utils.certificates import certificate_trouble
 from tests.unit.test_adoption import BENCH, an_adopted_host
 from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
 
@@ -123,6 +123,7 @@ def plan(extra: dict[str, Any]) -> dict[str, Any]:
 HAVE = "erp.survey.adoption."
 PRIVATE = "use a private address"
 CERTIFICATE = {"of": "router_certificate", "certificate": "/c", "key": "/k", "trouble": ""}
+ACME = {"email": "admin@example.com", "server": "https://acme.example.com/directory"}
 MADE = {
     "erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1.0"}],
     "erp.survey.mark": {"state": "present", "path": "/m", "fleet_id": "f1"},
@@ -196,6 +197,12 @@ FLEET = [
           "openssl pkey -in KEY", {"erp.survey.certificates": [CERTIFICATE]}),
     Trial({"erp.survey.certificates": [CERTIFICATE]}, "the same files do",
           {"erp.certificate": "/c"}),
+    Trial({"erp.acme": {**ACME, "email": "admin"}}, "name one at which somebody reads",
+          {"erp.acme": ACME}),
+    Trial({"erp.acme": {**ACME, "server": "acme"}}, "write it as https://HOST/PATH",
+          {"erp.acme": ACME}),
+    Trial({"erp.acme": ACME, "erp.certificate": "/c"}, "take one of the two away",
+          {"erp.certificate": ""}),
     # Folders.
     Trial({"erp.bench_dir": "/opt/bench-1"}, "for instance /home/frappe/frappe-bench",
           {"erp.bench_dir": BENCH}),

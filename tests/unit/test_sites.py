@@ -86,7 +86,7 @@ def test_further_names_are_those_of_the_configuration_and_of_links(
 def test_a_name_that_two_sites_claim_is_nobodys_and_a_sites_own_is_its_own() -> None:
     one = Site("a.test", "a", "a", "p", True, ("b.test", "both.test", "a2.test"))
     other = Site("b.test", "b", "b", "p", True, ("both.test",))
-    found, (doubt,) = sites.further_and_doubtful([other, one])
+    found, (doubt,) = sites.further_and_doubtful([other, one], {})
     assert found == {"a.test": ["a2.test"]}
     assert doubt.startswith("both.test is not served: a.test and b.test have it")
 
@@ -155,11 +155,24 @@ def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[...,
     assert changed()
 
 
-def test_servers_are_one_for_each_site() -> None:
-    text = sites.render_servers(
-        "server_name @names@; set $s @site@;\n", {"b.test": [], "a.test": ["c.test"]}
+def served(names: dict[str, list[str]], **certified: str) -> list[str]:
+    """The servers of sites; certified: name (dots as _) to the name of its certificate."""
+    template = (
+        f"server_name @names@; set $s @site@;\n{sites.SECURE}"
+        "server_name @names@; set $s @site@; use @certificate@ @key@;\n"
     )
-    assert text.splitlines()[1:] == [
+
+    def certificate(site: str, name: str) -> tuple[str, str] | None:
+        of = certified.get(name.replace(".", "_"))
+        return (of, f"{site}.key") if of else None
+
+    head, *lines = sites.render_servers(template, names, certificate).splitlines()
+    assert head.startswith("# Made by Benchfleet")
+    return lines
+
+
+def test_servers_are_one_for_each_site() -> None:
+    assert served({"b.test": [], "a.test": ["c.test"]}) == [
         "server_name a.test c.test; set $s a.test;",
         "server_name b.test; set $s b.test;",
     ]
@@ -167,27 +180,28 @@ def test_servers_are_one_for_each_site() -> None:
 
 def test_a_name_of_any_length_is_taken_by_nginx() -> None:
     site = ".".join(["long-name" * 6, "x" * 63, "test"])
-    text = sites.render_servers("server_name @names@; set $s @site@;\n", {site: ["a.test"]})
     pattern = site.replace(".", r"\.").replace("-", r"\-")
-    assert text.splitlines()[1] == f'server_name "~^{pattern}$" a.test; set $s {site};'
+    assert served({site: ["a.test"]}) == [f'server_name "~^{pattern}$" a.test; set $s {site};']
 
 
-def test_further_names_are_served_with_their_site_alone() -> None:
-    template = (
-        "server_name @names@;\n# Further names of b.test\nserver_name b bb;\n"
-        "# Further names of c.test\nserver_name c;\n"
-    )
-    served = {"b.test": ["bbb"], "a.test": ["bb"]}
-    _, *names = sites.render_servers(template, served).splitlines()
-    assert names == ["server_name a.test;", "server_name b.test bbb;", "server_name b bb;"]
+def test_names_are_served_with_their_certificates_and_others_by_http() -> None:
+    names = {"a.test": ["aa.test", "10.0.0.1"], "b.test": []}
+    assert served(names, a_test="one", aa_test="one", b_test="two") == [
+        "server_name a.test aa.test; set $s a.test; use one a.test.key;",
+        "server_name 10.0.0.1; set $s a.test;",
+        "server_name b.test; set $s b.test; use two b.test.key;",
+    ]
 
 
-def test_a_site_with_a_certificate_of_its_own_is_served_with_that() -> None:
-    template = (
-        "server_name @names@; cert all;\n# Instead, for b.test\nserver_name @names@; cert b;\n"
-    )
-    _, *lines = sites.render_servers(template, {"b.test": ["c.test"], "a.test": []}).splitlines()
-    assert lines == ["server_name a.test; cert all;", "server_name b.test c.test; cert b;"]
+def test_names_of_the_inventory_are_nobody_elses() -> None:
+    ours = [
+        sites.Site("a.test", "a", "a", "p", True, ("mine", "b.test")),
+        sites.Site("b.test", "b", "b", "p", True, ("mine", "other")),
+    ]
+    given = {"b.test": ["mine", "Given.test"], "gone.test": ["x"]}
+    found, doubtful = sites.further_and_doubtful(ours, given)
+    assert found == {"b.test": ["given.test", "mine", "other"]}
+    assert doubtful == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
@@ -272,7 +286,9 @@ def line(folders: Folders) -> Any:
                 "target": "/none",
                 "loaded_file": "/none",
                 "certificates": [],
+                "acme": {"email": ""},
             },
+            "names": {},
         }
     )
 
