@@ -89,7 +89,9 @@ def shown(data: bytes | Path | None) -> str:
 def complaint(words: str) -> str:
     """What nginx -t says against a configuration, without its warnings and its last line."""
     lines = [line for line in words.splitlines() if "[emerg]" in line or "[alert]" in line]
-    return " ".join(re.sub(r"^nginx: ", "", line) for line in lines) or words.strip()
+    # Once it has read where its log is, nginx says it as it stands there.
+    said = (re.sub(r"^nginx: |^[\d/]+ [\d:]+ (?=\[)|\d+#\d+: ", "", line) for line in lines)
+    return " ".join(dict.fromkeys(said)) or words.strip()
 
 
 def tested(run: Run) -> str:
@@ -123,7 +125,7 @@ class Directive:
     """A directive as nginx reads it: its words without quotes, and what is between its braces.
 
     block is None where it has none; place is ``path:line``; start and end are its offsets in the
-    text of its file, without its block.
+    text of its file, without its block, and close is that of the block's end.
     """
 
     words: tuple[str, ...]
@@ -132,6 +134,7 @@ class Directive:
     line: int
     start: int = 0
     end: int = 0
+    close: int = 0
 
     @property
     def name(self) -> str:
@@ -217,7 +220,7 @@ def read_configuration(text: str, path: str = "") -> tuple[Directive, ...]:
         elif token["end"] == "}" and open_blocks and not words:
             inside = tuple(found)
             found, whose, line, start, end = open_blocks.pop()
-            found.append(Directive(whose, inside, path, line, start, end))
+            found.append(Directive(whose, inside, path, line, start, end, token.start()))
         else:
             raise NginxError(f"{path}:{line}: {token['end']} has no place here")
         words = []
@@ -287,10 +290,13 @@ def default_listens(text: str) -> set[str]:
     return found
 
 
-def stands_without(run: Run, files: Mapping[str, str], without: Collection[str]) -> str:
+def stands_without(
+    run: Run, files: Mapping[str, str], without: Collection[str], within: str
+) -> str:
     """What nginx says against its configuration once some of its files are gone; "" if nothing.
 
-    nginx itself is asked, about a copy.
+    within: files, as ``/folder/*.conf``, that will be read inside of a server then. nginx itself
+    is asked, about a copy.
     """
     main = next(iter(files))
     home = os.path.dirname(main)
@@ -303,7 +309,14 @@ def stands_without(run: Run, files: Mapping[str, str], without: Collection[str])
                 Path(there, entry.name).symlink_to(entry)
         for path, text in files.items():
             changed = text
-            directives = (d for outer in read_configuration(text, path) for d in outer.walk())
+            read = read_configuration(text, path)
+            for http in (d for d in read if d.name == "http" and path == main):
+                server = (
+                    f"\nserver {{ listen unix:{folder}/socket; set $benchfleet_site x;"
+                    f' include "{within}"; }}\n'
+                )
+                changed = changed[: http.close] + server + changed[http.close :]
+            directives = (d for outer in read for d in outer.walk())
             includes = [d for d in directives if d.name == "include" and len(d.words) == 2]
             for found in sorted(includes, key=lambda d: -d.start):
                 # A file that is named by no pattern is missed where it is gone.

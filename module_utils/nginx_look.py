@@ -151,7 +151,7 @@ def look_at_nginx(
         gone = [file["path"] for file in found["files"]]
         # Without its main file it would say nothing else, and that is told by its path.
         if gone and next(iter(files)) not in gone:
-            found["missed"] = stands_without(run, files, gone)
+            found["missed"] = stands_without(run, files, gone, f"{own}/*.conf")
     except (NginxError, OSError) as error:
         found["trouble"] = f"its files cannot be read: {error}"
     return found

@@ -476,6 +476,34 @@ def test_what_other_files_use_of_the_bench_s_is_found_by_nginx(host: Host) -> No
 
 
 @with_nginx
+@pytest.mark.parametrize(
+    ("there", "own"),
+    [
+        ("limit_conn_zone $host zone=per_host_x:1m;", "limit_conn per_host_x 8;"),
+        ("map $host $own_site { default x; }", "add_header X-Site $own_site;"),
+        ("log_format own $host;", "access_log /dev/null own;"),
+        (
+            "upstream own { server 127.0.0.1:8090; }",
+            "location /own { proxy_pass http://own; }",
+        ),
+    ],
+)
+def test_what_is_kept_uses_nothing_that_goes(host: Host, there: str, own: str) -> None:
+    text = there + "\n" + WRITTEN.replace("sendfile on;", f"sendfile on; {own}")
+    host.put("conf.d/frappe-bench.conf", text)
+    host.put("benchfleet.d/own.conf", own)
+    (told,), _ = judged(host.look())
+    assert "would not start without the bench's files" in told
+    # nginx tells the line of what it cannot read, and the name of what it cannot find.
+    assert any(w in told for w in ("benchfleet.d/own.conf:1", '"per_host_x"', '"own_site"'))
+    assert "without the bench's files: [emerg] " in told
+    # The remedy: what is used has a file of its own.
+    host.put("conf.d/frappe-bench.conf", text.partition("\n")[2])
+    host.put("conf.d/a-own.conf", there)
+    assert judged(host.look()) == ([], [])
+
+
+@with_nginx
 def test_a_file_that_is_included_by_its_name_is_missed(host: Host) -> None:
     host.put("nginx.conf", host.main("include bench/erp.conf;"))
     host.put("bench/erp.conf", (host.folder / "conf.d/frappe-bench.conf").read_text())
