@@ -311,6 +311,32 @@ def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def named_by(bench: Mapping[str, Any], host: str) -> str:
+    """Where a bench is, and what on the host names it, if it was found by that."""
+    return f"{bench['path']} on {host}" + (f", named by {bench['named']}" * bool(bench["named"]))
+
+
+def check_other_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Every site's database is MariaDB: nothing else can be copied to a node.
+
+    A site that came to a fleet later is told of by what looks for sites there, and is left alone.
+    """
+    return [
+        problem(
+            f"the database of site {site} of {host['name']} is {other['kind']} (db_type), and a"
+            " fleet copies MariaDB alone",
+            f"{other['file']} on {host['name']}",
+            "leave this server out of the fleet, or bring the site to MariaDB first: make a new"
+            " site with --db-type mariadb, and take its data over by Data Export and Data Import",
+        )
+        for host in hosts
+        if host["survey"] and not is_ours(host, settings)
+        for bench in host["survey"]["benches"]
+        for site, other in bench["others"].items()
+        if bench["path"] == host["bench_dir"]
+    ]
+
+
 def check_left_out(hosts: list[Host], settings: Settings) -> list[Problem]:
     """A run without the primary builds on one that is of this fleet; an update is everybody's."""
     primary = settings["primary"]
@@ -1150,13 +1176,15 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
             problem(
                 f"{name} already holds a bench that this fleet did not make"
                 + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
-                f"{bench['path']} on {name}",
+                named_by(bench, name),
                 "to take it over with its database, set fleet_adopt: true for this host "
                 "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host)
                 else "save what is needed, then move the bench off this host, or use an empty one",
             )
             for bench in survey["benches"]
+            # Told first, and not to be taken over as it is.
+            if not bench["others"]
         ]
     return problems
 
@@ -1602,6 +1630,7 @@ def check_secrets(_hosts: list[Host], settings: Settings) -> list[Problem]:
 
 CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_groups,
+    check_other_databases,
     check_sites,
     check_gone_sites,
     check_variables,

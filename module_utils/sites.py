@@ -1,6 +1,6 @@
 """Sites as folders of a bench, and what is derived from them: the same on controller and hosts.
 
-No imports but the standard library's: the hosts run this from a folder of their own.
+The hosts run this from a folder of their own.
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.bench_files import other_database, refused_keys
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -38,7 +42,7 @@ class SiteError(Exception):
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own.
+    names: those that it has beside its own. refused: keys with which no fleet can live.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Site:
     password: str
     encrypted: bool
     names: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
@@ -112,7 +117,8 @@ def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         for entry in (domains if isinstance(domains, list) else [])
     ]
     if isinstance(host_name := config.get("host_name"), str):
-        named.append(re.sub(r"^https?://|[:/].*$", "", host_name.removeprefix("//")))
+        with suppress(ValueError):
+            named.append(urlsplit(host_name if "//" in host_name else f"//{host_name}").hostname)
     found = (name.lower() for name in named if isinstance(name, str))
     return tuple(dict.fromkeys(name for name in found if is_name(name)))
 
@@ -130,6 +136,8 @@ def parse_site(name: str, text: str, path: str) -> Site:
         raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(config, dict):
         raise SiteError(f"{path} holds no JSON object; mend it and run again")
+    if kind := other_database(config, {}):
+        raise SiteError(f"{path} names a database of another kind, {kind}: a fleet copies MariaDB")
     for key in ("db_name", "db_password"):
         if not isinstance(config.get(key), str) or not config[key]:
             raise SiteError(f"{path} has no {key}: the site was not created completely")
@@ -140,6 +148,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
         config["db_password"],
         bool(config.get("encryption_key")),
         further_names(config),
+        tuple(refused_keys(config, site=True)),
     )
 
 

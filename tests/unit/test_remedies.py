@@ -27,6 +27,7 @@ from filter_plugins import systems as judged_systems
 from library import survey
 from module_utils import systems
 from module_utils.bench import installed_apps
+from module_utils.bench_files import redis_address
 from module_utils.certificates import certificate_trouble
 from tests.unit.test_adoption import BENCH, an_adopted_host
 from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
@@ -105,12 +106,18 @@ def put(fleet: Fleet, changes: dict[str, Any] | Callable[[Fleet], None]) -> None
         here[keys[-1]] = copy.deepcopy(value)
 
 
+def a_bench(path: str, version: str, **others: Any) -> dict[str, Any]:
+    """A bench as it is found; others are its sites on another kind of database."""
+    return {"path": path, "frappe_version": version, "named": "", "others": others}
+
+
 def sites(value: Any) -> dict[str, Any]:
     """fleet_sites, which both hosts see."""
     return {"erp.sites": value, "rep.sites": value}
 
 
 SITE = {"name": "erp.example.com", "apps": []}
+A_SITE = {"user": "_c", "host": "", "names": [], "refused": []}
 
 
 def plan(extra: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +132,7 @@ PRIVATE = "use a private address"
 CERTIFICATE = {"of": "router_certificate", "certificate": "/c", "key": "/k", "trouble": ""}
 ACME = {"email": "admin@example.com", "server": "https://acme.example.com/directory"}
 MADE = {
-    "erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1.0"}],
+    "erp.survey.benches": [a_bench(BENCH, "15.1.0")],
     "erp.survey.mark": {"state": "present", "path": "/m", "fleet_id": "f1"},
     "settings.fleet_id": "f1",
 }
@@ -229,9 +236,9 @@ FLEET = [
           "use MariaDB 10.11", {"erp.survey.database.version": "10.11.6"}),
     Trial(lambda f: put_system(f.erp, "13.1"), "never older",  # type: ignore[arg-type]
           lambda f: put_system(f.rep, "13.1")),
-    Trial({**MADE, "erp.survey.benches": [{"path": BENCH, "frappe_version": "13.9"}]},
+    Trial({**MADE, "erp.survey.benches": [a_bench(BENCH, "13.9")]},
           "use a bench of Frappe 14, 15, 16",
-          {"erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1"}]}),
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({"erp.branch": "version-14", "rep.branch": "version-14"}, "set fleet_read_guard to false",
           {"erp.read_guard": False, "rep.read_guard": False}),
     Trial({"erp.branch": "version-12", "rep.branch": "version-12"}, "use version-14, version-15",
@@ -245,7 +252,7 @@ FLEET = [
           {"erp.survey.database.holds_data": False}),
     Trial({"rep.survey.database.holds_data": True}, "move the folder away",
           {"rep.survey.database.holds_data": False}),
-    Trial({"rep.survey.benches": [{"path": BENCH, "frappe_version": "15.1"}]}, "off this host",
+    Trial({"rep.survey.benches": [a_bench(BENCH, "15.1")]}, "off this host",
           {"rep.survey.benches": []}),
     Trial({"erp.survey.update": "2026-01-01"}, "playbooks/update.yml goes on",
           {"erp.survey.update": ""}),
@@ -333,17 +340,17 @@ ADOPTED = [
     Trial({"erp.groups": ["primary", "bench_primary", "mariadb_primary", "redis"]},
           "put erp1 into that group",
           {"erp.groups": ["primary", "bench_primary", "mariadb_primary", "redis", "router"]}),
-    Trial({"erp.survey.benches": [{"path": "/home/frappe/b2", "frappe_version": "15.1"}]},
+    Trial({"erp.survey.benches": [a_bench("/home/frappe/b2", "15.1")]},
           "set fleet_bench_dir to /home/frappe/b2", {"erp.bench_dir": "/home/frappe/b2",
            "settings.bench_dir": "/home/frappe/b2",
            f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["b2-web"],
                                   "others": []}]}),
     Trial({"erp.survey.benches": []}, "name its folder in fleet_bench_dir",
-          {"erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1"}]}),
-    Trial({"erp.survey.benches": [{"path": path, "frappe_version": "15.1"}
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({"erp.survey.benches": [a_bench(path, "15.1")
                                   for path in (BENCH, "/home/frappe/b2")]},
           "move it to another server",
-          {"erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1"}]}),
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({f"{HAVE}bench.owner": "erp"}, "set fleet_bench_user to erp", {"erp.bench_user": "erp"}),
     Trial({f"{HAVE}bench.home": "/home/frappe/"[:5]}, "set fleet_bench_home to /home",
           {"erp.bench_home": "/home"}),
@@ -352,28 +359,43 @@ ADOPTED = [
     # A bench outside of its account's home, and the home of both problems.
     Trial({"erp.bench_dir": "/opt/bench/frappe-bench",
            "settings.bench_dir": "/opt/bench/frappe-bench",
-           "erp.survey.benches": [{"path": "/opt/bench/frappe-bench", "frappe_version": "15.1"}]},
+           "erp.survey.benches": [a_bench("/opt/bench/frappe-bench", "15.1")]},
           "usermod --home /opt/bench",
           {"erp.bench_home": "/opt/bench", f"{HAVE}bench.home": "/opt/bench"}),
     Trial({"erp.bench_dir": "/opt/frappe-bench", "settings.bench_dir": "/opt/frappe-bench",
-           "erp.survey.benches": [{"path": "/opt/frappe-bench", "frappe_version": "15.1"}]},
+           "erp.survey.benches": [a_bench("/opt/frappe-bench", "15.1")]},
           "move the bench into /home/frappe",
           {"erp.bench_dir": BENCH, "settings.bench_dir": BENCH,
-           "erp.survey.benches": [{"path": BENCH, "frappe_version": "15.1"}]}),
+           "erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({f"{HAVE}bench.unversioned": ["own"]}, "git init", {f"{HAVE}bench.unversioned": []}),
     Trial({f"{HAVE}bench.python": ""}, "bench setup env", {f"{HAVE}bench.python": "3.11.2"}),
-    Trial({"erp.survey.benches": [{"path": BENCH, "frappe_version": "16.2.0"}]},
+    Trial({"erp.survey.benches": [a_bench(BENCH, "16.2.0")]},
           "set bench_frappe_branch to version-16",
           {"erp.branch": "version-16", "rep.branch": "version-16"}),
     # Of a version in the making there is no branch with its number.
-    Trial({"erp.survey.benches": [{"path": BENCH, "frappe_version": "17.0.0-dev"}]},
+    Trial({"erp.survey.benches": [a_bench(BENCH, "17.0.0-dev")]},
           "set bench_frappe_branch to develop",
           {"erp.branch": "develop", "rep.branch": "develop"}),
     Trial({f"{HAVE}bench.services.webserver_port": "8011"}, "set fleet_web_port to 8011",
           {"settings.ports.web": 8011}),
-    Trial({f"{HAVE}bench.services.redis_cache": "redis://10.9.9.9:13000"},
-          "bench set-common-config -c redis_cache redis://127.0.0.1:13000, then bench setup redis",
-          {f"{HAVE}bench.services.redis_cache": "redis://127.0.0.1:13000"}),
+    *(Trial({f"{HAVE}bench.redis.{key}": redis_address(url) | {"local": local}}, remedy,
+            {f"{HAVE}bench.redis.{key}": redis_address(good) | {"local": True}})
+      for key, url, local, remedy, good in (
+          ("redis_cache", "redis://10.9.9.9:13000", False,
+           "`bench set-config -g redis_cache redis://127.0.0.1:PORT`", "redis://127.0.0.1:13000"),
+          ("redis_queue", "redis://127.0.0.1:11000/3", True, "take the number out of the URL",
+           "redis://127.0.0.1:11000"))),
+    Trial({f"{HAVE}bench.files": {"config/redis_queue.conf": {"refused": ["include"], "gone": []}}},
+          "change it, and restart that program", {f"{HAVE}bench.files": {}}),
+    Trial({f"{HAVE}bench.keys.unread": ["erp.example.com/site_config.json"]},
+          "python3 -m json.tool shows the place", {f"{HAVE}bench.keys.unread": []}),
+    Trial({f"{HAVE}bench.keys.refused": ["read_from_replica"]}, "set it to 0",
+          {f"{HAVE}bench.keys.refused": []}),
+    Trial({"erp.survey.benches": [a_bench(BENCH, "15.1", pg={"kind": "postgres", "file": "/f"})]},
+          "bring the site to MariaDB first", {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({f"{HAVE}bench.sites": {"erp.example.com": {**A_SITE, "host": "10.0.0.11"}}},
+          "set db_host to 127.0.0.1",
+          {f"{HAVE}bench.sites": {"erp.example.com": A_SITE}}),
     Trial({"erp.survey.listeners": {"8000": [listener("gunicorn")]}}, "bench setup supervisor",
           {"erp.survey.listeners": {"8000": [{**listener("gunicorn"),
                                               "unit": "supervisor.service"}]}}),
@@ -386,14 +408,14 @@ ADOPTED = [
                                   "others": ["bot"]}]}, "move them to a file of their own",
           lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
     # Sites as benches have them: names that are no host's, and addresses.
-    *(Trial({f"{HAVE}bench.sites": {site: {"user": "_c", "host": "", "names": []}},
+    *(Trial({f"{HAVE}bench.sites": {site: A_SITE},
              f"{HAVE}nginx.files": []},
             f"name its sites in fleet_sites: {site}", sites([{"name": site}]))
       for site in ("crm.example.com", "test_site", "10.0.2.15", "site1.local")),
-    Trial({f"{HAVE}bench.sites": {"ERP": {"user": "_c", "host": "", "names": []}},
+    Trial({f"{HAVE}bench.sites": {"ERP": A_SITE},
            f"{HAVE}nginx.files": []},
           "rename the folder in lower case (ERP)",
-          {f"{HAVE}bench.sites": {"erp": {"user": "_c", "host": "", "names": []}},
+          {f"{HAVE}bench.sites": {"erp": A_SITE},
            **sites([{"name": "erp"}])}),
     Trial({f"{HAVE}bench.services.db_host": "10.9.9.9"}, "bring the database to this server",
           {f"{HAVE}bench.services.db_host": ""}),

@@ -83,6 +83,22 @@ def test_further_names_are_those_of_the_configuration_and_of_links(
     assert site.names == ("shop.test", "b2b.test", "www.a.test", "old.test")
 
 
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("https://user:p@www.a.test:8443/x", ("www.a.test",)),
+        ("HTTPS://WWW.a.test", ("www.a.test",)),
+        ("//www.a.test/", ("www.a.test",)),
+        ("www.a.test:8000", ("www.a.test",)),
+        ("http://[::1", ()),
+        ("", ()),
+        (7, ()),
+    ],
+)
+def test_a_host_name_is_read_as_an_address(address: object, names: tuple[str, ...]) -> None:
+    assert sites.further_names({"host_name": address}) == names
+
+
 def test_a_name_that_two_sites_claim_is_nobodys_and_a_sites_own_is_its_own() -> None:
     one = Site("a.test", "a", "a", "p", True, ("b.test", "both.test", "a2.test"))
     other = Site("b.test", "b", "b", "p", True, ("both.test",))
@@ -412,6 +428,18 @@ def test_a_site_of_the_inventory_gives_away_no_more_than_others(
     assert server.registry == []
 
 
+def test_keys_that_break_a_site_are_told(line: Any, put: Callable[..., Path]) -> None:
+    put("a.test", CONFIG | {"db_name": "a", "use_rq_auth": 1, "redis_queue": "redis://:hush@h"})
+    put("b.test", CONFIG | {"db_name": "b", "db_type": "postgres"})
+    outcome = line.bring(FakeServer({"a", "b"}, {("a", "a"), ("b", "b")}))
+    assert listed(line) == ["a.test"]
+    other, keys = outcome.notes
+    assert "b.test is not served" in other
+    assert "a database of another kind, postgres" in other
+    assert "a.test/site_config.json has redis_queue, use_rq_auth, which" in keys
+    assert "hush" not in keys
+
+
 def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
     line: Any, put: Callable[..., Path]
 ) -> None:
@@ -455,8 +483,14 @@ def test_a_new_site_has_its_key_before_it_is_copied(
         said.append(" ".join(words[:4]))
 
     monkeypatch.setattr(line, "frappe", frappe)
+    common = put("a.test", {"db_name": "a", "db_password": "p"}).parent
     line.bring(FakeServer({"a"}, set()))
     assert said == ["--site a.test set-config encryption_key"]
+    # A key of all sites is one, too: by a second one, what was encrypted could not be read.
+    (common / "common_site_config.json").write_text('{"encryption_key": "k"}')
+    line.list_file.unlink()
+    line.bring(FakeServer({"a"}, set()))
+    assert len(said) == 1
 
 
 def test_sites_that_were_made_and_are_gone_are_found(

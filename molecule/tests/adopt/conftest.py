@@ -38,6 +38,22 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/var/lib/erp/sites/apps.txt": "frappe",
+    "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
+    f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
+        {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
+    ),
+    # Of nginx, sudo and cron, none of which takes it.
+    "/etc/nginx/conf.d/refused.conf": f"""server {{
+        listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
+        auth_basic staff; auth_basic_user_file /etc/hostname;
+    }}""",
+    "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
+    "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
+}
+REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
@@ -90,17 +106,6 @@ FACTS = {
     "operator": f"curl -s -H 'Host: {state.SITE}' http://127.0.0.1/operator.txt;"
     " curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8091/api/method/ping",
     "users": "cut -d: -f1 /etc/passwd | sort",
-}
-
-# What no fleet can live with, on the host for one run of preflight: files, and what they hold. No
-# nginx and no cron takes them.
-REFUSED = {
-    "/etc/nginx/conf.d/refused.conf": f"""server {{
-        listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
-        auth_basic staff; auth_basic_user_file /etc/hostname;
-    }}""",
-    "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
-    "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
 
 Tree = dict[str, list[Any]]
@@ -362,13 +367,13 @@ def tries(story: Story) -> Tries:
         }
     )
     for path, text in REFUSED.items():
-        story.node.run(f"umask 337; cat >{path} <<'REFUSED'\n{text}\nREFUSED")
+        # sudo takes no others.
+        mode = "0440" if "sudoers" in path else "0644"
+        story.node.run(f"install -D -m {mode} /dev/stdin {path} <<'END'\n{text}\nEND")
     try:
-        refused = playbook(preflight, *ADOPT, fails=True)
+        said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
     finally:
-        story.node.run(f"rm {' '.join(REFUSED)}")
-    said["refused"] = Future()
-    said["refused"].set_result(refused)
+        story.node.run(f"rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
     return Tries(said, story.look())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -66,6 +67,14 @@ def test_what_does_not_fit_is_told_with_what_to_set(tries: Any):
     assert f"set fleet_bench_dir to {BENCH}" in tries.words("elsewhere")
 
 
+def test_what_no_fleet_takes_over_is_named(tries: Any):
+    refused = tries.words("refused")
+    assert "/var/lib/erp on erp1, named by /etc/systemd/system/erp2.service" in refused
+    assert "database of site pg.test of erp1 is postgres (db_type)" in refused
+    assert "no fleet can live with redis_cache in pg.test/site_config.json" in refused
+    assert "hush" not in refused
+
+
 def test_a_dry_run_says_what_is_coming(tries: Any):
     words = tries.words("dry run")
     assert "erp1 restarts once" in words
@@ -73,6 +82,8 @@ def test_a_dry_run_says_what_is_coming(tries: Any):
     assert "client_max_body_size 200m -> 50m" in words
     assert "router_max_upload keeps yours" in words
     assert "/usr/bin/supervisorctl (/etc/sudoers.d/frappe:1)" in words
+    assert "db_socket of common_site_config.json, rq_password of common_site_config.json" in words
+    assert "aclfile of config/redis_queue.conf" in words
 
 
 def test_what_no_fleet_can_live_with_is_refused(tries: Any):
@@ -153,6 +164,13 @@ def test_users_stay_signed_in_and_wait_a_moment_only(story: Any, adopted: Any):
     adopted.player.noticed_two_restarts_only(adopted.by_hand)
     saved = story.rows("ToDo", "description = 'saved meanwhile'")
     assert saved >= len(adopted.player.good) > 10
+
+
+def test_halves_of_pairs_of_settings_are_gone(story: Any, adopted: Any, lab: state.Lab):
+    for node in (story.node, Node(lab, lab.hosts[1])):
+        keys = json.loads(node.run(f"cat {BENCH}/sites/common_site_config.json"))
+        assert not {"db_socket", "use_rq_auth", "rq_username", "rq_password"} & set(keys)
+    assert "aclfile" not in story.node.run("cat /etc/benchfleet/redis/redis_queue.conf")
 
 
 def test_mariadb_was_started_once(adopted: Any):
