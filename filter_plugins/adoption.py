@@ -246,7 +246,7 @@ def redis_trouble(
     own = (
         "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:PORT`,"
         " the same for redis_queue with another port, `bench setup redis`, and let supervisor run"
-        " them: `bench setup supervisor`"
+        " them: `bench setup supervisor`, then supervisorctl update"
     )
     if address["trouble"]:
         return address["trouble"], f"`bench set-config -g {key} redis://127.0.0.1:PORT`"
