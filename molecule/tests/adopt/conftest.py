@@ -45,6 +45,13 @@ REFUSED = {
     f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
         {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
     ),
+    # Of nginx, sudo and cron, none of which takes it.
+    "/etc/nginx/conf.d/refused.conf": f"""server {{
+        listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
+        auth_basic staff; auth_basic_user_file /etc/hostname;
+    }}""",
+    "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
+    "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
@@ -96,6 +103,8 @@ FACTS = {
     " @@skip_name_resolve'",
     "crontabs": "crontab -l; crontab -l -u frappe",
     "wiki": "curl -s http://127.0.0.1:8090/",
+    "operator": f"curl -s -H 'Host: {state.SITE}' http://127.0.0.1/operator.txt;"
+    " curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8091/api/method/ping",
     "users": "cut -d: -f1 /etc/passwd | sort",
 }
 
@@ -358,7 +367,9 @@ def tries(story: Story) -> Tries:
         }
     )
     for path, text in REFUSED.items():
-        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
+        # sudo takes no others.
+        mode = "0440" if "sudoers" in path else "0644"
+        story.node.run(f"install -D -m {mode} /dev/stdin {path} <<'END'\n{text}\nEND")
     try:
         said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
     finally:
