@@ -14,9 +14,12 @@ Of a host these are read besides:
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 Host = Mapping[str, Any]
@@ -33,8 +36,21 @@ OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
 OUR_DATABASE = "benchfleet"
 # Names in nginx's files that are nobody's site.
 NO_SITE = frozenset({"_", "localhost", "127.0.0.1", '""'})
-UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 MIB = 1024**2
+
+
+def option_rules() -> ModuleType:
+    """module_utils/mariadb_options.py, which Ansible lets only modules import by name."""
+    file = Path(__file__).parents[1] / "module_utils/mariadb_options.py"
+    spec = importlib.util.spec_from_file_location("benchfleet_mariadb_options", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+options = option_rules()
 
 
 def problem(what: str, place: str, remedy: str) -> Problem:
@@ -704,37 +720,22 @@ def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
-def normal(value: Any) -> str:
-    """One spelling for a server's setting, so that 64M and 67108864 compare equal."""
-    text = str(value).strip().strip("'\"").lower()
-    if text in ("on", "true", "yes"):
-        return "1"
-    if text in ("off", "false", "no"):
-        return "0"
-    size = re.fullmatch(r"(\d+)([kmg])", text)
-    return str(int(size.group(1)) * UNITS[size.group(2).upper()]) if size else text
-
-
-def readable(value: Any) -> str:
-    """A server's setting as people write it: whole MiB and GiB by their letter."""
-    text = str(value)
-    for letter in ("G", "M"):
-        if re.fullmatch(r"[1-9]\d*", text) and int(text) % UNITS[letter] == 0:
-            return f"{int(text) // UNITS[letter]}{letter}"
-    return text
-
-
 def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
     """Settings in the server's own files that ours win over, as `name theirs -> ours`.
 
-    Not event_scheduler: events run on the primary whatever any file says.
+    Not event_scheduler: events run on the primary whatever any file says. What wins over ours is a
+    problem, and told as such.
     """
+    plan, there = host["mariadb_plan"], host["survey"]["database"].get("options")
+    said = [options.Said(*entry) for entry in there["said"]] if there else []
+    lost = {entry["name"] for entry in options.beaten(plan, said, {})}
     return [
-        f"{name} {found['database']['settings'][name]} -> {readable(value)}"
-        for name, value in sorted(host["mariadb_plan"].items())
+        f"{name} {found['database']['settings'][name]} -> {options.readable(value)}"
+        for name, value in sorted(plan.items())
         if name in found["database"]["settings"]
         and name != "event_scheduler"
-        and normal(found["database"]["settings"][name]) != normal(value)
+        and name not in lost
+        and options.normal(found["database"]["settings"][name]) != options.normal(value)
     ]
 
 

@@ -5,6 +5,10 @@ Pure functions, so that a figure can be questioned and tested without a server.
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -12,6 +16,20 @@ from ansible.errors import AnsibleFilterError
 Plan = dict[str, dict[str, Any]]
 
 MIB = 1024 * 1024
+
+
+def option_rules() -> ModuleType:
+    """module_utils/mariadb_options.py, which Ansible lets only modules import by name."""
+    file = Path(__file__).parents[1] / "module_utils/mariadb_options.py"
+    spec = importlib.util.spec_from_file_location("benchfleet_mariadb_options", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+options = option_rules()
 
 ROLES = ("primary", "reporting")
 
@@ -58,10 +76,6 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("slave_parallel_mode", "conservative", "Parallel apply without retried conflicts."),
     ("userstat", True, "Counts reads per account: shows which server answered a report."),
 )
-
-# Closed at boot on every node, and opened on the confirmed primary: elsewhere events would run a
-# second time, and their rows break replication.
-DECIDED = frozenset({"read_only", "event_scheduler"})
 
 # Only for servers of one series, which read a section of their own: (series, name, value, why).
 BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
@@ -183,13 +197,76 @@ def mariadb_settings(
     for name, value in (own or {}).items():
         put(name, value, "This host's own.")
     for name, value in (extra or {}).items():
-        if name.replace("-", "_") in DECIDED:
-            raise AnsibleFilterError(
-                f"mariadb_settings_extra: {name} is not yours to set: the primary is open and runs"
-                " events, a replica does neither. Take it out"
-            )
+        if why := untakeable(name, value):
+            raise AnsibleFilterError(f"mariadb_settings_extra: {name} {why}. Take it out")
         put(name, value, "Set in the inventory (mariadb_settings_extra).")
     return plan
+
+
+def untakeable(name: str, value: Any) -> str:
+    """Why mariadb_settings_extra may not have a setting, "" where it may."""
+    variable, said = options.meaning(name, render(value), options.DECIDED | set(options.REFUSED))
+    if variable in options.DECIDED:
+        return "is not yours to set: the primary is open and runs events, a replica does neither"
+    if variable not in options.ALIKE and options.is_refused(variable, said):
+        return f"cannot be {render(value)}: {options.REFUSED[variable][1]}"
+    return ""
+
+
+def takeable(extra: Any) -> dict[str, Any]:
+    """Of mariadb_settings_extra what a plan takes; preflight tells the rest."""
+    known = extra if isinstance(extra, Mapping) else {}
+    return {name: value for name, value in known.items() if not untakeable(str(name), value)}
+
+
+def extra_problems(hosts: list[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """What mariadb_settings_extra may not have, for preflight."""
+    return [
+        {
+            "what": f"{name} {why}",
+            "place": f"mariadb_settings_extra of {host['name']} in the inventory",
+            "remedy": "take it out",
+        }
+        for host in hosts
+        if isinstance(host["mariadb_extra"], Mapping)
+        for name, value in host["mariadb_extra"].items()
+        if (why := untakeable(str(name), value))
+    ]
+
+
+def option_problems(
+    hosts: list[Mapping[str, Any]], file: str, restarts_none: bool
+) -> list[dict[str, str]]:
+    """What MariaDB's own files say on each host that the fleet cannot live with, for preflight.
+
+    And whether a server that was adopted has to be restarted, but for a run that restarts none.
+    file is the fleet's option file. Read of a host are name, groups, mariadb_plan (the fleet's
+    settings, name to value), restart_confirmed, and what the module survey found.
+    """
+    problems = []
+    for host in hosts:
+        told, name = ((host["survey"] or {}).get("database") or {}).get("options"), host["name"]
+        if not told or not host["mariadb_plan"]:
+            continue
+        answers = set(host["survey"]["database"].get("answers", {})) - {"time_zone"}
+        # A reporting node takes these from the primary.
+        taken = dict.fromkeys(() if "mariadb_primary" in host["groups"] else answers)
+        plan = {**options.HOSTS_OWN, **taken, **host["mariadb_plan"]}
+        problems += [
+            {"what": f"MariaDB of {name}: {what}", "place": place, "remedy": remedy}
+            for what, place, remedy in options.problems_of(plan, told, told["running"], file)
+        ]
+        needs = options.restart_needs(host["mariadb_plan"], told["running"])
+        if needs and told["adopted"] and not restarts_none and not host["restart_confirmed"]:
+            problems.append(
+                {
+                    "what": f"MariaDB of {name}, which was adopted, has to be restarted once for "
+                    f"{', '.join(needs)}",
+                    "place": f"mariadb.service on {name}",
+                    "remedy": "run with -e adopt_restart_confirmed=true, when it suits you",
+                }
+            )
+    return problems
 
 
 def mariadb_values(plan: Plan) -> dict[str, Any]:
@@ -220,8 +297,8 @@ def mariadb_cnf(plan: Plan) -> str:
         title = f"[mariadbd-{entry['series']}]" if entry.get("series") else "[mariadbd]"
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
     lines = [
-        "# Written by Benchfleet and rewritten at its next run. Own settings:",
-        "# mariadb_settings_extra in the inventory, or another file in this directory.",
+        "# Written by Benchfleet and rewritten at its next run. Other values for these settings:",
+        "# mariadb_settings_extra in the inventory. Other settings: another file beside this one.",
     ]
     for title, options in sections.items():
         lines += [title, *options]
@@ -237,4 +314,7 @@ class FilterModule:
             "mariadb_settings": mariadb_settings,
             "mariadb_values": mariadb_values,
             "mariadb_cnf": mariadb_cnf,
+            "mariadb_takeable": takeable,
+            "mariadb_extra_problems": extra_problems,
+            "mariadb_option_problems": option_problems,
         }

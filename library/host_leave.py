@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import time
 from glob import glob
 from pathlib import Path
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.verify_look import processes
 
 DOCUMENTATION = r"""
@@ -88,12 +88,6 @@ def groups_of(status: str, prefix: str) -> list[str]:
     """The groups of a bench's programs in the output of `supervisorctl status`."""
     names = (line.split(":")[0] for line in status.splitlines() if ":" in line.split(" ")[0])
     return list(dict.fromkeys(name for name in names if name.startswith(f"{prefix}-")))
-
-
-def data_folder(options: str) -> str:
-    """Where MariaDB keeps its data, by the output of `my_print_defaults --mysqld`."""
-    found = re.findall(r"^--datadir=(.+)$", options, re.MULTILINE)
-    return found[-1].rstrip("/") if found else "/var/lib/mysql"
 
 
 def is_folder_of_its_own(path: str) -> bool:
@@ -217,8 +211,7 @@ class Leaver:
 
     def data(self) -> None:
         """The copy of the database and the bench are deleted."""
-        _, options = self.run("my_print_defaults", "--mysqld")
-        folder = data_folder(options)
+        folder = server_options().get("datadir", "/var/lib/mysql").rstrip("/")
         for path in (folder, self.params["bench"]):
             if not is_folder_of_its_own(path):
                 raise LeaveError(f"{path} is no folder that may be emptied; nothing of it was")

@@ -14,6 +14,7 @@ from ansible.module_utils.mariadb import (
     local,
     read_json,
 )
+from ansible.module_utils.mariadb_options import server_options
 
 DOCUMENTATION = r"""
 module: mariadb_seed
@@ -186,6 +187,7 @@ class Seeder:
             f"--port={self.params['ssh_port']}",
             f"--user={self.params['seed_user']}",
             f"--fleet={self.params['fleet_id']}",
+            f"--datadir={server_options().get('datadir', '/var/lib/mysql').rstrip('/')}",
             f"--memory={self.params['memory_mb']}",
         ]
         if verb in ("reseed", "abandon"):

@@ -8,6 +8,8 @@ import os
 import re
 import ssl
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
@@ -18,7 +20,19 @@ from ansible.module_utils.mariadb import (
     installed,
     local,
     quote_text,
+    running_variables,
     shown_certificate,
+)
+from ansible.module_utils.mariadb_options import (
+    Row,
+    Said,
+    agrees,
+    bare,
+    is_by_files,
+    look,
+    normal,
+    problems_of,
+    server_options,
 )
 from ansible.module_utils.systems import PYMYSQL
 
@@ -29,7 +43,10 @@ description:
   - Compares the wanted settings with what the server runs with. What can be changed in place is
     set;
     the rest is one restart.
-  - A difference is accepted when the server was started from this very file and rounded the value.
+  - Fails, and restarts nothing, where a file that is read later or the command line sets another
+    value, or where an option is set with which no fleet can live.
+  - A restart that cannot help, as the server was started after the last change of its files, is
+    not made; what it would be for is an error.
   - Starts and enables the service, reloads changed units and renewed TLS files.
   - Does nothing while a seed is moving data into place (O(fence) exists).
 options:
@@ -54,6 +71,14 @@ options:
     description: Unit of the server.
     type: str
     default: mariadb
+  adopted:
+    description: Path that exists on a host whose server was there before the fleet.
+    type: path
+    required: true
+  restart_confirmed:
+    description: Whether such a server may be restarted.
+    type: bool
+    default: false
 """
 
 RETURN = r"""
@@ -67,97 +92,41 @@ restarted_for:
   type: list
 """
 
-UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+
+# By how much the start of a process may be told wrongly.
+START_SECONDS = 0.05
 
 
-def normal(value: Any) -> str:
-    """One spelling for a value, so that 256M, 268435456 and ON, 1 compare equal."""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    text = str(value).strip().strip("'\"")
-    if text.upper() in ("ON", "TRUE", "YES"):
-        return "1"
-    if text.upper() in ("OFF", "FALSE", "NO"):
-        return "0"
-    size = re.fullmatch(r"(\d+)([KMGT])", text.upper())
-    if size:
-        return str(int(size.group(1)) * UNITS[size.group(2)])
-    if re.fullmatch(r"-?\d+\.\d+", text):
-        text = text.rstrip("0").rstrip(".")
-    return text.lower()
+def differences(wanted: dict[str, Any], running: Mapping[str, Row]) -> dict[str, str]:
+    """Settings the server does not run with: name -> what it runs with.
 
-
-def file_values(text: str) -> dict[str, str]:
-    """The ``name = value`` lines of an option file that are the server's."""
-    found: dict[str, str] = {}
-    ours = True
-    for line in text.splitlines():
-        if section := re.fullmatch(r"\[([\w.-]+)\]\s*", line):
-            ours = section.group(1).split("-")[0] in ("mariadbd", "mysqld")
-        name, separator, value = line.partition("=")
-        if ours and separator and not line.lstrip().startswith("#"):
-            found[bare(name.strip())] = value.strip()
-    return found
-
-
-def bare(name: str) -> str:
-    """A setting's variable name, without the prefix that lets an older server ignore it."""
-    return name.replace("-", "_").removeprefix("loose_").lower()
-
-
-def rounded(value: Any, variable: dict[str, Any]) -> str:
-    """A wanted value as the server would round it to its limits and block size."""
-    text = normal(value)
-    if not text.isdigit() or not str(variable.get("block") or "").isdigit():
-        return text
-    low, high, block = (variable[key] for key in ("low", "high", "block"))
-    number = max(int(low), min(int(high), int(text)))
-    return str(number // int(block) * int(block)) if int(block) > 1 else str(number)
-
-
-def agrees(name: str, value: Any, running: dict[str, dict[str, Any]]) -> bool:
-    """Whether the server runs with a wanted value."""
-    shown = normal(running[name]["value"])
-    if name == "log_bin" and shown == "1" and "log_bin_basename" in running:
-        # log_bin itself only says ON; the name it was given is elsewhere.
-        base = str(running["log_bin_basename"]["value"])
-        return str(value) in (base, os.path.basename(base)) or normal(value) == "1"
-    return shown in (normal(value), rounded(value, running[name]))
-
-
-def differences(
-    wanted: dict[str, Any],
-    running: dict[str, dict[str, Any]],
-    in_file: dict[str, str],
-    started_from_file: bool,
-) -> dict[str, str]:
-    """Settings the server does not live by: name -> what it runs with.
-
-    ``running`` is name -> {value, origin} of the server's variables. Options that are no
-    variables here (an older server) are left out. A value that the server was started with and
-    changed by itself (rounding to a block, a limit) is what the file means on this server.
+    Options that are no variables here (an older server) are left out.
     """
     found: dict[str, str] = {}
     for name, value in wanted.items():
         variable = bare(name)
-        if variable not in running or agrees(variable, value, running):
-            continue
-        same_file = variable in in_file and normal(in_file[variable]) == normal(value)
-        if same_file and started_from_file and running[variable]["origin"] != "SQL":
-            continue
-        found[variable] = str(running[variable]["value"])
+        if variable in running and not agrees(variable, value, running):
+            found[variable] = str(running[variable]["value"])
     return found
 
 
 def left_over(
-    wanted: dict[str, Any], running: dict[str, dict[str, Any]], path: str
+    wanted: dict[str, Any], running: Mapping[str, Row], path: str, said: list[Said]
 ) -> dict[str, str]:
-    """Settings the server took from our file that are no longer in it."""
+    """Settings the server took from our file that are no longer in it, nor in any other.
+
+    What stands below an include has the path of the file that was included last.
+    """
     names = {bare(name) for name in wanted}
+    last = {entry.name: entry for entry in said if not entry.place.startswith(f"{path}:")}
     return {
-        name: str(entry["value"])
-        for name, entry in running.items()
-        if entry.get("path") == path and name not in names
+        name: str(row["value"])
+        for name, row in running.items()
+        if row.get("path") == path
+        and name not in names
+        and name not in last
+        # The other name of one that is.
+        and name != "expire_logs_days"
     }
 
 
@@ -169,23 +138,18 @@ def literal(value: Any) -> str:
     return quote_text(str(value))
 
 
-def running_variables(server: Server) -> dict[str, dict[str, Any]]:
-    """Every variable: value, where it came from, whether it can be changed in place."""
-    return {
-        row["name"].lower(): row
-        for row in server.rows(
-            "SELECT VARIABLE_NAME AS name, GLOBAL_VALUE AS value, GLOBAL_VALUE_ORIGIN AS origin,"
-            " GLOBAL_VALUE_PATH AS path, READ_ONLY AS fixed, NUMERIC_MIN_VALUE AS low,"
-            " NUMERIC_MAX_VALUE AS high, NUMERIC_BLOCK_SIZE AS block"
-            " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_SCOPE <> 'SESSION ONLY'"
-        )
-    }
-
-
 def started_at(server: Server) -> float:
-    """When the server was started, seconds since the epoch."""
-    uptime = server.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0]["Value"]
-    return time.time() - float(uptime)
+    """When the server was started, seconds since the epoch, to a hundredth."""
+    folder, file = (str(server.value(f"SELECT @@{name}")) for name in ("datadir", "pid_file"))
+    try:
+        number = Path(folder, file).read_text().strip()
+        # Field 22: the name before it can hold blanks, and ends with the last bracket.
+        ticks = Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[19]
+        up = float(Path("/proc/uptime").read_text().split()[0])
+    except OSError:
+        # Whole seconds.
+        return time.time() - float(server.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0]["Value"])
+    return time.time() - up + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 class Keeper:
@@ -265,9 +229,7 @@ class Keeper:
 
     def fill_empty_folder(self) -> None:
         """Give a server whose data folder was emptied the system tables that it starts with."""
-        _, options, _ = self.module.run_command(["my_print_defaults", "--mysqld"])
-        found = re.findall(r"^--datadir=(.+)$", options, re.MULTILINE)
-        folder = found[-1] if found else "/var/lib/mysql"
+        folder = server_options().get("datadir", "/var/lib/mysql")
         if not os.path.isdir(folder) or os.listdir(folder):
             return
         words = ["--no-defaults", f"--datadir={folder}", "--user=mysql", "--skip-test-db"]
@@ -287,40 +249,102 @@ class Keeper:
         shown = shown_certificate()
         return shown is not None and shown != on_disk
 
+    def refuse(self, told: dict[str, Any], variables: Mapping[str, Row]) -> None:
+        """Stop where our settings cannot win, or another one lets no fleet live."""
+        plan, path = self.module.params["settings"], self.module.params["file"]
+        if problems := problems_of(plan, told, variables, path):
+            words = "\n".join(f"- {what} ({place}): {cure}" for what, place, cure in problems)
+            raise MariaDBError(
+                f"MariaDB cannot live by the fleet's settings; it was not restarted:\n{words}"
+            )
+
+    def stale(self, server: Server, seen: list[str]) -> bool:
+        """Whether anything that the server reads at its start has changed since then."""
+        folder = f"/etc/systemd/system/{self.service}.service.d"
+        files = [self.module.params["file"], *seen, folder, *glob.glob(f"{folder}/*")]
+        changed = [os.stat(path).st_ctime for path in files if os.path.exists(path)]
+        return max(changed, default=0.0) > started_at(server) + START_SECONDS
+
     def settle(self) -> None:
-        """Compare, set, restart."""
-        wanted: dict[str, Any] = {
-            name: value
-            for name, value in self.module.params["settings"].items()
-            if bare(name) not in self.module.params["runtime"]
-        }
+        """Compare, set, restart, and compare again."""
         path = self.module.params["file"]
-        in_file: dict[str, str] = {}
-        written = 0.0
-        if os.path.exists(path):
-            with open(path, encoding="utf-8") as source:
-                in_file = file_values(source.read())
-            written = os.stat(path).st_mtime
+        told = look(path, self.service)
         with local() as server:
             variables = running_variables(server)
-            differing = differences(wanted, variables, in_file, started_at(server) > written)
-            surplus = left_over(self.module.params["settings"], variables, path)
+            self.refuse(told, variables)
+            differing, surplus = self.differing(variables, told)
+            stale = self.stale(server, told["seen"])
             for name, value in {**differing, **surplus}.items():
-                now = wanted.get(name, wanted.get(f"loose_{name}", "(server's default)"))
-                self.note(f"{name} = {value}", f"{name} = {now}")
-            for name in differing:
-                value = wanted.get(name, wanted.get(f"loose_{name}"))
-                if variables[name]["fixed"] == "YES" or not self.set_global(server, name, value):
+                if not stale and (name in surplus or is_by_files(name, variables)):
+                    continue
+                dynamic = name in differing and variables[name]["fixed"] != "YES"
+                if dynamic and self.set_global(server, name, self.wanted[name]):
+                    self.applied.append(name)
+                elif stale:
                     self.restarted_for.append(name)
                 else:
-                    self.applied.append(name)
-            self.restarted_for += list(surplus)
+                    self.give_up({name: value}, variables)
+                now = self.wanted.get(name, "(server's default)")
+                self.note(f"{name} = {value}", f"{name} = {now}")
             if self.certificate_renewed(variables) and not self.restarted_for:
                 self.note("certificate: older than the file", "certificate: the file's")
                 if not self.module.check_mode:
                     server.run("FLUSH SSL")
-        if self.restarted_for:
-            self.restart()
+        if not self.restarted_for:
+            return
+        self.consent()
+        self.restart()
+        if self.module.check_mode:
+            return
+        with local() as server:
+            variables = running_variables(server)
+            left = self.differing(variables, told)[0]
+            self.give_up(
+                {name: value for name, value in left.items() if not is_by_files(name, variables)},
+                variables,
+            )
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The settings that are ours to compare, by their variables."""
+        return {
+            bare(name): value
+            for name, value in self.module.params["settings"].items()
+            if bare(name) not in self.module.params["runtime"]
+        }
+
+    def differing(
+        self, variables: Mapping[str, Row], told: dict[str, Any]
+    ) -> tuple[dict[str, str], dict[str, str]]:
+        """What differs, and what is left over, each name -> what the server runs with."""
+        plan, path = self.module.params["settings"], self.module.params["file"]
+        return differences(self.wanted, variables), left_over(plan, variables, path, told["said"])
+
+    @staticmethod
+    def give_up(left: dict[str, str], variables: Mapping[str, Row]) -> None:
+        """Say what no restart brings; nothing where there is nothing."""
+        if left:
+            told = ", ".join(
+                f"{name} is {value} (origin {variables[name]['origin']})"
+                for name, value in left.items()
+            )
+            raise MariaDBError(
+                f"MariaDB was started with the fleet's file and has other values: {told}. Another"
+                " restart would not help. Set these values in mariadb_settings_extra, or look at"
+                " `journalctl -u mariadb` and `systemctl cat mariadb` for what changes them"
+            )
+
+    def consent(self) -> None:
+        """A server that was adopted restarts when its operator says so."""
+        params = self.module.params
+        if params["restart_confirmed"] or self.module.check_mode:
+            return
+        if os.path.exists(params["adopted"]):
+            raise MariaDBError(
+                f"MariaDB has to be restarted for {', '.join(self.restarted_for)}; it was adopted,"
+                " and is not restarted unasked. The other settings are in force. Run the same"
+                " command with -e adopt_restart_confirmed=true, at a moment of your choice"
+            )
 
     def set_global(self, server: Server, name: str, value: Any) -> bool:
         """Change a setting in place; False when the server wants a restart for it."""
@@ -342,6 +366,8 @@ def main() -> None:
             "runtime": {"type": "list", "elements": "str", "default": []},
             "fence": {"type": "path", "required": True},
             "service": {"type": "str", "default": "mariadb"},
+            "adopted": {"type": "path", "required": True},
+            "restart_confirmed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

@@ -22,7 +22,14 @@ from ansible.module_utils.bench_files import other_database
 from ansible.module_utils.certificates import certificate_trouble
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
-from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
+from ansible.module_utils.mariadb import MEMORY_TABLES
+from ansible.module_utils.mariadb_options import (
+    REFUSED,
+    RUNNING,
+    look,
+    running_rows,
+    server_options,
+)
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
@@ -216,11 +223,11 @@ def data_folder(usual: str) -> str:
     return found.rstrip("/") if found else usual
 
 
-def read_database(data_dir: str) -> dict[str, Any]:
+def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     """Product and version of an installed server, whether its data folder holds data, names of the
     tables that a restart empties, and the settings by which its answers come about (answers), which
     of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
-    that does not answer none are known, and the settings are None.
+    that does not answer none are known, and the settings are None. options: see read_options.
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
@@ -261,7 +268,32 @@ def read_database(data_dir: str) -> dict[str, Any]:
     except OSError:
         lines = []
     found["taken"] = {name: value for name, value in lines if name in SHARED}
+    found["options"] = None
+    if found["product"] == "MariaDB":
+        found["options"] = read_options(bool(kept), Path(state_dir, "adopted.json").exists())
     return found
+
+
+def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
+    """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
+
+    With running, the server's variables: of what they name, of what is refused and, where it was
+    adopted, of what needs a restart. adopted says whether it was.
+    """
+    told = {**look(SETTINGS), "adopted": adopted}
+    rows = running_rows(
+        *(
+            adoption.sql(words).stdout.splitlines() if runs else []
+            for words in (RUNNING, "SHOW MASTER STATUS")
+        )
+    )
+    named = {entry.name for entry in told["said"]} | set(REFUSED)
+    told["running"] = {
+        name: row
+        for name, row in rows.items()
+        if name in named or (adopted and row.get("fixed") == "YES")
+    }
+    return told
 
 
 def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
@@ -559,7 +591,7 @@ def main() -> None:
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
         "update": read_update(asked["state_dir"]),
-        "database": read_database(data_dir),
+        "database": read_database(data_dir, asked["state_dir"]),
         "disk": {
             "data": free_bytes(data_dir),
             "bench": free_bytes(asked["bench_dir"]),

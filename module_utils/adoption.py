@@ -35,6 +35,7 @@ from ansible.module_utils.bench_files import (
     refused_keys,
 )
 from ansible.module_utils.mariadb import client
+from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.nginx_look import look_at_nginx
 from ansible.module_utils.sites import Folders, further_names
 from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
@@ -185,17 +186,6 @@ def look_at_bench(bench: str) -> dict[str, Any]:
     }
 
 
-def own_settings() -> dict[str, str]:
-    """Settings in the option files of this host's server, as the server spells them."""
-    found = {}
-    for line in run(["my_print_defaults", "--mysqld"]).stdout.splitlines():
-        name, separator, value = line.removeprefix("--").partition("=")
-        if name.startswith("skip-") and not separator:
-            name, value = name.replace("-", "_"), "ON"
-        found[name.replace("-", "_").removeprefix("loose_").lower()] = value if separator else "ON"
-    return found
-
-
 def look_at_database() -> dict[str, Any]:
     """Whether root gets in, and what stands in the way of a fleet: see the keys."""
     asked = sql(
@@ -219,7 +209,7 @@ def look_at_database() -> dict[str, Any]:
         "read_only": found.get("read_only") == ["1"],
         "asleep": found.get("asleep", []),
         "follows": bool(follows.stdout.strip()),
-        "settings": own_settings(),
+        "settings": server_options(),
     }
 
 

@@ -7,10 +7,11 @@ import json
 import os
 import re
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from ansible.module_utils.mariadb_options import LOG_FILTERS, RUNNING, Row, server_options
 
 try:
     import pymysql
@@ -63,16 +64,6 @@ class Server:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")
         return found[0] if found else None
-
-
-def server_options() -> dict[str, str]:
-    """Options of a server on this host by its option files; {} where they cannot be read."""
-    words = ["my_print_defaults", "--mysqld"]
-    try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(re.findall(r"^--([\w-]+)=(.+)$", done.stdout, re.MULTILINE))
 
 
 def server_folders() -> list[tuple[str, str]]:
@@ -132,6 +123,15 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
         yield Server(connection)
     finally:
         connection.close()
+
+
+def running_variables(server: Server) -> dict[str, Row]:
+    """Every variable: value, where it came from, whether it can be changed in place."""
+    rows = {row["name"]: row for row in server.rows(RUNNING)}
+    for status in server.rows("SHOW MASTER STATUS"):
+        for name, value in zip(LOG_FILTERS, list(status.values())[2:4], strict=False):
+            rows.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
+    return rows
 
 
 def root_takes_password(server: Server) -> bool:

@@ -323,7 +323,7 @@ CATALOGUE: dict[str, Check] = {
         EVERY,
         "MariaDB is tuned for this host's task",
         "the settings planned for its memory and task",
-        "run site.yml; information_schema.SYSTEM_VARIABLES shows where a value comes from",
+        "run site.yml: it sets them, or names the file and line of what wins over them",
     ),
     "apart": Check(
         "S13",

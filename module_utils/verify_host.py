@@ -26,7 +26,15 @@ from ansible.module_utils.bench import (
 from ansible.module_utils.bench_files import redis_address
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
-from ansible.module_utils.mariadb import Server, local
+from ansible.module_utils.mariadb import local, running_variables
+from ansible.module_utils.mariadb_options import (
+    DECIDED,
+    HOSTS_OWN,
+    agrees,
+    is_by_files,
+    look,
+    problems_of,
+)
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
 from ansible.module_utils.verify_checks import (
@@ -34,7 +42,6 @@ from ansible.module_utils.verify_checks import (
     in_words,
     merged,
     restart_problems,
-    same_size,
 )
 from ansible.module_utils.verify_look import (
     Process,
@@ -61,6 +68,8 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "heavy_workers": {"type": "int", "required": True},
     "custom_workers": {"type": "bool", "required": True},
     "settings": {"type": "dict", "required": True},
+    "plan": {"type": "dict", "required": True},
+    "option_file": {"type": "path", "required": True},
     "package_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
 }
@@ -131,11 +140,11 @@ class HostChecks:
     params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
     sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``heavy_workers`` are
     for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
-    queues have workers besides both; ``settings`` are the
-    planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
-    the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
-    this verify makes; ``router`` is its address and ports; ``user`` signs in with
-    ``passwords``, by site.
+    queues have workers besides both; ``settings`` are the planned MariaDB settings that
+    depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
+    holds them; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
+    has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address
+    and ports; ``user`` signs in with ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -411,25 +420,33 @@ class HostChecks:
         )
 
     def check_settings(self) -> None:
-        """The running server's settings against those planned for this host."""
+        """The running server's settings against those planned, and what may set others."""
         wanted: dict[str, Any] = self.params["settings"]
+        plan: dict[str, Any] = self.params["plan"]
+        path = self.params["option_file"]
         with local() as server:
-            running = self.variables(server, wanted)
+            rows = running_variables(server)
+        running = {name: str(rows[name]["value"]) for name in wanted if name in rows}
         self.seen["settings"] = running
         off = [
-            f"{name} is {running.get(name)}, planned is {value}"
-            for name, value in sorted(wanted.items())
-            if not same_size(value, running.get(name))
+            f"{name} is {rows[name]['value']}, planned is {value}"
+            for name, value in sorted(plan.items())
+            if name in rows
+            and name not in DECIDED
+            and not agrees(name, value, rows)
+            and not is_by_files(name, rows)
         ]
+        own = {
+            **HOSTS_OWN,
+            "bind_address": f"127.0.0.1,{self.params['lan_ip']}",
+            "port": self.params["ports"]["mariadb"],
+        }
+        others = problems_of({**own, **plan}, look(path), rows, path)
+        off += [what for what, _, _ in others]
         pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
-        saw = f"{len(wanted)} sized settings as planned, buffer pool {pool} MiB"
-        self.gathering.add("settings", not off, "; ".join(off) or saw)
-
-    @staticmethod
-    def variables(server: Server, names: Any) -> dict[str, Any]:
-        """Global variables of the running server by name."""
-        rows = server.rows("SHOW GLOBAL VARIABLES")
-        return {row["Variable_name"]: row["Value"] for row in rows if row["Variable_name"] in names}
+        saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
+        cure = "; ".join(f"{place}: {cure}" for _, place, cure in others)
+        self.gathering.add("settings", not off, "; ".join(off) or saw, remedy=cure)
 
     def supervised(self) -> str:
         """What supervisor says about its programs."""

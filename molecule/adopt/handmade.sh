@@ -18,8 +18,16 @@ character-set-server = utf8mb4
 collation-server = utf8mb4_unicode_ci
 innodb_buffer_pool_size = 192M
 max_connections = 150
+innodb_flush_log_at_trx_commit = 2
+expire_logs_days = 3
 slow_query_log = ON
 long_query_time = 3
+CNF
+# It sorts after the fleet's file, and sets nothing of the fleet's.
+cat >/etc/mysql/mariadb.conf.d/99-frappe.cnf <<'CNF'
+[mysqld]
+max_connect_errors = 1000
+character_set_server = utf8mb4
 CNF
 systemctl restart mariadb
 mariadb -e "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('by-hand');

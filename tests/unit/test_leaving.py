@@ -120,11 +120,6 @@ def test_no_folder_of_the_system_is_emptied(path: str, may: bool) -> None:
     assert host_leave.is_folder_of_its_own(path) is may
 
 
-def test_data_folder_is_the_servers() -> None:
-    assert host_leave.data_folder("--port=1\n--datadir=/a\n--datadir=/srv/db/\n") == "/srv/db"
-    assert host_leave.data_folder("") == "/var/lib/mysql"
-
-
 class Module:
     """What host_leave needs of a FleetModule; commands do nothing and are noted."""
 
@@ -173,7 +168,7 @@ def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path)
 def test_a_bench_behind_a_link_does_not_stay_unsaid(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_leave, "data_folder", lambda _: str(root / "var/mysql"))
+    monkeypatch.setattr(host_leave, "server_options", lambda: {"datadir": f"{root}/var/mysql"})
     bench = root / "home/frappe-bench"
     bench.rename(root / "elsewhere")
     bench.symlink_to(root / "elsewhere")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import mariadb
+from ansible.module_utils import mariadb, mariadb_options
 from ansible.module_utils import mariadb_accounts as accounts
 
 
@@ -29,6 +29,8 @@ def test_the_servers_folders_are_those_of_its_option_files(
     (tmp_path / "mariadbd").touch()
     program = tmp_path / "my_print_defaults"
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    # The server's own could not reach into the test's folder.
+    monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     for text, folders in (
         ("--port=1", ["/var/lib/mysql", "/tmp"]),
         ("--datadir=/a\n--datadir=/srv/db/\n--tmpdir=/srv/t:/u", ["/srv/db", "/srv/t"]),

@@ -107,10 +107,10 @@ def test_who_replaces_data_keeps_it(tmp_path: Path, verb: str, phase: str) -> No
 def test_the_old_data_is_kept_once_somebody_asked(tmp_path: Path) -> None:
     state = receive.State(tmp_path / "seed.json")
     state.data = {"phase": "prepared", "keep_old": False, "old": "/o"}
-    asked = ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--keep-old"]
+    asked = ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--datadir=/d", "--keep-old"]
     receive.begin(receive.parse(asked), state)
     assert (state.data["phase"], state.data["keep_old"]) == ("prepared", True)
-    receive.begin(receive.parse(asked[:3]), state)
+    receive.begin(receive.parse(asked[:4]), state)
     assert state.data["keep_old"] is True
 
 
@@ -135,7 +135,7 @@ def test_the_primary_is_asked_at_its_own_ssh_port(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(receive, "folder", lambda kind: Path("/f") / kind)
     asking = object.__new__(receive.Seed)
     asking.arguments = receive.parse(
-        ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--port=2222"]
+        ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--datadir=/d", "--port=2222"]
     )
     words = asking.ssh_command("10.0.0.1")
     assert words[words.index("-p") + 1] == "2222"
@@ -167,13 +167,15 @@ def test_sources_are_asked_in_their_order_and_busy_replicas_waited_for(
     one = object.__new__(receive.Seed)
     one.state, one.work = receive.State(tmp_path / "seed.json"), tmp_path / "work"
     sources = ["--source=rep1=10.0.0.2", "--source=rep2=10.0.0.3", "--source=erp1=10.0.0.1"]
-    one.arguments = receive.parse([*sources, "--user=u", "--fleet=f"])
+    one.arguments = receive.parse([*sources, "--user=u", "--fleet=f", "--datadir=/d"])
     one.stream()
     assert asked == ["rep1", "rep2", "rep1", "rep2", "rep1"]
     assert one.state.data["waits_for"] == "rep1"
     # With no replica left that could ever give one, the primary is asked.
     asked.clear()
-    one.arguments = receive.parse(["--source=rep2=10.0.0.3", *sources[2:], "--user=u", "--fleet=f"])
+    one.arguments = receive.parse(
+        ["--source=rep2=10.0.0.3", *sources[2:], "--user=u", "--fleet=f", "--datadir=/d"]
+    )
     one.stream()
     assert asked == ["rep2", "erp1"]
 

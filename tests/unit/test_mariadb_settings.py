@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.mariadb_options import Said, is_by_files
 
 from filter_plugins import mariadb_settings as plan
 from library import mariadb_settings as module
@@ -92,7 +93,7 @@ def test_clients_of_the_host_dump_rows_of_any_size() -> None:
     parser.read_string(text)
     assert parser["mysqldump"]["max_allowed_packet"] == "1G"
     # Of the server's settings they are none.
-    assert module.file_values(text)["max_allowed_packet"] == str(64 * 2**20)
+    assert parser["mariadbd"]["max_allowed_packet"] == str(64 * 2**20)
 
 
 @pytest.mark.parametrize("extra", [{"a b": 1}, {"ok": "1\n[client]"}])
@@ -108,12 +109,17 @@ def test_a_value_cannot_open_another_line(extra: dict[str, object]) -> None:
         (True, "ON"),
         ("off", False),
         ("1", "ON"),
+        ("true", 1),
         ("2.50", "2.5"),
         ("ROW", "row"),
     ],
 )
 def test_spellings_of_one_value(one: object, other: object) -> None:
     assert module.normal(one) == module.normal(other)
+
+
+def test_yes_is_no_switch_for_mariadb() -> None:
+    assert module.normal("yes") != module.normal("ON")
 
 
 def variable(value: object, **more: object) -> dict[str, object]:
@@ -129,25 +135,88 @@ def test_differences_names_only_what_differs() -> None:
         "pool": variable("134217728", low="5242880", high="99999999999", block="1048576"),
     }
     wanted = {"a": True, "b": 3, "log_bin": "binlog", "pool": 134217999, "unknown_here": 1}
-    assert module.differences(wanted, running, {}, False) == {"b": "2"}
+    assert module.differences(wanted, running) == {"b": "2"}
 
 
-def test_a_value_the_server_rounded_at_its_start_is_accepted() -> None:
-    running = {"max_connections": variable("214", origin="AUTO")}
-    in_file = module.file_values("[mariadbd]\n# why = because\nmax-connections = 300\n")
-    assert module.differences({"max_connections": 300}, running, in_file, True) == {}
-    assert module.differences({"max_connections": 300}, running, in_file, False)
-    assert module.differences({"max_connections": 301}, running, in_file, True)
+def test_a_figure_that_the_server_fits_to_its_files_is_its_own() -> None:
+    running = {
+        "max_connections": variable("214", origin="AUTO"),
+        "table_open_cache": variable("214", origin="SQL"),
+        "sort_buffer_size": variable("214", origin="AUTO"),
+    }
+    assert [name for name in running if is_by_files(name, running)] == ["max_connections"]
 
 
-def test_a_value_set_by_hand_is_no_rounding() -> None:
-    running = {"x": variable("1", origin="SQL")}
-    assert module.differences({"x": 2}, running, {"x": "2"}, True) == {"x": "1"}
+def test_modes_that_bring_others_are_the_ones_that_were_set() -> None:
+    running = {"sql_mode": variable("ANSI_QUOTES,IGNORE_SPACE,ANSI")}
+    assert module.differences({"sql_mode": "ansi"}, running) == {}
+    assert module.differences({"sql_mode": "ansi,ORACLE"}, running)
 
 
 def test_settings_that_left_the_file_are_found() -> None:
     running = {"a": variable("1"), "b": variable("2"), "c": variable("3", path="/other")}
-    assert module.left_over({"a": 1}, running, "/f") == {"b": "2"}
+    assert module.left_over({"a": 1}, running, "/f", []) == {"b": "2"}
+    # The server takes our file for the place of what stands below its include.
+    below = Said("b", "2", "/my.cnf:9", True)
+    assert module.left_over({"a": 1}, running, "/f", [below]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("log_bin", False, "without the binary log"),
+        ("skip-log-bin", True, "without the binary log"),
+        ("binlog-format", "MIXED", "differ on a replica"),
+        ("binlog_do_db", "_one", "never reaches a replica"),
+        ("loose_wsrep_on", "ON", "Galera"),
+    ],
+)
+def test_what_no_fleet_can_live_with_is_no_setting_of_the_inventory(
+    name: str, value: object, word: str
+) -> None:
+    with pytest.raises(AnsibleFilterError, match=word):
+        plan.mariadb_settings(2048, "reporting", 2, {}, {name: value})
+    extra = {name: value, "max_connections": 7, "default_storage_engine": "Aria"}
+    assert plan.takeable(extra) == {"max_connections": 7, "default_storage_engine": "Aria"}
+    told = plan.extra_problems([{"name": "erp1", "mariadb_extra": extra}])
+    assert [word in problem["what"] for problem in told] == [True]
+
+
+def test_preflight_tells_what_files_of_the_hosts_say() -> None:
+    said = [("sync_binlog", "0", "/etc/mysql/my.cnf:9", True), ("sql_mode", "ansi", "/z:1", True)]
+    host = {
+        "name": "rep1",
+        "groups": ["mariadb_replica"],
+        "mariadb_plan": {"sync_binlog": 1, "log_bin": "binlog", "server_id": None},
+        "restart_confirmed": False,
+        "survey": {
+            "database": {
+                "options": {
+                    "trouble": "",
+                    "read": True,
+                    "said": said,
+                    "running": {"log_bin": variable("OFF", fixed="YES")},
+                    "adopted": False,
+                },
+                "answers": {"sql_mode": "", "time_zone": "SYSTEM"},
+            }
+        },
+    }
+    told = plan.option_problems([host, {"name": "away", "survey": None}], "/f/99.cnf", False)
+    assert [problem["place"] for problem in told] == ["/z:1", "/etc/mysql/my.cnf:9"]
+    assert told[1]["what"].startswith("MariaDB of rep1: sync_binlog is 0 by an option that wins")
+    assert "mariadb_settings_extra: {sync_binlog: 0}" in told[1]["remedy"]
+    assert told[0]["remedy"] == "take the line out"
+    # The primary's own is what the nodes take over.
+    host["groups"] = ["mariadb_primary"]
+    assert len(plan.option_problems([host], "/f", False)) == 1
+    # One that was adopted is not restarted unasked, at any run.
+    host["survey"]["database"]["options"].update(adopted=True, said=[])
+    assert plan.option_problems([host], "/f", True) == []
+    told = plan.option_problems([host], "/f", False)
+    assert "has to be restarted once for log_bin" in told[0]["what"]
+    host["restart_confirmed"] = True
+    assert plan.option_problems([host], "/f", False) == []
 
 
 @pytest.mark.parametrize(
@@ -166,16 +235,21 @@ class OneServer:
         self.check_mode = False
         self.commands: list[str] = []
 
+    def options(self) -> dict[str, str]:
+        """What its option files say."""
+        return {"port": "3306", "datadir": str(self.folder)}
+
     def run_command(self, words: list[str]) -> tuple[int, str, str]:
-        """Answer as my_print_defaults, or note the command."""
-        if words[0] == "my_print_defaults":
-            return 0, f"--port=3306\n--datadir={self.folder}\n", ""
+        """Note a command."""
         self.commands.append(words[0])
         return 0, "", ""
 
 
-def test_system_tables_are_made_in_an_empty_folder_alone(tmp_path: Path) -> None:
+def test_system_tables_are_made_in_an_empty_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = OneServer(tmp_path)
+    monkeypatch.setattr(module, "server_options", server.options)
     keeper = module.Keeper(server)  # type: ignore[arg-type]
     keeper.fill_empty_folder()
     assert server.commands == ["mariadb-install-db"]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.module_utils import mariadb_options
 
 from library import survey
 
@@ -211,6 +212,8 @@ def test_command_and_its_link_are_one(tmp_path):
 
 def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
+    # The server's own could not reach into the test's folder.
+    monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
     tool = tmp_path / "my_print_defaults"
     tool.write_text("#!/bin/sh\necho --port=3306\n")
@@ -237,12 +240,12 @@ def test_what_lies_where_something_will_be_made(tmp_path):
 
 
 def test_data_folder(tmp_path):
-    empty = survey.read_database(str(tmp_path / "none"))
+    empty = survey.read_database(str(tmp_path / "none"), "/none")
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
     (tmp_path / "lost+found").mkdir()
-    assert not survey.read_database(str(tmp_path))["holds_data"]
+    assert not survey.read_database(str(tmp_path), "/none")["holds_data"]
     (tmp_path / "ibdata1").write_bytes(b"x" * 100_000)
-    found = survey.read_database(str(tmp_path))
+    found = survey.read_database(str(tmp_path), "/none")
     assert found["holds_data"]
     assert found["bytes"] >= 100_000
 

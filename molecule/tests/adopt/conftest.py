@@ -45,14 +45,20 @@ REFUSED = {
     f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
         {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
     ),
-    # Of nginx, sudo and cron, none of which takes it.
+    # Of nginx, sudo, MariaDB and cron, none of which takes it.
     "/etc/nginx/conf.d/refused.conf": f"""server {{
         listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
         auth_basic staff; auth_basic_user_file /etc/hostname;
     }}""",
     "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
+    "/etc/mysql/mariadb.conf.d/zz-refused.cnf": "[mysqld]\n"
+    "innodb_flush_log_at_trx_commit = 2\nskip-log-bin",
+    "/etc/mysql/mariadb.conf.d/60-refused.cnf": "[mysqld]\nbinlog-do-db = _one",
     "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
+# A block below the includes of MariaDB's first file, as install guides have it.
+BLOCK = r"cp -a /etc/mysql/mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>/etc/mysql/mariadb.cnf"
+UNBLOCK = "cp -a /run/mariadb.cnf /etc/mysql"
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
@@ -370,10 +376,11 @@ def tries(story: Story) -> Tries:
         # sudo takes no others.
         mode = "0440" if "sudoers" in path else "0644"
         story.node.run(f"install -D -m {mode} /dev/stdin {path} <<'END'\n{text}\nEND")
+    story.node.run(BLOCK)
     try:
         said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
     finally:
-        story.node.run(f"rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
+        story.node.run(f"{UNBLOCK}; rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
     return Tries(said, story.look())
 
 

@@ -82,6 +82,8 @@ def test_a_dry_run_says_what_is_coming(tries: Any):
     assert "client_max_body_size 200m -> 50m" in words
     assert "router_max_upload keeps yours" in words
     assert "/usr/bin/supervisorctl (/etc/sudoers.d/frappe:1)" in words
+    assert "innodb_flush_log_at_trx_commit 2 -> 1" in words
+    assert "binlog_expire_logs_seconds 259200 -> 604800" in words
     assert "db_socket of common_site_config.json, rq_password of common_site_config.json" in words
     assert "aclfile of config/redis_queue.conf" in words
 
@@ -98,6 +100,14 @@ def test_what_no_fleet_can_live_with_is_refused(tries: Any):
         "set adopt_sudo_confirmed: true",
         "bench update is run by itself",
         "/etc/cron.d/refused:1 on erp1",
+        "innodb_flush_log_at_trx_commit is 2",
+        "/etc/mysql/mariadb.conf.d/zz-refused.cnf:2",
+        "log_bin is 0",
+        "/etc/mysql/mariadb.conf.d/zz-refused.cnf:3",
+        "binlog_do_db is _one",
+        "/etc/mysql/mariadb.conf.d/60-refused.cnf:2",
+        "sync_binlog is 0",
+        "/etc/mysql/my.cnf:",
     ):
         assert words in refused
 

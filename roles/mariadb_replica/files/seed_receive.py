@@ -105,15 +105,6 @@ class State:
             self.write(durable=False)
 
 
-def data_folder() -> Path:
-    """Where the server keeps its data, by its own option files."""
-    done = subprocess.run(
-        ["my_print_defaults", "--mysqld"], capture_output=True, text=True, check=True
-    )
-    found = re.findall(r"^--datadir=(.+)$", done.stdout, re.MULTILINE)
-    return Path(found[-1] if found else "/var/lib/mysql")
-
-
 def work_folder(datadir: Path) -> Path:
     """Where the copy is staged: on the data folder's own filesystem, so that moving is renaming.
 
@@ -268,7 +259,7 @@ class Seed:
     def __init__(self, arguments: argparse.Namespace, state: State) -> None:
         self.arguments = arguments
         self.state = state
-        self.datadir = data_folder()
+        self.datadir = Path(arguments.datadir)
         self.work = work_folder(self.datadir)
         self.staged = self.work / "incoming"
 
@@ -515,6 +506,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=22, help="their ssh port")
     parser.add_argument("--user", required=True, help="unix account that hands out seeds")
     parser.add_argument("--fleet", required=True, help="fleet_id")
+    parser.add_argument("--datadir", required=True, help="where the server keeps its data")
     parser.add_argument("--memory", type=int, default=128, help="MiB for applying the log")
     parser.add_argument("--keep-old", action="store_true", help="the replaced data is not removed")
     parser.add_argument("--anew", action="store_true", help="give up a seed that cannot finish")

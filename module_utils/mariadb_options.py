@@ -1,0 +1,703 @@
+"""MariaDB's option files as the server of this host reads them, each option with its place.
+
+MariaDB's own my_print_defaults says which options count, and in which order, but not where they
+stand; and information_schema.SYSTEM_VARIABLES names a wrong file for what stands below an include.
+So the files are read here as well, by the rules of MariaDB's reader, and the two are compared: an
+option that only MariaDB's reader sees has no line, and one that only ours sees does not count.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+BINARY = "/usr/sbin/mariadbd"
+ACCOUNT = "mysql"
+# A variable of the server, as RUNNING asks for it.
+Row = Mapping[str, Any]
+FILES = ("/etc/my.cnf", "/etc/mysql/my.cnf", "~/.my.cnf")
+GROUPS = ("mysqld", "server", "mariadb", "mariadbd", "client-server", "galera")
+# How deep files may include one another, and how many bytes of a line MariaDB reads as one.
+DEEPEST = 10
+LONGEST = 4094
+BLANKS = " \t\n\v\f\r"
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "s": " ", '"': '"', "'": "'", "\\": "\\"}
+UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
+COLUMNS = ("name", "value", "origin", "path", "fixed", "low", "high", "block")
+RUNNING = (
+    "SELECT LOWER(VARIABLE_NAME) AS name, GLOBAL_VALUE AS value, GLOBAL_VALUE_ORIGIN AS origin,"
+    " GLOBAL_VALUE_PATH AS path, READ_ONLY AS fixed, NUMERIC_MIN_VALUE AS low,"
+    " NUMERIC_MAX_VALUE AS high, NUMERIC_BLOCK_SIZE AS block"
+    " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_SCOPE <> 'SESSION ONLY'"
+    # What was installed by a statement is loaded at each start, too.
+    " UNION ALL SELECT 'plugin_load', GROUP_CONCAT(PLUGIN_LIBRARY), 'SQL', '', 'YES', '', '', ''"
+    " FROM information_schema.PLUGINS WHERE PLUGIN_LIBRARY IS NOT NULL"
+)
+# Options that nobody needs to see.
+SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|[-_]auth$")
+# In SHOW MASTER STATUS, after the log's name and position.
+LOG_FILTERS = ("binlog_do_db", "binlog_ignore_db")
+# Options that set the variable of another name.
+ALIASES = {"slave_parallel_workers": "slave_parallel_threads", "table_cache": "table_open_cache"}
+COMMAND_LINE = "the command line of mariadb.service"
+NO_LINE = "an option file of MariaDB's"
+
+
+class OptionsError(Exception):
+    """No server starts with these files; the message says where and why."""
+
+
+class Option(NamedTuple):
+    """One option: as it is spelled, its value (None without one), and path:line."""
+
+    spelled: str
+    value: str | None
+    place: str
+
+    @property
+    def word(self) -> str:
+        """As MariaDB's own tools print it."""
+        return f"--{self.spelled}" + ("" if self.value is None else f"={self.value}")
+
+
+class Said(NamedTuple):
+    """What an option says: variable, value as it is written, place, whether it wins over ours."""
+
+    name: str
+    value: str
+    place: str
+    after: bool
+
+
+class Program(NamedTuple):
+    """What mariadbd says of itself: the files and groups that it reads, and its options' names."""
+
+    files: tuple[str, ...]
+    groups: tuple[str, ...]
+    names: frozenset[str]
+
+
+def normal(value: Any) -> str:
+    """One spelling for a value, so that 256M and 268435456, or ON and 1, compare equal.
+
+    Not so YES and NO, which MariaDB takes for OFF both.
+    """
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    text = str(value).strip().strip("'\"")
+    if text.upper() in ("ON", "TRUE"):
+        return "1"
+    if text.upper() in ("OFF", "FALSE"):
+        return "0"
+    size = re.fullmatch(r"(\d+)([KMGT])", text.upper())
+    if size:
+        return str(int(size.group(1)) * UNITS[size.group(2)])
+    if re.fullmatch(r"-?\d+\.\d+", text):
+        text = text.rstrip("0").rstrip(".")
+    return text.lower()
+
+
+def bare(name: str) -> str:
+    """A setting's variable, without the prefix that lets an older server ignore it."""
+    return name.replace("-", "_").lower().removeprefix("loose_")
+
+
+def uncommented(line: str) -> str:
+    """A line up to a # that is not in quotes."""
+    quote, escaped = "", False
+    for position, letter in enumerate(line):
+        if letter in "'\"" and not escaped:
+            quote = letter if not quote else "" if quote == letter else quote
+        if not quote and letter == "#":
+            return line[:position]
+        escaped = bool(quote) and letter == "\\" and not escaped
+    return line
+
+
+def unquoted(text: str) -> str:
+    """A value without the quotes around it, its escapes replaced."""
+    if len(text) > 1 and text[0] in "'\"" and text[0] == text[-1]:
+        text = text[1:-1]
+    return re.sub(r"(?s)\\(.)", lambda found: ESCAPES.get(found[1], found[0]), text)
+
+
+class Reader:
+    """Reads option files as MariaDB does, for some groups.
+
+    Where the file ``ours`` is read, or would be if it were there, stands an Option without a name.
+    """
+
+    def __init__(self, groups: Iterable[str], home: str, ours: str = "") -> None:
+        self.groups = {group.lower() for group in groups}
+        self.home = home
+        self.ours = self.real(ours) if ours else ""
+        self.seen: list[str] = []
+
+    @staticmethod
+    def real(path: str) -> str:
+        """A path whose folder is no link; the file itself may be one, or be absent."""
+        return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+    def expanded(self, path: str) -> str:
+        """A path with the home in it."""
+        return self.home + path[1:] if path.startswith("~/") else path
+
+    def read(self, path: str, depth: int = 0) -> Iterator[Option]:
+        """The options of a file and of those that it includes, in order; none where it is absent.
+
+        Raises OptionsError for what ends every program of MariaDB's. In an included file that only
+        ends the reading of this file.
+        """
+        if self.ours and self.real(path) == self.ours:
+            yield Option("", None, path)
+        group, counts = None, False
+        for number, line in self.lines(path):
+            words = line.lstrip(BLANKS)
+            wrong = ""
+            if not words or words[0] in "#;":
+                continue
+            if words[0] == "!":
+                yield from self.included(words[1:].strip(BLANKS), depth, f"{path}:{number}")
+            elif words[0] == "[":
+                group, closed, _ = words[1:].partition("]")
+                counts = group.rstrip(BLANKS).lower() in self.groups
+                wrong = "" if closed else "a group has no ]"
+            elif group is None:
+                wrong = "an option stands above the first group"
+            elif counts:
+                name, separator, value = uncommented(words).partition("=")
+                told = unquoted(value.strip(BLANKS)) if separator else None
+                yield Option(name.rstrip(BLANKS), told, f"{path}:{number}")
+            if wrong and depth:
+                return
+            if wrong:
+                raise OptionsError(f"{wrong}: {path}:{number}")
+
+    def lines(self, path: str) -> Iterator[tuple[int, str]]:
+        """Numbered lines of a file, in the pieces in which MariaDB reads long ones."""
+        self.seen.append(path)
+        try:
+            if os.path.isfile(path) and os.stat(path).st_mode & 0o002:
+                # What everybody can write is ignored.
+                return
+            content = Path(path).read_bytes()
+        except OSError:
+            return
+        for number, line in enumerate(content.split(b"\n"), 1):
+            for begin in range(0, len(line), LONGEST):
+                piece = line[begin : begin + LONGEST].partition(b"\0")[0]
+                yield number, piece.decode("utf-8", "surrogateescape")
+
+    def included(self, words: str, depth: int, place: str) -> Iterator[Option]:
+        """What an include brings."""
+        found = re.fullmatch(r"(includedir|include)(?:[ \t\v\f\r]+(.*))?", words)
+        if not found or depth >= DEEPEST:
+            return
+        kind, path = found[1], (found[2] or "").strip(BLANKS)
+        if not path:
+            raise OptionsError(f"!{kind} without a path: {place}")
+        if kind == "include":
+            yield from self.read(self.expanded(path), depth + 1)
+            return
+        self.seen.append(path)
+        try:
+            names = set(os.listdir(path))
+        except OSError as error:
+            raise OptionsError(f"{path} cannot be read ({error.strerror}): {place}") from error
+        if os.path.realpath(path) == os.path.dirname(self.ours):
+            names.add(os.path.basename(self.ours))
+        for name in sorted(names, key=os.fsencode):
+            if name.endswith(".cnf"):
+                yield from self.read(f"{path.rstrip('/')}/{name}", depth + 1)
+
+
+def home_of_server() -> str:
+    """The home of the server's account: not that of whoever asks."""
+    try:
+        return pwd.getpwnam(ACCOUNT).pw_dir
+    except KeyError:
+        return "/nonexistent"
+
+
+def asked(words: list[str]) -> str:
+    """What a program of MariaDB's says, asked as the server's account; "" where it fails."""
+    surroundings = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": home_of_server()}
+    # As somebody else where that account, or the right to be it, is missing.
+    for account in ({"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []}, {}):
+        try:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                timeout=20,
+                check=False,
+                env=surroundings,
+                cwd="/",
+                **account,  # type: ignore[arg-type]
+            )
+        except (OSError, KeyError, ValueError):
+            continue
+        except subprocess.TimeoutExpired:
+            return ""
+        return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else ""
+    return ""
+
+
+def program(binary: str = BINARY) -> Program:
+    """What mariadbd says of itself; what Debian's servers have where it cannot be run."""
+    text = asked([binary, "--no-defaults", "--help", "--verbose"])
+    files = re.search(r"in the given order:\n(.+)", text)
+    groups = re.search(r"groups are read: (.+)", text)
+    names = re.findall(r"^ +(?:-\S, )?--([a-z0-9][\w-]*)", text, re.MULTILINE)
+    return Program(
+        tuple(files[1].split()) if files else FILES,
+        tuple(groups[1].split()) if groups else GROUPS,
+        frozenset(bare(name) for name in names),
+    )
+
+
+def arguments(service: str = "mariadb") -> list[str]:
+    """Words of the running server's command line; [] where it does not run by systemd."""
+    number = asked(["systemctl", "show", service, "-p", "MainPID", "--value"]).strip()
+    try:
+        line = Path("/proc", number or "0", "cmdline").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return line.rstrip("\0").split("\0")[1:]
+
+
+def leading(words: list[str]) -> list[str]:
+    """Of a command line, the first words: which option files are read."""
+    count = 0
+    while count < len(words) and re.match(r"--(no-)?defaults(-|$)", words[count]):
+        count += 1
+    return words[:count]
+
+
+def printed(service: str = "mariadb") -> list[str]:
+    """The words that the option files of this host's server give it; [] where there are none."""
+    first = leading(arguments(service))
+    return asked(["my_print_defaults", *first, "--mysqld"]).splitlines()
+
+
+def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str, str]:
+    """Variable and value of an option, as the server takes it.
+
+    ``names`` are the server's options: it takes the beginning of a name for the name, too.
+    """
+
+    def known(word: str) -> str:
+        if word in names:
+            return word
+        longer = [name for name in names if name.startswith(word)] if word else []
+        return longer[0] if len(longer) == 1 else ""
+
+    word = bare(spelled)
+    found, said = known(word), "1" if value is None else value
+    if not found:
+        for prefix, forced in (("skip_", "0"), ("disable_", "0"), ("enable_", "1")):
+            if word.startswith(prefix) and (rest := known(word.removeprefix(prefix))):
+                found, said = rest, forced
+    found = ALIASES.get(found, found or word)
+    if found == "expire_logs_days" and re.fullmatch(r"\d+(\.\d+)?", said.strip()):
+        # Two names of one variable.
+        return "binlog_expire_logs_seconds", str(round(float(said) * 86400))
+    return found, said
+
+
+def server_options(service: str = "mariadb") -> dict[str, str]:
+    """Option -> value of this host's server by its option files; {} where they cannot be read."""
+    names = program().names
+    parts = (word.removeprefix("--").partition("=") for word in printed(service))
+    return dict(meaning(name, value if equals else None, names) for name, equals, value in parts)
+
+
+def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
+    """What this host's server is told: {trouble, read, said, seen}.
+
+    trouble is why no server starts with these files, read whether our own file is among them, said
+    a list of Said, in the order in which it counts, and seen the files and folders that were read.
+    """
+    about, words = program(), arguments(service)
+    first = leading(words)
+    files, groups = list(about.files), list(about.groups)
+    for word in first:
+        kind, _, value = word.partition("=")
+        if kind in ("--no-defaults", "--defaults-file"):
+            files = [value] if value else []
+        elif kind == "--defaults-extra-file":
+            files.insert(len(files) - 1, value)
+        elif kind == "--defaults-group-suffix":
+            groups += [group + value for group in groups]
+    reader = Reader(groups, home_of_server(), ours)
+    try:
+        found = [option for file in files for option in reader.read(reader.expanded(file))]
+    except OptionsError as error:
+        return {"trouble": str(error), "read": True, "said": [], "seen": reader.seen}
+    marks = [number for number, option in enumerate(found) if not option.spelled]
+    last = marks[-1] if marks else len(found)
+    own = found[last].place if marks else ""
+    places = [
+        (option, number > last and not option.place.startswith(f"{own}:"))
+        for number, option in enumerate(found)
+        if option.spelled
+    ]
+    said = [
+        Said(*meaning(option.spelled, option.value, about.names), option.place, after)
+        for option, after in agreed(places, printed(service))
+        if not SECRET.search(option.spelled)
+    ]
+    for word in words[len(first) :]:
+        name, separator, value = word.removeprefix("--").partition("=")
+        if word.startswith("--"):
+            variable = meaning(name, value if separator else None, about.names)
+            said.append(Said(*variable, COMMAND_LINE, True))
+    return {"trouble": "", "read": bool(marks), "said": said, "seen": reader.seen}
+
+
+def agreed(found: list[tuple[Option, bool]], words: list[str]) -> list[tuple[Option, bool]]:
+    """What MariaDB's own reader sees (words), with the places that ours has found.
+
+    Without a word of that one, what ours has found counts.
+    """
+    if not words:
+        return found
+    result: list[tuple[Option, bool]] = []
+    ours = [option.word for option, _ in found]
+    matcher = difflib.SequenceMatcher(None, ours, words, autojunk=False)
+    for kind, begin, end, there, until in matcher.get_opcodes():
+        if kind == "equal":
+            result += found[begin:end]
+            continue
+        for word in words[there:until]:
+            name, separator, value = word.removeprefix("--").partition("=")
+            result.append((Option(name, value if separator else None, NO_LINE), True))
+    return result
+
+
+# What the server cuts to the number of files that it may open.
+BY_FILES = frozenset(
+    {"innodb_open_files", "max_connections", "open_files_limit", "table_definition_cache"}
+    | {"table_open_cache"}
+)
+
+
+def rounded(value: Any, variable: Row) -> str:
+    """A wanted value as the server would round it to its limits and block size."""
+    text = normal(value)
+    if not text.isdigit() or not str(variable.get("block") or "").isdigit():
+        return text
+    low, high, block = (variable[key] for key in ("low", "high", "block"))
+    number = max(int(low), min(int(high), int(text)))
+    return str(number // int(block) * int(block)) if int(block) > 1 else str(number)
+
+
+def running_rows(lines: Iterable[str], status: Iterable[str]) -> dict[str, Row]:
+    """Variables by name, from the lines in which MariaDB's client shows what RUNNING asks for.
+
+    status are those of SHOW MASTER STATUS: the filters of the binary log may be no variables.
+    """
+    rows = (dict(zip(COLUMNS, line.split("\t"), strict=False)) for line in lines)
+    found: dict[str, Row] = {row["name"]: row for row in rows}
+    for line in status:
+        for name, value in zip(LOG_FILTERS, line.split("\t")[2:4], strict=False):
+            found.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
+    return found
+
+
+def is_on(value: str) -> bool:
+    """Whether a switch is on, or a value is there."""
+    return value not in ("", "0", "none")
+
+
+def is_off(value: str) -> bool:
+    """Whether a switch is off."""
+    return value == "0"
+
+
+def other_than(*values: str) -> Callable[[str], bool]:
+    """Whether it is none of these."""
+    return lambda value: value not in values
+
+
+def less_than(number: int) -> Callable[[str], bool]:
+    """Whether it is a smaller number."""
+    return lambda value: value.isdigit() and int(value) < number
+
+
+def has_harmful_plugin(value: str) -> bool:
+    """Whether there is a plugin of a storage engine, for keys, or for checks of passwords."""
+    return bool(re.search(r"ha_|key_management|password_(reuse_)?check|cracklib", value))
+
+
+FILTERED = "what it leaves out never reaches a replica, and is missing after a restore"
+REPLICA_FILTER = "what it leaves out is missing on this server as soon as it follows another one"
+ENCRYPTED = "no other server has the keys, so none can read a copy of the data"
+GALERA = "Galera replicates in its own way, and numbers its changes by itself"
+ELSEWHERE = "a copy of the data is moved into the data folder alone, and leaves this place behind"
+
+# With these no fleet can live: variable -> (when, why). Each was tried on MariaDB 10.11.
+REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
+    "binlog_do_db": (is_on, FILTERED),
+    "binlog_ignore_db": (is_on, FILTERED),
+    **{
+        f"replicate_{kind}": (is_on, REPLICA_FILTER)
+        for kind in ("do_db", "do_table", "ignore_db", "ignore_table", "rewrite_db")
+    },
+    "replicate_wild_do_table": (is_on, REPLICA_FILTER),
+    "replicate_wild_ignore_table": (is_on, REPLICA_FILTER),
+    # Ours, but for mariadb_settings_extra.
+    "log_bin": (is_off, "no replica can follow without the binary log"),
+    "log_slave_updates": (is_off, "no other server can follow a replica once it is promoted"),
+    "binlog_format": (other_than("row"), "what a statement changes can differ on a replica"),
+    "binlog_row_image": (other_than("full"), "a replica cannot tell that its data differs"),
+    "gtid_strict_mode": (is_off, "a write on a replica goes unseen"),
+    "replicate_events_marked_for_skip": (other_than("replicate"), REPLICA_FILTER),
+    "replicate_same_server_id": (is_on, "a server that keeps a binary log does not start with it"),
+    "slave_skip_errors": (is_on, "a replica goes on although a change failed, with other data"),
+    "slave_run_triggers_for_rbr": (
+        other_than("no", "0"),
+        "a replica runs the triggers whose rows it gets as well, and has other data",
+    ),
+    "slave_max_statement_time": (is_on, "replication stops at a change that takes longer"),
+    "slave_max_allowed_packet": (
+        less_than(1024**3),
+        "replication stops at a change that is larger",
+    ),
+    "skip_slave_start": (is_on, "after a restart a replica does not follow the primary"),
+    "init_slave": (is_on, "its statements run whenever replication starts, on one server alone"),
+    "relay_log_purge": (is_off, "a replica's disk fills with changes that it has made already"),
+    "init_rpl_role": (
+        other_than("master", "0"),
+        "after a crash the server takes changes back that its replicas have",
+    ),
+    "log_basename": (is_on, "it gives the binary log and its index other names than the fleet's"),
+    "log_bin_index": (is_on, ELSEWHERE),
+    "relay_log_index": (is_on, ELSEWHERE),
+    "innodb_data_home_dir": (is_on, ELSEWHERE),
+    "innodb_log_group_home_dir": (other_than("", "./", "."), ELSEWHERE),
+    "innodb_undo_directory": (other_than("", "./", "."), ELSEWHERE),
+    "aria_log_dir_path": (is_on, ELSEWHERE),
+    "init_file": (
+        is_on,
+        "its statements run at each start, on a replica as well, which then has changes of its own"
+        " and stops to follow",
+    ),
+    "init_connect": (
+        is_on,
+        "its statements run for the fleet's accounts too, and a replica's clients get other ones",
+    ),
+    "socket": (
+        other_than("/run/mysqld/mysqld.sock", "/var/run/mysqld/mysqld.sock"),
+        "the fleet's programs look for the server at /run/mysqld/mysqld.sock",
+    ),
+    "skip_networking": (is_on, "no other server reaches this one"),
+    "skip_grant_tables": (is_on, "everybody is root, and no account can be made"),
+    "require_secure_transport": (is_on, "Frappe connects without TLS, and is refused"),
+    "default_storage_engine": (
+        other_than("innodb"),
+        "a table whose statement names no engine gets another one on a replica",
+    ),
+    "enforce_storage_engine": (is_on, "a table gets another engine than on the other servers"),
+    "innodb": (is_off, "the tables of a site are InnoDB's"),
+    "innodb_read_only": (is_on, "nothing can be written, nor replicated"),
+    "innodb_force_recovery": (is_on, "it is for saving what is left of damaged data"),
+    "transaction_read_only": (is_on, "no statement of the fleet's or of Frappe's can write"),
+    "autocommit": (is_off, "what the fleet and its operator write is taken back at once"),
+    "secure_timestamp": (
+        other_than("no", "0", "super", "replication"),
+        "a replica gives its rows times of its own",
+    ),
+    "debug_no_sync": (is_on, "no acknowledged write survives a power cut"),
+    "wsrep_on": (is_on, GALERA),
+    "wsrep_provider": (is_on, GALERA),
+    "innodb_page_size": (other_than("16384"), "no other server reads a copy of the data"),
+    "innodb_data_file_path": (
+        other_than("ibdata1:12m:autoextend"),
+        "no other server starts with a copy of the data",
+    ),
+    **dict.fromkeys(
+        ("aria_encrypt_tables", "encrypt_binlog", "innodb_encrypt_log", "innodb_encrypt_tables"),
+        (is_on, ENCRYPTED),
+    ),
+    **dict.fromkeys(
+        ("plugin_load", "plugin_load_add"),
+        (has_harmful_plugin, "no copy of the data, or no account, can be made with it"),
+    ),
+}
+# A running server has these in any case; the origin is no help, as it is COMPILE-TIME for filters
+# of an option file, too.
+MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index", "socket"})
+# Set by the fleet from moment to moment: nobody else may.
+DECIDED = frozenset({"read_only", "event_scheduler"})
+# Of each host apart: by whoever sets them elsewhere, ours do not count.
+HOSTS_OWN = dict.fromkeys(("server_id", "ssl_ca", "ssl_cert", "ssl_key"))
+# Wherever else these are set, it is not by mariadb_settings_extra.
+NOT_TO_KEEP = frozenset({"bind_address", "log_bin", "port", "relay_log", *HOSTS_OWN})
+# Of these, what every server of the fleet has does no harm: mariadb_settings_extra may name it.
+ALIKE = frozenset(
+    {"default_storage_engine", "enforce_storage_engine", "init_connect"}
+    | {"innodb_data_file_path", "innodb_page_size"}
+)
+
+
+def agrees(name: str, value: Any, running: Mapping[str, Row]) -> bool:
+    """Whether the server runs with a wanted value."""
+    shown = normal(running[name]["value"])
+    if name == "log_bin" and shown == "1" and "log_bin_basename" in running:
+        # log_bin itself only says ON; the name it was given is elsewhere.
+        base = str(running["log_bin_basename"]["value"])
+        return str(value) in (base, os.path.basename(base)) or normal(value) == "1"
+    if name in ("character_set_collations", "sql_mode"):
+        # Some modes bring others, and each character set has a collation.
+        return set(normal(value).split(",")) <= set(shown.split(","))
+    return shown in (normal(value), rounded(value, running[name]))
+
+
+def is_by_files(name: str, running: Mapping[str, Row]) -> bool:
+    """Whether the server has fitted a setting to the number of files that it may open."""
+    # Of the second one it does not say so.
+    by_itself = running[name]["origin"] == "AUTO" or name == "innodb_open_files"
+    return name in BY_FILES and by_itself
+
+
+def beaten(
+    plan: Mapping[str, Any], said: Iterable[Said], running: Mapping[str, Row]
+) -> list[dict[str, str]]:
+    """Settings of ours that something read later sets otherwise: {name, value, wanted, place}.
+
+    plan: name -> value, None where ours is not known here and any other counts.
+    """
+    last = {entry.name: entry for entry in said if entry.after}
+    found = []
+    for name, value in plan.items():
+        entry = last.get(bare(name))
+        if entry is None:
+            continue
+        row = running.get(entry.name, {})
+        wanted = (normal(value), rounded(value, row)) if value is not None else ()
+        if not {normal(entry.value), rounded(entry.value, row)} & set(wanted):
+            ours = "" if value is None else readable(value)
+            found.append(
+                {"name": entry.name, "value": entry.value, "wanted": ours, "place": entry.place}
+            )
+    return found
+
+
+def restart_needs(plan: Mapping[str, Any], running: Mapping[str, Row]) -> list[str]:
+    """Settings of ours that a running server takes at its next start only."""
+    rows = {bare(name): value for name, value in plan.items() if value is not None}
+    return [
+        name
+        for name, value in rows.items()
+        if name in running
+        and running[name]["fixed"] == "YES"
+        and not agrees(name, value, running)
+        and not is_by_files(name, running)
+    ]
+
+
+def readable(value: Any) -> str:
+    """A setting's value as people write it."""
+    if isinstance(value, bool):
+        return "ON" if value else "OFF"
+    text = str(value)
+    for letter in ("G", "M"):
+        if re.fullmatch(r"[1-9]\d*", text) and int(text) % UNITS[letter] == 0:
+            return f"{int(text) // UNITS[letter]}{letter}"
+    return text
+
+
+def refused(
+    plan: Mapping[str, Any], said: Iterable[Said], running: Mapping[str, Row]
+) -> list[dict[str, str]]:
+    """What no fleet can live with: {name, value, place, why}, of files and of the running server.
+
+    What the running server was told by no file of now has the place "".
+    """
+    ours = {bare(name) for name in plan}
+    told: dict[str, list[Said]] = {}
+    for entry in said:
+        if entry.name in REFUSED and entry.name not in ours:
+            several = entry.name.startswith(("replicate_", "binlog_", "plugin_load"))
+            told[entry.name] = [*(told.get(entry.name, []) if several else []), entry]
+    found = [
+        {"name": name, "value": entry.value, "place": entry.place, "why": REFUSED[name][1]}
+        for name, entries in told.items()
+        for entry in entries
+        if is_refused(name, entry.value)
+    ]
+    for name, (_, why) in REFUSED.items():
+        row = running.get(name)
+        known = name in told or (name == "plugin_load" and "plugin_load_add" in told)
+        if row is None or known or name in ours or name in MADE_UP:
+            continue
+        if is_refused(name, value := str(row["value"] or "")):
+            found.append({"name": name, "value": value, "place": "", "why": why})
+    return found
+
+
+def problems_of(
+    plan: Mapping[str, Any], told: Mapping[str, Any], running: Mapping[str, Row], ours: str
+) -> list[tuple[str, str, str]]:
+    """What stands in the way of our settings: (what, place, remedy) each.
+
+    told is what look() says, ours the path of the fleet's own option file.
+    """
+    if told["trouble"]:
+        return [(f"MariaDB does not start: {told['trouble']}", "its option files", "correct it")]
+    found = []
+    if not told["read"]:
+        found.append(
+            (
+                f"MariaDB reads no file in {os.path.dirname(ours)}, where the fleet's is",
+                "the files that `my_print_defaults --help` names",
+                "add to the last of them that is there, as its last line, `!includedir"
+                f" {os.path.dirname(ours)}`",
+            )
+        )
+    said = [Said(*entry) for entry in told["said"]]
+    for entry in beaten(plan, said, running):
+        name, value = entry["name"], readable(entry["value"])
+        ours = f"; the fleet's value is {entry['wanted']}" if entry["wanted"] else ""
+        keep = ""
+        if entry["wanted"] and name not in NOT_TO_KEEP and not is_refused(name, entry["value"]):
+            keep = f", or have it everywhere: mariadb_settings_extra: {{{name}: {value}}}"
+        found.append(
+            (
+                f"{name} is {value} by an option that wins over the fleet's file{ours}",
+                entry["place"],
+                remedy(entry["place"]) + keep,
+            )
+        )
+    for entry in refused(plan, said, running):
+        place, cure = entry["place"], f"{remedy(entry['place'])}, and restart MariaDB"
+        if not place:
+            place, cure = "the running server; no file says it", "restart MariaDB"
+            if entry["name"] == "plugin_load":
+                cure = "UNINSTALL SONAME, once nothing needs it"
+        if entry["name"] in ALIKE:
+            cure += ", or have it everywhere: set it in mariadb_settings_extra for all hosts"
+        if entry["why"] in (FILTERED, REPLICA_FILTER):
+            cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
+        found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))
+    return found
+
+
+def is_refused(name: str, value: str) -> bool:
+    """Whether a setting has a value with which no fleet can live."""
+    return name in DECIDED or (name in REFUSED and REFUSED[name][0](normal(value)))
+
+
+def remedy(place: str) -> str:
+    """How to get rid of an option."""
+    if place == COMMAND_LINE:
+        return "take it out (systemctl cat mariadb.service, systemctl show-environment)"
+    if place == NO_LINE:
+        return "find it with `my_print_defaults --mysqld` and take it out"
+    return "take the line out"
