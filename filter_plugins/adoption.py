@@ -566,7 +566,7 @@ def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
             elif setting:
                 ours = router[setting]
                 same = (
-                    normal(value) == normal(ours)
+                    options.normal(value) == options.normal(ours)
                     if name == "client_max_body_size"
                     else seconds(value) == seconds(str(ours))
                 )

@@ -539,11 +539,11 @@ def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for folder in ("data", "cli"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ibdata1").write_bytes(b"x")
-    assert survey.read_database(f"{tmp_path}/data")["holds_data"]
+    assert survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
     assert survey.folder_state(f"{tmp_path}/cli") == "foreign"
     for folder in ("data", "cli"):
         (tmp_path / folder).rename(tmp_path / f"{folder}.before")
-    assert not survey.read_database(f"{tmp_path}/data")["holds_data"]
+    assert not survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
     assert survey.folder_state(f"{tmp_path}/cli") == "absent"
     # Remove the note of a site that shall be made anew.
     note = tmp_path / "state/made-site-erp.example.com"

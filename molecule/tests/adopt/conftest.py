@@ -57,7 +57,7 @@ REFUSED = {
     "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
 # A block below the includes of MariaDB's first file, as install guides have it.
-BLOCK = r"cp -a /etc/mysql/mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>/etc/mysql/mariadb.cnf"
+BLOCK = r"cd /etc/mysql; cp -a mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>mariadb.cnf"
 UNBLOCK = "cp -a /run/mariadb.cnf /etc/mysql"
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
