@@ -111,22 +111,20 @@ def differences(wanted: dict[str, Any], running: Mapping[str, Row]) -> dict[str,
 
 
 def left_over(
-    wanted: dict[str, Any], running: Mapping[str, Row], path: str, said: list[Said]
+    wanted: dict[str, Any], running: Mapping[str, Row], own: str, said: list[Said]
 ) -> dict[str, str]:
     """Settings the server took from our file that are no longer in it, nor in any other.
 
-    What stands below an include has the path of the file that was included last.
+    own: the path by which ours is read. What stands below an include has the path of the file that
+    was included last.
     """
-    names = {bare(name) for name in wanted}
-    last = {entry.name: entry for entry in said if not entry.place.startswith(f"{path}:")}
+    others = {entry.name for entry in said if not entry.place.startswith(f"{own}:")}
+    # expire_logs_days is the other name of one that is set.
+    names = {bare(name) for name in wanted} | others | {"expire_logs_days"}
     return {
         name: str(row["value"])
         for name, row in running.items()
-        if row.get("path") == path
-        and name not in names
-        and name not in last
-        # The other name of one that is.
-        and name != "expire_logs_days"
+        if row.get("path") == own and name not in names
     }
 
 
@@ -265,6 +263,13 @@ class Keeper:
         changed = [os.stat(path).st_ctime for path in files if os.path.exists(path)]
         return max(changed, default=0.0) > started_at(server) + START_SECONDS
 
+    def to_be_written(self, name: str, told: dict[str, Any]) -> bool:
+        """Whether a dry run has left a setting in our file as it was."""
+        own = [entry for entry in told["said"] if entry.place.startswith(f"{told['own']}:")]
+        there = {entry.name: normal(entry.value) for entry in own}
+        wanted = {key: normal(value) for key, value in self.wanted.items()}
+        return bool(self.module.check_mode) and there.get(name) != wanted.get(name)
+
     def settle(self) -> None:
         """Compare, set, restart, and compare again."""
         path = self.module.params["file"]
@@ -273,8 +278,9 @@ class Keeper:
             variables = running_variables(server)
             self.refuse(told, variables)
             differing, surplus = self.differing(variables, told)
-            stale = self.stale(server, told["seen"])
+            changed = self.stale(server, told["seen"])
             for name, value in {**differing, **surplus}.items():
+                stale = changed or self.to_be_written(name, told)
                 if not stale and (name in surplus or is_by_files(name, variables)):
                     continue
                 dynamic = name in differing and variables[name]["fixed"] != "YES"
@@ -317,8 +323,8 @@ class Keeper:
         self, variables: Mapping[str, Row], told: dict[str, Any]
     ) -> tuple[dict[str, str], dict[str, str]]:
         """What differs, and what is left over, each name -> what the server runs with."""
-        plan, path = self.module.params["settings"], self.module.params["file"]
-        return differences(self.wanted, variables), left_over(plan, variables, path, told["said"])
+        gone = left_over(self.module.params["settings"], variables, told["own"], told["said"])
+        return differences(self.wanted, variables), gone
 
     @staticmethod
     def give_up(left: dict[str, str], variables: Mapping[str, Row]) -> None:

@@ -318,10 +318,11 @@ def server_options(service: str = "mariadb") -> dict[str, str]:
 
 
 def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
-    """What this host's server is told: {trouble, read, said, seen}.
+    """What this host's server is told: {trouble, own, said, seen}.
 
-    trouble is why no server starts with these files, read whether our own file is among them, said
-    a list of Said, in the order in which it counts, and seen the files and folders that were read.
+    trouble is why no server starts with these files, own the path by which our own file is read, or
+    would be, "" where it is not; said is a list of Said, in the order in which it counts, and seen
+    are the files and folders that were read.
     """
     about, words = program(), arguments(service)
     first = leading(words)
@@ -338,7 +339,7 @@ def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
     try:
         found = [option for file in files for option in reader.read(reader.expanded(file))]
     except OptionsError as error:
-        return {"trouble": str(error), "read": True, "said": [], "seen": reader.seen}
+        return {"trouble": str(error), "own": ours, "said": [], "seen": reader.seen}
     marks = [number for number, option in enumerate(found) if not option.spelled]
     last = marks[-1] if marks else len(found)
     own = found[last].place if marks else ""
@@ -357,7 +358,7 @@ def look(ours: str, service: str = "mariadb") -> dict[str, Any]:
         if word.startswith("--"):
             variable = meaning(name, value if separator else None, about.names)
             said.append(Said(*variable, COMMAND_LINE, True))
-    return {"trouble": "", "read": bool(marks), "said": said, "seen": reader.seen}
+    return {"trouble": "", "own": own, "said": said, "seen": reader.seen}
 
 
 def agreed(found: list[tuple[Option, bool]], words: list[str]) -> list[tuple[Option, bool]]:
@@ -652,7 +653,7 @@ def problems_of(
     if told["trouble"]:
         return [(f"MariaDB does not start: {told['trouble']}", "its option files", "correct it")]
     found = []
-    if not told["read"]:
+    if not told["own"]:
         found.append(
             (
                 f"MariaDB reads no file in {os.path.dirname(ours)}, where the fleet's is",

@@ -372,6 +372,19 @@ def test_a_restart_that_did_not_help_is_told_and_not_repeated(host: Host) -> Non
 
 
 @needs_mariadb
+def test_a_dry_run_says_that_it_would_restart(host: Host) -> None:
+    host.start()
+    host.check_mode = True
+    assert host.settle() == ("", 0)
+    # Only a real run writes the file.
+    host.params["settings"]["back_log"] = 99
+    host.params["settings"]["sync_binlog"] = 2
+    assert host.settle() == ("sync_binlog back_log", 0)
+    del host.params["settings"]["relay_log"]
+    assert host.settle() == ("sync_binlog back_log relay_log", 0)
+
+
+@needs_mariadb
 def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
     file = host.included / "60-backup.cnf"
     lines = ["binlog-do-db = _one", "loose-replicate_wild_do_table=_one%.%", "slave-skip-err=1062"]

@@ -193,7 +193,7 @@ def test_preflight_tells_what_files_of_the_hosts_say() -> None:
             "database": {
                 "options": {
                     "trouble": "",
-                    "read": True,
+                    "own": "/f/99.cnf",
                     "said": said,
                     "running": {"log_bin": variable("OFF", fixed="YES")},
                     "adopted": False,

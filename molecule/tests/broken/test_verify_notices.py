@@ -13,6 +13,7 @@ from nodes import Node
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"
 BUNDLES = f"{BENCH}/apps/frappe/frappe/public/dist/js/*.js"
+LATE = "/etc/mysql/mariadb.conf.d/zz-late.cnf"
 
 
 @pytest.fixture
@@ -39,6 +40,8 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     primary.check_output(f'mariadb -e "CREATE TABLE {table} (id INT) ENGINE=MEMORY"')
     replica.check_output("nft delete table inet benchfleet")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
+    # Read after the fleet's file, and not yet by the server.
+    replica.check_output(f"printf '[mysqld]\\nsync_binlog = 0\\n' >{LATE}")
     replica.check_output('mariadb -e "SET GLOBAL lc_time_names = de_DE, default_week_format = 3"')
     replica.check_output("systemctl stop cron")
     replica.check_output(f"echo >> {BENCH}/apps/frappe/pyproject.toml")
@@ -54,6 +57,7 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     replica.check_output(f"for file in {BUNDLES}.away; do mv $file ${{file%.away}}; done")
     replica.check_output("systemctl start cron")
     replica.check_output("systemctl restart benchfleet-firewall")
+    replica.check_output(f"rm {LATE}")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 4194304"')
     replica.check_output('mariadb -e "SET GLOBAL lc_time_names = en_US, default_week_format = 0"')
     grant("REVOKE", "FROM")
@@ -82,6 +86,8 @@ def test_each_damage_turns_its_own_check_red(verify: Any):
     for key in red:
         assert checks[key]["saw"]
         assert checks[key]["remedy"]
+    assert "sync_binlog is 0" in checks["settings", "rep1"]["saw"]
+    assert f"{LATE}:2" in checks["settings", "rep1"]["remedy"]
     saw = checks["answers_alike", "rep1"]["saw"]
     assert "lc_time_names: März Mär Sonntag here, March Mar Sunday on the primary" in saw
     assert "default_week_format: 52 1 52 1 1 here, 0 1 53 1 52 on the primary" in saw
