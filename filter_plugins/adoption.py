@@ -3,8 +3,10 @@
 Pure functions on what the role preflight gathered; hosts and problems are those of preflight.py.
 Of a host these are read besides:
     restart_confirmed            adopt_restart_confirmed
+    sudo_confirmed               adopt_sudo_confirmed
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
+    router                       router_max_upload and the time-outs, by their names
     acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
@@ -99,7 +101,8 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
             yield problem(
                 f"{name} shall be adopted and is not in group {group}",
                 f"inventory {settings['inventory']}",
-                "a bench made by hand has all its services on one server: leave them there",
+                f"put {name} into that group, too: a bench made by hand has all its services on "
+                "one server",
             )
     if bench not in [b["path"] for b in host["survey"]["benches"]]:
         remedy = (
@@ -157,7 +160,7 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
         yield problem(
             f"the bench of {name} has no Python that runs",
             f"{bench}/env/bin/python on {name}",
-            "mend it with `bench setup env`, as the bench's account",
+            "mend it as the bench's account: bench setup env, bench setup requirements",
         )
     version = next(
         (b["frappe_version"] for b in host["survey"]["benches"] if b["path"] == bench), ""
@@ -166,10 +169,12 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
     branch = host["branch"] or "version-15"
     named = re.fullmatch(r"(?:version-|v)(\d+)(?:[.-].*)?", branch)
     if version and named and named.group(1) != version.split(".")[0]:
+        # A version in the making has no branch of its number.
+        wanted = "develop" if "dev" in version else f"version-{version.split('.')[0]}"
         yield problem(
             f"the bench of {name} holds Frappe {version}, and bench_frappe_branch is {branch}",
             f"{bench}/apps/frappe on {name}, bench_frappe_branch in the inventory",
-            f"set bench_frappe_branch to version-{version.split('.')[0]}",
+            f"set bench_frappe_branch to {wanted}",
         )
 
 
@@ -179,6 +184,11 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
     if "common_site_config.json" in found["bench"]["keys"]["unread"]:
         return
     config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
+    # bench writes its own file alone.
+    supervised = (
+        f"bench setup supervisor --user {found['bench']['owner']}, a link to the bench's "
+        "config/supervisor.conf in /etc/supervisor/conf.d, and supervisorctl update"
+    )
     ports = {key: found["bench"]["services"][key] for key in SERVICES}
     addresses = found["bench"]["redis"]
     one = len({(a["local"] or a["host"], a["port"]) for a in addresses.values()}) == 1
@@ -215,14 +225,14 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                     f" ({entry['unit'] or 'no unit'})",
                     f"process {entry['pid']} on {name}",
                     "stop it there (`bench start`, `bench setup systemd`), and let supervisor run"
-                    " the bench: bench setup supervisor",
+                    f" the bench: {supervised}",
                 )
     files = [file for file in found["supervisor"] if not file["ours"]]
     if not files:
         yield problem(
             f"supervisor of {name} runs no program of the bench",
             f"/etc/supervisor/conf.d on {name}",
-            "let it run the bench first (bench setup supervisor), or begin with a new server",
+            f"let it run the bench first: {supervised}. Or begin with a new server",
         )
     prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
     for file in files:
@@ -231,7 +241,7 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                 f"programs and groups of the bench do not begin with {prefix}: "
                 f"{', '.join(strange)}",
                 f"{file['path']} on {name}",
-                "let the bench CLI write that file anew: bench setup supervisor",
+                f"let the bench CLI write that file anew: {supervised}",
             )
         if file["others"]:
             yield problem(
@@ -252,7 +262,7 @@ def redis_trouble(
     own = (
         "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:PORT`,"
         " the same for redis_queue with another port, `bench setup redis`, and let supervisor run"
-        " them: `bench setup supervisor`"
+        " them: `bench setup supervisor`, then supervisorctl update"
     )
     if address["trouble"]:
         return address["trouble"], f"`bench set-config -g {key} redis://127.0.0.1:PORT`"
@@ -312,10 +322,15 @@ def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
     """The bench holds sites of fleet_sites, with their databases on this host."""
     name, there = host["name"], found["bench"]["sites"]
     if not set(site_names(host)) & set(there):
+        # fleet_sites takes no capitals.
+        usable = [site for site in there if site == site.lower()]
         yield problem(
             f"none of fleet_sites is in the bench of {name}",
             f"{host['bench_dir']}/sites on {name}",
-            f"name its sites in fleet_sites: {', '.join(there) or 'it has none'}",
+            f"name its sites in fleet_sites: {', '.join(usable)}"
+            if usable
+            else "name one of its sites in fleet_sites, which takes no capitals: stop the bench "
+            f"and rename the folder in lower case ({', '.join(there) or 'it has none'})",
         )
     hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
     hosts["the bench"] = found["bench"]["services"]["db_host"]
@@ -369,7 +384,7 @@ def check_database(host: Host, found: Mapping, settings: Settings) -> Iterator[P
         yield problem(
             f"accounts that sign in by a host's name: {', '.join(by_name)}",
             f"mysql.user on {name}",
-            "the fleet's servers resolve no names: make these accounts for addresses, or set "
+            "the fleet's servers resolve no names: RENAME USER to the same with an address, or set "
             "mariadb_settings_extra: {skip_name_resolve: false}",
         )
     port = database["settings"].get("port", "3306")
@@ -393,6 +408,56 @@ def is_host_name(host: str) -> bool:
     return False
 
 
+# Programs that do whatever they are told, or write any file.
+SHELLS = re.compile(
+    r"(ba|da|z|k|c|tc|fi)?sh|su|sudo|env|runuser|setpriv|chroot|nsenter|unshare|systemd-run|"
+    r"python[\d.]*|perl[\d.]*|ruby[\d.]*|php[\d.]*|node|nodejs|lua[\d.]*|n?vim?|vim\.\w+|nano|emacs|ed|"
+    r"less|more|man|find|tar|cp|mv|ln|tee|dd|chmod|chown|install|rsync|scp|sed|[gm]?awk|xargs|"
+    r"apt|apt-get|aptitude|dpkg|snap|pip[\d.]*|npm|npx|yarn|uv|docker|podman|git|mount|visudo|"
+    r"crontab|at|screen|tmux|script|strace|gdb|useradd|usermod|passwd|mysql|mariadb|bench"
+)
+# What `bench setup sudoers` lets the account do: each can be made to run something else.
+HALF_ROOT = frozenset({"certbot", "nginx", "systemctl", "service", "supervisorctl"})
+# Commands that a crontab may go on with.
+HARMLESS_COMMANDS = frozenset({"bench restart", "bench build"})
+# What goes out of service with nginx's file, by its kind: what it is, and how it is kept.
+STOPS = {
+    "port": (
+        "users reach the bench by an address that the router does not have",
+        "move it to a server of its own, in a file of its own without port 80 and 443: that goes "
+        "on (docs/adopt.md, Ports of your own). Or take it out",
+    ),
+    "protocol": (
+        "nginx is told of its users by the PROXY protocol, which the router does not take",
+        "let the proxy in front send X-Forwarded-For, set router_trusted_proxies to its address, "
+        "and take proxy_protocol out",
+    ),
+    "access": (
+        "who may come in is limited, and the router would let everybody in",
+        "to keep it, write the same into a file in /etc/nginx/benchfleet.d, for all sites "
+        "(docs/adopt.md, Rules of your own). Or take it out",
+    ),
+    "rule": (
+        "locations and redirects of your own would end",
+        "to keep them, write the same into a file in /etc/nginx/benchfleet.d, for all sites "
+        "(docs/adopt.md, Rules of your own). Or take them out",
+    ),
+    "server": (
+        "a server that has nothing of the bench would end",
+        "move it to a file of its own: this one goes out of service",
+    ),
+}
+# nginx's settings that the router has by another name, and its unit of time.
+ROUTER_SETTINGS = {
+    "client_max_body_size": "router_max_upload",
+    "proxy_read_timeout": "router_read_timeout",
+    "proxy_send_timeout": "router_read_timeout",
+    "proxy_connect_timeout": "router_connect_timeout",
+}
+ACME = "/.well-known/acme-challenge"
+SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
 def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
     """The files that serve the bench serve nothing that the router will not."""
     name, nginx = host["name"], found["nginx"]
@@ -412,18 +477,32 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 place,
                 "move its server blocks to a file in /etc/nginx/conf.d: that goes out of service",
             )
-        known = {*site_names(host), *further_names(host)}
-        strangers = sorted(set(file["names"]) - known - NO_SITE)
-        there = found["bench"]["sites"]
-        served = {*there, *(name for site in there.values() for name in site["names"])}
-        strangers = [name for name in strangers if name not in served]
-        if strangers:
-            yield problem(
-                f"host names that are no site would no longer be served: {', '.join(strangers)}",
-                place,
-                "list those of a site in its names (fleet_sites), and move the server blocks of"
-                " others to a file of their own: this one goes out of service",
-            )
+        yield from stranger_problems(host, found, file)
+        for kind, (what, remedy) in STOPS.items():
+            stopping = [stop for stop in file["stops"] if stop["kind"] == kind]
+            # Then the router answers what the CA asks.
+            stopping = [s for s in stopping if not (host["acme"]["email"] and ACME in s["what"])]
+            if stopping:
+                yield problem(
+                    f"{what}: {', '.join(stop['what'] for stop in stopping)}",
+                    f"{', '.join(stop['place'] for stop in stopping)} on {name}",
+                    remedy,
+                )
+    if nginx["missed"]:
+        yield problem(
+            f"nginx of {name} would not start without the bench's files: {nginx['missed']}",
+            ", ".join(file["path"] for file in nginx["files"]),
+            "another file uses what stands in one of these (an upstream, a map, a log format), or "
+            "names it: move what is used to a file of its own, and name no single file",
+        )
+    doubled = [what for what in nginx["doubled"] if host["acme"]["email"] or ACME not in what]
+    if doubled:
+        yield problem(
+            f"the router has these itself, and nginx takes them once: {', '.join(doubled)}",
+            f"/etc/nginx/benchfleet.d on {name}",
+            "take them out, there and in the bench's file: they cannot be kept. Sites redirect / "
+            "by their own Website Settings",
+        )
     if certificates and not host["certificate"] and not host["acme"]["email"]:
         pairs = sorted(certificates)
         yield problem(
@@ -435,6 +514,167 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
             "certificate than that its certificate and certificate_key (fleet_sites). There are: "
             + ", ".join(pair[0] for pair in pairs),
         )
+
+
+def stranger_problems(host: Host, found: Mapping, file: Mapping) -> Iterator[Problem]:
+    """Host names in a file that the router will not know: how each of them goes on."""
+    place = f"{file['path']} on {host['name']}"
+    there = found["bench"]["sites"]
+    served = {name.lower() for site, entry in there.items() for name in (site, *entry["names"])}
+    known = {*site_names(host), *further_names(host), *served, *NO_SITE}
+    strangers = [name for name in file["names"] if name not in known]
+    apart = [name for name in strangers if name in file["apart"]]
+    # Patterns, and what begins with a dot: the router knows whole names only.
+    patterns = [n for n in strangers if n not in apart and re.search(r"[^a-z0-9._-]|^\.", n)]
+    aliases = [name for name in strangers if name not in apart and name not in patterns]
+    for names, remedy in (
+        (aliases, "list each in the names of its site (fleet_sites), or take it out there"),
+        (
+            patterns,
+            "the router knows whole names only: list those that users type in the names of their "
+            "sites (fleet_sites), and take the pattern out of server_name",
+        ),
+        (apart, "move their server blocks to a file of their own: this one goes out of service"),
+    ):
+        if names:
+            yield problem(
+                f"host names that are no site would no longer be served: {', '.join(names)}",
+                place,
+                remedy,
+            )
+
+
+def seconds(text: str) -> int | None:
+    """A time as nginx writes it, as 2m or 90s, in seconds; None for what is none."""
+    found = re.fullmatch(r"(\d+)([smhd]?)", text)
+    return int(found.group(1)) * SECONDS[found.group(2)] if found else None
+
+
+def nginx_words(host: Host, found: Mapping) -> Iterator[str]:
+    """What users or the operator may notice of nginx's settings that become the router's."""
+    router = host["router"]
+    changes: dict[str, list[str]] = {}
+    for file in found["nginx"]["files"]:
+        for stop in file["stops"]:
+            what = stop["what"].rstrip(";")
+            name, _, value = what.partition(" ")
+            value, setting = value.partition(" in location ")[0], ROUTER_SETTINGS.get(name)
+            if stop["kind"] == "fixed":
+                keep = "The router has its own, without a setting"
+            elif stop["kind"] != "setting":
+                continue
+            elif setting:
+                ours = router[setting]
+                same = (
+                    options.normal(value) == options.normal(ours)
+                    if name == "client_max_body_size"
+                    else seconds(value) == seconds(str(ours))
+                )
+                if same:
+                    continue
+                keep, what = f"{setting} keeps yours", f"{what} -> {ours}"
+            elif name == "set_real_ip_from":
+                if value in map(str, host["networks"]["router_trusted_proxies"]):
+                    continue
+                keep = "router_trusted_proxies keeps it"
+            elif name == "http2":
+                keep = (
+                    "`http2 on;` in a file in /etc/nginx/benchfleet.d keeps it, with nginx 1.25 or "
+                    "later"
+                )
+            else:
+                keep = "A file in /etc/nginx/benchfleet.d keeps them (docs/adopt.md)"
+            changes.setdefault(keep, []).append(f"{what} ({stop['place']})")
+    for keep, lines in changes.items():
+        yield f"nginx of {host['name']}, for the bench: {'; '.join(lines)}. {keep}"
+
+
+def makes_root(rule: Mapping) -> bool:
+    """Whether a rule of sudo's gives its account all of root's rights."""
+    words = rule["command"].split(" ", 1)
+    program = words[0].rpartition("/")[2]
+    return (
+        rule["own"]
+        or words[0] in ("ALL", "sudoedit")
+        # A pattern for the program itself.
+        or bool(re.search(r"[*?\[]", words[0]))
+        or words[0].endswith("/")
+        or bool(SHELLS.fullmatch(program))
+    )
+
+
+def check_sudo(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """The bench's account is not root, or somebody has said that it may be."""
+    sudo, user = found["sudo"], found["bench"]["owner"]
+    rules = [rule for rule in sudo["rules"] if makes_root(rule) and not rule["password"]]
+    if host["sudo_confirmed"] or not (rules or sudo["groups"]):
+        return
+    if rules:
+        yield problem(
+            f"sudo lets {user} of {host['name']} do without a password: "
+            f"{', '.join(rule['command'] for rule in rules)}. Whoever breaks into an app is root",
+            f"{', '.join(dict.fromkeys(r['place'] or 'rules of sudo' for r in rules))} on "
+            f"{host['name']}",
+            (
+                f"make an account of its own for Ansible (ansible_user), which signs in as {user}; "
+                "then "
+                if (host.get("target") or {}).get("user") == user
+                else ""
+            )
+            + "take it out with visudo, or name single commands there; to keep it, set "
+            "adopt_sudo_confirmed: true",
+        )
+    for group in sudo["groups"]:
+        yield problem(
+            f"{user} of {host['name']} is in group {group}, and so is root by another name",
+            f"/etc/group on {host['name']}",
+            f"gpasswd --delete {user} {group}; to keep it, set adopt_sudo_confirmed: true",
+        )
+
+
+def sudo_words(host: Host, found: Mapping) -> Iterator[str]:
+    """What the bench's account may do as root that is no reason to stop."""
+    sudo, user = found["sudo"], found["bench"]["owner"]
+    if sudo["trouble"]:
+        yield f"sudo does not say what {user} of {host['name']} may do as root: {sudo['trouble']}"
+    asked = [r for r in sudo["rules"] if r["password"] and makes_root(r)]
+    some = [r for r in sudo["rules"] if not r["password"] and not makes_root(r)]
+    some = [r for r in some if r["command"].split(" ")[0].rpartition("/")[2] in HALF_ROOT]
+    for rules, how in (
+        (asked, "with its password"),
+        (some, "without one, and these can be led to do more than they say"),
+    ):
+        if rules:
+            listed = ", ".join(f"{r['command']} ({r['place'] or 'sudo'})" for r in rules)
+            yield (
+                f"sudo lets {user} of {host['name']} do as root, {how}: {listed}. It stays; the "
+                "fleet needs none of it"
+            )
+
+
+def check_crontabs(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """Nothing changes the bench by itself: the reporting benches would not follow."""
+    for line in found["crontabs"]:
+        if line["command"] in HARMLESS_COMMANDS:
+            continue
+        through = f", by {line['through']}" if line["through"] else ""
+        yield problem(
+            f"{line['command']} is run by itself on {host['name']}: the reporting benches would "
+            "not have the same apps and settings",
+            f"{line['place']}{through} on {host['name']}",
+            "take the line out, or put a # before it. playbooks/update.yml updates the fleet "
+            "(docs/update.md)",
+        )
+
+
+def crontab_words(host: Host, found: Mapping) -> Iterator[str]:
+    """Commands of crontabs that are allowed, and that users notice."""
+    for line in found["crontabs"]:
+        if line["command"] in HARMLESS_COMMANDS:
+            yield (
+                f"{line['command']} stands in {line['place']} on {host['name']} and goes on: let "
+                "it call /usr/local/bin/bench, so that calls are held meanwhile"
+            )
 
 
 def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
@@ -458,6 +698,8 @@ CHECKS = (
     check_services,
     check_database,
     check_nginx,
+    check_sudo,
+    check_crontabs,
     check_consent,
 )
 
@@ -535,6 +777,8 @@ def adoption_words(hosts: list[Host]) -> list[str]:
                 "settings of MariaDB's own files that ours win over: "
                 f"{', '.join(overridden(host, found))}. mariadb_settings_extra keeps yours"
             )
+        words += nginx_words(host, found)
+        words += [*sudo_words(host, found), *crontab_words(host, found)]
         if asleep := found["database"]["asleep"]:
             words.append(
                 f"events that are enabled begin to run, as MariaDB of {name} runs none now"

@@ -79,6 +79,7 @@ OWN = frozenset(
         # Of the primary alone, which is one host.
         "adopt_backup_dir",
         "adopt_restart_confirmed",
+        "adopt_sudo_confirmed",
         "bench_build_assets",
         "fleet_adopt",
         "redis_cache_memory_mb",

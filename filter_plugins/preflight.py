@@ -107,7 +107,8 @@ READ_PATH_BOUNDS = (
 KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
 GIB = 1024**3
 MIB = 1024**2
-LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Underscores are no host's in DNS, but sites have them, and browsers and nginx take them.
+LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 PROXY = re.compile(r"https?://[^\s/@]+:\d+/?")
 # A folder that every bench has beside its sites.
 RESERVED_SITES = frozenset({"assets"})
@@ -417,7 +418,7 @@ def check_further_names(sites: list[Any], place: str) -> list[Problem]:
             )
             continue
         for name in map(str, names):
-            if not is_site_name(name) and not is_address(name):
+            if not is_site_name(name):
                 problems.append(
                     problem(
                         f"{name!r} is neither a host name nor an IPv4 address",
@@ -492,12 +493,13 @@ def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> lis
             problem("a site entry has no name", place, "add name: the host name users type")
         )
     elif not is_site_name(str(name)):
-        hint = str(name).lower().strip().replace("_", "-")
+        hint = re.sub(r"[^a-z0-9.-]+", "-", str(name).lower().strip()).strip(".-")
         problems.append(
             problem(
                 f"site name {name!r} is not a host name",
                 place,
-                "use lower-case letters, digits, dots and hyphens, as in a DNS name"
+                "use lower-case letters, digits, dots, hyphens and underscores; a site that is "
+                "there already is renamed by the name of its folder, while the bench is stopped"
                 + (f"; for instance {hint}" if hint != name and is_site_name(hint) else ""),
             )
         )
@@ -505,9 +507,12 @@ def check_site(entry: Any, number: int, place: str, known: Iterable[str]) -> lis
 
 
 def is_site_name(name: str) -> bool:
-    """Whether a site name is a host name in lower case, no address and no folder of the bench."""
+    """Whether a site can have a name: a host name in lower case, or an IPv4 address.
+
+    No folder of the bench has it.
+    """
     labels = name.split(".")
-    return (
+    return is_address(name) or (
         len(name) <= 253
         and all(LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
@@ -648,7 +653,12 @@ def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
             )
         elif pair["trouble"]:
             problems.append(
-                problem(pair["trouble"], place, "name the files of a certificate and its own key")
+                problem(
+                    pair["trouble"],
+                    place,
+                    "name the files of a certificate and its own key; of a key with a password "
+                    "make one without: openssl pkey -in KEY -out NEW-KEY",
+                )
             )
         elif not host["certificate"] and not host["acme"]["email"]:
             problems.append(
@@ -736,6 +746,24 @@ def is_inside(path: str, folder: str) -> bool:
     return inner != outer and inner.startswith(outer.rstrip("/") + "/")
 
 
+def home_remedy(host: Host) -> str:
+    """How a bench comes to lie inside the home of its account."""
+    bench, home = posixpath.normpath(str(host["bench_dir"])), str(host["bench_home"])
+    if not has_own_bench(host):
+        return f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}"
+    # Its Python and its configuration know it by its place.
+    parent = posixpath.dirname(bench)
+    if parent in SYSTEM_FOLDERS:
+        return (
+            f"{parent} can be nobody's home: move the bench into {home}, and make its environment "
+            "and its configuration anew there (bench setup env, requirements, supervisor, nginx)"
+        )
+    return (
+        f"make {parent} the home of its account (stop the bench, then usermod --home {parent} "
+        f"ACCOUNT), and set fleet_bench_home to {parent}"
+    )
+
+
 def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
     """What is wrong with fleet_bench_dir, and with bench_cli_dir, by their names alone."""
     home, bench, cli = (str(host[key]) for key in ("bench_home", "bench_dir", "cli_dir"))
@@ -744,7 +772,7 @@ def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
         bench_problem = problem(
             f"fleet_bench_dir {bench} is not a folder inside fleet_bench_home {home}",
             "fleet_bench_dir in the inventory",
-            f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}",
+            home_remedy(host),
         )
     normal = posixpath.normpath(cli)
     reason = ""
@@ -1139,9 +1167,9 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                     place,
                     "to take it over with its bench, set fleet_adopt: true for this host "
                     "(docs/adopt.md); else use an empty host as primary"
-                    if is_primary(host)
-                    else "a copy of the primary would replace it: save what is needed, then move "
-                    "the folder away, or use an empty host",
+                    if is_primary(host) and survey["benches"]
+                    else "nothing of it is taken over: save what is needed, stop the server, move "
+                    "the folder away and remove its package, or use an empty host",
                 )
             )
         problems += [
@@ -1152,7 +1180,7 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
                 "to take it over with its database, set fleet_adopt: true for this host "
                 "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host)
-                else "save what is needed, then move the bench away, or use an empty host",
+                else "save what is needed, then move the bench off this host, or use an empty one",
             )
             for bench in survey["benches"]
             # Told first, and not to be taken over as it is.
@@ -1258,7 +1286,9 @@ def taken_port(name: str, port: int, service: str, strangers: list[Mapping]) -> 
         f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
         + (f" ({'; '.join(details)})" if details else ""),
         f"{addresses} port {port} on {name}",
-        "stop it for good, or move it to another port or host",
+        "stop it for good, or move it to another port or host"
+        # Browsers know no others for the router.
+        + ("" if service in ("http", "https") else f", or set fleet_{service}_port to a free one"),
     )
 
 
@@ -1314,6 +1344,124 @@ def check_lan(hosts: list[Host], settings: Settings) -> list[Problem]:
             )
         )
     return problems
+
+
+# What a packet filter between two hosts must let through: by who connects.
+WAYS = {"reporting": ("mariadb", "redis_cache", "redis_queue"), "primary": ("web", "health")}
+
+
+def ways(
+    variables: Mapping[str, Mapping[str, Any]],
+    name: str,
+    groups: Mapping[str, Iterable[str]],
+    ports: Settings,
+) -> list[dict[str, Any]]:
+    """What a host connects to on the others of the fleet: {address, port} each.
+
+    variables are those of all hosts, with the facts of those that were asked.
+    """
+    here = next((group for group in WAYS if name in groups.get(group, [])), None)
+    there = {"reporting": "primary", "primary": "reporting"}.get(here or "", "")
+    found = []
+    for other in groups.get(there, []):
+        known = variables[other]
+        facts = known.get("ansible_facts") or {}
+        address = good_lan_ip(
+            {
+                "lan_ip": known.get("lan_ip") or "",
+                "default": (facts.get("default_ipv4") or {}).get("address", ""),
+                "addresses": [
+                    *facts.get("all_ipv4_addresses", []),
+                    *facts.get("all_ipv6_addresses", []),
+                ],
+            }
+        )
+        found += [
+            {"address": address, "port": int(ports[service])}
+            for service in WAYS[str(here)]
+            # What is no number is reported with the types.
+            if address and str(ports[service]).isdigit()
+        ]
+    return found
+
+
+def opening(tool: str, source: str, ports: Iterable[int]) -> str:
+    """The command by which a packet filter lets a host's connections to some ports in."""
+    numbers = sorted(ports)
+    listed = ",".join(map(str, numbers))
+    v6 = ":" in source
+    if tool == "ufw":
+        return f"ufw allow proto tcp from {source} to any port {listed}"
+    if tool == "firewalld":
+        rules = " ".join(
+            f"--add-rich-rule='rule family={'ipv6' if v6 else 'ipv4'} source address={source} "
+            f"port port={number} protocol=tcp accept'"
+            for number in numbers
+        )
+        return f"firewall-cmd --permanent {rules} && firewall-cmd --reload"
+    if tool == "iptables":
+        return (
+            f"{'ip6tables' if v6 else 'iptables'} -I INPUT -p tcp -s {source} -m multiport "
+            f"--dports {listed} -j ACCEPT, and the same where these rules are kept for a boot"
+        )
+    return (
+        f"nft insert rule {tool.rpartition('chain ')[2]} {'ip6' if v6 else 'ip'} saddr {source} "
+        f"tcp dport '{{ {', '.join(map(str, numbers))} }}' accept, and the same in "
+        "/etc/nftables.conf"
+    )
+
+
+def check_filters(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """No packet filter drops what the hosts of the fleet send to each other."""
+    primary = settings.get("primary") or {}
+    targets = {lan_ip(host): host for host in hosts if host["survey"]}
+    if primary and primary.get("address"):
+        targets.setdefault(primary["address"], primary)
+    problems = []
+    for host in hosts:
+        survey = host["survey"]
+        if not survey or (survey["lan"] and not survey["lan"]["ok"]):
+            # What reaches nothing is told already.
+            continue
+        dropped: dict[str, list[int]] = {}
+        for way in survey["dropped"]:
+            dropped.setdefault(way["address"], []).append(way["port"])
+        for address, ports in dropped.items():
+            target = targets.get(address)
+            if target is None:
+                # It is down, or could not be looked at.
+                continue
+            filters = (target["survey"] or {}).get("filters") or []
+            source = lan_ip(host) or host["name"]
+            by = f"{filters[0]} of {target['name']}" if filters else "a packet filter on the way"
+            remedy = (
+                f"on {target['name']}: {opening(filters[0], source, ports)}"
+                if filters
+                else f"let TCP from {source} to {address} port {', '.join(map(str, ports))} "
+                "through, in the filter of the network or of the provider"
+            )
+            problems.append(
+                problem(
+                    f"{by} drops what {host['name']} sends to {target['name']}, to port "
+                    f"{', '.join(map(str, ports))}",
+                    f"TCP from {source} to {address}",
+                    remedy,
+                )
+            )
+    return problems
+
+
+def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
+    """Packet filters of a bench made by hand, without reporting nodes: none could join."""
+    nodes = settings["groups"].get("reporting")
+    ports = [int(p) for s in WAYS["reporting"] if str(p := settings["ports"][s]).isdigit()]
+    return [
+        f"{tool} of {host['name']} drops what no rule of it lets in. Before a reporting node joins:"
+        f" {opening(tool, 'ADDRESS-OF-THE-NODE', ports)}"
+        for host in hosts
+        if is_adopted(host) and not nodes
+        for tool in host["survey"].get("filters") or []
+    ]
 
 
 def clock_distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
@@ -1507,6 +1655,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_ports,
     check_disks,
     check_lan,
+    check_filters,
     check_clocks,
     check_shared,
 )
@@ -1713,6 +1862,8 @@ class FilterModule:
             "preflight_problems": preflight_problems,
             "preflight_secrets_state": secrets_state,
             "preflight_text": preflight_text,
+            "preflight_ways": ways,
+            "filter_warnings": filter_warnings,
             "memory_warnings": memory_warnings,
             "pdf_warnings": pdf_warnings,
             "shared_settings": shared_settings,

@@ -33,6 +33,7 @@ from ansible.module_utils.mariadb_options import (
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
+from ansible.module_utils.surroundings import look_at_filters, look_at_ways
 
 DOCUMENTATION = r"""
 module: survey
@@ -87,7 +88,14 @@ options:
     default: []
   connect_to: {description: Address to open a TCP connection to., type: str}
   connect_port: {description: Port of that address., type: int}
-  connect_seconds: {description: How long the connection may take., type: int, default: 3}
+  connect_seconds: {description: How long a connection may take., type: int, default: 3}
+  ways:
+    description:
+      - Addresses and ports of other hosts of the fleet that this one will connect to,
+        C({address, port}) each, to find out what a packet filter on the way drops.
+    type: list
+    elements: dict
+    default: []
 """
 
 RETURN = r"""
@@ -571,6 +579,7 @@ def main() -> None:
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int"},
             "connect_seconds": {"type": "int", "default": 3},
+            "ways": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
@@ -608,12 +617,14 @@ def main() -> None:
             for pair in asked["certificates"]
         ],
         "lan": None,
+        "dropped": look_at_ways(asked["ways"], asked["connect_seconds"]),
+        "filters": look_at_filters(),
         "adoption": None,
     }
     wished = asked["adopt"] and survey["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
         try:
-            survey["adoption"] = adoption.look(asked["bench_dir"])
+            survey["adoption"] = adoption.look(asked["bench_dir"], asked["ports"])
         except BenchError as error:
             module.fail_json(msg=str(error))
         survey["env"] = survey["adoption"]["bench"]["python"]

@@ -11,6 +11,7 @@ import os
 import pwd
 import re
 import subprocess
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.bench import (
@@ -35,8 +36,9 @@ from ansible.module_utils.bench_files import (
 )
 from ansible.module_utils.mariadb import client
 from ansible.module_utils.mariadb_options import server_options
-from ansible.module_utils.nginx import parts
+from ansible.module_utils.nginx_look import look_at_nginx
 from ansible.module_utils.sites import Folders, further_names
+from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
@@ -237,53 +239,17 @@ def supervisor_files(bench: str) -> list[dict[str, Any]]:
     return found
 
 
-def nginx_files(bench: str, sites: list[str]) -> dict[str, Any]:
-    """Files by which nginx serves the bench or one of its sites: {trouble, files}.
-
-    A file is {path, names, certificates}: the host names in it, and the pairs of certificate and
-    key.
-    """
-    if not os.path.exists("/usr/sbin/nginx"):
-        return {"trouble": "", "files": []}
-    shown = run(["/usr/sbin/nginx", "-T"])
-    if shown.returncode != 0:
-        return {"trouble": shown.stderr.strip()[-500:] or "no answer", "files": []}
-    return {"trouble": "", "files": serving_files(shown.stdout, bench, sites)}
-
-
-def serving_files(text: str, bench: str, sites: list[str]) -> list[dict[str, Any]]:
-    """Of what `nginx -T` shows, the files that serve the bench; ours are left out."""
-    found = []
-    for path, content in parts(text).items():
-        if "Made by Benchfleet" in content:
-            continue
-        live = re.sub(r"#.*", "", content)
-        names = sorted(
-            {
-                name
-                for words in re.findall(r"\bserver_name\s+([^;]+);", live)
-                for name in words.split()
-            }
-        )
-        if not (set(names) & set(sites) or f"{bench}/" in live):
-            continue
-        certificates = list(
-            zip(
-                re.findall(r"\bssl_certificate\s+[\"']?([^;\"']+)[\"']?;", live),
-                re.findall(r"\bssl_certificate_key\s+[\"']?([^;\"']+)[\"']?;", live),
-                strict=False,
-            )
-        )
-        found.append({"path": path, "names": names, "certificates": sorted(set(certificates))})
-    return found
-
-
-def look(bench: str) -> dict[str, Any]:
-    """Everything about this host that an adoption is judged by."""
+def look(bench: str, ports: Iterable[int] = ()) -> dict[str, Any]:
+    """Everything about this host that an adoption is judged by; ports are the fleet's."""
     about = look_at_bench(bench)
+    names = {
+        name.lower() for site, entry in about["sites"].items() for name in (site, *entry["names"])
+    }
     return {
         "bench": about,
         "database": look_at_database(),
         "supervisor": supervisor_files(bench),
-        "nginx": nginx_files(bench, list(about["sites"])),
+        "nginx": look_at_nginx(bench, names, ports),
+        "sudo": look_at_sudo(about["owner"]),
+        "crontabs": look_at_crontabs(bench),
     }

@@ -88,6 +88,21 @@ server {
     return 200 "the operator's wiki\n";
 }
 SITE
+# Of the operator's own in the bench's file, and where the fleet keeps it; and the site by a port.
+mkdir /etc/nginx/benchfleet.d
+own='location = /operator.txt { return 200 "the operator; {}"; }'
+echo "$own" >/etc/nginx/benchfleet.d/operator.conf
+sed -i "s|client_max_body_size 50m;|client_max_body_size 200m; $own|" config/nginx.conf
+cat >/etc/nginx/conf.d/by-port.conf <<SITE
+server {
+    listen 8091;
+    root /home/frappe/frappe-bench/sites;
+    location / {
+        proxy_set_header Host $site;
+        proxy_pass http://127.0.0.1:8000;
+    }
+}
+SITE
 echo '17 3 * * * cd /home/frappe/frappe-bench && /usr/local/bin/bench --site all backup >/dev/null' | crontab -u frappe -
 echo '23 4 * * 0 /usr/bin/find /var/tmp -name "*.old" -delete' | crontab -
 supervisorctl update

@@ -69,13 +69,19 @@ FOUND: dict[str, Any] = {
             "others": [],
         }
     ],
+    "sudo": {"trouble": "", "rules": [], "groups": []},
+    "crontabs": [],
     "nginx": {
         "trouble": "",
+        "missed": "",
+        "doubled": [],
         "files": [
             {
                 "path": "/etc/nginx/conf.d/frappe-bench.conf",
                 "names": ["erp.example.com"],
+                "apart": [],
                 "certificates": [],
+                "stops": [],
             }
         ],
     },
@@ -85,6 +91,11 @@ FOUND: dict[str, Any] = {
 @pytest.fixture
 def host() -> dict[str, Any]:
     """A primary that may be adopted."""
+    return an_adopted_host()
+
+
+def an_adopted_host() -> dict[str, Any]:
+    """A primary that may be adopted, as far as an adoption is judged by it."""
     web = {"pid": 1, "name": "gunicorn", "unit": "supervisor.service"}
     return {
         "name": "erp1",
@@ -96,8 +107,11 @@ def host() -> dict[str, Any]:
         "python": "/usr/bin/python3",
         "sites": [{"name": "erp.example.com"}],
         "restart_confirmed": True,
+        "sudo_confirmed": False,
         "backup_dir": "/var/backups/benchfleet",
         "certificate": "",
+        "networks": {"router_trusted_proxies": []},
+        "router": {"router_max_upload": "50m", "router_read_timeout": 120},
         "acme": {"email": "", "server": ""},
         "mariadb_plan": {
             "max_connections": 300,
@@ -355,35 +369,6 @@ def test_what_would_no_longer_be_served_is_told(host, settings):
     assert told[0]["what"].endswith("would no longer be served: wiki.example.com")
     host["sites"][0]["names"] = ["wiki.example.com"]
     assert adoption.adoption_problems([host], settings) == []
-
-
-NGINX = """\
-# configuration file /etc/nginx/nginx.conf:
-http { include /etc/nginx/conf.d/*.conf; }
-# configuration file /etc/nginx/conf.d/erp.conf:
-server {
-  listen 443 ssl;
-  server_name erp.example.com
-      www.example.com;   # server_name no.example.com;
-  ssl_certificate /etc/le/full.pem;
-  ssl_certificate_key "/etc/le/key.pem";
-}
-# configuration file /etc/nginx/conf.d/wiki.conf:
-server { listen 8090; server_name wiki.example.com; }
-# configuration file /etc/nginx/conf.d/benchfleet.conf:
-# Made by Benchfleet; changes here are undone by its next run.
-server { server_name erp.example.com; }
-"""
-
-
-def test_files_that_serve_the_bench_are_found():
-    assert looking.serving_files(NGINX, BENCH, ["erp.example.com"]) == [
-        {
-            "path": "/etc/nginx/conf.d/erp.conf",
-            "names": ["erp.example.com", "www.example.com"],
-            "certificates": [("/etc/le/full.pem", "/etc/le/key.pem")],
-        }
-    ]
 
 
 def test_apps_that_git_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -264,6 +264,8 @@ class Host:
         """Start the server, and wait until it answers."""
         self.words = [f"--defaults-file={self.my}", *words]
         more = [f"--datadir={self.folder}/data", f"--socket={self.folder}/s", f"--port={self.port}"]
+        # A server that starts removes what others have in its folder for temporary files.
+        more.append(f"--tmpdir={self.folder}/data")
         with (self.folder / "log").open("wb") as log:
             words = (*self.words, *more, "--user=root", f"--pid-file={self.folder}/pid")
             self.server = subprocess.Popen([str(SERVER), *words], stdout=log, stderr=log)

@@ -88,6 +88,8 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "jobs": {"known": False, "apps": [], "matches": {}, "overlaps": [], "queues": {}},
             "certificates": [],
             "lan": None,
+            "dropped": [],
+            "filters": [],
             "clock": {"low": -0.3, "high": 0.2},
         },
     }
@@ -104,6 +106,11 @@ def fleet() -> list[dict[str, Any]]:
 @pytest.fixture
 def settings() -> dict[str, Any]:
     """Settings of a first run over that fleet."""
+    return first_settings()
+
+
+def first_settings() -> dict[str, Any]:
+    """Settings of a first run over a primary erp1 and a replica rep1."""
     return {
         # Without files: whatever they hold is read for each judgement.
         "inventory": "/nowhere/inventory",
@@ -456,12 +463,13 @@ def test_site_names(name):
     "name",
     [
         "Erp.example.com",
-        "erp_x.com",
+        "_erp.com",
         "-a.com",
         "a-.com",
         "a..b",
         "a/b",
-        "10.0.0.1",
+        "10.0.0",
+        "10.0.0.256",
         "assets",
         "é.fr",
     ],

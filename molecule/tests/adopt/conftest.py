@@ -45,19 +45,24 @@ REFUSED = {
     f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
         {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
     ),
-    "/etc/mysql/mariadb.conf.d/zz-refused.cnf": (
-        "[mysqld]\ninnodb_flush_log_at_trx_commit = 2\nskip-log-bin"
-    ),
+    # Of nginx, sudo, MariaDB and cron, none of which takes it.
+    "/etc/nginx/conf.d/refused.conf": f"""server {{
+        listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
+        auth_basic staff; auth_basic_user_file /etc/hostname;
+    }}""",
+    "/etc/sudoers.d/refused": "frappe ALL = (ALL : ALL) NOPASSWD : ALL",
+    "/etc/mysql/mariadb.conf.d/zz-refused.cnf": "[mysqld]\n"
+    "innodb_flush_log_at_trx_commit = 2\nskip-log-bin",
     "/etc/mysql/mariadb.conf.d/60-refused.cnf": "[mysqld]\nbinlog-do-db = _one",
+    "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
 }
+# A block below the includes of MariaDB's first file, as install guides have it.
+BLOCK = r"cd /etc/mysql; cp -a mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>mariadb.cnf"
+UNBLOCK = "cp -a /run/mariadb.cnf /etc/mysql"
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
-# A block below the includes of MariaDB's main file, for the moment of one run.
-PUT_BLOCK = """cp -a /etc/mysql/mariadb.cnf /run/mariadb.cnf
-printf '[mysqld]\\nsync_binlog = 0\\n' >>/etc/mysql/mariadb.cnf"""
-TAKE_BLOCK = "mv /run/mariadb.cnf /etc/mysql/mariadb.cnf"
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
 # owner, group, ACL, content]}. What a running server writes by itself is left out.
@@ -104,6 +109,8 @@ FACTS = {
     " @@skip_name_resolve'",
     "crontabs": "crontab -l; crontab -l -u frappe",
     "wiki": "curl -s http://127.0.0.1:8090/",
+    "operator": f"curl -s -H 'Host: {state.SITE}' http://127.0.0.1/operator.txt;"
+    " curl -s -o /dev/null -w '%{http_code}\\n' http://127.0.0.1:8091/api/method/ping",
     "users": "cut -d: -f1 /etc/passwd | sort",
 }
 
@@ -366,12 +373,14 @@ def tries(story: Story) -> Tries:
         }
     )
     for path, text in REFUSED.items():
-        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
-    story.node.run(PUT_BLOCK)
+        # sudo takes no others.
+        mode = "0440" if "sudoers" in path else "0644"
+        story.node.run(f"install -D -m {mode} /dev/stdin {path} <<'END'\n{text}\nEND")
+    story.node.run(BLOCK)
     try:
         said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
     finally:
-        story.node.run(f"{TAKE_BLOCK}; rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
+        story.node.run(f"{UNBLOCK}; rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
     return Tries(said, story.look())
 
 

@@ -67,18 +67,6 @@ def test_what_does_not_fit_is_told_with_what_to_set(tries: Any):
     assert f"set fleet_bench_dir to {BENCH}" in tries.words("elsewhere")
 
 
-def test_settings_with_which_no_fleet_can_live_are_told_with_their_lines(tries: Any):
-    refused = tries.words("refused")
-    for what, place in (
-        ("innodb_flush_log_at_trx_commit is 2", "/etc/mysql/mariadb.conf.d/zz-refused.cnf:2"),
-        ("log_bin is 0", "/etc/mysql/mariadb.conf.d/zz-refused.cnf:3"),
-        ("binlog_do_db is _one", "/etc/mysql/mariadb.conf.d/60-refused.cnf:2"),
-        ("sync_binlog is 0", "/etc/mysql/my.cnf:"),
-    ):
-        assert what in refused
-        assert place in refused
-
-
 def test_what_no_fleet_takes_over_is_named(tries: Any):
     refused = tries.words("refused")
     assert "/var/lib/erp on erp1, named by /etc/systemd/system/erp2.service" in refused
@@ -91,10 +79,37 @@ def test_a_dry_run_says_what_is_coming(tries: Any):
     words = tries.words("dry run")
     assert "erp1 restarts once" in words
     assert "max_connections 150 -> 300" in words
+    assert "client_max_body_size 200m -> 50m" in words
+    assert "router_max_upload keeps yours" in words
+    assert "/usr/bin/supervisorctl (/etc/sudoers.d/frappe:1)" in words
     assert "innodb_flush_log_at_trx_commit 2 -> 1" in words
     assert "binlog_expire_logs_seconds 259200 -> 604800" in words
     assert "db_socket of common_site_config.json, rq_password of common_site_config.json" in words
     assert "aclfile of config/redis_queue.conf" in words
+
+
+def test_what_no_fleet_can_live_with_is_refused(tries: Any):
+    refused = tries.words("refused")
+    for words in (
+        "port 8092 (refused.lab.test on 80, 8092)",
+        "auth_basic staff",
+        "would no longer be served: refused.lab.test",
+        "/etc/nginx/conf.d/refused.conf:",
+        "sudo lets frappe of erp1 do without a password: ALL",
+        "/etc/sudoers.d/refused:1 on erp1",
+        "set adopt_sudo_confirmed: true",
+        "bench update is run by itself",
+        "/etc/cron.d/refused:1 on erp1",
+        "innodb_flush_log_at_trx_commit is 2",
+        "/etc/mysql/mariadb.conf.d/zz-refused.cnf:2",
+        "log_bin is 0",
+        "/etc/mysql/mariadb.conf.d/zz-refused.cnf:3",
+        "binlog_do_db is _one",
+        "/etc/mysql/mariadb.conf.d/60-refused.cnf:2",
+        "sync_binlog is 0",
+        "/etc/mysql/my.cnf:",
+    ):
+        assert words in refused
 
 
 def test_until_then_nothing_is_touched(story: Any, tries: Any):
@@ -182,7 +197,7 @@ def test_waiting_jobs_are_done_once(story: Any, adopted: Any):
 
 def test_what_is_the_operators_is_kept(story: Any, adopted: Any):
     now = story.state()
-    for name in ("crontabs", "wiki", "units"):
+    for name in ("crontabs", "operator", "wiki", "units"):
         assert now[name] == story.facts[name]
     assert set(story.facts["accounts"].splitlines()) <= set(now["accounts"].splitlines())
     assert story.node.sql("SELECT title FROM wiki.page") == "Kept"

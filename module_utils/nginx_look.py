@@ -1,0 +1,395 @@
+"""What nginx of a bench made by hand serves, and what of it the router would not.
+
+Reads only; nginx itself says which files it reads (``nginx -T``) and whether it would stand
+without them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.nginx import (
+    PROGRAM,
+    Directive,
+    NginxError,
+    Run,
+    complaint,
+    listen_address,
+    parts,
+    read_configuration,
+    run_here,
+    stands_without,
+    whole_configuration,
+)
+
+# An operator's own part of every site's server: the fleet leaves it alone.
+OWN = "/etc/nginx/benchfleet.d"
+WEB_PORTS = ("80", "443")
+# What `bench setup nginx` writes; the router has the same, or better.
+USUAL = frozenset(
+    {
+        "sendfile on;",
+        "keepalive_timeout 15;",
+        "client_body_buffer_size 16K;",
+        "client_header_buffer_size 1k;",
+        "proxy_buffer_size 128k;",
+        "proxy_buffers 4 256k;",
+        "proxy_busy_buffers_size 256k;",
+        "proxy_http_version 1.1;",
+        "proxy_redirect off;",
+        "ssl_session_timeout 5m;",
+        "ssl_session_cache shared:SSL:10m;",
+        "ssl_session_tickets off;",
+        "ssl_stapling on;",
+        "ssl_stapling_verify on;",
+        "ssl_protocols TLSv1.2 TLSv1.3;",
+        "ssl_ciphers EECDH+AESGCM:EDH+AESGCM;",
+        "ssl_ecdh_curve secp384r1;",
+        "ssl_prefer_server_ciphers on;",
+        "ssl on;",
+        "add_header X-Frame-Options SAMEORIGIN;",
+        "add_header Strict-Transport-Security max-age=63072000; includeSubDomains; preload;",
+        "add_header X-Content-Type-Options nosniff;",
+        "add_header X-XSS-Protection 1; mode=block;",
+        "add_header Referrer-Policy same-origin, strict-origin-when-cross-origin;",
+        "add_header Cache-Control max-age=31536000;",
+        "add_header Content-disposition attachment;",
+        "proxy_set_header Upgrade $http_upgrade;",
+        "proxy_set_header Connection upgrade;",
+        "proxy_set_header Origin $scheme://$http_host;",
+        "proxy_set_header Host $host;",
+        "proxy_set_header Host $http_host;",
+        "proxy_set_header X-Forwarded-For $remote_addr;",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_set_header X-Use-X-Accel-Redirect True;",
+        "error_page 502 /502.html;",
+        "real_ip_header X-Forwarded-For;",
+        "real_ip_recursive on;",
+        "internal;",
+    }
+)
+# By name alone, for their words are the site's and the bench's; and gzip, which the router has.
+USUAL_NAMES = re.compile(
+    r"server_name|listen|root|try_files|gzip(_.*)?|ssl_certificate(_key)?|proxy_pass|upstream|map|"
+    r"log_format|limit_(conn|req)_zone|include"
+)
+USUAL_LOCATIONS = frozenset(
+    {
+        "/",
+        "@webserver",
+        "/assets",
+        "^~ /assets",
+        "/assets/",
+        "/socket.io",
+        "^~ /socket.io",
+        "/502.html",
+        "~ ^/protected/(.*)",
+        "~* ^/files/.*.(htm|html|svg|xml)",
+        "/files",
+    }
+)
+USUAL_REWRITES = re.compile(r"rewrite \^\(\.\+\)(/|/index\\\.html|\\\.html)\$ \$1 permanent;")
+TO_HTTPS = re.compile(r"return 30[178] https://\$(host|http_host|server_name)\$request_uri;")
+# An upstream's server on this host.
+HERE = re.compile(r"127\.|localhost\b|\[::1\]|unix:")
+# Who may come in. The router would let everybody in.
+ACCESS = re.compile(r"auth_|allow$|deny$|satisfy|ssl_(verify_client|client_certificate)|limit_")
+# What answers in the bench's place, or sends users elsewhere.
+RULES = ("location", "if", "return", "rewrite")
+# Settings that the router has under names of its own, and those that it writes into its locations
+# or servers itself, so that a file of an operator's own changes nothing there.
+NAMED = re.compile(r"client_max_body_size|proxy_(read|send|connect)_timeout|set_real_ip_from")
+FIXED = re.compile(
+    r"proxy_(set_header|hide_header|buffer_size|buffers|busy_buffers_size|http_version|redirect)|"
+    r"error_page"
+)
+FIXED_HEADERS = frozenset(
+    {"x-frame-options", "x-content-type-options", "referrer-policy", "strict-transport-security"}
+)
+# What the router's own file says for every site: a second one beside it is refused by nginx.
+ROUTER_LOCATIONS = frozenset(
+    {"/", "= /", "/api/", "/assets/", "/socket.io", "/.well-known/acme-challenge/"}
+)
+ROUTER_SETTINGS = re.compile(
+    r"client_(max_body_size|body_buffer_size)|ssl_(protocols|session_\w+)|server_tokens|root|sendfile|"
+    r"gzip(_\w+)?|proxy_(connect_timeout|next_upstream)|lua_socket_log_errors|real_ip_\w+|"
+    r"uninitialized_variable_warn|log_by_lua_file"
+)
+
+
+def look_at_nginx(
+    bench: str,
+    sites: Collection[str],
+    ports: Iterable[int] = (),
+    run: Run = run_here,
+    own: str = OWN,
+) -> dict[str, Any]:
+    """Files by which nginx serves the bench or one of its sites: {trouble, files, missed, doubled}.
+
+    A file is {path, names, certificates, stops}: the host names in it, the pairs of certificate and
+    key, and what the router would not serve, {kind, what, place} each (see stops). missed is what
+    nginx says against its configuration without these files, "" when it would start; doubled is
+    what an operator's own files have that the router has, too, each with its place.
+    """
+    found: dict[str, Any] = {"trouble": "", "files": [], "missed": "", "doubled": []}
+    if not os.path.exists(PROGRAM):
+        return found
+    code, out, err = run([PROGRAM, "-T"])
+    if code != 0:
+        return {**found, "trouble": complaint(err)[-500:] or "no answer"}
+    files = parts(out)
+    if not files:
+        return {**found, "trouble": "nginx -T shows no file"}
+    try:
+        kept = own_part(own)
+        found["doubled"] = doubled(kept)
+        found["files"] = serving_files(files, bench, sites, ports, set(map(str, kept)))
+        gone = [file["path"] for file in found["files"]]
+        # Without its main file it would say nothing else, and that is told by its path.
+        if gone and next(iter(files)) not in gone:
+            found["missed"] = stands_without(run, files, gone, f"{own}/*.conf")
+    except (NginxError, OSError) as error:
+        found["trouble"] = f"its files cannot be read: {error}"
+    return found
+
+
+def own_part(folder: str) -> list[Directive]:
+    """What an operator's own files have for every site's server."""
+    return [
+        directive
+        for path in sorted(Path(folder).glob("*.conf"))
+        for directive in read_configuration(path.read_text(errors="replace"), str(path))
+    ]
+
+
+def doubled(kept: Iterable[Directive]) -> list[str]:
+    """Of these what nginx would refuse, as the router's own file has it, too."""
+    return [
+        f"{' '.join(d.words)} ({d.place})"
+        for d in kept
+        if ROUTER_SETTINGS.fullmatch(d.name)
+        # To nginx ^~ makes no other location.
+        or (d.name == "location" and " ".join(d.words[1:]).removeprefix("^~ ") in ROUTER_LOCATIONS)
+    ]
+
+
+def serving_files(
+    files: Mapping[str, str],
+    bench: str,
+    sites: Collection[str],
+    ports: Iterable[int] = (),
+    kept: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Of the files that nginx reads those that serve the bench where the router will; ours do not.
+
+    A file is one that a server stands in that listens on a port of the web, and has a path of the
+    bench in it or the name of a site. Others stay, whatever they serve. See look_at_nginx.
+    """
+    web = {*WEB_PORTS, *map(str, ports)}
+    whole = whole_configuration(files)
+    http = [inner for outer in whole if outer.name == "http" for inner in outer.block or ()]
+    servers = [d for d in http if d.name == "server" and "Made by Benchfleet" not in files[d.path]]
+    mine = [
+        server for server in servers if listens(server) & web and serves(server, bench, {*sites})
+    ]
+    found = []
+    for path in dict.fromkeys(server.path for server in mine):
+        here = [server for server in servers if server.path == path]
+        # The bench's own, also those that listen elsewhere only.
+        bench_s = [server for server in here if serves(server, bench, {*sites})]
+        pairs = {
+            pair
+            for server in bench_s
+            for pair in zip(
+                file_values(server, "ssl_certificate", next(iter(files))),
+                file_values(server, "ssl_certificate_key", next(iter(files))),
+                strict=False,
+            )
+        }
+        stopping = [s for server in bench_s for s in stops(server, http, web)]
+        stopping += [
+            stop("server", f"a server for {called(server)}", server)
+            for server in here
+            if server not in bench_s and not names_of(server)
+        ]
+        stopping += [
+            stop("setting", str(directive), directive)
+            for directive in http
+            if directive.path == path
+            and directive.name != "server"
+            and not USUAL_NAMES.fullmatch(directive.name)
+        ]
+        stopping += [
+            stop("fixed", f"{inner} of {' '.join(directive.words)}", inner)
+            for directive in http
+            if directive.path == path and directive.name == "upstream"
+            for inner in directive.block or ()
+            if inner.name == "server" and not HERE.match(inner.words[1])
+        ]
+        found.append(
+            {
+                "path": path,
+                "names": sorted({name for server in here for name in names_of(server)}),
+                # Of servers that have nothing of the bench: they can move to a file of their own.
+                "apart": sorted(
+                    {n for server in here if server not in bench_s for n in names_of(server)}
+                ),
+                "certificates": sorted(pairs),
+                "stops": [
+                    {"kind": kind, "what": what, "place": place}
+                    for kind, what, place, text in dict.fromkeys(stopping)
+                    if text not in kept
+                ],
+            }
+        )
+    return found
+
+
+def values(server: Directive, name: str) -> list[str]:
+    """The words of a server's directives of a name."""
+    return [word for d in server.block or () if d.name == name for word in d.words[1:]]
+
+
+def file_values(server: Directive, name: str, main: str) -> list[str]:
+    """The files that a server's directives of a name mean: nginx looks beside its main file."""
+    words = [word for word in values(server, name) if "$" not in word]
+    return [os.path.join(os.path.dirname(main), word) for word in words]
+
+
+def names_of(server: Directive) -> list[str]:
+    """Host names of a server, in lower case."""
+    return [name.lower() for name in values(server, "server_name") if name]
+
+
+def listens(server: Directive) -> set[str]:
+    """Ports of a server, and its sockets; without a listen line nginx takes port 80."""
+    lines = [d.words[1:] for d in server.block or () if d.name == "listen"]
+    found = set()
+    for host, port in map(listen_address, lines):
+        first, _, last = port.partition("-")
+        numbers = range(int(first), int(last) + 1) if last else ()
+        found |= set(map(str, numbers)) or {port or host}
+    return found or {"80"}
+
+
+def called(server: Directive) -> str:
+    """A server in a few words: its names, and its ports."""
+    ports = ", ".join(sorted(listens(server)))
+    return f"{' '.join(names_of(server)) or 'any name'} on {ports}"
+
+
+def serves(server: Directive, bench: str, sites: set[str]) -> bool:
+    """Whether a server is one of the bench's: by a path in it, or by the name of a site."""
+    if sites & {*names_of(server)}:
+        return True
+    return any(
+        f"{word}/".startswith(f"{bench}/")
+        for directive in server.walk()
+        for word in directive.words[1:]
+    )
+
+
+Stop = tuple[str, str, str, str]
+
+
+def stop(kind: str, what: str, directive: Directive) -> Stop:
+    """Something that goes out of service: kind, words, place, and by what it is known as kept."""
+    return kind, what, directive.place, str(directive)
+
+
+def is_redirect_to_https(server: Directive) -> bool:
+    """Whether a server does nothing but send its users to https, as the router does."""
+    rest = [d for d in server.block or () if d.name not in ("listen", "server_name", "root")]
+    plain = [
+        d
+        for d in rest
+        if str(d) == "return 404;"
+        or TO_HTTPS.fullmatch(str(d))
+        or (
+            d.name == "if"
+            and d.block
+            and re.match(r"\(\$host = \S+?\)?$", " ".join(d.words[1:3]) + " " + d.words[-1])
+            and all(re.match(r"return 30[178] https://", str(inner)) for inner in d.block)
+        )
+    ]
+    return bool(plain) and plain == rest
+
+
+def stops(server: Directive, http: Iterable[Directive], web: Collection[str]) -> Iterator[Stop]:
+    """What the router would not serve of one of the bench's servers.
+
+    kind is port (an address of its own), protocol, access (who may come in), rule (a location or a
+    redirect), server (nothing of the bench's), setting (a value that a setting of ours or a file of
+    the operator's own keeps), or fixed (one that becomes the router's).
+    """
+    block = server.block or ()
+    for directive in block:
+        if directive.name == "listen":
+            yield from listen_stops(directive, called(server), web)
+    if is_redirect_to_https(server):
+        return
+    if not any(d.name == "client_max_body_size" for d in block):
+        above = [d for d in http if d.name == "client_max_body_size"]
+        # Without any, nginx takes its own.
+        size = above[-1] if above else Directive(("client_max_body_size", "1m"), None, *at(server))
+        yield stop("setting", str(size), size)
+    for directive in block:
+        yield from block_stops(directive, ())
+
+
+def at(server: Directive) -> tuple[str, int]:
+    """File and line of a server."""
+    return server.path, server.line
+
+
+def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterator[Stop]:
+    """What of a listen line the router does not do."""
+    host, port = listen_address(directive.words[1:])
+    if port not in web:
+        yield stop("port", f"{host if not port else f'port {port}'} ({who})", directive)
+    elif host not in ("0.0.0.0", "[::]"):
+        yield stop("fixed", f"listen {host}:{port}, this address alone", directive)
+    for option in directive.words[2:]:
+        if option == "proxy_protocol":
+            yield stop("protocol", f"listen {' '.join(directive.words[1:])}", directive)
+        elif option == "http2":
+            yield "setting", "http2", directive.place, "http2 on;"
+        # The router listens on IPv4 and IPv6, each by itself.
+        elif option in ("quic", "deferred") or ("=" in option and "ipv6only" not in option):
+            yield stop("fixed", f"{option} of listen {' '.join(directive.words[1:])}", directive)
+
+
+def block_stops(directive: Directive, inside: tuple[str, ...]) -> Iterator[Stop]:
+    """What of a directive in a server, or in a location of it, goes out of service."""
+    text, place = str(directive), f" in location {inside[-1]}" if inside else ""
+    name = " ".join(directive.words[1:])
+    if text in USUAL or USUAL_REWRITES.fullmatch(text) or USUAL_NAMES.fullmatch(directive.name):
+        return
+    if directive.name == "proxy_set_header" and directive.words[1] == "X-Frappe-Site-Name":
+        return
+    if directive.name == "location" and name in USUAL_LOCATIONS:
+        for inner in directive.block or ():
+            yield from block_stops(inner, (*inside, name))
+    elif ACCESS.match(directive.name):
+        yield stop("access", f"{' '.join(directive.words)}{place}", directive)
+    elif directive.name in RULES:
+        yield stop("rule", f"{' '.join(directive.words)}{place}", directive)
+    # Realtime sends something every few seconds: its connections are never idle for long.
+    elif not (NAMED.fullmatch(directive.name) and inside and "/socket.io" in inside[-1]):
+        kind = "fixed" if is_fixed(directive, inside) else "setting"
+        yield stop(kind, f"{' '.join(directive.words)}{place}", directive)
+
+
+def is_fixed(directive: Directive, inside: tuple[str, ...]) -> bool:
+    """Whether a setting becomes the router's, whatever stands in a file of an operator's own."""
+    if NAMED.fullmatch(directive.name):
+        return False
+    if directive.name == "add_header" and directive.words[1].lower() in FIXED_HEADERS:
+        return True
+    return bool(
+        inside or FIXED.fullmatch(directive.name) or ROUTER_SETTINGS.fullmatch(directive.name)
+    )

@@ -1,0 +1,586 @@
+"""Each remedy of preflight and of an adoption is followed once; then nothing is left to mend.
+
+A trial breaks a fleet that is in order, finds the problem, does what its remedy says, and asks
+again: no problem may be left, nor a new one have come. What only an operator can do (take another
+server, upgrade a system) ends in a host that is as if it were done.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from filter_plugins import adoption, jobs, mariadb_settings, preflight
+from filter_plugins import systems as judged_systems
+from library import survey
+from module_utils import systems
+from module_utils.bench import installed_apps
+from module_utils.bench_files import redis_address
+from module_utils.certificates import certificate_trouble
+from tests.unit.test_adoption import BENCH, an_adopted_host
+from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
+
+# Where the trials of other problems stand: beside the programs that are their judges.
+ELSEWHERE = {
+    "check_nginx": "test_nginx_look.py",
+    "stranger_problems": "test_nginx_look.py",
+    "check_sudo": "test_surroundings.py",
+    "check_crontabs": "test_surroundings.py",
+    "check_filters": "test_surroundings.py",
+    "check_written_twice": "test_jobs_filters.py",
+    "secrets_state": "test_remedies_of_the_secrets_file",
+    "opened_secrets": "test_preflight.py",
+    "missing_secrets": "test_preflight.py",
+}
+
+
+class Fleet:
+    """A primary and a reporting node, both in order; adopted: its bench was made by hand."""
+
+    def __init__(self, adopted: bool) -> None:
+        self.settings = {**first_settings(), "check_mode": False, "state_dir": "/var/lib/fleet"}
+        self.erp, self.rep = a_host("erp1", 11, "primary"), a_host("rep1", 21, "reporting")
+        for host in (self.erp, self.rep):
+            host["when_away"] = "primary"
+        if adopted:
+            other = an_adopted_host()
+            survey = {**self.erp["survey"], **other.pop("survey")}
+            survey["database"] = {**self.erp["survey"]["database"], **survey["database"]}
+            survey["listeners"] = {"8000": [{**listener("gunicorn"), "unit": "supervisor.service"}]}
+            self.erp.update(other, survey=survey, networks=self.erp["networks"])
+
+    @property
+    def found(self) -> dict[str, Any]:
+        """What was found of the bench made by hand."""
+        found: dict[str, Any] = self.erp["survey"]["adoption"]
+        return found
+
+    def problems(self) -> list[dict[str, str]]:
+        """All that stands in the way."""
+        hosts = [host for host in (self.erp, self.rep) if host]
+        return [
+            *preflight.preflight_problems(hosts, self.settings),
+            *adoption.adoption_problems(hosts, self.settings),
+            *jobs.job_problems(hosts, self.settings),
+            *judged_systems.system_problems(hosts),
+        ]
+
+
+def listener(name: str) -> dict[str, Any]:
+    """A process that listens."""
+    return {"pid": 7, "name": name, "command": "", "program": "", "unit": "", "address": "::"}
+
+
+class Trial(NamedTuple):
+    """What is broken, words of the remedy, and how it is followed; paths are Fleet's, by dots."""
+
+    broken: dict[str, Any]
+    remedy: str
+    followed: dict[str, Any] | Callable[[Fleet], None]
+
+
+def put(fleet: Fleet, changes: dict[str, Any] | Callable[[Fleet], None]) -> None:
+    """Change a fleet: values by their paths, or by a function."""
+    if callable(changes):
+        changes(fleet)
+        return
+    for path, value in changes.items():
+        first, *keys = path.split(".")
+        here: Any = getattr(fleet, first)
+        if not keys:
+            setattr(fleet, first, value)
+            continue
+        here = reduce(lambda inner, key: inner[key], keys[:-1], here)
+        here[keys[-1]] = copy.deepcopy(value)
+
+
+def a_bench(path: str, version: str, **others: Any) -> dict[str, Any]:
+    """A bench as it is found; others are its sites on another kind of database."""
+    return {"path": path, "frappe_version": version, "named": "", "others": others}
+
+
+def sites(value: Any) -> dict[str, Any]:
+    """fleet_sites, which both hosts see."""
+    return {"erp.sites": value, "rep.sites": value}
+
+
+SITE = {"name": "erp.example.com", "apps": []}
+A_SITE = {"user": "_c", "host": "", "names": [], "refused": []}
+
+
+def plan(extra: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a primary's MariaDB with some of an operator's, by the role's own filters."""
+    return mariadb_settings.mariadb_values(
+        mariadb_settings.mariadb_settings(4096, "primary", 2, {}, extra)
+    )
+
+
+HAVE = "erp.survey.adoption."
+PRIVATE = "use a private address"
+CERTIFICATE = {"of": "router_certificate", "certificate": "/c", "key": "/k", "trouble": ""}
+ACME = {"email": "admin@example.com", "server": "https://acme.example.com/directory"}
+MADE = {
+    "erp.survey.benches": [a_bench(BENCH, "15.1.0")],
+    "erp.survey.mark": {"state": "present", "path": "/m", "fleet_id": "f1"},
+    "settings.fleet_id": "f1",
+}
+GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
+
+FLEET = [
+    # Addresses.
+    Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
+          "set lan_ip to the address by which", {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"erp.default": "", "erp.addresses": ["203.0.113.1"]}, "give the host a private address",
+          {"erp.addresses": ["203.0.113.1", "10.0.0.11"]}),
+    Trial({"erp.lan_ip": "erp1.lan"}, "write an address of the host itself",
+          {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"erp.lan_ip": "203.0.113.1", "erp.addresses": ["203.0.113.1", "10.0.0.11"]}, PRIVATE,
+          {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"erp.lan_ip": "10.0.0.99"}, "correct lan_ip", {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"rep.default": "10.0.0.11", "rep.addresses": ["10.0.0.11"]},
+          "give each host an address of its own",
+          {"rep.default": "10.0.0.21", "rep.addresses": ["10.0.0.21"]}),
+    # Groups.
+    Trial({"settings.groups": {}}, "name one host in group primary", {"settings.groups": GROUPS}),
+    Trial({"settings.groups.primary": []}, "put the one server", {"settings.groups": GROUPS}),
+    Trial({"settings.groups.primary": ["erp1", "rep2"]}, "leave exactly one",
+          {"settings.groups": GROUPS}),
+    Trial({"settings.groups.reporting": ["erp1", "rep1"]}, "keep it in one of the two",
+          {"settings.groups": GROUPS}),
+    Trial({"settings.groups.all": ["erp1", "rep1", "old"]}, "take it out of this inventory",
+          {"settings.groups": GROUPS}),
+    Trial({"settings.updating": True, "settings.groups.all": ["erp1", "rep1", "rep2"],
+           "settings.groups.reporting": ["rep1", "rep2"]}, "run it without --limit",
+          {"settings.groups": GROUPS}),
+    Trial({"settings.primary": a_host("erp1", 11, "primary"), "erp": None}, "without --limit, or",
+          {"settings.primary": {}, "erp": a_host("erp1", 11, "primary")}),
+    # Sites.
+    Trial(sites("erp.example.com"), "write a list of entries", sites([SITE])),
+    Trial(sites([]), "add at least one entry", sites([SITE])),
+    Trial(sites([SITE, SITE]), "keep one entry", sites([SITE])),
+    Trial(sites([{**SITE, "names": "erp"}]), "write it as in [erp, 10.0.0.11]",
+          sites([{**SITE, "names": ["erp", "10.0.0.11"]}])),
+    Trial(sites([{**SITE, "names": ["http://Erp:80"]}]), "in lower case, without port",
+          sites([{**SITE, "names": ["erp"]}])),
+    Trial(sites([{**SITE, "names": ["erp", "erp"]}]), "keep it once",
+          sites([{**SITE, "names": ["erp"]}])),
+    Trial(sites([{**SITE, "app": []}]), "known keys are apps, name, names", sites([SITE])),
+    Trial(sites(["erp.example.com"]), "write {name: erp.example.com}",
+          sites([{"name": "erp.example.com"}])),
+    Trial(sites([{"apps": []}]), "add name:", sites([SITE])),
+    Trial(sites([{"name": "Erp Test.com"}]), "for instance erp-test.com",
+          sites([{"name": "erp-test.com"}])),
+    Trial({**MADE, "erp.survey.gone_sites": ["erp.example.com"]}, "take it out of fleet_sites",
+          sites([{"name": "crm.example.com"}])),
+    # Variables.
+    Trial({"erp.variables": ["fleet_site"]}, "list it in preflight_allowed_variables",
+          {"settings.allowed_variables": ["fleet_site"]}),
+    Trial({"erp.type_errors": ["x is no number"]}, "types and choices are in the role's",
+          {"erp.type_errors": []}),
+    Trial({"erp.read_path": {"read_guard_wait": 99}}, "choose a value between",
+          {"erp.read_path": {"read_guard_wait": 10}}),
+    Trial({"erp.keep": {"number": 0, "days": 30}}, "for example {number: 3, days: 30}",
+          {"erp.keep": {"number": 3, "days": 30}}),
+    Trial({"erp.proxy": "http://u:p@proxy.lan"}, "write it as http://HOST:PORT",
+          {"erp.proxy": "http://proxy.lan:3128"}),
+    Trial({"erp.networks.firewall_allow": ["office"]}, "a network such as 10.0.0.0/24",
+          {"erp.networks.firewall_allow": ["10.0.0.0/24"]}),
+    # Certificates.
+    Trial({"erp.survey.certificates": [{**CERTIFICATE, "key": ""}], "erp.certificate": "/c"},
+          "name the files of both", {"erp.survey.certificates": [CERTIFICATE]}),
+    Trial({"erp.survey.certificates": [{**CERTIFICATE, "trouble": "no"}], "erp.certificate": "/c"},
+          "openssl pkey -in KEY", {"erp.survey.certificates": [CERTIFICATE]}),
+    Trial({"erp.survey.certificates": [CERTIFICATE]}, "the same files do",
+          {"erp.certificate": "/c"}),
+    Trial({"erp.acme": {**ACME, "email": "admin"}}, "name one at which somebody reads",
+          {"erp.acme": ACME}),
+    Trial({"erp.acme": {**ACME, "server": "acme"}}, "write it as https://HOST/PATH",
+          {"erp.acme": ACME}),
+    Trial({"erp.acme": ACME, "erp.certificate": "/c"}, "take one of the two away",
+          {"erp.certificate": ""}),
+    # Folders.
+    Trial({"erp.bench_dir": "/opt/bench-1"}, "for instance /home/frappe/frappe-bench",
+          {"erp.bench_dir": BENCH}),
+    Trial({"erp.cli_dir": "/home/frappe"}, "name a folder for the bench CLI alone",
+          {"erp.cli_dir": "/opt/bench-cli"}),
+    Trial({"erp.survey.folders.cli": "foreign"}, "move it away",
+          {"erp.survey.folders.cli": "absent"}),
+    Trial({"rep.survey.folders.bench": "foreign"}, "move it away",
+          {"rep.survey.folders.bench": "absent"}),
+    # Numbers, versions.
+    Trial({"erp.server_id": 5, "rep.server_id": 5}, "set mariadb_server_id of one of them",
+          {"rep.server_id": 6}),
+    Trial({"erp.server_id": "x"}, "or leave it out", {"erp.server_id": ""}),
+    Trial({"erp.lan_ip": "10.0.0.0", "erp.addresses": ["10.0.0.0"]}, "set it to a unique number",
+          {"erp.server_id": 77}),
+    Trial({"erp.survey.systemd": False}, "whose services systemd runs",
+          {"erp.survey.systemd": True}),
+    Trial({"erp.ssh_key": ""}, "ssh-keygen -A", {"erp.ssh_key": "AAAA"}),
+    Trial({"erp.survey.database.product": "MySQL", "erp.survey.database.version": "8.0",
+           "erp.survey.database.program": "/usr/sbin/mysqld"}, "move its data elsewhere",
+          {"erp.survey.database.product": None}),
+    Trial({"erp.survey.database.product": "MariaDB", "erp.survey.database.version": "10.6.1",
+           "erp.survey.database.program": "/m"},
+          "use MariaDB 10.11", {"erp.survey.database.version": "10.11.6"}),
+    Trial(lambda f: put_system(f.erp, "13.1"), "never older",  # type: ignore[arg-type]
+          lambda f: put_system(f.rep, "13.1")),
+    Trial({**MADE, "erp.survey.benches": [a_bench(BENCH, "13.9")]},
+          "use a bench of Frappe 14, 15, 16",
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({"erp.branch": "version-14", "rep.branch": "version-14"}, "set fleet_read_guard to false",
+          {"erp.read_guard": False, "rep.read_guard": False}),
+    Trial({"erp.branch": "version-12", "rep.branch": "version-12"}, "use version-14, version-15",
+          {"erp.branch": "version-15", "rep.branch": "version-15"}),
+    # What is on the hosts.
+    Trial({"erp.survey.mark": {"state": "broken", "path": "/m", "detail": "x"}}, "remove it",
+          {"erp.survey.mark": {"state": "absent", "path": "/m"}}),
+    Trial({**MADE, "settings.fleet_id": "f2"}, "put its secrets file back",
+          {"settings.fleet_id": "f1"}),
+    Trial({"erp.survey.database.holds_data": True}, "nothing of it is taken over",
+          {"erp.survey.database.holds_data": False}),
+    Trial({"rep.survey.database.holds_data": True}, "move the folder away",
+          {"rep.survey.database.holds_data": False}),
+    Trial({"rep.survey.benches": [a_bench(BENCH, "15.1")]}, "off this host",
+          {"rep.survey.benches": []}),
+    Trial({"erp.survey.update": "2026-01-01"}, "playbooks/update.yml goes on",
+          {"erp.survey.update": ""}),
+    Trial({"erp.survey.commands": [{"path": "/usr/bin/bench", "origin": "unknown"}]},
+          "remove or rename it", {"erp.survey.commands": []}),
+    Trial({"settings.ports.report": 8000}, "a port of its own", {"settings.ports.report": 8001}),
+    Trial({"erp.survey.listeners": {"8001": [listener("php-fpm")]}},
+          "set fleet_report_port to a free one", {"settings.ports.report": 8017}),
+    Trial({"erp.survey.listeners": {"80": [listener("apache2")]}}, "stop it for good",
+          {"erp.survey.listeners": {}}),
+    Trial({"erp.survey.disk.bench.free": 1, "erp.survey.disk.data.free": 1}, "add space there",
+          {"erp.survey.disk.bench.free": 9 * GIB, "erp.survey.disk.data.free": 9 * GIB}),
+    Trial({"rep.survey.lan": {"ok": False, "detail": "no answer", "address": "x", "port": 22}},
+          "that routing and firewalls let it", {"rep.survey.lan": {"ok": True}}),
+    Trial({"rep.survey.clock": {"low": 60.0, "high": 61.0}}, "apt install systemd-timesyncd",
+          {"rep.survey.clock": {"low": 0.0, "high": 0.1}}),
+    Trial({"erp.survey.database.answers": {"lc_time_names": "en_US"},
+           "rep.mariadb_extra": {"lc_time_names": "de_DE"}}, "or set it for the primary",
+          {"erp.mariadb_extra": {"lc_time_names": "de_DE"}}),
+    Trial({"rep.survey.time_zone": {"name": "Europe/Berlin", "offsets": [3600] * 3}},
+          "timedatectl set-timezone Etc/UTC",
+          {"rep.survey.time_zone": {"name": "Etc/UTC", "offsets": [0] * 3}}),
+    Trial({"erp.survey.database.answers": {"time_zone": "+02:00"}},
+          "take default_time_zone out of these files",
+          {"erp.survey.database.answers": {"time_zone": "SYSTEM"}}),
+    Trial({"settings.secrets.problem": preflight.problem("x", "y", "chmod 0600 z")}, "chmod 0600",
+          {"settings.secrets.problem": None}),
+]  # fmt: skip
+
+
+def placed(value: Any) -> dict[str, Any]:
+    """jobs_placement, which both hosts see."""
+    return {"erp.placement": value, "rep.placement": value}
+
+
+GOOD = placed({"app.tasks.run": "erp1"})
+WORKERS = "erp.background_workers"
+JOBS = [
+    Trial(placed("app.tasks.run"), "write a map of jobs to servers", GOOD),
+    Trial(placed({"app tasks": "erp1"}), "write the dotted name of its method", GOOD),
+    Trial(placed({"app.tasks.run": ["erp1", "rep1"]}), "make a group of them",
+          {**placed({"app.tasks.run": "reporting"}), "rep.background_workers": {"placed": 1}}),
+    Trial(placed({"app.tasks.run": "erp9"}), "name one of its hosts (erp1, rep1)", GOOD),
+    Trial({**placed({"app.tasks.run": "db1"}),
+           "settings.groups": {**GROUPS, "all": ["erp1", "rep1", "db1"],
+                               "mariadb_replica": ["db1"]}},
+          "name a host of group primary or reporting", GOOD),
+    Trial({**placed({"app.tasks.run": "rep+1", "app.tasks.two": "rep/1"}),
+           "settings.groups": {**GROUPS, "rep+1": ["erp1"], "rep/1": ["erp1"]}},
+          "rename one of them",
+          {**placed({"app.tasks.run": "rep_1", "app.tasks.two": "rep-1"}),
+           "settings.groups": {**GROUPS, "rep_1": ["erp1"], "rep-1": ["erp1"]}}),
+    Trial({WORKERS: "many"}, "write a number of processes", {WORKERS: 6}),
+    Trial({WORKERS: {"": 1, "long,default,short": 1}}, "write one queue",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: {"long,default,short": "x"}}, "write a whole number of 0 or more",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: {"long,default,short": 1, "long, default, short": 1}}, "make one entry of them",
+          {WORKERS: {"long,default,short": 2}}),
+    Trial({WORKERS: {"long,default,short": 1, "at-erp1": 1}}, "write placed",
+          {WORKERS: {"long,default,short": 1, "placed": 1}}),
+    Trial({WORKERS: {"long,default,short,shrt": 1}}, "known are",
+          {WORKERS: {"long,default,short": 1}}),
+    Trial({WORKERS: 0}, "give erp1 some", {WORKERS: 1}),
+    Trial({WORKERS: {"long,short": 1}}, "add {default: 1}",
+          {WORKERS: {"long,short": 1, "default": 1}}),
+    Trial({WORKERS: {"long": 1}, "rep.background_workers": 2, **placed({"app.tasks.run": "rep1"})},
+          "set jobs_when_away to wait", {"erp.when_away": "wait"}),
+    Trial(placed({"app.tasks.run": "rep1"}), "give rep1 some",
+          {"rep.background_workers": {"placed": 1}}),
+    Trial({"erp.away_seconds": 1}, "choose a value between", {"erp.away_seconds": 60}),
+    Trial({**placed({"app.tasks.rnu": "erp1"}), "erp.survey.jobs": {
+        "known": True, "apps": ["app"], "matches": {"app.tasks.rnu": []}, "queues": {}}},
+          "correct it, or take it out", placed({})),
+    Trial(placed({"app.*": "erp1", "app.tasks.run": "erp1"}), "take one out", GOOD),
+]  # fmt: skip
+SYSTEMS = [
+    Trial(lambda f: put_system(f.erp, "10.1"), "use Debian",  # type: ignore[arg-type]
+          lambda f: put_system(f.erp, "12.5")),
+    Trial({"erp.system": next(row for row in systems.SYSTEMS if not row["tried"])},
+          "fleet_untried_system: true", {"erp.untried_system": True}),
+]  # fmt: skip
+
+ADOPTED = [
+    Trial({"erp.groups": ["primary", "bench_primary", "mariadb_primary", "redis"]},
+          "put erp1 into that group",
+          {"erp.groups": ["primary", "bench_primary", "mariadb_primary", "redis", "router"]}),
+    Trial({"erp.survey.benches": [a_bench("/home/frappe/b2", "15.1")]},
+          "set fleet_bench_dir to /home/frappe/b2", {"erp.bench_dir": "/home/frappe/b2",
+           "settings.bench_dir": "/home/frappe/b2",
+           f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["b2-web"],
+                                  "others": []}]}),
+    Trial({"erp.survey.benches": []}, "name its folder in fleet_bench_dir",
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({"erp.survey.benches": [a_bench(path, "15.1")
+                                  for path in (BENCH, "/home/frappe/b2")]},
+          "move it to another server",
+          {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({f"{HAVE}bench.owner": "erp"}, "set fleet_bench_user to erp", {"erp.bench_user": "erp"}),
+    Trial({f"{HAVE}bench.home": "/home/frappe/"[:5]}, "set fleet_bench_home to /home",
+          {"erp.bench_home": "/home"}),
+    Trial({f"{HAVE}bench.shell": "/bin/sh"}, "usermod --shell /bin/bash frappe",
+          {f"{HAVE}bench.shell": "/bin/bash"}),
+    # A bench outside of its account's home, and the home of both problems.
+    Trial({"erp.bench_dir": "/opt/bench/frappe-bench",
+           "settings.bench_dir": "/opt/bench/frappe-bench",
+           "erp.survey.benches": [a_bench("/opt/bench/frappe-bench", "15.1")]},
+          "usermod --home /opt/bench",
+          {"erp.bench_home": "/opt/bench", f"{HAVE}bench.home": "/opt/bench"}),
+    Trial({"erp.bench_dir": "/opt/frappe-bench", "settings.bench_dir": "/opt/frappe-bench",
+           "erp.survey.benches": [a_bench("/opt/frappe-bench", "15.1")]},
+          "move the bench into /home/frappe",
+          {"erp.bench_dir": BENCH, "settings.bench_dir": BENCH,
+           "erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({f"{HAVE}bench.unversioned": ["own"]}, "git init", {f"{HAVE}bench.unversioned": []}),
+    Trial({f"{HAVE}bench.python": ""}, "bench setup env", {f"{HAVE}bench.python": "3.11.2"}),
+    Trial({"erp.survey.benches": [a_bench(BENCH, "16.2.0")]},
+          "set bench_frappe_branch to version-16",
+          {"erp.branch": "version-16", "rep.branch": "version-16"}),
+    # Of a version in the making there is no branch with its number.
+    Trial({"erp.survey.benches": [a_bench(BENCH, "17.0.0-dev")]},
+          "set bench_frappe_branch to develop",
+          {"erp.branch": "develop", "rep.branch": "develop"}),
+    Trial({f"{HAVE}bench.services.webserver_port": "8011"}, "set fleet_web_port to 8011",
+          {"settings.ports.web": 8011}),
+    *(Trial({f"{HAVE}bench.redis.{key}": redis_address(url) | {"local": local}}, remedy,
+            {f"{HAVE}bench.redis.{key}": redis_address(good) | {"local": True}})
+      for key, url, local, remedy, good in (
+          ("redis_cache", "redis://10.9.9.9:13000", False,
+           "`bench set-config -g redis_cache redis://127.0.0.1:PORT`", "redis://127.0.0.1:13000"),
+          ("redis_queue", "redis://127.0.0.1:11000/3", True, "take the number out of the URL",
+           "redis://127.0.0.1:11000"))),
+    Trial({f"{HAVE}bench.files": {"config/redis_queue.conf": {"refused": ["include"], "gone": []}}},
+          "change it, and restart that program", {f"{HAVE}bench.files": {}}),
+    Trial({f"{HAVE}bench.keys.unread": ["erp.example.com/site_config.json"]},
+          "python3 -m json.tool shows the place", {f"{HAVE}bench.keys.unread": []}),
+    Trial({f"{HAVE}bench.keys.refused": ["read_from_replica"]}, "set it to 0",
+          {f"{HAVE}bench.keys.refused": []}),
+    Trial({"erp.survey.benches": [a_bench(BENCH, "15.1", pg={"kind": "postgres", "file": "/f"})]},
+          "bring the site to MariaDB first", {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+    Trial({f"{HAVE}bench.sites": {"erp.example.com": {**A_SITE, "host": "10.0.0.11"}}},
+          "set db_host to 127.0.0.1",
+          {f"{HAVE}bench.sites": {"erp.example.com": A_SITE}}),
+    Trial({"erp.survey.listeners": {"8000": [listener("gunicorn")]}}, "bench setup supervisor",
+          {"erp.survey.listeners": {"8000": [{**listener("gunicorn"),
+                                              "unit": "supervisor.service"}]}}),
+    Trial({f"{HAVE}supervisor": []}, "bench setup supervisor",
+          lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
+    Trial({f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["erp-web"],
+                                  "others": []}]}, "write that file anew",
+          lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
+    Trial({f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["frappe-bench-web"],
+                                  "others": ["bot"]}]}, "move them to a file of their own",
+          lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
+    # Sites as benches have them: names that are no host's, and addresses.
+    *(Trial({f"{HAVE}bench.sites": {site: A_SITE},
+             f"{HAVE}nginx.files": []},
+            f"name its sites in fleet_sites: {site}", sites([{"name": site}]))
+      for site in ("crm.example.com", "test_site", "10.0.2.15", "site1.local")),
+    Trial({f"{HAVE}bench.sites": {"ERP": A_SITE},
+           f"{HAVE}nginx.files": []},
+          "rename the folder in lower case (ERP)",
+          {f"{HAVE}bench.sites": {"erp": A_SITE},
+           **sites([{"name": "erp"}])}),
+    Trial({f"{HAVE}bench.services.db_host": "10.9.9.9"}, "bring the database to this server",
+          {f"{HAVE}bench.services.db_host": ""}),
+    Trial({f"{HAVE}database.trouble": "Access denied"}, "IDENTIFIED VIA unix_socket",
+          {f"{HAVE}database.trouble": ""}),
+    Trial({f"{HAVE}database.follows": True}, "adopt the server that takes the writes",
+          {f"{HAVE}database.follows": False}),
+    Trial({f"{HAVE}database.accounts": ["repl@%"]}, "rename or drop them",
+          {f"{HAVE}database.accounts": ["repl_old@%"]}),
+    Trial({f"{HAVE}database.accounts": ["app@web01.lan"]}, "RENAME USER",
+          {f"{HAVE}database.accounts": ["app@10.0.0.5"]}),
+    # The plan is made of this setting by the role's own filters.
+    Trial({f"{HAVE}database.accounts": ["app@web01.lan"]}, "{skip_name_resolve: false}",
+          lambda f: put(f, {"erp.mariadb_plan": plan(
+              {"skip_name_resolve": False})})),
+    Trial({f"{HAVE}database.settings": {"port": "3307"}}, "set fleet_mariadb_port to 3307",
+          {"settings.ports.mariadb": 3307}),
+    Trial({"erp.restart_confirmed": False}, "-e adopt_restart_confirmed=true",
+          {"erp.restart_confirmed": True}),
+]  # fmt: skip
+
+
+def followed(trial: Trial, adopted: bool) -> None:
+    """Try one remedy."""
+    fleet = Fleet(adopted)
+    assert fleet.problems() == []
+    put(fleet, trial.broken)
+    told = fleet.problems()
+    assert any(trial.remedy in problem["remedy"] for problem in told), told
+    put(fleet, trial.followed)
+    assert fleet.problems() == []
+
+
+@pytest.mark.parametrize("trial", [*FLEET, *JOBS, *SYSTEMS], ids=lambda trial: trial.remedy)
+def test_remedies_of_preflight(trial: Trial) -> None:
+    followed(trial, False)
+
+
+@pytest.mark.parametrize("trial", ADOPTED, ids=lambda trial: trial.remedy)
+def test_remedies_of_an_adoption(trial: Trial) -> None:
+    followed(trial, True)
+
+
+def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
+    """Where a module makes its problems: (function, its lines) each."""
+    for function in ast.walk(ast.parse(inspect.getsource(module))):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "problem":
+                yield function.name, range(node.lineno, (node.end_lineno or 0) + 1)
+
+
+def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: set[tuple[str, int]] = set()
+    for module in (preflight, adoption, jobs):
+        real = module.problem
+
+        def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
+            met.add((name, sys._getframe(1).f_lineno))
+            return real(*words)
+
+        monkeypatch.setattr(module, "problem", noted)
+    for trials, adopted in (([*FLEET, *JOBS], False), (ADOPTED, True)):
+        for trial in trials:
+            fleet = Fleet(adopted)
+            put(fleet, trial.broken)
+            fleet.problems()
+    untried = [
+        f"{module.__name__}.{function}, line {lines[0]}"
+        for module in (preflight, adoption, jobs)
+        for function, lines in calls(module)
+        if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
+    ]
+    assert untried == []
+
+
+def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.yml"
+    good = yaml.safe_dump({"fleet_id": "f1"})
+
+    def told() -> str:
+        problem = preflight.secrets_state(str(file))["problem"]
+        return problem["remedy"] if problem else ""
+
+    assert told() == ""
+    file.write_text(good)
+    file.chmod(0o644)
+    assert told() == f"chmod 0600 {file}"
+    file.chmod(0o600)
+    assert told() == ""
+    for text in ("{", "[]", "fleet_id: 1"):
+        file.write_text(text)
+        assert "put it back from a backup" in told()
+    file.write_text(good)
+    assert told() == ""
+    file.unlink()
+    file.mkdir()
+    assert "put it back from a backup" in told()
+
+
+def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an operator does there, by the functions that look at a host."""
+    # git init, git add --all, git commit.
+    app = tmp_path / "bench/apps/own"
+    app.mkdir(parents=True)
+    (app / "own.py").write_text("x = 1\n")
+    assert installed_apps(str(tmp_path / "bench")) == {}
+    for words in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *words], cwd=app, check=True)
+    assert list(installed_apps(str(tmp_path / "bench"))) == ["own"]
+    # Remove or rename the command bench.
+    command = tmp_path / "bin/bench"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+    assert len(survey.find_commands([], (str(command.parent),))) == 1
+    command.rename(command.with_name("bench.old"))
+    assert survey.find_commands([], (str(command.parent),)) == []
+    # Move the data folder, and the one of the CLI, away.
+    for folder in ("data", "cli"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ibdata1").write_bytes(b"x")
+    assert survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert survey.folder_state(f"{tmp_path}/cli") == "foreign"
+    for folder in ("data", "cli"):
+        (tmp_path / folder).rename(tmp_path / f"{folder}.before")
+    assert not survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert survey.folder_state(f"{tmp_path}/cli") == "absent"
+    # Remove the note of a site that shall be made anew.
+    note = tmp_path / "state/made-site-erp.example.com"
+    note.parent.mkdir()
+    note.write_text("")
+    assert survey.gone_sites(f"{tmp_path}/bench", str(note.parent)) == ["erp.example.com"]
+    note.unlink()
+    assert survey.gone_sites(f"{tmp_path}/bench", str(note.parent)) == []
+    # timedatectl set-timezone makes such a link.
+    link = tmp_path / "localtime"
+    link.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
+    monkeypatch.setenv("TZ", "UTC")
+    there = survey.time_zone("/usr/share/zoneinfo/Asia/Kolkata")
+    assert survey.time_zone(str(link))["offsets"] != there["offsets"]
+    # By another name: a process reads the same one once.
+    link = tmp_path / "localtime.new"
+    link.symlink_to("/usr/share/zoneinfo/Asia/Kolkata")
+    assert survey.time_zone(str(link))["offsets"] == there["offsets"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_key_with_a_password_becomes_one_without(tmp_path: Path) -> None:
+    certificate, key, new = (str(tmp_path / name) for name in ("c.pem", "c.key", "new.key"))
+    words = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-subj",
+        "/CN=erp.example.com",
+        "-passout",
+        "pass:secret",
+    ]
+    subprocess.run(
+        ["openssl", *words, "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
+    assert "without a password" in certificate_trouble(certificate, key)
+    words = ["pkey", "-in", key, "-out", new, "-passin", "pass:secret"]
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+    assert certificate_trouble(certificate, new) == ""
