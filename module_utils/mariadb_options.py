@@ -436,6 +436,12 @@ def has_harmful_plugin(value: str) -> bool:
     return bool(re.search(r"ha_|key_management|password_(reuse_)?check|cracklib", value))
 
 
+def has_other_files(value: str) -> bool:
+    """Whether InnoDB's system tablespace is not the one growing file, of at least 12 MB."""
+    found = re.fullmatch(r"(?:\./)?ibdata1:(\d+[kmg]?):autoextend(?::max:\d+[kmgt]?)?", value)
+    return found is None or int(normal(found[1])) < 12 * UNITS["M"]
+
+
 FILTERED = "what it leaves out never reaches a replica, and is missing after a restore"
 REPLICA_FILTER = "what it leaves out is missing on this server as soon as it follows another one"
 ENCRYPTED = "no other server has the keys, so none can read a copy of the data"
@@ -519,8 +525,12 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
     "wsrep_provider": (is_on, GALERA),
     "innodb_page_size": (other_than("16384"), "no other server reads a copy of the data"),
     "innodb_data_file_path": (
-        other_than("ibdata1:12m:autoextend"),
+        has_other_files,
         "no other server starts with a copy of the data",
+    ),
+    "innodb_compression_algorithm": (
+        other_than("zlib", "none", "0", "1"),
+        "a server without the plugin for it does not start, nor read a copy of the data",
     ),
     **dict.fromkeys(
         ("aria_encrypt_tables", "encrypt_binlog", "innodb_encrypt_log", "innodb_encrypt_tables"),
@@ -531,6 +541,22 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
         (has_harmful_plugin, "no copy of the data, or no account, can be made with it"),
     ),
 }
+# What has to be done before the line is taken out; without it the server would not start again.
+MOVED = "stop MariaDB, move what is there into its data folder"
+DECRYPTED = (
+    "SET GLOBAL innodb_encrypt_tables = OFF, innodb_encryption_threads = 4, wait until"
+    " MIN_KEY_VERSION is 0 everywhere in information_schema.INNODB_TABLESPACES_ENCRYPTION, and"
+    " restart with the plugin once more"
+)
+FIRST = {
+    **{name: MOVED for name, (_, why) in REFUSED.items() if why == ELSEWHERE},
+    **{name: DECRYPTED for name, (_, why) in REFUSED.items() if why == ENCRYPTED},
+    **dict.fromkeys(("plugin_load", "plugin_load_add"), "see that no table and no key needs it"),
+    "innodb_compression_algorithm": "set it to zlib, and rebuild compressed tables",
+    "innodb_force_recovery": "restore what is damaged",
+}
+# What a server's data were made with, and nothing changes.
+FOR_EVER = frozenset({"innodb_data_file_path", "innodb_page_size"})
 # A running server has these in any case; the origin is no help, as it is COMPILE-TIME for filters
 # of an option file, too.
 MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index", "socket"})
@@ -677,13 +703,18 @@ def problems_of(
             )
         )
     for entry in refused(plan, said, running):
-        place, cure = entry["place"], f"{remedy(entry['place'])}, and restart MariaDB"
+        name, place = entry["name"], entry["place"]
+        first = f"{FIRST[name]}, then " if name in FIRST else ""
+        cure = f"{first}{remedy(place)}, and restart MariaDB"
         if not place:
-            place, cure = "the running server; no file says it", "restart MariaDB"
-            if entry["name"] == "plugin_load":
-                cure = "UNINSTALL SONAME, once nothing needs it"
-        if entry["name"] in ALIKE:
-            cure += ", or have it everywhere: set it in mariadb_settings_extra for all hosts"
+            place, cure = "the running server; no file says it", f"{first}restart MariaDB"
+            if name == "plugin_load":
+                cure = f"{first}UNINSTALL SONAME"
+        everywhere = "set it in mariadb_settings_extra for all hosts"
+        if name in FOR_EVER:
+            cure = everywhere
+        elif name in ALIKE:
+            cure += f", or have it everywhere: {everywhere}"
         if entry["why"] in (FILTERED, REPLICA_FILTER):
             cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
         found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))

@@ -168,6 +168,52 @@ def test_what_only_mariadbs_reader_sees_has_no_line_and_the_rest_keeps_its_own()
     assert mariadb_options.agreed(found, []) == found
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "refused"),
+    [
+        ("innodb_data_file_path", "ibdata1:12M:autoextend", False),
+        ("innodb_data_file_path", "./ibdata1:1G:autoextend:max:50G", False),
+        # Each tried: a copy of it on a server with the default.
+        ("innodb_data_file_path", "ibdata1:10M:autoextend", True),
+        ("innodb_data_file_path", "ibdata1:12M;ibdata2:12M:autoextend", True),
+        ("innodb_data_file_path", "own:12M:autoextend", True),
+        ("slave_max_allowed_packet", "1G", False),
+        ("slave_max_allowed_packet", "64M", True),
+        ("innodb_page_size", "16k", False),
+        ("innodb_page_size", "32k", True),
+        ("slave_skip_errors", "OFF", False),
+        ("slave_skip_errors", "1062,1032", True),
+        ("replicate_events_marked_for_skip", "REPLICATE", False),
+        ("wsrep_provider", "none", False),
+        ("plugin_load_add", "server_audit", False),
+        ("plugin_load_add", "ha_rocksdb.so", True),
+        ("plugin_load", "cracklib_password_check", True),
+        ("init_connect", "", False),
+        ("read_only", "ON", True),
+    ],
+)
+def test_values_that_do_no_harm_are_not_refused(name: str, value: str, refused: bool) -> None:
+    assert mariadb_options.is_refused(name, value) is refused
+
+
+def test_a_remedy_leaves_a_server_that_starts() -> None:
+    said = [
+        mariadb_options.Said(name, value, "/f:1", False)
+        for name, value in (
+            ("innodb_page_size", "32k"),
+            ("innodb_undo_directory", "/undo"),
+            ("innodb_encrypt_tables", "ON"),
+            ("skip_networking", "ON"),
+        )
+    ]
+    told = {"trouble": "", "own": "/o", "said": said}
+    cures = [cure for _, _, cure in mariadb_options.problems_of({}, told, {}, "/o")]
+    assert cures[0] == "set it in mariadb_settings_extra for all hosts"
+    assert cures[1].startswith("stop MariaDB, move what is there into its data folder, then take")
+    assert "INNODB_TABLESPACES_ENCRYPTION" in cures[2]
+    assert cures[3] == "take the line out, and restart MariaDB"
+
+
 def test_the_page_names_what_is_refused() -> None:
     page = (Path(__file__).parents[2] / "docs/adopt.md").read_text().replace("-", "_")
     # The others are told by their kind.
