@@ -11,7 +11,8 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 # What a bench's program does, as task() names it.
@@ -31,7 +32,9 @@ REDIS = ("redis-server", "valkey-server", "keydb-server")
 BENCH_REDIS = re.compile(r"redis_(cache|queue|socketio)\.conf")
 # Debian's unit names the first of these.
 CONFIGURATIONS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf")
-SECTION = re.compile(r"^\[([^\]]+)\]", re.MULTILINE)
+KEPT_HEADER = (
+    "; Programs of your own, from files of supervisor's that went out of service: yours to change."
+)
 PROGRAM = ("program:", "fcgi-program:", "eventlistener:")
 
 # Runs supervisor's own reader with the interpreter of supervisord. Its messages quote values, which
@@ -336,6 +339,75 @@ def tasks(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def bench_sections(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
+    """Sections of the programs that do a bench's own work, and of their groups: {section: task}.
+
+    ``bench`` is its path. A group's task is "group".
+    """
+    raw = values(read)
+    commands = {name: options.get("command", "") for name, options in raw.items()}
+    commands |= {process["section"]: process["command"] for process in read["processes"]}
+    found = {}
+    for section, options in raw.items():
+        does = task(commands[section]) if section.startswith(PROGRAM) else ""
+        if does and concerns(bench, commands[section], *options.values()):
+            found[section] = does
+    names = {section.partition(":")[2] for section in found}
+    groups = {
+        section: "group"
+        for section, options in raw.items()
+        if section.startswith("group:") and names & set(members_of(options))
+    }
+    return found | groups
+
+
+def members_of(options: Mapping[str, str]) -> list[str]:
+    """Programs of a group."""
+    return [name for name in re.split(r"[,\s]+", options.get("programs", "")) if name]
+
+
+def kept_text(bench: str, read: Mapping[str, Any], paths: Iterable[str]) -> str:
+    """A file with all that stands in files that go out of service and is none of the bench's own
+    work; "" where there is nothing.
+
+    A program that shared a group with the bench's gets into the group BENCH-own, as the name of
+    that group is the bench's.
+    """
+    work = bench_sections(bench, read)
+    sections: dict[str, dict[str, str]] = {}
+    apart: list[str] = []
+    for file in read["files"]:
+        if file["path"] not in paths:
+            continue
+        for section, options in file["sections"].items():
+            if work.get(section) == "group":
+                programs = {name.partition(":")[2] for name in work if name.startswith(PROGRAM)}
+                apart += [name for name in members_of(options) if name not in programs]
+            elif section not in work:
+                sections.setdefault(section, {}).update(options)
+    if apart:
+        sections[f"group:{os.path.basename(bench)}-own"] = {
+            "programs": ",".join(dict.fromkeys(apart))
+        }
+    lines: list[str] = []
+    for section, options in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{name}={value}".replace("\n", "\n  ") for name, value in options.items()]
+    return "\n".join([KEPT_HEADER, *lines, ""]) if lines else ""
+
+
+def own_names(read: Mapping[str, Any], paths: Iterable[str], bench: str) -> list[str]:
+    """Programs in files that are none of the bench's own work, in their order."""
+    work = bench_sections(bench, read)
+    return [
+        section.partition(":")[2]
+        for file in read["files"]
+        if file["path"] in paths
+        for section in file["sections"]
+        if section.startswith(PROGRAM) and section not in work
+    ]
+
+
 def values(read: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """Options of each section, those of a later file in place of an earlier one's."""
     merged: dict[str, dict[str, str]] = {}
@@ -345,9 +417,13 @@ def values(read: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     return merged
 
 
-def chunks(text: str) -> Iterator[tuple[str, str]]:
-    """The sections of a file as they are written, (name, text with its header), in their order."""
-    starts = [(found.start(), found.group(1)) for found in SECTION.finditer(text)]
-    ends = [start for start, _ in starts[1:]] + [len(text)]
-    for (start, name), end in zip(starts, ends, strict=True):
-        yield name, text[start:end]
+def try_out(path: str, new: str) -> None:
+    """Ends with what supervisord could not read if the file ``path`` had the content of ``new``."""
+    with open(new, encoding="utf-8") as source:
+        told = configuration({path: source.read()})
+    if told["trouble"]:
+        raise SystemExit(trouble_words(told["trouble"]))
+
+
+if __name__ == "__main__":
+    try_out(*sys.argv[1:])
