@@ -231,8 +231,8 @@ def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[
             yield problem(
                 f"supervisor runs the bench by a file that is not in {PROGRAMS_FOLDER}",
                 f"{file['path']} on {name}",
-                f"move its programs to a file in {PROGRAMS_FOLDER}, or link it there, and take it out"
-                " of [include] in supervisord's configuration; then supervisorctl update",
+                f"move its programs to a file in {PROGRAMS_FOLDER}, or link it there, and take it"
+                " out of [include] in supervisord's configuration; then supervisorctl update",
             )
         ours = rf"{re.escape(prefix)}(frappe-.*(web|schedule|worker)|redis-\w+|node-socketio)"
         if taken := [name for name in file["kept"] if re.fullmatch(ours, name)]:

@@ -537,6 +537,15 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
     ]
 
 
+def check_programs(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """What the bench's programs are given can stand in supervisor's files."""
+    return [
+        problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
+        for host in hosts
+        for what, remedy in host["program_troubles"]
+    ]
+
+
 def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """The read path's bounds are such that a call can wait, fall back and end."""
     found: dict[str, tuple[str, list[str]]] = {}
@@ -1421,6 +1430,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_gone_sites,
     check_variables,
     check_types,
+    check_programs,
     check_read_path,
     check_keep,
     check_proxies,

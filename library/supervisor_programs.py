@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -102,8 +103,8 @@ def remember(path: str, known: dict[str, str]) -> None:
 
 
 def show(text: str, path: str, user: str) -> None:
-    """Have a file of a bench say what runs there. Raises BenchError."""
-    command = ["sh", "-c", 'cat >"$0.new" && mv -T "$0.new" "$0"', path]
+    """Have a file of a bench say what runs there, to its account alone. Raises BenchError."""
+    command = ["sh", "-c", 'umask 077; cat >"$0.new" && mv -T "$0.new" "$0"', path]
     checked(run_as(user, command, "/", {"PATH": os.defpath}, stdin=text), f"writing {path}")
 
 
@@ -119,7 +120,7 @@ def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
             return 0
         if group in serves:
             return 1
-        return 3 if "worker" in group else 2
+        return 3 if group.endswith("-worker") else 2
 
     return sorted(groups, key=rank)
 
@@ -140,7 +141,7 @@ def in_order(lines: list[str]) -> list[str]:
     def rank(line: str) -> int:
         group, _, what = line.partition(": ")
         if what == "disappeared":
-            return 4 if "worker" in group else 0
+            return 4 if re.search(r"-workers?$", group) else 0
         if group.endswith("-redis"):
             return 1
         return 2 if what == "changed" else 3

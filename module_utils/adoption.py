@@ -47,23 +47,10 @@ DEFAULT_MAX_REQUESTS = 5000
 # Long names of gunicorn's options.
 SHORT = {"--bind": "-b", "--workers": "-w", "--timeout": "-t", "--worker-class": "-k"}
 # Options that `bench setup supervisor` writes; the fleet's file has its own values for them.
-WRITTEN = frozenset(
-    [
-        "command",
-        "priority",
-        "autostart",
-        "autorestart",
-        "stdout_logfile",
-        "stderr_logfile",
-        "stopwaitsecs",
-        "killasgroup",
-        "user",
-        "directory",
-        "startretries",
-        "numprocs",
-        "process_name",
-        "environment",
-    ]
+WRITTEN = (
+    *("command", "priority", "autostart", "autorestart", "stdout_logfile", "stderr_logfile"),
+    *("stopwaitsecs", "killasgroup", "user", "directory", "startretries", "numprocs"),
+    *("process_name", "environment"),
 )
 
 
@@ -218,8 +205,9 @@ def look_at_programs(bench: str) -> dict[str, Any]:
     """What supervisor runs of a bench: {trouble, unread, files, work, own, queues}.
 
     trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
-    not read the folder that the fleet writes to; queues as of custom_queues(). files as of supervisor_files(); own are programs
-    of the operator's that work with the bench; work has for each program of the bench's own work
+    not read the folder that the fleet writes to; queues as of custom_queues(); files as of
+    supervisor_files(). own are processes of programs of the operator's that work with the bench;
+    work has for each program of the bench's own work
     {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
     what `bench setup supervisor` does not write so. No value of a variable is in it.
     """

@@ -51,6 +51,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "mariadb_extra": {},
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
+        "program_troubles": [],
         "trouble": "",
         "away": False,
         "survey": {

@@ -15,8 +15,10 @@ import pytest
 from ansible.module_utils import supervisor
 from ansible.module_utils.bench import BenchError
 
-from library import supervisor_programs
-from module_utils import programs
+from filter_plugins import adoption as judging
+from filter_plugins import bench
+from library import adopt_handover, supervisor_programs
+from module_utils import adoption, programs
 
 MAIN = """
 [unix_http_server]
@@ -307,3 +309,157 @@ def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
     for words in (("start", "nope"), ("update", "nope"), ("remove", "b-web"), ("fly",)):
         with pytest.raises(BenchError, match="failed"):
             supervisor.control(*words)
+
+
+GUNICORN = SLEEP.format(
+    "/home/f/b/env/bin/gunicorn -b 127.0.0.1:8000 -w 9 --max-requests 5000 -t 600"
+    " --max-requests-jitter 500 -k gthread --threads=8 --graceful-timeout 30 --preload"
+    " frappe.app:application"
+)
+# What `bench setup supervisor` writes, and what the operator made of it.
+BY_HAND = f"""
+[program:b-frappe-web]
+command={GUNICORN}
+directory={{here}}
+environment=VAULT_TOKEN="a%%1,2",HTTPS_PROXY='http://10.0.0.9:3128'
+stopwaitsecs=40
+umask=002
+[program:b-frappe-long-worker]
+command={SLEEP.format("/usr/local/bin/bench worker --queue long,default,short")}
+process_name=hands%(process_num)d
+numprocs=2
+stopwaitsecs=1560
+directory={{here}}
+[program:b-frappe-reports-worker]
+command={SLEEP.format("/usr/local/bin/bench worker --queue reports")}
+directory={{here}}
+stopwaitsecs=5000
+[group:b-workers]
+programs=b-frappe-long-worker,b-frappe-reports-worker,b-mail
+[program:b-telegram-bot]
+command={BOT}
+environment=BOT_TOKEN="x;y%%z"
+[program:b-mail]
+command=sleep 1000
+[eventlistener:memory]
+command=/bin/cat
+events=TICK_60
+"""
+LEFT = program("b-frappe-web", WEB, 'environment=A="1"')
+
+
+def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, folder = host.folder / "b", host.folder / "conf.d"
+    (place / "sites").mkdir(parents=True)
+    (place / "sites/common_site_config.json").write_text(
+        '{"workers": {"reports": {"timeout": 5000}}}'
+    )
+    conf = host.write("conf.d/b.conf", BY_HAND.format(here=place))
+    vault = host.write("conf.d/vault.conf", '[program:b-frappe-long-worker]\nenvironment=V="abc"\n')
+    own, state = folder / "b-own.conf", host.folder / "state.json"
+    host.write("conf.d/chat.conf", program("chat", BOT.replace("/home/frappe", str(host.folder))))
+    monkeypatch.setattr(adoption, "PROBE", f"{folder}/probe.conf")
+    monkeypatch.setattr(judging, "PROGRAMS_FOLDER", str(folder))
+    host.start()
+    time.sleep(1.2)
+    pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
+    found = adoption.look_at_programs(str(place))
+    look = {"programs": found, "supervisor": found["files"]}
+    judged = {
+        "name": "erp1",
+        "bench_dir": str(place),
+        "environment": ["V"],
+        "web_workers": 4,
+        "web_arguments": "",
+        "background_workers": 6,
+        "survey": {"adoption": look},
+    }
+    assert list(judging.check_programs(judged, look, {})) == []
+    assert judging.set_aside({**judged, "survey": {"adoption": {**look, "nginx": {"files": []}}}})[
+        "supervisor"
+    ] == [str(conf), str(vault)]
+    monkeypatch.setattr(judging, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
+    words = judging.program_words(judged, look)
+    text = "\n".join(words)
+    assert f"stay, in {own}: b-telegram-bot, b-mail, memory" in text
+    assert "restarted once" in text
+    assert "b-telegram-bot, chat" in text.replace("b-workers:b-mail, ", "")
+    assert "the variable VAULT_TOKEN of b-frappe-web goes; bench_environment sets it" in text
+    assert "HTTPS_PROXY" in text
+    assert "variable V " not in text
+    for secret in ("a%1", "3128", "abc", "x;y"):
+        assert secret not in text + repr(found)
+    assert "web workers: 9 -> 4; bench_web_workers: 9 keeps yours" in text
+    assert 'bench_web_arguments: "-t 600 -k gthread --threads 8" keeps them' in text
+    assert "max-requests" not in text
+    assert "options of b-frappe-web go: umask=002;" in text
+    assert 'bench_background_workers: {"long,default,short": 2, "reports": 1} keeps yours' in text
+
+    params = {"bench": str(place), "configuration": str(conf), "ours": False, "resting": []}
+    module = Module(**params, rest=False, own=str(own))
+    monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
+    adopt_handover.main()
+    assert module.result["ended"] == [
+        "b-workers:b-frappe-reports-worker",
+        "b-workers:hands0",
+        "b-workers:hands1",
+    ]
+    assert not vault.exists()
+    assert own.stat().st_mode & 0o777 == 0o600
+    conf.write_text("; Made by Benchfleet\n" + LEFT)
+    did = run(monkeypatch, conf, state, own_depends=["addresses"]).result["did"]
+    assert set(did) == {
+        "update b-workers",
+        "update b-frappe-web",
+        "update b-own",
+        "restart b-telegram-bot",
+        "restart chat",
+    }
+    now = dict(line.split()[:2] for line in host.status().splitlines())
+    assert now == dict.fromkeys(
+        ("b-frappe-web", "b-own:b-mail", "b-telegram-bot", "chat", "memory"), "RUNNING"
+    )
+    again = run(monkeypatch, conf, state, own_depends=["addresses"])
+    assert again.result["did"] == []
+    memory = next(line for line in host.status().splitlines() if line.startswith("memory"))
+    assert memory.split()[3] == pids["memory"]
+    read = programs.configuration()
+    assert 'environment=BOT_TOKEN="x;y%%z"' in own.read_text()
+    assert (
+        programs.kept_text(str(place), read, [str(own)]).split("\n", 1)[1]
+        == own.read_text().split("\n", 1)[1]
+    )
+    # A release.
+    conf.write_text(BY_HAND.format(here=place))
+    own.unlink()
+    did = run(monkeypatch, conf, state).result["did"]
+    assert "restart b-telegram-bot" in did
+    after = dict(line.split()[:2] for line in host.status().splitlines())
+    assert set(after) == set(pids)
+    assert set(after.values()) == {"RUNNING"}
+
+
+def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
+    given = {
+        "PLAIN": "a b,c",
+        "PERCENT": "50%",
+        "SIGNS": "a;b#c=d\\e$f",
+        "QUOTES": 'say "it" now',
+        "APOSTROPHE": "it's",
+        "EMPTY": "",
+        "ACCENT": "é",
+        "DSN": "https://k:p%40w@sentry.example.com/1?x=1&y=2",
+    }
+    assert bench.program_troubles(given, "") == []
+    seen = host.folder / "seen"
+    text = bench.environment_text(given)
+    command = f"sh -c 'env -0 >{seen}.new && mv {seen}.new {seen} && exec sleep 1000'"
+    host.write("conf.d/b.conf", program("b", command, f"environment={text}"))
+    host.start()
+    deadline = time.monotonic() + 10
+    while not seen.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    there = dict(word.split("=", 1) for word in seen.read_text().split("\0") if "=" in word)
+    assert {name: there.get(name) for name in given} == given
