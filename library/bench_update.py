@@ -31,6 +31,7 @@ from ansible.module_utils.bench import (
     exclusive,
     frappe_command,
     git,
+    git_said,
     installed_apps,
     read_json,
     run_as,
@@ -549,13 +550,14 @@ class Update:
             if targets[app] in ("", state["commit"]) or app in self.state.get("moving", []):
                 continue
             folder = self.folder(app)
-            lost = (
-                git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or ""
-            ).split("\n")
+            mine = ["diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock"]
+            lost = git_said(folder, *mine).split("\n")
             # Without renames: a file that moves is a new one where it comes to lie.
             come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
-            added = git(folder, *come, targets[app]) or ""
-            strange = git(folder, "ls-files", "--others") or ""
+            # One of an update that was begun may be fetched only later.
+            here = git(folder, "rev-parse", "--verify", "--quiet", f"{targets[app]}^{{commit}}")
+            added = git_said(folder, *come, targets[app]) if here else ""
+            strange = git_said(folder, "ls-files", "--others")
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]
             if names:
@@ -793,7 +795,7 @@ class Update:
             if commit == old[app]:
                 continue
             folder = self.folder(app)
-            changed = git(folder, "diff", "--name-only", "--no-renames", old[app], commit) or ""
+            changed = git_said(folder, "diff", "--name-only", "--no-renames", old[app], commit)
             hooks = git(folder, "show", f"{commit}:{app}/hooks.py") or ""
             found += [f"{app}/{p}" for p in of_app.migrates(app, changed.split("\n"), hooks)]
         return found

@@ -172,7 +172,9 @@ def look_at_database() -> dict[str, Any]:
         word, _, rest = line.partition(" ")
         found.setdefault(word, []).append(rest)
     return {
-        "trouble": "" if asked.returncode == 0 else (asked.stderr.strip() or "no answer"),
+        "trouble": "".join(
+            done.stderr.strip() or "no answer" for done in (asked, follows) if done.returncode != 0
+        ),
         "accounts": found.get("account", []),
         "databases": found.get("database", []),
         "log_bin": found.get("log_bin") == ["1"],

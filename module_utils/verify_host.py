@@ -427,13 +427,3 @@ class HostChecks:
         """Global variables of the running server by name."""
         rows = server.rows("SHOW GLOBAL VARIABLES")
         return {row["Variable_name"]: row["Value"] for row in rows if row["Variable_name"] in names}
-
-    def supervised(self) -> str:
-        """What supervisor says about its programs."""
-        done = subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, check=False, timeout=30
-        )
-        # Its status tells that some program is stopped, which is no failure of the question.
-        if "no such file" in done.stdout + done.stderr or "refused" in done.stdout:
-            raise AssertionError(f"supervisor does not answer: {done.stdout.strip()}")
-        return done.stdout

@@ -18,6 +18,8 @@ def generated(prefix: str = "b") -> str:
     """A configuration in the shape of `bench setup supervisor`."""
     commands = {
         "frappe-web": "/b/env/bin/gunicorn -b 127.0.0.1:8000 -w 9 -t 120 frappe.app:application",
+        "frappe-schedule": "/opt/x/bin/bench schedule",
+        "node-socketio": "/opt/x/bin/bench socketio",
         "redis-cache": "/usr/bin/redis-server /b/config/redis_cache.conf",
         "redis-queue": "/usr/bin/redis-server /b/config/redis_queue.conf",
     }
@@ -76,7 +78,7 @@ def test_primary_has_every_program_with_its_counts() -> None:
     assert conf["program:b-redis-queue"]["command"] == (
         "/lib/start-queue /usr/bin/redis-server /etc/r/redis_queue.conf"
     )
-    assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench worker")
+    assert conf["program:b-frappe-schedule"]["command"] == "/usr/local/bin/bench schedule"
     groups = {s: conf[s]["programs"] for s in conf.sections() if s.startswith("group:")}
     assert groups == {
         "group:b-web": "b-frappe-web",

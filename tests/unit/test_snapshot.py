@@ -170,9 +170,16 @@ def test_background_processes_are_told_from_the_others() -> None:
     status = """\
 b-web:b-frappe-web                 RUNNING pid 1, uptime 0:01:00
 b-workers:b-frappe-schedule        RUNNING pid 2, uptime 0:01:00
-b-workers:b-frappe-long-worker-0   RUNNING pid 3, uptime 0:01:00
+b-workers:hands-0                  BACKOFF Exited too quickly
 b-workers:b-frappe-short-worker-0  STOPPED Nov 25 11:00 PM
-other:other-worker-0               RUNNING pid 4, uptime 0:01:00
+b-workers:b-mail-worker            RUNNING pid 4, uptime 0:01:00
 """
-    found = adopt_handover.background(status, "b")
-    assert found == ["b-workers:b-frappe-schedule", "b-workers:b-frappe-long-worker-0"]
+    does = {
+        "b-web:b-frappe-web": "web",
+        "b-workers:b-frappe-schedule": "schedule",
+        "b-workers:hands-0": "worker",
+        "b-workers:b-frappe-short-worker-0": "worker",
+        "b-workers:b-mail-worker": "",
+    }
+    found = adopt_handover.background(status, does)
+    assert found == ["b-workers:b-frappe-schedule", "b-workers:hands-0"]
