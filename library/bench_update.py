@@ -554,9 +554,7 @@ class Update:
             lost = git_said(folder, *mine).split("\n")
             # Without renames: a file that moves is a new one where it comes to lie.
             come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
-            # One of an update that was begun may be fetched only later.
-            here = git(folder, "rev-parse", "--verify", "--quiet", f"{targets[app]}^{{commit}}")
-            added = git_said(folder, *come, targets[app]) if here else ""
+            added = git_said(folder, *come, targets[app])
             strange = git_said(folder, "ls-files", "--others")
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]

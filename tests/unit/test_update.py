@@ -231,6 +231,8 @@ def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     old = git(upstream, "rev-parse", "HEAD")
     two = commit(upstream, "two", code="2")
     three = commit(upstream, "three", code="3")
+    # The update that was begun has brought it.
+    judge({"frappe": two}).judge()
     state = {
         "stamp": "S",
         "from": {"frappe": old},
@@ -1214,3 +1216,12 @@ def test_the_gate_sends_files_and_no_links(tmp_path: Path):
     with tarfile.open(fileobj=out) as archive:
         names = sorted(archive.getnames())
     assert names == ["assets.json", "frappe", "frappe/js", "frappe/js/desk.1.js"]
+
+
+def test_a_tree_that_git_cannot_read_is_not_taken_for_unchanged(judge: Any, upstream: Path):
+    two = commit(upstream, "two", code="2")
+    update = judge({"frappe": two})
+    index = Path(update.folder("frappe"), ".git/index")
+    index.write_bytes(b"no index")
+    with pytest.raises(BenchError, match="`git diff` failed in .*/apps/frappe"):
+        update.judge()
