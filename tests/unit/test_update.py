@@ -1223,5 +1223,5 @@ def test_a_tree_that_git_cannot_read_is_not_taken_for_unchanged(judge: Any, upst
     update = judge({"frappe": two})
     index = Path(update.folder("frappe"), ".git/index")
     index.write_bytes(b"no index")
-    with pytest.raises(BenchError, match="`git diff` failed in .*/apps/frappe"):
+    with pytest.raises(BenchError, match=r"`git diff` failed in .*/apps/frappe"):
         update.judge()

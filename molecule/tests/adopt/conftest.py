@@ -33,7 +33,12 @@ SCRIPT = ROOT / "molecule/adopt/handmade.sh"
 BENCH = "/home/frappe/frappe-bench"
 USER, PASSWORD = "Administrator", "by-hand"
 ADOPT = ("-e", "fleet_adopt=true")
-CONFIRMED = (*ADOPT, "-e", "adopt_restart_confirmed=true")
+KEEPS = ("-e", json.dumps({"bench_environment": {"VAULT_TOKEN": "a%1,2"}}))
+CONFIRMED = (*ADOPT, *KEEPS, "-e", "adopt_restart_confirmed=true")
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="secret%"\n'
+}
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
@@ -339,6 +344,13 @@ def tries(story: Story) -> Tries:
     preflight = "playbooks/preflight.yml"
     wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
     elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
+    for path, text in REFUSED.items():
+        story.node.run(f"cat >{path} <<'END'\n{text}END")
+    refused: Future[str] = Future()
+    try:
+        refused.set_result(playbook(preflight, *ADOPT, fails=True))
+    finally:
+        story.node.run(f"rm {' '.join(REFUSED)}")
     said = side_by_side(
         {
             "dry run": lambda: playbook("--check", "--diff", "site.yml", *ADOPT),
@@ -348,7 +360,7 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
-    return Tries(said, story.look())
+    return Tries(said | {"refused": refused}, story.look())
 
 
 @dataclass
@@ -396,7 +408,7 @@ def later_tries(adopted: Adoption, story: Story, alone: Path, release: tuple[str
     passwords = json.dumps({"verify_passwords": {state.SITE: PASSWORD}})
     said = side_by_side(
         {
-            "second run": lambda: playbook("site.yml", *ADOPT),
+            "second run": lambda: playbook("site.yml", *ADOPT, *KEEPS),
             "verify": lambda: playbook("playbooks/verify.yml", "-e", passwords),
             "unasked": lambda: playbook(release[0], inventory=alone, fails=True),
             "nodes": lambda: playbook(*release, fails=True),
