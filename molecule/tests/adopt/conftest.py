@@ -37,7 +37,7 @@ KEEPS = ("-e", json.dumps({"bench_environment": {"VAULT_TOKEN": "a%1,2"}}))
 CONFIRMED = (*ADOPT, *KEEPS, "-e", "adopt_restart_confirmed=true")
 # What no fleet can live with: files that are on the host while one preflight looks.
 REFUSED = {
-    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="secret%"\n'
+    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="s3cr3t%"\n'
 }
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
