@@ -198,12 +198,8 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
 def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
     """supervisor reads its files, runs the bench, and the fleet's programs can take its place."""
     name, programs = host["name"], found["programs"]
+    # That supervisord cannot read its files is told of every host: see preflight.py.
     if programs["trouble"]:
-        yield problem(
-            f"{programs['trouble']}",
-            f"supervisor on {name}",
-            "see that `supervisorctl reread` works",
-        )
         return
     if programs["unread"]:
         yield problem(
@@ -225,7 +221,9 @@ def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[
                 f"programs and groups of the bench do not begin with {prefix}: "
                 f"{', '.join(strange)}",
                 f"{file['path']} on {name}",
-                "let the bench CLI write that file anew: bench setup supervisor",
+                "give them names that begin so, and run supervisorctl update: `bench setup"
+                " supervisor` writes such a file, config/supervisor.conf of the bench, to be linked"
+                " there",
             )
         if file["path"].rpartition("/")[0] != PROGRAMS_FOLDER:
             yield problem(

@@ -538,11 +538,16 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
 
 
 def check_programs(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """What the bench's programs are given can stand in supervisor's files."""
-    return [
+    """supervisord reads its files, and they can hold what the bench's programs are given."""
+    found = [
         problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
         for host in hosts
         for what, remedy in host["program_troubles"]
+    ]
+    return found + [
+        problem(trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works")
+        for host in hosts
+        if (trouble := (host["survey"] or {}).get("supervisor"))
     ]
 
 

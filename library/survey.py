@@ -24,6 +24,7 @@ from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.sites import Folders, made_note
+from ansible.module_utils.supervisor import readable
 
 DOCUMENTATION = r"""
 module: survey
@@ -237,6 +238,15 @@ def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
     offsets = [time.localtime(NEW_YEAR + month * 30 * 86400).tm_gmtoff for month in range(25)]
     name = os.path.realpath(file).partition("/zoneinfo/")[2] if os.path.lexists(file) else "UTC"
     return {"name": name, "offsets": offsets}
+
+
+def supervisor_trouble() -> str:
+    """Why supervisord cannot read its configuration, "" when it can or is not installed."""
+    try:
+        readable()
+    except BenchError as error:
+        return str(error)
+    return ""
 
 
 def frappe_version(bench_dir: str) -> str | None:
@@ -465,6 +475,7 @@ def main() -> None:
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "time_zone": time_zone(),
+        "supervisor": supervisor_trouble(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),

@@ -5,6 +5,8 @@ Loaded on the controller too, so it needs the standard library alone.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import json
 import os
 import re
@@ -181,11 +183,12 @@ def task(command: str) -> str:
 
     "" is everything else: a program of the operator's own.
     """
-    if re.search(r"\b(start_worker|start_worker_pool)\b", command):
+    # As its process calls itself, or a script of the operator's starts it.
+    if re.search(r"^rq: ?worker\b|\b(start_worker|start_worker_pool)\b", command):
         return "worker"
     if re.search(r"\bstart_scheduler\b", command):
         return "schedule"
-    words = [word.rstrip(";") for word in words_of(command)]
+    words = [word.strip(";[]") for word in words_of(command)]
     names = [os.path.basename(word) for word in words]
     if any(name in REDIS for name in names):
         # Another Redis is somebody else's.
@@ -200,6 +203,12 @@ def task(command: str) -> str:
         if name in LAUNCHERS and (found := COMMANDS.get(first_command(words[at + 1 :]))):
             return found
     return ""
+
+
+def does(process: Mapping[str, Any]) -> str:
+    """What a process does: by its command, else by what that has started; see task()."""
+    commands = [process["command"], *process.get("runs", [])]
+    return next((found for found in map(task, commands) if found), "")
 
 
 def first_command(words: list[str]) -> str:
@@ -245,7 +254,8 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
         if not script:
             return [], "", {}
         with open(script, encoding="utf-8", errors="replace") as source:
-            words = [source.readline().removeprefix("#!").split()[0], script]
+            interpreter = source.readline().removeprefix("#!").split()
+        words = [interpreter["env" in interpreter[0] and len(interpreter) > 1], script]
         environment, folder = {"PATH": os.defpath}, "/"
     path = option_of(words)
     if not path:
@@ -278,7 +288,8 @@ def configuration(instead: Mapping[str, str | None] | None = None) -> dict[str, 
     ``instead`` has texts in place of files' own, {path: text}, None for a file that is gone.
     trouble is None, or {what, section, files} without any value of an option; a file is {path,
     sections: {section: {option: value}}}, values as written; a process {section, group, name,
-    command, directory, environment: names}.
+    command, directory, environment: names}, and runs, what it has started, where its command says
+    nothing.
     Without supervisord all is empty. Raises ConfigurationError where its reader cannot be run.
     """
     interpreter, path, environment = supervisord()
@@ -303,7 +314,44 @@ def configuration(instead: Mapping[str, str | None] | None = None) -> dict[str, 
             f"supervisor's own reader did not read {path} ({type(error).__name__}); see"
             f" `{' '.join(interpreter)} -c 'import supervisor.options'` on this host"
         ) from error
+    # The command of a script of the operator's says nothing.
+    unknown = [process for process in told["processes"] if not task(process["command"])]
+    started = started_by(unknown)
+    for process in unknown:
+        process["runs"] = started.get(full_name(process), [])
     return {**told, "path": path}
+
+
+def full_name(process: Mapping[str, Any]) -> str:
+    """A process as supervisorctl names it: alone in a group of its name it has that name only."""
+    name, group = process["name"], process["group"]
+    return str(name if name == group else f"{group}:{name}")
+
+
+def started_by(processes: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """What processes of supervisor's are now, and what they have started: {name: command lines}."""
+    if not processes:
+        return {}
+    try:
+        said = subprocess.run(
+            ["supervisorctl", "status"], capture_output=True, text=True, timeout=30, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    children: dict[str, list[str]] = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as source:
+            parent = source.read().rpartition(")")[2].split()[1]
+            children.setdefault(parent, []).append(path.split("/")[2])
+    found = {}
+    for name, first in re.findall(r"^(\S+)\s.*\bpid (\d+)", said, re.MULTILINE):
+        tree, lines = [first], []
+        for pid in tree:
+            tree += children.get(pid, [])
+            with contextlib.suppress(OSError):
+                lines.append(shlex.join(read_words(f"/proc/{pid}/cmdline")))
+        found[name] = lines
+    return found
 
 
 def trouble_words(trouble: Mapping[str, Any]) -> str:
@@ -325,17 +373,15 @@ def trouble_words(trouble: Mapping[str, Any]) -> str:
 def tasks(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     """What each of a bench's processes does: {"group:process": task()}, "" for an own program's.
 
-    ``bench`` is the bench's path or name; ``read`` as of configuration(). A process that is alone
-    in a group of its name has that name only, as supervisorctl has it.
+    ``bench`` is the bench's path or name; ``read`` as of configuration().
     """
     raw = values(read)
     found = {}
     for process in read["processes"]:
-        section, group, name = process["section"], process["group"], process["name"]
-        words = [process["command"], process["directory"], *raw.get(section, {}).values()]
-        if group.startswith(f"{os.path.basename(bench)}-") or concerns(bench, *words):
-            full = name if name == group else f"{group}:{name}"
-            found[full] = task(process["command"])
+        words = [process["command"], process["directory"], *process.get("runs", [])]
+        words += raw.get(process["section"], {}).values()
+        if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *words):
+            found[full_name(process)] = does(process)
     return found
 
 
@@ -345,13 +391,13 @@ def bench_sections(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     ``bench`` is its path. A group's task is "group".
     """
     raw = values(read)
-    commands = {name: options.get("command", "") for name, options in raw.items()}
-    commands |= {process["section"]: process["command"] for process in read["processes"]}
+    processes = {process["section"]: process for process in read["processes"]}
     found = {}
     for section, options in raw.items():
-        does = task(commands[section]) if section.startswith(PROGRAM) else ""
-        if does and concerns(bench, commands[section], *options.values()):
-            found[section] = does
+        process = processes.get(section, {"command": options.get("command", "")})
+        words = [process["command"], *process.get("runs", []), *options.values()]
+        if section.startswith(PROGRAM) and does(process) and concerns(bench, *words):
+            found[section] = does(process)
     names = {section.partition(":")[2] for section in found}
     groups = {
         section: "group"

@@ -181,7 +181,6 @@ TROUBLES = [
     ("database.accounts", ["app@web01.lan"], "skip_name_resolve: false"),
     ("database.settings", {"port": "3307"}, "set fleet_mariadb_port to 3307"),
     ("supervisor", [], "runs no program of the bench"),
-    ("programs.trouble", "supervisord cannot read", "see that `supervisorctl reread` works"),
     ("programs.unread", True, "does not read /etc/supervisor/conf.d/*.conf"),
     ("nginx.trouble", "unknown directive", "refuses its own configuration"),
 ]

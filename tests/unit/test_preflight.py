@@ -542,6 +542,15 @@ def test_types(fleet, settings):
     assert whats(fleet, settings) == ["argument 'x' is of type str"]
 
 
+def test_what_supervisor_cannot_hold_or_read_is_told(fleet, settings):
+    fleet[0]["program_troubles"] = [("bench_environment is no map", "write a map")]
+    fleet[0]["survey"]["supervisor"] = "supervisord cannot read its configuration: [program:x]"
+    assert whats(fleet, settings) == [
+        f"bench_environment is no map ({fleet[0]['name']})",
+        "supervisord cannot read its configuration: [program:x]",
+    ]
+
+
 # --- folders and workers -----------------------------------------------------------------------
 
 

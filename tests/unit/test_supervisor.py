@@ -270,6 +270,8 @@ COMMANDS = [
     ("/usr/bin/redis-server /home/f/b/config/redis_cache.conf", "redis"),
     ("/usr/local/lib/x/start-queue /usr/bin/redis-server /etc/x/redis_queue.conf", "redis"),
     ("/usr/bin/redis-server /home/f/b/config/redis_wiki.conf", ""),
+    ("rq:worker:home-f-b:1: Listening on short", "worker"),
+    ("gunicorn: master [frappe.app:application]", "web"),
     ("/usr/local/bin/bench --site worker.test execute bot.main.run", ""),
     ("/home/f/b/env/bin/python -m bot.worker", ""),
     ("/usr/bin/python3 /opt/worker/schedule.py 'unclosed", ""),
@@ -290,14 +292,32 @@ def test_workers_are_ended_whatever_their_names(host: Host) -> None:
     )
     host.write("conf.d/own.conf", program("reports", WORKER, "directory=/tmp", "umask=002"))
     host.write("conf.d/far.conf", program("c-worker", WORKER))
+    script = host.write("start.sh", "#!/bin/bash\nbash -c 'exec -a rq:worker:x sleep 999'; :\n")
+    script.chmod(0o755)
+    host.write("conf.d/script.conf", program("b-by-script", str(script)))
     host.write("conf.d/near.conf", program("by-path", WORKER.replace("/usr/local", "/srv/b/x")))
     host.start()
     ended = supervisor.stop("b", supervisor.doing("b", *programs.JOBS))
-    assert sorted(ended) == ["b-jobs:number0", "b-jobs:number1", "by-path"]
+    assert sorted(ended) == ["b-by-script", "b-jobs:number0", "b-jobs:number1", "by-path"]
     left = supervisor.states(host.status())
     running = {name for name, state in left.items() if state in supervisor.STARTED}
     assert running == {"b-web", "b-redis-jobs-worker", "reports", "c-worker"}
-    assert supervisor.start("b") == ["b-jobs:number0", "b-jobs:number1", "by-path"]
+    assert supervisor.start("b") == ["b-by-script", "b-jobs:number0", "b-jobs:number1", "by-path"]
+
+
+def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
+    host.write("conf.d/b.conf", program("b-web", WEB))
+    for first in ("#!/usr/bin/python3\n", "#!/usr/bin/env python3\n"):
+        script = host.write("bin/supervisord", first)
+        script.chmod(0o755)
+        read = programs.configuration()
+        assert [process["name"] for process in read["processes"]] == ["b-web"]
+    script.write_text("#!/bin/sh\n")
+    with pytest.raises(programs.ConfigurationError, match=r"supervisor\.options"):
+        programs.configuration()
 
 
 def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
