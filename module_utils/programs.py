@@ -249,6 +249,8 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
             word.split("=", 1) for word in read_words(f"/proc/{int(said)}/environ") if "=" in word
         )
         folder = os.readlink(f"/proc/{int(said)}/cwd")
+        # Where supervisord itself looks when its command line names no file.
+        usual = CONFIGURATIONS[::-1]
     except (OSError, ValueError, subprocess.TimeoutExpired):
         script = shutil.which("supervisord")
         if not script:
@@ -256,12 +258,8 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
         with open(script, encoding="utf-8", errors="replace") as source:
             interpreter = source.readline().removeprefix("#!").split()
         words = [interpreter["env" in interpreter[0] and len(interpreter) > 1], script]
-        environment, folder = {"PATH": os.defpath}, "/"
-    path = option_of(words)
-    if not path:
-        path = next((name for name in CONFIGURATIONS[::-1] if os.path.exists(name)), "")
-        if len(words) == 2 and os.path.exists(CONFIGURATIONS[0]):
-            path = CONFIGURATIONS[0]
+        environment, folder, usual = {"PATH": os.defpath}, "/", CONFIGURATIONS
+    path = option_of(words) or next((name for name in usual if os.path.exists(name)), "")
     return words[:1], os.path.join(folder, path) if path else "", environment
 
 
