@@ -441,7 +441,12 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert now == dict.fromkeys(
         ("b-frappe-web", "b-own:b-mail", "b-telegram-bot", "chat", "memory"), "RUNNING"
     )
+    # One that its operator has stopped is nobody's trouble.
+    supervisor.control("stop", "b-telegram-bot")
     again = run(monkeypatch, conf, state, own_depends=["addresses"])
+    assert supervisor.programs("b").keys() == {"b-frappe-web"}
+    assert "b-telegram-bot                   STOPPED" in host.status()
+    supervisor.control("start", "b-telegram-bot")
     assert again.result["did"] == []
     memory = next(line for line in host.status().splitlines() if line.startswith("memory"))
     assert memory.split()[3] == pids["memory"]
