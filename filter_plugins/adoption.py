@@ -494,8 +494,8 @@ def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
         if program["options"]:
             words.append(
                 f"options of {program['name']} go: {', '.join(program['options'])}; a file of your"
-                f" own in {PROGRAMS_FOLDER} with these lines below [program:{program['name']}]"
-                " keeps them where that name stays"
+                f" own in {PROGRAMS_FOLDER}, with a name that comes later than the bench's, keeps"
+                f" them with these lines below [program:{program['name']}], once the fleet runs"
             )
     theirs: dict[str, int] = {}
     for program in goes:

@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import tasks
+from ansible.module_utils.programs import overridden, tasks
 from ansible.module_utils.supervisor import RUNNING, STARTED, control, readable, states, together
 
 DOCUMENTATION = r"""
@@ -168,9 +168,15 @@ class Supervisor:
     def learn(self) -> None:
         """Know what each program does; a configuration that cannot be read ends the module."""
         try:
-            self.tasks |= tasks(self.name, readable())
+            read = readable()
         except BenchError as error:
             self.module.fail_json(msg=str(error))
+        self.tasks |= tasks(self.name, read)
+        for words in overridden(self.module.params["configuration"], read):
+            self.module.warn(
+                f"{words}: this file of your own wins over Benchfleet's. Take these lines out;"
+                " bench_environment, bench_web_arguments and the numbers of workers are for that"
+            )
 
     def programs(self) -> dict[str, str]:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""

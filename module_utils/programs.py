@@ -37,6 +37,7 @@ CONFIGURATIONS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf")
 KEPT_HEADER = (
     "; Programs of your own, from files of supervisor's that went out of service: yours to change."
 )
+DECIDE = ("command", "environment", "numprocs", "process_name", "directory", "user")
 PROGRAM = ("program:", "fcgi-program:", "eventlistener:")
 
 # Runs supervisor's own reader with the interpreter of supervisord. Its messages quote values, which
@@ -380,6 +381,24 @@ def tasks(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
         words += raw.get(process["section"], {}).values()
         if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *words):
             found[full_name(process)] = does(process)
+    return found
+
+
+def overridden(path: str, read: Mapping[str, Any]) -> list[str]:
+    """Options of a file's programs that other files set anew and win, as `FILE: SECTION, OPTIONS`.
+
+    Those alone by which a program is another than the file says.
+    """
+    paths = [file["path"] for file in read["files"]]
+    after = read["files"][paths.index(path) + 1 :] if path in paths else []
+    ours = next((f["sections"] for f in read["files"] if f["path"] == path), {})
+    found = []
+    for file in after:
+        for section, options in file["sections"].items():
+            known = ours.get(section, {})
+            names = [n for n in DECIDE if n in options and options[n] != known.get(n)]
+            if section in ours and names:
+                found.append(f"{file['path']}: [{section}] {', '.join(names)}")
     return found
 
 

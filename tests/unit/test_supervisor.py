@@ -466,6 +466,18 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert set(after.values()) == {"RUNNING"}
 
 
+def test_a_file_that_wins_over_ours_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = host.write("conf.d/b.conf", program("b-web", WEB, 'environment=A="1"', "umask=022"))
+    host.write("conf.d/a.conf", '[program:b-web]\nenvironment=B="s3cr3t"\n')
+    late = host.write("conf.d/z.conf", "[program:b-web]\numask=002\nstopwaitsecs=5\n")
+    host.start()
+    assert run(monkeypatch, conf, host.folder / "state.json").warnings == []
+    late.write_text('[program:b-web]\nenvironment=B="s3cr3t"\nnumprocs=1\n')
+    (words,) = run(monkeypatch, conf, host.folder / "state.json").warnings
+    assert f"{late}: [program:b-web] environment, numprocs: this file of your own wins" in words
+    assert "s3cr3t" not in words
+
+
 def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
     given = {
         "PLAIN": "a b,c",
