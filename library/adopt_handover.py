@@ -104,22 +104,24 @@ def main() -> None:
             if entry["ours"] == module.params["ours"]
         ]
         running = background(control("status"), tasks(bench, read)) if files else []
-        others = [path for path in files if path != ours and not module.params["rest"]]
-        own = ""
-        if module.params["own"] and not module.params["rest"]:
-            own = kept_text(bench, read, files)
+        place = module.params["own"]
+        others = [path for path in files if path not in (ours, place) and not module.params["rest"]]
+        own = kept_text(bench, read, files) if place and not module.params["rest"] else ""
+        if own:
+            # With what a run that was killed, or the operator, has put there.
+            own = kept_text(bench, read, [*files, place])
         if not module.check_mode:
             if own:
                 # Before the programs' own files go, so that supervisor never misses them.
-                readable({module.params["own"]: own, **dict.fromkeys(others)})
-                write(module.params["own"], own)
+                readable({place: own, **dict.fromkeys(others)})
+                write(place, own)
             if running:
                 control("stop", *running)
             for path in others:
                 os.unlink(path)
     except BenchError as error:
         module.fail_json(msg=str(error))
-    left = [f"keep programs of your own in {module.params['own']}"] if own else []
+    left = [f"keep programs of your own in {place}"] if own else []
     did = [f"end {name}" for name in running] + [f"remove {path}" for path in others] + left
     module.exit_json(
         changed=bool(did),

@@ -379,6 +379,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     conf = host.write("conf.d/b.conf", BY_HAND.format(here=place))
     vault = host.write("conf.d/vault.conf", '[program:b-frappe-long-worker]\nenvironment=V="abc"\n')
     own, state = folder / "b-own.conf", host.folder / "state.json"
+    host.write("conf.d/b-own.conf", program("older", "sleep 1000"))
     host.write("conf.d/chat.conf", program("chat", BOT.replace("/home/frappe", str(host.folder))))
     monkeypatch.setattr(adoption, "PROBE", f"{folder}/probe.conf")
     monkeypatch.setattr(judging, "PROGRAMS_FOLDER", str(folder))
@@ -439,7 +440,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     }
     now = dict(line.split()[:2] for line in host.status().splitlines())
     assert now == dict.fromkeys(
-        ("b-frappe-web", "b-own:b-mail", "b-telegram-bot", "chat", "memory"), "RUNNING"
+        ("b-frappe-web", "b-own:b-mail", "b-telegram-bot", "chat", "memory", "older"), "RUNNING"
     )
     # One that its operator has stopped is nobody's trouble.
     supervisor.control("stop", "b-telegram-bot")
@@ -458,7 +459,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     )
     # A release.
     conf.write_text(BY_HAND.format(here=place))
-    own.unlink()
+    own.write_text(program("older", "sleep 1000"))
     did = run(monkeypatch, conf, state).result["did"]
     assert "restart b-telegram-bot" in did
     after = dict(line.split()[:2] for line in host.status().splitlines())
