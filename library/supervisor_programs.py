@@ -170,6 +170,9 @@ class Supervisor:
         try:
             read = readable()
         except BenchError as error:
+            if self.module.check_mode:
+                # The folders that it names may come in the same run.
+                return
             self.module.fail_json(msg=str(error))
         self.tasks |= tasks(self.name, read)
         for words in overridden(self.module.params["configuration"], read):

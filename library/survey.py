@@ -17,14 +17,14 @@ from typing import Any
 
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.answers import READ_SHARED, SHARED
-from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
+from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, read_text, run_as
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
 from ansible.module_utils.nginx import certificate_trouble
 from ansible.module_utils.pdf import printing
+from ansible.module_utils.programs import ConfigurationError, configuration, trouble_words
 from ansible.module_utils.sites import Folders, made_note
-from ansible.module_utils.supervisor import readable
 
 DOCUMENTATION = r"""
 module: survey
@@ -241,12 +241,17 @@ def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
 
 
 def supervisor_trouble() -> str:
-    """Why supervisord cannot read its configuration, "" when it can or is not installed."""
+    """Why supervisord cannot read its configuration, "" when it can or is not installed.
+
+    A file of ours is left out: the run writes it anew, with the folders that it names.
+    """
     try:
-        readable()
-    except BenchError as error:
+        trouble = configuration()["trouble"]
+    except ConfigurationError as error:
         return str(error)
-    return ""
+    if not trouble or any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
+        return ""
+    return trouble_words(trouble)
 
 
 def frappe_version(bench_dir: str) -> str | None:

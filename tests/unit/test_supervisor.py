@@ -17,7 +17,7 @@ from ansible.module_utils.bench import BenchError
 
 from filter_plugins import adoption as judging
 from filter_plugins import bench
-from library import adopt_handover, supervisor_programs
+from library import adopt_handover, supervisor_programs, survey
 from module_utils import adoption, programs
 
 MAIN = """
@@ -195,6 +195,19 @@ def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) 
             supervisor.control("reread")
         assert words in str(caught.value)
         assert str(wrong) in str(caught.value)
+
+
+def test_a_broken_file_of_ours_stops_no_run_that_writes_it_anew(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = program("b-web", WEB, f"stdout_logfile={host.folder}/gone/web.log")
+    conf = host.write("conf.d/b.conf", lost)
+    host.write("bin/supervisord", "#!/usr/bin/python3\n").chmod(0o755)
+    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
+    monkeypatch.setattr(survey, "configuration", programs.configuration)
+    assert f"{host.folder}/gone/web.log does not exist" in survey.supervisor_trouble()
+    conf.write_text(f"; Made by Benchfleet\n{lost}")
+    assert survey.supervisor_trouble() == ""
 
 
 def test_files_are_read_as_supervisord_reads_them(host: Host) -> None:
