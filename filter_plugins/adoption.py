@@ -8,6 +8,7 @@ Of a host these are read besides:
     web_workers, web_arguments   bench_web_workers, bench_web_arguments
     environment                  names of bench_environment
     background_workers           bench_background_workers
+    acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
 """
@@ -24,14 +25,9 @@ Problem = dict[str, str]
 Settings = Mapping[str, Any]
 
 HANDED_OVER = ("bench_primary", "mariadb_primary", "redis", "router")
-LOCAL = ("", "localhost", "127.0.0.1", "::1")
 # Key of common_site_config.json, and the service of preflight whose port it names.
-SERVICES = {
-    "redis_cache": "redis_cache",
-    "redis_queue": "redis_queue",
-    "webserver_port": "web",
-    "socketio_port": "socketio",
-}
+SERVICES = {"webserver_port": "web", "socketio_port": "socketio"}
+REDIS = ("redis_cache", "redis_queue")
 PROGRAMS_FOLDER = "/etc/supervisor/conf.d"
 # Services whose listeners supervisor must run.
 SUPERVISED = ("web", "redis_cache", "redis_queue", "socketio")
@@ -84,7 +80,8 @@ def further_names(host: Host) -> set[str]:
 def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench is where the inventory says, its account's, and the only one."""
     name, bench = host["name"], host["bench_dir"]
-    others = [b["path"] for b in host["survey"]["benches"] if b["path"] != bench]
+    strangers = [b for b in host["survey"]["benches"] if b["path"] != bench]
+    others = [b["path"] for b in strangers]
     for group in HANDED_OVER:
         if group not in host["groups"]:
             yield problem(
@@ -102,11 +99,13 @@ def check_place(host: Host, found: Mapping, settings: Settings) -> Iterator[Prob
             f"{name} shall be adopted and has no bench", f"fleet_bench_dir {bench}", remedy
         )
         return
-    for path in others:
+    for other in strangers:
         yield problem(
             f"{name} holds a second bench, and one alone can be adopted",
-            f"{path} on {name}",
-            "move it to another server",
+            f"{other['path']} on {name}" + f", named by {other['named']}" * bool(other["named"]),
+            "move it to another server, and take it out of what names it"
+            if other["named"]
+            else "move it to another server",
         )
     owner = found["bench"]["owner"]
     if owner != host["bench_user"]:
@@ -165,22 +164,35 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
 def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench's services listen where the inventory says, here, and supervisor runs them."""
     name = host["name"]
+    if "common_site_config.json" in found["bench"]["keys"]["unread"]:
+        return
     config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
-    for key, service in SERVICES.items():
-        value, port = found["bench"]["services"][key], str(settings["ports"][service])
-        there = re.search(r"(\d+)(?:/\d*)?$", value)
-        if there and there.group(1) != port:
+    ports = {key: found["bench"]["services"][key] for key in SERVICES}
+    addresses = found["bench"]["redis"]
+    one = len({(a["local"] or a["host"], a["port"]) for a in addresses.values()}) == 1
+    for key in REDIS:
+        address = addresses[key]
+        here = address["local"] or address["host"] in host.get("addresses", [])
+        trouble = redis_trouble(key, address, here, one)
+        if trouble:
+            yield problem(f"{key} of the bench {trouble[0]}", config, trouble[1])
+        else:
+            ports[key] = str(address["port"])
+    for key, value in ports.items():
+        service = SERVICES.get(key, key)
+        port = str(settings["ports"][service])
+        if value and value != port:
             yield problem(
-                f"{key} of the bench is port {there.group(1)}, and fleet_{service}_port is {port}",
+                f"{key} of the bench is port {value}, and fleet_{service}_port is {port}",
                 config,
-                f"set fleet_{service}_port to {there.group(1)} in the inventory",
+                f"set fleet_{service}_port to {value} in the inventory",
             )
-        address = re.match(r"redis(?:s|\+\w+)?://(\[[^]]*\]|[^:/]*)", value)
-        if address and address.group(1).strip("[]") not in LOCAL:
+    for file, said in found["bench"]["files"].items():
+        for words in said["refused"]:
             yield problem(
-                f"{key} of the bench is on another host ({value})",
-                config,
-                f"bring it to {name} first: bench setup redis",
+                f"a fleet cannot take over a setting of the bench's Redis: {words}",
+                f"{host['bench_dir']}/{file} on {name}",
+                "change it, and restart that program by supervisor",
             )
     for service in SUPERVISED:
         for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):
@@ -242,6 +254,73 @@ def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[
             )
 
 
+def redis_trouble(
+    key: str, address: Mapping[str, Any], here: bool, one: bool
+) -> tuple[str, str] | None:
+    """Why a Redis of the bench's cannot be taken over, and the remedy; None when it can.
+
+    here: whether it is on this host; one: whether cache and queue are one Redis. No word of the URL
+    is said but what redis-py makes of it: it can carry a password.
+    """
+    own = (
+        "give the bench two of its own: `bench set-config -g redis_cache redis://127.0.0.1:PORT`,"
+        " the same for redis_queue with another port, `bench setup redis`, and let supervisor run"
+        " them: `bench setup supervisor`"
+    )
+    if address["trouble"]:
+        return address["trouble"], f"`bench set-config -g {key} redis://127.0.0.1:PORT`"
+    if address["scheme"] == "unix":
+        return "is a socket, and the fleet's hosts come by a port", own
+    if address["scheme"] == "rediss":
+        return "is encrypted (rediss://), and the fleet's Redis is not", own
+    if not here:
+        return f"is on another host ({address['host']})", own
+    if one and key == "redis_queue":
+        return "is the Redis of redis_cache, which drops what it has when it is full", own
+    if address["db"] and key == "redis_queue":
+        return (
+            f"is database {address['db']} of its Redis, and a fleet's queue is database 0",
+            "wait until no job waits, take the number out of the URL (`bench set-config -g"
+            " redis_queue URL`), and restart the bench",
+        )
+    return None
+
+
+# Of the keys that are refused, those that begin so, and what to do.
+KEY_REMEDIES = {
+    "db_ssl_": "take it out: site and database are on one server, and MariaDB gets the fleet's"
+    " certificate",
+    "db_": "move it to the site_config.json of its site, where that has none of its own",
+    "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place"
+    " of that replica",
+    "redis_cache_sentinel": "let the bench have its own Redis, and take the key out",
+    "redis_queue_sentinel": "let the bench have its own Redis, and take the key out",
+    "": "take it out: what all sites share is in common_site_config.json",
+}
+
+
+def check_keys(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """Configurations can be read, and have no key with which no fleet can live."""
+    sites = f"{host['bench_dir']}/sites"
+    for name in found["bench"]["keys"]["unread"]:
+        yield problem(
+            f"{name} of the bench is no JSON object, so Frappe takes nothing from it",
+            f"{sites}/{name} on {host['name']}",
+            "correct it: python3 -m json.tool shows the place",
+        )
+    files = {f"{sites}/common_site_config.json": found["bench"]["keys"]["refused"]}
+    for site, entry in found["bench"]["sites"].items():
+        files[f"{sites}/{site}/site_config.json"] = entry["refused"]
+    for file, keys in files.items():
+        for key in keys:
+            remedy = next(text for start, text in KEY_REMEDIES.items() if key.startswith(start))
+            yield problem(
+                f"no fleet can live with {key} in {file.removeprefix(f'{sites}/')}",
+                f"{file} on {host['name']}",
+                remedy,
+            )
+
+
 def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
     """The bench holds sites of fleet_sites, with their databases on this host."""
     name, there = host["name"], found["bench"]["sites"]
@@ -254,11 +333,20 @@ def check_sites(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
     hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
     hosts["the bench"] = found["bench"]["services"]["db_host"]
     for whose, address in hosts.items():
-        if address not in LOCAL:
+        if address in host.get("addresses", []):
+            yield problem(
+                f"db_host of {whose} is {address}, and the bench of a primary signs in at"
+                " 127.0.0.1",
+                f"{host['bench_dir']}/sites on {name}",
+                "give its account in MariaDB the host 127.0.0.1 beside that address, and set"
+                " db_host to 127.0.0.1",
+            )
+        elif address:
             yield problem(
                 f"db_host of {whose} is {address}: its database is not on {name}",
                 f"{host['bench_dir']}/sites on {name}",
-                "bring the database to this server first; another place is not supported",
+                "bring the database to this server first: another place is not supported. If that"
+                " name means this very server, set db_host to 127.0.0.1",
             )
 
 
@@ -349,7 +437,7 @@ def check_nginx(host: Host, found: Mapping, _settings: Settings) -> Iterator[Pro
                 "list those of a site in its names (fleet_sites), and move the server blocks of"
                 " others to a file of their own: this one goes out of service",
             )
-    if certificates and not host["certificate"]:
+    if certificates and not host["certificate"] and not host["acme"]["email"]:
         pairs = sorted(certificates)
         yield problem(
             f"nginx of {name} serves the bench by https, and router_certificate is not set",
@@ -379,6 +467,7 @@ def check_consent(host: Host, found: Mapping, settings: Settings) -> Iterator[Pr
 CHECKS = (
     check_versions,
     check_sites,
+    check_keys,
     check_services,
     check_programs,
     check_database,
@@ -392,6 +481,10 @@ def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
     problems: list[Problem] = []
     for host in adopting(hosts):
         found = looked_at(host) or {}
+        others = [b["others"] for b in host["survey"]["benches"] if b["path"] == host["bench_dir"]]
+        if found["bench"]["sites"] and others and not set(found["bench"]["sites"]) - set(others[0]):
+            # No site is on MariaDB (see preflight.py): what else there is to say would mislead.
+            continue
         problems += check_place(host, found, settings)
         # Of a bench that is not there nothing else can be said.
         if host["bench_dir"] in [bench["path"] for bench in host["survey"]["benches"]]:
@@ -534,6 +627,23 @@ def adoption_words(hosts: list[Host]) -> list[str]:
             + ", ".join(aside["nginx"] + aside["supervisor"]),
         ]
         words += program_words(host, found)
+        gone = [f"{key} of common_site_config.json" for key in found["bench"]["keys"]["out"]]
+        for file, said in found["bench"]["files"].items():
+            gone += [f"{words} of {file}" for words in said["gone"]]
+        if gone:
+            words.append(
+                "settings of the bench that go, and come back at a release, as their other half is"
+                f" the fleet's: {', '.join(gone)}"
+            )
+        if found["bench"]["keys"]["adds"]:
+            words.append(
+                "extra_config of common_site_config.json names a function that adds keys, which"
+                " nobody but Frappe sees: look that it sets none of those in docs/adopt.md"
+            )
+        if paths := found["bench"]["keys"]["paths"]:
+            words.append(
+                f"keys that name a file, which reporting nodes will not have: {', '.join(paths)}"
+            )
         if overridden(host, found):
             words.append(
                 "settings of MariaDB's own files that ours win over: "

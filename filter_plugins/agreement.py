@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-import re
+import runpy
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 ROLES = Path(__file__).parents[1] / "roles"
+# Ansible lets only modules import what is in module_utils by name.
+BENCH_FILES = ROLES.parent / "module_utils/bench_files.py"
+without_password: Callable[[str], str] = runpy.run_path(str(BENCH_FILES))["without_password"]
 
 # Every option of our roles stands in one of these two sets (tests/unit/test_agreement.py).
 # Fleet-wide is what one host does and another relies on: ports and folders that hosts use on each
@@ -80,6 +83,8 @@ OWN = frozenset(
         "fleet_adopt",
         "redis_cache_memory_mb",
         "redis_queue_memory_mb",
+        "router_acme_email",
+        "router_acme_server",
         "router_certificate",
         "router_certificate_key",
         "router_connect_timeout",
@@ -194,7 +199,7 @@ def comparable(name: str, value: Any) -> str:
 def shown(value: Any) -> str:
     """A value for people, without the logins that addresses of repositories may hold."""
     text = json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
-    return re.sub(r"//[^/\s]*@", "//", text) if text else "nothing"
+    return without_password(text) or "nothing"
 
 
 def agreement_problems(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[dict[str, str]]:

@@ -48,6 +48,7 @@ def shared(name: str) -> ModuleType:
     return module
 
 
+bench_files = shared("bench_files")
 task = shared("programs").task
 
 
@@ -387,16 +388,17 @@ def redis_config(
     """The configuration of one Redis of the bench.
 
     ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
-    addresses to listen on; ``max_memory_mb`` in MiB. The ACL file goes: Redis takes the
-    default user from it when it is named, and the password set here would not hold. The ``queue``
+    addresses to listen on; ``max_memory_mb`` in MiB. The ACL file and the users go: Redis takes the
+    default user from them when it is named, and the password set here would not hold. The ``queue``
     drops no job and is on the disk after a second; the operator's own limit and a stricter
     ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
     """
-    settings = {
-        line.split()[0].lower(): line.rstrip() for line in text.splitlines() if line.strip()
-    }
-    if "port" not in settings:
-        raise AnsibleFilterError("the generated Redis configuration names no port")
+    try:
+        settings = bench_files.redis_settings(text)
+    except ValueError as error:
+        raise AnsibleFilterError(f"the bench's Redis configuration: {error}") from error
+    if settings.get("port", "0") == "0":
+        raise AnsibleFilterError("the bench's Redis configuration names no port")
     own = {
         "bind": " ".join(bind),
         "protected-mode": "yes",
@@ -409,17 +411,27 @@ def redis_config(
             "appendfsync": "everysec",
             "aof-load-truncated": "yes",
         }
-        kept = {"maxmemory": r"maxmemory\s+[1-9]\w*", "appendfsync": r"appendfsync\s+always"}
+        kept = {"maxmemory": r"[1-9]\w*", "appendfsync": "always"}
         for name, wanted in kept.items():
             if re.fullmatch(wanted, settings.get(name, ""), re.IGNORECASE):
                 del own[name]
-    lines = [
-        line.rstrip()
-        for line in text.splitlines()
-        if line.strip() and line.split()[0].lower() not in {*own, "aclfile"}
-    ]
+    lines = bench_files.redis_without(text, {*own, *bench_files.REDIS_GONE})
     lines += [f"{name} {value}" for name, value in own.items()]
     return REDIS_HEADER + "\n".join(lines) + "\n"
+
+
+def config_keys(kind: str) -> list[str]:
+    """Keys of common_site_config.json: those ``out`` of it on the primary, those ``absent`` on a
+    reporting node, or those put ``back`` at a release; see module_utils/bench_files.py.
+    """
+    files = bench_files
+    kinds = {
+        "out": (files.OUT,),
+        "absent": (files.OUT, files.PRIMARY, files.REFUSED),
+        "back": (files.SET, files.OWN, files.OUT),
+    }
+    found: list[str] = files.keys_that_are(*kinds[kind])
+    return found
 
 
 def host_port(address: str, port: int) -> str:
@@ -472,28 +484,21 @@ def repo_logins(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
     apart = []
     for app in apps:
-        found = re.search(r"//[^/\s]+@", app["repo"])
+        found = bench_files.ACCOUNT.search(app["repo"])
         login = found.group() if found else ""
         repo = app["repo"].replace(login, "//", 1) if login else app["repo"]
         apart.append({**app, "repo": repo, "login": login})
     return apart
 
 
-def is_secret(key: str, value: Any) -> bool:
-    """Whether a key of a configuration is, or carries, a secret: told by its name or URL."""
-    if re.search(r"password|secret|token|_key$", key):
-        return True
-    return isinstance(value, str) and re.search(r"://[^/]*@", value) is not None
-
-
 def secret_part(config: dict[str, Any]) -> dict[str, Any]:
     """The keys of a configuration that must never be shown."""
-    return {key: value for key, value in config.items() if is_secret(key, value)}
+    return {key: value for key, value in config.items() if bench_files.is_secret(key, value)}
 
 
 def public_part(config: dict[str, Any]) -> dict[str, Any]:
     """The keys of a configuration that may be shown."""
-    return {key: value for key, value in config.items() if not is_secret(key, value)}
+    return {key: value for key, value in config.items() if not bench_files.is_secret(key, value)}
 
 
 def proxy_environment(proxy: str) -> dict[str, str]:
@@ -517,6 +522,7 @@ class FilterModule:
             "supervisor_groups": supervisor_groups,
             "program_troubles": program_troubles,
             "redis_config": redis_config,
+            "config_keys": config_keys,
             "host_port": host_port,
             "bench_id": bench_id,
             "known_host": known_host,

@@ -310,6 +310,32 @@ def check_groups(hosts: list[Host], settings: Settings) -> list[Problem]:
     return problems
 
 
+def named_by(bench: Mapping[str, Any], host: str) -> str:
+    """Where a bench is, and what on the host names it, if it was found by that."""
+    return f"{bench['path']} on {host}" + (f", named by {bench['named']}" * bool(bench["named"]))
+
+
+def check_other_databases(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """Every site's database is MariaDB: nothing else can be copied to a node.
+
+    A site that came to a fleet later is told of by what looks for sites there, and is left alone.
+    """
+    return [
+        problem(
+            f"the database of site {site} of {host['name']} is {other['kind']} (db_type), and a"
+            " fleet copies MariaDB alone",
+            f"{other['file']} on {host['name']}",
+            "leave this server out of the fleet, or bring the site to MariaDB first: make a new"
+            " site with --db-type mariadb, and take its data over by Data Export and Data Import",
+        )
+        for host in hosts
+        if host["survey"] and not is_ours(host, settings)
+        for bench in host["survey"]["benches"]
+        for site, other in bench["others"].items()
+        if bench["path"] == host["bench_dir"]
+    ]
+
+
 def check_left_out(hosts: list[Host], settings: Settings) -> list[Problem]:
     """A run without the primary builds on one that is of this fleet; an update is everybody's."""
     primary = settings["primary"]
@@ -638,15 +664,52 @@ def check_certificates(hosts: list[Host], _settings: Settings) -> list[Problem]:
             problems.append(
                 problem(pair["trouble"], place, "name the files of a certificate and its own key")
             )
-        elif not host["certificate"]:
+        elif not host["certificate"] and not host["acme"]["email"]:
             problems.append(
                 problem(
                     f"{named} is the certificate of a site, and router_certificate is not set, so "
                     "the other sites would have none",
                     place,
-                    "set router_certificate and router_certificate_key, too; the same files do",
+                    "set router_certificate and router_certificate_key, too; the same files do. Or "
+                    "have a CA asked for the others (router_acme_email)",
                 )
             )
+    return problems
+
+
+def check_acme(hosts: list[Host], _settings: Settings) -> list[Problem]:
+    """A CA can be asked for certificates as the inventory has it."""
+    host = next(filter(is_primary, hosts), None)
+    if host is None or not host["acme"]["email"]:
+        return []
+    email, server = str(host["acme"]["email"]), str(host["acme"]["server"])
+    place = f"in the inventory, for {host['name']}"
+    problems = []
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email):
+        problems.append(
+            problem(
+                f"router_acme_email {email!r} is no address of e-mail",
+                f"router_acme_email {place}",
+                "name one at which somebody reads what the CA writes",
+            )
+        )
+    if not re.fullmatch(r"https://[^/\s@]+/\S*", server):
+        problems.append(
+            problem(
+                f"router_acme_server {server!r} is not the address of an ACME directory",
+                f"router_acme_server {place}",
+                "write it as https://HOST/PATH, as the CA's page has it",
+            )
+        )
+    if host["certificate"]:
+        problems.append(
+            problem(
+                "router_certificate is set, and so is router_acme_email: no name would be left "
+                "for which the CA is asked",
+                f"router_certificate {place}",
+                "take one of the two away",
+            )
+        )
     return problems
 
 
@@ -1099,13 +1162,15 @@ def check_marks(hosts: list[Host], settings: Settings) -> list[Problem]:
             problem(
                 f"{name} already holds a bench that this fleet did not make"
                 + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
-                f"{bench['path']} on {name}",
+                named_by(bench, name),
                 "to take it over with its database, set fleet_adopt: true for this host "
                 "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host)
                 else "save what is needed, then move the bench away, or use an empty host",
             )
             for bench in survey["benches"]
+            # Told first, and not to be taken over as it is.
+            if not bench["others"]
         ]
     return problems
 
@@ -1431,6 +1496,7 @@ def check_secrets(_hosts: list[Host], settings: Settings) -> list[Problem]:
 
 CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_groups,
+    check_other_databases,
     check_sites,
     check_gone_sites,
     check_variables,
@@ -1441,6 +1507,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_proxies,
     check_networks,
     check_certificates,
+    check_acme,
     check_folders,
     check_secrets,
     check_left_out,

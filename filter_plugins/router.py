@@ -46,16 +46,18 @@ def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[d
 
 
 def certificate_pairs(sites: Any, certificate: str, key: str) -> list[dict[str, str]]:
-    """The certificates that the inventory names: {of, certificate, key} each, in its order.
+    """The certificates that the inventory names: {of, site, certificate, key} each, in its order.
 
     ``sites`` is fleet_sites, the others router_certificate and router_certificate_key; ``of`` says
-    where they are written. A pair of which one half is missing has "" for it.
+    where they are written, and the site is "" for these two. A pair of which one half is missing
+    has "" for it.
     """
     entries = sites if isinstance(sites, list) else []
-    pairs = [{"of": "router_certificate", "certificate": certificate, "key": key}]
+    pairs = [{"of": "router_certificate", "site": "", "certificate": certificate, "key": key}]
     pairs += [
         {
             "of": f"certificate of {entry.get('name')} in fleet_sites",
+            "site": str(entry.get("name")),
             "certificate": str(entry.get("certificate") or ""),
             "key": str(entry.get("certificate_key") or ""),
         }
@@ -65,11 +67,9 @@ def certificate_pairs(sites: Any, certificate: str, key: str) -> list[dict[str, 
     return [pair for pair in pairs if pair["certificate"] or pair["key"]]
 
 
-def certificate_files(pairs: Iterable[Mapping[str, str]]) -> list[str]:
-    """The files of certificate_pairs, each once."""
-    return list(
-        dict.fromkeys(path for pair in pairs for path in (pair["certificate"], pair["key"]))
-    )
+def further_names(sites: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The sites of fleet_sites, each with the names that the inventory gives it besides."""
+    return {site["name"]: list(site.get("names") or []) for site in sites}
 
 
 def socket_address(host: str, port: int) -> str:
@@ -188,7 +188,7 @@ class FilterModule:
         return {
             "answering_nodes": answering_nodes,
             "bracketed": bracketed,
-            "certificate_files": certificate_files,
+            "further_names": further_names,
             "certificate_pairs": certificate_pairs,
             "nodes_with_workers": nodes_with_workers,
             "refusal": refusal,

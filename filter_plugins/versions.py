@@ -15,7 +15,6 @@ module_utils/needs.py.
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -58,6 +57,7 @@ def shared(name: str) -> ModuleType:
 
 needs = shared("needs")
 of_app = shared("apps")
+bench_files = shared("bench_files")
 
 
 def release_versions(roles_dir: str) -> dict[str, str]:
@@ -342,7 +342,7 @@ def untold_problems(
             continue
         entry = wanted[app]
         at = entry.get("commit") or entry.get("branch") or "its default branch"
-        repo = re.sub(r"//[^/\s]*@", "//", entry["repo"])
+        repo = bench_files.without_password(entry["repo"])
         problems.append(
             {
                 "what": f"the code of {app} could not be read from {repo} at {at}: {why}",

@@ -78,6 +78,11 @@ class Sites(Maker):
         """A site's own configuration, {} when there is none."""
         return read_json(f"{self.folder(site)}/site_config.json")
 
+    def has_key(self, site: str) -> bool:
+        """Whether a site has an encryption key; that of all sites is one, too."""
+        common = read_json(f"{self.path}/sites/common_site_config.json")
+        return bool(self.config(site).get("encryption_key") or common.get("encryption_key"))
+
     def installing(self, site: str, app: str) -> str:
         """Path of the note that stands while an app is being installed on a site."""
         return f"{self.state_dir}/installing-{app}-on-{site}"
@@ -149,7 +154,7 @@ class Sites(Maker):
         config = self.config(name)
         if not config or self.phase(name):
             return unmade(site, apps_only)
-        missing = [] if config.get("encryption_key") else [f"encryption key of {name}"]
+        missing = [] if self.has_key(name) else [f"encryption key of {name}"]
         return missing + [f"app {app} on {name}" for app in self.missing_apps(site)]
 
     def bring(self, site: dict[str, Any]) -> None:
@@ -159,7 +164,7 @@ class Sites(Maker):
             self.begin(name)
             self.make(name, ["--admin-password", site["admin_password"]])
             self.enter(name, "made")
-        if not self.config(name).get("encryption_key"):
+        if not self.has_key(name):
             self.set_config(name, "encryption_key", encryption_key())
         for app, begun in self.missing_apps(site).items():
             self.write(self.installing(name, app), app)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.answers import unlike
+from ansible.module_utils.bench_files import KEPT, KEYS, SET, SHARED, keys_that_are
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs import HEAVY
 from ansible.module_utils.verify_checks import result, same_size
@@ -40,19 +41,8 @@ options:
     default: []
 """
 
-# In a node's common configuration these are its own, and so is all that names its replica.
-OWN_KEYS = frozenset(
-    {
-        "background_workers",
-        "chromium_path",
-        "db_host",
-        "different_credentials_for_replica",
-        "gunicorn_workers",
-        "maintenance_mode",
-        "pause_scheduler",
-        "read_from_replica",
-    }
-)
+# In a node's common configuration these are its own, or are not there.
+OWN_KEYS = frozenset(KEYS) - frozenset(keys_that_are(SET, SHARED, KEPT))
 
 Result = dict[str, Any]
 Nodes = dict[str, dict[str, Any]]
@@ -123,9 +113,7 @@ def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) ->
     wrong += [
         f"{key} of common_site_config.json is not the primary's"
         for key, value in theirs["config"].items()
-        if own["config"].get(key) != value
-        and key not in OWN_KEYS
-        and not key.startswith("replica_")
+        if own["config"].get(key) != value and key not in OWN_KEYS
     ]
     more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
     asked = {

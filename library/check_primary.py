@@ -12,6 +12,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.certificates import Certificates, is_public, read_asked
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
@@ -26,6 +27,7 @@ from ansible.module_utils.verify_look import (
     first_certificate,
     listening,
     registered_workers,
+    router_port,
     shown_certificate,
 )
 
@@ -50,10 +52,9 @@ options:
     type: dict
     required: true
   certificates:
-    description: Files of the certificates that the router is to show.
-    type: list
-    elements: path
-    default: []
+    description: Which certificates the router is to show, see module_utils/certificates.py.
+    type: dict
+    default: {}
   job_seconds: {description: How long a scheduled job is waited for., type: int}
 notes:
   - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
@@ -82,7 +83,8 @@ class Primary(HostChecks):
     def visitor(self, site: str) -> Visitor:
         """Somebody signed in at the router."""
         router = self.params["router"]
-        visitor = Visitor(router["address"], int(router["port"]), site, bool(router["tls"]))
+        port, secure = router_port(router, site)
+        visitor = Visitor(router["address"], port, site, secure)
         visitor.sign_in(self.params["user"], self.params["passwords"][site])
         return visitor
 
@@ -212,24 +214,32 @@ class Primary(HostChecks):
 
     def check_certificates(self) -> None:
         """Ask for each site by each of its names, as a browser does."""
-        router = self.params["calls"]["router"]
-        if not router["tls"]:
+        router, table = self.params["router"], Certificates.by(self.params["certificates"])
+        state_dir = str(Path(self.params["state_dir"]).parent)
+        failed = read_asked(state_dir)["failed"]
+        faults, good = [], []
+        state = read_state(state_dir)
+        for site, further in served_names(state).items():
+            for name in filter(is_public, (site, *further)):
+                pair = table.of(site, name)
+                if pair is None:
+                    if table.acme:
+                        why = failed.get(name, {"why": "the CA was not asked yet"})["why"]
+                        faults.append(f"{name}: served by http, for it has no certificate: {why}")
+                    continue
+                where = (router["address"], int(router["https"]), name)
+                shown = shown_certificate(*where)
+                if fault := certificate_fault(shown, *where):
+                    faults.append(f"{name}: {fault}")
+                elif shown != first_certificate(pair[0]):
+                    faults.append(f"{name}: shown is another certificate than that of {pair[0]}")
+                else:
+                    good.append(name)
+        if not faults and not good:
             self.gathering.skip("certificates", "not applicable: the sites are served by http")
             return
-        files = [first_certificate(path) for path in self.params["certificates"]]
-        faults, names = [], []
-        state = read_state(str(Path(self.params["state_dir"]).parent))
-        for site, further in served_names(state).items():
-            names += [site, *further]
-        for name in names:
-            where = (router["address"], router["port"], name)
-            shown = shown_certificate(*where)
-            if fault := certificate_fault(shown, *where):
-                faults.append(f"{name}: {fault}")
-            elif shown not in files:
-                faults.append(f"{name}: shown is another certificate than that of the file")
         self.gathering.add(
-            "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(names)}"
+            "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(good)}"
         )
 
     def finish(self) -> None:
@@ -415,7 +425,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "begun": {"type": "dict", "default": {}},
             "jobs": {"type": "dict", "required": True},
-            "certificates": {"type": "list", "elements": "path", "default": []},
+            "certificates": {"type": "dict", "default": {}},
             "job_seconds": {"type": "int"},
         }
     )

@@ -34,7 +34,7 @@ from ansible.module_utils.verify_checks import (
     reading_account,
 )
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
-from ansible.module_utils.verify_look import Visitor, schedulers
+from ansible.module_utils.verify_look import Visitor, router_port, schedulers
 
 DOCUMENTATION = r"""
 module: check_reporting
@@ -65,6 +65,8 @@ ROW_SECONDS = 1.0
 HEARTBEAT_SECONDS = 5.0
 FILE_SECONDS = 70.0
 MARK_SECONDS = 130.0
+# How much longer than its first file the rest of a copy may take.
+COPY_SECONDS = 30.0
 CALLS_PER_NODE = 20
 CALL_PAUSE_SECONDS = 0.05
 REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
@@ -407,7 +409,8 @@ class Reporting(HostChecks):
         """Somebody signed in at the router, or at this bench directly."""
         if router:
             place = self.params["router"]
-            visitor = Visitor(place["address"], int(place["port"]), site, bool(place["tls"]))
+            port, secure = router_port(place, site)
+            visitor = Visitor(place["address"], port, site, secure)
         else:
             visitor = Visitor(self.params["lan_ip"], self.ports["web"], site)
         visitor.sign_in(self.params["user"], self.params["passwords"][site])
@@ -416,7 +419,7 @@ class Reporting(HostChecks):
     def at_router(self, visitor: Visitor) -> Visitor:
         """The same visitor at the router."""
         place = self.params["router"]
-        return visitor.at(place["address"], int(place["port"]), bool(place["tls"]))
+        return visitor.at(place["address"], *router_port(place, visitor.site))
 
     def reads(self, account: str) -> int:
         """SELECTs that an account has made on this server since it started."""
@@ -609,8 +612,14 @@ class Reporting(HostChecks):
         self.gathering.add("file_arrives", good, saw if text == self.token else f"{saw}, but torn")
 
     def check_fresh(self) -> None:
-        """The mark of the last copy."""
+        """The mark of the last copy; one that has brought the file is waited for to its end."""
+        deadline = time.monotonic() + (COPY_SECONDS if self.file().exists() else 0)
         mark = read_json(f"{self.bench}/sites/.site-sync.json")
+        while time.monotonic() < deadline and (
+            time.time() - float(mark.get("last_success") or 0) > MARK_SECONDS
+        ):
+            time.sleep(0.25)
+            mark = read_json(f"{self.bench}/sites/.site-sync.json")
         last = mark.get("last_success")
         if not last:
             self.gathering.add("fresh", False, f"no success yet; {mark.get('error') or 'no mark'}")

@@ -10,6 +10,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_json
+from ansible.module_utils.bench_files import is_secret
 from ansible.module_utils.fleet import FleetModule
 
 DOCUMENTATION = r"""
@@ -61,11 +62,7 @@ def shown(content: dict[str, Any], secrets: dict[str, Any]) -> str:
     """Content for a diff: what is or looks like a secret is replaced by a mark."""
     visible: dict[str, Any] = {}
     for key, value in content.items():
-        secret = key in secrets or "password" in key or key.endswith("_key")
-        if secret or (isinstance(value, str) and "@" in value and "://" in value):
-            visible[key] = "(secret)"
-        else:
-            visible[key] = value
+        visible[key] = "(secret)" if key in secrets or is_secret(key, value) else value
     return json.dumps(visible, indent=1, sort_keys=True) + "\n"
 
 

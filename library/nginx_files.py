@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, exclusive
+from ansible.module_utils.certificates import OPTIONS, Certificates
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.nginx import (
     NginxError,
@@ -65,11 +66,6 @@ options:
         the next run tells by this file, and reloads.
     type: path
     required: true
-  certificates:
-    description: Files that nginx reads besides; when they have changed, it is told to read them.
-    type: list
-    elements: path
-    default: []
   sites:
     description:
       - The sites that nginx serves. Which those are stands on this host, not in the inventory
@@ -83,10 +79,25 @@ options:
       target: {description: Path of the configuration of all sites., type: path, required: true}
       state_dir: {description: The fleet's state on this host., type: path, required: true}
       listed:
-        description: Sites of the inventory, for a dry run on a host that has none yet.
-        type: list
-        elements: str
+        description: Sites of the inventory with their names, for a dry run on a host without any.
+        type: dict
         required: true
+      certificates:
+        description:
+          - Those that the inventory names, {site, certificate, key} each; the site is C("") for all
+            others. When a file has changed, nginx is told to read it.
+        type: list
+        elements: dict
+        default: []
+      acme:
+        description: How a CA is asked for others, see module_utils/certificates.py.
+        type: dict
+        required: true
+        suboptions:
+          email: {description: Of the account; nobody is asked without., type: str, required: true}
+          server: {description: Address of the CA's directory., type: str, required: true}
+          webroot: {description: Where its questions are answered., type: path, required: true}
+          environment: {description: Of certbot., type: dict, default: {}}
 """
 
 RETURN = r"""
@@ -119,14 +130,14 @@ def main() -> None:
                 },
             },
             "loaded_file": {"type": "path", "required": True},
-            "certificates": {"type": "list", "elements": "path", "default": []},
             "sites": {
                 "type": "dict",
                 "options": {
                     "template": {"type": "path", "required": True},
                     "target": {"type": "path", "required": True},
                     "state_dir": {"type": "path", "required": True},
-                    "listed": {"type": "list", "elements": "str", "required": True},
+                    "listed": {"type": "dict", "required": True},
+                    **OPTIONS,
                 },
             },
         },
@@ -146,11 +157,14 @@ def main() -> None:
 def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     """Bring the files to their content, and end the module."""
     files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
+    certificates: list[str] = []
     if sites:
         known = read_state(sites["state_dir"])
-        names = dict.fromkeys(sites["listed"], ()) if known is None else served_names(known)
+        names = sites["listed"] if known is None else served_names(known)
         template = files[Path(sites["template"])].decode()
-        files[Path(sites["target"])] = render_servers(template, names).encode()
+        table = Certificates.by(sites)
+        files[Path(sites["target"])] = render_servers(template, names, table.of).encode()
+        certificates = table.files(names)
     absent = [Path(path) for path in module.params["absent"]]
     if default := module.params.get("default_server"):
         absent += make_way(module, default, files, absent)
@@ -158,7 +172,7 @@ def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
     old = {path: read(path) for path in wanted}
     changed = [path for path in wanted if old[path] != wanted[path]]
     loaded_file = Path(module.params["loaded_file"])
-    used = wanted | contents(module.params["certificates"])
+    used = wanted | contents(certificates)
     loaded = not changed and read(loaded_file) == digest(used)
     if loaded and (problem := tested(module.run_command)):
         module.warn(

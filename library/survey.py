@@ -18,10 +18,12 @@ from typing import Any
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.answers import READ_SHARED, SHARED
 from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, read_text, run_as
+from ansible.module_utils.bench_files import other_database
+from ansible.module_utils.certificates import certificate_trouble
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.mariadb import MEMORY_TABLES, server_options
-from ansible.module_utils.nginx import certificate_trouble
+from ansible.module_utils.nginx import parts
 from ansible.module_utils.pdf import printing
 from ansible.module_utils.programs import ConfigurationError, configuration, trouble_words
 from ansible.module_utils.sites import Folders, made_note
@@ -89,9 +91,35 @@ survey:
   type: dict
 """
 
-# sites/apps.txt is written by every bench since 2014; benches are looked for where their
-# installers put them, not in the whole file system.
+# sites/apps.txt is written by every bench since 2014; benches are looked for where people put them,
+# and where what runs on the host says, not in the whole file system.
 BENCH_PATTERNS = ("/home/*/*", "/home/*/*/benches/*", "/opt/*", "/srv/*", "/root/*")
+# Files that name the folder of a bench: of programs and web servers; nginx is asked for all of its
+# own, too.
+NAMING_FILES = (
+    "/etc/supervisor/*.conf",
+    "/etc/supervisor/conf.d/*",
+    "/etc/supervisord.conf",
+    "/etc/supervisord.d/*",
+    "/etc/systemd/system/*.service",
+    "/etc/systemd/system/*.d/*.conf",
+    "/usr/lib/systemd/system/*.service",
+    "/usr/local/lib/systemd/system/*.service",
+    "/home/*/.config/systemd/user/*.service",
+    "/root/.config/systemd/user/*.service",
+    "/etc/nginx/*.conf",
+    "/etc/nginx/conf.d/*",
+    "/etc/nginx/sites-enabled/*",
+    "/etc/apache2/sites-enabled/*",
+    "/etc/apache2/conf-enabled/*",
+    "/etc/httpd/conf.d/*",
+    "/etc/caddy/Caddyfile",
+)
+# What copies a bench names the copy, too, and nobody works with that: no line of such a program
+# counts, no shell that stands there, and no timetable.
+COPYING = re.compile(r"^(?:.*[\s/=])?(?:rsync|rclone|cp|mv|tar|zip|borg|restic)\s.*$", re.MULTILINE)
+SHELLS = frozenset({"bash", "dash", "fish", "sh", "zsh", "su", "sudo", "tmux", "screen"})
+PATH = re.compile(r"(?<![\w./])/[^\s\"',;:|&<>(){}$=*]+")
 # The interpreters that a distribution, or somebody's own installation, puts there.
 SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/python3.*")
 COMMAND_DIRS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/opt/bench/bin")
@@ -287,16 +315,90 @@ def env_python(bench_dir: str, user: str) -> str:
     return adoption.python_version(bench_dir, user)
 
 
-def find_benches(bench_dir: str, patterns: tuple[str, ...] = BENCH_PATTERNS) -> list[dict]:
-    """Benches on this host, the one at bench_dir included, each with its framework's version."""
-    candidates = {bench_dir}
-    for pattern in patterns:
-        candidates.update(str(path) for path in Path("/").glob(pattern.lstrip("/")))
+def is_bench(path: str) -> bool:
+    """Whether a folder is a bench."""
+    return os.path.isfile(f"{path}/sites/apps.txt") or all(
+        os.path.isdir(f"{path}/{name}") for name in ("sites", "apps/frappe")
+    )
+
+
+def named_places(pid: str) -> str:
+    """Where a process works, and what it runs; "" for a shell, and for one in a container."""
+    place = Path("/proc", pid)
+    with contextlib.suppress(OSError):
+        name = (place / "comm").read_text(errors="replace").strip()
+        if name not in SHELLS and (place / "root").samefile("/"):
+            words = (place / "cmdline").read_text(errors="replace").split("\0")
+            return f"{(place / 'cwd').readlink()} {' '.join(words[:2])}"
+    return ""
+
+
+def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
+    """Benches that files of programs and web servers name, and processes: path → who names it."""
+    found: dict[str, str] = {}
+    known: dict[str, bool] = {}
+
+    def look(text: str, source: str) -> None:
+        for path in set(PATH.findall(COPYING.sub("", text))):
+            while path not in known and len(path) > 1:
+                known[path] = is_bench(path)
+                if known[path]:
+                    found[path] = source
+                path = os.path.dirname(path.rstrip("/"))
+
+    for file, text in parts(adoption.run(["/usr/sbin/nginx", "-T"]).stdout).items():
+        look(text, file)
+    for pattern in files:
+        for file in sorted(glob.glob(pattern)):
+            look(read_foreign(os.path.realpath(file)) or "", file)
+    for entry in Path("/proc").glob("[0-9]*"):
+        if text := named_places(entry.name):
+            with contextlib.suppress(OSError):
+                name = (entry / "comm").read_text(errors="replace").strip()
+                look(text, f"process {entry.name} ({name})")
+    return found
+
+
+def other_databases(bench_dir: str) -> dict[str, dict[str, str]]:
+    """Sites of a bench whose database is not MariaDB: site → {kind, file that says so}."""
+    common_file = f"{bench_dir}/sites/common_site_config.json"
+    common = adoption.config_of(common_file)
+    folders = Folders(f"{bench_dir}/sites", "")
+    found = {}
+    for site in folders.names():
+        config = adoption.config_of(folders.config(site))
+        if kind := other_database(config, common):
+            file = folders.config(site) if config.get("db_type") else common_file
+            found[site] = {"kind": kind, "file": file}
+    return found
+
+
+def find_benches(
+    bench_dir: str,
+    patterns: tuple[str, ...] = BENCH_PATTERNS,
+    files: tuple[str, ...] = NAMING_FILES,
+) -> list[dict]:
+    """Benches on this host, the one at bench_dir included: {path, frappe_version, named, others}.
+
+    named: the file or process that named it, "" where it was found by its place alone. others: see
+    other_databases. A bench that has several paths is one, at bench_dir if that is one of them.
+    """
+    named = named_benches(files)
+    sources = {os.path.realpath(path): source for path, source in named.items()}
+    candidates = {path for pattern in patterns for path in glob.glob(pattern) if is_bench(path)}
+    benches: dict[str, str] = {}
+    for path in [bench_dir, *sorted(candidates | set(named))]:
+        # A part of a bench may look like one.
+        if is_bench(path) and not any(map(is_bench, map(str, Path(path).parents))):
+            benches.setdefault(os.path.realpath(path), path)
     return [
-        {"path": path, "frappe_version": frappe_version(path)}
-        for path in sorted(candidates)
-        if Path(path, "sites/apps.txt").is_file()
-        or (Path(path, "sites").is_dir() and Path(path, "apps/frappe").is_dir())
+        {
+            "path": path,
+            "frappe_version": frappe_version(path),
+            "named": sources.get(real, ""),
+            "others": other_databases(path),
+        }
+        for real, path in sorted(benches.items(), key=lambda entry: entry[1])
     ]
 
 

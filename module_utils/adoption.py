@@ -5,16 +5,33 @@ Reads only, and without the fleet's own packages: nothing has been installed yet
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import re
 import subprocess
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import installed_apps, read_text, run_as
+from ansible.module_utils.bench import (
+    BenchError,
+    installed_apps,
+    read_foreign,
+    read_json,
+    read_text,
+    run_as,
+)
+from ansible.module_utils.bench_files import (
+    FRAPPE_REDIS,
+    OUT,
+    apps_in,
+    is_local,
+    kept_paths,
+    keys_that_are,
+    redis_address,
+    redis_gone,
+    redis_refused,
+    refused_keys,
+)
 from ansible.module_utils.mariadb import client
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.programs import (
@@ -35,8 +52,9 @@ SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
 OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
 OUR_DATABASE = "benchfleet"
-# Of common_site_config.json: where the bench's services listen. URLs can carry a password.
-SERVICE_KEYS = ("redis_cache", "redis_queue", "webserver_port", "socketio_port", "db_host")
+# Of common_site_config.json: where the bench's services listen.
+SERVICE_KEYS = ("webserver_port", "socketio_port", "db_host")
+REDIS_FILES = ("config/redis_cache.conf", "config/redis_queue.conf")
 
 # A file of supervisor's that is never written: whether it would be read.
 PROBE = "/etc/supervisor/conf.d/benchfleet-probe.conf"
@@ -73,14 +91,41 @@ def sql(statements: str) -> subprocess.CompletedProcess[str]:
 def config_of(path: str) -> dict[str, Any]:
     """A JSON object of the bench's, {} where it is missing or none."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path)
+    except (BenchError, OSError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def unread_configs(bench: str) -> list[str]:
+    """Configurations of a bench and its sites, below its sites folder, that are no JSON objects."""
+    folders = Folders(f"{bench}/sites", "")
+    wrong = []
+    for path in [f"{bench}/sites/common_site_config.json", *map(folders.config, folders.names())]:
+        try:
+            read_json(path)
+        except (BenchError, OSError):
+            wrong.append(os.path.relpath(path, f"{bench}/sites"))
+    return wrong
+
+
+def paths_of(bench: str, common: dict[str, Any]) -> list[str]:
+    """Keys, with their files, that name a file of this host which no reporting node will have."""
+    folders = Folders(f"{bench}/sites", "")
+    named = {"common_site_config.json": kept_paths(common)}
+    for site in folders.names():
+        named[f"{site}/site_config.json"] = kept_paths(config_of(folders.config(site)), site=True)
+    return [
+        f"{key} of {file}"
+        for file, keys in named.items()
+        for key, path in keys.items()
+        if os.path.exists(path)
+    ]
 
 
 def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
-    """The sites of a bench: name → {user, host of its database, names: its further names}."""
+    """The sites of a bench: name → {user, host of its database, names: its further names, refused:
+    keys of its configuration with which no fleet can live}.
+    """
     folders = Folders(f"{bench}/sites", "")
     names = folders.names()
     links = folders.links(names)
@@ -89,7 +134,8 @@ def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
         config = config_of(folders.config(site))
         sites[site] = {
             "user": str(config.get("db_user") or config.get("db_name") or ""),
-            "host": str(config.get("db_host") or ""),
+            "host": "" if is_local(config.get("db_host")) else str(config["db_host"]),
+            "refused": refused_keys(config, site=True),
             "names": [*further_names(config), *(link for link in links if links[link] == site)],
         }
     return sites
@@ -115,7 +161,9 @@ def python_version(bench: str, owner: str) -> str:
 def look_at_bench(bench: str) -> dict[str, Any]:
     """Owner with home and shell, Python, apps, sites and services of a bench.
 
-    unversioned are the apps of which git knows nothing.
+    unversioned are the apps of which git knows nothing; redis is where its URLs lead to, files what
+    its files of Redis' say that is refused, or goes; keys are those of its common configuration
+    that are refused, or go, or add others.
     """
     owner = home = shell = ""
     if os.path.isdir(bench):
@@ -126,12 +174,19 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         except KeyError:
             owner = str(number)
     apps = sorted(installed_apps(bench))
-    listed = (read_text(f"{bench}/sites/apps.txt") or "").split()
+    listed = apps_in(read_foreign(f"{bench}/sites/apps.txt") or "")
     config = config_of(f"{bench}/sites/common_site_config.json")
-    services = {}
-    for key in SERVICE_KEYS:
-        value = str(config.get(key) or "")
-        services[key] = re.sub(r"//[^/@]*@", "//", value)
+    services = {key: str(config.get(key) or "") for key in SERVICE_KEYS}
+    if is_local(config.get("db_host")):
+        services["db_host"] = ""
+    redis = {key: redis_address(config.get(key) or url) for key, url in FRAPPE_REDIS.items()}
+    for address in redis.values():
+        address["local"] = is_local(address["host"])
+    files = {}
+    for name in REDIS_FILES:
+        text = read_foreign(f"{bench}/{name}")
+        if text is not None:
+            files[name] = {"refused": redis_refused(text), "gone": redis_gone(text)}
     return {
         "owner": owner,
         "home": home,
@@ -142,6 +197,15 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
         "sites": bench_sites(bench),
         "services": services,
+        "redis": redis,
+        "files": files,
+        "keys": {
+            "unread": unread_configs(bench),
+            "refused": refused_keys(config),
+            "out": sorted(set(keys_that_are(OUT)) & set(config)),
+            "adds": bool(config.get("extra_config")),
+            "paths": paths_of(bench, config),
+        },
     }
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from ansible.module_utils.bench_files import apps_in, without_password
 from ansible.module_utils.kept import Thing, archived, things, tidy
 
 # What failed commands have said, for root alone.
@@ -141,14 +142,6 @@ def run_as(
         **stdin_options,
         **identity,
     )
-
-
-def without_password(text: str) -> str:
-    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis.
-
-    A password may have an @ in it: as git and curl do, the last one counts.
-    """
-    return re.sub(r"//[^/\s]*@", "//", text)
 
 
 # Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
@@ -559,7 +552,7 @@ def remove_app(
     goes by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
     """
     path = f"{bench}/sites/apps.txt"
-    left = [name for name in (read_foreign(path) or "").split() if name != app]
+    left = [name for name in apps_in(read_foreign(path) or "") if name != app]
     command = ["sh", "-c", 'cat >"$0.new" && mv "$0.new" "$0"', path]
     written = run_as(user, command, bench, environment, stdin="\n".join(left))
     checked(written, f"writing {path}")

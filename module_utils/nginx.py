@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import ssl
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -76,25 +75,6 @@ def digest_with(before: bytes | None, wanted: dict[Path, bytes]) -> bytes:
 def contents(paths: Iterable[str]) -> dict[Path, bytes]:
     """What files hold that nginx reads and we do not write; a link's is its target's."""
     return {Path(path): Path(path).read_bytes() for path in paths if Path(path).is_file()}
-
-
-def certificate_trouble(certificate: str, key: str) -> str:
-    """Why nginx would not take a certificate and its private key; "" where it would."""
-    for path in (certificate, key):
-        try:
-            with open(path, "rb"):
-                pass
-        except OSError as error:
-            return f"{path} cannot be read: {error.strerror}"
-    try:
-        # A key with a password: nobody would be there to type it.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
-    except (ssl.SSLError, ValueError) as error:
-        reason = getattr(error, "reason", None) or str(error)
-        if reason == "KEY_VALUES_MISMATCH":
-            return f"{key} is not the key of {certificate}"
-        return f"{certificate} and {key} are no certificate and key without a password ({reason})"
-    return ""
 
 
 def shown(data: bytes | Path | None) -> str:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ansible.module_utils import kept
+from ansible.module_utils.bench_files import redis_settings
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
@@ -59,11 +60,7 @@ class StoreError(Exception):
 
 def settings(text: str) -> dict[str, str]:
     """Redis' settings by name, from the text of its file; the last one counts."""
-    found = dict(DEFAULTS)
-    for line in text.splitlines():
-        name, _, value = line.strip().partition(" ")
-        found[name.lower()] = value.strip().strip('"')
-    return found
+    return {**DEFAULTS, **redis_settings(text)}
 
 
 def refused(folder: str) -> list[str]:

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import encryption_key, exclusive, frappe_command, user_environment
+from ansible.module_utils.bench import (
+    encryption_key,
+    exclusive,
+    frappe_command,
+    read_json,
+    user_environment,
+)
+from ansible.module_utils.certificates import OPTIONS, Certificates
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     Server,
@@ -47,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cli_dir": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
     "listed": {"type": "list", "elements": "str", "required": True},
+    "names": {"type": "dict", "default": {}},
     "hosts": {"type": "list", "elements": "str", "required": True},
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "site_key": {"type": "str", "required": True, "no_log": True},
@@ -59,7 +67,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "template": {"type": "path", "required": True},
             "target": {"type": "path", "required": True},
             "loaded_file": {"type": "path", "required": True},
-            "certificates": {"type": "list", "elements": "path", "required": True},
+            **OPTIONS,
         },
     },
 }
@@ -71,7 +79,8 @@ class Outcome:
 
     sites: the fleet's, with their databases; lost are those of them that nobody can be sent to,
     torn those whose configuration cannot be read. names: what else sites are called. passed:
-    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's.
+    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's,
+    and on keys that break a site.
     """
 
     before: list[str] = field(default_factory=list)
@@ -233,7 +242,15 @@ class Line:
                 )
             outcome.passed[name] = problem
             del found[name]
-        outcome.names, outcome.doubtful = further_and_doubtful(found.values())
+        outcome.names, outcome.doubtful = further_and_doubtful(
+            found.values(), self.settings["names"]
+        )
+        outcome.doubtful += [
+            f"{self.folders.config(name)} has {', '.join(site.refused)}, which the fleet has in"
+            " common_site_config.json, or not at all: take it out (docs/adopt.md has the table)"
+            for name, site in sorted(found.items())
+            if site.refused
+        ]
         for name, database in known["sites"].items():
             if name in found:
                 continue
@@ -255,9 +272,11 @@ class Line:
     def bring(self, server: Server) -> Outcome:
         """Encryption keys, accounts, and the list that the reporting hosts read."""
         found, outcome = self.look(server)
-        for site in found.values():
+        common = read_json(f"{self.settings['bench']}/sites/common_site_config.json")
+        keyless = [s for s in found.values() if not (s.encrypted or common.get("encryption_key"))]
+        for site in keyless:
             # Frappe makes one at its first use, and a copy without it would make another.
-            if not site.encrypted and not self.check_mode:
+            if not self.check_mode:
                 self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
         keeper = self.accounts(server, found)
         outcome.before += keeper.before
@@ -349,9 +368,10 @@ class Line:
             return False
         target, loaded_file = Path(files["target"]), Path(files["loaded_file"])
         names = served_names(read_state(self.settings["state_dir"]))
-        wanted = {target: render_servers(template.decode(), names).encode()}
+        shown = Certificates.by(files)
+        wanted = {target: render_servers(template.decode(), names, shown.of).encode()}
         # A certificate that certbot has renewed counts once nginx has read it, too.
-        used = wanted | contents(files["certificates"])
+        used = wanted | contents(shown.files(names))
         old, loaded = read(target), read(loaded_file)
         if old == wanted[target] and loaded == digest_with(loaded, used):
             return False

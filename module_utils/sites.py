@@ -1,6 +1,6 @@
 """Sites as folders of a bench, and what is derived from them: the same on controller and hosts.
 
-No imports but the standard library's: the hosts run this from a folder of their own.
+The hosts run this from a folder of their own.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.bench_files import other_database, refused_keys
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
 PLACEHOLDER, NAMES = "@site@", "@names@"
-# In nginx's template, above what serves one site instead of what serves all others, or beside it.
-INSTEAD, BESIDE = "Instead, for", "Further names of"
-MARK = re.compile(rf"^# ({INSTEAD}|{BESIDE}) (\S+)\n", re.MULTILINE)
+# In nginx's template, above what serves names by https; what serves others by http comes first.
+SECURE = "# With a certificate\n"
+CERTIFICATE, KEY = "@certificate@", "@key@"
 USER_LIMIT = 80
-SERVER_NAMES = re.compile(r"(?<=server_name )[^;]+(?=;)")
 # nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
 # what it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no
 # limit.
@@ -39,7 +42,7 @@ class SiteError(Exception):
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own.
+    names: those that it has beside its own. refused: keys with which no fleet can live.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Site:
     password: str
     encrypted: bool
     names: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
@@ -113,7 +117,8 @@ def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
         for entry in (domains if isinstance(domains, list) else [])
     ]
     if isinstance(host_name := config.get("host_name"), str):
-        named.append(re.sub(r"^https?://|[:/].*$", "", host_name.removeprefix("//")))
+        with suppress(ValueError):
+            named.append(urlsplit(host_name if "//" in host_name else f"//{host_name}").hostname)
     found = (name.lower() for name in named if isinstance(name, str))
     return tuple(dict.fromkeys(name for name in found if is_name(name)))
 
@@ -131,6 +136,8 @@ def parse_site(name: str, text: str, path: str) -> Site:
         raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(config, dict):
         raise SiteError(f"{path} holds no JSON object; mend it and run again")
+    if kind := other_database(config, {}):
+        raise SiteError(f"{path} names a database of another kind, {kind}: a fleet copies MariaDB")
     for key in ("db_name", "db_password"):
         if not isinstance(config.get(key), str) or not config[key]:
             raise SiteError(f"{path} has no {key}: the site was not created completely")
@@ -141,6 +148,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
         config["db_password"],
         bool(config.get("encryption_key")),
         further_names(config),
+        tuple(refused_keys(config, site=True)),
     )
 
 
@@ -271,18 +279,25 @@ class Folders:
         return found, torn, passed
 
 
-def further_and_doubtful(sites: Iterable[Site]) -> tuple[dict[str, list[str]], list[str]]:
+def further_and_doubtful(
+    sites: Iterable[Site], given: Mapping[str, Iterable[str]]
+) -> tuple[dict[str, list[str]], list[str]]:
     """Whom the further names of sites are for, and sentences on those that are nobody's.
 
-    A name that is a site's own is that site's, and one that several sites claim is nobody's: the
-    files are the bench account's, and the calls of one site are not another's.
+    given: names that the inventory gives to sites. A name that is a site's own is that site's, then
+    the inventory counts, and one that several sites claim is nobody's: the files are the bench
+    account's, and the calls of one site are not another's.
     """
     sites = sorted(sites, key=lambda site: site.name)
     own = {site.name.lower() for site in sites}
     claims: dict[str, list[str]] = {}
     for site in sites:
+        for name in given.get(site.name, ()):
+            claims.setdefault(name.lower(), []).append(site.name)
+    taken = own | set(claims)
+    for site in sites:
         for name in site.names:
-            if name not in own:
+            if name not in taken:
                 claims.setdefault(name, []).append(site.name)
     found: dict[str, list[str]] = {}
     doubtful = []
@@ -362,20 +377,25 @@ def server_name(name: str) -> str:
     return name if len(name) <= PLAIN_NAME else f'"~^{re.escape(name)}$"'
 
 
-def render_servers(template: str, sites: Mapping[str, Iterable[str]]) -> str:
+def render_servers(
+    template: str,
+    sites: Mapping[str, Iterable[str]],
+    certificate: Callable[[str, str], tuple[str, str] | None],
+) -> str:
     """nginx's configuration of these sites, each with its further names.
 
-    ``template`` is that of most, and after it that of those that have a certificate of their own,
-    and of the names that the inventory gives to some; these names are nobody else's.
+    certificate: tells certificate and key for a name of a site; None for plain http.
     """
-    head = "# Made by Benchfleet; changes here are undone by its next run.\n"
-    common, *others = MARK.split(template)
-    marked = dict(zip(zip(others[::3], others[1::3], strict=True), others[2::3], strict=True))
-    given = "".join(part for (kind, _), part in marked.items() if kind == BESIDE)
-    taken = set(" ".join(SERVER_NAMES.findall(given)).split())
-    text = ""
-    for site, names in sorted(sites.items()):
-        own = " ".join([site, *(name for name in names if name not in taken)])
-        main = marked.get((INSTEAD, site), common)
-        text += main.replace(NAMES, own).replace(PLACEHOLDER, site) + marked.get((BESIDE, site), "")
-    return head + SERVER_NAMES.sub(lambda m: " ".join(map(server_name, m[0].split())), text)
+    plain, secure = template.split(SECURE)
+    text = "# Made by Benchfleet; changes here are undone by its next run.\n"
+    for site, further in sorted(sites.items()):
+        alike: dict[tuple[str, str] | None, list[str]] = {}
+        for name in (site, *further):
+            alike.setdefault(certificate(site, name), []).append(name)
+        for pair, names in alike.items():
+            part = plain
+            if pair is not None:
+                part = secure.replace(CERTIFICATE, pair[0]).replace(KEY, pair[1])
+            called = " ".join(map(server_name, names))
+            text += part.replace(NAMES, called).replace(PLACEHOLDER, site)
+    return text

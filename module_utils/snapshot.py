@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import sync_folder
+from ansible.module_utils.bench_files import OUT, keys_that_are
 
 Entry = dict[str, Any]
 
@@ -224,7 +225,9 @@ def wanted_data(entry: Entry, folder: str) -> bytes:
         return old
     before = json.loads(old)
     now = json.loads(path.read_text(encoding="utf-8"))
-    wanted = with_old_keys(now, before, entry.get("keys") or [], entry.get("prefixes") or {})
+    # A record of an earlier Benchfleet names fewer than have been taken out since.
+    keys = [*(entry.get("keys") or []), *(key for key in keys_that_are(OUT) if key not in now)]
+    wanted = with_old_keys(now, before, keys, entry.get("prefixes") or {})
     return old if wanted == before else json.dumps(wanted, indent=1, sort_keys=True).encode()
 
 

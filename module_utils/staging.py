@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from ansible.module_utils.bench import BenchError, requirement_steps
+from ansible.module_utils.bench import BenchError, read_foreign, requirement_steps
+from ansible.module_utils.bench_files import apps_in
 
 # Runs a command as the bench's account; what it does, in words; the folder that it is run in.
 Run = Callable[[list[str], str, str | None], str]
@@ -40,8 +41,8 @@ done
 """
 # What the bench's programs begin with; an app that cannot be imported stops each of them.
 IMPORTS = """
-import importlib
-for name in ["frappe.app", "frappe.utils.background_jobs", *open("apps.txt").read().split()]:
+import importlib, sys
+for name in ["frappe.app", "frappe.utils.background_jobs", *sys.argv[1:]]:
     importlib.import_module(name)
 """
 
@@ -86,7 +87,8 @@ class Staging:
         for app in moved:
             for argv, what, cwd in requirement_steps(self.path, app):
                 self.run(argv, what, cwd)
-        python = [f"{self.path}/env/bin/python", "-c", IMPORTS]
+        apps = apps_in(read_foreign(f"{self.bench}/sites/apps.txt") or "")
+        python = [f"{self.path}/env/bin/python", "-c", IMPORTS, *apps]
         self.run(python, "importing the new code", f"{self.path}/sites")
 
     def folders(self) -> list[str]:

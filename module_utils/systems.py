@@ -38,6 +38,7 @@ PACKAGES: dict[str, list[str]] = {
     "site_sync": ["cron", "logrotate", "openssh-client", "python3", "rsync"],
     "site_sync_source": ["git", "openssh-server", "python3", "rsync"],
     "web": ["acl", NGINX, "libnginx-mod-http-lua"],
+    "acme": ["certbot"],
 }
 DEBIAN: dict[str, Any] = {"distribution": "Debian", "packages": PACKAGES, "tried": True}
 

@@ -183,7 +183,7 @@ CATALOGUE: dict[str, Check] = {
         EVERY,
         "Redis wants the password",
         "NOAUTH without the password, PONG with it, on both ports",
-        "run site.yml; an aclfile in a Redis configuration makes requirepass void",
+        "run site.yml; an aclfile or user in a Redis configuration makes requirepass void",
     ),
     "redis_addresses": Check(
         "S8",

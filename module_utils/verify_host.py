@@ -23,6 +23,7 @@ from ansible.module_utils.bench import (
     read_json,
     run_as,
 )
+from ansible.module_utils.bench_files import redis_address
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import Server, local
@@ -133,7 +134,7 @@ class HostChecks:
     queues have workers besides both; ``settings`` are the
     planned MariaDB settings that depend on the host's task; ``package_dir`` is where the package of
     the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token`` marks what
-    this verify makes; ``router`` is its address, port and tls; ``user`` signs in with
+    this verify makes; ``router`` is its address and ports; ``user`` signs in with
     ``passwords``, by site.
     """
 
@@ -308,7 +309,9 @@ class HostChecks:
         common = self.common()
         self.seen["bench_id"] = common.get("bench_id")
         # A Redis URL carries the password: only the place is compared.
-        self.seen["queue"] = str(common.get("redis_queue") or "").rpartition("@")[2]
+        queue = redis_address(common.get("redis_queue"))
+        place = f"{queue['host']}:{queue['port']}" if queue["host"] else ""
+        self.seen["queue"] = place + f"/{queue['db']}" * bool(queue["db"])
 
     def frappe_major(self) -> int:
         """Frappe's major version on this host's bench."""

@@ -212,6 +212,21 @@ def certificate_fault(shown: bytes, address: str, port: int, name: str, timeout:
         return error.verify_message
 
 
+def router_port(router: dict[str, Any], site: str, timeout: float = 10) -> tuple[int, bool]:
+    """The port at which the router serves a site, and whether by https: where http leads there.
+
+    router: its ``address``, and its ports ``http`` and ``https``. Raises OSError.
+    """
+    connection = http.client.HTTPConnection(router["address"], int(router["http"]), timeout=timeout)
+    try:
+        connection.request("HEAD", "/api/method/ping", headers={"Host": site})
+        answer = connection.getresponse()
+        secure = answer.status == 301 and str(answer.getheader("Location")).startswith("https://")
+    finally:
+        connection.close()
+    return int(router["https" if secure else "http"]), secure
+
+
 @dataclass
 class Visitor:
     """Somebody who calls a site, at the router or at a bench directly."""

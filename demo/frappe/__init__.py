@@ -295,8 +295,9 @@ def get_attr(path: str) -> Any:
 def get_all_apps(*_: Any, sites_path: str | None = None, **__: Any) -> list[str]:
     """Return the apps of this bench, the framework first."""
     file = Path(sites_path or getattr(local, "sites_path", ".")) / "apps.txt"
-    listed = file.read_text().split() if file.exists() else []
-    return ["frappe", *(app for app in listed if app != "frappe")]
+    text = file.read_text().replace("\ufeff", "").strip() if file.exists() else ""
+    lines = [line.strip() for line in text.splitlines() if not line.startswith("#")]
+    return ["frappe", *(app for app in lines if app not in ("", "frappe"))]
 
 
 def get_installed_apps() -> list[str]:

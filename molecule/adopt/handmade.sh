@@ -52,6 +52,13 @@ as_frappe bench build
 as_frappe bench setup redis
 # With settings of the operator's own.
 echo 'maxmemory 512mb' >>config/redis_queue.conf
+# Halves of pairs: an account of the queue's, which its ACL file knows, and MariaDB's socket. And an apps.txt as an editor leaves it.
+printf 'user default on nopass ~* &* +@all\nuser erp on >by-hand ~* &* +@all\n' >config/redis_queue.acl
+as_frappe bench set-config -g -p use_rq_auth True
+for pair in 'rq_username erp' 'rq_password by-hand' 'db_socket /run/mysqld/mysqld.sock'; do
+    as_frappe bench set-config -g $pair
+done
+printf '# of this server\r\n%s\r\n' "$(cat sites/apps.txt)" >sites/apps.txt.new && cat sites/apps.txt.new >sites/apps.txt && rm sites/apps.txt.new
 for unit in nginx supervisor; do
     mkdir "/etc/systemd/system/$unit.service.d"
     printf '[Service]\nLimitNOFILE=5000\n' >"/etc/systemd/system/$unit.service.d/limits.conf"

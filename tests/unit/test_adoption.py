@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pwd
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 
 from filter_plugins import adoption
 from module_utils import adoption as looking
+from module_utils.bench_files import redis_address
 
 ROLE = Path(__file__).parents[2] / "roles/adopt"
 BENCH = "/home/frappe/frappe-bench"
@@ -33,14 +35,21 @@ FOUND: dict[str, Any] = {
         "apps": ["frappe"],
         "unversioned": [],
         "built": True,
-        "sites": {"erp.example.com": {"user": "_a", "host": "", "names": ["shop.example.com"]}},
-        "services": {
-            "redis_cache": "redis://127.0.0.1:13000",
-            "redis_queue": "redis://localhost:11000/1",
-            "webserver_port": "8000",
-            "socketio_port": "9000",
-            "db_host": "",
+        "sites": {
+            "erp.example.com": {
+                "user": "_a",
+                "host": "",
+                "names": ["shop.example.com"],
+                "refused": [],
+            }
         },
+        "services": {"webserver_port": "8000", "socketio_port": "9000", "db_host": ""},
+        "redis": {
+            "redis_cache": redis_address("redis://127.0.0.1:13000/1") | {"local": True},
+            "redis_queue": redis_address("redis://localhost:11000") | {"local": True},
+        },
+        "files": {},
+        "keys": {"unread": [], "refused": [], "out": [], "adds": False, "paths": []},
     },
     "database": {
         "trouble": "",
@@ -94,6 +103,7 @@ def host() -> dict[str, Any]:
         "web_arguments": "",
         "environment": [],
         "background_workers": 6,
+        "acme": {"email": "", "server": ""},
         "mariadb_plan": {
             "max_connections": 300,
             "max_allowed_packet": 67108864,
@@ -101,7 +111,7 @@ def host() -> dict[str, Any]:
         },
         "survey": {
             "mark": {"state": "absent"},
-            "benches": [{"path": BENCH, "frappe_version": "15.4.0"}],
+            "benches": [{"path": BENCH, "frappe_version": "15.4.0", "named": "", "others": {}}],
             "pythons": {"/usr/bin/python3": "3.11.2"},
             "listeners": {"8000": [web]},
             "database": {"bytes": 1048576},
@@ -162,16 +172,26 @@ TROUBLES = [
     ("bench.python", "", "bench setup env"),
     (
         "bench.sites",
-        {"crm.example.com": {"user": "_c", "host": "", "names": []}},
+        {"crm.example.com": {"user": "_c", "host": "", "names": [], "refused": []}},
         "name its sites in",
     ),
     ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),
+    ("bench.redis.redis_queue.port", 11001, "set fleet_redis_queue_port to 11001"),
+    ("bench.redis.redis_queue.db", 1, "a fleet's queue is database 0"),
+    ("bench.redis.redis_queue.port", 13000, "is the Redis of redis_cache"),
+    ("bench.redis.redis_cache", redis_address("redis://c:1") | {"local": False}, "other host (c)"),
+    ("bench.redis.redis_cache", redis_address("rediss://c") | {"local": False}, "is encrypted"),
+    ("bench.redis.redis_queue", redis_address("unix:///s") | {"local": True}, "is a socket"),
+    ("bench.redis.redis_queue", redis_address("redis://:x/y@h") | {"local": True}, "can read"),
     (
-        "bench.services.redis_queue",
-        "redis://127.0.0.1:11001",
-        "set fleet_redis_queue_port to 11001",
+        "bench.files",
+        {"config/redis_queue.conf": {"refused": ["line 3, include, names"], "gone": []}},
+        "line 3, include",
     ),
-    ("bench.services.redis_cache", "redis://cache.lan:13000", "is on another host"),
+    ("bench.keys.unread", ["common_site_config.json"], "is no JSON object"),
+    ("bench.keys.refused", ["db_password"], "move it to the site_config.json of its"),
+    ("bench.keys.refused", ["read_from_replica"], "set it to 0"),
+    ("bench.sites.erp.refused", ["use_rq_auth"], "take it out: what all sites share"),
     ("bench.services.webserver_port", "8080", "set fleet_web_port to 8080"),
     ("database.trouble", "Access denied", "unix_socket OR mysql_native_password"),
     ("database.follows", True, "follows another server"),
@@ -207,9 +227,87 @@ def test_the_restart_is_asked_for_but_in_a_dry_run(host, settings):
 
 
 def test_a_bench_elsewhere_is_named_and_nothing_else_is_said(host, settings):
-    host["survey"]["benches"] = [{"path": "/opt/bench", "frappe_version": None}]
+    host["survey"]["benches"] = [
+        {"path": "/opt/bench", "frappe_version": None, "named": "", "others": {}}
+    ]
     told = adoption.adoption_problems([host], settings)
     assert [problem["remedy"] for problem in told] == ["set fleet_bench_dir to /opt/bench"]
+
+
+def test_a_second_bench_is_told_with_what_names_it(host, settings):
+    other = {"path": "/data/b", "frappe_version": None, "named": "process 7 (node)", "others": {}}
+    host["survey"]["benches"].append(other)
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["place"] == "/data/b on erp1, named by process 7 (node)"
+    other["named"] = ""
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["place"] == "/data/b on erp1"
+
+
+def test_of_a_bench_without_mariadb_nothing_else_is_said(host, settings):
+    other = {"kind": "postgres", "file": "/x"}
+    host["survey"]["benches"][0]["others"] = {"erp.example.com": other}
+    host["survey"]["adoption"]["database"]["trouble"] = "Can't connect"
+    assert adoption.adoption_problems([host], settings) == []
+    # Where one of two sites is on MariaDB, the rest is judged, too.
+    host["survey"]["adoption"]["bench"]["sites"]["shop.test"] = {
+        "user": "_s",
+        "host": "",
+        "names": [],
+        "refused": [],
+    }
+    assert len(adoption.adoption_problems([host], settings)) == 1
+
+
+def test_the_servers_own_lan_address_is_no_other_server(host, settings):
+    host["addresses"] = ["10.0.0.11"]
+    host["survey"]["adoption"]["bench"]["services"]["db_host"] = "10.0.0.11"
+    (told,) = adoption.adoption_problems([host], settings)
+    assert told["remedy"].endswith("set db_host to 127.0.0.1")
+
+
+def test_halves_that_go_are_told_without_their_values(host):
+    bench = host["survey"]["adoption"]["bench"]
+    bench["keys"] |= {"out": ["db_socket", "rq_password"], "adds": True, "paths": ["key of x"]}
+    bench["files"] = {"config/redis_queue.conf": {"refused": [], "gone": ["aclfile", "user erp"]}}
+    words = " ".join(adoption.adoption_words([host]))
+    assert "db_socket of common_site_config.json, rq_password of common" in words
+    assert "aclfile of config/redis_queue.conf, user erp of" in words
+    assert "extra_config of common_site_config.json names a function" in words
+    assert "name a file, which reporting nodes will not have: key of x" in words
+
+
+INPUT = """\
+{"db_host": "localhost", "db_socket": "/run/mysqld/mysqld.sock", "use_rq_auth": true,
+ "redis_cache": "redis://127.0.0.1", "redis_queue": "redis://u:se/c@ret@127.0.0.1:11000/0",
+ "rq_password": "secret", "rq_username": "home-frappe-frappe-bench", "http_timeout": 600}
+"""
+
+
+def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("sites/a.test", "config"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "sites/common_site_config.json").write_text(INPUT)
+    site = '{"db_name": "a", "redis_cache": "redis://:se/cret@h", "db_host": "127.0.1.1",'
+    site += ' "ledger_key": "/etc/hostname", "none": "/none", "backup_path": "/etc"}'
+    (tmp_path / "sites/a.test/site_config.json").write_text(site)
+    (tmp_path / "config/redis_queue.conf").write_text("port 1\nuser erp on >secret\ninclude /x")
+    monkeypatch.setattr(looking, "installed_apps", lambda _: {})
+    monkeypatch.setattr(looking, "python_version", lambda *_: "")
+    found = looking.look_at_bench(str(tmp_path))
+    assert found["keys"]["unread"] == []
+    assert found["keys"]["paths"] == ["ledger_key of a.test/site_config.json"]
+    assert found["keys"]["out"] == ["db_socket", "rq_password", "rq_username", "use_rq_auth"]
+    assert found["redis"]["redis_cache"]["port"] == 6379
+    assert found["redis"]["redis_queue"]["trouble"] == "is no address that redis-py can read"
+    assert found["sites"]["a.test"]["refused"] == ["redis_cache"]
+    assert (found["sites"]["a.test"]["host"], found["services"]["db_host"]) == ("", "")
+    assert found["files"]["config/redis_queue.conf"]["gone"] == ["user erp"]
+    assert not re.search(r"secret|ret@|se/c", repr(found))
+    (tmp_path / "sites/common_site_config.json").write_text("\ufeff{}")
+    (tmp_path / "sites/a.test/site_config.json").write_text("[]")
+    names = ["common_site_config.json", "a.test/site_config.json"]
+    assert looking.look_at_bench(str(tmp_path))["keys"]["unread"] == names
 
 
 def test_another_frappe_than_the_inventorys(host, settings):
@@ -250,7 +348,12 @@ def test_certificates_go_on_being_served(host, settings):
 
 def test_what_would_no_longer_be_served_is_told(host, settings):
     found = host["survey"]["adoption"]
-    found["bench"]["sites"]["crm.example.com"] = {"user": "_c", "host": "", "names": []}
+    found["bench"]["sites"]["crm.example.com"] = {
+        "user": "_c",
+        "host": "",
+        "names": [],
+        "refused": [],
+    }
     assert adoption.adoption_problems([host], settings) == []
     assert "site crm.example.com will be served" in " ".join(adoption.adoption_words([host]))
     # Of these, one is a site, one is a further name of a site in its site_config.json.
@@ -295,7 +398,7 @@ def test_files_that_serve_the_bench_are_found():
 
 def test_apps_that_git_does_not_know_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "sites").mkdir()
-    (tmp_path / "sites/apps.txt").write_text("frappe\ntarball\n")
+    (tmp_path / "sites/apps.txt").write_text("\ufeff# ours\r\nfrappe\r\n\r\n tarball \r\n")
     monkeypatch.setattr(looking, "installed_apps", lambda _: {"frappe": {}})
     monkeypatch.setattr(looking, "python_version", lambda *_: "")
     assert looking.look_at_bench(str(tmp_path))["unversioned"] == ["tarball"]

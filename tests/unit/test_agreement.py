@@ -84,10 +84,11 @@ def test_an_unset_release_is_the_recorded_one_and_not_the_default() -> None:
     assert problems(erp1={"bench_cli_version": ""}, rep1={}) == []
 
 
-def test_a_login_in_an_address_is_not_shown() -> None:
-    app = {"name": "shop", "repo": "https://me:secret@git.example.com/shop"}
+@pytest.mark.parametrize("password", ["secret", "sec/ret", "se@cret"])
+def test_a_login_in_an_address_is_not_shown(password: str) -> None:
+    app = {"name": "shop", "repo": f"https://me:{password}@git.example.com/shop"}
     (found,) = problems(erp1={"bench_apps": [app]}, rep1={})
-    assert "secret" not in found["what"]
+    assert "ret" not in found["what"]
     assert "git.example.com/shop" in found["what"]
 
 

@@ -226,8 +226,11 @@ def test_the_operators_own_limit_and_care_for_the_queue_stay() -> None:
 
 
 def test_redis_without_a_port_is_refused() -> None:
-    with pytest.raises(AnsibleFilterError, match="names no port"):
-        bench.redis_config("bind 127.0.0.1", ["127.0.0.1"], "x", 64)
+    for text in ("bind 127.0.0.1", "port 0", "port 1\nPort 0"):
+        with pytest.raises(AnsibleFilterError, match="names no port"):
+            bench.redis_config(text, ["127.0.0.1"], "x", 64)
+    with pytest.raises(AnsibleFilterError, match="line 2 has quotes that do not match"):
+        bench.redis_config('port 1\nrequirepass "x', ["127.0.0.1"], "x", 64)
 
 
 def test_the_bench_id_is_the_one_that_frappe_derives() -> None:

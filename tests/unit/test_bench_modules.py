@@ -765,6 +765,15 @@ def test_an_app_that_waits_for_a_migration_is_not_installed_again(
     assert sites.differences(shop) == []
 
 
+def test_a_key_of_all_sites_is_a_sites_key(sites: Sites, shop: dict[str, Any]):
+    sites.bring(shop)
+    file = Path(sites.path, "sites/a.example/site_config.json")
+    file.write_text('{"db_name": "d"}')
+    assert "encryption key of a.example" in sites.differences(shop)
+    Path(sites.path, "sites/common_site_config.json").write_text('{"encryption_key": "k"}')
+    assert sites.differences(shop) == []
+
+
 def test_a_database_name_from_the_accounts_file_is_no_statement(sites: Sites, shop: dict[str, Any]):
     sites.bring(shop)
     file = Path(sites.path, "sites/a.example/site_config.json")

@@ -32,7 +32,15 @@ def test_entries_of_ours_come_and_go_among_somebody_elses() -> None:
 
 def test_a_diff_shows_no_secret() -> None:
     text = json_config.shown(
-        {"db_password": "hush1", "redis": "redis://:hush2@h", "own": "hush3", "n": 1}, {"own": ""}
+        {
+            "db_password": "hush1",
+            "redis": "redis://:hush2@h",
+            "own": "hush3",
+            "mail_token": "hush4",
+            "queue": "redis://h?password=hush5",
+            "n": 1,
+        },
+        {"own": ""},
     )
     assert "hush" not in text
     assert '"n": 1' in text

@@ -46,6 +46,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "proxy": "",
         "keep": {"number": 3, "days": 30},
         "certificate": "",
+        "acme": {"email": "", "server": ""},
         "networks": {"firewall_allow": ["10.9.0.1", "0.0.0.0/0"], "router_trusted_proxies": []},
         "sites": [{"name": "erp.example.com", "apps": []}],
         "mariadb_extra": {},
@@ -196,7 +197,12 @@ def test_finished_fleet_has_no_problem(fleet, settings):
             bytes=40 * GIB,
         )
         host["survey"]["benches"] = [
-            {"path": "/home/frappe/frappe-bench", "frappe_version": "15.80.0"},
+            {
+                "path": "/home/frappe/frappe-bench",
+                "frappe_version": "15.80.0",
+                "named": "",
+                "others": {},
+            },
         ]
         host["survey"]["commands"] = [{"path": "/usr/local/bin/bench", "origin": "frappe-bench"}]
         host["survey"]["disk"]["data"]["free"] = host["survey"]["disk"]["bench"]["free"] = 0
@@ -726,7 +732,9 @@ def test_frappe_14_runs_without_the_guard(fleet, settings):
     fleet[0].update(branch="", read_guard=False)
     settings["fleet_id"] = "f1"
     mark(fleet[0])
-    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "14.9.0"}]
+    fleet[0]["survey"]["benches"] = [
+        {"path": settings["bench_dir"], "frappe_version": "14.9.0", "named": "", "others": {}}
+    ]
     assert whats(fleet, settings) == []
     fleet[0]["read_guard"] = True
     assert whats(fleet, settings) == found
@@ -737,7 +745,9 @@ def test_frappe_14_runs_without_the_guard(fleet, settings):
 def test_frappe_of_our_own_bench(fleet, settings):
     settings["fleet_id"] = "f1"
     mark(fleet[0])
-    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "13.0.1"}]
+    fleet[0]["survey"]["benches"] = [
+        {"path": settings["bench_dir"], "frappe_version": "13.0.1", "named": "", "others": {}}
+    ]
     assert whats(fleet, settings) == ["Frappe 13.0.1 is in the bench of erp1"]
     fleet[0]["survey"]["benches"][0]["frappe_version"] = "15.0.1"
     assert whats(fleet, settings) == []
@@ -806,7 +816,9 @@ def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
 
 def test_foreign_data_and_bench_on_a_replica(fleet, settings):
     fleet[1]["survey"]["database"].update(holds_data=True, bytes=3 * 1024**2)
-    fleet[1]["survey"]["benches"] = [{"path": "/home/erp/bench", "frappe_version": "15.1.0"}]
+    fleet[1]["survey"]["benches"] = [
+        {"path": "/home/erp/bench", "frappe_version": "15.1.0", "named": "", "others": {}}
+    ]
     assert whats(fleet, settings) == [
         "rep1 already holds a MariaDB data folder that this fleet did not make",
         "rep1 already holds a bench that this fleet did not make (Frappe 15.1.0)",
@@ -815,15 +827,42 @@ def test_foreign_data_and_bench_on_a_replica(fleet, settings):
 
 def test_existing_data_on_the_primary_is_not_adopted_without_a_wish(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
-    fleet[0]["survey"]["benches"] = [{"path": "/home/erp/bench", "frappe_version": None}]
+    fleet[0]["survey"]["benches"] = [
+        {"path": "/home/erp/bench", "frappe_version": None, "named": "", "others": {}}
+    ]
     found = preflight.preflight_problems(fleet, settings)
     assert len(found) == 2
     assert all("set fleet_adopt: true" in f["remedy"] for f in found)
 
 
+def test_a_site_on_another_database_is_told_before_all_that_would_mislead(fleet, settings):
+    place = settings["bench_dir"]
+    file = f"{place}/sites/shop.test/site_config.json"
+    others = {"shop.test": {"kind": "postgres", "file": file}}
+    bench = {"path": place, "frappe_version": "15.1.0", "named": "", "others": others}
+    fleet[0]["survey"]["benches"] = [bench]
+    (found,) = preflight.preflight_problems(fleet, settings)
+    assert "the database of site shop.test of erp1 is postgres (db_type)" in found["what"]
+    assert found["place"] == f"{file} on erp1"
+    assert "--db-type mariadb" in found["remedy"]
+    # In a fleet it is told by what looks for new sites, and runs go on.
+    mark(fleet[0])
+    assert whats(fleet, settings | {"fleet_id": "f1"}) == []
+
+
+def test_what_names_a_bench_is_said(fleet, settings):
+    fleet[0]["survey"]["benches"] = [
+        {"path": "/data/b", "frappe_version": None, "named": "/etc/a.service", "others": {}}
+    ]
+    (found,) = preflight.preflight_problems(fleet, settings)
+    assert found["place"] == "/data/b on erp1, named by /etc/a.service"
+
+
 def test_what_is_being_adopted_is_no_strangers(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
-    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": None}]
+    fleet[0]["survey"]["benches"] = [
+        {"path": settings["bench_dir"], "frappe_version": None, "named": "", "others": {}}
+    ]
     web = {"pid": 7, "name": "gunicorn", "program": "", "command": "", "unit": "supervisor.service"}
     fleet[0]["survey"]["listeners"] = {"8000": [{**web, "address": "127.0.0.1"}]}
     # What the bench itself listens on is no trouble of its own.
@@ -979,6 +1018,28 @@ def test_certificates(fleet, settings):
     ]
 
 
+def test_a_ca_is_asked_with_settings_that_can_work(fleet, settings):
+    fleet[0]["acme"] = {"email": "ops@example.com", "server": "https://ca.example.com/dir"}
+    assert whats(fleet, settings) == []
+    fleet[0]["acme"] = {"email": "ops", "server": "http://ca.example.com/dir"}
+    fleet[0]["certificate"] = "/d.pem"
+    told = preflight.preflight_problems(fleet, settings)
+    assert [(problem["what"].partition(":")[0], problem["place"]) for problem in told] == [
+        (
+            "router_acme_email 'ops' is no address of e-mail",
+            "router_acme_email in the inventory, for erp1",
+        ),
+        (
+            "router_acme_server 'http",
+            "router_acme_server in the inventory, for erp1",
+        ),
+        (
+            "router_certificate is set, and so is router_acme_email",
+            "router_certificate in the inventory, for erp1",
+        ),
+    ]
+
+
 def test_addresses_and_networks_of_settings(fleet, settings):
     for host in fleet:
         host["networks"] = {"firewall_allow": ["10.0.0.0/33"], "router_trusted_proxies": ["::1"]}
@@ -1009,7 +1070,9 @@ def test_disk_for_the_copy(fleet, settings):
     settings["fleet_id"] = "f1"
     mark(fleet[0])
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=10 * GIB)
-    fleet[0]["survey"]["benches"] = [{"path": settings["bench_dir"], "frappe_version": "15.0"}]
+    fleet[0]["survey"]["benches"] = [
+        {"path": settings["bench_dir"], "frappe_version": "15.0", "named": "", "others": {}}
+    ]
     disk = fleet[1]["survey"]["disk"]
     disk["data"]["free"] = disk["bench"]["free"] = 24 * GIB
     assert whats(fleet, settings) == [

@@ -15,7 +15,6 @@ from ansible.errors import AnsibleFilterError
 from filter_plugins.router import (
     answering_nodes,
     bracketed,
-    certificate_files,
     certificate_pairs,
     nodes_with_workers,
     refusal,
@@ -27,6 +26,7 @@ from library import nginx_files
 from library.path_access import parents
 from module_utils import nginx
 from module_utils.nginx import complaint, digest, digest_with, read, write
+from module_utils.sites import SECURE
 
 RUN = "frappe.desk.query_report.run"
 
@@ -229,12 +229,16 @@ def test_one_new_file_changes_its_line_of_the_digest() -> None:
 def test_the_sites_are_those_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = FakeModule(tmp_path)
     target = tmp_path / "sites.conf"
-    module.params["files"].append({"path": str(tmp_path / "t"), "content": "server @site@;\n"})
+    module.params["files"].append(
+        {"path": str(tmp_path / "t"), "content": f"server @site@;\n{SECURE}"}
+    )
     module.params["sites"] = {
         "template": str(tmp_path / "t"),
         "target": str(target),
         "state_dir": str(tmp_path),
-        "listed": ["a.test"],
+        "listed": {"a.test": []},
+        "certificates": [],
+        "acme": {"email": ""},
     }
     module.run(monkeypatch)
     assert "server a.test;\n" in target.read_text()
@@ -405,5 +409,5 @@ def test_certificates_of_an_inventory() -> None:
         ("certificate of a.test in fleet_sites", "/a.pem", "/key"),
         ("certificate of b.test in fleet_sites", "", "/b.key"),
     ]
-    assert certificate_files(pairs[:2]) == ["/r.pem", "/key", "/a.pem"]
+    assert [pair["site"] for pair in pairs] == ["", "a.test", "b.test"]
     assert certificate_pairs(None, "", "") == []

@@ -83,10 +83,26 @@ def test_further_names_are_those_of_the_configuration_and_of_links(
     assert site.names == ("shop.test", "b2b.test", "www.a.test", "old.test")
 
 
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("https://user:p@www.a.test:8443/x", ("www.a.test",)),
+        ("HTTPS://WWW.a.test", ("www.a.test",)),
+        ("//www.a.test/", ("www.a.test",)),
+        ("www.a.test:8000", ("www.a.test",)),
+        ("http://[::1", ()),
+        ("", ()),
+        (7, ()),
+    ],
+)
+def test_a_host_name_is_read_as_an_address(address: object, names: tuple[str, ...]) -> None:
+    assert sites.further_names({"host_name": address}) == names
+
+
 def test_a_name_that_two_sites_claim_is_nobodys_and_a_sites_own_is_its_own() -> None:
     one = Site("a.test", "a", "a", "p", True, ("b.test", "both.test", "a2.test"))
     other = Site("b.test", "b", "b", "p", True, ("both.test",))
-    found, (doubt,) = sites.further_and_doubtful([other, one])
+    found, (doubt,) = sites.further_and_doubtful([other, one], {})
     assert found == {"a.test": ["a2.test"]}
     assert doubt.startswith("both.test is not served: a.test and b.test have it")
 
@@ -155,11 +171,24 @@ def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[...,
     assert changed()
 
 
-def test_servers_are_one_for_each_site() -> None:
-    text = sites.render_servers(
-        "server_name @names@; set $s @site@;\n", {"b.test": [], "a.test": ["c.test"]}
+def served(names: dict[str, list[str]], **certified: str) -> list[str]:
+    """The servers of sites; certified: name (dots as _) to the name of its certificate."""
+    template = (
+        f"server_name @names@; set $s @site@;\n{sites.SECURE}"
+        "server_name @names@; set $s @site@; use @certificate@ @key@;\n"
     )
-    assert text.splitlines()[1:] == [
+
+    def certificate(site: str, name: str) -> tuple[str, str] | None:
+        of = certified.get(name.replace(".", "_"))
+        return (of, f"{site}.key") if of else None
+
+    head, *lines = sites.render_servers(template, names, certificate).splitlines()
+    assert head.startswith("# Made by Benchfleet")
+    return lines
+
+
+def test_servers_are_one_for_each_site() -> None:
+    assert served({"b.test": [], "a.test": ["c.test"]}) == [
         "server_name a.test c.test; set $s a.test;",
         "server_name b.test; set $s b.test;",
     ]
@@ -167,27 +196,28 @@ def test_servers_are_one_for_each_site() -> None:
 
 def test_a_name_of_any_length_is_taken_by_nginx() -> None:
     site = ".".join(["long-name" * 6, "x" * 63, "test"])
-    text = sites.render_servers("server_name @names@; set $s @site@;\n", {site: ["a.test"]})
     pattern = site.replace(".", r"\.").replace("-", r"\-")
-    assert text.splitlines()[1] == f'server_name "~^{pattern}$" a.test; set $s {site};'
+    assert served({site: ["a.test"]}) == [f'server_name "~^{pattern}$" a.test; set $s {site};']
 
 
-def test_further_names_are_served_with_their_site_alone() -> None:
-    template = (
-        "server_name @names@;\n# Further names of b.test\nserver_name b bb;\n"
-        "# Further names of c.test\nserver_name c;\n"
-    )
-    served = {"b.test": ["bbb"], "a.test": ["bb"]}
-    _, *names = sites.render_servers(template, served).splitlines()
-    assert names == ["server_name a.test;", "server_name b.test bbb;", "server_name b bb;"]
+def test_names_are_served_with_their_certificates_and_others_by_http() -> None:
+    names = {"a.test": ["aa.test", "10.0.0.1"], "b.test": []}
+    assert served(names, a_test="one", aa_test="one", b_test="two") == [
+        "server_name a.test aa.test; set $s a.test; use one a.test.key;",
+        "server_name 10.0.0.1; set $s a.test;",
+        "server_name b.test; set $s b.test; use two b.test.key;",
+    ]
 
 
-def test_a_site_with_a_certificate_of_its_own_is_served_with_that() -> None:
-    template = (
-        "server_name @names@; cert all;\n# Instead, for b.test\nserver_name @names@; cert b;\n"
-    )
-    _, *lines = sites.render_servers(template, {"b.test": ["c.test"], "a.test": []}).splitlines()
-    assert lines == ["server_name a.test; cert all;", "server_name b.test c.test; cert b;"]
+def test_names_of_the_inventory_are_nobody_elses() -> None:
+    ours = [
+        sites.Site("a.test", "a", "a", "p", True, ("mine", "b.test")),
+        sites.Site("b.test", "b", "b", "p", True, ("mine", "other")),
+    ]
+    given = {"b.test": ["mine", "Given.test"], "gone.test": ["x"]}
+    found, doubtful = sites.further_and_doubtful(ours, given)
+    assert found == {"b.test": ["given.test", "mine", "other"]}
+    assert doubtful == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"sites": ["../x"]}', '{"sites": [1]}'])
@@ -272,7 +302,9 @@ def line(folders: Folders) -> Any:
                 "target": "/none",
                 "loaded_file": "/none",
                 "certificates": [],
+                "acme": {"email": ""},
             },
+            "names": {},
         }
     )
 
@@ -396,6 +428,18 @@ def test_a_site_of_the_inventory_gives_away_no_more_than_others(
     assert server.registry == []
 
 
+def test_keys_that_break_a_site_are_told(line: Any, put: Callable[..., Path]) -> None:
+    put("a.test", CONFIG | {"db_name": "a", "use_rq_auth": 1, "redis_queue": "redis://:hush@h"})
+    put("b.test", CONFIG | {"db_name": "b", "db_type": "postgres"})
+    outcome = line.bring(FakeServer({"a", "b"}, {("a", "a"), ("b", "b")}))
+    assert listed(line) == ["a.test"]
+    other, keys = outcome.notes
+    assert "b.test is not served" in other
+    assert "a database of another kind, postgres" in other
+    assert "a.test/site_config.json has redis_queue, use_rq_auth, which" in keys
+    assert "hush" not in keys
+
+
 def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
     line: Any, put: Callable[..., Path]
 ) -> None:
@@ -439,8 +483,14 @@ def test_a_new_site_has_its_key_before_it_is_copied(
         said.append(" ".join(words[:4]))
 
     monkeypatch.setattr(line, "frappe", frappe)
+    common = put("a.test", {"db_name": "a", "db_password": "p"}).parent
     line.bring(FakeServer({"a"}, set()))
     assert said == ["--site a.test set-config encryption_key"]
+    # A key of all sites is one, too: by a second one, what was encrypted could not be read.
+    (common / "common_site_config.json").write_text('{"encryption_key": "k"}')
+    line.list_file.unlink()
+    line.bring(FakeServer({"a"}, set()))
+    assert len(said) == 1
 
 
 def test_sites_that_were_made_and_are_gone_are_found(

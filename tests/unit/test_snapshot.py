@@ -96,7 +96,8 @@ def test_copies_are_on_disk_before_the_record_counts(tmp_path: Path, monkeypatch
 
 def test_keys_of_ours_go_and_the_operators_stay(tmp_path: Path) -> None:
     path = tmp_path / "common.json"
-    before = {"a": 1, "live": True}
+    # db_socket was taken out later than the record was made.
+    before = {"a": 1, "db_socket": "/s", "live": True}
     path.write_text(json.dumps(before))
     entry = {
         "path": str(path),
@@ -108,9 +109,11 @@ def test_keys_of_ours_go_and_the_operators_stay(tmp_path: Path) -> None:
     path.write_text(json.dumps({"a": 1, "live": False, "bench_id": "x", "workers": {"at-r": {}}}))
     put_back(place, entries)
     assert path.read_text() == json.dumps(before)
-    path.write_text(json.dumps({"a": 2, "live": False, "workers": {"at-r": {}, "own": {}}}))
+    since = {"a": 2, "live": False, "db_socket": "/new", "workers": {"at-r": {}, "own": {}}}
+    path.write_text(json.dumps(since))
     put_back(place, entries)
-    assert json.loads(path.read_text()) == {"a": 2, "live": True, "workers": {"own": {}}}
+    wanted = {"a": 2, "live": True, "db_socket": "/new", "workers": {"own": {}}}
+    assert json.loads(path.read_text()) == wanted
     # A link may lead to what only root may read.
     path.rename(tmp_path / "root.json")
     path.symlink_to("root.json")

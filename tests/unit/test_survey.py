@@ -80,15 +80,106 @@ def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
     return path
 
 
+def benches_below(folder: Path, place: str = "/none", *patterns: str) -> list[dict]:
+    """Benches below a folder: on the machine of the tests, others may run."""
+    files = (f"{folder}/*.conf", f"{folder}/*.service")
+    found = survey.find_benches(place, patterns, files)
+    return [bench for bench in found if bench["path"].startswith(f"{folder}/")]
+
+
 def test_benches(tmp_path):
     own = make_bench(tmp_path / "own")
     other = make_bench(tmp_path / "home/erp/bench", None)
     (tmp_path / "home/erp/documents").mkdir()
-    assert survey.find_benches(str(own), (f"{tmp_path}/home/*/*",)) == [
-        {"path": str(other), "frappe_version": None},
-        {"path": str(own), "frappe_version": "15.1.0"},
+    assert benches_below(tmp_path, str(own), f"{tmp_path}/home/*/*") == [
+        {"path": str(other), "frappe_version": None, "named": "", "others": {}},
+        {"path": str(own), "frappe_version": "15.1.0", "named": "", "others": {}},
     ]
-    assert survey.find_benches(f"{tmp_path}/none", ()) == []
+    assert benches_below(tmp_path / "none") == []
+
+
+# Folders of benches that people have, and what names them on such a server: a file and a line.
+NAMED = {
+    "home/frappe/frappe-bench": ("supervisor.conf", "command={}/env/bin/gunicorn -b :8000"),
+    "data/erp": ("supervisor.conf", "directory={}/sites"),
+    "workspace/development/frappe-bench": ("supervisor.conf", 'environment=BENCH="{}/sites"'),
+    "var/lib/frappe/v15/bench": ("a.service", "WorkingDirectory={}"),
+    "mnt/volume_01/erpnext/frappe-bench": ("b.service", "ExecStart=/usr/bin/env {}/env/bin/python"),
+    "usr/local/frappe/bench": ("c.service", "ReadWritePaths=-{}/logs /var/tmp"),
+    "erpnext/frappe-bench": ("nginx.conf", "root {}/sites;"),
+    "www/wwwroot/erp": (
+        "nginx.conf",
+        "location /assets {{ try_files $uri =404; alias {}/sites; }}",
+    ),
+    "export/bench": ("apache.conf", 'DocumentRoot "{}/sites"'),
+    "apps/production/bench-15": ("apache.conf", "<Directory {}/sites>"),
+    "storage/a-b_c.d/bench": ("d.service", "StandardOutput=file:{}/logs/web.log"),
+    "opt/cp/tar/bench": ("f.service", "ExecStart={}/env/bin/gunicorn frappe.app"),
+    "srv2/bench": ("e.service", 'Environment="PATH=/usr/bin:{}/env/bin"'),
+}
+
+
+@pytest.mark.parametrize("folder", NAMED)
+def test_a_bench_is_found_where_a_file_names_it(tmp_path: Path, folder: str):
+    bench, (name, line) = make_bench(tmp_path / folder), NAMED[folder]
+    (tmp_path / name).write_text(f"# of this server\n{line.format(bench)}\n")
+    found = benches_below(tmp_path)
+    assert [(b["path"], b["named"]) for b in found] == [(str(bench), f"{tmp_path}/{name}")]
+
+
+@pytest.mark.parametrize("way", ["folder", "words"])
+def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
+    bench = make_bench(tmp_path / "far/away")
+    (bench / "env/bin").mkdir(parents=True)
+    (bench / "env/bin/run").write_text("import sys\nsys.stdin.read()\n")
+    folder = bench / "sites" if way == "folder" else "/"
+    words = ["cat"] if way == "folder" else [sys.executable, f"{bench}/env/bin/run"]
+    with subprocess.Popen(words, cwd=folder, stdin=subprocess.PIPE) as process:
+        (found,) = benches_below(tmp_path)
+        process.communicate()
+    assert found["path"] == str(bench)
+    assert found["named"].startswith(f"process {process.pid} (")
+
+
+def test_a_copy_that_nobody_works_with_is_no_bench(tmp_path: Path):
+    copy = make_bench(tmp_path / "backup/frappe-bench")
+    (tmp_path / "a.service").write_text(f"ExecStart=/usr/bin/rsync -a /home/x/sites {copy}\n")
+    with subprocess.Popen(["bash", "-c", "read"], cwd=copy, stdin=subprocess.PIPE) as shell:
+        assert benches_below(tmp_path) == []
+        shell.communicate()
+
+
+def test_a_bench_with_two_paths_is_one(tmp_path: Path):
+    bench = make_bench(tmp_path / "opt/bench")
+    link = tmp_path / "frappe-bench"
+    link.symlink_to(bench)
+    # While an update is being made, or after a copy into the bench itself.
+    make_bench(bench / ".update")
+    (tmp_path / "a.service").write_text(f"WorkingDirectory={bench}\nX={bench}/.update/sites\n")
+    for place in (link, bench):
+        found = benches_below(tmp_path, str(place), f"{tmp_path}/opt/*")
+        assert [(b["path"], b["named"]) for b in found] == [(str(place), f"{tmp_path}/a.service")]
+
+
+def test_sites_on_another_database_are_found(tmp_path: Path):
+    bench = make_bench(tmp_path / "bench")
+    files = {
+        "common_site_config.json": {"db_type": "postgres"},
+        "a.test/site_config.json": {"db_type": "mariadb"},
+        "b.test/site_config.json": {"db_name": "b"},
+        "c.test/site_config.json": {"db_type": "sqlite"},
+    }
+    for name, content in files.items():
+        (bench / "sites" / name).parent.mkdir(exist_ok=True)
+        (bench / "sites" / name).write_text(json.dumps(content))
+    # It is not waited for.
+    (bench / "sites/d.test").mkdir()
+    os.mkfifo(bench / "sites/d.test/site_config.json")
+    (found,) = benches_below(tmp_path, str(bench))
+    assert found["others"] == {
+        "b.test": {"kind": "postgres", "file": f"{bench}/sites/common_site_config.json"},
+        "c.test": {"kind": "sqlite", "file": f"{bench}/sites/c.test/site_config.json"},
+    }
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,10 @@ def test_no_password_of_a_url_is_told():
     assert bench_update.without_password(for_two) == safe
     text = "unable to access 'https://me:secret@git.example/app'"
     assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
+    # An error of somebody's, and no less a password.
+    for word in ("https://me:se/c@ret@h/x", "redis://:se/cret@h/x"):
+        assert bench_update.without_password(f"'{word}'").endswith("://h/x'")
+    assert bench_update.without_password("https://h:443/@scope/a") == "https://h:443/@scope/a"
     # What git, uv and Frappe say when they fail is told, too.
     said = "Error 111 connecting to redis://:hush@10.0.0.1:11000\ngit+https://me:hush@git.example"
     done = subprocess.CompletedProcess([], 1, said)

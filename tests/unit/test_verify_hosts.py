@@ -140,6 +140,18 @@ def test_the_mark_of_the_last_copy_is_judged_by_its_age(
     assert good or "no route" in only(reporting)["saw"]
 
 
+def test_a_copy_that_has_brought_the_file_is_waited_for(
+    reporting: Any, bench: Path, monkeypatch: pytest.MonkeyPatch
+):
+    mark = bench / "sites/.site-sync.json"
+    mark.write_text(json.dumps({"last_success": time.time() - 2500}))
+    reporting.file().write_text("abc\n")
+    ends = json.dumps({"last_success": time.time(), "error": None})
+    monkeypatch.setattr(check_reporting.time, "sleep", lambda _: mark.write_text(ends))
+    reporting.check_fresh()
+    assert only(reporting)["ok"]
+
+
 def test_a_file_stays_gone_only_if_the_copy_worked(reporting: Any):
     reporting.params["sync"] = "/bin/false"
     reporting.file().write_text("abc\n")

@@ -248,6 +248,8 @@ def test_code_that_could_not_be_read_is_not_known() -> None:
     assert [problem["what"] for problem in found] == [
         "the code of hrms could not be read from https://git.example/hrms at v15: no answer"
     ]
+    odd = hrms | {"repo": "https://me:hu/sh@git.example/hrms"}
+    assert versions.untold_problems(unread, [odd]) == found
     assert versions.untold_problems(unread, [hrms], "no answer") == []
     assert versions.untold_problems(unread, []) == []
 

@@ -35,14 +35,20 @@ USER, PASSWORD = "Administrator", "by-hand"
 ADOPT = ("-e", "fleet_adopt=true")
 KEEPS = ("-e", json.dumps({"bench_environment": {"VAULT_TOKEN": "a%1,2"}}))
 CONFIRMED = (*ADOPT, *KEEPS, "-e", "adopt_restart_confirmed=true")
-# What no fleet can live with: files that are on the host while one preflight looks.
-REFUSED = {
-    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="s3cr3t%"\n'
-}
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
+# What no fleet can live with: files that are on the host while one preflight looks.
+REFUSED = {
+    "/var/lib/erp/sites/apps.txt": "frappe",
+    "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
+    f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
+        {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
+    ),
+    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="s3cr3t%"',
+}
+REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
 # How much longer a user may wait while a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
@@ -344,13 +350,6 @@ def tries(story: Story) -> Tries:
     preflight = "playbooks/preflight.yml"
     wrong = ("-e", "fleet_redis_queue_port=11001", "-e", "bench_frappe_branch=version-16")
     elsewhere = ("-e", "fleet_bench_dir=/home/frappe/bench")
-    for path, text in REFUSED.items():
-        story.node.run(f"cat >{path} <<'END'\n{text}END")
-    refused: Future[str] = Future()
-    try:
-        refused.set_result(playbook(preflight, *ADOPT, fails=True))
-    finally:
-        story.node.run(f"rm {' '.join(REFUSED)}")
     said = side_by_side(
         {
             "dry run": lambda: playbook("--check", "--diff", "site.yml", *ADOPT),
@@ -360,7 +359,13 @@ def tries(story: Story) -> Tries:
             "elsewhere": lambda: playbook(preflight, *ADOPT, *elsewhere, fails=True),
         }
     )
-    return Tries(said | {"refused": refused}, story.look())
+    for path, text in REFUSED.items():
+        story.node.run(f"install -D -m 0644 /dev/stdin {path} <<'END'\n{text}\nEND")
+    try:
+        said |= side_by_side({"refused": lambda: playbook(preflight, *ADOPT, fails=True)})
+    finally:
+        story.node.run(f"rm -rf {' '.join((*REFUSED, *REFUSED_FOLDERS))}")
+    return Tries(said, story.look())
 
 
 @dataclass

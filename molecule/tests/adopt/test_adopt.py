@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -66,10 +67,20 @@ def test_what_does_not_fit_is_told_with_what_to_set(tries: Any):
     assert f"set fleet_bench_dir to {BENCH}" in tries.words("elsewhere")
 
 
+def test_what_no_fleet_takes_over_is_named(tries: Any):
+    refused = tries.words("refused")
+    assert "/var/lib/erp on erp1, named by /etc/systemd/system/erp2.service" in refused
+    assert "database of site pg.test of erp1 is postgres (db_type)" in refused
+    assert "no fleet can live with redis_cache in pg.test/site_config.json" in refused
+    assert "hush" not in refused
+
+
 def test_a_dry_run_says_what_is_coming(tries: Any):
     words = tries.words("dry run")
     assert "erp1 restarts once" in words
     assert "max_connections 150 -> 300" in words
+    assert "db_socket of common_site_config.json, rq_password of common_site_config.json" in words
+    assert "aclfile of config/redis_queue.conf" in words
 
 
 def test_a_dry_run_names_what_supervisor_runs_in_another_way(tries: Any):
@@ -166,6 +177,13 @@ def test_programs_of_the_operators_own_live_and_the_bench_has_its_variables(
     assert story.node.run(f"grep -c 'VAULT_TOKEN=\"a%%1,2\"' {conf}") != "0"
     files = (conf, conf.replace(".conf", "-own.conf"))
     assert story.node.run(f"stat -c %a {' '.join(files)}").split() == ["600", "600"]
+
+
+def test_halves_of_pairs_of_settings_are_gone(story: Any, adopted: Any, lab: state.Lab):
+    for node in (story.node, Node(lab, lab.hosts[1])):
+        keys = json.loads(node.run(f"cat {BENCH}/sites/common_site_config.json"))
+        assert not {"db_socket", "use_rq_auth", "rq_username", "rq_password"} & set(keys)
+    assert "aclfile" not in story.node.run("cat /etc/benchfleet/redis/redis_queue.conf")
 
 
 def test_mariadb_was_started_once(adopted: Any):

@@ -151,3 +151,109 @@ def test_a_key_of_another_certificate_is_refused_before_anything_is_touched(
     assert f"{FOLDER}/own.key is not the key of {FOLDER}/default.chain" in run.output
     assert "Nothing was touched on any host." in run.output
     assert shown(nodes) == good
+
+
+# A CA for tests on the primary, from Debian, with a name server that leads each name to the address
+# that it is told.
+PEBBLE = r"""
+set -e
+export DEBIAN_FRONTEND=noninteractive
+apt-get install -y -qq --no-install-recommends pebble >/dev/null
+mkdir -p /etc/pebble && cd /etc/pebble
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=ca \
+    -keyout key.pem -out cert.pem -addext subjectAltName=DNS:localhost 2>/dev/null
+cp cert.pem /usr/local/share/ca-certificates/pebble.crt && update-ca-certificates >/dev/null 2>&1
+cat >config.json <<'CONFIG'
+{"pebble": {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000",
+            "certificate": "/etc/pebble/cert.pem", "privateKey": "/etc/pebble/key.pem",
+            "httpPort": 80, "tlsPort": 443}}
+CONFIG
+systemd-run -q --collect --unit pebble-names \
+    pebble-challtestsrv -defaultIPv4 ADDRESS -defaultIPv6 "" \
+    -dns01 127.0.0.1:8053 -http01 "" -https01 "" -tlsalpn01 "" -management 127.0.0.1:8055
+systemd-run -q --collect --unit pebble -E PEBBLE_VA_NOSLEEP=1 -E PEBBLE_WFE_NONCEREJECT=0 \
+    pebble -config /etc/pebble/config.json -dnsserver 127.0.0.1:8053
+timeout 10 sh -c "until ss -ltn | grep -q 127.0.0.1:8055; do sleep 0.1; done"
+"""
+ACME = {"router_acme_email": "ops@lab.test", "router_acme_server": "https://localhost:14000/dir"}
+AWAY, FURTHER = "away.lab.test", "further.lab.test"
+
+
+def leads_to(node: Node, name: str, address: str) -> None:
+    """Have the name server lead a name to an address."""
+    body = json.dumps({"host": name, "addresses": [address]})
+    node.run(
+        "python3 -c 'import sys, urllib.request as u;"
+        ' u.urlopen("http://127.0.0.1:8055/add-a", sys.argv[1].encode())\' ' + shlex.quote(body)
+    )
+
+
+@pytest.fixture(scope="module")
+def asked(
+    nodes: dict[str, Node], play: Callable[..., Run], served: tuple[list[str], bytes]
+) -> Iterator[tuple[list[str], Run]]:
+    """A CA was asked for the site's names, one of which leads elsewhere; words, and the run.
+
+    The site is served as before when `served` ends.
+    """
+    primary = nodes["erp1"]
+    primary.run(PEBBLE.replace("ADDRESS", primary.host.ip))
+    leads_to(primary, AWAY, nodes["rep1"].host.ip)
+    site = {"name": state.SITE, "names": [primary.host.ip, AWAY]}
+    words = ["-e", json.dumps({**ACME, "fleet_sites": [site]})]
+    try:
+        yield words, play(*BENCHES, *words)
+    finally:
+        primary.run(
+            "systemctl stop pebble pebble-names; rm -r /etc/pebble /etc/letsencrypt"
+            " /usr/local/share/ca-certificates/pebble.crt; update-ca-certificates >/dev/null 2>&1"
+        )
+
+
+def trusted(nodes: dict[str, Node], name: str) -> bool:
+    """Whether the router shows a certificate that is good for a name, whoever signed it."""
+    where = (nodes["erp1"].host.ip, HTTPS, name)
+    try:
+        return certificate_fault(shown_certificate(*where), *where) == ""
+    except OSError:
+        return False
+
+
+def test_a_ca_gives_each_name_that_leads_here_a_certificate(
+    nodes: dict[str, Node], asked: tuple[list[str], Run], play: Callable[..., Run]
+):
+    words, run = asked
+    assert f"{AWAY} has no certificate, and is served by http: " in run.output
+    assert trusted(nodes, state.SITE), run.output
+    assert not trusted(nodes, AWAY)
+    address = nodes["erp1"].host.ip
+    answers = {
+        name: Visitor(address, 80, name).call("GET", "/api/method/ping").status
+        for name in (state.SITE, AWAY, address)
+    }
+    assert answers == {state.SITE: 301, AWAY: 200, address: 200}
+    assert play(*BENCHES, *words).changes == []
+    verified = play("playbooks/verify.yml", *words, fails=True)
+    assert "1 of " in verified.output
+    assert f"{AWAY}: served by http, for it has no certificate: " in verified.output
+
+
+def test_a_name_that_the_site_gets_has_a_certificate_without_a_run(
+    nodes: dict[str, Node], asked: tuple[list[str], Run]
+):
+    primary = nodes["erp1"]
+    bench = "/home/frappe/frappe-bench"
+    as_frappe = f"runuser -u frappe -- env -C {bench} bench"
+    primary.run(f"{as_frappe} setup add-domain {FURTHER} --site {state.SITE}")
+    wait_until("it has a certificate", lambda: trusted(nodes, FURTHER), 2 * RENEWED_SECONDS)
+    primary.run(f"{as_frappe} setup remove-domain {FURTHER} --site {state.SITE}")
+
+
+def test_what_certbot_renews_is_served_without_a_run(
+    nodes: dict[str, Node], asked: tuple[list[str], Run]
+):
+    before = shown(nodes)
+    words = "--quiet --force-renewal --no-random-sleep-on-renew"
+    nodes["erp1"].run(f"certbot renew {words} --cert-name {state.SITE}")
+    wait_until("it is served", lambda: shown(nodes) != before, RENEWED_SECONDS)
+    assert trusted(nodes, state.SITE)

@@ -1,0 +1,74 @@
+#!/usr/bin/python
+"""Names of the sites that lack a certificate get one from a CA, by ACME."""
+
+from __future__ import annotations
+
+from ansible.module_utils.bench import BenchError
+from ansible.module_utils.certificates import OPTIONS, Asking
+from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.sites import SiteError, read_state, served_names
+
+DOCUMENTATION = r"""
+module: certificates_asked
+short_description: Names that lack a certificate get one from a CA
+description:
+  - Asks with certbot, for each name by itself, and has nginx serve what came. A name that gets
+    none is a warning that says why; it is served by http until then.
+options:
+  settings:
+    description: What nginx_files knows of certificates, see module_utils/certificates.py.
+    type: dict
+    required: true
+  state_dir: {description: The fleet's state on this host., type: path, required: true}
+  listed:
+    description: Sites of the inventory with their names, for a dry run on a host without any.
+    type: dict
+    required: true
+"""
+
+RETURN = r"""
+made:
+  description: Names that got a certificate, or would be asked for in check mode.
+  returned: always
+  type: list
+"""
+
+
+def main() -> None:
+    """Module entry point."""
+    module = FleetModule(
+        argument_spec={
+            "settings": {"type": "dict", "required": True, "options": OPTIONS},
+            "state_dir": {"type": "path", "required": True},
+            "listed": {"type": "dict", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    asking = Asking(module.params["settings"], module.params["state_dir"])
+    try:
+        known = read_state(asking.state_dir)
+    except SiteError as error:
+        module.fail_json(msg=str(error))
+    names = module.params["listed"] if known is None else served_names(known)
+    made = asking.missing(names)
+    if made and not module.check_mode:
+        try:
+            asking.ask(names, now=True)
+        except BenchError as error:
+            module.fail_json(msg=str(error))
+        made = asking.made
+        for name, why in asking.failed.items():
+            module.warn(f"{name} has no certificate, and is served by http: {why}")
+        if made:
+            code, out, err = module.run_command(["systemctl", "start", "benchfleet-sites.service"])
+            if code != 0:
+                module.fail_json(msg=f"nginx could not take the certificates: {err or out}")
+    module.exit_json(
+        changed=bool(made),
+        made=made,
+        diff={"before": "", "after": "".join(f"certificate for {name}\n" for name in made)},
+    )
+
+
+if __name__ == "__main__":
+    main()

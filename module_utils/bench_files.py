@@ -1,0 +1,309 @@
+"""What a bench's own files say, as the programs read them whose files they are.
+
+Frappe's configurations and its list of apps, Redis' configurations, and the URLs that redis-py
+takes. No imports but the standard library's: the controller and the hosts go by the same rules.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlparse
+
+# --- keys of Frappe's configurations ------------------------------------------------------------
+
+# What becomes of a key: the words of the table in docs/adopt.md.
+SET = "set, and put back at a release"
+OWN = "set on each host, and put back at a release"
+OUT = "taken out, and put back at a release"
+NODE = "kept; reporting nodes have their own"
+PRIMARY = "kept, but not on reporting nodes"
+LOCAL = "kept where it means this server, but not on reporting nodes; else refused"
+REFUSED = "refused"
+SHARED = "kept, with the fleet's entries `at-…` beside yours"
+KEPT = "kept, on reporting nodes, too"
+
+# Key → what becomes of it in common_site_config.json, and in a site's site_config.json. Every other
+# key is kept in both. What is taken out of the one and refused in the other is the half of a pair:
+# its other half is Redis' or MariaDB's, and the fleet's afterwards.
+KEYS: dict[str, tuple[str, str]] = {
+    "bench_id": (SET, REFUSED),
+    "frappe_user": (SET, KEPT),
+    "live_reload": (SET, KEPT),
+    "restart_supervisor_on_update": (SET, KEPT),
+    "restart_systemd_on_update": (SET, KEPT),
+    "serve_default_site": (SET, KEPT),
+    "socketio_port": (SET, KEPT),
+    "supervisor_restart_cmd": (SET, KEPT),
+    "webserver_port": (SET, KEPT),
+    "redis_cache": (SET, REFUSED),
+    "redis_queue": (SET, REFUSED),
+    "redis_socketio": (SET, REFUSED),
+    "background_workers": (OWN, KEPT),
+    "chromium_path": (OWN, PRIMARY),
+    "gunicorn_workers": (OWN, KEPT),
+    "workers": (SHARED, KEPT),
+    "db_host": (OWN, LOCAL),
+    "db_port": (SET, LOCAL),
+    "db_socket": (OUT, PRIMARY),
+    "db_ssl_ca": (OUT, REFUSED),
+    "db_ssl_cert": (OUT, REFUSED),
+    "db_ssl_check_hostname": (OUT, REFUSED),
+    "db_ssl_key": (OUT, REFUSED),
+    "rq_password": (OUT, REFUSED),
+    "rq_username": (OUT, REFUSED),
+    "use_rq_auth": (OUT, REFUSED),
+    "socketio_uds": (OUT, KEPT),
+    "maintenance_mode": (PRIMARY, KEPT),
+    "pause_scheduler": (NODE, PRIMARY),
+    "different_credentials_for_replica": (PRIMARY, NODE),
+    "replica_db_name": (PRIMARY, NODE),
+    "replica_db_password": (PRIMARY, NODE),
+    "replica_db_port": (PRIMARY, NODE),
+    "replica_db_user": (PRIMARY, NODE),
+    "replica_host": (PRIMARY, NODE),
+    "admin_password": (PRIMARY, PRIMARY),
+    "backup_path": (PRIMARY, PRIMARY),
+    "mariadb_root_login": (PRIMARY, PRIMARY),
+    "mariadb_root_password": (PRIMARY, PRIMARY),
+    "root_login": (PRIMARY, PRIMARY),
+    "root_password": (PRIMARY, PRIMARY),
+    "ssl_certificate": (PRIMARY, PRIMARY),
+    "ssl_certificate_key": (PRIMARY, PRIMARY),
+    "db_name": (REFUSED, KEPT),
+    "db_password": (REFUSED, KEPT),
+    "db_user": (REFUSED, KEPT),
+    "db_type": (REFUSED, REFUSED),
+    "read_from_replica": (REFUSED, REFUSED),
+    "redis_cache_sentinel_enabled": (REFUSED, REFUSED),
+    "redis_queue_sentinel_enabled": (REFUSED, REFUSED),
+}
+# A role or site-sync sets what of these a node shall have.
+ABSENT_ON_NODES = (OUT, NODE, PRIMARY, REFUSED)
+# Frappe without a key: an address of its own, no port of the bench's.
+FRAPPE_REDIS = {
+    "redis_cache": "redis://127.0.0.1:13311",
+    "redis_queue": "redis://127.0.0.1:11311",
+}
+# The only kind of database that a fleet copies; what Frappe takes without a key.
+DATABASE = "mariadb"
+
+
+def keys_that_are(*kinds: str, site: bool = False) -> list[str]:
+    """Keys of the common configuration, or of a site's, of which these things become."""
+    return sorted(key for key, both in KEYS.items() if both[site] in kinds)
+
+
+def refused_keys(config: Mapping[str, Any], site: bool = False) -> list[str]:
+    """Keys of a configuration with which no fleet can live; one without a value is none.
+
+    db_type is not among them: see other_database.
+    """
+    wrong = [key for key in keys_that_are(REFUSED, site=site) if config.get(key)]
+    return [key for key in wrong if key != "db_type"]
+
+
+def kept_paths(config: Mapping[str, Any], site: bool = False) -> dict[str, str]:
+    """Keys that reporting nodes have, too, and that name a place on the primary: key → place."""
+    kept = {key: value for key, value in config.items() if KEYS.get(key, (KEPT,) * 2)[site] == KEPT}
+    return {key: value for key, value in kept.items() if str(value).startswith("/")}
+
+
+def other_database(config: Mapping[str, Any], common: Mapping[str, Any]) -> str:
+    """The kind of a site's database where it is not MariaDB, "" where it is."""
+    kind = str(config.get("db_type") or common.get("db_type") or DATABASE)
+    return "" if kind == DATABASE else kind
+
+
+def is_local(host: Any) -> bool:
+    """Whether a host's name or address means "the server I am on", as it does without any."""
+    if not isinstance(host, str):
+        return True
+    name = host.strip("[]").lower()
+    return name in ("", "localhost", "ip6-localhost", "::1", "0.0.0.0") or name.startswith("127.")
+
+
+def for_node(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A site's configuration without the keys that are the primary's alone."""
+    absent = set(keys_that_are(*ABSENT_ON_NODES, site=True))
+    if is_local(config.get("db_host")):
+        absent |= set(keys_that_are(LOCAL, site=True))
+    # What is left of it decides whose the site's database is.
+    absent.discard("db_type")
+    return {key: value for key, value in config.items() if key not in absent}
+
+
+def is_secret(key: str, value: Any) -> bool:
+    """Whether a key of a configuration is, or carries, a secret: told by its name or URL."""
+    if re.search(r"passw|pwd|secret|token|_key$", key, re.IGNORECASE):
+        return True
+    return isinstance(value, str) and re.search(r"://.*(@|passw)", value) is not None
+
+
+# --- URLs ---------------------------------------------------------------------------------------
+
+# The account of a URL, with what encloses it. A password may have an @ in it: as git and curl do,
+# the last one before the path counts. One with a / in it is an error of somebody's, and no less a
+# password; a / after a port begins the path.
+ACCOUNT = re.compile(r"//(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S*)@")
+
+
+def without_password(text: str) -> str:
+    """A text without the accounts of the URLs in it: of repositories, package indexes, Redis."""
+    return ACCOUNT.sub("//", text)
+
+
+def redis_address(url: Any) -> dict[str, Any]:
+    """Where a URL leads to, as redis-py takes it: {trouble, scheme, host, port, db}.
+
+    The account in it is left out, and no word of a URL that cannot be read is in the trouble. A
+    socket has neither host nor port.
+    """
+    found: dict[str, Any] = {"trouble": "", "scheme": "", "host": "", "port": 0, "db": 0}
+    scheme = str(url).partition("://")[0]
+    if not isinstance(url, str) or scheme not in ("redis", "rediss", "unix"):
+        return {**found, "trouble": "begins with neither redis:// nor rediss:// nor unix://"}
+    try:
+        parts = urlparse(url)
+        asked = {name: unquote(values[0]) for name, values in parse_qs(parts.query).items()}
+        found["scheme"], found["db"] = scheme, int(asked.get("db", 0))
+        if scheme == "unix":
+            return found
+        found["host"] = unquote(parts.hostname or "") or asked.get("host", "localhost")
+        found["port"] = int(parts.port or asked.get("port", 6379))
+        if "db" not in asked:
+            with suppress(ValueError):
+                found["db"] = int(unquote(parts.path).replace("/", ""))
+    except ValueError:
+        # The error quotes what it does not understand: a part of a password, say.
+        return {**found, "trouble": "is no address that redis-py can read"}
+    return found
+
+
+# --- Frappe's list of apps ----------------------------------------------------------------------
+
+
+def apps_in(text: str) -> list[str]:
+    """The apps that an apps.txt names, as Frappe reads it (get_file_items)."""
+    bare = text.replace("\ufeff", "").replace("\u200b", "").strip()
+    return [line.strip() for line in bare.splitlines() if line.strip() and not line.startswith("#")]
+
+
+# --- Redis' configurations ----------------------------------------------------------------------
+
+# A fleet has one password, and supervisor runs Redis.
+REDIS_GONE = ("aclfile", "user", "daemonize")
+# Between words, and around them.
+BREAK, SPACE = " \t\n\r", " \t\n\r\v\f"
+ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
+
+
+def redis_words(line: str) -> list[str] | None:
+    """The words of a line, with quotes as Redis understands them; None where it refuses them."""
+    words, at, end = [], 0, len(line)
+    while True:
+        while at < end and line[at] in SPACE:
+            at += 1
+        if at == end:
+            return words
+        word, quote = "", ""
+        while at < end or quote:
+            if at == end:
+                return None
+            here, digits = line[at], line[at + 2 : at + 4]
+            if not quote and here in BREAK:
+                break
+            if not quote and here in "\"'":
+                quote = here
+            elif here == quote:
+                if at + 1 < end and line[at + 1] not in SPACE:
+                    return None
+                at += 1
+                break
+            elif quote == '"' and line[at : at + 2] == "\\x" and is_hex(digits):
+                word += chr(int(digits, 16))
+                at += 3
+            elif quote == '"' and here == "\\" and at + 1 < end:
+                at += 1
+                word += ESCAPES.get(line[at], line[at])
+            elif quote == "'" and line[at : at + 2] == "\\'":
+                at += 1
+                word += "'"
+            else:
+                word += here
+            at += 1
+        words.append(word)
+
+
+def is_hex(digits: str) -> bool:
+    """Whether these are the two digits of a byte."""
+    return len(digits) == 2 and all(digit in string.hexdigits for digit in digits)
+
+
+def redis_lines(text: str) -> list[tuple[int, str, list[str]]]:
+    """The settings of a configuration in their order: (line number, name, values).
+
+    Raises ValueError, which names the line alone, for one that Redis refuses.
+    """
+    found = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        bare = line.strip(" \t\r\n")
+        if not bare or bare.startswith("#"):
+            continue
+        words = redis_words(bare)
+        if not words:
+            raise ValueError(f"line {number} has quotes that do not match")
+        found.append((number, words[0].lower(), words[1:]))
+    return found
+
+
+def redis_settings(text: str) -> dict[str, str]:
+    """Settings by name; the last one of a name counts. Raises ValueError as redis_lines does."""
+    return {name: " ".join(values) for _number, name, values in redis_lines(text)}
+
+
+def redis_refused(text: str) -> list[str]:
+    """What in a configuration no fleet can take over, each with its line; [] where all can be."""
+    try:
+        lines = redis_lines(text)
+    except ValueError as error:
+        return [str(error)]
+    found = []
+    for number, name, values in lines:
+        why = ""
+        if name == "include":
+            why = "names a file of which the fleet sees nothing: put its lines here"
+        elif name in ("replicaof", "slaveof"):
+            why = "makes this Redis another one's copy: take the line out"
+        elif name == "cluster-enabled" and "yes" in [value.lower() for value in values]:
+            why = "makes this Redis a part of a cluster: take the line out"
+        elif name == "rename-command":
+            why = "renames a command that Frappe and the fleet use: take the line out"
+        if why:
+            found.append(f"line {number}, {name}, {why}")
+    if redis_settings(text).get("port", "") in ("", "0"):
+        found.append("it names no port, and a fleet's hosts come by a port: give it one")
+    return found
+
+
+def redis_gone(text: str) -> list[str]:
+    """Settings that go out of service, without their values but the names of users."""
+    try:
+        lines = redis_lines(text)
+    except ValueError:
+        return []
+    return [
+        f"user {values[0]}" if name == "user" and values else name
+        for _number, name, values in lines
+        if name in REDIS_GONE
+    ]
+
+
+def redis_without(text: str, names: Iterable[str]) -> list[str]:
+    """The lines of a configuration, as they are, but for empty ones and those of these names."""
+    gone = {number for number, name, _values in redis_lines(text) if name in set(names)}
+    lines = enumerate(text.split("\n"), start=1)
+    return [line.rstrip() for number, line in lines if line.strip() and number not in gone]

@@ -1,0 +1,248 @@
+"""The router's certificates: which one each name is shown with, and those that a CA is asked for.
+
+A CA is asked by ACME (RFC 8555) with Debian's certbot, which also renews: one certificate for each
+name, so that a name whose address leads elsewhere holds up no other. Until a name has one, it is
+served by plain http.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.bench import exclusive
+from ansible.module_utils.nginx import read, write
+
+CERTBOT = "/usr/bin/certbot"
+# certbot's own folder.
+FOLDER = "/etc/letsencrypt"
+STATE = "certificates.json"
+# Let's Encrypt counts five failures of a name in an hour; after each the next waits twice as long.
+FIRST_SECONDS, LAST_SECONDS = 3600, 86400
+# Another certbot at work, such as Debian's timer, is done by then.
+BUSY, BUSY_SECONDS = "Another instance of Certbot is already running", 120
+CERTBOT_SECONDS = 300
+LOCK_SECONDS = 1800
+
+# What nginx' part of the settings of site.yml and the timer says of certificates.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "certificates": {"type": "list", "elements": "dict", "default": []},
+    "acme": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "email": {"type": "str", "required": True},
+            "server": {"type": "str", "required": True},
+            "webroot": {"type": "path", "required": True},
+            "environment": {"type": "dict", "default": {}},
+        },
+    },
+}
+
+
+def certificate_trouble(certificate: str, key: str) -> str:
+    """Why nginx would not take a certificate and its private key; "" where it would."""
+    # Not at the top: the timer of the sites asks for it in vain at nearly every look.
+    import ssl
+
+    for path in (certificate, key):
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            return f"{path} cannot be read: {error.strerror}"
+    try:
+        # A key with a password: nobody would be there to type it.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
+    except (ssl.SSLError, ValueError) as error:
+        reason = getattr(error, "reason", None) or str(error)
+        if reason == "KEY_VALUES_MISMATCH":
+            return f"{key} is not the key of {certificate}"
+        return f"{certificate} and {key} are no certificate and key without a password ({reason})"
+    return ""
+
+
+def is_public(name: str) -> bool:
+    """Whether a CA may have a certificate for a name: it has a dot, and is no address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return "." in name
+    return False
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """Which certificate is for which name.
+
+    named: those that the inventory names, {site, certificate, key} each; the site is "" for that
+    of all others. acme: whether names that have none by these get one from a CA. folder: certbot's.
+    """
+
+    named: Iterable[Mapping[str, str]]
+    acme: bool
+    folder: str = FOLDER
+
+    @classmethod
+    def by(cls, settings: Mapping[str, Any], folder: str = FOLDER) -> Certificates:
+        """By settings as OPTIONS has them."""
+        return cls(settings["certificates"], bool(settings["acme"]["email"]), folder)
+
+    def of(self, site: str, name: str) -> tuple[str, str] | None:
+        """Certificate and key for a name of a site; None where it is served by http."""
+        pairs = {entry["site"]: (entry["certificate"], entry["key"]) for entry in self.named}
+        for wanted in (site, ""):
+            if wanted in pairs:
+                return pairs[wanted]
+        pair = self.asked(name.lower())
+        return pair if self.acme and not certificate_trouble(*pair) else None
+
+    def asked(self, name: str) -> tuple[str, str]:
+        """Where certbot keeps certificate and key for a name."""
+        live = f"{self.folder}/live/{name}"
+        return f"{live}/fullchain.pem", f"{live}/privkey.pem"
+
+    def files(self, sites: Mapping[str, Iterable[str]]) -> list[str]:
+        """The files that nginx reads for sites and their further names, each once."""
+        named = [path for entry in self.named for path in (entry["certificate"], entry["key"])]
+        asked = [path for name in self.wanted(sites) for path in self.asked(name)]
+        return list(dict.fromkeys(named + asked))
+
+    def wanted(self, sites: Mapping[str, Iterable[str]]) -> list[str]:
+        """The names that a CA is asked for, of sites and their further names."""
+        own = {entry["site"] for entry in self.named}
+        if not self.acme or "" in own:
+            return []
+        names = [name for site in sites if site not in own for name in (site, *sites[site])]
+        return sorted({name.lower() for name in names if is_public(name)})
+
+
+@dataclass
+class Asking:
+    """Asks the CA for the certificates that are missing. settings: as OPTIONS has them.
+
+    made: the names that got one; failed: why others did not.
+    """
+
+    settings: Mapping[str, Any]
+    state_dir: str
+    folder: str = FOLDER
+    made: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def certificates(self) -> Certificates:
+        """All of the router's certificates."""
+        return Certificates.by(self.settings, self.folder)
+
+    def missing(self, sites: Mapping[str, Iterable[str]]) -> list[str]:
+        """Names without a certificate of the CA that the inventory names."""
+        known = self.certificates
+        return [
+            name
+            for name in known.wanted(sites)
+            if certificate_trouble(*known.asked(name)) or not self.is_of_this_server(name)
+        ]
+
+    def is_of_this_server(self, name: str) -> bool:
+        """Whether certbot renews a name's certificate at the CA that the inventory names."""
+        noted = read(Path(self.folder, "renewal", f"{name}.conf"))
+        found = re.search(rb"^server\s*=\s*(\S+)", noted if isinstance(noted, bytes) else b"", re.M)
+        return found is not None and found[1].decode() == self.settings["acme"]["server"]
+
+    def due(self, sites: Mapping[str, Iterable[str]]) -> bool:
+        """Whether the CA is to be asked now; if not, until the next time that it may be."""
+        state, today = read_asked(self.state_dir), time.time()
+        missing = self.missing(sites)
+        if any(state["failed"].get(name, {"again": 0})["again"] < today for name in missing):
+            return True
+        if state["again"] < today:
+            self.keep({}, today)
+        return False
+
+    def keep(self, failed: Mapping[str, dict[str, Any]], today: float) -> None:
+        """Write down which names failed, and when the next look is due."""
+        again = min([entry["again"] for entry in failed.values()], default=today + LAST_SECONDS)
+        text = json.dumps({"failed": failed, "again": again}, indent=1, sort_keys=True) + "\n"
+        write(Path(self.state_dir, STATE), text.encode())
+
+    def ask(self, sites: Mapping[str, Iterable[str]], now: bool) -> None:
+        """Ask for what is missing, one at a time. now: also for names that failed a moment ago.
+
+        Raises BenchError when somebody else asks for longer than half an hour.
+        """
+        with exclusive(f"{self.state_dir}/certificates.lock", LOCK_SECONDS):
+            self.ask_each(self.missing(sites), now)
+
+    def ask_each(self, names: list[str], now: bool) -> None:
+        """Ask for the certificates of names."""
+        state, today = read_asked(self.state_dir), time.time()
+        failed = {}
+        for name in names:
+            before = state["failed"].get(name)
+            if before and not now and before["again"] > today:
+                failed[name] = before
+            elif why := self.certbot(name):
+                tries = before["tries"] + 1 if before else 1
+                wait = min(FIRST_SECONDS * 2 ** (tries - 1), LAST_SECONDS)
+                failed[name] = {"why": why, "tries": tries, "again": today + wait}
+            else:
+                self.made.append(name)
+        self.failed = {name: entry["why"] for name, entry in failed.items()}
+        self.keep(failed, today)
+
+    def certbot(self, name: str) -> str:
+        """Ask for one name's certificate; why there is none, "" when there is."""
+        acme = self.settings["acme"]
+        words = [CERTBOT, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"]
+        words += ["--email", acme["email"], "--server", acme["server"], "--config-dir", self.folder]
+        words += ["--webroot", "--webroot-path", acme["webroot"], "--cert-name", name, "-d", name]
+        # One of another CA, or one that its key does not fit.
+        words += ["--force-renewal", "--renew-with-new-domains"]
+        environment = {**os.environ, **acme["environment"]}
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                done = subprocess.run(
+                    words,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    check=False,
+                    timeout=CERTBOT_SECONDS,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                return str(error)
+            if BUSY not in done.stdout or time.monotonic() > end:
+                break
+            time.sleep(2)
+        return "" if done.returncode == 0 else reason(done.stdout)
+
+
+def reason(words: str) -> str:
+    """What went wrong, in what certbot said: the CA's words on the name, or else its own."""
+    details = re.findall(r"^\s*Detail:\s*(.+)$", words, re.M)
+    own = re.sub(r"^(Saving debug log|Ask for help|See the logfile).*$", "", words, flags=re.M)
+    return " ".join((details[0] if details else own).split()) or "certbot said nothing"
+
+
+def read_asked(state_dir: str) -> dict[str, Any]:
+    """What the last asking led to: {failed: {name: {why, tries, again}}, again}.
+
+    ``again``: when the CA is to be asked again, in seconds of the epoch.
+    """
+    try:
+        state = json.loads(Path(state_dir, STATE).read_text(encoding="utf-8"))
+        return {"failed": dict(state["failed"]), "again": float(state["again"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"failed": {}, "again": 0.0}
