@@ -7,6 +7,9 @@ Of a host these are read besides:
     backup_dir                   adopt_backup_dir
     bench_user, certificate      fleet_bench_user, router_certificate
     router                       router_max_upload and the time-outs, by their names
+    web_workers, web_arguments   bench_web_workers, bench_web_arguments
+    environment                  names of bench_environment
+    background_workers           bench_background_workers
     acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
     survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
@@ -30,6 +33,7 @@ HANDED_OVER = ("bench_primary", "mariadb_primary", "redis", "router")
 # Key of common_site_config.json, and the service of preflight whose port it names.
 SERVICES = {"webserver_port": "web", "socketio_port": "socketio"}
 REDIS = ("redis_cache", "redis_queue")
+PROGRAMS_FOLDER = "/etc/supervisor/conf.d"
 # Services whose listeners supervisor must run.
 SUPERVISED = ("web", "redis_cache", "redis_queue", "socketio")
 OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
@@ -178,17 +182,20 @@ def check_versions(host: Host, found: Mapping, _settings: Settings) -> Iterator[
         )
 
 
+def supervised(found: Mapping) -> str:
+    """How supervisor gets to run a bench: the CLI writes the bench's own file alone."""
+    return (
+        f"bench setup supervisor --user {found['bench']['owner']}, a link to the bench's "
+        f"config/supervisor.conf in {PROGRAMS_FOLDER}, and supervisorctl update"
+    )
+
+
 def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[Problem]:
     """The bench's services listen where the inventory says, here, and supervisor runs them."""
     name = host["name"]
     if "common_site_config.json" in found["bench"]["keys"]["unread"]:
         return
     config = f"{host['bench_dir']}/sites/common_site_config.json on {name}"
-    # bench writes its own file alone.
-    supervised = (
-        f"bench setup supervisor --user {found['bench']['owner']}, a link to the bench's "
-        "config/supervisor.conf in /etc/supervisor/conf.d, and supervisorctl update"
-    )
     ports = {key: found["bench"]["services"][key] for key in SERVICES}
     addresses = found["bench"]["redis"]
     one = len({(a["local"] or a["host"], a["port"]) for a in addresses.values()}) == 1
@@ -225,14 +232,28 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                     f" ({entry['unit'] or 'no unit'})",
                     f"process {entry['pid']} on {name}",
                     "stop it there (`bench start`, `bench setup systemd`), and let supervisor run"
-                    f" the bench: {supervised}",
+                    f" the bench: {supervised(found)}",
                 )
+
+
+def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[Problem]:
+    """supervisor reads its files, runs the bench, and the fleet's programs can take its place."""
+    name, programs = host["name"], found["programs"]
+    # That supervisord cannot read its files is told of every host: see preflight.py.
+    if programs["trouble"]:
+        return
+    if programs["unread"]:
+        yield problem(
+            f"supervisord of {name} does not read {PROGRAMS_FOLDER}/*.conf",
+            f"[include] of supervisord's configuration on {name}",
+            f"add {PROGRAMS_FOLDER}/*.conf to its files, and restart supervisor",
+        )
     files = [file for file in found["supervisor"] if not file["ours"]]
     if not files:
         yield problem(
             f"supervisor of {name} runs no program of the bench",
-            f"/etc/supervisor/conf.d on {name}",
-            f"let it run the bench first: {supervised}. Or begin with a new server",
+            f"{PROGRAMS_FOLDER} on {name}",
+            f"let it run the bench first: {supervised(found)}. Or begin with a new server",
         )
     prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
     for file in files:
@@ -241,13 +262,22 @@ def check_services(host: Host, found: Mapping, settings: Settings) -> Iterator[P
                 f"programs and groups of the bench do not begin with {prefix}: "
                 f"{', '.join(strange)}",
                 f"{file['path']} on {name}",
-                f"let the bench CLI write that file anew: {supervised}",
+                f"let the bench CLI write that file anew: {supervised(found)}",
             )
-        if file["others"]:
+        if file["path"].rpartition("/")[0] != PROGRAMS_FOLDER:
             yield problem(
-                f"programs that are not the bench's stand in its file: {', '.join(file['others'])}",
+                f"supervisor runs the bench by a file that is not in {PROGRAMS_FOLDER}",
                 f"{file['path']} on {name}",
-                "move them to a file of their own: this one goes out of service",
+                f"move its programs to a file in {PROGRAMS_FOLDER}, or link it there, and take it"
+                " out of [include] in supervisord's configuration; then supervisorctl update",
+            )
+        ours = rf"{re.escape(prefix)}(frappe-.*(web|schedule|worker)|redis-\w+|node-socketio)"
+        if taken := [name for name in file["kept"] if re.fullmatch(ours, name)]:
+            yield problem(
+                "programs of your own have names that the fleet's programs may get: "
+                f"{', '.join(taken)}",
+                f"{file['path']} on {name}",
+                "give them other names, and run supervisorctl update",
             )
 
 
@@ -696,6 +726,7 @@ CHECKS = (
     check_sites,
     check_keys,
     check_services,
+    check_programs,
     check_database,
     check_nginx,
     check_sudo,
@@ -739,6 +770,90 @@ def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def queue_key(queues: str) -> str:
+    """One spelling for the queues of a worker: their order matters little for what is served."""
+    return ",".join(sorted(queues.split(",")))
+
+
+def fleet_workers(host: Host, custom: Mapping[str, int]) -> dict[str, int]:
+    """Worker processes of the fleet's primary by queues, as bench_background_workers asks for."""
+    asked = host["background_workers"]
+    if isinstance(asked, Mapping):
+        found = {str(key): int(number) for key, number in asked.items() if str(number).isdigit()}
+    elif str(asked).isdigit() and int(asked):
+        number = int(asked)
+        found = {"long,default,short": (number + 1) // 2, "short,default": number // 2, **custom}
+    else:
+        found = {}
+    return {key: number for key, number in found.items() if number}
+
+
+def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
+    """What stops at an adoption, or runs in another way, with the setting that keeps it."""
+    programs, words = found["programs"], []
+    goes = [
+        program for program in programs["work"] if program["file"] in set_aside(host)["supervisor"]
+    ]
+    kept = [name for file in found["supervisor"] if not file["ours"] for name in file["kept"]]
+    if kept:
+        bench = host["bench_dir"].rstrip("/").rsplit("/", 1)[-1]
+        words.append(
+            f"programs of your own stay, in {PROGRAMS_FOLDER}/{bench}-own.conf: {', '.join(kept)}"
+        )
+    if programs["own"]:
+        words.append(
+            "programs of your own that work with the bench are restarted once, as the bench's"
+            f" addresses and passwords change: {', '.join(programs['own'])}"
+        )
+    variables: dict[str, list[str]] = {}
+    for program in goes:
+        for variable in program["environment"]:
+            if variable not in host["environment"]:
+                variables.setdefault(variable, []).append(program["name"])
+    words += [
+        f"the variable {variable} of {', '.join(names)} goes; bench_environment sets it for all"
+        " programs of the bench"
+        for variable, names in variables.items()
+    ]
+    for program in goes:
+        if program["task"] == "web":
+            if program["processes"] != host["web_workers"]:
+                words.append(
+                    f"web workers: {program['processes']} -> {host['web_workers']};"
+                    f" bench_web_workers: {program['processes']} keeps yours"
+                )
+            lost = [a for a in program["arguments"] if a not in host["web_arguments"]]
+            if lost:
+                words.append(
+                    f"gunicorn of {program['name']} runs without {' '.join(lost)};"
+                    f' bench_web_arguments: "{" ".join(program["arguments"])}" keeps them'
+                )
+        if program["options"]:
+            words.append(
+                f"options of {program['name']} go: {', '.join(program['options'])}; a file of your"
+                f" own in {PROGRAMS_FOLDER}, with a name that comes later than the bench's, keeps"
+                f" them with these lines below [program:{program['name']}], once the fleet runs"
+            )
+    theirs: dict[str, int] = {}
+    for program in goes:
+        if program["task"] == "worker":
+            theirs[program["queues"]] = theirs.get(program["queues"], 0) + program["processes"]
+    ours = fleet_workers(host, programs["queues"])
+    if goes and {queue_key(q): n for q, n in theirs.items()} != {
+        queue_key(q): n for q, n in ours.items()
+    }:
+        shown = "; ".join(f"{queues}: {number}" for queues, number in theirs.items()) or "none"
+        now = "; ".join(f"{queues}: {number}" for queues, number in ours.items()) or "none"
+        entries = ", ".join(f'"{queues}": {number}' for queues, number in theirs.items())
+        words.append(
+            f"background workers by queues: {shown} -> {now}; bench_background_workers:"
+            f" {{{entries}}} keeps yours"
+            if theirs
+            else f"background workers: none -> {now}"
+        )
+    return words
+
+
 def adoption_words(hosts: list[Host]) -> list[str]:
     """What an adoption will do, for people; [] without one."""
     words = []
@@ -755,6 +870,7 @@ def adoption_words(hosts: list[Host]) -> list[str]:
             "out of service go, and come back at a release: "
             + ", ".join(aside["nginx"] + aside["supervisor"]),
         ]
+        words += program_words(host, found)
         gone = [f"{key} of common_site_config.json" for key in found["bench"]["keys"]["out"]]
         for file, said in found["bench"]["files"].items():
             gone += [f"{words} of {file}" for words in said["gone"]]

@@ -106,6 +106,8 @@ OWN = frozenset(
         "bench_background_workers",
         "bench_python",
         "bench_python_mirror",
+        "bench_environment",
+        "bench_web_arguments",
         "bench_web_workers",
         "firewall_allow",
         "firewall_ports",

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import posixpath
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,17 @@ REDIS_HEADER = (
 )
 
 
+# What a variable's value cannot hold in supervisor's files, and why.
+UNWRITABLE = (
+    (r"[\r\n\0]", "a line break"),
+    (r"\".*'|'.*\"", "both kinds of quotes"),
+    (r"^[\"']|[\"']$", "a quote at its beginning or end"),
+    (r"\s[;#]", "a blank before ; or #, where supervisor begins a remark"),
+)
+# Options of gunicorn that other settings have, or that the fleet needs as they are.
+TAKEN = re.compile(r"(-[bwcD]\S*|--(bind|workers|config|daemon|preload|pythonpath)(=.*)?)")
+
+
 def shared(name: str) -> ModuleType:
     """One of module_utils, which Ansible lets only modules import by name."""
     file = Path(__file__).parents[1] / f"module_utils/{name}.py"
@@ -37,6 +49,80 @@ def shared(name: str) -> ModuleType:
 
 
 bench_files = shared("bench_files")
+task = shared("programs").task
+
+
+def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
+    """What is wrong with bench_environment and bench_web_arguments, and the remedy: pairs of text.
+
+    No value of a variable is in it.
+    """
+    found: list[tuple[str, str]] = []
+    if not isinstance(environment, Mapping):
+        found.append(("bench_environment is no map", 'write {NAME: "value"}'))
+        environment = {}
+    for name, value in environment.items():
+        if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or str(name).startswith("BENCHFLEET_"):
+            found.append(
+                (
+                    f"bench_environment has the name {name!r}",
+                    "a name has letters, digits and _ alone; those that begin with BENCHFLEET_ are"
+                    " the fleet's",
+                )
+            )
+        if isinstance(value, (Mapping, list)) or value is None:
+            found.append((f"bench_environment has no text for {name}", "write a text"))
+            continue
+        found += [
+            (
+                f"the value of {name} in bench_environment has {what}",
+                "supervisor's files cannot hold it: give the program a file to read it from",
+            )
+            for pattern, what in UNWRITABLE
+            if re.search(pattern, str(value))
+        ][:1]
+    words = str(arguments).split()
+    if taken := [word for word in words if TAKEN.fullmatch(word)]:
+        found.append(
+            (
+                f"bench_web_arguments has {' '.join(taken)}",
+                "the fleet sets it: bench_web_workers is the number of workers",
+            )
+        )
+    if re.search(r"[\r\n]|\s[;#]", str(arguments)) or (words and not words[0].startswith("-")):
+        found.append(
+            (
+                "bench_web_arguments are no options of gunicorn",
+                'write such as "-k gthread --threads 8"',
+            )
+        )
+    return found
+
+
+def environment_text(environment: Mapping[str, Any]) -> str:
+    """Variables as supervisor's option ``environment`` has them."""
+    parts = []
+    for name, value in environment.items():
+        text = str(value).replace("%", "%%")
+        quote = "'" if '"' in text else '"'
+        parts.append(f"{name}={quote}{text}{quote}")
+    return ",".join(parts)
+
+
+def set_environment(
+    parser: configparser.RawConfigParser, section: str, environment: Mapping[str, Any]
+) -> None:
+    """Add variables to a program's; where both have one, the program's own wins.
+
+    Folders of Python's modules are looked into one after the other.
+    """
+    own = dict(environment)
+    text = parser.get(section, "environment", fallback="")
+    for name, value in re.findall(r'(\w+)="([^"]*)"', text):
+        further = own.pop(name, "")
+        own[name] = f"{value}:{further}" if name == "PYTHONPATH" and further else value
+    if own:
+        parser.set(section, "environment", environment_text(own))
 
 
 def read_supervisor(text: str) -> configparser.RawConfigParser:
@@ -65,7 +151,8 @@ def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
     for section in [s for s in parser.sections() if s.startswith("program:")]:
         program = section.removeprefix("program:")
         short = program.removeprefix(f"{prefix}-").removeprefix("frappe-").removeprefix("node-")
-        groups.setdefault("redis" if short.startswith("redis-") else short, []).append(program)
+        redis = task(parser.get(section, "command")) == "redis"
+        groups.setdefault("redis" if redis else short, []).append(program)
     for name, members in groups.items():
         parser.add_section(f"group:{prefix}-{name}")
         parser.set(f"group:{prefix}-{name}", "programs", ",".join(members))
@@ -191,6 +278,8 @@ def supervisor_config(
     start_queue: str = "",
     guard: dict[str, str] | None = None,
     report_pool: dict[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    web_arguments: str = "",
 ) -> str:
     """The supervisor configuration of one node of the fleet.
 
@@ -204,8 +293,11 @@ def supervisor_config(
     None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard``
     ({package_dir, settings}) makes the web and worker programs load the guard of the read path.
     ``report_pool`` ({bind, workers, package_dir, settings}) adds a web program of its own, with the
-    guard.
+    guard. ``environment`` has variables of all programs but Redis; ``web_arguments`` are further
+    options of gunicorn, which win over those before them.
     """
+    for what, remedy in program_troubles(environment or {}, web_arguments):
+        raise AnsibleFilterError(f"{what}: {remedy}")
     parser = read_supervisor(text)
     programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
     web = [name for name in programs if name.endswith("-frappe-web")]
@@ -241,6 +333,9 @@ def supervisor_config(
             raise AnsibleFilterError(
                 f"the web program's command has no -b and -w to set: {command}"
             )
+        if web_arguments:
+            further = web_arguments.replace("%", "%%")
+            command = re.sub(r"(?=frappe\.app:application\b)", lambda _: f"{further} ", command)
         parser.set(section, "command", command)
         if report_pool:
             add_report_pool(parser, prefix, **report_pool)
@@ -249,7 +344,9 @@ def supervisor_config(
     if guard:
         sites = posixpath.join(bench_of(text, web[0]), "sites")
         python = posixpath.join(posixpath.dirname(sites), "env/bin/python")
-        for section in [s for s in parser.sections() if s.endswith("-worker")]:
+        for section in [s for s in parser.sections() if s.startswith("program:")]:
+            if task(parser.get(section, "command")) != "worker":
+                continue
             _, *words = parser.get(section, "command").split(" ")
             parser.set(section, "command", " ".join([python, "-m", "benchfleet_guard", *words]))
             parser.set(section, "directory", sites)
@@ -263,6 +360,9 @@ def supervisor_config(
             words = [start_queue] if kind == "queue" else []
             words += [server, f"{redis_config_dir}/redis_{kind}.conf"]
             parser.set(section, "command", " ".join(words))
+    for section in [s for s in parser.sections() if s.startswith("program:")]:
+        if task(parser.get(section, "command")) != "redis":
+            set_environment(parser, section, environment or {})
     keep_trying(parser)
     set_groups(parser, prefix)
     out = io.StringIO()
@@ -420,6 +520,7 @@ class FilterModule:
             "supervisor_config": supervisor_config,
             "supervisor_programs": supervisor_programs,
             "supervisor_groups": supervisor_groups,
+            "program_troubles": program_troubles,
             "redis_config": redis_config,
             "config_keys": config_keys,
             "host_port": host_port,

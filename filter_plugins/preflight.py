@@ -568,6 +568,20 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
     ]
 
 
+def check_programs(hosts: list[Host], settings: Settings) -> list[Problem]:
+    """supervisord reads its files, and they can hold what the bench's programs are given."""
+    found = [
+        problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
+        for host in hosts
+        for what, remedy in host["program_troubles"]
+    ]
+    return found + [
+        problem(trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works")
+        for host in hosts
+        if (trouble := (host["survey"] or {}).get("supervisor"))
+    ]
+
+
 def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:
     """The read path's bounds are such that a call can wait, fall back and end."""
     found: dict[str, tuple[str, list[str]]] = {}
@@ -1635,6 +1649,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], list[Problem]], ...] = (
     check_gone_sites,
     check_variables,
     check_types,
+    check_programs,
     check_read_path,
     check_keep,
     check_proxies,

@@ -51,11 +51,16 @@ def twin(lines: list[str], user: str) -> list[str]:
 def main() -> None:
     """Module entry point."""
     module = FleetModule(argument_spec={}, supports_check_mode=True)
-    locked = set(adoption.sql(LOCKED).stdout.splitlines())
-    accounts = set(adoption.look_at_database()["accounts"]) - locked
+    asked = [adoption.sql(words) for words in (LOCKED, BY_PASSWORD)]
+    database = adoption.look_at_database()
+    said = [database["trouble"], *(done.stderr.strip() for done in asked if done.returncode != 0)]
+    if any(said):
+        module.fail_json(msg=f"MariaDB does not tell its accounts: {next(filter(None, said))}")
+    locked, by_password = (done.stdout.splitlines() for done in asked)
+    accounts = set(database["accounts"]) - set(locked)
     missing = sorted(
         user
-        for user in adoption.sql(BY_PASSWORD).stdout.splitlines()
+        for user in by_password
         if f"{user}@localhost" in accounts and not accounts & {f"{user}@{ADDRESS}", f"{user}@%"}
     )
     for user in [] if module.check_mode else missing:

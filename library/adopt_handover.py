@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
+from collections.abc import Mapping
 
 from ansible.module_utils.adoption import supervisor_files
+from ansible.module_utils.bench import BenchError
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.programs import JOBS, kept_text, tasks
+from ansible.module_utils.supervisor import control, readable, states
 
 DOCUMENTATION = r"""
 module: adopt_handover
@@ -27,6 +29,10 @@ options:
     description: End the workers of the fleet's own file, before the bench is given back.
     type: bool
     default: false
+  own:
+    description:
+      - Where programs of the operator's own are kept that stand in files which go out of service.
+    type: path
   rest: {description: Leave supervisor's files as they are., type: bool, default: false}
   resting:
     description: Programs that a call with C(rest) has ended, to be started again.
@@ -35,29 +41,41 @@ options:
     default: []
 """
 
-BACKGROUND = re.compile(r"-(worker(-\d+)?|schedule)$")
+
+def background(status: str, does: Mapping[str, str]) -> list[str]:
+    """Running processes that do jobs or queue them, as supervisorctl names them.
+
+    ``status`` is what ``supervisorctl status`` says, ``does`` what the bench's processes do.
+    """
+    running = ("RUNNING", "STARTING", "BACKOFF")
+    return [
+        name
+        for name, state in states(status).items()
+        if state in running and does.get(name) in JOBS
+    ]
 
 
-def background(status: str, name: str) -> list[str]:
-    """Running background processes of a bench, as supervisorctl names them."""
-    found = []
-    for line in status.splitlines():
-        words = line.split()
-        if len(words) < 2 or words[1] not in ("RUNNING", "STARTING", "BACKOFF"):
-            continue
-        process = words[0].split(":")[-1]
-        if process.startswith(f"{name}-") and BACKGROUND.search(process):
-            found.append(words[0])
-    return found
+def write(path: str, text: str) -> None:
+    """Write a file for root alone: variables in it may be secrets."""
+    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(f"{path}.new", path)
 
 
 def wake(module: FleetModule) -> None:
     """Start what rested; ends the module."""
     resting = module.params["resting"]
     if not module.check_mode:
-        code, out, err = module.run_command(["supervisorctl", "start", *resting])
-        if code != 0:
-            module.fail_json(msg=f"the workers do not start again: {(out + err).strip()}")
+        try:
+            said = control("start", *resting)
+        except BenchError as error:
+            module.fail_json(msg=f"the workers do not start again: {error}")
+        if lost := [
+            line for line in said.splitlines() if "ERROR" in line and "already" not in line
+        ]:
+            module.fail_json(msg=f"the workers do not start again: {'; '.join(lost)}")
     after = "".join(f"start {name} again\n" for name in resting)
     module.exit_json(changed=True, diff={"before": "", "after": after})
 
@@ -69,6 +87,7 @@ def main() -> None:
             "bench": {"type": "path", "required": True},
             "configuration": {"type": "path", "required": True},
             "ours": {"type": "bool", "default": False},
+            "own": {"type": "path"},
             "rest": {"type": "bool", "default": False},
             "resting": {"type": "list", "elements": "str", "default": []},
         },
@@ -77,24 +96,33 @@ def main() -> None:
     if module.params["resting"]:
         wake(module)
     bench, ours = module.params["bench"], module.params["configuration"]
-    files = [
-        entry["path"] for entry in supervisor_files(bench) if entry["ours"] == module.params["ours"]
-    ]
-    running: list[str] = []
-    if files:
-        status = subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, check=False
-        ).stdout
-        running = background(status, os.path.basename(bench))
-    others = [path for path in files if path != ours and not module.params["rest"]]
-    if not module.check_mode:
-        if running:
-            code, out, err = module.run_command(["supervisorctl", "stop", *running])
-            if code != 0:
-                module.fail_json(msg=f"the workers did not end: {(out + err).strip()}")
-        for path in others:
-            os.unlink(path)
-    did = [f"end {name}" for name in running] + [f"remove {path}" for path in others]
+    try:
+        read = readable()
+        files = [
+            entry["path"]
+            for entry in supervisor_files(bench, read)
+            if entry["ours"] == module.params["ours"]
+        ]
+        running = background(control("status"), tasks(bench, read)) if files else []
+        place = module.params["own"]
+        others = [path for path in files if path not in (ours, place) and not module.params["rest"]]
+        own = kept_text(bench, read, files) if place and not module.params["rest"] else ""
+        if own:
+            # With what a run that was killed, or the operator, has put there.
+            own = kept_text(bench, read, [*files, place])
+        if not module.check_mode:
+            if own:
+                # Before the programs' own files go, so that supervisor never misses them.
+                readable({place: own, **dict.fromkeys(others)})
+                write(place, own)
+            if running:
+                control("stop", *running)
+            for path in others:
+                os.unlink(path)
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    left = [f"keep programs of your own in {place}"] if own else []
+    did = [f"end {name}" for name in running] + [f"remove {path}" for path in others] + left
     module.exit_json(
         changed=bool(did),
         did=did,

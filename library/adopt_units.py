@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.snapshot import unit_states
+from ansible.module_utils.snapshot import SnapshotError, unit_states
 
 DOCUMENTATION = r"""
 module: adopt_units
@@ -48,7 +48,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     before = {**module.params["units"], **dict.fromkeys(module.params["gone"], GONE)}
-    todo = steps(before, unit_states(list(before)))
+    try:
+        todo = steps(before, unit_states(list(before)))
+    except SnapshotError as error:
+        module.fail_json(msg=str(error))
     for words in [] if module.check_mode else todo:
         code, out, err = module.run_command(["systemctl", *words])
         if code != 0:

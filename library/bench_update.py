@@ -31,6 +31,7 @@ from ansible.module_utils.bench import (
     exclusive,
     frappe_command,
     git,
+    git_said,
     installed_apps,
     read_json,
     run_as,
@@ -52,16 +53,15 @@ from ansible.module_utils.kept import (
     tree_bytes,
 )
 from ansible.module_utils.mariadb import LARGEST_PACKET, SYSTEM_SCHEMAS, client
+from ansible.module_utils.programs import JOBS
 from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
 from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
     RUNNING,
     control,
     control_each,
-    job_programs,
+    doing,
     programs,
-    realtime_programs,
-    serving_programs,
     start,
     stop,
     together,
@@ -550,13 +550,12 @@ class Update:
             if targets[app] in ("", state["commit"]) or app in self.state.get("moving", []):
                 continue
             folder = self.folder(app)
-            lost = (
-                git(folder, "diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock") or ""
-            ).split("\n")
+            mine = ["diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock"]
+            lost = git_said(folder, *mine).split("\n")
             # Without renames: a file that moves is a new one where it comes to lie.
             come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
-            added = git(folder, *come, targets[app]) or ""
-            strange = git(folder, "ls-files", "--others") or ""
+            added = git_said(folder, *come, targets[app])
+            strange = git_said(folder, "ls-files", "--others")
             lost += sorted({*added.split("\n")} & {*strange.split("\n")})
             names = [name for name in lost if name]
             if names:
@@ -794,7 +793,7 @@ class Update:
             if commit == old[app]:
                 continue
             folder = self.folder(app)
-            changed = git(folder, "diff", "--name-only", "--no-renames", old[app], commit) or ""
+            changed = git_said(folder, "diff", "--name-only", "--no-renames", old[app], commit)
             hooks = git(folder, "show", f"{commit}:{app}/hooks.py") or ""
             found += [f"{app}/{p}" for p in of_app.migrates(app, changed.split("\n"), hooks)]
         return found
@@ -828,7 +827,7 @@ class Update:
         if self.state.get("coded"):
             return
         self.suspend_jobs()
-        stop(self.name, job_programs)
+        stop(self.name, doing(self.name, *JOBS))
         if self.migrates():
             self.code_behind_closed_doors()
             self.save(coded=True)
@@ -971,7 +970,7 @@ class Update:
         self.switch(1)
         if int((app_version(self.path, "frappe") or "0").split(".")[0]) >= KEEPS_CONFIG:
             known = list(programs(self.name))
-            control("signal", "HUP", *together(serving_programs(known), known))
+            control("signal", "HUP", *together(doing(self.name, "web")(known), known))
         self.wait_for_answer(503)
 
     def switch(self, value: Any) -> None:
@@ -1150,7 +1149,7 @@ class Update:
             return
         # New code was built meanwhile, in this run or in one that was killed.
         self.suspend_jobs()
-        stop(self.name, job_programs)
+        stop(self.name, doing(self.name, *JOBS))
         if self.without_backup():
             self.back_up()
         migrated = self.state.get("migrated", [])
@@ -1209,7 +1208,7 @@ class Update:
         all is started, while calls still wait.
         """
         known = list(programs(self.name))
-        serving = together(serving_programs(known), known)
+        serving = together(doing(self.name, "web")(known), known)
         pool = self.params["report_port"]
         hold = f"{self.params['state_dir']}/hold"
         waits = held(hold, "127.0.0.1", self.params["web_port"], pool=pool)
@@ -1221,7 +1220,7 @@ class Update:
             if then:
                 then()
             self.wait_until_it_listens()
-        control_each("restart", realtime_programs(known))
+        control_each("restart", doing(self.name, "socketio")(known))
 
     def wait_until_it_listens(self) -> None:
         """Wait for the web workers; BenchError when they do not come."""
@@ -1329,7 +1328,7 @@ class Update:
         touched = self.state.get("touched", [])
         if touched:
             self.save(back=True)
-            stop(self.name, job_programs)
+            stop(self.name, doing(self.name, *JOBS))
         else:
             self.save(coded=False)
         here = [site for site in touched if site in self.sites]

@@ -25,6 +25,7 @@ from ansible.module_utils.mariadb import (
     quote_name,
     remote,
 )
+from ansible.module_utils.supervisor import control, doing, states
 from ansible.module_utils.systems import PYMYSQL
 from ansible.module_utils.verify_checks import (
     in_words,
@@ -556,11 +557,8 @@ class Reporting(HostChecks):
     def check_no_scheduler(self) -> None:
         """Processes, supervisor's programs and the configuration in force."""
         running = schedulers(self.processes)
-        programs = [
-            line.split()[0]
-            for line in self.supervised().splitlines()
-            if "-frappe-schedule" in line and line.startswith(Path(self.bench).name + "-")
-        ]
+        name = Path(self.bench).name
+        programs = doing(name, "schedule")(list(states(control("status"))))
         unpaused = [site for site in self.all_sites if not self.config(site).get("pause_scheduler")]
         saw = [f"process {p.pid}: {' '.join(p.words)}" for p in running]
         saw += [f"supervisor has {name}" for name in programs]

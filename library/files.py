@@ -6,6 +6,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shlex
 import stat
 import tempfile
@@ -39,6 +40,7 @@ options:
       group: {description: Group's name; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
+      hides: {description: Pattern of what the diff shows as C((secret))., type: str}
       keep: {description: Leave an existing file's content as it is., type: bool, default: false}
       validate:
         description: Command that must succeed on the new file, C(%s) is its temporary path.
@@ -60,6 +62,7 @@ ENTRY_SPEC: dict[str, Any] = {
     "group": {"type": "str"},
     "mode": {"type": "str"},
     "secret": {"type": "bool", "default": False},
+    "hides": {"type": "str"},
     "keep": {"type": "bool", "default": False},
     "validate": {"type": "str"},
 }
@@ -188,6 +191,8 @@ def bring_file(
         else:
             apply_attributes(path, entry, uid, gid)
     before, after = old.decode(errors="replace"), (data or old).decode(errors="replace")
+    if entry["hides"]:
+        before, after = (re.sub(entry["hides"], "(secret)", text) for text in (before, after))
     if entry["secret"]:
         before, after = "(secret)\n" if exists else "", "(secret, changed)\n"
     if not different:

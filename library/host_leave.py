@@ -10,8 +10,10 @@ import time
 from glob import glob
 from pathlib import Path
 
+from ansible.module_utils.bench import BenchError
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb_options import server_options
+from ansible.module_utils.supervisor import readable
 from ansible.module_utils.verify_look import processes
 
 DOCUMENTATION = r"""
@@ -145,15 +147,25 @@ class Leaver:
         if state.get("ActiveState") != "inactive" or state.get("UnitFileState") == "enabled":
             self.must(f"stop and disable {name}", "systemctl", "disable", "--now", name)
 
+    def readable_without(self, conf: str) -> None:
+        """See that supervisord can read what is left. Raises LeaveError before anything stops."""
+        try:
+            readable({conf: None})
+        except BenchError as error:
+            raise LeaveError(str(error)) from error
+
     def programs(self) -> None:
         """No program of the bench runs, and supervisor does not know them."""
         name = os.path.basename(self.params["bench"])
+        conf = f"/etc/supervisor/conf.d/{name}.conf"
+        if os.path.lexists(conf):
+            self.readable_without(conf)
         code, status = self.run("supervisorctl", "status")
         groups = groups_of(status, name) if code != 127 else []
         if groups:
             targets = [f"{group}:*" for group in groups]
             self.must(f"stop {', '.join(groups)}", "supervisorctl", "stop", *targets)
-        self.drop(f"/etc/supervisor/conf.d/{name}.conf")
+        self.drop(conf)
         for group in groups:
             self.must(f"forget {group}", "supervisorctl", "remove", group)
 

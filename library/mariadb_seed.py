@@ -130,9 +130,13 @@ class Seeder:
 
     def unit_running(self) -> bool:
         """Whether the seed's unit is at work."""
-        _, out, _ = self.module.run_command(
+        code, out, err = self.module.run_command(
             ["systemctl", "show", f"{UNIT}*", "-p", "ActiveState", "--value"]
         )
+        if code != 0:
+            raise MariaDBError(
+                f"systemctl does not tell whether a seed runs: {(err or out).strip()}"
+            )
         return bool(set(out.split()) & {"active", "activating", "deactivating", "reloading"})
 
     def state(self) -> dict[str, Any]:

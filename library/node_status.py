@@ -27,6 +27,7 @@ from ansible.module_utils.kept import (
 from ansible.module_utils.mariadb import local, server_folders
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.sites import Folders, read_state, served_names
+from ansible.module_utils.supervisor import RUNNING, programs
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
@@ -97,14 +98,10 @@ def replication(role: str) -> dict[str, Any]:
     return {"mariadb": version, "replication": words, "lag_seconds": lag, "trouble": trouble}
 
 
-def programs() -> str:
-    """What of supervisor's programs does not run, "" when all do."""
-    done = subprocess.run(
-        ["supervisorctl", "status"], capture_output=True, text=True, check=False, timeout=20
-    )
-    lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
-    off = [f"{words[0]} {words[1]}" for words in lines if len(words) > 1 and words[1] != "RUNNING"]
-    return "; ".join(off)
+def stopped_programs(bench: str) -> str:
+    """What of the bench's programs does not run, "" when all do. Raises BenchError."""
+    now = programs(os.path.basename(bench))
+    return "; ".join(f"{name} {state}" for name, state in now.items() if state != RUNNING)
 
 
 def workers(bench: str) -> dict[str, int]:
@@ -333,7 +330,7 @@ def main() -> None:
         troubles += filter(None, [ask(lambda: queue(module.params["queue"]))])
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
-    troubles += filter(None, [database.get("trouble"), ask(programs)])
+    troubles += filter(None, [database.get("trouble"), ask(lambda: stopped_programs(bench))])
     troubles += full(status["file_systems"] or [])
     # As the last run of site.yml or an update has found it; to ask anew takes a second or two.
     troubles += read_json(f"{module.params['state_dir']}/contract.json").get("misfits", [])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,7 +16,8 @@ from typing import Any
 from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.supervisor import RUNNING, states, together
+from ansible.module_utils.programs import overridden, tasks
+from ansible.module_utils.supervisor import RUNNING, STARTED, control, readable, states, together
 
 DOCUMENTATION = r"""
 module: supervisor_programs
@@ -26,6 +28,9 @@ description:
     Programs of other configurations are never touched.
   - What a group was started with is remembered only after it runs, so a run that was killed
     between a changed file and the restart is made good by the next one.
+  - Fails before it touches a program where supervisord cannot read its configuration.
+  - Programs of the operator's own that work with the bench need not run. Those that do are
+    restarted when what they read has changed.
 options:
   name: {description: Prefix of the bench's programs and groups., type: str, required: true}
   configuration: {description: The supervisor configuration., type: path, required: true}
@@ -35,6 +40,11 @@ options:
       Words that begin with a slash are files, or folders of Python modules.
     type: dict
     default: {}
+  own_depends:
+    description: What programs of the operator's own read at their start, as in C(depends).
+    type: list
+    elements: str
+    default: []
   serves:
     description:
       - Where the programs of a group that users wait for answer, C({group: address:port}). The
@@ -93,8 +103,8 @@ def remember(path: str, known: dict[str, str]) -> None:
 
 
 def show(text: str, path: str, user: str) -> None:
-    """Have a file of a bench say what runs there. Raises BenchError."""
-    command = ["sh", "-c", 'cat >"$0.new" && mv -T "$0.new" "$0"', path]
+    """Have a file of a bench say what runs there, to its account alone. Raises BenchError."""
+    command = ["sh", "-c", 'umask 077; cat >"$0.new" && mv -T "$0.new" "$0"', path]
     checked(run_as(user, command, "/", {"PATH": os.defpath}, stdin=text), f"writing {path}")
 
 
@@ -110,7 +120,7 @@ def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
             return 0
         if group in serves:
             return 1
-        return 3 if "worker" in group else 2
+        return 3 if group.endswith("-worker") else 2
 
     return sorted(groups, key=rank)
 
@@ -131,7 +141,7 @@ def in_order(lines: list[str]) -> list[str]:
     def rank(line: str) -> int:
         group, _, what = line.partition(": ")
         if what == "disappeared":
-            return 4 if "worker" in group else 0
+            return 4 if re.search(r"-workers?$", group) else 0
         if group.endswith("-redis"):
             return 1
         return 2 if what == "changed" else 3
@@ -145,20 +155,55 @@ class Supervisor:
     def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.name: str = module.params["name"]
+        # Names of before and of after the change.
+        self.tasks: dict[str, str] = {}
 
     def control(self, *words: str) -> str:
-        """Output of supervisorctl; its exit status tells the state of programs, not success."""
-        _, out, err = self.module.run_command(["supervisorctl", *words])
-        if "refused connection" in out + err or "no such file" in (out + err).lower():
-            self.module.fail_json(
-                msg=f"supervisord does not answer: {(out + err).strip()}; see `systemctl status"
-                " supervisor` on this host"
+        """Output of supervisorctl; what it does not usually say ends the module."""
+        try:
+            return control(*words)
+        except BenchError as error:
+            self.module.fail_json(msg=str(error))
+
+    def learn(self) -> None:
+        """Know what each program does; a configuration that cannot be read ends the module."""
+        try:
+            read = readable()
+        except BenchError as error:
+            if self.module.check_mode:
+                # The folders that it names may come in the same run.
+                return
+            self.module.fail_json(msg=str(error))
+        self.tasks |= tasks(self.name, read)
+        for words in overridden(self.module.params["configuration"], read):
+            self.module.warn(
+                f"{words}: this file of your own wins over Benchfleet's. Take these lines out;"
+                " bench_environment, bench_web_arguments and the numbers of workers are for that"
             )
-        return out
 
     def programs(self) -> dict[str, str]:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
-        return states(self.control("status"), self.name)
+        return {
+            name: state
+            for name, state in states(self.control("status")).items()
+            if name.startswith(f"{self.name}-") and self.tasks.get(name) != ""
+        }
+
+    def own(self) -> list[str]:
+        """Processes of the operator's own programs that run and work with the bench."""
+        now = states(self.control("status"))
+        return [name for name in now if self.tasks.get(name) == "" and now[name] in STARTED]
+
+    def restart_own(self, names: list[str]) -> None:
+        """Restart programs of the operator's own; those that stay away are told."""
+        for name in names:
+            self.control("restart", name)
+        now = states(self.control("status"))
+        if down := [name for name in names if now.get(name) not in (*STARTED, "BACKOFF")]:
+            self.module.warn(
+                f"these programs of your own do not run any more: {', '.join(down)}; `supervisorctl"
+                " tail NAME stderr` on this host shows their last words"
+            )
 
     @contextmanager
     def holding(self, group: str) -> Iterator[None]:
@@ -228,6 +273,7 @@ def main() -> None:
             "configuration": {"type": "path", "required": True},
             "empty": {"type": "bool", "default": False},
             "depends": {"type": "dict", "default": {}},
+            "own_depends": {"type": "list", "elements": "str", "default": []},
             "serves": {"type": "dict", "default": {}},
             "hold": {"type": "dict"},
             "shown": {
@@ -246,12 +292,18 @@ def main() -> None:
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     supervisor = Supervisor(module)
+    supervisor.learn()
     before = supervisor.programs()
     groups = {name.split(":")[0] for name in before}
     stopped = [name for name, state in before.items() if state != RUNNING]
     today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
     today["configuration"] = fingerprint([module.params["configuration"]])
+    today["own"] = fingerprint(module.params["own_depends"])
     known = remembered(memory)
+    # A memory of an older release has nothing of them.
+    own = (
+        supervisor.own() if known.get("own", today["own"] if known else "") != today["own"] else []
+    )
     serves: dict[str, str] = module.params["serves"]
     outdated = [g for g in groups if g in today and known.get(g) != today[g]]
     outdated = pressing(outdated, serves)
@@ -261,7 +313,7 @@ def main() -> None:
         did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
         if known.get("configuration") != today["configuration"]:
             did.append("take over the configuration")
-        did += [f"write {shown['path']}"] * stale
+        did += [f"write {shown['path']}"] * stale + [f"restart {name}" for name in own]
         diff = {"before": "", "after": "".join(f"{line}\n" for line in did)}
         module.exit_json(changed=bool(did), did=did, diff=diff)
     did = []
@@ -284,6 +336,10 @@ def main() -> None:
         supervisor.control("start", *together(idle, list(before)))
         did += [f"start {name}" for name in idle]
     now = supervisor.wait(module.params["seconds"], STEADY_SECONDS if did else 0)
+    # After the bench's own, which they may use; those that came just now have been started so.
+    own = [name for name in own if name.split(":")[0] not in fresh]
+    supervisor.restart_own(own)
+    did += [f"restart {name}" for name in own]
     if known != today:
         remember(memory, today)
     if stale:

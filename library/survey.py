@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible.module_utils import adoption, code, jobs
 from ansible.module_utils.answers import READ_SHARED, SHARED
-from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, run_as
+from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, read_text, run_as
 from ansible.module_utils.bench_files import other_database
 from ansible.module_utils.certificates import certificate_trouble
 from ansible.module_utils.fleet import FleetModule
@@ -32,6 +32,7 @@ from ansible.module_utils.mariadb_options import (
 )
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.pdf import printing
+from ansible.module_utils.programs import ConfigurationError, configuration, trouble_words
 from ansible.module_utils.sites import Folders, made_note
 from ansible.module_utils.surroundings import look_at_filters, look_at_ways
 
@@ -305,6 +306,20 @@ def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
     offsets = [time.localtime(NEW_YEAR + month * 30 * 86400).tm_gmtoff for month in range(25)]
     name = os.path.realpath(file).partition("/zoneinfo/")[2] if os.path.lexists(file) else "UTC"
     return {"name": name, "offsets": offsets}
+
+
+def supervisor_trouble() -> str:
+    """Why supervisord cannot read its configuration, "" when it can or is not installed.
+
+    A file of ours is left out: the run writes it anew, with the folders that it names.
+    """
+    try:
+        trouble = configuration()["trouble"]
+    except ConfigurationError as error:
+        return str(error)
+    if not trouble or any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
+        return ""
+    return trouble_words(trouble)
 
 
 def frappe_version(bench_dir: str) -> str | None:
@@ -608,6 +623,7 @@ def main() -> None:
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "time_zone": time_zone(),
+        "supervisor": supervisor_trouble(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),

@@ -5,13 +5,11 @@ Reads only, and without the fleet's own packages: nothing has been installed yet
 
 from __future__ import annotations
 
-import configparser
-import glob
 import os
 import pwd
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.bench import (
@@ -37,6 +35,18 @@ from ansible.module_utils.bench_files import (
 from ansible.module_utils.mariadb import client
 from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.nginx_look import look_at_nginx
+from ansible.module_utils.programs import (
+    ConfigurationError,
+    bench_sections,
+    configuration,
+    own_names,
+    queues_of,
+    task,
+    tasks,
+    trouble_words,
+    values,
+    words_of,
+)
 from ansible.module_utils.sites import Folders, further_names
 from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
 
@@ -47,6 +57,21 @@ OUR_DATABASE = "benchfleet"
 # Of common_site_config.json: where the bench's services listen.
 SERVICE_KEYS = ("webserver_port", "socketio_port", "db_host")
 REDIS_FILES = ("config/redis_cache.conf", "config/redis_queue.conf")
+
+# A file of supervisor's that is never written: whether it would be read.
+PROBE = "/etc/supervisor/conf.d/benchfleet-probe.conf"
+# What a worker takes jobs from that names no queue.
+EVERY_QUEUE = "short,default,long"
+# Of the bench CLI.
+DEFAULT_MAX_REQUESTS = 5000
+# Long names of gunicorn's options.
+SHORT = {"--bind": "-b", "--workers": "-w", "--timeout": "-t", "--worker-class": "-k"}
+# Options that `bench setup supervisor` writes; the fleet's file has its own values for them.
+WRITTEN = (
+    *("command", "priority", "autostart", "autorestart", "stdout_logfile", "stderr_logfile"),
+    *("stopwaitsecs", "killasgroup", "user", "directory", "startretries", "numprocs"),
+    *("process_name", "environment"),
+)
 
 
 def run(words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -202,7 +227,9 @@ def look_at_database() -> dict[str, Any]:
         word, _, rest = line.partition(" ")
         found.setdefault(word, []).append(rest)
     return {
-        "trouble": "" if asked.returncode == 0 else (asked.stderr.strip() or "no answer"),
+        "trouble": "".join(
+            done.stderr.strip() or "no answer" for done in (asked, follows) if done.returncode != 0
+        ),
         "accounts": found.get("account", []),
         "databases": found.get("database", []),
         "log_bin": found.get("log_bin") == ["1"],
@@ -213,42 +240,157 @@ def look_at_database() -> dict[str, Any]:
     }
 
 
-def supervisor_files(bench: str) -> list[dict[str, Any]]:
-    """Files of supervisor's that run programs of the bench: {path, ours, programs, others}.
+def supervisor_files(bench: str, read: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Files of supervisor's that run the bench: {path, ours, programs, kept}.
 
-    programs are the bench's, and the groups of the file; others are programs in the same file that
-    are not the bench's.
+    ``read`` is what programs.configuration() says. programs are those that do the bench's own work,
+    and their groups; kept are the other programs of the file.
     """
+    work = bench_sections(bench, read)
     found = []
-    for path in sorted(glob.glob("/etc/supervisor/conf.d/*.conf")):
-        text = read_text(path) or ""
-        parser = configparser.RawConfigParser(strict=False)
-        try:
-            parser.read_string(text)
-        except configparser.Error:
-            continue
-        mine, others = [], []
-        for section in parser.sections():
-            if section.startswith("program:"):
-                words = " ".join(value for _name, value in parser.items(section))
-                (mine if f"{bench}/" in f"{words}/" else others).append(section[8:])
+    for file in read["files"]:
+        mine = [section.partition(":")[2] for section in file["sections"] if section in work]
         if mine:
-            mine += [name[6:] for name in parser.sections() if name.startswith("group:")]
-            ours = "Made by Benchfleet" in text
-            found.append({"path": path, "ours": ours, "programs": mine, "others": others})
+            path = file["path"]
+            ours = "Made by Benchfleet" in (read_text(path) or "")
+            kept = own_names(read, [path], bench)
+            found.append({"path": path, "ours": ours, "programs": mine, "kept": kept})
     return found
+
+
+def look_at_programs(bench: str) -> dict[str, Any]:
+    """What supervisor runs of a bench: {trouble, unread, files, work, own, queues}.
+
+    trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
+    not read the folder that the fleet writes to; queues as of custom_queues(); files as of
+    supervisor_files(). own are processes of programs of the operator's that work with the bench;
+    work has for each program of the bench's own work
+    {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
+    what `bench setup supervisor` does not write so. No value of a variable is in it.
+    """
+    config = config_of(f"{bench}/sites/common_site_config.json")
+    told: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
+    told["queues"] = custom_queues(config)
+    try:
+        read = configuration()
+        probe = configuration({PROBE: "[program:benchfleet-probe]\ncommand=/bin/true\n"})
+    except ConfigurationError as error:
+        return {**told, "trouble": str(error)}
+    trouble = trouble_words(read["trouble"]) if read["trouble"] else ""
+    raw = values(read)
+    seen = PROBE in [file["path"] for file in probe["files"]]
+    work = []
+    for section, does in bench_sections(bench, read).items():
+        if does == "group":
+            continue
+        processes = [process for process in read["processes"] if process["section"] == section]
+        command = processes[0]["command"] if processes else raw[section].get("command", "")
+        holders = [file["path"] for file in read["files"] if section in file["sections"]]
+        number = len(processes) or 1
+        if does == "web":
+            number = int(flags_of(command).get("-w", "1"))
+        elif pool := re.search(r"--num-workers[ =](\d+)", command):
+            number *= int(pool.group(1))
+        work.append(
+            {
+                "name": section.partition(":")[2],
+                "file": holders[-1],
+                "task": does,
+                "processes": number,
+                "queues": (queues_of(command) or EVERY_QUEUE) if does == "worker" else "",
+                "environment": processes[0]["environment"] if processes else [],
+                "arguments": own_arguments(command, config) if does == "web" else [],
+                "options": own_options(does, command, raw[section], config),
+            }
+        )
+    own = [name for name, does in tasks(bench, read).items() if not does]
+    return {
+        **told,
+        "trouble": trouble,
+        "unread": bool(read["path"]) and not seen,
+        "files": supervisor_files(bench, read),
+        "work": work,
+        "own": own,
+    }
+
+
+def custom_queues(config: Mapping[str, Any]) -> dict[str, int]:
+    """Queues of a bench's own and their processes, by `workers` of its configuration."""
+    workers = config.get("workers")
+    return {
+        str(name): int(str(asked.get("background_workers") or 1))
+        for name, asked in (workers.items() if isinstance(workers, dict) else ())
+        if isinstance(asked, dict) and str(asked.get("background_workers") or 1).isdigit()
+    }
+
+
+def flags_of(command: str) -> dict[str, str]:
+    """gunicorn's options of a web program's command, by their short names; "" for a bare one."""
+    found: dict[str, str] = {}
+    words = words_of(command)
+    start = next((at for at, word in enumerate(words) if word.endswith("gunicorn")), len(words))
+    last = ""
+    for word in words[start + 1 :]:
+        if word.startswith("-"):
+            name, _, value = word.partition("=")
+            if not word.startswith("--") and len(word) > 2:
+                name, value = word[:2], word[2:].removeprefix("=")
+            last = SHORT.get(name, name)
+            found[last] = value
+        elif last and not found[last] and task(word) != "web":
+            found[last] = word
+        else:
+            last = ""
+    return found
+
+
+def own_arguments(command: str, config: Mapping[str, Any]) -> list[str]:
+    """gunicorn's options that `bench setup supervisor` would not write for this bench."""
+    flags = flags_of(command)
+    usual = {
+        "-b": flags.get("-b"),
+        "-w": flags.get("-w"),
+        "-t": str(config.get("http_timeout", 120)),
+        "--graceful-timeout": "30",
+        "--preload": "",
+    }
+    requests = str(config.get("gunicorn_max_requests", DEFAULT_MAX_REQUESTS))
+    if flags.get("--max-requests") in (requests, "0"):
+        usual |= {name: flags.get(name) for name in ("--max-requests", "--max-requests-jitter")}
+    return [
+        f"{name} {value}".strip()
+        for name, value in flags.items()
+        if name not in usual or usual[name] != value
+    ]
+
+
+def own_options(
+    does: str, command: str, options: Mapping[str, str], config: Mapping[str, Any]
+) -> list[str]:
+    """Options of a program's section that `bench setup supervisor` would not write so.
+
+    Numbers with their value, others by name.
+    """
+    workers = config.get("workers")
+    asked = (workers if isinstance(workers, dict) else {}).get(queues_of(command))
+    usual = {str(asked.get("timeout"))} if isinstance(asked, dict) else {"360", "1560"}
+    strange = [name for name in options if name not in WRITTEN]
+    if options.get("stopwaitsecs", "40") not in (usual if does == "worker" else {"40"}):
+        strange.append("stopwaitsecs")
+    return [f"{name}={options[name]}" if options[name].isdigit() else name for name in strange]
 
 
 def look(bench: str, ports: Iterable[int] = ()) -> dict[str, Any]:
     """Everything about this host that an adoption is judged by; ports are the fleet's."""
-    about = look_at_bench(bench)
+    about, programs = look_at_bench(bench), look_at_programs(bench)
     names = {
         name.lower() for site, entry in about["sites"].items() for name in (site, *entry["names"])
     }
     return {
         "bench": about,
         "database": look_at_database(),
-        "supervisor": supervisor_files(bench),
+        "supervisor": programs["files"],
+        "programs": programs,
         "nginx": look_at_nginx(bench, names, ports),
         "sudo": look_at_sudo(about["owner"]),
         "crontabs": look_at_crontabs(bench),

@@ -451,6 +451,21 @@ def git(folder: str, *arguments: str) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
+def git_said(folder: str, *arguments: str) -> str:
+    """Output of a read-only git command that has to succeed; "" is an answer of git's own.
+
+    Raises BenchError where it fails: what could not be read is not unchanged.
+    """
+    said = git(folder, *arguments)
+    if said is None:
+        words = " ".join(arguments)
+        raise BenchError(
+            f"`git {arguments[0]}` failed in {folder}: run `git {words}` there, as the bench's"
+            " account, to see why"
+        )
+    return said
+
+
 def drop_git_locks(folder: str) -> None:
     """Remove what git leaves in a repository when it is cut off, and stumbles at ever after.
 
@@ -566,7 +581,7 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
         if commit is None:
             continue
         # `yarn install` completes the lock file of a checkout by itself.
-        changes = git(path, "diff", "HEAD", "--", ".", ":!yarn.lock") or ""
+        changes = git_said(path, "diff", "HEAD", "--", ".", ":!yarn.lock")
         apps[name] = {
             "commit": commit,
             "branch": git(path, "symbolic-ref", "--short", "-q", "HEAD"),

@@ -307,7 +307,10 @@ def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
 
 
 def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
-    """Of each systemd unit whether it is enabled and whether it runs, in systemd's words."""
+    """Of each systemd unit whether it is enabled and whether it runs, in systemd's words.
+
+    Raises SnapshotError where systemd does not tell.
+    """
     found = {}
     for name in names:
         done = subprocess.run(
@@ -316,6 +319,8 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
             text=True,
             check=False,
         )
+        if done.returncode != 0:
+            raise SnapshotError(f"systemctl does not tell of {name}: {done.stderr.strip()}")
         state = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         if state.get("LoadState") == "loaded":
             found[name] = {
@@ -326,12 +331,14 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
 
 
 def packages() -> list[str]:
-    """Names of the packages that dpkg has installed."""
+    """Names of the packages that dpkg has installed. Raises SnapshotError where it fails."""
     done = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"],
         capture_output=True,
         text=True,
         check=False,
     )
+    if done.returncode != 0:
+        raise SnapshotError(f"dpkg-query does not tell the packages: {done.stderr.strip()}")
     lines = done.stdout.splitlines()
     return sorted({line.split(" ", 1)[1] for line in lines if line.startswith("installed ")})

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from ansible.module_utils.bench import BenchError
+from ansible.module_utils.programs import (
+    ConfigurationError,
+    configuration,
+    tasks,
+    trouble_words,
+)
 
 RUNNING = "RUNNING"
 STARTED = (RUNNING, "STARTING")
+# A process that is none of the bench's.
+OTHER = "other"
 
 # Programs that the bench CLI has to write, by how their names end, and what is missing without one.
 PROGRAMS = {
@@ -21,24 +30,56 @@ PROGRAMS = {
 }
 
 
-def control(*words: str) -> str:
-    """Output of supervisorctl; its exit status tells the state of programs, not success.
+# What supervisorctl says of programs that it has handled, or that are in that state already. What
+# did not start is told by its state afterwards.
+HANDLED = re.compile(
+    r"""No\ config\ updates\ to\ processes
+    |\S+:\ (
+        started|stopped|signalled|available|changed|disappeared
+        |(added|removed|updated)\ process\ group
+        |ERROR\ \((
+            already\ started|not\ running|spawn\ error|abnormal\ termination|no\ such\ file
+            |file\ is\ not\ executable
+        )\)
+    )""",
+    re.VERBOSE,
+)
+STATUS = re.compile(r"(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b")
 
-    Raises BenchError when supervisord does not answer.
+
+def control(*words: str) -> str:
+    """Output of supervisorctl. Raises BenchError for all that it does not usually say.
+
+    Its exit status alone is not enough: that of ``status`` tells the state of programs.
     """
-    done = subprocess.run(
-        ["supervisorctl", *words],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    if "refused connection" in done.stdout or "no such file" in done.stdout.lower():
+    done = subprocess.run(["supervisorctl", *words], text=True, capture_output=True, check=False)
+    usual = STATUS.match if words[0] == "status" else HANDLED.fullmatch
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    strange = [line for line in lines if not usual(line)]
+    if strange or (done.returncode != 0 and not lines):
+        said = " ".join(strange) or done.stderr.strip()[-500:]
+        if "CANT_REREAD" in said:
+            # Its own words may quote a secret.
+            path = readable()["path"]
+            raise BenchError(
+                f"supervisord could not read its configuration ({path}): run this again"
+            )
         raise BenchError(
-            f"supervisord does not answer: {done.stdout.strip()}; see `systemctl status supervisor`"
-            " on this host"
+            f"`supervisorctl {' '.join(words)}` failed ({done.returncode}): {said}; see `systemctl"
+            " status supervisor` on this host"
         )
     return done.stdout
+
+
+def readable(instead: Mapping[str, str | None] | None = None) -> dict[str, Any]:
+    """All that supervisord would read, as of configuration(). Raises BenchError where it cannot."""
+    try:
+        read = configuration(instead)
+    except ConfigurationError as error:
+        raise BenchError(str(error)) from error
+    if read["trouble"]:
+        raise BenchError(trouble_words(read["trouble"]))
+    return read
 
 
 def control_each(word: str, names: list[str]) -> None:
@@ -47,15 +88,14 @@ def control_each(word: str, names: list[str]) -> None:
         list(pool.map(lambda name: control(word, name), names))
 
 
-def states(text: str, bench: str) -> dict[str, str]:
-    """State of each process of the bench named ``bench``: {"group:process": "RUNNING", ...}.
+def states(text: str) -> dict[str, str]:
+    """State of each process of supervisor's: {"group:process": "RUNNING", ...}.
 
     ``text`` is what ``supervisorctl status`` says.
     """
     found = {}
     for line in text.splitlines():
-        match = re.match(r"(\S+)\s+([A-Z]+)\b", line)
-        if match and match.group(1).startswith(f"{bench}-"):
+        if match := STATUS.match(line):
             found[match.group(1)] = match.group(2)
     return found
 
@@ -70,24 +110,43 @@ def missing_programs(text: str) -> list[str]:
     ]
 
 
+# What the processes of each bench do, as far as they are known.
+known_tasks: dict[str, dict[str, str]] = {}
+
+
+def tasks_of(bench: str, names: Iterable[str]) -> dict[str, str]:
+    """What processes of a bench do, by their commands: see tasks().
+
+    Those of other benches are left out, and so are those of which the configuration knows nothing.
+    """
+    if not set(names) <= set(known_tasks.get(bench, {})):
+        every = dict.fromkeys(names, OTHER)
+        known_tasks[bench] = every | tasks(bench, readable())
+    return {name: what for name, what in known_tasks[bench].items() if what != OTHER}
+
+
 def programs(bench: str) -> dict[str, str]:
-    """State of each process of a bench now."""
-    return states(control("status"), bench)
+    """State of each process of a bench now, without programs of the operator's own.
+
+    ``bench`` is the bench's name. One that the configuration has no more is told by its name.
+    """
+    now = states(control("status"))
+    does = tasks_of(bench, now)
+    return {
+        name: state
+        for name, state in now.items()
+        if does.get(name) or (name not in does and name.startswith(f"{bench}-"))
+    }
 
 
-def job_programs(names: list[str]) -> list[str]:
-    """Those processes that do jobs or queue them: workers and the scheduler."""
-    return [name for name in names if re.search(r"-(worker|schedule)$", name.split(":")[0])]
+def doing(bench: str, *wanted: str) -> Callable[[list[str]], list[str]]:
+    """Chooses those processes of a bench that do this: worker, schedule, web, socketio, redis."""
 
+    def choose(names: list[str]) -> list[str]:
+        does = tasks_of(bench, names)
+        return [name for name in names if does.get(name) in wanted]
 
-def serving_programs(names: list[str]) -> list[str]:
-    """Those processes that answer calls: the web workers and the pool for reports."""
-    return [name for name in names if name.split(":")[0].endswith("-web")]
-
-
-def realtime_programs(names: list[str]) -> list[str]:
-    """The process of the realtime server, to which pages have a connection."""
-    return [name for name in names if name.split(":")[0].endswith("-socketio")]
+    return choose
 
 
 def together(names: list[str], known: list[str]) -> list[str]:
@@ -106,11 +165,11 @@ def together(names: list[str], known: list[str]) -> list[str]:
 def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
     """Stop the chosen processes; returns those that ran. A worker ends its job first."""
     before = programs(bench)
-    names = [name for name in chosen(list(before)) if before[name] in STARTED]
+    names = [name for name in chosen(list(before)) if before[name] in (*STARTED, "BACKOFF")]
     if names:
         control_each("stop", together(names, list(before)))
     left = programs(bench)
-    still = [name for name in names if left.get(name) in (*STARTED, "STOPPING")]
+    still = [name for name in names if left.get(name) in (*STARTED, "BACKOFF", "STOPPING")]
     if still:
         raise BenchError(f"these programs do not stop: {', '.join(still)}")
     return names

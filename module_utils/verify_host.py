@@ -447,13 +447,3 @@ class HostChecks:
         saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
         cure = "; ".join(f"{place}: {cure}" for _, place, cure in others)
         self.gathering.add("settings", not off, "; ".join(off) or saw, remedy=cure)
-
-    def supervised(self) -> str:
-        """What supervisor says about its programs."""
-        done = subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, check=False, timeout=30
-        )
-        # Its status tells that some program is stopped, which is no failure of the question.
-        if "no such file" in done.stdout + done.stderr or "refused" in done.stdout:
-            raise AssertionError(f"supervisor does not answer: {done.stdout.strip()}")
-        return done.stdout

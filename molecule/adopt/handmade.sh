@@ -73,6 +73,21 @@ for unit in nginx supervisor; do
 done
 systemctl daemon-reload
 as_frappe bench setup supervisor --user frappe --yes
+# What an operator makes of it: a bot, a token, threads, workers with names of their own, and an override in a file apart.
+sed -i -e 's|^\(command=.*/gunicorn .*\) frappe.app:application|\1 -k gthread --threads 2 frappe.app:application|' \
+    -e '/-frappe-web\]/a environment=VAULT_TOKEN="a%%1,2"' \
+    -e '/-frappe-long-worker\]/,/^process_name=/ s|^process_name=.*|process_name=hands-%(process_num)d|' config/supervisor.conf
+cat >>config/supervisor.conf <<'PROGRAM'
+[program:frappe-bench-telegram-bot]
+command=/home/frappe/frappe-bench/env/bin/python -c "import time; time.sleep(10000000)"
+directory=/home/frappe/frappe-bench
+user=frappe
+environment=BOT_TOKEN="b%%1;2"
+PROGRAM
+cat >/etc/supervisor/conf.d/vault.conf <<'PROGRAM'
+[program:frappe-bench-frappe-short-worker]
+environment=VAULT_ROLE="erp"
+PROGRAM
 as_frappe bench setup nginx --yes --log_format none
 ln -s /home/frappe/frappe-bench/config/supervisor.conf /etc/supervisor/conf.d/frappe-bench.conf
 ln -s /home/frappe/frappe-bench/config/nginx.conf /etc/nginx/conf.d/frappe-bench.conf

@@ -66,11 +66,12 @@ FOUND: dict[str, Any] = {
             "path": "/etc/supervisor/conf.d/frappe-bench.conf",
             "ours": False,
             "programs": ["frappe-bench-frappe-web", "frappe-bench-web"],
-            "others": [],
+            "kept": [],
         }
     ],
     "sudo": {"trouble": "", "rules": [], "groups": []},
     "crontabs": [],
+    "programs": {"trouble": "", "unread": False, "work": [], "own": [], "queues": {}},
     "nginx": {
         "trouble": "",
         "missed": "",
@@ -112,6 +113,10 @@ def an_adopted_host() -> dict[str, Any]:
         "certificate": "",
         "networks": {"router_trusted_proxies": []},
         "router": {"router_max_upload": "50m", "router_read_timeout": 120},
+        "web_workers": 4,
+        "web_arguments": "",
+        "environment": [],
+        "background_workers": 6,
         "acme": {"email": "", "server": ""},
         "mariadb_plan": {
             "max_connections": 300,
@@ -210,6 +215,7 @@ TROUBLES = [
     ("database.accounts", ["app@web01.lan"], "skip_name_resolve: false"),
     ("database.settings", {"port": "3307"}, "set fleet_mariadb_port to 3307"),
     ("supervisor", [], "runs no program of the bench"),
+    ("programs.unread", True, "does not read /etc/supervisor/conf.d/*.conf"),
     ("nginx.trouble", "unknown directive", "refuses its own configuration"),
 ]
 
@@ -330,11 +336,15 @@ def test_what_no_supervisor_runs_is_stopped_first(host, settings):
     assert "is not run by supervisor" in told[0]["what"]
 
 
-def test_programs_of_others_and_strange_names_are_told(host, settings):
-    host["survey"]["adoption"]["supervisor"][0].update(others=["wiki"], programs=["erp-web"])
+def test_strange_names_and_places_of_programs_are_told(host, settings):
+    file = host["survey"]["adoption"]["supervisor"][0]
+    file.update(programs=["erp-web"], kept=["wiki", "frappe-bench-frappe-long-worker"])
     told = [problem["what"] for problem in adoption.adoption_problems([host], settings)]
     assert "do not begin with frappe-bench-: erp-web" in told[0]
-    assert "wiki" in told[1]
+    assert "may get: frappe-bench-frappe-long-worker" in told[1]
+    file.update(path=f"{BENCH}/config/supervisor.conf", programs=[], kept=["wiki"])
+    (problem,) = adoption.adoption_problems([host], settings)
+    assert "not in /etc/supervisor/conf.d" in problem["what"]
 
 
 def test_certificates_go_on_being_served(host, settings):

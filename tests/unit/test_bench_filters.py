@@ -18,6 +18,8 @@ def generated(prefix: str = "b") -> str:
     """A configuration in the shape of `bench setup supervisor`."""
     commands = {
         "frappe-web": "/b/env/bin/gunicorn -b 127.0.0.1:8000 -w 9 -t 120 frappe.app:application",
+        "frappe-schedule": "/opt/x/bin/bench schedule",
+        "node-socketio": "/opt/x/bin/bench socketio",
         "redis-cache": "/usr/bin/redis-server /b/config/redis_cache.conf",
         "redis-queue": "/usr/bin/redis-server /b/config/redis_queue.conf",
     }
@@ -76,7 +78,7 @@ def test_primary_has_every_program_with_its_counts() -> None:
     assert conf["program:b-redis-queue"]["command"] == (
         "/lib/start-queue /usr/bin/redis-server /etc/r/redis_queue.conf"
     )
-    assert conf["program:b-frappe-schedule"]["command"].startswith("/usr/local/bin/bench worker")
+    assert conf["program:b-frappe-schedule"]["command"] == "/usr/local/bin/bench schedule"
     groups = {s: conf[s]["programs"] for s in conf.sections() if s.startswith("group:")}
     assert groups == {
         "group:b-web": "b-frappe-web",
@@ -282,3 +284,57 @@ def test_a_program_that_the_bench_cli_does_not_write_is_told():
     (words,) = missing_programs(text.replace("[program:b-frappe-schedule]", "[program:b-clock]"))
     assert words.startswith("supervisor: ")
     assert words.endswith("no program named *-frappe-schedule; so no scheduled job is queued")
+
+
+def test_programs_but_redis_have_the_environment_that_the_inventory_names() -> None:
+    given = {"TOKEN": 'a%1,2;"x" y', "PYTHONPATH": "/own", "N": 5}
+    guard = {"package_dir": "/lib/guard", "settings": "/etc/guard.json"}
+    conf = node(environment=given, guard=guard)
+    for name in ("schedule", "long-worker", "web"):
+        assert """TOKEN='a%%1,2;"x" y'""" in conf[f"program:b-frappe-{name}"]["environment"]
+        assert 'N="5"' in conf[f"program:b-frappe-{name}"]["environment"]
+    assert 'PYTHONPATH="/own"' in conf["program:b-frappe-schedule"]["environment"]
+    long = conf["program:b-frappe-long-worker"]["environment"]
+    assert 'PYTHONPATH="/lib/guard:/own"' in long
+    assert 'BENCHFLEET_READ_GUARD="/etc/guard.json"' in long
+    assert "environment" not in conf["program:b-redis-cache"]
+
+
+def test_gunicorn_gets_further_options() -> None:
+    pool = {"bind": "127.0.0.1:8001", "workers": 2, "package_dir": "/l", "settings": "/s"}
+    conf = node(web_arguments="-k gthread --threads 8", report_pool=pool)
+    assert conf["program:b-frappe-web"]["command"].endswith(
+        "-w 4 -t 120 -k gthread --threads 8 frappe.app:application"
+    )
+    pools = conf["program:b-frappe-report-web"]["command"]
+    assert pools.endswith("-k gthread --threads 8 benchfleet_guard.wsgi:application")
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "words"),
+    [
+        ({"a-b": "x"}, "", "has the name 'a-b'"),
+        ({"BENCHFLEET_X": "x"}, "", "BENCHFLEET_X"),
+        ({"A": "secret\nx"}, "", "the value of A in bench_environment has a line break"),
+        ({"A": "secret\"'"}, "", "both kinds of quotes"),
+        ({"A": "secret'"}, "", "a quote at its beginning or end"),
+        ({"A": "secret ;x"}, "", "a blank before ; or #"),
+        ({"A": ["secret"]}, "", "no text for A"),
+        (["secret"], "", "is no map"),
+        ({}, "-k gthread -w 3", "bench_web_arguments has -w"),
+        ({}, "--bind=0.0.0.0:80", "bench_web_arguments has --bind=0.0.0.0:80"),
+        ({}, "gthread", "no options of gunicorn"),
+    ],
+)
+def test_what_supervisors_files_cannot_hold_is_told_without_the_value(
+    environment: object, arguments: str, words: str
+) -> None:
+    told = " ".join(" ".join(pair) for pair in bench.program_troubles(environment, arguments))
+    assert words in told
+    assert "secret" not in told
+
+
+def test_a_queue_named_redis_is_a_workers() -> None:
+    conf = node(workers=workers(**{"redis-jobs": 1, "long": 1}))
+    assert conf["group:b-redis"]["programs"] == "b-redis-cache,b-redis-queue"
+    assert conf["group:b-redis-jobs-worker"]["programs"] == "b-frappe-redis-jobs-worker"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from library import files, json_config, packages, supervisor_programs
 from module_utils import nginx, site_making, snapshot
@@ -210,3 +211,20 @@ def test_a_replaced_file_keeps_what_nobody_names(tmp_path: Path) -> None:
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("n", 0o600)
     files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"m", -1, -1)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("m", 0o644)
+
+
+def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
+    role = Path(__file__).parents[2] / "roles/bench_processes/tasks/main.yml"
+    tasks = yaml.safe_load(role.read_text(encoding="utf-8"))
+    task = next(task for task in tasks if "files" in task)
+    hides = task["files"]["files"][0]["hides"]
+    path = tmp_path / "b.conf"
+    path.write_text('[program:b]\nEnvironment = A="hush1",\n  B="hush2"\nuser=frappe\n')
+    entry = dict.fromkeys(files.ENTRY_SPEC) | {"path": str(path), "hides": hides}
+    entry["content"] = '[program:b]\nenvironment=A="hush3"\nuser=root\n'
+    module = SimpleNamespace(check_mode=True)
+    changed, diff = files.bring_file(module, entry, -1, -1)  # type: ignore[arg-type]
+    assert changed
+    assert "hush" not in str(diff)
+    assert "user=frappe" in diff["before"]
+    assert "user=root" in diff["after"]

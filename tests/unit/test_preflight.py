@@ -52,6 +52,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "mariadb_extra": {},
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
+        "program_troubles": [],
         "trouble": "",
         "away": False,
         "survey": {
@@ -553,6 +554,15 @@ def test_types(fleet, settings):
     for host in fleet:
         host["type_errors"] = ["argument 'x' is of type str"]
     assert whats(fleet, settings) == ["argument 'x' is of type str"]
+
+
+def test_what_supervisor_cannot_hold_or_read_is_told(fleet, settings):
+    fleet[0]["program_troubles"] = [("bench_environment is no map", "write a map")]
+    fleet[0]["survey"]["supervisor"] = "supervisord cannot read its configuration: [program:x]"
+    assert whats(fleet, settings) == [
+        f"bench_environment is no map ({fleet[0]['name']})",
+        "supervisord cannot read its configuration: [program:x]",
+    ]
 
 
 # --- folders and workers -----------------------------------------------------------------------

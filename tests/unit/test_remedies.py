@@ -46,6 +46,13 @@ ELSEWHERE = {
 }
 
 
+def by_supervisor(
+    programs: list[str], *kept: str, path: str = "/etc/supervisor/conf.d/b.conf"
+) -> dict[str, Any]:
+    """A file by which supervisor runs the bench; kept are programs of the operator's own."""
+    return {"path": path, "ours": False, "programs": programs, "kept": list(kept)}
+
+
 class Fleet:
     """A primary and a reporting node, both in order; adopted: its bench was made by hand."""
 
@@ -139,6 +146,10 @@ MADE = {
 GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
 
 FLEET = [
+    Trial({"erp.program_troubles": [("bench_web_arguments has -b", "take -b out")]}, "take -b out",
+          {"erp.program_troubles": []}),
+    Trial({"rep.survey.supervisor": "its option environment has a %"},
+          "see that `supervisorctl reread` works", {"rep.survey.supervisor": ""}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
           "set lan_ip to the address by which", {"erp.lan_ip": "10.0.0.11"}),
@@ -343,8 +354,7 @@ ADOPTED = [
     Trial({"erp.survey.benches": [a_bench("/home/frappe/b2", "15.1")]},
           "set fleet_bench_dir to /home/frappe/b2", {"erp.bench_dir": "/home/frappe/b2",
            "settings.bench_dir": "/home/frappe/b2",
-           f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["b2-web"],
-                                  "others": []}]}),
+           f"{HAVE}supervisor": [by_supervisor(["b2-web"])]}),
     Trial({"erp.survey.benches": []}, "name its folder in fleet_bench_dir",
           {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({"erp.survey.benches": [a_bench(path, "15.1")
@@ -401,12 +411,16 @@ ADOPTED = [
                                               "unit": "supervisor.service"}]}}),
     Trial({f"{HAVE}supervisor": []}, "bench setup supervisor",
           lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
-    Trial({f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["erp-web"],
-                                  "others": []}]}, "write that file anew",
-          lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
-    Trial({f"{HAVE}supervisor": [{"path": "/s", "ours": False, "programs": ["frappe-bench-web"],
-                                  "others": ["bot"]}]}, "move them to a file of their own",
-          lambda f: put(f, {f"{HAVE}supervisor": Fleet(True).found["supervisor"]})),
+    Trial({f"{HAVE}supervisor": [by_supervisor(["erp-web"])]}, "write that file anew",
+          {f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"])]}),
+    Trial({f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], path="/srv/erp.conf")]},
+          "move its programs to a file in /etc/supervisor/conf.d",
+          {f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"])]}),
+    Trial({f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-redis-bot")]},
+          "give them other names",
+          {f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-bot")]}),
+    Trial({f"{HAVE}programs.unread": True}, "add /etc/supervisor/conf.d/*.conf to its files",
+          {f"{HAVE}programs.unread": False}),
     # Sites as benches have them: names that are no host's, and addresses.
     *(Trial({f"{HAVE}bench.sites": {site: A_SITE},
              f"{HAVE}nginx.files": []},

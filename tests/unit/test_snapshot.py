@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -173,9 +174,49 @@ def test_background_processes_are_told_from_the_others() -> None:
     status = """\
 b-web:b-frappe-web                 RUNNING pid 1, uptime 0:01:00
 b-workers:b-frappe-schedule        RUNNING pid 2, uptime 0:01:00
-b-workers:b-frappe-long-worker-0   RUNNING pid 3, uptime 0:01:00
+b-workers:hands-0                  BACKOFF Exited too quickly
 b-workers:b-frappe-short-worker-0  STOPPED Nov 25 11:00 PM
-other:other-worker-0               RUNNING pid 4, uptime 0:01:00
+b-workers:b-mail-worker            RUNNING pid 4, uptime 0:01:00
 """
-    found = adopt_handover.background(status, "b")
-    assert found == ["b-workers:b-frappe-schedule", "b-workers:b-frappe-long-worker-0"]
+    does = {
+        "b-web:b-frappe-web": "web",
+        "b-workers:b-frappe-schedule": "schedule",
+        "b-workers:hands-0": "worker",
+        "b-workers:b-frappe-short-worker-0": "worker",
+        "b-workers:b-mail-worker": "",
+    }
+    found = adopt_handover.background(status, does)
+    assert found == ["b-workers:b-frappe-schedule", "b-workers:hands-0"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "function"),
+    [
+        ("systemctl", lambda: snapshot.unit_states(["cron.service"])),
+        ("dpkg-query", snapshot.packages),
+    ],
+)
+def test_what_a_tool_does_not_tell_is_not_taken_for_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, function: Any
+) -> None:
+    (tmp_path / tool).write_text("#!/bin/sh\necho 'Failed to connect to bus' >&2\nexit 1\n")
+    (tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(snapshot.SnapshotError, match="Failed to connect"):
+        function()
+
+
+def test_a_server_that_does_not_answer_has_no_lack_of_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndedError(Exception):
+        pass
+
+    def fail(msg: str) -> None:
+        raise EndedError(msg)
+
+    module = SimpleNamespace(check_mode=False, fail_json=fail, exit_json=lambda **_: None)
+    monkeypatch.setattr(adopt_accounts, "FleetModule", lambda **_: module)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EndedError, match="MariaDB does not tell its accounts"):
+        adopt_accounts.main()

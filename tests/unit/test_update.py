@@ -231,6 +231,8 @@ def test_an_unfinished_update_keeps_its_commits(judge: Any, upstream: Path):
     old = git(upstream, "rev-parse", "HEAD")
     two = commit(upstream, "two", code="2")
     three = commit(upstream, "three", code="3")
+    # The update that was begun has brought it.
+    judge({"frappe": two}).judge()
     state = {
         "stamp": "S",
         "from": {"frappe": old},
@@ -1100,28 +1102,17 @@ def test_backups_are_on_disk_before_they_count(
     assert "backups" in update.state
 
 
-def test_programs_are_told_apart():
+def test_states_are_read():
     text = (
-        "b-long-worker:b-frappe-long-worker-0   RUNNING   pid 1, uptime 0:01:00\n"
-        "b-redis:b-redis-cache                  RUNNING   pid 2, uptime 0:01:00\n"
-        "b-report-web:b-frappe-report-web       RUNNING   pid 3, uptime 0:01:00\n"
         "b-schedule:b-frappe-schedule           STOPPED   Not started\n"
-        "b-socketio:b-node-socketio             RUNNING   pid 4, uptime 0:01:00\n"
         "b-web:b-frappe-web                     RUNNING   pid 5, uptime 0:01:00\n"
-        "other-web:other-web                    RUNNING   pid 6, uptime 0:01:00\n"
+        "bot                                    BACKOFF   Exited too quickly\n"
     )
-    states = supervisor.states(text, "b")
-    assert len(states) == 6
-    assert states["b-schedule:b-frappe-schedule"] == "STOPPED"
-    assert supervisor.job_programs(list(states)) == [
-        "b-long-worker:b-frappe-long-worker-0",
-        "b-schedule:b-frappe-schedule",
-    ]
-    assert supervisor.serving_programs(list(states)) == [
-        "b-report-web:b-frappe-report-web",
-        "b-web:b-frappe-web",
-    ]
-    assert supervisor.realtime_programs(list(states)) == ["b-socketio:b-node-socketio"]
+    assert supervisor.states(text) == {
+        "b-schedule:b-frappe-schedule": "STOPPED",
+        "b-web:b-frappe-web": "RUNNING",
+        "bot": "BACKOFF",
+    }
 
 
 def test_processes_of_a_whole_group_are_handled_at_once():
@@ -1229,3 +1220,12 @@ def test_the_gate_sends_files_and_no_links(tmp_path: Path):
     with tarfile.open(fileobj=out) as archive:
         names = sorted(archive.getnames())
     assert names == ["assets.json", "frappe", "frappe/js", "frappe/js/desk.1.js"]
+
+
+def test_a_tree_that_git_cannot_read_is_not_taken_for_unchanged(judge: Any, upstream: Path):
+    two = commit(upstream, "two", code="2")
+    update = judge({"frappe": two})
+    index = Path(update.folder("frappe"), ".git/index")
+    index.write_bytes(b"no index")
+    with pytest.raises(BenchError, match=r"`git diff` failed in .*/apps/frappe"):
+        update.judge()

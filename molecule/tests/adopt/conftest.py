@@ -33,7 +33,8 @@ SCRIPT = ROOT / "molecule/adopt/handmade.sh"
 BENCH = "/home/frappe/frappe-bench"
 USER, PASSWORD = "Administrator", "by-hand"
 ADOPT = ("-e", "fleet_adopt=true")
-CONFIRMED = (*ADOPT, "-e", "adopt_restart_confirmed=true")
+KEEPS = ("-e", json.dumps({"bench_environment": {"VAULT_TOKEN": "a%1,2"}}))
+CONFIRMED = (*ADOPT, *KEEPS, "-e", "adopt_restart_confirmed=true")
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
@@ -55,6 +56,7 @@ REFUSED = {
     "innodb_flush_log_at_trx_commit = 2\nskip-log-bin",
     "/etc/mysql/mariadb.conf.d/60-refused.cnf": "[mysqld]\nbinlog-do-db = _one",
     "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
+    "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="s3cr3t%"',
 }
 # A block below the includes of MariaDB's first file, as install guides have it.
 BLOCK = r"cd /etc/mysql; cp -a mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>mariadb.cnf"
@@ -429,7 +431,7 @@ def later_tries(adopted: Adoption, story: Story, alone: Path, release: tuple[str
     passwords = json.dumps({"verify_passwords": {state.SITE: PASSWORD}})
     said = side_by_side(
         {
-            "second run": lambda: playbook("site.yml", *ADOPT),
+            "second run": lambda: playbook("site.yml", *ADOPT, *KEEPS),
             "verify": lambda: playbook("playbooks/verify.yml", "-e", passwords),
             "unasked": lambda: playbook(release[0], inventory=alone, fails=True),
             "nodes": lambda: playbook(*release, fails=True),

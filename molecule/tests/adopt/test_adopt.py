@@ -108,8 +108,21 @@ def test_what_no_fleet_can_live_with_is_refused(tries: Any):
         "/etc/mysql/mariadb.conf.d/60-refused.cnf:2",
         "sync_binlog is 0",
         "/etc/mysql/my.cnf:",
+        "[program:x] in /etc/supervisor/conf.d/broken.conf: its option environment has a %",
     ):
         assert words in refused
+    assert "s3cr3t" not in refused
+
+
+def test_a_dry_run_names_what_supervisor_runs_in_another_way(tries: Any):
+    words = tries.words("dry run")
+    assert "/etc/supervisor/conf.d/frappe-bench-own.conf: frappe-bench-telegram-bot" in words
+    assert "the variable VAULT_TOKEN of frappe-bench-frappe-web goes; bench_environment" in words
+    assert "the variable VAULT_ROLE of frappe-bench-frappe-short-worker goes" in words
+    assert 'bench_web_arguments: "-k gthread --threads 2" keeps them' in words
+    assert "bench_background_workers: {" in words
+    for secret in ("a%1", "a%%1", "b%1", "b%%1"):
+        assert secret not in words
 
 
 def test_until_then_nothing_is_touched(story: Any, tries: Any):
@@ -174,6 +187,19 @@ def test_users_stay_signed_in_and_wait_a_moment_only(story: Any, adopted: Any):
     adopted.player.noticed_two_restarts_only(adopted.by_hand)
     saved = story.rows("ToDo", "description = 'saved meanwhile'")
     assert saved >= len(adopted.player.good) > 10
+
+
+def test_programs_of_the_operators_own_live_and_the_bench_has_its_variables(
+    story: Any, adopted: Any
+):
+    status = story.node.run("supervisorctl status frappe-bench-telegram-bot")
+    assert status.split()[1] == "RUNNING"
+    bot = status.split("pid ")[1].split(",")[0]
+    assert "BOT_TOKEN=b%1;2" in story.node.run(f"tr '\\0' '\\n' </proc/{bot}/environ")
+    conf = "/etc/supervisor/conf.d/frappe-bench.conf"
+    assert story.node.run(f"grep -c 'VAULT_TOKEN=\"a%%1,2\"' {conf}") != "0"
+    files = (conf, conf.replace(".conf", "-own.conf"))
+    assert story.node.run(f"stat -c %a {' '.join(files)}").split() == ["600", "600"]
 
 
 def test_halves_of_pairs_of_settings_are_gone(story: Any, adopted: Any, lab: state.Lab):
