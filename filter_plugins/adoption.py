@@ -826,7 +826,7 @@ def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
             if lost:
                 words.append(
                     f"gunicorn of {program['name']} runs without {' '.join(lost)};"
-                    f' bench_web_arguments: "{" ".join(program["arguments"])}" keeps them'
+                    f" bench_web_arguments: '{' '.join(program['arguments'])}' keeps them"
                 )
         if program["options"]:
             words.append(
@@ -844,7 +844,7 @@ def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
     }:
         shown = "; ".join(f"{queues}: {number}" for queues, number in theirs.items()) or "none"
         now = "; ".join(f"{queues}: {number}" for queues, number in ours.items()) or "none"
-        entries = ", ".join(f'"{queues}": {number}' for queues, number in theirs.items())
+        entries = ", ".join(f"'{queues}': {number}" for queues, number in theirs.items())
         words.append(
             f"background workers by queues: {shown} -> {now}; bench_background_workers:"
             f" {{{entries}}} keeps yours"

@@ -426,10 +426,10 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     for secret in ("a%1", "3128", "abc", "x;y"):
         assert secret not in text + repr(found)
     assert "web workers: 9 -> 4; bench_web_workers: 9 keeps yours" in text
-    assert 'bench_web_arguments: "-t 600 -k gthread --threads 8" keeps them' in text
+    assert "bench_web_arguments: '-t 600 -k gthread --threads 8' keeps them" in text
     assert "max-requests" not in text
     assert "options of b-frappe-web go: umask=002;" in text
-    assert 'bench_background_workers: {"long,default,short": 2, "reports": 1} keeps yours' in text
+    assert "bench_background_workers: {'long,default,short': 2, 'reports': 1} keeps yours" in text
 
     params = {"bench": str(place), "configuration": str(conf), "ours": False, "resting": []}
     module = Module(**params, rest=False, own=str(own))

@@ -119,7 +119,7 @@ def test_a_dry_run_names_what_supervisor_runs_in_another_way(tries: Any):
     assert "/etc/supervisor/conf.d/frappe-bench-own.conf: frappe-bench-telegram-bot" in words
     assert "the variable VAULT_TOKEN of frappe-bench-frappe-web goes; bench_environment" in words
     assert "the variable VAULT_ROLE of frappe-bench-frappe-short-worker goes" in words
-    assert 'bench_web_arguments: "-k gthread --threads 2" keeps them' in words
+    assert "bench_web_arguments: '-k gthread --threads 2' keeps them" in words
     assert "bench_background_workers: {" in words
     for secret in ("a%1", "a%%1", "b%1", "b%%1"):
         assert secret not in words
