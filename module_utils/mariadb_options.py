@@ -448,7 +448,8 @@ ENCRYPTED = "no other server has the keys, so none can read a copy of the data"
 GALERA = "Galera replicates in its own way, and numbers its changes by itself"
 ELSEWHERE = "a copy of the data is moved into the data folder alone, and leaves this place behind"
 
-# With these no fleet can live: variable -> (when, why). Each was tried on MariaDB 10.11.
+# With these no fleet can live: variable -> (when, why). That each is told was tried on MariaDB
+# 10.11, and what most do to a fleet; of the others the manual says it.
 REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
     "binlog_do_db": (is_on, FILTERED),
     "binlog_ignore_db": (is_on, FILTERED),

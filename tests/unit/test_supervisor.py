@@ -78,6 +78,14 @@ class Host:
             ["supervisorctl", "status"], capture_output=True, text=True, check=False
         ).stdout
 
+    def settle(self) -> None:
+        """Wait until each program has started."""
+        for _ in range(200):
+            if "STARTING" not in self.status():
+                return
+            time.sleep(0.1)
+        raise AssertionError(self.status())
+
     def write(self, name: str, *texts: str) -> Path:
         """Write a file of its configuration."""
         path = self.folder / name
@@ -397,7 +405,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     monkeypatch.setattr(adoption, "PROBE", f"{folder}/probe.conf")
     monkeypatch.setattr(judging, "PROGRAMS_FOLDER", str(folder))
     host.start()
-    time.sleep(1.2)
+    host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
     found = adoption.look_at_programs(str(place))
     look = {"programs": found, "supervisor": found["files"]}
