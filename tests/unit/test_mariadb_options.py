@@ -269,7 +269,7 @@ class Host:
         with (self.folder / "log").open("wb") as log:
             words = (*self.words, *more, "--user=root", f"--pid-file={self.folder}/pid")
             self.server = subprocess.Popen([str(SERVER), *words], stdout=log, stderr=log)
-        for _ in range(200):
+        for _ in range(600):
             try:
                 with self.local():
                     return
@@ -282,7 +282,7 @@ class Host:
         """End the server, if it runs."""
         if self.server:
             self.server.terminate()
-            self.server.wait(30)
+            self.server.wait(60)
 
     @contextmanager
     def local(self) -> Iterator[mariadb.Server]:

@@ -217,7 +217,7 @@ def test_words_are_read_as_nginx_reads_them(tmp_path: Path) -> None:
     main = str(tmp_path / "nginx.conf")
     with subprocess.Popen([NGINX, "-c", main, "-g", "daemon off;"]) as server:
         try:
-            for _ in range(100):
+            for _ in range(600):
                 try:
                     socket.create_connection(("127.0.0.1", port), 1).close()
                     break
@@ -227,7 +227,7 @@ def test_words_are_read_as_nginx_reads_them(tmp_path: Path) -> None:
             for number, location in enumerate(locations):
                 assert location.block
                 url = f"http://127.0.0.1:{port}/{number}"
-                with urllib.request.urlopen(url, timeout=5) as answer:
+                with urllib.request.urlopen(url, timeout=60) as answer:
                     said = answer.read().decode()
                 ours = location.block[0].words[2].replace("${server_port}", str(port))
                 assert ours == said, SPELLINGS[number]

@@ -67,7 +67,7 @@ class Host:
         """Start supervisord with the files that are there."""
         command = ["/usr/bin/supervisord", "-n", "-c", f"{self.folder}/supervisord.conf"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (self.folder / "s.sock").exists() or "RUNNING" not in self.status():
             assert time.monotonic() < deadline, self.status()
             time.sleep(0.1)
@@ -80,7 +80,7 @@ class Host:
 
     def settle(self) -> None:
         """Wait until each program has started."""
-        for _ in range(200):
+        for _ in range(600):
             if "STARTING" not in self.status():
                 return
             time.sleep(0.1)
@@ -96,7 +96,7 @@ class Host:
         """End it with its programs."""
         if self.process:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(60)
 
 
 @pytest.fixture
@@ -517,7 +517,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
     command = f"sh -c 'env -0 >{seen}.new && mv {seen}.new {seen} && exec sleep 1000'"
     host.write("conf.d/b.conf", program("b", command, f"environment={text}"))
     host.start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not seen.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     there = dict(word.split("=", 1) for word in seen.read_text().split("\0") if "=" in word)
