@@ -5,11 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from conftest import BENCH, USER, changed, playbook
+from conftest import ADOPT, BENCH, USER, changed, playbook
 from nodes import wait_until
 from test_adopt import PACKAGES
 
 from benchfleet import state
+
+
+# The opposites of what handmade.sh makes: files as bench writes them, a bot in a file of its own, a
+# file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.
+OPPOSITES = f"""
+cd {BENCH}
+rm /etc/supervisor/conf.d/vault.conf /etc/nginx/conf.d/by-port.conf /etc/sudoers.d/frappe
+rm /etc/mysql/mariadb.conf.d/60-erp.cnf /etc/mysql/mariadb.conf.d/99-frappe.cnf
+printf '[mysqld]\ninnodb_flush_log_at_trx_commit = 1\n' >/etc/mysql/mariadb.conf.d/zz-same.cnf
+cat >/etc/supervisor/conf.d/bot.conf <<'PROGRAM'
+[program:bot]
+command={BENCH}/env/bin/python -c "import time; time.sleep(10000000)"
+user=frappe
+PROGRAM
+python3 - <<'CODE'
+import json, pathlib
+path = pathlib.Path("sites/common_site_config.json")
+config = json.loads(path.read_text())
+for key in ("db_socket", "rq_password", "rq_username", "use_rq_auth"):
+    del config[key]
+path.write_text(json.dumps(config, indent=1))
+CODE
+for part in redis 'supervisor --user frappe --yes' 'nginx --yes --log_format none'; do
+    runuser -u frappe -- env HOME=/home/frappe bench setup $part
+done
+supervisorctl update && supervisorctl restart all && nginx -t && systemctl reload nginx
+"""
 
 
 def test_release_is_asked_for_and_waits_for_the_reporting_nodes(story: Any, later_tries: Any):
@@ -63,3 +90,16 @@ def test_the_bench_works_by_itself(story: Any, released: Any):
 def test_a_second_release_says_that_there_is_none(released: Any, alone: Path, release: Any):
     refused = " ".join(playbook(*release, inventory=alone, fails=True).split())
     assert "this host has no record of what it was" in refused
+
+
+def test_of_a_bench_with_the_opposites_nothing_is_said(story: Any, released: Any, alone: Path):
+    story.node.run(OPPOSITES)
+    words = playbook("--check", "--diff", "playbooks/preflight.yml", *ADOPT, inventory=alone)
+    told = words[words.index(f"{story.node.name} is adopted") :]
+    assert "are restarted once, as the bench's addresses and passwords change: bot" in told
+    for what in (
+        *("programs of your own stay", "the variable", "runs without", "options of"),
+        *("db_socket", "rq_", "sudo lets", "client_max_body_size", "location"),
+        *("innodb_flush_log_at_trx_commit", "max_connections", "wins over"),
+    ):
+        assert what not in told, told
