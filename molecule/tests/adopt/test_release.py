@@ -11,7 +11,6 @@ from test_adopt import PACKAGES
 
 from benchfleet import state
 
-
 # The opposites of what handmade.sh makes: files as bench writes them, a bot in a file of its own, a
 # file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.
 OPPOSITES = f"""
