@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,47 @@ def test_services_that_are_killed_come_back_for_as_long_as_it_takes(files: str) 
 def test_known_hosts_are_written_for_the_port_of_ssh() -> None:
     values = yaml.safe_load(VARS.read_text(encoding="utf-8"))
     assert "host.lan_ip | known_host(fleet_ssh_port)" in values["__fleet_known_hosts"]
+
+
+ROOT = VARS.parents[3]
+IMPORT = re.compile(
+    r"^\s*from ansible\.module_utils(?:\.(\w+) import| import ((?:\w+(?:, )?)+))", re.MULTILINE
+)
+
+
+def imported(text: str) -> set[str]:
+    """Our modules that a program or module imports, with all that these import."""
+    found: set[str] = set()
+    texts = [text]
+    while texts:
+        for one, several in IMPORT.findall(texts.pop()):
+            for name in {one, *several.split(", ")} - {"", *found}:
+                file = ROOT / f"module_utils/{name}.py"
+                if file.exists():
+                    found.add(name)
+                    texts.append(file.read_text(encoding="utf-8"))
+    return found
+
+
+def installed(role: str) -> set[str]:
+    """Our modules that a role puts on its hosts."""
+    files = [*ROOT.glob(f"roles/{role}/vars/*.yml"), *ROOT.glob(f"roles/{role}/tasks/*.yml")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    listed = re.findall(r"for name in \[(.*?)\]", text)
+    return {
+        *re.findall(r"__fleet_python \}\}/(\w+)\.py", text),
+        *re.findall(r"'(\w+)'", " ".join(listed)),
+    }
+
+
+PROGRAMS = [
+    file
+    for file in sorted(ROOT.glob("roles/*/files/*"))
+    if file.is_file() and imported(file.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
+def test_what_a_program_imports_is_on_its_host(program: Path) -> None:
+    there = installed("fleet") | installed(program.parents[1].name)
+    assert imported(program.read_text(encoding="utf-8")) <= there

@@ -21,7 +21,7 @@ def test_the_others_are_served_and_the_run_says_what_it_left_undone(
     grown: shop.Grown, nodes: dict[str, Node]
 ):
     run, rep2 = grown.run, nodes["rep2"].host
-    assert f"rep2: {rep2.ip} port 22 does not answer" in run.output
+    assert f"rep2: {rep2.ip} port 22 does not answer" in run.output, run.output
     assert "rep2: not done" in run.output
     assert run.recap["rep2"]["failed"] == 1
     for name in ("erp1", "rep1"):
