@@ -32,6 +32,7 @@ from ansible.module_utils.bench_files import (
     redis_refused,
     refused_keys,
 )
+from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import client
 from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.nginx_look import look_at_nginx
@@ -262,7 +263,7 @@ def look_at_programs(bench: str) -> dict[str, Any]:
     """What supervisor runs of a bench: {trouble, unread, files, work, own, queues}.
 
     trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
-    not read the folder that the fleet writes to; queues as of custom_queues(); files as of
+    not read the folder that the fleet writes to; queues as of queue_processes(); files as of
     supervisor_files(). own are processes of programs of the operator's that work with the bench;
     work has for each program of the bench's own work
     {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
@@ -270,7 +271,7 @@ def look_at_programs(bench: str) -> dict[str, Any]:
     """
     config = config_of(f"{bench}/sites/common_site_config.json")
     told: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
-    told["queues"] = custom_queues(config)
+    told["queues"] = queue_processes(bench)
     try:
         read = configuration()
         probe = configuration({PROBE: "[program:benchfleet-probe]\ncommand=/bin/true\n"})
@@ -314,12 +315,11 @@ def look_at_programs(bench: str) -> dict[str, Any]:
     }
 
 
-def custom_queues(config: Mapping[str, Any]) -> dict[str, int]:
-    """Queues of a bench's own and their processes, by `workers` of its configuration."""
-    workers = config.get("workers")
+def queue_processes(bench: str) -> dict[str, int]:
+    """Queues of a bench's own, see custom_queues(), and how many processes each has."""
     return {
-        str(name): int(str(asked.get("background_workers") or 1))
-        for name, asked in (workers.items() if isinstance(workers, dict) else ())
+        name: int(str(asked.get("background_workers") or 1))
+        for name, asked in custom_queues(bench).items()
         if isinstance(asked, dict) and str(asked.get("background_workers") or 1).isdigit()
     }
 

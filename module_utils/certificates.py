@@ -3,23 +3,21 @@
 A CA is asked by ACME (RFC 8555) with Debian's certbot, which also renews: one certificate for each
 name, so that a name whose address leads elsewhere holds up no other. Until a name has one, it is
 served by plain http.
+
+What only an asking needs is imported there: the timer of the sites looks for certificates every
+15 s, and nearly always in vain.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from ansible.module_utils.bench import exclusive
-from ansible.module_utils.nginx import read, write
 
 CERTBOT = "/usr/bin/certbot"
 # certbot's own folder.
@@ -50,7 +48,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def certificate_trouble(certificate: str, key: str) -> str:
     """Why nginx would not take a certificate and its private key; "" where it would."""
-    # Not at the top: the timer of the sites asks for it in vain at nearly every look.
     import ssl
 
     for path in (certificate, key):
@@ -72,6 +69,8 @@ def certificate_trouble(certificate: str, key: str) -> str:
 
 def is_public(name: str) -> bool:
     """Whether a CA may have a certificate for a name: it has a dot, and is no address."""
+    import ipaddress
+
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -154,9 +153,12 @@ class Asking:
 
     def is_of_this_server(self, name: str) -> bool:
         """Whether certbot renews a name's certificate at the CA that the inventory names."""
-        noted = read(Path(self.folder, "renewal", f"{name}.conf"))
-        found = re.search(rb"^server\s*=\s*(\S+)", noted if isinstance(noted, bytes) else b"", re.M)
-        return found is not None and found[1].decode() == self.settings["acme"]["server"]
+        try:
+            noted = Path(self.folder, "renewal", f"{name}.conf").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        found = re.search(r"^server\s*=\s*(\S+)", noted, re.MULTILINE)
+        return found is not None and found[1] == self.settings["acme"]["server"]
 
     def due(self, sites: Mapping[str, Iterable[str]]) -> bool:
         """Whether the CA is to be asked now; if not, until the next time that it may be."""
@@ -170,6 +172,8 @@ class Asking:
 
     def keep(self, failed: Mapping[str, dict[str, Any]], today: float) -> None:
         """Write down which names failed, and when the next look is due."""
+        from ansible.module_utils.nginx import write
+
         again = min([entry["again"] for entry in failed.values()], default=today + LAST_SECONDS)
         text = json.dumps({"failed": failed, "again": again}, indent=1, sort_keys=True) + "\n"
         write(Path(self.state_dir, STATE), text.encode())
@@ -179,6 +183,8 @@ class Asking:
 
         Raises BenchError when somebody else asks for longer than half an hour.
         """
+        from ansible.module_utils.bench import exclusive
+
         with exclusive(f"{self.state_dir}/certificates.lock", LOCK_SECONDS):
             self.ask_each(self.missing(sites), now)
 
@@ -201,6 +207,8 @@ class Asking:
 
     def certbot(self, name: str) -> str:
         """Ask for one name's certificate; why there is none, "" when there is."""
+        import subprocess
+
         acme = self.settings["acme"]
         words = [CERTBOT, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"]
         words += ["--email", acme["email"], "--server", acme["server"], "--config-dir", self.folder]

@@ -297,11 +297,16 @@ def look_at_crontabs(
 
 
 def read(path: str) -> str:
-    """A text file's content, "" for what is none, or no file of a usual size."""
+    """A text file's content, "" for what is none, or no file of a usual size.
+
+    Some are the bench account's, which may put a pipe in their place at any moment.
+    """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode) or os.stat(path).st_size > 1048576:
-            return ""
-        data = Path(path).read_bytes()
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as source:
+            info = os.fstat(source.fileno())
+            if not stat.S_ISREG(info.st_mode) or info.st_size > 1048576:
+                return ""
+            data = source.read()
     except OSError:
         return ""
     return "" if b"\0" in data else data.decode(errors="replace")
