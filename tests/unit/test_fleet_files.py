@@ -67,7 +67,7 @@ def installed(role: str) -> set[str]:
     """Our modules that a role puts on its hosts."""
     files = [*ROOT.glob(f"roles/{role}/vars/*.yml"), *ROOT.glob(f"roles/{role}/tasks/*.yml")]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
-    listed = re.findall(r"for name in \[(.*?)\]", text)
+    listed = re.findall(r"for name in \[(.*?)\]", text, re.DOTALL)
     return {
         *re.findall(r"__fleet_python \}\}/(\w+)\.py", text),
         *re.findall(r"'(\w+)'", " ".join(listed)),
