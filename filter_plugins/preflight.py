@@ -105,6 +105,8 @@ READ_PATH_BOUNDS = (
 )
 # What fleet_keep may say: key, least and greatest value.
 KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
+# A key as /etc/ssh has it.
+SSH_KEY = re.compile(r"[A-Za-z0-9+/]+=*")
 GIB = 1024**3
 MIB = 1024**2
 # Underscores are no host's in DNS, but sites have them, and browsers and nginx take them.
@@ -928,7 +930,8 @@ def check_systems(hosts: list[Host], _settings: Settings) -> list[Problem]:
                     "use a host whose services systemd runs; a plain container is not enough",
                 )
             )
-        if not host["ssh_key"]:
+        # What a host says of itself gets into a file of the others.
+        if not SSH_KEY.fullmatch(host["ssh_key"]):
             problems.append(
                 problem(
                     f"{name} has no ed25519 ssh host key",
@@ -1715,6 +1718,7 @@ def fleet_hosts(
         address: key
         for host in looked_at.values()
         for address, key in host["survey"].get("known_hosts", {}).items()
+        if SSH_KEY.fullmatch(key)
     }
     found = {}
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -21,13 +22,14 @@ primary:
 """
 
 
-def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run(*words: str, folder: Path, **told: str) -> subprocess.CompletedProcess[str]:
     command, *others = words
     return subprocess.run(
         [str(BIN / command), *others],
         cwd=ROOT,
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
+            **told,
             "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
         },
@@ -110,3 +112,17 @@ def test_encrypted_variables_that_the_run_needs_are_named_with_their_line(mine: 
     )
     assert "cannot be read" not in right.stdout
     assert "erp1: 127.0.0.1 port 1 refuses the connection" in right.stdout
+
+
+def test_what_a_host_says_of_itself_overrides_nothing(mine: Path):
+    (mine / "liar.py").write_text(
+        "#!/usr/bin/python3\n# WANT_JSON\n"
+        'print(\'{"ansible_facts": {"fleet_bench_dir": "/etc", "other": "/etc"}}\')\n'
+    )
+    (mine / "hosts.yml").write_text("all: {hosts: {erp1: {fleet_bench_dir: /home}}}\n")
+    tasks = [{"liar": {}}, {"ansible.builtin.debug": {"msg": "{{ fleet_bench_dir }}"}}]
+    about = {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}
+    (mine.parent / "play.yml").write_text(json.dumps([about]))
+    words = ("ansible-playbook", "-i", str(mine / "hosts.yml"), str(mine.parent / "play.yml"))
+    done = run(*words, folder=mine, ANSIBLE_LIBRARY=str(mine))
+    assert '"msg": "/home"' in done.stdout, done.stdout

@@ -29,7 +29,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "system": systems.system_of("Debian", "12.5"),
         "untried_system": False,
         "address": address,
-        "ssh_key": f"key of {name}",
+        "ssh_key": f"keyOf{name}",
         "server_id": "",
         "branch": "version-15",
         "python": "",
@@ -319,14 +319,14 @@ def test_an_update_is_everybodys(fleet, settings):
 def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
     erp1, rep1 = fleet
     names = ["erp1", "rep1", "rep2", "rep3"]
-    erp1["survey"]["known_hosts"] = {"10.0.0.9": "key of rep2"}
-    rep1["survey"]["known_hosts"] = {"10.0.0.11": "an old key of erp1"}
+    erp1["survey"]["known_hosts"] = {"10.0.0.9": "keyOfrep2"}
+    rep1["survey"]["known_hosts"] = {"10.0.0.11": "anOldKeyOferp1", "10.0.0.9": "key\nand more"}
     rep2 = {"name": "rep2", "survey": None, "address": "", "ssh_key": ""}
     addresses = {"erp1": "10.0.0.77", "rep2": "10.0.0.9", "gone": "10.0.0.8"}
     assert preflight.fleet_hosts(names, [erp1, rep1, rep2], addresses) == {
-        "erp1": {"lan_ip": "10.0.0.11", "ssh_key": "key of erp1"},
-        "rep1": {"lan_ip": "10.0.0.21", "ssh_key": "key of rep1"},
-        "rep2": {"lan_ip": "10.0.0.9", "ssh_key": "key of rep2"},
+        "erp1": {"lan_ip": "10.0.0.11", "ssh_key": "keyOferp1"},
+        "rep1": {"lan_ip": "10.0.0.21", "ssh_key": "keyOfrep1"},
+        "rep2": {"lan_ip": "10.0.0.9", "ssh_key": "keyOfrep2"},
     }
 
 
@@ -668,9 +668,10 @@ def test_debian_13(fleet, settings):
     assert whats(fleet, settings) == []
 
 
-def test_no_systemd_and_no_host_key(fleet, settings):
+@pytest.mark.parametrize("key", ["", "keyOferp1\n10.0.0.11 ssh-ed25519 another"])
+def test_no_systemd_and_no_host_key(fleet, settings, key):
     fleet[0]["survey"]["systemd"] = False
-    fleet[0]["ssh_key"] = ""
+    fleet[0]["ssh_key"] = key
     assert whats(fleet, settings) == [
         "erp1 was not booted with systemd",
         "erp1 has no ed25519 ssh host key",
