@@ -62,7 +62,7 @@ def node(**changes: object) -> configparser.RawConfigParser:
         "redis_config_dir": "/etc/r",
         "start_queue": "/lib/start-queue",
     }
-    return parsed(bench.supervisor_config(generated(), **{**options, **changes}))  # type: ignore[arg-type]
+    return parsed(bench.supervisor_config(generated(), "/b", "frappe", **{**options, **changes}))  # type: ignore[arg-type]
 
 
 def test_primary_has_every_program_with_its_counts() -> None:
@@ -152,7 +152,7 @@ def test_the_primary_has_a_pool_for_reports_and_its_own_programs_no_guard() -> N
     reports = conf["program:b-frappe-report-web"]
     assert "-b 127.0.0.1:8001 -w 2" in reports["command"]
     assert reports["command"].endswith("benchfleet_guard.wsgi:application")
-    assert reports["stderr_logfile"] == "/b/logs/report-web.error.log"
+    assert reports["stderr_logfile"] == "/var/log/benchfleet-programs/report-web.error.log"
     assert conf["group:b-report-web"]["programs"] == "b-frappe-report-web"
     assert "report-web" not in conf["group:b-web"]["programs"]
     assert not node(web_workers=0, report_pool=pool).has_section("group:b-report-web")
@@ -164,24 +164,23 @@ def test_several_addresses_are_bound() -> None:
 
 
 def test_result_is_stable_under_repetition() -> None:
-    once = bench.supervisor_config(generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
-    assert once == bench.supervisor_config(
-        generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench"
-    )
+    wanted = ("/b", "frappe", ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
+    once = bench.supervisor_config(generated(), *wanted)
+    assert once == bench.supervisor_config(generated(), *wanted)
     assert bench.supervisor_programs(once)[0] == "b-frappe-web"
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[program:x]\ncommand=y", "frappe-web"),
+        ("; empty", "no program b-frappe-web"),
         ("no section", "cannot be read"),
-        ("[program:b-frappe-web]\ncommand=gunicorn app", "no -b and -w"),
+        ("[program:b-frappe-web]\ncommand=gunicorn frappe.app", "no -b and -w"),
     ],
 )
 def test_unknown_shapes_are_refused(text: str, words: str) -> None:
     with pytest.raises(AnsibleFilterError, match=words):
-        bench.supervisor_config(text, ["a:1"], 1, [], "/usr/local/bin/bench")
+        bench.supervisor_config(text, "/b", "frappe", ["a:1"], 1, [], "/usr/local/bin/bench")
 
 
 def test_redis_listens_where_told_and_wants_the_password() -> None:

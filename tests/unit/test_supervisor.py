@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils.programs
 import pytest
 from ansible.module_utils import supervisor
 from ansible.module_utils.bench import BenchError
@@ -57,11 +58,11 @@ class Host:
         (folder / "more").mkdir()
         (folder / "bin").mkdir()
         (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
-        control = folder / "bin/supervisorctl"
-        control.write_text(
-            f'#!/bin/sh\nexec /usr/bin/supervisorctl -c {folder}/supervisord.conf "$@"\n'
-        )
-        control.chmod(0o755)
+
+    def control(self, *words: str) -> str:
+        """What supervisorctl says."""
+        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     def start(self) -> None:
         """Start supervisord with the files that are there."""
@@ -74,9 +75,7 @@ class Host:
 
     def status(self) -> str:
         """What supervisorctl says of its programs."""
-        return subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, check=False
-        ).stdout
+        return self.control("status")
 
     def settle(self) -> None:
         """Wait until each program has started."""
@@ -106,8 +105,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         pytest.skip("supervisor is not installed on this machine (Debian's package supervisor)")
     # A socket's path may not be as long as pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
-    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(supervisor, "known_tasks", {})
+    for module in (programs, ansible.module_utils.programs):
+        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+        path = f"{folder}/bin:{module.ENVIRONMENT['PATH']}"
+        monkeypatch.setitem(module.ENVIRONMENT, "PATH", path)
+        monkeypatch.setattr(module, "LOGS", f"{folder}/logs")
     made = Host(folder)
     yield made
     made.stop()
@@ -144,6 +147,7 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     """Run supervisor_programs for the bench b."""
     usual = {"empty": False, "depends": {}, "own_depends": [], "serves": {}, "hold": None}
     params = {"name": "b", "configuration": str(conf), "state": str(state), "shown": None}
+    params |= {"logs": None}
     module = Module(**usual | params | {"seconds": 20} | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
     monkeypatch.setattr(supervisor_programs, "STEADY_SECONDS", 0)
@@ -195,10 +199,7 @@ def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) 
     host.start()
     for line, words in SPELLINGS:
         wrong = host.write("conf.d/z.conf", program("z", "/bin/true", line))
-        said = subprocess.run(
-            ["supervisorctl", "reread"], capture_output=True, text=True, check=False
-        )
-        assert "CANT_REREAD" in said.stdout, line
+        assert "CANT_REREAD" in host.control("reread"), line
         with pytest.raises(BenchError, match="cannot read its configuration") as caught:
             supervisor.control("reread")
         assert words in str(caught.value)
@@ -206,16 +207,15 @@ def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) 
 
 
 def test_a_broken_file_of_ours_stops_no_run_that_writes_it_anew(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host,
 ) -> None:
     lost = program("b-web", WEB, f"stdout_logfile={host.folder}/gone/web.log")
     conf = host.write("conf.d/b.conf", lost)
     host.write("bin/supervisord", "#!/usr/bin/python3\n").chmod(0o755)
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
-    monkeypatch.setattr(survey, "configuration", programs.configuration)
-    assert f"{host.folder}/gone/web.log does not exist" in survey.supervisor_trouble()
+    looked = survey.look_at_supervisor()["supervisor"]
+    assert f"{host.folder}/gone/web.log does not exist" in looked
     conf.write_text(f"; Made by Benchfleet\n{lost}")
-    assert survey.supervisor_trouble() == ""
+    assert survey.look_at_supervisor() == {"supervisor": "", "supervisor_writers": {}}
 
 
 def test_files_are_read_as_supervisord_reads_them(host: Host) -> None:
@@ -327,9 +327,8 @@ def test_workers_are_ended_whatever_their_names(host: Host) -> None:
 
 
 def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host,
 ) -> None:
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
     host.write("conf.d/b.conf", program("b-web", WEB))
     for first in ("#!/usr/bin/python3\n", "#!/usr/bin/env python3\n"):
         script = host.write("bin/supervisord", first)
@@ -407,7 +406,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     host.start()
     host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
-    found = adoption.look_at_programs(str(place))
+    found = adoption.look_at_programs(str(place), "frappe")
     look = {"programs": found, "supervisor": found["files"]}
     judged = {
         "name": "erp1",
@@ -425,7 +424,8 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     monkeypatch.setattr(judging, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
     words = judging.program_words(judged, look)
     text = "\n".join(words)
-    assert f"stay, in {own}: b-telegram-bot, b-mail, memory" in text
+    shown = (f"b-telegram-bot (root: {BOT})", "b-mail (root: sleep 1000)", "memory (root: /bin/cat)")
+    assert f"stay, in {own}, with their account and command: {', '.join(shown)}" in text
     assert "restarted once" in text
     assert "b-telegram-bot, chat" in text.replace("b-workers:b-mail, ", "")
     assert "the variable VAULT_TOKEN of b-frappe-web goes; bench_environment sets it" in text
@@ -440,7 +440,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert "bench_background_workers: {'long,default,short': 2, 'reports': 1} keeps yours" in text
 
     params = {"bench": str(place), "configuration": str(conf), "ours": False, "resting": []}
-    module = Module(**params, rest=False, own=str(own))
+    module = Module(**params, rest=False, own=str(own), user="frappe", told=found["told"])
     monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
     adopt_handover.main()
     assert module.result["ended"] == [
