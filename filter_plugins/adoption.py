@@ -796,12 +796,11 @@ def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
     goes = [
         program for program in programs["work"] if program["file"] in set_aside(host)["supervisor"]
     ]
-    kept = [f"{one['name']} ({one['user']}: {one['command']})" for one in programs["kept"]]
+    kept = [f"{one['name']} ({one['user']} runs {one['command']})" for one in programs["kept"]]
     if kept:
         bench = host["bench_dir"].rstrip("/").rsplit("/", 1)[-1]
         words.append(
-            f"programs of your own stay, in {PROGRAMS_FOLDER}/{bench}-own.conf, with their account"
-            f" and command: {', '.join(kept)}"
+            f"programs of your own stay, in {PROGRAMS_FOLDER}/{bench}-own.conf: {', '.join(kept)}"
         )
     if programs["own"]:
         words.append(

@@ -146,6 +146,7 @@ def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
         for name in ("public", "public/files", "private/files", "private/backups"):
             yield f"{bench}/sites/{site}/{name}", "files of the sites"
     yield f"{bench}/logs", "logs of the bench"
+    yield LOGS, "logs of the bench's programs"
     yield from server_folders()
     if params["role"] == "primary":
         yield params["backups"], "dumps of updates"

@@ -13,13 +13,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as
+from ansible.module_utils.bench import BenchError, read_foreign
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.programs import LOGS, control_words, overridden, tasks, writer
 from ansible.module_utils.supervisor import (
     RUNNING,
     STARTED,
+    by_account,
     control,
     is_linked,
     link_logs,
@@ -121,8 +122,8 @@ def remember(path: str, known: dict[str, str]) -> None:
 
 def show(text: str, path: str, user: str) -> None:
     """Have a file of a bench say what runs there, to its account alone. Raises BenchError."""
-    command = ["sh", "-c", 'umask 077; cat >"$0.new" && mv -T "$0.new" "$0"', path]
-    checked(run_as(user, command, "/", {"PATH": os.defpath}, stdin=text), f"writing {path}")
+    script = 'umask 077; rm -f "$0.new" && cat >"$0.new" && mv -T "$0.new" "$0"'
+    by_account(user, ["sh", "-c", script, path], f"writing {path}", text)
 
 
 def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:

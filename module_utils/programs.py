@@ -600,10 +600,10 @@ def writer(path: str) -> str:
     """
     ways = [os.path.abspath(path)]
     for way in ways:
-        place = "/"
-        parts = way.split("/")[1:]
+        place, parts = "/", way.split("/")
         for at, part in enumerate(parts):
-            place = os.path.join(place, part)
+            # No link is in it so far.
+            place = os.path.normpath(os.path.join(place, part))
             try:
                 info = os.lstat(place)
                 target = os.readlink(place) if stat.S_ISLNK(info.st_mode) else ""
@@ -612,9 +612,7 @@ def writer(path: str) -> str:
             if who := other_writer(place, info):
                 return who
             if target and len(ways) < MOST_LINKS:
-                ways.append(
-                    os.path.normpath(os.path.join(os.path.dirname(place), target, *parts[at + 1 :]))
-                )
+                ways.append(os.path.join(os.path.dirname(place), target, *parts[at + 1 :]))
                 break
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -53,6 +54,8 @@ for name; do
     fi
 done
 """
+# Bound on what a bench's account does to its own files: it may be in its own way.
+ACCOUNT_SECONDS = 300
 RUNNING = "RUNNING"
 STARTED = (RUNNING, "STARTING")
 # A process that is none of the bench's.
@@ -121,7 +124,19 @@ def log_script(script: str, bench: str, user: str, names: list[str]) -> None:
     """Run one of the scripts for logs as the bench's account."""
     if names:
         command = ["sh", "-c", script, "logs", f"{bench}/logs", LOGS, *names]
-        checked(run_as(user, command, "/", {"PATH": os.defpath}), f"links in {bench}/logs")
+        by_account(user, command, f"links in {bench}/logs")
+
+
+def by_account(user: str, command: list[str], what: str, stdin: str | None = None) -> None:
+    """Have a bench's account change its own files. Raises BenchError, also where it takes long."""
+    try:
+        done = run_as(user, command, "/", {"PATH": os.defpath}, stdin, ACCOUNT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(
+            f"{what} has not ended within {ACCOUNT_SECONDS} s: see which processes of {user} are in"
+            " the way, and run this again"
+        ) from error
+    checked(done, what)
 
 
 def control(*words: str) -> str:
