@@ -194,8 +194,8 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
             raise AnsibleFilterError(
                 f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
                 f" bench CLI does not write so, in [{section}]: run this again. If that does not"
-                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the bench"
-                " CLI is the pinned one; bench_environment sets variables of the bench's programs"
+                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
+                " bench CLI is the pinned one; bench_environment sets variables of the bench's programs"
             )
         made.add_section(section)
         for option, value in (options | settings_of(short, does[0], bench, user)).items():

@@ -577,22 +577,28 @@ def check_programs(hosts: list[Host], settings: Settings) -> list[Problem]:
         for host in hosts
         for what, remedy in host["program_troubles"]
     ]
-    return found + [
-        problem(trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works")
-        for host in hosts
-        if (trouble := (host["survey"] or {}).get("supervisor"))
-    ] + [
-        problem(
-            f"supervisord reads a file that {who} can write, and would run what stands there as"
-            " root",
-            f"{path} on {host['name']}",
-            "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in each"
-            " program, or remove it there, a link as well; then supervisorctl update",
-        )
-        for host in hosts
-        for path, who in (host["survey"] or {}).get("supervisor_writers", {}).items()
-        if path not in going_out(host)
-    ]
+    return (
+        found
+        + [
+            problem(
+                trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works"
+            )
+            for host in hosts
+            if (trouble := (host["survey"] or {}).get("supervisor"))
+        ]
+        + [
+            problem(
+                f"supervisord reads a file that {who} can write, and would run what stands there as"
+                " root",
+                f"{path} on {host['name']}",
+                "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in each"
+                " program, or remove it there, a link as well; then supervisorctl update",
+            )
+            for host in hosts
+            for path, who in (host["survey"] or {}).get("supervisor_writers", {}).items()
+            if path not in going_out(host)
+        ]
+    )
 
 
 def going_out(host: Host) -> list[str]:

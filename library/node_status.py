@@ -25,6 +25,7 @@ from ansible.module_utils.kept import (
     tree_bytes,
 )
 from ansible.module_utils.mariadb import local, server_folders
+from ansible.module_utils.programs import LOGS
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.sites import Folders, read_state, served_names
 from ansible.module_utils.supervisor import RUNNING, programs

@@ -273,8 +273,8 @@ def look_at_programs(bench: str, account: str) -> dict[str, Any]:
     not read the folder that the fleet writes to; queues as of queue_processes(); files as of
     supervisor_files(). kept are the programs {name, user, command} of files that go out of service,
     told is by what they are known again, refused those that cannot go on so, as of own_troubles()
-    for the bench's account. own are processes of programs of the operator's that work with the bench;
-    work has for each program of the bench's own work
+    for the bench's account. own are processes of programs of the operator's that work with the
+    bench; work has for each program of the bench's own work
     {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
     what `bench setup supervisor` does not write so. No value of a variable is in it.
     """

@@ -72,8 +72,14 @@ FOUND: dict[str, Any] = {
     "sudo": {"trouble": "", "rules": [], "groups": []},
     "crontabs": [],
     "programs": {
-        **{"trouble": "", "unread": False, "work": [], "own": [], "queues": {}},
-        **{"kept": [], "refused": [], "told": ""},
+        "trouble": "",
+        "unread": False,
+        "work": [],
+        "own": [],
+        "queues": {},
+        "kept": [],
+        "refused": [],
+        "told": "",
     },
     "nginx": {
         "trouble": "",

@@ -421,7 +421,7 @@ ADOPTED = [
     Trial({f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-redis-bot")]},
           "give them other names",
           {f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-bot")]}),
-    Trial({f"{HAVE}programs.refused": [("the program bot runs as root", "/f, which frappe can write",
+    Trial({f"{HAVE}programs.refused": [("the program bot runs as root", "/f, which x can write",
                                         "set user=frappe there")]},
           "set user=frappe there", {f"{HAVE}programs.refused": []}),
     Trial({f"{HAVE}programs.unread": True}, "add /etc/supervisor/conf.d/*.conf to its files",

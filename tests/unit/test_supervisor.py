@@ -530,7 +530,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
 
 
 def as_nobody(*paths: Path) -> None:
-    """Give paths to the account that stands for the bench's. Needs root, as a host's programs do."""
+    """Give paths to the account that stands for the bench's."""
     if os.geteuid() != 0:
         pytest.skip("accounts are changed by root alone")
     for path in paths:
@@ -569,11 +569,19 @@ def test_supervisorctl_takes_nothing_from_the_folder_of_its_caller(
     host: Host, attacked: Path
 ) -> None:
     safe = {"PATH": os.environ["PATH"]}
-    calls = [(["/usr/bin/supervisorctl", "status"], True), (programs.control_words("status"), False)]
+    calls = [
+        (["/usr/bin/supervisorctl", "status"], True),
+        (programs.control_words("status"), False),
+    ]
     for command, falls in calls:
         (attacked / "became-root").unlink(missing_ok=True)
         said = subprocess.run(
-            command, input=interactive(attacked), env=safe, capture_output=True, text=True, check=False
+            command,
+            input=interactive(attacked),
+            env=safe,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert (attacked / "became-root").exists() == falls, said
     assert "RUNNING" in said.stdout
@@ -643,12 +651,8 @@ def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
         "c.conf": "nobody",
     }
     assert programs.writer(str(host.folder / "open.conf")) == "everybody"
-    found = [
-        problem["place"]
-        for problem in preflight.check_programs(
-            [{"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}], {}
-        )
-    ]
+    judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
+    found = [problem["place"] for problem in preflight.check_programs([judged], {})]
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
 
 
@@ -750,7 +754,8 @@ def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_lin
     (host.folder / "conf.d/b.conf").unlink()
     host.write("conf.d/b.conf", program("b-web", WEB))
     text = (host.folder / "conf.d/b-own.conf").read_text()
-    assert f"user=nobody\nstdout_logfile={logs}/bot.log\nstderr_logfile={logs}/bot.error.log" in text
+    kept = f"user=nobody\nstdout_logfile={logs}/bot.log\nstderr_logfile={logs}/bot.error.log"
+    assert kept in text
     host.control("update", "bot")
     host.settle()
     assert (logs / "bot.log").read_text() == "nobody\n"
@@ -807,7 +812,8 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     ]
     assert not (bench_dir / "logs/web.log").is_symlink()
     assert (bench_dir / "logs/web.log").read_text() == "here\nhere\nhere\n"
-    texts = {path.read_text() for path in (bench_dir / "logs").glob("web.log.*") if not path.is_symlink()}
+    former = [path for path in (bench_dir / "logs").glob("web.log.*") if not path.is_symlink()]
+    texts = {path.read_text() for path in former}
     assert texts == {"before\n", "long before\n", "rotated\n"}
 
 
