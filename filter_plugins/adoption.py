@@ -256,6 +256,8 @@ def check_programs(host: Host, found: Mapping, _settings: Settings) -> Iterator[
             f"let it run the bench first: {supervised(found)}. Or begin with a new server",
         )
     prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
+    for what, place, remedy in programs["refused"]:
+        yield problem(f"{what}; the fleet cannot keep it so", f"{place}, on {name}", remedy)
     for file in files:
         if strange := [name for name in file["programs"] if not name.startswith(prefix)]:
             yield problem(
@@ -794,7 +796,7 @@ def program_words(host: Host, found: Mapping[str, Any]) -> list[str]:
     goes = [
         program for program in programs["work"] if program["file"] in set_aside(host)["supervisor"]
     ]
-    kept = [name for file in found["supervisor"] if not file["ours"] for name in file["kept"]]
+    kept = [f"{one['name']} ({one['user']} runs {one['command']})" for one in programs["kept"]]
     if kept:
         bench = host["bench_dir"].rstrip("/").rsplit("/", 1)[-1]
         words.append(

@@ -49,7 +49,31 @@ def shared(name: str) -> ModuleType:
 
 
 bench_files = shared("bench_files")
-task = shared("programs").task
+programs = shared("programs")
+task = programs.task
+
+# Programs that `bench setup supervisor` writes, by what follows the bench's name, and what each
+# does; and what it writes of each. The file is the bench account's, and what comes of it is read by
+# root's supervisord: no line passes that is not known, and what root does by itself (account,
+# folder, logs) is set here, whatever the file says.
+WRITTEN_PROGRAMS = {
+    "frappe-web": "web",
+    "frappe-schedule": "schedule",
+    r"frappe-[\w.-]+-worker": "worker",
+    "redis-(cache|queue)": "redis",
+    "node-socketio": "socketio",
+}
+NUMBER = r"[0-9]{1,7}"
+WRITTEN_OPTIONS = {
+    "command": r"[\w@+=:,./-]+( [\w@+=:,./-]+)*",
+    "process_name": re.escape("%(program_name)s-%(process_num)d"),
+    "autostart": "true|false",
+    "autorestart": "true|false|unexpected",
+    "killasgroup": "true|false",
+    **dict.fromkeys(("priority", "stopwaitsecs", "numprocs", "startretries"), NUMBER),
+    # Set anew.
+    **dict.fromkeys(("user", "directory", "stdout_logfile", "stderr_logfile"), "(?s:.*)"),
+}
 
 
 def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
@@ -125,10 +149,16 @@ def set_environment(
         parser.set(section, "environment", environment_text(own))
 
 
+def empty_parser() -> configparser.RawConfigParser:
+    """A parser to which a section DEFAULT is one like others."""
+    parser = configparser.RawConfigParser(default_section="", inline_comment_prefixes=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    return parser
+
+
 def read_supervisor(text: str) -> configparser.RawConfigParser:
     """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's words."""
-    parser = configparser.RawConfigParser(strict=True, inline_comment_prefixes=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser = empty_parser()
     try:
         parser.read_string(text)
     except configparser.Error as error:
@@ -136,6 +166,52 @@ def read_supervisor(text: str) -> configparser.RawConfigParser:
             f"the generated supervisor.conf cannot be read: {error}"
         ) from error
     return parser
+
+
+def generated_programs(text: str, bench: str, user: str) -> configparser.RawConfigParser:
+    """The programs that `bench setup supervisor` wrote for a bench, as its account.
+
+    Raises AnsibleFilterError with the section and the option of what it does not write.
+    """
+    parser, name = read_supervisor(text), posixpath.basename(bench)
+    made = empty_parser()
+    for section in parser.sections():
+        if section.startswith("group:"):
+            # Each program gets one of its own.
+            continue
+        prefix = f"program:{name}-"
+        short = section.removeprefix(prefix) if section.startswith(prefix) else ""
+        does = [what for known, what in WRITTEN_PROGRAMS.items() if re.fullmatch(known, short)]
+        options = dict(parser.items(section))
+        wrong = [
+            f"the option {option}"
+            for option, value in options.items()
+            if not re.fullmatch(WRITTEN_OPTIONS.get(option, "(?!)"), value)
+        ]
+        if does and not wrong and task(options.get("command", "")) not in does:
+            wrong = ["the option command"]
+        if wrong or not does:
+            raise AnsibleFilterError(
+                f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
+                f" bench CLI does not write so, in [{section}]: run this again. If that does not"
+                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
+                " bench CLI is the pinned one; bench_environment sets variables of the bench's programs"
+            )
+        made.add_section(section)
+        for option, value in (options | settings_of(short, does[0], bench, user)).items():
+            made.set(section, option, value)
+    return made
+
+
+def settings_of(short: str, does: str, bench: str, user: str) -> dict[str, str]:
+    """What root's supervisord does for a program: its account, its folder, its logs."""
+    log = "worker" if does == "worker" else short.removeprefix("frappe-")
+    return {
+        "user": user,
+        "directory": f"{bench}/sites" if does in ("web", "redis") else bench,
+        "stdout_logfile": f"{programs.LOGS}/{log}.log",
+        "stderr_logfile": f"{programs.LOGS}/{log}.error.log",
+    }
 
 
 def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
@@ -251,11 +327,6 @@ def add_report_pool(
     guard_web(parser, section, package_dir, settings)
 
 
-def bench_of(text: str, web: str) -> str:
-    """The bench's directory, of which the web program's is the sites folder."""
-    return posixpath.dirname(read_supervisor(text).get(f"program:{web}", "directory"))
-
-
 def keep_trying(parser: configparser.RawConfigParser) -> None:
     """Have supervisor start each program again for as long as it ends at once.
 
@@ -268,6 +339,8 @@ def keep_trying(parser: configparser.RawConfigParser) -> None:
 
 def supervisor_config(
     text: str,
+    bench: str,
+    user: str,
     web_bind: list[str],
     web_workers: int,
     workers: list[dict[str, Any]],
@@ -283,7 +356,8 @@ def supervisor_config(
 ) -> str:
     """The supervisor configuration of one node of the fleet.
 
-    ``text`` is what ``bench setup supervisor`` wrote. ``web_bind`` lists the HOST:PORT on which
+    ``text`` is what ``bench setup supervisor`` wrote for the folder ``bench``, whose account is
+    ``user``. ``web_bind`` lists the HOST:PORT on which
     gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
     ``workers`` are the worker programs, {name, queues, processes} each (see worker_programs);
     ``bench_command`` is what runs the bench CLI with its tools in its path.
@@ -298,15 +372,13 @@ def supervisor_config(
     """
     for what, remedy in program_troubles(environment or {}, web_arguments):
         raise AnsibleFilterError(f"{what}: {remedy}")
-    parser = read_supervisor(text)
-    programs = [s.removeprefix("program:") for s in parser.sections() if s.startswith("program:")]
-    web = [name for name in programs if name.endswith("-frappe-web")]
-    if len(web) != 1:
+    parser = generated_programs(text, bench, user)
+    prefix = posixpath.basename(bench)
+    web = f"{prefix}-frappe-web"
+    if not parser.has_section(f"program:{web}"):
         raise AnsibleFilterError(
-            "the generated supervisor.conf has no program ending in -frappe-web; is the bench CLI"
-            " the pinned one?"
+            f"the generated supervisor.conf has no program {web}; is the bench CLI the pinned one?"
         )
-    prefix = web[0].removesuffix("-frappe-web")
     dropped: set[str] = set()
     if not schedule:
         dropped.add(f"{prefix}-frappe-schedule")
@@ -315,7 +387,7 @@ def supervisor_config(
     if redis_config_dir is None:
         dropped |= {f"{prefix}-redis-cache", f"{prefix}-redis-queue"}
     if web_workers == 0:
-        dropped.add(web[0])
+        dropped.add(web)
     for name in dropped:
         parser.remove_section(f"program:{name}")
     set_workers(parser, prefix, workers)
@@ -324,7 +396,7 @@ def supervisor_config(
         if words[0].endswith("/bench"):
             parser.set(section, "command", " ".join([bench_command, *words[1:]]))
     if web_workers:
-        section = f"program:{web[0]}"
+        section = f"program:{web}"
         command = parser.get(section, "command")
         binds = " ".join(f"-b {address}" for address in web_bind)
         command, replaced = re.subn(r"-b \S+", lambda _: binds, command, count=1)
@@ -342,8 +414,7 @@ def supervisor_config(
         if guard:
             guard_web(parser, section, **guard)
     if guard:
-        sites = posixpath.join(bench_of(text, web[0]), "sites")
-        python = posixpath.join(posixpath.dirname(sites), "env/bin/python")
+        sites, python = f"{bench}/sites", f"{bench}/env/bin/python"
         for section in [s for s in parser.sections() if s.startswith("program:")]:
             if task(parser.get(section, "command")) != "worker":
                 continue

@@ -571,17 +571,42 @@ def check_types(hosts: list[Host], _settings: Settings) -> list[Problem]:
 
 
 def check_programs(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """supervisord reads its files, and they can hold what the bench's programs are given."""
+    """supervisord reads its files, which are root's, and they can hold what the bench's programs
+    are given.
+    """
     found = [
         problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
         for host in hosts
         for what, remedy in host["program_troubles"]
     ]
-    return found + [
-        problem(trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works")
-        for host in hosts
-        if (trouble := (host["survey"] or {}).get("supervisor"))
-    ]
+    return (
+        found
+        + [
+            problem(
+                trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works"
+            )
+            for host in hosts
+            if (trouble := (host["survey"] or {}).get("supervisor"))
+        ]
+        + [
+            problem(
+                f"supervisord reads a file that {who} can write, and would run what stands there as"
+                " root",
+                f"{path} on {host['name']}",
+                "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in each"
+                " program, or remove it there, a link as well; then supervisorctl update",
+            )
+            for host in hosts
+            for path, who in (host["survey"] or {}).get("supervisor_writers", {}).items()
+            if path not in going_out(host)
+        ]
+    )
+
+
+def going_out(host: Host) -> list[str]:
+    """Files of supervisor's that go out of service as this host is adopted."""
+    found = (host["survey"] or {}).get("adoption") or {"supervisor": []}
+    return [file["path"] for file in found["supervisor"] if not file["ours"]]
 
 
 def check_read_path(hosts: list[Host], _settings: Settings) -> list[Problem]:

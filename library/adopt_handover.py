@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ansible.module_utils.adoption import supervisor_files
 from ansible.module_utils.bench import BenchError
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import JOBS, kept_text, tasks
+from ansible.module_utils.programs import JOBS, ConfigurationError, digest, kept_text, tasks
 from ansible.module_utils.supervisor import control, readable, states
 
 DOCUMENTATION = r"""
@@ -32,7 +32,12 @@ options:
   own:
     description:
       - Where programs of the operator's own are kept that stand in files which go out of service.
+        Fails for those that cannot get into a file of root's, see module_utils/programs.py.
     type: path
+  user: {description: The bench's account., type: str}
+  told:
+    description: By what preflight knows what the operator was told of those programs.
+    type: str
   rest: {description: Leave supervisor's files as they are., type: bool, default: false}
   resting:
     description: Programs that a call with C(rest) has ended, to be started again.
@@ -88,6 +93,8 @@ def main() -> None:
             "configuration": {"type": "path", "required": True},
             "ours": {"type": "bool", "default": False},
             "own": {"type": "path"},
+            "user": {"type": "str"},
+            "told": {"type": "str"},
             "rest": {"type": "bool", "default": False},
             "resting": {"type": "list", "elements": "str", "default": []},
         },
@@ -95,7 +102,7 @@ def main() -> None:
     )
     if module.params["resting"]:
         wake(module)
-    bench, ours = module.params["bench"], module.params["configuration"]
+    bench, ours, user = (module.params[name] for name in ("bench", "configuration", "user"))
     try:
         read = readable()
         files = [
@@ -106,10 +113,15 @@ def main() -> None:
         running = background(control("status"), tasks(bench, read)) if files else []
         place = module.params["own"]
         others = [path for path in files if path not in (ours, place) and not module.params["rest"]]
-        own = kept_text(bench, read, files) if place and not module.params["rest"] else ""
+        own = kept_text(bench, read, files, user) if place and not module.params["rest"] else ""
+        if own and module.params["told"] != digest(own):
+            raise BenchError(
+                f"programs of your own in {' or '.join(files)} have changed since preflight told of"
+                " them: look at them, and run the same command again. Nothing was changed there"
+            )
         if own:
             # With what a run that was killed, or the operator, has put there.
-            own = kept_text(bench, read, [*files, place])
+            own = kept_text(bench, read, [*files, place], user)
         if not module.check_mode:
             if own:
                 # Before the programs' own files go, so that supervisor never misses them.
@@ -119,7 +131,7 @@ def main() -> None:
                 control("stop", *running)
             for path in others:
                 os.unlink(path)
-    except BenchError as error:
+    except (BenchError, ConfigurationError) as error:
         module.fail_json(msg=str(error))
     left = [f"keep programs of your own in {place}"] if own else []
     did = [f"end {name}" for name in running] + [f"remove {path}" for path in others] + left

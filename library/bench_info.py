@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import shlex
 from typing import Any
 
 from ansible.module_utils.bench import (
@@ -20,6 +21,7 @@ from ansible.module_utils.bench import (
 )
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.jobs_tool import UNKNOWN, misfits
+from ansible.module_utils.programs import control_words
 from ansible.module_utils.sites import read_state, served
 from ansible.module_utils.supervisor import missing_programs
 
@@ -51,10 +53,16 @@ assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.
 sites: {description: Sites that are served, by the fleet's state., type: list}
 waiting: {description: Reporting nodes that get no calls for want of apps., type: list}
 misfits: {description: "What of the code does not fit our packages, in sentences.", type: list}
+supervisorctl: {description: How supervisorctl is called on this host., type: str}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
 
-GENERATED = ("supervisor.conf", "redis_cache.conf", "redis_queue.conf")
+# By the name of the file, where it lies.
+GENERATED = {
+    "supervisor.conf": "supervisor.conf.bench",
+    "redis_cache.conf": "redis_cache.conf",
+    "redis_queue.conf": "redis_queue.conf",
+}
 
 
 def generated(path: str) -> dict[str, str | None]:
@@ -62,11 +70,7 @@ def generated(path: str) -> dict[str, str | None]:
 
     Where the bench has what runs instead, it lies beside that (role bench_processes).
     """
-    config = f"{path}/config"
-    return {
-        name: read_foreign(f"{config}/{name}.bench") or read_foreign(f"{config}/{name}")
-        for name in GENERATED
-    }
+    return {name: read_foreign(f"{path}/config/{file}") for name, file in GENERATED.items()}
 
 
 def fitting_key(path: str, package_dir: str, *others: Any) -> str:
@@ -132,6 +136,7 @@ def main() -> None:
             waiting=os.listdir(waiting) if os.path.isdir(waiting) else [],
             misfits=kept_misfits(module.params, apps, write=not module.check_mode),
             generated=generated(path),
+            supervisorctl=shlex.join(["/usr/bin/supervisorctl", *control_words()[1:]]),
         )
     except (BenchError, ValueError) as error:
         module.fail_json(msg=str(error))

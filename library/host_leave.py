@@ -13,7 +13,8 @@ from pathlib import Path
 from ansible.module_utils.bench import BenchError
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.mariadb_options import server_options
-from ansible.module_utils.supervisor import readable
+from ansible.module_utils.programs import LOGS, control_words
+from ansible.module_utils.supervisor import linked_logs, readable, return_logs
 from ansible.module_utils.verify_look import processes
 
 DOCUMENTATION = r"""
@@ -31,6 +32,7 @@ options:
   lib_dir: {description: Scripts of Benchfleet., type: path, required: true}
   state_dir: {description: State of Benchfleet., type: path, required: true}
   bench: {description: Directory of the bench., type: path, required: true}
+  user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   seed_user: {description: Account that hands out copies., type: str, required: true}
   data:
@@ -63,6 +65,7 @@ OWN = (
     "/etc/systemd/system/nftables.service.d/benchfleet.conf",
     "/etc/systemd/system/supervisor.service.d/benchfleet.conf",
     "/var/log/benchfleet-commands",
+    LOGS,
 )
 COMMAND = "/usr/local/bin/bench"
 COPY_SECONDS = 90
@@ -160,14 +163,28 @@ class Leaver:
         conf = f"/etc/supervisor/conf.d/{name}.conf"
         if os.path.lexists(conf):
             self.readable_without(conf)
-        code, status = self.run("supervisorctl", "status")
+        code, status = self.run(*control_words("status"))
         groups = groups_of(status, name) if code != 127 else []
         if groups:
             targets = [f"{group}:*" for group in groups]
-            self.must(f"stop {', '.join(groups)}", "supervisorctl", "stop", *targets)
+            self.must(f"stop {', '.join(groups)}", *control_words("stop", *targets))
         self.drop(conf)
         for group in groups:
-            self.must(f"forget {group}", "supervisorctl", "remove", group)
+            self.must(f"forget {group}", *control_words("remove", group))
+
+    def logs(self) -> None:
+        """The bench that stays has its logs itself."""
+        bench = self.params["bench"]
+        if not (names := linked_logs(bench)):
+            return
+        words = f"bring {', '.join(names)} back to {bench}/logs"
+        try:
+            if not self.check:
+                return_logs(bench, self.params["user"])
+        except BenchError as error:
+            # The account shall not keep its host in the fleet.
+            words = f"leave {bench}/logs as they are: {error}"
+        self.did.append(words)
 
     def copies(self) -> None:
         """No copy of the sites folder begins, and none is under way."""
@@ -248,6 +265,8 @@ class Leaver:
         self.table()
         if self.params["data"] == "delete":
             self.data()
+        else:
+            self.logs()
         self.own_files()
         self.account(self.params["seed_user"])
         if not self.check:
@@ -266,6 +285,7 @@ def main() -> None:
             "lib_dir": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "bench": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
             "cli_dir": {"type": "path", "required": True},
             "seed_user": {"type": "str", "required": True},
             "data": {"type": "str", "choices": ["keep", "delete"], "default": "keep"},

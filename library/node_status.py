@@ -25,6 +25,7 @@ from ansible.module_utils.kept import (
     tree_bytes,
 )
 from ansible.module_utils.mariadb import local, server_folders
+from ansible.module_utils.programs import LOGS
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.sites import Folders, read_state, served_names
 from ansible.module_utils.supervisor import RUNNING, programs
@@ -146,6 +147,7 @@ def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
         for name in ("public", "public/files", "private/files", "private/backups"):
             yield f"{bench}/sites/{site}/{name}", "files of the sites"
     yield f"{bench}/logs", "logs of the bench"
+    yield LOGS, "logs of the bench's programs"
     yield from server_folders()
     if params["role"] == "primary":
         yield params["backups"], "dumps of updates"

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils import adoption
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.programs import control_words
 from ansible.module_utils.snapshot import (
     HOWS,
     SnapshotError,
@@ -96,7 +97,7 @@ def facts(params: dict[str, Any]) -> dict[str, Any]:
         "users": [user for user in params["users"] if exists(user)],
         "database": {key: database[key] for key in ("accounts", "databases", "log_bin")},
         "sites": bench["sites"],
-        "programs": adoption.run(["supervisorctl", "status"]).stdout.splitlines(),
+        "programs": adoption.run(control_words("status")).stdout.splitlines(),
         "crontabs": crontabs(),
         "set_aside": params["set_aside"],
     }

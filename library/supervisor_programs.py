@@ -13,11 +13,24 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as
+from ansible.module_utils.bench import BenchError, read_foreign
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import overridden, tasks
-from ansible.module_utils.supervisor import RUNNING, STARTED, control, readable, states, together
+from ansible.module_utils.programs import LOGS, control_words, overridden, tasks, writer
+from ansible.module_utils.supervisor import (
+    RUNNING,
+    STARTED,
+    by_account,
+    control,
+    is_linked,
+    link_logs,
+    linked_logs,
+    log_names,
+    readable,
+    return_logs,
+    states,
+    together,
+)
 
 DOCUMENTATION = r"""
 module: supervisor_programs
@@ -62,6 +75,11 @@ options:
       - Where the bench has what runs, C({path, user}), as the bench CLI's pages name it. The
         bench's account writes it, for the folder is that account's.
     type: dict
+  logs:
+    description:
+      - Whose folder C(logs) leads to the programs' logs, C({bench, user}), as the bench CLI's pages
+        name them. Without C(linked) the bench gets its own logs back.
+    type: dict
   state:
     description: File that remembers what each group was started with.
     type: path
@@ -104,8 +122,8 @@ def remember(path: str, known: dict[str, str]) -> None:
 
 def show(text: str, path: str, user: str) -> None:
     """Have a file of a bench say what runs there, to its account alone. Raises BenchError."""
-    command = ["sh", "-c", 'umask 077; cat >"$0.new" && mv -T "$0.new" "$0"', path]
-    checked(run_as(user, command, "/", {"PATH": os.defpath}, stdin=text), f"writing {path}")
+    script = 'umask 077; rm -f "$0.new" && cat >"$0.new" && mv -T "$0.new" "$0"'
+    by_account(user, ["sh", "-c", script, path], f"writing {path}", text)
 
 
 def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
@@ -157,6 +175,9 @@ class Supervisor:
         self.name: str = module.params["name"]
         # Names of before and of after the change.
         self.tasks: dict[str, str] = {}
+        # Of programs whose logs are in LOGS.
+        self.logs: list[str] = []
+        self.logging: set[str] = set()
 
     def control(self, *words: str) -> str:
         """Output of supervisorctl; what it does not usually say ends the module."""
@@ -175,11 +196,28 @@ class Supervisor:
                 return
             self.module.fail_json(msg=str(error))
         self.tasks |= tasks(self.name, read)
+        logs: dict[str, Any] | None = self.module.params["logs"]
+        if logs and logs["linked"]:
+            self.logs = log_names(read)
+            self.warn_of_logs(read, logs["user"])
+        for process in read["processes"]:
+            if any(os.path.dirname(path) == LOGS for path in process["logs"]):
+                self.logging.add(process["group"])
         for words in overridden(self.module.params["configuration"], read):
             self.module.warn(
                 f"{words}: this file of your own wins over Benchfleet's. Take these lines out;"
                 " bench_environment, bench_web_arguments and the numbers of workers are for that"
             )
+
+    def warn_of_logs(self, read: dict[str, Any], user: str) -> None:
+        """Tell of programs of the operator's own whose logs the bench's account can replace."""
+        for process in read["processes"]:
+            if loose := [path for path in process["logs"] if writer(path) == user]:
+                self.module.warn(
+                    f"supervisord, as root, writes {' and '.join(loose)} of the program"
+                    f" {process['name']}, and {user} can put a link there: name a folder of root's"
+                    " in its section"
+                )
 
     def programs(self) -> dict[str, str]:
         """State of each of the bench's processes: {"group:process": "RUNNING", ...}."""
@@ -257,9 +295,7 @@ class Supervisor:
         words = [f"{name} is {state}" for name, state in sorted(waiting.items())]
         for name in sorted(waiting)[:3]:
             for stream in ("stderr", "stdout"):
-                _, out, _ = self.module.run_command(
-                    ["supervisorctl", "tail", "-2000", name, stream]
-                )
+                _, out, _ = self.module.run_command(control_words("tail", "-2000", name, stream))
                 if out.strip():
                     words.append(f"--- {name} {stream}:\n{out.strip()}")
         self.module.fail_json(msg="these programs should run and do not: " + "\n".join(words))
@@ -283,6 +319,14 @@ def main() -> None:
                     "user": {"type": "str", "required": True},
                 },
             },
+            "logs": {
+                "type": "dict",
+                "options": {
+                    "bench": {"type": "path", "required": True},
+                    "user": {"type": "str", "required": True},
+                    "linked": {"type": "bool", "default": True},
+                },
+            },
             "state": {"type": "path", "required": True},
             "seconds": {"type": "int", "default": 120},
         },
@@ -299,6 +343,7 @@ def main() -> None:
     today = {group: fingerprint(words) for group, words in module.params["depends"].items()}
     today["configuration"] = fingerprint([module.params["configuration"]])
     today["own"] = fingerprint(module.params["own_depends"])
+    today["logging"] = " ".join(sorted(supervisor.logging))
     known = remembered(memory)
     # A memory of an older release has nothing of them.
     own = (
@@ -309,18 +354,34 @@ def main() -> None:
     outdated = pressing(outdated, serves)
     text = read_foreign(module.params["configuration"])
     stale = bool(shown and text and read_foreign(shown["path"]) != text)
+    logs: dict[str, Any] | None = module.params["logs"]
+    lost = [name for name in supervisor.logs if logs and not is_linked(logs["bench"], name)]
+    back = linked_logs(logs["bench"]) if logs and not logs["linked"] else []
+    moved = [f"link {logs['bench']}/logs/{name}" for name in lost] if logs else []
+    moved += [f"bring {logs['bench']}/logs/{name} back" for name in back] if logs else []
     if module.check_mode:
         did = [f"restart {group}" for group in outdated] + [f"start {name}" for name in stopped]
         if known.get("configuration") != today["configuration"]:
             did.append("take over the configuration")
-        did += [f"write {shown['path']}"] * stale + [f"restart {name}" for name in own]
+        did += [f"write {shown['path']}"] * stale + [f"restart {name}" for name in own] + moved
         diff = {"before": "", "after": "".join(f"{line}\n" for line in did)}
         module.exit_json(changed=bool(did), did=did, diff=diff)
     did = []
+    if logs and back:
+        # First: supervisord would go on with what a link leads to.
+        try:
+            return_logs(logs["bench"], logs["user"])
+        except BenchError as error:
+            module.fail_json(msg=str(error))
     # A run that was killed between writing the configuration and this step left supervisor
     # with the old one: reread tells.
     pending = supervisor.control("reread")
-    ours = [line for line in pending.splitlines() if line.startswith(f"{supervisor.name}-")]
+    known_groups = supervisor.logging | set(known.get("logging", "").split())
+    ours = [
+        line
+        for line in pending.splitlines()
+        if line.startswith(f"{supervisor.name}-") or line.split(":")[0] in known_groups
+    ]
     fresh = in_order([line for line in ours if ": " in line])
     for group in fresh:
         with supervisor.holding(group):
@@ -342,12 +403,16 @@ def main() -> None:
     did += [f"restart {name}" for name in own]
     if known != today:
         remember(memory, today)
-    if stale:
-        try:
+    try:
+        if stale:
             show(text, **shown)
-        except BenchError as error:
-            module.fail_json(msg=str(error))
-        did.append(f"write {shown['path']}")
+            did.append(f"write {shown['path']}")
+        if logs and lost:
+            # The programs that wrote into the old ones have ended.
+            link_logs(logs["bench"], logs["user"], lost)
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    did += moved
     module.exit_json(changed=bool(did), did=did, programs=now)
 
 

@@ -32,7 +32,12 @@ from ansible.module_utils.mariadb_options import (
 )
 from ansible.module_utils.nginx import parts
 from ansible.module_utils.pdf import printing
-from ansible.module_utils.programs import ConfigurationError, configuration, trouble_words
+from ansible.module_utils.programs import (
+    ConfigurationError,
+    configuration,
+    trouble_words,
+    writer,
+)
 from ansible.module_utils.sites import Folders, made_note
 from ansible.module_utils.surroundings import look_at_filters, look_at_ways
 
@@ -308,18 +313,24 @@ def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
     return {"name": name, "offsets": offsets}
 
 
-def supervisor_trouble() -> str:
-    """Why supervisord cannot read its configuration, "" when it can or is not installed.
+def look_at_supervisor() -> dict[str, Any]:
+    """{supervisor: why supervisord cannot read its configuration, "" when it can or is not
+    installed; supervisor_writers: who else than root can write its files, {path: who}}.
 
-    A file of ours is left out: the run writes it anew, with the folders that it names.
+    A file of ours is left out of the first: the run writes it anew, with the folders that it names.
     """
     try:
-        trouble = configuration()["trouble"]
+        read = configuration()
     except ConfigurationError as error:
-        return str(error)
-    if not trouble or any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
-        return ""
-    return trouble_words(trouble)
+        return {"supervisor": str(error), "supervisor_writers": {}}
+    trouble, words = read["trouble"], ""
+    if trouble and not any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
+        words = trouble_words(trouble)
+    writers = {file["path"]: writer(file["path"]) for file in read["files"]}
+    return {
+        "supervisor": words,
+        "supervisor_writers": {path: who for path, who in writers.items() if who},
+    }
 
 
 def frappe_version(bench_dir: str) -> str | None:
@@ -623,7 +634,7 @@ def main() -> None:
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "time_zone": time_zone(),
-        "supervisor": supervisor_trouble(),
+        **look_at_supervisor(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),

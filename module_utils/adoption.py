@@ -31,6 +31,7 @@ from ansible.module_utils.bench_files import (
     redis_gone,
     redis_refused,
     refused_keys,
+    without_password,
 )
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.mariadb import client
@@ -40,13 +41,17 @@ from ansible.module_utils.programs import (
     ConfigurationError,
     bench_sections,
     configuration,
+    digest,
+    kept_text,
     own_names,
+    own_troubles,
     queues_of,
     task,
     tasks,
     trouble_words,
     values,
     words_of,
+    writer,
 )
 from ansible.module_utils.sites import Folders, further_names
 from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
@@ -245,7 +250,8 @@ def supervisor_files(bench: str, read: Mapping[str, Any]) -> list[dict[str, Any]
     """Files of supervisor's that run the bench: {path, ours, programs, kept}.
 
     ``read`` is what programs.configuration() says. programs are those that do the bench's own work,
-    and their groups; kept are the other programs of the file.
+    and their groups; kept are the other programs of the file. One that others than root can write
+    is not ours, whatever it says.
     """
     work = bench_sections(bench, read)
     found = []
@@ -253,25 +259,28 @@ def supervisor_files(bench: str, read: Mapping[str, Any]) -> list[dict[str, Any]
         mine = [section.partition(":")[2] for section in file["sections"] if section in work]
         if mine:
             path = file["path"]
-            ours = "Made by Benchfleet" in (read_text(path) or "")
+            ours = not writer(path) and "Made by Benchfleet" in (read_text(path) or "")
             kept = own_names(read, [path], bench)
             found.append({"path": path, "ours": ours, "programs": mine, "kept": kept})
     return found
 
 
-def look_at_programs(bench: str) -> dict[str, Any]:
-    """What supervisor runs of a bench: {trouble, unread, files, work, own, queues}.
+def look_at_programs(bench: str, account: str) -> dict[str, Any]:
+    """What supervisor runs of a bench: {trouble, unread, files, work, own, queues, kept, refused,
+    told}.
 
     trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
     not read the folder that the fleet writes to; queues as of queue_processes(); files as of
-    supervisor_files(). own are processes of programs of the operator's that work with the bench;
-    work has for each program of the bench's own work
+    supervisor_files(). kept are the programs {name, user, command} of files that go out of service,
+    told is by what they are known again, refused those that cannot go on so, as of own_troubles()
+    for the bench's account. own are processes of programs of the operator's that work with the
+    bench; work has for each program of the bench's own work
     {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
     what `bench setup supervisor` does not write so. No value of a variable is in it.
     """
     config = config_of(f"{bench}/sites/common_site_config.json")
     told: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
-    told["queues"] = queue_processes(bench)
+    told |= {"queues": queue_processes(bench), "kept": [], "refused": [], "told": ""}
     try:
         read = configuration()
         probe = configuration({PROBE: "[program:benchfleet-probe]\ncommand=/bin/true\n"})
@@ -305,13 +314,31 @@ def look_at_programs(bench: str) -> dict[str, Any]:
             }
         )
     own = [name for name, does in tasks(bench, read).items() if not does]
+    files = supervisor_files(bench, read)
+    going = [file for file in files if not file["ours"]]
+    paths = [file["path"] for file in going]
+    processes = {process["section"].partition(":")[2]: process for process in read["processes"]}
+    kept = [
+        {
+            "name": name,
+            "user": processes[name]["user"],
+            # As written: what it names may be a secret.
+            "command": without_password(raw[processes[name]["section"]].get("command", "")),
+        }
+        for name in dict.fromkeys(name for file in going for name in file["kept"])
+        if name in processes
+    ]
+    refused = own_troubles(bench, read, paths, account)
     return {
         **told,
         "trouble": trouble,
         "unread": bool(read["path"]) and not seen,
-        "files": supervisor_files(bench, read),
+        "files": files,
         "work": work,
         "own": own,
+        "kept": kept,
+        "refused": refused,
+        "told": "" if refused else digest(kept_text(bench, read, paths, account)),
     }
 
 
@@ -382,7 +409,8 @@ def own_options(
 
 def look(bench: str, ports: Iterable[int] = ()) -> dict[str, Any]:
     """Everything about this host that an adoption is judged by; ports are the fleet's."""
-    about, programs = look_at_bench(bench), look_at_programs(bench)
+    about = look_at_bench(bench)
+    programs = look_at_programs(bench, about["owner"])
     names = {
         name.lower() for site, entry in about["sites"].items() for name in (site, *entry["names"])
     }

@@ -9,11 +9,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 class FleetModule(AnsibleModule):
-    """A module whose files and commands do not depend on the umask of the account's sessions.
+    """A module whose files and commands do not depend on the account's sessions: umask, folder.
 
-    Hardened hosts set 077 or 027: what root made would be closed to the bench's account.
+    Hardened hosts set 077 or 027: what root made would be closed to the bench's account. And a
+    program that looks into the folder in which it is called would find what is another's there.
     """
 
     def __init__(self, **options: Any) -> None:
         os.umask(0o022)
+        os.chdir("/")
         super().__init__(**options)

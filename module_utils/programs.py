@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import os
+import pwd
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -34,16 +37,49 @@ REDIS = ("redis-server", "valkey-server", "keydb-server")
 BENCH_REDIS = re.compile(r"redis_(cache|queue|socketio)\.conf")
 # Debian's unit names the first of these.
 CONFIGURATIONS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf")
+# Of root's calls of supervisor's programs, whatever folder and account a run came from:
+# supervisorctl takes a configuration, and code that it names, from the folder that it is called in.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
+# supervisord opens the programs' logs as root, so they lie where the bench's account cannot put
+# links.
+LOGS = "/var/log/benchfleet-programs"
 KEPT_HEADER = (
     "; Programs of your own, from files of supervisor's that went out of service: yours to change."
 )
 DECIDE = ("command", "environment", "numprocs", "process_name", "directory", "user")
 PROGRAM = ("program:", "fcgi-program:", "eventlistener:")
+# What of a file that others than root can write may get into one of root's: programs and groups,
+# with options by which supervisord opens no file and loads no code for them.
+OWN_SECTIONS = ("program:", "eventlistener:", "group:")
+OWN_OPTIONS = frozenset(
+    {
+        *("command", "process_name", "numprocs", "numprocs_start", "priority", "autostart"),
+        *("autorestart", "startsecs", "startretries", "exitcodes", "stopsignal", "stopwaitsecs"),
+        *("stopasgroup", "killasgroup", "user", "directory", "umask", "environment", "events"),
+        *("buffer_size", "redirect_stderr", "programs"),
+        *(
+            f"{stream}_{end}"
+            for stream in ("stdout", "stderr")
+            for end in (
+                *("logfile", "logfile_maxbytes", "logfile_backups", "syslog"),
+                *("capture_maxbytes", "events_enabled"),
+            )
+        ),
+    }
+)
+# Of links on the way to a file, as the kernel follows them.
+MOST_LINKS = 40
+# Values of the options for logs that name no file.
+NO_FILE = ("AUTO", "NONE", "SYSLOG")
 
 # Runs supervisor's own reader with the interpreter of supervisord. Its messages quote values, which
 # may be secrets: only the option is named here.
 READER = r"""
-import fnmatch, glob, io, json, os, sys, types
+import fnmatch, glob, io, json, os, pwd, sys, types
 from supervisor import options
 
 asked = json.load(sys.stdin)
@@ -143,13 +179,18 @@ def processes_of(self, parser, section, group, klass=None):
         raise
     now.pop()
     for one in made:
+        logs = [one.stdout_logfile, one.stderr_logfile]
         processes.append({
             "section": section, "group": group, "name": one.name, "command": one.command,
             "directory": one.directory or "", "environment": sorted(one.environment),
+            "user": pwd.getpwuid(one.uid or 0).pw_name,
+            "logs": [path for path in logs if isinstance(path, str)],
         })
     return made
 
 
+# Code that a file names is loaded by supervisord alone.
+options.ServerOptions.import_spec = lambda self, spec: None
 options.glob = types.SimpleNamespace(glob=found)
 Parser.read, Parser.read_file = read_one, read_main
 options.expand, options.dict_of_key_value_pairs = expand, pairs
@@ -167,7 +208,7 @@ json.dump({"trouble": trouble, "files": files, "processes": processes}, sys.stdo
 
 
 class ConfigurationError(Exception):
-    """supervisor's configuration cannot be read; the message says where, and what mends it."""
+    """supervisor's configuration cannot be read, or taken over; the message says what mends it."""
 
 
 def words_of(command: str) -> list[str]:
@@ -237,14 +278,52 @@ def concerns(bench: str, *texts: str) -> bool:
     return any(re.search(rf"{start}{re.escape(bench)}(?![\w.-])", text) for text in texts)
 
 
+def control_file() -> str:
+    """The configuration by which supervisorctl reaches supervisord: of two, the one that does."""
+    there = [path for path in CONFIGURATIONS if os.path.exists(path)]
+    if len(there) > 1:
+        there = [path for path in there if reaches(path)] + there
+    return (there or CONFIGURATIONS)[0]
+
+
+def reaches(path: str) -> bool:
+    """Whether supervisord answers by a configuration."""
+    try:
+        return run(["supervisorctl", "-c", path, "pid"]).stdout.strip().isdigit()
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def control_words(*words: str) -> list[str]:
+    """A call of supervisorctl that reads no file but supervisor's own."""
+    return ["supervisorctl", "-c", control_file(), *words]
+
+
+def run(
+    command: list[str], timeout: float | None = 30, seen: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as root does, in ``/`` and with ENVIRONMENT; ``timeout`` is in seconds.
+
+    ``seen``: its output goes where ours does, and is not kept.
+    """
+    return subprocess.run(
+        command,
+        cwd="/",
+        env=ENVIRONMENT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=not seen,
+        timeout=timeout,
+        check=False,
+    )
+
+
 def supervisord() -> tuple[list[str], str, dict[str, str]]:
     """Interpreter and configuration of supervisord, and its environment: of the one that runs, or
     of the one that would; ([], "", {}) where it is not installed.
     """
     try:
-        said = subprocess.run(
-            ["supervisorctl", "pid"], capture_output=True, text=True, timeout=30, check=False
-        ).stdout.strip()
+        said = run(control_words("pid")).stdout.strip()
         words = read_words(f"/proc/{int(said)}/cmdline")
         environment = dict(
             word.split("=", 1) for word in read_words(f"/proc/{int(said)}/environ") if "=" in word
@@ -253,13 +332,13 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
         # Where supervisord itself looks when its command line names no file.
         usual = CONFIGURATIONS[::-1]
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        script = shutil.which("supervisord")
+        script = shutil.which("supervisord", path=ENVIRONMENT["PATH"])
         if not script:
             return [], "", {}
         with open(script, encoding="utf-8", errors="replace") as source:
             interpreter = source.readline().removeprefix("#!").split()
         words = [interpreter["env" in interpreter[0] and len(interpreter) > 1], script]
-        environment, folder, usual = {"PATH": os.defpath}, "/", CONFIGURATIONS
+        environment, folder, usual = ENVIRONMENT, "/", CONFIGURATIONS
     path = option_of(words) or next((name for name in usual if os.path.exists(name)), "")
     return words[:1], os.path.join(folder, path) if path else "", environment
 
@@ -287,8 +366,8 @@ def configuration(instead: Mapping[str, str | None] | None = None) -> dict[str, 
     ``instead`` has texts in place of files' own, {path: text}, None for a file that is gone.
     trouble is None, or {what, section, files} without any value of an option; a file is {path,
     sections: {section: {option: value}}}, values as written; a process {section, group, name,
-    command, directory, environment: names}, and runs, what it has started, where its command says
-    nothing.
+    command, directory, environment: names, user, logs: paths}, and runs, what it has started, where
+    its command says nothing.
     Without supervisord all is empty. Raises ConfigurationError where its reader cannot be run.
     """
     interpreter, path, environment = supervisord()
@@ -332,9 +411,7 @@ def started_by(processes: list[dict[str, Any]]) -> dict[str, list[str]]:
     if not processes:
         return {}
     try:
-        said = subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, timeout=30, check=False
-        ).stdout
+        said = run(control_words("status")).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
     children: dict[str, list[str]] = {}
@@ -429,25 +506,33 @@ def members_of(options: Mapping[str, str]) -> list[str]:
     return [name for name in re.split(r"[,\s]+", options.get("programs", "")) if name]
 
 
-def kept_text(bench: str, read: Mapping[str, Any], paths: Iterable[str]) -> str:
+def kept_text(
+    bench: str, read: Mapping[str, Any], paths: Iterable[str], account: str = "root"
+) -> str:
     """A file with all that stands in files that go out of service and is none of the bench's own
     work; "" where there is nothing.
 
     A program that shared a group with the bench's gets into the group BENCH-own, as the name of
-    that group is the bench's.
+    that group is the bench's. What others than root can write runs as ``account``, and its logs lie
+    in LOGS. Raises ConfigurationError for what own_troubles() says.
     """
+    for what, place, remedy in own_troubles(bench, read, paths, account):
+        raise ConfigurationError(f"{place}: {what}; {remedy}")
     work = bench_sections(bench, read)
     sections: dict[str, dict[str, str]] = {}
     apart: list[str] = []
     for file in read["files"]:
         if file["path"] not in paths:
             continue
+        foreign = writer(file["path"])
         for section, options in file["sections"].items():
             if work.get(section) == "group":
                 programs = {name.partition(":")[2] for name in work if name.startswith(PROGRAM)}
                 apart += [name for name in members_of(options) if name not in programs]
             elif section not in work:
-                sections.setdefault(section, {}).update(options)
+                confined = foreign and section.startswith(PROGRAM)
+                known = confined_options(section, options, account) if confined else options
+                sections.setdefault(section, {}).update(known)
     if apart:
         sections[f"group:{os.path.basename(bench)}-own"] = {
             "programs": ",".join(dict.fromkeys(apart))
@@ -457,6 +542,96 @@ def kept_text(bench: str, read: Mapping[str, Any], paths: Iterable[str]) -> str:
         lines += ["", f"[{section}]"]
         lines += [f"{name}={value}".replace("\n", "\n  ") for name, value in options.items()]
     return "\n".join([KEPT_HEADER, *lines, ""]) if lines else ""
+
+
+def confined_options(section: str, options: Mapping[str, str], account: str) -> dict[str, str]:
+    """Options of a program, with its account, and its logs where the account puts no links."""
+    known = {**options, "user": account}
+    for name, end in (("stdout_logfile", ".log"), ("stderr_logfile", ".error.log")):
+        if name in known and known[name].upper() not in NO_FILE:
+            known[name] = f"{LOGS}/{section.partition(':')[2]}{end}"
+    return known
+
+
+def own_troubles(
+    bench: str, read: Mapping[str, Any], paths: Iterable[str], account: str
+) -> list[tuple[str, str, str]]:
+    """What of files that go out of service cannot get into a file of root's: (what, file, remedy).
+
+    Those alone that others than root can write: whoever does could have anything run as root, or
+    any file written.
+    """
+    work = bench_sections(bench, read)
+    users: dict[str, set[str]] = {}
+    for process in read["processes"]:
+        users.setdefault(process["section"], set()).add(process["user"])
+    move = "move it to a file of root's in /etc/supervisor/conf.d"
+    found = []
+    for file in read["files"]:
+        path = file["path"]
+        if path not in paths or not (who := writer(path)):
+            continue
+        place = f"{path}, which {who} can write"
+        for section, options in file["sections"].items():
+            name = section.partition(":")[2]
+            if section in work:
+                continue
+            if not section.startswith(OWN_SECTIONS) or not re.fullmatch(r"[\w.-]+", name):
+                found.append((f"[{section}] is no program", place, f"{move}, or take it out"))
+                continue
+            if strange := sorted(set(options) - OWN_OPTIONS):
+                what = f"[{section}] has {', '.join(strange)}"
+                found.append((what, place, f"take that out, or {move}"))
+            if section.startswith(PROGRAM) and (others := users.get(section, set()) - {account}):
+                what = f"the program {name} runs as {', '.join(sorted(others))}"
+                found.append((what, place, f"set user={account} there, or {move}"))
+    return found
+
+
+def digest(text: str) -> str:
+    """By what a text is known again, without its secrets."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def writer(path: str) -> str:
+    """Who else than root can change what lies at a path, or put something else there; "" if nobody.
+
+    Root is whoever asks: every folder on the way is looked at, those of links, too.
+    """
+    ways = [os.path.abspath(path)]
+    for way in ways:
+        place, parts = "/", way.split("/")
+        for at, part in enumerate(parts):
+            # No link is in it so far.
+            place = os.path.normpath(os.path.join(place, part))
+            try:
+                info = os.lstat(place)
+                target = os.readlink(place) if stat.S_ISLNK(info.st_mode) else ""
+            except OSError:
+                return ""
+            if who := other_writer(place, info):
+                return who
+            if target and len(ways) < MOST_LINKS:
+                ways.append(os.path.join(os.path.dirname(place), target, *parts[at + 1 :]))
+                break
+    return ""
+
+
+def other_writer(path: str, info: os.stat_result) -> str:
+    """Who else than root can write a file, or into a folder; "" if nobody."""
+    if info.st_uid not in (0, os.geteuid()):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(info.st_uid).pw_name
+        return f"account {info.st_uid}"
+    # What is root's in a folder such as /tmp stays there.
+    if stat.S_ISLNK(info.st_mode) or info.st_mode & stat.S_ISVTX:
+        return ""
+    if info.st_mode & stat.S_IWOTH:
+        return "everybody"
+    listed = info.st_mode & stat.S_IWGRP and "system.posix_acl_access" in os.listxattr(path)
+    if listed or (info.st_mode & stat.S_IWGRP and info.st_gid != 0):
+        return f"group {info.st_gid}"
+    return ""
 
 
 def own_names(read: Mapping[str, Any], paths: Iterable[str], bench: str) -> list[str]:

@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.bench import BenchError
+from ansible.module_utils.bench import BenchError, checked, run_as
 from ansible.module_utils.programs import (
+    LOGS,
     ConfigurationError,
     configuration,
+    control_words,
+    run,
     tasks,
     trouble_words,
 )
 
+# Run by the bench's account: what stands in its own folder may lead root anywhere. A log that lay
+# there gets the first number that is free.
+LINK_LOGS = """
+set -eu
+mkdir -p -- "$1"
+cd -- "$1"
+folder=$2
+shift 2
+for name; do
+    number=1
+    while [ -e "$name.$number" ] || [ -L "$name.$number" ]; do number=$((number + 1)); done
+    if [ -e "$name" ] || [ -L "$name" ]; then mv -T -- "$name" "$name.$number"; fi
+    ln -s -- "$folder/$name" "$name"
+done
+"""
+RETURN_LOGS = """
+set -eu
+cd -- "$1"
+folder=$2
+shift 2
+for name; do
+    for former in "$folder/$name".*; do
+        number=1
+        while [ -e "$name.$number" ] || [ -L "$name.$number" ]; do number=$((number + 1)); done
+        if [ -f "$former" ]; then cp -- "$former" "$name.$number"; fi
+    done
+    if [ -f "$folder/$name" ]; then
+        cp -- "$folder/$name" "$name.new"
+        mv -fT -- "$name.new" "$name"
+    else
+        rm -- "$name"
+    fi
+done
+"""
+# Bound on what a bench's account does to its own files: it may be in its own way.
+ACCOUNT_SECONDS = 300
 RUNNING = "RUNNING"
 STARTED = (RUNNING, "STARTING")
 # A process that is none of the bench's.
@@ -47,12 +87,64 @@ HANDLED = re.compile(
 STATUS = re.compile(r"(\S+)\s+(STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN)\b")
 
 
+def log_names(read: Mapping[str, Any]) -> list[str]:
+    """Names of the logs in LOGS that programs have; ``read`` as of configuration()."""
+    paths = [path for process in read["processes"] for path in process["logs"]]
+    return sorted({os.path.basename(path) for path in paths if os.path.dirname(path) == LOGS})
+
+
+def is_linked(bench: str, name: str) -> bool:
+    """Whether a name in a bench's logs leads to the log in LOGS."""
+    try:
+        return os.readlink(f"{bench}/logs/{name}") == f"{LOGS}/{name}"
+    except OSError:
+        return False
+
+
+def link_logs(bench: str, user: str, names: Iterable[str]) -> None:
+    """Have a bench's logs lead to LOGS; what lay there gets a number. Raises BenchError."""
+    log_script(LINK_LOGS, bench, user, [name for name in names if not is_linked(bench, name)])
+
+
+def return_logs(bench: str, user: str) -> list[str]:
+    """Give a bench its logs in place of links to LOGS; returns their names. Raises BenchError."""
+    names = linked_logs(bench)
+    log_script(RETURN_LOGS, bench, user, names)
+    return names
+
+
+def linked_logs(bench: str) -> list[str]:
+    """Names in a bench's logs that lead to LOGS."""
+    folder = f"{bench}/logs"
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(name for name in names if is_linked(bench, name))
+
+
+def log_script(script: str, bench: str, user: str, names: list[str]) -> None:
+    """Run one of the scripts for logs as the bench's account."""
+    if names:
+        command = ["sh", "-c", script, "logs", f"{bench}/logs", LOGS, *names]
+        by_account(user, command, f"links in {bench}/logs")
+
+
+def by_account(user: str, command: list[str], what: str, stdin: str | None = None) -> None:
+    """Have a bench's account change its own files. Raises BenchError, also where it takes long."""
+    try:
+        done = run_as(user, command, "/", {"PATH": os.defpath}, stdin, ACCOUNT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise BenchError(
+            f"{what} has not ended within {ACCOUNT_SECONDS} s: see which processes of {user} are in"
+            " the way, and run this again"
+        ) from error
+    checked(done, what)
+
+
 def control(*words: str) -> str:
     """Output of supervisorctl. Raises BenchError for all that it does not usually say.
 
     Its exit status alone is not enough: that of ``status`` tells the state of programs.
     """
-    done = subprocess.run(["supervisorctl", *words], text=True, capture_output=True, check=False)
+    done = run(control_words(*words), timeout=None)
     usual = STATUS.match if words[0] == "status" else HANDLED.fullmatch
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     strange = [line for line in lines if not usual(line)]

@@ -71,7 +71,16 @@ FOUND: dict[str, Any] = {
     ],
     "sudo": {"trouble": "", "rules": [], "groups": []},
     "crontabs": [],
-    "programs": {"trouble": "", "unread": False, "work": [], "own": [], "queues": {}},
+    "programs": {
+        "trouble": "",
+        "unread": False,
+        "work": [],
+        "own": [],
+        "queues": {},
+        "kept": [],
+        "refused": [],
+        "told": "",
+    },
     "nginx": {
         "trouble": "",
         "missed": "",

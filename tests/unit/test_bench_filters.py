@@ -62,7 +62,7 @@ def node(**changes: object) -> configparser.RawConfigParser:
         "redis_config_dir": "/etc/r",
         "start_queue": "/lib/start-queue",
     }
-    return parsed(bench.supervisor_config(generated(), **{**options, **changes}))  # type: ignore[arg-type]
+    return parsed(bench.supervisor_config(generated(), "/b", "frappe", **{**options, **changes}))  # type: ignore[arg-type]
 
 
 def test_primary_has_every_program_with_its_counts() -> None:
@@ -148,11 +148,11 @@ def test_a_reporting_node_runs_web_and_workers_with_the_guard() -> None:
 def test_the_primary_has_a_pool_for_reports_and_its_own_programs_no_guard() -> None:
     pool = {"bind": "127.0.0.1:8001", "workers": 2, **GUARD}
     conf = node(report_pool=pool)
-    assert "benchfleet" not in str(dict(conf["program:b-frappe-web"]))
+    assert "guard" not in str(dict(conf["program:b-frappe-web"]))
     reports = conf["program:b-frappe-report-web"]
     assert "-b 127.0.0.1:8001 -w 2" in reports["command"]
     assert reports["command"].endswith("benchfleet_guard.wsgi:application")
-    assert reports["stderr_logfile"] == "/b/logs/report-web.error.log"
+    assert reports["stderr_logfile"] == "/var/log/benchfleet-programs/report-web.error.log"
     assert conf["group:b-report-web"]["programs"] == "b-frappe-report-web"
     assert "report-web" not in conf["group:b-web"]["programs"]
     assert not node(web_workers=0, report_pool=pool).has_section("group:b-report-web")
@@ -164,24 +164,23 @@ def test_several_addresses_are_bound() -> None:
 
 
 def test_result_is_stable_under_repetition() -> None:
-    once = bench.supervisor_config(generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
-    assert once == bench.supervisor_config(
-        generated(), ["a:1"], 2, workers(long=2), "/usr/local/bin/bench"
-    )
+    wanted = ("/b", "frappe", ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
+    once = bench.supervisor_config(generated(), *wanted)
+    assert once == bench.supervisor_config(generated(), *wanted)
     assert bench.supervisor_programs(once)[0] == "b-frappe-web"
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[program:x]\ncommand=y", "frappe-web"),
+        ("; empty", "no program b-frappe-web"),
         ("no section", "cannot be read"),
-        ("[program:b-frappe-web]\ncommand=gunicorn app", "no -b and -w"),
+        ("[program:b-frappe-web]\ncommand=gunicorn frappe.app", "no -b and -w"),
     ],
 )
 def test_unknown_shapes_are_refused(text: str, words: str) -> None:
     with pytest.raises(AnsibleFilterError, match=words):
-        bench.supervisor_config(text, ["a:1"], 1, [], "/usr/local/bin/bench")
+        bench.supervisor_config(text, "/b", "frappe", ["a:1"], 1, [], "/usr/local/bin/bench")
 
 
 def test_redis_listens_where_told_and_wants_the_password() -> None:
@@ -338,3 +337,103 @@ def test_a_queue_named_redis_is_a_workers() -> None:
     conf = node(workers=workers(**{"redis-jobs": 1, "long": 1}))
     assert conf["group:b-redis"]["programs"] == "b-redis-cache,b-redis-queue"
     assert conf["group:b-redis-jobs-worker"]["programs"] == "b-frappe-redis-jobs-worker"
+
+
+SAFE = "[program:b-frappe-schedule]\ncommand=/opt/x/bin/bench schedule\n"
+# What the bench's account may write into the bench CLI's file, and the section that is told.
+SLIPPED_IN = [
+    ("[program:x]\nuser=root\ncommand=/bin/sh", "program:x"),
+    ("[program:b-frappe-evil]\ncommand=/bin/sh", "program:b-frappe-evil"),
+    ("[program:c-frappe-web]\ncommand=/c/gunicorn frappe.app:application", "program:c-frappe-web"),
+    ("[program:b-frappe-x-worker]\ncommand=/tmp/evil", "program:b-frappe-x-worker"),
+    ("[program:b-frappe-../x-worker]\ncommand=bench worker", "program:b-frappe-../x-worker"),
+    ("[program: b-frappe-x-worker]\ncommand=bench worker", "program: b-frappe-x-worker"),
+    ("[fcgi-program:x]\ncommand=/tmp/x\nsocket=unix:///etc/x", "fcgi-program:x"),
+    ("[eventlistener:x]\ncommand=/tmp/x\nevents=TICK_5\nresult_handler=x:y", "eventlistener:x"),
+    ("[include]\nfiles=/home/frappe/*.conf", "include"),
+    ("[supervisord]\nuser=root\nlogfile=/etc/cron.d/x", "supervisord"),
+    ("[unix_http_server]\nfile=/tmp/s.sock\nchmod=0777", "unix_http_server"),
+    ("[inet_http_server]\nport=*:9001", "inet_http_server"),
+    ("[rpcinterface:x]\nsupervisor.rpcinterface_factory=x:y", "rpcinterface:x"),
+    ("[ctlplugin:x]\nsupervisor.ctl_factory=x:y", "ctlplugin:x"),
+    ("[supervisorctl]\nserverurl=unix:///tmp/s.sock", "supervisorctl"),
+    ("[DEFAULT]\nuser=root", "DEFAULT"),
+]
+# Lines below a program that the bench CLI writes, and the option that is told.
+OPTIONS = [
+    ("User=root", "User"),
+    ("user : frappe\nUSER=root", "USER"),
+    ("environment=LD_PRELOAD=/tmp/x.so", "environment"),
+    ("umask=000", "umask"),
+    ("serverurl=unix:///tmp/s.sock", "serverurl"),
+    ("redirect_stderr=true", "redirect_stderr"),
+    ("stdout_syslog=true", "stdout_syslog"),
+    ("process_name=%(ENV_HOME)s", "process_name"),
+    ("numprocs=1\n  user=root", "numprocs"),
+    ("numprocs=\u0661", "numprocs"),
+    ("priority=1 ; [program:x]", "priority"),
+    ("autostart=true\n\n  [program:x]\n  user=root", "autostart"),
+    ("autorestart=%(ENV_HOME)s", "autorestart"),
+]
+COMMANDS = [
+    "/bin/sh",
+    "/opt/x/bin/bench schedule %(ENV_HOME)s",
+    "/opt/x/bin/bench schedule ; id",
+    "/opt/x/bin/bench schedule\n  user=root",
+    "/opt/x/bin/bench schedule\n  [program:x]\n  user=root",
+    "/opt/x/bin/bench schedule\t#",
+    "bash -c 'bench schedule'",
+]
+
+
+def from_text(text: str) -> configparser.RawConfigParser:
+    wanted = (["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
+    return parsed(bench.supervisor_config(text, "/b", "frappe", *wanted))
+
+
+@pytest.mark.parametrize(("lines", "section"), SLIPPED_IN)
+def test_no_section_passes_that_the_bench_cli_does_not_write(lines: str, section: str) -> None:
+    for text in (f"{generated()}\n{lines}\n", f"{lines}\n{generated()}"):
+        with pytest.raises(AnsibleFilterError) as caught:
+            from_text(text)
+        assert f"in [{section}]: run this again" in str(caught.value)
+
+
+@pytest.mark.parametrize(("lines", "option"), OPTIONS)
+def test_no_option_passes_that_the_bench_cli_does_not_write(lines: str, option: str) -> None:
+    safe = generated().replace("[program:b-frappe-schedule]", "[program:b-frappe-one-worker]")
+    safe = safe.replace("/opt/x/bin/bench schedule", "/opt/x/bin/bench worker --queue one")
+    with pytest.raises(AnsibleFilterError) as caught:
+        from_text(f"{safe}\n{SAFE}{lines}\n")
+    assert f"the option {option} " in str(caught.value)
+    assert "[program:b-frappe-schedule]" in str(caught.value)
+    assert "/tmp" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_passes_that_does_something_else(command: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="the option command "):
+        from_text(generated().replace("/opt/x/bin/bench schedule", command))
+
+
+def test_a_section_twice_is_an_error() -> None:
+    with pytest.raises(AnsibleFilterError, match="already exists"):
+        from_text(f"{generated()}\n[program:b-frappe-web]\nuser=root\n")
+    with pytest.raises(AnsibleFilterError, match="already exists"):
+        from_text(generated().replace("directory=/b", "user=frappe\nuser=root", 1))
+
+
+def test_account_folder_and_logs_are_never_taken_from_the_text() -> None:
+    text = generated().replace(
+        "process_name=%(program_name)s-%(process_num)d",
+        "process_name=%(program_name)s-%(process_num)d\nuser=root\n"
+        "stdout_logfile=/b/logs/../../etc/cron.d/x",
+    )
+    text = text.replace("directory=/b", "directory=/root")
+    conf = from_text(text)
+    programs = [s for s in conf.sections() if s.startswith("program:")]
+    assert {conf[s]["user"] for s in programs} == {"frappe"}
+    assert {conf[s]["directory"] for s in programs} == {"/b", "/b/sites"}
+    logs = {conf[s][f"{stream}_logfile"] for s in programs for stream in ("stdout", "stderr")}
+    assert {path.rpartition("/")[0] for path in logs} == {"/var/log/benchfleet-programs"}
+    assert {"web.log", "worker.error.log", "schedule.log"} < {p.rpartition("/")[2] for p in logs}

@@ -963,7 +963,7 @@ def test_what_the_bench_cli_wrote_is_read_beside_what_runs(tmp_path: Path):
     config = tmp_path / "config"
     config.mkdir()
     (config / "supervisor.conf").write_text("before")
-    assert bench_info.generated(str(tmp_path))["supervisor.conf"] == "before"
+    assert bench_info.generated(str(tmp_path))["supervisor.conf"] is None
     (config / "supervisor.conf.bench").write_text("[program:b-frappe-schedule]")
     (config / "supervisor.conf").write_text("[program:b-frappe-web]")
     assert "schedule" in bench_info.generated(str(tmp_path))["supervisor.conf"]

@@ -217,7 +217,7 @@ def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
     role = Path(__file__).parents[2] / "roles/bench_processes/tasks/main.yml"
     tasks = yaml.safe_load(role.read_text(encoding="utf-8"))
     task = next(task for task in tasks if "files" in task)
-    hides = task["files"]["files"][0]["hides"]
+    hides = next(entry["hides"] for entry in task["files"]["files"] if "hides" in entry)
     path = tmp_path / "b.conf"
     path.write_text('[program:b]\nEnvironment = A="hush1",\n  B="hush2"\nuser=frappe\n')
     entry = dict.fromkeys(files.ENTRY_SPEC) | {"path": str(path), "hides": hides}

@@ -150,6 +150,8 @@ FLEET = [
           {"erp.program_troubles": []}),
     Trial({"rep.survey.supervisor": "its option environment has a %"},
           "see that `supervisorctl reread` works", {"rep.survey.supervisor": ""}),
+    Trial({"rep.survey.supervisor_writers": {"/etc/supervisor/conf.d/x.conf": "frappe"}},
+          "move it to a file of root's", {"rep.survey.supervisor_writers": {}}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
           "set lan_ip to the address by which", {"erp.lan_ip": "10.0.0.11"}),
@@ -419,6 +421,9 @@ ADOPTED = [
     Trial({f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-redis-bot")]},
           "give them other names",
           {f"{HAVE}supervisor": [by_supervisor(["frappe-bench-web"], "frappe-bench-bot")]}),
+    Trial({f"{HAVE}programs.refused": [("the program bot runs as root", "/f, which x can write",
+                                        "set user=frappe there")]},
+          "set user=frappe there", {f"{HAVE}programs.refused": []}),
     Trial({f"{HAVE}programs.unread": True}, "add /etc/supervisor/conf.d/*.conf to its files",
           {f"{HAVE}programs.unread": False}),
     # Sites as benches have them: names that are no host's, and addresses.

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils.programs
 import pytest
 from ansible.module_utils import supervisor
 from ansible.module_utils.bench import BenchError
 
 from filter_plugins import adoption as judging
-from filter_plugins import bench
+from filter_plugins import bench, preflight
 from library import adopt_handover, supervisor_programs, survey
 from module_utils import adoption, programs
 
@@ -57,11 +59,14 @@ class Host:
         (folder / "more").mkdir()
         (folder / "bin").mkdir()
         (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
-        control = folder / "bin/supervisorctl"
-        control.write_text(
-            f'#!/bin/sh\nexec /usr/bin/supervisorctl -c {folder}/supervisord.conf "$@"\n'
-        )
-        control.chmod(0o755)
+
+    def control(self, *words: str) -> str:
+        """What supervisorctl says."""
+        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *words]
+        path = {"PATH": os.defpath}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd="/", env=path
+        ).stdout
 
     def start(self) -> None:
         """Start supervisord with the files that are there."""
@@ -74,9 +79,7 @@ class Host:
 
     def status(self) -> str:
         """What supervisorctl says of its programs."""
-        return subprocess.run(
-            ["supervisorctl", "status"], capture_output=True, text=True, check=False
-        ).stdout
+        return self.control("status")
 
     def settle(self) -> None:
         """Wait until each program has started."""
@@ -106,8 +109,12 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         pytest.skip("supervisor is not installed on this machine (Debian's package supervisor)")
     # A socket's path may not be as long as pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
-    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(supervisor, "known_tasks", {})
+    for module in (programs, ansible.module_utils.programs):
+        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+        path = f"{folder}/bin:{module.ENVIRONMENT['PATH']}"
+        monkeypatch.setitem(module.ENVIRONMENT, "PATH", path)
+        monkeypatch.setattr(module, "LOGS", f"{folder}/logs")
     made = Host(folder)
     yield made
     made.stop()
@@ -144,6 +151,7 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     """Run supervisor_programs for the bench b."""
     usual = {"empty": False, "depends": {}, "own_depends": [], "serves": {}, "hold": None}
     params = {"name": "b", "configuration": str(conf), "state": str(state), "shown": None}
+    params |= {"logs": None}
     module = Module(**usual | params | {"seconds": 20} | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
     monkeypatch.setattr(supervisor_programs, "STEADY_SECONDS", 0)
@@ -195,10 +203,7 @@ def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) 
     host.start()
     for line, words in SPELLINGS:
         wrong = host.write("conf.d/z.conf", program("z", "/bin/true", line))
-        said = subprocess.run(
-            ["supervisorctl", "reread"], capture_output=True, text=True, check=False
-        )
-        assert "CANT_REREAD" in said.stdout, line
+        assert "CANT_REREAD" in host.control("reread"), line
         with pytest.raises(BenchError, match="cannot read its configuration") as caught:
             supervisor.control("reread")
         assert words in str(caught.value)
@@ -206,16 +211,15 @@ def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) 
 
 
 def test_a_broken_file_of_ours_stops_no_run_that_writes_it_anew(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host,
 ) -> None:
     lost = program("b-web", WEB, f"stdout_logfile={host.folder}/gone/web.log")
     conf = host.write("conf.d/b.conf", lost)
     host.write("bin/supervisord", "#!/usr/bin/python3\n").chmod(0o755)
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
-    monkeypatch.setattr(survey, "configuration", programs.configuration)
-    assert f"{host.folder}/gone/web.log does not exist" in survey.supervisor_trouble()
+    looked = survey.look_at_supervisor()["supervisor"]
+    assert f"{host.folder}/gone/web.log does not exist" in looked
     conf.write_text(f"; Made by Benchfleet\n{lost}")
-    assert survey.supervisor_trouble() == ""
+    assert survey.look_at_supervisor() == {"supervisor": "", "supervisor_writers": {}}
 
 
 def test_files_are_read_as_supervisord_reads_them(host: Host) -> None:
@@ -327,9 +331,8 @@ def test_workers_are_ended_whatever_their_names(host: Host) -> None:
 
 
 def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
-    host: Host, monkeypatch: pytest.MonkeyPatch
+    host: Host,
 ) -> None:
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{host.folder}/supervisord.conf", "/none"))
     host.write("conf.d/b.conf", program("b-web", WEB))
     for first in ("#!/usr/bin/python3\n", "#!/usr/bin/env python3\n"):
         script = host.write("bin/supervisord", first)
@@ -407,7 +410,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     host.start()
     host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
-    found = adoption.look_at_programs(str(place))
+    found = adoption.look_at_programs(str(place), "frappe")
     look = {"programs": found, "supervisor": found["files"]}
     judged = {
         "name": "erp1",
@@ -425,7 +428,9 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     monkeypatch.setattr(judging, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
     words = judging.program_words(judged, look)
     text = "\n".join(words)
-    assert f"stay, in {own}: b-telegram-bot, b-mail, memory" in text
+    commands = {"b-telegram-bot": BOT, "b-mail": "sleep 1000", "memory": "/bin/cat"}
+    shown = ", ".join(f"{name} (root runs {command})" for name, command in commands.items())
+    assert f"stay, in {own}: {shown}" in text
     assert "restarted once" in text
     assert "b-telegram-bot, chat" in text.replace("b-workers:b-mail, ", "")
     assert "the variable VAULT_TOKEN of b-frappe-web goes; bench_environment sets it" in text
@@ -440,7 +445,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert "bench_background_workers: {'long,default,short': 2, 'reports': 1} keeps yours" in text
 
     params = {"bench": str(place), "configuration": str(conf), "ours": False, "resting": []}
-    module = Module(**params, rest=False, own=str(own))
+    module = Module(**params, rest=False, own=str(own), user="frappe", told=found["told"])
     monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
     adopt_handover.main()
     assert module.result["ended"] == [
@@ -522,3 +527,328 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
         time.sleep(0.1)
     there = dict(word.split("=", 1) for word in seen.read_text().split("\0") if "=" in word)
     assert {name: there.get(name) for name in given} == given
+
+
+def as_nobody(*paths: Path) -> None:
+    """Give paths to the account that stands for the bench's."""
+    if os.geteuid() != 0:
+        pytest.skip("accounts are changed by root alone")
+    for path in paths:
+        shutil.chown(path, "nobody", "nogroup")
+
+
+# A call of supervisorctl's in a folder with this takes Python code from its standard input.
+ATTACK = "[supervisorctl]\n[ctlplugin:x]\nsupervisor.ctl_factory = code:interact\n"
+
+
+@pytest.fixture
+def attacked(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the account's in which root's programs are called, with all it may hold."""
+    host.write("conf.d/b.conf", program("b-web", WEB))
+    host.start()
+    folder = host.folder / "home"
+    for name in ("etc", ".local/lib"):
+        (folder / name).mkdir(parents=True)
+    for name in ("supervisord.conf", "etc/supervisord.conf", ".supervisorctl"):
+        (folder / name).write_text(ATTACK)
+    (folder / "xmlrpc.py").write_text(f"open({str(folder / 'became-root')!r}, 'w')")
+    (folder / "sitecustomize.py").write_text(f"open({str(folder / 'became-root')!r}, 'w')")
+    monkeypatch.chdir(folder)
+    for name in ("PYTHONPATH", "PYTHONHOME", "HOME"):
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("SUPERVISOR_SERVER_URL", f"unix://{folder}/s.sock")
+    return folder
+
+
+def interactive(folder: Path) -> str:
+    """What is typed where Python asks for code."""
+    return f"open({str(folder / 'became-root')!r}, 'w')\n"
+
+
+def test_supervisorctl_takes_nothing_from_the_folder_of_its_caller(
+    host: Host, attacked: Path
+) -> None:
+    safe = {"PATH": os.environ["PATH"]}
+    calls = [
+        (["/usr/bin/supervisorctl", "status"], True),
+        (programs.control_words("status"), False),
+    ]
+    for command, falls in calls:
+        (attacked / "became-root").unlink(missing_ok=True)
+        said = subprocess.run(
+            command,
+            input=interactive(attacked),
+            env=safe,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (attacked / "became-root").exists() == falls, said
+    assert "RUNNING" in said.stdout
+    assert supervisor.states(supervisor.control("status")) == {"b-web": "RUNNING"}
+    read = programs.configuration()
+    assert [process["name"] for process in read["processes"]] == ["b-web"]
+    assert not (attacked / "became-root").exists()
+
+
+def test_the_bench_restarts_its_programs_whatever_lies_in_its_folder(
+    host: Host, attacked: Path
+) -> None:
+    pid = host.control("pid", "b-web")
+    root = Path(__file__).parents[2]
+    shared = host.folder / "python/ansible/module_utils"
+    shared.mkdir(parents=True)
+    (shared / "calls.py").symlink_to(root / "module_utils/calls.py")
+    text = (root / "module_utils/programs.py").read_text(encoding="utf-8")
+    (shared / "programs.py").write_text(
+        text.replace('"/etc/supervisor/supervisord.conf"', f'"{host.folder}/supervisord.conf"', 1)
+    )
+    settings = {"web": "b-web", "others": [], "hold": None, "python": str(host.folder / "python")}
+    text = (root / "roles/bench_processes/files/restart-bench").read_text(encoding="utf-8")
+    script = host.write("restart-bench", text.replace("@settings@", json.dumps(settings)))
+    done = subprocess.run(
+        ["/usr/bin/python3", "-I", script],
+        input=interactive(attacked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert host.control("pid", "b-web") != pid
+    assert not (attacked / "became-root").exists()
+
+
+def test_of_two_configurations_the_one_that_reaches_supervisord_is_taken(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = host.write("other.conf", "[supervisorctl]\nserverurl=unix:///nowhere/s.sock\n")
+    found = f"{host.folder}/supervisord.conf"
+    monkeypatch.setattr(programs, "CONFIGURATIONS", (str(other), found))
+    assert programs.control_file() == str(other)
+    host.write("conf.d/b.conf", program("b-web", WEB))
+    host.start()
+    assert programs.control_file() == found
+
+
+def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
+    home = host.folder / "home"
+    (home / "config").mkdir(parents=True)
+    for name in ("home/config/mine.conf", "home/config/roots.conf", "open.conf", "conf.d/own.conf"):
+        host.write(name, program("p", "sleep 1000"))
+    as_nobody(home, home / "config/mine.conf")
+    (host.folder / "open.conf").chmod(0o666)
+    for name, target in (
+        ("a", "home/config/mine.conf"),
+        ("b", "home/config/roots.conf"),
+        ("c", "home/../open.conf"),
+        ("d", "conf.d/own.conf"),
+    ):
+        (host.folder / f"conf.d/{name}.conf").symlink_to(f"../{target}")
+    writers = survey.look_at_supervisor()["supervisor_writers"]
+    assert {os.path.basename(path): who for path, who in writers.items()} == {
+        "a.conf": "nobody",
+        "b.conf": "nobody",
+        "c.conf": "nobody",
+    }
+    assert programs.writer(str(host.folder / "open.conf")) == "everybody"
+    judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
+    found = [problem["place"] for problem in preflight.check_programs([judged], {})]
+    assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
+
+
+# Lines of the account's in its own file that would get into one of root's, and what is told.
+NOT_KEPT = [
+    (program("bot", "/tmp/x"), "the program bot runs as root; set user=nobody there"),
+    (program("bot", "/tmp/x", "user=root"), "the program bot runs as root"),
+    (program("bot", "/tmp/x", "user=daemon"), "the program bot runs as daemon"),
+    ("[eventlistener:ear]\ncommand=/tmp/x\nevents=TICK_5\n", "the program ear runs as root"),
+    (
+        "[eventlistener:ear]\ncommand=/tmp/x\nevents=TICK_5\nuser=nobody\nresult_handler=x:y\n",
+        "[eventlistener:ear] has result_handler",
+    ),
+    (
+        "[fcgi-program:fast]\ncommand=/tmp/x\nuser=nobody\nsocket=unix:///etc/x.sock\n",
+        "[fcgi-program:fast] is no program",
+    ),
+    (program("bot", "/tmp/x", "user=nobody", "serverurl=unix:///x"), "[program:bot] has serverurl"),
+    ("[include]\nfiles=/home/x/*.conf\n", "[include] is no program"),
+    ("[supervisord]\nlogfile=/etc/cron.d/x\n", "[supervisord] is no program"),
+    ("[inet_http_server]\nport=127.0.0.1:9001\n", "[inet_http_server] is no program"),
+    (
+        "[rpcinterface:x]\nsupervisor.rpcinterface_factory=x:y\n",
+        "[rpcinterface:x] is no program",
+    ),
+    ("[DEFAULT]\nuser=root\n" + program("bot", "/tmp/x"), "the program bot runs as root"),
+    (program("bot", "/tmp/x\n  user=nobody"), "the program bot runs as root"),
+    (program("bot", "/tmp/x", "user=nobody ; x", "User=root"), "the program bot runs as root"),
+]
+
+
+def mine(host: Host) -> str:
+    """The web program of a bench in the host's folder."""
+    return program("b-web", WEB, f"directory={host.folder}/b")
+
+
+@pytest.fixture
+def by_hand(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Module]:
+    """A bench whose file is its account's, linked into supervisor's folder; hands it over."""
+    (host.folder / "b/config").mkdir(parents=True)
+    path = host.write("b/config/supervisor.conf", "; Made by Benchfleet\n", mine(host))
+    link = host.folder / "conf.d/b.conf"
+    link.symlink_to(path)
+    as_nobody(host.folder / "b", path.parent, path)
+
+    def hand_over(told: str) -> Module:
+        params = {"bench": f"{host.folder}/b", "configuration": str(link), "ours": False}
+        own = f"{host.folder}/conf.d/b-own.conf"
+        params |= {"resting": [], "rest": False, "own": own, "user": "nobody", "told": told}
+        module = Module(**params)
+        monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
+        adopt_handover.main()
+        return module
+
+    return hand_over
+
+
+@pytest.mark.parametrize(("lines", "words"), NOT_KEPT)
+def test_what_the_account_wrote_gets_into_no_file_of_roots(
+    host: Host, by_hand: object, lines: str, words: str
+) -> None:
+    with open(host.folder / "b/config/supervisor.conf", "a") as out:
+        out.write(lines)
+    found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
+    (file,) = found["files"]
+    assert not file["ours"]
+    look = {"programs": found, "supervisor": found["files"]}
+    told = list(judging.check_programs({"name": "e", "bench_dir": f"{host.folder}/b"}, look, {}))
+    said = [f"{problem['what']}; {problem['remedy']}" for problem in told]
+    assert [text for text in said if words in text.replace("; the fleet cannot keep it so", "")]
+    with pytest.raises(programs.ConfigurationError) as caught:
+        programs.kept_text(f"{host.folder}/b", programs.configuration(), [file["path"]], "nobody")
+    assert words in str(caught.value)
+
+
+def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_links(
+    host: Host, by_hand: Callable[..., Module]
+) -> None:
+    secret, logs = host.write("secret", "root's\n"), host.folder / "logs"
+    logs.mkdir()
+    bot = 'sh -c "id -un; id -un >&2; exec sleep 1000"'
+    lines = program(
+        *("bot", bot, "user=nobody", f"stdout_logfile={host.folder}/b/bot.log"),
+        f"stderr_logfile={host.folder}/b/config/../../secret",
+    )
+    with open(host.folder / "b/config/supervisor.conf", "a") as out:
+        out.write(lines)
+    found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
+    assert found["kept"] == [{"name": "bot", "user": "nobody", "command": bot}]
+    # Slipped in after the operator was told.
+    with open(host.folder / "b/config/supervisor.conf", "a") as out:
+        out.write(program("late", "/tmp/x", "user=nobody"))
+    host.start()
+    with pytest.raises(EndedError, match="have changed since preflight told of them"):
+        by_hand(found["told"])
+    with open(host.folder / "b/config/supervisor.conf", "w") as out:
+        out.write(mine(host) + lines)
+    by_hand(found["told"])
+    (host.folder / "conf.d/b.conf").unlink()
+    host.write("conf.d/b.conf", program("b-web", WEB))
+    text = (host.folder / "conf.d/b-own.conf").read_text()
+    kept = f"user=nobody\nstdout_logfile={logs}/bot.log\nstderr_logfile={logs}/bot.error.log"
+    assert kept in text
+    host.control("update", "bot")
+    host.settle()
+    assert (logs / "bot.log").read_text() == "nobody\n"
+    assert (logs / "bot.error.log").read_text() == "nobody\n"
+    # supervisord had it open under the account's file.
+    assert secret.read_text() == "root's\nnobody\n"
+
+
+def test_a_bench_has_its_logs_by_links_and_root_follows_none(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench_dir, logs = host.folder / "b", host.folder / "logs"
+    (bench_dir / "logs").mkdir(parents=True)
+    logs.mkdir()
+    host.folder.chmod(0o755)
+    as_nobody(bench_dir, bench_dir / "logs")
+    for module in (supervisor, supervisor_programs):
+        monkeypatch.setattr(module, "LOGS", str(logs))
+    (bench_dir / "logs/web.log").write_text("before\n")
+    (bench_dir / "logs/web.log.1").write_text("long before\n")
+    secret = host.write("secret", "root's\n")
+    (bench_dir / "logs/web.error.log").symlink_to(secret)
+    command = WEB.replace("exec", "echo here; echo wrong >&2; exec")
+
+    def written(folder: Path) -> Path:
+        lines = (f"stdout_logfile={folder}/web.log", f"stderr_logfile={folder}/web.error.log")
+        return host.write("conf.d/b.conf", program("b-web", command, "user=nobody", *lines))
+
+    conf, state = written(logs), host.folder / "state.json"
+    host.start()
+    asked = {"bench": str(bench_dir), "user": "nobody", "linked": True}
+    links = [f"link {bench_dir}/logs/{name}" for name in ("web.error.log", "web.log")]
+    assert run(monkeypatch, conf, state, logs=asked).result["did"] == links
+    assert run(monkeypatch, conf, state, logs=asked).result["did"] == []
+    assert (bench_dir / "logs/web.log").read_text() == "here\n"
+    assert (bench_dir / "logs/web.log").lstat().st_uid == bench_dir.stat().st_uid
+    assert (bench_dir / "logs/web.log.1").read_text() == "long before\n"
+    assert (bench_dir / "logs/web.log.2").read_text() == "before\n"
+    # The account turns its links; the next run turns them back.
+    for name in ("web.log", "web.error.log"):
+        (bench_dir / "logs" / name).unlink()
+        (bench_dir / "logs" / name).symlink_to(secret)
+    host.control("restart", "b-web")
+    host.settle()
+    assert secret.read_text() == "root's\n"
+    assert run(monkeypatch, conf, state, logs=asked).result["did"] == links
+    assert (logs / "web.error.log").read_text() == "wrong\nwrong\n"
+    # A release: what supervisord opens is no link any more, and nothing is lost.
+    (logs / "web.log.1").write_text("rotated\n")
+    written(bench_dir / "logs")
+    did = run(monkeypatch, conf, state, logs={**asked, "linked": False}).result["did"]
+    assert did[1:] == [
+        f"bring {bench_dir}/logs/{name} back" for name in ("web.error.log", "web.log")
+    ]
+    assert not (bench_dir / "logs/web.log").is_symlink()
+    assert (bench_dir / "logs/web.log").read_text() == "here\nhere\nhere\n"
+    former = [path for path in (bench_dir / "logs").glob("web.log.*") if not path.is_symlink()]
+    texts = {path.read_text() for path in former}
+    assert texts == {"before\n", "long before\n", "rotated\n"}
+
+
+def test_an_own_programs_log_in_the_accounts_folder_is_told(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host.folder / "home").mkdir()
+    as_nobody(host.folder / "home")
+    monkeypatch.setattr(supervisor_programs, "LOGS", str(host.folder / "logs"))
+    conf = host.write("conf.d/b.conf", program("b-web", WEB))
+    host.write("conf.d/bot.conf", program("bot", BOT, f"stdout_logfile={host.folder}/home/x.log"))
+    host.start()
+    asked = {"bench": str(host.folder / "b"), "user": "nobody", "linked": True}
+    (words,) = run(monkeypatch, conf, host.folder / "state.json", logs=asked).warnings
+    assert f"supervisord, as root, writes {host.folder}/home/x.log of the program bot" in words
+    assert "nobody can put a link there: name a folder of root's" in words
+
+
+def test_the_bench_clis_file_as_supervisord_reads_it(host: Host) -> None:
+    (host.folder / "logs").mkdir()
+    text = "\n".join(
+        f"[program:b-{name}]\ncommand={command}\nuser=root\ndirectory=/root\n"
+        f"stdout_logfile=/etc/cron.d/x\nstderr_logfile=/b/logs/../x"
+        for name, command in (
+            ("frappe-web", "/b/env/bin/gunicorn -b 1 -w 1 frappe.app:application"),
+            ("frappe-schedule", "/usr/local/bin/bench schedule"),
+            ("frappe-short-worker", "/usr/local/bin/bench worker --queue short"),
+        )
+    )
+    wanted = [{"name": "short", "queues": ["short"], "processes": 1}]
+    made = bench.supervisor_config(text, "/b", "nobody", ["a:1"], 2, wanted, "/usr/local/bin/bench")
+    made = made.replace(bench.programs.LOGS, str(host.folder / "logs"))
+    read = programs.configuration({f"{host.folder}/conf.d/b.conf": made})
+    assert read["trouble"] is None
+    assert {process["user"] for process in read["processes"]} == {"nobody"}
+    assert {process["directory"] for process in read["processes"]} == {"/b", "/b/sites"}
+    logs = {path for process in read["processes"] for path in process["logs"]}
+    assert {os.path.dirname(path) for path in logs} == {str(host.folder / "logs")}
