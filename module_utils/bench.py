@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import re
-import stat
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible.module_utils.bench_files import apps_in, without_password
+from ansible.module_utils.foreign import (
+    NotPlainError,
+    as_owner,
+    open_plain,
+    read_bytes,
+)
 from ansible.module_utils.kept import Thing, archived, things, tidy
 
 # What failed commands have said, for root alone.
@@ -119,6 +124,8 @@ def run_as(
     """
     account = pwd.getpwnam(user)
     identity: dict[str, Any] = {}
+    if os.getuid() != os.geteuid():
+        raise RuntimeError("a command is run while root acts as another account")
     if os.geteuid() == 0:
         identity = {
             "user": account.pw_uid,
@@ -303,23 +310,19 @@ def cli_releases(path: str) -> dict[str, str]:
 def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     """A JSON object from a file, {} when there is none. Raises BenchError on bad content.
 
-    ``follow``: whether the file may be a link. Not where root gives the bench's account a new file
-    with what is in it: the link could lead to a file that only root may read.
+    ``follow``: whether the file may be a link. Not where it is written again in place of the link.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            # A pipe, say, would be waited for without end.
-            os.close(handle)
-            raise BenchError(f"{path} is not a plain file; put one there and run again")
-        with open(handle, encoding="utf-8") as source:
-            content = json.load(source)
+        content = json.loads(read_bytes(path, follow=follow))
     except FileNotFoundError:
         return {}
+    except NotPlainError as error:
+        raise BenchError(str(error)) from error
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise BenchError(f"{path} is a link; put the file itself there and run again") from error
+        if error.errno == errno.ELOOP:
+            words = f"{path} is a link; put the file itself there and run again"
+            raise BenchError(words) from error
+        raise BenchError(f"{path} cannot be read ({error.strerror}); mend it and run again") from error
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):
@@ -327,20 +330,10 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     return content
 
 
-def sync_folder(path: str) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read_text(path: str) -> str | None:
     """Text of a file, None when there is none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:
-            return source.read()
+        return read_bytes(path).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -348,12 +341,12 @@ def read_text(path: str) -> str | None:
 def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
     """Text of a file in a folder that is another account's; None for anything but a plain file.
 
-    Root may be led elsewhere there by a link, or wait for ever at a pipe.
+    A link is none. most: characters that are read of a longer one.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = open_plain(path, follow=False)
         with open(handle, encoding="utf-8", errors="replace") as source:
-            return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+            return source.read(most)
     except OSError:
         return None
 
@@ -370,9 +363,10 @@ def doctype_files(bench: str, app: str) -> list[str]:
     found = []
     for module in {scrub(line.strip()) for line in modules if line.strip()}:
         folder = f"{package}/{module}/doctype"
-        with suppress(OSError):
-            found += [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
-    return sorted(filter(os.path.isfile, found))
+        with suppress(OSError), as_owner(folder):
+            files = [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
+            found += filter(os.path.isfile, files)
+    return sorted(found)
 
 
 def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str]) -> list[str]:
@@ -416,6 +410,8 @@ def git(folder: str, *arguments: str) -> str | None:
 
     Raises BenchError where git gives no answer, as one that waits for a pipe.
     """
+    if os.getuid() != os.geteuid():
+        raise RuntimeError("git is run while root acts as another account")
     try:
         place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     except OSError:
@@ -472,11 +468,14 @@ def drop_git_locks(folder: str) -> None:
     Only for a repository in which a run of ours was cut off, and nobody else's works now.
     """
     for name in ("index.lock", "shallow.lock"):
-        with suppress(FileNotFoundError):
-            os.unlink(f"{folder}/.git/{name}")
+        path = f"{folder}/.git/{name}"
+        with suppress(FileNotFoundError), as_owner(path, follow=False):
+            os.unlink(path)
 
 
 ASSET_LISTS = ("assets.json", "assets-rtl.json")
+# In bytes; whole libraries are a tenth of that.
+LARGEST_ASSET = 128 * 1024**2
 
 
 def asset_file(bench: str, url: str) -> str:
@@ -494,13 +493,14 @@ def asset_state(bench: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in ASSET_LISTS:
-        for bundle, url in read_json(f"{bench}/sites/assets/{name}").items():
-            path = asset_file(bench, str(url))
-            content = ""
-            if os.path.isfile(path):
-                with open(path, "rb") as source:
-                    content = hashlib.sha256(source.read()).hexdigest()[:16]
-            found[f"{name} {bundle} {url}"] = content
+        listed = read_json(f"{bench}/sites/assets/{name}")
+        with as_owner(f"{bench}/sites/assets"):
+            for bundle, url in listed.items():
+                content = ""
+                with suppress(OSError, ValueError):
+                    data = read_bytes(asset_file(bench, str(url)), LARGEST_ASSET)
+                    content = hashlib.sha256(data).hexdigest()[:16]
+                found[f"{name} {bundle} {url}"] = content
     return found
 
 
@@ -514,10 +514,13 @@ def installed_packages(bench: str) -> dict[str, str]:
     The apps are not among them: they are known by their commits.
     """
     found: dict[str, str] = {}
-    for path in glob.glob(f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"):
+    folders = f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"
+    with as_owner(f"{bench}/env"):
+        paths = [p for p in glob.glob(folders) if not os.path.lexists(f"{p}/direct_url.json")]
+    for path in paths:
         # Whatever else the account may have put there is no argument for a command.
         about = re.fullmatch(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)\.dist-info", os.path.basename(path))
-        if about and not os.path.lexists(f"{path}/direct_url.json"):
+        if about:
             name = re.sub(r"[-_.]+", "-", about.group(1)).lower()
             found[name] = about.group(2)
     return {name: found[name] for name in sorted(found) if name not in ENVIRONMENT_TOOLS}
@@ -573,11 +576,13 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
     """
     apps: dict[str, dict[str, Any]] = {}
     folder = f"{bench}/apps"
-    if not os.path.isdir(folder):
-        return apps
-    for name in sorted(os.listdir(folder)):
+    with as_owner(folder):
+        if not os.path.isdir(folder):
+            return apps
+        names = [name for name in os.listdir(folder) if os.path.isdir(f"{folder}/{name}/.git")]
+    for name in sorted(names):
         path = f"{folder}/{name}"
-        commit = git(path, "rev-parse", "HEAD") if os.path.isdir(f"{path}/.git") else None
+        commit = git(path, "rev-parse", "HEAD")
         if commit is None:
             continue
         # `yarn install` completes the lock file of a checkout by itself.

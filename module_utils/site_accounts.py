@@ -20,6 +20,7 @@ from ansible.module_utils.bench import (
     user_environment,
 )
 from ansible.module_utils.certificates import OPTIONS, Certificates
+from ansible.module_utils.foreign import read_bytes, replace
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     Server,
@@ -218,7 +219,7 @@ class Line:
         self.check_mode = check_mode
         self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
         self.state_file = Path(settings["state_dir"], "sites.json")
-        self.list_file = Path(self.folders.sites, LIST)
+        self.list_file = f"{self.folders.sites}/{LIST}"
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One at a time: site.yml and the timer."""
@@ -341,8 +342,12 @@ class Line:
             Path(made_note(self.settings["state_dir"], name)).unlink(missing_ok=True)
         self.keep(outcome, before["fingerprint"])
         text = render_list(list(outcome.sites)).encode()
-        if read(self.list_file) != text:
-            write(self.list_file, text)
+        try:
+            same = read_bytes(self.list_file, follow=False) == text
+        except OSError:
+            same = False
+        if not same:
+            replace(self.list_file, text, 0o644)
 
     def keep(self, outcome: Outcome, fingerprint: str) -> None:
         """Write the state, when it differs."""

@@ -17,9 +17,9 @@ from ansible.module_utils.bench import (
     frappe_command,
     read_text,
     run_as,
-    sync_folder,
     user_environment,
 )
+from ansible.module_utils.foreign import as_owner, sync_folder
 from ansible.module_utils.mariadb import account, client, database_pattern, password_hash
 from ansible.module_utils.sites import making_note
 
@@ -114,7 +114,9 @@ class Maker:
     def refuse_existing(self, site: str) -> None:
         """Raise BenchError where the site, or a part of it, is there."""
         folder = self.folder(site)
-        if os.path.lexists(f"{folder}/site_config.json"):
+        with as_owner(folder):
+            has_config = os.path.lexists(f"{folder}/site_config.json")
+        if has_config:
             raise BenchError(f"the site {site} is there already; nothing was changed")
         if os.path.lexists(folder):
             raise BenchError(
