@@ -607,7 +607,7 @@ class Update:
             return
         for app in apps:
             for folder, _, _ in os.walk(self.built(app)):
-                if os.lstat(folder).st_uid != pwd.getpwnam(self.user).pw_uid:
+                if os.lstat(folder).st_uid != self.owner()[0]:
                     self.problems.append(
                         f"{folder} belongs to another account, and {self.user} must build and put"
                         f" back the assets in it: chown -R {self.user}: {self.built(app)}"
@@ -981,7 +981,12 @@ class Update:
         if value is None:
             del content[SWITCH]
         text = json.dumps(content, indent=1, sort_keys=True)
-        replace(path, text.encode(), owner=self.user)
+        replace(path, text.encode(), owner=self.owner())
+
+    def owner(self) -> tuple[int, int]:
+        """User and group id of the bench's account."""
+        account = pwd.getpwnam(self.user)
+        return account.pw_uid, account.pw_gid
 
     def doors(self) -> list[tuple[int, int]]:
         """Ports at which this host serves the sites, and the number of processes behind each.

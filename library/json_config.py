@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_json
@@ -93,8 +94,10 @@ def main() -> None:
         changed = bool(changed_keys) or not os.path.exists(path)
     if changed and not module.check_mode:
         text = json.dumps(wanted, indent=1, sort_keys=True)
+        account = pwd.getpwnam(params["owner"])
         try:
-            replace(path, text.encode(), int(params["mode"], 8), params["owner"])
+            whose = (account.pw_uid, account.pw_gid)
+            replace(path, text.encode(), int(params["mode"], 8), whose)
         except FileNotFoundError:
             folder = os.path.dirname(path)
             module.fail_json(msg=f"{path}: the directory {folder} does not exist on this host")

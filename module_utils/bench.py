@@ -43,9 +43,17 @@ TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 # and makes DocTypes of those alone: an app or a module that came later is installed without them.
 # Only forgetting them within the command is safe. Whatever else runs may write down the old ones
 # again at any time: a job on a reporting node, say, that has the app not yet.
+#
+# A new-site that cannot leave the database alone (Frappe 14 and early 15) believes that it made it.
 RUNNER = """
 import json, runpy, sys
-lines, anew = json.load(sys.stdin)
+lines, anew, made = json.load(sys.stdin)
+if made:
+    from frappe.database.db_manager import DbManager
+    for name in ("create_user", "delete_user", "create_database", "drop_database",
+                 "grant_all_privileges", "flush_privileges"):
+        setattr(DbManager, name, lambda self, *args, **kwargs: None)
+    DbManager.get_database_list = lambda self: []
 if anew:
     import frappe
     read = frappe.setup_module_map
@@ -229,12 +237,14 @@ def run_frappe(
     timeout: float | None = 3600,
     then: list[str] | None = None,
     seen: bool = False,
+    database_made: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a framework command with ``words`` as its command line; ``seen`` as in run_as.
 
     The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
     command makes DocTypes, and is to read from the disk which modules the apps have. ``then``: a
     second command, which follows at once where the first went well: starting takes seconds.
+    ``database_made``: whether the command is to take a site's database and account as they are.
     """
     lines = [["frappe", *line] for line in (words, then) if line]
     return run_as(
@@ -243,7 +253,7 @@ def run_frappe(
         f"{bench}/sites",
         environment,
         # bench_helper drops its first word, the name of the group "frappe".
-        stdin=json.dumps([lines, modules_anew]),
+        stdin=json.dumps([lines, modules_anew, database_made]),
         timeout=timeout,
         seen=seen,
     )
@@ -255,10 +265,10 @@ def frappe_command(
     environment: dict[str, str],
     words: list[str],
     what: str,
-    modules_anew: bool = False,
+    **options: bool,
 ) -> str:
     """Output of a framework command, see run_frappe; BenchError that names ``what``."""
-    return checked(run_frappe(bench, user, environment, words, modules_anew), what)
+    return checked(run_frappe(bench, user, environment, words, **options), what)
 
 
 def encryption_key() -> str:
@@ -313,7 +323,7 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     ``follow``: whether the file may be a link. Not where it is written again in place of the link.
     """
     try:
-        content = json.loads(read_bytes(path, follow=follow))
+        content = json.loads(read_bytes(path, follow=follow).decode())
     except FileNotFoundError:
         return {}
     except NotPlainError as error:

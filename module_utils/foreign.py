@@ -123,11 +123,13 @@ def read_bytes(path: str, most: int = MOST, follow: bool = True) -> bytes:
     return data
 
 
-def replace(path: str, data: bytes, mode: int | None = None, owner: str | None = None) -> None:
+def replace(
+    path: str, data: bytes, mode: int | None = None, owner: tuple[int, int] | None = None
+) -> None:
     """Put a file in place in one rename; it and its folder survive a power cut.
 
-    mode: without it that of the file that is there, or 0644. owner: name of the account that a file
-    in a folder of root's is to belong to, with its group; in others it is the folder's owner's.
+    mode: without it that of the file that is there, or 0644. owner: user and group id that a file
+    in a folder of root's is to have; in others it is the folder's owner's.
     """
     folder = os.path.dirname(path)
     with as_owner(path, follow=False):
@@ -142,8 +144,7 @@ def replace(path: str, data: bytes, mode: int | None = None, owner: str | None =
                 out.write(data)
                 out.flush()
                 if owner is not None and os.geteuid() == 0:
-                    account = pwd.getpwnam(owner)
-                    os.fchown(handle, account.pw_uid, account.pw_gid)
+                    os.fchown(handle, *owner)
                 os.fchmod(handle, mode)
                 os.fsync(handle)
             os.replace(temporary, path)

@@ -43,7 +43,8 @@ class SiteError(Exception):
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own. refused: keys with which no fleet can live.
+    names: those that it has beside its own. refused: keys with which no fleet can live. rights:
+    those of its account on its database, where MariaDB was asked.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Site:
     encrypted: bool
     names: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    rights: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
