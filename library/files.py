@@ -38,7 +38,7 @@ options:
         choices: [file, directory]
         default: file
         type: str
-      content: {description: "The whole content of a file, or of its block with C(marker).", type: str}
+      content: {description: "The whole content of a file, or its block, see C(marker).", type: str}
       marker:
         description: "Line before and after the block of a file that is not all ours; C({mark}) in
           it becomes BEGIN and END. The block of an empty content goes."

@@ -332,7 +332,9 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
         if error.errno == errno.ELOOP:
             words = f"{path} is a link; put the file itself there and run again"
             raise BenchError(words) from error
-        raise BenchError(f"{path} cannot be read ({error.strerror}); mend it and run again") from error
+        raise BenchError(
+            f"{path} cannot be read ({error.strerror}); mend it and run again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):

@@ -155,6 +155,12 @@ def replace(
         sync_folder(folder)
 
 
+def unlink(path: str) -> None:
+    """Remove a file, or a link; one that is not there is no error."""
+    with as_owner(path, follow=False), suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def sync_folder(folder: str) -> None:
     """Make renames in a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
