@@ -235,6 +235,11 @@ def bring_directory(
     if os.path.lexists(path) and not os.path.isdir(path):
         raise FileError(f"{path}: exists and is not a directory; move it away first")
     exists = os.path.isdir(path)
+    if os.geteuid() != 0 and os.path.islink(path) and os.stat(path).st_uid != os.geteuid():
+        raise FileError(
+            f"{path} is a link of {entry['owner']}'s to a folder that is not its own: take the link"
+            " away, and run again"
+        )
     attributes = attribute_changes(path, entry, uid, gid) if exists else {}
     if exists and not attributes:
         return False, {}
