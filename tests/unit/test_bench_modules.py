@@ -963,6 +963,10 @@ def command(tmp_path: Path) -> Any:
     for name in ("bench", "new-site"):
         (tmp_path / "bin" / name).write_text("#!/bin/sh\necho ran\n")
         (tmp_path / "bin" / name).chmod(0o755)
+    # The tests' root has no such account.
+    runuser = '#!/bin/sh\necho "$*" >$(dirname "$0")/../as\nwhile [ "$1" != -- ]; do shift; done\n'
+    (tmp_path / "bin/runuser").write_text(f'{runuser}shift\nexec "$@"\n')
+    (tmp_path / "bin/runuser").chmod(0o755)
     (tmp_path / "sites").mkdir()
     source = (Path(__file__).parents[2] / "roles/bench/templates/bench.sh.j2").read_text()
     template = jinja2.Environment(trim_blocks=True).from_string(source)
@@ -971,6 +975,8 @@ def command(tmp_path: Path) -> Any:
         script = template.render(
             bench_cli_dir=str(tmp_path),
             fleet_bench_dir=str(tmp_path),
+            fleet_bench_home="/home/frappe",
+            fleet_bench_user="frappe",
             fleet_lib_dir=str(tmp_path / "bin"),
             fleet_primary="erp1",
             groups={"bench_reporting": ["rep1"]},
@@ -989,6 +995,16 @@ def command(tmp_path: Path) -> Any:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has somebody else run it")
+def test_root_runs_bench_as_its_account_whatever_a_file_says(command: Any, tmp_path: Path):
+    (tmp_path / "sites/common_site_config.json").write_text('{"frappe_user": "root"}')
+    assert command("erp1", "--site", "a.example", "migrate") == "ran"
+    words = "-u frappe -- env HOME=/home/frappe USER=frappe"
+    assert (tmp_path / "as").read_text() == (
+        f"{words} {tmp_path}/bin/bench --site a.example migrate\n"
+    )
 
 
 def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):
