@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,15 +15,16 @@ from ansible.module_utils.bench import (
     exclusive,
     installed_apps,
     installed_packages,
+    read_foreign,
     read_text,
     remove_app,
     requirement_steps,
     run_as,
-    sync_folder,
     user_environment,
     without_password,
 )
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import as_owner, sync_folder
 from ansible.module_utils.pdf import available, printing
 
 DOCUMENTATION = r"""
@@ -149,8 +149,9 @@ class Maker:
 
     def clear_the_way(self) -> None:
         """Remove an unfinished bench of ours; anything else in its place is left alone."""
-        if os.path.isdir(self.path) and not os.listdir(self.path):
-            os.rmdir(self.path)
+        with as_owner(self.path, follow=False):
+            if os.path.isdir(self.path) and not os.listdir(self.path):
+                os.rmdir(self.path)
         if not os.path.lexists(self.path):
             return
         if not self.begun("bench", self.path):
@@ -158,7 +159,11 @@ class Maker:
                 f"{self.path} exists, and this fleet did not make it; nothing was removed. Move it"
                 " away, or name another fleet_bench_dir, and run again"
             )
-        shutil.rmtree(self.path)
+        self.remove(self.path)
+
+    def remove(self, path: str) -> None:
+        """Remove what was begun. Not by root: a folder on the way there may have become a link."""
+        self.run(["rm", "-rf", "--", path], f"removing {path}", cwd="/")
 
     def initialise(self) -> None:
         """``bench init`` with the first app, then what Debian's Python needs besides."""
@@ -229,7 +234,7 @@ class Maker:
                     f"{self.folder(app)} exists and is not a git repository; nothing was removed."
                     " Make it one, or move it away, and run again"
                 )
-            shutil.rmtree(self.folder(app))
+            self.remove(self.folder(app))
         self.begin(f"app-{app['name']}", self.folder(app))
         argv = ["bench", "get-app", "--skip-assets"]
         if app["branch"]:
@@ -272,7 +277,7 @@ class Maker:
 
     def starts(self) -> bool:
         """Whether the line stands in the environment; one that was made anew lacks it."""
-        found = [read_text(path) for path in self.startup_files()]
+        found = [read_foreign(path) for path in self.startup_files()]
         return all(text == self.startup for text in found)
 
     def set_startup(self) -> None:

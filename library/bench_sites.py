@@ -33,9 +33,9 @@ short_description: Sites with their apps, scheduler, encryption key and assets
 description:
   - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
     standard input, so that no process of the host shows them on its command line.
-  - Root makes the database and the site's account, which has rights on that database alone. A
-    Frappe whose C(new-site) cannot leave that to others (14) has an administrative account, which
-    exists only while it runs.
+  - Root makes the database and the site's account, which has rights on that database alone. The
+    C(new-site) of a Frappe that cannot leave that to others (14) is run with what would make them
+    taken out.
   - A site that was there once and is gone is not made again, empty, until somebody says so.
   - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
     there before the note, or after C(new-site) succeeded, is never removed.

@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,12 +35,12 @@ from ansible.module_utils.bench import (
     read_json,
     run_as,
     run_frappe,
-    sync_folder,
     user_environment,
     without_password,
 )
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import read_bytes, replace, sync_folder
 from ansible.module_utils.kept import (
     DUMPS,
     Thing,
@@ -342,8 +341,7 @@ class Update:
                 " (docs/sites.md)"
             )
         try:
-            with open(path, encoding="utf-8") as source:
-                name = parse_site(site, source.read(), path).database
+            name = parse_site(site, read_bytes(path).decode(), path).database
         except (SiteError, OSError, UnicodeDecodeError) as error:
             raise BenchError(
                 f"{site} cannot be backed up: {error}. Mend it, or move its folder out of"
@@ -609,7 +607,7 @@ class Update:
             return
         for app in apps:
             for folder, _, _ in os.walk(self.built(app)):
-                if os.stat(folder).st_uid != self.owner()[0]:
+                if os.lstat(folder).st_uid != self.owner()[0]:
                     self.problems.append(
                         f"{folder} belongs to another account, and {self.user} must build and put"
                         f" back the assets in it: chown -R {self.user}: {self.built(app)}"
@@ -983,16 +981,7 @@ class Update:
         if value is None:
             del content[SWITCH]
         text = json.dumps(content, indent=1, sort_keys=True)
-        mode = os.stat(path).st_mode & 0o777
-        # This is root, and the folder is the bench account's: no name in it can be trusted.
-        handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=os.path.dirname(path))
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(handle)
-            os.fchmod(handle, mode)
-            os.fchown(handle, *self.owner())
-        os.replace(temporary, path)
+        replace(path, text.encode(), owner=self.owner())
 
     def owner(self) -> tuple[int, int]:
         """User and group id of the bench's account."""
@@ -1061,8 +1050,7 @@ class Update:
             with open(f"{folder}/{SIZES}", "w", encoding="utf-8") as out:
                 json.dump(sizes, out)
             config = f"{self.path}/sites/{site}/site_config.json"
-            shutil.copy(config, f"{folder}/{site}.site_config.json")
-            os.chmod(f"{folder}/{site}.site_config.json", 0o600)
+            replace(f"{folder}/{site}.site_config.json", read_bytes(config), 0o600)
             files[site] = target
         # The databases are changed next, and the note of the backups may lie on another disk.
         os.sync()

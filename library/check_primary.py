@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pwd
 import time
 import urllib.parse
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.certificates import Certificates, is_public, read_asked
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import replace, unlink
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
@@ -123,12 +122,8 @@ class Primary(HostChecks):
 
     def put_file(self) -> float:
         """Put a file into the first site's public files; returns when, in seconds of the epoch."""
-        path = Path(self.bench, "sites", self.site, "public/files", self.file_name)
-        account = pwd.getpwnam(self.params["user_of_bench"])
-        temporary = path.with_suffix(".new")
-        temporary.write_text(f"{self.params['token']}\n", encoding="utf-8")
-        os.chown(temporary, account.pw_uid, account.pw_gid)
-        temporary.replace(path)
+        path = f"{self.bench}/sites/{self.site}/public/files/{self.file_name}"
+        replace(path, f"{self.params['token']}\n".encode(), 0o644)
         return time.time()
 
     def make_job(self) -> str:
@@ -154,7 +149,7 @@ class Primary(HostChecks):
 
         for site, place in made.items():
             file = Path(self.bench, "sites", site, "public/files", place.get("file") or "-")
-            attempt(lambda file=file: file.unlink(missing_ok=True))
+            attempt(unlink, str(file))
             if not (place.get("todo") or place.get("job")):
                 continue
             attempt(self.take_documents, site, place)

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.answers import ask_server
 from ansible.module_utils.bench import read_json
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import read_bytes, unlink
 from ansible.module_utils.mariadb import (
     Server,
     describe,
@@ -578,7 +579,7 @@ class Reporting(HostChecks):
             try:
                 self.run_python(TRY_FILE, site, name, "make")
                 made = visitor.call("GET", f"/files/{name}")
-                self.file().with_name(name).unlink()
+                unlink(str(self.file().with_name(name)))
                 read = self.gathering.attempt(
                     "file_fetched",
                     lambda: self.run_python(TRY_FILE, site, name, "read").splitlines()[-1],
@@ -606,7 +607,7 @@ class Reporting(HostChecks):
             time.sleep(0.25)
         # When it was renamed into place; its contents' own time came over with it.
         took = max(self.file().stat().st_ctime - put_at, 0.0)
-        text = self.file().read_text(encoding="utf-8").strip()
+        text = read_bytes(str(self.file())).decode().strip()
         good = text == self.token and took <= FILE_SECONDS
         saw = f"there after {took:.0f} s"
         self.gathering.add("file_arrives", good, saw if text == self.token else f"{saw}, but torn")
@@ -643,7 +644,7 @@ class Reporting(HostChecks):
         there = self.file().exists()
         if there and done.returncode != 0:
             # Nobody else would take it away while copies fail.
-            self.file().unlink(missing_ok=True)
+            unlink(str(self.file()))
         saw = "still there" if there else "gone"
         if done.returncode != 0:
             saw += f"; the copy ended with {done.returncode}: {said[-1] if said else 'no word'}"

@@ -13,6 +13,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import acting_as, owner_of, read_bytes
 
 DOCUMENTATION = r"""
 module: files
@@ -22,6 +23,8 @@ description:
     module takes the finished contents of all files of a role and needs one.
   - Replaces are atomic (temporary file in the same directory, fsync, rename).
   - Missing parent directories are an error, so that a typo does not grow a tree.
+  - In a folder of another account's this module acts as that account, so that a link there leads no
+    further than the account itself gets. Nothing of anybody else's can be made there.
 options:
   files:
     description: The wanted entries, in order.
@@ -35,7 +38,11 @@ options:
         choices: [file, directory]
         default: file
         type: str
-      content: {description: The whole content of a file., type: str}
+      content: {description: "The whole content of a file, or its block, see C(marker).", type: str}
+      marker:
+        description: "Line before and after the block of a file that is not all ours; C({mark}) in
+          it becomes BEGIN and END. The block of an empty content goes."
+        type: str
       owner: {description: Owner's name; unchanged when omitted., type: str}
       group: {description: Group's name; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
@@ -58,6 +65,7 @@ ENTRY_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
     "state": {"choices": ["file", "directory"], "default": "file"},
     "content": {"type": "str"},
+    "marker": {"type": "str"},
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "mode": {"type": "str"},
@@ -110,6 +118,16 @@ def attribute_changes(path: str, entry: dict[str, Any], uid: int, gid: int) -> d
     return changes
 
 
+def with_block(text: str, marker: str, block: str) -> str:
+    """A text whose lines between the two markers are these, at its end where it had none."""
+    begin, end = (marker.replace("{mark}", word) for word in ("BEGIN", "END"))
+    found = re.search(rf"^{re.escape(begin)}\n.*?^{re.escape(end)}(?:\n|\Z)", text, re.M | re.S)
+    lines = f"{begin}\n{block.rstrip()}\n{end}\n" if block.strip() else ""
+    if found:
+        return text[: found.start()] + lines + text[found.end() :]
+    return text + ("\n" if text and not text.endswith("\n") else "") + lines
+
+
 def apply_attributes(path: str, entry: dict[str, Any], uid: int, gid: int) -> None:
     """Set owner, group and mode; mode last, as chown clears set-id bits."""
     if uid != -1 or gid != -1:
@@ -138,13 +156,17 @@ def write_file(module: FleetModule, entry: dict[str, Any], data: bytes, uid: int
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise FileError(f"{path}: the directory {folder} does not exist on this host")
+    if entry["validate"] and os.geteuid() != os.getuid():
+        raise FileError(f"{path}: a file in a folder of another account's is not validated")
     handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(handle)
-            old = os.stat(path) if os.path.exists(path) else None
+            old = os.lstat(path) if os.path.lexists(path) else None
+            if old is not None and not stat.S_ISREG(old.st_mode):
+                old = None
             new_attributes(handle, old, entry, uid, gid)
         if entry["validate"]:
             command = [word.replace("%s", temporary) for word in shlex.split(entry["validate"])]
@@ -168,25 +190,29 @@ def bring_file(
     if os.path.isdir(path):
         raise FileError(f"{path}: is a directory, a file is wanted; move it away first")
     exists = os.path.lexists(path)
-    if entry["content"] is None:
+    if entry["content"] is None and entry["marker"] is None:
         # Ansible hands an empty template over as nothing at all; taking that for "leave the
         # content alone" would keep keys that were meant to go.
         raise FileError(
             f"{path}: no content is given; a file meant to be empty needs a comment line"
         )
-    data = None if exists and entry["keep"] else entry["content"].encode()
-    old = b""
-    if exists:
-        with open(path, "rb") as source:
-            old = source.read()
-    different = data is not None and (not exists or old != data or os.path.islink(path))
+    old = read_bytes(path) if os.path.exists(path) else b""
+    content = entry["content"] or ""
+    data = None if exists and entry["keep"] else content.encode()
+    if entry["marker"] is not None:
+        text = old.decode(errors="surrogateescape")
+        data = with_block(text, entry["marker"], content).encode(errors="surrogateescape")
     attributes = attribute_changes(path, entry, uid, gid) if exists else {}
+    if "owner" in attributes and os.geteuid() != 0:
+        # No account can make another one's file its own, but it can put one in its place.
+        data = old if data is None else data
+    different = data is not None and (
+        not exists or old != data or os.path.islink(path) or "owner" in attributes
+    )
     if not different and not attributes:
         return False, {}
     if not module.check_mode:
         if different:
-            if os.path.islink(path):
-                os.unlink(path)
             write_file(module, entry, data or b"", uid, gid)
         else:
             apply_attributes(path, entry, uid, gid)
@@ -209,9 +235,19 @@ def bring_directory(
     if os.path.lexists(path) and not os.path.isdir(path):
         raise FileError(f"{path}: exists and is not a directory; move it away first")
     exists = os.path.isdir(path)
+    if os.geteuid() != 0 and os.path.islink(path) and os.stat(path).st_uid != os.geteuid():
+        raise FileError(
+            f"{path} is a link of {entry['owner']}'s to a folder that is not its own: take the link"
+            " away, and run again"
+        )
     attributes = attribute_changes(path, entry, uid, gid) if exists else {}
     if exists and not attributes:
         return False, {}
+    if "owner" in attributes and os.geteuid() != 0:
+        whose = f"{entry['owner']}:{entry['group'] or ''}"
+        raise FileError(
+            f"{path} belongs to another account: chown -h {whose} {path}, and run again"
+        )
     if not module.check_mode:
         if not exists:
             os.mkdir(path, 0o755)
@@ -229,10 +265,24 @@ def bring(module: FleetModule, entry: dict[str, Any]) -> tuple[bool, dict[str, s
     if not os.path.isabs(entry["path"]):
         raise FileError(f"{entry['path']}: an absolute path is needed")
     uid, gid, missing = wanted_ids(entry, module.check_mode)
-    if entry["state"] == "file":
-        changed, diff = bring_file(module, entry, uid, gid)
-    else:
-        changed, diff = bring_directory(module, entry, uid, gid)
+    owner = owner_of(entry["path"], follow=False)
+    if owner and uid not in (-1, owner):
+        raise FileError(
+            f"{entry['path']} is in a folder of the user id {owner}, who can change all that is"
+            f" there: nothing of {entry['owner']}'s is put there"
+        )
+    bring_one = bring_file if entry["state"] == "file" else bring_directory
+    try:
+        with acting_as(owner):
+            changed, diff = bring_one(module, entry, uid, gid)
+    except PermissionError as error:
+        if not owner:
+            raise
+        raise FileError(
+            f"{error.filename or entry['path']} cannot be read or written by the user id {owner},"
+            f" whose folder it is in ({error.strerror}): give it back to that account, or take a"
+            " link away that leads to somebody else's, and run again"
+        ) from error
     if missing and not changed:
         changed, diff = True, {"before": "", "after": ", ".join(missing) + "\n"}
     return changed, diff

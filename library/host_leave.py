@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ansible.module_utils.bench import BenchError
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import as_owner
 from ansible.module_utils.mariadb_options import server_options
 from ansible.module_utils.programs import LOGS, control_words
 from ansible.module_utils.supervisor import linked_logs, readable, return_logs
@@ -102,13 +103,14 @@ def is_folder_of_its_own(path: str) -> bool:
 
 def remove(path: str) -> bool:
     """Remove a file or a folder with all that is in it; whether there was one."""
-    if not os.path.lexists(path):
-        return False
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-    return True
+    with as_owner(path, follow=False):
+        if not os.path.lexists(path):
+            return False
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return True
 
 
 class Leaver:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import tempfile
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_json
 from ansible.module_utils.bench_files import is_secret
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import as_owner, replace
 
 DOCUMENTATION = r"""
 module: json_config
@@ -90,21 +90,19 @@ def main() -> None:
         current, {**params["secrets"], **params["values"]}, params["absent"], params["ours"]
     )
     changed_keys = sorted(key for key in {*current, *wanted} if current.get(key) != wanted.get(key))
-    changed = bool(changed_keys) or not os.path.exists(path)
+    with as_owner(path):
+        changed = bool(changed_keys) or not os.path.exists(path)
     if changed and not module.check_mode:
+        text = json.dumps(wanted, indent=1, sort_keys=True)
         account = pwd.getpwnam(params["owner"])
-        folder = os.path.dirname(path)
-        if not os.path.isdir(folder):
+        try:
+            whose = (account.pw_uid, account.pw_gid)
+            replace(path, text.encode(), int(params["mode"], 8), whose)
+        except FileNotFoundError:
+            folder = os.path.dirname(path)
             module.fail_json(msg=f"{path}: the directory {folder} does not exist on this host")
-        handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(wanted, out, indent=1, sort_keys=True)
-            out.flush()
-            os.fsync(handle)
-            # By its handle: the folder is another account's, and the name may be a link by now.
-            os.fchown(handle, account.pw_uid, account.pw_gid)
-            os.fchmod(handle, int(params["mode"], 8))
-        os.replace(temporary, path)
+        except OSError as error:
+            module.fail_json(msg=f"{path} cannot be written: {error}")
     module.exit_json(
         changed=changed,
         changed_keys=changed_keys,

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import read_bytes
 from ansible.module_utils.mariadb import MariaDBError, local
 
 DOCUMENTATION = r"""
@@ -41,7 +41,7 @@ router:
 def read(path: str) -> str:
     """Text of a file, "" when there is none."""
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace")
+        return read_bytes(path).decode(errors="replace")
     except OSError:
         return ""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.bench import cli_releases, installed_apps, read_json
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import as_owner
 from ansible.module_utils.kept import (
     ADOPTED,
     DUMPS,
@@ -32,11 +33,13 @@ from ansible.module_utils.supervisor import RUNNING, programs
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
+    UNITS,
     Redis,
     background_workers,
     of_bench,
     processes,
     schedulers,
+    unit_troubles,
     web_workers,
 )
 
@@ -168,6 +171,12 @@ def full(found: list[dict[str, Any]]) -> list[str]:
     ]
 
 
+def bytes_of(path: str) -> int:
+    """Bytes on disk below a folder, as far as the account whose folder it is in can look."""
+    with as_owner(path):
+        return tree_bytes(path)
+
+
 def kept(params: dict[str, Any]) -> list[dict[str, Any]]:
     """What is left of former times, by kinds; bytes on disk, and the day of the oldest."""
     bench, update = params["bench"], read_json(f"{params['state_dir']}/update.json")
@@ -194,7 +203,7 @@ def kept(params: dict[str, Any]) -> list[dict[str, Any]]:
             "what": what,
             "path": path,
             "number": len(found),
-            "bytes": sum(tree_bytes(thing.path) for thing in found),
+            "bytes": sum(bytes_of(thing.path) for thing in found),
             "oldest": time.strftime("%Y-%m-%d", time.localtime(min(t.made for t in found))),
         }
         for what, path, found in kinds
@@ -333,6 +342,9 @@ def main() -> None:
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
     troubles += filter(None, [database.get("trouble"), ask(lambda: stopped_programs(bench))])
+    troubles += [
+        f"{unit} {why}" for unit, why in (ask(lambda: unit_troubles(UNITS[role])) or {}).items()
+    ]
     troubles += full(status["file_systems"] or [])
     # As the last run of site.yml or an update has found it; to ask anew takes a second or two.
     troubles += read_json(f"{module.params['state_dir']}/contract.json").get("misfits", [])

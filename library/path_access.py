@@ -9,7 +9,9 @@ import pwd
 import stat
 from pathlib import Path
 
+from ansible.module_utils.bench import run_as
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import owner_of
 
 DOCUMENTATION = r"""
 module: path_access
@@ -73,7 +75,16 @@ def blocked(path: Path, user: str) -> list[Path]:
 
 def allow(module: FleetModule, directory: Path, user: str) -> None:
     """Add the ACL entry and make sure that it works. Raises AccessError."""
-    code, _, err = module.run_command(["setfacl", "-m", f"u:{user}:--x", str(directory)])
+    words = ["setfacl", "-m", f"u:{user}:--x", str(directory)]
+    # In a folder of another account's the name may be a link by now, to root's own home, say.
+    owner = owner_of(str(directory))
+    if owner:
+        done = run_as(
+            pwd.getpwuid(owner).pw_name, words, "/", {"PATH": "/usr/bin:/bin"}, timeout=60
+        )
+        code, err = done.returncode, done.stdout
+    else:
+        code, _, err = module.run_command(words)
     if code != 0:
         raise AccessError(
             f"{directory}: {user} cannot be let through ({err.strip()}); mount the file system with"

@@ -11,14 +11,22 @@ import json
 import os
 import pwd
 import re
-import stat
+import select
 import subprocess
+import termios
 import time
+import tty
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from ansible.module_utils.bench_files import apps_in, without_password
+from ansible.module_utils.foreign import (
+    NotPlainError,
+    as_owner,
+    open_plain,
+    read_bytes,
+)
 from ansible.module_utils.kept import Thing, archived, things, tidy
 
 # What failed commands have said, for root alone.
@@ -38,9 +46,17 @@ TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 # and makes DocTypes of those alone: an app or a module that came later is installed without them.
 # Only forgetting them within the command is safe. Whatever else runs may write down the old ones
 # again at any time: a job on a reporting node, say, that has the app not yet.
+#
+# A new-site that cannot leave the database alone (Frappe 14 and early 15) believes that it made it.
 RUNNER = """
 import json, runpy, sys
-lines, anew = json.load(sys.stdin)
+lines, anew, made = json.load(sys.stdin)
+if made:
+    from frappe.database.db_manager import DbManager
+    for name in ("create_user", "delete_user", "create_database", "drop_database",
+                 "grant_all_privileges", "flush_privileges"):
+        setattr(DbManager, name, lambda self, *args, **kwargs: None)
+    DbManager.get_database_list = lambda self: []
 if anew:
     import frappe
     read = frappe.setup_module_map
@@ -115,10 +131,13 @@ def run_as(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as ``user``. ``timeout`` is in seconds.
 
-    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept.
+    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept. The
+    account never has root's terminal, into which it could type commands: see on_terminal.
     """
     account = pwd.getpwnam(user)
     identity: dict[str, Any] = {}
+    if os.getuid() != os.geteuid():
+        raise RuntimeError("a command is run while root acts as another account")
     if os.geteuid() == 0:
         identity = {
             "user": account.pw_uid,
@@ -128,20 +147,66 @@ def run_as(
     stdin_options: dict[str, Any] = (
         {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     )
+    common: dict[str, Any] = {"cwd": cwd, "env": environment, "text": True, "errors": "replace"}
+    common |= {"umask": 0o022, "start_new_session": True, **identity}
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR) if seen else -1
+    except OSError:
+        terminal = -1
+    if terminal != -1:
+        try:
+            return on_terminal(argv, stdin or "", terminal, common)
+        finally:
+            os.close(terminal)
     return subprocess.run(
         argv,
-        cwd=cwd,
-        env=environment,
-        text=True,
-        errors="replace",
         stdout=None if seen else subprocess.PIPE,
         stderr=None if seen else subprocess.STDOUT,
         timeout=timeout,
         check=False,
-        umask=0o022,
         **stdin_options,
-        **identity,
+        **common,
     )
+
+
+def on_terminal(
+    argv: list[str], stdin: str, terminal: int, common: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command on a terminal of its own that shows what it says on ours, and asks there.
+
+    common: further arguments of Popen's.
+    """
+    ours, its = os.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
+    former = termios.tcgetattr(terminal)
+    # Its first output is the session's terminal from then on.
+    common |= {"preexec_fn": lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0)}
+    try:
+        tty.setraw(terminal)
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=its, stderr=its, **common
+        ) as process:
+            os.close(its)
+            assert process.stdin is not None
+            process.stdin.write(stdin)
+            process.stdin.close()
+            # Whoever goes on with the terminal afterwards is not waited for.
+            while process.poll() is None or select.select([ours], [], [], 0)[0]:
+                ready = select.select([ours, terminal], [], [], 0.2)[0]
+                try:
+                    if terminal in ready:
+                        os.write(ours, os.read(terminal, 1024))
+                    if ours in ready and not (said := os.read(ours, 65536)):
+                        break
+                    if ours in ready:
+                        os.write(1, said)
+                except OSError:
+                    # Nobody has it open any more.
+                    break
+        return subprocess.CompletedProcess(argv, process.returncode)
+    finally:
+        os.close(ours)
+        termios.tcsetattr(terminal, termios.TCSADRAIN, former)
 
 
 # Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
@@ -222,12 +287,14 @@ def run_frappe(
     timeout: float | None = 3600,
     then: list[str] | None = None,
     seen: bool = False,
+    database_made: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run a framework command with ``words`` as its command line; ``seen`` as in run_as.
 
     The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
     command makes DocTypes, and is to read from the disk which modules the apps have. ``then``: a
     second command, which follows at once where the first went well: starting takes seconds.
+    ``database_made``: whether the command is to take a site's database and account as they are.
     """
     lines = [["frappe", *line] for line in (words, then) if line]
     return run_as(
@@ -236,7 +303,7 @@ def run_frappe(
         f"{bench}/sites",
         environment,
         # bench_helper drops its first word, the name of the group "frappe".
-        stdin=json.dumps([lines, modules_anew]),
+        stdin=json.dumps([lines, modules_anew, database_made]),
         timeout=timeout,
         seen=seen,
     )
@@ -248,10 +315,10 @@ def frappe_command(
     environment: dict[str, str],
     words: list[str],
     what: str,
-    modules_anew: bool = False,
+    **options: bool,
 ) -> str:
     """Output of a framework command, see run_frappe; BenchError that names ``what``."""
-    return checked(run_frappe(bench, user, environment, words, modules_anew), what)
+    return checked(run_frappe(bench, user, environment, words, **options), what)
 
 
 def encryption_key() -> str:
@@ -303,23 +370,21 @@ def cli_releases(path: str) -> dict[str, str]:
 def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     """A JSON object from a file, {} when there is none. Raises BenchError on bad content.
 
-    ``follow``: whether the file may be a link. Not where root gives the bench's account a new file
-    with what is in it: the link could lead to a file that only root may read.
+    ``follow``: whether the file may be a link. Not where it is written again in place of the link.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW))
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            # A pipe, say, would be waited for without end.
-            os.close(handle)
-            raise BenchError(f"{path} is not a plain file; put one there and run again")
-        with open(handle, encoding="utf-8") as source:
-            content = json.load(source)
+        content = json.loads(read_bytes(path, follow=follow).decode())
     except FileNotFoundError:
         return {}
+    except NotPlainError as error:
+        raise BenchError(str(error)) from error
     except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise BenchError(f"{path} is a link; put the file itself there and run again") from error
+        if error.errno == errno.ELOOP:
+            words = f"{path} is a link; put the file itself there and run again"
+            raise BenchError(words) from error
+        raise BenchError(
+            f"{path} cannot be read ({error.strerror}); mend it and run again"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(content, dict):
@@ -327,20 +392,10 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     return content
 
 
-def sync_folder(path: str) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def read_text(path: str) -> str | None:
     """Text of a file, None when there is none."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as source:
-            return source.read()
+        return read_bytes(path).decode(errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -348,12 +403,12 @@ def read_text(path: str) -> str | None:
 def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
     """Text of a file in a folder that is another account's; None for anything but a plain file.
 
-    Root may be led elsewhere there by a link, or wait for ever at a pipe.
+    A link is none. most: characters that are read of a longer one.
     """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = open_plain(path, follow=False)
         with open(handle, encoding="utf-8", errors="replace") as source:
-            return source.read(most) if stat.S_ISREG(os.fstat(handle).st_mode) else None
+            return source.read(most)
     except OSError:
         return None
 
@@ -370,9 +425,10 @@ def doctype_files(bench: str, app: str) -> list[str]:
     found = []
     for module in {scrub(line.strip()) for line in modules if line.strip()}:
         folder = f"{package}/{module}/doctype"
-        with suppress(OSError):
-            found += [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
-    return sorted(filter(os.path.isfile, found))
+        with suppress(OSError), as_owner(folder):
+            files = [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
+            found += filter(os.path.isfile, files)
+    return sorted(found)
 
 
 def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str]) -> list[str]:
@@ -416,6 +472,8 @@ def git(folder: str, *arguments: str) -> str | None:
 
     Raises BenchError where git gives no answer, as one that waits for a pipe.
     """
+    if os.getuid() != os.geteuid():
+        raise RuntimeError("git is run while root acts as another account")
     try:
         place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     except OSError:
@@ -472,11 +530,14 @@ def drop_git_locks(folder: str) -> None:
     Only for a repository in which a run of ours was cut off, and nobody else's works now.
     """
     for name in ("index.lock", "shallow.lock"):
-        with suppress(FileNotFoundError):
-            os.unlink(f"{folder}/.git/{name}")
+        path = f"{folder}/.git/{name}"
+        with suppress(FileNotFoundError), as_owner(path, follow=False):
+            os.unlink(path)
 
 
 ASSET_LISTS = ("assets.json", "assets-rtl.json")
+# In bytes; whole libraries are a tenth of that.
+LARGEST_ASSET = 128 * 1024**2
 
 
 def asset_file(bench: str, url: str) -> str:
@@ -494,13 +555,14 @@ def asset_state(bench: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in ASSET_LISTS:
-        for bundle, url in read_json(f"{bench}/sites/assets/{name}").items():
-            path = asset_file(bench, str(url))
-            content = ""
-            if os.path.isfile(path):
-                with open(path, "rb") as source:
-                    content = hashlib.sha256(source.read()).hexdigest()[:16]
-            found[f"{name} {bundle} {url}"] = content
+        listed = read_json(f"{bench}/sites/assets/{name}")
+        with as_owner(f"{bench}/sites/assets"):
+            for bundle, url in listed.items():
+                content = ""
+                with suppress(OSError, ValueError):
+                    data = read_bytes(asset_file(bench, str(url)), LARGEST_ASSET)
+                    content = hashlib.sha256(data).hexdigest()[:16]
+                found[f"{name} {bundle} {url}"] = content
     return found
 
 
@@ -514,10 +576,13 @@ def installed_packages(bench: str) -> dict[str, str]:
     The apps are not among them: they are known by their commits.
     """
     found: dict[str, str] = {}
-    for path in glob.glob(f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"):
+    folders = f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"
+    with as_owner(f"{bench}/env"):
+        paths = [p for p in glob.glob(folders) if not os.path.lexists(f"{p}/direct_url.json")]
+    for path in paths:
         # Whatever else the account may have put there is no argument for a command.
         about = re.fullmatch(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)\.dist-info", os.path.basename(path))
-        if about and not os.path.lexists(f"{path}/direct_url.json"):
+        if about:
             name = re.sub(r"[-_.]+", "-", about.group(1)).lower()
             found[name] = about.group(2)
     return {name: found[name] for name in sorted(found) if name not in ENVIRONMENT_TOOLS}
@@ -573,11 +638,13 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
     """
     apps: dict[str, dict[str, Any]] = {}
     folder = f"{bench}/apps"
-    if not os.path.isdir(folder):
-        return apps
-    for name in sorted(os.listdir(folder)):
+    with as_owner(folder):
+        if not os.path.isdir(folder):
+            return apps
+        names = [name for name in os.listdir(folder) if os.path.isdir(f"{folder}/{name}/.git")]
+    for name in sorted(names):
         path = f"{folder}/{name}"
-        commit = git(path, "rev-parse", "HEAD") if os.path.isdir(f"{path}/.git") else None
+        commit = git(path, "rev-parse", "HEAD")
         if commit is None:
             continue
         # `yarn install` completes the lock file of a checkout by itself.

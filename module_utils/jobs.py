@@ -17,6 +17,7 @@ from glob import glob
 from typing import Any
 
 from ansible.module_utils import mariadb, routes
+from ansible.module_utils.foreign import read_bytes
 
 # Queues of ours, beside those that Frappe knows.
 PREFIX = "at-"
@@ -45,8 +46,7 @@ def is_pattern(name: str) -> bool:
 def read_text(path: str) -> str:
     """A source text, "" when it cannot be read."""
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as source:
-            return source.read()
+        return read_bytes(path).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""
 
@@ -129,7 +129,7 @@ def read_json(path: str) -> dict[str, Any]:
     """A JSON object from a file, an empty one when there is none."""
     try:
         found = json.loads(read_text(path))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

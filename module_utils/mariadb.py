@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ansible.module_utils.foreign import acting_as
 from ansible.module_utils.mariadb_options import LOG_FILTERS, RUNNING, Row, server_options
 
 try:
@@ -25,6 +26,13 @@ SERVER_BINARY = "/usr/sbin/mariadbd"
 # in which each quote, backslash and line end takes two bytes: a row that came in by the server's
 # max_allowed_packet may need twice of that to come in again.
 LARGEST_PACKET = 1024**3
+
+# Errors by which a server, or pymysql for it, refuses a sign-in: wrong account, password or
+# database, a host that is not let in, a way to sign in that is not known, an expired password, a
+# locked account.
+REFUSED = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 2059, 3159, 4151})
+# User id of the account that has no rights.
+NOBODY = 65534
 
 # System schemas: everything else is somebody's data.
 SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
@@ -59,6 +67,36 @@ class Server:
         """First column of the first row, None without rows."""
         found = self.rows(sql, args)
         return next(iter(found[0].values())) if found else None
+
+    def lets_in(self, user: str, password: str, database: str) -> tuple[str, str] | None:
+        """The account, (user, host), that signs in with a password and reaches a database.
+
+        From this server's own host; None where it is refused. Raises MariaDBError where the server
+        does not get as far as that.
+        """
+        place = self.rows("SELECT @@port AS port, @@socket AS socket")[0]
+        ways = ({"host": "127.0.0.1", "port": int(place["port"])}, {"unix_socket": place["socket"]})
+        about = {"user": user, "password": password, "database": database, "connect_timeout": 10}
+        for way in ways:
+            try:
+                # Nobody: at its socket, the server would take root's word instead of a password.
+                with acting_as(NOBODY):
+                    connection = pymysql.connect(**way, **about, read_timeout=10, charset="utf8mb4")
+            except (RuntimeError, UnicodeError):
+                # pymysql lacks a library for some ways to sign in, and takes not every password.
+                continue
+            except pymysql.MySQLError as error:
+                if error.args[0] in REFUSED:
+                    continue
+                raise MariaDBError(
+                    f"MariaDB on this host does not say whether it lets {user} in:"
+                    f" {describe(error)}; see `systemctl status mariadb`"
+                ) from error
+            with connection, connection.cursor() as cursor:
+                cursor.execute("SELECT CURRENT_USER()")
+                name, _, host = str(cursor.fetchone()[0]).rpartition("@")
+                return name, host
+        return None
 
     def replica_status(self) -> dict[str, Any] | None:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""

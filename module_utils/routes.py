@@ -226,8 +226,10 @@ Reader = Callable[[str, bool], dict[str, Any]]
 
 def read_facts(path: str, of_frappe: bool) -> dict[str, Any]:
     """Facts of one file; SyntaxError, ValueError or OSError when it cannot be read."""
-    with open(path, "rb") as source:
-        return facts(source.read().decode("utf-8-sig"), of_frappe=of_frappe)
+    # Not at the top: the bench's own Python has none of our other modules.
+    from ansible.module_utils.foreign import read_bytes
+
+    return facts(read_bytes(path).decode("utf-8-sig"), of_frappe=of_frappe)
 
 
 class Apps:
@@ -332,9 +334,10 @@ def python_files(root: str) -> Iterator[str]:
 
 def mentions_both(path: str) -> bool:
     """Whether a file's text holds both decorators' names: most files are not parsed."""
+    from ansible.module_utils.foreign import read_bytes
+
     try:
-        with open(path, "rb") as source:
-            text = source.read()
+        text = read_bytes(path)
     except OSError:
         return False
     return all(word.encode() in text for word in DECORATORS)
@@ -492,4 +495,5 @@ def judge_override(
 def foreign_main() -> None:
     """Print the facts of the file in argv, for a caller whose own Python cannot parse it."""
     path, of_frappe = sys.argv[-2], sys.argv[-1] == "frappe"
-    print(json.dumps(read_facts(path, of_frappe)))
+    with open(path, "rb") as source:
+        print(json.dumps(facts(source.read().decode("utf-8-sig"), of_frappe=of_frappe)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,15 @@ from ansible.module_utils.bench import (
     user_environment,
 )
 from ansible.module_utils.certificates import OPTIONS, Certificates
+from ansible.module_utils.foreign import read_bytes
+from ansible.module_utils.foreign import replace as put_in_place
 from ansible.module_utils.mariadb import (
     SYSTEM_SCHEMAS,
     Server,
     database_pattern,
     local,
     pymysql,
+    quote_name,
 )
 from ansible.module_utils.mariadb_accounts import AccountKeeper
 from ansible.module_utils.nginx import contents, digest_with, put, read, run_here, write
@@ -128,7 +131,7 @@ def wanted_accounts(
                 "password": site.password,
                 "max_statement_time": 0.0,
                 "max_user_connections": 0,
-                "grants": {place: ["ALL PRIVILEGES"]},
+                "grants": {place: list(site.rights)},
             }
         )
         accounts.append(
@@ -160,6 +163,27 @@ def is_foreign(server: Server, site: Site) -> str:
         (site.user, site.database, escaped),
     )
     return "" if owns else f"its account {site.user} has no rights on its database {site.database}"
+
+
+def rights_of(server: Server, site: Site) -> tuple[str, ...]:
+    """Rights on a site's database of the account that its configuration signs in to; () for none.
+
+    Whoever can write the file may name any account: nothing is given to one whose password is not
+    known there, and no more than it has.
+    """
+    who = server.lets_in(site.user, site.password, site.database)
+    found = AccountKeeper(server, check_mode=True).current(*who) if who else None
+    places = (database_pattern(site.database), f"{quote_name(site.database)}.*")
+    rights = set().union(*(found[1].get(place, set()) for place in places)) if found else set()
+    return tuple(sorted(rights - {"GRANT OPTION"}))
+
+
+def not_let_in(site: Site) -> str:
+    """Why a site without rights_of gets no accounts."""
+    return (
+        f"MariaDB lets nobody in to the database {site.database} as {site.user} with the password"
+        " of its site_config.json"
+    )
 
 
 def has_database(server: Server, name: str) -> bool:
@@ -218,7 +242,7 @@ class Line:
         self.check_mode = check_mode
         self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
         self.state_file = Path(settings["state_dir"], "sites.json")
-        self.list_file = Path(self.folders.sites, LIST)
+        self.list_file = f"{self.folders.sites}/{LIST}"
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """One at a time: site.yml and the timer."""
@@ -232,15 +256,23 @@ class Line:
         listed: list[str] = self.settings["listed"]
         found, torn, passed = self.folders.look(listed, known["sites"])
         outcome = Outcome(passed=passed, torn=torn)
-        for name in list(found):
-            if not (problem := is_foreign(server, found[name])):
+        for name, site in list(found.items()):
+            problem = is_foreign(server, site)
+            rights = () if problem else rights_of(server, site)
+            if rights:
+                found[name] = replace(site, rights=rights)
                 continue
             if name in listed:
                 raise SiteError(
-                    f"site {name} is not served: {problem}. Correct db_name and db_user in"
-                    f" {self.folders.config(name)}, or give the account its rights back"
+                    f"site {name} is not served: {problem or not_let_in(site)}. Correct db_name,"
+                    f" db_user and db_password in {self.folders.config(name)}, or give the account"
+                    " its rights back"
                 )
-            outcome.passed[name] = problem
+            if not problem and known["sites"].get(name) == site.database:
+                # Its password is being changed, say; its accounts stay as they are.
+                torn[name] = not_let_in(site)
+            else:
+                outcome.passed[name] = problem or not_let_in(site)
             del found[name]
         outcome.names, outcome.doubtful = further_and_doubtful(
             found.values(), self.settings["names"]
@@ -341,8 +373,12 @@ class Line:
             Path(made_note(self.settings["state_dir"], name)).unlink(missing_ok=True)
         self.keep(outcome, before["fingerprint"])
         text = render_list(list(outcome.sites)).encode()
-        if read(self.list_file) != text:
-            write(self.list_file, text)
+        try:
+            same = read_bytes(self.list_file, follow=False) == text
+        except OSError:
+            same = False
+        if not same:
+            put_in_place(self.list_file, text, 0o644)
 
     def keep(self, outcome: Outcome, fingerprint: str) -> None:
         """Write the state, when it differs."""

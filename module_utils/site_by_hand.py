@@ -10,7 +10,7 @@ import os
 
 from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as, run_frappe
 from ansible.module_utils.mariadb import Server, account, local, quote_name
-from ansible.module_utils.site_accounts import is_foreign
+from ansible.module_utils.site_accounts import is_foreign, not_let_in, rights_of
 from ansible.module_utils.site_making import Maker
 from ansible.module_utils.sites import is_name, parse_site
 
@@ -25,17 +25,20 @@ class ByHand(Maker):
     params: as Maker has them.
     """
 
-    def on_terminal(self, words: list[str], modules_anew: bool = False) -> None:
-        """Run a framework command on the terminal. Raises BenchError."""
+    def new_site(self, words: list[str], database_made: bool) -> None:
+        """Run Frappe's new-site on the terminal; ``words`` begin with the site's name."""
         done = run_frappe(
-            self.path, self.user, self.environment, words, modules_anew, timeout=None, seen=True
+            self.path,
+            self.user,
+            self.environment,
+            ["new-site", *words],
+            modules_anew=True,
+            timeout=None,
+            seen=True,
+            database_made=database_made,
         )
         if done.returncode != 0:
-            raise BenchError(f"Frappe's {words[0]} failed with exit status {done.returncode}")
-
-    def new_site(self, words: list[str]) -> None:
-        """Run Frappe's new-site on the terminal; ``words`` begin with the site's name."""
-        self.on_terminal(["new-site", *words], modules_anew=True)
+            raise BenchError(f"Frappe's new-site failed with exit status {done.returncode}")
 
     def bring(self, site: str, words: list[str]) -> None:
         """Make a site, or leave nothing of it; ``words`` are options of new-site.
@@ -85,8 +88,9 @@ class ByHand(Maker):
             )
         about = parse_site(site, text, path)
         with local(self.socket) as server:
-            if problem := is_foreign(server, about):
-                raise BenchError(f"{site} is not dropped: {problem}")
+            problem = is_foreign(server, about)
+            if problem or not rights_of(server, about):
+                raise BenchError(f"{site} is not dropped: {problem or not_let_in(about)}")
             if "--no-backup" not in words:
                 self.back_up(site, force="--force" in words)
             server.run(f"DROP DATABASE IF EXISTS {quote_name(about.database)}")

@@ -17,13 +17,14 @@ from ansible.module_utils.bench import (
     frappe_command,
     read_text,
     run_as,
-    sync_folder,
     user_environment,
 )
+from ansible.module_utils.foreign import as_owner, sync_folder
 from ansible.module_utils.mariadb import account, client, database_pattern, password_hash
 from ansible.module_utils.sites import making_note
 
-SETUP_USER = "benchfleet_setup"
+# Of a making by an earlier Benchfleet that was killed, with all rights.
+FORMER_SETUP_USER = "benchfleet_setup"
 # The fleet's benches reach the primary's server there, and it resolves no names.
 HOST = "127.0.0.1"
 
@@ -46,13 +47,17 @@ class Maker:
         self.socket: str = params["socket"]
         self.environment = user_environment(self.user, params["cli_dir"])
 
-    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
+    def frappe(self, words: list[str], what: str, **options: bool) -> str:
         """Run a framework command with ``words`` as its command line; see run_frappe."""
-        return frappe_command(self.path, self.user, self.environment, words, what, modules_anew)
+        return frappe_command(self.path, self.user, self.environment, words, what, **options)
 
-    def new_site(self, words: list[str]) -> None:
-        """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError."""
-        self.frappe(["new-site", *words], f"new-site {words[0]}", modules_anew=True)
+    def new_site(self, words: list[str], database_made: bool) -> None:
+        """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError.
+
+        database_made: as in run_frappe.
+        """
+        what = f"new-site {words[0]}"
+        self.frappe(["new-site", *words], what, modules_anew=True, database_made=database_made)
 
     def folder(self, site: str) -> str:
         """The folder of a site."""
@@ -114,7 +119,9 @@ class Maker:
     def refuse_existing(self, site: str) -> None:
         """Raise BenchError where the site, or a part of it, is there."""
         folder = self.folder(site)
-        if os.path.lexists(f"{folder}/site_config.json"):
+        with as_owner(folder):
+            has_config = os.path.lexists(f"{folder}/site_config.json")
+        if has_config:
             raise BenchError(f"the site {site} is there already; nothing was changed")
         if os.path.lexists(folder):
             raise BenchError(
@@ -147,42 +154,25 @@ class Maker:
         self.enter(site, "making")
 
     def make(self, site: str, words: list[str]) -> None:
-        """Make the site that was begun; ``words`` are further ones of new-site."""
-        if self.leaves_database():
-            self.make_on_database(site, words)
-        else:
-            self.make_as_administrator(site, words)
+        """Make the site that was begun; ``words`` are further ones of new-site.
 
-    def leaves_database(self) -> bool:
-        """Whether this Frappe's new-site can leave the database alone; 14 and early 15 cannot."""
-        return "--no-setup-db" in self.frappe(["new-site", "--help"], "new-site --help")
-
-    def make_on_database(self, site: str, words: list[str]) -> None:
-        """``new-site`` on a database and account that root has made; the account has no other.
-
+        Root makes the database and the site's account; the bench's account never has another one.
         An account of this name is the site's by its name, left behind by a site that was dropped.
         """
         name, password = database_name(site), secrets.token_hex(16)
         who = account(name, HOST)
         self.sql(
+            f"DROP USER IF EXISTS {account(FORMER_SETUP_USER, HOST)};"
             f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;"
             f"CREATE OR REPLACE USER {who} IDENTIFIED BY PASSWORD '{password_hash(password)}';"
             f"GRANT ALL PRIVILEGES ON {database_pattern(name)} TO {who};"
         )
-        own = ["--no-setup-db", "--db-name", name, "--db-password", password]
-        self.new_site([site, *own, *words])
+        own = ["--db-name", name, "--db-password", password]
+        made = not self.leaves_database()
+        own += ["--db-root-username", name, "--db-root-password", password] * made
+        own += ["--no-setup-db"] * (not made)
+        self.new_site([site, *own, *words], database_made=made)
 
-    def make_as_administrator(self, site: str, words: list[str]) -> None:
-        """``new-site`` with an administrative account, which is there only while it runs."""
-        password, who = secrets.token_hex(24), account(SETUP_USER, HOST)
-        self.sql(
-            f"DROP USER IF EXISTS {who};"
-            f"CREATE USER {who} IDENTIFIED BY PASSWORD '{password_hash(password)}';"
-            f"GRANT ALL ON *.* TO {who} WITH GRANT OPTION;"
-        )
-        try:
-            own = ["--db-name", database_name(site)]
-            own += ["--db-root-username", SETUP_USER, "--db-root-password", password]
-            self.new_site([site, *own, *words])
-        finally:
-            self.sql(f"DROP USER IF EXISTS {who};")
+    def leaves_database(self) -> bool:
+        """Whether this Frappe's new-site can leave the database alone; 14 and early 15 cannot."""
+        return "--no-setup-db" in self.frappe(["new-site", "--help"], "new-site --help")

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.bench_files import other_database, refused_keys
+from ansible.module_utils.foreign import as_owner, open_plain, read_bytes
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -42,7 +43,8 @@ class SiteError(Exception):
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own. refused: keys with which no fleet can live.
+    names: those that it has beside its own. refused: keys with which no fleet can live. rights:
+    those of its account on its database, where MariaDB was asked.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Site:
     encrypted: bool
     names: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
+    rights: tuple[str, ...] = ()
 
 
 def read_only_user(database: str) -> str:
@@ -132,7 +135,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
     """A site from the text of its site_config.json. Raises SiteError naming ``path``."""
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
     if not isinstance(config, dict):
         raise SiteError(f"{path} holds no JSON object; mend it and run again")
@@ -163,20 +166,26 @@ def made_note(state_dir: str, site: str) -> str:
 
 
 def is_locked(path: str) -> bool:
-    """Whether another process holds a lock (flock) on a file; a missing one is not locked."""
+    """Whether another process holds a lock (flock) on a file; what is no plain file is not locked.
+
+    The file is the bench account's: nothing but a plain one can be locked by Frappe.
+    """
     try:
-        with open(path, "rb") as file:
+        with open(open_plain(path, follow=False), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:
+        return False
     return False
 
 
 @dataclass(frozen=True)
 class Folders:
-    """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host."""
+    """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host.
+
+    Root looks there as the account whose folder it is; see module_utils/foreign.py.
+    """
 
     sites: str
     state_dir: str
@@ -188,7 +197,7 @@ class Folders:
     def names(self) -> list[str]:
         """Folders that are sites. A link to one is not: it is another name of the same data."""
         try:
-            with os.scandir(self.sites) as entries:
+            with as_owner(f"{self.sites}/-"), os.scandir(self.sites) as entries:
                 return sorted(
                     entry.name
                     for entry in entries
@@ -204,12 +213,13 @@ class Folders:
         names: those of the sites.
         """
         names, found = set(names), {}
-        for link in os.listdir(self.sites) if names else ():
-            path = f"{self.sites}/{link}"
-            if os.path.islink(path):
-                folder, site = os.path.split(os.path.realpath(path))
-                if site in names and folder == os.path.realpath(self.sites):
-                    found[link] = site
+        with as_owner(f"{self.sites}/-"):
+            for link in os.listdir(self.sites) if names else ():
+                path = f"{self.sites}/{link}"
+                if os.path.islink(path):
+                    folder, site = os.path.split(os.path.realpath(path))
+                    if site in names and folder == os.path.realpath(self.sites):
+                        found[link] = site
         return dict(sorted(found.items()))
 
     def unfinished(self, site: str) -> bool:
@@ -219,11 +229,10 @@ class Folders:
         (frappe.installer, filelock "bench_new_site").
         """
         locks = f"{self.sites}/{site}/locks"
-        return (
-            os.path.exists(f"{locks}/installing.lock")
-            or is_locked(f"{locks}/bench_new_site.lock")
-            or os.path.exists(making_note(self.state_dir, site))
-        )
+        with as_owner(f"{self.sites}/-"):
+            begun = os.path.exists(f"{locks}/installing.lock")
+            locked = begun or is_locked(f"{locks}/bench_new_site.lock")
+        return locked or os.path.exists(making_note(self.state_dir, site))
 
     def fingerprint(self, *others: str) -> str:
         """Changes when the sites or one of the other files do, and is cheap: nothing is opened."""
@@ -231,8 +240,9 @@ class Folders:
         names = self.names()
         for path in [*others, *(self.config(name) for name in names)]:
             try:
-                state = os.stat(path)
-            except FileNotFoundError:
+                with as_owner(path):
+                    state = os.stat(path)
+            except OSError:
                 continue
             seen.append([path, state.st_ino, state.st_mtime_ns, state.st_size])
         seen.append([name for name in names if self.unfinished(name)])
@@ -263,8 +273,7 @@ class Folders:
                 continue
             path = self.config(name)
             try:
-                with open(path, encoding="utf-8") as source:
-                    found[name] = parse_site(name, source.read(), path)
+                found[name] = parse_site(name, read_bytes(path).decode(), path)
             except (SiteError, OSError, UnicodeDecodeError) as error:
                 if name in known:
                     torn[name] = str(error)
@@ -359,7 +368,7 @@ def parse_list(text: str) -> list[str]:
     """Names in a list of sites. Raises SiteError when it is none, or a name cannot be a site's."""
     try:
         names = json.loads(text)["sites"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise SiteError(f"the list of sites cannot be read ({error!r})") from error
     wrong = [name for name in names if not isinstance(name, str) or not is_name(name)]
     if wrong:

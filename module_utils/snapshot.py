@@ -27,8 +27,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import sync_folder
 from ansible.module_utils.bench_files import OUT, keys_that_are
+from ansible.module_utils.foreign import as_owner, read_bytes, sync_folder
 
 Entry = dict[str, Any]
 
@@ -38,11 +38,6 @@ ACL = "system.posix_acl_access"
 
 class SnapshotError(Exception):
     """A record cannot be made or used; the message says why."""
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def acl_of(path: str | int) -> str:
@@ -68,7 +63,13 @@ def names_of(info: os.stat_result) -> tuple[str, str]:
 
 def record(path: str, how: str) -> Entry:
     """What is at a path now: kind is absent, file, link or folder."""
-    entry: Entry = {"path": path, "how": how, "kind": "absent"}
+    with as_owner(path, follow=False):
+        return look({"path": path, "how": how, "kind": "absent"})
+
+
+def look(entry: Entry) -> Entry:
+    """The same, for whoever this process acts as."""
+    path = entry["path"]
     if not os.path.lexists(path):
         return entry
     info = os.lstat(path)
@@ -80,7 +81,8 @@ def record(path: str, how: str) -> Entry:
         return {**entry, "kind": "folder"}
     if not stat.S_ISREG(info.st_mode):
         raise SnapshotError(f"{path} is neither a file nor a folder; move it away")
-    return {**entry, "kind": "file", "sha256": digest(Path(path))}
+    data = read_bytes(path, follow=False)
+    return {**entry, "kind": "file", "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def copy_of(folder: str, path: str) -> Path:
@@ -105,8 +107,8 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
         if entry["kind"] == "file":
             copy = copy_of(making, entry["path"])
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copyfile(entry["path"], copy)
-            copy.chmod(0o600)
+            with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+                out.write(read_bytes(entry["path"], follow=False))
         entries.append(entry)
     manifest = {**facts, "entries": entries}
     write_note(f"{making}/manifest.json", manifest)
@@ -181,7 +183,8 @@ def with_old_keys(
 def set_attributes(path: str | int, entry: Entry) -> None:
     """Owner, group, mode and ACL as they were; a name that is gone leaves root's.
 
-    path may be the handle of an open file, whose name may be a link by now.
+    path may be the handle of an open file. What an account has in its own folder stays its own:
+    only root could give it away.
     """
     number = {}
     for key, find in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
@@ -189,6 +192,9 @@ def set_attributes(path: str | int, entry: Entry) -> None:
             number[key] = find(entry[key])[2]
         except KeyError:
             number[key] = int(entry[key]) if entry[key].isdigit() else 0
+    if os.geteuid() != 0:
+        number["owner"] = -1
+        number["group"] = number["group"] if number["group"] in os.getgroups() else -1
     if isinstance(path, int):
         os.fchown(path, number["owner"], number["group"])
     else:
@@ -216,15 +222,13 @@ def write(path: str, data: bytes, entry: Entry) -> None:
     os.replace(temporary, path)
 
 
-def wanted_data(entry: Entry, folder: str) -> bytes:
-    """Content that a file shall have after the release."""
-    old = copy_of(folder, entry["path"]).read_bytes()
+def wanted_data(entry: Entry, old: bytes) -> bytes:
+    """Content that a file shall have after the release; old: what it had."""
     path = Path(entry["path"])
-    # What a link leads to may be root's, and the file becomes the account's whose folder it is in.
     if entry["how"] != "keys" or not path.is_file() or path.is_symlink():
         return old
     before = json.loads(old)
-    now = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(read_bytes(entry["path"], follow=False))
     # A record of an earlier Benchfleet names fewer than have been taken out since.
     keys = [*(entry.get("keys") or []), *(key for key in keys_that_are(OUT) if key not in now)]
     wanted = with_old_keys(now, before, keys, entry.get("prefixes") or {})
@@ -236,7 +240,7 @@ def put_back_block(entry: Entry, dry: bool) -> str:
     path = Path(entry["path"])
     if not path.is_file():
         return ""
-    text = path.read_text(encoding="utf-8")
+    text = read_bytes(entry["path"], follow=False).decode()
     wanted = without_block(text, entry["marker"])
     if entry["kind"] == "absent" and not wanted.strip():
         if not dry:
@@ -277,6 +281,14 @@ def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
     path, how = entry["path"], entry["how"]
     if how == "kept":
         return ""
+    old = copy_of(folder, path).read_bytes() if entry["kind"] == "file" and how != "block" else b""
+    with as_owner(path, follow=False):
+        return bring_back(entry, old, dry)
+
+
+def bring_back(entry: Entry, old: bytes, dry: bool) -> str:
+    """The same, for whoever this process acts as; old: what a file had in it."""
+    path, how = entry["path"], entry["how"]
     if how == "block":
         return put_back_block(entry, dry)
     if entry["kind"] == "absent":
@@ -298,7 +310,7 @@ def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
             os.symlink(entry["target"], path)
             set_attributes(path, entry)
         return f"put the link {path} back"
-    data = wanted_data(entry, folder)
+    data = wanted_data(entry, old)
     if same and now.get("sha256") == hashlib.sha256(data).hexdigest():
         return ""
     if not dry:

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.foreign import read_bytes
+
 # Runs a command, with words for its standard input: exit status, standard output.
 Run = Callable[[list[str], str], tuple[int, str]]
 
@@ -302,11 +304,7 @@ def read(path: str) -> str:
     Some are the bench account's, which may put a pipe in their place at any moment.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as source:
-            info = os.fstat(source.fileno())
-            if not stat.S_ISREG(info.st_mode) or info.st_size > 1048576:
-                return ""
-            data = source.read()
+        data = read_bytes(path, 1024**2)
     except OSError:
         return ""
     return "" if b"\0" in data else data.decode(errors="replace")

@@ -237,6 +237,13 @@ CATALOGUE: dict[str, Check] = {
         "run site.yml; `systemctl cat SERVICE` on this host shows which file under"
         " /etc/systemd/system says otherwise",
     ),
+    "units": Check(
+        "S9",
+        EVERY,
+        "Benchfleet's own services and timers work",
+        "each is there, active, and did not fail; none has been starting for more than 5 minutes",
+        "`systemctl status UNIT` and `journalctl -u UNIT` on this host say why",
+    ),
     "bench_id": Check(
         "S9",
         REPORTING,

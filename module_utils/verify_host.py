@@ -24,6 +24,7 @@ from ansible.module_utils.bench import (
     run_as,
 )
 from ansible.module_utils.bench_files import redis_address
+from ansible.module_utils.foreign import read_bytes
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
 from ansible.module_utils.mariadb import local, running_variables
@@ -44,6 +45,7 @@ from ansible.module_utils.verify_checks import (
     restart_problems,
 )
 from ansible.module_utils.verify_look import (
+    UNITS,
     Process,
     Redis,
     RedisError,
@@ -51,6 +53,7 @@ from ansible.module_utils.verify_look import (
     of_bench,
     processes,
     schedulers,
+    unit_troubles,
     web_workers,
 )
 
@@ -197,9 +200,8 @@ class HostChecks:
         Nobody can sign in at these: only the inventory's have a password that is known.
         """
         try:
-            with open(f"{self.bench}/sites/{LIST}", encoding="utf-8") as source:
-                named = parse_list(source.read())
-        except (OSError, SiteError):
+            named = parse_list(read_bytes(f"{self.bench}/sites/{LIST}").decode())
+        except (OSError, UnicodeDecodeError, SiteError):
             named = []
         return self.sites + [name for name in named if name not in self.sites]
 
@@ -227,6 +229,7 @@ class HostChecks:
         attempt("redis_password", self.check_redis_password)
         attempt("workers", self.check_workers)
         attempt("comes_back", self.check_comes_back)
+        attempt("units", self.check_units)
         attempt("settings", self.check_settings)
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
@@ -412,6 +415,21 @@ class HostChecks:
         )
         wrong = restart_problems(done.stdout)
         self.gathering.add("comes_back", not wrong, "; ".join(wrong) or ", ".join(names))
+
+    def check_units(self) -> None:
+        """Our own services and timers."""
+        primary = self.params["lan_ip"] == self.params["primary_ip"]
+        wanted = UNITS["primary" if primary else "reporting"]
+        troubles = unit_troubles(wanted)
+        words = [f"{name} {trouble}" for name, trouble in troubles.items()]
+        cure = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]
+        self.gathering.add(
+            "units",
+            not troubles,
+            "; ".join(words) or ", ".join(wanted),
+            remedy=f"{' and '.join(cure)} on this host say why; site.yml puts back what is missing"
+            " or switched off",
+        )
 
     def check_contract(self) -> None:
         """What our packages use of the bench's code is there."""

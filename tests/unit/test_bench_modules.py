@@ -123,10 +123,13 @@ def test_a_dry_run_of_an_adoption_makes_no_bench(make: Any, tmp_path: Path):
     assert adopted.differences() == ["benchfleet.pth of the environment"]
 
 
-def test_an_interrupted_bench_of_ours_is_made_anew(make: Any, tmp_path: Path):
+def test_an_interrupted_bench_of_ours_is_made_anew(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "bench" / "half").mkdir(parents=True)
     maker = make({"name": "frappe"})
     maker.begin("bench", maker.path)
+    monkeypatch.setattr(maker, "run", lambda argv, *_, **__: subprocess.run(argv, check=True))
     maker.clear_the_way()
     assert not (tmp_path / "bench").exists()
 
@@ -338,7 +341,9 @@ class Recorded:
             return "\n".join([*rows, *sorted(self.tables)])
         return ""
 
-    def frappe(self, words: list[str], what: str, modules_anew: bool = False) -> str:
+    def frappe(
+        self, words: list[str], what: str, modules_anew: bool = False, database_made: bool = False
+    ) -> str:
         if "--help" in words:
             return "--setup-db / --no-setup-db" if self.leaves else ""
         self.said.append(" ".join(w for w in words if "password" not in w))
@@ -349,6 +354,7 @@ class Recorded:
             self.singles |= dict.fromkeys(doctypes, False)
             self.tables |= {f"tab{name}" for name in doctypes}
         if "new-site" in words:
+            assert database_made != self.leaves
             if self.breaks:
                 raise BenchError("new-site broke")
             folder = Path(self.path) / "sites" / words[1]
@@ -367,8 +373,7 @@ class Sites(Recorded, bench_sites.Sites):
 class Hand(Recorded, ByHand):
     """An operator's sites."""
 
-    def on_terminal(self, words: list[str], modules_anew: bool = False) -> None:
-        self.frappe(words, words[0], modules_anew)
+    new_site = site_making.Maker.new_site
 
 
 @pytest.fixture(params=[Sites])
@@ -412,12 +417,67 @@ def test_a_sites_account_has_rights_on_its_database_alone(sites: Sites):
     assert "--no-setup-db" in words
 
 
-def test_a_frappe_that_makes_databases_itself_has_an_administrator_meanwhile(sites: Sites):
-    sites.leaves, sites.breaks = False, True
-    with pytest.raises(BenchError, match="new-site broke"):
-        sites.bring(SITE)
-    assert rights(sites) == ["*.*"]
-    assert sites.said[-1] == "DROP USER IF EXISTS `benchfleet_setup`@`127.0.0.1`;"
+def test_a_frappe_that_makes_databases_itself_has_no_other_account(sites: Sites):
+    sites.leaves = False
+    sites.bring(SITE)
+    name = site_making.database_name("a.example")
+    assert rights(sites) == [f"`\\{name}`.*"]
+    (words,) = [said for said in sites.said if said.startswith("new-site")]
+    assert "--no-setup-db" not in words
+    assert f"--db-root-username {name} " in f"{words} "
+
+
+# As Frappe 14 has it: what would make or drop something.
+DB_MANAGER = """
+class DbManager:
+    def __init__(self, db):
+        self.db = db
+
+    def get_database_list(self):
+        return ["_site"]
+""" + "".join(
+    f"""
+    def {name}(self, *args, host=None):
+        raise AssertionError("{name}")
+"""
+    for name in (
+        *("create_user", "delete_user", "create_database", "drop_database"),
+        *("grant_all_privileges", "flush_privileges"),
+    )
+)
+SETUP = """
+from frappe.database.db_manager import DbManager
+
+dbman = DbManager(None)
+if "_site" in dbman.get_database_list():
+    raise Exception("Database _site already exists")
+dbman.delete_user("_site", host="%")
+dbman.drop_database("_site")
+dbman.create_user("_site", "password", host="%")
+dbman.create_database("_site")
+dbman.grant_all_privileges("_site", "_site", host="%")
+dbman.flush_privileges()
+print("bootstrapped")
+"""
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_new_site_takes_a_database_that_is_made_as_it_is(tmp_path: Path, made: bool):
+    for package in ("frappe", "frappe/database", "frappe/utils"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").touch()
+    (tmp_path / "frappe/database/db_manager.py").write_text(DB_MANAGER)
+    (tmp_path / "frappe/utils/bench_helper.py").write_text(SETUP)
+    done = subprocess.run(
+        [sys.executable, "-c", bench.RUNNER],
+        input=json.dumps([[["frappe", "new-site"]], False, made]),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ("bootstrapped\n" if made else "")
+    assert ("already exists" in done.stderr) != made
 
 
 def test_a_closed_server_gets_no_sites(sites: Sites, monkeypatch: pytest.MonkeyPatch):
@@ -786,7 +846,7 @@ def run_lines(folder: Path, lines: list[list[str]], anew: bool = False) -> Any:
     """Run command lines in a framework that lies in a folder."""
     return subprocess.run(
         [sys.executable, "-c", bench.RUNNER],
-        input=json.dumps([lines, anew]),
+        input=json.dumps([lines, anew, False]),
         cwd=folder,
         env={"PYTHONPATH": str(folder)},
         capture_output=True,
@@ -903,6 +963,10 @@ def command(tmp_path: Path) -> Any:
     for name in ("bench", "new-site"):
         (tmp_path / "bin" / name).write_text("#!/bin/sh\necho ran\n")
         (tmp_path / "bin" / name).chmod(0o755)
+    # The tests' root has no such account.
+    runuser = '#!/bin/sh\necho "$*" >$(dirname "$0")/../as\nwhile [ "$1" != -- ]; do shift; done\n'
+    (tmp_path / "bin/runuser").write_text(f'{runuser}shift\nexec "$@"\n')
+    (tmp_path / "bin/runuser").chmod(0o755)
     (tmp_path / "sites").mkdir()
     source = (Path(__file__).parents[2] / "roles/bench/templates/bench.sh.j2").read_text()
     template = jinja2.Environment(trim_blocks=True).from_string(source)
@@ -911,6 +975,8 @@ def command(tmp_path: Path) -> Any:
         script = template.render(
             bench_cli_dir=str(tmp_path),
             fleet_bench_dir=str(tmp_path),
+            fleet_bench_home="/home/frappe",
+            fleet_bench_user="frappe",
             fleet_lib_dir=str(tmp_path / "bin"),
             fleet_primary="erp1",
             groups={"bench_reporting": ["rep1"]},
@@ -929,6 +995,16 @@ def command(tmp_path: Path) -> Any:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has somebody else run it")
+def test_root_runs_bench_as_its_account_whatever_a_file_says(command: Any, tmp_path: Path):
+    (tmp_path / "sites/common_site_config.json").write_text('{"frappe_user": "root"}')
+    assert command("erp1", "--site", "a.example", "migrate") == "ran"
+    words = "-u frappe -- env HOME=/home/frappe USER=frappe"
+    assert (tmp_path / "as").read_text() == (
+        f"{words} {tmp_path}/bin/bench --site a.example migrate\n"
+    )
 
 
 def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):

@@ -253,6 +253,12 @@ class FakeServer:
         self.locked = False
         self.registry: list[tuple[str, str]] = []
         self.ran: list[str] = []
+        # Of accounts whose password is another one than that of CONFIG.
+        self.passwords: dict[str, str] = {}
+
+    def lets_in(self, user: str, password: str, database: str) -> tuple[str, str] | None:
+        known = password == self.passwords.get(user, CONFIG["db_password"])
+        return (user, "127.0.0.1") if known and (user, database) in self.owners else None
 
     def value(self, sql: str, args: tuple[Any, ...] = ()) -> Any:
         if "SCHEMATA" in sql:
@@ -260,7 +266,7 @@ class FakeServer:
         if "mysql.db" in sql:
             return any((args[0], database) in self.owners for database in args[1:])
         if "global_priv" in sql:
-            return args in self.registry
+            return args in self.registry or args[1] == "127.0.0.1"
         if sql.startswith("SHOW CREATE USER"):
             shown = "CREATE USER x IDENTIFIED BY PASSWORD '*" + "0" * 40 + "'"
             return shown + " ACCOUNT LOCK" * self.locked
@@ -272,6 +278,9 @@ class FakeServer:
         if "benchfleet" in sql:
             return [{"user": user, "host": host} for user, host in self.registry]
         user = sql.split("`")[1].removesuffix("_ro")
+        if sql.endswith("@`127.0.0.1`"):
+            owned = [database for owner, database in self.owners if owner == user]
+            return [{"g": f"GRANT ALL PRIVILEGES ON `{name}`.* TO `x`@`y`"} for name in owned]
         return [{"g": f"GRANT SELECT ON `{user}`.* TO `x`@`y`"}]
 
     def run(self, sql: str, args: tuple[str, str] = ("", "")) -> None:
@@ -310,7 +319,7 @@ def line(folders: Folders) -> Any:
 
 
 def listed(line: Any) -> list[str]:
-    return sites.parse_list(line.list_file.read_text())
+    return sites.parse_list(Path(line.list_file).read_text())
 
 
 def drops(server: FakeServer) -> list[str]:
@@ -418,6 +427,54 @@ def test_a_folder_gives_nobody_what_it_does_not_own(
     assert {user for user, _ in server.registry} == {"a", "a_ro"}
 
 
+def test_nobody_is_given_an_account_whose_password_he_does_not_know(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    put("z.test", CONFIG | {"db_name": "wordpress", "db_password": "mine"})
+    server = FakeServer({"a", "wordpress"}, {("wordpress", "wordpress")})
+    server.passwords["wordpress"] = "theirs"
+    outcome = line.bring(server)
+    assert "lets nobody in to the database wordpress as wordpress" in outcome.passed["z.test"]
+    assert {user for user, _ in server.registry} == {"a", "a_ro"}
+    assert password_hash("mine") not in "".join(server.ran)
+
+
+def test_a_site_whose_password_is_being_changed_is_served_as_before(
+    line: Any, put: Callable[..., Path]
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    put("b.test", CONFIG | {"db_name": "b"})
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    line.bring(server)
+    server.passwords["b"] = "new"
+    assert line.bring(server).torn.keys() == {"b.test"}
+    assert listed(line) == ["a.test", "b.test"]
+    assert sites.served(sites.read_state(line.settings["state_dir"])) == ["a.test", "b.test"]
+    assert drops(server) == []
+
+
+def test_accounts_for_other_hosts_have_the_rights_of_the_sites_own(
+    line: Any, put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put("a.test", CONFIG | {"db_name": "a"})
+    server = FakeServer({"a"}, set())
+    asked = server.rows
+    monkeypatch.setattr(
+        server,
+        "rows",
+        lambda sql, args=None: [
+            {"g": row["g"].replace("ALL PRIVILEGES", "INSERT, SELECT")} if "g" in row else row
+            for row in asked(sql, args)
+        ],
+    )
+    line.bring(server)
+    assert [sql for sql in server.ran if "TO `a`@`10.0.0.2`" in sql] == [
+        # The server of this test gives each account SELECT.
+        "GRANT INSERT ON `a`.* TO `a`@`10.0.0.2`"
+    ]
+
+
 def test_a_site_of_the_inventory_gives_away_no_more_than_others(
     line: Any, put: Callable[..., Path]
 ) -> None:
@@ -446,6 +503,7 @@ def test_an_old_copy_of_a_folder_does_not_change_a_sites_password(
     put("a.test", CONFIG | {"db_name": "a", "db_password": "new"})
     put("0-copy.test", CONFIG | {"db_name": "a", "db_password": "old"})
     server = FakeServer({"a"}, {("a", "a")})
+    server.passwords["a"] = "new"
     line.bring(server)
     made = "".join(server.ran)
     assert password_hash("new") in made
@@ -468,7 +526,7 @@ def test_a_dry_run_writes_nothing(line: Any, put: Callable[..., Path]) -> None:
     server = FakeServer({"a"}, set())
     assert line.bring(server).changed
     assert server.ran == []
-    assert not line.list_file.exists()
+    assert not Path(line.list_file).exists()
     assert not line.state_file.exists()
 
 
@@ -479,7 +537,7 @@ def test_a_new_site_has_its_key_before_it_is_copied(
     said: list[str] = []
 
     def frappe(words: list[str]) -> None:
-        assert not line.list_file.exists()
+        assert not Path(line.list_file).exists()
         said.append(" ".join(words[:4]))
 
     monkeypatch.setattr(line, "frappe", frappe)
@@ -488,7 +546,7 @@ def test_a_new_site_has_its_key_before_it_is_copied(
     assert said == ["--site a.test set-config encryption_key"]
     # A key of all sites is one, too: by a second one, what was encrypted could not be read.
     (common / "common_site_config.json").write_text('{"encryption_key": "k"}')
-    line.list_file.unlink()
+    Path(line.list_file).unlink()
     line.bring(FakeServer({"a"}, set()))
     assert len(said) == 1
 

@@ -812,10 +812,11 @@ def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
 ):
     commit(upstream, "two", code="2")
     update = judge()
-    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: ["apps/frappe"])
+    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: ["elsewhere"])
     monkeypatch.setattr(bench_update, "tree_bytes", lambda *_: 0)
-    monkeypatch.setattr(bench_update.os, "lstat", lambda _: SimpleNamespace(st_uid=os.getuid() + 1))
-    with pytest.raises(BenchError, match=r"chown -R u: .*/apps/frappe"):
+    Path(update.path, "elsewhere").mkdir()
+    os.chown(f"{update.path}/elsewhere", os.getuid() + 1, -1)
+    with pytest.raises(BenchError, match=r"chown -R u: .*/elsewhere"):
         update.begin()
     assert bench.read_json(update.file) == {}
 

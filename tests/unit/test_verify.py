@@ -221,6 +221,43 @@ def test_a_service_that_stays_away_or_comes_back_twice_is_told():
     assert "supervisor.service go on without it (KillMode=process)" in twice
 
 
+def own_unit(name: str, **facts: str) -> str:
+    """What systemd says of a unit that works, but for these facts."""
+    usual = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
+    usual |= {"Result": "success", "InactiveExitTimestampMonotonic": "1000000"}
+    return "".join(f"{key}={value}\n" for key, value in {"Id": name, **usual, **facts}.items())
+
+
+SITES = "benchfleet-sites.service"
+
+
+@pytest.mark.parametrize(
+    ("facts", "trouble"),
+    [
+        ({}, {}),
+        # Between two looks, and during one.
+        ({"ActiveState": "inactive", "UnitFileState": "static"}, {}),
+        ({"ActiveState": "activating", "UnitFileState": "static"}, {}),
+        ({"ActiveState": "inactive"}, {SITES: "is inactive"}),
+        ({"ActiveState": "failed", "Result": "timeout"}, {SITES: "has failed (timeout)"}),
+        (
+            {"ActiveState": "activating", "InactiveExitTimestampMonotonic": "0"},
+            {SITES: "has been starting for 301 s"},
+        ),
+    ],
+)
+def test_a_unit_that_failed_or_hangs_is_told(facts: dict[str, str], trouble: dict[str, str]):
+    timer = "benchfleet-sites.timer"
+    text = "\n".join([own_unit(timer), own_unit(SITES, **facts)])
+    assert verify_look.unit_problems(text, [timer], 301) == trouble
+    stopped = "\n".join(
+        [own_unit(timer, ActiveState="inactive", UnitFileState="disabled"), own_unit(SITES)]
+    )
+    assert verify_look.unit_problems(stopped, [timer], 2) == {timer: "is inactive"}
+    gone = "\n".join([own_unit(timer, LoadState="not-found"), own_unit(SITES)])
+    assert verify_look.unit_problems(gone, [timer], 2) == {timer: "is not there"}
+
+
 def test_the_busiest_minute_is_found():
     times = ["2026-01-01 10:00:00.1", "2026-01-01 10:01:00", "2026-01-01 10:01:00.2"]
     assert verify_checks.busiest_minute(times) == ("2026-01-01 10:01", 2)

@@ -10,7 +10,10 @@ from plays import ROOT
 
 from benchfleet.lab import ssh_command
 
-MODULES = ("mariadb_options", "nginx_look", "remedies", "supervisor", "surroundings")
+MODULES = (
+    *("foreign", "mariadb_options", "nginx_look", "remedies", "site_rights", "supervisor"),
+    "surroundings",
+)
 FOLDER = "/root/project"
 SECONDS = 900
 

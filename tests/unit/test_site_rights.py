@@ -1,0 +1,154 @@
+"""Whom the sites' timer gives accounts, asked of a server that is started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import mariadb, site_accounts
+
+SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
+INSTALL = shutil.which("mariadb-install-db")
+SECONDS = 60
+
+pytestmark = pytest.mark.skipif(
+    not (SERVER and INSTALL and mariadb.pymysql) or os.getuid() != 0,
+    reason="no MariaDB server here, or no root to sign in to it",
+)
+
+# A site's account, one that signs in by the socket alone, and somebody else's.
+ACCOUNTS = """
+CREATE DATABASE benchfleet;
+CREATE TABLE benchfleet.account (user VARCHAR(80), host VARCHAR(255), PRIMARY KEY (user, host));
+CREATE DATABASE _site; CREATE DATABASE near; CREATE DATABASE wordpress;
+CREATE USER _site@127.0.0.1 IDENTIFIED BY 'known';
+GRANT ALL PRIVILEGES ON `\\_site`.* TO _site@127.0.0.1;
+CREATE USER near@localhost IDENTIFIED BY 'known';
+GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER ON near.* TO near@localhost
+    WITH GRANT OPTION;
+CREATE USER wordpress@'%' IDENTIFIED BY 'theirs';
+GRANT ALL PRIVILEGES ON wordpress.* TO wordpress@'%';
+GRANT INSERT, DROP ON wordpress.* TO root@localhost;
+"""
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    """A folder with a server's socket in it; not below one that is closed to its account."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    folder.chmod(0o755)
+    shutil.chown(folder, "mysql")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = ["--no-defaults", "--user=mysql", f"--datadir={folder}/data"]
+    install = [str(INSTALL), *data, "--skip-test-db", "--auth-root-authentication-method=socket"]
+    subprocess.run(install, check=True, capture_output=True)
+    words = [f"--socket={folder}/socket", f"--port={port}", "--bind-address=127.0.0.1"]
+    words += ["--skip-name-resolve", "--innodb-buffer-pool-size=8M", f"--pid-file={folder}/pid"]
+    with subprocess.Popen([str(SERVER), *data, *words], stderr=subprocess.DEVNULL) as server:
+        deadline = time.monotonic() + SECONDS
+        client = ["mariadb", "--no-defaults", f"--socket={folder}/socket", "--user=root"]
+        while subprocess.run([*client, "-e", ""], capture_output=True, check=False).returncode:
+            assert time.monotonic() < deadline, "the server does not start"
+            assert server.poll() is None, "the server has ended"
+            time.sleep(0.1)
+        subprocess.run(client, input=ACCOUNTS, text=True, check=True)
+        yield folder
+        server.terminate()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def server(place: Path) -> Iterator[mariadb.Server]:
+    """Root's connection."""
+    with mariadb.local(f"{place}/socket") as here:
+        yield here
+
+
+@pytest.mark.parametrize(
+    ("who", "account"),
+    [
+        (("_site", "known", "_site"), ("_site", "127.0.0.1")),
+        (("near", "known", "near"), ("near", "localhost")),
+        (("_site", "guessed", "_site"), None),
+        (("_site", "known", "wordpress"), None),
+        (("_site", "known", "gone"), None),
+        (("nobody", "", "_site"), None),
+        # The server takes its own root's word for it at the socket.
+        (("root", "guessed", "wordpress"), None),
+        (("_site", "pass\u20acword", "_site"), None),
+    ],
+)
+def test_a_sign_in_needs_the_password(
+    server: mariadb.Server, who: tuple[str, str, str], account: tuple[str, str] | None
+) -> None:
+    assert server.lets_in(*who) == account
+
+
+def test_a_server_that_is_full_is_no_refusal(
+    server: mariadb.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.run("ALTER USER _site@127.0.0.1 WITH MAX_CONNECTIONS_PER_HOUR 1")
+    server.run("FLUSH USER_RESOURCES")
+    assert server.lets_in("_site", "known", "_site")
+    with pytest.raises(mariadb.MariaDBError, match="does not say whether it lets _site in"):
+        server.lets_in("_site", "known", "_site")
+    server.run("ALTER USER _site@127.0.0.1 WITH MAX_CONNECTIONS_PER_HOUR 0")
+
+
+def test_accounts_are_made_for_what_the_site_has_already(
+    server: mariadb.Server, tmp_path: Path
+) -> None:
+    """`db_name=wordpress` and a password of one's own choice: nothing comes of it."""
+    configs: dict[str, dict[str, str]] = {
+        "a.test": {"db_name": "_site", "db_password": "known"},
+        "near.test": {"db_name": "near", "db_password": "known"},
+        "w.test": {"db_name": "wordpress", "db_password": "mine"},
+        "x.test": {"db_name": "wordpress", "db_user": "_site", "db_password": "known"},
+        "r.test": {"db_name": "wordpress", "db_user": "root", "db_password": "x"},
+    }
+    for name, config in configs.items():
+        (tmp_path / "sites" / name).mkdir(parents=True)
+        path = tmp_path / "sites" / name / "site_config.json"
+        path.write_text(json.dumps({**config, "encryption_key": "k"}))
+    (tmp_path / "state").mkdir()
+    settings: dict[str, Any] = {
+        "bench": str(tmp_path),
+        "user": "nobody",
+        "cli_dir": "/none",
+        "state_dir": f"{tmp_path}/state",
+        "listed": [],
+        "names": {},
+        "hosts": ["10.0.0.2"],
+        "passwords": {},
+        "site_key": "k",
+        "max_statement_time": 1.0,
+        "max_user_connections": 1,
+    }
+    outcome = site_accounts.Line(settings).bring(server)
+    assert sorted(outcome.passed) == ["r.test", "w.test", "x.test"]
+    asked = "SELECT User AS user FROM mysql.user WHERE Host = '10.0.0.2'"
+    assert {row["user"] for row in server.rows(asked)} == {"_site", "_site_ro", "near", "near_ro"}
+    for there, here in (("_site", "127.0.0.1"), ("near", "localhost")):
+        made, own = (
+            server.rows(
+                "SELECT authentication_string AS hash, (SELECT GROUP_CONCAT(Privilege_type ORDER BY"
+                " 1) FROM information_schema.SCHEMA_PRIVILEGES WHERE Grantee = %s) AS rights"
+                " FROM mysql.user WHERE User = %s AND Host = %s",
+                (f"'{there}'@'{host}'", there, host),
+            )[0]
+            for host in ("10.0.0.2", here)
+        )
+        assert made == own
+    grants = server.rows("SHOW GRANTS FOR near@10.0.0.2")
+    assert not any("GRANT OPTION" in str(row) for row in grants)
