@@ -10,7 +10,7 @@ from plays import ROOT
 
 from benchfleet.lab import ssh_command
 
-MODULES = ("mariadb_options", "nginx_look", "remedies", "supervisor", "surroundings")
+MODULES = ("mariadb_options", "nginx_look", "redis_users", "remedies", "supervisor", "surroundings")
 FOLDER = "/root/project"
 SECONDS = 900
 

@@ -98,7 +98,7 @@ def modules(primary: Node) -> str:
     """What the shared cache knows of the modules of the site's apps."""
     config = f"{BENCH}/sites/common_site_config.json"
     url = urlsplit(json.loads(primary.run(f"cat {config}"))["redis_cache"])
-    ask = f"REDISCLI_AUTH={url.password} redis-cli -h {url.hostname} -p {url.port}"
+    ask = f"REDISCLI_AUTH={url.password} redis-cli --user {url.username} -h {url.hostname} -p {url.port}"
     return primary.run(f"{ask} GET '{database_of(primary)}|app_modules'")
 
 
