@@ -389,8 +389,9 @@ def redis_config(
 
     ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
     addresses to listen on; ``acl_file`` has the users, each with a password, and the operator's own
-    users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk after a second; the operator's own limit and a stricter
-    ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
+    users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk
+    after a second; the operator's own limit and a stricter ``appendfsync`` stay. That it is
+    append-only is not said here: see module_utils/queue_store.py.
     """
     try:
         settings = bench_files.redis_settings(text)

@@ -38,7 +38,7 @@ options:
   path: {description: Folder of Redis' settings; made when missing., type: path, required: true}
   group: {description: Group of the account that runs Redis., type: str, required: true}
   primary: {description: The host whose bench is the primary's., type: str, required: true}
-  hosts: {description: "Passwords of the hosts' benches: name → password.", type: dict, required: true}
+  hosts: {description: "Benches: host → password.", type: dict, required: true}
   admin: {description: Root's own password., type: str, required: true}
   keep:
     description: Whether passwords that Redis takes so far are good for longer. So a new password is

@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from ansible.module_utils.bench_files import redis_settings
 from ansible.module_utils.verify_look import Redis, RedisError
@@ -270,9 +269,7 @@ def refusals(redis: Redis, names: Iterable[str]) -> list[str]:
 def allowed_wrongly(redis: Redis, name: str) -> list[str]:
     """Commands of FORBIDDEN that Redis would do for a user; it does none of them now."""
     return [
-        " ".join(words)
-        for words in FORBIDDEN
-        if redis.ask("ACL", "DRYRUN", name, *words) == "OK"
+        " ".join(words) for words in FORBIDDEN if redis.ask("ACL", "DRYRUN", name, *words) == "OK"
     ]
 
 

@@ -189,9 +189,9 @@ CATALOGUE: dict[str, Check] = {
         "S8",
         PRIMARY,
         "Redis lets each bench do its work and no more",
-        "a user for each host with one password, as in the file, and no command refused to it within"
-        " a day",
-        "run site.yml without --limit. A refused command is an attack on the bench that is named, or"
+        "a user for each host with one password, as in its file, and no command refused to it for a"
+        " day",
+        "run site.yml without --limit. A refused command is an attack by whoever has that bench, or"
         " an app's that no bench may use: docs/security.md says how to see more and to forget it",
     ),
     "redis_addresses": Check(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -77,19 +77,18 @@ class Fleet:
     def bring(self, hosts: dict[str, str] | None = None, **changed: Any) -> list[str]:
         """Run the module."""
 
-        class Asked:
-            check_mode = bool(changed.pop("check", False))
-            params = {
-                "path": str(self.folder),
-                "group": "root" if os.getuid() == 0 else "",
-                "primary": "erp1",
-                "hosts": HOSTS if hosts is None else hosts,
-                "admin": "p-root",
-                "keep": True,
-                **changed,
-            }
-
-        wanted = module.Users(Asked)  # type: ignore[arg-type]
+        check = bool(changed.pop("check", False))
+        params = {
+            "path": str(self.folder),
+            "group": "redis",
+            "primary": "erp1",
+            "hosts": HOSTS if hosts is None else hosts,
+            "admin": "p-root",
+            "keep": True,
+            **changed,
+        }
+        asked: Any = SimpleNamespace(check_mode=check, params=params)
+        wanted = module.Users(asked)
         wanted.bring()
         return wanted.did
 
@@ -103,7 +102,7 @@ class Fleet:
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Iterator[Fleet]:
     """Redis of a fleet; its parameter is the one password of an older Benchfleet."""
     monkeypatch.setattr(module.os, "fchown", lambda *_: None)
-    monkeypatch.setattr(module.grp, "getgrnam", lambda _: type("G", (), {"gr_gid": 0}))
+    monkeypatch.setattr(module.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
     found = Fleet(tmp_path, getattr(request, "param", ""))
     instances = (found.cache, found.queue)
     if not getattr(request, "param", ""):
@@ -206,9 +205,8 @@ def test_a_node_comes_and_goes_without_a_restart_or_a_broken_connection(fleet: F
     fleet.bring({**HOSTS, "rep3": "p-rep3"})
     assert fleet.queue.client("rep3", "p-rep3").ping()
     there = {name: word for name, word in HOSTS.items() if name != "rep2"}
-    assert fleet.bring(there)[-3:] == ["queue: bench-rep2", "queue: bench-rep3"] + [
-        f"write {fleet.queue.acl}"
-    ]
+    gone = ["queue: bench-rep2", "queue: bench-rep3", f"write {fleet.queue.acl}"]
+    assert fleet.bring(there)[-3:] == gone
     told = fleet.queue.client("erp1").client_list()
     assert [client["id"] for client in told if int(client["id"]) in ids] == [str(ids[0])]
     fleet.queue.client("erp1").publish("news", "still there")
@@ -279,7 +277,7 @@ def test_a_redis_with_other_settings_than_its_files_is_told(fleet: Fleet) -> Non
 def test_who_listens_before_there_are_settings_of_ours_is_left_alone(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.os, "fchown", lambda *_: None)
-        patch.setattr(module.grp, "getgrnam", lambda _: type("G", (), {"gr_gid": 0}))
+        patch.setattr(module.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
         fleet = Fleet(tmp_path)
         fleet.queue.conf.unlink()
         fleet.cache.conf.unlink()
@@ -289,7 +287,7 @@ def test_who_listens_before_there_are_settings_of_ours_is_left_alone(tmp_path: P
 
 def test_rights_are_words_that_redis_knows(fleet: Fleet) -> None:
     with Redis("127.0.0.1", fleet.queue.port, "p-root", users.ADMIN) as root:
-        known = {name for name in root.ask("COMMAND", "LIST")}
+        known = set(root.ask("COMMAND", "LIST"))
     for instance in users.INSTANCES:
         for word in users.rights(instance, primary=True):
             if word[0] in "+-" and word[1] != "@":
