@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import stat
 import tempfile
 from typing import Any
 
@@ -34,7 +35,10 @@ options:
     type: dict
     default: {}
   owner: {description: Owner and group of a file that is made., type: str, required: true}
-  mode: {description: Octal mode., type: str, default: "0640"}
+  mode:
+    description: Octal mode; a file that is open to more accounts is changed, too.
+    type: str
+    default: "0640"
 """
 
 
@@ -90,7 +94,9 @@ def main() -> None:
         current, {**params["secrets"], **params["values"]}, params["absent"], params["ours"]
     )
     changed_keys = sorted(key for key in {*current, *wanted} if current.get(key) != wanted.get(key))
-    changed = bool(changed_keys) or not os.path.exists(path)
+    mode = int(params["mode"], 8)
+    is_open = os.path.lexists(path) and bool(stat.S_IMODE(os.lstat(path).st_mode) & ~mode)
+    changed = bool(changed_keys) or is_open or not os.path.exists(path)
     if changed and not module.check_mode:
         account = pwd.getpwnam(params["owner"])
         folder = os.path.dirname(path)
@@ -103,7 +109,7 @@ def main() -> None:
             os.fsync(handle)
             # By its handle: the folder is another account's, and the name may be a link by now.
             os.fchown(handle, account.pw_uid, account.pw_gid)
-            os.fchmod(handle, int(params["mode"], 8))
+            os.fchmod(handle, mode)
         os.replace(temporary, path)
     module.exit_json(
         changed=changed,

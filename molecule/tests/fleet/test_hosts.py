@@ -231,6 +231,15 @@ def test_site_configuration_is_this_hosts_own(replica: Any, primary: Any, lab: A
     assert "replica_host" not in theirs
 
 
+def test_the_sites_secrets_are_closed_to_other_accounts(primary: Any, replica: Any):
+    for host in (primary, replica):
+        for name in ("common_site_config.json", f"{SITE}/site_config.json", f"{SITE}/private"):
+            path = f"{BENCH}/sites/{name}"
+            look = "ls" if name.endswith("private") else "cat"
+            assert host.run(f"runuser -u frappe -- {look} {path}").rc == 0
+            assert host.run(f"runuser -u nobody -- {look} {path}").rc != 0, (host, path)
+
+
 def test_secrets_are_in_no_journal_and_no_process_list(primary: Any, replica: Any, secrets: Any):
     words = [
         secrets["redis_admin_password"],
