@@ -454,15 +454,15 @@ def supervisor_groups(text: str) -> list[str]:
 
 
 def redis_config(
-    text: str, bind: list[str], password: str, max_memory_mb: int, queue: bool = False
+    text: str, bind: list[str], acl_file: str, max_memory_mb: int, queue: bool = False
 ) -> str:
     """The configuration of one Redis of the bench.
 
     ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
-    addresses to listen on; ``max_memory_mb`` in MiB. The ACL file and the users go: Redis takes the
-    default user from them when it is named, and the password set here would not hold. The ``queue``
-    drops no job and is on the disk after a second; the operator's own limit and a stricter
-    ``appendfsync`` stay. That it is append-only is not said here: see module_utils/queue_store.py.
+    addresses to listen on; ``acl_file`` has the users, each with a password, and the operator's own
+    users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk
+    after a second; the operator's own limit and a stricter ``appendfsync`` stay. That it is
+    append-only is not said here: see module_utils/queue_store.py.
     """
     try:
         settings = bench_files.redis_settings(text)
@@ -473,7 +473,7 @@ def redis_config(
     own = {
         "bind": " ".join(bind),
         "protected-mode": "yes",
-        "requirepass": f'"{password}"',
+        "aclfile": f'"{acl_file}"',
         "maxmemory": f"{max_memory_mb}mb",
     }
     if queue:
@@ -486,7 +486,7 @@ def redis_config(
         for name, wanted in kept.items():
             if re.fullmatch(wanted, settings.get(name, ""), re.IGNORECASE):
                 del own[name]
-    lines = bench_files.redis_without(text, {*own, *bench_files.REDIS_GONE})
+    lines = bench_files.redis_without(text, {"requirepass", *own, *bench_files.REDIS_GONE})
     lines += [f"{name} {value}" for name, value in own.items()]
     return REDIS_HEADER + "\n".join(lines) + "\n"
 

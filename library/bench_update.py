@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.module_utils import apps as of_app
 from ansible.module_utils import code as its_code
@@ -53,6 +52,7 @@ from ansible.module_utils.kept import (
 )
 from ansible.module_utils.mariadb import LARGEST_PACKET, SYSTEM_SCHEMAS, client
 from ansible.module_utils.programs import JOBS
+from ansible.module_utils.redis_users import redis_admin
 from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
 from ansible.module_utils.staging import Staging
 from ansible.module_utils.supervisor import (
@@ -127,6 +127,7 @@ options:
       report_port: {description: Port of the pool for reports., type: int, required: true}
       job_seconds: {description: How long jobs that run are waited for., type: int, required: true}
       back: {description: Whether the way back is wanted., type: bool, required: true}
+      redis: {description: Folder of Redis' settings., type: path, required: true}
       pythons: {description: "Python of each bench, {host: version}.", type: dict, default: {}}
       socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
   nodes:
@@ -167,6 +168,7 @@ ABOUT: dict[str, Any] = {
     "report_port": {"type": "int", "required": True},
     "job_seconds": {"type": "int", "required": True},
     "back": {"type": "bool", "required": True},
+    "redis": {"type": "path", "required": True},
     "pythons": {"type": "dict", "default": {}},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
@@ -318,9 +320,8 @@ class Update:
 
     @contextmanager
     def redis(self, name: str) -> Iterator[Redis]:
-        """The bench's Redis of that key of the configuration."""
-        url = urlsplit(str(self.common()[name]))
-        with Redis(url.hostname or "127.0.0.1", url.port or 6379, url.password) as redis:
+        """Root's connection to the bench's Redis of that name."""
+        with redis_admin(f"{self.params['redis']}/{name}.conf") as redis:
             yield redis
 
     def mariadb(self, statement: str) -> str:

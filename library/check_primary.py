@@ -16,11 +16,11 @@ from ansible.module_utils.foreign import replace, unlink
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
+from ansible.module_utils.redis_users import INSTANCES, conf_of, faults, file_of, redis_admin
 from ansible.module_utils.sites import read_state, served_names
 from ansible.module_utils.verify_checks import busiest_minute, in_words
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
 from ansible.module_utils.verify_look import (
-    Redis,
     Visitor,
     certificate_fault,
     first_certificate,
@@ -245,6 +245,7 @@ class Primary(HostChecks):
         try:
             self.look()
             attempt("redis_addresses", self.check_redis_addresses)
+            attempt("redis_rights", self.check_redis_rights)
             attempt("save", lambda: self.check_save(made))
             job = made.get(self.site, {}).get("job")
             attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
@@ -262,8 +263,7 @@ class Primary(HostChecks):
 
     def workers_known(self) -> list[dict[str, Any]]:
         """Background workers of all benches, as the shared Redis has them."""
-        password = self.params["redis_password"]
-        with Redis(self.params["lan_ip"], self.ports["redis_queue"], password) as redis:
+        with redis_admin(self.params["jobs"]["redis"]) as redis:
             return registered_workers(redis)
 
     def jobs_done(self) -> dict[str, int]:
@@ -287,6 +287,17 @@ class Primary(HostChecks):
         self.gathering.add(
             "redis_addresses", good, saw, wanted=f"127.0.0.1 and {self.params['lan_ip']} alone"
         )
+
+    def check_redis_rights(self) -> None:
+        """Redis' users, and what it has refused to the benches."""
+        folder = os.path.dirname(self.params["jobs"]["redis"])
+        found = []
+        for instance in INSTANCES:
+            acl = Path(file_of(folder, instance)).read_text(encoding="utf-8")
+            with redis_admin(conf_of(folder, instance)) as redis:
+                found += [f"{instance}: {words}" for words in faults(redis, acl)]
+        saw = "; ".join(found) or "each bench has a user of its own, and nothing was refused to it"
+        self.gathering.add("redis_rights", not found, saw)
 
     def check_save(self, made: dict[str, Any]) -> None:
         """Save a ToDo on each site through the router, and remove it."""
@@ -394,8 +405,7 @@ class Primary(HostChecks):
 
     def check_queue_store(self) -> None:
         """What the queue's Redis says of its memory, and of what it writes down."""
-        password = self.params["redis_password"]
-        with Redis(self.params["lan_ip"], self.ports["redis_queue"], password) as redis:
+        with redis_admin(self.params["jobs"]["redis"]) as redis:
             info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
         conf = Path(self.params["jobs"]["redis"]).read_text(encoding="utf-8")
         problems = safety_problems(info, settings(conf)["dir"])

@@ -259,7 +259,11 @@ def extend(
             added.append(label)
 
     need(content, "fleet_id", "fleet_id", lambda: secrets.token_hex(8))
-    for name in ("redis_password", "mariadb_replication_password", "mariadb_probe_password"):
+    for name in (
+        "redis_admin_password",
+        "mariadb_replication_password",
+        "mariadb_probe_password",
+    ):
         need(content, name, name, password)
     need(content, "ca", "certificate authority", lambda: make_authority(content["fleet_id"]))
     content["sites"] = content.get("sites") or {}
@@ -275,6 +279,7 @@ def extend(
         if fault:
             entry.update(make_certificate(content["ca"], host, address))
             added.append(f"certificate of {host} ({fault})")
+        need(entry, "redis_password", f"Redis password of {host}", password)
         entry["ssh"] = entry.get("ssh") or {}
         for purpose in PURPOSES:
             comment = f"benchfleet-{purpose}@{host}"

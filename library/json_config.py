@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import stat
 from typing import Any
 
 from ansible.module_utils.bench import BenchError, read_json
@@ -34,7 +35,10 @@ options:
     type: dict
     default: {}
   owner: {description: Owner and group of a file that is made., type: str, required: true}
-  mode: {description: Octal mode., type: str, default: "0640"}
+  mode:
+    description: Octal mode; a file that is open to more accounts is changed, too.
+    type: str
+    default: "0640"
 """
 
 
@@ -90,14 +94,17 @@ def main() -> None:
         current, {**params["secrets"], **params["values"]}, params["absent"], params["ours"]
     )
     changed_keys = sorted(key for key in {*current, *wanted} if current.get(key) != wanted.get(key))
+    mode = int(params["mode"], 8)
     with as_owner(path):
-        changed = bool(changed_keys) or not os.path.exists(path)
+        is_there = os.path.lexists(path)
+        is_open = is_there and bool(stat.S_IMODE(os.lstat(path).st_mode) & ~mode)
+        changed = bool(changed_keys) or is_open or not os.path.exists(path)
     if changed and not module.check_mode:
         text = json.dumps(wanted, indent=1, sort_keys=True)
         account = pwd.getpwnam(params["owner"])
         try:
             whose = (account.pw_uid, account.pw_gid)
-            replace(path, text.encode(), int(params["mode"], 8), whose)
+            replace(path, text.encode(), mode, whose)
         except FileNotFoundError:
             folder = os.path.dirname(path)
             module.fail_json(msg=f"{path}: the directory {folder} does not exist on this host")

@@ -28,13 +28,13 @@ from ansible.module_utils.kept import (
 from ansible.module_utils.mariadb import local, server_folders
 from ansible.module_utils.programs import LOGS
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
+from ansible.module_utils.redis_users import redis_admin
 from ansible.module_utils.sites import Folders, read_state, served_names
 from ansible.module_utils.supervisor import RUNNING, programs
 from ansible.module_utils.systems import MARIADB
 from ansible.module_utils.verify_checks import in_words
 from ansible.module_utils.verify_look import (
     UNITS,
-    Redis,
     background_workers,
     of_bench,
     processes,
@@ -253,7 +253,7 @@ def sites(state_dir: str) -> dict[str, Any]:
 def queue(conf: str) -> str:
     """What is wrong with the Redis that the jobs wait in, "" for nothing."""
     known = settings(Path(conf).read_text(encoding="utf-8"))
-    with Redis("127.0.0.1", int(known["port"]), known["requirepass"]) as redis:
+    with redis_admin(conf) as redis:
         info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
     problems = safety_problems(info, known["dir"]) + room_problems(info)
     return "; ".join(f"queue: {words}" for words in problems)

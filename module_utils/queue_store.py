@@ -29,7 +29,7 @@ from ansible.module_utils.bench_files import redis_settings
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
 ALONE = ("--port", "0", "--requirepass", "", "--save", "", "--maxmemory", "0", "--logfile", "")
-ALONE += ("--auto-aof-rewrite-percentage", "0")
+ALONE += ("--auto-aof-rewrite-percentage", "0", "--aclfile", "")
 DEFAULTS = {
     "dir": ".",
     "dbfilename": "dump.rdb",

@@ -8,15 +8,18 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.bench import (
+    checked,
     encryption_key,
     exclusive,
     frappe_command,
     read_json,
+    run_as,
     user_environment,
 )
 from ansible.module_utils.certificates import OPTIONS, Certificates
@@ -47,6 +50,17 @@ from ansible.module_utils.sites import (
     served_names,
 )
 
+# What other accounts of the host may not read: a site's passwords and backups. Through its private
+# folders the web server passes, without a look at what is there. Frappe leaves all of it open.
+PRIVATE = ("site_config.json", "private", "private/files", "private/backups")
+OPEN = r"""
+find "$@" -maxdepth 0 \( -type f -o -type d -name backups \) -perm /007 -print \
+    -o -type d ! -name backups -perm /006 -print
+"""
+CLOSE = r"""
+find "$@" -maxdepth 0 \( -type f -o -type d -name backups \) -exec chmod o-rwx {} + \
+    -o -type d -exec chmod o-rw {} +
+"""
 REGISTRY = "`benchfleet`.`account`"
 LOCK_SECONDS = 120
 
@@ -310,6 +324,7 @@ class Line:
             # Frappe makes one at its first use, and a copy without it would make another.
             if not self.check_mode:
                 self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
+        outcome.before += self.close(sorted(found))
         keeper = self.accounts(server, found)
         outcome.before += keeper.before
         outcome.after += keeper.after
@@ -317,6 +332,24 @@ class Line:
         if not self.check_mode:
             self.publish(outcome)
         return outcome
+
+    def close(self, sites: list[str]) -> list[str]:
+        """Close what is the sites' own to other accounts, as the bench's; what was open, in lines.
+
+        A link is left as it is: what it leads to is not the site's, or elsewhere on purpose.
+        """
+        paths = [f"./{site}/{name}" for site in sites for name in PRIVATE]
+        paths = [path for path in paths if os.path.lexists(f"{self.folders.sites}/{path}")]
+
+        def run(script: str, paths: list[str]) -> list[str]:
+            words = ["sh", "-c", script, "sh", *paths]
+            done = run_as(self.settings["user"], words, self.folders.sites, {"PATH": os.defpath})
+            return checked(done, "closing the sites' files").splitlines()
+
+        found = run(OPEN, paths) if paths else []
+        if found and not self.check_mode:
+            run(CLOSE, found)
+        return [f"{path.removeprefix('./')} open to every account" for path in found]
 
     def frappe(self, words: list[str]) -> None:
         """Run a framework command."""

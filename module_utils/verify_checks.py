@@ -181,9 +181,18 @@ CATALOGUE: dict[str, Check] = {
     "redis_password": Check(
         "S8",
         EVERY,
-        "Redis wants the password",
-        "NOAUTH without the password, PONG with it, on both ports",
-        "run site.yml; an aclfile or user in a Redis configuration makes requirepass void",
+        "Redis wants this host's own password",
+        "NOAUTH without the password, PONG with this host's, on both ports",
+        SITE + "`supervisorctl restart` the bench's redis group on the primary",
+    ),
+    "redis_rights": Check(
+        "S8",
+        PRIMARY,
+        "Redis lets each bench do its work and no more",
+        "a user for each host with one password, as in its file, and no command refused to it for a"
+        " day",
+        "run site.yml without --limit. A refused command is an attack by whoever has that bench, or"
+        " an app's that no bench may use: docs/security.md says how to see more and to forget it",
     ),
     "redis_addresses": Check(
         "S8",

@@ -37,6 +37,7 @@ from ansible.module_utils.mariadb_options import (
     problems_of,
 )
 from ansible.module_utils.pdf import PATH, offered, printing
+from ansible.module_utils.redis_users import bench_user
 from ansible.module_utils.sites import LIST, SiteError, parse_list
 from ansible.module_utils.verify_checks import (
     Gathering,
@@ -367,13 +368,14 @@ class HostChecks:
             port = self.ports[name]
             words = []
             for password in (None, self.params["redis_password"]):
+                user = bench_user(self.params["host"]) if password else None
                 try:
-                    with Redis(self.params["primary_ip"], port, password) as redis:
+                    with Redis(self.params["primary_ip"], port, password, user) as redis:
                         words.append(str(redis.ask("PING")))
                 except (OSError, RedisError) as error:
                     words.append(str(error).split()[0] if "NOAUTH" in str(error) else str(error))
             good = good and words[0] == "NOAUTH" and words[1] == "PONG"
-            saw.append(f"port {port}: {words[0]} without the password, {words[1]} with it")
+            saw.append(f"port {port}: {words[0]} without the password, {words[1]} with this host's")
         self.gathering.add("redis_password", good, "; ".join(saw))
 
     def check_workers(self) -> None:

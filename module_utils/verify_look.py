@@ -377,11 +377,13 @@ class RedisError(Exception):
 class Redis:
     """A connection to Redis that knows what verify needs: no library for it is on the hosts."""
 
-    def __init__(self, address: str, port: int, password: str | None = None) -> None:
+    def __init__(
+        self, address: str, port: int, password: str | None = None, user: str | None = None
+    ) -> None:
         self.socket = socket.create_connection((address, port), timeout=5)
         self.source = self.socket.makefile("rb")
         if password:
-            self.ask("AUTH", password)
+            self.ask("AUTH", *([user] if user else []), password)
 
     def __enter__(self) -> Redis:
         return self

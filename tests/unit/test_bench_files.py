@@ -44,7 +44,8 @@ def test_the_page_says_of_each_key_what_the_code_does():
 def test_the_roles_set_and_take_out_what_the_table_says():
     role = ROOT / "roles/bench_primary/vars/main.yml"
     values = yaml.safe_load(role.read_text(encoding="utf-8"))
-    ours = {*values["__bench_primary_config"], *values["__bench_primary_secrets"], "chromium_path"}
+    fleet = yaml.safe_load((ROOT / "roles/fleet/vars/main.yml").read_text(encoding="utf-8"))
+    ours = {*values["__bench_primary_config"], *fleet["__fleet_redis"], "chromium_path"}
     assert set(files.keys_that_are(files.SET, files.OWN, files.SHARED)) == ours
     node = yaml.safe_load(
         (ROOT / "roles/bench_reporting/vars/main.yml").read_text(encoding="utf-8")
@@ -288,10 +289,11 @@ def test_redis_files_are_read_as_redis_reads_them(
         "unixsocketperm 700\nmaxmemory '2gb'\nAPPENDFSYNC Always\n",
     ],
 )
-def test_our_password_holds_whatever_the_operators_file_says(tmp_path: Path, own: str):
+def test_our_users_hold_whatever_the_operators_file_says(tmp_path: Path, own: str):
     (tmp_path / "queue.acl").write_text("user default on nopass ~* &* +@all\n")
     text = f"port 1\n{own}".format(folder=tmp_path)
-    ours = bench.redis_config(text, ["127.0.0.1"], "s3cret", 128, queue=True)
+    (tmp_path / "ours.acl").write_text("user default on >s3cret ~* &* +@all\n")
+    ours = bench.redis_config(text, ["127.0.0.1"], f"{tmp_path}/ours.acl", 128, queue=True)
     with Server(tmp_path, ours.replace("port 1\n", "port 0\n")) as server:
         assert server.runs()
         assert "NOAUTH" in server.ask("PING")

@@ -183,19 +183,19 @@ def test_unknown_shapes_are_refused(text: str, words: str) -> None:
         bench.supervisor_config(text, "/b", "frappe", ["a:1"], 1, [], "/usr/local/bin/bench")
 
 
-def test_redis_listens_where_told_and_wants_the_password() -> None:
+def test_redis_listens_where_told_and_has_our_users() -> None:
     text = (
         "bind 127.0.0.1\nport 13000\nmaxmemory 50mb\n"
-        "aclfile /b/x.acl\nmaxmemory-policy allkeys-lru\n"
+        "aclfile /b/x.acl\nRequirePass x\nmaxmemory-policy allkeys-lru\n"
     )
-    out = bench.redis_config(text, ["127.0.0.1", "10.0.0.1"], "s3cret", 128).splitlines()
+    out = bench.redis_config(text, ["127.0.0.1", "10.0.0.1"], "/etc/ours.acl", 128).splitlines()
     assert "bind 127.0.0.1 10.0.0.1" in out
-    assert 'requirepass "s3cret"' in out
     assert "protected-mode yes" in out
     assert "maxmemory 128mb" in out
     assert "maxmemory 50mb" not in out
     assert "maxmemory-policy allkeys-lru" in out
-    assert not [line for line in out if line.startswith("aclfile")]
+    of_users = [line for line in out if line.lower().startswith(("aclfile", "user", "requirep"))]
+    assert of_users == ['aclfile "/etc/ours.acl"']
 
 
 def queue_config(text: str) -> list[str]:

@@ -154,6 +154,17 @@ def set_keys(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     json_config.main()
 
 
+def test_a_configuration_that_is_as_it_should_be_is_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "common_site_config.json"
+    for before, after in ((0o644, 0o640), (0o600, 0o600)):
+        path.write_text('{"a": 1}')
+        path.chmod(before)
+        set_keys(path, monkeypatch)
+        assert path.stat().st_mode & 0o777 == after
+
+
 ENTRY: dict[str, Any] = {"owner": None, "group": None, "mode": "0644", "validate": None}
 RECORD = {"kind": "file", "owner": str(os.getuid()), "group": str(os.getgid()), "mode": "0644"}
 

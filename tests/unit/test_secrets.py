@@ -36,7 +36,7 @@ def test_structure(path):
     content, _added = ensure(path)
     assert set(content) == {
         "fleet_id",
-        "redis_password",
+        "redis_admin_password",
         "mariadb_replication_password",
         "mariadb_probe_password",
         "ca",
@@ -45,7 +45,7 @@ def test_structure(path):
     }
     assert set(content["sites"]["erp.example.com"]) == {"admin_password"}
     assert set(content["hosts"]) == {"erp1", "rep1"}
-    assert set(content["hosts"]["rep1"]) == {"certificate", "key", "ssh"}
+    assert set(content["hosts"]["rep1"]) == {"certificate", "key", "redis_password", "ssh"}
     assert set(content["hosts"]["rep1"]["ssh"]) == {"seed", "sync", "code"}
     assert set(content["ca"]) == {"certificate", "key"}
     int(content["fleet_id"], 16)
@@ -75,7 +75,8 @@ def test_passwords_are_all_different(path):
     content, _added = ensure(path, sites=["a.com", "b.com"])
     values = [content[n] for n in content if n.endswith("password")]
     values += [v for site in content["sites"].values() for v in site.values()]
-    assert len(values) == len(set(values)) == 5
+    values += [host["redis_password"] for host in content["hosts"].values()]
+    assert len(values) == len(set(values)) == 7
     assert all(len(v) >= 32 for v in values)
 
 
@@ -95,6 +96,7 @@ def test_new_host_and_site_are_added_and_the_rest_stays(path):
     assert added == [
         "administrator's password of b.com",
         "certificate of rep2 (it is new)",
+        "Redis password of rep2",
         "ssh key seed of rep2",
         "ssh key sync of rep2",
         "ssh key code of rep2",
@@ -112,11 +114,11 @@ def test_own_entries_in_the_file_stay(path):
     ensure(path)
     content = yaml.safe_load(path.read_text())
     content["note"] = "kept"
-    content["redis_password"] = "chosen by hand"
+    content["redis_admin_password"] = "chosen by hand"
     path.write_text(yaml.safe_dump(content))
     second, _added = ensure(path, sites=[*SITES, "b.com"])
     assert second["note"] == "kept"
-    assert second["redis_password"] == "chosen by hand"
+    assert second["redis_admin_password"] == "chosen by hand"
 
 
 def verify(content: dict, host: str, tmp_path: Path) -> subprocess.CompletedProcess:
@@ -227,7 +229,7 @@ def test_encrypted_file_is_used_but_not_extended(path):
     with pytest.raises(fleet_secrets.SecretsError, match="ansible-vault decrypt") as caught:
         ensure(path, sites=[*SITES, "b.com"], decrypted=content)
     assert "administrator's password of b.com" in str(caught.value)
-    assert content["redis_password"] not in str(caught.value)
+    assert content["redis_admin_password"] not in str(caught.value)
     assert ensure(path, sites=[*SITES, "b.com"], decrypted=content, check_mode=True)[1]
     assert path.read_text().startswith("$ANSIBLE_VAULT")
 

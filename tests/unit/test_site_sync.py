@@ -11,6 +11,7 @@ import shlex
 import shutil
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -428,6 +429,16 @@ def test_the_sync_gate_lets_site_sync_in(command: str) -> None:
         "rsync --server --sender -tre.iLsfxCIvu . 'a;id'",
         "rsync --server --sender -tre.iLsfxCIvu . '*'",
         "rsync --server --sender '",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/private/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/private/backups/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/private/files/../backups/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/locks/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/logs/",
+        "rsync --server --sender -tre.iLsfxCIvu . a.test/site_config.json",
+        "rsync --server --sender -tre.iLsfxCIvu . common_site_config.json",
+        "rsync --server --sender -tre.iLsfxCIvu . assets/",
+        "rsync --server --sender -tre.iLsfxCIvu . ''",
     ],
 )
 def test_the_sync_gate_refuses_the_rest(command: str) -> None:
@@ -573,6 +584,17 @@ def test_a_pull_is_noted_until_the_next_good_run(
     assert sync.new_mark(mark, config, sync.Outcome(), 300.0, 301.0)["pulled"] == {}
 
 
+def installed_gate(folder: Path) -> Path:
+    """The gate with the code that it imports, as the roles install them."""
+    shared = folder / "python/ansible/module_utils"
+    shared.mkdir(parents=True)
+    for package in (shared, shared.parent):
+        (package / "__init__.py").touch()
+    for name in ("bench_files", "sites"):
+        shutil.copy(FILES.parents[2] / f"module_utils/{name}.py", shared)
+    return Path(shutil.copy(FILES / "sync-gate", folder / "gate"))
+
+
 class Primary:
     """A primary's sites folder behind the real gate, without ssh."""
 
@@ -606,12 +628,51 @@ class Primary:
 def primary(tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> Primary:
     found = Primary(tmp_path, config)
     ssh = tmp_path / "ssh"
-    gate = shlex.join([sys.executable, str(FILES / "sync-gate"), str(found.site.parent)])
+    gate = shlex.join([sys.executable, str(installed_gate(tmp_path)), str(found.site.parent)])
     # $1 is the host.
     ssh.write_text(f'#!/bin/sh\nSSH_ORIGINAL_COMMAND="$2" exec {gate}\n')
     ssh.chmod(0o755)
     monkeypatch.setattr(sync, "ssh_words", lambda config: str(ssh))
     return found
+
+
+def test_a_node_reads_of_the_sites_folder_what_it_needs(
+    primary: Primary, tmp_path: Path, config: Any
+) -> None:
+    """Asked for all of it, without a filter, as a node may that is not ours any more."""
+    sites = primary.site.parent
+    # Of rsync: -l, account and host come first.
+    ssh = (tmp_path / "ssh").read_text()
+    (tmp_path / "ssh").write_text(ssh.replace("SSH_", "shift 3\nSSH_").replace('"$2"', '"$*"'))
+    own = GOOD | {"encryption_key": "e", "admin_password": "a", "backup_path": "/b"}
+    (primary.site / "site_config.json").write_text(json.dumps(own))
+    (sites / "torn.test").mkdir()
+    (sites / "torn.test/site_config.json").write_text('{"admin_password": "hush')
+    (sites / "linked.test").mkdir()
+    (sites / "linked.test/site_config.json").symlink_to(tmp_path / "elsewhere")
+    (sites / "away.test").symlink_to(tmp_path / "bench")
+    (tmp_path / "elsewhere").write_text(json.dumps(GOOD))
+    os.mkfifo(sites / "currentsite.txt")
+    for name in ("common_site_config.json", "apps.txt", "a.test/private/backups/x.sql.gz"):
+        (sites / name).parent.mkdir(parents=True, exist_ok=True)
+        (sites / name).write_text("x")
+    (sites / "a.test/private/files/secret.pdf").write_text("x")
+    there = tmp_path / "there"
+    there.mkdir()
+    sync.rsync(config, "./", there, [])
+    found = sorted(str(path.relative_to(there)) for path in there.rglob("*") if path.is_file())
+    assert found == ["a.test/site_config.json", "apps.txt", "torn.test/site_config.json"]
+    given = json.loads((there / "a.test/site_config.json").read_text())
+    assert given == GOOD | {"encryption_key": "e"}
+    assert (there / "torn.test/site_config.json").read_text() == ""
+    with pytest.raises(sync.SyncError, match="not complete JSON"):
+        sync.merge_site_config("")
+    sync.rsync(config, "a.test/private/files/", there, [])
+    assert (there / "secret.pdf").exists()
+    for refused in ("a.test/private/backups/", "common_site_config.json", "a.test/"):
+        with pytest.raises(sync.SyncError, match="is not allowed"):
+            sync.rsync(config, refused, there, [])
+    assert not list(Path(tempfile.gettempdir()).glob("benchfleet-lists-*"))
 
 
 def test_a_push_brings_new_and_changed_files_and_removes_others(primary: Primary) -> None:
@@ -884,7 +945,6 @@ def fetching(
         f"#!/bin/sh\nprintf . >>{tmp_path}/connections\n"
         f"SSH_ORIGINAL_COMMAND=$2 exec {sys.executable} {tmp_path}/gate {primary.site.parent}\n"
     )
-    shutil.copy(FILES / "sync-gate", tmp_path / "gate")
     # However busy the machine is.
     monkeypatch.setattr(sync, "ANSWER_SECONDS", 60.0)
     # On its own it would go on trying to connect after the test.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -297,7 +299,7 @@ def line(folders: Folders) -> Any:
     return site_accounts.Line(
         {
             "bench": str(Path(folders.sites).parent),
-            "user": "u",
+            "user": pwd.getpwuid(os.getuid()).pw_name,
             "cli_dir": "/c",
             "state_dir": folders.state_dir,
             "listed": ["a.test"],
@@ -324,6 +326,46 @@ def listed(line: Any) -> list[str]:
 
 def drops(server: FakeServer) -> list[str]:
     return [sql for sql in server.ran if sql.startswith("DROP USER")]
+
+
+def test_a_sites_secrets_are_closed_to_other_accounts(
+    line: Any, put: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = put("a.test", CONFIG | {"db_name": "a"})
+    for name in ("private/backups", "private/files", "public/files"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "f").write_text("x")
+    elsewhere = put("b.test", CONFIG | {"db_name": "b"}) / "private"
+    (tmp_path / "volume").mkdir()
+    elsewhere.symlink_to(tmp_path / "volume")
+    for path in (tmp_path / "volume", *Path(line.folders.sites).rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    line.check_mode = True
+    told = line.bring(server).before
+    line.check_mode = False
+    open_to_all = [text for text in line.bring(server).before if "open to" in text]
+    assert [text for text in told if "open to" in text] == open_to_all
+    assert sorted(open_to_all) == [
+        "a.test/private open to every account",
+        "a.test/private/backups open to every account",
+        "a.test/private/files open to every account",
+        "a.test/site_config.json open to every account",
+        "b.test/site_config.json open to every account",
+    ]
+    # The web server passes through to a file that it was told to send.
+    modes = {"site_config.json": 0o640, "private": 0o751, "private/files": 0o751}
+    modes |= {
+        "private/backups": 0o750,
+        "private/files/f": 0o644,
+        "public/files/f": 0o644,
+        ".": 0o755,
+    }
+    for name, mode in modes.items():
+        assert (folder / name).stat().st_mode & 0o777 == mode, name
+    assert (tmp_path / "volume").stat().st_mode & 0o777 == 0o755
+    assert not [text for text in line.bring(server).before if "open to" in text]
 
 
 def test_a_site_made_by_hand_is_served_and_a_dropped_one_is_gone(

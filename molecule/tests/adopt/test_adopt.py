@@ -206,7 +206,9 @@ def test_halves_of_pairs_of_settings_are_gone(story: Any, adopted: Any, lab: sta
     for node in (story.node, Node(lab, lab.hosts[1])):
         keys = json.loads(node.run(f"cat {BENCH}/sites/common_site_config.json"))
         assert not {"db_socket", "use_rq_auth", "rq_username", "rq_password"} & set(keys)
-    assert "aclfile" not in story.node.run("cat /etc/benchfleet/redis/redis_queue.conf")
+    settings = "/etc/benchfleet/redis/redis_queue"
+    assert story.node.run(f"grep -i aclfile {settings}.conf") == f'aclfile "{settings}.acl"'
+    assert "user erp" not in story.node.run(f"cat {settings}.acl")
 
 
 def test_mariadb_was_started_once(adopted: Any):

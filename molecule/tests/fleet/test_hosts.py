@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import on
@@ -130,6 +131,48 @@ def test_redis_asks_the_fleet_for_a_password(replica: Any, lab: Any, port: int):
     assert replica.check_output("timeout 5 bash -c %s", talk).startswith("-NOAUTH")
 
 
+# What the primary's Redis refuses to a node; of DEBUG and MODULE it refuses more than the user.
+ATTACKS = (
+    ("CONFIG SET dir /tmp", "NOPERM"),
+    ("CONFIG SET dbfilename authorized_keys", "NOPERM"),
+    ("MODULE LOAD /tmp/x.so", "ERR MODULE command not allowed"),
+    ("SLAVEOF 192.0.2.1 6379", "NOPERM"),
+    ("DEBUG SLEEP 5", "ERR DEBUG command not allowed"),
+    ("FLUSHALL", "NOPERM"),
+    ("FLUSHDB", "NOPERM"),
+    ("ACL SETUSER bench-rep1 +@all", "NOPERM"),
+    ("SHUTDOWN NOSAVE", "NOPERM"),
+    ("MONITOR", "NOPERM"),
+)
+
+
+def test_a_nodes_bench_commands_redis_no_further_than_its_data(
+    primary: Any, replica: Any, secrets: Any
+):
+    common = json.loads(replica.check_output(f"cat {BENCH}/sites/common_site_config.json"))
+    own = secrets["hosts"]["rep1"]["redis_password"]
+    theirs = secrets["hosts"]["erp1"]["redis_password"]
+    root = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin) redis-cli --user benchfleet"
+    try:
+        for key in ("redis_cache", "redis_queue"):
+            url = urlsplit(common[key])
+            assert (url.username, url.password) == ("bench-rep1", own)
+
+            def said(line: str, password: str, url: Any = url) -> str:
+                talk = f"exec 3<>/dev/tcp/{url.hostname}/{url.port}; read -r secret; "
+                talk += "printf 'AUTH bench-rep1 %s\\r\\n{}\\r\\n' \"$secret\" >&3; head -2 <&3"
+                command = f"printf '%%s\\n' {password} | runuser -u frappe -- timeout 5 bash -c %s"
+                return str(replica.check_output(command, talk.format(line)))
+
+            assert "+PONG" in said("PING", own)
+            for attack, refused in ATTACKS:
+                assert f"-{refused}" in said(attack, own), attack
+            assert "-WRONGPASS" in said("PING", theirs)
+    finally:
+        for port in (11000, 13000):
+            primary.check_output(f"{root} -p {port} ACL LOG RESET")
+
+
 def test_one_scheduler_and_it_is_on_the_primary(primary: Any, replica: Any):
     pattern = "[b]ench_helper frappe schedule"
     assert processes(primary, pattern) == 1
@@ -188,9 +231,20 @@ def test_site_configuration_is_this_hosts_own(replica: Any, primary: Any, lab: A
     assert "replica_host" not in theirs
 
 
+def test_the_sites_secrets_are_closed_to_other_accounts(primary: Any, replica: Any):
+    for host in (primary, replica):
+        for name in ("common_site_config.json", f"{SITE}/site_config.json", f"{SITE}/private"):
+            path = f"{BENCH}/sites/{name}"
+            look = "ls" if name.endswith("private") else "cat"
+            assert host.run(f"runuser -u frappe -- {look} {path}").rc == 0
+            assert host.run(f"runuser -u nobody -- {look} {path}").rc != 0, (host, path)
+
+
 def test_secrets_are_in_no_journal_and_no_process_list(primary: Any, replica: Any, secrets: Any):
     words = [
-        secrets["redis_password"],
+        secrets["redis_admin_password"],
+        secrets["hosts"]["erp1"]["redis_password"],
+        secrets["hosts"]["rep1"]["redis_password"],
         secrets["mariadb_replication_password"],
         secrets["sites"][SITE]["admin_password"],
     ]

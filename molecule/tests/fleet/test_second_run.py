@@ -24,5 +24,5 @@ def test_a_dry_run_on_finished_hosts_finds_nothing_to_change(play: Any, lab: Any
     assert run.changes == []
     for host, numbers in run.recap.items():
         assert numbers["changed"] == numbers["failed"] == numbers["unreachable"] == 0, host
-    for secret in (secrets["redis_password"], secrets["mariadb_replication_password"]):
+    for secret in (secrets["redis_admin_password"], secrets["mariadb_replication_password"]):
         assert secret not in run.output

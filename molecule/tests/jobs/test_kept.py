@@ -37,7 +37,7 @@ class Queue:
         self.jobs, self.node = jobs, jobs.primary
         config = json.loads(self.node.run(f"cat {BENCH}/sites/common_site_config.json"))
         url = urlsplit(config["redis_queue"])
-        self.client = f"REDISCLI_AUTH={url.password} redis-cli -p {url.port}"
+        self.client = f"REDISCLI_AUTH={url.password} redis-cli --user {url.username} -p {url.port}"
         self.key = f"rq:queue:{config['bench_id']}:default"
 
     def ask(self, words: str) -> str:

@@ -98,8 +98,10 @@ def modules(primary: Node) -> str:
     """What the shared cache knows of the modules of the site's apps."""
     config = f"{BENCH}/sites/common_site_config.json"
     url = urlsplit(json.loads(primary.run(f"cat {config}"))["redis_cache"])
-    ask = f"REDISCLI_AUTH={url.password} redis-cli -h {url.hostname} -p {url.port}"
-    return primary.run(f"{ask} GET '{database_of(primary)}|app_modules'")
+    ask = f"REDISCLI_AUTH={url.password} redis-cli --user {url.username}"
+    return primary.run(
+        f"{ask} -h {url.hostname} -p {url.port} GET '{database_of(primary)}|app_modules'"
+    )
 
 
 def has(node: Node, database: str, name: str) -> bool:

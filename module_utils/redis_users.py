@@ -1,0 +1,297 @@
+"""Who may do what in the bench's two Redis: a user for each host's bench, and one for root.
+
+Redis has no user without a password. The benches' passwords are in their
+common_site_config.json; root's, in a file beside Redis' settings that only root reads. Redis itself
+is given hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ansible.module_utils.bench_files import redis_settings
+from ansible.module_utils.verify_look import Redis, RedisError
+
+INSTANCES = ("cache", "queue")
+ADMIN = "benchfleet"
+# Root's password, in the folder of Redis' settings.
+ADMIN_FILE = "admin"
+DEFAULT = "default"
+
+# What any app may do with its data: Frappe's wrapper of the cache (utils/redis_wrapper.py), RQ and
+# apps of the operator's own have the whole of each type. Of these groups goes what Redis itself
+# calls dangerous: FLUSHALL, FLUSHDB, MIGRATE, RESTORE, SORT, SWAPDB, CLIENT KILL and CLIENT PAUSE.
+DATA = (
+    *("string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"),
+    # MULTI of RQ and the wrapper; PUBLISH and SUBSCRIBE of realtime, RQ's commands and the cache.
+    *("keyspace", "transaction", "pubsub"),
+    # AUTH, HELLO, SELECT, PING; CLIENT SETNAME and SETINFO of redis-py and @redis/client; CLIENT ID
+    # and TRACKING of Frappe 16's client cache.
+    "connection",
+)
+COMMON = (
+    *(f"+@{group}" for group in DATA),
+    "-@dangerous",
+    "-@admin",
+    # Frappe: clear_cache and delete_keys look for keys by pattern.
+    "+keys",
+    # RQ asks for the server's version, Frappe's System Health Report for its memory.
+    "+info",
+    # Our presence.py goes by Redis' clock.
+    "+time",
+    # Locks of redis-py, RQ's cleanup, our presence.py.
+    *("+eval", "+evalsha", "+script|load", "+script|exists"),
+)
+FURTHER: dict[str, tuple[str, ...]] = {
+    "cache": (),
+    # A worker of RQ looks its own address up.
+    "queue": ("+client|list",),
+}
+# Nodes take the primary's build: `bench build` of Frappe 16 empties the cache.
+PRIMARY: dict[str, tuple[str, ...]] = {"cache": ("+flushdb",), "queue": ()}
+
+# What no bench may do, each with arguments that Redis takes: verify asks Redis about them.
+FORBIDDEN = (
+    ("CONFIG", "SET", "dir", "/"),
+    ("CONFIG", "GET", "*"),
+    ("MODULE", "LIST"),
+    ("REPLICAOF", "NO", "ONE"),
+    ("DEBUG", "SLEEP", "0"),
+    ("ACL", "LIST"),
+    ("MONITOR",),
+    ("SAVE",),
+    ("SHUTDOWN",),
+    ("FLUSHALL",),
+    ("MIGRATE", "h", "1", "k", "0", "1"),
+    ("CLIENT", "KILL", "TYPE", "normal"),
+    ("FUNCTION", "FLUSH"),
+    ("SCRIPT", "FLUSH"),
+)
+# A refusal of yesterday is no news.
+NEWS_SECONDS = 24 * 3600
+
+
+class UsersError(Exception):
+    """Redis' users cannot be brought to what they should be; the message names place and remedy."""
+
+
+def bench_user(host: str) -> str:
+    """Redis' user of a host's bench."""
+    return f"bench-{host}"
+
+
+def hashed(password: str) -> str:
+    """A password as Redis' own files have it."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def rights(instance: str, primary: bool) -> tuple[str, ...]:
+    """What a bench may do: the words of Redis' rule."""
+    return ("~*", "&*", *COMMON, *FURTHER[instance], *(PRIMARY[instance] if primary else ()))
+
+
+def rule(hashes: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
+    """The words of a user that is on with these passwords."""
+    return ("on", SANITIZE, *(f"#{one}" for one in sorted(hashes)), *allowed)
+
+
+# What a reset of a user puts there, and a file does not.
+SANITIZE = "sanitize-payload"
+OFF = ("off", SANITIZE, "resetpass", "resetchannels", "-@all")
+
+
+def users(
+    instance: str, primary: str, passwords: Mapping[str, set[str]], admin: str
+) -> dict[str, tuple[str, ...]]:
+    """Each user of an instance and the words of its rule.
+
+    passwords: hashes of each host's bench, and of ``default`` while a bench may still use it.
+    admin: the hash of root's password.
+    """
+    found = {ADMIN: rule([admin], ("~*", "&*", "+@all"))}
+    for name, hashes in sorted(passwords.items()):
+        if name == DEFAULT:
+            continue
+        found[bench_user(name)] = rule(hashes, rights(instance, name == primary))
+    former = passwords.get(DEFAULT)
+    # Last: until then it may be the account by which the others are made.
+    found[DEFAULT] = rule(former, rights(instance, True)) if former else OFF
+    return found
+
+
+def text(wanted: Mapping[str, tuple[str, ...]]) -> str:
+    """Redis' file of users. It has no comments: Redis takes none there."""
+    return "".join(f"user {name} {' '.join(words)}\n" for name, words in wanted.items())
+
+
+def rules_in(acl: str) -> dict[str, tuple[str, ...]]:
+    """Each user of a file of users and the words of its rule: what ``text`` has written."""
+    lines = (line.split() for line in acl.splitlines())
+    return {words[1]: tuple(words[2:]) for words in lines if len(words) > 2 and words[0] == "user"}
+
+
+def known_hashes(acl: str) -> dict[str, set[str]]:
+    """Hashes of the passwords of each user in a file of users."""
+    return {
+        name: {word[1:] for word in words if re.fullmatch(r"#[0-9a-f]{64}", word)}
+        for name, words in rules_in(acl).items()
+    }
+
+
+def former_hashes(acl: str | None, conf: str | None) -> dict[str, set[str]]:
+    """Passwords that Redis takes so far.
+
+    acl: its file of users; None: a fleet of an older Benchfleet, or none yet. conf: its settings,
+    which had the one password of everybody then.
+    """
+    if acl is not None:
+        return known_hashes(acl)
+    one = redis_settings(conf or "").get("requirepass", "")
+    return {DEFAULT: {hashed(one)}} if one else {}
+
+
+def passwords_of(
+    hosts: Mapping[str, str], former: Mapping[str, set[str]], keep: bool
+) -> dict[str, set[str]]:
+    """Hashes by host, and of ``default`` where it has one: see users.
+
+    keep: those that Redis takes so far are taken further, but for hosts that are no longer there.
+    """
+    found = {name: {hashed(password)} for name, password in hosts.items()}
+    if keep:
+        for name in found:
+            found[name] |= former.get(bench_user(name), set())
+        if former.get(DEFAULT):
+            found[DEFAULT] = set(former[DEFAULT])
+    return found
+
+
+def port_of(conf: str) -> int:
+    """The port in the text of one Redis' settings."""
+    return int(redis_settings(conf)["port"])
+
+
+def redis_admin(conf: str) -> Redis:
+    """Root's connection to this host's Redis that has these settings. Raises OSError, RedisError.
+
+    conf: their path.
+    """
+    known = Path(conf).read_text(encoding="utf-8")
+    # A fleet of an older Benchfleet: everybody has one password, and with it all rights.
+    if former := redis_settings(known).get("requirepass", ""):
+        return Redis("127.0.0.1", port_of(known), former)
+    password = (Path(conf).parent / ADMIN_FILE).read_text(encoding="utf-8").strip()
+    return Redis("127.0.0.1", port_of(known), password, ADMIN)
+
+
+def state(redis: Redis, name: str) -> dict[str, list[str]]:
+    """What Redis knows of a user, in a form that can be compared; {} for none."""
+    told = redis.ask("ACL", "GETUSER", name) or []
+    pairs = dict(zip(told[::2], told[1::2], strict=True))
+    return {
+        key: sorted(value.split() if isinstance(value, str) else map(json.dumps, value))
+        for key, value in pairs.items()
+    }
+
+
+# There for as long as a rule is compared with what Redis has.
+PROBE = "benchfleet-compared"
+
+
+def live_changes(redis: Redis, wanted: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Names of users that Redis has otherwise than these, or that should be gone."""
+    changed = []
+    for name, words in wanted.items():
+        redis.ask("ACL", "SETUSER", PROBE, "reset", *words)
+        # Redis writes down a rule in its own words.
+        if state(redis, name) != state(redis, PROBE):
+            changed.append(name)
+    redis.ask("ACL", "DELUSER", PROBE)
+    there = redis.ask("ACL", "USERS")
+    return changed + sorted(name for name in there if name not in {*wanted, PROBE})
+
+
+def apply(redis: Redis, wanted: Mapping[str, tuple[str, ...]], changed: Iterable[str]) -> None:
+    """Have Redis know these users so; no connection of another one is touched.
+
+    The connections of a user that goes end with it, and those of a default that is turned off.
+    """
+    names = sorted(changed, key=lambda name: name == DEFAULT)
+    for name in names:
+        if name not in wanted:
+            redis.ask("ACL", "DELUSER", name)
+            continue
+        redis.ask("ACL", "SETUSER", name, "reset", *wanted[name])
+        if wanted[name] == OFF:
+            redis.ask("CLIENT", "KILL", "USER", name)
+
+
+def sign_in(port: int, password: str, conf: str) -> Redis | None:
+    """A connection that may set users; None where no Redis runs at this port.
+
+    password: root's. Raises UsersError where Redis lets root not in.
+    """
+    # Of a fleet of an older Benchfleet; where a run ended too early, either may be in force.
+    former = redis_settings(conf).get("requirepass", "")
+    said = ""
+    for user, secret in ((ADMIN, password), (None, former)):
+        if not secret:
+            continue
+        try:
+            return Redis("127.0.0.1", port, secret, user)
+        except ConnectionRefusedError:
+            return None
+        except (OSError, RedisError) as error:
+            said = str(error)
+    raise UsersError(
+        f"Redis at 127.0.0.1:{port} does not let root in ({said}): it runs with other settings than"
+        " its file's. Restart it (`supervisorctl restart` the bench's redis group) and run again"
+    )
+
+
+def refusals(redis: Redis, names: Iterable[str]) -> list[str]:
+    """Commands that Redis refused to these users within a day: "USER: COMMAND, N times"."""
+    found = []
+    for told in redis.ask("ACL", "LOG", "128"):
+        entry = dict(zip(told[::2], told[1::2], strict=True))
+        new = float(entry["age-seconds"]) < NEWS_SECONDS
+        if new and entry["reason"] != "auth" and entry["username"] in set(names):
+            what = entry["object"] if entry["reason"] == "command" else entry["reason"]
+            found.append(f"{entry['username']}: {what}, {entry['count']} times")
+    return found
+
+
+def allowed_wrongly(redis: Redis, name: str) -> list[str]:
+    """Commands of FORBIDDEN that Redis would do for a user; it does none of them now."""
+    return [
+        " ".join(words) for words in FORBIDDEN if redis.ask("ACL", "DRYRUN", name, *words) == "OK"
+    ]
+
+
+def faults(redis: Redis, acl: str) -> list[str]:
+    """What is wrong with the users of a Redis: acl is its file of them, in words."""
+    wanted = rules_in(acl)
+    found = [f"user {name} is not as in its file" for name in live_changes(redis, wanted)]
+    for name, hashes in known_hashes(acl).items():
+        if name == DEFAULT and hashes:
+            found.append("the password of before is still good for everybody")
+        elif len(hashes) > 1:
+            found.append(f"a former password of {name} is still good")
+        if name not in (ADMIN, DEFAULT):
+            found += [f"{name} may use {words}" for words in allowed_wrongly(redis, name)]
+    return found + [f"refused to {words}" for words in refusals(redis, wanted)]
+
+
+def file_of(folder: str, instance: str) -> str:
+    """Path of an instance's file of users."""
+    return os.path.join(folder, f"redis_{instance}.acl")
+
+
+def conf_of(folder: str, instance: str) -> str:
+    """Path of an instance's settings."""
+    return os.path.join(folder, f"redis_{instance}.conf")
