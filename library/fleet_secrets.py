@@ -98,6 +98,10 @@ addresses:
   description: "Hosts that have a certificate: inventory name → LAN address in it."
   returned: success
   type: dict
+days:
+  description: Days that are left of the CA in force and of each host's certificate.
+  returned: success
+  type: dict
 added:
   description: What was added, renewed or removed, without any secret.
   returned: success
@@ -591,6 +595,13 @@ class Wish:
         return content, added
 
 
+def days(content: dict[str, Any]) -> dict[str, int]:
+    """Days that are left of each certificate, by host, and of the CA in force."""
+    hosts = {host: entry for host, entry in content["hosts"].items() if entry.get("certificate")}
+    ends = {"certificate authority": content["ca"], **hosts}
+    return {name: (expiry(load(one["certificate"])) - now()).days for name, one in ends.items()}
+
+
 def ensure(
     path: Path, wish: Wish, decrypted: dict[str, Any] | None, check_mode: bool
 ) -> tuple[dict[str, Any], list[str]]:
@@ -652,6 +663,7 @@ def main() -> None:
             "besides": content.get("rotation", {}).get("besides", {}),
         },
         added=added,
+        days=days(content),
         addresses=certified_addresses(content),
     )
 

@@ -203,6 +203,14 @@ def shown_certificate(socket: str = SOCKET) -> bytes | None:
         connection.close()
 
 
+def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
+    """Whether the server of this host shows another certificate than that of a file."""
+    with open(path, encoding="ascii") as source:
+        on_disk = ssl.PEM_cert_to_DER_cert(source.read().strip() + "\n")
+    shown = shown_certificate(socket)
+    return shown is not None and shown != on_disk
+
+
 def describe(error: Exception) -> str:
     """A driver's error as one line."""
     if error.args and len(error.args) > 1:

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from typing import Any
 
 from ansible.module_utils.answers import (
@@ -26,7 +27,7 @@ from ansible.module_utils.bench import (
 from ansible.module_utils.bench_files import redis_address
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
-from ansible.module_utils.mariadb import local, running_variables
+from ansible.module_utils.mariadb import local, running_variables, shown_certificate
 from ansible.module_utils.mariadb_options import (
     DECIDED,
     HOSTS_OWN,
@@ -35,6 +36,7 @@ from ansible.module_utils.mariadb_options import (
     look,
     problems_of,
 )
+from ansible.module_utils.own_certificates import look as look_at_certificates
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.sites import LIST, SiteError, parse_list
 from ansible.module_utils.verify_checks import (
@@ -71,6 +73,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "plan": {"type": "dict", "required": True},
     "option_file": {"type": "path", "required": True},
     "package_dir": {"type": "path", "required": True},
+    "certificates_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -142,7 +145,7 @@ class HostChecks:
     for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
     queues have workers besides both; ``settings`` are the planned MariaDB settings that
     depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
-    holds them; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
+    holds them; ``certificates_dir`` has the fleet's own; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
     has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address
     and ports; ``user`` signs in with ``passwords``, by site.
     """
@@ -228,11 +231,21 @@ class HostChecks:
         attempt("workers", self.check_workers)
         attempt("comes_back", self.check_comes_back)
         attempt("settings", self.check_settings)
+        attempt("own_certificates", self.check_own_certificates)
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
         attempt((), self.note_apps)
         self.seen["answers"] = self.answers()
         attempt((), self.note_bench)
+
+    def check_own_certificates(self) -> None:
+        """The fleet's own certificates, in their files and as MariaDB shows them."""
+        found = look_at_certificates(
+            self.params["certificates_dir"], shown_certificate(), time.time()
+        )
+        saw = f"{found.server} days left, {found.authority} of the authority"
+        troubles = found.troubles
+        self.gathering.add("own_certificates", not troubles, "; ".join(troubles) or saw)
 
     def check_pdf(self) -> None:
         """Have the bench's Python print a page, as its web workers do, with what they find."""
