@@ -342,7 +342,9 @@ def main() -> None:
         troubles += filter(None, [ask(lambda: queue(module.params["queue"]))])
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
-    troubles += filter(None, [database.get("trouble"), own.get("trouble"), ask(lambda: stopped_programs(bench))])
+    troubles += filter(
+        None, [database.get("trouble"), own.get("trouble"), ask(lambda: stopped_programs(bench))]
+    )
     troubles += full(status["file_systems"] or [])
     # As the last run of site.yml or an update has found it; to ask anew takes a second or two.
     troubles += read_json(f"{module.params['state_dir']}/contract.json").get("misfits", [])

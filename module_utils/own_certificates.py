@@ -77,7 +77,9 @@ def look(folder: str, shown: bytes | None, now: float) -> Look:
     troubles = []
     server = own.days(now)
     if signer is None:
-        troubles.append(f"{folder}/server.crt is of an authority that {folder}/ca.crt does not hold")
+        troubles.append(
+            f"{folder}/server.crt is of an authority that {folder}/ca.crt does not hold"
+        )
     if shown is None:
         troubles.append("MariaDB shows no certificate")
     elif shown != ssl.PEM_cert_to_DER_cert(text.strip() + "\n"):
@@ -93,7 +95,8 @@ def look(folder: str, shown: bytes | None, now: float) -> Look:
 
 def ending(days: int) -> str:
     """When something ends that is, in words."""
-    return f"ends in {days} days" if days >= 0 else f"ended {-days} days ago"
+    many = f"{abs(days)} day{'s' * (abs(days) != 1)}"
+    return f"ends in {many}" if days >= 0 else f"ended {many} ago"
 
 
 def ends_soon(certificate: Certificate, now: float) -> str:

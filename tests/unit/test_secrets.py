@@ -275,7 +275,9 @@ def test_rotation_offers_takes_and_ends_and_goes_on_where_it_was_interrupted(pat
         assert new["private"] != old["private"]
         assert new["public"].split()[2] == old["public"].split()[2]
     # What is not rotated: users and the encryption of what is in the database hang on it.
-    assert taken["sites"]["old.com"]["admin_password"] == first["sites"]["old.com"]["admin_password"]
+    assert (
+        taken["sites"]["old.com"]["admin_password"] == first["sites"]["old.com"]["admin_password"]
+    )
     left, _gone = ensure(path, hosts={}, forget=["rep1"], check_mode=True)
     assert "rep1" not in {**left["hosts"], **left["rotation"]["besides"]["hosts"]}
     last, added = ensure(path, rotation="end")

@@ -10,7 +10,7 @@ from plays import ROOT
 
 from benchfleet.lab import ssh_command
 
-MODULES = ("mariadb_options", "nginx_look", "remedies", "supervisor", "surroundings")
+MODULES = ("ages", "mariadb_options", "nginx_look", "remedies", "supervisor", "surroundings")
 FOLDER = "/root/project"
 SECONDS = 900
 
