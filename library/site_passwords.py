@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
 
 from ansible.module_utils.bench import BenchError, run_as
 from ansible.module_utils.fleet import FleetModule
@@ -108,7 +107,7 @@ class Passwords:
                 self.renew(user, own, accepted, step == "begin")
 
     def accept(self, user: str, accepted: dict[str, list[str]], wanted: list[str]) -> bool:
-        """Have the account accept these on all hosts where it accepts one of them; if any did not."""
+        """Have the account accept these on all hosts where it accepts one; whether any did not."""
         statements = [
             f"ALTER USER {account(user, host)} {identified(wanted)}"
             for host, hashes in accepted.items()

@@ -145,9 +145,10 @@ class HostChecks:
     for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
     queues have workers besides both; ``settings`` are the planned MariaDB settings that
     depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
-    holds them; ``certificates_dir`` has the fleet's own; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
-    has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address
-    and ports; ``user`` signs in with ``passwords``, by site.
+    holds them; ``certificates_dir`` has the fleet's own certificates; ``package_dir`` is where the
+    package of the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token``
+    marks what this verify makes; ``router`` is its address and ports; ``user`` signs in with
+    ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:

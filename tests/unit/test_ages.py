@@ -181,8 +181,12 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
     for one in (p, r):
         put(one.folder, first)
     entry = {
-        **{"name": "repl", "host": "127.0.0.1", "password": "old", "require_ssl": True},
-        **{"max_statement_time": 0.0, "max_user_connections": 0},
+        "name": "repl",
+        "host": "127.0.0.1",
+        "password": "old",
+        "require_ssl": True,
+        "max_statement_time": 0.0,
+        "max_user_connections": 0,
         "grants": {"*.*": ["REPLICATION SLAVE", "SLAVE MONITOR"]},
     }
     with (
