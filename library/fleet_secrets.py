@@ -58,7 +58,8 @@ options:
     elements: str
     default: []
   decrypted:
-    description: Content of a file encrypted with ansible-vault, which is never written.
+    description: Content of a file encrypted with ansible-vault, which the action plugin of this
+      name opens and writes. The new content is returned as C(text).
     type: dict
   forget:
     description: Hosts that have left the fleet. Their entries are removed.
@@ -443,8 +444,7 @@ def site_key(content: dict[str, Any]) -> str:
 
     The primary and the reporting hosts hold it, so that a site made there by hand needs no run of
     the controller. Until the first CA is followed by another or a rotation makes a new one, it is
-    derived from the one secret that never leaves the controller and not kept: a file that is
-    encrypted and cannot be extended has it, too.
+    derived from the one secret that never leaves the controller and not kept.
     """
     if content.get("site_key"):
         return str(content["site_key"])
@@ -611,13 +611,7 @@ def ensure(
         SecretsError: the file cannot be used as it is.
     """
     if decrypted is not None:
-        content, added = wish.applied(decrypted)
-        if added and not check_mode:
-            raise SecretsError(
-                f"{path} is encrypted and lacks: {', '.join(added)}. Decrypt it "
-                f"(ansible-vault decrypt {path}), run again, and encrypt it again"
-            )
-        return content, added
+        return wish.applied(decrypted)
     if check_mode:
         return wish.applied(read_file(path) or {})
     with locked(path.parent):
@@ -654,8 +648,10 @@ def main() -> None:
         content, added = ensure(Path(asked["path"]), wish, asked["decrypted"], module.check_mode)
     except SecretsError as error:
         module.fail_json(msg=str(error))
+    encrypted = asked["decrypted"] is not None
     module.exit_json(
         changed=bool(added),
+        text=to_yaml(content) if encrypted and added and not module.check_mode else "",
         secrets={
             **content,
             "site_key": site_key(content),

@@ -69,10 +69,10 @@ status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
     certificate_days {authority, server} that are left, disk_free, memory_free}, and of a
-      reporting node {reports_read, fallbacks, write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be
-      found out is null, and C(state) says why. With file_systems [{path, holds, bytes, free,
-      files_free, used, full}], kept [{what, path, number, bytes, oldest}], and versions {format,
-      recorded, tools, mariadb, mariadb_candidate}.
+    reporting node {reports_read, fallbacks, write_under_read_only}, of the primary {drained, sites,
+    sites_not_served}; what could not be found out is null, and C(state) says why. With file_systems
+    [{path, holds, bytes, free, files_free, used, full}], kept [{what, path, number, bytes,
+    oldest}], and versions {format, recorded, tools, mariadb, mariadb_candidate}.
   returned: always
   type: dict
 """

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import multiprocessing
+import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from cryptography import x509
 
 from library import fleet_secrets
 
+ROOT = Path(__file__).parents[2]
 HOSTS = {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}
 SITES = ["erp.example.com"]
 
@@ -336,16 +340,59 @@ def test_unusable_file_is_refused_and_left_alone(path, text, mode, words, check_
     assert path.read_text() == text
 
 
-def test_encrypted_file_is_used_but_not_extended(path):
-    content, _added = ensure(path)
-    path.write_text("$ANSIBLE_VAULT;1.1;AES256\n61\n")
-    assert ensure(path, decrypted=content) == (content, [])
-    with pytest.raises(fleet_secrets.SecretsError, match="ansible-vault decrypt") as caught:
-        ensure(path, sites=[*SITES, "b.com"], decrypted=content)
-    assert "administrator's password of b.com" in str(caught.value)
-    assert content["redis_password"] not in str(caught.value)
-    assert ensure(path, sites=[*SITES, "b.com"], decrypted=content, check_mode=True)[1]
-    assert path.read_text().startswith("$ANSIBLE_VAULT")
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - fleet_secrets:
+        path: "{path}"
+        hosts: {{erp1: 10.0.0.11}}
+        sites: {sites}
+      vars:
+        ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+        ansible_pipelining: true
+      no_log: true
+      register: made
+    - debug:
+        msg: "{{{{ made.added }}}} {{{{ made.secrets.site_key | hash('md5') }}}}"
+"""
+
+
+def test_encrypted_file_is_extended_and_stays_encrypted(path, tmp_path):
+    content, _added = ensure(path, hosts={"erp1": "10.0.0.11"})
+    for name in ("right", "wrong"):
+        (tmp_path / name).write_text(f"{name}\n")
+
+    def ansible(program: str, *words: str, password: str = "right") -> str:
+        command = [Path(sys.executable).with_name(program), *words]
+        command += ["--vault-password-file", tmp_path / password]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+        )
+        return done.stdout + done.stderr
+
+    def play(sites: list[str], *words: str, password: str = "right") -> str:
+        (tmp_path / "play.yml").write_text(PLAY.format(path=path, sites=json.dumps(sites)))
+        book = str(tmp_path / "play.yml")
+        return ansible("ansible-playbook", "-i", "localhost,", book, *words, password=password)
+
+    ansible("ansible-vault", "encrypt", str(path))
+    before = path.read_bytes()
+    assert "changed=0" in play(SITES)
+    assert "changed=1" in play([*SITES, "b.com"], "--check")
+    assert "changed=0" in play([*SITES, "b.com"], password="wrong")
+    assert path.read_bytes() == before
+    told = play([*SITES, "b.com"])
+    assert "administrator's password of b.com" in told
+    assert path.read_bytes().startswith(b"$ANSIBLE_VAULT;")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept = yaml.safe_load(ansible("ansible-vault", "view", str(path)))
+    assert kept["ca"] == content["ca"]
+    assert set(kept["sites"]) == {*SITES, "b.com"}
+    assert kept["sites"]["b.com"]["admin_password"] not in told
+    assert "changed=0" in play([*SITES, "b.com"])
 
 
 def test_failed_write_leaves_the_old_file(path, monkeypatch):
@@ -393,7 +440,7 @@ def test_the_site_key_is_derived_and_stays(path):
     assert len(key) == 64
     assert key == fleet_secrets.site_key(yaml.safe_load(path.read_text()))
     assert key not in path.read_text()
-    # As a file that was encrypted, and cannot be extended, gives it back.
+    # As a file that was encrypted gives it back.
     again, _added = ensure(path, decrypted=yaml.safe_load(path.read_text()))
     assert fleet_secrets.site_key(again) == key
     other = {"ca": {"key": "another"}}
