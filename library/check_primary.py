@@ -15,6 +15,7 @@ from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.foreign import replace, unlink
 from ansible.module_utils.jobs_tool import ask
 from ansible.module_utils.mariadb import local, quote_name
+from ansible.module_utils.own_certificates import ends_soon, parse_der
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.redis_users import INSTANCES, conf_of, faults, file_of, redis_admin
 from ansible.module_utils.sites import read_state, served_names
@@ -224,7 +225,8 @@ class Primary(HostChecks):
                     continue
                 where = (router["address"], int(router["https"]), name)
                 shown = shown_certificate(*where)
-                if fault := certificate_fault(shown, *where):
+                fault = certificate_fault(shown, *where)
+                if fault := fault or ends_soon(parse_der(shown), time.time()):
                     faults.append(f"{name}: {fault}")
                 elif shown != first_certificate(pair[0]):
                     faults.append(f"{name}: shown is another certificate than that of {pair[0]}")

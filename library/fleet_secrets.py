@@ -16,6 +16,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ DOCUMENTATION = r"""
 module: fleet_secrets
 short_description: Make the secrets of a fleet, or extend them
 description:
-  - Runs on the controller. What exists is never changed, apart from a host's certificate when its
-    address changed or less than a year of it is left.
+  - Runs on the controller. What exists is never changed, apart from certificates (a host's when its
+    address changed or it is due, the CA when it is due), and by a rotation.
   - The file is replaced atomically, under a lock. In check mode nothing is written, and what is
     missing is made up in memory.
   - Every task that uses this module needs C(no_log), since it returns the secrets.
@@ -57,22 +58,49 @@ options:
     elements: str
     default: []
   decrypted:
-    description: Content of a file encrypted with ansible-vault, which is never written.
+    description: Content of a file encrypted with ansible-vault, which the action plugin of this
+      name opens and writes. The new content is returned as C(text).
     type: dict
   forget:
     description: Hosts that have left the fleet. Their entries are removed.
     type: list
     elements: str
     default: []
+  fleet:
+    description: Names of all hosts of the fleet; needed with C(trusting) and C(showing).
+    type: list
+    elements: str
+    default: []
+  trusting:
+    description: Hosts that trust the next CA by now. Once all of C(fleet) do, it signs.
+    type: list
+    elements: str
+  showing:
+    description: Hosts whose server shows its certificate of this file. Once all of C(fleet) do, no
+      former CA is trusted any more.
+    type: list
+    elements: str
+  rotation:
+    description:
+      - C(begin) makes new passwords and keys that the servers are to accept besides; one that was
+        begun goes on. C(take) puts them in force, and what was in force is accepted besides.
+        C(end) forgets that.
+    choices: [begin, take, end]
 """
 
 RETURN = r"""
 secrets:
-  description: The whole content of the file, and C(site_key), which is derived from it.
+  description: The whole content of the file, and what is derived from it, C(site_key), C(trusted)
+    (certificates of all CAs that a host trusts) and C(besides) (what servers accept besides the
+    passwords and keys in force, {} but in a rotation).
   returned: success
   type: dict
 addresses:
   description: "Hosts that have a certificate: inventory name → LAN address in it."
+  returned: success
+  type: dict
+days:
+  description: Days that are left of the CA in force and of each host's certificate.
   returned: success
   type: dict
 added:
@@ -82,10 +110,11 @@ added:
 """
 
 PURPOSES = ("seed", "sync", "code")
-LIFETIME = datetime.timedelta(days=3650)
-# A server certificate is renewed by any run in its last year, so no fleet that is run at
-# least once a year ever has an expired one.
-RENEW_BEFORE = datetime.timedelta(days=365)
+# A CA is followed by the next one when a server's certificate could outlive it.
+CA_LIFETIME = datetime.timedelta(days=3650)
+SERVER_LIFETIME = datetime.timedelta(days=730)
+# What is left of a server's certificate when it is renewed.
+RENEW_BEFORE = SERVER_LIFETIME / 3
 # Clocks of hosts may be behind the controller's.
 BACKDATE = datetime.timedelta(days=1)
 HEADER = (
@@ -118,10 +147,12 @@ def private_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 
 def make_authority(fleet_id: str) -> dict[str, str]:
-    """A certificate authority of the fleet: {certificate, key}, valid for ten years."""
+    """A certificate authority of the fleet: {certificate, key}, valid for CA_LIFETIME."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"benchfleet {fleet_id}")])
     start = now() - BACKDATE
+    # Two that are trusted at the same time have different names.
+    words = f"benchfleet {fleet_id} {start:%Y-%m-%d} {secrets.token_hex(2)}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, words)])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -129,7 +160,7 @@ def make_authority(fleet_id: str) -> dict[str, str]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + LIFETIME)
+        .not_valid_after(start + CA_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(key_usage(authority=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -158,7 +189,7 @@ def key_usage(authority: bool) -> x509.KeyUsage:
 
 def make_certificate(authority: dict[str, str], host: str, address: str) -> dict[str, str]:
     """A certificate for a host, by name and LAN address, for both ends of a connection."""
-    issuer = x509.load_pem_x509_certificate(authority["certificate"].encode())
+    issuer = load(authority["certificate"])
     issuer_key = serialization.load_pem_private_key(authority["key"].encode(), password=None)
     key = ec.generate_private_key(ec.SECP256R1())
     start = now() - BACKDATE
@@ -170,7 +201,7 @@ def make_certificate(authority: dict[str, str], host: str, address: str) -> dict
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(min(start + LIFETIME, expiry(issuer)))
+        .not_valid_after(longest(issuer))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(authority=False), critical=True)
         .add_extension(
@@ -204,16 +235,33 @@ def expiry(certificate: x509.Certificate) -> datetime.datetime:
     return certificate.not_valid_after.replace(tzinfo=datetime.UTC)
 
 
-def certificate_fault(pem: str, host: str, address: str) -> str:
-    """Why a host's certificate must be issued again; "" when it need not."""
-    certificate = x509.load_pem_x509_certificate(pem.encode())
+def load(pem: str) -> x509.Certificate:
+    """A certificate from its text."""
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
+def longest(issuer: x509.Certificate) -> datetime.datetime:
+    """Until when a host's certificate is valid that a CA issues now."""
+    return min(now() - BACKDATE + SERVER_LIFETIME, expiry(issuer))
+
+
+def certificate_fault(authority: str, pem: str, host: str, address: str) -> str:
+    """Why a host's certificate must be issued again; "" when it need not.
+
+    authority: the CA's certificate.
+    """
+    issuer, certificate = load(authority), load(pem)
+    if certificate.issuer != issuer.subject:
+        return "its CA was followed by another"
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if ipaddress.ip_address(address) not in names.get_values_for_type(x509.IPAddress):
         return "its LAN address changed"
     if host not in names.get_values_for_type(x509.DNSName):
         return "its name changed"
-    if expiry(certificate) - now() < RENEW_BEFORE:
-        return "less than a year of it is left"
+    left = expiry(certificate) - now()
+    # One that ends with its CA cannot be renewed by it.
+    if left < RENEW_BEFORE and longest(issuer) > expiry(certificate):
+        return f"{left.days} days of it are left"
     return ""
 
 
@@ -222,7 +270,7 @@ def certified_addresses(content: dict[str, Any]) -> dict[str, str]:
     found = {}
     for host, entry in content["hosts"].items():
         if entry.get("certificate"):
-            certificate = x509.load_pem_x509_certificate(entry["certificate"].encode())
+            certificate = load(entry["certificate"])
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
             found[host] = str(names.value.get_values_for_type(x509.IPAddress)[0])
     return found
@@ -266,19 +314,22 @@ def extend(
     ):
         need(content, name, name, password)
     need(content, "ca", "certificate authority", lambda: make_authority(content["fleet_id"]))
+    if not content.get("next_ca"):
+        left = expiry(load(content["ca"]["certificate"])) - now()
+        if left < SERVER_LIFETIME:
+            content["next_ca"] = make_authority(content["fleet_id"])
+            added.append(f"next certificate authority ({left.days} days of this one are left)")
     content["sites"] = content.get("sites") or {}
     for site in sites:
         entry = content["sites"].setdefault(site, {})
         need(entry, "admin_password", f"administrator's password of {site}", password)
     content["hosts"] = content.get("hosts") or {}
-    for host, address in hosts.items():
-        entry = content["hosts"].setdefault(host, {})
-        fault = "it is new"
-        if entry.get("certificate") and entry.get("key"):
-            fault = certificate_fault(entry["certificate"], host, address)
-        if fault:
-            entry.update(make_certificate(content["ca"], host, address))
-            added.append(f"certificate of {host} ({fault})")
+    for host in hosts:
+        content["hosts"].setdefault(host, {})
+    # Of those that are not in this run, too: they get it when they are.
+    added += certify(content, {**certified_addresses(content), **hosts})
+    for host in hosts:
+        entry = content["hosts"][host]
         need(entry, "redis_password", f"Redis password of {host}", password)
         entry["ssh"] = entry.get("ssh") or {}
         for purpose in PURPOSES:
@@ -292,13 +343,116 @@ def extend(
     return content, added
 
 
+def certify(content: dict[str, Any], addresses: dict[str, str]) -> list[str]:
+    """Give each host a certificate of the CA in force, where its own will not do; what was made."""
+    made = []
+    for host, address in addresses.items():
+        entry, authority = content["hosts"][host], content["ca"]
+        fault = "it is new"
+        if entry.get("certificate") and entry.get("key"):
+            issued = entry["certificate"]
+            fault = certificate_fault(authority["certificate"], issued, host, address)
+        if fault:
+            entry.update(make_certificate(authority, host, address))
+            made.append(f"certificate of {host} ({fault})")
+    return made
+
+
+def trusted(content: dict[str, Any]) -> str:
+    """Certificates of the CAs that each host trusts: the one in force, the next, former ones."""
+    following = [content["next_ca"]] if content.get("next_ca") else []
+    authorities = [content["ca"], *following, *content.get("former_cas", [])]
+    return "".join(one["certificate"] for one in authorities)
+
+
+def follow(content: dict[str, Any], fleet: list[str], trusting: list[str]) -> list[str]:
+    """Let the next CA sign, once every host of the fleet trusts it; what was done."""
+    known = [host for host in fleet if host in content["hosts"]]
+    if not content.get("next_ca") or not set(known) <= set(trusting):
+        return []
+    # Which was derived from the CA that goes.
+    content["site_key"] = site_key(content)
+    former = {"certificate": content["ca"]["certificate"]}
+    content["former_cas"] = [*content.get("former_cas", []), former]
+    content["ca"] = content.pop("next_ca")
+    issued = certify(content, certified_addresses(content))
+    return ["next certificate authority, in force", *issued]
+
+
+def drop_former(content: dict[str, Any], fleet: list[str], showing: list[str]) -> list[str]:
+    """Trust former CAs no more, once no server shows a certificate of theirs; what was done."""
+    known = [host for host in fleet if host in content["hosts"]]
+    if not content.get("former_cas") or not set(known) <= set(showing):
+        return []
+    del content["former_cas"]
+    return ["former certificate authority, trusted no more"]
+
+
+def fresh(content: dict[str, Any]) -> dict[str, Any]:
+    """New passwords and keys for all that a rotation changes, in the shape of the file."""
+    hosts: dict[str, Any] = {}
+    for host, entry in content["hosts"].items():
+        keys = entry.get("ssh") or {}
+        hosts[host] = {
+            "ssh": {name: make_ssh_key(keys[name]["public"].split()[2]) for name in keys}
+        }
+        if "redis_password" in entry:
+            hosts[host]["redis_password"] = password()
+    # Of sites that had one before they were derived.
+    own = [site for site, entry in content["sites"].items() if "read_only_password" in entry]
+    return {
+        "mariadb_replication_password": password(),
+        "mariadb_probe_password": password(),
+        "site_key": secrets.token_hex(32),
+        "sites": {site: {"read_only_password": password()} for site in own},
+        "hosts": hosts,
+    }
+
+
+def exchange(content: dict[str, Any], besides: dict[str, Any]) -> None:
+    """Exchange what is in force with what is accepted besides."""
+    for key, value in besides.items():
+        if isinstance(value, dict):
+            exchange(content[key], value)
+        else:
+            content[key], besides[key] = value, content[key]
+
+
+def rotate(content: dict[str, Any], step: str) -> list[str]:
+    """One step of a rotation, see the option; what was done, nothing where it was done before.
+
+    Servers accept new secrets before these are in force, and former ones until nobody uses them:
+    so no host of the fleet is refused, in whatever order the hosts are brought in line, and
+    wherever a rotation was interrupted.
+    """
+    under_way = content.get("rotation")
+    if step == "begin" and not under_way:
+        content["rotation"] = {"stage": "offered", "besides": fresh(content)}
+        added = ["new passwords and keys, accepted besides"]
+        if not content.get("next_ca"):
+            content["next_ca"] = make_authority(content["fleet_id"])
+            added.append("next certificate authority")
+        return added
+    if step == "take" and under_way and under_way["stage"] == "offered":
+        content["site_key"] = site_key(content)
+        exchange(content, under_way["besides"])
+        under_way["stage"] = "taken"
+        return ["new passwords and keys, in force"]
+    if step == "end" and under_way and under_way["stage"] == "taken":
+        del content["rotation"]
+        return ["former passwords and keys, removed"]
+    return []
+
+
 def site_key(content: dict[str, Any]) -> str:
     """What the reading accounts' passwords are derived from, for sites without one in the file.
 
     The primary and the reporting hosts hold it, so that a site made there by hand needs no run of
-    the controller. It is derived from the one secret that never leaves the controller and not kept:
-    a file that is encrypted and cannot be extended has it, too.
+    the controller. Until the first CA is followed by another or a rotation makes a new one, it is
+    derived from the one secret that never leaves the controller and not kept.
     """
+    if content.get("site_key"):
+        return str(content["site_key"])
     key = str(content["ca"]["key"]).strip().encode()
     return hmac.new(key, b"benchfleet: reading accounts of sites", hashlib.sha256).hexdigest()
 
@@ -412,41 +566,64 @@ def locked(folder: Path) -> Iterator[None]:
 def without(content: dict[str, Any], forget: list[str]) -> tuple[dict[str, Any], list[str]]:
     """Secrets without the entries of some hosts, and a list of what was removed."""
     gone = [host for host in forget if host in content["hosts"]]
-    kept = {host: entry for host, entry in content["hosts"].items() if host not in gone}
-    return {**content, "hosts": kept}, [f"entry of {host}, removed" for host in gone]
+    content = copy.deepcopy(content)
+    besides = content.get("rotation", {}).get("besides", {"hosts": {}})
+    for host in gone:
+        del content["hosts"][host]
+        besides["hosts"].pop(host, None)
+    return content, [f"entry of {host}, removed" for host in gone]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of the secrets, see the module's options of these names."""
+
+    hosts: dict[str, str]
+    sites: list[str]
+    forget: list[str] = field(default_factory=list)
+    fleet: list[str] = field(default_factory=list)
+    trusting: list[str] | None = None
+    showing: list[str] | None = None
+    rotation: str | None = None
+
+    def applied(self, existing: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """The secrets as they are to be, and what was added, changed or removed."""
+        content, added = extend(existing, self.hosts, self.sites)
+        content, gone = without(content, self.forget)
+        added += gone
+        if self.rotation:
+            added += rotate(content, self.rotation)
+        if self.trusting is not None:
+            added += follow(content, self.fleet, self.trusting)
+        if self.showing is not None:
+            added += drop_former(content, self.fleet, self.showing)
+        return content, added
+
+
+def days(content: dict[str, Any]) -> dict[str, int]:
+    """Days that are left of each certificate, by host, and of the CA in force."""
+    hosts = {host: entry for host, entry in content["hosts"].items() if entry.get("certificate")}
+    ends = {"certificate authority": content["ca"], **hosts}
+    return {name: (expiry(load(one["certificate"])) - now()).days for name, one in ends.items()}
 
 
 def ensure(
-    path: Path,
-    hosts: dict[str, str],
-    sites: list[str],
-    decrypted: dict[str, Any] | None,
-    check_mode: bool,
-    forget: list[str] | None = None,
+    path: Path, wish: Wish, decrypted: dict[str, Any] | None, check_mode: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Bring the secrets to what hosts and sites need; content and what was added or removed.
+    """Bring the secrets to what is wished; content and what was added, changed or removed.
 
     Raises:
         SecretsError: the file cannot be used as it is.
     """
     if decrypted is not None:
-        content, added = extend(decrypted, hosts, sites)
-        if added and not check_mode:
-            raise SecretsError(
-                f"{path} is encrypted and lacks: {', '.join(added)}. Decrypt it "
-                f"(ansible-vault decrypt {path}), run again, and encrypt it again"
-            )
-        return content, added
+        return wish.applied(decrypted)
     if check_mode:
-        content, added = extend(read_file(path) or {}, hosts, sites)
-        content, gone = without(content, forget or [])
-        return content, added + gone
+        return wish.applied(read_file(path) or {})
     with locked(path.parent):
-        content, added = extend(read_file(path) or {}, hosts, sites)
-        content, gone = without(content, forget or [])
-        if added or gone:
+        content, added = wish.applied(read_file(path) or {})
+        if added:
             write_file(path, content)
-    return content, added + gone
+    return content, added
 
 
 def main() -> None:
@@ -458,6 +635,10 @@ def main() -> None:
             "sites": {"type": "list", "elements": "str", "default": []},
             "decrypted": {"type": "dict", "no_log": False},
             "forget": {"type": "list", "elements": "str", "default": []},
+            "fleet": {"type": "list", "elements": "str", "default": []},
+            "trusting": {"type": "list", "elements": "str"},
+            "showing": {"type": "list", "elements": "str"},
+            "rotation": {"type": "str", "choices": ["begin", "take", "end"]},
         },
         supports_check_mode=True,
     )
@@ -468,20 +649,22 @@ def main() -> None:
             "ansible_python_interpreter for localhost, nor on the command line"
         )
     try:
-        content, added = ensure(
-            Path(asked["path"]),
-            asked["hosts"],
-            asked["sites"],
-            asked["decrypted"],
-            module.check_mode,
-            asked["forget"],
-        )
+        wish = Wish(**{one.name: asked[one.name] for one in fields(Wish)})
+        content, added = ensure(Path(asked["path"]), wish, asked["decrypted"], module.check_mode)
     except SecretsError as error:
         module.fail_json(msg=str(error))
+    encrypted = asked["decrypted"] is not None
     module.exit_json(
         changed=bool(added),
-        secrets={**content, "site_key": site_key(content)},
+        text=to_yaml(content) if encrypted and added and not module.check_mode else "",
+        secrets={
+            **content,
+            "site_key": site_key(content),
+            "trusted": trusted(content),
+            "besides": content.get("rotation", {}).get("besides", {}),
+        },
         added=added,
+        days=days(content),
         addresses=certified_addresses(content),
     )
 

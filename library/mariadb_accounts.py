@@ -24,6 +24,7 @@ options:
       name: {description: User name., type: str, required: true}
       host: {description: Address it signs in from., type: str, required: true}
       password: {description: Its password; without one the account is locked., type: str}
+      besides: {description: Another one that is accepted meanwhile., type: str}
       require_ssl: {description: Only over TLS., type: bool, default: false}
       max_statement_time: {description: Seconds; 0 is unlimited., type: float, default: 0}
       max_user_connections:

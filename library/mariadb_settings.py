@@ -6,7 +6,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from ansible.module_utils.mariadb import (
     local,
     quote_text,
     running_variables,
-    shown_certificate,
+    shows_another_certificate,
 )
 from ansible.module_utils.mariadb_options import (
     Row,
@@ -240,12 +239,7 @@ class Keeper:
     def certificate_renewed(self, variables: dict[str, dict[str, Any]]) -> bool:
         """Whether the certificate on disk is another one than the server shows."""
         path = str(variables.get("ssl_cert", {}).get("value") or "")
-        if not path or not os.path.exists(path):
-            return False
-        with open(path, encoding="ascii") as source:
-            on_disk = ssl.PEM_cert_to_DER_cert(source.read().strip() + "\n")
-        shown = shown_certificate()
-        return shown is not None and shown != on_disk
+        return os.path.exists(path) and shows_another_certificate(path)
 
     def refuse(self, told: dict[str, Any], variables: Mapping[str, Row]) -> None:
         """Stop where our settings cannot win, or another one lets no fleet live."""

@@ -25,7 +25,8 @@ from ansible.module_utils.kept import (
     things,
     tree_bytes,
 )
-from ansible.module_utils.mariadb import local, server_folders
+from ansible.module_utils.mariadb import local, server_folders, shown_certificate
+from ansible.module_utils.own_certificates import look as look_at_certificates
 from ansible.module_utils.programs import LOGS
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.redis_users import redis_admin
@@ -54,6 +55,7 @@ options:
   bench: {description: Directory of the bench., type: path, required: true}
   guard_state: {description: State folder of the read path's guard., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
+  certificates: {description: Folder of the fleet's own ones., type: path, required: true}
   mark: {description: The fleet's mark on the host., type: path, required: true}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   queue: {description: Settings of the queue's Redis., type: path, required: true}
@@ -70,11 +72,11 @@ RETURN = r"""
 status:
   description: >-
     {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
-    disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
-      write_under_read_only}, of the primary {drained, sites, sites_not_served}; what could not be
-      found out is null, and C(state) says why. With file_systems [{path, holds, bytes, free,
-      files_free, used, full}], kept [{what, path, number, bytes, oldest}], and versions {format,
-      recorded, tools, mariadb, mariadb_candidate}.
+    certificate_days {authority, server} that are left, disk_free, memory_free}, and of a
+    reporting node {reports_read, fallbacks, write_under_read_only}, of the primary {drained, sites,
+    sites_not_served}; what could not be found out is null, and C(state) says why. With file_systems
+    [{path, holds, bytes, free, files_free, used, full}], kept [{what, path, number, bytes,
+    oldest}], and versions {format, recorded, tools, mariadb, mariadb_candidate}.
   returned: always
   type: dict
 """
@@ -100,6 +102,13 @@ def replication(role: str) -> dict[str, Any]:
     trouble = "" if words.endswith(good) else f"MariaDB {words}"
     lag = None if age is None else round(float(age), 1)
     return {"mariadb": version, "replication": words, "lag_seconds": lag, "trouble": trouble}
+
+
+def certificates(folder: str) -> dict[str, Any]:
+    """Days that are left of the fleet's own certificates, and what is wrong with them."""
+    found = look_at_certificates(folder, shown_certificate(), time.time())
+    days = {"authority": found.authority, "server": found.server}
+    return {"days": days, "trouble": "; ".join(found.troubles)}
 
 
 def stopped_programs(bench: str) -> str:
@@ -298,6 +307,7 @@ def main() -> None:
             "bench": {"type": "path", "required": True},
             "guard_state": {"type": "path", "required": True},
             "cli_dir": {"type": "path", "required": True},
+            "certificates": {"type": "path", "required": True},
             "mark": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "queue": {"type": "path", "required": True},
@@ -319,6 +329,7 @@ def main() -> None:
 
     database = ask(lambda: replication(role)) or {}
     apps = ask(lambda: installed_apps(bench)) or {}
+    own = ask(lambda: certificates(module.params["certificates"])) or {}
     status = {
         "host": module.params["host"],
         "role": role,
@@ -329,6 +340,7 @@ def main() -> None:
         "apps": {name: app["commit"][:10] for name, app in apps.items()},
         "sync_age_seconds": ask(lambda: sync_age(bench)) if role == "reporting" else None,
         "workers": ask(lambda: workers(bench)),
+        "certificate_days": own.get("days"),
         "disk_free": ask(lambda: disk(bench)),
         "file_systems": ask(lambda: file_systems(places(module.params))),
         "kept": ask(lambda: kept(module.params)),
@@ -341,7 +353,9 @@ def main() -> None:
         troubles += filter(None, [ask(lambda: queue(module.params["queue"]))])
     if role == "reporting":
         status |= ask(lambda: reads(module.params["guard_state"])) or {}
-    troubles += filter(None, [database.get("trouble"), ask(lambda: stopped_programs(bench))])
+    troubles += filter(
+        None, [database.get("trouble"), own.get("trouble"), ask(lambda: stopped_programs(bench))]
+    )
     troubles += [
         f"{unit} {why}" for unit, why in (ask(lambda: unit_troubles(UNITS[role])) or {}).items()
     ]

@@ -241,6 +241,14 @@ def shown_certificate(socket: str = SOCKET) -> bytes | None:
         connection.close()
 
 
+def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
+    """Whether the server of this host shows another certificate than that of a file."""
+    with open(path, encoding="ascii") as source:
+        on_disk = ssl.PEM_cert_to_DER_cert(source.read().strip() + "\n")
+    shown = shown_certificate(socket)
+    return shown is not None and shown != on_disk
+
+
 def describe(error: Exception) -> str:
     """A driver's error as one line."""
     if error.args and len(error.args) > 1:
@@ -275,18 +283,27 @@ def password_hash(password: str) -> str:
     return "*" + hashlib.sha1(inner).hexdigest().upper()
 
 
-def parse_create_user(text: str) -> dict[str, Any]:
-    """What SHOW CREATE USER says: hash, TLS, limits, lock.
+def identified(hashes: list[str]) -> str:
+    """How ALTER USER has an account accept passwords, by their hashes; nobody's without one."""
+    if len(hashes) == 1:
+        return f"IDENTIFIED BY PASSWORD {quote_text(hashes[0])}"
+    ways = [f"mysql_native_password USING {quote_text(one)}" for one in hashes or ["invalid"]]
+    return f"IDENTIFIED VIA {' OR '.join(ways)}"
 
-    ``hash`` is None for an account that signs in another way.
+
+def parse_create_user(text: str) -> dict[str, Any]:
+    """What SHOW CREATE USER says: hashes, TLS, limits, lock.
+
+    ``hashes`` are of the passwords that are accepted, in their order; [] for an account that signs
+    in another way.
     """
-    hashed = re.search(r"IDENTIFIED BY PASSWORD '(\*[0-9A-F]{40})'", text) or re.search(
-        r"mysql_native_password (?:USING|AS) '(\*[0-9A-F]{40})'", text
+    hashed = re.findall(
+        r"(?:IDENTIFIED BY PASSWORD|mysql_native_password (?:USING|AS)) '(\*[0-9A-F]{40})'", text
     )
     connections = re.search(r"MAX_USER_CONNECTIONS (\d+)", text)
     statement_time = re.search(r"MAX_STATEMENT_TIME ([\d.]+)", text)
     return {
-        "hash": hashed.group(1) if hashed else None,
+        "hashes": hashed,
         "require_ssl": bool(re.search(r"\bREQUIRE SSL\b", text)),
         "max_user_connections": int(connections.group(1)) if connections else 0,
         "max_statement_time": float(statement_time.group(1)) if statement_time else 0.0,

@@ -11,17 +11,18 @@ from ansible.module_utils.mariadb import (
     Server,
     account,
     grant_statements,
+    identified,
     parse_create_user,
     parse_grants,
     password_hash,
     quote_name,
-    quote_text,
 )
 
 ACCOUNT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "host": {"type": "str", "required": True},
     "password": {"type": "str", "no_log": True},
+    "besides": {"type": "str", "no_log": True},
     "require_ssl": {"type": "bool", "default": False},
     "max_statement_time": {"type": "float", "default": 0.0},
     "max_user_connections": {"type": "int", "default": 0},
@@ -31,8 +32,9 @@ ACCOUNT_SPEC: dict[str, Any] = {
 
 def wanted_state(entry: dict[str, Any]) -> dict[str, Any]:
     """A wanted account in the form parse_create_user returns."""
+    accepted = [entry["password"], entry.get("besides")]
     return {
-        "hash": password_hash(entry["password"]) if entry["password"] else None,
+        "hashes": [password_hash(one) for one in accepted if one],
         "require_ssl": entry["require_ssl"],
         "max_user_connections": entry["max_user_connections"],
         "max_statement_time": float(entry["max_statement_time"]),
@@ -42,12 +44,8 @@ def wanted_state(entry: dict[str, Any]) -> dict[str, Any]:
 
 def options_clause(state: dict[str, Any]) -> str:
     """What follows the name in CREATE USER and ALTER USER."""
-    if state["hash"]:
-        identified = f"IDENTIFIED BY PASSWORD {quote_text(state['hash'])}"
-    else:
-        identified = "IDENTIFIED VIA mysql_native_password USING 'invalid'"
     return (
-        f"{identified} REQUIRE {'SSL' if state['require_ssl'] else 'NONE'}"
+        f"{identified(state['hashes'])} REQUIRE {'SSL' if state['require_ssl'] else 'NONE'}"
         f" WITH MAX_USER_CONNECTIONS {state['max_user_connections']}"
         f" MAX_STATEMENT_TIME {state['max_statement_time']:g}"
         f" ACCOUNT {'LOCK' if state['locked'] else 'UNLOCK'}"
@@ -67,6 +65,8 @@ def summary(
         words.append(f"{state['max_user_connections']} connections")
     if state["max_statement_time"]:
         words.append(f"{state['max_statement_time']:g} s a statement")
+    if len(state["hashes"]) > 1:
+        words.append(f"{len(state['hashes'])} passwords")
     if other_password:
         words.append("another password")
     words += [f"{', '.join(sorted(grants[place]))} on {place}" for place in sorted(grants)]
@@ -114,7 +114,10 @@ class AccountKeeper(Writer):
         return parse_create_user(str(created)), parse_grants([str(line) for line in grants])
 
     def bring(self, wanted: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        """Bring the accounts to their state. Returns those that were made anew."""
+        """Bring the accounts to their state. Returns those that were made anew.
+
+        An entry with ``keep_second`` keeps a password that is accepted besides its own.
+        """
         made: list[tuple[str, str]] = []
         for entry in wanted:
             who = account(entry["name"], entry["host"])
@@ -125,6 +128,8 @@ class AccountKeeper(Writer):
                 for place, privileges in entry["grants"].items()
             }
             found = self.current(entry["name"], entry["host"])
+            if found and entry.get("keep_second") and state["hashes"][0] in found[0]["hashes"]:
+                state["hashes"] = found[0]["hashes"]
             statements: list[str] = []
             if found is None:
                 statements.append(f"CREATE USER {who} {options_clause(state)}")
@@ -132,6 +137,9 @@ class AccountKeeper(Writer):
                 made.append((entry["name"], entry["host"]))
             else:
                 have = found[1]
+                # In which order passwords are tried is the same to all.
+                if {*found[0]["hashes"]} == {*state["hashes"]}:
+                    state["hashes"] = found[0]["hashes"]
                 if found[0] != state:
                     statements.append(f"ALTER USER {who} {options_clause(state)}")
             statements += grant_statements(who, have, grants)
@@ -139,7 +147,7 @@ class AccountKeeper(Writer):
                 continue
             if found is not None:
                 self.before.append(summary(name, found[0], have, False))
-            changed_password = found is not None and found[0]["hash"] != state["hash"]
+            changed_password = found is not None and found[0]["hashes"] != state["hashes"]
             self.after.append(summary(name, state, grants, changed_password))
             self.write(statements)
         return made

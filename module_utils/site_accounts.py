@@ -75,6 +75,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "site_key": {"type": "str", "required": True, "no_log": True},
+    # In a rotation: other passwords, and another site_key, by which the accounts can be used, too.
+    "besides": {"type": "dict", "required": True, "no_log": True},
     "max_statement_time": {"type": "float", "required": True},
     "max_user_connections": {"type": "int", "required": True},
     "nginx": {
@@ -131,9 +133,18 @@ class Outcome:
 
 
 def wanted_accounts(
-    site: Site, hosts: list[str], password: str, statement_time: float, connections: int
+    site: Site,
+    hosts: list[str],
+    password: str,
+    statement_time: float,
+    connections: int,
+    besides: str | None = None,
 ) -> list[dict[str, Any]]:
-    """The accounts of one site."""
+    """The accounts of one site.
+
+    password is the reading account's. besides: another one that it accepts in a rotation; the
+    site's own account keeps a second one then, see the module site_passwords.
+    """
     place = database_pattern(site.database)
     accounts: list[dict[str, Any]] = []
     for host in hosts:
@@ -143,6 +154,7 @@ def wanted_accounts(
                 **common,
                 "name": site.user,
                 "password": site.password,
+                "keep_second": bool(besides),
                 "max_statement_time": 0.0,
                 "max_user_connections": 0,
                 "grants": {place: list(site.rights)},
@@ -153,6 +165,7 @@ def wanted_accounts(
                 **common,
                 "name": read_only_user(site.database),
                 "password": password,
+                "besides": besides,
                 "max_statement_time": statement_time,
                 "max_user_connections": connections,
                 "grants": {place: ["SELECT", "SHOW VIEW", "CREATE TEMPORARY TABLES", "EXECUTE"]},
@@ -365,6 +378,9 @@ class Line:
         registry = Registry(server)
         registered = registry.read()
         passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
+        others: dict[str, str] = {}
+        if besides := settings["besides"]:
+            others = passwords_by_database(sites, besides["passwords"], besides["site_key"])
         wanted: dict[tuple[str, str], dict[str, Any]] = {}
         # A copied folder may have an old password: of two with one database the inventory's counts.
         for name in sorted(sites, key=lambda name: (name not in settings["listed"], name)):
@@ -374,6 +390,7 @@ class Line:
                 passwords[sites[name].database],
                 settings["max_statement_time"],
                 settings["max_user_connections"],
+                others.get(sites[name].database),
             ):
                 wanted.setdefault((entry["name"], entry["host"]), entry)
         for who, entry in wanted.items():

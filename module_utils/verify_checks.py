@@ -72,6 +72,16 @@ CATALOGUE: dict[str, Check] = {
         "the primary's certificate is checked, and the replication account is refused without TLS",
         SITE + "compare `SHOW CREATE USER` of the account repl on the primary: REQUIRE SSL",
     ),
+    "own_certificates": Check(
+        "S1",
+        EVERY,
+        "Certificates of the fleet have time left",
+        "30 days or more, of the authority, of this host's certificate and of the one that MariaDB"
+        " shows, which are the same",
+        "run playbooks/renew.yml, and have a timer run it (docs/nodes.md); when that changes"
+        " nothing, some host of the inventory was not reached by it: mend it, or take it out of"
+        " the fleet with playbooks/remove_node.yml",
+    ),
     "read_only": Check(
         "S2",
         REPORTING,
@@ -359,7 +369,8 @@ CATALOGUE: dict[str, Check] = {
         "S16",
         PRIMARY,
         "Certificates are valid for the names that they are shown for",
-        "the certificate of the file that the inventory names, not expired, with the site's name",
+        "the certificate of the file that the inventory names, with the site's name, and with 30"
+        " days or a quarter of its time left",
         "renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not taken it",
     ),
     "pdf": Check(

@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from typing import Any
 
 from ansible.module_utils.answers import (
@@ -27,7 +28,7 @@ from ansible.module_utils.bench_files import redis_address
 from ansible.module_utils.foreign import read_bytes
 from ansible.module_utils.jobs import custom_queues
 from ansible.module_utils.jobs_tool import misfits
-from ansible.module_utils.mariadb import local, running_variables
+from ansible.module_utils.mariadb import local, running_variables, shown_certificate
 from ansible.module_utils.mariadb_options import (
     DECIDED,
     HOSTS_OWN,
@@ -36,6 +37,7 @@ from ansible.module_utils.mariadb_options import (
     look,
     problems_of,
 )
+from ansible.module_utils.own_certificates import look as look_at_certificates
 from ansible.module_utils.pdf import PATH, offered, printing
 from ansible.module_utils.redis_users import bench_user
 from ansible.module_utils.sites import LIST, SiteError, parse_list
@@ -75,6 +77,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "plan": {"type": "dict", "required": True},
     "option_file": {"type": "path", "required": True},
     "package_dir": {"type": "path", "required": True},
+    "certificates_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -146,9 +149,10 @@ class HostChecks:
     for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
     queues have workers besides both; ``settings`` are the planned MariaDB settings that
     depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
-    holds them; ``package_dir`` is where the package of the jobs is; ``guarded`` says that the fleet
-    has the guard. In ``calls``, ``token`` marks what this verify makes; ``router`` is its address
-    and ports; ``user`` signs in with ``passwords``, by site.
+    holds them; ``certificates_dir`` has the fleet's own certificates; ``package_dir`` is where the
+    package of the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token``
+    marks what this verify makes; ``router`` is its address and ports; ``user`` signs in with
+    ``passwords``, by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -232,11 +236,21 @@ class HostChecks:
         attempt("comes_back", self.check_comes_back)
         attempt("units", self.check_units)
         attempt("settings", self.check_settings)
+        attempt("own_certificates", self.check_own_certificates)
         attempt("pdf", self.check_pdf)
         attempt("contract", self.check_contract)
         attempt((), self.note_apps)
         self.seen["answers"] = self.answers()
         attempt((), self.note_bench)
+
+    def check_own_certificates(self) -> None:
+        """The fleet's own certificates, in their files and as MariaDB shows them."""
+        found = look_at_certificates(
+            self.params["certificates_dir"], shown_certificate(), time.time()
+        )
+        saw = f"{found.server} days left, {found.authority} of the authority"
+        troubles = found.troubles
+        self.gathering.add("own_certificates", not troubles, "; ".join(troubles) or saw)
 
     def check_pdf(self) -> None:
         """Have the bench's Python print a page, as its web workers do, with what they find."""

@@ -51,7 +51,7 @@ def test_create_user_is_read_whole() -> None:
         " WITH MAX_USER_CONNECTIONS 50 MAX_STATEMENT_TIME 600.000000"
     )
     assert mariadb.parse_create_user(text) == {
-        "hash": "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+        "hashes": ["*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"],
         "require_ssl": True,
         "max_user_connections": 50,
         "max_statement_time": 600.0,

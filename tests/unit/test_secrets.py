@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import multiprocessing
+import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from cryptography import x509
 
 from library import fleet_secrets
 
+ROOT = Path(__file__).parents[2]
 HOSTS = {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}
 SITES = ["erp.example.com"]
 
@@ -28,8 +32,9 @@ def path(tmp_path: Path) -> Path:
 
 def ensure(path: Path, hosts=HOSTS, sites=SITES, **changes: Any) -> tuple[dict, list[str]]:
     """Call the module's function for a usual fleet."""
-    arguments = {"decrypted": None, "check_mode": False, **changes}
-    return fleet_secrets.ensure(path, hosts, sites, **arguments)
+    how = {"decrypted": None, "check_mode": False}
+    how |= {name: changes.pop(name) for name in how if name in changes}
+    return fleet_secrets.ensure(path, fleet_secrets.Wish(hosts, sites, **changes), **how)
 
 
 def test_structure(path):
@@ -121,12 +126,19 @@ def test_own_entries_in_the_file_stay(path):
     assert second["redis_admin_password"] == "chosen by hand"
 
 
-def verify(content: dict, host: str, tmp_path: Path) -> subprocess.CompletedProcess:
-    """Let openssl judge a host's certificate."""
-    (tmp_path / "ca.crt").write_text(content["ca"]["certificate"])
+def verify(
+    content: dict,
+    host: str,
+    tmp_path: Path,
+    trusted: str | None = None,
+    moment: datetime.datetime | None = None,
+) -> subprocess.CompletedProcess:
+    """Let openssl judge a host's certificate, by the CA in force or those that are trusted."""
+    (tmp_path / "ca.crt").write_text(trusted or content["ca"]["certificate"])
     (tmp_path / "host.crt").write_text(content["hosts"][host]["certificate"])
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
     command += ["-verify_ip", HOSTS[host], "-verify_hostname", host]
+    command += ["-attime", str(int((moment or fleet_secrets.now()).timestamp()))]
     command += ["-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "host.crt")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -163,16 +175,124 @@ def test_certificate_is_issued_again_for_a_new_address_only(path):
     assert second["hosts"]["rep1"]["certificate"] != first["hosts"]["rep1"]["certificate"]
 
 
-def test_certificate_is_issued_again_in_its_last_year(path, monkeypatch):
-    ensure(path)
-    later = fleet_secrets.now() + datetime.timedelta(days=3650 - 366 - 2)
+def at(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    """Let so many days pass."""
+    later = fleet_secrets.now() + datetime.timedelta(days=days)
     monkeypatch.setattr(fleet_secrets, "now", lambda: later)
+
+
+def test_certificate_is_renewed_once_when_less_than_a_third_of_it_is_left(path, monkeypatch):
+    first, _added = ensure(path)
+    at(monkeypatch, 730 * 2 / 3 - 2)
     assert ensure(path)[1] == []
-    later += datetime.timedelta(days=3)
-    assert ensure(path)[1] == [
-        "certificate of erp1 (less than a year of it is left)",
-        "certificate of rep1 (less than a year of it is left)",
+    at(monkeypatch, 2)
+    # Also that of a host that is not in this run.
+    content, added = ensure(path, hosts={"erp1": "10.0.0.11"})
+    assert added == [
+        "certificate of erp1 (242 days of it are left)",
+        "certificate of rep1 (242 days of it are left)",
     ]
+    assert content["ca"] == first["ca"]
+    assert ensure(path)[1] == []
+
+
+def days_left(content: dict[str, Any], host: str) -> int:
+    """Days that are left of a host's certificate."""
+    return (
+        fleet_secrets.expiry(fleet_secrets.load(content["hosts"][host]["certificate"]))
+        - fleet_secrets.now()
+    ).days
+
+
+def test_next_ca_signs_once_all_hosts_trust_it_and_the_former_one_goes(path, tmp_path, monkeypatch):
+    first, _added = ensure(path)
+    fleet = [*HOSTS, "never-reached"]
+    key = fleet_secrets.site_key(first)
+    at(monkeypatch, 3650 - 730 + 1)
+    content, added = ensure(path)
+    assert added[0] == "next certificate authority (728 days of this one are left)"
+    assert ensure(path)[1] == []
+    # Nothing is signed by it yet, and both are trusted.
+    assert content["ca"] == first["ca"]
+    both = fleet_secrets.trusted(content)
+    assert both == first["ca"]["certificate"] + content["next_ca"]["certificate"]
+    # A host is down, or left out by --limit: it would be cut off.
+    assert ensure(path, fleet=fleet, trusting=["erp1"])[1] == []
+    would, _added = ensure(path, fleet=fleet, trusting=list(HOSTS), check_mode=True)
+    assert would["ca"] == content["next_ca"]
+    followed, added = ensure(path, fleet=fleet, trusting=list(HOSTS))
+    assert added == [
+        "next certificate authority, in force",
+        "certificate of erp1 (its CA was followed by another)",
+        "certificate of rep1 (its CA was followed by another)",
+    ]
+    assert days_left(followed, "rep1") == 729
+    assert verify(followed, "rep1", tmp_path, both, fleet_secrets.now()).returncode == 0
+    # Who has read only the former one's certificates still trusts what the others show.
+    assert verify(content, "rep1", tmp_path, both, fleet_secrets.now()).returncode == 0
+    assert first["ca"]["key"] not in path.read_text()
+    assert fleet_secrets.site_key(followed) == key
+    assert ensure(path, fleet=fleet, showing=["rep1"])[1] == []
+    last, added = ensure(path, fleet=fleet, showing=list(HOSTS))
+    assert added == ["former certificate authority, trusted no more"]
+    assert fleet_secrets.trusted(last) == last["ca"]["certificate"]
+    assert verify(last, "rep1", tmp_path, None, fleet_secrets.now()).returncode == 0
+    assert ensure(path, fleet=fleet, trusting=list(HOSTS), showing=list(HOSTS)) == (last, [])
+
+
+def test_fleet_whose_ca_ends_with_its_certificates_says_changed_once(path, monkeypatch):
+    monkeypatch.setattr(fleet_secrets, "longest", fleet_secrets.expiry)
+    ensure(path)
+    monkeypatch.undo()
+    at(monkeypatch, 3650 - 300)
+    assert len(ensure(path)[1]) == 1
+    # Its hosts cannot all be reached for a year: nothing can be renewed, and nothing is.
+    for _ in range(30):
+        at(monkeypatch, 10)
+        assert ensure(path)[1] == []
+
+
+def test_rotation_offers_takes_and_ends_and_goes_on_where_it_was_interrupted(path):
+    sites = [*SITES, "old.com"]
+    ensure(path, sites=sites)
+    first = yaml.safe_load(path.read_text())
+    first["sites"]["old.com"]["read_only_password"] = "by hand"
+    first["hosts"]["rep1"]["redis_password"] = "of the node"
+    path.write_text(fleet_secrets.to_yaml(first))
+    key = fleet_secrets.site_key(first)
+    offered, added = ensure(path, rotation="begin")
+    assert added == ["new passwords and keys, accepted besides", "next certificate authority"]
+    assert ensure(path, rotation="begin") == (offered, [])
+    assert ensure(path, rotation="end") == (offered, [])
+    besides = offered["rotation"]["besides"]
+    assert {k: v for k, v in offered.items() if k not in ("rotation", "next_ca")} == first
+    taken, added = ensure(path, rotation="take")
+    assert added == ["new passwords and keys, in force"]
+    assert ensure(path, rotation="take") == ensure(path, rotation="begin") == (taken, [])
+    former = taken["rotation"]["besides"]
+    for name in ("mariadb_replication_password", "mariadb_probe_password"):
+        assert (taken[name], former[name]) == (besides[name], first[name])
+    assert (taken["site_key"], former["site_key"]) == (besides["site_key"], key)
+    assert former["sites"] == {"old.com": {"read_only_password": "by hand"}}
+    assert former["hosts"]["rep1"]["redis_password"] == "of the node"
+    for purpose in ("seed", "sync", "code"):
+        new, old = (content["hosts"]["rep1"]["ssh"][purpose] for content in (taken, first))
+        assert former["hosts"]["rep1"]["ssh"][purpose] == old
+        assert new["private"] != old["private"]
+        assert new["public"].split()[2] == old["public"].split()[2]
+    # What is not rotated: users and the encryption of what is in the database hang on it.
+    assert (
+        taken["sites"]["old.com"]["admin_password"] == first["sites"]["old.com"]["admin_password"]
+    )
+    left, _gone = ensure(path, hosts={}, forget=["rep1"], check_mode=True)
+    assert "rep1" not in {**left["hosts"], **left["rotation"]["besides"]["hosts"]}
+    last, added = ensure(path, rotation="end")
+    assert added == ["former passwords and keys, removed"]
+    text = path.read_text()
+    for old in (key, "by hand", "of the node", first["mariadb_replication_password"]):
+        assert old not in text
+    assert "rotation" not in last
+    assert ensure(path, sites=sites) == (last, [])
 
 
 def test_ssh_keys_are_openssh_keys(path, tmp_path):
@@ -222,16 +342,59 @@ def test_unusable_file_is_refused_and_left_alone(path, text, mode, words, check_
     assert path.read_text() == text
 
 
-def test_encrypted_file_is_used_but_not_extended(path):
-    content, _added = ensure(path)
-    path.write_text("$ANSIBLE_VAULT;1.1;AES256\n61\n")
-    assert ensure(path, decrypted=content) == (content, [])
-    with pytest.raises(fleet_secrets.SecretsError, match="ansible-vault decrypt") as caught:
-        ensure(path, sites=[*SITES, "b.com"], decrypted=content)
-    assert "administrator's password of b.com" in str(caught.value)
-    assert content["redis_admin_password"] not in str(caught.value)
-    assert ensure(path, sites=[*SITES, "b.com"], decrypted=content, check_mode=True)[1]
-    assert path.read_text().startswith("$ANSIBLE_VAULT")
+PLAY = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - fleet_secrets:
+        path: "{path}"
+        hosts: {{erp1: 10.0.0.11}}
+        sites: {sites}
+      vars:
+        ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+        ansible_pipelining: true
+      no_log: true
+      register: made
+    - debug:
+        msg: "{{{{ made.added }}}} {{{{ made.secrets.site_key | hash('md5') }}}}"
+"""
+
+
+def test_encrypted_file_is_extended_and_stays_encrypted(path, tmp_path):
+    content, _added = ensure(path, hosts={"erp1": "10.0.0.11"})
+    for name in ("right", "wrong"):
+        (tmp_path / name).write_text(f"{name}\n")
+
+    def ansible(program: str, *words: str, password: str = "right") -> str:
+        command = [Path(sys.executable).with_name(program), *words]
+        command += ["--vault-password-file", tmp_path / password]
+        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=ROOT
+        )
+        return done.stdout + done.stderr
+
+    def play(sites: list[str], *words: str, password: str = "right") -> str:
+        (tmp_path / "play.yml").write_text(PLAY.format(path=path, sites=json.dumps(sites)))
+        book = str(tmp_path / "play.yml")
+        return ansible("ansible-playbook", "-i", "localhost,", book, *words, password=password)
+
+    ansible("ansible-vault", "encrypt", str(path))
+    before = path.read_bytes()
+    assert "changed=0" in play(SITES)
+    assert "changed=1" in play([*SITES, "b.com"], "--check")
+    assert "changed=0" in play([*SITES, "b.com"], password="wrong")
+    assert path.read_bytes() == before
+    told = play([*SITES, "b.com"])
+    assert "administrator's password of b.com" in told
+    assert path.read_bytes().startswith(b"$ANSIBLE_VAULT;")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    kept = yaml.safe_load(ansible("ansible-vault", "view", str(path)))
+    assert kept["ca"] == content["ca"]
+    assert set(kept["sites"]) == {*SITES, "b.com"}
+    assert kept["sites"]["b.com"]["admin_password"] not in told
+    assert "changed=0" in play([*SITES, "b.com"])
 
 
 def test_failed_write_leaves_the_old_file(path, monkeypatch):
@@ -279,7 +442,7 @@ def test_the_site_key_is_derived_and_stays(path):
     assert len(key) == 64
     assert key == fleet_secrets.site_key(yaml.safe_load(path.read_text()))
     assert key not in path.read_text()
-    # As a file that was encrypted, and cannot be extended, gives it back.
+    # As a file that was encrypted gives it back.
     again, _added = ensure(path, decrypted=yaml.safe_load(path.read_text()))
     assert fleet_secrets.site_key(again) == key
     other = {"ca": {"key": "another"}}

@@ -306,6 +306,7 @@ def line(folders: Folders) -> Any:
             "hosts": ["10.0.0.2"],
             "passwords": {"a.test": "own"},
             "site_key": "k",
+            "besides": {},
             "max_statement_time": 600.0,
             "max_user_connections": 50,
             "nginx": {

@@ -35,6 +35,7 @@ def arguments(bench: Path, **others: Any) -> dict[str, Any]:
         "custom_workers": False,
         "guarded": True,
         "package_dir": "/usr/local/lib/benchfleet/jobs",
+        "certificates_dir": "/etc/benchfleet/tls",
         "settings": {},
     }
     calls = {"token": "abc", "router": {}, "user": "me", "passwords": {SITE: "p"}}
