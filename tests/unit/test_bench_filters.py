@@ -420,7 +420,7 @@ def test_a_node_without_redis_has_a_file_of_the_bench_clis_too() -> None:
     text = generated().replace("/usr/bin/redis-server", "None")
     wanted = ("/b", "frappe", ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
     assert "redis" not in bench.supervisor_config(text, *wanted)
-    with pytest.raises(AnsibleFilterError, match="lacks .program:b-redis-cache."):
+    with pytest.raises(AnsibleFilterError, match=r"lacks \[program:b-redis-cache\]"):
         bench.supervisor_config(text, *wanted, redis_config_dir="/etc/r")
 
 

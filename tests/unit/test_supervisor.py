@@ -736,18 +736,19 @@ def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_lin
         *("bot", bot, "user=nobody", f"stdout_logfile={host.folder}/b/bot.log"),
         f"stderr_logfile={host.folder}/b/config/../../secret",
     )
-    with open(host.folder / "b/config/supervisor.conf", "a") as out:
-        out.write(lines)
+    written = host.write("b/config/supervisor.conf", mine(host), lines, program("late", "/tmp/x"))
+    found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
+    assert [what for what, _, _ in found["refused"]] == ["the program late runs as root"]
+    written.write_text(mine(host) + lines)
     found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
     assert found["kept"] == [{"name": "bot", "user": "nobody", "command": bot}]
+    assert found["refused"] == []
     # Slipped in after the operator was told.
-    with open(host.folder / "b/config/supervisor.conf", "a") as out:
-        out.write(program("late", "/tmp/x", "user=nobody"))
+    written.write_text(mine(host) + lines + program("late", "/tmp/x", "user=nobody"))
     host.start()
     with pytest.raises(EndedError, match="have changed since preflight told of them"):
         by_hand(found["told"])
-    with open(host.folder / "b/config/supervisor.conf", "w") as out:
-        out.write(mine(host) + lines)
+    written.write_text(mine(host) + lines)
     by_hand(found["told"])
     (host.folder / "conf.d/b.conf").unlink()
     host.write("conf.d/b.conf", program("b-web", WEB))
