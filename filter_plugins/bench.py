@@ -183,6 +183,9 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
         short = section.removeprefix(prefix) if section.startswith(prefix) else ""
         does = [what for known, what in WRITTEN_PROGRAMS.items() if re.fullmatch(known, short)]
         options = dict(parser.items(section))
+        if does == ["redis"] and options.get("command", "").startswith("None "):
+            # No Redis is installed on this node.
+            continue
         wrong = [
             f"the option {option}"
             for option, value in options.items()
@@ -195,7 +198,7 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
                 f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
                 f" bench CLI does not write so, in [{section}]: run this again. If that does not"
                 f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
-                " bench CLI is the pinned one; bench_environment sets variables of the bench's programs"
+                " bench CLI is the pinned one; bench_environment sets variables of the programs"
             )
         made.add_section(section)
         for option, value in (options | settings_of(short, does[0], bench, user)).items():

@@ -416,6 +416,14 @@ def test_no_command_passes_that_does_something_else(command: str) -> None:
         from_text(generated().replace("/opt/x/bin/bench schedule", command))
 
 
+def test_a_node_without_redis_has_a_file_of_the_bench_clis_too() -> None:
+    text = generated().replace("/usr/bin/redis-server", "None")
+    wanted = ("/b", "frappe", ["a:1"], 2, workers(long=2), "/usr/local/bin/bench")
+    assert "redis" not in bench.supervisor_config(text, *wanted)
+    with pytest.raises(AnsibleFilterError, match=r"lacks \[program:b-redis-cache\]"):
+        bench.supervisor_config(text, *wanted, redis_config_dir="/etc/r")
+
+
 def test_a_section_twice_is_an_error() -> None:
     with pytest.raises(AnsibleFilterError, match="already exists"):
         from_text(f"{generated()}\n[program:b-frappe-web]\nuser=root\n")

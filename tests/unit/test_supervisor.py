@@ -716,16 +716,14 @@ def test_what_the_account_wrote_gets_into_no_file_of_roots(
 ) -> None:
     with open(host.folder / "b/config/supervisor.conf", "a") as out:
         out.write(lines)
-    found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
-    (file,) = found["files"]
+    read, place = programs.configuration(), f"{host.folder}/b"
+    (file,) = adoption.supervisor_files(place, read)
+    # Whatever it says of itself.
     assert not file["ours"]
-    look = {"programs": found, "supervisor": found["files"]}
-    told = list(judging.check_programs({"name": "e", "bench_dir": f"{host.folder}/b"}, look, {}))
-    said = [f"{problem['what']}; {problem['remedy']}" for problem in told]
-    assert [text for text in said if words in text.replace("; the fleet cannot keep it so", "")]
     with pytest.raises(programs.ConfigurationError) as caught:
-        programs.kept_text(f"{host.folder}/b", programs.configuration(), [file["path"]], "nobody")
+        programs.kept_text(place, read, [file["path"]], "nobody")
     assert words in str(caught.value)
+    assert f"{host.folder}/conf.d/b.conf, which nobody can write" in str(caught.value)
 
 
 def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_links(
@@ -738,18 +736,19 @@ def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_lin
         *("bot", bot, "user=nobody", f"stdout_logfile={host.folder}/b/bot.log"),
         f"stderr_logfile={host.folder}/b/config/../../secret",
     )
-    with open(host.folder / "b/config/supervisor.conf", "a") as out:
-        out.write(lines)
+    written = host.write("b/config/supervisor.conf", mine(host), lines, program("late", "/tmp/x"))
+    found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
+    assert [what for what, _, _ in found["refused"]] == ["the program late runs as root"]
+    written.write_text(mine(host) + lines)
     found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
     assert found["kept"] == [{"name": "bot", "user": "nobody", "command": bot}]
+    assert found["refused"] == []
     # Slipped in after the operator was told.
-    with open(host.folder / "b/config/supervisor.conf", "a") as out:
-        out.write(program("late", "/tmp/x", "user=nobody"))
+    written.write_text(mine(host) + lines + program("late", "/tmp/x", "user=nobody"))
     host.start()
     with pytest.raises(EndedError, match="have changed since preflight told of them"):
         by_hand(found["told"])
-    with open(host.folder / "b/config/supervisor.conf", "w") as out:
-        out.write(mine(host) + lines)
+    written.write_text(mine(host) + lines)
     by_hand(found["told"])
     (host.folder / "conf.d/b.conf").unlink()
     host.write("conf.d/b.conf", program("b-web", WEB))
