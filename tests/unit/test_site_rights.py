@@ -160,7 +160,7 @@ def test_accounts_are_made_for_what_the_site_has_already(
 # A view in the place of a table, whose function does what it can with its reader's rights.
 TRAP = """
 CREATE FUNCTION trap() RETURNS CHAR(1) SQL SECURITY INVOKER MODIFIES SQL DATA BEGIN
-    INSERT INTO benchfleet.account VALUES (CURRENT_USER(), 'trapped'); RETURN '1'; END
+    INSERT IGNORE INTO benchfleet.account VALUES (CURRENT_USER(), 'trapped'); RETURN '1'; END
 """
 VIEW = "CREATE OR REPLACE SQL SECURITY INVOKER VIEW `{}` AS SELECT trap() AS name, 1 AS issingle,"
 VIEW += " trap() AS method, NOW() AS creation, trap() AS status, '1' AS scheduled_job_type"
