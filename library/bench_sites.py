@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from typing import Any
 
@@ -23,6 +22,7 @@ from ansible.module_utils.bench import (
     scrub,
 )
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.mariadb import MariaDBError, describe, local, pymysql
 from ansible.module_utils.needs import shown
 from ansible.module_utils.site_making import Maker
 from ansible.module_utils.sites import made_note
@@ -110,17 +110,28 @@ class Sites(Maker):
 
     def database_content(self, site: str) -> tuple[dict[str, bool], set[str]]:
         """DocTypes of a site's database, and whether each is a single; its tables."""
-        name = self.config(site).get("db_name", "")
-        # The file is the bench account's.
-        if not re.fullmatch(r"\w+", str(name)):
-            raise BenchError(f"the site_config.json of {site} names no usable db_name: {name!r}")
-        answer = self.sql(
-            f"SELECT name, issingle FROM `{name}`.tabDocType;"
-            f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{name}'"
+        config = self.config(site)
+        name = str(config.get("db_name") or "")
+        who = (str(config.get("db_user") or name), str(config.get("db_password") or ""), name)
+        try:
+            with local(self.socket) as server, server.signed_in(*who) as theirs:
+                if theirs is None:
+                    raise BenchError(
+                        f"MariaDB does not let {who[0]} in to the database {name} with the password"
+                        f" in the site_config.json of {site}; correct that, and run again"
+                    )
+                singles = theirs.rows("SELECT name, issingle FROM tabDocType")
+                tables = theirs.rows(
+                    "SELECT TABLE_NAME AS name FROM information_schema.TABLES"
+                    " WHERE TABLE_SCHEMA = DATABASE()"
+                )
+        except (MariaDBError, pymysql.MySQLError) as error:
+            words = str(error) if isinstance(error, MariaDBError) else describe(error)
+            raise BenchError(f"the DocTypes of {site} cannot be read: {words}") from error
+        return (
+            {str(row["name"]): bool(row["issingle"]) for row in singles},
+            {str(row["name"]) for row in tables},
         )
-        rows = [line.split("\t") for line in answer.splitlines()]
-        singles = {row[0]: row[1] == "1" for row in rows if len(row) == 2}
-        return singles, {row[0] for row in rows if len(row) == 1}
 
     def lacking(self, site: str, app: str) -> tuple[list[str], bool]:
         """DocTypes of an app that a site lacks, and whether it has none of them at all."""

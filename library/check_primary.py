@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,12 @@ from ansible.module_utils.certificates import Certificates, is_public, read_aske
 from ansible.module_utils.fleet import FleetModule
 from ansible.module_utils.foreign import replace, unlink
 from ansible.module_utils.jobs_tool import ask
-from ansible.module_utils.mariadb import local, quote_name
+from ansible.module_utils.mariadb import Server, local
 from ansible.module_utils.own_certificates import ends_soon, parse_der
 from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
 from ansible.module_utils.redis_users import INSTANCES, conf_of, faults, file_of, redis_admin
 from ansible.module_utils.sites import read_state, served_names
-from ansible.module_utils.verify_checks import busiest_minute, in_words
+from ansible.module_utils.verify_checks import busiest_minute, in_words, own_account
 from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
 from ansible.module_utils.verify_look import (
     Visitor,
@@ -88,9 +90,15 @@ class Primary(HostChecks):
         visitor.sign_in(self.params["user"], self.params["passwords"][site])
         return visitor
 
-    def database(self, site: str) -> str:
-        """A site's database, quoted."""
-        return quote_name(str(self.config(site)["db_name"]))
+    @contextlib.contextmanager
+    def of_site(self, site: str) -> Iterator[Server]:
+        """A connection of a site's own account to its database."""
+        config = self.config(site)
+        who = (*own_account(config), str(config["db_name"]))
+        with local() as server, server.signed_in(*who) as theirs:
+            if theirs is None:
+                raise AssertionError(f"MariaDB refuses the account of {site}, {who[0]}")
+            yield theirs
 
     # What is there for the time of the verify
 
@@ -168,11 +176,9 @@ class Primary(HostChecks):
     def remove_job(self, visitor: Visitor, job: str) -> None:
         """Remove the job and its logs, those of a run under way included."""
         self.remove(visitor, JOB_TYPE, job)
-        with local() as server:
-            where = (
-                f"FROM {self.database(visitor.site)}.`tab{JOB_LOG}` WHERE scheduled_job_type = %s"
-            )
-            for row in server.rows(f"SELECT name {where}", (job,)):
+        with self.of_site(visitor.site) as server:
+            logged = f"SELECT name FROM `tab{JOB_LOG}` WHERE scheduled_job_type = %s"
+            for row in server.rows(logged, (job,)):
                 self.remove(visitor, JOB_LOG, row["name"])
 
     def remove(self, visitor: Visitor, doctype: str, name: str) -> None:
@@ -325,19 +331,18 @@ class Primary(HostChecks):
             raise AssertionError(f"{site} refuses to save a ToDo: {answer.said()}")
         made.setdefault(site, {})["todo"] = name
         self.remember(made)
-        with local() as server:
-            table = f"{self.database(site)}.tabToDo"
-            rows = server.value(f"SELECT COUNT(*) FROM {table} WHERE name = %s", (name,))
+        with self.of_site(site) as server:
+            rows = server.value("SELECT COUNT(*) FROM tabToDo WHERE name = %s", (name,))
         self.remove(visitor, "ToDo", name)
         del made[site]["todo"]
         return answer.bench, int(rows)
 
     def runs(self, job: str) -> list[dict[str, Any]]:
         """The logged runs of a job."""
-        with local() as server:
+        with self.of_site(self.site) as server:
             return server.rows(
                 "SELECT name, CAST(creation AS CHAR) AS at, status"
-                f" FROM {self.database(self.site)}.`tab{JOB_LOG}` WHERE scheduled_job_type = %s"
+                f" FROM `tab{JOB_LOG}` WHERE scheduled_job_type = %s"
                 " ORDER BY creation",
                 (job,),
             )

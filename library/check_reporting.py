@@ -23,7 +23,6 @@ from ansible.module_utils.mariadb import (
     local,
     memory_tables,
     pymysql,
-    quote_name,
     remote,
 )
 from ansible.module_utils.supervisor import control, doing, states
@@ -374,19 +373,13 @@ class Reporting(HostChecks):
 
     def leftover_rows(self, config: dict[str, Any]) -> tuple[int, int]:
         """Rows of such attempts on this server and on the primary."""
-        database = str(config["db_name"])
-        with local() as server:
-            server.run(f"USE {quote_name(database)}")
-            here = int(server.value(LOOK))
-        port = self.ports["mariadb"]
-        with (
-            site_connection(
-                self.params["primary_ip"], port, *own_account(config), database
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(LOOK)
-            return here, int(cursor.fetchone()[0])
+        who = (self.ports["mariadb"], *own_account(config), str(config["db_name"]))
+        found = []
+        for host in (self.params["lan_ip"], self.params["primary_ip"]):
+            with site_connection(host, *who) as connection, connection.cursor() as cursor:
+                cursor.execute(LOOK)
+                found.append(int(cursor.fetchone()[0]))
+        return found[0], found[1]
 
     def check_keys(self) -> None:
         """The keys in force against those of this Frappe version."""

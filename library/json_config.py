@@ -109,7 +109,10 @@ def main() -> None:
             folder = os.path.dirname(path)
             module.fail_json(msg=f"{path}: the directory {folder} does not exist on this host")
         except OSError as error:
-            module.fail_json(msg=f"{path} cannot be written: {error}")
+            module.fail_json(
+                msg=f"{path} cannot be written: {error}. Its folder must belong to"
+                f" {params['owner']}, and be no link to somebody else's"
+            )
     module.exit_json(
         changed=changed,
         changed_keys=changed_keys,

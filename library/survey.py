@@ -21,6 +21,7 @@ from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, r
 from ansible.module_utils.bench_files import other_database
 from ansible.module_utils.certificates import certificate_trouble
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import open_plain
 from ansible.module_utils.kept import tree_bytes
 from ansible.module_utils.mariadb import MEMORY_TABLES
 from ansible.module_utils.mariadb_options import (
@@ -483,7 +484,7 @@ def command_origin(path: str) -> str:
     is "unknown". Told by what the script imports, because pilot is never installed as a package.
     """
     try:
-        with Path(path).open("rb") as file:
+        with open(open_plain(path), "rb") as file:
             text = file.read(20000).decode("utf-8", "replace")
     except OSError:
         return "unknown"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -67,8 +66,9 @@ def owner_of(path: str, follow: bool = True) -> int:
 def acting_as(number: int) -> Iterator[None]:
     """Have the rights of an account, by its user id, for files; root has its own back afterwards.
 
-    Nothing but root can take on others. Commands are run by run_as and never in here: a child could
-    get root's rights back.
+    Nothing but root can take on others. It is for the whole process, so no other thread works on
+    files meanwhile. Commands are run by run_as and never in here: a child could get root's rights
+    back.
     """
     if number == 0 or os.geteuid() != 0:
         yield
@@ -131,6 +131,9 @@ def replace(
     mode: without it that of the file that is there, or 0644. owner: user and group id that a file
     in a folder of root's is to have; in others it is the folder's owner's.
     """
+    # Not at the top: nearly every look of the sites' timer ends before it is needed.
+    import tempfile
+
     folder = os.path.dirname(path)
     with as_owner(path, follow=False):
         if mode is None:

@@ -23,6 +23,8 @@ from ansible.module_utils.foreign import read_bytes
 PREFIX = "at-"
 # That of heavy jobs, which every reporting node serves.
 HEAVY = "at-heavy"
+# Methods of a site's scheduled jobs.
+SCHEDULED = "SELECT method FROM `tabScheduled Job Type`"
 # No answer of a module needs more.
 MOST_MATCHES = 2000
 MOST_NEAR = 3
@@ -139,15 +141,19 @@ def scheduled_names(bench: str) -> tuple[set[str], bool]:
     configs = [
         read_json(path) for path in sorted(glob(f"{glob_safe(bench)}/sites/*/site_config.json"))
     ]
-    databases = [str(config["db_name"]) for config in configs if config.get("db_name")]
     found: set[str] = set()
     complete = True
     try:
         with mariadb.local() as server:
-            for database in databases:
-                table = f"{mariadb.quote_name(database)}.`tabScheduled Job Type`"
+            for config in configs:
+                if not (database := config.get("db_name")):
+                    continue
+                user = str(config.get("db_user") or database)
+                who = (user, str(config.get("db_password") or ""), str(database))
                 try:
-                    rows = server.rows(f"SELECT method FROM {table}")
+                    with server.signed_in(*who) as theirs:
+                        rows = theirs.rows(SCHEDULED) if theirs else []
+                        complete = complete and theirs is not None
                 except Exception:  # a site that is being made, for instance
                     complete = False
                     continue

@@ -68,20 +68,27 @@ class Server:
         found = self.rows(sql, args)
         return next(iter(found[0].values())) if found else None
 
-    def lets_in(self, user: str, password: str, database: str) -> tuple[str, str] | None:
-        """The account, (user, host), that signs in with a password and reaches a database.
+    @contextmanager
+    def signed_in(self, user: str, password: str, database: str) -> Iterator[Server | None]:
+        """A connection of a site's own account to its database; None where it is refused.
 
-        From this server's own host; None where it is refused. Raises MariaDBError where the server
-        does not get as far as that.
+        From this server's own host. What root reads of a site, it reads so: a table may be a view
+        by now, whose functions run with the rights of whoever reads it. Raises MariaDBError where
+        the server does not get as far as that.
         """
         place = self.rows("SELECT @@port AS port, @@socket AS socket")[0]
         ways = ({"host": "127.0.0.1", "port": int(place["port"])}, {"unix_socket": place["socket"]})
         about = {"user": user, "password": password, "database": database, "connect_timeout": 10}
+        about |= {"read_timeout": 60, "charset": "utf8mb4", "autocommit": True}
+        connection = None
         for way in ways:
             try:
                 # Nobody: at its socket, the server would take root's word instead of a password.
                 with acting_as(NOBODY):
-                    connection = pymysql.connect(**way, **about, read_timeout=10, charset="utf8mb4")
+                    connection = pymysql.connect(
+                        **way, **about, cursorclass=pymysql.cursors.DictCursor
+                    )
+                break
             except (RuntimeError, UnicodeError):
                 # pymysql lacks a library for some ways to sign in, and takes not every password.
                 continue
@@ -92,11 +99,19 @@ class Server:
                     f"MariaDB on this host does not say whether it lets {user} in:"
                     f" {describe(error)}; see `systemctl status mariadb`"
                 ) from error
-            with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT CURRENT_USER()")
-                name, _, host = str(cursor.fetchone()[0]).rpartition("@")
-                return name, host
-        return None
+        if connection is None:
+            yield None
+            return
+        with connection:
+            yield Server(connection)
+
+    def lets_in(self, user: str, password: str, database: str) -> tuple[str, str] | None:
+        """The account, (user, host), that signs in with a password; see signed_in."""
+        with self.signed_in(user, password, database) as theirs:
+            if theirs is None:
+                return None
+            name, _, host = str(theirs.value("SELECT CURRENT_USER()")).rpartition("@")
+            return name, host
 
     def replica_status(self) -> dict[str, Any] | None:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""

@@ -108,7 +108,7 @@ import json, os, signal, sys, time
 import frappe
 from frappe.utils import pdf
 
-os.setsid()
+# run_as has given it a session of its own.
 site, *generators = sys.argv[1:]
 frappe.init(site=site, sites_path=".")
 frappe.connect()

@@ -317,6 +317,20 @@ def test_rubbish_in_the_place_of_a_configuration_is_told_at_once(rubbish: Path) 
     assert "of root" not in said
 
 
+def test_a_pipe_in_the_place_of_a_command_is_not_waited_for(home: Path) -> None:
+    os.mkfifo(folder(home / ".local/bin") / "bench")
+    words = f"from library import survey; print(survey.command_origin('{home}/.local/bin/bench'))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import tests.conftest; {words}"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.stdout == "unknown\n"
+
+
 def test_a_pipe_in_the_place_of_a_lock_is_not_waited_for(home: Path) -> None:
     """`mkfifo sites/z/locks/bench_new_site.lock` beside an empty site_config.json."""
     os.mkfifo(folder(home / "sites/z/locks") / "bench_new_site.lock")

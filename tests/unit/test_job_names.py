@@ -80,12 +80,20 @@ def bench(tmp_path):
 
 @pytest.fixture(autouse=True)
 def server(monkeypatch) -> dict[str, Any]:
-    """A server whose databases have the methods of these scheduled jobs, {statement: methods}."""
+    """A server whose databases have the methods of these scheduled jobs, {database: methods}."""
     rows: dict[str, Any] = {}
 
     class Server:
+        def __init__(self, database: str = "") -> None:
+            self.database = database
+
         def rows(self, sql: str) -> list[dict[str, Any]]:
-            return [{"method": method} for method in rows[sql]]
+            assert sql == jobs.SCHEDULED
+            return [{"method": method} for method in rows[self.database]]
+
+        @contextmanager
+        def signed_in(self, _user: str, _password: str, database: str):
+            yield Server(database)
 
     @contextmanager
     def local():
@@ -97,7 +105,7 @@ def server(monkeypatch) -> dict[str, Any]:
     return rows
 
 
-STATEMENT = "SELECT method FROM `_a``b`.`tabScheduled Job Type`"
+DATABASE = "_a`b"
 
 
 def test_functions_at_the_top_of_modules_are_jobs(bench):
@@ -159,7 +167,7 @@ def test_nearest_names(bench):
 
 
 def test_scheduled_jobs_are_known_too(bench, server):
-    server[STATEMENT] = ["send_letters_daily", None, "shop.tasks.daily", "shop.tasks.gone"]
+    server[DATABASE] = ["send_letters_daily", None, "shop.tasks.daily", "shop.tasks.gone"]
     found = jobs.look(str(bench), ["send_letters_daily", "shop.tasks.*", "send_lettres_daily"])
     assert found["scheduled"] is True
     assert found["matches"]["send_letters_daily"] == ["send_letters_daily"]
@@ -179,7 +187,7 @@ def test_a_server_that_does_not_answer_is_no_error(bench, server, absent):
 def test_a_site_that_cannot_be_read_hides_no_other(bench, server):
     write(bench / "sites/a.example.com/site_config.json", json.dumps({"db_name": "new"}))
     write(bench / "sites/b.example.com/site_config.json", "{")
-    server[STATEMENT] = ["one"]
+    server[DATABASE] = ["one"]
     assert jobs.scheduled_names(str(bench)) == ({"one"}, False)
 
 

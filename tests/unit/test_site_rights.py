@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import mariadb, site_accounts
+from ansible.module_utils import jobs, mariadb, site_accounts
+
+from library import bench_sites, check_primary
 
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
 INSTALL = shutil.which("mariadb-install-db")
@@ -152,3 +155,53 @@ def test_accounts_are_made_for_what_the_site_has_already(
         assert made == own
     grants = server.rows("SHOW GRANTS FOR near@10.0.0.2")
     assert not any("GRANT OPTION" in str(row) for row in grants)
+
+
+# A view in the place of a table, whose function does what it can with its reader's rights.
+TRAP = """
+CREATE FUNCTION trap() RETURNS CHAR(1) SQL SECURITY INVOKER MODIFIES SQL DATA BEGIN
+    INSERT IGNORE INTO benchfleet.account VALUES (CURRENT_USER(), 'trapped'); RETURN '1'; END
+"""
+VIEW = "CREATE OR REPLACE SQL SECURITY INVOKER VIEW `{}` AS SELECT trap() AS name, 1 AS issingle,"
+VIEW += " trap() AS method, NOW() AS creation, trap() AS status, '1' AS scheduled_job_type"
+
+
+def doctypes(bench: Path, socket: str) -> None:
+    maker = object.__new__(bench_sites.Sites)
+    maker.path, maker.socket = str(bench), socket
+    maker.database_content("s.test")
+
+
+def verify(bench: Path, _socket: str) -> None:
+    check = object.__new__(check_primary.Primary)
+    check.bench, check.site = str(bench), "s.test"
+    check.runs("1")
+
+
+@pytest.mark.parametrize(
+    ("look", "table"),
+    [
+        (doctypes, "tabDocType"),
+        (lambda bench, _: jobs.scheduled_names(str(bench)), "tabScheduled Job Type"),
+        (verify, f"tab{check_primary.JOB_LOG}"),
+    ],
+)
+def test_nothing_of_a_sites_database_runs_with_roots_rights(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Any, table: str
+) -> None:
+    here = mariadb.local
+    for module in (mariadb, check_primary):
+        monkeypatch.setattr(module, "local", lambda: here(f"{place}/socket"))
+    (tmp_path / "sites/s.test").mkdir(parents=True)
+    (tmp_path / "sites/common_site_config.json").write_text("{}")
+    config = {"db_name": "_site", "db_password": "known"}
+    (tmp_path / "sites/s.test/site_config.json").write_text(json.dumps(config))
+    with here(f"{place}/socket") as server, server.signed_in("_site", "known", "_site") as site:
+        assert site
+        site.run("DROP FUNCTION IF EXISTS trap")
+        site.run(TRAP)
+        site.run(VIEW.format(table))
+        with contextlib.suppress(bench_sites.BenchError, mariadb.pymysql.MySQLError):
+            look(tmp_path, f"{place}/socket")
+        site.run(f"DROP VIEW `{table}`")
+        assert server.rows("SELECT user FROM benchfleet.account WHERE host = 'trapped'") == []
