@@ -128,13 +128,18 @@ class Outcome:
 
 
 def wanted_accounts(
-    site: Site, hosts: list[str], password: str, statement_time: float, connections: int
+    site: Site,
+    hosts: list[str],
+    password: str,
+    statement_time: float,
+    connections: int,
+    require_ssl: bool = False,
 ) -> list[dict[str, Any]]:
     """The accounts of one site."""
     place = database_pattern(site.database)
     accounts: list[dict[str, Any]] = []
     for host in hosts:
-        common = {"host": host, "require_ssl": False}
+        common = {"host": host, "require_ssl": require_ssl}
         accounts.append(
             {
                 **common,
@@ -225,10 +230,16 @@ class Line:
     settings: as SETTINGS has them. A site is dropped when its folder and its database are gone. One
     of which only the folder is missing, or which the inventory still names, is lost: that is
     somebody's mistake. nginx sends nobody there, but the copies on the reporting hosts stay.
+
+    require_tls: every bench that uses the accounts comes over TLS by now. Once that was said, it
+    holds: the accounts that are there have it.
     """
 
-    def __init__(self, settings: dict[str, Any], check_mode: bool = False) -> None:
+    def __init__(
+        self, settings: dict[str, Any], check_mode: bool = False, require_tls: bool = False
+    ) -> None:
         self.settings = settings
+        self.require_tls = require_tls
         self.check_mode = check_mode
         self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
         self.state_file = Path(settings["state_dir"], "sites.json")
@@ -332,6 +343,10 @@ class Line:
         keeper = AccountKeeper(server, self.check_mode)
         registry = Registry(server)
         registered = registry.read()
+        tls = self.require_tls or any(
+            found is not None and found[0]["require_ssl"]
+            for found in (keeper.current(*who) for who in registered)
+        )
         passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
         wanted: dict[tuple[str, str], dict[str, Any]] = {}
         # A copied folder may have an old password: of two with one database the inventory's counts.
@@ -342,6 +357,7 @@ class Line:
                 passwords[sites[name].database],
                 settings["max_statement_time"],
                 settings["max_user_connections"],
+                tls,
             ):
                 wanted.setdefault((entry["name"], entry["host"]), entry)
         for who, entry in wanted.items():

@@ -72,6 +72,13 @@ CATALOGUE: dict[str, Check] = {
         "the primary's certificate is checked, and the replication account is refused without TLS",
         SITE + "compare `SHOW CREATE USER` of the account repl on the primary: REQUIRE SSL",
     ),
+    "sites_tls": Check(
+        "S1",
+        REPORTING,
+        "Sites' accounts of this host are let in over TLS alone",
+        "refused with 1045 without TLS, on both servers",
+        "run site.yml without --limit: it asks for TLS once the benches of all nodes come with it",
+    ),
     "read_only": Check(
         "S2",
         REPORTING,

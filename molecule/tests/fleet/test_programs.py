@@ -10,7 +10,15 @@ from plays import ROOT
 
 from benchfleet.lab import ssh_command
 
-MODULES = ("mariadb_options", "nginx_look", "redis_users", "remedies", "supervisor", "surroundings")
+MODULES = (
+    "jobs_tls",
+    "mariadb_options",
+    "nginx_look",
+    "redis_users",
+    "remedies",
+    "supervisor",
+    "surroundings",
+)
 FOLDER = "/root/project"
 SECONDS = 900
 
