@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -146,8 +147,10 @@ frappe.destroy()
 
 
 @contextmanager
-def site_connection(host: str, port: int, user: str, password: str, database: str) -> Iterator[Any]:
-    """Sign in to a site's database as its bench does."""
+def site_connection(
+    host: str, port: int, user: str, password: str, database: str, ca: str = ""
+) -> Iterator[Any]:
+    """Sign in to a site's database as its bench does, or without TLS where no CA is named."""
     connection = pymysql.connect(
         host=host,
         port=port,
@@ -157,6 +160,9 @@ def site_connection(host: str, port: int, user: str, password: str, database: st
         charset="utf8mb4",
         connect_timeout=5,
         read_timeout=20,
+        ssl={"ca": ca} if ca else None,
+        # Of its own accord a newer driver would use what the server offers.
+        ssl_disabled=not ca,
     )
     try:
         yield connection
@@ -193,6 +199,10 @@ class Reporting(HostChecks):
         name = f"fleet-verify-{self.token}.txt"
         return Path(self.bench, "sites", self.sites[0], "public/files", name)
 
+    def site_connection(self, host: str, *account: str) -> Any:
+        """The same over TLS, at the port of the fleet's servers: user, password, database."""
+        return site_connection(host, self.ports["mariadb"], *account, self.params["ca"])
+
     def primary_probe(self) -> Any:
         """The primary as fleet_probe, over the LAN and TLS."""
         return remote(
@@ -211,6 +221,7 @@ class Reporting(HostChecks):
         attempt("errant", self.check_errant)
         attempt("memory_tables", self.check_memory_tables)
         attempt("tls", self.check_tls)
+        attempt("sites_tls", self.check_sites_tls)
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
         attempt("keys", self.check_keys)
         attempt(("report", "signed_in"), self.check_calls)
@@ -317,7 +328,7 @@ class Reporting(HostChecks):
         saw: dict[str, list[str]] = {"refused_replica": [], "refused_primary": []}
         good = {"refused_replica": True, "refused_primary": True}
         major = self.frappe_major()
-        port, primary = self.ports["mariadb"], self.params["primary_ip"]
+        primary = self.params["primary_ip"]
         for site in self.all_sites:
             config = self.config(site)
             database = str(config["db_name"])
@@ -333,7 +344,7 @@ class Reporting(HostChecks):
                     saw[name].append(f"{site}: this Frappe version signs in as the site itself")
                     continue
                 try:
-                    with site_connection(host, port, *account, database) as connection:
+                    with self.site_connection(host, *account, database) as connection:
                         number = write_attempt(connection, self.token)
                 except pymysql.MySQLError as error:
                     saw[name].append(f"{account[0]} cannot sign in at {host}: {describe(error)}")
@@ -347,6 +358,28 @@ class Reporting(HostChecks):
                 good["refused_replica"] = False
         for name, words in saw.items():
             self.gathering.add(name, good[name], "; ".join(words))
+
+    def check_sites_tls(self) -> None:
+        """Sign in without TLS as each account that a bench here uses, on both servers."""
+        if unfit := [words for words in self.misfits if words.startswith("tls:")]:
+            self.gathering.skip("sites_tls", f"not applicable: {unfit[0]}")
+            return
+        saw, good = [], True
+        for site in self.all_sites:
+            config = self.config(site)
+            accounts = {own_account(config), reading_account(config, self.frappe_major())}
+            places = {self.params["primary_ip"], config.get("replica_host") or ""} - {""}
+            for host, account in itertools.product(sorted(places), sorted(accounts)):
+                words = "LET IN"
+                try:
+                    database = str(config["db_name"])
+                    with site_connection(host, self.ports["mariadb"], *account, database):
+                        good = False
+                except pymysql.MySQLError as error:
+                    words = f"refused, {error.args[0]}"
+                    good = good and error.args[0] == 1045
+                saw.append(f"{account[0]} at {host}: {words}")
+        self.gathering.add("sites_tls", good, "; ".join(saw))
 
     def answers(self) -> dict[str, Any]:
         """Those of every host, and what both MariaDB servers answer the account that reads here.
@@ -363,8 +396,8 @@ class Reporting(HostChecks):
             }
             servers = {}
             for name, host in places.items():
-                port, database = self.ports["mariadb"], str(config["db_name"])
-                with site_connection(host, port, *account, database) as connection:
+                database = str(config["db_name"])
+                with self.site_connection(host, *account, database) as connection:
                     servers[name] = ask_server(connection)
             found["servers"] = servers
         except Exception as error:
@@ -373,10 +406,10 @@ class Reporting(HostChecks):
 
     def leftover_rows(self, config: dict[str, Any]) -> tuple[int, int]:
         """Rows of such attempts on this server and on the primary."""
-        who = (self.ports["mariadb"], *own_account(config), str(config["db_name"]))
+        who = (*own_account(config), str(config["db_name"]))
         found = []
         for host in (self.params["lan_ip"], self.params["primary_ip"]):
-            with site_connection(host, *who) as connection, connection.cursor() as cursor:
+            with self.site_connection(host, *who) as connection, connection.cursor() as cursor:
                 cursor.execute(LOOK)
                 found.append(int(cursor.fetchone()[0]))
         return found[0], found[1]
@@ -498,9 +531,7 @@ class Reporting(HostChecks):
             account, database = own_account(config), str(config["db_name"])
             with (
                 self.visitor(site, router=False) as visitor,
-                site_connection(
-                    self.params["primary_ip"], self.ports["mariadb"], *account, database
-                ) as connection,
+                self.site_connection(self.params["primary_ip"], *account, database) as connection,
                 connection.cursor() as cursor,
             ):
                 sid = visitor.cookies["sid"]

@@ -98,10 +98,12 @@ class Users:
             if not self.check:
                 os.mkdir(self.folder, 0o750)
                 os.chown(self.folder, 0, group)
-        # First: with it alone somebody can mend what follows.
-        self.put(os.path.join(self.folder, ADMIN_FILE), self.params["admin"] + "\n", 0, 0o600)
+        file = os.path.join(self.folder, ADMIN_FILE)
+        admins = [self.params["admin"], (read(file) or "").strip()]
         for instance in INSTANCES:
-            self.instance(instance, group)
+            self.instance(instance, group, admins)
+        # Last: until both know the new one, the former one may be needed.
+        self.put(file, self.params["admin"] + "\n", 0, 0o600)
 
     def put(self, path: str, content: str, group: int, mode: int) -> None:
         """Have a file say this."""
@@ -110,8 +112,11 @@ class Users:
             if not self.check:
                 write(path, content, group, mode)
 
-    def instance(self, instance: str, group: int) -> None:
-        """One of the two: the Redis that runs, then its file, by which the next run judges."""
+    def instance(self, instance: str, group: int, admins: list[str]) -> None:
+        """One of the two: the Redis that runs, then its file, by which the next run judges.
+
+        admins: root's passwords, the new one first.
+        """
         path = file_of(self.folder, instance)
         conf = read(conf_of(self.folder, instance))
         former = former_hashes(read(path), conf)
@@ -119,7 +124,7 @@ class Users:
         wanted = users(instance, self.params["primary"], passwords, hashed(self.params["admin"]))
         # Without settings of ours, whoever listens there is not ours.
         if conf is not None and not self.check:
-            redis = sign_in(port_of(conf), self.params["admin"], conf)
+            redis = sign_in(port_of(conf), admins, conf)
             if redis is not None:
                 with redis:
                     changed = live_changes(redis, wanted)

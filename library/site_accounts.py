@@ -33,6 +33,11 @@ options:
         module_utils/site_accounts.py.
     type: dict
     required: true
+  require_tls:
+    description: Whether every bench that uses the accounts comes over TLS by now. Accounts that
+      have asked for it once go on doing so.
+    type: bool
+    default: false
 """
 
 RETURN = r"""
@@ -60,11 +65,14 @@ def refuse_lost(listed: list[str], outcome: Outcome) -> None:
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
-        argument_spec={"settings": {"type": "dict", "required": True, "options": SETTINGS}},
+        argument_spec={
+            "settings": {"type": "dict", "required": True, "options": SETTINGS},
+            "require_tls": {"type": "bool", "default": False},
+        },
         supports_check_mode=True,
     )
     settings = module.params["settings"]
-    line = Line(settings, module.check_mode)
+    line = Line(settings, module.check_mode, module.params["require_tls"])
     try:
         with line.lock(), local() as server:
             if not module.check_mode:

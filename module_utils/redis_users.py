@@ -231,15 +231,15 @@ def apply(redis: Redis, wanted: Mapping[str, tuple[str, ...]], changed: Iterable
             redis.ask("CLIENT", "KILL", "USER", name)
 
 
-def sign_in(port: int, password: str, conf: str) -> Redis | None:
+def sign_in(port: int, passwords: Iterable[str], conf: str) -> Redis | None:
     """A connection that may set users; None where no Redis runs at this port.
 
-    password: root's. Raises UsersError where Redis lets root not in.
+    passwords: root's, the new one first. Raises UsersError where Redis does not let root in.
     """
     # Of a fleet of an older Benchfleet; where a run ended too early, either may be in force.
     former = redis_settings(conf).get("requirepass", "")
     said = ""
-    for user, secret in ((ADMIN, password), (None, former)):
+    for user, secret in (*((ADMIN, one) for one in passwords), (None, former)):
         if not secret:
             continue
         try:

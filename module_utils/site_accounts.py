@@ -139,6 +139,7 @@ def wanted_accounts(
     statement_time: float,
     connections: int,
     besides: str | None = None,
+    require_ssl: bool = False,
 ) -> list[dict[str, Any]]:
     """The accounts of one site.
 
@@ -148,7 +149,7 @@ def wanted_accounts(
     place = database_pattern(site.database)
     accounts: list[dict[str, Any]] = []
     for host in hosts:
-        common = {"host": host, "require_ssl": False}
+        common = {"host": host, "require_ssl": require_ssl}
         accounts.append(
             {
                 **common,
@@ -262,10 +263,16 @@ class Line:
     settings: as SETTINGS has them. A site is dropped when its folder and its database are gone. One
     of which only the folder is missing, or which the inventory still names, is lost: that is
     somebody's mistake. nginx sends nobody there, but the copies on the reporting hosts stay.
+
+    require_tls: every bench that uses the accounts comes over TLS by now. Once that was said, it
+    holds: the accounts that are there have it.
     """
 
-    def __init__(self, settings: dict[str, Any], check_mode: bool = False) -> None:
+    def __init__(
+        self, settings: dict[str, Any], check_mode: bool = False, require_tls: bool = False
+    ) -> None:
         self.settings = settings
+        self.require_tls = require_tls
         self.check_mode = check_mode
         self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
         self.state_file = Path(settings["state_dir"], "sites.json")
@@ -377,6 +384,10 @@ class Line:
         keeper = AccountKeeper(server, self.check_mode)
         registry = Registry(server)
         registered = registry.read()
+        tls = self.require_tls or any(
+            found is not None and found[0]["require_ssl"]
+            for found in (keeper.current(*who) for who in registered)
+        )
         passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
         others: dict[str, str] = {}
         if besides := settings["besides"]:
@@ -391,6 +402,7 @@ class Line:
                 settings["max_statement_time"],
                 settings["max_user_connections"],
                 others.get(sites[name].database),
+                tls,
             ):
                 wanted.setdefault((entry["name"], entry["host"]), entry)
         for who, entry in wanted.items():

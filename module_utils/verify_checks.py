@@ -82,6 +82,13 @@ CATALOGUE: dict[str, Check] = {
         " nothing, some host of the inventory was not reached by it: mend it, or take it out of"
         " the fleet with playbooks/remove_node.yml",
     ),
+    "sites_tls": Check(
+        "S1",
+        REPORTING,
+        "Sites' accounts of this host are let in over TLS alone",
+        "refused with 1045 without TLS, on both servers",
+        "run site.yml without --limit: it asks for TLS once the benches of all nodes come with it",
+    ),
     "read_only": Check(
         "S2",
         REPORTING,

@@ -267,6 +267,24 @@ def test_a_fleet_with_one_password_for_everybody_is_taken_along(fleet: Fleet) ->
     assert (fleet.bring(), fleet.faults()) == ([], [])
 
 
+def test_roots_own_password_is_changed_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = module.Users.instance
+
+    def killed(self: Any, instance: str, *rest: Any) -> None:
+        if instance == "queue":
+            raise KeyboardInterrupt
+        stock(self, instance, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Users, "instance", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fleet.bring(admin="n-root")
+    assert fleet.bring(admin="n-root")[-1] == f"write {fleet.folder}/admin"
+    assert (fleet.bring(admin="n-root"), fleet.faults()) == ([], [])
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=fleet.queue.port, username="benchfleet", password="p-root").ping()
+
+
 def test_a_redis_with_other_settings_than_its_files_is_told(fleet: Fleet) -> None:
     with users.redis_admin(str(fleet.cache.conf)) as root:
         root.ask("ACL", "SETUSER", "benchfleet", "resetpass")

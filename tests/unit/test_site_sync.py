@@ -56,7 +56,7 @@ KEYS = {
 def replica(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """A replica that knows these accounts."""
     known = {"_a_ro"}
-    monkeypatch.setattr(sync, "is_known", lambda site: site["replica_db_user"] in known)
+    monkeypatch.setattr(sync, "is_known", lambda site, _ca: site["replica_db_user"] in known)
     return known
 
 

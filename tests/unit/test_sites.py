@@ -232,6 +232,27 @@ def test_a_list_is_read_as_it_was_written() -> None:
     assert sites.parse_list(sites.render_list(["b", "a"])) == ["a", "b"]
 
 
+def test_accounts_that_asked_for_tls_once_go_on_doing_so(line: Any, put: Any) -> None:
+    """The timer does not know what site.yml has seen; the accounts that are there do."""
+    put("a.test", CONFIG | {"db_name": "a"})
+    server = FakeServer({"a", "b"}, {("b", "b")})
+    assert ["REQUIRE NONE" in sql for sql in made_by(line, server)] == [True] * 2
+    line.require_tls = True
+    assert ["REQUIRE SSL" in sql for sql in made_by(line, server)] == [True] * 2
+    line.require_tls, server.tls = False, True
+    put("b.test", CONFIG | {"db_name": "b"})
+    made = made_by(line, server)
+    assert ["REQUIRE SSL" in sql for sql in made] == [True] * 4
+    assert len([sql for sql in made if "b_ro" in sql]) == 1
+
+
+def made_by(line: Any, server: Any) -> list[str]:
+    """Statements of one look."""
+    server.ran.clear()
+    line.bring(server)
+    return [sql for sql in server.ran if sql.startswith(("CREATE", "ALTER"))]
+
+
 def test_accounts_are_two_per_host() -> None:
     site = Site("a.test", "_d", "_u", "p", True)
     made = site_accounts.wanted_accounts(site, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
@@ -252,7 +273,7 @@ class FakeServer:
         # Who made the inventory's site gave its account its database.
         self.owners = owners | {("a", "a")}
         self.definers: list[str] = []
-        self.locked = False
+        self.locked = self.tls = False
         self.registry: list[tuple[str, str]] = []
         self.ran: list[str] = []
         # Of accounts whose password is another one than that of CONFIG.
@@ -271,7 +292,7 @@ class FakeServer:
             return args in self.registry or args[1] == "127.0.0.1"
         if sql.startswith("SHOW CREATE USER"):
             shown = "CREATE USER x IDENTIFIED BY PASSWORD '*" + "0" * 40 + "'"
-            return shown + " ACCOUNT LOCK" * self.locked
+            return shown + " REQUIRE SSL" * self.tls + " ACCOUNT LOCK" * self.locked
         return 0
 
     def rows(self, sql: str, args: Any = None) -> list[dict[str, Any]]:

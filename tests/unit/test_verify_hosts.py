@@ -52,7 +52,7 @@ def bench(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reporting(bench: Path) -> check_reporting.Reporting:
-    return check_reporting.Reporting(arguments(bench, put_at=time.time(), file_seconds=0))
+    return check_reporting.Reporting(arguments(bench, put_at=time.time(), file_seconds=0, ca="/ca"))
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from plays import ROOT
 from benchfleet.lab import ssh_command
 
 MODULES = (
-    *("ages", "foreign", "mariadb_options", "nginx_look", "redis_users", "remedies"),
-    *("site_rights", "supervisor", "surroundings"),
+    *("ages", "foreign", "jobs_tls", "mariadb_options", "nginx_look", "redis_users"),
+    *("remedies", "site_rights", "supervisor", "surroundings"),
 )
 FOLDER = "/root/project"
 SECONDS = 900

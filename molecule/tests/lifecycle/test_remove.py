@@ -75,6 +75,10 @@ def test_a_dead_node_leaves_and_nobody_notices(
     assert [processes(host) for host in others] == before
     assert [known_of(host, address) for host in others] == [[], []]
     assert nodes["erp1"].run("ls /var/lib/benchfleet/drained") == ""
+    root = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin) redis-cli --user benchfleet"
+    known = ["bench-erp1", "bench-rep1", "benchfleet", "default"]
+    for port in (11000, 13000):
+        assert sorted(nodes["erp1"].run(f"{root} -p {port} ACL USERS").split()) == known
     secrets = yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
     assert sorted(secrets["hosts"]) == ["erp1", "rep1"]
     assert "Left to do on rep2 itself" in run.output

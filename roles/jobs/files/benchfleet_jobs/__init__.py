@@ -8,6 +8,7 @@ things, most of them when RQ and Frappe are imported, and nothing on disk:
 - on a reporting node, what a transaction does to a site's files is done on the primary, too, a file
   that is not here yet is fetched from there, and snapshot reports are left to the primary;
 - a call that meets a change of a table begins anew;
+- a reporting node's bench reaches MariaDB over TLS;
 - an app that comes to the bench is found by the processes that were started before.
 """
 
@@ -34,6 +35,10 @@ def start(path: str) -> None:
     arrivals.install(settings.bench)
     placement.install(path)
     presence.install(path)
+    if settings.ca:
+        from benchfleet_jobs import tls
+
+        tls.install(settings.ca, settings.servers)
     if settings.site_sync:
         from benchfleet_jobs import files, snapshots
 

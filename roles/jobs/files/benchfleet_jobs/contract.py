@@ -25,6 +25,7 @@ PARTS = {
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
     "snapshots": "snapshot reports fail on the reporting nodes",
+    "tls": "the sites' accounts do not ask for TLS",
     "config": "a node's bench may read with another account than the one made for it",
 }
 
@@ -192,7 +193,7 @@ def _names(code: CodeType) -> Iterator[str]:
 
 _CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
 _DATABASE = "frappe.database.database"
-_MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlclient")
+MARIADB = ("frappe.database.mariadb.database", "frappe.database.mariadb.mysqlclient")
 _JOBS = "frappe.utils.background_jobs"
 SCHEDULED = "frappe.core.doctype.scheduled_job_type.scheduled_job_type"
 REPORTS = "frappe.core.doctype.report.report"
@@ -203,7 +204,7 @@ HANDLER = "frappe.handler"
 
 
 def _of_drivers() -> Iterator[Requirement]:
-    for module in _MARIADB:
+    for module in MARIADB:
         looks = (
             connects("MariaDBDatabase"),
             takes_over("MariaDBDatabase"),
@@ -219,7 +220,12 @@ def _of_drivers() -> Iterator[Requirement]:
             has("MariaDBDatabase.OperationalError"),
         )
         for look in looks:
-            yield Requirement("guard", module, look, optional=module != _MARIADB[0])
+            yield Requirement("guard", module, look, optional=module != MARIADB[0])
+        for look in (
+            takes("MariaDBDatabase.get_connection_settings", 1),
+            has("MariaDBDatabase.OperationalError"),
+        ):
+            yield Requirement("tls", module, look, optional=module != MARIADB[0])
 
 
 REQUIREMENTS: tuple[Requirement, ...] = (

@@ -26,7 +26,9 @@ class Settings:
     folder. placement: queue of each job, by dotted name or pattern. away_seconds: how long a queue
     may be without a worker before the primary takes its jobs. when_away: ``primary`` or ``wait``.
     drained: the folders with the names of the nodes that are out of service, none on those.
-    site_sync: the script that takes files to the primary, "" on the primary.
+    site_sync: the script that takes files to the primary, "" on the primary. ca: the fleet's CA,
+    and servers: the addresses of the MariaDB that the bench calls; "" and none on the primary,
+    whose own is on loopback.
     """
 
     node: str
@@ -37,6 +39,8 @@ class Settings:
     when_away: str
     drained: tuple[str, ...]
     site_sync: str
+    ca: str
+    servers: tuple[str, ...]
 
 
 _known: dict[str, tuple[tuple[int, int], Settings]] = {}
@@ -63,6 +67,9 @@ def load(path: str) -> Settings | None:
             when_away=values["when_away"],
             drained=tuple(values["drained"]),
             site_sync=values["site_sync"],
+            # The file may be an older Benchfleet's for a moment.
+            ca=values.get("ca", ""),
+            servers=tuple(values.get("servers", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
