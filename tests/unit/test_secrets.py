@@ -17,6 +17,7 @@ import pytest
 import yaml
 from cryptography import x509
 
+from filter_plugins.secrets import accepted_keys
 from library import fleet_secrets
 
 ROOT = Path(__file__).parents[2]
@@ -447,3 +448,15 @@ def test_the_site_key_is_derived_and_stays(path):
     assert fleet_secrets.site_key(again) == key
     other = {"ca": {"key": "another"}}
     assert fleet_secrets.site_key(other) != key
+
+
+def test_servers_accept_the_keys_in_force_and_in_a_rotation_the_others(path):
+    ensure(path)
+    offered, _added = ensure(path, rotation="begin")
+    besides = offered["rotation"]["besides"]
+    own = offered["hosts"]["rep1"]["ssh"]
+    assert accepted_keys("rep1", offered, {}) == [own]
+    assert accepted_keys("rep1", offered, besides) == [own, besides["hosts"]["rep1"]["ssh"]]
+    # A node that joined meanwhile.
+    later, _added = ensure(path, hosts={"rep2": "10.0.0.22"})
+    assert accepted_keys("rep2", later, besides) == [later["hosts"]["rep2"]["ssh"]]

@@ -1,0 +1,65 @@
+"""Certificates are renewed and secrets rotated while people work; what leaked is worth nothing."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from calls import failures, working
+from nodes import Node, processes
+
+CONFIG = "/home/frappe/frappe-bench/sites/{}/site_config.json"
+
+
+def lets_in(node: Node, address: str, user: str, password: str) -> bool:
+    """Whether a server lets an account in from a node, over TLS."""
+    words = ["mariadb", "--no-defaults", "--ssl", "-h", address, "-u", user, f"-p{password}"]
+    return node.says(shlex.join([*words, "-NBe", "SELECT 1"])) == "1"
+
+
+def test_nothing_is_renewed_that_is_not_due(play: Callable[..., Any]):
+    run = play("playbooks/renew.yml")
+    assert run.changes == []
+    assert "certificate authority" in run.output
+
+
+def test_rotation_is_felt_by_nobody_and_ends_what_was_leaked(
+    play: Callable[..., Any], nodes: dict[str, Node], lab: Any, anybody: Any, verify: Any
+):
+    primary, node = nodes["erp1"], nodes["rep1"]
+    file = lab.path / "secrets/fleet.yml"
+    before = {name: processes(host) for name, host in nodes.items()}
+    old = yaml.safe_load(file.read_text())
+    site = next(iter(old["sites"]))
+    config = json.loads(node.run(f"cat {CONFIG.format(site)}"))
+    # What a thief of the node's and the controller's files has.
+    leaked = {
+        "repl": old["mariadb_replication_password"],
+        "fleet_probe": old["mariadb_probe_password"],
+        config.get("db_user") or config["db_name"]: config["db_password"],
+    }
+    assert all(lets_in(node, primary.host.ip, *one) for one in leaked.items())
+    with working(anybody) as taken:
+        play("playbooks/rotate.yml")
+    assert failures(taken) == []
+    assert {name: processes(host) for name, host in nodes.items()} == before
+    for user, password in leaked.items():
+        assert not lets_in(node, primary.host.ip, user, password), user
+    new = yaml.safe_load(file.read_text())
+    assert "rotation" not in new
+    keys = primary.run("cat /home/frappe/.ssh/authorized_keys /var/lib/benchfleet/seed/.ssh/*")
+    for purpose in ("sync", "code", "seed"):
+        former, present = (
+            secrets["hosts"]["rep1"]["ssh"][purpose]["public"].split()[1] for secrets in (old, new)
+        )
+        assert former not in keys
+        assert present in keys
+    for host in nodes.values():
+        assert (
+            host.run("cat /etc/benchfleet/tls/ca.crt").strip() == new["ca"]["certificate"].strip()
+        )
+    assert [name for name, check in verify().items() if not check["ok"]] == []
+    assert play("site.yml").changes == []
