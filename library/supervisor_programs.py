@@ -16,7 +16,14 @@ from typing import Any
 from ansible.module_utils.bench import BenchError, read_foreign
 from ansible.module_utils.calls import held, listens
 from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import LOGS, control_words, overridden, tasks, writer
+from ansible.module_utils.programs import (
+    LOGS,
+    control_words,
+    full_name,
+    overridden,
+    tasks,
+    writer,
+)
 from ansible.module_utils.supervisor import (
     RUNNING,
     STARTED,
@@ -212,7 +219,9 @@ class Supervisor:
     def warn_of_logs(self, read: dict[str, Any], user: str) -> None:
         """Tell of programs of the operator's own whose logs the bench's account can replace."""
         for process in read["processes"]:
-            if loose := [path for path in process["logs"] if writer(path) == user]:
+            # A dry run finds the bench's own as they were.
+            own = not self.tasks.get(full_name(process))
+            if own and (loose := [path for path in process["logs"] if writer(path) == user]):
                 self.module.warn(
                     f"supervisord, as root, writes {' and '.join(loose)} of the program"
                     f" {process['name']}, and {user} can put a link there: name a folder of root's"

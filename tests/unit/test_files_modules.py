@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from library import files, json_config, packages, supervisor_programs
-from module_utils import nginx, site_making, snapshot
+from module_utils import fleet, nginx, site_making, snapshot
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -239,3 +239,16 @@ def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
     assert "hush" not in str(diff)
     assert "user=frappe" in diff["before"]
     assert "user=root" in diff["after"]
+
+
+def test_a_module_calls_programs_in_no_folder_of_an_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fleet.AnsibleModule, "__init__", lambda _self, **_options: None)
+    before = os.umask(0o077)
+    try:
+        fleet.FleetModule(argument_spec={})
+        assert (os.getcwd(), os.umask(0o077)) == ("/", 0o022)
+    finally:
+        os.umask(before)

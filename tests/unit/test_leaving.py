@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils import supervisor
 
 from filter_plugins import leaving
 from library import host_leave, node_drain
@@ -132,6 +134,7 @@ class Module:
             "lib_dir": str(root / "lib"),
             "state_dir": str(root / "state"),
             "bench": str(root / "home/frappe-bench"),
+            "user": pwd.getpwuid(os.getuid()).pw_name,
             "cli_dir": str(root / "cli"),
             "seed_user": "benchfleet",
             "data": "keep",
@@ -163,6 +166,22 @@ def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path)
     host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
     assert sorted(path.name for path in root.iterdir()) == ["home"]
     assert (root / "home/frappe-bench/sites").is_dir()
+
+
+def test_a_bench_that_stays_has_its_logs_itself(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logs, kept = root / "programs", root / "home/frappe-bench/logs"
+    monkeypatch.setattr(supervisor, "LOGS", str(logs))
+    for folder in (logs, kept):
+        folder.mkdir()
+    for name in ("web.log", "web.log.1"):
+        (logs / name).write_text(f"of {name}")
+    (kept / "web.log").symlink_to(logs / "web.log")
+    (kept / "rsync.log").write_text("its own")
+    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    texts = {path.name: path.read_text() for path in kept.iterdir() if not path.is_symlink()}
+    assert texts == {"web.log": "of web.log", "web.log.1": "of web.log.1", "rsync.log": "its own"}
 
 
 def test_a_bench_behind_a_link_does_not_stay_unsaid(
