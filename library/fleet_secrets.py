@@ -397,10 +397,12 @@ def fresh(content: dict[str, Any]) -> dict[str, Any]:
             "ssh": {name: make_ssh_key(keys[name]["public"].split()[2]) for name in keys}
         }
         if "redis_password" in entry:
+            # Redis keeps former ones until it is told of the end: role redis, tasks users.yml.
             hosts[host]["redis_password"] = password()
     # Of sites that had one before they were derived.
     own = [site for site, entry in content["sites"].items() if "read_only_password" in entry]
     return {
+        "redis_admin_password": password(),
         "mariadb_replication_password": password(),
         "mariadb_probe_password": password(),
         "site_key": secrets.token_hex(32),

@@ -23,7 +23,7 @@ description:
   - The file is replaced atomically. A file that is not valid JSON is an error, never overwritten.
 options:
   path: {description: The file; made when missing., type: path, required: true}
-  values: {description: Keys to set., type: dict, required: true}
+  values: {description: Keys to set., type: dict, default: {}}
   secrets:
     description: Keys to set whose values are never shown.
     type: dict
@@ -75,7 +75,7 @@ def main() -> None:
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "values": {"type": "dict", "required": True},
+            "values": {"type": "dict", "default": {}},
             "absent": {"type": "list", "elements": "str", "default": []},
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "ours": {"type": "dict", "default": {}},
