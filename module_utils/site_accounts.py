@@ -53,9 +53,10 @@ from ansible.module_utils.sites import (
 # What other accounts of the host may not read: a site's passwords and backups. Through its private
 # folders the web server passes, without a look at what is there. Frappe leaves all of it open.
 PRIVATE = ("site_config.json", "private", "private/files", "private/backups")
+# What somebody else owns, the account cannot close.
 OPEN = r"""
-find "$@" -maxdepth 0 \( -type f -o -type d -name backups \) -perm /007 -print \
-    -o -type d ! -name backups -perm /006 -print
+find "$@" -maxdepth 0 -user "$(id -u)" \( \( -type f -o -type d -name backups \) -perm /007 -print \
+    -o -type d ! -name backups -perm /006 -print \)
 """
 CLOSE = r"""
 find "$@" -maxdepth 0 \( -type f -o -type d -name backups \) -exec chmod o-rwx {} + \

@@ -50,7 +50,8 @@ def test_the_roles_set_and_take_out_what_the_table_says():
     node = yaml.safe_load(
         (ROOT / "roles/bench_reporting/vars/main.yml").read_text(encoding="utf-8")
     )["__bench_reporting_config"]
-    assert set(node) | {"chromium_path"} == set(files.keys_that_are(files.OWN, files.NODE))
+    node = {*node, *fleet["__fleet_redis"]}
+    assert node | {"chromium_path"} == set(files.keys_that_are(files.OWN, files.NODE))
     assert not set(bench.config_keys("absent")) & {*ours, *node}
     assert set(bench.config_keys("back")) == ours - {"workers"} | set(bench.config_keys("out"))
 

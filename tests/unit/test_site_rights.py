@@ -135,6 +135,7 @@ def test_accounts_are_made_for_what_the_site_has_already(
         "hosts": ["10.0.0.2"],
         "passwords": {},
         "site_key": "k",
+        "besides": None,
         "max_statement_time": 1.0,
         "max_user_connections": 1,
     }

@@ -590,7 +590,7 @@ def installed_gate(folder: Path) -> Path:
     shared.mkdir(parents=True)
     for package in (shared, shared.parent):
         (package / "__init__.py").touch()
-    for name in ("bench_files", "sites"):
+    for name in ("bench_files", "foreign", "sites"):
         shutil.copy(FILES.parents[2] / f"module_utils/{name}.py", shared)
     return Path(shutil.copy(FILES / "sync-gate", folder / "gate"))
 
