@@ -32,7 +32,7 @@ def main() -> None:
         with local() as server:
             changed = shows_another_certificate(path)
             if changed and not module.check_mode:
-                server.run("FLUSH SSL")
+                server.reload_certificates()
                 if shows_another_certificate(path):
                     module.fail_json(
                         msg=f"MariaDB did not take the certificate of {path}:"

@@ -289,7 +289,7 @@ class Keeper:
             if self.certificate_renewed(variables) and not self.restarted_for:
                 self.note("certificate: older than the file", "certificate: the file's")
                 if not self.module.check_mode:
-                    server.run("FLUSH SSL")
+                    server.reload_certificates()
         if not self.restarted_for:
             return
         self.consent()

@@ -113,6 +113,14 @@ class Server:
             name, _, host = str(theirs.value("SELECT CURRENT_USER()")).rpartition("@")
             return name, host
 
+    def reload_certificates(self) -> None:
+        """Have the server show what its files hold now, and trust it; sessions go on.
+
+        LOCAL: else a replica would note it in its own binary log, as a write that the primary has
+        not, and stop replicating.
+        """
+        self.run("FLUSH LOCAL SSL")
+
     def replica_status(self) -> dict[str, Any] | None:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")

@@ -225,7 +225,9 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
             new, _ = wish.applied(both)
         put(p.folder, new)
         assert mariadb.shows_another_certificate(f"{p.folder}/server.crt", p.socket)
-        primary.run("FLUSH SSL")
+        put(r.folder, new)
+        for one in (primary, replica):
+            one.reload_certificates()
         assert mariadb.shown_certificate(p.socket) == shown(new)
         assert arrives("b")
         assert p.signs_in("repl", "old", r.folder / "ca.crt")
