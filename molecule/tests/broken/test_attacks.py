@@ -1,7 +1,7 @@
-"""The bench's account attacks its own server, and does not become root.
+"""The bench's account attacks its own server and the others, and does not become root.
 
-What it leaves behind tells, where root runs it, by a file that only root can make (OWNED), and links
-of its own lead root to files that nothing may change (KEPT).
+What it leaves behind tells, where root runs it, by a file that only root can make (OWNED). Links of
+its own lead root to files that nothing may change (KEPT).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ cd {HOME}
 mkdir -p evil/bin .local/bin .config/git .config/pip .config/systemd/user
 printf '#!/bin/sh\n%s' {shlex.quote(PAYLOAD)} >evil/payload
 chmod 755 evil/payload
-for program in awk bash cat env find git mariadb mysql nginx pip python3 redis-cli sh sudo supervisorctl; do
+for program in awk bash cat env find git mariadb nginx pip python3 redis-cli sh supervisorctl; do
     printf '#!/bin/sh\n%sPATH=/usr/local/bin:/usr/bin:/bin exec "$(basename "$0")" "$@"\n' \
         {shlex.quote(PAYLOAD)} >evil/bin/$program
     chmod 755 evil/bin/$program
@@ -66,7 +66,8 @@ printf '[client]\nplugin-dir={EVIL}\n' >.my.cnf
 # Nothing of these is left, or later tests would have it.
 UNTRAPPED = rf"""
 cd {HOME}
-rm -rf evil .local/bin .my.cnf .gitconfig .zshrc .pam_environment .local/lib/python3.11/site-packages/trap.pth
+rm -rf evil .local/bin .my.cnf .gitconfig .zshrc .pam_environment
+rm -f .local/lib/python3.11/site-packages/trap.pth
 for file in .bashrc .bash_profile .profile; do
     [ ! -f $file ] || sed -i '\|{OWNED}|d' $file
 done
@@ -113,14 +114,15 @@ for path in pairs:
 APPEND = """
 import sys, time
 
-path, text = sys.argv[1:]
+text, *paths = sys.argv[1:]
 while True:
-    try:
-        with open(path, "r+") as file:
-            if text not in file.read():
-                file.write(text)
-    except OSError:
-        pass
+    for path in paths:
+        try:
+            with open(path, "r+") as file:
+                if text not in file.read():
+                    file.write(text)
+        except OSError:
+            pass
     time.sleep(0.002)
 """
 PROGRAM = f"""
@@ -145,8 +147,8 @@ class Attacker:
 
     def run(self, script: str, seconds: float = 60) -> str:
         """Run a script of shell as the account; returns its output, whatever its exit status."""
-        words = f"cd / && runuser -u frappe -- env HOME={HOME} sh -c {shlex.quote(script)} 2>&1; true"
-        return self.node.run(words, seconds=seconds)
+        words = ["runuser", "-u", "frappe", "--", "env", f"HOME={HOME}", "sh", "-c", script]
+        return self.node.run(f"cd / && {shlex.join(words)} 2>&1; true", seconds=seconds)
 
     @contextmanager
     def doing(self, name: str, code: str, *words: str) -> Iterator[None]:
@@ -189,25 +191,29 @@ def untouched(attackers: dict[str, Attacker]) -> Iterator[None]:
 
 
 def test_sudo_gives_the_account_nothing_but_its_own_programs(attackers: dict[str, Attacker]):
+    own = "[supervisorctl]\n[ctlplugin:x]\nsupervisor.ctl_factory = code:interact\n"
+    script = f'open("{OWNED}", "w")'
     for attacker in attackers.values():
         attacker.run(
-            f"printf '[supervisorctl]\\nserverurl=unix://{EVIL}/own.sock\\n' >{EVIL}/supervisord.conf"
+            f"mkdir -p {EVIL}/etc && printf %s {shlex.quote(own)} >{EVIL}/supervisord.conf &&"
+            f" cp {EVIL}/supervisord.conf {EVIL}/etc && echo {shlex.quote(script)} >{EVIL}/script"
         )
         there = f"cd {EVIL} && export HOME={EVIL} PYTHONPATH={EVIL} PATH={EVIL}/bin:$PATH &&"
         for refused in (
             "supervisorctl status",
             "supervisorctl -c supervisord.conf status",
+            "supervisorctl -c /etc/supervisor/supervisord.conf shell",
+            "supervisorctl -c /etc/supervisor/supervisord.conf status -c supervisord.conf",
             f"supervisorctl -c {EVIL}/supervisord.conf status",
             "/usr/local/lib/benchfleet/restart-bench web",
             "id",
         ):
-            told = attacker.run(f"{there} /usr/bin/sudo -n {refused}")
+            told = attacker.run(f"{there} /usr/bin/sudo -n {refused} <{EVIL}/script")
             assert "password is required" in told or "not allowed" in told, (refused, told)
         status = "/usr/bin/sudo -n supervisorctl -c /etc/supervisor/supervisord.conf status"
-        assert "frappe-bench-web" in attacker.run(f"{there} {status}")
-        assert "started" in attacker.run(
-            f"{there} /usr/bin/sudo -n /usr/local/lib/benchfleet/restart-bench", seconds=300
-        )
+        assert "frappe-bench-web" in attacker.run(f"{there} {status} <{EVIL}/script")
+        restart = "/usr/bin/sudo -n /usr/local/lib/benchfleet/restart-bench"
+        assert "started" in attacker.run(f"{there} {restart} <{EVIL}/script", seconds=300)
         assert "denied" in attacker.run("/usr/bin/mariadb -u root -e 'SELECT 1'").lower()
 
 
@@ -243,15 +249,69 @@ def test_a_folder_is_no_way_to_a_database(attackers: dict[str, Attacker], primar
             )
         ):
             folder = f"{BENCH}/sites/grab{number}.test"
-            attackers["erp1"].run(
-                f"mkdir {folder} && echo {shlex.quote(json.dumps(asked))} >{folder}/site_config.json"
-            )
+            config = shlex.quote(json.dumps(asked))
+            attackers["erp1"].run(f"mkdir {folder} && echo {config} >{folder}/site_config.json")
         primary.check_output("systemctl start benchfleet-sites.service")
         assert foreign_accounts(primary) == before
     finally:
         attackers["erp1"].run(f"rm -rf {BENCH}/sites/grab?.test")
         primary.check_output('mariadb -e "DROP DATABASE wordpress; DROP USER wp@localhost"')
         primary.check_output("systemctl start benchfleet-sites.service")
+
+
+# What a node's bench is refused by Redis, and whose password it has not.
+ASK_REDIS = """
+import json, redis, sys
+url = json.load(open(sys.argv[1]))["redis_queue"]
+for address in (url, url.replace("bench-rep1", "bench-rep2"), url.replace("bench-rep1", "bench-erp1")):
+    known = redis.Redis.from_url(address)
+    for words in json.loads(sys.argv[2]):
+        try:
+            print("DONE", known.execute_command(*words.split()))
+        except redis.RedisError as error:
+            print("refused", error)
+"""
+REFUSED = (
+    *(
+        "CONFIG SET dir /tmp",
+        "CONFIG GET *",
+        "MODULE LIST",
+        "DEBUG SLEEP 0",
+        "FLUSHALL",
+        "ACL LIST",
+    ),
+    *("MONITOR", "SHUTDOWN NOSAVE", "REPLICAOF 192.0.2.1 1", "SAVE", "CLIENT KILL TYPE normal"),
+)
+
+
+def test_a_node_is_not_the_fleet(attackers: dict[str, Attacker], nodes: dict[str, Node]):
+    node, primary = attackers["rep1"], nodes["erp1"]
+    asked = [f"{BENCH}/sites/common_site_config.json", json.dumps(REFUSED)]
+    told = node.run(shlex.join([f"{BENCH}/env/bin/python", "-c", ASK_REDIS, *asked])).splitlines()
+    assert len(told) == 3 * len(REFUSED)
+    assert [line for line in told if not line.startswith("refused")] == []
+    # What was refused to a bench is told by verify for a day.
+    password = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin)"
+    primary.run(f"{password} redis-cli --user benchfleet -p 11000 ACL LOG RESET")
+    ssh = (
+        "ssh -F none -i /etc/benchfleet/ssh/sync -o IdentitiesOnly=yes -o BatchMode=yes"
+        " -o UserKnownHostsFile=/etc/benchfleet/known_hosts"
+    )
+    source = f"frappe@{primary.host.ip}"
+    for path in (
+        *(
+            f"{SITE}/private/backups/",
+            f"{SITE}/locks/",
+            f"{SITE}/",
+            "common_site_config.json",
+            "../",
+        ),
+        *("../.ssh/", "/etc/passwd", f"{SITE}/private/files/../backups/"),
+    ):
+        words = ["/usr/bin/rsync", "-rt", "-e", ssh, f"{source}:{path}", f"{EVIL}/taken/"]
+        told = node.run(shlex.join(words))
+        assert "rsync error" in told, (path, told)
+    assert node.run(f"find {EVIL}/taken -type f 2>/dev/null") == ""
 
 
 def test_a_pipe_holds_nobody_up(
@@ -276,12 +336,12 @@ def test_what_the_account_changes_during_a_run_is_not_run_by_root(
 ):
     primary, replica = attackers["erp1"], attackers["rep1"]
     swaps = {f"{HOME}/.ssh": KEPT, f"{BENCH}/logs": KEPT}
-    written = f"{BENCH}/config/supervisor.conf"
+    written = [f"{BENCH}/config/supervisor.conf{end}" for end in ("", ".bench")]
     with (
         primary.doing("swap", SWAP, json.dumps(swaps)),
-        primary.doing("append", APPEND, written, PROGRAM),
+        primary.doing("append", APPEND, PROGRAM, *written),
         replica.doing("swap", SWAP, json.dumps(swaps)),
-        replica.doing("append", APPEND, written, PROGRAM),
+        replica.doing("append", APPEND, PROGRAM, *written),
     ):
         play("site.yml", fails=None)
     for attacker in attackers.values():
