@@ -263,8 +263,8 @@ def test_a_folder_is_no_way_to_a_database(attackers: dict[str, Attacker], primar
 ASK_REDIS = """
 import json, redis, sys
 url = json.load(open(sys.argv[1]))["redis_queue"]
-for address in (url, url.replace("bench-rep1", "bench-rep2"), url.replace("bench-rep1", "bench-erp1")):
-    known = redis.Redis.from_url(address)
+for user in ("bench-rep1", "bench-rep2", "bench-erp1"):
+    known = redis.Redis.from_url(url.replace("bench-rep1", user))
     for words in json.loads(sys.argv[2]):
         try:
             print("DONE", known.execute_command(*words.split()))

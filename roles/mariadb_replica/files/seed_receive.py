@@ -35,6 +35,8 @@ MIB = 1024 * 1024
 KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
 # How often a source that gives as many copies as it can is asked again.
 AGAIN_SECONDS = 5.0
+# A copy is another host's work: what unpacks it and makes it ready may do what MariaDB may, no more.
+AS_SERVER: dict[str, Any] = {"user": "mysql", "group": "mysql", "extra_groups": []}
 # From here on the old data is being replaced: a restart goes forward, never back.
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
 
@@ -279,7 +281,9 @@ class Seed:
         self.state.enter(
             "stream", bytes=0, expected=None, rate=None, gtid=None, source=None, started=time.time()
         )
-        self.work.mkdir(mode=0o700, exist_ok=True)
+        self.work.mkdir(exist_ok=True)
+        # MariaDB's account passes through.
+        self.work.chmod(0o711)
         *replicas, primary = self.arguments.source
         while True:
             busy = []
@@ -307,6 +311,7 @@ class Seed:
         name, _, address = source.partition("=")
         empty(self.staged)
         self.staged.mkdir(mode=0o700)
+        shutil.chown(self.staged, "mysql", "mysql")
         errors = folder("state") / "seed-ssh.log"
         with errors.open("wb") as log:
             ssh = subprocess.Popen(
@@ -366,9 +371,13 @@ class Seed:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                **AS_SERVER,
             )
             unpack = subprocess.Popen(
-                ["mbstream", "-x", "-C", str(self.staged)], stdin=unzip.stdout, stderr=log
+                ["mbstream", "-x", "-C", str(self.staged)],
+                stdin=unzip.stdout,
+                stderr=log,
+                **AS_SERVER,
             )
             assert unzip.stdin is not None
             assert unzip.stdout is not None
@@ -432,6 +441,7 @@ class Seed:
                 stdout=log,
                 stderr=log,
                 check=False,
+                **AS_SERVER,
             ).returncode
         if code != 0 or not tail(log_path, 1).endswith("completed OK!"):
             raise SeedError(f"preparing the copy failed (exit {code}): {tail(log_path)}")
