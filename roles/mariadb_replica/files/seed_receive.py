@@ -35,7 +35,7 @@ MIB = 1024 * 1024
 KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
 # How often a source that gives as many copies as it can is asked again.
 AGAIN_SECONDS = 5.0
-# A copy is another host's work: what unpacks it and makes it ready may do what MariaDB may, no more.
+# A copy is another host's work: what unpacks it and makes it ready may do what MariaDB may.
 AS_SERVER: dict[str, Any] = {"user": "mysql", "group": "mysql", "extra_groups": []}
 # From here on the old data is being replaced: a restart goes forward, never back.
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
