@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from calls import Somebody
-from nodes import Node
+from nodes import Node, wait_until
 from plays import Run
 from upstream import Upstream
 
@@ -257,6 +257,32 @@ def test_a_folder_is_no_way_to_a_database(attackers: dict[str, Attacker], primar
         attackers["erp1"].run(f"rm -rf {BENCH}/sites/grab?.test")
         primary.check_output('mariadb -e "DROP DATABASE wordpress; DROP USER wp@localhost"')
         primary.check_output("systemctl start benchfleet-sites.service")
+
+
+# Accounts that could make others, or take what is another's.
+MIGHTY = (
+    "SELECT User, Host FROM mysql.user WHERE 'Y' IN (Grant_priv, Super_priv, Create_user_priv,"
+    " Insert_priv, File_priv)"
+)
+
+
+def test_nobody_is_mighty_while_a_site_is_made(primary: Any):
+    before = primary.check_output(f'mariadb -NBe "{MIGHTY}"')
+    tools, site = "/usr/local/lib/benchfleet", "made.test"
+    making = f"{tools}/new-site {site} --admin-password {EVIL}"
+    primary.check_output(f"systemd-run --quiet --unit made --remain-after-exit {making}")
+
+    def is_made() -> bool:
+        assert primary.check_output(f'mariadb -NBe "{MIGHTY}"') == before
+        state = "systemctl show -p SubState --value made"
+        return str(primary.check_output(state)) in ("exited", "failed")
+
+    wait_until(f"{site} is made", is_made)
+    try:
+        assert primary.run("systemctl is-failed made").stdout.strip() == "active"
+    finally:
+        primary.check_output("systemctl stop made; systemctl reset-failed made 2>/dev/null; true")
+        primary.check_output(f"{tools}/drop-site {site} --no-backup")
 
 
 # What a node's bench is refused by Redis, and whose password it has not.
