@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -286,13 +287,13 @@ class Net:
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
         code = (
-            "import sys; sys.path.insert(0, '.');"
-            " from module_utils import surroundings;"
+            "import ansible.module_utils as shared; shared.__path__.append('module_utils');"
+            " from ansible.module_utils import surroundings;"
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
             "print([way['port'] for way in surroundings.look_at_ways(ways, 0.5)])"
         )
         said = subprocess.run(
-            ["ip", "netns", "exec", self.names[0], shutil.which("python3") or "", "-c", code],
+            ["ip", "netns", "exec", self.names[0], sys.executable, "-c", code],
             capture_output=True,
             text=True,
             check=False,
