@@ -636,6 +636,7 @@ def primary(tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> Pri
     return found
 
 
+@pytest.mark.skipif(not shutil.which("rsync"), reason="rsync is not installed")
 def test_a_node_reads_of_the_sites_folder_what_it_needs(
     primary: Primary, tmp_path: Path, config: Any
 ) -> None:

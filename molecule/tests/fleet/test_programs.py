@@ -12,7 +12,7 @@ from benchfleet.lab import ssh_command
 
 MODULES = (
     *("ages", "foreign", "jobs_tls", "mariadb_options", "nginx_look", "redis_users"),
-    *("remedies", "site_rights", "supervisor", "surroundings"),
+    *("remedies", "site_rights", "site_sync", "supervisor", "surroundings"),
 )
 FOLDER = "/root/project"
 SECONDS = 900
