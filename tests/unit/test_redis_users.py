@@ -41,9 +41,9 @@ class Instance:
         secret = f'requirepass "{former}"' if former else f'aclfile "{self.acl}"'
         self.conf.write_text(f"bind 127.0.0.1\nport {self.port}\nsave ''\n{secret}\n")
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         self.server = subprocess.Popen(
-            ["redis-server", str(self.conf), "--dir", str(self.conf.parent)],
+            ["redis-server", str(self.conf), "--dir", str(self.conf.parent), *options],
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
@@ -129,6 +129,19 @@ def test_every_bench_has_its_own_password_and_nobody_none(fleet: Fleet) -> None:
         assert not [word for word in (*HOSTS.values(), "p-root") if word in file.read_text()]
         assert file.stat().st_mode & 0o777 == 0o640
     assert (fleet.folder / "admin").stat().st_mode & 0o777 == 0o600
+    assert fleet.faults() == []
+
+
+def test_transactions_are_there_after_a_restart(fleet: Fleet) -> None:
+    """Redis reads them as the user `default`, which nobody can be."""
+    fleet.queue.stop()
+    fleet.queue.start("--appendonly", "yes")
+    bench = fleet.queue.client("rep1")
+    with bench.pipeline(transaction=True) as together:
+        together.hset("rq:job:1", "status", "queued").rpush("rq:queue:default", "1").execute()
+    fleet.queue.stop()
+    fleet.queue.start("--appendonly", "yes")
+    assert fleet.queue.client("erp1").lrange("rq:queue:default", 0, -1) == [b"1"]
     assert fleet.faults() == []
 
 
