@@ -102,8 +102,8 @@ def rule(hashes: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
 
 # What a reset of a user puts there, and a file does not.
 SANITIZE = "sanitize-payload"
-# Nobody can sign in. With it Redis reads its own append-only file, of which it would leave out every
-# transaction that this user may not do.
+# Nobody can sign in. As this user Redis reads its own append-only file: it would leave out every
+# transaction that the user may not do.
 OFF = ("off", SANITIZE, "resetpass", "~*", "&*", "+@all")
 
 
