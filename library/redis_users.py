@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import grp
 import os
-import tempfile
-from pathlib import Path
 
+from ansible.module_utils.bench import read_text
 from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.foreign import replace
 from ansible.module_utils.redis_users import (
     ADMIN_FILE,
     INSTANCES,
@@ -56,26 +56,6 @@ did:
 """
 
 
-def read(path: str) -> str | None:
-    """A file's text, None where there is none."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-
-
-def write(path: str, content: str, group: int, mode: int) -> None:
-    """Replace a file of root's at once."""
-    handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=os.path.dirname(path))
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(content)
-        os.fchown(handle, 0, group)
-        os.fchmod(handle, mode)
-        out.flush()
-        os.fsync(handle)
-    os.replace(temporary, path)
-
-
 class Users:
     """The users of both instances, as they shall be."""
 
@@ -99,7 +79,7 @@ class Users:
                 os.mkdir(self.folder, 0o750)
                 os.chown(self.folder, 0, group)
         file = os.path.join(self.folder, ADMIN_FILE)
-        admins = [self.params["admin"], (read(file) or "").strip()]
+        admins = [self.params["admin"], (read_text(file) or "").strip()]
         for instance in INSTANCES:
             self.instance(instance, group, admins)
         # Last: until both know the new one, the former one may be needed.
@@ -107,10 +87,10 @@ class Users:
 
     def put(self, path: str, content: str, group: int, mode: int) -> None:
         """Have a file say this."""
-        if read(path) != content:
+        if read_text(path) != content:
             self.did.append(f"write {path}")
             if not self.check:
-                write(path, content, group, mode)
+                replace(path, content.encode(), mode, (0, group))
 
     def instance(self, instance: str, group: int, admins: list[str]) -> None:
         """One of the two: the Redis that runs, then its file, by which the next run judges.
@@ -118,8 +98,8 @@ class Users:
         admins: root's passwords, the new one first.
         """
         path = file_of(self.folder, instance)
-        conf = read(conf_of(self.folder, instance))
-        former = former_hashes(read(path), conf)
+        conf = read_text(conf_of(self.folder, instance))
+        former = former_hashes(read_text(path), conf)
         passwords = passwords_of(self.params["hosts"], former, self.params["keep"])
         wanted = users(instance, self.params["primary"], passwords, hashed(self.params["admin"]))
         # Without settings of ours, whoever listens there is not ours.
