@@ -12,18 +12,21 @@ Of a host these are read besides:
     background_workers           bench_background_workers
     acme                         fleet_acme
     mariadb_plan                 the server's settings of the fleet, name to value
-    survey.adoption              what module_utils/adoption.py found, None when nothing is adopted
+    survey.adoption              what fleet/adoption/look.py found, None when nothing is adopted
 """
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.mariadb import options
 
 Host = Mapping[str, Any]
 Problem = dict[str, str]
@@ -41,20 +44,6 @@ OUR_DATABASE = "benchfleet"
 # Names in nginx's files that are nobody's site.
 NO_SITE = frozenset({"_", "localhost", "127.0.0.1", '""'})
 MIB = 1024**2
-
-
-def option_rules() -> ModuleType:
-    """module_utils/mariadb_options.py, which Ansible lets only modules import by name."""
-    file = Path(__file__).parents[1] / "module_utils/mariadb_options.py"
-    spec = importlib.util.spec_from_file_location("benchfleet_mariadb_options", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-options = option_rules()
 
 
 def problem(what: str, place: str, remedy: str) -> Problem:

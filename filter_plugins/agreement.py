@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-import runpy
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.bench.files import without_password
+
 ROLES = Path(__file__).parents[1] / "roles"
-# Ansible lets only modules import what is in module_utils by name.
-BENCH_FILES = ROLES.parent / "module_utils/bench_files.py"
-without_password: Callable[[str], str] = runpy.run_path(str(BENCH_FILES))["without_password"]
 
 # Every option of our roles stands in one of these two sets (tests/unit/test_agreement.py).
 # Fleet-wide is what one host does and another relies on: ports and folders that hosts use on each

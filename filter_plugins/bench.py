@@ -7,16 +7,20 @@ The shapes read here are those of the bench CLI 5.31 (``bench setup supervisor``
 from __future__ import annotations
 
 import configparser
-import importlib.util
 import io
 import posixpath
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.bench import files as bench_files
+from fleet.supervisor import programs
 
 HEADER = (
     "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
@@ -37,19 +41,6 @@ UNWRITABLE = (
 TAKEN = re.compile(r"(-[bwcD]\S*|--(bind|workers|config|daemon|preload|pythonpath)(=.*)?)")
 
 
-def shared(name: str) -> ModuleType:
-    """One of module_utils, which Ansible lets only modules import by name."""
-    file = Path(__file__).parents[1] / f"module_utils/{name}.py"
-    spec = importlib.util.spec_from_file_location(f"benchfleet_{name}", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-bench_files = shared("bench_files")
-programs = shared("programs")
 task = programs.task
 
 # Programs that `bench setup supervisor` writes, by what follows the bench's name, and what each
@@ -465,7 +456,7 @@ def redis_config(
     addresses to listen on; ``acl_file`` has the users, each with a password, and the operator's own
     users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk
     after a second; the operator's own limit and a stricter ``appendfsync`` stay. That it is
-    append-only is not said here: see module_utils/queue_store.py.
+    append-only is not said here: see module_utils/fleet/redis/store.py.
     """
     try:
         settings = bench_files.redis_settings(text)
@@ -496,7 +487,7 @@ def redis_config(
 
 def config_keys(kind: str) -> list[str]:
     """Keys of common_site_config.json: those ``out`` of it on the primary, those ``absent`` on a
-    reporting node, or those put ``back`` at a release; see module_utils/bench_files.py.
+    reporting node, or those put ``back`` at a release; see module_utils/fleet/bench/files.py.
     """
     files = bench_files
     kinds = {

@@ -12,7 +12,7 @@ The judgement is preflight's: it uses the same host dicts and settings (see pref
     background_workers       bench_background_workers
     away_seconds, when_away  jobs_away_seconds, jobs_when_away
     apps                     bench_apps
-    survey                   with `jobs` as module_utils/jobs.py tells it of the primary
+    survey                   with `jobs` as fleet/bench/jobs.py tells it of the primary
 """
 
 from __future__ import annotations
@@ -572,7 +572,7 @@ def job_name_problems(
 ) -> list[Problem]:
     """Every entry of jobs_placement means a job of the bench, and no job has two entries.
 
-    ``jobs`` is what module_utils/jobs.py found there; where no bench was, only what the entries
+    ``jobs`` is what fleet/bench/jobs.py found there; where no bench was, only what the entries
     say by themselves is judged. ``coming`` are apps that are still to be installed.
     """
     return unknown_jobs(placement, jobs, set(coming)) + double_entries(placement, jobs)

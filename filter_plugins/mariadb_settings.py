@@ -5,31 +5,21 @@ Pure functions, so that a figure can be questioned and tested without a server.
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.mariadb import options
 
 Plan = dict[str, dict[str, Any]]
 
 MIB = 1024 * 1024
 
-
-def option_rules() -> ModuleType:
-    """module_utils/mariadb_options.py, which Ansible lets only modules import by name."""
-    file = Path(__file__).parents[1] / "module_utils/mariadb_options.py"
-    spec = importlib.util.spec_from_file_location("benchfleet_mariadb_options", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-options = option_rules()
 
 ROLES = ("primary", "reporting")
 
@@ -300,8 +290,8 @@ def mariadb_cnf(plan: Plan) -> str:
         "# Written by Benchfleet and rewritten at its next run. Other values for these settings:",
         "# mariadb_settings_extra in the inventory. Other settings: another file beside this one.",
     ]
-    for title, options in sections.items():
-        lines += [title, *options]
+    for title, settings in sections.items():
+        lines += [title, *settings]
     return "\n".join(lines) + "\n" + CLIENTS
 
 

@@ -9,7 +9,7 @@ A host is a dict:
     lan_ip                       as the inventory has it, "" when it has none
     default, addresses           default IPv4 address and all addresses, from the facts
     distribution, version        e.g. Debian, 12.5
-    system                       its row of module_utils/systems.py, {} for one that has none
+    system                       its row of module_utils/fleet/systems.py, {} for one that has none
     untried_system               fleet_untried_system
     address                      the address that the others reach it by, "" when it has none
     ssh_key                      its ed25519 host key, "" when it has none

@@ -1,4 +1,4 @@
-"""Which systems the hosts run: filters on the table in module_utils/systems.py.
+"""Which systems the hosts run: filters on the table in module_utils/fleet/systems.py.
 
 A host is preflight's (see preflight.py), of which this reads name, distribution, version, system
 (its row of the table, {} for none), untried_system (fleet_untried_system) and survey.
@@ -6,29 +6,18 @@ A host is preflight's (see preflight.py), of which this reads name, distribution
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet import systems
+
 Host = Mapping[str, Any]
-
-
-def table() -> ModuleType:
-    """module_utils/systems.py, which Ansible lets only modules import by name."""
-    file = Path(__file__).parents[1] / "module_utils/systems.py"
-    spec = importlib.util.spec_from_file_location("benchfleet_systems", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-systems = table()
 
 
 def known_system(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,18 +9,23 @@ A host here is preflight's (see preflight.py), of which this reads
                              adoption, as the module survey found them
 
 ``code`` is {app: {python, node}}, or {app: {trouble}} where that is not known; it is judged by
-module_utils/needs.py.
+module_utils/fleet/bench/needs.py.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import yaml
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.bench import apps as of_app
+from fleet.bench import files as bench_files
+from fleet.bench import needs
 
 Host = Mapping[str, Any]
 Code = Mapping[str, Mapping[str, str]]
@@ -42,22 +47,6 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 UV_PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.15", "3.16", "3.17", "3.18")
 # Stand for all releases of a series: apps exclude some of its first ones at most.
 LATEST = 999
-
-
-def shared(name: str) -> ModuleType:
-    """One of module_utils, which Ansible lets only modules import by name."""
-    file = Path(__file__).parents[1] / f"module_utils/{name}.py"
-    spec = importlib.util.spec_from_file_location(f"benchfleet_{name}", file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-needs = shared("needs")
-of_app = shared("apps")
-bench_files = shared("bench_files")
 
 
 def release_versions(roles_dir: str) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from ansible.module_utils import adoption
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: adopt_accounts

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.snapshot import SnapshotError, unit_states
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.snapshot import SnapshotError, unit_states
 
 DOCUMENTATION = r"""
 module: adopt_units
 short_description: Units are enabled and run as they did before the fleet
 options:
   units:
-    description: Unit to its state, as C(module_utils/snapshot.py) records it.
+    description: Unit to its state, as C(module_utils/fleet/snapshot.py) records it.
     type: dict
     required: true
   gone:

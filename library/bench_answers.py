@@ -7,9 +7,9 @@ import http.client
 import time
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, installed_apps, read_json
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.verify_look import Visitor
+from ansible.module_utils.fleet.bench.account import BenchError, installed_apps, read_json
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.verify.look import Visitor
 
 DOCUMENTATION = r"""
 module: bench_answers

@@ -7,8 +7,7 @@ import os
 from contextlib import nullcontext
 from typing import Any
 
-from ansible.module_utils.apps import required
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench.account import (
     BenchError,
     checked,
     exclusive,
@@ -18,8 +17,9 @@ from ansible.module_utils.bench import (
     run_frappe,
     user_environment,
 )
-from ansible.module_utils.calls import held
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.bench.apps import required
+from ansible.module_utils.fleet.calls import held
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_app_gone
@@ -42,7 +42,7 @@ options:
     type: dict
     required: true
   hold:
-    description: How calls wait at the router, C({path, host, port}) as in module_utils/calls.py.
+    description: How calls wait at the router, C({path, host, port}) as in fleet/calls.py.
     type: dict
 """
 

@@ -7,7 +7,7 @@ import os
 import shlex
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench.account import (
     ASSET_LISTS,
     BenchError,
     asset_state,
@@ -16,7 +16,7 @@ from ansible.module_utils.bench import (
     run_as,
     user_environment,
 )
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_assets

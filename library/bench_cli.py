@@ -7,8 +7,8 @@ import glob
 import os
 import shutil
 
-from ansible.module_utils.bench import CLI_PACKAGES, cli_releases, without_password
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.bench.account import CLI_PACKAGES, cli_releases, without_password
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_cli

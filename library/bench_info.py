@@ -10,7 +10,7 @@ import os
 import shlex
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench.account import (
     BenchError,
     asset_state,
     installed_apps,
@@ -19,11 +19,11 @@ from ansible.module_utils.bench import (
     read_json,
     read_text,
 )
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.jobs_tool import UNKNOWN, misfits
-from ansible.module_utils.programs import control_words
-from ansible.module_utils.sites import read_state, served
-from ansible.module_utils.supervisor import missing_programs
+from ansible.module_utils.fleet.bench.jobs_tool import UNKNOWN, misfits
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.sites.folders import read_state, served
+from ansible.module_utils.fleet.supervisor.control import missing_programs
+from ansible.module_utils.fleet.supervisor.programs import control_words
 
 DOCUMENTATION = r"""
 module: bench_info

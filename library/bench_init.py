@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench.account import (
     BenchError,
     checked,
     drop_git_locks,
@@ -23,9 +23,9 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import as_owner, sync_folder
-from ansible.module_utils.pdf import available, printing
+from ansible.module_utils.fleet.bench.pdf import available, printing
+from ansible.module_utils.fleet.foreign import as_owner, sync_folder
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_init

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.bench import BenchError
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.supervisor import STARTED, programs, start, stop
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
 
 DOCUMENTATION = r"""
 module: bench_programs

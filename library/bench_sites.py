@@ -7,7 +7,7 @@ import os
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench.account import (
     BenchError,
     asset_state,
     checked,
@@ -21,11 +21,11 @@ from ansible.module_utils.bench import (
     run_as,
     scrub,
 )
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import MariaDBError, describe, local, pymysql
-from ansible.module_utils.needs import shown
-from ansible.module_utils.site_making import Maker
-from ansible.module_utils.sites import made_note
+from ansible.module_utils.fleet.bench.needs import shown
+from ansible.module_utils.fleet.mariadb.server import MariaDBError, describe, local, pymysql
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.sites.folders import made_note
+from ansible.module_utils.fleet.sites.making import Maker
 
 DOCUMENTATION = r"""
 module: bench_sites

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ansible.module_utils import apps as of_app
-from ansible.module_utils import code as its_code
-from ansible.module_utils import needs
-from ansible.module_utils.bench import (
+from ansible.module_utils.fleet.bench import apps as of_app
+from ansible.module_utils.fleet.bench import code as its_code
+from ansible.module_utils.fleet.bench import needs
+from ansible.module_utils.fleet.bench.account import (
     BenchError,
     app_version,
     checked,
@@ -37,10 +37,10 @@ from ansible.module_utils.bench import (
     user_environment,
     without_password,
 )
-from ansible.module_utils.calls import held, listens
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import read_bytes, replace, sync_folder
-from ansible.module_utils.kept import (
+from ansible.module_utils.fleet.bench.staging import Staging
+from ansible.module_utils.fleet.calls import held, listens
+from ansible.module_utils.fleet.foreign import read_bytes, replace, sync_folder
+from ansible.module_utils.fleet.kept import (
     DUMPS,
     Thing,
     existing,
@@ -50,12 +50,11 @@ from ansible.module_utils.kept import (
     tidy,
     tree_bytes,
 )
-from ansible.module_utils.mariadb import LARGEST_PACKET, SYSTEM_SCHEMAS, client
-from ansible.module_utils.programs import JOBS
-from ansible.module_utils.redis_users import redis_admin
-from ansible.module_utils.sites import Folders, SiteError, is_name, parse_site
-from ansible.module_utils.staging import Staging
-from ansible.module_utils.supervisor import (
+from ansible.module_utils.fleet.mariadb.server import LARGEST_PACKET, SYSTEM_SCHEMAS, client
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.users import redis_admin
+from ansible.module_utils.fleet.sites.folders import Folders, SiteError, is_name, parse_site
+from ansible.module_utils.fleet.supervisor.control import (
     RUNNING,
     control,
     control_each,
@@ -65,7 +64,8 @@ from ansible.module_utils.supervisor import (
     stop,
     together,
 )
-from ansible.module_utils.verify_look import Redis, RedisError, Visitor
+from ansible.module_utils.fleet.supervisor.programs import JOBS
+from ansible.module_utils.fleet.verify.look import Redis, RedisError, Visitor
 
 DOCUMENTATION = r"""
 module: bench_update

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.bench import BenchError
-from ansible.module_utils.certificates import OPTIONS, Asking
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.sites import SiteError, read_state, served_names
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.nginx.certificates import OPTIONS, Asking
+from ansible.module_utils.fleet.sites.folders import SiteError, read_state, served_names
 
 DOCUMENTATION = r"""
 module: certificates_asked
@@ -16,7 +16,7 @@ description:
     none is a warning that says why; it is served by http until then.
 options:
   settings:
-    description: What nginx_files knows of certificates, see module_utils/certificates.py.
+    description: What nginx_files knows of certificates, see fleet/nginx/certificates.py.
     type: dict
     required: true
   state_dir: {description: The fleet's state on this host., type: path, required: true}

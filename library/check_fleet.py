@@ -7,12 +7,12 @@ import ipaddress
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.answers import unlike
-from ansible.module_utils.bench_files import KEPT, KEYS, SET, SHARED, keys_that_are
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.jobs import HEAVY
-from ansible.module_utils.verify_checks import result, same_size
-from ansible.module_utils.verify_look import refuses, source_address
+from ansible.module_utils.fleet.bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
+from ansible.module_utils.fleet.bench.jobs import HEAVY
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.verify.answers import unlike
+from ansible.module_utils.fleet.verify.catalogue import result, same_size
+from ansible.module_utils.fleet.verify.look import refuses, source_address
 
 DOCUMENTATION = r"""
 module: check_fleet

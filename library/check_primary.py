@@ -12,18 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.certificates import Certificates, is_public, read_asked
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import replace, unlink
-from ansible.module_utils.jobs_tool import ask
-from ansible.module_utils.mariadb import Server, local
-from ansible.module_utils.own_certificates import ends_soon, parse_der
-from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
-from ansible.module_utils.redis_users import INSTANCES, conf_of, faults, file_of, redis_admin
-from ansible.module_utils.sites import read_state, served_names
-from ansible.module_utils.verify_checks import busiest_minute, in_words, own_account
-from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
-from ansible.module_utils.verify_look import (
+from ansible.module_utils.fleet.bench.jobs_tool import ask
+from ansible.module_utils.fleet.foreign import replace, unlink
+from ansible.module_utils.fleet.mariadb.server import Server, local
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.nginx.certificates import Certificates, is_public, read_asked
+from ansible.module_utils.fleet.own_certificates import ends_soon, parse_der
+from ansible.module_utils.fleet.redis.store import (
+    parse_info,
+    room_problems,
+    safety_problems,
+    settings,
+)
+from ansible.module_utils.fleet.redis.users import INSTANCES, conf_of, faults, file_of, redis_admin
+from ansible.module_utils.fleet.sites.folders import read_state, served_names
+from ansible.module_utils.fleet.verify.catalogue import busiest_minute, in_words, own_account
+from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks
+from ansible.module_utils.fleet.verify.look import (
     Visitor,
     certificate_fault,
     first_certificate,
@@ -54,12 +59,12 @@ options:
     type: dict
     required: true
   certificates:
-    description: Which certificates the router is to show, see module_utils/certificates.py.
+    description: Which certificates the router is to show, see fleet/nginx/certificates.py.
     type: dict
     default: {}
   job_seconds: {description: How long a scheduled job is waited for., type: int}
 notes:
-  - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
+  - What is in C(about) and C(calls) stands in fleet/verify/host.py.
 """
 
 JOB_METHOD = "frappe.ping"

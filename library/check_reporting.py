@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.answers import ask_server
-from ansible.module_utils.bench import read_json
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import read_bytes, unlink
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.bench.account import read_json
+from ansible.module_utils.fleet.foreign import read_bytes, unlink
+from ansible.module_utils.fleet.mariadb.server import (
     Server,
     describe,
     errant,
@@ -26,16 +24,18 @@ from ansible.module_utils.mariadb import (
     pymysql,
     remote,
 )
-from ansible.module_utils.supervisor import control, doing, states
-from ansible.module_utils.systems import PYMYSQL
-from ansible.module_utils.verify_checks import (
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.supervisor.control import control, doing, states
+from ansible.module_utils.fleet.systems import PYMYSQL
+from ansible.module_utils.fleet.verify.answers import ask_server
+from ansible.module_utils.fleet.verify.catalogue import (
     in_words,
     key_problems,
     own_account,
     reading_account,
 )
-from ansible.module_utils.verify_host import ARGUMENTS, HostChecks
-from ansible.module_utils.verify_look import Visitor, router_port, schedulers
+from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks
+from ansible.module_utils.fleet.verify.look import Visitor, router_port, schedulers
 
 DOCUMENTATION = r"""
 module: check_reporting
@@ -58,7 +58,7 @@ options:
   file_seconds: {description: How long the file is waited for., type: int}
   sync: {description: Command that copies the sites folder., type: path}
 notes:
-  - What is in C(about) and C(calls) stands in module_utils/verify_host.py.
+  - What is in C(about) and C(calls) stands in module_utils/fleet/verify/host.py.
 """
 
 REFUSALS = {1044, 1142, 1290}

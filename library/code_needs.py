@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils import code
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.bench import code
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: code_needs

@@ -12,8 +12,8 @@ import stat
 import tempfile
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import acting_as, owner_of, read_bytes
+from ansible.module_utils.fleet.foreign import acting_as, owner_of, read_bytes
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: files

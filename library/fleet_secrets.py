@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.module import FleetModule
 
 # ansible-core brings both, so they are missing only where the module is run by another Python
 # than Ansible's own.

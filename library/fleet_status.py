@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.systems import MARIADB
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.systems import MARIADB
 
 DOCUMENTATION = r"""
 module: fleet_status
@@ -52,7 +52,7 @@ versions:
   type: list
 """
 
-# Tools by the names of module_utils/bench.py: for people, and the variable that asks for a release.
+# Tools by the names of bench/account.py: for people, and the variable that asks for a release.
 TOOLS = {
     "bench_cli": ("bench CLI", "bench_cli_version"),
     "uv": ("uv", "bench_uv_version"),

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.verify_checks import closing, complete, red_table
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.verify.catalogue import closing, complete, red_table
 
 DOCUMENTATION = r"""
 module: fleet_verdict

@@ -10,13 +10,13 @@ import time
 from glob import glob
 from pathlib import Path
 
-from ansible.module_utils.bench import BenchError
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import as_owner
-from ansible.module_utils.mariadb_options import server_options
-from ansible.module_utils.programs import LOGS, control_words
-from ansible.module_utils.supervisor import linked_logs, readable, return_logs
-from ansible.module_utils.verify_look import processes
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.foreign import as_owner
+from ansible.module_utils.fleet.mariadb.options import server_options
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.supervisor.control import linked_logs, readable, return_logs
+from ansible.module_utils.fleet.supervisor.programs import LOGS, control_words
+from ansible.module_utils.fleet.verify.look import processes
 
 DOCUMENTATION = r"""
 module: host_leave

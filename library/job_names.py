@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.jobs import look
+from ansible.module_utils.fleet.bench.jobs import look
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: job_names
@@ -24,7 +24,7 @@ options:
 RETURN = r"""
 jobs:
   description: "{known, apps, scheduled, matches, near, overlaps, queues}; see C(look) in
-    module_utils/jobs.py."
+    module_utils/fleet/bench/jobs.py."
   returned: success
   type: dict
 """

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.bench import BenchError
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.jobs_tool import ask
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.bench.jobs_tool import ask
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: job_queues

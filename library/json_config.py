@@ -9,10 +9,10 @@ import pwd
 import stat
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, read_json
-from ansible.module_utils.bench_files import is_secret
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import as_owner, replace
+from ansible.module_utils.fleet.bench.account import BenchError, read_json
+from ansible.module_utils.fleet.bench.files import is_secret
+from ansible.module_utils.fleet.foreign import as_owner, replace
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: json_config

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import MariaDBError, ServerAbsentError, describe, local, pymysql
-from ansible.module_utils.mariadb_accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
+from ansible.module_utils.fleet.mariadb.accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
+from ansible.module_utils.fleet.mariadb.server import (
+    MariaDBError,
+    ServerAbsentError,
+    describe,
+    local,
+    pymysql,
+)
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_accounts

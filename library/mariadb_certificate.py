@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.mariadb.server import (
     MariaDBError,
     describe,
     local,
     pymysql,
     shows_another_certificate,
 )
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_certificate

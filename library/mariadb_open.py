@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.mariadb.server import (
     MariaDBError,
     ServerAbsentError,
     local,
@@ -12,6 +11,7 @@ from ansible.module_utils.mariadb import (
     root_takes_password,
     write_json,
 )
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_open

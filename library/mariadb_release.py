@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import adoption
-from ansible.module_utils.adoption import OUR_ACCOUNTS, OUR_DATABASE, sql
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import DEFINERS, account
-from ansible.module_utils.snapshot import SnapshotError, load
+from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.adoption.look import OUR_ACCOUNTS, OUR_DATABASE, sql
+from ansible.module_utils.fleet.mariadb.server import DEFINERS, account
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.snapshot import SnapshotError, load
 
 DOCUMENTATION = r"""
 module: mariadb_release

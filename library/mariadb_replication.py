@@ -8,9 +8,8 @@ import shutil
 import time
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.kept import REPLACED, things, tidy
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.kept import REPLACED, things, tidy
+from ansible.module_utils.fleet.mariadb.server import (
     MEMORY_CURE,
     MariaDBError,
     Server,
@@ -25,6 +24,7 @@ from ansible.module_utils.mariadb import (
     remote,
     write_json,
 )
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_replication

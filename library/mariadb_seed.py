@@ -6,15 +6,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.mariadb.options import server_options
+from ansible.module_utils.fleet.mariadb.server import (
     SYSTEM_SCHEMAS,
     MariaDBError,
     ServerAbsentError,
     local,
     read_json,
 )
-from ansible.module_utils.mariadb_options import server_options
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_seed

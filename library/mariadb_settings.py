@@ -11,18 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
-    SERVER_BINARY,
-    MariaDBError,
-    Server,
-    installed,
-    local,
-    quote_text,
-    running_variables,
-    shows_another_certificate,
-)
-from ansible.module_utils.mariadb_options import (
+from ansible.module_utils.fleet.mariadb.options import (
     Row,
     Said,
     agrees,
@@ -33,7 +22,18 @@ from ansible.module_utils.mariadb_options import (
     problems_of,
     server_options,
 )
-from ansible.module_utils.systems import PYMYSQL
+from ansible.module_utils.fleet.mariadb.server import (
+    SERVER_BINARY,
+    MariaDBError,
+    Server,
+    installed,
+    local,
+    quote_text,
+    running_variables,
+    shows_another_certificate,
+)
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.systems import PYMYSQL
 
 DOCUMENTATION = r"""
 module: mariadb_settings

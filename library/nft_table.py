@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: nft_table

@@ -7,10 +7,10 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, exclusive
-from ansible.module_utils.certificates import OPTIONS, Certificates
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.nginx import (
+from ansible.module_utils.fleet.bench.account import BenchError, exclusive
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.nginx.certificates import OPTIONS, Certificates
+from ansible.module_utils.fleet.nginx.files import (
     NginxError,
     configuration,
     contents,
@@ -23,8 +23,13 @@ from ansible.module_utils.nginx import (
     tested,
     write,
 )
-from ansible.module_utils.sites import SiteError, read_state, render_servers, served_names
-from ansible.module_utils.snapshot import SnapshotError, is_recorded
+from ansible.module_utils.fleet.sites.folders import (
+    SiteError,
+    read_state,
+    render_servers,
+    served_names,
+)
+from ansible.module_utils.fleet.snapshot import SnapshotError, is_recorded
 
 DOCUMENTATION = r"""
 module: nginx_files
@@ -90,7 +95,7 @@ options:
         elements: dict
         default: []
       acme:
-        description: How a CA is asked for others, see module_utils/certificates.py.
+        description: How a CA is asked for others, see module_utils/fleet/nginx/certificates.py.
         type: dict
         required: true
         suboptions:

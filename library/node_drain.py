@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from ansible.module_utils.calls import running_calls
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet.calls import running_calls
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: node_drain

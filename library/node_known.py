@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import re
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import read_bytes
-from ansible.module_utils.mariadb import MariaDBError, local
+from ansible.module_utils.fleet.foreign import read_bytes
+from ansible.module_utils.fleet.mariadb.server import MariaDBError, local
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: node_known

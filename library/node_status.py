@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import cli_releases, installed_apps, read_json
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import as_owner
-from ansible.module_utils.kept import (
+from ansible.module_utils.fleet.bench.account import cli_releases, installed_apps, read_json
+from ansible.module_utils.fleet.foreign import as_owner
+from ansible.module_utils.fleet.kept import (
     ADOPTED,
     DUMPS,
     REFUSED,
@@ -25,16 +24,22 @@ from ansible.module_utils.kept import (
     things,
     tree_bytes,
 )
-from ansible.module_utils.mariadb import local, server_folders, shown_certificate
-from ansible.module_utils.own_certificates import look as look_at_certificates
-from ansible.module_utils.programs import LOGS
-from ansible.module_utils.queue_store import parse_info, room_problems, safety_problems, settings
-from ansible.module_utils.redis_users import redis_admin
-from ansible.module_utils.sites import Folders, read_state, served_names
-from ansible.module_utils.supervisor import RUNNING, programs
-from ansible.module_utils.systems import MARIADB
-from ansible.module_utils.verify_checks import in_words
-from ansible.module_utils.verify_look import (
+from ansible.module_utils.fleet.mariadb.server import local, server_folders, shown_certificate
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.own_certificates import look as look_at_certificates
+from ansible.module_utils.fleet.redis.store import (
+    parse_info,
+    room_problems,
+    safety_problems,
+    settings,
+)
+from ansible.module_utils.fleet.redis.users import redis_admin
+from ansible.module_utils.fleet.sites.folders import Folders, read_state, served_names
+from ansible.module_utils.fleet.supervisor.control import RUNNING, programs
+from ansible.module_utils.fleet.supervisor.programs import LOGS
+from ansible.module_utils.fleet.systems import MARIADB
+from ansible.module_utils.fleet.verify.catalogue import in_words
+from ansible.module_utils.fleet.verify.look import (
     UNITS,
     background_workers,
     of_bench,

@@ -8,8 +8,8 @@ import os
 import re
 import time
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.systems import SERVERS
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.systems import SERVERS
 
 DOCUMENTATION = r"""
 module: packages

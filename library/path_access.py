@@ -9,9 +9,9 @@ import pwd
 import stat
 from pathlib import Path
 
-from ansible.module_utils.bench import run_as
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import owner_of
+from ansible.module_utils.fleet.bench.account import run_as
+from ansible.module_utils.fleet.foreign import owner_of
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: path_access

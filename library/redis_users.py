@@ -6,10 +6,10 @@ from __future__ import annotations
 import grp
 import os
 
-from ansible.module_utils.bench import read_text
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import replace
-from ansible.module_utils.redis_users import (
+from ansible.module_utils.fleet.bench.account import read_text
+from ansible.module_utils.fleet.foreign import replace
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.users import (
     ADMIN_FILE,
     INSTANCES,
     UsersError,
@@ -25,13 +25,13 @@ from ansible.module_utils.redis_users import (
     text,
     users,
 )
-from ansible.module_utils.verify_look import RedisError
+from ansible.module_utils.fleet.verify.look import RedisError
 
 DOCUMENTATION = r"""
 module: redis_users
 short_description: Users of the bench's Redis, in its files and in the one that runs
 description:
-  - What a user may do stands in module_utils/redis_users.py. The files have hashes of passwords.
+  - What a user may do stands in fleet/redis/users.py. The files have hashes of passwords.
   - A Redis that runs is told and goes on running. The connections of a user that goes end with it,
     and no other.
 options:

@@ -8,9 +8,9 @@ import json
 import os
 from typing import Any
 
-from ansible.module_utils import routes
-from ansible.module_utils.bench import run_as
-from ansible.module_utils.fleet import FleetModule
+from ansible.module_utils.fleet import routes
+from ansible.module_utils.fleet.bench.account import run_as
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: report_routes

@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.bench import BenchError
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.mariadb.server import (
     MariaDBError,
     ServerAbsentError,
     describe,
     local,
     pymysql,
 )
-from ansible.module_utils.site_accounts import SETTINGS, Line, Outcome
-from ansible.module_utils.sites import SiteError
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.sites.accounts import SETTINGS, Line, Outcome
+from ansible.module_utils.fleet.sites.folders import SiteError
 
 DOCUMENTATION = r"""
 module: site_accounts
@@ -30,7 +30,7 @@ options:
   settings:
     description:
       - What the timer that does the same between two runs has in its file, see SETTINGS in
-        module_utils/site_accounts.py.
+        module_utils/fleet/sites/accounts.py.
     type: dict
     required: true
   require_tls:

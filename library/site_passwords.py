@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 import secrets
 
-from ansible.module_utils.bench import BenchError, run_as
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.mariadb import (
+from ansible.module_utils.fleet.bench.account import BenchError, run_as
+from ansible.module_utils.fleet.mariadb.accounts import AccountKeeper
+from ansible.module_utils.fleet.mariadb.server import (
     MariaDBError,
     Server,
     account,
@@ -19,9 +19,9 @@ from ansible.module_utils.mariadb import (
     password_hash,
     pymysql,
 )
-from ansible.module_utils.mariadb_accounts import AccountKeeper
-from ansible.module_utils.site_accounts import SETTINGS, Line
-from ansible.module_utils.sites import Site, SiteError
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.sites.accounts import SETTINGS, Line
+from ansible.module_utils.fleet.sites.folders import Site, SiteError
 
 DOCUMENTATION = r"""
 module: site_passwords

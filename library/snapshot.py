@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import adoption
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import control_words
-from ansible.module_utils.snapshot import (
+from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.snapshot import (
     HOWS,
     SnapshotError,
     packages,
@@ -22,6 +21,7 @@ from ansible.module_utils.snapshot import (
     unit_states,
     write_note,
 )
+from ansible.module_utils.fleet.supervisor.programs import control_words
 
 DOCUMENTATION = r"""
 module: snapshot
@@ -29,7 +29,7 @@ short_description: What a host had is recorded once, before its first change
 description:
   - Copies the files that a run may change, with owner, mode and checksum, notes which paths are
     missing, and records what is no file (units, packages, accounts and databases of MariaDB,
-    supervisor's programs, checksums of the crontabs). See C(module_utils/snapshot.py).
+    supervisor's programs, checksums of the crontabs). See C(module_utils/fleet/snapshot.py).
   - Does nothing on a host that has a record.
 options:
   folder: {description: Folder that holds the records., type: path, required: true}
@@ -41,7 +41,7 @@ options:
   units: {description: Units whose state is recorded., type: list, elements: str, default: []}
   users: {description: Accounts that a run may make., type: list, elements: str, default: []}
   paths:
-    description: The paths; see C(module_utils/snapshot.py) for C(how) and the keys beside it.
+    description: The paths; see C(module_utils/fleet/snapshot.py) for C(how) and the keys beside it.
     type: list
     elements: dict
     required: true

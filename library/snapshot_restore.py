@@ -6,15 +6,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.snapshot import SnapshotError, load, packages, put_back
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.snapshot import SnapshotError, load, packages, put_back
 
 DOCUMENTATION = r"""
 module: snapshot_restore
 short_description: A part of a host is as its record says
 description:
   - Files are put back with owner, mode and ACL, what was not there is removed. In the order of
-    the record, last first. See C(module_utils/snapshot.py).
+    the record, last first. See C(module_utils/fleet/snapshot.py).
 options:
   state_file: {description: Notes which record is the host's., type: path, required: true}
   part:

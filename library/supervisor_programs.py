@@ -13,18 +13,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, read_foreign
-from ansible.module_utils.calls import held, listens
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.programs import (
-    LOGS,
-    control_words,
-    full_name,
-    overridden,
-    tasks,
-    writer,
-)
-from ansible.module_utils.supervisor import (
+from ansible.module_utils.fleet.bench.account import BenchError, read_foreign
+from ansible.module_utils.fleet.calls import held, listens
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.supervisor.control import (
     RUNNING,
     STARTED,
     by_account,
@@ -37,6 +29,14 @@ from ansible.module_utils.supervisor import (
     return_logs,
     states,
     together,
+)
+from ansible.module_utils.fleet.supervisor.programs import (
+    LOGS,
+    control_words,
+    full_name,
+    overridden,
+    tasks,
+    writer,
 )
 
 DOCUMENTATION = r"""
@@ -75,7 +75,7 @@ options:
   hold:
     description:
       - For the groups of C(serves), how calls wait at the router while they are restarted,
-        C({path, host, port}) as in module_utils/calls.py; without it they do not.
+        C({path, host, port}) as in module_utils/fleet/calls.py; without it they do not.
     type: dict
   shown:
     description:

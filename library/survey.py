@@ -15,32 +15,39 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import adoption, code, jobs
-from ansible.module_utils.answers import READ_SHARED, SHARED
-from ansible.module_utils.bench import BenchError, cli_releases, read_foreign, read_text, run_as
-from ansible.module_utils.bench_files import other_database
-from ansible.module_utils.certificates import certificate_trouble
-from ansible.module_utils.fleet import FleetModule
-from ansible.module_utils.foreign import open_plain
-from ansible.module_utils.kept import tree_bytes
-from ansible.module_utils.mariadb import MEMORY_TABLES
-from ansible.module_utils.mariadb_options import (
+from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.bench import code, jobs
+from ansible.module_utils.fleet.bench.account import (
+    BenchError,
+    cli_releases,
+    read_foreign,
+    read_text,
+    run_as,
+)
+from ansible.module_utils.fleet.bench.files import other_database
+from ansible.module_utils.fleet.bench.pdf import printing
+from ansible.module_utils.fleet.foreign import open_plain
+from ansible.module_utils.fleet.kept import tree_bytes
+from ansible.module_utils.fleet.mariadb.options import (
     REFUSED,
     RUNNING,
     look,
     running_rows,
     server_options,
 )
-from ansible.module_utils.nginx import parts
-from ansible.module_utils.pdf import printing
-from ansible.module_utils.programs import (
+from ansible.module_utils.fleet.mariadb.server import MEMORY_TABLES
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.nginx.certificates import certificate_trouble
+from ansible.module_utils.fleet.nginx.files import parts
+from ansible.module_utils.fleet.sites.folders import Folders, made_note
+from ansible.module_utils.fleet.supervisor.programs import (
     ConfigurationError,
     configuration,
     trouble_words,
     writer,
 )
-from ansible.module_utils.sites import Folders, made_note
-from ansible.module_utils.surroundings import look_at_filters, look_at_ways
+from ansible.module_utils.fleet.surroundings import look_at_filters, look_at_ways
+from ansible.module_utils.fleet.verify.answers import READ_SHARED, SHARED
 
 DOCUMENTATION = r"""
 module: survey

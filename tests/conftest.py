@@ -1,18 +1,41 @@
-"""Make our module_utils importable under the name that modules use, and leave the machine alone."""
+"""Make module_utils/fleet one package under both of its names, and leave the machine alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
-import ansible.module_utils
 import pytest
+from fleet.bench import account
 
-ansible.module_utils.__path__.append(str(Path(__file__).parents[1] / "module_utils"))
+MODULES_NAME = "ansible.module_utils.fleet"
 
-from ansible.module_utils import bench  # noqa: E402 -- found through the path above
 
-import module_utils.bench  # noqa: E402 -- the same file under the name that tests use
+class OnePackage:
+    """Finds the package under the name that modules use: the same objects, so a patch holds."""
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Know the names of our package alone."""
+        ours = f"{name}.".startswith(f"{MODULES_NAME}.")
+        return ModuleSpec(name, self) if ours else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module that is there, or will be, under the package's own name."""
+        module = importlib.import_module(spec.name.removeprefix("ansible.module_utils."))
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it as it is: it keeps its own specification."""
+        module.__spec__ = self.spec
+
+
+sys.meta_path.insert(0, OnePackage())  # type: ignore[arg-type]
 
 # Repositories without sample hooks: those were most of the files that the tests made and removed.
 GIT_CONFIG = """
@@ -36,6 +59,5 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
         # Where failed commands leave their output.
-        for module in (bench, module_utils.bench):
-            patch.setattr(module, "LOG_DIR", str(folder / "outputs"))
+        patch.setattr(account, "LOG_DIR", str(folder / "outputs"))
         yield

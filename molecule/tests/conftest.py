@@ -13,11 +13,11 @@ import pytest
 import testinfra
 import yaml
 from calls import Somebody
+from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment
 
 from benchfleet import state
-from module_utils.verify_look import Visitor
 
 
 @pytest.fixture(scope="session")

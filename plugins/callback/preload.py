@@ -61,8 +61,8 @@ def kept_packages() -> Path:
     paths = [constants.config.get_config_value(f"DEFAULT_MODULE{p}_PATH") for p in ("", "_UTILS")]
     digest.update(repr((ansible.__version__, ansible.__file__, sys.version, paths)).encode())
     for folder in ("library", "module_utils"):
-        for path in sorted((ROOT / folder).glob("*.py")):
-            digest.update(repr((path.name, path.read_bytes())).encode())
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            digest.update(repr((str(path), path.read_bytes())).encode())
     home = Path(constants.config.get_config_value("ANSIBLE_HOME"))
     return home / "benchfleet-modules" / digest.hexdigest()[:16]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from fleet.adoption import look as looking
+from fleet.bench.files import redis_address
 
 from filter_plugins import adoption
-from module_utils import adoption as looking
-from module_utils.bench_files import redis_address
 
 ROLE = Path(__file__).parents[2] / "roles/adopt"
 BENCH = "/home/frappe/frappe-bench"

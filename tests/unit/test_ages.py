@@ -16,9 +16,10 @@ from typing import Any
 
 import pymysql
 import pytest
-from ansible.module_utils import mariadb, own_certificates
-from ansible.module_utils.mariadb_accounts import AccountKeeper
-from ansible.module_utils.site_accounts import Line
+from fleet import own_certificates
+from fleet.mariadb import server as mariadb
+from fleet.mariadb.accounts import AccountKeeper
+from fleet.sites.accounts import Line
 
 from library import fleet_secrets, site_passwords
 

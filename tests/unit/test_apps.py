@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible.module_utils import apps, needs
+from fleet.bench import apps, needs
 
 PYPROJECT = '[tool.bench.frappe-dependencies]\nfrappe = ">=15.40.0,<16.0.0"\nerpnext = ">=15"\n'
 

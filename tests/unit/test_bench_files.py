@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import redis
 import yaml
+from fleet.bench import files
 
 from filter_plugins import bench
-from module_utils import bench_files as files
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ import configparser
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.supervisor import missing_programs
+from fleet.supervisor.control import missing_programs
 
 from filter_plugins import bench
 

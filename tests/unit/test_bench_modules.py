@@ -14,9 +14,11 @@ from typing import Any
 
 import jinja2
 import pytest
-from ansible.module_utils import bench, jobs_tool, site_making
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.site_by_hand import ByHand
+from fleet.bench import account as bench
+from fleet.bench import jobs_tool
+from fleet.sites import making as site_making
+from fleet.sites.by_hand import ByHand
 
 from filter_plugins.bench import repo_logins
 from library import bench_app_gone, bench_info, bench_init, bench_sites

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils import certificates
-from module_utils.certificates import Asking, Certificates, is_public, read_asked, reason
+from fleet.nginx import certificates
+from fleet.nginx.certificates import Asking, Certificates, is_public, read_asked, reason
 
 SERVER = "https://ca.test/dir"
 SITES = {"a.test": ["also.test", "10.0.0.1", "intranet"], "b.test": []}

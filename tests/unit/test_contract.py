@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils import jobs_tool
 from benchfleet_jobs import contract
+from fleet.bench import jobs_tool
 
 from benchfleet import framework
 

@@ -31,7 +31,10 @@ PORTS = sorted(
 # Of fleet_ssh_port's default nobody can tell whether a 22 means it.
 NUMBERS = re.compile(rf"\b(?:{'|'.join(port for port in PORTS if port != '22')})\b")
 # MariaDB's own port: what its files and Frappe's mean where they name none.
-OTHERS = {("filter_plugins/adoption.py", "3306"), ("module_utils/verify_checks.py", "3306")}
+OTHERS = {
+    ("filter_plugins/adoption.py", "3306"),
+    ("module_utils/fleet/verify/catalogue.py", "3306"),
+}
 
 ACCOUNTS = ("fleet_bench_user", "fleet_seed_user")
 # What roles know of a host besides.

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import bench
+from fleet.bench import account as bench
 
 OUTPUTS = Path(__file__).parent / "outputs"
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 import yaml
+from fleet import module as fleet
+from fleet import snapshot
+from fleet.nginx import files as nginx
+from fleet.sites import making as site_making
 
 from library import files, json_config, packages, supervisor_programs
-from module_utils import fleet, nginx, site_making, snapshot
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
-import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,44 +45,62 @@ def test_known_hosts_are_written_for_the_port_of_ssh() -> None:
 
 
 ROOT = VARS.parents[3]
-IMPORT = re.compile(
-    r"^\s*from ansible\.module_utils(?:\.(\w+) import| import ((?:\w+(?:, )?)+))", re.MULTILINE
-)
+PACKAGE = ROOT / "module_utils/fleet"
+INSTALLED = set(yaml.safe_load(VARS.read_text(encoding="utf-8"))["__fleet_code"])
 
 
-def imported(text: str) -> set[str]:
-    """Our modules that a program or module imports, with all that these import."""
+def modules(names: Iterable[str]) -> Iterator[str]:
+    """Those of our modules and packages that are meant by dotted names below `fleet`."""
+    for name in names:
+        path = name.replace(".", "/")
+        if (PACKAGE / f"{path}.py").is_file():
+            yield path
+        elif (PACKAGE / path / "__init__.py").is_file():
+            yield f"{path}/__init__".lstrip("/")
+
+
+def imported(path: Path) -> set[str]:
+    """Our modules that a file imports by itself."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return set()
+    here = list(path.relative_to(PACKAGE).parts) if path.is_relative_to(PACKAGE) else []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                module = ".".join([*here[: len(here) - node.level], *filter(None, [module])])
+            elif f"{module}.".startswith("fleet."):
+                module = module.removeprefix("fleet").lstrip(".")
+            else:
+                continue
+            parts = module.split(".") if module else []
+            names |= {".".join(parts[:n]) for n in range(len(parts) + 1)}
+            names |= {".".join([*parts, alias.name]) for alias in node.names}
+    return set(modules(names))
+
+
+def needed(path: Path) -> set[str]:
+    """Our modules that a program imports, with all that these import."""
     found: set[str] = set()
-    texts = [text]
-    while texts:
-        for one, several in IMPORT.findall(texts.pop()):
-            for name in {one, *several.split(", ")} - {"", *found}:
-                file = ROOT / f"module_utils/{name}.py"
-                if file.exists():
-                    found.add(name)
-                    texts.append(file.read_text(encoding="utf-8"))
+    wanted = imported(path)
+    while wanted - found:
+        name = (wanted - found).pop()
+        found.add(name)
+        wanted |= imported(PACKAGE / f"{name}.py")
     return found
 
 
-def installed(role: str) -> set[str]:
-    """Our modules that a role puts on its hosts."""
-    files = [*ROOT.glob(f"roles/{role}/vars/*.yml"), *ROOT.glob(f"roles/{role}/tasks/*.yml")]
-    text = "".join(file.read_text(encoding="utf-8") for file in files)
-    listed = re.findall(r"for name in \[(.*?)\]", text, re.DOTALL)
-    return {
-        *re.findall(r"__fleet_python \}\}/(\w+)\.py", text),
-        *re.findall(r"'(\w+)'", " ".join(listed)),
-    }
+PROGRAMS = {
+    file: names
+    for file in sorted(ROOT.glob("roles/*/files/**/*"))
+    if file.is_file() and file.suffix in ("", ".py") and (names := needed(file))
+}
 
 
-PROGRAMS = [
-    file
-    for file in sorted(ROOT.glob("roles/*/files/*"))
-    if file.is_file() and imported(file.read_text(encoding="utf-8"))
-]
-
-
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
-def test_what_a_program_imports_is_on_its_host(program: Path) -> None:
-    there = installed("fleet") | installed(program.parents[1].name)
-    assert imported(program.read_text(encoding="utf-8")) <= there
+def test_hosts_have_the_code_that_their_programs_import_and_no_other() -> None:
+    wanted = set().union(*PROGRAMS.values()) | {"supervisor/__init__", "supervisor/programs"}
+    assert wanted == INSTALLED

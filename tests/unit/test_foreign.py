@@ -19,7 +19,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils import bench, jobs, routes, site_accounts, sites, snapshot
+from fleet import routes, snapshot
+from fleet.bench import account as bench
+from fleet.bench import jobs
+from fleet.sites import accounts as site_accounts
+from fleet.sites import folders as sites
 
 from library import bench_init, bench_update, check_primary, files, host_leave, json_config
 
@@ -284,7 +288,10 @@ def rubbish(request: Any, home: Path) -> Path:
 LOOK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3,) * 2)
-from ansible.module_utils import adoption, bench, jobs, sites
+from fleet.adoption import look as adoption
+from fleet.bench import account as bench
+from fleet.bench import jobs
+from fleet.sites import folders as sites
 path = sys.argv[1]
 folders = sites.Folders(path.rsplit("/", 2)[0], "/nowhere")
 folders.fingerprint()
@@ -300,7 +307,7 @@ except bench.BenchError as error:
 def look(path: Path) -> str:
     """What a look at a site says, within a while."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import tests.conftest\n{LOOK}", str(path)],
+        [sys.executable, "-c", f"import sys; sys.path.append('module_utils'){LOOK}", str(path)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -321,7 +328,11 @@ def test_a_pipe_in_the_place_of_a_command_is_not_waited_for(home: Path) -> None:
     os.mkfifo(folder(home / ".local/bin") / "bench")
     words = f"from library import survey; print(survey.command_origin('{home}/.local/bin/bench'))"
     done = subprocess.run(
-        [sys.executable, "-c", f"import tests.conftest; {words}"],
+        [
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.append('module_utils'); import tests.conftest; {words}",
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -374,7 +385,7 @@ def test_a_link_to_a_folder_that_is_closed_is_told_with_a_remedy(host: Path, hom
 
 
 def test_root_is_root_again_and_runs_no_command_meanwhile(home: Path) -> None:
-    from ansible.module_utils import foreign
+    from fleet import foreign
 
     number = pwd.getpwnam(ACCOUNT).pw_uid
     before = (os.geteuid(), os.getegid(), os.getgroups())
@@ -402,7 +413,7 @@ def test_root_is_root_again_and_runs_no_command_meanwhile(home: Path) -> None:
     ],
 )
 def test_who_decides_what_lies_at_a_path(host: Path, path: str, foreign_path: bool) -> None:
-    from ansible.module_utils import foreign
+    from fleet import foreign
 
     # A link of root's own: where it leads counts.
     (host / "link").symlink_to("home/x")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import jobs, mariadb
+from fleet.bench import jobs
+from fleet.mariadb import server as mariadb
 
 from library import job_names
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from fleet import kept
+from fleet.kept import DAY, Thing
 
 from library import fleet_status, node_status
-from module_utils import kept
-from module_utils.kept import DAY, Thing
 
 NOW = 1_800_000_000.0
 

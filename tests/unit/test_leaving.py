@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import supervisor
+from fleet.supervisor import control as supervisor
 
 from filter_plugins import leaving
 from library import host_leave, node_drain

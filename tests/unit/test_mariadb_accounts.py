@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import mariadb, mariadb_options
-from ansible.module_utils import mariadb_accounts as accounts
+from fleet.mariadb import accounts
+from fleet.mariadb import options as mariadb_options
+from fleet.mariadb import server as mariadb
 
 
 def test_every_client_takes_rows_of_any_size() -> None:

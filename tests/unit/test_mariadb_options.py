@@ -15,7 +15,10 @@ from typing import Any
 
 import pymysql
 import pytest
-from ansible.module_utils import mariadb, mariadb_options, verify_checks, verify_host
+from fleet.mariadb import options as mariadb_options
+from fleet.mariadb import server as mariadb
+from fleet.verify import catalogue as verify_checks
+from fleet.verify import host as verify_host
 
 from filter_plugins import mariadb_settings as plan
 from library import mariadb_settings as module

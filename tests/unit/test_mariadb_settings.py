@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils.mariadb_options import Said, is_by_files
+from fleet.mariadb.options import Said, is_by_files
 
 from filter_plugins import mariadb_settings as plan
 from library import mariadb_settings as module

@@ -9,10 +9,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import bench
+from fleet.bench import account as bench
+from fleet.bench import code, needs
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from module_utils import code, needs
 from tests.repositories import git
 
 PYTHONS = [f"3.{minor}.{patch}" for minor in (9, 10, 12, 13, 14) for patch in (0, 4, 17)]

@@ -17,10 +17,11 @@ from typing import Any
 
 import jinja2
 import pytest
+from fleet.nginx import files as nginx
+from fleet.nginx import look as nginx_look
+from fleet.nginx.files import NginxError, read_configuration, whole_configuration
 
 from filter_plugins import adoption
-from module_utils import nginx, nginx_look
-from module_utils.nginx import NginxError, read_configuration, whole_configuration
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/bin")
 with_nginx = pytest.mark.skipif(

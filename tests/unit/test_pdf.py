@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import pdf, verify_host
-from ansible.module_utils.verify_checks import Gathering
+from fleet.bench import pdf
+from fleet.verify import host as verify_host
+from fleet.verify.catalogue import Gathering
 
 # A framework's own pdf.py. Its Chromium is a process that stays, whose pid is in the folder.
 FRAMEWORK = """

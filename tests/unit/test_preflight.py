@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet import systems
 
 from filter_plugins import jobs, preflight
-from module_utils import systems
 
 ROLES = Path(__file__).parents[2] / "roles"
 GIB = 1024**3

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import queue_store
-from ansible.module_utils.queue_store import Store
+from fleet.redis import store as queue_store
+from fleet.redis.store import Store
 
 GOOD = {
     "aof_enabled": "1",

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import redis
-from ansible.module_utils import redis_users as users
-from ansible.module_utils.verify_look import Redis
+from fleet.redis import users
+from fleet.verify.look import Redis
 
 from library import redis_users as module
 

@@ -21,14 +21,14 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from fleet import systems
+from fleet.bench.account import installed_apps
+from fleet.bench.files import redis_address
+from fleet.nginx.certificates import certificate_trouble
 
 from filter_plugins import adoption, jobs, mariadb_settings, preflight
 from filter_plugins import systems as judged_systems
 from library import survey
-from module_utils import systems
-from module_utils.bench import installed_apps
-from module_utils.bench_files import redis_address
-from module_utils.certificates import certificate_trouble
 from tests.unit.test_adoption import BENCH, an_adopted_host
 from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
 

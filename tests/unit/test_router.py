@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from fleet.nginx import files as nginx
+from fleet.nginx.files import complaint, digest, digest_with, read, write
+from fleet.sites.folders import SECURE
 
 from filter_plugins.router import (
     answering_nodes,
@@ -24,9 +27,6 @@ from filter_plugins.router import (
 )
 from library import nginx_files
 from library.path_access import parents
-from module_utils import nginx
-from module_utils.nginx import complaint, digest, digest_with, read, write
-from module_utils.sites import SECURE
 
 RUN = "frappe.desk.query_report.run"
 

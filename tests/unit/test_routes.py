@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet import routes
+from fleet.calls import connections, kernel_forms
+from fleet.routes import Apps, RoutesError, facts
 
 from benchfleet import cli, runner
 from library import fleet_status, node_status, report_routes
 from library.node_drain import known_nodes
-from module_utils import routes
-from module_utils.calls import connections, kernel_forms
-from module_utils.routes import Apps, RoutesError, facts
 
 BOTH = "@frappe.whitelist()\n@frappe.read_only()\n"
 REPORTVIEW = f"""import frappe

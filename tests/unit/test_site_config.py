@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from module_utils.sites import SiteError, replica_keys
+from fleet.sites.folders import SiteError, replica_keys
 
 ARGUMENTS: tuple[Any, ...] = ("_db", "_db_ro", "pw", "10.0.0.2", 3306)
 BASE = {"read_from_replica": 1, "replica_host": "10.0.0.2", "replica_db_port": 3306}

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import jobs, mariadb, site_accounts
+from fleet.bench import jobs
+from fleet.mariadb import server as mariadb
+from fleet.sites import accounts as site_accounts
 
 from library import bench_sites, check_primary
 

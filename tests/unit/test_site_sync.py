@@ -586,12 +586,7 @@ def test_a_pull_is_noted_until_the_next_good_run(
 
 def installed_gate(folder: Path) -> Path:
     """The gate with the code that it imports, as the roles install them."""
-    shared = folder / "python/ansible/module_utils"
-    shared.mkdir(parents=True)
-    for package in (shared, shared.parent):
-        (package / "__init__.py").touch()
-    for name in ("bench_files", "foreign", "sites"):
-        shutil.copy(FILES.parents[2] / f"module_utils/{name}.py", shared)
+    shutil.copytree(FILES.parents[2] / "module_utils/fleet", folder / "python/fleet")
     return Path(shutil.copy(FILES / "sync-gate", folder / "gate"))
 
 

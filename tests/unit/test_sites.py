@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import site_accounts, sites
-from ansible.module_utils.mariadb import password_hash
-from ansible.module_utils.sites import Folders, Site, SiteError
-from ansible.module_utils.verify_host import HostChecks
+from fleet.mariadb.server import password_hash
+from fleet.sites import accounts as site_accounts
+from fleet.sites import folders as sites
+from fleet.sites.folders import Folders, Site, SiteError
+from fleet.verify.host import HostChecks
 
 from library import node_status, survey
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet import snapshot
 
 from library import adopt_accounts, adopt_handover, adopt_units, mariadb_release
-from module_utils import snapshot
 
 
 def taken(folder: Path, wanted: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:

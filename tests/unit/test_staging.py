@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fleet.bench import staging
 
-from module_utils import staging
 from tests.repositories import git
 
 BenchError = staging.BenchError

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils.programs
 import pytest
-from ansible.module_utils import supervisor
-from ansible.module_utils.bench import BenchError
+from fleet.adoption import look as adoption
+from fleet.bench.account import BenchError
+from fleet.supervisor import control as supervisor
+from fleet.supervisor import programs
 
 from filter_plugins import adoption as judging
 from filter_plugins import bench, preflight
 from library import adopt_handover, supervisor_programs, survey
-from module_utils import adoption, programs
 
 MAIN = """
 [unix_http_server]
@@ -110,11 +110,11 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     # A socket's path may not be as long as pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
     monkeypatch.setattr(supervisor, "known_tasks", {})
-    for module in (programs, ansible.module_utils.programs):
-        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
-        path = f"{folder}/bin:{module.ENVIRONMENT['PATH']}"
-        monkeypatch.setitem(module.ENVIRONMENT, "PATH", path)
-        monkeypatch.setattr(module, "LOGS", f"{folder}/logs")
+    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+    monkeypatch.setitem(
+        programs.ENVIRONMENT, "PATH", f"{folder}/bin:{programs.ENVIRONMENT['PATH']}"
+    )
+    monkeypatch.setattr(programs, "LOGS", f"{folder}/logs")
     made = Host(folder)
     yield made
     made.stop()
@@ -596,11 +596,10 @@ def test_the_bench_restarts_its_programs_whatever_lies_in_its_folder(
 ) -> None:
     pid = host.control("pid", "b-web")
     root = Path(__file__).parents[2]
-    shared = host.folder / "python/ansible/module_utils"
-    shared.mkdir(parents=True)
-    (shared / "calls.py").symlink_to(root / "module_utils/calls.py")
-    text = (root / "module_utils/programs.py").read_text(encoding="utf-8")
-    (shared / "programs.py").write_text(
+    shared = host.folder / "python/fleet"
+    shutil.copytree(root / "module_utils/fleet", shared)
+    text = (root / "module_utils/fleet/supervisor/programs.py").read_text(encoding="utf-8")
+    (shared / "supervisor/programs.py").write_text(
         text.replace('"/etc/supervisor/supervisord.conf"', f'"{host.folder}/supervisord.conf"', 1)
     )
     settings = {"web": "b-web", "others": [], "hold": None, "python": str(host.folder / "python")}

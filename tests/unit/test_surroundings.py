@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet import surroundings
 
 from filter_plugins import adoption, preflight
-from module_utils import surroundings
 
 BENCH = "/home/frappe/frappe-bench"
 # An account of every system, which is in no rule of sudo's.
@@ -287,8 +287,7 @@ class Net:
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
         code = (
-            "import ansible.module_utils as shared; shared.__path__.append('module_utils');"
-            " from ansible.module_utils import surroundings;"
+            "import sys; sys.path.append('module_utils'); from fleet import surroundings;"
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
             "print([way['port'] for way in surroundings.look_at_ways(ways, 0.5)])"
         )

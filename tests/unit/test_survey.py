@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import mariadb_options
+from fleet.mariadb import options as mariadb_options
 
 from library import survey
 

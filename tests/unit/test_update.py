@@ -17,13 +17,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet.bench import account as bench
+from fleet.sites.folders import Folders
+from fleet.supervisor import control as supervisor
+from fleet.verify import look as verify_look
 
 from filter_plugins.update import lost_nodes, task_words
 from library import bench_answers, bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
-from module_utils import bench, supervisor, verify_look
-from module_utils.sites import Folders
 from tests.repositories import git
 from tests.unit.test_site_sync import code_gate
 

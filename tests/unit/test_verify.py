@@ -11,8 +11,10 @@ import threading
 from typing import Any
 
 import pytest
-from ansible.module_utils import answers, verify_checks, verify_look
-from ansible.module_utils.verify_look import Answer, Process, Visitor
+from fleet.verify import answers
+from fleet.verify import catalogue as verify_checks
+from fleet.verify import look as verify_look
+from fleet.verify.look import Answer, Process, Visitor
 
 from library import check_fleet, fleet_status
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pymysql
 import pytest
+from fleet.verify.look import Answer, Process
 
 from library import check_primary, check_reporting, node_status
-from module_utils.verify_look import Answer, Process
 
 SITE = "erp.test"
 

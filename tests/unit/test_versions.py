@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from fleet.bench import account as bench
 
 from filter_plugins import versions
 from library import fleet_status, packages, survey
-from module_utils import bench
 
 ROLES = Path(__file__).parents[2] / "roles"
 RELEASE = {"bench_cli": "6.0", "uv": "1.0", "node": "24.0", "yarn": "2.0"}

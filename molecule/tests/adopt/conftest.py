@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.systems import PACKAGES
+from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import make_inventory
 
 from benchfleet import state
 from benchfleet.lab import ssh_command
 from benchfleet.runner import ROOT
-from module_utils.systems import PACKAGES
-from module_utils.verify_look import Visitor
 
 INVENTORY = ROOT / "inventory/lab"
 SCRIPT = ROOT / "molecule/adopt/handmade.sh"

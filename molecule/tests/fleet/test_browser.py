@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
+from fleet.verify.look import Visitor
 
 from benchfleet import state, summary
-from module_utils.verify_look import Visitor
 from tests.forms import Form, forms
 
 BENCH = "/home/frappe/frappe-bench"

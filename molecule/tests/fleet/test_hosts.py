@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import on
-
-from module_utils.verify_look import Visitor
+from fleet.verify.look import Visitor
 
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"

@@ -6,10 +6,9 @@ import json
 import re
 
 import pytest
+from fleet.verify.catalogue import CATALOGUE
 from nodes import Node
 from plays import ROOT
-
-from module_utils.verify_checks import CATALOGUE
 
 PAGE = (ROOT / "docs/security.md").read_text()
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")

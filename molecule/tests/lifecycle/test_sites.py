@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 import pytest
 from calls import REPORT, RUN, Somebody
+from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import Run
 
 from benchfleet import state
-from module_utils.verify_look import Visitor
 
 BENCH = "/home/frappe/frappe-bench"
 # As long as names get: nginx, files and logs have to take it.

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from conftest import Stranger
+from fleet.verify.look import Visitor
 from nodes import wait_until
 from plays import RECAP
 
-from module_utils.verify_look import Visitor
 from tests.pages import Block, commands
 
 SITE = "erp.example.com"

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from calls import METHOD, Somebody
 from failures import Field
-
-from module_utils.verify_look import Answer
+from fleet.verify.look import Answer
 
 ADDED, TAKEN = "frappe.desk.search.search_link", "frappe.desk.reportview.get_count"
 SAVES = 100

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 import pytest
 from calls import METHOD, RUN, Somebody
 from failures import Field, drained
+from fleet.verify.look import Answer, Visitor
 from nodes import Node, wait_until
-
-from module_utils.verify_look import Answer, Visitor
 
 REPORT = "Stock Balance"
 PREPARED = "frappe.core.doctype.prepared_report.prepared_report.make_prepared_report"

@@ -11,25 +11,19 @@ import subprocess
 import time
 from typing import Any
 
-from ansible.module_utils.answers import (
-    ASK_PYTHON,
-    EXPRESSIONS,
-    IN_ENVIRONMENT,
-    environment_of,
-)
-from ansible.module_utils.bench import (
+from ..bench.account import (
     asset_state,
     installed_apps,
     installed_packages,
     read_json,
     run_as,
 )
-from ansible.module_utils.bench_files import redis_address
-from ansible.module_utils.foreign import read_bytes
-from ansible.module_utils.jobs import custom_queues
-from ansible.module_utils.jobs_tool import misfits
-from ansible.module_utils.mariadb import local, running_variables, shown_certificate
-from ansible.module_utils.mariadb_options import (
+from ..bench.files import redis_address
+from ..bench.jobs import custom_queues
+from ..bench.jobs_tool import misfits
+from ..bench.pdf import PATH, offered, printing
+from ..foreign import read_bytes
+from ..mariadb.options import (
     DECIDED,
     HOSTS_OWN,
     agrees,
@@ -37,17 +31,23 @@ from ansible.module_utils.mariadb_options import (
     look,
     problems_of,
 )
-from ansible.module_utils.own_certificates import look as look_at_certificates
-from ansible.module_utils.pdf import PATH, offered, printing
-from ansible.module_utils.redis_users import bench_user
-from ansible.module_utils.sites import LIST, SiteError, parse_list
-from ansible.module_utils.verify_checks import (
+from ..mariadb.server import local, running_variables, shown_certificate
+from ..own_certificates import look as look_at_certificates
+from ..redis.users import bench_user
+from ..sites.folders import LIST, SiteError, parse_list
+from .answers import (
+    ASK_PYTHON,
+    EXPRESSIONS,
+    IN_ENVIRONMENT,
+    environment_of,
+)
+from .catalogue import (
     Gathering,
     in_words,
     merged,
     restart_problems,
 )
-from ansible.module_utils.verify_look import (
+from .look import (
     UNITS,
     Process,
     Redis,

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ansible.module_utils.bench_files import redis_settings
-from ansible.module_utils.verify_look import Redis, RedisError
+from ..bench.files import redis_settings
+from ..verify.look import Redis, RedisError
 
 INSTANCES = ("cache", "queue")
 ADMIN = "benchfleet"

@@ -6,8 +6,8 @@ import json
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, run_as
-from ansible.module_utils.needs import shown
+from .account import BenchError, run_as
+from .needs import shown
 
 # Of the sentences that say what does not fit: how many, and how many characters each.
 MOST = 30

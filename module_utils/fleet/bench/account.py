@@ -20,14 +20,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ansible.module_utils.bench_files import apps_in, without_password
-from ansible.module_utils.foreign import (
+from ..foreign import (
     NotPlainError,
     as_owner,
     open_plain,
     read_bytes,
 )
-from ansible.module_utils.kept import Thing, archived, things, tidy
+from ..kept import Thing, archived, things, tidy
+from .files import apps_in, without_password
 
 # What failed commands have said, for root alone.
 LOG_DIR = "/var/log/benchfleet-commands"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 
-from ansible.module_utils.bench import BenchError, checked, read_foreign, run_as, run_frappe
-from ansible.module_utils.mariadb import Server, account, local, quote_name
-from ansible.module_utils.site_accounts import is_foreign, not_let_in, rights_of
-from ansible.module_utils.site_making import Maker
-from ansible.module_utils.sites import is_name, parse_site
+from ..bench.account import BenchError, checked, read_foreign, run_as, run_frappe
+from ..mariadb.server import Server, account, local, quote_name
+from .accounts import is_foreign, not_let_in, rights_of
+from .folders import is_name, parse_site
+from .making import Maker
 
 # Options of new-site that name the database, its account, or somebody who makes them; --force would
 # overwrite a site.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ..bench.account import (
     checked,
     encryption_key,
     exclusive,
@@ -22,10 +22,10 @@ from ansible.module_utils.bench import (
     run_as,
     user_environment,
 )
-from ansible.module_utils.certificates import OPTIONS, Certificates
-from ansible.module_utils.foreign import read_bytes
-from ansible.module_utils.foreign import replace as put_in_place
-from ansible.module_utils.mariadb import (
+from ..foreign import read_bytes
+from ..foreign import replace as put_in_place
+from ..mariadb.accounts import AccountKeeper
+from ..mariadb.server import (
     SYSTEM_SCHEMAS,
     Server,
     database_pattern,
@@ -33,9 +33,9 @@ from ansible.module_utils.mariadb import (
     pymysql,
     quote_name,
 )
-from ansible.module_utils.mariadb_accounts import AccountKeeper
-from ansible.module_utils.nginx import contents, digest_with, put, read, run_here, write
-from ansible.module_utils.sites import (
+from ..nginx.certificates import OPTIONS, Certificates
+from ..nginx.files import contents, digest_with, put, read, run_here, write
+from .folders import (
     LIST,
     Folders,
     Site,

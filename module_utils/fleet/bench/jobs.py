@@ -16,8 +16,9 @@ from fnmatch import translate
 from glob import glob
 from typing import Any
 
-from ansible.module_utils import mariadb, routes
-from ansible.module_utils.foreign import read_bytes
+from .. import routes
+from ..foreign import read_bytes
+from ..mariadb import server as mariadb
 
 # Queues of ours, beside those that Frappe knows.
 PREFIX = "at-"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible.module_utils.foreign import acting_as
-from ansible.module_utils.mariadb_options import LOG_FILTERS, RUNNING, Row, server_options
+from ..foreign import acting_as
+from .options import LOG_FILTERS, RUNNING, Row, server_options
 
 try:
     import pymysql

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.foreign import read_bytes
+from .foreign import read_bytes
 
 # Runs a command, with words for its standard input: exit status, standard output.
 Run = Callable[[list[str], str], tuple[int, str]]

@@ -227,7 +227,7 @@ Reader = Callable[[str, bool], dict[str, Any]]
 def read_facts(path: str, of_frappe: bool) -> dict[str, Any]:
     """Facts of one file; SyntaxError, ValueError or OSError when it cannot be read."""
     # Not at the top: the bench's own Python has none of our other modules.
-    from ansible.module_utils.foreign import read_bytes
+    from .foreign import read_bytes
 
     return facts(read_bytes(path).decode("utf-8-sig"), of_frappe=of_frappe)
 
@@ -334,7 +334,7 @@ def python_files(root: str) -> Iterator[str]:
 
 def mentions_both(path: str) -> bool:
     """Whether a file's text holds both decorators' names: most files are not parsed."""
-    from ansible.module_utils.foreign import read_bytes
+    from .foreign import read_bytes
 
     try:
         text = read_bytes(path)

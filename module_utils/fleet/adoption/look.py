@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ..bench.account import (
     BenchError,
     installed_apps,
     read_foreign,
@@ -20,7 +20,7 @@ from ansible.module_utils.bench import (
     read_text,
     run_as,
 )
-from ansible.module_utils.bench_files import (
+from ..bench.files import (
     FRAPPE_REDIS,
     OUT,
     apps_in,
@@ -33,11 +33,12 @@ from ansible.module_utils.bench_files import (
     refused_keys,
     without_password,
 )
-from ansible.module_utils.jobs import custom_queues
-from ansible.module_utils.mariadb import client
-from ansible.module_utils.mariadb_options import server_options
-from ansible.module_utils.nginx_look import look_at_nginx
-from ansible.module_utils.programs import (
+from ..bench.jobs import custom_queues
+from ..mariadb.options import server_options
+from ..mariadb.server import client
+from ..nginx.look import look_at_nginx
+from ..sites.folders import Folders, further_names
+from ..supervisor.programs import (
     ConfigurationError,
     bench_sections,
     configuration,
@@ -53,8 +54,7 @@ from ansible.module_utils.programs import (
     words_of,
     writer,
 )
-from ansible.module_utils.sites import Folders, further_names
-from ansible.module_utils.surroundings import look_at_crontabs, look_at_sudo
+from ..surroundings import look_at_crontabs, look_at_sudo
 
 SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.

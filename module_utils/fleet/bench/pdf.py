@@ -8,8 +8,8 @@ import shutil
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, read_foreign, read_json
-from ansible.module_utils.systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
+from ..systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
+from .account import BenchError, read_foreign, read_json
 
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"

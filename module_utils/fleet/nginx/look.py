@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.nginx import (
+from .files import (
     PROGRAM,
     Directive,
     NginxError,

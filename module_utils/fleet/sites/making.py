@@ -11,7 +11,7 @@ import secrets
 import subprocess
 from typing import Any
 
-from ansible.module_utils.bench import (
+from ..bench.account import (
     BenchError,
     checked,
     frappe_command,
@@ -19,9 +19,9 @@ from ansible.module_utils.bench import (
     run_as,
     user_environment,
 )
-from ansible.module_utils.foreign import as_owner, sync_folder
-from ansible.module_utils.mariadb import account, client, database_pattern, password_hash
-from ansible.module_utils.sites import making_note
+from ..foreign import as_owner, sync_folder
+from ..mariadb.server import account, client, database_pattern, password_hash
+from .folders import making_note
 
 # Of a making by an earlier Benchfleet that was killed, with all rights.
 FORMER_SETUP_USER = "benchfleet_setup"

@@ -27,8 +27,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.bench_files import OUT, keys_that_are
-from ansible.module_utils.foreign import as_owner, read_bytes, sync_folder
+from .bench.files import OUT, keys_that_are
+from .foreign import as_owner, read_bytes, sync_folder
 
 Entry = dict[str, Any]
 

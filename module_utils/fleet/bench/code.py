@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils import apps as of_app
-from ansible.module_utils.bench import BenchError, git, run_as, without_password
-from ansible.module_utils.needs import ASKED, FILES, shown
+from . import apps as of_app
+from .account import BenchError, git, run_as, without_password
+from .needs import ASKED, FILES, shown
 
 # How long a repository may take to answer.
 SECONDS = 60

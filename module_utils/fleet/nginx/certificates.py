@@ -172,7 +172,7 @@ class Asking:
 
     def keep(self, failed: Mapping[str, dict[str, Any]], today: float) -> None:
         """Write down which names failed, and when the next look is due."""
-        from ansible.module_utils.nginx import write
+        from .files import write
 
         again = min([entry["again"] for entry in failed.values()], default=today + LAST_SECONDS)
         text = json.dumps({"failed": failed, "again": again}, indent=1, sort_keys=True) + "\n"
@@ -183,7 +183,7 @@ class Asking:
 
         Raises BenchError when somebody else asks for longer than half an hour.
         """
-        from ansible.module_utils.bench import exclusive
+        from ..bench.account import exclusive
 
         with exclusive(f"{self.state_dir}/certificates.lock", LOCK_SECONDS):
             self.ask_each(self.missing(sites), now)

@@ -23,8 +23,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from ansible.module_utils import kept
-from ansible.module_utils.bench_files import redis_settings
+from .. import kept
+from ..bench.files import redis_settings
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.bench_files import other_database, refused_keys
-from ansible.module_utils.foreign import as_owner, open_plain, read_bytes
+from ..bench.files import other_database, refused_keys
+from ..foreign import as_owner, open_plain, read_bytes
 
 # A host name, and a name that nginx, rsync and a path take as it is.
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
@@ -184,7 +184,7 @@ def is_locked(path: str) -> bool:
 class Folders:
     """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host.
 
-    Root looks there as the account whose folder it is; see module_utils/foreign.py.
+    Root looks there as the account whose folder it is; see module_utils/fleet/foreign.py.
     """
 
     sites: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ansible.module_utils.mariadb import (
+from .server import (
     DEFINERS,
     MariaDBError,
     Server,

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.bench import BenchError, checked, run_as
-from ansible.module_utils.programs import (
+from ..bench.account import BenchError, checked, run_as
+from .programs import (
     LOGS,
     ConfigurationError,
     configuration,

@@ -10,8 +10,8 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from ansible.module_utils.bench import BenchError, read_foreign, requirement_steps
-from ansible.module_utils.bench_files import apps_in
+from .account import BenchError, read_foreign, requirement_steps
+from .files import apps_in
 
 # Runs a command as the bench's account; what it does, in words; the folder that it is run in.
 Run = Callable[[list[str], str, str | None], str]

@@ -1,0 +1,1 @@
+"""What Benchfleet's modules share with its programs on the hosts."""

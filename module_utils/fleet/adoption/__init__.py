@@ -1,0 +1,1 @@
+"""A bench that somebody made by hand, which becomes a fleet's primary."""

@@ -1,0 +1,1 @@
+"""A bench: its account, its files, its apps and its jobs."""

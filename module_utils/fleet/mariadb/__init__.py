@@ -1,0 +1,1 @@
+"""The MariaDB server of a host: its options, its accounts, what it is asked."""

@@ -1,0 +1,1 @@
+"""nginx: our files, what it serves, the sites' certificates."""

@@ -1,0 +1,1 @@
+"""The bench's Redis servers: their users, and the queue's file."""

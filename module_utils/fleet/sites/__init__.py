@@ -1,0 +1,1 @@
+"""Sites: their folders, their making, and the accounts for them."""

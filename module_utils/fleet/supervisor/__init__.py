@@ -1,0 +1,1 @@
+"""supervisor: programs as they are configured, and as they run."""

@@ -1,0 +1,1 @@
+"""What verify proves, and how it looks at a host."""
