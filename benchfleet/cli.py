@@ -10,20 +10,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchfleet import (
+from benchfleet import reports, runner
+from benchfleet.lab import (
     base,
+    commands,
     framework,
-    lab,
+    machines,
     network,
-    reports,
-    runner,
     snapshot,
     state,
     summary,
-    testing,
 )
+from benchfleet.lab.state import Lab
 from benchfleet.shell import STARTED, FleetError, clock, say
-from benchfleet.state import Lab
+from benchfleet.testing import programs
+from benchfleet.testing.command import run_tests
 
 LAB_INVENTORY = runner.LAB_INVENTORY
 
@@ -121,7 +122,7 @@ def add_fleet_commands(commands: Any) -> None:
 def add_test_command(commands: Any) -> None:
     """Add the command that runs the project's own tests."""
     test = commands.add_parser("test", help="the project's own tests")
-    names = f"{', '.join(testing.SUITES)}, or a scenario: {', '.join(testing.scenarios())}"
+    names = f"{', '.join(programs.SUITES)}, or a scenario: {', '.join(programs.scenarios())}"
     test.add_argument("tests", nargs="*", metavar="TEST", help=f"{names}; all but long without it")
     test.add_argument(
         "-k", metavar="NAME", help="tests of one scenario by name, on a lab that stays"
@@ -173,27 +174,29 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
     lab_wanted.prepare = former.prepare if former else None
     if options.prepare:
         lab_wanted.prepare = str(Path(options.prepare).expanduser().resolve())
-        lab.read_script(lab_wanted.prepare)
+        commands.read_script(lab_wanted.prepare)
     return lab_wanted
 
 
 def lab_up(options: argparse.Namespace, name: str) -> int:
     """Boot the lab's hosts, make a fleet of them, prove it, and say how to use it."""
-    with lab.hold(name):
-        wanted = lab.prepare(wanted_lab(options, name), bare=bool(options.bare or options.copy))
+    with commands.hold(name):
+        wanted = commands.prepare(
+            wanted_lab(options, name), bare=bool(options.bare or options.copy)
+        )
         if options.copy:
             copy = snapshot.start(wanted, newest=options.copy == "newest")
             say(f"lab {name!r} is a copy of the fleet in {copy.snapshot}")
             return 0
         say("step 1 of 3: hosts")
-        lab.up(wanted)
+        commands.up(wanted)
         if options.bare:
             say(f"the hosts of lab {name!r} are up, with nothing installed")
             return 0
         environment = {"BENCHFLEET_LAB": name}
         say("step 2 of 3: site.yml")
         site = runner.play("site.yml", LAB_INVENTORY, environment=environment)
-        lab.hand_over(wanted)
+        commands.hand_over(wanted)
         if not site.ok:
             say(f"the lab stays as it is: `./fleet lab ssh HOST --name {name}` looks into it, the")
             say("same command again goes on from here")
@@ -266,7 +269,7 @@ def routes(inventory: Path, *, as_json: bool) -> int:
 def jobs(inventory: Path, *, as_json: bool) -> int:
     """Print where jobs are placed and the state of the queues; 0 only if both are known."""
     outcome = runner.play("playbooks/jobs.yml", inventory, collect=("job_queues",))
-    found = next((r["jobs"] for r in outcome.results if r.get("jobs")), {})
+    found: dict[str, Any] = next((r["jobs"] for r in outcome.results if r.get("jobs")), {})
     for words in refusals(outcome):
         say(words)
     if as_json:
@@ -300,31 +303,29 @@ def lab_command(options: argparse.Namespace) -> int:
     if options.action == "up":
         return lab_up(options, name)
     if options.action == "down":
-        with lab.hold(name):
-            lab.down(name)
+        with commands.hold(name):
+            commands.down(name)
         say(f"lab {name!r} is gone")
         return 0
-    there = lab.the_lab(name)
+    there = commands.the_lab(name)
     if options.action == "status":
         return lab_status(there, as_json=options.json)
     if options.action == "save":
-        with lab.hold(name):
+        with commands.hold(name):
             snapshot.save(there)
         return 0
     host = there.host(options.host)
     if options.action == "ssh":
-        return lab.shell(there, host, options.remote)
-    with lab.hold(name):
-        {"cut": lab.cut, "heal": lab.heal, "kill": lab.kill, "start": lab.start}[options.action](
-            there, host
-        )
+        return commands.shell(there, host, options.remote)
+    with commands.hold(name):
+        getattr(machines, options.action)(there, host)
     say(f"{host.name}: {options.action} done")
     return 0
 
 
 def lab_status(there: Lab, *, as_json: bool) -> int:
     """Print the lab's state."""
-    found = lab.report(there)
+    found = commands.report(there)
     if as_json:
         print(json.dumps(found, indent=2))
         return 0
@@ -369,7 +370,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         enter_space(options)
         if options.command == "test":
-            return testing.run_tests(options)
+            return run_tests(options)
         if options.command == "verify":
             return verify(options.inventory, as_json=options.json)
         if options.command == "status":

@@ -18,6 +18,17 @@ from typing import Any, TextIO
 from benchfleet.shell import STARTED, FleetError, clock, say
 
 ROOT = Path(__file__).resolve().parent.parent
+# Ansible's own settings for a run.
+VARIABLES = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    # ansible-runner adds its own folder, and what the configuration has no longer counts.
+    "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
+    # ansible-runner switches it off unless told.
+    "ANSIBLE_HOST_KEY_CHECKING": "True",
+    "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
+    "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
+    "ANSIBLE_NOCOLOR": "True",
+}
 LAB_INVENTORY = ROOT / "inventory/lab"
 LOGS_KEPT = 30
 # A task that is over sooner needs no line of its own.
@@ -213,6 +224,24 @@ def signals_cancel() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def ticking(progress: Progress) -> Iterator[None]:
+    """Let the progress tell once a second what still runs."""
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(1.0):
+            progress.tick()
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticker.join()
+
+
 def play(
     playbook: str,
     inventory: Path,
@@ -236,50 +265,28 @@ def play(
 
     progress = Progress(collect)
     log = new_log(Path(playbook).stem)
-    done = threading.Event()
-
-    def tick() -> None:
-        while not done.wait(1.0):
-            progress.tick()
-
-    variables = {
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        # ansible-runner adds its own folder, and what the configuration has no longer counts.
-        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
-        # ansible-runner switches it off unless told.
-        "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
-        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
-        "ANSIBLE_NOCOLOR": "True",
-        **(environment or {}),
-    }
     since = time.monotonic()
-    ticker = threading.Thread(target=tick, daemon=True)
     with (
         tempfile.TemporaryDirectory(prefix="benchfleet-") as private,
         log.open("w") as output,
         signals_cancel() as cancelled,
+        ticking(progress),
     ):
         log.chmod(0o640)
-        ticker.start()
-        try:
-            run = ansible_runner.run(
-                private_data_dir=private,
-                project_dir=str(ROOT),
-                inventory=str(inventory.resolve()),
-                playbook=playbook,
-                envvars=variables,
-                extravars=extra or {},
-                suppress_env_files=not extra,
-                fact_cache_type="",
-                settings={"suppress_output_file": True},
-                quiet=True,
-                event_handler=lambda event: record(event, output, progress),
-                cancel_callback=cancelled.is_set,
-            )
-        finally:
-            done.set()
-            ticker.join()
+        run = ansible_runner.run(
+            private_data_dir=private,
+            project_dir=str(ROOT),
+            inventory=str(inventory.resolve()),
+            playbook=playbook,
+            envvars={**VARIABLES, **(environment or {})},
+            extravars=extra or {},
+            suppress_env_files=not extra,
+            fact_cache_type="",
+            settings={"suppress_output_file": True},
+            quiet=True,
+            event_handler=lambda event: record(event, output, progress),
+            cancel_callback=cancelled.is_set,
+        )
     if cancelled.is_set():
         raise FleetError(f"{playbook} was interrupted (log: {log})")
     ok = run.rc == 0

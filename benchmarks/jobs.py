@@ -18,7 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "molecule/tests")]
 
 from nodes import Node  # noqa: E402 -- found through the path above
 
-from benchfleet import state  # noqa: E402 -- likewise
+from benchfleet.lab import state  # noqa: E402 -- likewise
 
 BENCH = "/home/frappe/frappe-bench"
 # Runs in the node's bench, with its Python, as its jobs do.

@@ -25,7 +25,7 @@ from failures import FAILURES, Field  # noqa: E402 -- likewise
 from nodes import wait_until  # noqa: E402 -- likewise
 from player import Player, password_of  # noqa: E402 -- likewise
 
-from benchfleet import state  # noqa: E402 -- likewise
+from benchfleet.lab import state  # noqa: E402 -- likewise
 
 UNIT = "benchfleet-unguarded"
 PORT = 8009

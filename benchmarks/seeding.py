@@ -31,8 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "molecule/tests")]
 from nodes import Node, wait_until  # noqa: E402 -- found through the path above
 from plays import make_inventory  # noqa: E402 -- likewise
 
-from benchfleet import lab as machines  # noqa: E402 -- likewise
-from benchfleet import state  # noqa: E402 -- likewise
+from benchfleet.lab import machines, state  # noqa: E402 -- likewise
 
 TABLE = """
 CREATE DATABASE IF NOT EXISTS filled; USE filled;

@@ -20,8 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAB = "bench"
 sys.path.insert(0, str(ROOT))
 
-from benchfleet import lab as machines  # noqa: E402 -- found through the path above
-from benchfleet import state  # noqa: E402 -- likewise
+from benchfleet.lab import machines, state  # noqa: E402 -- likewise
 
 
 def run(words: list[str], **environment: str) -> float:

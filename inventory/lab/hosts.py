@@ -17,7 +17,7 @@ from typing import Any
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchfleet import state  # noqa: E402 -- found through the path above
+from benchfleet.lab import state  # noqa: E402 -- found through the path above
 from benchfleet.shell import FleetError  # noqa: E402 -- likewise
 
 

@@ -17,7 +17,7 @@ from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment
 
-from benchfleet import state
+from benchfleet.lab import state
 
 
 @pytest.fixture(scope="session")

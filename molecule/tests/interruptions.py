@@ -27,8 +27,7 @@ from nodes import Node, wait_until  # noqa: E402 -- found through the path above
 from plays import make_inventory  # noqa: E402 -- likewise
 from upstream import Upstream  # noqa: E402 -- likewise
 
-from benchfleet import lab as machines  # noqa: E402 -- likewise
-from benchfleet import state  # noqa: E402 -- likewise
+from benchfleet.lab import machines, state  # noqa: E402 -- likewise
 
 LAB = "kills"
 RECAP = re.compile(

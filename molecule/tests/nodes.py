@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 # What holds locks or connections on a server: the beginning of its unit's name (a new one each
 # time, for systemd can be late to forget a unit), and the file that says that it does.

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchfleet import framework, state
+from benchfleet.lab import framework, state
 
 
 def git(folder: Path, *words: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchfleet import base
+from benchfleet.lab import base
 from benchfleet.shell import FleetError
 
 MIRROR = "http://mirror.example.com/debian"

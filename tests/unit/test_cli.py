@@ -6,7 +6,8 @@ import sys
 import pytest
 import yaml
 
-from benchfleet import cli, framework, state
+from benchfleet import cli
+from benchfleet.lab import framework, state
 from benchfleet.shell import FleetError
 
 

@@ -17,7 +17,7 @@ import pytest
 from benchfleet_jobs import contract
 from fleet.bench import jobs_tool
 
-from benchfleet import framework
+from benchfleet.lab import framework
 
 ROOT = Path(__file__).resolve().parents[2]
 ME = pwd.getpwuid(os.geteuid()).pw_name

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from benchfleet import framework, state
+from benchfleet.lab import framework, state
+from benchfleet.lab.state import Lab
 from benchfleet.shell import FleetError
-from benchfleet.state import Lab
 from tests.repositories import git
 
 

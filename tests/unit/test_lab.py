@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchfleet import lab
+from benchfleet.lab import machines
 
 
 @pytest.fixture
@@ -14,27 +14,27 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the kernel would group processes, beside the older hierarchies."""
     root = tmp_path / "unified"
     root.mkdir()
-    monkeypatch.setattr(lab, "CGROUPS", (root, tmp_path))
+    monkeypatch.setattr(machines, "CGROUPS", (root, tmp_path))
     return root
 
 
 def test_machines_have_control_groups_of_their_own(groups: Path, tmp_path: Path):
     (groups / "cgroup.procs").touch()
-    one, other = lab.group("bf-a-erp1"), lab.group("bf-b-erp1")
+    one, other = machines.group("bf-a-erp1"), machines.group("bf-b-erp1")
     assert one
     assert other
     assert one != other
     assert one.parent == groups
     # Where it is the only hierarchy.
     (groups / "cgroup.procs").rename(tmp_path / "cgroup.procs")
-    assert lab.group("bf-a-erp1") == tmp_path / one.name
+    assert machines.group("bf-a-erp1") == tmp_path / one.name
 
 
 def test_a_group_goes_with_its_machine(groups: Path):
-    lab.remove_group("bf-a-erp1")
+    machines.remove_group("bf-a-erp1")
     (groups / "cgroup.procs").touch()
-    found = lab.group("bf-a-erp1")
+    found = machines.group("bf-a-erp1")
     assert found
     (found / "payload/system.slice/nginx.service").mkdir(parents=True)
-    lab.remove_group("bf-a-erp1")
+    machines.remove_group("bf-a-erp1")
     assert not found.exists()

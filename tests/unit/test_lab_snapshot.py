@@ -8,9 +8,9 @@ import os
 
 import pytest
 
-from benchfleet import snapshot, state
+from benchfleet.lab import snapshot, state
+from benchfleet.lab.state import Lab
 from benchfleet.shell import FleetError
-from benchfleet.state import Lab
 
 LAB = Lab("trial", "10.210.7.0/24", "bookworm", "/base", nodes=2, frappe_branch="main")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchfleet import network, state
+from benchfleet.lab import network, state
+from benchfleet.lab.state import Lab
 from benchfleet.shell import FleetError
-from benchfleet.state import Lab
 
 Answers = dict[str, Any]
 

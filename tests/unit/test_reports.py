@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchfleet import lab, reports
+from benchfleet import reports
+from benchfleet.lab import disks
 
 HELD = {"row": "S1", "check": "A row arrives", "host": "rep1", "ok": True, "saw": "after 0.1 s"}
 BROKEN = {
@@ -95,4 +96,4 @@ def test_lists_of_several_results_are_joined():
     ],
 )
 def test_resolvers_that_a_host_can_reach(line, server):
-    assert lab.is_server(line) is server
+    assert disks.is_server(line) is server

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from benchfleet import state
+from benchfleet.lab import state
+from benchfleet.lab.state import Lab
 from benchfleet.shell import FleetError
-from benchfleet.state import Lab
 
 
 @pytest.fixture

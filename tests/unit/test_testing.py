@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from benchfleet import testing
 from benchfleet.shell import FleetError
-from benchfleet.testing import Program
+from benchfleet.testing import programs, results, run
+from benchfleet.testing.programs import Program
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from benchfleet.testing import Program
 )
 def test_closing_lines_are_counted(line, counts):
     expected = {"failed": 4, "passed": 2} if counts is None else counts
-    assert testing.closing_counts(line) == Counter(expected)
+    assert results.closing_counts(line) == Counter(expected)
 
 
 @pytest.mark.parametrize(
@@ -37,21 +37,21 @@ def test_closing_lines_are_counted(line, counts):
     ],
 )
 def test_red_tests_are_named_at_the_end(line, red):
-    found = testing.red_test(line)
+    found = results.red_test(line)
     assert (found is not None) == red
     if found:
-        closing = testing.closing([testing.Result("unit", False, 1.0, red=[found])], 1.0)
+        closing = results.closing([results.Result("unit", False, 1.0, red=[found])], 1.0)
         assert closing[1] == f"    {found}"
         assert "test_x.py::test_y" in found
 
 
 def test_the_closing_line_sums_up():
-    results = [
-        testing.Result("unit", True, 2.0, Counter(passed=10)),
-        testing.Result("ruff check", True, 1.0),
-        testing.Result("default", False, 61.0, Counter(passed=3)),
+    ended = [
+        results.Result("unit", True, 2.0, Counter(passed=10)),
+        results.Result("ruff check", True, 1.0),
+        results.Result("default", False, 61.0, Counter(passed=3)),
     ]
-    *lines, last = testing.closing(results, 64.0)
+    *lines, last = results.closing(ended, 64.0)
     assert lines == [
         "PASSED unit (00:02): 10 passed",
         "PASSED ruff check (00:01)",
@@ -62,42 +62,42 @@ def test_the_closing_line_sums_up():
 
 
 def titles(*wanted):
-    return [program.title for program in testing.chosen(wanted)]
+    return [program.title for program in programs.chosen(wanted)]
 
 
 def test_everything_is_chosen_but_what_takes_long():
-    assert titles() == ["unit", *(title for title, _ in testing.LINTERS), *testing.scenarios()]
+    assert titles() == ["unit", *(title for title, _ in programs.LINTERS), *programs.scenarios()]
     assert titles("jobs", "unit") == ["unit", "jobs"]
-    assert titles("molecule") == testing.scenarios()
+    assert titles("molecule") == programs.scenarios()
 
 
 def test_an_unknown_test_is_refused_with_the_names_there_are():
     with pytest.raises(FleetError, match=r"no test 'job'; there is unit, .*, jobs, "):
-        testing.chosen(["unit", "job"])
+        programs.chosen(["unit", "job"])
 
 
 def test_the_fleet_that_others_copy_is_begun_first():
-    first, second, *_ = testing.ordered(testing.chosen([]))
+    first, second, *_ = programs.ordered(programs.chosen([]))
     assert (first.title, second.title) == ("default", "unit")
 
 
 def test_each_scenario_has_a_lab_of_its_own():
-    labs = [program.lab for program in testing.chosen(["molecule"])]
+    labs = [program.lab for program in programs.chosen(["molecule"])]
     assert len(set(labs)) == len(labs)
 
 
 def test_copies_are_all_of_the_fleet_that_the_first_scenario_saves():
     def words(name):
-        return testing.settings(name)["env"]["BENCHFLEET_TEST_LAB"]
+        return programs.settings(name)["env"]["BENCHFLEET_TEST_LAB"]
 
-    copies = {words(name) for name in testing.scenarios() if "--copy" in words(name)}
+    copies = {words(name) for name in programs.scenarios() if "--copy" in words(name)}
     assert copies == {words("default").replace("--bare", "--copy")}
 
 
 def test_a_step_of_molecule_is_known_by_its_line():
     line = "\x1b[36mINFO    \x1b[0m jobs ➜ verify ../tests/jobs: \x1b[36mExecuting\x1b[0m\n"
-    assert testing.stage_of(line) == "verify ../tests/jobs"
-    assert testing.stage_of("INFO jobs ➜ verify: Executed: Successful") is None
+    assert results.stage_of(line) == "verify ../tests/jobs"
+    assert results.stage_of("INFO jobs ➜ verify: Executed: Successful") is None
 
 
 def python(title, code, **options):
@@ -107,7 +107,7 @@ def python(title, code, **options):
 def test_programs_are_counted_and_their_output_is_kept(tmp_path, capfd):
     good = python("good", "print('=== 3 passed in 0.1s ===')")
     bad = python("bad one", "print('why it failed'); raise SystemExit(1)")
-    results = testing.Run(tmp_path).all([good, bad])
+    results = run.Run(tmp_path).all([good, bad])
     assert [(result.title, result.ok) for result in results] == [("good", True), ("bad one", False)]
     assert results[0].counts == Counter(passed=3)
     assert (tmp_path / "bad-one.log").read_text() == "why it failed\n"
@@ -118,13 +118,13 @@ def test_programs_are_counted_and_their_output_is_kept(tmp_path, capfd):
 
 def test_a_status_that_is_fine_is_no_failure(tmp_path):
     nothing = python("none", "raise SystemExit(5)", fine=(0, 5))
-    assert testing.Run(tmp_path).one(nothing).ok
+    assert run.Run(tmp_path).one(nothing).ok
 
 
 @pytest.mark.usefixtures("two_lanes")
 def test_the_first_failure_ends_the_rest_where_that_is_wished(tmp_path):
     endless = python("endless", "import signal; print('up', flush=True); signal.pause()")
-    tests = testing.Run(tmp_path, fail_fast=True)
+    tests = run.Run(tmp_path, fail_fast=True)
     started = threading.Event()
     play = tests.play
 
@@ -143,4 +143,4 @@ def test_the_first_failure_ends_the_rest_where_that_is_wished(tmp_path):
 
 @pytest.fixture
 def two_lanes(monkeypatch):
-    monkeypatch.setattr(testing, "lanes", lambda: 2)
+    monkeypatch.setattr(run, "lanes", lambda: 2)

@@ -24,8 +24,8 @@ from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import make_inventory
 
-from benchfleet import state
-from benchfleet.lab import ssh_command
+from benchfleet.lab import state
+from benchfleet.lab.machines import ssh_command
 from benchfleet.runner import ROOT
 
 INVENTORY = ROOT / "inventory/lab"

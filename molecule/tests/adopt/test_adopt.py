@@ -9,7 +9,7 @@ from typing import Any
 from conftest import BENCH, JOBS, USER, changed
 from nodes import Node, wait_until
 
-from benchfleet import state
+from benchfleet.lab import state
 
 # Written by dpkg, useradd and ldconfig; what packages bring stays after a release, too. What has
 # our name is never theirs.

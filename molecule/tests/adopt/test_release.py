@@ -9,7 +9,7 @@ from conftest import ADOPT, BENCH, USER, changed, playbook
 from nodes import wait_until
 from test_adopt import PACKAGES
 
-from benchfleet import state
+from benchfleet.lab import state
 
 # The opposites of what handmade.sh makes: files as bench writes them, a bot in a file of its own, a
 # file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.

@@ -18,7 +18,7 @@ from nodes import Node, wait_until
 from plays import Run
 from upstream import Upstream
 
-from benchfleet import state
+from benchfleet.lab import state
 
 HOME, SITE = "/home/frappe", "erp.lab.test"
 BENCH, EVIL = f"{HOME}/frappe-bench", f"{HOME}/evil"

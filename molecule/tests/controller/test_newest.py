@@ -17,7 +17,7 @@ import pytest
 from nodes import Node
 from plays import RECAP, ROOT, changes
 
-from benchfleet import state
+from benchfleet.lab import state
 
 NAME, SUBNET = "molctl", "10.203.17.0/24"
 PROJECT = "/srv/benchfleet"

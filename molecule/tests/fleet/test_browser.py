@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 from fleet.verify.look import Visitor
 
-from benchfleet import state, summary
+from benchfleet.lab import state, summary
 from tests.forms import Form, forms
 
 BENCH = "/home/frappe/frappe-bench"

@@ -8,7 +8,7 @@ from typing import Any
 from nodes import Node
 from plays import ROOT
 
-from benchfleet.lab import ssh_command
+from benchfleet.lab.machines import ssh_command
 
 MODULES = (
     *("ages", "foreign", "jobs_tls", "mariadb_options", "nginx_look", "redis_users"),

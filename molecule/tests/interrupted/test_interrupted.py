@@ -17,7 +17,7 @@ from interruptions import CONTROLLER, Interrupter, Ledger, end_all
 from nodes import Node, processes, yarn
 from plays import NAMING, ROOT, Run
 
-from benchfleet import state
+from benchfleet.lab import state
 
 # Asked for at the first run alone, so that the fleet has a tool that is not the newest.
 OLDER_YARN = "1.22.21"

@@ -18,8 +18,7 @@ from calls import Somebody
 from nodes import Node, wait_until
 from plays import BENCHES, Run
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 from benchfleet.runner import ROOT
 
 BENCH = "/home/frappe/frappe-bench"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from conftest import Jobs, Queues, served
 from nodes import wait_until
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 
 def test_jobs_that_are_queued_after_the_cable_was_pulled_are_taken_too(

@@ -12,8 +12,7 @@ from conftest import BENCH, Checks, Jobs, Queues, back, programs
 from nodes import Node, wait_until
 from plays import Run
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 READ, RECORD, BOOKS = (
     f"frappe.demo.{name}" for name in ("job_read_file", "record_job", "close_books")

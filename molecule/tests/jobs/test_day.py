@@ -16,8 +16,7 @@ import pytest
 from conftest import BENCH, PLACEMENT, Jobs, Queues, programs, served
 from nodes import Node, wait_until
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 HOMES = {"frappe.demo.count_stock": "rep1", "frappe.demo.close_books": "rep2"}
 DIGEST = "frappe.demo.send_digest"

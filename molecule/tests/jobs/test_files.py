@@ -9,7 +9,7 @@ import uuid
 from conftest import BENCH, Jobs, new_token
 from nodes import Node, wait_until
 
-from benchfleet import state
+from benchfleet.lab import state
 
 SITE = f"{BENCH}/sites/{state.SITE}"
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import BENCH, Jobs, Queues, new_token, served
 from nodes import UNITS, Node, wait_until
 
-from benchfleet import state
+from benchfleet.lab import state
 
 MANY = 2000
 FILES = f"{BENCH}/config/pids"

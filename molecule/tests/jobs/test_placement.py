@@ -11,7 +11,7 @@ from typing import Any
 from conftest import BENCH, Jobs, Queues, new_token
 from nodes import Node, wait_until
 
-from benchfleet import state
+from benchfleet.lab import state
 
 GENERATE = "frappe.core.doctype.prepared_report.prepared_report.generate_report"
 

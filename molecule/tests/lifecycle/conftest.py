@@ -11,8 +11,7 @@ from calls import Somebody, working
 from nodes import Node
 from plays import Run
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 # Each stands on those before it. The last run brings a node back, and finds nothing else to do.
 ORDER = ("apps", "down", "sites", "update", "remove", "gone", "whole")

@@ -10,7 +10,7 @@ from calls import Taken
 from nodes import Node
 from plays import Run
 
-from benchfleet import state
+from benchfleet.lab import state
 
 BENCH = "/home/frappe/frappe-bench"
 REPOSITORY = "/srv/lab-apps/shop"

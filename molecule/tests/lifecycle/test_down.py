@@ -10,8 +10,7 @@ import shop
 from nodes import Node, yarn
 from plays import Run
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 RULES = "nft list table inet benchfleet"
 OLDER = (shop.OLDER_YARN, shop.OLDER_YARN)

@@ -14,8 +14,7 @@ from calls import working
 from nodes import Node, processes, wait_until, yarn
 from plays import NAMING, Run
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 REMOVE = "playbooks/remove_node.yml"
 BENCH = "/home/frappe/frappe-bench"

@@ -16,7 +16,7 @@ from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import Run
 
-from benchfleet import state
+from benchfleet.lab import state
 
 BENCH = "/home/frappe/frappe-bench"
 # As long as names get: nginx, files and logs have to take it.

@@ -21,7 +21,7 @@ from nodes import Node, wait_until
 from plays import INVENTORY, ROOT, changes, environment
 from upstream import Upstream
 
-from benchfleet import state
+from benchfleet.lab import state
 
 BENCH = "/home/frappe/frappe-bench"
 STATE = "/var/lib/benchfleet"

@@ -19,7 +19,7 @@ import yaml
 from nodes import Node
 from plays import ROOT, Hidden
 
-from benchfleet import state
+from benchfleet.lab import state
 
 PASSWORD, SSH_PORT, PROXY_PORT = "by-the-book", 2222, 3128
 # What the stranger changes in the copy of the example: addresses, account and ports.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SSH_PORT, Stranger, ssh_settings
 
-from benchfleet import lab as machines
+from benchfleet.lab import machines
 
 PREFLIGHT = ".venv/bin/ansible-playbook -i inventory/asked playbooks/preflight.yml --check"
 PROBLEMS = re.compile(r"Preflight found (\d+) problems?\. Nothing was touched on any host\.")

@@ -13,7 +13,7 @@ from nodes import wait_until
 from player import Player
 from plays import BENCHES
 
-from benchfleet import state
+from benchfleet.lab import state
 
 # One node with each policy, so that one run sets up both.
 POLICIES = "{{ {'rep1': 'stale', 'rep2': 'error'}[inventory_hostname] | default('primary') }}"

@@ -31,7 +31,7 @@ from failures import drained
 from nodes import Node, wait_until
 from player import password_of
 
-from benchfleet import state
+from benchfleet.lab import state
 from benchfleet.shell import FleetError, say
 
 COMPANY = "Benchfleet Trial"

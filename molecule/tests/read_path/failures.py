@@ -14,8 +14,7 @@ from typing import Any
 
 from nodes import Node, wait_until
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
 
 TABLE = "inet benchfleet_failure"
 # Where the router looks for nodes that it is to leave alone.

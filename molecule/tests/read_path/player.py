@@ -29,7 +29,7 @@ from calls import KINDS, Somebody, Taken
 from failures import FAILURES, Failure, Field, Strike, nothing
 from nodes import wait_until
 
-from benchfleet import state, summary
+from benchfleet.lab import state, summary
 from benchfleet.shell import FleetError, say
 
 ROUTED = [name for name, kind in KINDS.items() if kind.routed]

@@ -15,7 +15,7 @@ from fleet.verify.look import Visitor, certificate_fault, shown_certificate
 from nodes import Node, wait_until
 from plays import BENCHES, Run
 
-from benchfleet import state
+from benchfleet.lab import state
 
 FOLDER = "/etc/ssl/lab"
 OTHER = "other.lab.test"

@@ -11,7 +11,7 @@ import pytest
 from nodes import Node
 from plays import BENCHES
 
-from benchfleet import state
+from benchfleet.lab import state
 
 # What the client of the proxy, and the proxy itself, have added.
 FORWARDED = {"X-Forwarded-For": "192.0.2.66, 203.0.113.7", "X-Forwarded-Proto": "https"}

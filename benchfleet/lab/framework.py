@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchfleet.lab.state import Lab
+from benchfleet.runner import ROOT
 from benchfleet.shell import FleetError, run, succeeds
-from benchfleet.state import Lab
 
-DEMO = Path(__file__).resolve().parent.parent / "demo"
+DEMO = ROOT / "demo"
 # The bench CLI names an app after its repository's folder, and cannot read a bare one.
 REPOSITORIES = "/srv/lab"
 IN_HOST = f"{REPOSITORIES}/frappe"
@@ -137,18 +138,21 @@ def local(source: str, branch: str | None, place: str) -> tuple[str, str]:
     if not is_repository(path):
         return str(path), branch or BRANCH
     branch = branch or head_of(path, place)
-    has = ["git", "-c", "safe.directory=*", "-C", path, "rev-parse", "--verify", "-q"]
-    if not succeeds([*has, f"refs/heads/{branch}"]):
+    if not succeeds([*git(path), "rev-parse", "--verify", "-q", f"refs/heads/{branch}"]):
         raise FleetError(f"{place} has no branch {branch}")
     return str(path), branch
+
+
+def git(path: Path) -> list[str]:
+    """Return the words that begin a command of git's in a folder, whoever owns it."""
+    return ["git", "-c", "safe.directory=*", "-C", str(path)]
 
 
 def holds(path: Path, branch: str, file: str) -> bool:
     """Say whether a branch of a repository, or a plain folder, has a file."""
     if not is_repository(path):
         return (path / file).is_file()
-    git = ["git", "-c", "safe.directory=*", "-C", path]
-    return succeeds([*git, "cat-file", "-e", f"refs/heads/{branch}:{file}"])
+    return succeeds([*git(path), "cat-file", "-e", f"refs/heads/{branch}:{file}"])
 
 
 def is_repository(path: Path) -> bool:
@@ -158,10 +162,10 @@ def is_repository(path: Path) -> bool:
 
 def head_of(path: Path, place: str) -> str:
     """Return the branch a repository is on; FleetError, with the option's place, where on none."""
-    git = ["git", "-c", "safe.directory=*", "-C", path, "symbolic-ref", "--short", "HEAD"]
-    if not succeeds(git):
+    ask = [*git(path), "symbolic-ref", "--short", "HEAD"]
+    if not succeeds(ask):
         raise FleetError(f"{place} is on no branch (detached HEAD): name the branch to take")
-    return run(git).strip()
+    return run(ask).strip()
 
 
 def provide(lab: Lab) -> None:

@@ -18,17 +18,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchfleet import lab, network, runner, state
+from benchfleet import runner
+from benchfleet.lab import commands, machines, network, state
+from benchfleet.lab.state import Lab
 from benchfleet.shell import FleetError, locked, mounts_under, remove_tree, run, say, succeeds
-from benchfleet.state import Lab
 
 SNAPSHOTS = Path("/var/lib/benchfleet/snapshots")
 # What a converged fleet is made from, below the project's folder.
 PARTS = (
     "ansible.cfg",
-    "benchfleet/base.py",
-    "benchfleet/framework.py",
-    "benchfleet/lab.py",
+    "benchfleet/lab",
     "demo",
     "filter_plugins",
     "inventory/lab",
@@ -103,7 +102,7 @@ def save(there: Lab) -> None:
         if there.snapshot:
             raise FleetError(f"lab {there.name!r} is a copy, of {there.snapshot}: save another")
         keep(there, folder)
-    lab.up(there)
+    commands.up(there)
 
 
 def keep(there: Lab, folder: Path) -> None:
@@ -138,26 +137,26 @@ def copy_identity(source: Path, target: Path) -> None:
 
 def shut_down(there: Lab) -> None:
     """Shut a lab's hosts down as an operator would, and wait until they are off."""
-    hosts = [host for host in there.hosts if there.machine(host) in lab.machines(there.name)]
+    hosts = [host for host in there.hosts if there.machine(host) in machines.running(there.name)]
     for host in hosts:
         # The connection ends with the host: its status says nothing.
-        succeeds([*lab.ssh_command(there, host), "--", "systemctl poweroff"])
+        succeeds([*machines.ssh_command(there, host), "--", "systemctl poweroff"])
     deadline = time.monotonic() + STOP_SECONDS
-    while lab.machines(there.name):
+    while machines.running(there.name):
         if time.monotonic() > deadline:
-            raise FleetError(f"hosts do not shut down: {', '.join(lab.machines(there.name))}")
-        lab.reap()
+            raise FleetError(f"hosts do not shut down: {', '.join(machines.running(there.name))}")
+        machines.reap()
         time.sleep(0.2)
     for host in hosts:
-        lab.power_off(there.name, there.machine(host))
+        machines.power_off(there.name, there.machine(host))
         network.host_down(there, host)
-    lab.drop_connections(there.run_path)
+    machines.drop_connections(there.run_path)
 
 
 def start(wanted: Lab, *, newest: bool = False) -> Lab:
     """Start a lab as a copy of a saved fleet, which is made first where there is none.
 
-    wanted: settings that `lab.prepare` has checked. newest: what was saved last with the same
+    wanted: settings that `commands.prepare` has checked. newest: what was saved last with the same
     settings will do, whatever code has made it. Returns the lab; one that is up stays.
     """
     if former := state.load(wanted.name):
@@ -166,7 +165,7 @@ def start(wanted: Lab, *, newest: bool = False) -> Lab:
                 f"lab {wanted.name!r} exists and is no copy: `./fleet lab down --name"
                 f" {wanted.name}` first, or use another --name"
             )
-        lab.up(former)
+        commands.up(former)
         return former
     with changing():
         folder = folder_of(wanted)
@@ -182,8 +181,8 @@ def start(wanted: Lab, *, newest: bool = False) -> Lab:
         copy_identity(folder, copy.path)
         # From here on no sweep takes the snapshot away.
         copy.save()
-    lab.up(copy)
-    lab.hand_over(copy)
+    commands.up(copy)
+    commands.hand_over(copy)
     return copy
 
 
@@ -201,16 +200,16 @@ def make(wanted: Lab, folder: Path) -> None:
     """Make a saved fleet in a lab of its own, which is gone afterwards."""
     say("making the fleet that is to be copied (once for each state of the code)")
     maker = dataclasses.replace(wanted, name=MAKER)
-    lab.down(MAKER)
+    commands.down(MAKER)
     try:
-        lab.up(maker)
+        commands.up(maker)
         environment = {"BENCHFLEET_LAB": MAKER}
         done = runner.play("site.yml", runner.LAB_INVENTORY, environment=environment)
         if not done.ok:
             raise FleetError(f"the fleet that was to be copied could not be made (log: {done.log})")
         keep(maker, folder)
     finally:
-        lab.down(MAKER)
+        commands.down(MAKER)
 
 
 def sweep(current: Path) -> None:

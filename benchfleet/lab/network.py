@@ -16,9 +16,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchfleet import state
+from benchfleet.lab import state
+from benchfleet.lab.state import Host, Lab
 from benchfleet.shell import FleetError, locked, run, succeeds, write_file
-from benchfleet.state import Host, Lab
 
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 FORWARD_BEFORE = state.RUN / "ip_forward"

@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-from benchfleet import lab as machines
-from benchfleet import state
+from benchfleet.lab import machines, state
+from benchfleet.lab.state import Host, Lab
 from benchfleet.shell import FleetError
-from benchfleet.state import Host, Lab
 
 REPORT = "ToDo"
 BENCH_HEADER = "X-Fleet-Bench"

@@ -1,0 +1,1 @@
+"""The throwaway lab: a fleet of real Debian hosts on this machine."""

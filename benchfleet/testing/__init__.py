@@ -1,0 +1,1 @@
+"""The project's tests, run and summed up: `./fleet test`."""
