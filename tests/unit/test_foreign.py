@@ -19,13 +19,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet import routes, snapshot
+from fleet import leaving, routes, snapshot
 from fleet.bench import account as bench
 from fleet.bench import jobs
 from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
 
-from library import bench_init, bench_update, check_primary, files, host_leave, json_config
+from library import bench_init, bench_update, check_primary, files, json_config
 
 ACCOUNT = "nobody"
 SECRET = '{"secret": "of root"}'
@@ -152,7 +152,7 @@ def put_back(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """What is done when a node leaves."""
-    host_leave.remove(str(path))
+    leaving.remove(str(path))
 
 
 def drop_locks(path: Path) -> None:
