@@ -6,19 +6,21 @@ import json
 import os
 import pwd
 import socket
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from fleet import files, snapshot
 from fleet import module as fleet
-from fleet import snapshot
 from fleet.nginx import files as nginx
 from fleet.sites import making as site_making
 from fleet.supervisor import restarts
 
-from library import files, json_config, packages
+from library import json_config, packages
+from library.files import ENTRY_SPEC
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -169,6 +171,11 @@ def test_a_configuration_that_is_as_it_should_be_is_closed_to_others(
         assert path.stat().st_mode & 0o777 == after
 
 
+def no_command(words: list[str]) -> tuple[int, str, str]:
+    """Runs nothing."""
+    raise AssertionError(words)
+
+
 ENTRY: dict[str, Any] = {"owner": None, "group": None, "mode": "0644", "validate": None}
 RECORD = {"kind": "file", "owner": str(os.getuid()), "group": str(os.getgid()), "mode": "0644"}
 
@@ -184,19 +191,22 @@ def test_a_name_that_became_a_link_opens_no_other_file(
     folder = tmp_path / "folder"
     folder.mkdir()
 
-    def swapped(_handle: int) -> None:
-        [temporary] = folder.iterdir()
-        temporary.unlink()
-        temporary.symlink_to(precious)
+    make = tempfile.NamedTemporaryFile
 
-    monkeypatch.setattr(os, "fsync", swapped)
+    def swapped(**words: Any) -> Any:
+        made = make(**words)
+        os.unlink(made.name)
+        os.symlink(precious, made.name)
+        return made
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", swapped)
     path = folder / "new"
     if writer == "nginx":
         nginx.write(path, b"x")
     elif writer == "json_config":
         set_keys(path, monkeypatch)
     elif writer == "files":
-        files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"x", -1, -1)
+        files.write_file(no_command, {**ENTRY, "path": str(path)}, b"x", -1, -1)
     else:
         snapshot.write(str(path), b"x", {**RECORD, "acl": ""})
     assert precious.stat().st_mode & 0o777 == 0o600
@@ -222,9 +232,9 @@ def test_a_replaced_file_keeps_what_nobody_names(tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_text("old")
     path.chmod(0o600)
-    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path), "mode": None}, b"n", -1, -1)
+    files.write_file(no_command, {**ENTRY, "path": str(path), "mode": None}, b"n", -1, -1)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("n", 0o600)
-    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"m", -1, -1)
+    files.write_file(no_command, {**ENTRY, "path": str(path)}, b"m", -1, -1)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("m", 0o644)
 
 
@@ -235,10 +245,9 @@ def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
     hides = next(entry["hides"] for entry in task["files"]["files"] if "hides" in entry)
     path = tmp_path / "b.conf"
     path.write_text('[program:b]\nEnvironment = A="hush1",\n  B="hush2"\nuser=frappe\n')
-    entry = dict.fromkeys(files.ENTRY_SPEC) | {"path": str(path), "hides": hides}
+    entry = dict.fromkeys(ENTRY_SPEC) | {"path": str(path), "hides": hides}
     entry["content"] = '[program:b]\nenvironment=A="hush3"\nuser=root\n'
-    module = SimpleNamespace(check_mode=True)
-    changed, diff = files.bring_file(module, entry, -1, -1)  # type: ignore[arg-type]
+    changed, diff = files.bring_file(no_command, True, entry, -1, -1)
     assert changed
     assert "hush" not in str(diff)
     assert "user=frappe" in diff["before"]
