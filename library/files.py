@@ -70,7 +70,6 @@ ENTRY_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "files": {"type": "list", "elements": "dict", "required": True, "options": ENTRY_SPEC}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.leaving import LeaveError, Leaver
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 
 DOCUMENTATION = r"""
 module: host_leave
@@ -40,7 +40,6 @@ did: {description: What was done, or would be., returned: success, type: list}
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "fleet_id": {"type": "str", "required": True},
@@ -64,8 +63,9 @@ def main() -> None:
         words = leaver.leave()
     except (BenchError, LeaveError, OSError) as error:
         module.fail_json(msg=str(error), did=leaver.did)
-    diff = {"before": "", "after": "".join(f"{line}\n" for line in leaver.did)}
-    module.exit_json(changed=True, marked=True, did=leaver.did, words=words, diff=diff)
+    module.exit_json(
+        changed=True, marked=True, did=leaver.did, words=words, diff=new_lines(leaver.did)
+    )
 
 
 if __name__ == "__main__":

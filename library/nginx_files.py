@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nginx.certificates import OPTIONS
-from ansible.module_utils.fleet.nginx.router import bring
+from ansible.module_utils.fleet.nginx.router import Router
 from ansible.module_utils.fleet.nginx.syntax import NginxError
 from ansible.module_utils.fleet.sites.folders import SiteError
 from ansible.module_utils.fleet.snapshot import SnapshotError
@@ -94,7 +94,6 @@ changed_paths:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "files": {
@@ -129,7 +128,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**bring(module.params, module.run_command, module.warn, module.check_mode))
+        router = Router(module.params, module.run_command, module.warn, module.check_mode)
+        module.exit_json(**router.bring())
     except (BenchError, NginxError, OSError, SiteError, SnapshotError) as error:
         module.fail_json(msg=str(error))
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.supervisor.control import every
 from ansible.module_utils.fleet.supervisor.restarts import Programs
 
@@ -71,11 +71,14 @@ options:
 """
 
 
+PATH, NAME = ({"type": kind, "required": True} for kind in ("path", "str"))
+LINKED = {"type": "bool", "default": True}
+
+
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            "name": NAME,
             "every": {"type": "str", "choices": ["started", "stopped"]},
             "configuration": {"type": "path"},
             "empty": {"type": "bool", "default": False},
@@ -83,21 +86,8 @@ def main() -> None:
             "own_depends": {"type": "list", "elements": "str", "default": []},
             "serves": {"type": "dict", "default": {}},
             "hold": {"type": "dict"},
-            "shown": {
-                "type": "dict",
-                "options": {
-                    "path": {"type": "path", "required": True},
-                    "user": {"type": "str", "required": True},
-                },
-            },
-            "logs": {
-                "type": "dict",
-                "options": {
-                    "bench": {"type": "path", "required": True},
-                    "user": {"type": "str", "required": True},
-                    "linked": {"type": "bool", "default": True},
-                },
-            },
+            "shown": {"type": "dict", "options": {"path": PATH, "user": NAME}},
+            "logs": {"type": "dict", "options": {"bench": PATH, "user": NAME, "linked": LINKED}},
             "state": {"type": "path"},
             "seconds": {"type": "int", "default": 120},
         },
@@ -120,7 +110,7 @@ def main() -> None:
     except BenchError as error:
         module.fail_json(msg=str(error))
     if module.check_mode:
-        result = {"diff": {"before": "", "after": "".join(f"{line}\n" for line in programs.did)}}
+        result = {"diff": new_lines(programs.did)}
     module.exit_json(changed=bool(programs.did), did=programs.did, **result)
 
 

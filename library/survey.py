@@ -80,7 +80,6 @@ survey:
 
 
 def main() -> None:
-    """Module entry."""
     module = FleetModule(
         argument_spec={
             "bench_dir": {"type": "path", "required": True},

@@ -176,20 +176,23 @@ def put(
     run: Run, wanted: Mapping[Path, bytes | None], old: Mapping[Path, bytes | Path | None]
 ) -> None:
     """Write, test, reload. Raises NginxError after the old files are back."""
+
+    def go_back() -> None:
+        for path, data in old.items():
+            write(path, data)
+
     try:
-        for path, data in wanted.items():
-            if old[path] != data:
-                write(path, data)
+        for path, new in wanted.items():
+            if old[path] != new:
+                write(path, new)
         problem = tested(run)
         if not problem:
             reload_nginx(run)
             return
     except (OSError, NginxError):
-        for path, data in old.items():
-            write(path, data)
+        go_back()
         raise
-    for path, data in old.items():
-        write(path, data)
+    go_back()
     ours = any(str(path) in problem for path in wanted)
     before = tested(run)
     if before and not ours:
