@@ -22,8 +22,8 @@ from ansible.module_utils.fleet.bench.account import (
 from ansible.module_utils.fleet.bench.jobs_tool import UNKNOWN, misfits
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.sites.folders import read_state, served
+from ansible.module_utils.fleet.supervisor.call import control_words
 from ansible.module_utils.fleet.supervisor.control import missing_programs
-from ansible.module_utils.fleet.supervisor.programs import control_words
 
 DOCUMENTATION = r"""
 module: bench_info

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from ansible.module_utils.fleet import atomic
 from ansible.module_utils.fleet.bench.account import (
     BenchError,
     checked,
@@ -24,7 +25,7 @@ from ansible.module_utils.fleet.bench.account import (
     without_password,
 )
 from ansible.module_utils.fleet.bench.pdf import available, printing
-from ansible.module_utils.fleet.foreign import as_owner, sync_folder
+from ansible.module_utils.fleet.foreign import as_owner
 from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
@@ -132,11 +133,7 @@ class Maker:
 
     def begin(self, what: str, path: str) -> None:
         """Note that ``path`` is about to be made by us."""
-        with open(self.note(what), "w", encoding="utf-8") as note:
-            note.write(path)
-            note.flush()
-            os.fsync(note.fileno())
-        sync_folder(self.state_dir)
+        atomic.write(self.note(what), path)
 
     def begun(self, what: str, path: str) -> bool:
         """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.nginx.certificates import OPTIONS, Asking
 from ansible.module_utils.fleet.sites.folders import SiteError, read_state, served_names
 
@@ -35,7 +35,6 @@ made:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "settings": {"type": "dict", "required": True, "options": OPTIONS},
@@ -63,11 +62,8 @@ def main() -> None:
             code, out, err = module.run_command(["systemctl", "start", "benchfleet-sites.service"])
             if code != 0:
                 module.fail_json(msg=f"nginx could not take the certificates: {err or out}")
-    module.exit_json(
-        changed=bool(made),
-        made=made,
-        diff={"before": "", "after": "".join(f"certificate for {name}\n" for name in made)},
-    )
+    diff = new_lines(f"certificate for {name}" for name in made)
+    module.exit_json(changed=bool(made), made=made, diff=diff)
 
 
 if __name__ == "__main__":

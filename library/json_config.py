@@ -71,7 +71,6 @@ def shown(content: dict[str, Any], secrets: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},

@@ -79,7 +79,6 @@ def wanted_table(module: FleetModule, family: str, name: str, ruleset: str) -> s
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "family": {"type": "str", "default": "inet"},

@@ -3,33 +3,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.fleet.bench.account import BenchError, exclusive
+from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.nginx.certificates import OPTIONS, Certificates
-from ansible.module_utils.fleet.nginx.files import (
-    NginxError,
-    configuration,
-    contents,
-    debians_site,
-    digest,
-    other_defaults,
-    put,
-    read,
-    shown,
-    tested,
-    write,
-)
-from ansible.module_utils.fleet.sites.folders import (
-    SiteError,
-    read_state,
-    render_servers,
-    served_names,
-)
-from ansible.module_utils.fleet.snapshot import SnapshotError, is_recorded
+from ansible.module_utils.fleet.nginx.certificates import OPTIONS
+from ansible.module_utils.fleet.nginx.router import Router
+from ansible.module_utils.fleet.nginx.syntax import NginxError
+from ansible.module_utils.fleet.sites.folders import SiteError
+from ansible.module_utils.fleet.snapshot import SnapshotError
 
 DOCUMENTATION = r"""
 module: nginx_files
@@ -114,7 +94,6 @@ changed_paths:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "files": {
@@ -148,86 +127,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    sites = module.params.get("sites")
-    lock: Any = contextlib.nullcontext()
-    if sites and not module.check_mode:
-        lock = exclusive(f"{sites['state_dir']}/sites.lock", 120)
     try:
-        with lock:
-            bring(module, sites)
-    except (BenchError, SiteError, SnapshotError) as error:
+        router = Router(module.params, module.run_command, module.warn, module.check_mode)
+        module.exit_json(**router.bring())
+    except (BenchError, NginxError, OSError, SiteError, SnapshotError) as error:
         module.fail_json(msg=str(error))
-
-
-def bring(module: FleetModule, sites: dict[str, Any] | None) -> None:
-    """Bring the files to their content, and end the module."""
-    files = {Path(f["path"]): f["content"].encode() for f in module.params["files"]}
-    certificates: list[str] = []
-    if sites:
-        known = read_state(sites["state_dir"])
-        names = sites["listed"] if known is None else served_names(known)
-        template = files[Path(sites["template"])].decode()
-        table = Certificates.by(sites)
-        files[Path(sites["target"])] = render_servers(template, names, table.of).encode()
-        certificates = table.files(names)
-    absent = [Path(path) for path in module.params["absent"]]
-    if default := module.params.get("default_server"):
-        absent += make_way(module, default, files, absent)
-    wanted: dict[Path, bytes | None] = {**files, **dict.fromkeys(absent)}
-    old = {path: read(path) for path in wanted}
-    changed = [path for path in wanted if old[path] != wanted[path]]
-    loaded_file = Path(module.params["loaded_file"])
-    used = wanted | contents(certificates)
-    loaded = not changed and read(loaded_file) == digest(used)
-    if loaded and (problem := tested(module.run_command)):
-        module.warn(
-            f"nginx runs, but would not start again with the configuration on this host: {problem}."
-            " Correct that file"
-        )
-    if not loaded and not module.check_mode:
-        try:
-            put(module.run_command, wanted, old)
-            write(loaded_file, digest(used))
-        except (NginxError, OSError) as error:
-            module.fail_json(msg=str(error))
-    diffs = [
-        {
-            "before_header": str(path),
-            "after_header": str(path),
-            "before": shown(old[path]),
-            "after": shown(wanted[path]),
-        }
-        for path in changed
-    ]
-    if not loaded and not changed:
-        diffs.append(
-            {
-                "before": "nginx may run with older files than there are\n",
-                "after": "nginx runs with its files\n",
-            }
-        )
-    module.exit_json(changed=not loaded, changed_paths=[str(path) for path in changed], diff=diffs)
-
-
-def make_way(
-    module: FleetModule, default: dict[str, Any], files: dict[Path, bytes], absent: list[Path]
-) -> list[Path]:
-    """Settle who is nginx's default server; returns what has to go for ours."""
-    file = Path(default["file"])
-    debians = debians_site(module.run_command)
-    gone = [debians] if debians and is_recorded(default["record"], str(debians)) else []
-    seen = configuration(module.run_command)
-    others = other_defaults(seen, files[file].decode(), {*files, *absent, *gone})
-    if others:
-        names = ", ".join(others)
-        files[file] = f"# The default server of this host is another: {names}.\n".encode()
-        module.warn(
-            f"nginx has a default server of this host's own, in {names}. It stays, and answers when"
-            " somebody asks for a name that is no site. To have Benchfleet's page instead, take"
-            " default_server out of its listen lines and run this again"
-        )
-        return []
-    return gone
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.systems import SERVERS
 
 DOCUMENTATION = r"""
@@ -34,26 +34,15 @@ missing:
 LISTS = "/var/lib/apt/lists"
 DAY_SECONDS = 86400
 OPTIONS = [
-    "--yes",
-    "--no-install-recommends",
-    "--no-upgrade",
-    "-o",
-    "DPkg::Lock::Timeout=600",
-    "-o",
-    "Dpkg::Options::=--force-confdef",
-    "-o",
-    "Dpkg::Options::=--force-confold",
+    *("--yes", "--no-install-recommends", "--no-upgrade", "-o", "DPkg::Lock::Timeout=600"),
+    *("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"),
 ]
 
 
 def installed(output: str) -> set[str]:
     """Names of the fully installed packages in the output of dpkg-query's format below."""
-    names = set()
-    for line in output.splitlines():
-        name, _, status = line.partition(" ")
-        if status == "install ok installed":
-            names.add(name)
-    return names
+    lines = (line.partition(" ") for line in output.splitlines())
+    return {name for name, _, status in lines if status == "install ok installed"}
 
 
 def troubles(plan: str) -> list[str]:
@@ -89,7 +78,6 @@ def install(module: FleetModule, names: list[str]) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={"names": {"type": "list", "elements": "str", "required": True}},
         supports_check_mode=True,
@@ -119,11 +107,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"{', '.join(missing)} could not be installed: {words.strip()[-2000:]}"
             )
-    module.exit_json(
-        changed=bool(missing),
-        missing=missing,
-        diff={"before": "", "after": "".join(f"{name}\n" for name in missing)},
-    )
+    module.exit_json(changed=bool(missing), missing=missing, diff=new_lines(missing))
 
 
 if __name__ == "__main__":

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 import stat
 from pathlib import Path
 
 from ansible.module_utils.fleet.bench.account import run_as
-from ansible.module_utils.fleet.foreign import owner_of
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.foreign import acting_as, owner_of
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 
 DOCUMENTATION = r"""
 module: path_access
@@ -46,26 +45,17 @@ def parents(path: Path) -> list[Path]:
 def can_search(directory: Path, user: str) -> bool:
     """Whether the kernel lets the user pass through a directory, leaving its parents aside.
 
-    The directory is opened by this (root) process and entered by the child, so that only its own
-    permissions count.
+    The directory is opened by root, and passed by the user, so that only its own permissions count.
     """
-    account = pwd.getpwnam(user)
-    groups = [entry.gr_gid for entry in grp.getgrall() if user in entry.gr_mem]
     descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
-        child = os.fork()
-        if child == 0:
-            try:
-                os.setgroups(groups)
-                os.setgid(account.pw_gid)
-                os.setuid(account.pw_uid)
-                os.fchdir(descriptor)
-            except OSError:
-                os._exit(1)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with acting_as(pwd.getpwnam(user).pw_uid):
+            os.stat(".", dir_fd=descriptor)
+    except OSError:
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def blocked(path: Path, user: str) -> list[Path]:
@@ -98,7 +88,6 @@ def allow(module: FleetModule, directory: Path, user: str) -> None:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "user": {"type": "str", "required": True},
@@ -125,14 +114,8 @@ def main() -> None:
     except AccessError as error:
         module.fail_json(msg=str(error))
     names = [str(directory) for directory in directories]
-    module.exit_json(
-        changed=bool(names),
-        directories=names,
-        diff={
-            "before": "",
-            "after": "".join(f"{name}: u:{user}:--x\n" for name in names),
-        },
-    )
+    diff = new_lines(f"{name}: u:{user}:--x" for name in names)
+    module.exit_json(changed=bool(names), directories=names, diff=diff)
 
 
 if __name__ == "__main__":

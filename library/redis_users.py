@@ -3,28 +3,8 @@
 
 from __future__ import annotations
 
-import grp
-import os
-
-from ansible.module_utils.fleet.bench.account import read_text
-from ansible.module_utils.fleet.foreign import replace
-from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.redis.users import (
-    ADMIN_FILE,
-    INSTANCES,
-    UsersError,
-    apply,
-    conf_of,
-    file_of,
-    former_hashes,
-    hashed,
-    live_changes,
-    passwords_of,
-    port_of,
-    sign_in,
-    text,
-    users,
-)
+from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.redis.users import Users, UsersError
 from ansible.module_utils.fleet.verify.look import RedisError
 
 DOCUMENTATION = r"""
@@ -56,65 +36,7 @@ did:
 """
 
 
-class Users:
-    """The users of both instances, as they shall be."""
-
-    def __init__(self, module: FleetModule) -> None:
-        self.params = module.params
-        self.check: bool = module.check_mode
-        self.folder: str = self.params["path"]
-        self.did: list[str] = []
-
-    def bring(self) -> None:
-        """Both instances, and root's file. Raises UsersError, OSError, RedisError."""
-        try:
-            group = grp.getgrnam(self.params["group"]).gr_gid
-        except KeyError:
-            if not self.check:
-                raise UsersError(f"there is no group {self.params['group']} on this host") from None
-            group = 0
-        if not os.path.isdir(self.folder):
-            self.did.append(f"make {self.folder}")
-            if not self.check:
-                os.mkdir(self.folder, 0o750)
-                os.chown(self.folder, 0, group)
-        file = os.path.join(self.folder, ADMIN_FILE)
-        admins = [self.params["admin"], (read_text(file) or "").strip()]
-        for instance in INSTANCES:
-            self.instance(instance, group, admins)
-        # Last: until both know the new one, the former one may be needed.
-        self.put(file, self.params["admin"] + "\n", 0, 0o600)
-
-    def put(self, path: str, content: str, group: int, mode: int) -> None:
-        """Have a file say this."""
-        if read_text(path) != content:
-            self.did.append(f"write {path}")
-            if not self.check:
-                replace(path, content.encode(), mode, (0, group))
-
-    def instance(self, instance: str, group: int, admins: list[str]) -> None:
-        """One of the two: the Redis that runs, then its file, by which the next run judges.
-
-        admins: root's passwords, the new one first.
-        """
-        path = file_of(self.folder, instance)
-        conf = read_text(conf_of(self.folder, instance))
-        former = former_hashes(read_text(path), conf)
-        passwords = passwords_of(self.params["hosts"], former, self.params["keep"])
-        wanted = users(instance, self.params["primary"], passwords, hashed(self.params["admin"]))
-        # Without settings of ours, whoever listens there is not ours.
-        if conf is not None and not self.check:
-            redis = sign_in(port_of(conf), admins, conf)
-            if redis is not None:
-                with redis:
-                    changed = live_changes(redis, wanted)
-                    apply(redis, wanted, changed)
-                self.did += [f"{instance}: {name}" for name in changed]
-        self.put(path, text(wanted), group, 0o640)
-
-
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
@@ -126,13 +48,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = Users(module)
+    wanted = Users(module.params, module.check_mode)
     try:
         wanted.bring()
     except (UsersError, OSError, RedisError) as error:
         module.fail_json(msg=str(error))
-    diff = {"before": "", "after": "".join(f"{line}\n" for line in wanted.did)}
-    module.exit_json(changed=bool(wanted.did), did=wanted.did, diff=diff)
+    module.exit_json(changed=bool(wanted.did), did=wanted.did, diff=new_lines(wanted.did))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.fleet.adoption import look as adoption
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.snapshot import (
     HOWS,
     SnapshotError,
@@ -21,7 +21,7 @@ from ansible.module_utils.fleet.snapshot import (
     unit_states,
     write_note,
 )
-from ansible.module_utils.fleet.supervisor.programs import control_words
+from ansible.module_utils.fleet.supervisor.call import control_words
 
 DOCUMENTATION = r"""
 module: snapshot
@@ -104,7 +104,6 @@ def facts(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
@@ -143,11 +142,7 @@ def main() -> None:
     module.exit_json(
         changed=True,
         snapshot=folder,
-        diff={
-            "before": "",
-            "after": "".join(f"{line}\n" for line in saved),
-            "after_header": folder,
-        },
+        diff=new_lines(saved) | {"after_header": folder},
     )
 
 

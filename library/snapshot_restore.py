@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.snapshot import SnapshotError, load, packages, put_back
 
 DOCUMENTATION = r"""
@@ -39,7 +39,6 @@ did: {description: What was done in words., returned: always, type: list}
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "state_file": {"type": "path", "required": True},
@@ -77,7 +76,7 @@ def main() -> None:
         record=about,
         new_packages=new,
         parts_left=left,
-        diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
+        diff=new_lines(did),
     )
 
 

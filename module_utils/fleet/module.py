@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -19,3 +20,8 @@ class FleetModule(AnsibleModule):
         os.umask(0o022)
         os.chdir("/")
         super().__init__(**options)
+
+
+def new_lines(lines: Iterable[str]) -> dict[str, str]:
+    """A diff of what is done, or would be, a line each."""
+    return {"before": "", "after": "".join(f"{line}\n" for line in lines)}

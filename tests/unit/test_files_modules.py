@@ -6,18 +6,21 @@ import json
 import os
 import pwd
 import socket
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from fleet import files, snapshot
 from fleet import module as fleet
-from fleet import snapshot
 from fleet.nginx import files as nginx
 from fleet.sites import making as site_making
+from fleet.supervisor import restarts
 
-from library import files, json_config, packages, supervisor_programs
+from library import json_config, packages
+from library.files import ENTRY_SPEC
 
 
 def test_merging_keeps_other_keys_and_removes_the_named() -> None:
@@ -68,12 +71,12 @@ def test_a_site_has_one_database_name_for_ever() -> None:
 
 def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
     config = tmp_path / "c.json"
-    empty = supervisor_programs.fingerprint([str(config), "commit a"])
+    empty = restarts.fingerprint([str(config), "commit a"])
     config.write_text("{}")
-    assert supervisor_programs.fingerprint([str(config), "commit a"]) != empty
-    full = supervisor_programs.fingerprint([str(config), "commit a"])
-    assert supervisor_programs.fingerprint([str(config), "commit a"]) == full
-    assert supervisor_programs.fingerprint([str(config), "commit b"]) != full
+    assert restarts.fingerprint([str(config), "commit a"]) != empty
+    full = restarts.fingerprint([str(config), "commit a"])
+    assert restarts.fingerprint([str(config), "commit a"]) == full
+    assert restarts.fingerprint([str(config), "commit b"]) != full
 
 
 def test_a_bench_shows_what_runs(tmp_path) -> None:
@@ -82,27 +85,27 @@ def test_a_bench_shows_what_runs(tmp_path) -> None:
     other.write_text("kept")
     # The folder is the bench account's: a link there is replaced, not followed.
     path.symlink_to(other)
-    supervisor_programs.show("[program:b-web]\n", str(path), me)
+    restarts.show("[program:b-web]\n", str(path), me)
     assert (path.read_text(), path.is_symlink()) == ("[program:b-web]\n", False)
     assert other.read_text() == "kept"
 
 
 def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> None:
     path = str(tmp_path / "started.json")
-    assert supervisor_programs.remembered(path) == {}
-    supervisor_programs.remember(path, {"b-web": "1"})
-    assert supervisor_programs.remembered(path) == {"b-web": "1"}
+    assert restarts.remembered(path) == {}
+    restarts.remember(path, {"b-web": "1"})
+    assert restarts.remembered(path) == {"b-web": "1"}
     (tmp_path / "started.json").write_text("{torn")
-    assert supervisor_programs.remembered(path) == {}
+    assert restarts.remembered(path) == {}
 
 
 def test_users_do_not_wait_for_workers_at_a_job() -> None:
     groups = ["b-long-worker", "b-web", "b-schedule", "b-redis"]
-    found = supervisor_programs.pressing(groups, {"b-web": "127.0.0.1:8000"})
+    found = restarts.pressing(groups, {"b-web": "127.0.0.1:8000"})
     assert found == ["b-redis", "b-web", "b-schedule", "b-long-worker"]
 
 
-class Supervisor(supervisor_programs.Supervisor):
+class Supervisor(restarts.Programs):
     """A supervisor whose group is in the states that are told, one after the other."""
 
     def __init__(self, *states: str) -> None:
@@ -116,7 +119,7 @@ class Supervisor(supervisor_programs.Supervisor):
 def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(supervisor_programs.time, "sleep", lambda _: None)
+    monkeypatch.setattr(restarts.time, "sleep", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         Supervisor().await_answer("b-web", f"127.0.0.1:{port}", 60)
@@ -135,7 +138,7 @@ def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> No
         "b-socketio: disappeared",
         "b-redis: changed",
     ]
-    found = supervisor_programs.in_order(lines)
+    found = restarts.in_order(lines)
     assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]
 
 
@@ -168,6 +171,11 @@ def test_a_configuration_that_is_as_it_should_be_is_closed_to_others(
         assert path.stat().st_mode & 0o777 == after
 
 
+def no_command(words: list[str]) -> tuple[int, str, str]:
+    """Runs nothing."""
+    raise AssertionError(words)
+
+
 ENTRY: dict[str, Any] = {"owner": None, "group": None, "mode": "0644", "validate": None}
 RECORD = {"kind": "file", "owner": str(os.getuid()), "group": str(os.getgid()), "mode": "0644"}
 
@@ -183,19 +191,22 @@ def test_a_name_that_became_a_link_opens_no_other_file(
     folder = tmp_path / "folder"
     folder.mkdir()
 
-    def swapped(_handle: int) -> None:
-        [temporary] = folder.iterdir()
-        temporary.unlink()
-        temporary.symlink_to(precious)
+    make = tempfile.NamedTemporaryFile
 
-    monkeypatch.setattr(os, "fsync", swapped)
+    def swapped(**words: Any) -> Any:
+        made = make(**words)
+        os.unlink(made.name)
+        os.symlink(precious, made.name)
+        return made
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", swapped)
     path = folder / "new"
     if writer == "nginx":
         nginx.write(path, b"x")
     elif writer == "json_config":
         set_keys(path, monkeypatch)
     elif writer == "files":
-        files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"x", -1, -1)
+        files.write_file(no_command, {**ENTRY, "path": str(path)}, b"x", -1, -1)
     else:
         snapshot.write(str(path), b"x", {**RECORD, "acl": ""})
     assert precious.stat().st_mode & 0o777 == 0o600
@@ -221,9 +232,9 @@ def test_a_replaced_file_keeps_what_nobody_names(tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_text("old")
     path.chmod(0o600)
-    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path), "mode": None}, b"n", -1, -1)
+    files.write_file(no_command, {**ENTRY, "path": str(path), "mode": None}, b"n", -1, -1)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("n", 0o600)
-    files.write_file(SimpleNamespace(), {**ENTRY, "path": str(path)}, b"m", -1, -1)
+    files.write_file(no_command, {**ENTRY, "path": str(path)}, b"m", -1, -1)
     assert (path.read_text(), path.stat().st_mode & 0o777) == ("m", 0o644)
 
 
@@ -234,10 +245,9 @@ def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
     hides = next(entry["hides"] for entry in task["files"]["files"] if "hides" in entry)
     path = tmp_path / "b.conf"
     path.write_text('[program:b]\nEnvironment = A="hush1",\n  B="hush2"\nuser=frappe\n')
-    entry = dict.fromkeys(files.ENTRY_SPEC) | {"path": str(path), "hides": hides}
+    entry = dict.fromkeys(ENTRY_SPEC) | {"path": str(path), "hides": hides}
     entry["content"] = '[program:b]\nenvironment=A="hush3"\nuser=root\n'
-    module = SimpleNamespace(check_mode=True)
-    changed, diff = files.bring_file(module, entry, -1, -1)  # type: ignore[arg-type]
+    changed, diff = files.bring_file(no_command, True, entry, -1, -1)
     assert changed
     assert "hush" not in str(diff)
     assert "user=frappe" in diff["before"]

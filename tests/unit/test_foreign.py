@@ -19,13 +19,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet import routes, snapshot
+from fleet import files, leaving, routes, snapshot
 from fleet.bench import account as bench
 from fleet.bench import jobs
 from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
 
-from library import bench_init, bench_update, check_primary, files, host_leave, json_config
+from library import bench_init, bench_update, check_primary, json_config
+from library.files import ENTRY_SPEC
 
 ACCOUNT = "nobody"
 SECRET = '{"secret": "of root"}'
@@ -88,15 +89,14 @@ def seen(place: Path) -> dict[str, tuple[int, int, str]]:
 
 def entry(path: Path, **other: Any) -> dict[str, Any]:
     """An entry of the module files, for the account."""
-    unset = dict.fromkeys(files.ENTRY_SPEC)
+    unset = dict.fromkeys(ENTRY_SPEC)
     usual = {"owner": ACCOUNT, "group": "nogroup", "state": "file", "content": "ours\n"}
     return {**unset, "keep": False, "secret": False, **usual, **other, "path": str(path)}
 
 
 def bring(path: Path, **other: Any) -> bool:
     """What the module files does for one entry; whether something changed."""
-    module: Any = SimpleNamespace(check_mode=False)
-    return files.bring(module, entry(path, **other))[0]
+    return files.bring(entry(path, **other), lambda words: (0, "", ""), False)[0]
 
 
 def set_keys(path: Path) -> None:
@@ -152,7 +152,7 @@ def put_back(path: Path) -> None:
 
 def remove(path: Path) -> None:
     """What is done when a node leaves."""
-    host_leave.remove(str(path))
+    leaving.remove(str(path))
 
 
 def drop_locks(path: Path) -> None:
@@ -326,7 +326,8 @@ def test_rubbish_in_the_place_of_a_configuration_is_told_at_once(rubbish: Path) 
 
 def test_a_pipe_in_the_place_of_a_command_is_not_waited_for(home: Path) -> None:
     os.mkfifo(folder(home / ".local/bin") / "bench")
-    words = f"from library import survey; print(survey.command_origin('{home}/.local/bin/bench'))"
+    words = "from fleet.survey.benches import command_origin;"
+    words += f" print(command_origin('{home}/.local/bin/bench'))"
     done = subprocess.run(
         [
             sys.executable,

@@ -9,13 +9,15 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet import leaving as host_leaving
 from fleet.supervisor import control as supervisor
 
 from filter_plugins import leaving
-from library import host_leave, node_drain
+from library import node_drain
 
 GROUPS = {
     "all": ["erp1", "rep1", "rep2"],
@@ -110,8 +112,8 @@ def test_groups_of_the_bench_alone_are_stopped() -> None:
         "shop  RUNNING  pid 2, uptime 0:01:00\n"
         "shop-web:x  RUNNING  pid 3, uptime 0:01:00\n"
     )
-    assert host_leave.groups_of(status, "frappe-bench") == ["frappe-bench-web"]
-    assert host_leave.groups_of("unix:///var/run/supervisor.sock no such file", "x") == []
+    assert host_leaving.groups_of(status, "frappe-bench") == ["frappe-bench-web"]
+    assert host_leaving.groups_of("unix:///var/run/supervisor.sock no such file", "x") == []
 
 
 @pytest.mark.parametrize(
@@ -119,31 +121,27 @@ def test_groups_of_the_bench_alone_are_stopped() -> None:
     [("/", False), ("/var", False), ("/var/", False), ("var/lib", False), ("/var/lib/mysql", True)],
 )
 def test_no_folder_of_the_system_is_emptied(path: str, may: bool) -> None:
-    assert host_leave.is_folder_of_its_own(path) is may
+    assert host_leaving.is_folder_of_its_own(path) is may
 
 
-class Module:
-    """What host_leave needs of a FleetModule; commands do nothing and are noted."""
+def leaver(root: Path, check_mode: bool = False, data: str = "keep") -> host_leaving.Leaver:
+    """One whose commands do nothing."""
+    asked = {
+        "fleet_id": "f1",
+        "config_dir": str(root / "etc"),
+        "lib_dir": str(root / "lib"),
+        "state_dir": str(root / "state"),
+        "bench": str(root / "home/frappe-bench"),
+        "user": pwd.getpwuid(os.getuid()).pw_name,
+        "cli_dir": str(root / "cli"),
+        "seed_user": "benchfleet",
+        "data": data,
+    }
 
-    def __init__(self, root: Path, check_mode: bool = False) -> None:
-        self.check_mode = check_mode
-        self.commands: list[list[str]] = []
-        self.params: dict[str, Any] = {
-            "fleet_id": "f1",
-            "config_dir": str(root / "etc"),
-            "lib_dir": str(root / "lib"),
-            "state_dir": str(root / "state"),
-            "bench": str(root / "home/frappe-bench"),
-            "user": pwd.getpwuid(os.getuid()).pw_name,
-            "cli_dir": str(root / "cli"),
-            "seed_user": "benchfleet",
-            "data": "keep",
-        }
-
-    def run_command(self, words: list[str], **_options: Any) -> tuple[int, str, str]:
-        """Note a command."""
-        self.commands.append(words)
+    def run(words: list[str], **_options: Any) -> tuple[int, str, str]:
         return (1, "", "") if words[0] == "nft" else (0, "", "")
+
+    return host_leaving.Leaver(asked, run, check_mode)
 
 
 @pytest.fixture
@@ -155,15 +153,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "etc/jobs.json").write_text("{}")
     (tmp_path / "cli/.benchfleet-complete").touch()
     for name in ("COPIES", "OWN"):
-        monkeypatch.setattr(host_leave, name, (str(tmp_path / "a"), str(tmp_path / "b")))
-    monkeypatch.setattr(host_leave, "COMMAND", str(tmp_path / "bench"))
+        monkeypatch.setattr(host_leaving, name, (str(tmp_path / "a"), str(tmp_path / "b")))
+    monkeypatch.setattr(host_leaving, "COMMAND", str(tmp_path / "bench"))
     (tmp_path / "a").touch()
     (tmp_path / "bench").write_text("#!/bin/sh\n# Made by Benchfleet\n")
     return tmp_path
 
 
 def test_a_host_that_leaves_keeps_its_bench_and_nothing_of_the_fleet(root: Path) -> None:
-    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    leaver(root).leave()
     assert sorted(path.name for path in root.iterdir()) == ["home"]
     assert (root / "home/frappe-bench/sites").is_dir()
 
@@ -179,7 +177,7 @@ def test_a_bench_that_stays_has_its_logs_itself(
         (logs / name).write_text(f"of {name}")
     (kept / "web.log").symlink_to(logs / "web.log")
     (kept / "rsync.log").write_text("its own")
-    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    leaver(root).leave()
     texts = {path.name: path.read_text() for path in kept.iterdir() if not path.is_symlink()}
     assert texts == {"web.log": "of web.log", "web.log.1": "of web.log.1", "rsync.log": "its own"}
 
@@ -187,42 +185,40 @@ def test_a_bench_that_stays_has_its_logs_itself(
 def test_a_bench_behind_a_link_does_not_stay_unsaid(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host_leave, "server_options", lambda: {"datadir": f"{root}/var/mysql"})
+    monkeypatch.setattr(host_leaving, "server_options", lambda: {"datadir": f"{root}/var/mysql"})
     bench = root / "home/frappe-bench"
     bench.rename(root / "elsewhere")
     bench.symlink_to(root / "elsewhere")
-    module = Module(root)
-    module.params["data"] = "delete"
-    with pytest.raises(host_leave.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
-        host_leave.Leaver(module).data()  # type: ignore[arg-type]
+    with pytest.raises(host_leaving.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
+        leaver(root, data="delete").data()
     assert bench.is_symlink()
 
 
 def test_the_copies_of_the_sites_folder_end_first() -> None:
-    assert host_leave.OWN[:2] == host_leave.COPIES
-    assert all("site-sync" in path for path in host_leave.COPIES)
+    assert host_leaving.OWN[:2] == host_leaving.COPIES
+    assert all("site-sync" in path for path in host_leaving.COPIES)
 
 
 def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     removed = []
-    monkeypatch.setattr(host_leave, "remove", lambda path: removed.append(Path(path).name))
-    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    monkeypatch.setattr(host_leaving, "remove", lambda path: removed.append(Path(path).name))
+    leaver(root).leave()
     assert removed[-2:] == ["fleet.json", "etc"]
 
 
 def test_a_bench_command_of_others_and_their_folder_stay(root: Path) -> None:
     (root / "bench").write_text("#!/bin/sh\n")
     (root / "cli/.benchfleet-complete").unlink()
-    host_leave.Leaver(Module(root)).leave()  # type: ignore[arg-type]
+    leaver(root).leave()
     assert (root / "bench").exists()
     assert (root / "cli").is_dir()
 
 
 def test_a_dry_run_names_what_it_would_do_and_does_nothing(root: Path) -> None:
     before = sorted(root.rglob("*"))
-    leaver = host_leave.Leaver(Module(root, check_mode=True))  # type: ignore[arg-type]
-    leaver.leave()
-    assert f"remove {root}/etc/fleet.json" in leaver.did
+    found = leaver(root, check_mode=True)
+    found.leave()
+    assert f"remove {root}/etc/fleet.json" in found.did
     assert sorted(root.rglob("*")) == before
 
 
@@ -231,19 +227,19 @@ def test_whose_host_it_is(tmp_path: Path, text: str | None, fleet: str) -> None:
     path = tmp_path / "fleet.json"
     if text is not None:
         path.write_text(text)
-    assert host_leave.fleet_of(str(path)) == fleet
+    assert host_leaving.fleet_of(str(path)) == fleet
 
 
 def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text("{")
-    with pytest.raises(host_leave.LeaveError, match="nothing was touched"):
-        host_leave.fleet_of(str(tmp_path / "fleet.json"))
+    with pytest.raises(host_leaving.LeaveError, match="nothing was touched"):
+        host_leaving.fleet_of(str(tmp_path / "fleet.json"))
 
 
 def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
     tmp_path: Path,
 ) -> None:
-    module = Module(tmp_path)
+    module: Any = SimpleNamespace(check_mode=False)
 
     def answer(**words: Any) -> None:
         raise DoneError(words)
@@ -272,7 +268,7 @@ class DoneError(Exception):
 
 
 def test_a_node_that_the_router_forgot_is_not_drained_again(tmp_path: Path) -> None:
-    module = Module(tmp_path)
+    module: Any = SimpleNamespace(check_mode=False)
     module.params = {"node": "rep2", "known_only": True}
 
     def answer(**words: Any) -> None:

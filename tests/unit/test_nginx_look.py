@@ -19,7 +19,7 @@ import jinja2
 import pytest
 from fleet.nginx import files as nginx
 from fleet.nginx import look as nginx_look
-from fleet.nginx.files import NginxError, read_configuration, whole_configuration
+from fleet.nginx.syntax import NginxError, read_configuration, whole_configuration
 
 from filter_plugins import adoption
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -15,8 +16,6 @@ import pytest
 import redis
 from fleet.redis import users
 from fleet.verify.look import Redis
-
-from library import redis_users as module
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="redis-server is not installed"
@@ -87,8 +86,7 @@ class Fleet:
             "keep": True,
             **changed,
         }
-        asked: Any = SimpleNamespace(check_mode=check, params=params)
-        wanted = module.Users(asked)
+        wanted = users.Users(params, check)
         wanted.bring()
         return wanted.did
 
@@ -101,8 +99,8 @@ class Fleet:
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: Any) -> Iterator[Fleet]:
     """Redis of a fleet; its parameter is the one password of an older Benchfleet."""
-    monkeypatch.setattr(module.os, "fchown", lambda *_: None)
-    monkeypatch.setattr(module.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    monkeypatch.setattr(users.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
     found = Fleet(tmp_path, getattr(request, "param", ""))
     instances = (found.cache, found.queue)
     if not getattr(request, "param", ""):
@@ -281,7 +279,7 @@ def test_a_fleet_with_one_password_for_everybody_is_taken_along(fleet: Fleet) ->
 
 
 def test_roots_own_password_is_changed_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    stock = module.Users.instance
+    stock = users.Users.instance
 
     def killed(self: Any, instance: str, *rest: Any) -> None:
         if instance == "queue":
@@ -289,7 +287,7 @@ def test_roots_own_password_is_changed_too(fleet: Fleet, monkeypatch: pytest.Mon
         stock(self, instance, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.Users, "instance", killed)
+        patch.setattr(users.Users, "instance", killed)
         with pytest.raises(KeyboardInterrupt):
             fleet.bring(admin="n-root")
     assert fleet.bring(admin="n-root")[-1] == f"write {fleet.folder}/admin"
@@ -307,8 +305,8 @@ def test_a_redis_with_other_settings_than_its_files_is_told(fleet: Fleet) -> Non
 
 def test_who_listens_before_there_are_settings_of_ours_is_left_alone(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.os, "fchown", lambda *_: None)
-        patch.setattr(module.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
+        patch.setattr(os, "fchown", lambda *_: None)
+        patch.setattr(users.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=0))
         fleet = Fleet(tmp_path)
         fleet.queue.conf.unlink()
         fleet.cache.conf.unlink()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 from fleet.nginx import files as nginx
+from fleet.nginx import router, syntax
 from fleet.nginx.files import complaint, digest, digest_with, read, write
 from fleet.sites.folders import SECURE
 
@@ -287,7 +288,7 @@ def test_a_file_that_stood_in_the_way_goes_and_comes_back_when_nginx_refuses(
 )
 def test_a_default_server_claims_its_address(listen: str, claimed: set[str]) -> None:
     text = f"server {{ # listen 81 default_server;\n  listen {listen};\n  server_name a; }}"
-    assert nginx.default_listens(text) == claimed
+    assert syntax.default_listens(text) == claimed
 
 
 CONFFILE = " /etc/nginx/sites-available/default {}\n /etc/nginx/nginx.conf 0123\n"
@@ -330,8 +331,8 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModule:
         "record": str(tmp_path / "adopted.json"),
     }
     for name in ("debians_site", "configuration"):
-        look = partial(getattr(nginx_files, name), root=tmp_path)
-        monkeypatch.setattr(nginx_files, name, look)
+        look = partial(getattr(router, name), root=tmp_path)
+        monkeypatch.setattr(router, name, look)
     return module
 
 
@@ -369,7 +370,7 @@ def test_another_default_server_stays_and_is_told(
     other = path if path.endswith("wiki.conf") else nginx.DEBIAN_LINK
     served.run(monkeypatch)
     assert (tmp_path / other).exists()
-    assert nginx.default_listens((tmp_path / "default.conf").read_text()) == set()
+    assert syntax.default_listens((tmp_path / "default.conf").read_text()) == set()
     assert len(served.warnings) == 1
     assert str(tmp_path / other) in served.warnings[0]
     assert not served.run(monkeypatch)["changed"]

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
+
 CERTBOT = "/usr/bin/certbot"
 # certbot's own folder.
 FOLDER = "/etc/letsencrypt"
@@ -172,11 +174,9 @@ class Asking:
 
     def keep(self, failed: Mapping[str, dict[str, Any]], today: float) -> None:
         """Write down which names failed, and when the next look is due."""
-        from .files import write
-
         again = min([entry["again"] for entry in failed.values()], default=today + LAST_SECONDS)
         text = json.dumps({"failed": failed, "again": again}, indent=1, sort_keys=True) + "\n"
-        write(Path(self.state_dir, STATE), text.encode())
+        atomic.write(f"{self.state_dir}/{STATE}", text, 0o644)
 
     def ask(self, sites: Mapping[str, Iterable[str]], now: bool) -> None:
         """Ask for what is missing, one at a time. now: also for names that failed a moment ago.

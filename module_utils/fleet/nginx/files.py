@@ -7,10 +7,11 @@ import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+
+from .. import atomic
+from .syntax import NginxError, default_listens, included, read_configuration
 
 PROGRAM = "/usr/sbin/nginx"
 # Debian's own site: the link, where it leads, and all that it shows.
@@ -22,10 +23,6 @@ READ_BY_DEBIAN = ("nginx.conf", "conf.d/*.conf", "sites-enabled/*")
 
 # Runs a command: exit status, standard output, standard error.
 Run = Callable[[list[str]], tuple[int, str, str]]
-
-
-class NginxError(Exception):
-    """nginx refused; the message names file and line, and what to do."""
 
 
 def read(path: Path) -> bytes | Path | None:
@@ -44,18 +41,7 @@ def write(path: Path, data: bytes | Path | None) -> None:
             path.symlink_to(data)
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-            # By its handle: in a folder of another account the name may be a link by now.
-            os.fchmod(out.fileno(), 0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(path, data, 0o644)
 
 
 def digest(wanted: Mapping[Path, bytes | None]) -> bytes:
@@ -118,176 +104,6 @@ def configuration(run: Run, root: Path = Path("/")) -> dict[str, str]:
         return parts(out)
     found = (path for mask in READ_BY_DEBIAN for path in (root / "etc/nginx").glob(mask))
     return {str(path): path.read_text(errors="replace") for path in found if path.is_file()}
-
-
-@dataclass(frozen=True)
-class Directive:
-    """A directive as nginx reads it: its words without quotes, and what is between its braces.
-
-    block is None where it has none; place is ``path:line``; start and end are its offsets in the
-    text of its file, without its block, and close is that of the block's end.
-    """
-
-    words: tuple[str, ...]
-    block: tuple[Directive, ...] | None
-    path: str
-    line: int
-    start: int = 0
-    end: int = 0
-    close: int = 0
-
-    @property
-    def name(self) -> str:
-        """Its first word."""
-        return self.words[0]
-
-    @property
-    def place(self) -> str:
-        """Where it stands."""
-        return f"{self.path}:{self.line}"
-
-    def __str__(self) -> str:
-        """On one line, so that two that say the same are equal."""
-        inside = "" if self.block is None else f" {{ {' '.join(map(str, self.block))} }}"
-        return " ".join(self.words) + (inside or ";")
-
-    def walk(self) -> Iterator[Directive]:
-        """Itself, and all that is inside."""
-        yield self
-        for inner in self.block or ():
-            yield from inner.walk()
-
-
-# A word, by the rules of ngx_conf_read_token: braces need quotes, but for ${name}; a quote, a hash
-# or a closing brace within a word is a character like any other.
-TOKEN = re.compile(
-    r"""(?P<space>\s+|\#[^\n]*)
-      | (?P<end>[;{}])
-      | "(?P<double>(?:\\.|[^"\\])*)"
-      | '(?P<single>(?:\\.|[^'\\])*)'
-      | (?P<word>(?!["'])(?:\$\{|\\.|[^\s;{\\])+)""",
-    re.VERBOSE | re.DOTALL,
-)
-ESCAPED = {r"\t": "\t", r"\r": "\r", r"\n": "\n", r"\"": '"', r"\'": "'", r"\\": "\\"}
-# Lua between braces is read by the rules of Lua: comments, strings, braces.
-LUA = re.compile(
-    r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|[{}]",
-    re.DOTALL,
-)
-
-
-def lua_end(text: str, position: int) -> int:
-    """Where the closing brace of a block of Lua stands that begins at position."""
-    depth = 1
-    for found in LUA.finditer(text, position):
-        depth += {"{": 1, "}": -1}.get(found[0], 0)
-        if not depth:
-            return found.start()
-    raise NginxError("a block of Lua has no end")
-
-
-def read_configuration(text: str, path: str = "") -> tuple[Directive, ...]:
-    """The directives of one file, as nginx itself takes them apart; includes stay as they are.
-
-    Raises NginxError that names the line where nginx would not read on.
-    """
-    open_blocks: list[tuple[list[Directive], tuple[str, ...], int, int, int]] = []
-    found: list[Directive] = []
-    words: list[str] = []
-    position = start = 0
-    while position < len(text):
-        token = TOKEN.match(text, position)
-        if token is None:
-            line = text.count("\n", 0, position) + 1
-            raise NginxError(f"{path}:{line}: a quote has no end")
-        position = token.end()
-        if token["space"] is not None:
-            continue
-        if token["end"] is None:
-            start = start if words else token.start()
-            raw = next(part for part in token.group("double", "single", "word") if part is not None)
-            words.append(re.sub(r"\\[trn\"'\\]", lambda escape: ESCAPED[escape[0]], raw))
-            continue
-        start = start if words else token.start()
-        line = text.count("\n", 0, start) + 1
-        if token["end"] == "{" and words:
-            open_blocks.append((found, tuple(words), line, start, position))
-            found = []
-            if words[0].endswith("_by_lua_block"):
-                position = lua_end(text, position)
-        elif token["end"] == ";" and words:
-            found.append(Directive(tuple(words), None, path, line, start, position))
-        elif token["end"] == "}" and open_blocks and not words:
-            inside = tuple(found)
-            found, whose, line, start, end = open_blocks.pop()
-            found.append(Directive(whose, inside, path, line, start, end, token.start()))
-        else:
-            raise NginxError(f"{path}:{line}: {token['end']} has no place here")
-        words = []
-    if open_blocks or words:
-        raise NginxError(f"{path}: its end comes too early")
-    return tuple(found)
-
-
-def included(directive: Directive, files: Iterable[str], folder: str) -> list[str]:
-    """Of the files that nginx reads those that an include names; folder is that of nginx.conf."""
-    mask = os.path.normpath(os.path.join(folder, directive.words[1])).split("/")
-    return [
-        path
-        for path in files
-        if len(names := os.path.normpath(path).split("/")) == len(mask)
-        and all(
-            fnmatchcase(name, part) and name.startswith(".") <= part.startswith(".")
-            for name, part in zip(names, mask, strict=True)
-        )
-    ]
-
-
-def whole_configuration(files: Mapping[str, str]) -> tuple[Directive, ...]:
-    """What nginx serves by: its first file, with those that it includes in their places."""
-    read = {path: read_configuration(text, path) for path, text in files.items()}
-    main = next(iter(files))
-
-    def with_included(directives: Iterable[Directive], depth: int) -> Iterator[Directive]:
-        for directive in directives:
-            if directive.name == "include" and len(directive.words) == 2 and depth < 20:
-                for path in included(directive, files, os.path.dirname(main)):
-                    yield from with_included(read[path], depth + 1)
-            elif directive.block is None:
-                yield directive
-            else:
-                inside = tuple(with_included(directive.block, depth))
-                yield Directive(directive.words, inside, directive.path, directive.line)
-
-    return tuple(with_included(read[main], 0))
-
-
-def listen_address(words: Iterable[str]) -> tuple[str, str]:
-    """Host and port of a listen line without its name: ("0.0.0.0", "80").
-
-    A socket has no port; of a range the port is as it stands: "8090-8099".
-    """
-    address = next(iter(words))
-    if address.startswith("unix:"):
-        return address, ""
-    host, port = ("", address) if re.fullmatch(r"\d+(-\d+)?", address) else (address, "80")
-    if named := re.fullmatch(r"(.*):(\d+(?:-\d+)?)", address):
-        host, port = named.groups()
-    return ("0.0.0.0" if host in ("", "*") else host), port
-
-
-def default_listens(text: str) -> set[str]:
-    """Addresses, as ``0.0.0.0:80``, for which a configuration names the default server."""
-    found = set()
-    try:
-        read = read_configuration(text)
-    except NginxError:
-        # nginx says so itself, when it is asked to take the files.
-        return set()
-    for directive in (inner for outer in read for inner in outer.walk()):
-        if directive.name == "listen" and {"default_server", "default"} & {*directive.words[2:]}:
-            found.add(":".join(listen_address(directive.words[1:])))
-    return found
 
 
 def stands_without(
@@ -360,20 +176,23 @@ def put(
     run: Run, wanted: Mapping[Path, bytes | None], old: Mapping[Path, bytes | Path | None]
 ) -> None:
     """Write, test, reload. Raises NginxError after the old files are back."""
+
+    def go_back() -> None:
+        for path, data in old.items():
+            write(path, data)
+
     try:
-        for path, data in wanted.items():
-            if old[path] != data:
-                write(path, data)
+        for path, new in wanted.items():
+            if old[path] != new:
+                write(path, new)
         problem = tested(run)
         if not problem:
             reload_nginx(run)
             return
     except (OSError, NginxError):
-        for path, data in old.items():
-            write(path, data)
+        go_back()
         raise
-    for path, data in old.items():
-        write(path, data)
+    go_back()
     ours = any(str(path) in problem for path in wanted)
     before = tested(run)
     if before and not ours:

@@ -12,17 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import (
-    PROGRAM,
+from .files import PROGRAM, Run, complaint, parts, run_here, stands_without
+from .syntax import (
     Directive,
     NginxError,
-    Run,
-    complaint,
     listen_address,
-    parts,
     read_configuration,
-    run_here,
-    stands_without,
     whole_configuration,
 )
 

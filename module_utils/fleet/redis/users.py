@@ -7,14 +7,18 @@ is given hashes.
 
 from __future__ import annotations
 
+import grp
 import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from ..bench.account import read_text
 from ..bench.files import redis_settings
+from ..foreign import replace
 from ..verify.look import Redis, RedisError
 
 INSTANCES = ("cache", "queue")
@@ -297,3 +301,59 @@ def file_of(folder: str, instance: str) -> str:
 def conf_of(folder: str, instance: str) -> str:
     """Path of an instance's settings."""
     return os.path.join(folder, f"redis_{instance}.conf")
+
+
+class Users:
+    """The users of both instances, as they shall be. asked: options of the module redis_users."""
+
+    def __init__(self, asked: Mapping[str, Any], dry: bool) -> None:
+        self.asked, self.dry = asked, dry
+        self.folder: str = asked["path"]
+        self.did: list[str] = []
+
+    def bring(self) -> None:
+        """Both instances, and root's file. Raises UsersError, OSError, RedisError."""
+        try:
+            group = grp.getgrnam(self.asked["group"]).gr_gid
+        except KeyError:
+            if not self.dry:
+                raise UsersError(f"there is no group {self.asked['group']} on this host") from None
+            group = 0
+        if not os.path.isdir(self.folder):
+            self.did.append(f"make {self.folder}")
+            if not self.dry:
+                os.mkdir(self.folder, 0o750)
+                os.chown(self.folder, 0, group)
+        file = os.path.join(self.folder, ADMIN_FILE)
+        admins = [self.asked["admin"], (read_text(file) or "").strip()]
+        for instance in INSTANCES:
+            self.instance(instance, group, admins)
+        # Last: until both know the new one, the former one may be needed.
+        self.put(file, self.asked["admin"] + "\n", 0, 0o600)
+
+    def put(self, path: str, content: str, group: int, mode: int) -> None:
+        """Have a file say this."""
+        if read_text(path) != content:
+            self.did.append(f"write {path}")
+            if not self.dry:
+                replace(path, content.encode(), mode, (0, group))
+
+    def instance(self, instance: str, group: int, admins: list[str]) -> None:
+        """One of the two: the Redis that runs, then its file, by which the next run judges.
+
+        admins: root's passwords, the new one first.
+        """
+        path = file_of(self.folder, instance)
+        conf = read_text(conf_of(self.folder, instance))
+        former = former_hashes(read_text(path), conf)
+        passwords = passwords_of(self.asked["hosts"], former, self.asked["keep"])
+        wanted = users(instance, self.asked["primary"], passwords, hashed(self.asked["admin"]))
+        # Without settings of ours, whoever listens there is not ours.
+        if conf is not None and not self.dry:
+            redis = sign_in(port_of(conf), admins, conf)
+            if redis is not None:
+                with redis:
+                    changed = live_changes(redis, wanted)
+                    apply(redis, wanted, changed)
+                self.did += [f"{instance}: {name}" for name in changed]
+        self.put(path, text(wanted), group, 0o640)

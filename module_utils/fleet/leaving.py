@@ -1,0 +1,261 @@
+"""A host leaves its fleet: what a fleet runs there stops, and what it put there goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from .bench.account import BenchError
+from .foreign import as_owner
+from .mariadb.options import server_options
+from .supervisor.call import control_words
+from .supervisor.control import linked_logs, readable, return_logs
+from .supervisor.programs import LOGS
+from .verify.look import processes
+
+# Runs a command as AnsibleModule.run_command does.
+Run = Callable[..., tuple[int, str, str]]
+MARK = "fleet.json"
+# By these the sites folder is copied every minute.
+COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
+# By these single files are copied as soon as they are opened.
+FETCHERS = ("benchfleet-files.socket", "benchfleet-files.service")
+# Files and folders besides those that the options name.
+OWN = (
+    *COPIES,
+    *(f"/etc/systemd/system/{unit}" for unit in FETCHERS),
+    "/etc/sudoers.d/benchfleet-bench",
+    "/etc/sudoers.d/benchfleet-seed",
+    "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
+    "/etc/systemd/system/benchfleet-firewall.service",
+    "/etc/systemd/system/mariadb.service.d/benchfleet.conf",
+    "/etc/systemd/system/nftables.service.d/benchfleet.conf",
+    "/etc/systemd/system/supervisor.service.d/benchfleet.conf",
+    "/var/log/benchfleet-commands",
+    LOGS,
+)
+COMMAND = "/usr/local/bin/bench"
+COPY_SECONDS = 90
+
+
+class LeaveError(Exception):
+    """Something could not be stopped; the message says what and what to do."""
+
+
+def fleet_of(path: str) -> str:
+    """The fleet that a host is marked as part of, "" without a mark."""
+    try:
+        mark = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise LeaveError(
+            f"{path} cannot be read ({error}), so nobody can tell whose host this is; nothing was"
+            " touched. Put the file back, or clear the host by hand"
+        ) from error
+    return str(mark.get("fleet_id", "")) if isinstance(mark, dict) else ""
+
+
+def groups_of(status: str, prefix: str) -> list[str]:
+    """The groups of a bench's programs in the output of `supervisorctl status`."""
+    names = (line.split(":")[0] for line in status.splitlines() if ":" in line.split(" ")[0])
+    return list(dict.fromkeys(name for name in names if name.startswith(f"{prefix}-")))
+
+
+def is_folder_of_its_own(path: str) -> bool:
+    """Whether a folder may be emptied: an absolute path that is at least two levels deep."""
+    return os.path.isabs(path) and len(Path(os.path.normpath(path)).parts) > 2
+
+
+def remove(path: str) -> bool:
+    """Remove a file or a folder with all that is in it; whether there was one."""
+    with as_owner(path, follow=False):
+        if not os.path.lexists(path):
+            return False
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+        return True
+
+
+class Leaver:
+    """The steps, each of which may have been done before.
+
+    asked: the options of the module host_leave.
+    """
+
+    def __init__(self, asked: Mapping[str, Any], run: Run, dry: bool) -> None:
+        self.asked, self.command, self.dry = asked, run, dry
+        self.did: list[str] = []
+
+    def run(self, *words: str) -> tuple[int, str]:
+        """Exit code and output of a command; 127 where it does not exist."""
+        code, out, err = self.command(list(words), handle_exceptions=True)
+        return code, out + err
+
+    def must(self, words: str, *command: str) -> None:
+        """Run a command, noted as ``words``. Raises LeaveError with its output."""
+        self.did.append(words)
+        if self.dry:
+            return
+        code, out = self.run(*command)
+        if code != 0:
+            raise LeaveError(f"`{' '.join(command)}` failed: {out.strip()[-600:]}")
+
+    def drop(self, path: str) -> None:
+        """Remove a path and note it."""
+        if os.path.lexists(path):
+            self.did.append(f"remove {path}")
+            if not self.dry:
+                remove(path)
+
+    def unit(self, name: str) -> None:
+        """Stop and disable a unit that is there."""
+        _, out = self.run("systemctl", "show", name, "-p", "LoadState,ActiveState,UnitFileState")
+        state = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+        if state.get("LoadState") in (None, "not-found", "masked"):
+            return
+        if state.get("ActiveState") != "inactive" or state.get("UnitFileState") == "enabled":
+            self.must(f"stop and disable {name}", "systemctl", "disable", "--now", name)
+
+    def programs(self) -> None:
+        """No program of the bench runs, and supervisor does not know them."""
+        name = os.path.basename(self.asked["bench"])
+        conf = f"/etc/supervisor/conf.d/{name}.conf"
+        if os.path.lexists(conf):
+            # Before anything stops: supervisord can read what is left.
+            readable({conf: None})
+        code, status = self.run(*control_words("status"))
+        groups = groups_of(status, name) if code != 127 else []
+        if groups:
+            targets = [f"{group}:*" for group in groups]
+            self.must(f"stop {', '.join(groups)}", *control_words("stop", *targets))
+        self.drop(conf)
+        for group in groups:
+            self.must(f"forget {group}", *control_words("remove", group))
+
+    def logs(self) -> None:
+        """The bench that stays has its logs itself."""
+        bench = self.asked["bench"]
+        if not (names := linked_logs(bench)):
+            return
+        words = f"bring {', '.join(names)} back to {bench}/logs"
+        try:
+            if not self.dry:
+                return_logs(bench, self.asked["user"])
+        except BenchError as error:
+            # The account shall not keep its host in the fleet.
+            words = f"leave {bench}/logs as they are: {error}"
+        self.did.append(words)
+
+    def copies(self) -> None:
+        """No copy of the sites folder begins, and none is under way."""
+        for path in COPIES:
+            self.drop(path)
+        for unit in FETCHERS:
+            self.unit(unit)
+        script = f"{self.asked['lib_dir']}/site-sync"
+        deadline = time.monotonic() + COPY_SECONDS
+        while not self.dry and any(script in process.words for process in processes()):
+            if time.monotonic() > deadline:
+                raise LeaveError(
+                    f"{script} has not ended within {COPY_SECONDS} s; see logs/rsync.log of the"
+                    " bench, and run the same command again"
+                )
+            time.sleep(0.2)
+
+    def database(self) -> None:
+        """MariaDB is at rest, and no first copy is being fetched into it."""
+        if not self.dry:
+            self.run("systemctl", "stop", "benchfleet-seed*")
+        self.unit("mariadb.service")
+
+    def table(self) -> None:
+        """The fleet's packet filter is gone, and nothing else of nftables."""
+        self.unit("benchfleet-firewall.service")
+        if self.run("nft", "list", "table", "inet", "benchfleet")[0] == 0:
+            self.must(
+                "remove the table benchfleet of nftables",
+                *("nft", "delete", "table", "inet", "benchfleet"),
+            )
+
+    def own_files(self) -> None:
+        """Files and folders of ours, but for the mark and what lies beside it."""
+        for path in OWN:
+            self.drop(path)
+        try:
+            ours = "benchfleet" in Path(COMMAND).read_text(errors="replace").lower()
+        except OSError:
+            ours = False
+        if ours:
+            self.drop(COMMAND)
+        if os.path.exists(f"{self.asked['cli_dir']}/.benchfleet-complete"):
+            self.drop(self.asked["cli_dir"])
+        pattern = f"{self.asked['bench']}/env/lib/python3*/site-packages/benchfleet.pth"
+        for path in (*glob(pattern), self.asked["lib_dir"], self.asked["state_dir"]):
+            self.drop(path)
+
+    def account(self, name: str) -> None:
+        """The account that hands out copies is gone, where it is the one that we made."""
+        _, entry = self.run("getent", "passwd", name)
+        if entry.split(":")[5:6] == [f"{self.asked['state_dir']}/seed"]:
+            self.must(f"remove account {name}", "userdel", name)
+
+    def data(self) -> None:
+        """The copy of the database and the bench are deleted."""
+        folder = server_options().get("datadir", "/var/lib/mysql").rstrip("/")
+        for path in (folder, self.asked["bench"]):
+            if not is_folder_of_its_own(path):
+                raise LeaveError(f"{path} is no folder that may be emptied; nothing of it was")
+        if os.path.islink(bench := self.asked["bench"]):
+            # Where it leads to is its account's choice, and only the link would go.
+            raise LeaveError(
+                f"{bench} is a link to {os.readlink(bench)}, which holds the bench and its"
+                " passwords: remove that and the link by hand, and run the same command again"
+            )
+        # The folder itself stays: it is the package's, or a file system of its own.
+        entries = (
+            [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
+        )
+        for path in (*entries, f"{folder}-benchfleet", self.asked["bench"]):
+            self.drop(path)
+
+    def whose(self) -> str:
+        """Whose the host is, in words; "" where it is this fleet's."""
+        fleet = fleet_of(f"{self.asked['config_dir']}/{MARK}")
+        if fleet == self.asked["fleet_id"]:
+            return ""
+        if fleet:
+            return f"is marked as part of fleet {fleet}"
+        return "bears no mark of a fleet, as after a run that had cleared it"
+
+    def leave(self) -> str:
+        """All of it, what others could notice first; in words. Raises BenchError, LeaveError."""
+        self.copies()
+        self.programs()
+        self.database()
+        self.table()
+        if self.asked["data"] == "delete":
+            self.data()
+        else:
+            self.logs()
+        self.own_files()
+        self.account(self.asked["seed_user"])
+        if not self.dry:
+            self.run("systemctl", "daemon-reload")
+        for name in sorted(os.listdir(self.asked["config_dir"]), key=lambda name: name == MARK):
+            self.drop(f"{self.asked['config_dir']}/{name}")
+        self.drop(self.asked["config_dir"])
+        are = "would be" if self.dry else "are"
+        kept = "kept" if self.asked["data"] == "keep" else "deleted"
+        return (
+            f"its programs and MariaDB {are} stopped and Benchfleet's files {are} removed; its"
+            f" copy of the data and its bench {are} {kept}"
+        )
