@@ -1,257 +1,119 @@
-"""The connection that a read_only call works with."""
+"""The read_only calls of a process, and the guard that begins them."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+import logging
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import frappe
-from benchfleet_jobs import contract
 
-from benchfleet_guard import statements
-from benchfleet_guard.errors import OVER_TIME, error_code
-from benchfleet_guard.source import CARRIED, CONNECT_SECONDS, Source
-from benchfleet_guard.watch import Account
+from benchfleet_guard.codes import ReportsUnavailable, is_meant
+from benchfleet_guard.connection import guarded
+from benchfleet_guard.settings import Settings
+from benchfleet_guard.watch import Account, Watch
 
-# A query may take as long as the account's limit on the server allows; a dead server is noticed
-# sooner by other means.
-READ_SECONDS = 3600
-# Kinds of statements that read data, or have to stay in the snapshot of what does.
-WAITING = {statements.READ, statements.TEMPORARY, statements.SAVEPOINT}
-CALLBACKS = ("before_commit", "after_commit", "before_rollback", "after_rollback")
+log = logging.getLogger("benchfleet.read_guard")
 
 
-class Guarded(Source):
-    """What the guard changes in a Frappe database class.
+class Call:
+    """One top-level read_only call: where it reads, and what has become of it.
 
-    Its objects begin as a connection to the replica and can become the request's connection to
-    the primary, by taking over the whole state of that object: connection, open transaction and
-    callbacks are then one and the same. What the guard adds is named so that no release of Frappe
-    has it already.
+    ``primary`` is the request's own database object; ``method`` the dotted name of what was
+    called.
     """
 
-    def guard_begin(self) -> None:
-        """Connect to the replica, or take the primary where that must be."""
-        call = self.call
-        if call.guard.settings.reports_pool:
-            self._guard_become_primary()
-            self._guard_limit()
-            call.guard.note(call.guard.settings.primary, "reports")
-            return
-        conf = frappe.local.conf
-        user, password = conf.db_user or conf.db_name, conf.db_password
-        if conf.different_credentials_for_replica:
-            user = conf.replica_db_user or conf.replica_db_name
-            password = conf.replica_db_password
-        given = {
-            "socket": None,
-            "host": conf.replica_host,
-            "port": conf.replica_db_port,
-            "user": user,
-            "password": password,
-            "cur_db_name": conf.db_name,
-        }
-        self.__init__(**contract.accepted(self.guard_base, given))  # type: ignore[misc]
-        for name in CALLBACKS + CARRIED:
-            if hasattr(call.primary, name):
-                setattr(self, name, getattr(call.primary, name))
-        call.account = Account(
-            user,
-            self.OperationalError.__module__.split(".")[0],
-            tuple(
-                {
-                    **self.get_connection_settings(),
-                    "connect_timeout": CONNECT_SECONDS,
-                    "read_timeout": READ_SECONDS,
-                }.items()
-            ),
-        )
-        self._guard_open()
+    def __init__(self, guard: Guard, primary: Any, method: str) -> None:
+        self.guard = guard
+        self.primary = primary
+        self.method = method
+        # How to sign in to the replica, once a call begins there; a connection that is ready.
+        self.account: Account
+        self.ready: Any = None
+        self.on_replica = not guard.settings.reports_pool
+        # Whether the replica was seen to have all that the primary had when this snapshot began.
+        self.fresh = False
+        self.stale = False
+        self.place: int | None = None
+        self.former_limit: float | None = None
+        self.temporary: set[str] = set()
+        # Those of them whose rows a rollback does not undo any more.
+        self.kept: set[str] = set()
+        self.savepoints: list[str] = []
+        # What sets a connection up as this call has done, in its order.
+        self.settings: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
+        # Whether the connection has more of its own than these make again; whether that is lost.
+        self.holds = False
+        self.lost = False
+        # Whether the rows that FOUND_ROWS() is about were found on the replica.
+        self.found_on_replica = False
 
-    def get_connection(self) -> Any:
-        """The connection that has just been waited with, or Frappe's own."""
-        if not self.call.on_replica:
-            return super().get_connection()
-        connection, self.call.ready = self.call.ready, None
-        return connection
 
-    def sql(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a statement where it belongs, and once more at the primary if need be."""
-        call = self.call
-        text = str(query)
-        if not kwargs.get("run", True):
-            return super().sql(query, *args, **kwargs)
-        if not call.on_replica:
-            return self._guard_on_primary(query, *args, **kwargs)
-        kind = statements.kind(text, call.temporary)
-        if (
-            kind == statements.WRITE
-            # To go back to the savepoint would have to undo it, wherever that is set.
-            or (kind == statements.TEMPORARY and call.savepoints)
-            # The statement before it was the primary's commit or rollback.
-            or (kind == statements.ROW_COUNT and not call.fresh)
-        ):
-            self._guard_move_to_write(text)
-            return self._guard_on_primary(query, *args, **kwargs)
-        if kind in (statements.TRANSACTION, statements.ISOLATION):
-            with self._guard_recorded():
-                outcome = call.primary.sql(query, *args, **kwargs)
-            if kind == statements.TRANSACTION:
-                self._guard_end_snapshot(undone=statements.rolls_back(text))
-                return outcome
-        if not call.fresh and kind in WAITING:
-            self._guard_open()
-            if not call.on_replica:
-                return self._guard_on_primary(query, *args, **kwargs)
+class Guard:
+    """What the calls of one process share."""
+
+    def __init__(self, settings: Settings, watch: Watch) -> None:
+        self.settings = settings
+        self.watch = watch
+        self.state = watch.state
+
+    def connect_replica(self) -> bool:
+        """Stand in for frappe.connect_replica: True when a guarded call has begun."""
+        current = frappe.local.db
+        if current is None or isinstance(getattr(current, "call", None), Call):
+            return False
+        if getattr(current, "transaction_writes", 0):
+            # A replica cannot show what this request has written and not committed yet.
+            self.note(self.settings.primary, "uncommitted")
+            return False
+        method = _method()
         try:
-            outcome = self._guard_on_replica(query, *args, **kwargs)
+            kind: Any = guarded(type(current))  # type: ignore[arg-type]
+            db = kind.__new__(kind)
+            db.call = Call(self, current, method)
         except Exception as error:
-            self._guard_after_failure(kind, text, error)
-            if not call.on_replica:
-                return self._guard_on_primary(query, *args, **kwargs)
-            outcome = self._guard_on_replica(query, *args, **kwargs)
-        self._guard_remember(kind, text, (query, args, kwargs))
-        return outcome
-
-    @contextmanager
-    def unbuffered_cursor(self) -> Iterator[None]:
-        """Frappe's own, whose end must not bring the cursor of a former connection back."""
-        connection, failure = self._conn, None
+            return self._give_up(error, method)
         try:
-            with super().unbuffered_cursor():
-                try:
-                    yield
-                except BaseException as error:
-                    failure = error
-                    raise
-        except Exception:
-            # Its cursor may not close any more when its connection is closed.
-            if self._conn is connection:
-                raise
-            if failure is not None:
-                raise failure from None
-        finally:
-            if self._conn is not connection and self._conn:
-                self._cursor = self._conn.cursor()
-
-    def commit(self, **options: Any) -> None:
-        """Commit what the request has written before and make its callbacks run.
-
-        options: Frappe 16 has ``chain``.
-        """
-        if not self.call.on_replica or getattr(self, "_disable_transaction_control", False):
-            super().commit(**options)
-            return
-        with self._guard_recorded():
-            self.call.primary.commit(**options)
-        self._guard_end_snapshot()
-
-    def rollback(self, *, save_point: str | None = None, **options: Any) -> None:
-        """Undo what the request has written before."""
-        whole = not save_point and not getattr(self, "_disable_transaction_control", False)
-        if not self.call.on_replica or not whole:
-            super().rollback(save_point=save_point, **options)
-            return
-        with self._guard_recorded():
-            self.call.primary.rollback(**options)
-        self._guard_end_snapshot(undone=True)
-
-    @contextmanager
-    def _guard_recorded(self) -> Iterator[None]:
-        """Frappe's recorder runs on the current connection what it is given by any other."""
-        if "sql" not in vars(self.call.primary):
-            yield
-            return
-        frappe.local.db = self.call.primary
-        try:
-            yield
-        finally:
-            frappe.local.db = self
-
-    def close(self) -> None:
-        """End the call: the request goes on with its own connection, which stays open."""
-        call = self.call
-        if call.on_replica:
-            with suppress(Exception):
-                super().close()
-        elif call.former_limit is not None and self._conn:
-            with suppress(Exception):
-                super().sql("SET SESSION max_statement_time = %s", (call.former_limit,))
-        if call.place is not None:
-            call.guard.state.give_place(call.place)
-            call.place = None
-        self._guard_forget_stale()
-
-    def _guard_on_replica(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.call.guard.watch.over(self._conn, self.call.account):
-            outcome = super().sql(query, *args, **kwargs)
-        return self._guard_iterate(outcome) if kwargs.get("as_iterator") else outcome
-
-    def _guard_iterate(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """Rows that are fetched while they are used."""
-        call = self.call
-        with call.guard.watch.over(self._conn, call.account):
-            for row in rows:
-                yield row
-                if not call.on_replica:
-                    raise RuntimeError(
-                        f"{call.method} writes while it reads rows one by one; as on a single"
-                        " connection, what is left of them is lost: read them all first"
-                    )
-
-    def _guard_on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        call = self.call
-        if call.found_on_replica:
-            if statements.kind(str(query)) == statements.FOUND_ROWS:
-                raise RuntimeError(
-                    f"{call.method} asks for FOUND_ROWS() of rows that were read before it"
-                    " wrote, on another connection: count them in the code"
-                )
-            call.found_on_replica = not statements.selects(str(query))
-        try:
-            return super().sql(query, *args, **kwargs)
+            db.guard_begin()
         except Exception as error:
-            if call.former_limit is None or error_code(error) != OVER_TIME:
+            if is_meant(error):
                 raise
-            call.guard.unavailable(
-                "The reporting database cannot be used now, and this takes longer than"
-                f" {call.guard.settings.fallback_seconds:g} s, the limit for reports on the"
-                " primary. Please try again later."
-            )
+            with suppress(Exception):
+                db.close()
+            return self._give_up(error, method)
+        frappe.local.primary_db = current
+        frappe.local.replica_db = frappe.local.db = db
+        recorder: Any = getattr(frappe.local, "_recorder", None)
+        if db.call.on_replica and hasattr(recorder, "patched_databases"):
+            # As Frappe 16 does. A call that fell back is recorded as the request's own.
+            recorder._patch_sql(db)
+        return True
 
-    def _guard_remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
-        """Keep what the primary has to be told when the call moves there."""
-        call = self.call
-        if kind == statements.TEMPORARY:
-            call.holds = True
-            call.temporary -= statements.dropped(text)
-            if table := statements.made(text):
-                call.temporary.add(table)
-            call.kept &= call.temporary
-            call.kept |= statements.kept(text, call.temporary)
-        elif kind in (statements.SESSION, statements.ISOLATION):
-            call.settings.append(statement)
-        elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):
-            what, name = found
-            if what == "savepoint":
-                # One that is set again is set anew.
-                call.savepoints = [other for other in call.savepoints if other != name]
-                call.savepoints.append(name)
-            elif name in call.savepoints:
-                del call.savepoints[call.savepoints.index(name) + (what == "rollback") :]
-        elif statements.leaves(text):
-            call.holds = True
+    def _give_up(self, error: Exception, method: str) -> bool:
+        """A fault of the guard's own costs no call its answer: it reads from the primary."""
+        log.error("%s reads from the primary, for the guard failed:", method, exc_info=error)
+        self.state.count("fallbacks", "fault", method=method, message=repr(error)[:500])
+        self.note(self.settings.primary, "fault")
+        return False
+
+    @staticmethod
+    def note(node: str, reason: str = "") -> None:
+        """Remember for the answer's header which database the request read from."""
+        frappe.local.fleet_database = f"{node}; reason={reason}" if reason else node
+
+    @staticmethod
+    def unavailable(words: str) -> NoReturn:
+        """Tell the user."""
+        frappe.throw(words, exc=ReportsUnavailable)
+        raise ReportsUnavailable(words)
 
 
-@functools.cache
-def guarded(base: type[Any]) -> type[Guarded]:
-    """The guarded form of a Frappe database class."""
-
-    class GuardedDatabase(Guarded, base):  # type: ignore[misc]
-        # Beside the state that is taken over.
-        __slots__ = ("call",)
-        guard_base = base
-
-    return GuardedDatabase
+def _method() -> str:
+    """Dotted name of the read_only function that is being called, else of the request."""
+    called = sys._getframe(2).f_locals.get("fn")
+    if called is not None:
+        return f"{called.__module__}.{called.__qualname__}"
+    form: Any = getattr(frappe.local, "form_dict", None) or {}
+    request: Any = getattr(frappe.local, "request", None)
+    return str(form.get("cmd") or getattr(request, "path", "?"))

@@ -45,7 +45,7 @@ def install(*, job: bool = False) -> settings.Settings:
         _replace(_primary_alone)
         return given
     # Not before: it builds on what was just asked for.
-    from benchfleet_guard.guard import Guard
+    from benchfleet_guard.database import Guard
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
     when_imported(contract.PREPARED_REPORTS, _read_prepared_reports, "reports")
@@ -132,7 +132,7 @@ def _pretend_replica() -> None:
 
 
 def _stale() -> bool:
-    from benchfleet_guard.guard import Call
+    from benchfleet_guard.database import Call
 
     call = getattr(getattr(frappe.local, "db", None), "call", None)
     return isinstance(call, Call) and call.stale

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import frappe
 
 from benchfleet_guard import session, statements
-from benchfleet_guard.errors import (
+from benchfleet_guard.codes import (
     INTERRUPTED,
     KILLED,
     LOSSES,
@@ -35,9 +35,9 @@ from benchfleet_guard.watch import (
 if TYPE_CHECKING:
     from frappe.database.database import Database
 
-    from benchfleet_guard.guard import Call
+    from benchfleet_guard.database import Call
 else:
-    # Frappe's class comes in beside it: see guarded() in database.py.
+    # Frappe's class comes in beside it: see guarded() in connection.py.
     Database = object
 
 log = logging.getLogger("benchfleet.read_guard")
@@ -52,7 +52,7 @@ OF_THIS_CONNECTION = {statements.ROW_COUNT, statements.WARNINGS, statements.FOUN
 CARRIED = ("_disable_transaction_control", "auto_commit_on_many_writes")
 
 
-class Source(Database):  # type: ignore[misc]
+class Choice(Database):  # type: ignore[misc]
     """What a guarded connection does to be one to the right server.
 
     call: the call that it is for, beside the state that is taken over from another connection.
