@@ -13,7 +13,7 @@ from typing import Any
 import benchfleet_jobs
 import pytest
 from benchfleet_jobs import __main__ as tool
-from benchfleet_jobs import hooks, placement, presence, settings
+from benchfleet_jobs import away, beats, hooks, placement, presence, settings
 
 
 def test_a_job_is_known_by_its_method_and_a_scheduled_one_by_its_own() -> None:
@@ -51,7 +51,7 @@ def test_an_example_matches_its_pattern(pattern: str) -> None:
 
 def test_a_workers_queues_of_ours_are_told_from_frappes() -> None:
     names = ["home-b:at-rep1", "home-b:long", "other:short"]
-    assert presence.own_queues(names) == {"home-b": ["at-rep1"], "other": []}
+    assert beats.own_queues(names) == {"home-b": ["at-rep1"], "other": []}
 
 
 def test_settings_are_read_again_when_they_changed_and_missing_ones_stop_nothing(
@@ -166,8 +166,8 @@ class Redis:
     def __init__(self) -> None:
         self.sets = {"rq:queues": {"rq:queue:b:at-rep2", "rq:queue:b:short"}}
         self.hashes = {
-            presence.beats_key("b"): {b"w1": b"10.0 rep1", b"w2": b"10.0 rep2"},
-            presence.seen_key("b"): {"at-rep2": b"10.0", "at-rep1": b"10.0"},
+            beats.beats_key("b"): {b"w1": b"10.0 rep1", b"w2": b"10.0 rep2"},
+            beats.seen_key("b"): {"at-rep2": b"10.0", "at-rep1": b"10.0"},
         }
 
     def hgetall(self, key: str) -> dict:
@@ -197,7 +197,7 @@ class Redis:
 
     def delete(self, *keys: str) -> None:
         """Neither of these was ever there."""
-        assert keys == (presence.given_key("b", "at-rep2"), f"{keys[0]}:missed")
+        assert keys == (beats.given_key("b", "at-rep2"), f"{keys[0]}:missed")
 
 
 class Job:
@@ -239,20 +239,20 @@ def test_a_worker_does_no_job_that_was_done_elsewhere(
 def test_nothing_is_kept_of_a_node_that_left(monkeypatch: pytest.MonkeyPatch) -> None:
     redis, ended = Redis(), []
     monkeypatch.setitem(sys.modules, "rq", types.SimpleNamespace(Queue=a_queue))
-    monkeypatch.setattr(presence, "take_over", lambda *_words: 3)
-    monkeypatch.setattr(presence, "collect_given", lambda *words: ended.append(words[3]))
-    monkeypatch.setattr(presence, "end_abandoned", lambda *words: ended.append(words[2]))
-    would = presence.forget(redis, "b", "rep2", "at-rep2", pretend=True)
-    assert (would["kept"], ended, len(redis.hashes[presence.beats_key("b")])) == (True, [], 2)
-    assert presence.forget(redis, "b", "rep2", "at-rep2", pretend=False) == {
+    monkeypatch.setattr(away, "take_over", lambda *_words: 3)
+    monkeypatch.setattr(away, "collect_given", lambda *words: ended.append(words[3]))
+    monkeypatch.setattr(away, "end_abandoned", lambda *words: ended.append(words[2]))
+    would = away.forget(redis, "b", "rep2", "at-rep2", pretend=True)
+    assert (would["kept"], ended, len(redis.hashes[beats.beats_key("b")])) == (True, [], 2)
+    assert away.forget(redis, "b", "rep2", "at-rep2", pretend=False) == {
         "moved": 3,
         "kept": True,
     }
     assert ended == ["at-rep2", 0]
     assert redis.sets["rq:queues"] == {"rq:queue:b:short"}
-    assert list(redis.hashes[presence.beats_key("b")]) == [b"w1"]
-    assert list(redis.hashes[presence.seen_key("b")]) == ["at-rep1"]
-    again = presence.forget(redis, "b", "rep2", "at-rep2", pretend=False)
+    assert list(redis.hashes[beats.beats_key("b")]) == [b"w1"]
+    assert list(redis.hashes[beats.seen_key("b")]) == ["at-rep1"]
+    again = away.forget(redis, "b", "rep2", "at-rep2", pretend=False)
     assert again == {"moved": 0, "kept": False}
 
 

@@ -19,7 +19,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from benchfleet_jobs import files
+from benchfleet_jobs import changes, copies, files
 
 SITE = "a.test"
 # A hook stays for the life of the process, so it has one, which listens for the test at hand.
@@ -373,11 +373,11 @@ def test_a_file_is_not_touched_while_a_copy_is_under_way(
     lock.parent.mkdir()
     with lock.open("w") as copying:
         fcntl.flock(copying, fcntl.LOCK_EX)
-        monkeypatch.setattr(files, "NOTE_SECONDS", 0.05)
+        monkeypatch.setattr(changes, "NOTE_SECONDS", 0.05)
         with pytest.raises(TimeoutError, match="nothing can be written"):
             write(bench.private("x"))
         assert not bench.private("x").exists()
-        monkeypatch.setattr(files, "NOTE_SECONDS", 60.0)
+        monkeypatch.setattr(changes, "NOTE_SECONDS", 60.0)
         order: list[str] = []
 
         def end_copy() -> None:
@@ -453,7 +453,7 @@ def fetcher(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fetcher]:
     # The names of sockets are short.
     with tempfile.TemporaryDirectory() as folder:
         found = Fetcher(bench, Path(folder, "s"))
-        monkeypatch.setattr(files, "FETCHER", f"{folder}/s")
+        monkeypatch.setattr(copies, "FETCHER", f"{folder}/s")
         monkeypatch.setattr(os, "stat", os.stat)
         bench.files.watch_stat()
         yield found
@@ -539,7 +539,7 @@ def test_what_is_added_to_a_file_is_added_to_the_primarys(bench: Bench, fetcher:
 def test_without_the_service_files_are_as_they_are(
     bench: Bench, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "FETCHER", "/nonexistent/socket")
+    monkeypatch.setattr(copies, "FETCHER", "/nonexistent/socket")
     assert not bench.private("x").exists()
     with pytest.raises(FileNotFoundError):
         read(bench.private("x"))
@@ -548,14 +548,14 @@ def test_without_the_service_files_are_as_they_are(
 def test_a_service_that_says_nothing_is_waited_for_once(
     bench: Bench, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> None:
-    monkeypatch.setattr(files, "_silent_until", 0.0)
-    monkeypatch.setattr(files, "FETCH_SECONDS", 0.05)
+    monkeypatch.setattr(copies, "_silent_until", 0.0)
+    monkeypatch.setattr(copies, "FETCH_SECONDS", 0.05)
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as silent:
         silent.bind(f"{folder}/s")
         silent.listen()
-        monkeypatch.setattr(files, "FETCHER", f"{folder}/s")
+        monkeypatch.setattr(copies, "FETCHER", f"{folder}/s")
         assert not bench.private("x").exists()
-        monkeypatch.setattr(files, "FETCHER", fetcher.listener.getsockname())
+        monkeypatch.setattr(copies, "FETCHER", fetcher.listener.getsockname())
         assert not bench.private("x").exists()
     assert fetcher.asked == []
 
@@ -573,7 +573,7 @@ def test_the_standard_library_knows_what_stat_can(fetcher: Fetcher) -> None:
 def test_service_and_processes_have_one_socket() -> None:
     roles = Path(files.__file__).parents[3]
     assert (
-        f"\n__site_sync_socket: {files.FETCHER}\n"
+        f"\n__site_sync_socket: {copies.FETCHER}\n"
         in (roles / "site_sync/vars/main.yml").read_text()
     )
 
@@ -634,11 +634,11 @@ def test_an_odd_clock_asks_for_too_much_and_not_for_too_little(
 ) -> None:
     asked = frappe_with_files(bench, ())
     now = 1_700_000_000
-    monkeypatch.setattr(files.time, "time", lambda: now)
+    monkeypatch.setattr(copies.time, "time", lambda: now)
     sys.modules["frappe"].utils.now_datetime = lambda: datetime.fromtimestamp(now) + ahead
     mark(bench, f'{{"in_step_since": {now - 30}}}')
     bench.files.pull_if_behind()
-    bound = datetime.fromtimestamp(now - 30 - files.SLACK_SECONDS)
+    bound = datetime.fromtimestamp(now - 30 - copies.SLACK_SECONDS)
     assert asked == [bound + min(ahead, timedelta(0))]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from benchfleet_jobs import contract, presence, snapshots
+from benchfleet_jobs import beats, contract, presence, snapshots
 
 
 class Report:
@@ -100,4 +100,4 @@ def test_the_primarys_workers_serve_what_is_given_to_them() -> None:
         presence._serve_on_primary(worker)
         assert [q.name for q in worker.queues] == ["b:c:at-primary", "b:c:long", "b:c:short"]
         assert worker._ordered_queues == worker.queues
-    assert presence.own_queues([q.name for q in worker.queues]) == {"b:c": ["at-primary"]}
+    assert beats.own_queues([q.name for q in worker.queues]) == {"b:c": ["at-primary"]}

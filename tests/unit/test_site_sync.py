@@ -1,45 +1,42 @@
-"""site-sync and the two gates, imported from the files that the role installs."""
+"""site-sync and the two gates."""
 
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import io
 import json
 import os
 import shlex
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from benchfleet_sync import __main__ as command
+from benchfleet_sync import code_gate, gate, gate_fetch, gate_push, locks, sites
+from benchfleet_sync import copies as copying
+from benchfleet_sync import fetch as service
+from benchfleet_sync import line as connection
+from benchfleet_sync import mark as marks
+from benchfleet_sync import names as naming
+from benchfleet_sync import primary as reaching
+from benchfleet_sync import push as pushing
+from benchfleet_sync import run as runs
+from benchfleet_sync import settings as configured
+from benchfleet_sync.sites import merge_site_config
+from fleet.sites.folders import LIST, read_only_password, render_list
 
 FILES = Path(__file__).parents[2] / "roles" / "site_sync" / "files"
 
-
-def load(name: str) -> ModuleType:
-    """A script without a suffix as a module."""
-    loader = SourceFileLoader(name.replace("-", "_"), str(FILES / name))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[loader.name] = module
-    loader.exec_module(module)
-    return module
-
-
-sync = load("site-sync")
-sync_gate = load("sync-gate")
-code_gate = load("code-gate")
 
 GOOD = {"db_name": "_a", "db_password": "pw"}
 KEYS = {
@@ -56,14 +53,14 @@ KEYS = {
 def replica(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """A replica that knows these accounts."""
     known = {"_a_ro"}
-    monkeypatch.setattr(sync, "is_known", lambda site, _ca: site["replica_db_user"] in known)
+    monkeypatch.setattr(sites, "is_known", lambda site, _ca: site["replica_db_user"] in known)
     return known
 
 
 def place(config: Any, site: str = "a.test") -> Any:
     """Put a staged configuration in place; what became of it."""
-    outcome = sync.Outcome()
-    sync.place_site_config(config, site, outcome)
+    outcome = marks.Outcome()
+    sites.place_site_config(config, site, outcome)
     return outcome
 
 
@@ -93,7 +90,7 @@ def config(tmp_path: Path) -> Any:
             }
         )
     )
-    return sync.read_config(path)
+    return configured.load(path)
 
 
 def stage(config: Any, name: str, text: str) -> None:
@@ -111,8 +108,8 @@ def stage(config: Any, name: str, text: str) -> None:
     ],
 )
 def test_a_torn_or_incomplete_config_is_refused(text: str) -> None:
-    with pytest.raises(sync.SyncError):
-        sync.merge_site_config(text)
+    with pytest.raises(reaching.SyncError):
+        merge_site_config(text)
 
 
 def test_a_torn_config_leaves_the_last_good_one(config: Any) -> None:
@@ -121,7 +118,7 @@ def test_a_torn_config_leaves_the_last_good_one(config: Any) -> None:
     target = config.folder / "a.test" / "site_config.json"
     before = target.read_bytes()
     stage(config, "a.test/site_config.json", json.dumps(GOOD)[:-8])
-    with pytest.raises(sync.SyncError, match="last good one stays"):
+    with pytest.raises(reaching.SyncError, match="last good one stays"):
         place(config)
     assert target.read_bytes() == before
 
@@ -143,13 +140,13 @@ def test_keys_for_the_primarys_own_loopback_are_dropped(host: Any) -> None:
     text = json.dumps(
         GOOD | {"db_host": host, "db_port": 3307, "db_socket": "/run/x", "encryption_key": "k"}
     )
-    assert sync.merge_site_config(text) == GOOD | {"encryption_key": "k"}
+    assert merge_site_config(text) == GOOD | {"encryption_key": "k"}
 
 
 def test_a_database_on_a_machine_of_its_own_is_kept() -> None:
     text = json.dumps(GOOD | {"db_host": "10.0.0.9", "db_port": 3307})
-    assert sync.merge_site_config(text)["db_host"] == "10.0.0.9"
-    assert sync.merge_site_config(text)["db_port"] == 3307
+    assert merge_site_config(text)["db_host"] == "10.0.0.9"
+    assert merge_site_config(text)["db_port"] == 3307
 
 
 def test_one_redis_is_everybodys() -> None:
@@ -157,17 +154,17 @@ def test_one_redis_is_everybodys() -> None:
         GOOD
         | {"redis_cache": "redis://:p@127.0.0.1:13000", "redis_queue": "redis://:p@10.0.0.1:11000"}
     )
-    assert sync.merge_site_config(text) == GOOD
+    assert merge_site_config(text) == GOOD
 
 
 def test_apps_wait_for_their_code(config: Any) -> None:
     (config.folder / "apps.txt").write_text("frappe\n")
     stage(config, "apps.txt", "frappe\nnews\n")
-    with pytest.raises(sync.SyncError, match="news"):
-        sync.place_lists(config, ["a.test"])
+    with pytest.raises(reaching.SyncError, match="news"):
+        sites.place_lists(config, ["a.test"])
     assert (config.folder / "apps.txt").read_text() == "frappe\n"
     (config.bench / "apps" / "news").mkdir()
-    assert sync.place_lists(config, ["a.test"]) == 1
+    assert sites.place_lists(config, ["a.test"]) == 1
     assert (config.folder / "apps.txt").read_text() == "frappe\nnews\n"
 
 
@@ -175,8 +172,8 @@ def test_a_torn_asset_list_stays_out_and_the_rest_comes(config: Any) -> None:
     stage(config, "assets/assets.json", '{"a"')
     stage(config, "assets/assets-rtl.json", "{}")
     stage(config, "currentsite.txt", "a.test\n")
-    with pytest.raises(sync.SyncError, match=r"assets/assets\.json"):
-        sync.place_lists(config, ["a.test"])
+    with pytest.raises(reaching.SyncError, match=r"assets/assets\.json"):
+        sites.place_lists(config, ["a.test"])
     assert not (config.folder / "assets" / "assets.json").exists()
     assert (config.folder / "assets" / "assets-rtl.json").exists()
     assert (config.folder / "currentsite.txt").read_text() == "a.test\n"
@@ -184,11 +181,11 @@ def test_a_torn_asset_list_stays_out_and_the_rest_comes(config: Any) -> None:
 
 def test_a_current_site_that_is_not_ours_is_ignored(config: Any) -> None:
     stage(config, "currentsite.txt", "other.test")
-    assert sync.place_lists(config, ["a.test"]) == 0
+    assert sites.place_lists(config, ["a.test"]) == 0
 
 
 def test_only_the_small_files_are_chosen(config: Any) -> None:
-    filters = sync.staging_filters()
+    filters = sites.staging_filters()
     assert filters[-1] == "--exclude=*"
     assert "--include=/*/site_config.json" in filters
     assert not any("common" in word for word in filters)
@@ -199,32 +196,32 @@ def test_statistics_are_read() -> None:
         "Number of files: 1300 (reg: 1250, dir: 50)\nNumber of created files: 0\n"
         "Number of deleted files: 3 (reg: 3)\nNumber of regular files transferred: 7\n"
     )
-    assert sync.parse_stats(text) == (1250, 7, 3)
-    assert sync.parse_stats("Number of files: 1 (dir: 1)\n") == (0, 0, 0)
+    assert reaching.parse_stats(text) == (1250, 7, 3)
+    assert reaching.parse_stats("Number of files: 1 (dir: 1)\n") == (0, 0, 0)
 
 
 def test_a_failed_run_keeps_the_last_success(config: Any) -> None:
-    good = sync.new_mark({}, config, sync.Outcome(files=3), 100.0, 101.5)
+    good = marks.new_mark({}, config, marks.Outcome(files=3), 100.0, 101.5)
     assert good["ok"]
     assert good["last_success"] == 101.5
     assert good["in_step_since"] == 100.0
-    bad = sync.new_mark(good, config, sync.Outcome(errors=["x: broke"]), 160.0, 161.0)
+    bad = marks.new_mark(good, config, marks.Outcome(errors=["x: broke"]), 160.0, 161.0)
     assert not bad["ok"]
     assert bad["last_success"] == 101.5
     assert bad["in_step_since"] == 100.0
     assert bad["error"] == "x: broke"
-    assert "FAILED" in sync.log_line(bad)
-    assert " ok " in sync.log_line(good)
+    assert "FAILED" in marks.log_line(bad)
+    assert " ok " in marks.log_line(good)
 
 
 def test_the_primary_out_of_reach_is_said_in_plain_words(
     config: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: Any, **__: Any) -> Any:
-        return sync.subprocess.CompletedProcess([], 255, "", "ssh: connect: No route to host\n")
+        return subprocess.CompletedProcess([], 255, "", "ssh: connect: No route to host\n")
 
-    monkeypatch.setattr(sync.subprocess, "run", refused)
-    outcome = sync.synchronise(config)
+    monkeypatch.setattr(subprocess, "run", refused)
+    outcome = runs.synchronise(config)
     assert "cannot be reached by ssh" in outcome.errors[0]
     assert "No route to host" in outcome.errors[0]
 
@@ -237,12 +234,12 @@ def test_deletion_is_asked_for_in_the_files_folders_only(
     def done(command: list[str], **_: Any) -> Any:
         commands.append(command)
         (config.staging / "a.test").mkdir(exist_ok=True)
-        stage(config, sync.LIST, sync.render_list(["a.test"]))
+        stage(config, LIST, render_list(["a.test"]))
         stage(config, "a.test/site_config.json", json.dumps(GOOD))
-        return sync.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(sync.subprocess, "run", done)
-    assert sync.synchronise(config).errors == []
+    monkeypatch.setattr(subprocess, "run", done)
+    assert runs.synchronise(config).errors == []
     deleting = [c for c in commands if any(w.startswith("--delete") for w in c)]
     assert [c[-1] for c in deleting] == [
         f"{config.staging}/",
@@ -259,13 +256,13 @@ def test_files_come_over_while_a_config_is_torn(
     def done(command: list[str], **_: Any) -> Any:
         targets.append(command[-1])
         (config.staging / "a.test").mkdir(exist_ok=True)
-        stage(config, sync.LIST, sync.render_list(["a.test"]))
+        stage(config, LIST, render_list(["a.test"]))
         stage(config, "a.test/site_config.json", "{")
-        return sync.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(sync.subprocess, "run", done)
+    monkeypatch.setattr(subprocess, "run", done)
     (config.folder / "a.test").mkdir()
-    assert len(sync.synchronise(config).errors) == 1
+    assert len(runs.synchronise(config).errors) == 1
     assert f"{config.folder}/a.test/public/files/" in targets
 
 
@@ -276,18 +273,18 @@ def primary_has(config: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def done(command: list[str], **_: Any) -> Any:
         if command[-1] == f"{config.staging}/" and (names := listed[-1]) is not None:
-            stage(config, sync.LIST, json.dumps({"sites": names}))
+            stage(config, LIST, json.dumps({"sites": names}))
             for name in [name for name in names if name in ("a.test", "b.test")]:
                 (config.staging / name).mkdir(parents=True, exist_ok=True)
                 found = {"db_name": f"_{name[0]}", "db_password": "pw"}
                 stage(config, f"{name}/site_config.json", json.dumps(found))
-        return sync.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(sync.subprocess, "run", done)
+    monkeypatch.setattr(subprocess, "run", done)
 
     def run(names: list[str] | None) -> Any:
         listed.append(names)
-        return sync.synchronise(config)
+        return runs.synchronise(config)
 
     return run
 
@@ -304,9 +301,9 @@ def test_a_site_that_the_primary_has_lost_stays_and_stops_nobody(
     # Still listed, as its database is there; its folder is not.
     outcome = primary_has(["a.test", "lost.test"])
     assert (outcome.errors, outcome.lost, outcome.removed) == ([], ["lost.test"], ["b.test"])
-    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
-    assert "gone_from_primary=lost.test" in sync.log_line(mark)
-    assert sync.is_in_step(config, mark, ["a.test", "lost.test"])
+    mark = marks.new_mark({}, config, outcome, 1.0, 2.0)
+    assert "gone_from_primary=lost.test" in marks.log_line(mark)
+    assert runs.is_in_step(config, mark, ["a.test", "lost.test"])
 
 
 def keys_of(config: Any, site: str) -> set[str]:
@@ -319,7 +316,7 @@ def test_a_site_that_nobody_named_comes_over_and_goes_when_it_is_dropped(
     replica.add("_b_ro")
     assert primary_has(["a.test", "b.test"]).sites == ["a.test", "b.test"]
     b = json.loads((config.folder / "b.test/site_config.json").read_text())
-    assert b["replica_db_password"] == sync.read_only_password("k", "_b")
+    assert b["replica_db_password"] == read_only_password("k", "_b")
     outcome = primary_has(["a.test"])
     assert (outcome.removed, outcome.errors) == (["b.test"], [])
     assert not (config.folder / "b.test").exists()
@@ -339,7 +336,7 @@ def test_without_a_sound_list_nothing_is_removed(config: Any, primary_has: Any, 
     outcome = primary_has(names)
     assert len(outcome.errors) == 1
     assert (config.folder / "a.test").exists()
-    assert sync.read_list(config.list) == ["a.test"]
+    assert sites.read_list(config.list) == ["a.test"]
 
 
 def test_the_replicas_keys_wait_for_the_account_and_stay(
@@ -359,11 +356,11 @@ def test_the_replicas_keys_wait_for_the_account_and_stay(
 
 def test_ensure_runs_for_a_site_that_is_not_here(config: Any, primary_has: Any) -> None:
     outcome = primary_has(["a.test"])
-    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
-    assert sync.is_in_step(config, mark, ["a.test"])
-    assert not sync.is_in_step(config, mark, ["a.test", "b.test"])
-    assert not sync.is_in_step(config, mark | {"waiting": ["a.test"]}, ["a.test"])
-    assert not sync.is_in_step(config, mark | {"config_digest": "x"}, ["a.test"])
+    mark = marks.new_mark({}, config, outcome, 1.0, 2.0)
+    assert runs.is_in_step(config, mark, ["a.test"])
+    assert not runs.is_in_step(config, mark, ["a.test", "b.test"])
+    assert not runs.is_in_step(config, mark | {"waiting": ["a.test"]}, ["a.test"])
+    assert not runs.is_in_step(config, mark | {"config_digest": "x"}, ["a.test"])
 
 
 def test_an_ipv6_primary_gets_brackets(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,16 +368,16 @@ def test_an_ipv6_primary_gets_brackets(config: Any, monkeypatch: pytest.MonkeyPa
 
     def done(command: list[str], **_: Any) -> Any:
         commands.append(command)
-        return sync.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(sync.subprocess, "run", done)
-    v6 = sync.Config(**{**config.__dict__, "source_host": "fd00::1"})
-    sync.rsync(v6, "./", config.staging, [])
+    monkeypatch.setattr(subprocess, "run", done)
+    v6 = configured.Settings(**{**config.__dict__, "source_host": "fd00::1"})
+    reaching.rsync(v6, "./", config.staging, [])
     assert commands[0][-2] == "frappe@[fd00::1]:./"
 
 
 def test_a_second_run_at_once_is_refused(config: Any) -> None:
-    with sync.lock(config, 0), pytest.raises(sync.BusyError), sync.lock(config, 0):
+    with locks.lock(config, 0), pytest.raises(locks.BusyError), locks.lock(config, 0):
         pass
 
 
@@ -388,14 +385,14 @@ def test_a_second_run_at_once_is_refused(config: Any) -> None:
 def test_a_bad_configuration_names_the_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site-sync.json"
     path.write_text(text)
-    with pytest.raises(sync.ConfigError, match=r"site-sync\.json"):
-        sync.read_config(path)
+    with pytest.raises(configured.ConfigError, match=r"site-sync\.json"):
+        configured.load(path)
 
 
 def test_the_exit_status_of_a_bad_configuration(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sync.main(["--config", str(tmp_path / "none.json")]) == 2
+    assert command.main(["--config", str(tmp_path / "none.json")]) == 2
     assert "FAILED" in capsys.readouterr().out
 
 
@@ -407,7 +404,7 @@ def test_the_exit_status_of_a_bad_configuration(
     ],
 )
 def test_the_sync_gate_lets_site_sync_in(command: str) -> None:
-    assert sync_gate.allowed(command)[0] == "rsync"
+    assert gate.allowed(command)[0] == "rsync"
 
 
 @pytest.mark.parametrize(
@@ -442,8 +439,8 @@ def test_the_sync_gate_lets_site_sync_in(command: str) -> None:
     ],
 )
 def test_the_sync_gate_refuses_the_rest(command: str) -> None:
-    with pytest.raises(sync_gate.RefusedError):
-        sync_gate.allowed(command)
+    with pytest.raises(naming.RefusedError):
+        gate.allowed(command)
 
 
 @pytest.fixture
@@ -484,12 +481,12 @@ def test_the_code_gate_lets_git_fetch_an_app(bench: Path, verb: str, end: str) -
     ],
 )
 def test_the_code_gate_refuses_the_rest(bench: Path, command: str) -> None:
-    with pytest.raises(code_gate.RefusedError):
+    with pytest.raises(naming.RefusedError):
         code_gate.repository(command.format(bench=bench), bench)
 
 
 def test_the_primary_is_asked_at_its_own_port(config: Any) -> None:
-    assert "-o Port=2222" in sync.ssh_words(config)
+    assert "-o Port=2222" in reaching.ssh_words(config)
 
 
 @pytest.fixture
@@ -503,9 +500,9 @@ def copies(config: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str]
         if "public/files" in command[-1] or "private/files" in command[-1]:
             with (config.touched / "lock").open() as lock, pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return sync.subprocess.CompletedProcess(command, 0, "", "")
+        return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(sync.subprocess, "run", done)
+    monkeypatch.setattr(subprocess, "run", done)
     return runs
 
 
@@ -522,9 +519,9 @@ def test_a_copy_goes_around_what_open_transactions_touched(
     config: Any, copies: list[tuple[list[str], Any]], note: Any
 ) -> None:
     note.write(b"a.test/private/files/\xff b\0a.test/private/filesx/c\0b.test/private/files/d\0")
-    outcome = sync.Outcome()
-    for name in sync.FOLDERS:
-        sync.copy_folder(config, "a.test", name, outcome)
+    outcome = marks.Outcome()
+    for name in naming.FOLDERS:
+        copying.copy_folder(config, "a.test", name, outcome)
     (public, nothing), (private, given) = copies
     assert nothing is None
     assert "--exclude-from=-" not in public
@@ -532,8 +529,8 @@ def test_a_copy_goes_around_what_open_transactions_touched(
     assert "--from0" in private
     assert given == os.fsdecode(b"/\xff b\0")
     assert outcome.kept == 1
-    mark = sync.new_mark({}, config, outcome, 1.0, 2.0)
-    assert "left_to_open_transactions=1" in sync.log_line(mark)
+    mark = marks.new_mark({}, config, outcome, 1.0, 2.0)
+    assert "left_to_open_transactions=1" in marks.log_line(mark)
 
 
 def test_a_note_of_a_dead_process_is_dropped(
@@ -541,7 +538,7 @@ def test_a_note_of_a_dead_process_is_dropped(
 ) -> None:
     note.write(b"a.test/private/files/x\0")
     fcntl.flock(note, fcntl.LOCK_UN)
-    sync.copy_folder(config, "a.test", "private/files", sync.Outcome())
+    copying.copy_folder(config, "a.test", "private/files", marks.Outcome())
     assert copies[0][1] is None
     assert [p.name for p in config.touched.iterdir()] == ["lock"]
 
@@ -556,38 +553,39 @@ def test_a_note_of_a_dead_process_is_dropped(
     ],
 )
 def test_rsync_takes_a_path_literally(path: bytes, pattern: bytes) -> None:
-    assert sync.exclusion(path) == pattern
+    assert copying.exclusion(path) == pattern
 
 
 def test_a_copy_does_not_wait_for_ever(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     config.touched.mkdir()
-    monkeypatch.setattr(sync, "NOTING_SECONDS", 0.05)
+    monkeypatch.setattr(locks, "NOTING_SECONDS", 0.05)
     with (config.touched / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        with pytest.raises(sync.SyncError, match="noting a file"):
-            sync.copy_folder(config, "a.test", "private/files", sync.Outcome())
+        with pytest.raises(reaching.SyncError, match="noting a file"):
+            copying.copy_folder(config, "a.test", "private/files", marks.Outcome())
 
 
 def test_a_pull_is_noted_until_the_next_good_run(
     config: Any, copies: list[tuple[list[str], Any]]
 ) -> None:
     config.mark.write_text(json.dumps({"in_step_since": 100.0, "ok": True}))
-    sync.pull(config, "a.test", 200.0)
+    copying.pull(config, "a.test", 200.0)
     assert len(copies) == 2
-    mark = sync.read_mark(config.mark)
+    mark = marks.read_mark(config.mark)
     assert mark["in_step_since"] == 100.0
     assert mark["pulled"]["a.test"] > 200.0
-    assert "already in step" in sync.pull(config, "a.test", mark["pulled"]["a.test"] - 1)
+    assert "already in step" in copying.pull(config, "a.test", mark["pulled"]["a.test"] - 1)
     assert len(copies) == 2
-    bad = sync.new_mark(mark, config, sync.Outcome(errors=["x"]), 300.0, 301.0)
+    bad = marks.new_mark(mark, config, marks.Outcome(errors=["x"]), 300.0, 301.0)
     assert bad["pulled"] == mark["pulled"]
-    assert sync.new_mark(mark, config, sync.Outcome(), 300.0, 301.0)["pulled"] == {}
+    assert marks.new_mark(mark, config, marks.Outcome(), 300.0, 301.0)["pulled"] == {}
 
 
 def installed_gate(folder: Path) -> Path:
     """The gate with the code that it imports, as the roles install them."""
     shutil.copytree(FILES.parents[2] / "module_utils/fleet", folder / "python/fleet")
-    return Path(shutil.copy(FILES / "sync-gate", folder / "gate"))
+    shutil.copytree(FILES / "benchfleet_sync", folder / "python/benchfleet_sync")
+    return Path(shutil.copy(FILES / "sync_gate.py", folder / "gate"))
 
 
 class Primary:
@@ -598,12 +596,12 @@ class Primary:
         self.site = home / "primary" / "a.test"
         self.here = config.folder / "a.test"
         for root in (self.site, self.here):
-            for name in sync.FOLDERS:
+            for name in naming.FOLDERS:
                 (root / name).mkdir(parents=True)
         (self.site / "site_config.json").write_text("secret")
 
     def push(self, *names: str) -> str:
-        result: str = sync.push(self.config, "a.test", list(names))
+        result: str = pushing.push(self.config, "a.test", list(names))
         return result
 
     def tree(self) -> dict[str, str]:
@@ -627,7 +625,7 @@ def primary(tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch) -> Pri
     # $1 is the host.
     ssh.write_text(f'#!/bin/sh\nSSH_ORIGINAL_COMMAND="$2" exec {gate}\n')
     ssh.chmod(0o755)
-    monkeypatch.setattr(sync, "ssh_words", lambda config: str(ssh))
+    monkeypatch.setattr(reaching, "ssh_words", lambda config: str(ssh))
     return found
 
 
@@ -655,19 +653,19 @@ def test_a_node_reads_of_the_sites_folder_what_it_needs(
     (sites / "a.test/private/files/secret.pdf").write_text("x")
     there = tmp_path / "there"
     there.mkdir()
-    sync.rsync(config, "./", there, [])
+    reaching.rsync(config, "./", there, [])
     found = sorted(str(path.relative_to(there)) for path in there.rglob("*") if path.is_file())
     assert found == ["a.test/site_config.json", "apps.txt", "torn.test/site_config.json"]
     given = json.loads((there / "a.test/site_config.json").read_text())
     assert given == GOOD | {"encryption_key": "e"}
     assert (there / "torn.test/site_config.json").read_text() == ""
-    with pytest.raises(sync.SyncError, match="not complete JSON"):
-        sync.merge_site_config("")
-    sync.rsync(config, "a.test/private/files/", there, [])
+    with pytest.raises(reaching.SyncError, match="not complete JSON"):
+        merge_site_config("")
+    reaching.rsync(config, "a.test/private/files/", there, [])
     assert (there / "secret.pdf").exists()
     for refused in ("a.test/private/backups/", "common_site_config.json", "a.test/"):
-        with pytest.raises(sync.SyncError, match="is not allowed"):
-            sync.rsync(config, refused, there, [])
+        with pytest.raises(reaching.SyncError, match="is not allowed"):
+            reaching.rsync(config, refused, there, [])
     assert not list(Path(tempfile.gettempdir()).glob("benchfleet-lists-*"))
 
 
@@ -708,13 +706,13 @@ def test_a_file_that_is_moved_is_there_before_it_is_gone(
     moved = primary.site / "public/files/x"
     moved.write_text("x")
     seen: list[bool] = []
-    stock = sync_gate.Push._remove
+    stock = gate_push.Push._remove
 
     def remove(self: Any, name: str) -> None:
         seen.append(moved.exists() and (primary.site / "private/files/x").exists())
         stock(self, name)
 
-    monkeypatch.setattr(sync_gate.Push, "_remove", remove)
+    monkeypatch.setattr(gate_push.Push, "_remove", remove)
     deliver(primary, {"put": [["private/files/x", 1, 0]], "gone": ["public/files/x"]}, b"x")
     assert seen == [True]
     assert primary.tree() == {"private/files/x": "x"}
@@ -723,7 +721,7 @@ def test_a_file_that_is_moved_is_there_before_it_is_gone(
 def deliver(primary: Primary, header: dict[str, Any], content: bytes) -> int:
     """Give the gate's own function a push."""
     line = json.dumps({"put": [], "link": [], "gone": []} | header).encode() + b"\n"
-    taken: int = sync_gate.take(str(primary.site.parent), "a.test", io.BytesIO(line + content))
+    taken: int = gate_push.take(str(primary.site.parent), "a.test", io.BytesIO(line + content))
     return taken
 
 
@@ -748,7 +746,7 @@ def test_a_push_that_fails_changes_nothing(
     (primary.site / "private/files/folder/x").write_text("x")
     (primary.site / "private/files/out").symlink_to("../..")
     before = primary.tree()
-    with pytest.raises((sync_gate.RefusedError, OSError)):
+    with pytest.raises((naming.RefusedError, OSError)):
         deliver(primary, header, content)
     assert primary.tree() == before
 
@@ -760,7 +758,7 @@ def test_a_removal_is_undone_too(primary: Primary, monkeypatch: pytest.MonkeyPat
     (primary.site / "private/files/old").write_text("old")
     (primary.site / "public/files/gone").write_text("gone")
     before = primary.tree()
-    monkeypatch.setattr(sync_gate.Folders, "flush", full)
+    monkeypatch.setattr(gate_push.Folders, "flush", full)
     with pytest.raises(OSError, match="No space left"):
         deliver(primary, {"put": GOOD_PUSH, "gone": ["public/files/gone"]}, b"xx")
     assert primary.tree() == before
@@ -803,7 +801,7 @@ def test_nothing_is_removed_through_a_link_or_with_what_is_in_it(primary: Primar
 def test_the_gate_refuses_what_is_not_in_the_two_folders(
     primary: Primary, header: dict[str, Any]
 ) -> None:
-    with pytest.raises(sync_gate.RefusedError):
+    with pytest.raises(naming.RefusedError):
         deliver(primary, header, b"")
     assert primary.tree() == {}
 
@@ -812,8 +810,8 @@ def test_the_gate_refuses_what_is_not_in_the_two_folders(
 def test_the_gate_takes_files_for_a_site_only(primary: Primary, site: str) -> None:
     (primary.site.parent / "assets").mkdir()
     (primary.site.parent / "a.test.bak").symlink_to("a.test")
-    with pytest.raises((sync_gate.RefusedError, NotADirectoryError)):
-        sync_gate.take(str(primary.site.parent), site, io.BytesIO(b"{}\n"))
+    with pytest.raises((naming.RefusedError, NotADirectoryError)):
+        gate_push.take(str(primary.site.parent), site, io.BytesIO(b"{}\n"))
 
 
 @pytest.mark.parametrize(
@@ -821,9 +819,9 @@ def test_the_gate_takes_files_for_a_site_only(primary: Primary, site: str) -> No
     ["push", "push ", "push ..", "push .x", "push a/b", "push a b", "push a\n", "push a; id"],
 )
 def test_the_gate_knows_one_form_of_push(command: str) -> None:
-    assert not sync_gate.PUSH.fullmatch(command)
-    with pytest.raises(sync_gate.RefusedError):
-        sync_gate.allowed(command)
+    assert not gate.PUSH.fullmatch(command)
+    with pytest.raises(naming.RefusedError):
+        gate.allowed(command)
 
 
 def test_a_file_that_changes_meanwhile_is_not_taken(
@@ -832,21 +830,23 @@ def test_a_file_that_changes_meanwhile_is_not_taken(
     names = ["private/files/a", "private/files/b"]
     for name in names:
         (primary.here / name).write_text("x")
-    stock = sync.pour
+    stock = pushing.pour
 
     def pour(home: Path, parcel: Any, out: Any) -> None:
         (primary.here / names[1]).write_text("longer")
         stock(home, parcel, out)
 
-    monkeypatch.setattr(sync, "pour", pour)
-    with pytest.raises(sync.SyncError, match="changes while it is sent"):
+    monkeypatch.setattr(pushing, "pour", pour)
+    with pytest.raises(reaching.SyncError, match="changes while it is sent"):
         primary.push(*names)
     assert primary.tree() == {}
 
 
 def test_what_the_gate_says_is_passed_on(primary: Primary) -> None:
     (primary.here / "private/files/x").symlink_to("/etc/passwd")
-    with pytest.raises(sync.SyncError, match=r"did not take the files: .*links out of its folder"):
+    with pytest.raises(
+        reaching.SyncError, match=r"did not take the files: .*links out of its folder"
+    ):
         primary.push("private/files/x")
 
 
@@ -869,10 +869,10 @@ def test_what_the_gate_says_is_passed_on(primary: Primary) -> None:
 )
 def test_a_pushed_link_goes_up_first_and_stays_below(target: str, good: bool) -> None:
     if good:
-        sync_gate.check_link("public/files/sub/x", target)
+        gate_push.check_link("public/files/sub/x", target)
         return
-    with pytest.raises(sync_gate.RefusedError):
-        sync_gate.check_link("public/files/sub/x", target)
+    with pytest.raises(naming.RefusedError):
+        gate_push.check_link("public/files/sub/x", target)
 
 
 @pytest.mark.parametrize(
@@ -880,22 +880,22 @@ def test_a_pushed_link_goes_up_first_and_stays_below(target: str, good: bool) ->
     ["x", "../x", "site_config.json", "private/files/", "private/files/../x", "/private/files/x"],
 )
 def test_a_push_of_other_paths_is_refused(primary: Primary, name: str) -> None:
-    with pytest.raises(sync.RequestError):
+    with pytest.raises(naming.RefusedError):
         primary.push(name)
 
 
 def test_the_exit_status_of_a_request(
     tmp_path: Path, config: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sync, "become", lambda user: None)
-    monkeypatch.setattr(sync, "PULL_WAIT", 0)
-    config.list.write_text(sync.render_list(["a.test"]))
+    monkeypatch.setattr(command, "become", lambda user: None)
+    monkeypatch.setattr(command, "PULL_WAIT", 0)
+    config.list.write_text(render_list(["a.test"]))
     path = str(tmp_path / "site-sync.json")
 
     def run(mode: str, site: str, given: bytes = b"") -> int:
         stdin = io.TextIOWrapper(io.BytesIO(given))
-        monkeypatch.setattr(sync.sys, "stdin", stdin)
-        status: int = sync.main(["--config", path, mode, site])
+        monkeypatch.setattr(sys, "stdin", stdin)
+        status: int = command.main(["--config", path, mode, site])
         return status
 
     assert run("--push", "other.test") == 2
@@ -903,11 +903,11 @@ def test_the_exit_status_of_a_request(
     assert run("--push", "a.test", b"site_config.json\0") == 2
     assert "refused" in capsys.readouterr().err
     assert run("--push", "a.test") == 0
-    with sync.lock(config, 0):
+    with locks.lock(config, 0):
         assert run("--pull", "a.test") == 3
 
 
-REACH = sync.Fetcher.reach
+REACH = service.Fetcher.reach
 
 
 class Fetching:
@@ -915,8 +915,8 @@ class Fetching:
 
     def __init__(self, primary: Primary, home: Path) -> None:
         self.primary, self.home = primary, home
-        primary.config.list.write_text(sync.render_list(["a.test"]))
-        self.fetcher = sync.Fetcher(primary.config)
+        primary.config.list.write_text(render_list(["a.test"]))
+        self.fetcher = service.Fetcher(primary.config)
 
     def __call__(self, name: str) -> str:
         answer: str = self.fetcher.fetch(f"a.test/{name}")
@@ -929,7 +929,7 @@ class Fetching:
 
     def here(self) -> list[str]:
         """What is here now, also what should not be."""
-        places = sorted(p for name in sync.FOLDERS for p in (self.primary.here / name).rglob("*"))
+        places = sorted(p for name in naming.FOLDERS for p in (self.primary.here / name).rglob("*"))
         return [str(p.relative_to(self.primary.here)) for p in places if p.name != ".fleet-push"]
 
 
@@ -942,9 +942,9 @@ def fetching(
         f"SSH_ORIGINAL_COMMAND=$2 exec {sys.executable} {tmp_path}/gate {primary.site.parent}\n"
     )
     # However busy the machine is.
-    monkeypatch.setattr(sync, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(service, "ANSWER_SECONDS", 60.0)
     # On its own it would go on trying to connect after the test.
-    monkeypatch.setattr(sync.Fetcher, "reach", lambda self: None)
+    monkeypatch.setattr(service.Fetcher, "reach", lambda self: None)
     found = Fetching(primary, tmp_path)
     yield found
     for line in found.fetcher.lines:
@@ -982,8 +982,8 @@ def test_what_the_primary_lacks_is_remembered_for_a_moment(
     assert fetching("private/files/x") == "missing"
     (fetching.primary.site / "private/files/x").write_text("x")
     assert fetching("private/files/x") == "missing"
-    now = sync.time.monotonic()
-    monkeypatch.setattr(sync.time, "monotonic", lambda: now + sync.LACKING_SECONDS + 1)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + service.LACKING_SECONDS + 1)
     assert fetching("private/files/x") == "here"
     assert fetching.fetcher.lacking == {}
 
@@ -1027,7 +1027,7 @@ def given(primary: Primary, **request: Any) -> Any:
     """What the gate's own function answers, with what follows."""
     out = io.BytesIO()
     line = json.dumps({"site": "a.test", **request}).encode() + b"\n"
-    sync_gate.give(str(primary.site.parent), line, out)
+    gate_fetch.give(str(primary.site.parent), line, out)
     answer, _, content = out.getvalue().partition(b"\n")
     return json.loads(answer), content
 
@@ -1095,7 +1095,7 @@ def test_a_file_that_is_being_written_is_given_once_it_is_whole(
     path.write_text("x")
     # It becomes shorter than it was when it was looked at.
     with monkeypatch.context() as patch:
-        patch.setattr(sync_gate, "settled", lambda source: state)
+        patch.setattr(gate_fetch, "settled", lambda source: state)
         assert given(primary, name="private/files/x") == ({"file": [4, 0]}, b"x\0\0\0torn\n")
     looks: list[float] = []
 
@@ -1103,10 +1103,10 @@ def test_a_file_that_is_being_written_is_given_once_it_is_whole(
         looks.append(seconds)
         path.write_text("x" * len(looks))
 
-    monkeypatch.setattr(sync_gate, "SETTLING_SECONDS", 60.0)
-    monkeypatch.setattr(sync_gate.time, "sleep", write_on)
+    monkeypatch.setattr(gate_fetch, "SETTLING_SECONDS", 60.0)
+    monkeypatch.setattr(time, "sleep", write_on)
     assert given(primary, name="private/files/x") == ({"changes": True}, b"")
-    assert len(looks) == sync_gate.SETTLING_LOOKS
+    assert len(looks) == gate_fetch.SETTLING_LOOKS
 
 
 def test_a_torn_file_is_never_in_place(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1118,7 +1118,7 @@ def test_a_torn_file_is_never_in_place(fetching: Fetching, monkeypatch: pytest.M
     assert (fetching.primary.here / "private/files/x").read_text() == "xyz"
     # And one that stays so is no file.
     (fetching.home / "answers").write_text(answers.partition("torn")[0] + "torn\n")
-    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     fetching.fetcher.lines.pop().close()
     assert fetching("private/files/y") in ("missing", "away")
     assert fetching.here() == ["private/files/x"]
@@ -1157,14 +1157,14 @@ def test_what_an_open_transaction_has_deleted_is_not_fetched(fetching: Fetching)
 def test_what_a_process_here_makes_meanwhile_stays(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = sync.Line.pour
+    stock = connection.Line.pour
     target = fetching.primary.here / "private/files/x"
 
     def pour(self: Any, size: int, out: Any) -> Any:
         target.write_text("made here")
         return stock(self, size, out)
 
-    monkeypatch.setattr(sync.Line, "pour", pour)
+    monkeypatch.setattr(connection.Line, "pour", pour)
     (fetching.primary.site / "private/files/x").write_text("x")
     assert fetching("private/files/x") == "here"
     assert target.read_text() == "made here"
@@ -1179,8 +1179,9 @@ def test_a_connection_that_has_ended_meanwhile_is_made_anew(fetching: Fetching) 
     fetching.fetcher.lines[0].process.wait()
     assert fetching("private/files/y") == "here"
     # As site.yml replaces the gate.
-    shutil.copy(fetching.home / "gate", fetching.home / "newer")
-    (fetching.home / "newer").replace(fetching.home / "gate")
+    part = fetching.home / "python/benchfleet_sync/gate.py"
+    shutil.copy(part, fetching.home / "newer")
+    (fetching.home / "newer").replace(part)
     assert fetching("private/files/z") == "here"
     assert fetching.connections == 3
 
@@ -1196,7 +1197,7 @@ def test_a_primary_that_does_not_answer_is_asked_once(
     # One that takes connections and says nothing.
     fetching.fetcher.away = False
     (fetching.home / "ssh").write_text(f"{counted}exec cat\n")
-    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     assert [fetching("private/files/x"), fetching("private/files/y")] == ["away", "away"]
     assert fetching.connections == 2
     assert fetching.here() == []
@@ -1205,8 +1206,8 @@ def test_a_primary_that_does_not_answer_is_asked_once(
 def test_the_primary_is_asked_again_once_it_was_reached(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync.Fetcher, "reach", REACH)
-    monkeypatch.setattr(sync, "REACH_SECONDS", 0.0)
+    monkeypatch.setattr(service.Fetcher, "reach", REACH)
+    monkeypatch.setattr(service, "REACH_SECONDS", 0.0)
     good = (fetching.home / "ssh").read_text()
     (fetching.home / "ssh").write_text("#!/bin/sh\nexit 255\n")
     (fetching.primary.site / "private/files/x").write_text("x")
@@ -1214,9 +1215,9 @@ def test_the_primary_is_asked_again_once_it_was_reached(
     (fetching.home / "newer").write_text(good)
     (fetching.home / "newer").chmod(0o755)
     (fetching.home / "newer").replace(fetching.home / "ssh")
-    deadline = sync.time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while fetching.fetcher.away:
-        assert sync.time.monotonic() < deadline
+        assert time.monotonic() < deadline
     assert fetching("private/files/x") == "here"
 
 
@@ -1224,14 +1225,14 @@ def test_two_who_ask_for_a_file_have_it_fetched_once(
     fetching: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (fetching.primary.site / "private/files/x").write_text("x")
-    stock, asked, both_wait = sync.Fetcher.ask, [], threading.Event()
+    stock, asked, both_wait = service.Fetcher.ask, [], threading.Event()
 
     def ask(self: Any, site: str, name: str, deadline: float) -> Any:
         asked.append(name)
         assert both_wait.wait(30)
         return stock(self, site, name, deadline)
 
-    monkeypatch.setattr(sync.Fetcher, "ask", ask)
+    monkeypatch.setattr(service.Fetcher, "ask", ask)
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(fetching, "private/files/x") for _ in "ab"]
         while fetching.fetcher.turns.get("a.test/private/files/x", (None, 0))[1] < 2:
@@ -1262,8 +1263,8 @@ def test_who_asks_for_a_large_file_is_answered_in_time_and_it_goes_on_coming(
         came.set()
         return "here"
 
-    monkeypatch.setattr(sync.Fetcher, "fetch", fetch)
-    monkeypatch.setattr(sync, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(service.Fetcher, "fetch", fetch)
+    monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     here, there = socket.socketpair()
     with here:
         here.sendall(b"a.test/private/files/x")
@@ -1277,13 +1278,11 @@ def test_who_asks_for_a_large_file_is_answered_in_time_and_it_goes_on_coming(
 def test_no_copy_takes_files_of_duckdb_along(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     monkeypatch.setattr(
-        sync, "rsync", lambda config, source, target, options, given: seen.extend(options) or ""
+        copying, "rsync", lambda config, source, target, options, given: seen.extend(options) or ""
     )
-    sync.copy_around(config, "a.test", "private/files", [])
+    copying.copy_around(config, "a.test", "private/files", [])
     hidden = [option.removeprefix("--filter=hide ") for option in seen if "hide" in option]
     for name in ("x.duckdb", "x.duckdb.wal", "x.duckdb.tmp"):
         assert any(fnmatchcase(name, pattern) for pattern in hidden)
-        assert sync_gate.SNAPSHOT.fullmatch(name)
     for name in ("duckdb", "x.duckdb2", "x.json.gz"):
         assert not any(fnmatchcase(name, pattern) for pattern in hidden)
-        assert not sync_gate.SNAPSHOT.fullmatch(name)

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from benchfleet_sync import code_gate
 from fleet.bench import account as bench
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
@@ -27,7 +28,6 @@ from library import bench_answers, bench_assets, bench_update
 from library.bench_answers import wrong_commits
 from library.bench_update import last_patch, out_of_step, sites_of, standing
 from tests.repositories import git
-from tests.unit.test_site_sync import code_gate
 
 BenchError = bench_update.BenchError
 

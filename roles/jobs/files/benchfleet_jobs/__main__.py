@@ -18,11 +18,10 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from benchfleet_jobs import contract, placement
-from benchfleet_jobs.presence import (
-    HEAVY_AWAY_SECONDS,
+from benchfleet_jobs.away import HEAVY_AWAY_SECONDS, forget
+from benchfleet_jobs.beats import (
     away_for,
     drained_key,
-    forget,
     is_served,
     living,
     our_queues,
@@ -173,7 +172,7 @@ def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
 
     frappe.init(site=site, sites_path=".")
     frappe.connect()
-    entries = {queue: job for job, queue in reversed(settings.placement.items())}
+    entries = {queue: job for job, queue in reversed(list(settings.placement.items()))}
     jobs = {}
     for queue, job in entries.items():
         placement.pretended = example(job)

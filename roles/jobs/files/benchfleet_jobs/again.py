@@ -21,6 +21,8 @@ from typing import Any
 from benchfleet_jobs import contract, snapshots
 from benchfleet_jobs.hooks import when_imported
 
+Application = Callable[..., Iterable[bytes]]
+
 CHANGED = 1412
 ATTEMPTS = 3
 # Bytes of a body that is kept for another attempt; an upload is larger.
@@ -44,7 +46,9 @@ def install() -> None:
     when_imported("frappe.app", _begin_anew)
 
 
-def answered(stock: Callable, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+def answered(
+    stock: Application, environ: dict[str, Any], start_response: Callable[..., Any]
+) -> Iterable[bytes]:
     """What the application answers to a request, at the last of ATTEMPTS whatever it is."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in environ or not length.isdigit() or int(length) > BODY_BYTES:
@@ -66,7 +70,7 @@ def answered(stock: Callable, environ: dict[str, Any], start_response: Callable)
     raise AssertionError
 
 
-def _begin_anew(module: ModuleType) -> None:
+def _begin_anew(module: Any) -> None:
     if not contract.fits("again"):
         return
     when_imported("frappe.database.database", _hear_database)
@@ -74,7 +78,7 @@ def _begin_anew(module: ModuleType) -> None:
     stock = module.application
 
     @functools.wraps(stock)
-    def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return answered(stock, environ, start_response)
 
     module.application = application

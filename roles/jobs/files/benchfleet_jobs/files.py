@@ -23,20 +23,17 @@ which keeps a connection to the primary: see ``site-sync --serve``.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import functools
 import json
 import os
 import pathlib
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from benchfleet_jobs import snapshots
+from benchfleet_jobs import copies, snapshots
+from benchfleet_jobs.changes import Transaction
 from benchfleet_jobs.hooks import when_imported
 
 if TYPE_CHECKING:
@@ -50,94 +47,7 @@ NOT_OURS = (".~tmp~", ".fleet-push")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Opened so, a file's former content does not matter, or there must be none.
 ANEW = os.O_TRUNC | os.O_EXCL
-# The socket of benchfleet-files.socket; seconds that an open waits for its file; and for which a
-# service that said nothing in that time is not asked again.
-FETCHER = "/run/benchfleet-files"
-FETCH_SECONDS = 2.0
-SILENT_SECONDS = 5.0
-# A copy that is under way may be a large one; a user's call ends after 120 s anyway.
-NOTE_SECONDS = 110.0
-PUSH_SECONDS = 900.0
-PULL_SECONDS = 150.0
-# How much older than its file's last byte a File document may be, and clocks that differ.
-SLACK_SECONDS = 10.0
-# MariaDB's words for a table that there is not, and for a server out of reach: the job will see.
-NO_DOCUMENTS = {1146, 2002, 2003, 2006, 2013}
-ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 STAT = os.stat
-
-
-class Transaction:
-    """The files that one open transaction has touched, and the note that says so to site-sync."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.guard = threading.RLock()
-        # {site: {path: None}}, in the order in which they were touched.
-        self.paths: dict[str, dict[str, None]] = {}
-        self.note: int | None = None
-        self.note_path = ""
-
-    def touch(self, site: str, path: str) -> None:
-        """Note a file that is about to be touched. Raises TimeoutError behind an endless copy."""
-        with self.guard:
-            if path in self.paths.get(site, ()):
-                return
-            try:
-                self._write_note(f"{site}/{path}")
-            except TimeoutError:
-                raise
-            except OSError as error:
-                # It is taken to the primary all the same, unless a copy comes before that.
-                print(f"benchfleet: {path} could not be noted: {error}", file=sys.stderr)
-            self.paths.setdefault(site, {})[path] = None
-
-    def _write_note(self, name: str) -> None:
-        os.makedirs(self.folder, exist_ok=True)
-        lock = os.open(f"{self.folder}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            _wait_for_standstill_to_end(lock)
-            if self.note is None:
-                self.note_path = f"{self.folder}/{os.getpid()}-{time.monotonic_ns()}"
-                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-                self.note = os.open(self.note_path, flags, 0o644)
-                # Held as long as this process lives: a note without it is a dead one's.
-                fcntl.flock(self.note, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(self.note, os.fsencode(name) + b"\0")
-        finally:
-            os.close(lock)
-
-    def forget(self) -> None:
-        """Nothing of it is left to be done."""
-        with self.guard:
-            self.paths.clear()
-            if self.note is not None:
-                with suppress(OSError):
-                    os.unlink(self.note_path)
-                os.close(self.note)
-                self.note = None
-
-    def leave(self) -> None:
-        """In a child process: it is the parent's."""
-        # Closing a descriptor that the parent has, too, does not unlock the note.
-        if self.note is not None:
-            os.close(self.note)
-
-
-def _wait_for_standstill_to_end(lock: int) -> None:
-    deadline = time.monotonic() + NOTE_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise TimeoutError(
-                    errno.ETIMEDOUT,
-                    f"the files of the sites have been copied from the primary for"
-                    f" {NOTE_SECONDS:g} s, and nothing can be written to them meanwhile",
-                ) from None
-            time.sleep(0.005)
 
 
 class Files:
@@ -247,7 +157,7 @@ class Files:
             return False
         if place is None:
             return False
-        answer = _fetched("/".join(place))
+        answer = copies.fetched("/".join(place))
         if answer not in (b"here", b"missing"):
             # Nobody knows, except the primary.
             snapshots.leave()
@@ -290,7 +200,7 @@ class Files:
 
     def _take(self, site: str, paths: list[str]) -> None:
         names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        words = _run([self.settings.site_sync, "--push", site], names, PUSH_SECONDS)
+        words = copies.run([self.settings.site_sync, "--push", site], names, copies.PUSH_SECONDS)
         if words is not None:
             # Frappe keeps the words in places that take UTF-8 only.
             first = os.fsencode(paths[0]).decode(errors="replace")
@@ -307,9 +217,9 @@ class Files:
         frappe = sys.modules["frappe"]
         site = frappe.local.site
         since = self._in_step_since(site)
-        if since and not _changed_since(frappe, since - SLACK_SECONDS):
+        if since and not copies.changed_since(frappe, since - copies.SLACK_SECONDS):
             return
-        words = _run([self.settings.site_sync, "--pull", site], b"", PULL_SECONDS)
+        words = copies.run([self.settings.site_sync, "--pull", site], b"", copies.PULL_SECONDS)
         if words is not None:
             print(f"benchfleet: files of {site} may be missing here: {words}", file=sys.stderr)
 
@@ -339,55 +249,6 @@ EVENTS: dict[str, Callable[..., list[tuple[Any, int]]]] = {
 }
 
 
-def _run(command: list[str], given: bytes, seconds: float) -> str | None:
-    """Run site-sync; None when it did what it was told, else its last words."""
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            command,
-            input=given,
-            capture_output=True,
-            env=ENVIRONMENT,
-            cwd="/",
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{seconds:g} s were not enough."
-    except OSError as error:
-        return f"{command[0]}: {error.strerror}."
-    if done.returncode == 0:
-        return None
-    said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return said.splitlines()[-1] if said else f"{command[0]} ended with {done.returncode}."
-
-
-_silent_until = 0.0
-
-
-def _fetched(name: str) -> bytes:
-    """What the service that fetches files says of one; b"" when it says nothing in time."""
-    import socket
-
-    global _silent_until
-    if time.monotonic() < _silent_until:
-        return b""
-    try:
-        with socket.socket(socket.AF_UNIX) as service:
-            service.settimeout(FETCH_SECONDS)
-            service.connect(FETCHER)
-            service.sendall(os.fsencode(name))
-            service.shutdown(socket.SHUT_WR)
-            return service.recv(64)
-    except TimeoutError:
-        _silent_until = time.monotonic() + SILENT_SECONDS
-    except OSError:
-        # It is not there: site.yml has not come so far, or somebody has stopped it.
-        pass
-    return b""
-
-
 def _connection() -> Any:
     """Frappe's connection in this thread, None without one."""
     return getattr(getattr(sys.modules.get("frappe"), "local", None), "db", None)
@@ -404,36 +265,6 @@ def _error_class() -> type[Exception]:
     import frappe
 
     return type("FilesNotTaken", (frappe.ValidationError,), {"__module__": __name__})
-
-
-def _changed_since(frappe: Any, moment: float) -> bool:
-    """Whether a File document may have been saved since then, a time of the epoch."""
-    # The column that this Frappe has an index on: the table may have a million rows.
-    column = "creation" if int(frappe.__version__.split(".")[0]) >= 16 else "modified"
-    try:
-        found = frappe.db.sql(
-            f"SELECT 1 FROM `tabFile` WHERE {column} > %s LIMIT 1", (_site_time(frappe, moment),)
-        )
-        # What the job reads is to be as fresh as without us.
-        frappe.db.rollback()
-    except Exception as error:
-        if type(error).__module__.startswith("rq."):
-            # The job's own time-out.
-            raise
-        return not (error.args and error.args[0] in NO_DOCUMENTS)
-    return bool(found)
-
-
-def _site_time(frappe: Any, moment: float) -> Any:
-    """A time of the epoch as documents have it; an earlier one where the site's clock is odd."""
-    from datetime import datetime, timedelta, timezone
-
-    utils = frappe.utils
-    # Not datetime.UTC: a bench may have Python 3.10.
-    aware = datetime.fromtimestamp(moment, timezone.utc)  # noqa: UP017
-    local = getattr(utils, "convert_utc_to_system_timezone", datetime.astimezone)(aware)
-    by_age = utils.now_datetime() - timedelta(seconds=max(0.0, time.time() - moment))
-    return min(local.replace(tzinfo=None), by_age)
 
 
 _starting = threading.local()
@@ -527,7 +358,7 @@ def _push_last(callbacks: Any, files: Files) -> None:
     callbacks.add(last)
 
 
-def _say_when_a_job_starts(module: ModuleType) -> None:
+def _say_when_a_job_starts(module: Any) -> None:
     stock = module.execute_job
 
     @functools.wraps(stock)
@@ -542,7 +373,7 @@ def _say_when_a_job_starts(module: ModuleType) -> None:
     module.execute_job = execute_job
 
 
-def _pull_at_start(module: ModuleType, files: Files) -> None:
+def _pull_at_start(module: Any, files: Files) -> None:
     stock = module.connect
 
     @functools.wraps(stock)

@@ -10,8 +10,9 @@ from types import ModuleType
 from typing import Any
 
 from benchfleet_jobs import contract
+from benchfleet_jobs.beats import is_served
 from benchfleet_jobs.hooks import when_imported
-from benchfleet_jobs.presence import is_served, note_given
+from benchfleet_jobs.presence import note_given
 from benchfleet_jobs.settings import HEAVY, HOME, PREFIX, load
 
 # What Frappe puts onto a queue, always: the job itself is among its arguments.
@@ -24,7 +25,7 @@ pretended: str | None = None
 
 def job_name(arguments: Mapping[str, Any]) -> str:
     """Dotted name of the job that a call of execute_job runs; of a scheduled job, its method."""
-    method = arguments.get("method")
+    method: Any = arguments.get("method")
     name = method if isinstance(method, str) else f"{method.__module__}.{method.__qualname__}"
     if name.endswith(SCHEDULED):
         return str((arguments.get("kwargs") or {}).get("job_type") or name)
@@ -35,7 +36,7 @@ def is_entry(function: Any) -> bool:
     """Whether RQ is given a job of Frappe's, by name or, as some callers do, as the function."""
     if callable(function):
         function = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
-    return function == ENTRY
+    return bool(function == ENTRY)
 
 
 def queue_of(name: str, placement: Mapping[str, str]) -> str | None:
@@ -87,7 +88,7 @@ def _may_be_placed(arguments: Mapping[str, Any]) -> bool:
 def _know(queue: str) -> None:
     """Let this process list a queue that was named after its start: Frappe remembers its list."""
     jobs = sys.modules.get("frappe.utils.background_jobs")
-    timeouts = getattr(jobs, "get_queues_timeout", None)
+    timeouts: Any = getattr(jobs, "get_queues_timeout", None)
     if hasattr(timeouts, "cache_clear") and queue not in timeouts():
         timeouts.cache_clear()
 

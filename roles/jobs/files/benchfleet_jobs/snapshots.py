@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, TypeVar
 
 from benchfleet_jobs import contract
@@ -69,7 +68,7 @@ def install() -> None:
     when_imported("frappe.utils.background_jobs", _leave_jobs, "files")
 
 
-def _leave_reports(module: ModuleType) -> None:
+def _leave_reports(module: Any) -> None:
     stock = getattr(module.Report, "execute_snapshot_report", None)
     if stock is None:
         return
@@ -83,7 +82,7 @@ def _leave_reports(module: ModuleType) -> None:
     module.Report.execute_snapshot_report = execute_snapshot_report
 
 
-def _leave_jobs(module: ModuleType) -> None:
+def _leave_jobs(module: Any) -> None:
     stock = module.execute_job
 
     @functools.wraps(stock)

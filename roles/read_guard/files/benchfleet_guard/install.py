@@ -63,7 +63,7 @@ def install(*, job: bool = False) -> settings.Settings:
 def _replace(connect_replica: Callable[[], bool]) -> None:
     home = sys.modules.get(getattr(getattr(frappe, "read_only", None), "__module__", ""), frappe)
     for module in {frappe, home}:
-        module.connect_replica = connect_replica  # type: ignore[attr-defined]
+        module.connect_replica = connect_replica
 
 
 def _primary_alone() -> bool:

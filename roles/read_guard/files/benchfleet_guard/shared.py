@@ -102,8 +102,9 @@ class State:
 
         def more(counts: dict[str, Any]) -> int:
             entry = counts.setdefault(kind, {}).setdefault(name, {"count": 0})
-            entry.update(details, count=entry["count"] + 1, last=round(time.time(), 3))
-            return entry["count"]
+            count: int = entry["count"] + 1
+            entry.update(details, count=count, last=round(time.time(), 3))
+            return count
 
         with _despite_full_disk():
             return _update(path, more)

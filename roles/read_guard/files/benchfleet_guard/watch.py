@@ -111,7 +111,7 @@ class Account:
         except Exception:
             return False
         close(ours)
-        return arrived
+        return bool(arrived)
 
 
 POSITION = "SELECT @@gtid_binlog_pos"
@@ -119,7 +119,7 @@ POSITION = "SELECT @@gtid_binlog_pos"
 
 def caught_up(replica: Any, position: str, seconds: float) -> bool:
     """Wait until a replica has a position of the primary; False when it does not in time."""
-    return ask(replica, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds) == 0
+    return bool(ask(replica, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds) == 0)
 
 
 def _dispose(late: tuple[Any, bool]) -> None:

@@ -31,7 +31,7 @@ def is_absent(environ: dict[str, Any]) -> bool:
     return bool(site) and "/" not in site and not Path(_SITES, site, "site_config.json").exists()
 
 
-def application(environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
 
     A site that was made a moment ago and has not been copied to this node yet is the primary's. So
@@ -53,7 +53,8 @@ def application(environ: dict[str, Any], start_response: Callable) -> Iterable[b
         return on_primary()
 
     if not _settings.health:
-        return _stock(environ, start)
+        answer: Iterable[bytes] = _stock(environ, start)
+        return answer
     if is_absent(environ):
         return on_primary()
     return snapshots.or_elsewhere(lambda: _stock(environ, start), left, call=True)

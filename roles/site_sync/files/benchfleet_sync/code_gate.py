@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """What a reporting host's code key may run here: git fetching from an app of the bench.
 
 Forced command of the key in authorized_keys: ``code-gate BENCH``. The only commands are
@@ -12,16 +11,15 @@ import os
 import re
 import shlex
 import sys
-import tarfile
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, TYPE_CHECKING, NoReturn
 
-ASSET_LISTS = ("assets.json", "assets-rtl.json")
+from benchfleet_sync.names import ASSET_LISTS, RefusedError
+
+if TYPE_CHECKING:
+    import tarfile
+
 APP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
-
-
-class RefusedError(Exception):
-    """The peer asked for something this key is not for."""
 
 
 def repository(command: str, bench: Path) -> Path:
@@ -57,6 +55,9 @@ def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 def send_assets(bench: Path, stream: IO[bytes]) -> None:
     """Write the archive of the assets. What is not built is not in it."""
+    # A fetch of git's needs none of it.
+    import tarfile
+
     with tarfile.open(fileobj=stream, mode="w|") as archive:
         for folder in sorted((bench / "apps").iterdir()):
             built = folder / folder.name / "public/dist"
@@ -64,9 +65,9 @@ def send_assets(bench: Path, stream: IO[bytes]) -> None:
             if APP.fullmatch(folder.name) and built.is_dir() and inside:
                 archive.add(built, folder.name, filter=plain)
         for name in ASSET_LISTS:
-            listing = bench / "sites/assets" / name
+            listing = bench / "sites" / name
             if listing.is_file() and not listing.is_symlink():
-                archive.add(listing, name, filter=plain)
+                archive.add(listing, listing.name, filter=plain)
 
 
 def main() -> NoReturn:
@@ -89,7 +90,3 @@ def main() -> NoReturn:
     if "GIT_PROTOCOL" in os.environ:
         environment["GIT_PROTOCOL"] = os.environ["GIT_PROTOCOL"]
     os.execve("/usr/bin/git", ["git", "upload-pack", "--strict", str(folder / ".git")], environment)
-
-
-if __name__ == "__main__":
-    main()

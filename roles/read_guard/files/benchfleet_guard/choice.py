@@ -1,0 +1,323 @@
+"""Where a read_only call reads: on the replica, once that has caught up, or on the primary."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import frappe
+
+from benchfleet_guard import session, statements
+from benchfleet_guard.codes import (
+    INTERRUPTED,
+    KILLED,
+    LOSSES,
+    NOT_OF_A_SERVER,
+    REFUSALS,
+    error_code,
+)
+from benchfleet_guard.settings import ANSWER_SECONDS, PLACE_SECONDS
+from benchfleet_guard.watch import (
+    POSITION,
+    Account,
+    HungError,
+    bounded,
+    caught_up,
+    close,
+    handle_of,
+    sever,
+)
+
+if TYPE_CHECKING:
+    from frappe.database.database import Database
+
+    from benchfleet_guard.database import Call
+else:
+    # Frappe's class comes in beside it: see guarded() in connection.py.
+    Database = object
+
+log = logging.getLogger("benchfleet.read_guard")
+
+CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
+# A look at a server is left behind sooner: these end what is left.
+PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
+ERROR_LOG = "taberror log"
+# Kinds of statements that another connection cannot answer.
+OF_THIS_CONNECTION = {statements.ROW_COUNT, statements.WARNINGS, statements.FOUND_ROWS}
+# What code sets on the database object, and the move to the primary must not lose.
+CARRIED = ("_disable_transaction_control", "auto_commit_on_many_writes")
+
+
+class Choice(Database):  # type: ignore[misc]
+    """What a guarded connection does to be one to the right server.
+
+    call: the call that it is for, beside the state that is taken over from another connection.
+    guard_base: Frappe's class.
+    """
+
+    call: Call
+    guard_base: type[Any]
+    _conn: Any
+    _cursor: Any
+    transaction_writes: int
+
+    def _guard_open(self) -> None:
+        """Read from a replica that has what the primary has; else fall back."""
+        call = self.call
+        settings, state = call.guard.settings, call.guard.state
+        known = state.replica(call.account.name)
+        late = known.reason == "behind"
+        waits = 0 if late and not settings.job else settings.wait
+        if known.away:
+            self._guard_look_for_return()
+            if not (late and (settings.policy == "stale" or settings.job)):
+                self._guard_fall_back(known.reason)
+                return
+        for name, undone in (("after_commit", False), ("after_rollback", True)):
+            # The primary's transaction can end behind this object's back: frappe.write_only
+            # lends that connection out. What is read after it has to show it.
+            if hasattr(call.primary, name):
+                ended = functools.partial(self._guard_end_snapshot, undone)
+                getattr(call.primary, name).add(ended)
+        # Not what a recorder has put in its place: that asks the current connection.
+        position = self.guard_base.sql(call.primary, POSITION)[0][0]
+        try:
+            arrived = self._guard_catch_up(position, waits)
+        except Exception as error:
+            if not isinstance(error, HungError) and error_code(error) == NOT_OF_A_SERVER:
+                raise
+            self._guard_lose("unreachable", error)
+            return
+        if arrived:
+            call.guard.note(settings.node)
+            return
+        if not late:
+            self._guard_note_loss("behind", f"not there in {settings.wait:g} s: {position}")
+        if settings.policy == "stale":
+            call.stale = True
+            call.guard.note(settings.node, "stale")
+        else:
+            self._guard_fall_back("behind")
+
+    def _guard_catch_up(self, position: str, seconds: float) -> bool:
+        """Connect unless that is done, and wait; HungError or the driver's error."""
+        call = self.call
+        account, connection = call.account, self._conn
+
+        def work() -> Any:
+            # Touches nothing of this object: it may have moved on before this ends.
+            reader = connection or account.sign_in()
+            if connection:
+                # What is read next must not come from the snapshot of before.
+                reader.commit()
+            return reader, caught_up(reader, position, seconds)
+
+        with handle_of(connection) as handle:
+            try:
+                reader, arrived = bounded(
+                    work, ANSWER_SECONDS + seconds, lambda late: close(late[0])
+                )
+            except HungError:
+                if connection:
+                    # The thread that waits still uses it, and lets go of it when severed.
+                    sever(handle)
+                    self._conn = self._cursor = None
+                raise
+        if not connection:
+            call.ready = reader
+            self.connect()
+        call.fresh = True
+        return bool(arrived)
+
+    def _guard_look_for_return(self) -> None:
+        call = self.call
+        given = call.primary.get_connection_settings()
+        primary = Account("", call.account.driver, tuple({**given, **PROBE}.items()))
+        replica = replace(
+            call.account, arguments=tuple({**dict(call.account.arguments), **PROBE}.items())
+        )
+        call.guard.watch.wait_for(replica, primary, call.guard.settings.wait)
+
+    def _guard_after_failure(self, kind: str, text: str, error: Exception) -> None:
+        """Prepare a second try, at the primary or the replica, or raise the error again."""
+        call = self.call
+        # Frappe raises its own errors for some of a server's.
+        cause = error if error_code(error) != NOT_OF_A_SERVER else error.__cause__
+        code = error_code(cause)
+        if code in REFUSALS:
+            self._guard_move_to_write(text)
+        elif code not in LOSSES | KILLED:
+            raise error
+        elif call.holds or kind in OF_THIS_CONNECTION:
+            # Nobody else can tell what was in its tables and variables.
+            answers = call.account.answers()
+            call.lost = call.holds and not (answers and code == INTERRUPTED)
+            if not answers:
+                self._guard_note_loss("lost", cause)
+            raise error
+        elif not call.account.answers():
+            self._guard_lose("lost", cause)
+        elif code in KILLED:
+            raise error
+        else:
+            # The server is well: somebody ended this one connection, or the network did.
+            log.warning("connection to the replica lost, once more: %s", cause)
+            with suppress(Exception):
+                super().close()
+            self._guard_open()
+            if call.on_replica:
+                self._guard_repeat()
+
+    def _guard_lose(self, reason: str, error: Any) -> None:
+        self._guard_note_loss(reason, error)
+        self._guard_fall_back(reason)
+
+    def _guard_note_loss(self, reason: str, error: Any) -> None:
+        call = self.call
+        log.warning("replica %s for %s: %s", reason, call.account.name, error)
+        call.guard.watch.away(call.account, reason)
+        self._guard_look_for_return()
+
+    def _guard_move_to_write(self, text: str) -> None:
+        """The call writes: it goes on at the primary, and the operator learns who does so."""
+        call = self.call
+        if frappe.local.flags.read_only:
+            frappe.throw(
+                "The site is in maintenance and can only be read. Please try again later.",
+                exc=frappe.InReadOnlyMode,
+            )
+        # That an error is logged does not make the code one that writes.
+        if (statements.target(text) or "").lower() != ERROR_LOG:
+            place = _place_in_code()
+            total = call.guard.state.count("writes", call.method, code=place)
+            log.warning("%s writes under read_only, at %s, %d so far", call.method, place, total)
+        self._guard_become_primary()
+        call.guard.note(call.guard.settings.primary, "wrote")
+
+    def _guard_fall_back(self, reason: str) -> None:
+        """Read from the primary, within its limits, or tell the user."""
+        call = self.call
+        guard = call.guard
+        try:
+            if guard.settings.policy == "error":
+                guard.unavailable(
+                    "The reporting database cannot be used now, so this report has no answer."
+                    " Please try again later."
+                )
+            call.place = guard.state.take_place(guard.settings.fallback_calls, PLACE_SECONDS)
+            if call.place is None:
+                guard.unavailable(
+                    "The reporting database cannot be used now, and as many reports as may"
+                    " run on the primary do so already. Please try again in a minute."
+                )
+            self._guard_become_primary()
+            self._guard_limit()
+        except BaseException:
+            # The call does not begin, or goes no further: Frappe may not come to close it.
+            self.close()
+            raise
+        guard.state.count("fallbacks", reason)
+        guard.note(guard.settings.primary, reason)
+
+    def _guard_become_primary(self) -> None:
+        """Take over the request's connection to the primary, with all that it holds."""
+        call = self.call
+        held = self._guard_read_session() if call.holds and not call.lost else None
+        if call.on_replica:
+            with suppress(Exception):
+                super().close()
+            call.found_on_replica = True
+        for name in CARRIED:
+            if name in self.__dict__:
+                setattr(call.primary, name, self.__dict__[name])
+        writes = self.transaction_writes if call.on_replica else 0
+        call.on_replica = False
+        self._guard_forget_stale()
+        self.__dict__ = call.primary.__dict__
+        tables = held.tables if held else []
+        if kept := [table for table in tables if table.name in call.kept]:
+            session.fill(self._cursor, kept)
+            if not self.transaction_writes:
+                self._conn.commit()
+        if others := [table for table in tables if table.name not in call.kept]:
+            session.fill(self._cursor, others)
+        self.transaction_writes += writes
+        self._guard_repeat()
+        if held and held.settings:
+            self._cursor.execute(held.settings)
+
+    def _guard_read_session(self) -> session.Session:
+        """What the connection to the replica has of its own, before it is closed."""
+        call = self.call
+        # Whatever goes wrong here is told once; what is written after it is kept.
+        call.lost = True
+        if self._conn is None:
+            call.guard.unavailable(
+                "The reporting database was lost in the middle of this report. Please run it again."
+            )
+        with call.guard.watch.over(self._conn, call.account):
+            # It may have rows that nobody has fetched.
+            self._cursor.close()
+            return session.read(self._conn, call.temporary)
+
+    def _guard_repeat(self) -> None:
+        """Set this connection up as the one before it was."""
+        for query, args, kwargs in self.call.settings:
+            super().sql(query, *args, **kwargs)
+        for name in self.call.savepoints:
+            super().sql(f"savepoint {session.quoted(name)}")
+
+    def _guard_limit(self) -> None:
+        """Bound the statements of a call that reads from the primary."""
+        call = self.call
+        if frappe.local.flags.read_only:
+            call.primary.begin(read_only=True)
+        limit = call.guard.settings.fallback_seconds
+        former = float(super().sql("SELECT @@max_statement_time")[0][0])
+        if former == 0 or former > limit:
+            super().sql("SET SESSION max_statement_time = %s", (limit,))
+            call.former_limit = former
+
+    def _guard_end_snapshot(self, undone: bool = False) -> None:
+        """What is read next is read anew, from a replica that has been waited for again.
+
+        undone: whether the transaction was rolled back.
+        """
+        call = self.call
+        if not call.on_replica:
+            return
+        if call.temporary and call.fresh:
+            with suppress(Exception), call.guard.watch.over(self._conn, call.account):
+                # Their rows are no longer, or for good, in the tables.
+                (self._conn.rollback if undone else self._conn.commit)()
+            if not undone:
+                call.kept |= call.temporary
+        call.fresh = False
+        call.savepoints.clear()
+        self.transaction_writes = 0
+
+    def _guard_forget_stale(self) -> None:
+        """Keep what was read from a replica that is behind out of the rest of the request."""
+        if not self.call.stale:
+            return
+        self.call.stale = False
+        for name in ("cache", "request_cache"):
+            known: Any = getattr(frappe.local, name, None)
+            if hasattr(known, "clear"):
+                known.clear()
+
+
+def _place_in_code() -> str:
+    """The place in an app from which a statement came."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        machinery = ("benchfleet_guard", "frappe.database", "frappe.model", "frappe.query_builder")
+        if name != "frappe" and not name.startswith((*machinery, "frappe.utils")):
+            return f"{name}.{frame.f_code.co_name}:{frame.f_lineno}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "?"

@@ -1,0 +1,36 @@
+"""What a database's errors mean to a read_only call."""
+
+from __future__ import annotations
+
+import frappe
+
+# What a server says to an account that may not write, or not so: 1290 is a read_only server.
+REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370}
+# The connection is gone: the statement did not run to its end.
+LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
+# Somebody's KILL, or the server's own end: only asking it tells.
+INTERRUPTED = 1317
+KILLED = {INTERRUPTED, 1927}
+OVER_TIME = 1969
+NOT_OF_A_SERVER = -1
+
+
+class ReportsUnavailable(frappe.ValidationError):  # type: ignore[misc]
+    """The user is told why there is no answer, and what to do."""
+
+
+def error_code(error: BaseException | None) -> int:
+    """A database error's number, NOT_OF_A_SERVER for anything else."""
+    if type(error).__module__.split(".")[0] not in ("pymysql", "MySQLdb"):
+        return NOT_OF_A_SERVER
+    arguments = getattr(error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else NOT_OF_A_SERVER
+
+
+def is_meant(error: Exception) -> bool:
+    """Whether an error is the user's to see, the database server's, or ends a job in time."""
+    return (
+        isinstance(error, frappe.ValidationError)
+        or {error_code(error), error_code(error.__cause__)} != {NOT_OF_A_SERVER}
+        or type(error).__module__.startswith("rq.")
+    )

@@ -1,0 +1,64 @@
+"""The sites' files are copied, with deletion, around what open transactions have touched."""
+
+from __future__ import annotations
+
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from benchfleet_sync.locks import standstill
+from benchfleet_sync.mark import Outcome, in_step_since, read_mark, write_mark
+from benchfleet_sync.names import FOLDERS, NEVER_COPIED, STAGING
+from benchfleet_sync.primary import SyncError, parse_stats, rsync
+from benchfleet_sync.settings import Settings
+
+
+def copy_folder(settings: Settings, site: str, name: str, outcome: Outcome) -> None:
+    """Copy one folder of a site with deletion and add to the counts. Raises SyncError."""
+    try:
+        with standstill(settings) as touched:
+            copied = copy_around(settings, site, name, touched)
+    except SyncError as error:
+        raise SyncError(f"{site}/{name}: {error}") from error
+    outcome.files += copied.files
+    outcome.sent += copied.sent
+    outcome.deleted += copied.deleted
+    outcome.kept += copied.kept
+
+
+def copy_around(settings: Settings, site: str, name: str, touched: list[bytes]) -> Outcome:
+    """Copy one folder, around the files in it that open transactions have touched."""
+    inside = f"{site}/{name}".encode()
+    kept = sorted(
+        {exclusion(t.removeprefix(inside)) for t in touched if t.startswith(inside + b"/")}
+    )
+    options = ["-l", "--safe-links", "--delete-delay", "--delay-updates"]
+    options.append(f"--exclude=/{STAGING}/")
+    # Hidden, not excluded: what is here of them goes.
+    options += [f"--filter=hide {pattern}" for pattern in NEVER_COPIED]
+    given = None
+    if kept:
+        options += ["--from0", "--exclude-from=-"]
+        given = b"".join(path + b"\0" for path in kept)
+    stats = rsync(settings, f"{site}/{name}/", settings.folder / site / name, options, given)
+    return Outcome(*parse_stats(stats), kept=len(kept))
+
+
+def exclusion(path: bytes) -> bytes:
+    """rsync's pattern for one path, below the copied folder, that begins with a slash."""
+    # Without a wildcard a backslash is one; with one it takes the meaning from what follows.
+    return re.sub(rb"([*?\[\\])", rb"\\\1", path) if re.search(rb"[*?\[]", path) else path
+
+
+def pull(settings: Settings, site: str, asked: float) -> str:
+    """Copy one site's files now, unless that was done since ``asked``. Raises SyncError."""
+    mark = read_mark(settings.mark)
+    if in_step_since(mark, site) >= asked:
+        return f"{site}: already in step"
+    started = time.time()
+    with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
+        copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))
+    mark["pulled"] = {**(mark.get("pulled") or {}), site: round(started, 3)}
+    write_mark(settings, mark)
+    sent, deleted = sum(c.sent for c in copies), sum(c.deleted for c in copies)
+    return f"{site}: sent={sent} deleted={deleted} in {time.time() - started:.2f}s"

@@ -1,0 +1,18 @@
+"""Small files of the sites folder are replaced whole."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from fleet.atomic import write
+
+
+def write_if_different(path: Path, text: str, mode: int) -> bool:
+    """Replace a file in one rename, on disk before it is visible. Returns whether it differed."""
+    data = text.encode()
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == data and path.stat().st_mode & 0o777 == mode:
+            return False
+    write(path, data, mode)
+    return True
