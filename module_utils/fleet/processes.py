@@ -82,3 +82,22 @@ def web_workers(found: Iterable[Process]) -> list[Process]:
     own = next((kind for kind in kinds if kind), [])
     pids = {process.pid for process in own}
     return [process for process in own if process.parent in pids]
+
+
+def environment_of(pid: int, folder: str = "/proc") -> dict[str, str]:
+    """Environment of a process; {} where it is gone.
+
+    What has written its title over it (setproctitle) has that of the process which started it.
+    """
+    while pid > 1:
+        try:
+            with open(f"{folder}/{pid}/environ", "rb") as source:
+                pairs = [pair.partition(b"=") for pair in source.read().split(b"\0")]
+            with open(f"{folder}/{pid}/stat", encoding="utf-8", errors="replace") as source:
+                pid = int(source.read().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+        found = {os.fsdecode(name): os.fsdecode(value) for name, sign, value in pairs if sign}
+        if "PATH" in found:
+            return found
+    return {}

@@ -1,14 +1,11 @@
-"""How verify looks at a host from outside its roles: units and sockets."""
+"""Services and timers of this host, as systemd knows them."""
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import subprocess
 import time
 from collections.abc import Iterable
 
-LISTENING = "0A"
 # Units of ours that each host of a role has, beside those that are there for a while only.
 UNITS = {
     "primary": ("benchfleet-firewall.service", "benchfleet-sites.timer"),
@@ -65,57 +62,22 @@ def unit_troubles(wanted: Iterable[str]) -> dict[str, str]:
     return unit_problems(facts, wanted, time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
-def kernel_address(text: str) -> str:
-    """An address as /proc/net/tcp and tcp6 write it: words of four bytes in the host's order."""
-    raw = bytes.fromhex(text)
-    words = [raw[n : n + 4][::-1] for n in range(0, len(raw), 4)]
-    address = ipaddress.ip_address(b"".join(words))
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+def restart_problems(text: str) -> list[str]:
+    """Services that stay away when they are killed, or come back beside what they had started.
 
-
-def listening(ports: Iterable[int], tables: Iterable[str] | None = None) -> dict[int, list[str]]:
-    """Addresses on which somebody listens, for each of these TCP ports."""
-    if tables is None:
-        tables = []
-        for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-            try:
-                with open(path, encoding="ascii") as source:
-                    tables.append(source.read())
-            except OSError:
-                continue
-    found: dict[int, list[str]] = {port: [] for port in ports}
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) < 4 or fields[3] != LISTENING:
-                continue
-            address, _, port = fields[1].partition(":")
-            if int(port, 16) in found:
-                found[int(port, 16)].append(kernel_address(address))
-    return {port: sorted(set(addresses)) for port, addresses in found.items()}
-
-
-def refuses(address: str, port: int, seconds: float = 2.0) -> str:
-    """How an address keeps us out, "" when it lets us connect."""
-    try:
-        socket.create_connection((address, port), timeout=seconds).close()
-    except TimeoutError:
-        return "no answer"
-    except ConnectionRefusedError:
-        return "refused"
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
-    return ""
-
-
-def source_address(address: str) -> str:
-    """The address of ours from which we would call another one, "" without a way to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            # Nothing is sent: a datagram socket only looks the route up.
-            probe.connect((address, 9))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
+    text: Id, LoadState, Restart and KillMode of each, as ``systemctl show`` writes them.
+    """
+    problems = []
+    for part in text.strip().split("\n\n"):
+        unit = dict(line.split("=", 1) for line in part.splitlines() if "=" in line)
+        name = unit.get("Id", "")
+        if unit.get("LoadState") != "loaded":
+            continue
+        if unit.get("Restart") not in ("always", "on-failure", "on-abnormal"):
+            problems.append(f"{name} stays away when it is killed (Restart={unit.get('Restart')})")
+        if name == "supervisor.service" and unit.get("KillMode") not in ("mixed", "control-group"):
+            problems.append(
+                f"programs of {name} go on without it (KillMode={unit.get('KillMode')}), and run"
+                " twice when it is back"
+            )
+    return problems
