@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.bench.account import (
+    BenchError,
+)
 from ansible.module_utils.fleet.bench.code import APP_SPEC
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.survey.host import survey

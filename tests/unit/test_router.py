@@ -14,7 +14,7 @@ from ansible.errors import AnsibleFilterError
 from fleet.nginx import files as nginx
 from fleet.nginx import router, syntax
 from fleet.nginx.files import complaint, digest, digest_with, read, write
-from fleet.sites.folders import SECURE
+from fleet.sites.nginx import SECURE
 
 from filter_plugins.router import (
     answering_nodes,

@@ -36,7 +36,7 @@ from ..bench.files import (
 from ..bench.jobs import custom_queues
 from ..foreign import writer
 from ..mariadb.options import server_options
-from ..mariadb.server import client
+from ..mariadb.server import SOCKET, client
 from ..nginx.look import look_at_nginx
 from ..sites.folders import Folders, further_names
 from ..supervisor.configuration import ConfigurationError, configuration, trouble_words
@@ -44,7 +44,6 @@ from ..supervisor.own import digest, kept_text, own_names, own_troubles
 from ..supervisor.programs import bench_sections, queues_of, task, tasks, values, words_of
 from ..surroundings import look_at_crontabs, look_at_sudo
 
-SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
 OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
 OUR_DATABASE = "benchfleet"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.account import exclusive
-from ..sites.folders import read_state, render_servers, served_names
+from ..sites.folders import read_state, served_names
+from ..sites.nginx import render_servers
 from ..snapshot import is_recorded
 from .certificates import Certificates
 from .files import (

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..adoption import look as adoption
 from ..kept import tree_bytes
-from ..mariadb.options import REFUSED, RUNNING, look, running_rows, server_options
+from ..mariadb.conflicts import REFUSED, running_rows
+from ..mariadb.options import RUNNING, look, server_options
 from ..mariadb.server import MEMORY_TABLES
 from ..verify.answers import READ_SHARED, SHARED
 

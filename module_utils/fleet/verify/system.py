@@ -6,7 +6,8 @@ import subprocess
 import time
 from typing import Any
 
-from ..mariadb.options import DECIDED, HOSTS_OWN, agrees, is_by_files, look, problems_of
+from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, is_by_files, problems_of
+from ..mariadb.options import look
 from ..mariadb.server import local, running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
 from ..units import UNITS, restart_problems, unit_troubles
