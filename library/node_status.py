@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet.bench.account import cli_releases, installed_apps, read_json
+from ansible.module_utils.fleet.bench.account import read_json
+from ansible.module_utils.fleet.bench.cli import cli_releases
+from ansible.module_utils.fleet.bench.look import installed_apps
 from ansible.module_utils.fleet.foreign import as_owner
 from ansible.module_utils.fleet.kept import (
     ADOPTED,

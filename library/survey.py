@@ -17,13 +17,8 @@ from typing import Any
 
 from ansible.module_utils.fleet.adoption import look as adoption
 from ansible.module_utils.fleet.bench import code, jobs
-from ansible.module_utils.fleet.bench.account import (
-    BenchError,
-    cli_releases,
-    read_foreign,
-    read_text,
-    run_as,
-)
+from ansible.module_utils.fleet.bench.account import BenchError, read_foreign, read_text, run_as
+from ansible.module_utils.fleet.bench.cli import cli_releases
 from ansible.module_utils.fleet.bench.files import other_database
 from ansible.module_utils.fleet.bench.pdf import printing
 from ansible.module_utils.fleet.foreign import open_plain

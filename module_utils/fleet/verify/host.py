@@ -11,16 +11,12 @@ import subprocess
 import time
 from typing import Any
 
-from ..bench.account import (
-    asset_state,
-    installed_apps,
-    installed_packages,
-    read_json,
-    run_as,
-)
+from ..bench.account import read_json, run_as
+from ..bench.assets import asset_state
 from ..bench.files import redis_address
 from ..bench.jobs import custom_queues
 from ..bench.jobs_tool import misfits
+from ..bench.look import installed_apps, installed_packages
 from ..bench.pdf import PATH, offered, printing
 from ..foreign import read_bytes
 from ..mariadb.options import (
