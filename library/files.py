@@ -9,9 +9,9 @@ import pwd
 import re
 import shlex
 import stat
-import tempfile
 from typing import Any
 
+from ansible.module_utils.fleet import atomic
 from ansible.module_utils.fleet.foreign import acting_as, owner_of, read_bytes
 from ansible.module_utils.fleet.module import FleetModule
 
@@ -158,28 +158,21 @@ def write_file(module: FleetModule, entry: dict[str, Any], data: bytes, uid: int
         raise FileError(f"{path}: the directory {folder} does not exist on this host")
     if entry["validate"] and os.geteuid() != os.getuid():
         raise FileError(f"{path}: a file in a folder of another account's is not validated")
-    handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(handle)
-            old = os.lstat(path) if os.path.lexists(path) else None
-            if old is not None and not stat.S_ISREG(old.st_mode):
-                old = None
-            new_attributes(handle, old, entry, uid, gid)
+    with atomic.new_file(path) as out:
+        out.write(data)
+        out.flush()
+        old = os.lstat(path) if os.path.lexists(path) else None
+        if old is not None and not stat.S_ISREG(old.st_mode):
+            old = None
+        new_attributes(out.fileno(), old, entry, uid, gid)
         if entry["validate"]:
-            command = [word.replace("%s", temporary) for word in shlex.split(entry["validate"])]
-            code, out_text, err_text = module.run_command(command)
+            command = [word.replace("%s", out.name) for word in shlex.split(entry["validate"])]
+            code, said, complaint = module.run_command(command)
             if code != 0:
                 raise FileError(
                     f"{path}: the new content is refused by `{entry['validate']}` (exit {code}):"
-                    f" {(err_text or out_text).strip()}; the old file is untouched"
+                    f" {(complaint or said).strip()}; the old file is untouched"
                 )
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
 
 
 def bring_file(

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from . import atomic
+
 ESTABLISHED = "01"
 # For so long the router believes a hold, whose maker may have been killed; and for so long it has
 # calls that are under way end, while the others wait. Seconds.
@@ -68,10 +70,7 @@ def held(
     pool: port of the pool for reports, where that restarts with the bench.
     """
     answered, until = listens(host, port), time.time() + seconds
-    with open(f"{path}.new", "w", encoding="ascii") as file:
-        file.write(f"{until:.0f}\n")
-    os.chmod(f"{path}.new", 0o644)
-    os.replace(f"{path}.new", path)
+    atomic.write(path, f"{until:.0f}\n", 0o644, durable=False)
     try:
         ending = time.monotonic() + ENDING_SECONDS
         # A call that has just looked for the file connects within the first of these.

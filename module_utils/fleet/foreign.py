@@ -15,6 +15,9 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from .atomic import sync_folder as sync_folder
+from .atomic import write
+
 # No configuration, list or source file is larger, in bytes.
 MOST = 16 * 1024**2
 # As many links follow each other as the kernel allows.
@@ -126,48 +129,15 @@ def read_bytes(path: str, most: int = MOST, follow: bool = True) -> bytes:
 def replace(
     path: str, data: bytes, mode: int | None = None, owner: tuple[int, int] | None = None
 ) -> None:
-    """Put a file in place in one rename; it and its folder survive a power cut.
+    """Put a file in place as atomic.write does.
 
-    mode: without it that of the file that is there, or 0644. owner: user and group id that a file
-    in a folder of root's is to have; in others it is the folder's owner's.
+    owner: of a file in a folder of root's; in others it is the folder's owner's.
     """
-    # Not at the top: nearly every look of the sites' timer ends before it is needed.
-    import tempfile
-
-    folder = os.path.dirname(path)
     with as_owner(path, follow=False):
-        if mode is None:
-            mode = 0o644
-            with suppress(FileNotFoundError):
-                info = os.lstat(path)
-                mode = stat.S_IMODE(info.st_mode) if stat.S_ISREG(info.st_mode) else mode
-        handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(data)
-                out.flush()
-                if owner is not None and os.geteuid() == 0:
-                    os.fchown(handle, *owner)
-                os.fchmod(handle, mode)
-                os.fsync(handle)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        sync_folder(folder)
+        write(path, data, mode, owner)
 
 
 def unlink(path: str) -> None:
     """Remove a file, or a link; one that is not there is no error."""
     with as_owner(path, follow=False), suppress(FileNotFoundError):
         os.unlink(path)
-
-
-def sync_folder(folder: str) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

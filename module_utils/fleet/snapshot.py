@@ -23,12 +23,12 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import atomic
 from .bench.files import OUT, keys_that_are
-from .foreign import as_owner, read_bytes, sync_folder
+from .foreign import as_owner, read_bytes
 
 Entry = dict[str, Any]
 
@@ -115,18 +115,13 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
     # The originals are changed next: a power cut must not leave names without what they hold.
     os.sync()
     os.rename(making, folder)
-    sync_folder(os.path.dirname(folder))
+    atomic.sync_folder(os.path.dirname(folder))
     return manifest
 
 
 def write_note(path: str, content: dict[str, Any]) -> None:
     """A JSON file in a folder of root's, whole or not at all; for root alone."""
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(content, out, indent=1, sort_keys=True)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(f"{path}.new", path)
-    sync_folder(os.path.dirname(path))
+    atomic.write(path, json.dumps(content, indent=1, sort_keys=True), 0o600)
 
 
 def load(folder: str) -> dict[str, Any]:
@@ -211,15 +206,10 @@ def set_attributes(path: str | int, entry: Entry) -> None:
 
 def write(path: str, data: bytes, entry: Entry) -> None:
     """A file as it was, in one rename."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".benchfleet-", dir=folder)
-    with os.fdopen(handle, "wb") as out:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with atomic.new_file(path) as out:
         out.write(data)
-        out.flush()
-        os.fsync(handle)
-        set_attributes(handle, entry)
-    os.replace(temporary, path)
+        set_attributes(out.fileno(), entry)
 
 
 def wanted_data(entry: Entry, old: bytes) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-import tempfile
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,11 @@ import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+sys.path.append(str(Path(__file__).parents[2] / "module_utils"))
+
+from fleet import atomic
+
 MARK = b"$ANSIBLE_VAULT;"
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Replace a file atomically, with the mode that it has. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
-            os.fsync(handle)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class ActionModule(ActionBase):
@@ -80,8 +69,8 @@ class ActionModule(ActionBase):
             found = self.module(arguments, task_vars)
             text = found.pop("text", None)
             if text:
-                replace(path, vault.encrypt(text, secret, vault_id))
-                os.fsync(folder)
+                mode = stat.S_IMODE(path.stat().st_mode)
+                atomic.write(path, vault.encrypt(text, secret, vault_id), mode)
         finally:
             os.close(folder)
         return found

@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from ..foreign import replace
+from .. import atomic
 from ..supervisor.control import missing_programs
 from .account import read_foreign, read_json, read_text
 from .jobs_tool import UNKNOWN, misfits
@@ -56,5 +56,6 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
         # The next run asks again: there may have been too little memory, say.
         key = ""
     if write and os.path.isdir(params["state_dir"]):
-        replace(file, json.dumps({"key": key, "misfits": found}, indent=1).encode())
+        content = json.dumps({"key": key, "misfits": found}, indent=1)
+        atomic.write(file, content, durable=False)
     return found

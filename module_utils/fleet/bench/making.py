@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ..foreign import as_owner, replace
+from .. import atomic
+from ..foreign import as_owner
 from .account import Bench, BenchError, read_foreign, read_text
 from .cli import remove_app, requirement_steps
 from .files import without_password
@@ -43,7 +44,7 @@ class Maker(Bench):
 
     def begin(self, what: str, path: str) -> None:
         """Note that ``path`` is about to be made by us."""
-        replace(self.note(what), path.encode())
+        atomic.write(self.note(what), path)
 
     def begun(self, what: str, path: str) -> bool:
         """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .. import atomic
 from ..foreign import acting_as
 from .options import LOG_FILTERS, RUNNING, Row, server_options
 
@@ -441,14 +442,4 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, data: dict[str, Any]) -> None:
     """Replace a JSON file so that a power cut leaves the old or the new one."""
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as out:
-        json.dump(data, out, indent=2)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    atomic.write(path, json.dumps(data, indent=2))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from .. import atomic
+
 PROGRAM = "/usr/sbin/nginx"
 # Debian's own site: the link, where it leads, and all that it shows.
 DEBIAN_LINK = "etc/nginx/sites-enabled/default"
@@ -44,18 +46,7 @@ def write(path: Path, data: bytes | Path | None) -> None:
             path.symlink_to(data)
         return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".benchfleet-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-            # By its handle: in a folder of another account the name may be a link by now.
-            os.fchmod(out.fileno(), 0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write(path, data, 0o644)
 
 
 def digest(wanted: Mapping[Path, bytes | None]) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..foreign import replace
+from .. import atomic
 from .contents import Wish
 
 HEADER = (
@@ -90,7 +90,7 @@ def write_file(path: Path, content: dict[str, Any]) -> None:
         SecretsError: it cannot be written; the old file is then untouched.
     """
     try:
-        replace(str(path), to_yaml(content).encode(), 0o600)
+        atomic.write(path, to_yaml(content), 0o600)
     except OSError as error:
         raise SecretsError(
             f"{path} cannot be written ({error.strerror}): make its directory writable for the "

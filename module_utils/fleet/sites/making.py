@@ -11,6 +11,7 @@ import secrets
 import subprocess
 from typing import Any
 
+from .. import atomic
 from ..bench.account import (
     BenchError,
     checked,
@@ -19,7 +20,7 @@ from ..bench.account import (
     run_as,
     user_environment,
 )
-from ..foreign import as_owner, sync_folder
+from ..foreign import as_owner
 from ..mariadb.server import account, client, database_pattern, password_hash
 from .folders import making_note
 
@@ -77,12 +78,7 @@ class Maker:
 
     def write(self, path: str, text: str) -> None:
         """Write a small file that survives a power cut."""
-        with open(f"{path}.new", "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(f"{path}.new", path)
-        sync_folder(os.path.dirname(path))
+        atomic.write(path, text)
 
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from .. import atomic
 from ..bench.account import (
     BenchError,
     checked,
@@ -16,7 +17,6 @@ from ..bench.account import (
 )
 from ..bench.look import doctype_files, installed_apps, lacking_doctypes, scrub
 from ..bench.needs import shown
-from ..foreign import replace
 from ..mariadb.server import MariaDBError, describe, local, pymysql
 from .folders import made_note
 from .making import Maker
@@ -139,7 +139,7 @@ class Sites(Maker):
         if not self.has_key(name):
             self.set_config(name, "encryption_key", encryption_key())
         for app, begun in self.missing_apps(site).items():
-            replace(self.installing(name, app), app.encode())
+            atomic.write(self.installing(name, app), app)
             self.install(name, app, again=begun)
             # A call that had begun before may have written down the site's former apps meanwhile.
             self.frappe(["--site", name, "clear-cache"], f"clear-cache of {name}")
@@ -172,7 +172,7 @@ class Sites(Maker):
     def note_made(self, site: str) -> None:
         """Remember that a site is there, whoever made it, so that it is never made twice."""
         if self.config(site) and not os.path.exists(made_note(self.state_dir, site)):
-            replace(made_note(self.state_dir, site), b"")
+            atomic.write(made_note(self.state_dir, site), "")
 
     def unbuilt(self) -> list[str]:
         """What says that the assets are to be built: apps that came since the last build."""
@@ -184,7 +184,7 @@ class Sites(Maker):
         result = run_as(self.user, ["bench", "build"], self.path, self.environment)
         checked(result, "bench build")
         apps = "\n".join(installed_apps(self.path))
-        replace(f"{self.state_dir}/assets-built", apps.encode())
+        atomic.write(f"{self.state_dir}/assets-built", apps)
 
     def ensure(self, wanted: list[dict[str, Any]], apps_only: bool, dry: bool) -> list[str]:
         """Bring sites, and the web assets, to what is wanted; what was missing, in words.

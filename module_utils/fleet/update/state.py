@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .. import atomic
 from ..bench import apps as of_app
 from ..bench.account import Bench, BenchError, read_json
 from ..bench.look import git, git_said
 from ..bench.staging import Staging
-from ..foreign import read_bytes, replace
+from ..foreign import read_bytes
 from ..mariadb.server import SYSTEM_SCHEMAS, client
 from ..redis.users import redis_admin
 from ..sites.folders import Folders, SiteError, is_name, parse_site
@@ -54,8 +55,7 @@ class State(Bench):
     def save(self, **changes: Any) -> None:
         """Note something of the update; survives a power cut."""
         self.state.update(changes)
-        text = json.dumps(self.state, indent=1, sort_keys=True)
-        replace(self.file, text.encode())
+        atomic.write(self.file, json.dumps(self.state, indent=1, sort_keys=True))
 
     def folder(self, app: str) -> str:
         """Folder of an app."""
