@@ -23,7 +23,7 @@ def task_words(result: dict[str, Any]) -> str:
 def lost_nodes(results: list[dict[str, Any]]) -> dict[str, str]:
     """Reporting nodes whose programs could not be started on the way back, with words for each.
 
-    results: those of a loop over the nodes with the module bench_programs.
+    results: those of a loop over the nodes with the module supervisor_programs.
     """
     return {
         result["item"]: f"{result['item']}: {result.get('msg') or 'no answer'}; it stays out of"

@@ -9,14 +9,10 @@ from collections.abc import Mapping
 from ansible.module_utils.fleet.adoption.look import supervisor_files
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.supervisor.configuration import ConfigurationError
 from ansible.module_utils.fleet.supervisor.control import control, readable, states
-from ansible.module_utils.fleet.supervisor.programs import (
-    JOBS,
-    ConfigurationError,
-    digest,
-    kept_text,
-    tasks,
-)
+from ansible.module_utils.fleet.supervisor.own import digest, kept_text
+from ansible.module_utils.fleet.supervisor.programs import JOBS, tasks
 
 DOCUMENTATION = r"""
 module: adopt_handover
@@ -38,7 +34,7 @@ options:
   own:
     description:
       - Where programs of the operator's own are kept that stand in files which go out of service.
-        Fails for those that cannot get into a file of root's, see fleet/supervisor/programs.py.
+        Fails for those that cannot get into a file of root's, see fleet/supervisor/own.py.
     type: path
   user: {description: The bench's account., type: str}
   told:

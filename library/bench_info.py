@@ -12,7 +12,7 @@ from ansible.module_utils.fleet.bench.fitting import generated, kept_misfits
 from ansible.module_utils.fleet.bench.look import installed_apps, installed_packages
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.sites.folders import read_state, served
-from ansible.module_utils.fleet.supervisor.programs import control_words
+from ansible.module_utils.fleet.supervisor.call import control_words
 
 DOCUMENTATION = r"""
 module: bench_info

@@ -21,7 +21,7 @@ from ansible.module_utils.fleet.snapshot import (
     unit_states,
     write_note,
 )
-from ansible.module_utils.fleet.supervisor.programs import control_words
+from ansible.module_utils.fleet.supervisor.call import control_words
 
 DOCUMENTATION = r"""
 module: snapshot

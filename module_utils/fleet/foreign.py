@@ -28,14 +28,14 @@ class NotPlainError(OSError):
     """A path is there and is no plain file, or a larger one than anybody needs."""
 
 
-def owner_of(path: str, follow: bool = True) -> int:
-    """User id of the account that decides what lies at an absolute path; 0 where root alone does.
+def way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """Each folder, link and file on the way to an absolute path, as the kernel goes it.
 
-    It is the owner of the first folder, or link, on the way that is not root's. follow: whether
-    the last name counts as part of the way, too, where it is a link.
+    With its own state, and whether it is the last. Ends where nothing is.
     """
     here, links = "/", 0
     todo = os.path.abspath(path).split("/")[:0:-1]
+    yield here, os.lstat(here), False
     while todo:
         name = todo.pop()
         if name in ("", "."):
@@ -46,23 +46,57 @@ def owner_of(path: str, follow: bool = True) -> int:
         place = os.path.join(here, name)
         try:
             info = os.lstat(place)
+            target = os.readlink(place) if stat.S_ISLNK(info.st_mode) else ""
         except OSError:
-            return 0
-        is_link = stat.S_ISLNK(info.st_mode)
-        if not todo and not (is_link and follow):
+            return
+        yield place, info, not todo
+        if not target:
+            here = place
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            return
+        here = "/" if target.startswith("/") else here
+        todo += target.split("/")[::-1]
+
+
+def owner_of(path: str, follow: bool = True) -> int:
+    """User id of the account that decides what lies at an absolute path; 0 where root alone does.
+
+    It is the owner of the first folder, or link, on the way that is not root's. follow: whether
+    the last name counts as part of the way, too, where it is a link.
+    """
+    for _, info, last in way(path):
+        if last and not (follow and stat.S_ISLNK(info.st_mode)):
             return 0
         if info.st_uid != 0:
             return info.st_uid
-        if is_link:
-            links += 1
-            target = os.readlink(place)
-            if links > MOST_LINKS:
-                return 0
-            here = "/" if target.startswith("/") else here
-            todo += target.split("/")[::-1]
-        else:
-            here = place
     return 0
+
+
+def writer(path: str) -> str:
+    """Who else than root can change what lies at a path, or put something else there; "" if nobody.
+
+    Root is whoever asks.
+    """
+    return next((who for place, info, _ in way(path) if (who := other_writer(place, info))), "")
+
+
+def other_writer(path: str, info: os.stat_result) -> str:
+    """Who else than root can write a file, or into a folder; "" if nobody."""
+    if info.st_uid not in (0, os.geteuid()):
+        with suppress(KeyError):
+            return pwd.getpwuid(info.st_uid).pw_name
+        return f"account {info.st_uid}"
+    # What is root's in a folder such as /tmp stays there.
+    if stat.S_ISLNK(info.st_mode) or info.st_mode & stat.S_ISVTX:
+        return ""
+    if info.st_mode & stat.S_IWOTH:
+        return "everybody"
+    listed = info.st_mode & stat.S_IWGRP and "system.posix_acl_access" in os.listxattr(path)
+    if listed or (info.st_mode & stat.S_IWGRP and info.st_gid != 0):
+        return f"group {info.st_gid}"
+    return ""
 
 
 @contextmanager

@@ -329,7 +329,8 @@ def test_rubbish_in_the_place_of_a_configuration_is_told_at_once(rubbish: Path) 
 
 def test_a_pipe_in_the_place_of_a_command_is_not_waited_for(home: Path) -> None:
     os.mkfifo(folder(home / ".local/bin") / "bench")
-    words = f"from library import survey; print(survey.command_origin('{home}/.local/bin/bench'))"
+    words = "from fleet.survey.benches import command_origin;"
+    words += f" print(command_origin('{home}/.local/bin/bench'))"
     done = subprocess.run(
         [
             sys.executable,

@@ -25,10 +25,11 @@ from fleet import systems
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
+from fleet.survey import benches, database
+from fleet.survey import system as survey_system
 
 from filter_plugins import adoption, jobs, mariadb_settings, preflight
 from filter_plugins import systems as judged_systems
-from library import survey
 from tests.unit.test_adoption import BENCH, an_adopted_host
 from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
 
@@ -551,36 +552,36 @@ def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     command.parent.mkdir()
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
-    assert len(survey.find_commands([], (str(command.parent),))) == 1
+    assert len(benches.find_commands([], (str(command.parent),))) == 1
     command.rename(command.with_name("bench.old"))
-    assert survey.find_commands([], (str(command.parent),)) == []
+    assert benches.find_commands([], (str(command.parent),)) == []
     # Move the data folder, and the one of the CLI, away.
     for folder in ("data", "cli"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ibdata1").write_bytes(b"x")
-    assert survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
-    assert survey.folder_state(f"{tmp_path}/cli") == "foreign"
+    assert database.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert benches.folder_state(f"{tmp_path}/cli") == "foreign"
     for folder in ("data", "cli"):
         (tmp_path / folder).rename(tmp_path / f"{folder}.before")
-    assert not survey.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
-    assert survey.folder_state(f"{tmp_path}/cli") == "absent"
+    assert not database.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert benches.folder_state(f"{tmp_path}/cli") == "absent"
     # Remove the note of a site that shall be made anew.
     note = tmp_path / "state/made-site-erp.example.com"
     note.parent.mkdir()
     note.write_text("")
-    assert survey.gone_sites(f"{tmp_path}/bench", str(note.parent)) == ["erp.example.com"]
+    assert benches.gone_sites(f"{tmp_path}/bench", str(note.parent)) == ["erp.example.com"]
     note.unlink()
-    assert survey.gone_sites(f"{tmp_path}/bench", str(note.parent)) == []
+    assert benches.gone_sites(f"{tmp_path}/bench", str(note.parent)) == []
     # timedatectl set-timezone makes such a link.
     link = tmp_path / "localtime"
     link.symlink_to("/usr/share/zoneinfo/Europe/Berlin")
     monkeypatch.setenv("TZ", "UTC")
-    there = survey.time_zone("/usr/share/zoneinfo/Asia/Kolkata")
-    assert survey.time_zone(str(link))["offsets"] != there["offsets"]
+    there = survey_system.time_zone("/usr/share/zoneinfo/Asia/Kolkata")
+    assert survey_system.time_zone(str(link))["offsets"] != there["offsets"]
     # By another name: a process reads the same one once.
     link = tmp_path / "localtime.new"
     link.symlink_to("/usr/share/zoneinfo/Asia/Kolkata")
-    assert survey.time_zone(str(link))["offsets"] == there["offsets"]
+    assert survey_system.time_zone(str(link))["offsets"] == there["offsets"]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

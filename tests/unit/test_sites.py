@@ -15,9 +15,10 @@ from fleet.mariadb.server import password_hash
 from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
 from fleet.sites.folders import Folders, Site, SiteError
+from fleet.survey import benches
 from fleet.verify.host import HostChecks
 
-from library import node_status, survey
+from library import node_status
 
 CONFIG = {"db_name": "_d", "db_password": "p", "encryption_key": "k"}
 
@@ -623,7 +624,7 @@ def test_sites_that_were_made_and_are_gone_are_found(
     for name in ("a.test", "b.test"):
         Path(sites.made_note(folders.state_dir, name)).touch()
     bench = str(Path(folders.sites).parent)
-    assert survey.gone_sites(bench, folders.state_dir) == ["b.test"]
+    assert benches.gone_sites(bench, folders.state_dir) == ["b.test"]
 
 
 def test_status_tells_which_sites_are_served(line: Any, put: Callable[..., Path]) -> None:

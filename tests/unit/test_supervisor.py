@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet import foreign
 from fleet.adoption import look as adoption
 from fleet.bench.account import BenchError
+from fleet.supervisor import call, configuration, programs, restarts
 from fleet.supervisor import control as supervisor
-from fleet.supervisor import programs
+from fleet.supervisor import own as own_programs
+from fleet.survey import system
 
 from filter_plugins import adoption as judging
 from filter_plugins import bench, preflight
-from library import adopt_handover, supervisor_programs, survey
+from library import adopt_handover, supervisor_programs
 
 MAIN = """
 [unix_http_server]
@@ -110,11 +113,10 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     # A socket's path may not be as long as pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
     monkeypatch.setattr(supervisor, "known_tasks", {})
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
-    monkeypatch.setitem(
-        programs.ENVIRONMENT, "PATH", f"{folder}/bin:{programs.ENVIRONMENT['PATH']}"
-    )
-    monkeypatch.setattr(programs, "LOGS", f"{folder}/logs")
+    for module in (call, configuration):
+        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+    monkeypatch.setitem(call.ENVIRONMENT, "PATH", f"{folder}/bin:{call.ENVIRONMENT['PATH']}")
+    monkeypatch.setattr(own_programs, "LOGS", f"{folder}/logs")
     made = Host(folder)
     yield made
     made.stop()
@@ -151,10 +153,10 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     """Run supervisor_programs for the bench b."""
     usual = {"empty": False, "depends": {}, "own_depends": [], "serves": {}, "hold": None}
     params = {"name": "b", "configuration": str(conf), "state": str(state), "shown": None}
-    params |= {"logs": None}
+    params |= {"logs": None, "every": None}
     module = Module(**usual | params | {"seconds": 20} | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
-    monkeypatch.setattr(supervisor_programs, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(restarts, "STEADY_SECONDS", 0)
     supervisor_programs.main()
     return module
 
@@ -170,8 +172,8 @@ def test_an_override_of_a_program_that_goes_is_named_and_nothing_is_remembered(
     host.start()
     run(monkeypatch, conf, state)
     before, status = state.read_text(), host.status()
-    assert "has no command" in programs.trouble_words(
-        programs.configuration({str(conf): program("b-web", WEB)})["trouble"]
+    assert "has no command" in configuration.trouble_words(
+        configuration.configuration({str(conf): program("b-web", WEB)})["trouble"]
     )
     conf.write_text(program("b-web", WEB))
     with pytest.raises(EndedError) as caught:
@@ -216,10 +218,10 @@ def test_a_broken_file_of_ours_stops_no_run_that_writes_it_anew(
     lost = program("b-web", WEB, f"stdout_logfile={host.folder}/gone/web.log")
     conf = host.write("conf.d/b.conf", lost)
     host.write("bin/supervisord", "#!/usr/bin/python3\n").chmod(0o755)
-    looked = survey.look_at_supervisor()["supervisor"]
+    looked = system.look_at_supervisor()["supervisor"]
     assert f"{host.folder}/gone/web.log does not exist" in looked
     conf.write_text(f"; Made by Benchfleet\n{lost}")
-    assert survey.look_at_supervisor() == {"supervisor": "", "supervisor_writers": {}}
+    assert system.look_at_supervisor() == {"supervisor": "", "supervisor_writers": {}}
 
 
 def test_files_are_read_as_supervisord_reads_them(host: Host) -> None:
@@ -248,7 +250,7 @@ def test_files_are_read_as_supervisord_reads_them(host: Host) -> None:
         host.start()
     finally:
         del os.environ["HERE_TOO"]
-    read = programs.configuration()
+    read = configuration.configuration()
     assert read["trouble"] is None
     running = set(supervisor.states(host.status()))
     mine = {
@@ -337,11 +339,11 @@ def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
     for first in ("#!/usr/bin/python3\n", "#!/usr/bin/env python3\n"):
         script = host.write("bin/supervisord", first)
         script.chmod(0o755)
-        read = programs.configuration()
+        read = configuration.configuration()
         assert [process["name"] for process in read["processes"]] == ["b-web"]
     script.write_text("#!/bin/sh\n")
-    with pytest.raises(programs.ConfigurationError, match=r"supervisor\.options"):
-        programs.configuration()
+    with pytest.raises(configuration.ConfigurationError, match=r"supervisor\.options"):
+        configuration.configuration()
 
 
 def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
@@ -477,10 +479,10 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert again.result["did"] == []
     memory = next(line for line in host.status().splitlines() if line.startswith("memory"))
     assert memory.split()[3] == pids["memory"]
-    read = programs.configuration()
+    read = configuration.configuration()
     assert 'environment=BOT_TOKEN="x;y%%z"' in own.read_text()
     assert (
-        programs.kept_text(str(place), read, [str(own)]).split("\n", 1)[1]
+        own_programs.kept_text(str(place), read, [str(own)]).split("\n", 1)[1]
         == own.read_text().split("\n", 1)[1]
     )
     # A release.
@@ -571,7 +573,7 @@ def test_supervisorctl_takes_nothing_from_the_folder_of_its_caller(
     safe = {"PATH": os.environ["PATH"]}
     calls = [
         (["/usr/bin/supervisorctl", "status"], True),
-        (programs.control_words("status"), False),
+        (call.control_words("status"), False),
     ]
     for command, falls in calls:
         (attacked / "became-root").unlink(missing_ok=True)
@@ -586,7 +588,7 @@ def test_supervisorctl_takes_nothing_from_the_folder_of_its_caller(
         assert (attacked / "became-root").exists() == falls, said
     assert "RUNNING" in said.stdout
     assert supervisor.states(supervisor.control("status")) == {"b-web": "RUNNING"}
-    read = programs.configuration()
+    read = configuration.configuration()
     assert [process["name"] for process in read["processes"]] == ["b-web"]
     assert not (attacked / "became-root").exists()
 
@@ -598,8 +600,8 @@ def test_the_bench_restarts_its_programs_whatever_lies_in_its_folder(
     root = Path(__file__).parents[2]
     shared = host.folder / "python/fleet"
     shutil.copytree(root / "module_utils/fleet", shared)
-    text = (root / "module_utils/fleet/supervisor/programs.py").read_text(encoding="utf-8")
-    (shared / "supervisor/programs.py").write_text(
+    text = (root / "module_utils/fleet/supervisor/call.py").read_text(encoding="utf-8")
+    (shared / "supervisor/call.py").write_text(
         text.replace('"/etc/supervisor/supervisord.conf"', f'"{host.folder}/supervisord.conf"', 1)
     )
     settings = {"web": "b-web", "others": [], "hold": None, "python": str(host.folder / "python")}
@@ -622,11 +624,11 @@ def test_of_two_configurations_the_one_that_reaches_supervisord_is_taken(
 ) -> None:
     other = host.write("other.conf", "[supervisorctl]\nserverurl=unix:///nowhere/s.sock\n")
     found = f"{host.folder}/supervisord.conf"
-    monkeypatch.setattr(programs, "CONFIGURATIONS", (str(other), found))
-    assert programs.control_file() == str(other)
+    monkeypatch.setattr(call, "CONFIGURATIONS", (str(other), found))
+    assert call.control_file() == str(other)
     host.write("conf.d/b.conf", program("b-web", WEB))
     host.start()
-    assert programs.control_file() == found
+    assert call.control_file() == found
 
 
 def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
@@ -643,13 +645,13 @@ def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
         ("d", "conf.d/own.conf"),
     ):
         (host.folder / f"conf.d/{name}.conf").symlink_to(f"../{target}")
-    writers = survey.look_at_supervisor()["supervisor_writers"]
+    writers = system.look_at_supervisor()["supervisor_writers"]
     assert {os.path.basename(path): who for path, who in writers.items()} == {
         "a.conf": "nobody",
         "b.conf": "nobody",
         "c.conf": "nobody",
     }
-    assert programs.writer(str(host.folder / "open.conf")) == "everybody"
+    assert foreign.writer(str(host.folder / "open.conf")) == "everybody"
     judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
     found = [problem["place"] for problem in preflight.check_programs([judged], {})]
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
@@ -715,12 +717,12 @@ def test_what_the_account_wrote_gets_into_no_file_of_roots(
 ) -> None:
     with open(host.folder / "b/config/supervisor.conf", "a") as out:
         out.write(lines)
-    read, place = programs.configuration(), f"{host.folder}/b"
+    read, place = configuration.configuration(), f"{host.folder}/b"
     (file,) = adoption.supervisor_files(place, read)
     # Whatever it says of itself.
     assert not file["ours"]
-    with pytest.raises(programs.ConfigurationError) as caught:
-        programs.kept_text(place, read, [file["path"]], "nobody")
+    with pytest.raises(configuration.ConfigurationError) as caught:
+        own_programs.kept_text(place, read, [file["path"]], "nobody")
     assert words in str(caught.value)
     assert f"{host.folder}/conf.d/b.conf, which nobody can write" in str(caught.value)
 
@@ -770,7 +772,7 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     logs.mkdir()
     host.folder.chmod(0o755)
     as_nobody(bench_dir, bench_dir / "logs")
-    for module in (supervisor, supervisor_programs):
+    for module in (supervisor, restarts):
         monkeypatch.setattr(module, "LOGS", str(logs))
     (bench_dir / "logs/web.log").write_text("before\n")
     (bench_dir / "logs/web.log.1").write_text("long before\n")
@@ -820,7 +822,7 @@ def test_an_own_programs_log_in_the_accounts_folder_is_told(
 ) -> None:
     (host.folder / "home").mkdir()
     as_nobody(host.folder / "home")
-    monkeypatch.setattr(supervisor_programs, "LOGS", str(host.folder / "logs"))
+    monkeypatch.setattr(restarts, "LOGS", str(host.folder / "logs"))
     conf = host.write("conf.d/b.conf", program("b-web", WEB))
     host.write("conf.d/bot.conf", program("bot", BOT, f"stdout_logfile={host.folder}/home/x.log"))
     host.start()
@@ -844,7 +846,7 @@ def test_the_bench_clis_file_as_supervisord_reads_it(host: Host) -> None:
     wanted = [{"name": "short", "queues": ["short"], "processes": 1}]
     made = bench.supervisor_config(text, "/b", "nobody", ["a:1"], 2, wanted, "/usr/local/bin/bench")
     made = made.replace(bench.programs.LOGS, str(host.folder / "logs"))
-    read = programs.configuration({f"{host.folder}/conf.d/b.conf": made})
+    read = configuration.configuration({f"{host.folder}/conf.d/b.conf": made})
     assert read["trouble"] is None
     assert {process["user"] for process in read["processes"]} == {"nobody"}
     assert {process["directory"] for process in read["processes"]} == {"/b", "/b/sites"}

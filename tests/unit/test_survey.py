@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from fleet.bench import code
 from fleet.mariadb import options as mariadb_options
+from fleet.survey import benches, database, notes, ports, system
 
 from library import survey
 
@@ -30,7 +32,7 @@ TCP6 = """\
 
 
 def test_listening_sockets_are_read_from_the_kernels_tables():
-    assert survey.listening([3306, 80], [TCP, TCP6]) == {
+    assert ports.listening([3306, 80], [TCP, TCP6]) == {
         "4711": {"port": 3306, "address": "10.210.4.11"},
         "4714": {"port": 80, "address": "::"},
     }
@@ -39,13 +41,13 @@ def test_listening_sockets_are_read_from_the_kernels_tables():
 def test_listener_of_this_process_is_found():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        found = survey.find_listeners([port])
+        found = ports.find_listeners([port])
         assert [entry["pid"] for entry in found[str(port)]] == [os.getpid()]
         assert found[str(port)][0]["address"] == "127.0.0.1"
         assert "python" in found[str(port)][0]["program"]
-        assert survey.try_connect("127.0.0.1", port, 3)["ok"]
-    assert survey.find_listeners([port]) == {}
-    refused = survey.try_connect("127.0.0.1", port, 3)
+        assert ports.try_connect("127.0.0.1", port, 3)["ok"]
+    assert ports.find_listeners([port]) == {}
+    refused = ports.try_connect("127.0.0.1", port, 3)
     assert not refused["ok"]
     assert refused["detail"] == "Connection refused"
 
@@ -66,7 +68,7 @@ def test_listener_of_this_process_is_found():
 def test_mark(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "fleet.json").write_text(text)
-    found = survey.read_mark(str(tmp_path))
+    found = notes.read_mark(str(tmp_path))
     assert {key: found[key] for key in expected} == expected
     assert found["path"] == f"{tmp_path}/fleet.json"
 
@@ -84,7 +86,7 @@ def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
 def benches_below(folder: Path, place: str = "/none", *patterns: str) -> list[dict]:
     """Benches below a folder: on the machine of the tests, others may run."""
     files = (f"{folder}/*.conf", f"{folder}/*.service")
-    found = survey.find_benches(place, patterns, files)
+    found = benches.find_benches(place, patterns, files)
     return [bench for bench in found if bench["path"].startswith(f"{folder}/")]
 
 
@@ -197,9 +199,9 @@ def test_commands(tmp_path, text, origin):
     command = tmp_path / "bin/bench"
     command.parent.mkdir()
     command.write_text(text)
-    assert survey.find_commands([str(tmp_path)], ()) == []
+    assert benches.find_commands([str(tmp_path)], ()) == []
     command.chmod(0o755)
-    assert survey.find_commands([str(tmp_path)], ()) == [{"path": str(command), "origin": origin}]
+    assert benches.find_commands([str(tmp_path)], ()) == [{"path": str(command), "origin": origin}]
 
 
 def test_command_and_its_link_are_one(tmp_path):
@@ -207,45 +209,45 @@ def test_command_and_its_link_are_one(tmp_path):
     (tmp_path / "bench").chmod(0o755)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/bench").symlink_to(tmp_path / "bench")
-    assert len(survey.find_commands([], (str(tmp_path), f"{tmp_path}/bin"))) == 1
+    assert len(benches.find_commands([], (str(tmp_path), f"{tmp_path}/bin"))) == 1
 
 
 def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     # The server's own could not reach into the test's folder.
     monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
-    assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    assert database.data_folder("/var/lib/mysql") == "/var/lib/mysql"
     tool = tmp_path / "my_print_defaults"
     tool.write_text("#!/bin/sh\necho --port=3306\n")
     tool.chmod(0o755)
-    assert survey.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    assert database.data_folder("/var/lib/mysql") == "/var/lib/mysql"
     tool.write_text("#!/bin/sh\necho --datadir=/srv/a\necho --datadir=/srv/b/\n")
-    assert survey.data_folder("/var/lib/mysql") == "/srv/b"
+    assert database.data_folder("/var/lib/mysql") == "/srv/b"
 
 
 def test_what_lies_where_something_will_be_made(tmp_path):
     place = tmp_path / "bench"
-    assert survey.folder_state(str(place)) == "absent"
+    assert benches.folder_state(str(place)) == "absent"
     place.mkdir()
-    assert survey.folder_state(str(place)) == "empty"
+    assert benches.folder_state(str(place)) == "empty"
     (place / "notes").write_text("x")
-    assert survey.folder_state(str(place)) == "foreign"
-    assert survey.folder_state(str(place / "notes")) == "foreign"
+    assert benches.folder_state(str(place)) == "foreign"
+    assert benches.folder_state(str(place / "notes")) == "foreign"
     for mark in (".benchfleet-complete", ".benchfleet-making"):
         (place / mark).write_text("")
-        assert survey.folder_state(str(place)) == "ours"
+        assert benches.folder_state(str(place)) == "ours"
         (place / mark).unlink()
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
-    assert survey.folder_state(str(tmp_path / "dangling")) == "foreign"
+    assert benches.folder_state(str(tmp_path / "dangling")) == "foreign"
 
 
 def test_data_folder(tmp_path):
-    empty = survey.read_database(str(tmp_path / "none"), "/none")
+    empty = database.read_database(str(tmp_path / "none"), "/none")
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
     (tmp_path / "lost+found").mkdir()
-    assert not survey.read_database(str(tmp_path), "/none")["holds_data"]
+    assert not database.read_database(str(tmp_path), "/none")["holds_data"]
     (tmp_path / "ibdata1").write_bytes(b"x" * 100_000)
-    found = survey.read_database(str(tmp_path), "/none")
+    found = database.read_database(str(tmp_path), "/none")
     assert found["holds_data"]
     assert found["bytes"] >= 100_000
 
@@ -256,19 +258,19 @@ def test_time_zone(tmp_path, monkeypatch):
     zones.mkdir(parents=True)
     (zones / "Berlin").write_bytes(Path("/usr/share/zoneinfo/Europe/Berlin").read_bytes())
     (tmp_path / "localtime").symlink_to(zones / "Berlin")
-    found = survey.time_zone(str(tmp_path / "localtime"))
+    found = system.time_zone(str(tmp_path / "localtime"))
     assert found["name"] == "Europe/Berlin"
     assert set(found["offsets"]) == {3600, 7200}
     (tmp_path / "copied").write_bytes((zones / "Berlin").read_bytes())
-    assert survey.time_zone(str(tmp_path / "copied")) == {**found, "name": ""}
+    assert system.time_zone(str(tmp_path / "copied")) == {**found, "name": ""}
     # A host without that file keeps UTC.
-    assert survey.time_zone(str(tmp_path / "none")) == {"name": "UTC", "offsets": [0] * 25}
+    assert system.time_zone(str(tmp_path / "none")) == {"name": "UTC", "offsets": [0] * 25}
 
 
 def test_python_versions(tmp_path):
-    assert survey.python_version(sys.executable, ME) == platform.python_version()
-    assert survey.python_version("/bin/true", ME) is None
-    assert survey.python_version(f"{tmp_path}/none", ME) is None
+    assert system.python_version(sys.executable, ME) == platform.python_version()
+    assert system.python_version("/bin/true", ME) is None
+    assert system.python_version(f"{tmp_path}/none", ME) is None
 
 
 def test_a_python_is_run_by_the_bench_s_account_and_not_by_root(monkeypatch):
@@ -279,14 +281,14 @@ def test_a_python_is_run_by_the_bench_s_account_and_not_by_root(monkeypatch):
         by.append(user)
         return subprocess.CompletedProcess(argv, 0, "Python 3.12.9\n")
 
-    monkeypatch.setattr(survey, "run_as", run_as)
-    assert survey.python_version("/usr/local/bin/python3.12", "frappe") == "3.12.9"
+    monkeypatch.setattr(system, "run_as", run_as)
+    assert system.python_version("/usr/local/bin/python3.12", "frappe") == "3.12.9"
     assert by == ["frappe"]
-    assert survey.code.reader("no-such-account") == "nobody"
+    assert code.reader("no-such-account") == "nobody"
 
 
 def test_free_space_of_a_directory_that_is_to_be(tmp_path):
-    found = survey.free_bytes(f"{tmp_path}/a/b/c")
+    found = system.free_bytes(f"{tmp_path}/a/b/c")
     assert found["on"] == str(tmp_path)
     assert found["free"] > 0
     assert found["device"] == str(tmp_path.stat().st_dev)

@@ -34,7 +34,7 @@ from ansible.plugins.action import ActionBase
 class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         asked, name = self._task.args, Path(__file__).stem
-        which = str(asked.get("phase") or asked.get("state") or asked.get("drained") or "")
+        which = str(asked.get("phase") or asked.get("every") or asked.get("drained") or "")
         self._connection.exec_command("true")
         with open(LOG, "a") as log:
             log.write(json.dumps([name, which, asked.get("node", "")]) + "\\n")
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
 ANSWERS: dict[str, Any] = {
     # Nothing of a release goes on from there.
     "snapshot_restore": {"failed": True, "msg": "no record"},
-    "bench_programs": {"did": []},
+    "supervisor_programs": {"did": []},
     "bench_update judge": {"going": True, "code": True, "drained": ["rep1", "rep2"], "words": []},
     "bench_update tell": {"touched": False, "told": "told"},
     "bench_update back": {"touched": False, "drained": ["rep1", "rep2"], "words": ["old commits"]},

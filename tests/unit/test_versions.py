@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from fleet.bench import cli
+from fleet.survey import notes
 
 from filter_plugins import versions
-from library import fleet_status, packages, survey
+from library import fleet_status, packages
 
 ROLES = Path(__file__).parents[2] / "roles"
 RELEASE = {"bench_cli": "6.0", "uv": "1.0", "node": "24.0", "yarn": "2.0"}
@@ -309,7 +310,7 @@ def test_the_mark_has_the_format_that_preflight_knows() -> None:
 @pytest.mark.parametrize("text", ['"format": "2"', '"versions": []'])
 def test_a_malformed_mark_is_broken(tmp_path: Path, text: str) -> None:
     (tmp_path / "fleet.json").write_text(f'{{"fleet_id": "f1", {text}}}')
-    assert survey.read_mark(str(tmp_path))["state"] == "broken"
+    assert notes.read_mark(str(tmp_path))["state"] == "broken"
 
 
 def test_tools_of_a_finished_environment_are_read(tmp_path: Path) -> None:

@@ -28,26 +28,14 @@ from ..bench.files import (
 )
 from ..bench.jobs import custom_queues
 from ..bench.look import installed_apps
+from ..foreign import writer
 from ..mariadb.options import server_options
 from ..mariadb.server import client
 from ..nginx.look import look_at_nginx
 from ..sites.folders import Folders, further_names
-from ..supervisor.programs import (
-    ConfigurationError,
-    bench_sections,
-    configuration,
-    digest,
-    kept_text,
-    own_names,
-    own_troubles,
-    queues_of,
-    task,
-    tasks,
-    trouble_words,
-    values,
-    words_of,
-    writer,
-)
+from ..supervisor.configuration import ConfigurationError, configuration, trouble_words
+from ..supervisor.own import digest, kept_text, own_names, own_troubles
+from ..supervisor.programs import bench_sections, queues_of, task, tasks, values, words_of
 from ..surroundings import look_at_crontabs, look_at_sudo
 
 SOCKET = "/run/mysqld/mysqld.sock"

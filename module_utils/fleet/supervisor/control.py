@@ -10,15 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..bench.account import BenchError, checked, run_as
-from .programs import (
-    LOGS,
-    ConfigurationError,
-    configuration,
-    control_words,
-    run,
-    tasks,
-    trouble_words,
-)
+from .call import control_words, run
+from .configuration import ConfigurationError, configuration, trouble_words
+from .programs import LOGS, tasks
 
 # Run by the bench's account: what stands in its own folder may lead root anywhere. A log that lay
 # there gets the first number that is free.
@@ -281,3 +275,13 @@ def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[s
             " stderr` on this host shows their last words"
         )
     return names
+
+
+def every(bench: str, running: bool, dry: bool) -> list[str]:
+    """Start all of a bench's processes, or stop them; returns those that were not so.
+
+    dry: nothing is done.
+    """
+    if dry:
+        return [name for name, state in programs(bench).items() if (state in STARTED) != running]
+    return start(bench) if running else stop(bench)

@@ -1,0 +1,56 @@
+"""Calls of supervisor's programs as root makes them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+# Debian's unit names the first of these.
+CONFIGURATIONS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf")
+# Of root's calls of supervisor's programs, whatever folder and account a run came from:
+# supervisorctl takes a configuration, and code that it names, from the folder that it is called in.
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+def control_file() -> str:
+    """The configuration by which supervisorctl reaches supervisord: of two, the one that does."""
+    there = [path for path in CONFIGURATIONS if os.path.exists(path)]
+    if len(there) > 1:
+        there = [path for path in there if reaches(path)] + there
+    return (there or CONFIGURATIONS)[0]
+
+
+def reaches(path: str) -> bool:
+    """Whether supervisord answers by a configuration."""
+    try:
+        return run(["supervisorctl", "-c", path, "pid"]).stdout.strip().isdigit()
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def control_words(*words: str) -> list[str]:
+    """A call of supervisorctl that reads no file but supervisor's own."""
+    return ["supervisorctl", "-c", control_file(), *words]
+
+
+def run(
+    command: list[str], timeout: float | None = 30, seen: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a command as root does, in ``/`` and with ENVIRONMENT; ``timeout`` is in seconds.
+
+    ``seen``: its output goes where ours does, and is not kept.
+    """
+    return subprocess.run(
+        command,
+        cwd="/",
+        env=ENVIRONMENT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=not seen,
+        timeout=timeout,
+        check=False,
+    )

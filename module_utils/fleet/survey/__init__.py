@@ -1,0 +1,1 @@
+"""Everything about one host that preflight judges."""

@@ -1,0 +1,97 @@
+"""A host's database server: what it is, what it holds, and how it is set."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ..adoption import look as adoption
+from ..kept import tree_bytes
+from ..mariadb.options import REFUSED, RUNNING, look, running_rows, server_options
+from ..mariadb.server import MEMORY_TABLES
+from ..verify.answers import READ_SHARED, SHARED
+
+# What role mariadb writes.
+SETTINGS = "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf"
+
+
+def data_folder(usual: str) -> str:
+    """Where the server keeps its data by its own option files; the usual place without any."""
+    found = server_options().get("datadir")
+    return found.rstrip("/") if found else usual
+
+
+def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
+    """Product and version of an installed server, whether its data folder holds data, names of the
+    tables that a restart empties, and the settings by which its answers come about (answers), which
+    of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
+    that does not answer none are known, and the settings are None. options: see read_options.
+    """
+    found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
+    for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
+        if not os.access(program, os.X_OK):
+            continue
+        try:
+            answer = subprocess.run(
+                [program, "--no-defaults", "--version"],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        version = re.search(r"Ver\s+(\d+(?:\.\d+)+)", answer)
+        if version:
+            found["product"] = "MariaDB" if "mariadb" in answer.lower() else "MySQL"
+            found["version"] = version.group(1)
+            found["program"] = program
+            break
+    # Any of these is written at a server's first start, never by the package alone.
+    kept = [
+        name for name in ("ibdata1", "mysql", "aria_log_control") if Path(data_dir, name).exists()
+    ]
+    found["holds_data"] = bool(kept)
+    found["bytes"] = tree_bytes(data_dir) if kept else 0
+    told = [
+        adoption.sql(words).stdout.splitlines() if kept and found["product"] else []
+        for words in (MEMORY_TABLES, READ_SHARED)
+    ]
+    found["memory_tables"] = told[0]
+    rows = [row.split("\t") for row in told[1]]
+    found["answers"] = dict.fromkeys(SHARED) | {name: value for name, value, _ in rows}
+    found["usual"] = [name for name, value, default in rows if value == default]
+    try:
+        lines = re.findall(r"^(\w+) = (.*)$", Path(SETTINGS).read_text(), re.MULTILINE)
+    except OSError:
+        lines = []
+    found["taken"] = {name: value for name, value in lines if name in SHARED}
+    found["options"] = None
+    if found["product"] == "MariaDB":
+        found["options"] = read_options(bool(kept), Path(state_dir, "adopted.json").exists())
+    return found
+
+
+def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
+    """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
+
+    With running, the server's variables: of what they name, of what is refused and, where it was
+    adopted, of what needs a restart. adopted says whether it was.
+    """
+    told = {**look(SETTINGS), "adopted": adopted}
+    rows = running_rows(
+        *(
+            adoption.sql(words).stdout.splitlines() if runs else []
+            for words in (RUNNING, "SHOW MASTER STATUS")
+        )
+    )
+    named = {entry.name for entry in told["said"]} | set(REFUSED)
+    told["running"] = {
+        name: row
+        for name, row in rows.items()
+        if name in named or (adopted and row.get("fixed") == "YES")
+    }
+    return told

@@ -1,0 +1,79 @@
+"""Everything about one host that preflight judges, gathered at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..adoption import look as adoption
+from ..bench import code, jobs
+from ..bench.cli import cli_releases
+from ..bench.pdf import printing
+from ..nginx.certificates import certificate_trouble
+from ..surroundings import look_at_filters, look_at_ways
+from .benches import find_benches, find_commands, folder_state, gone_sites
+from .database import data_folder, read_database
+from .notes import adoption_pending, known_hosts, read_mark, read_update
+from .ports import find_listeners, try_connect
+from .system import (
+    env_python,
+    free_bytes,
+    look_at_supervisor,
+    python_version,
+    system_pythons,
+    time_zone,
+)
+
+
+def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found; asked: the options of the module survey. Raises BenchError."""
+    started = time.time()
+    data_dir = data_folder(asked["data_dir"])
+    pythons, reader = asked["pythons"] + system_pythons(), code.reader(asked["bench_user"])
+    found: dict[str, Any] = {
+        "mark": read_mark(asked["config_dir"]),
+        "known_hosts": known_hosts(asked["config_dir"]),
+        "update": read_update(asked["state_dir"]),
+        "database": read_database(data_dir, asked["state_dir"]),
+        "disk": {
+            "data": free_bytes(data_dir),
+            "bench": free_bytes(asked["bench_dir"]),
+        },
+        "benches": find_benches(asked["bench_dir"]),
+        "folders": {
+            "bench": folder_state(asked["bench_dir"]),
+            "cli": folder_state(asked["cli_dir"]),
+        },
+        "commands": find_commands(["/root", asked["bench_home"]]),
+        "listeners": find_listeners(asked["ports"]),
+        "pythons": {path: python_version(path, reader) for path in pythons},
+        "env": env_python(asked["bench_dir"], asked["bench_user"]),
+        "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
+        "tools": cli_releases(asked["cli_dir"]),
+        "time_zone": time_zone(),
+        **look_at_supervisor(),
+        "systemd": Path("/run/systemd/system").is_dir(),
+        "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
+        "printing": printing(asked["bench_dir"]),
+        "jobs": jobs.look(asked["bench_dir"], asked["jobs"]),
+        "certificates": [
+            {**pair, "trouble": certificate_trouble(pair["certificate"], pair["key"])}
+            for pair in asked["certificates"]
+        ],
+        "lan": None,
+        "dropped": look_at_ways(asked["ways"], asked["connect_seconds"]),
+        "filters": look_at_filters(),
+        "adoption": None,
+    }
+    wished = asked["adopt"] and found["mark"]["state"] == "absent"
+    if wished or adoption_pending(asked["state_dir"]):
+        found["adoption"] = adoption.look(asked["bench_dir"], asked["ports"])
+        found["env"] = found["adoption"]["bench"]["python"]
+    if asked["connect_to"]:
+        found["lan"] = try_connect(
+            asked["connect_to"], asked["connect_port"], asked["connect_seconds"]
+        )
+    found["time"] = {"started": started, "ended": time.time()}
+    return found

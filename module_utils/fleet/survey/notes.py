@@ -1,0 +1,69 @@
+"""What a fleet has noted on a host: whose it is, and what was begun there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+
+def read_mark(config_dir: str) -> dict[str, Any]:
+    """The mark of a fleet: state is absent, present or broken.
+
+    When present with fleet_id, role, format (1 where it names none) and versions, {name: release}.
+    """
+    path = f"{config_dir}/fleet.json"
+    try:
+        mark = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"state": "absent", "path": path}
+    except (OSError, ValueError) as error:
+        return {"state": "broken", "path": path, "detail": str(error)}
+    if not isinstance(mark, dict) or not mark.get("fleet_id"):
+        return {"state": "broken", "path": path, "detail": "it names no fleet_id"}
+    form, versions = mark.get("format", 1), mark.get("versions", {})
+    if not isinstance(form, int) or not isinstance(versions, dict):
+        return {"state": "broken", "path": path, "detail": "its format or versions are malformed"}
+    return {
+        "state": "present",
+        "path": path,
+        "fleet_id": str(mark["fleet_id"]),
+        "role": str(mark.get("role", "")),
+        "format": form,
+        "versions": {str(name): str(release) for name, release in versions.items()},
+    }
+
+
+def known_hosts(config_dir: str) -> dict[str, str]:
+    """Hosts of the fleet by this host's record: address → ed25519 key, {} when it has none."""
+    try:
+        text = Path(f"{config_dir}/known_hosts").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    # An address stands as it is, or as [address]:port.
+    lines = re.findall(r"^(\S+) ssh-ed25519 (\S+)", text, re.MULTILINE)
+    return {re.sub(r"^\[(.*)\]:\d+$", r"\1", place): key for place, key in lines}
+
+
+def note(path: str) -> dict[str, Any]:
+    """What a note of an unfinished thing says; one that is not there says that it is finished."""
+    try:
+        found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {"finished": True}
+    return found
+
+
+def read_update(state_dir: str) -> str:
+    """Since when an update of the apps stands unfinished on this host, "" when none does.
+
+    One that has only reporting nodes left to bring along does not count.
+    """
+    state = note(f"{state_dir}/update.json")
+    return "" if state.get("finished") else str(state.get("stamp") or "unknown")
+
+
+def adoption_pending(state_dir: str) -> bool:
+    """Whether an adoption of this host was begun and has not come to its end."""
+    return not note(f"{state_dir}/adopted.json").get("finished")

@@ -1,0 +1,87 @@
+"""Who listens on a host's ports, and whether another host's can be reached."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+LISTEN = "0A"
+# A process of which nothing can be told.
+NOBODY: dict[str, Any] = {"pid": 0, "name": "", "command": "", "program": "", "unit": ""}
+
+
+def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
+    """Who listens on each of the ports: port (a string, as in JSON) → processes."""
+    tables = []
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            tables.append(Path(path).read_text(encoding="ascii"))
+    sockets = listening(ports, tables)
+    owners: dict[str, str] = {}
+    if sockets:
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with contextlib.suppress(OSError):
+                target = str(link.readlink())
+                if target.startswith("socket:["):
+                    # Workers share their parent's socket: the parent, being older, is named.
+                    inode, pid = target[8:-1], link.parts[2]
+                    if inode in sockets and int(pid) < int(owners.get(inode, "9999999")):
+                        owners[inode] = pid
+    found: dict[str, list[dict[str, Any]]] = {}
+    for inode, entry in sockets.items():
+        process = describe_process(owners[inode]) if inode in owners else NOBODY
+        found.setdefault(str(entry["port"]), []).append({**process, "address": entry["address"]})
+    return found
+
+
+def listening(ports: list[int], tables: list[str]) -> dict[str, dict[str, Any]]:
+    """Listening sockets on the given ports: inode → {port, address}."""
+    sockets: dict[str, dict[str, Any]] = {}
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split()
+            if len(fields) < 10 or fields[3] != LISTEN:
+                continue
+            address, port = fields[1].split(":")
+            if int(port, 16) in ports:
+                sockets[fields[9]] = {"port": int(port, 16), "address": decode_address(address)}
+    return sockets
+
+
+def decode_address(text: str) -> str:
+    """Address as /proc/net/tcp and tcp6 write it, in its usual form."""
+    raw = bytes.fromhex(text)
+    words = struct.unpack(f"<{len(raw) // 4}I", raw)
+    packed = struct.pack(f">{len(words)}I", *words)
+    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+
+
+def describe_process(pid: str) -> dict[str, Any]:
+    """Name, command line (first 200 characters) and systemd unit of a process."""
+    found = {**NOBODY, "pid": int(pid)}
+    place = Path("/proc", pid)
+    with contextlib.suppress(OSError):
+        found["name"] = (place / "comm").read_text(errors="replace").strip()
+    with contextlib.suppress(OSError):
+        command = (place / "cmdline").read_text(errors="replace")
+        found["command"] = command.replace("\0", " ").strip()[:200]
+    with contextlib.suppress(OSError):
+        found["program"] = str((place / "exe").readlink())
+    with contextlib.suppress(OSError):
+        unit = re.findall(r"/([^/\n]+\.service)", (place / "cgroup").read_text())
+        found["unit"] = unit[-1] if unit else ""
+    return found
+
+
+def try_connect(address: str, port: int, seconds: int) -> dict[str, Any]:
+    """Open and close one TCP connection: ok, and what went wrong when it is not."""
+    try:
+        socket.create_connection((address, port), timeout=seconds).close()
+    except OSError as error:
+        detail = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+        return {"ok": False, "address": address, "port": port, "detail": detail}
+    return {"ok": True, "address": address, "port": port}
