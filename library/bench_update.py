@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.update.back import Update
-from ansible.module_utils.fleet.verify.look import RedisError
 
 DOCUMENTATION = r"""
 module: bench_update

@@ -14,10 +14,18 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.jobs_tool import ask
 from ansible.module_utils.fleet.foreign import replace, unlink
+from ansible.module_utils.fleet.http import (
+    Visitor,
+    certificate_fault,
+    first_certificate,
+    router_port,
+    shown_certificate,
+)
 from ansible.module_utils.fleet.mariadb.server import Server, local
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nginx.certificates import Certificates, is_public, read_asked
 from ansible.module_utils.fleet.own_certificates import ends_soon, parse_der
+from ansible.module_utils.fleet.redis.client import registered_workers
 from ansible.module_utils.fleet.redis.store import (
     parse_info,
     room_problems,
@@ -28,15 +36,7 @@ from ansible.module_utils.fleet.redis.users import INSTANCES, conf_of, faults, f
 from ansible.module_utils.fleet.sites.folders import read_state, served_names
 from ansible.module_utils.fleet.verify.catalogue import busiest_minute, in_words, own_account
 from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks
-from ansible.module_utils.fleet.verify.look import (
-    Visitor,
-    certificate_fault,
-    first_certificate,
-    listening,
-    registered_workers,
-    router_port,
-    shown_certificate,
-)
+from ansible.module_utils.fleet.verify.look import listening
 
 DOCUMENTATION = r"""
 module: check_primary

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.account import read_json
 from ansible.module_utils.fleet.foreign import read_bytes, unlink
+from ansible.module_utils.fleet.http import Visitor, router_port
 from ansible.module_utils.fleet.mariadb.server import (
     Server,
     describe,
@@ -25,6 +26,7 @@ from ansible.module_utils.fleet.mariadb.server import (
     remote,
 )
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.processes import schedulers
 from ansible.module_utils.fleet.supervisor.control import control, doing, states
 from ansible.module_utils.fleet.systems import PYMYSQL
 from ansible.module_utils.fleet.verify.answers import ask_server
@@ -35,7 +37,6 @@ from ansible.module_utils.fleet.verify.catalogue import (
     reading_account,
 )
 from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks
-from ansible.module_utils.fleet.verify.look import Visitor, router_port, schedulers
 
 DOCUMENTATION = r"""
 module: check_reporting

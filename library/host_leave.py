@@ -14,10 +14,10 @@ from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.foreign import as_owner
 from ansible.module_utils.fleet.mariadb.options import server_options
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.processes import processes
 from ansible.module_utils.fleet.supervisor.call import control_words
 from ansible.module_utils.fleet.supervisor.control import linked_logs, readable, return_logs
 from ansible.module_utils.fleet.supervisor.programs import LOGS
-from ansible.module_utils.fleet.verify.look import processes
 
 DOCUMENTATION = r"""
 module: host_leave

@@ -29,6 +29,13 @@ from ansible.module_utils.fleet.kept import (
 from ansible.module_utils.fleet.mariadb.server import local, server_folders, shown_certificate
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.own_certificates import look as look_at_certificates
+from ansible.module_utils.fleet.processes import (
+    background_workers,
+    of_bench,
+    processes,
+    schedulers,
+    web_workers,
+)
 from ansible.module_utils.fleet.redis.store import (
     parse_info,
     room_problems,
@@ -41,15 +48,7 @@ from ansible.module_utils.fleet.supervisor.control import RUNNING, programs
 from ansible.module_utils.fleet.supervisor.programs import LOGS
 from ansible.module_utils.fleet.systems import MARIADB
 from ansible.module_utils.fleet.verify.catalogue import in_words
-from ansible.module_utils.fleet.verify.look import (
-    UNITS,
-    background_workers,
-    of_bench,
-    processes,
-    schedulers,
-    unit_troubles,
-    web_workers,
-)
+from ansible.module_utils.fleet.verify.look import UNITS, unit_troubles
 
 DOCUMENTATION = r"""
 module: node_status

@@ -9,6 +9,7 @@ import os
 from ansible.module_utils.fleet.bench.account import read_text
 from ansible.module_utils.fleet.foreign import replace
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.redis.users import (
     ADMIN_FILE,
     INSTANCES,
@@ -25,7 +26,6 @@ from ansible.module_utils.fleet.redis.users import (
     text,
     users,
 )
-from ansible.module_utils.fleet.verify.look import RedisError
 
 DOCUMENTATION = r"""
 module: redis_users

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from fleet.redis import users
-from fleet.verify.look import Redis
+from fleet.redis.client import Redis
 
 from library import redis_users as module
 

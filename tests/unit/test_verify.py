@@ -11,10 +11,13 @@ import threading
 from typing import Any
 
 import pytest
+from fleet import processes
+from fleet.http import Answer, Visitor
+from fleet.processes import Process
+from fleet.redis import client as redis_client
 from fleet.verify import answers
 from fleet.verify import catalogue as verify_checks
 from fleet.verify import look as verify_look
-from fleet.verify.look import Answer, Process, Visitor
 
 from library import check_fleet, fleet_status
 
@@ -32,7 +35,7 @@ GUNICORN = ("env/bin/gunicorn", "-w", "2", "frappe.app:application", "--preload"
 
 
 def test_processes_of_this_host_are_read():
-    found = {p.pid: p for p in verify_look.processes()}
+    found = {p.pid: p for p in processes.processes()}
     assert found[os.getpid()].parent == os.getppid()
 
 
@@ -42,7 +45,7 @@ def test_processes_belong_to_a_bench_by_folder_or_by_name():
         process(2, 0, "bash", folder="/home/frappe/frappe-bench-2"),
         process(3, 0, f"{BENCH}/env/bin/python", folder="/"),
     ]
-    assert [p.pid for p in verify_look.of_bench(found, BENCH)] == [1, 3]
+    assert [p.pid for p in processes.of_bench(found, BENCH)] == [1, 3]
 
 
 def test_schedulers_are_counted_in_every_form():
@@ -53,7 +56,7 @@ def test_schedulers_are_counted_in_every_form():
         process(4, 0, "grep", "schedule"),
         process(5, 0, *WORKER),
     ]
-    assert [p.pid for p in verify_look.schedulers(found)] == [1, 2, 3]
+    assert [p.pid for p in processes.schedulers(found)] == [1, 2, 3]
 
 
 def test_workers_are_counted_without_the_jobs_they_run():
@@ -63,7 +66,7 @@ def test_workers_are_counted_without_the_jobs_they_run():
         process(3, 0, "env/bin/python", "-m", "frappe.utils.bench_helper", "frappe", "worker"),
         process(4, 0, *SCHEDULE),
     ]
-    assert [p.pid for p in verify_look.background_workers(found)] == [1, 3]
+    assert [p.pid for p in processes.background_workers(found)] == [1, 3]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ def test_workers_are_counted_without_the_jobs_they_run():
 )
 def test_web_workers_are_counted_without_their_master(master: Any, worker: Any):
     found = [process(1, 0, *master), process(2, 1, *worker), process(3, 1, *worker)]
-    assert [p.pid for p in verify_look.web_workers(found)] == [2, 3]
+    assert [p.pid for p in processes.web_workers(found)] == [2, 3]
 
 
 def test_kernel_addresses_of_both_families_are_read():
@@ -117,17 +120,17 @@ def serve(answers: list[bytes]) -> int:
 
 def test_redis_answers_of_each_kind_are_read():
     port = serve([b"+OK\r\n", b"*3\r\n$2\r\nab\r\n$-1\r\n:7\r\n", b"-NOAUTH Authentication\r\n"])
-    with verify_look.Redis("127.0.0.1", port, "secret") as redis:
+    with redis_client.Redis("127.0.0.1", port, "secret") as redis:
         assert redis.ask("HMGET", "x", "a", "b", "c") == ["ab", None, 7]
-        with pytest.raises(verify_look.RedisError, match="NOAUTH"):
+        with pytest.raises(redis_client.RedisError, match="NOAUTH"):
             redis.ask("PING")
 
 
 def test_a_redis_that_hangs_up_is_an_error():
     port = serve([b""])
     with (
-        verify_look.Redis("127.0.0.1", port) as redis,
-        pytest.raises(verify_look.RedisError, match="closed"),
+        redis_client.Redis("127.0.0.1", port) as redis,
+        pytest.raises(redis_client.RedisError, match="closed"),
     ):
         redis.ask("PING")
 

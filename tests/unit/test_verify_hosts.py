@@ -13,7 +13,8 @@ from typing import Any
 
 import pymysql
 import pytest
-from fleet.verify.look import Answer, Process
+from fleet.http import Answer
+from fleet.processes import Process
 
 from library import check_primary, check_reporting, node_status
 

@@ -6,7 +6,7 @@ import http.client
 import time
 from typing import Any
 
-from ..verify.look import Visitor
+from ..http import Visitor
 from .account import read_json
 
 PING = "/api/method/ping"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..bench.files import redis_settings
-from ..verify.look import Redis, RedisError
+from .client import Redis, RedisError
 
 INSTANCES = ("cache", "queue")
 ADMIN = "benchfleet"

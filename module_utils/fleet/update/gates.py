@@ -12,8 +12,9 @@ from ..bench.account import BenchError, read_json
 from ..bench.look import app_version
 from ..calls import held, listens
 from ..foreign import replace
+from ..http import Visitor
+from ..redis.client import Redis
 from ..supervisor.control import RUNNING, control, control_each, doing, programs, start, together
-from ..verify.look import Redis, Visitor
 from .state import State
 from .words import job_words
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from ..bench.account import BenchError, run_frappe
 from ..bench.files import without_password
+from ..redis.client import RedisError
 from ..supervisor.control import RUNNING, doing, programs, stop
 from ..supervisor.programs import JOBS
-from ..verify.look import RedisError
 from .code import Code
 from .words import MIGRATION, OUT, last_patch, outcome
 

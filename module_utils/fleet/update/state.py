@@ -19,9 +19,9 @@ from ..bench.look import git, git_said
 from ..bench.staging import Staging
 from ..foreign import read_bytes
 from ..mariadb.server import SYSTEM_SCHEMAS, client
+from ..redis.client import Redis
 from ..redis.users import redis_admin
 from ..sites.folders import Folders, SiteError, is_name, parse_site
-from ..verify.look import Redis
 
 
 def new_stamp() -> str:

@@ -29,6 +29,8 @@ from ..mariadb.options import (
 )
 from ..mariadb.server import local, running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
+from ..processes import Process, background_workers, of_bench, processes, schedulers, web_workers
+from ..redis.client import Redis, RedisError
 from ..redis.users import bench_user
 from ..sites.folders import LIST, SiteError, parse_list
 from .answers import (
@@ -43,18 +45,7 @@ from .catalogue import (
     merged,
     restart_problems,
 )
-from .look import (
-    UNITS,
-    Process,
-    Redis,
-    RedisError,
-    background_workers,
-    of_bench,
-    processes,
-    schedulers,
-    unit_troubles,
-    web_workers,
-)
+from .look import UNITS, unit_troubles
 
 HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "required": True},
