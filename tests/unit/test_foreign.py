@@ -19,11 +19,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet import routes, snapshot
+from fleet import snapshot
 from fleet.bench import account as bench
 from fleet.bench import assets, jobs
 from fleet.bench import look as repositories
 from fleet.bench.making import Maker
+from fleet.routes import source
 from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
 from fleet.update.back import Update
@@ -243,7 +244,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: bench.read_text(str(path)),
     "source of an app": lambda path: bench.read_foreign(str(path)),
     "source for jobs": lambda path: jobs.read_text(str(path)),
-    "source for routes": lambda path: routes.read_facts(str(path), False),
+    "source for routes": lambda path: source.read_facts(str(path), False),
     "bundle": lambda path: assets.asset_state(str(path.parent.parent)),
     "record of an adoption": lambda path: snapshot.record(str(path), "file"),
 }
