@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import http.client
-import time
-from typing import Any
 
-from ansible.module_utils.fleet.bench.account import BenchError, installed_apps, read_json
-from ansible.module_utils.fleet.http import Visitor
+from ansible.module_utils.fleet.bench.account import BenchError
+from ansible.module_utils.fleet.bench.answers import ask_all, wrong_commits
+from ansible.module_utils.fleet.bench.look import installed_apps
 from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
@@ -35,47 +34,6 @@ RETURN = r"""
 answered: {description: What was asked and answered., type: str}
 """
 
-PING = "/api/method/ping"
-REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
-
-
-def wrong_commits(apps: dict[str, dict[str, Any]], wanted: dict[str, str]) -> list[str]:
-    """Apps that are not where they should be, in words."""
-    return [
-        f"{app} is at {apps.get(app, {}).get('commit', 'none')[:10]}, not at {commit[:10]}"
-        for app, commit in sorted(wanted.items())
-        if apps.get(app, {}).get("commit") != commit
-    ]
-
-
-def in_maintenance(bench: str, site: str) -> bool:
-    """Whether a site's own configuration says so."""
-    return bool(read_json(f"{bench}/sites/{site}/site_config.json").get("maintenance_mode"))
-
-
-def ask(visitor: Visitor, user: str, password: str, seconds: float) -> str:
-    """Wait for an answer, then run a report; what was answered. Raises AssertionError."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            answer = visitor.call("GET", PING)
-            said = answer.said()
-        except (OSError, http.client.HTTPException) as error:
-            answer, said = None, str(error)
-        if answer and answer.status == 200:
-            break
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{visitor.site}: no answer within {seconds:.0f} s, but {said}")
-        time.sleep(0.5)
-    try:
-        visitor.sign_in(user, password)
-    except AssertionError:
-        return f"{visitor.site} answers; no report was run, as {user} is not let in"
-    answer = visitor.call("GET", REPORT)
-    if answer.status != 200:
-        raise AssertionError(f"{visitor.site}: the report ToDo ends with {answer.said()}")
-    return f"{visitor.site} answers with a report"
-
 
 def main() -> None:
     """Module entry point."""
@@ -97,15 +55,8 @@ def main() -> None:
     wrong = wrong_commits(installed_apps(params["path"]), params["commits"])
     if wrong:
         module.fail_json(msg=f"the bench is not at the primary's commits: {', '.join(wrong)}")
-    said = []
     try:
-        for site in params["sites"] if params["web_workers"] else []:
-            if in_maintenance(params["path"], site):
-                said.append(f"{site} is in maintenance and was not asked")
-                continue
-            with Visitor(params["address"], params["port"], site) as visitor:
-                password = params["passwords"].get(site, "")
-                said.append(ask(visitor, params["user"], password, params["seconds"]))
+        said = ask_all(params) if params["web_workers"] else []
     except (AssertionError, BenchError, OSError, http.client.HTTPException) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, answered="; ".join(said) or "it has no web workers")

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import inspect
-import json
-import os
-from typing import Any
-
-from ansible.module_utils.fleet import routes
-from ansible.module_utils.fleet.bench.account import run_as
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.routes.judge import (
+    REPORTING,
+    RoutesError,
+    check_lists,
+    common_apps,
+    routes,
+)
+from ansible.module_utils.fleet.routes.source import Apps, reader
 
 DOCUMENTATION = r"""
 module: report_routes
@@ -41,41 +42,6 @@ light: {description: Those that the primary's own bench answers when they are bu
 """
 
 
-def newer_python(bench: str, user: str, path: str, of_frappe: bool) -> dict[str, Any]:
-    """Facts of a file as the bench's own Python reads it, as the bench's account.
-
-    Isolated and without site, so that nothing of the bench is run but its interpreter.
-    Raises SyntaxError when it cannot either.
-    """
-    script = inspect.getsource(routes) + "\nforeign_main()\n"
-    python = f"{bench}/env/bin/python"
-    words = [python, "-I", "-S", "-", path, "frappe" if of_frappe else ""]
-    done = run_as(user, words, "/", {"PATH": "/usr/bin:/bin"}, stdin=script, timeout=60)
-    if done.returncode != 0:
-        raise SyntaxError((done.stdout.strip().splitlines() or ["cannot be parsed"])[-1])
-    return json.loads(done.stdout)
-
-
-def reader(bench: str, user: str) -> routes.Reader:
-    """Reads a file by this Python, and by the bench's where that fails."""
-
-    def read(path: str, of_frappe: bool) -> dict[str, Any]:
-        try:
-            return routes.read_facts(path, of_frappe)
-        except SyntaxError:
-            if not os.path.exists(f"{bench}/env/bin/python"):
-                raise
-            return newer_python(bench, user, path, of_frappe)
-
-    return read
-
-
-def common_apps(sites: list[dict[str, Any]]) -> set[str]:
-    """The apps that every site has."""
-    own = [set(site.get("apps") or []) for site in sites]
-    return {"frappe"} | (set.intersection(*own) if own else set())
-
-
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
@@ -91,25 +57,25 @@ def main() -> None:
     )
     bench, user = module.params["bench"], module.params["user"]
     added, taken = module.params["report_methods"], module.params["primary_methods"]
-    apps = routes.Apps(bench, reader(bench, user))
+    apps = Apps(bench, reader(bench, user))
     try:
-        routes.check_lists(added, taken)
+        check_lists(added, taken)
         if not apps.names:
             if not module.check_mode:
                 module.fail_json(msg=f"{bench} holds no apps; run site.yml, which makes the bench")
             module.exit_json(changed=False, routes=[], methods=[], light=[])
-        found, notes = routes.routes(
+        found, notes = routes(
             apps,
             added,
             taken,
             guard=module.params["guard"],
             everywhere=common_apps(module.params["sites"]),
         )
-    except routes.RoutesError as error:
+    except RoutesError as error:
         module.fail_json(msg=str(error))
     for note in notes:
         module.warn(note)
-    methods = [route["method"] for route in found if route["bench"] == routes.REPORTING]
+    methods = [route["method"] for route in found if route["bench"] == REPORTING]
     light = [route["method"] for route in found if route["light"]]
     module.exit_json(changed=False, routes=found, methods=methods, light=light)
 

@@ -9,7 +9,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import pytest
-from fleet.bench import account
+from fleet.bench import output
 
 MODULES_NAME = "ansible.module_utils.fleet"
 
@@ -59,5 +59,5 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
         # Where failed commands leave their output.
-        patch.setattr(account, "LOG_DIR", str(folder / "outputs"))
+        patch.setattr(output, "LOG_DIR", str(folder / "outputs"))
         yield

@@ -20,10 +20,9 @@ from fleet import own_certificates
 from fleet.mariadb import server as mariadb
 from fleet.mariadb import statements
 from fleet.mariadb.accounts import AccountKeeper
+from fleet.secrets import certificates, contents
 from fleet.sites import passwords as site_passwords
 from fleet.sites.reconcile import Line
-
-from library import fleet_secrets
 
 DAY = 86400
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
@@ -33,20 +32,20 @@ needs_server = pytest.mark.skipif(not SERVER or not INSTALL, reason="no MariaDB 
 
 def made() -> dict[str, Any]:
     """Secrets of a fleet of one host."""
-    return fleet_secrets.extend({}, {"erp1": "127.0.0.1"}, [])[0]
+    return contents.extend({}, {"erp1": "127.0.0.1"}, [])[0]
 
 
 def put(folder: Path, secrets: dict[str, Any]) -> None:
     """The files of a host."""
-    (folder / "ca.crt").write_text(fleet_secrets.trusted(secrets))
+    (folder / "ca.crt").write_text(certificates.trusted(secrets))
     (folder / "server.crt").write_text(secrets["hosts"]["erp1"]["certificate"])
     (folder / "server.key").write_text(secrets["hosts"]["erp1"]["key"])
 
 
 def shown(secrets: dict[str, Any]) -> bytes:
     """What a server with these secrets shows."""
-    certificate = fleet_secrets.load(secrets["hosts"]["erp1"]["certificate"])
-    return certificate.public_bytes(fleet_secrets.serialization.Encoding.DER)
+    certificate = certificates.load(secrets["hosts"]["erp1"]["certificate"])
+    return certificate.public_bytes(certificates.serialization.Encoding.DER)
 
 
 def test_days_left_are_of_the_first_to_end_and_the_last_thirty_are_a_trouble(tmp_path: Path):
@@ -178,8 +177,8 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
 ):
     first = made()
     # The next one is due, and the certificates are older than those that come.
-    later = fleet_secrets.now() + datetime.timedelta(days=1)
-    both, _ = fleet_secrets.Wish({}, [], rotation="begin").applied(first)
+    later = certificates.now() + datetime.timedelta(days=1)
+    both, _ = contents.Wish({}, [], rotation="begin").applied(first)
     p, r = instance("primary"), instance("replica")
     for one in (p, r):
         put(one.folder, first)
@@ -222,9 +221,9 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
         # The hosts trust both; the primary's certificate is the new one's.
         put(r.folder, both)
         put(p.folder, both)
-        wish = fleet_secrets.Wish({}, [], fleet=["erp1"], trusting=["erp1"])
+        wish = contents.Wish({}, [], fleet=["erp1"], trusting=["erp1"])
         with monkeypatch.context() as patch:
-            patch.setattr(fleet_secrets, "now", lambda: later)
+            patch.setattr(certificates, "now", lambda: later)
             new, _ = wish.applied(both)
         put(p.folder, new)
         assert mariadb.shows_another_certificate(f"{p.folder}/server.crt", p.socket)
@@ -261,7 +260,7 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
         assert not p.signs_in("repl", "old", r.folder / "ca.crt")
         assert p.signs_in("repl", "new", r.folder / "ca.crt")
         # A reconnect, by the new CA alone.
-        last, _ = fleet_secrets.Wish({}, [], fleet=["erp1"], showing=["erp1"]).applied(new)
+        last, _ = contents.Wish({}, [], fleet=["erp1"], showing=["erp1"]).applied(new)
         put(r.folder, last)
         follow("new")
         assert arrives("e")

@@ -16,16 +16,18 @@ import jinja2
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from fleet.bench import account as bench
-from fleet.bench import jobs_tool
+from fleet.bench import fitting, jobs_tool, look, making
+from fleet.bench import leaving as bench_leaving
+from fleet.bench.making import MARK
 from fleet.sites import making as site_making
+from fleet.sites import wanted
 from fleet.sites.by_hand import ByHand
 
 from filter_plugins.bench import repo_logins
-from library import bench_app_gone, bench_info, bench_init, bench_sites
-from library.bench_init import MARK
+from library.bench_init import APP_SPEC
 from tests.repositories import git
 
-BenchError = bench_init.BenchError
+BenchError = bench.BenchError
 
 
 def make_app(bench: Path, name: str) -> str:
@@ -37,7 +39,7 @@ def make_app(bench: Path, name: str) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-class Maker(bench_init.Maker):
+class Maker(making.Maker):
     """A maker whose commands are recorded, not run."""
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
@@ -61,7 +63,7 @@ def run_here(_user: str, argv: list[str], cwd: str, *_: Any, stdin: str = "") ->
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a Maker for a bench in a scratch folder."""
-    monkeypatch.setattr(bench_init, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench, "user_environment", lambda *_: {})
     (tmp_path / "state").mkdir()
 
     def maker(*apps: dict[str, Any], moves: bool = False, adopted: bool = False) -> Maker:
@@ -139,17 +141,17 @@ def test_an_interrupted_bench_of_ours_is_made_anew(
 def test_a_new_environment_gets_the_line_that_its_python_starts_with(
     make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_init, "run_as", run_here)
+    monkeypatch.setattr(bench, "run_as", run_here)
     maker = make({"name": "frappe"})
-    bench = Path(maker.path)
-    make_app(bench, "frappe")
-    packages = bench / "env/lib/python3.11/site-packages"
+    path = Path(maker.path)
+    make_app(path, "frappe")
+    packages = path / "env/lib/python3.11/site-packages"
     packages.mkdir(parents=True)
-    (bench / MARK).touch()
+    (path / MARK).touch()
     assert maker.differences() == ["benchfleet.pth of the environment"]
     maker.make()
     assert maker.differences() == []
-    assert [path.name for path in packages.iterdir()] == ["benchfleet.pth"]
+    assert [file.name for file in packages.iterdir()] == ["benchfleet.pth"]
     (packages / "benchfleet.pth").write_text("import os\n")
     assert maker.differences()
 
@@ -171,7 +173,7 @@ def test_the_password_of_a_repository_is_secret_and_its_name_is_not(
     make: Any, repo: str, secrets: set[str]
 ):
     (app,) = repo_logins([{"name": "hrms", "repo": repo}])
-    result = ArgumentSpecValidator(bench_init.APP_SPEC).validate(app)
+    result = ArgumentSpecValidator(APP_SPEC).validate(app)
     assert result.error_messages == []
     # What Ansible strikes out of its line in the journal and of what the module returns.
     assert result._no_log_values == secrets
@@ -241,7 +243,7 @@ def test_a_bench_that_follows_another_gives_up_what_that_has_not(
         return run_here("", ["true"] if argv[0] == "bench" else argv, cwd, stdin=stdin)
 
     monkeypatch.setattr(bench, "run_as", run)
-    monkeypatch.setattr(bench_init, "run_as", run)
+    monkeypatch.setattr(Maker, "run", making.Maker.run)
     assert make({"name": "frappe"}).differences() == []
     follower = make({"name": "frappe"}, moves=True)
     assert follower.differences() == ["app shop: gone"]
@@ -258,21 +260,21 @@ def test_packages_come_to_the_primarys_versions_as_far_as_they_can_be_had(
     for name in ("babel-2.17.0", "PyYAML-6.0", "frappe-15.0.0", "pip-24.0", "-r-1.0"):
         (place / f"{name}.dist-info").mkdir(parents=True)
     (place / "frappe-15.0.0.dist-info/direct_url.json").touch()
-    assert bench.installed_packages(str(tmp_path / "bench")) == {"babel": "2.17.0", "pyyaml": "6.0"}
+    assert look.installed_packages(str(tmp_path / "bench")) == {"babel": "2.17.0", "pyyaml": "6.0"}
     maker = make({"name": "frappe"})
     maker.packages = {"babel": "2.16.0", "gone-away": "1.0", "pyyaml": "6.0"}
     told = ["package babel: 2.17.0 -> 2.16.0", "package gone-away: none -> 1.0"]
     assert list(maker.other_packages().values()) == told
     tried = []
 
-    def install(_user: str, argv: list[str], *_: Any) -> Any:
+    def install(_user: str, argv: list[str], *_: Any, **__: Any) -> Any:
         names = argv[argv.index("--python") + 2 :]
         tried.append(names)
         if names == ["babel==2.16.0"]:
             (place / "babel-2.17.0.dist-info").rename(place / "babel-2.16.0.dist-info")
         return subprocess.CompletedProcess(argv, int("gone-away==1.0" in names))
 
-    monkeypatch.setattr(bench_init, "run_as", install)
+    monkeypatch.setattr(bench, "run_as", install)
     maker.match_packages()
     both = ["babel==2.16.0", "gone-away==1.0"]
     assert tried == [both, ["babel==2.16.0"], ["gone-away==1.0"]]
@@ -296,7 +298,7 @@ def test_a_checkout_that_was_cut_off_is_finished(
     folder = tmp_path / "bench/apps/frappe"
     maker = make({"name": "frappe", "commit": commit}, moves=True)
     note = Path(maker.note("requirements-frappe"))
-    monkeypatch.setattr(bench_init, "run_as", run_here)
+    monkeypatch.setattr(bench, "run_as", run_here)
     seen: list[tuple[list[str], bool]] = []
 
     def noted() -> None:
@@ -368,7 +370,7 @@ class Recorded:
         return ""
 
 
-class Sites(Recorded, bench_sites.Sites):
+class Sites(Recorded, wanted.Sites):
     """Sites of an inventory."""
 
 
@@ -391,6 +393,7 @@ def sites(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "cli_dir": "/c",
             "state_dir": str(tmp_path / "state"),
             "socket": "/s",
+            "build": True,
         }
     )
     made.said, made.held, made.breaks, made.leaves = [], False, False, True
@@ -674,7 +677,7 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
         asked.append(words)
         return [said]
 
-    monkeypatch.setattr(bench_info, "misfits", misfits)
+    monkeypatch.setattr(fitting, "misfits", misfits)
     package = tmp_path / "jobs/benchfleet_jobs"
     for folder in (package, tmp_path / "env/bin", tmp_path / "state"):
         folder.mkdir(parents=True)
@@ -688,7 +691,7 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     }
 
     def kept(write: bool = True) -> tuple[list[str], int]:
-        return bench_info.kept_misfits(params, apps, write=write), len(asked)
+        return fitting.kept_misfits(params, apps, write=write), len(asked)
 
     # Neither a bench nor the package is there yet.
     assert kept() == ([], 0)
@@ -739,14 +742,14 @@ def test_what_a_database_lacks_of_an_app(tmp_path: Path):
     (tmp_path / "apps/shop/shop/selling_point/doctype/linked/linked.json").symlink_to(
         tmp_path / "apps/shop/shop/selling_point/doctype/order/order.json"
     )
-    files = bench.doctype_files(str(tmp_path), "shop")
+    files = look.doctype_files(str(tmp_path), "shop")
     everything = ["Live Stock", "Order", "Order-Row", "Shop Settings"]
-    assert sorted(bench.lacking_doctypes(files, {}, set())) == everything
+    assert sorted(look.lacking_doctypes(files, {}, set())) == everything
     rows = dict.fromkeys(everything, False) | {"Shop Settings": True}
     tables = {"tabOrder", "tabOrder-Row"}
-    assert bench.lacking_doctypes(files, rows, tables) == []
-    assert bench.lacking_doctypes(files, rows, {"tabOrder"}) == ["Order-Row"]
-    assert bench.doctype_files(str(tmp_path), "none") == []
+    assert look.lacking_doctypes(files, rows, tables) == []
+    assert look.lacking_doctypes(files, rows, {"tabOrder"}) == ["Order-Row"]
+    assert look.doctype_files(str(tmp_path), "none") == []
 
 
 def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path):
@@ -764,7 +767,7 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path):
     (tmp_path / "file").write_text("[" * 100_000)
     with pytest.raises(BenchError, match="not valid JSON"):
         bench.read_json(str(tmp_path / "file"))
-    assert bench.lacking_doctypes([str(tmp_path / "file")], {}, set()) == []
+    assert look.lacking_doctypes([str(tmp_path / "file")], {}, set()) == []
 
 
 @pytest.fixture
@@ -859,10 +862,10 @@ def test_a_second_command_follows_the_first_unless_that_fails(tmp_path: Path):
     assert (bad.returncode, bad.stdout) == (3, "frappe bad\n")
 
 
-class Leaving(bench_app_gone.Leaving):
+class Leaving(bench_leaving.Leaving):
     """An app that leaves sites whose framework is recorded."""
 
-    def frappe(self, site: str, *words: str, then: str | None = None) -> str:
+    def on_site(self, site: str, *words: str, then: str | None = None) -> str:
         self.said.append((site, *words, *([then] if then else [])))
         if words[0] == "remove-from-installed-apps":
             self.apps[site].remove(words[1])
@@ -874,8 +877,8 @@ class Leaving(bench_app_gone.Leaving):
 @pytest.fixture
 def leaving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Leaving:
     """The shop leaves a bench with three sites, of which two have it."""
-    monkeypatch.setattr(bench_app_gone, "user_environment", lambda *_: {})
-    about = {"user": "u", "cli_dir": "/c", "app": "shop", "hold": None}
+    monkeypatch.setattr(bench, "user_environment", lambda *_: {})
+    about = {"user": "u", "cli_dir": "/c", "app": "shop", "hold": None, "keep": {}}
     made = Leaving({**about, "path": str(tmp_path / "bench"), "state_dir": str(tmp_path)})
     made.apps = {"a": ["frappe", "shop"], "b": ["frappe"], "c": ["frappe", "shop", "stall"]}
     made.said, made.breaks = [], False
@@ -1033,7 +1036,7 @@ def test_what_the_bench_cli_wrote_is_read_beside_what_runs(tmp_path: Path):
     config = tmp_path / "config"
     config.mkdir()
     (config / "supervisor.conf").write_text("before")
-    assert bench_info.generated(str(tmp_path))["supervisor.conf"] is None
+    assert fitting.generated(str(tmp_path))["supervisor.conf"] is None
     (config / "supervisor.conf.bench").write_text("[program:b-frappe-schedule]")
     (config / "supervisor.conf").write_text("[program:b-frappe-web]")
-    assert "schedule" in bench_info.generated(str(tmp_path))["supervisor.conf"]
+    assert "schedule" in fitting.generated(str(tmp_path))["supervisor.conf"]

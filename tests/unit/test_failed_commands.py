@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fleet.bench import account as bench
+from fleet.bench import output as kept
 
 OUTPUTS = Path(__file__).parent / "outputs"
 
@@ -56,7 +57,7 @@ def failed(said: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_the_cause_is_told_and_no_traceback(name: str, first: str, last: str):
-    lines = bench.cause(output(name))
+    lines = kept.cause(output(name))
     assert first in lines[0]
     assert last in lines[-1]
     assert len(lines) <= 6
@@ -72,18 +73,18 @@ def test_the_cause_is_told_and_no_traceback(name: str, first: str, last: str):
     ],
 )
 def test_the_line_that_helps_is_among_them(name: str, line: str):
-    assert any(line in told for told in bench.cause(output(name)))
+    assert any(line in told for told in kept.cause(output(name)))
 
 
 def test_of_many_lines_the_first_and_the_last_are_told():
-    lines = bench.cause("".join(f"error: number {n}\n" for n in range(100)))
+    lines = kept.cause("".join(f"error: number {n}\n" for n in range(100)))
     assert (lines[0], lines[-1], len(lines)) == ("error: number 0", "error: number 99", 13)
 
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where failed commands leave their output."""
-    monkeypatch.setattr(bench, "LOG_DIR", str(tmp_path / "outputs"))
+    monkeypatch.setattr(kept, "LOG_DIR", str(tmp_path / "outputs"))
     return tmp_path / "outputs"
 
 
@@ -111,7 +112,7 @@ def test_the_whole_output_is_kept_for_root_and_named(outputs: Path):
 def test_a_link_in_the_folder_leads_nowhere(outputs: Path, tmp_path: Path):
     outputs.mkdir()
     (outputs / "bench-build.log").symlink_to(tmp_path / "elsewhere")
-    assert bench.keep_output("words", "bench build") == ""
+    assert kept.keep_output("words", "bench build") == ""
     assert not (tmp_path / "elsewhere").exists()
 
 
@@ -120,7 +121,7 @@ def test_where_no_cause_can_be_told_the_end_of_the_output_is(monkeypatch: pytest
     with pytest.raises(bench.BenchError, match=r"status 1:\nline 60\n(.|\n)*line 99\nThe whole"):
         bench.checked(failed(said), "bench build")
     # A file that could not be written is not named, and the message has to do.
-    monkeypatch.setattr(bench, "LOG_DIR", "/proc/none")
+    monkeypatch.setattr(kept, "LOG_DIR", "/proc/none")
     with pytest.raises(bench.BenchError, match=r"error: x\nline 61\n(.|\n)*error: x$"):
         bench.checked(failed(f"{said}error: x\n"), "bench build")
 
@@ -128,11 +129,11 @@ def test_where_no_cause_can_be_told_the_end_of_the_output_is(monkeypatch: pytest
 def test_outputs_of_failed_commands_do_not_pile_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "LOG_DIR", str(tmp_path))
-    monkeypatch.setattr(bench, "KEEP_LOGS", {"number": 2, "days": 90})
+    monkeypatch.setattr(kept, "LOG_DIR", str(tmp_path))
+    monkeypatch.setattr(kept, "KEEP_LOGS", {"number": 2, "days": 90})
     for number in range(4):
-        path = Path(bench.keep_output("words", f"reading frappe at {number}"))
+        path = Path(kept.keep_output("words", f"reading frappe at {number}"))
         os.utime(path, (time.time() + number - 10,) * 2)
-    assert bench.keep_output("words", "bench build") == f"{tmp_path}/bench-build.log"
+    assert kept.keep_output("words", "bench build") == f"{tmp_path}/bench-build.log"
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["bench-build.log", "reading-frappe-at-3.log"]

@@ -19,14 +19,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet import files, leaving, routes, snapshot
+from fleet import files, leaving, snapshot
 from fleet.bench import account as bench
-from fleet.bench import jobs
+from fleet.bench import assets, jobs
+from fleet.bench import look as repositories
+from fleet.bench.making import Maker
+from fleet.routes import source
 from fleet.sites import folders as sites
 from fleet.sites import reconcile
+from fleet.update.back import Update
 from fleet.verify.primary import Primary
 
-from library import bench_init, bench_update, json_config
+from library import json_config
 from library.files import ENTRY_SPEC
 
 ACCOUNT = "nobody"
@@ -130,7 +134,7 @@ def switch(path: Path) -> None:
     update: Any = SimpleNamespace(path=str(path.parent.parent), user=ACCOUNT)
     account = pwd.getpwnam(ACCOUNT)
     update.owner = lambda: (account.pw_uid, account.pw_gid)
-    bench_update.Update.switch(update, 1)
+    Update.switch(update, 1)
 
 
 def put_file(path: Path) -> None:
@@ -156,15 +160,15 @@ def remove(path: Path) -> None:
 
 def drop_locks(path: Path) -> None:
     """What is done in a repository after a run that was cut off."""
-    bench.drop_git_locks(str(path.parent.parent))
+    repositories.drop_git_locks(str(path.parent.parent))
 
 
 def make_anew(path: Path) -> None:
     """What is done with an app that was not fetched completely."""
     maker: Any = SimpleNamespace(path=str(path), user=ACCOUNT, begun=lambda *_: True)
     maker.run = lambda argv, *_, **__: bench.run_as(ACCOUNT, argv, "/", {"PATH": "/bin:/usr/bin"})
-    maker.remove = lambda path: bench_init.Maker.remove(maker, path)
-    bench_init.Maker.clear_the_way(maker)
+    maker.remove = lambda path: Maker.remove(maker, path)
+    Maker.clear_the_way(maker)
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
@@ -239,8 +243,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: bench.read_text(str(path)),
     "source of an app": lambda path: bench.read_foreign(str(path)),
     "source for jobs": lambda path: jobs.read_text(str(path)),
-    "source for routes": lambda path: routes.read_facts(str(path), False),
-    "bundle": lambda path: bench.asset_state(str(path.parent.parent)),
+    "source for routes": lambda path: source.read_facts(str(path), False),
+    "bundle": lambda path: assets.asset_state(str(path.parent.parent)),
     "record of an adoption": lambda path: snapshot.record(str(path), "file"),
 }
 
@@ -394,7 +398,7 @@ def test_root_is_root_again_and_runs_no_command_meanwhile(home: Path) -> None:
         with pytest.raises(RuntimeError, match="while root acts as another"):
             bench.run_as(ACCOUNT, ["true"], "/", {})
         with pytest.raises(RuntimeError, match="while root acts as another"):
-            bench.git(str(home), "status")
+            repositories.git(str(home), "status")
         raise KeyError
     assert (os.geteuid(), os.getegid(), os.getgroups()) == before
 

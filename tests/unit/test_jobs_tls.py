@@ -15,8 +15,7 @@ from typing import Any
 import pymysql
 import pytest
 from benchfleet_jobs import contract, tls
-
-from library import fleet_secrets
+from fleet.secrets import certificates
 
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
 # As a server of the fleet has.
@@ -30,8 +29,8 @@ class Place:
         self.folder = folder
         with socket.create_server((ADDRESS, 0)) as listener:
             self.port: int = listener.getsockname()[1]
-        ours, others = (fleet_secrets.make_authority(name) for name in ("ours", "others"))
-        pair = fleet_secrets.make_certificate(ours, "erp1", ADDRESS)
+        ours, others = (certificates.make_authority(name) for name in ("ours", "others"))
+        pair = certificates.make_certificate(ours, "erp1", ADDRESS)
         for name, text in (
             ("ca.crt", ours["certificate"]),
             ("other.crt", others["certificate"]),

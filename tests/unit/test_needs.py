@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fleet.bench import account as bench
-from fleet.bench import code, needs
+from fleet.bench import code, look, needs
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from tests.repositories import git
@@ -211,7 +210,7 @@ def test_a_checkout_in_which_git_waits_is_trouble(monkeypatch, tmp_path: Path) -
     git(folder, "init", "--quiet")
     (folder / ".git/config").unlink()
     os.mkfifo(folder / ".git/config")
-    monkeypatch.setattr(bench, "GIT_SECONDS", 0.05)
+    monkeypatch.setattr(look, "GIT_SECONDS", 0.05)
     found = code.look(str(tmp_path), [], ME)
     assert "gave no answer" in found["notes"]["trouble"]
 

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from fleet import systems
-from fleet.bench.account import installed_apps
 from fleet.bench.files import redis_address
+from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system

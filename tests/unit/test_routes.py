@@ -7,18 +7,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fleet import routes
 from fleet.calls import connections, kernel_forms
 from fleet.nodes import drained, known_nodes
-from fleet.routes import Apps, RoutesError, facts
+from fleet.routes import judge as routes
+from fleet.routes import source
+from fleet.routes.facts import facts
+from fleet.routes.judge import RoutesError, common_apps
+from fleet.routes.source import Apps
 from fleet.status.fleet import with_drained
 
 from benchfleet import cli, runner
-from library import report_routes
 
 BOTH = "@frappe.whitelist()\n@frappe.read_only()\n"
 REPORTVIEW = f"""import frappe
@@ -205,7 +206,7 @@ def test_a_file_that_cannot_be_parsed_is_named_and_the_rest_is_found(bench: Path
 def test_a_pipe_among_the_sources_is_not_waited_for(tmp_path: Path):
     (tmp_path / "real.py").touch()
     os.mkfifo(tmp_path / "pipe.py")
-    assert list(routes.python_files(str(tmp_path))) == [f"{tmp_path}/real.py"]
+    assert list(source.python_files(str(tmp_path))) == [f"{tmp_path}/real.py"]
 
 
 def test_what_mentions_only_one_of_the_two_is_not_parsed(bench: Path):
@@ -337,13 +338,9 @@ def test_a_newer_python_is_asked_where_ours_cannot_parse(
     def old(path: str, of_frappe: bool) -> dict[str, Any]:
         raise SyntaxError("too new")
 
-    monkeypatch.setattr(report_routes, "run_as", run_as)
-    monkeypatch.setattr(report_routes, "routes", SimpleNamespace(**vars(routes)))
-    monkeypatch.setattr(
-        report_routes.inspect, "getsource", lambda _: Path(routes.__file__).read_text()
-    )
-    report_routes.routes.read_facts = old
-    read = report_routes.reader(str(bench), "frappe")
+    monkeypatch.setattr(source, "run_as", run_as)
+    monkeypatch.setattr(source, "read_facts", old)
+    read = source.reader(str(bench), "frappe")
     about = read(str(bench / "apps/shop/shop/api.py"), False)
     assert about["names"]["stock"]["read_only"]
     assert asked[0][1:4] == ["-I", "-S", "-"]
@@ -354,9 +351,9 @@ def test_a_newer_python_is_asked_where_ours_cannot_parse(
 
 def test_apps_of_every_site():
     sites = [{"name": "a", "apps": ["x", "y"]}, {"name": "b", "apps": ["y"]}]
-    assert report_routes.common_apps(sites) == {"frappe", "y"}
-    assert report_routes.common_apps([{"name": "a"}]) == {"frappe"}
-    assert report_routes.common_apps([]) == {"frappe"}
+    assert common_apps(sites) == {"frappe", "y"}
+    assert common_apps([{"name": "a"}]) == {"frappe"}
+    assert common_apps([]) == {"frappe"}
 
 
 def test_routes_are_plain_values(bench: Path):

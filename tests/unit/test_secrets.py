@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
+from fleet.secrets import certificates, contents
+from fleet.secrets import file as secrets_file
 
 from filter_plugins.secrets import accepted_keys
-from library import fleet_secrets
 
 ROOT = Path(__file__).parents[2]
 HOSTS = {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}
@@ -35,7 +36,7 @@ def ensure(path: Path, hosts=HOSTS, sites=SITES, **changes: Any) -> tuple[dict, 
     """Call the module's function for a usual fleet."""
     how = {"decrypted": None, "check_mode": False}
     how |= {name: changes.pop(name) for name in how if name in changes}
-    return fleet_secrets.ensure(path, fleet_secrets.Wish(hosts, sites, **changes), **how)
+    return secrets_file.ensure(path, contents.Wish(hosts, sites, **changes), **how)
 
 
 def test_structure(path):
@@ -139,7 +140,7 @@ def verify(
     (tmp_path / "host.crt").write_text(content["hosts"][host]["certificate"])
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver"]
     command += ["-verify_ip", HOSTS[host], "-verify_hostname", host]
-    command += ["-attime", str(int((moment or fleet_secrets.now()).timestamp()))]
+    command += ["-attime", str(int((moment or certificates.now()).timestamp()))]
     command += ["-CAfile", str(tmp_path / "ca.crt"), str(tmp_path / "host.crt")]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -163,8 +164,8 @@ def test_certificate_names_and_times(path):
     assert names.get_values_for_type(x509.IPAddress) == [ipaddress.ip_address("10.0.0.21")]
     assert certificate.subject.rfc4514_string() == "CN=rep1"
     assert certificate.not_valid_after_utc <= authority.not_valid_after_utc
-    assert certificate.not_valid_before_utc < fleet_secrets.now()
-    assert authority.not_valid_after_utc - fleet_secrets.now() > datetime.timedelta(days=3600)
+    assert certificate.not_valid_before_utc < certificates.now()
+    assert authority.not_valid_after_utc - certificates.now() > datetime.timedelta(days=3600)
 
 
 def test_certificate_is_issued_again_for_a_new_address_only(path):
@@ -178,8 +179,8 @@ def test_certificate_is_issued_again_for_a_new_address_only(path):
 
 def at(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
     """Let so many days pass."""
-    later = fleet_secrets.now() + datetime.timedelta(days=days)
-    monkeypatch.setattr(fleet_secrets, "now", lambda: later)
+    later = certificates.now() + datetime.timedelta(days=days)
+    monkeypatch.setattr(certificates, "now", lambda: later)
 
 
 def test_certificate_is_renewed_once_when_less_than_a_third_of_it_is_left(path, monkeypatch):
@@ -200,22 +201,22 @@ def test_certificate_is_renewed_once_when_less_than_a_third_of_it_is_left(path, 
 def days_left(content: dict[str, Any], host: str) -> int:
     """Days that are left of a host's certificate."""
     return (
-        fleet_secrets.expiry(fleet_secrets.load(content["hosts"][host]["certificate"]))
-        - fleet_secrets.now()
+        certificates.expiry(certificates.load(content["hosts"][host]["certificate"]))
+        - certificates.now()
     ).days
 
 
 def test_next_ca_signs_once_all_hosts_trust_it_and_the_former_one_goes(path, tmp_path, monkeypatch):
     first, _added = ensure(path)
     fleet = [*HOSTS, "never-reached"]
-    key = fleet_secrets.site_key(first)
+    key = contents.site_key(first)
     at(monkeypatch, 3650 - 730 + 1)
     content, added = ensure(path)
     assert added[0] == "next certificate authority (728 days of this one are left)"
     assert ensure(path)[1] == []
     # Nothing is signed by it yet, and both are trusted.
     assert content["ca"] == first["ca"]
-    both = fleet_secrets.trusted(content)
+    both = certificates.trusted(content)
     assert both == first["ca"]["certificate"] + content["next_ca"]["certificate"]
     # A host is down, or left out by --limit: it would be cut off.
     assert ensure(path, fleet=fleet, trusting=["erp1"])[1] == []
@@ -228,21 +229,21 @@ def test_next_ca_signs_once_all_hosts_trust_it_and_the_former_one_goes(path, tmp
         "certificate of rep1 (its CA was followed by another)",
     ]
     assert days_left(followed, "rep1") == 729
-    assert verify(followed, "rep1", tmp_path, both, fleet_secrets.now()).returncode == 0
+    assert verify(followed, "rep1", tmp_path, both, certificates.now()).returncode == 0
     # Who has read only the former one's certificates still trusts what the others show.
-    assert verify(content, "rep1", tmp_path, both, fleet_secrets.now()).returncode == 0
+    assert verify(content, "rep1", tmp_path, both, certificates.now()).returncode == 0
     assert first["ca"]["key"] not in path.read_text()
-    assert fleet_secrets.site_key(followed) == key
+    assert contents.site_key(followed) == key
     assert ensure(path, fleet=fleet, showing=["rep1"])[1] == []
     last, added = ensure(path, fleet=fleet, showing=list(HOSTS))
     assert added == ["former certificate authority, trusted no more"]
-    assert fleet_secrets.trusted(last) == last["ca"]["certificate"]
-    assert verify(last, "rep1", tmp_path, None, fleet_secrets.now()).returncode == 0
+    assert certificates.trusted(last) == last["ca"]["certificate"]
+    assert verify(last, "rep1", tmp_path, None, certificates.now()).returncode == 0
     assert ensure(path, fleet=fleet, trusting=list(HOSTS), showing=list(HOSTS)) == (last, [])
 
 
 def test_fleet_whose_ca_ends_with_its_certificates_says_changed_once(path, monkeypatch):
-    monkeypatch.setattr(fleet_secrets, "longest", fleet_secrets.expiry)
+    monkeypatch.setattr(certificates, "longest", certificates.expiry)
     ensure(path)
     monkeypatch.undo()
     at(monkeypatch, 3650 - 300)
@@ -259,8 +260,8 @@ def test_rotation_offers_takes_and_ends_and_goes_on_where_it_was_interrupted(pat
     first = yaml.safe_load(path.read_text())
     first["sites"]["old.com"]["read_only_password"] = "by hand"
     first["hosts"]["rep1"]["redis_password"] = "of the node"
-    path.write_text(fleet_secrets.to_yaml(first))
-    key = fleet_secrets.site_key(first)
+    path.write_text(secrets_file.to_yaml(first))
+    key = contents.site_key(first)
     offered, added = ensure(path, rotation="begin")
     assert added == ["new passwords and keys, accepted besides", "next certificate authority"]
     assert ensure(path, rotation="begin") == (offered, [])
@@ -336,7 +337,7 @@ def test_unusable_file_is_refused_and_left_alone(path, text, mode, words, check_
     path.parent.mkdir(parents=True)
     path.write_text(text)
     path.chmod(mode)
-    with pytest.raises(fleet_secrets.SecretsError, match=words) as caught:
+    with pytest.raises(secrets_file.SecretsError, match=words) as caught:
         ensure(path, check_mode=check_mode)
     assert str(path) in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -405,8 +406,8 @@ def test_failed_write_leaves_the_old_file(path, monkeypatch):
     def full(_handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fleet_secrets.os, "fsync", full)
-    with pytest.raises(fleet_secrets.SecretsError, match="No space left on device"):
+    monkeypatch.setattr(secrets_file.os, "fsync", full)
+    with pytest.raises(secrets_file.SecretsError, match="No space left on device"):
         ensure(path, sites=[*SITES, "b.com"])
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["fleet.yml"]
@@ -414,7 +415,7 @@ def test_failed_write_leaves_the_old_file(path, monkeypatch):
 
 def test_directory_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(fleet_secrets.SecretsError, match="cannot be made"):
+    with pytest.raises(secrets_file.SecretsError, match="cannot be made"):
         ensure(tmp_path / "file/secrets/fleet.yml")
 
 
@@ -439,15 +440,15 @@ def test_runs_at_once_lose_nothing(path):
 
 def test_the_site_key_is_derived_and_stays(path):
     content, _added = ensure(path)
-    key = fleet_secrets.site_key(content)
+    key = contents.site_key(content)
     assert len(key) == 64
-    assert key == fleet_secrets.site_key(yaml.safe_load(path.read_text()))
+    assert key == contents.site_key(yaml.safe_load(path.read_text()))
     assert key not in path.read_text()
     # As a file that was encrypted gives it back.
     again, _added = ensure(path, decrypted=yaml.safe_load(path.read_text()))
-    assert fleet_secrets.site_key(again) == key
+    assert contents.site_key(again) == key
     other = {"ca": {"key": "another"}}
-    assert fleet_secrets.site_key(other) != key
+    assert contents.site_key(other) != key
 
 
 def test_servers_accept_the_keys_in_force_and_in_a_rotation_the_others(path):

@@ -16,12 +16,12 @@ from typing import Any
 
 import pytest
 from fleet.bench import jobs
+from fleet.bench.account import BenchError
 from fleet.mariadb import server as mariadb
 from fleet.sites import reconcile
+from fleet.sites.wanted import Sites
 from fleet.verify import host as verify_host
 from fleet.verify.scheduler import JOB_LOG, JobChecks
-
-from library import bench_sites
 
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
 INSTALL = shutil.which("mariadb-install-db")
@@ -172,7 +172,7 @@ VIEW += " trap() AS method, NOW() AS creation, trap() AS status, '1' AS schedule
 
 
 def doctypes(bench: Path, socket: str) -> None:
-    maker = object.__new__(bench_sites.Sites)
+    maker = object.__new__(Sites)
     maker.path, maker.socket = str(bench), socket
     maker.database_content("s.test")
 
@@ -206,7 +206,7 @@ def test_nothing_of_a_sites_database_runs_with_roots_rights(
         site.run("DROP FUNCTION IF EXISTS trap")
         site.run(TRAP)
         site.run(VIEW.format(table))
-        with contextlib.suppress(bench_sites.BenchError, mariadb.pymysql.MySQLError):
+        with contextlib.suppress(BenchError, mariadb.pymysql.MySQLError):
             look(tmp_path, f"{place}/socket")
         site.run(f"DROP VIEW `{table}`")
         assert server.rows("SELECT user FROM benchfleet.account WHERE host = 'trapped'") == []

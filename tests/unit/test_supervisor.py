@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from fleet import foreign
 from fleet.adoption import look as adoption
+from fleet.bench import program_settings
 from fleet.bench.account import BenchError
 from fleet.supervisor import call, configuration, programs, restarts
 from fleet.supervisor import control as supervisor
@@ -520,7 +521,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
     }
     assert bench.program_troubles(given, "") == []
     seen = host.folder / "seen"
-    text = bench.environment_text(given)
+    text = program_settings.environment_text(given)
     command = f"sh -c 'env -0 >{seen}.new && mv {seen}.new {seen} && exec sleep 1000'"
     host.write("conf.d/b.conf", program("b", command, f"environment={text}"))
     host.start()
@@ -845,7 +846,7 @@ def test_the_bench_clis_file_as_supervisord_reads_it(host: Host) -> None:
     )
     wanted = [{"name": "short", "queues": ["short"], "processes": 1}]
     made = bench.supervisor_config(text, "/b", "nobody", ["a:1"], 2, wanted, "/usr/local/bin/bench")
-    made = made.replace(bench.programs.LOGS, str(host.folder / "logs"))
+    made = made.replace(programs.LOGS, str(host.folder / "logs"))
     read = configuration.configuration({f"{host.folder}/conf.d/b.conf": made})
     assert read["trouble"] is None
     assert {process["user"] for process in read["processes"]} == {"nobody"}

@@ -19,17 +19,26 @@ from typing import Any
 import pytest
 from benchfleet_sync import code_gate
 from fleet.bench import account as bench
-from fleet.redis import client
+from fleet.bench import assets, look
+from fleet.bench.answers import in_maintenance, wrong_commits
+from fleet.bench.files import without_password
+from fleet.bench.staging import Staging
+from fleet.redis import client as redis_client
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
+from fleet.update import back, gates, migrate
+from fleet.update import backups as dumping
+from fleet.update import judge as judging
+from fleet.update.back import Update
+from fleet.update.backups import SIZES, SPARE_BYTES
+from fleet.update.judge import out_of_step
+from fleet.update.state import sites_of
+from fleet.update.words import job_words, last_patch, standing
 
 from filter_plugins.update import lost_nodes, task_words
-from library import bench_answers, bench_assets, bench_update
-from library.bench_answers import wrong_commits
-from library.bench_update import last_patch, out_of_step, sites_of, standing
 from tests.repositories import git
 
-BenchError = bench_update.BenchError
+BenchError = bench.BenchError
 
 
 def commit(folder: Path, subject: str, **files: str) -> str:
@@ -75,14 +84,14 @@ def judge(
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         return subprocess.run(argv, cwd=cwd, text=True, check=False, **pipe)
 
-    monkeypatch.setattr(bench_update, "user_environment", lambda *_: {})
-    monkeypatch.setattr(bench_update, "run_as", run_here)
+    monkeypatch.setattr(bench, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench, "run_as", run_here)
     monkeypatch.setattr(
-        bench_update.Update, "mariadb", lambda _, asked: "_a\n_z" if "SCHEMATA" in asked else "0"
+        Update, "mariadb", lambda _, asked: "_a\n_z" if "SCHEMATA" in asked else "0"
     )
     for name in ("make_code", "make_assets"):
-        monkeypatch.setattr(bench_update.Staging, name, lambda *_: None)
-    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: [])
+        monkeypatch.setattr(Staging, name, lambda *_: None)
+    monkeypatch.setattr(Staging, "end", lambda *_: [])
 
     def update(
         commits: dict[str, str] | None = None,
@@ -90,7 +99,7 @@ def judge(
         pin: str = "",
         state: dict[str, Any] | None = None,
         back: bool = False,
-    ) -> bench_update.Update:
+    ) -> Update:
         (tmp_path / "state/update.json").write_text(json.dumps(state or {}))
         about = {
             "path": str(path),
@@ -111,7 +120,7 @@ def judge(
             "pythons": {"erp1": "3.11.2", "rep1": "3.13.5"},
             "socket": "/s",
         }
-        made = bench_update.Update({"about": about, "nodes": nodes or {}, "drained": []})
+        made = Update({"about": about, "nodes": nodes or {}, "drained": []})
         made.app = path / "apps/frappe"
         return made
 
@@ -141,12 +150,12 @@ def test_the_newest_commit_of_the_branch_is_wanted(judge: Any, upstream: Path):
 def test_commits_that_ask_for_another_python_or_node_are_refused_before_anything(
     judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(bench_update, "cli_releases", lambda _: {"node": "20.18.0"})
+    monkeypatch.setattr(judging, "cli_releases", lambda _: {"node": "20.18.0"})
     (upstream / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.10,<3.13"\n')
     (upstream / "package.json").write_text('{"engines": {"node": ">=24"}}')
     git(upstream, "add", "--all")
     commit(upstream, "two", code="2")
-    with pytest.raises(bench_update.BenchError) as told:
+    with pytest.raises(BenchError) as told:
         judge().judge()
     assert "nothing was touched" in str(told.value)
     assert "bench of rep1 runs on Python 3.13.5, and frappe asks for >=3.10,<3.13" in str(
@@ -340,20 +349,20 @@ def test_the_last_patch_is_the_one_that_failed():
 
 def test_a_job_is_called_by_its_name():
     said = "frappe.utils.background_jobs.execute_job(event=None, job_name='{}', kwargs={{'a': 1}})"
-    assert bench_update.job_words(said.format("erpnext.close_books")) == "erpnext.close_books"
-    assert bench_update.job_words("frappe.ping()") == "frappe.ping()"
+    assert job_words(said.format("erpnext.close_books")) == "erpnext.close_books"
+    assert job_words("frappe.ping()") == "frappe.ping()"
 
 
 def test_no_password_of_a_url_is_told():
     for_two = "https://me:se@cret@git.example/app and https://git.example/@scope/a@b"
     safe = "https://git.example/app and https://git.example/@scope/a@b"
-    assert bench_update.without_password(for_two) == safe
+    assert without_password(for_two) == safe
     text = "unable to access 'https://me:secret@git.example/app'"
-    assert bench_update.without_password(text) == "unable to access 'https://git.example/app'"
+    assert without_password(text) == "unable to access 'https://git.example/app'"
     # An error of somebody's, and no less a password.
     for word in ("https://me:se/c@ret@h/x", "redis://:se/cret@h/x"):
-        assert bench_update.without_password(f"'{word}'").endswith("://h/x'")
-    assert bench_update.without_password("https://h:443/@scope/a") == "https://h:443/@scope/a"
+        assert without_password(f"'{word}'").endswith("://h/x'")
+    assert without_password("https://h:443/@scope/a") == "https://h:443/@scope/a"
     # What git, uv and Frappe say when they fail is told, too.
     said = "Error 111 connecting to redis://:hush@10.0.0.1:11000\ngit+https://me:hush@git.example"
     done = subprocess.CompletedProcess([], 1, said)
@@ -368,7 +377,7 @@ def test_a_migration_that_fails_tells_no_password(
 ):
     said = "Executing app.patches.one in a (_a)\nError connecting to redis://:hush@10.0.0.1:11000\n"
     done = subprocess.CompletedProcess([], 1, said)
-    monkeypatch.setattr(bench_update, "run_frappe", lambda *_, **__: done)
+    monkeypatch.setattr(migrate, "run_frappe", lambda *_, **__: done)
     with pytest.raises(BenchError, match=r"in the patch app\.patches\.one") as caught:
         judge().migrate_site("a")
     assert "hush" not in str(caught.value)
@@ -453,9 +462,9 @@ def calls(monkeypatch: pytest.MonkeyPatch, status: int, **states: str) -> list[t
             asked.append(self.at)
             return SimpleNamespace(status=status, said=lambda: str(status))
 
-    monkeypatch.setattr(bench_update, "Visitor", Caller)
+    monkeypatch.setattr(gates, "Visitor", Caller)
     names = {f"bench-{name.replace('_', '-')}:one": state for name, state in states.items()}
-    monkeypatch.setattr(bench_update, "programs", lambda _: names)
+    monkeypatch.setattr(gates, "programs", lambda _: names)
     return asked
 
 
@@ -486,8 +495,8 @@ def test_a_site_that_is_closed_by_itself_stays_so(
     # It would never answer 200, and all would be closed again for it.
     update.wait_for_answer(200)
     assert asked == [("z.test", 1)] * 3
-    assert bench_answers.in_maintenance(str(tmp_path / "bench"), "a.test")
-    assert not bench_answers.in_maintenance(str(tmp_path / "bench"), "z.test")
+    assert in_maintenance(str(tmp_path / "bench"), "a.test")
+    assert not in_maintenance(str(tmp_path / "bench"), "z.test")
 
 
 def test_no_site_stays_open_by_a_switch_of_its_own(
@@ -515,7 +524,7 @@ def test_assets_that_could_not_be_put_back_are_a_problem(
     built = Path(update.built("frappe"))
     (built / "js").mkdir(parents=True)
     account = [os.getuid(), os.getgid()]
-    monkeypatch.setattr(bench_update.Update, "owner", lambda _: account)
+    monkeypatch.setattr(Update, "owner", lambda _: account)
     assert judge().judge()["going"]
     account[0] += 1
     with pytest.raises(BenchError, match=f"1. {built} belongs to another account.*chown -R u: "):
@@ -528,7 +537,7 @@ def test_assets_that_could_not_be_put_back_are_a_problem(
 @pytest.fixture
 def suspend() -> Any:
     """The step as it is; asked for before ``steps``."""
-    return bench_update.Update.suspend
+    return Update.suspend
 
 
 @pytest.fixture
@@ -540,12 +549,15 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return lambda *words, **_: done.append(" ".join([name, *map(str, words[1:])]))
 
     for name in ("suspend", "wait_for_calls", "wait_for_jobs", "back_up", "run"):
-        monkeypatch.setattr(bench_update.Update, name, stand_in(name))
+        monkeypatch.setattr(Update, name, stand_in(name))
     for name in ("switch", "wait_for_answer", "migrate_site", "restart_web", "restore"):
-        monkeypatch.setattr(bench_update.Update, name, stand_in(name))
-    monkeypatch.setattr(bench_update, "stop", lambda *_: done.append("stop"))
-    monkeypatch.setattr(bench_update, "start", lambda *_: done.append("start"))
-    monkeypatch.setattr(bench_update, "programs", lambda _name: {})
+        monkeypatch.setattr(Update, name, stand_in(name))
+    for module in (migrate, back):
+        monkeypatch.setattr(module, "stop", lambda *_: done.append("stop"))
+    for module in (gates, back):
+        monkeypatch.setattr(module, "start", lambda *_: done.append("start"))
+    for module in (gates, migrate):
+        monkeypatch.setattr(module, "programs", lambda _name: {})
 
     class Asked:
         def ask(self, *words: str) -> None:
@@ -558,7 +570,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def redis(_update: Any, _name: str) -> Iterator[Asked]:
         yield Asked()
 
-    monkeypatch.setattr(bench_update.Update, "redis", redis)
+    monkeypatch.setattr(Update, "redis", redis)
     return done
 
 
@@ -605,11 +617,9 @@ def restart(monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> None:
                 step()
         steps.append("restart ends")
 
-    monkeypatch.setattr(bench_update.Update, "restart_web", restarted)
-    monkeypatch.setattr(
-        bench_update.Update, "wait_until_it_listens", lambda _: steps.append("listens")
-    )
-    monkeypatch.setattr(bench_update, "frappe_command", lambda *words: steps.append(words[-1]))
+    monkeypatch.setattr(Update, "restart_web", restarted)
+    monkeypatch.setattr(Update, "wait_until_it_listens", lambda _: steps.append("listens"))
+    monkeypatch.setattr(Update, "frappe", lambda *words: steps.append(words[-1]))
 
 
 @pytest.mark.usefixtures("restart")
@@ -649,7 +659,7 @@ def test_a_restart_with_new_code_that_failed_is_taken_back(
     state = begun(judge, upstream, migrates=False)
     update = judge(state=state)
     with monkeypatch.context() as patched:
-        patched.setattr(bench_update.Update, "wait_for_answer", silent)
+        patched.setattr(Update, "wait_for_answer", silent)
         with pytest.raises(BenchError, match="does not answer 200"):
             update.code()
     assert not update.state.get("opened")
@@ -665,7 +675,7 @@ def test_users_are_let_in_once_all_programs_run(
     judge: Any, upstream: Path, tmp_path: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     put_site(tmp_path / "bench/sites", "a.test")
-    monkeypatch.setattr(bench_update.time, "time", lambda: 1042.0)
+    monkeypatch.setattr(gates.time, "time", lambda: 1042.0)
     state = begun(judge, upstream, coded=True, suspended=True, former=None, closed=1000.0)
     update = judge(state={**state, "backups": {"a.test": "/b"}})
     update.migrate()
@@ -701,7 +711,7 @@ def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
     judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
 ):
     commit(upstream, "two", code="2")
-    monkeypatch.setattr(bench_update, "tree_bytes", lambda *_: 2**60)
+    monkeypatch.setattr(judging, "tree_bytes", lambda *_: 2**60)
     with pytest.raises(
         BenchError, match="MiB free, and the backups of the databases and the new code beside"
     ):
@@ -713,13 +723,13 @@ def put_dump(backups: Path, stamp: str, site: str = "a.test", size: int = 1000) 
     folder = backups / stamp
     folder.mkdir(parents=True)
     (folder / f"{site}.sql.gz").write_bytes(b"x" * size)
-    (folder / bench_update.SIZES).write_text(json.dumps({site: 10**7}))
+    (folder / SIZES).write_text(json.dumps({site: 10**7}))
     return folder
 
 
 def test_a_dump_is_measured_by_the_last_one(judge: Any, tmp_path: Path):
     backups = tmp_path / "backups/deep"
-    spare = bench_update.SPARE_BYTES
+    spare = SPARE_BYTES
     assert judge().dump_bytes("a.test", 10**7) == 10**7 + spare
     put_dump(backups, "20260101-000000", size=10**6)
     # Twice the data since; and it takes no more than the data in any case.
@@ -738,7 +748,7 @@ def test_a_disk_that_is_too_small_for_the_backups_is_a_problem(
     commit(upstream, "two", code="2")
     put_site(tmp_path / "bench/sites", "a.test")
     judge().judge()
-    monkeypatch.setattr(bench_update.Update, "data_bytes", lambda *_: 2**50)
+    monkeypatch.setattr(Update, "data_bytes", lambda *_: 2**50)
     with pytest.raises(BenchError) as told:
         judge().judge()
     assert f"1. {tmp_path} has " in str(told.value)
@@ -786,7 +796,7 @@ def test_a_failed_restore_tells_none_of_the_sites_data(
     said = "INSERT INTO `tabUser` VALUES ('hush')\nERROR 2006 (HY000) at line 53: Server has gone"
     client.write_text(f'#!/bin/sh\ncat >/dev/null\necho "{said}" >&2\nexit 1\n')
     client.chmod(0o755)
-    monkeypatch.setattr(bench_update, "client", lambda *_: [str(client)])
+    monkeypatch.setattr(dumping, "client", lambda *_: [str(client)])
     update = judge(state={"backups": {"a.test": str(tmp_path / "b.sql.gz")}})
     with pytest.raises(BenchError, match="failed: ERROR 2006") as told:
         update.restore("a.test")
@@ -794,13 +804,13 @@ def test_a_failed_restore_tells_none_of_the_sites_data(
     client.write_text("#!/bin/sh\ncat >/dev/null\n")
     update.restore("a.test")
     # Nothing is dropped where the data will find no room again.
-    (tmp_path / bench_update.SIZES).write_text(json.dumps({"a.test": 2**60}))
+    (tmp_path / SIZES).write_text(json.dumps({"a.test": 2**60}))
     client.unlink()
     with pytest.raises(
         BenchError, match=r"MiB free, and restoring a\.test may take 1099511627776, as"
     ):
         update.restore("a.test")
-    (tmp_path / bench_update.SIZES).unlink()
+    (tmp_path / SIZES).unlink()
     client.write_text("#!/bin/sh\ncat >/dev/null\n")
     client.chmod(0o755)
     # The client alone would be content with half of it.
@@ -814,8 +824,8 @@ def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
 ):
     commit(upstream, "two", code="2")
     update = judge()
-    monkeypatch.setattr(bench_update.Staging, "end", lambda *_: ["elsewhere"])
-    monkeypatch.setattr(bench_update, "tree_bytes", lambda *_: 0)
+    monkeypatch.setattr(Staging, "end", lambda *_: ["elsewhere"])
+    monkeypatch.setattr(judging, "tree_bytes", lambda *_: 0)
     Path(update.path, "elsewhere").mkdir()
     os.chown(f"{update.path}/elsewhere", os.getuid() + 1, -1)
     with pytest.raises(BenchError, match=r"chown -R u: .*/elsewhere"):
@@ -836,7 +846,7 @@ def test_jobs_that_somebody_held_go_on_waiting(
         def write_down(self) -> None:
             pass
 
-    monkeypatch.setattr(bench_update.Update, "redis", lambda *_: nullcontext(Holding()))
+    monkeypatch.setattr(Update, "redis", lambda *_: nullcontext(Holding()))
     update = judge(state={"stamp": "S", "from": {}, "to": {}})
     update.suspend_jobs()
     update.suspend_jobs()
@@ -849,34 +859,38 @@ def test_jobs_that_somebody_held_go_on_waiting(
 def test_the_switch_of_the_jobs_survives_a_power_cut(
     judge: Any, monkeypatch: pytest.MonkeyPatch, suspend: Any, steps: list[str]
 ):
-    monkeypatch.setattr(bench_update.Update, "suspend", suspend)
+    monkeypatch.setattr(Update, "suspend", suspend)
     judge(state={"stamp": "S"}).suspend()
     assert steps == ["SET rq:suspended 1", "write_down"]
 
 
 def test_redis_writes_its_data_down_when_it_may(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    monkeypatch.setattr(redis_client.time, "sleep", lambda _: None)
     ours, theirs = socket.socketpair()
     with theirs, theirs.makefile("rwb", buffering=0) as peer:
-        redis = client.Redis.__new__(client.Redis)
+        redis = redis_client.Redis.__new__(redis_client.Redis)
         redis.socket, redis.source = ours, ours.makefile("rb")
         info = b"$13\r\naof_enabled:0\r\n"
         peer.write(info + b"-ERR Background save already in progress\r\n+OK\r\n")
         peer.write(info + b"-ERR\r\n")
         with redis:
             redis.write_down(60)
-            with pytest.raises(client.RedisError, match=r"cannot write its data down \(ERR\)"):
+            with pytest.raises(
+                redis_client.RedisError, match=r"cannot write its data down \(ERR\)"
+            ):
                 redis.write_down(60)
         info, save = b"*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n", b"*1\r\n$4\r\nSAVE\r\n"
         assert peer.read(200) == info + save * 2 + info + save
 
 
 def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(client.time, "sleep", lambda _: None)
+    monkeypatch.setattr(redis_client.time, "sleep", lambda _: None)
     said = iter(
         [
             "aof_enabled:1",
-            client.RedisError("ERR Background append only file rewriting already in progress"),
+            redis_client.RedisError(
+                "ERR Background append only file rewriting already in progress"
+            ),
             "Background append only file rewriting scheduled",
             "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1",
             "aof_rewrite_in_progress:1",
@@ -895,14 +909,14 @@ def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.Monkey
             raise answer
         return answer
 
-    monkeypatch.setattr(client.Redis, "ask", ask)
+    monkeypatch.setattr(redis_client.Redis, "ask", ask)
     ours, theirs = socket.socketpair()
-    redis = client.Redis.__new__(client.Redis)
+    redis = redis_client.Redis.__new__(redis_client.Redis)
     redis.socket, redis.source = ours, ours.makefile("rb")
     with theirs, redis:
         redis.write_down(60)
         assert asked == ["INFO", "BGREWRITEAOF", "BGREWRITEAOF", "INFO", "INFO", "INFO"]
-        with pytest.raises(client.RedisError, match="bgrewrite_status is not ok"):
+        with pytest.raises(redis_client.RedisError, match="bgrewrite_status is not ok"):
             redis.write_down(60)
 
 
@@ -978,7 +992,7 @@ def test_a_way_back_that_was_cut_off_leaves_no_code_that_seems_new(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bench_update.Update, "check_out", killed)
+    monkeypatch.setattr(Update, "check_out", killed)
     with pytest.raises(KeyboardInterrupt):
         update.back()
     left = json.loads((upstream.parent / "state/update.json").read_text())
@@ -1013,7 +1027,7 @@ def test_no_backup_is_restored_over_what_users_did(
         raise BenchError("a does not answer 200")
 
     steps.clear()
-    monkeypatch.setattr(bench_update.Update, "wait_for_answer", silent)
+    monkeypatch.setattr(Update, "wait_for_answer", silent)
     update = judge(state=state)
     with pytest.raises(BenchError, match="does not answer 200"):
         update.finish()
@@ -1050,7 +1064,7 @@ def test_a_planted_link_gets_nothing_of_root(
     config.chmod(0o640)
     (tmp_path / "bench/sites/common_site_config.json.new").symlink_to(precious)
     me = SimpleNamespace(pw_uid=os.getuid(), pw_gid=os.getgid())
-    monkeypatch.setattr(bench_update.pwd, "getpwnam", lambda _user: me)
+    monkeypatch.setattr(bench.pwd, "getpwnam", lambda _user: me)
     judge().switch(1)
     assert precious.read_text() == "precious"
     assert json.loads(config.read_text()) == {"maintenance_mode": 1}
@@ -1073,7 +1087,7 @@ def test_root_reads_no_repository_of_others(
         patched.setattr(bench.os, "geteuid", lambda: 0)
         patched.setattr(bench.os, "fstat", lambda _: SimpleNamespace(st_uid=owner, st_gid=owner))
         patched.setattr(bench.subprocess, "run", noted)
-        bench.git(str(tmp_path), "rev-parse", "HEAD")
+        look.git(str(tmp_path), "rev-parse", "HEAD")
     [(argv, user)] = asked
     assert user == owner
     assert ("safe.directory=*" in argv) is trusts
@@ -1088,7 +1102,8 @@ def test_what_is_noted_is_on_disk_with_its_name(
         os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}"))
     )
     judge().save(touched=["a"])
-    assert synced == [f"{tmp_path}/state/update.json.new", f"{tmp_path}/state"]
+    file, folder = synced
+    assert os.path.dirname(file) == folder == f"{tmp_path}/state"
 
 
 def test_backups_are_on_disk_before_they_count(
@@ -1099,7 +1114,7 @@ def test_backups_are_on_disk_before_they_count(
     update = judge(state={"stamp": "S", "from": {"frappe": old}})
     seen: list[bool] = []
     monkeypatch.setattr(os, "sync", lambda: seen.append("backups" in update.state))
-    monkeypatch.setattr(bench_update.Update, "dump", lambda *_: None)
+    monkeypatch.setattr(Update, "dump", lambda *_: None)
     update.back_up()
     assert seen == [False]
     assert "backups" in update.state
@@ -1170,13 +1185,13 @@ def test_assets_are_compared_by_their_files(tmp_path: Path):
     make_assets(tmp_path / "a")
     # A bench that never built anything has no link.
     file = make_assets(tmp_path / "b", linked=False)
-    here, there = (bench.asset_state(str(tmp_path / name)) for name in "ab")
-    assert bench_assets.differing(here, there) == []
+    here, there = (assets.asset_state(str(tmp_path / name)) for name in "ab")
+    assert assets.differing(here, there) == []
     Path(file).write_text("y")
     name = "assets.json desk.js /assets/frappe/dist/js/desk.1.js"
-    assert bench_assets.differing(here, bench.asset_state(str(tmp_path / "b"))) == [name]
+    assert assets.differing(here, assets.asset_state(str(tmp_path / "b"))) == [name]
     Path(file).unlink()
-    assert bench.asset_state(str(tmp_path / "b")) == {name: ""}
+    assert assets.asset_state(str(tmp_path / "b")) == {name: ""}
 
 
 def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -1184,11 +1199,11 @@ def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: py
     file = Path(make_assets(path, "old"))
     (path / "apps/frappe/.git").mkdir()
     (file.parent / "gone.js").touch()
-    monkeypatch.setattr(bench_assets, "user_environment", lambda *_: {})
-    monkeypatch.setattr(bench_assets, "installed_apps", lambda _: ["frappe"])
+    monkeypatch.setattr(bench, "user_environment", lambda *_: {})
+    monkeypatch.setattr(assets, "installed_apps", lambda _: ["frappe"])
     ran: list[str] = []
 
-    def run_here(user: str, argv: list[str], cwd: str, *_: Any) -> Any:
+    def run_here(user: str, argv: list[str], cwd: str, *_: Any, **__: Any) -> Any:
         ran.append(argv[0])
         if argv[0] == "bash":
             built = path / ".assets/frappe/js"
@@ -1198,9 +1213,9 @@ def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: py
             return subprocess.CompletedProcess(argv, 0, "")
         return subprocess.run(argv, cwd=cwd, text=True, capture_output=True, check=False)
 
-    monkeypatch.setattr(bench_assets, "run_as", run_here)
+    monkeypatch.setattr(bench, "run_as", run_here)
     params = {"path": str(path), "user": "u", "cli_dir": "/c", "ssh_command": "ssh", "port": 22}
-    bench_assets.Assets({**params, "source": "u@h"}).fetch()
+    assets.Assets({**params, "source": "u@h", "wanted": {}}).fetch()
     assert [entry.name for entry in file.parent.iterdir()] == ["desk.2.js"]
     assert (path / "sites/assets/assets.json").read_text() == "{}"
     assert not (path / ".assets").exists()
@@ -1209,9 +1224,9 @@ def test_assets_are_placed_as_the_benchs_account(tmp_path: Path, monkeypatch: py
 
 def test_a_missing_list_is_an_empty_one(tmp_path: Path):
     (tmp_path / "sites/assets").mkdir(parents=True)
-    assert bench.asset_state(str(tmp_path)) == {}
+    assert assets.asset_state(str(tmp_path)) == {}
     (tmp_path / "sites/assets/assets.json").write_text("{}")
-    assert bench.asset_state(str(tmp_path)) == {}
+    assert assets.asset_state(str(tmp_path)) == {}
 
 
 def test_the_gate_sends_files_and_no_links(tmp_path: Path):

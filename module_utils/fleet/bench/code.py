@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from . import apps as of_app
-from .account import BenchError, git, run_as
+from .account import BenchError, run_as
 from .files import without_password
+from .look import git
 from .needs import ASKED, FILES, shown
 
 # How long a repository may take to answer.

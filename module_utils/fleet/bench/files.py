@@ -173,7 +173,7 @@ def redis_address(url: Any) -> dict[str, Any]:
         if scheme == "unix":
             return found
         found["host"] = unquote(parts.hostname or "") or asked.get("host", "localhost")
-        found["port"] = int(parts.port or asked.get("port", 6379))
+        found["port"] = parts.port or int(asked.get("port", 6379))
         if "db" not in asked:
             with suppress(ValueError):
                 found["db"] = int(unquote(parts.path).replace("/", ""))
@@ -203,7 +203,8 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 
 def redis_words(line: str) -> list[str] | None:
     """The words of a line, with quotes as Redis understands them; None where it refuses them."""
-    words, at, end = [], 0, len(line)
+    words: list[str] = []
+    at, end = 0, len(line)
     while True:
         while at < end and line[at] in SPACE:
             at += 1

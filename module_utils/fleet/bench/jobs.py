@@ -16,9 +16,9 @@ from fnmatch import translate
 from glob import glob
 from typing import Any
 
-from .. import routes
 from ..foreign import read_bytes
 from ..mariadb import server as mariadb
+from ..routes import source
 from ..sites.folders import own_account
 
 # Queues of ours, beside those that Frappe knows.
@@ -91,10 +91,10 @@ def imported(text: str) -> set[str]:
 
 def module_files(bench: str) -> Iterator[tuple[str, str]]:
     """Every module of the bench's apps: (dotted name, path)."""
-    for app in routes.app_names(bench):
+    for app in source.app_names(bench):
         root = f"{bench}/apps/{app}/{app}"
-        for path in routes.python_files(root):
-            yield routes.module_name(app, root, path), path
+        for path in source.python_files(root):
+            yield source.module_name(app, root, path), path
 
 
 def source_names(bench: str) -> tuple[set[str], set[str]]:
@@ -115,7 +115,7 @@ def is_bound(bench: str, job: str, functions: Iterable[str]) -> bool:
     """Whether a module of the bench's apps binds a dotted name by an import or an assignment."""
     module, _, name = job.rpartition(".")
     app, *rest = module.split(".")
-    if not name.isidentifier() or app not in routes.app_names(bench):
+    if not name.isidentifier() or app not in source.app_names(bench):
         return False
     stem = "/".join([f"{bench}/apps/{app}/{app}", *rest])
     for path in (f"{stem}/__init__.py", f"{stem}.py"):
@@ -187,7 +187,7 @@ def look(bench: str, patterns: Iterable[str]) -> dict[str, Any]:
     queues     {queue: settings} that common_site_config.json adds to Frappe's
     """
     patterns = list(dict.fromkeys(patterns))
-    apps = routes.app_names(bench)
+    apps = source.app_names(bench)
     found: dict[str, Any] = {
         "known": bool(apps),
         "apps": apps,

@@ -10,7 +10,8 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from .account import BenchError, read_foreign, requirement_steps
+from .account import BenchError, read_foreign
+from .cli import requirement_steps
 from .files import apps_in
 
 # Runs a command as the bench's account; what it does, in words; the folder that it is run in.

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ..bench.account import cli_releases, installed_apps, read_json
+from ..bench.account import read_json
+from ..bench.cli import cli_releases
+from ..bench.look import installed_apps
 from ..foreign import as_owner
 from ..kept import (
     ADOPTED,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..adoption import look as adoption
 from ..bench import code, jobs
-from ..bench.account import cli_releases
+from ..bench.cli import cli_releases
 from ..bench.pdf import printing
 from ..nginx.certificates import certificate_trouble
 from ..surroundings import look_at_filters, look_at_ways

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..mariadb.server import describe, pymysql
+from ..sites.folders import own_account
 from .answers import ask_server
 from .bench import BenchChecks
 from .results import in_words
-from .sites import key_problems, own_account, reading_account, site_connection, write_attempt
+from .sites import key_problems, reading_account, site_connection, write_attempt
 
 REFUSALS = {1044, 1142, 1290}
 LOOK = "SELECT COUNT(*) FROM tabSingles WHERE doctype = 'fleet-verify'"

@@ -9,9 +9,10 @@ import os
 import socket
 from typing import Any
 
-from ..bench.account import asset_state, installed_apps, installed_packages
+from ..bench.assets import asset_state
 from ..bench.files import redis_address
 from ..bench.jobs import custom_queues
+from ..bench.look import installed_apps, installed_packages
 from ..bench.pdf import offered, printing
 from ..processes import background_workers, environment_of, schedulers, web_workers
 from .host import Host

@@ -11,16 +11,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..bench.account import installed_apps, read_json, run_as
+from ..bench.account import read_json, run_as
 from ..bench.jobs_tool import misfits
+from ..bench.look import installed_apps
 from ..bench.pdf import PATH
 from ..foreign import read_bytes
 from ..http import Visitor, router_port
 from ..mariadb.server import Server, local
 from ..processes import Process, of_bench, processes
-from ..sites.folders import LIST, SiteError, parse_list
+from ..sites.folders import LIST, SiteError, own_account, parse_list
 from .results import Gathering
-from .sites import own_account
 
 HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "required": True},

@@ -17,10 +17,10 @@ from ..http import (
 from ..mariadb.server import local
 from ..nginx.certificates import Certificates, is_public, read_asked
 from ..own_certificates import ends_soon, parse_der
-from ..sites.folders import read_state, served_names
+from ..sites.folders import own_account, read_state, served_names
 from .accounts import AccountChecks
 from .host import Host
-from .sites import own_account, reading_account
+from .sites import reading_account
 
 CALLS_PER_NODE = 20
 CALL_PAUSE_SECONDS = 0.05

@@ -8,14 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..mariadb.server import pymysql
+from ..sites.folders import own_account
 
 WRITE = "INSERT INTO tabSingles (doctype, field, value) VALUES ('fleet-verify', %s, '1')"
-
-
-def own_account(config: dict[str, Any]) -> tuple[str, str]:
-    """User and password of the site itself."""
-    user = config.get("db_user") or config.get("db_name") or ""
-    return str(user), str(config.get("db_password") or "")
 
 
 def reading_account(config: dict[str, Any], major: int) -> tuple[str, str]:

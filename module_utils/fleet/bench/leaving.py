@@ -1,0 +1,94 @@
+"""An app leaves the sites and the bench while users work; see the module bench_app_gone."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from typing import Any
+
+from ..calls import held
+from .account import Bench, BenchError, checked, exclusive, read_foreign, run_frappe
+from .apps import required
+from .cli import remove_app
+from .look import installed_apps
+
+
+class Leaving(Bench):
+    """One app on its way out."""
+
+    def __init__(self, params: dict[str, Any]) -> None:
+        super().__init__(params["path"], params["user"], params["cli_dir"])
+        self.app: str = params["app"]
+        self.hold: dict[str, Any] | None = params["hold"]
+        self.state_dir: str = params["state_dir"]
+        self.keep: dict[str, Any] = params["keep"]
+
+    def on_site(self, site: str, *words: str, then: str | None = None) -> str:
+        """Run a framework command for a site, and another one right after it; see run_frappe."""
+        first, second = ["--site", site, *words], ["--site", site, then] if then else None
+        # Frappe's own backup takes hours where the database is large.
+        done = run_frappe(
+            self.path, self.user, self.environment, first, then=second, timeout=24 * 3600
+        )
+        return checked(done, f"{' '.join(words)} of {site}")
+
+    def apps_of(self, site: str) -> list[str]:
+        """Apps that are installed on a site."""
+        lines = self.on_site(site, "list-apps").splitlines()
+        return [line.split()[0] for line in lines if line.split()]
+
+    def note(self, site: str) -> str:
+        """Path of the note that stands until a site has nothing of the app any more."""
+        return f"{self.state_dir}/uninstalling-{self.app}-on-{site}"
+
+    def sites_with(self, sites: list[str]) -> list[str]:
+        """Sites that have the app, or a rest of it.
+
+        Raises BenchError where another app of a site needs it.
+        """
+        found = []
+        for site in sites:
+            apps = self.apps_of(site)
+            for other in apps:
+                hooks = read_foreign(f"{self.path}/apps/{other}/{other}/hooks.py") or ""
+                if self.app in required(hooks):
+                    raise BenchError(
+                        f"{other} on {site} needs {self.app}; nothing was touched. Take {other} off"
+                        " first, or keep both"
+                    )
+            if self.app in apps or os.path.exists(self.note(site)):
+                found.append(site)
+        return found
+
+    def uninstall(self, site: str) -> None:
+        """Take the app off a site: off its list first, then its DocTypes and all their data."""
+        with open(self.note(site), "w", encoding="utf-8"):
+            pass
+        with held(**self.hold) if self.hold else nullcontext():
+            # Frappe clears the cache before it commits, and somebody may have read in between.
+            self.on_site(site, "remove-from-installed-apps", self.app, then="clear-cache")
+        # Frappe makes its own backup first.
+        self.on_site(site, "uninstall-app", self.app, "--yes", "--force", then="clear-cache")
+        if self.app in self.apps_of(site):
+            command = f"bench --site {site} uninstall-app {self.app} --force"
+            raise BenchError(
+                f"{self.app} is still installed on {site} after `bench uninstall-app`, which"
+                f" reported success; see what `{command}` says"
+            )
+        os.unlink(self.note(site))
+
+    def leave(self, served: list[str], dry: bool) -> list[str]:
+        """Take the app off the sites that are served, then off the bench; what is done, in words.
+
+        dry: do nothing. Raises BenchError.
+        """
+        sites, here = self.sites_with(served), self.app in installed_apps(self.path)
+        words = [f"{self.app} leaves {site} with its data" for site in sites]
+        words += [f"{self.app} leaves the bench"] * here
+        if words and not dry:
+            with exclusive(f"{self.state_dir}/bench.lock", 1800):
+                for site in sites:
+                    self.uninstall(site)
+                if here:
+                    remove_app(self, self.app, keep=self.keep)
+        return words

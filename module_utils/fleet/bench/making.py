@@ -1,0 +1,269 @@
+"""A bench with its apps at the wanted commits, made by the bench CLI; see the module bench_init."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from .. import atomic
+from ..foreign import as_owner
+from .account import Bench, BenchError, read_foreign, read_text
+from .cli import remove_app, requirement_steps
+from .files import without_password
+from .look import drop_git_locks, installed_apps, installed_packages
+
+MARK = ".benchfleet-complete"
+
+
+class Maker(Bench):
+    """The steps by which one bench comes to its wanted state."""
+
+    def __init__(self, params: dict[str, Any], dry: bool = False) -> None:
+        super().__init__(params["path"], params["user"], params["cli_dir"], params["ssh_command"])
+        self.python: str = params["python"]
+        self.apps: list[dict[str, Any]] = [
+            {**app, "repo": app["repo"].replace("//", app["login"] or "//", 1)}
+            for app in params["apps"]
+        ]
+        self.moves: bool = params["moves"]
+        self.keep: dict[str, Any] = params["keep"]
+        self.packages: dict[str, str] = params["packages"]
+        self.startup: str = params["startup"].strip() + "\n"
+        self.state_dir: str = params["state_dir"]
+        self.taken_for_complete: bool = dry and params["adopted"]
+
+    def complete(self) -> bool:
+        """Whether ``bench init`` once came to its end here."""
+        return self.taken_for_complete or os.path.exists(f"{self.path}/{MARK}")
+
+    def note(self, what: str) -> str:
+        """Path of the note that stands while something is being made."""
+        return f"{self.state_dir}/making-{what}"
+
+    def begin(self, what: str, path: str) -> None:
+        """Note that ``path`` is about to be made by us."""
+        atomic.write(self.note(what), path)
+
+    def begun(self, what: str, path: str) -> bool:
+        """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""
+        return read_text(self.note(what)) == path
+
+    def forget(self, what: str) -> None:
+        """Take the note away: what it named is finished."""
+        if os.path.exists(self.note(what)):
+            os.unlink(self.note(what))
+
+    def clear_the_way(self) -> None:
+        """Remove an unfinished bench of ours; anything else in its place is left alone."""
+        with as_owner(self.path, follow=False):
+            if os.path.isdir(self.path) and not os.listdir(self.path):
+                os.rmdir(self.path)
+        if not os.path.lexists(self.path):
+            return
+        if not self.begun("bench", self.path):
+            raise BenchError(
+                f"{self.path} exists, and this fleet did not make it; nothing was removed. Move it"
+                " away, or name another fleet_bench_dir, and run again"
+            )
+        self.remove(self.path)
+
+    def remove(self, path: str) -> None:
+        """Remove what was begun. Not by root: a folder on the way there may have become a link."""
+        self.run(["rm", "-rf", "--", path], f"removing {path}", cwd="/")
+
+    def initialise(self) -> None:
+        """``bench init`` with the first app, then what Debian's Python needs besides."""
+        frappe = self.apps[0]
+        # fleet_bench_dir may lie deeper in the account's home.
+        self.run(["mkdir", "-p", os.path.dirname(self.path)], "making its folder", cwd="/")
+        self.trust(frappe["repo"])
+        argv = ["bench", "init", "--frappe-path", frappe["repo"], "--python", self.python]
+        if frappe["branch"]:
+            argv += ["--frappe-branch", frappe["branch"]]
+        argv += ["--no-procfile", "--no-backups", "--skip-redis-config-generation"]
+        argv += ["--skip-assets", self.path]
+        self.run(argv, "bench init", cwd=os.path.dirname(self.path))
+        self.ensure_pkg_resources()
+
+    def trust(self, repo: str) -> None:
+        """Let git read a repository on this host that another account owns.
+
+        git refuses those until its user names them, and hands no such setting to the process
+        that it starts on the other side of a clone; so it must stand in the account's own file.
+        """
+        if not os.path.isdir(repo):
+            return
+        config, cwd = ["git", "config", "--global"], os.path.dirname(self.path)
+        for folder in (repo, f"{repo}/.git"):
+            known = [*config, "--fixed-value", "--get", "safe.directory", folder]
+            if self.tried(known, cwd).returncode != 0:
+                add = [*config, "--add", "safe.directory", folder]
+                self.run(add, "trusting the repository", cwd=cwd)
+
+    def ensure_pkg_resources(self) -> None:
+        """Frappe imports pkg_resources, which newer setuptools no longer brings."""
+        python = f"{self.path}/env/bin/python"
+        if self.tried([python, "-c", "import pkg_resources"]).returncode != 0:
+            self.run(
+                ["uv", "pip", "install", "--quiet", "--python", python, "setuptools<81"],
+                "installing setuptools",
+            )
+
+    def folder(self, app: dict[str, Any]) -> str:
+        """Folder of an app."""
+        return f"{self.path}/apps/{app['name']}"
+
+    def getting(self, app: dict[str, Any]) -> bool:
+        """Whether an interrupted run left a piece of this app."""
+        return self.begun(f"app-{app['name']}", self.folder(app))
+
+    def moving(self, app: dict[str, Any]) -> bool:
+        """Whether an interrupted run left this app without its requirements."""
+        return self.begun(f"requirements-{app['name']}", self.folder(app))
+
+    def get_app(self, app: dict[str, Any]) -> None:
+        """``bench get-app`` of one app; what an interrupted run left of it is removed first."""
+        self.trust(app["repo"])
+        if os.path.lexists(self.folder(app)):
+            if not self.getting(app):
+                raise BenchError(
+                    f"{self.folder(app)} exists and is not a git repository; nothing was removed."
+                    " Make it one, or move it away, and run again"
+                )
+            self.remove(self.folder(app))
+        self.begin(f"app-{app['name']}", self.folder(app))
+        argv = ["bench", "get-app", "--skip-assets"]
+        if app["branch"]:
+            argv += ["--branch", app["branch"]]
+        self.run([*argv, app["repo"]], f"bench get-app {app['name']}")
+        if app["commit"]:
+            # Until it is there, whatever the branch brought is no choice of anybody's.
+            self.begin(f"requirements-{app['name']}", self.folder(app))
+        self.forget(f"app-{app['name']}")
+
+    def check_out(self, app: dict[str, Any]) -> None:
+        """Bring an app that is here to its commit, then its requirements."""
+        folder = self.folder(app)
+        if self.moving(app):
+            drop_git_locks(folder)
+        self.begin(f"requirements-{app['name']}", folder)
+        commit = app["commit"]
+        there = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
+        if self.tried(there, folder).returncode != 0:
+            fetch = ["git", "fetch", "--quiet", "--depth", "1", app["repo"]]
+            if self.tried([*fetch, commit], folder).returncode != 0:
+                self.run([*fetch, "HEAD"], f"fetching {app['name']}", cwd=folder)
+        self.run(
+            ["git", "reset", "--quiet", "--hard", commit],
+            f"checking out {app['name']} at {commit}",
+            cwd=folder,
+        )
+        for argv, what, cwd in requirement_steps(self.path, app["name"]):
+            self.run(argv, what, cwd=cwd)
+        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
+        os.sync()
+        self.forget(f"requirements-{app['name']}")
+
+    def startup_files(self) -> list[str]:
+        """Where the environment's Python looks for lines to run at its start."""
+        folders = glob.glob(f"{self.path}/env/lib/python3*/site-packages")
+        return [f"{folder}/benchfleet.pth" for folder in sorted(folders)]
+
+    def starts(self) -> bool:
+        """Whether the line stands in the environment; one that was made anew lacks it."""
+        found = [read_foreign(path) for path in self.startup_files()]
+        return all(text == self.startup for text in found)
+
+    def set_startup(self) -> None:
+        """Write the line, whole or not at all, as the account that owns the environment."""
+        for path in self.startup_files():
+            self.write(path, self.startup)
+
+    def elsewhere(self, app: dict[str, Any], commit: str) -> bool:
+        """Whether an app that is here is not at its wanted commit."""
+        return bool(app["commit"]) and not commit.startswith(app["commit"])
+
+    def differences(self) -> list[str]:
+        """What is missing or elsewhere than wanted, in words; [] means nothing to do.
+
+        Raises BenchError for an app that would have to be moved and must not be.
+        """
+        if not self.complete():
+            return [f"bench {self.path}"]
+        here = installed_apps(self.path)
+        wrong = [] if self.starts() else ["benchfleet.pth of the environment"]
+        for app in self.apps:
+            name, state = app["name"], here.get(app["name"])
+            if state is None or self.getting(app):
+                wrong.append(f"app {name}")
+            elif self.elsewhere(app, state["commit"]):
+                step = f"{state['commit'][:12]} -> {app['commit'][:12]}"
+                if not self.moves and not self.moving(app):
+                    raise BenchError(
+                        f"{name} is at {state['commit'][:12]} and the inventory wants"
+                        f" {app['commit'][:12]}: a bench in use is not moved here, its sites would"
+                        " need a migration. Run playbooks/update.yml, which makes it, then this"
+                        " again"
+                    )
+                wrong.append(f"app {name}: {step}")
+            elif self.moving(app):
+                wrong.append(f"requirements of {name}")
+        wrong += [f"app {name}: gone" for name in self.leaving(here)]
+        return [*wrong, *self.other_packages().values()]
+
+    def other_packages(self) -> dict[str, str]:
+        """Packages that the environment has not, or at another version: requirement → in words."""
+        here = installed_packages(self.path)
+        return {
+            f"{name}=={version}": f"package {name}: {here.get(name, 'none')} -> {version}"
+            for name, version in self.packages.items()
+            if here.get(name) != version
+        }
+
+    def match_packages(self) -> None:
+        """Install such packages: all at once, and each alone where one of them cannot be had."""
+        wanted = list(self.other_packages())
+        install = ["uv", "pip", "install", "--quiet", "--no-deps"]
+        install += ["--python", f"{self.path}/env/bin/python"]
+        for words in [wanted, *([name] for name in wanted)] if wanted else []:
+            if self.tried([*install, *words]).returncode == 0 and words is wanted:
+                break
+
+    def leaving(self, here: Iterable[str]) -> list[str]:
+        """Apps of the bench that the one which it follows has not."""
+        wanted = [app["name"] for app in self.apps]
+        return [name for name in here if name not in wanted] if self.moves else []
+
+    def make(self) -> None:
+        """Do what ``differences`` names."""
+        fresh = not self.complete()
+        if not fresh:
+            self.forget("bench")
+        else:
+            self.clear_the_way()
+            self.begin("bench", self.path)
+            self.initialise()
+        for app in self.apps:
+            here = installed_apps(self.path)
+            if app["name"] not in here or self.getting(app):
+                self.get_app(app)
+                here = installed_apps(self.path)
+                if app["name"] not in here:
+                    raise BenchError(
+                        f"the repository {without_password(app['repo'])} holds the apps"
+                        f" {', '.join(sorted(here))} but none named {app['name']}; correct the"
+                        " name in bench_apps"
+                    )
+            if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
+                self.check_out(app)
+        for name in self.leaving(installed_apps(self.path)):
+            # No site has it: the bench that this one follows has made sure.
+            remove_app(self, name, "--force", keep=self.keep)
+        self.match_packages()
+        if not self.starts():
+            self.set_startup()
+        if fresh:
+            self.run(["touch", f"{self.path}/{MARK}"], "marking the bench complete")
+            self.forget("bench")

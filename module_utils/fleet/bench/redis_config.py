@@ -1,0 +1,51 @@
+"""Redis' configuration of a bench, made from what `bench setup redis` wrote (bench CLI 5.31)."""
+
+from __future__ import annotations
+
+import re
+
+from ansible.errors import AnsibleFilterError
+
+from .files import REDIS_GONE, redis_settings, redis_without
+
+REDIS_HEADER = (
+    "# Made by Benchfleet from the output of `bench setup redis`; changes here are undone.\n"
+)
+
+
+def redis_config(
+    text: str, bind: list[str], acl_file: str, max_memory_mb: int, queue: bool = False
+) -> str:
+    """The configuration of one Redis of the bench.
+
+    ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
+    addresses to listen on; ``acl_file`` has the users, each with a password, and the operator's own
+    users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk
+    after a second; the operator's own limit and a stricter ``appendfsync`` stay. That it is
+    append-only is not said here: see module_utils/fleet/redis/store.py.
+    """
+    try:
+        settings = redis_settings(text)
+    except ValueError as error:
+        raise AnsibleFilterError(f"the bench's Redis configuration: {error}") from error
+    if settings.get("port", "0") == "0":
+        raise AnsibleFilterError("the bench's Redis configuration names no port")
+    own = {
+        "bind": " ".join(bind),
+        "protected-mode": "yes",
+        "aclfile": f'"{acl_file}"',
+        "maxmemory": f"{max_memory_mb}mb",
+    }
+    if queue:
+        own |= {
+            "maxmemory-policy": "noeviction",
+            "appendfsync": "everysec",
+            "aof-load-truncated": "yes",
+        }
+        kept = {"maxmemory": r"[1-9]\w*", "appendfsync": "always"}
+        for name, wanted in kept.items():
+            if re.fullmatch(wanted, settings.get(name, ""), re.IGNORECASE):
+                del own[name]
+    lines = redis_without(text, {"requirepass", *own, *REDIS_GONE})
+    lines += [f"{name} {value}" for name, value in own.items()]
+    return REDIS_HEADER + "\n".join(lines) + "\n"

@@ -1,0 +1,384 @@
+"""supervisor's configuration of a bench, made from what `bench setup supervisor` wrote.
+
+The shapes read here are those of the bench CLI 5.31. Anything that is not recognised is an error,
+not a guess. Used on the controller alone.
+"""
+
+from __future__ import annotations
+
+import configparser
+import io
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ..supervisor.programs import LOGS, task
+from .program_settings import environment_text, program_troubles
+
+HEADER = (
+    "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
+)
+# Programs that `bench setup supervisor` writes, by what follows the bench's name, and what each
+# does; and what it writes of each. The file is the bench account's, and what comes of it is read by
+# root's supervisord: no line passes that is not known, and what root does by itself (account,
+# folder, logs) is set here, whatever the file says.
+WRITTEN_PROGRAMS = {
+    "frappe-web": "web",
+    "frappe-schedule": "schedule",
+    r"frappe-[\w.-]+-worker": "worker",
+    "redis-(cache|queue)": "redis",
+    "node-socketio": "socketio",
+}
+NUMBER = r"[0-9]{1,7}"
+WRITTEN_OPTIONS = {
+    "command": r"[\w@+=:,./-]+( [\w@+=:,./-]+)*",
+    "process_name": re.escape("%(program_name)s-%(process_num)d"),
+    "autostart": "true|false",
+    "autorestart": "true|false|unexpected",
+    "killasgroup": "true|false",
+    **dict.fromkeys(("priority", "stopwaitsecs", "numprocs", "startretries"), NUMBER),
+    # Set anew.
+    **dict.fromkeys(("user", "directory", "stdout_logfile", "stderr_logfile"), "(?s:.*)"),
+}
+
+
+def empty_parser() -> configparser.RawConfigParser:
+    """A parser to which a section DEFAULT is one like others."""
+    parser = configparser.RawConfigParser(default_section="", inline_comment_prefixes=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    return parser
+
+
+def read_supervisor(text: str) -> configparser.RawConfigParser:
+    """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's words."""
+    parser = empty_parser()
+    try:
+        parser.read_string(text)
+    except configparser.Error as error:
+        raise AnsibleFilterError(
+            f"the generated supervisor.conf cannot be read: {error}"
+        ) from error
+    return parser
+
+
+def programs_of(parser: configparser.RawConfigParser) -> list[str]:
+    """The sections of a configuration's programs, in its order."""
+    return [section for section in parser.sections() if section.startswith("program:")]
+
+
+def supervisor_programs(text: str) -> list[str]:
+    """Names of the programs of a supervisor configuration, in its order."""
+    return [section.removeprefix("program:") for section in programs_of(read_supervisor(text))]
+
+
+def supervisor_groups(text: str) -> list[str]:
+    """Names of the groups of a supervisor configuration, in its order."""
+    sections = read_supervisor(text).sections()
+    return [s.removeprefix("group:") for s in sections if s.startswith("group:")]
+
+
+def generated_programs(text: str, bench: str, user: str) -> configparser.RawConfigParser:
+    """The programs that `bench setup supervisor` wrote for a bench, as its account.
+
+    Raises AnsibleFilterError with the section and the option of what it does not write.
+    """
+    parser, name = read_supervisor(text), posixpath.basename(bench)
+    made = empty_parser()
+    for section in parser.sections():
+        if section.startswith("group:"):
+            # Each program gets one of its own.
+            continue
+        prefix = f"program:{name}-"
+        short = section.removeprefix(prefix) if section.startswith(prefix) else ""
+        does = [what for known, what in WRITTEN_PROGRAMS.items() if re.fullmatch(known, short)]
+        options = dict(parser.items(section))
+        if does == ["redis"] and options.get("command", "").startswith("None "):
+            # No Redis is installed on this node.
+            continue
+        wrong = [
+            f"the option {option}"
+            for option, value in options.items()
+            if not re.fullmatch(WRITTEN_OPTIONS.get(option, "(?!)"), value)
+        ]
+        if does and not wrong and task(options.get("command", "")) not in does:
+            wrong = ["the option command"]
+        if wrong or not does:
+            raise AnsibleFilterError(
+                f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
+                f" bench CLI does not write so, in [{section}]: run this again. If that does not"
+                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
+                " bench CLI is the pinned one; bench_environment sets variables of the programs"
+            )
+        made.add_section(section)
+        for option, value in (options | settings_of(short, does[0], bench, user)).items():
+            made.set(section, option, value)
+    return made
+
+
+def settings_of(short: str, does: str, bench: str, user: str) -> dict[str, str]:
+    """What root's supervisord does for a program: its account, its folder, its logs."""
+    log = "worker" if does == "worker" else short.removeprefix("frappe-")
+    return {
+        "user": user,
+        "directory": f"{bench}/sites" if does in ("web", "redis") else bench,
+        "stdout_logfile": f"{LOGS}/{log}.log",
+        "stderr_logfile": f"{LOGS}/{log}.error.log",
+    }
+
+
+def set_environment(
+    parser: configparser.RawConfigParser, section: str, environment: Mapping[str, Any]
+) -> None:
+    """Add variables to a program's; where both have one, the program's own wins.
+
+    Folders of Python's modules are looked into one after the other.
+    """
+    own = dict(environment)
+    text = parser.get(section, "environment", fallback="")
+    for name, value in re.findall(r'(\w+)="([^"]*)"', text):
+        further = own.pop(name, "")
+        own[name] = f"{value}:{further}" if name == "PYTHONPATH" and further else value
+    if own:
+        parser.set(section, "environment", environment_text(own))
+
+
+def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
+    """Give every program a group of its own, but both Redis programs one.
+
+    Supervisor takes a changed program over by stopping and starting its whole group, and a worker
+    may finish an hour's job before it stops: in one group, a changed count of one program would
+    keep all the others away for as long.
+    """
+    for section in [s for s in parser.sections() if s.startswith("group:")]:
+        parser.remove_section(section)
+    groups: dict[str, list[str]] = {}
+    for section in programs_of(parser):
+        program = section.removeprefix("program:")
+        short = program.removeprefix(f"{prefix}-").removeprefix("frappe-").removeprefix("node-")
+        redis = task(parser.get(section, "command")) == "redis"
+        groups.setdefault("redis" if redis else short, []).append(program)
+    for name, members in groups.items():
+        parser.add_section(f"group:{prefix}-{name}")
+        parser.set(f"group:{prefix}-{name}", "programs", ",".join(members))
+
+
+def set_workers(
+    parser: configparser.RawConfigParser, prefix: str, programs: list[dict[str, Any]]
+) -> None:
+    """Have the given worker programs and no others.
+
+    ``programs``: {name, queues, processes} each. A custom queue has the bench CLI's own program;
+    the others are made from the one that leaves a job, at a stop, the time which these queues need.
+    """
+    suffix = "-worker"
+    stock = {
+        section.removeprefix(f"program:{prefix}-frappe-").removesuffix(suffix): dict(
+            parser.items(section)
+        )
+        for section in parser.sections()
+        if section.startswith(f"program:{prefix}-frappe-") and section.endswith(suffix)
+    }
+    for name in stock:
+        parser.remove_section(f"program:{prefix}-frappe-{name}{suffix}")
+    for program in programs:
+        quick = set(program["queues"]) <= {"short", "default"}
+        own = stock.get(program["name"]) if program["name"] not in ("short", "long") else None
+        template = own or stock.get("short" if quick else "long")
+        if template is None:
+            raise AnsibleFilterError(
+                f"the generated supervisor.conf has no worker program to make"
+                f" {program['name']!r} from; is the bench CLI the pinned one?"
+            )
+        section = f"program:{prefix}-frappe-{program['name']}{suffix}"
+        parser.add_section(section)
+        for key, value in template.items():
+            parser.set(section, key, value)
+        command, found = re.subn(
+            r"--queue \S+", f"--queue {','.join(program['queues'])}", template["command"], count=1
+        )
+        if not found:
+            raise AnsibleFilterError(
+                f"the worker program's command has no --queue to set: {template['command']}"
+            )
+        parser.set(section, "command", command)
+        parser.set(section, "numprocs", str(program["processes"]))
+
+
+def set_guard(
+    parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
+) -> None:
+    """Let a program find the guard and its settings."""
+    parser.set(
+        section,
+        "environment",
+        f'PYTHONPATH="{package_dir}",BENCHFLEET_READ_GUARD="{settings}"',
+    )
+
+
+def guard_web(
+    parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
+) -> None:
+    """Let gunicorn serve Frappe's application through the guard."""
+    command, found = re.subn(
+        r"\bfrappe\.app:application\b",
+        "benchfleet_guard.wsgi:application",
+        parser.get(section, "command"),
+    )
+    if found != 1:
+        raise AnsibleFilterError(
+            f"the web program's command does not name frappe.app:application once: {command}"
+        )
+    parser.set(section, "command", command)
+    set_guard(parser, section, package_dir, settings)
+
+
+def add_report_pool(
+    parser: configparser.RawConfigParser,
+    prefix: str,
+    bind: str,
+    workers: int,
+    package_dir: str,
+    settings: str,
+) -> None:
+    """Add the small web program for reports that no reporting bench can answer.
+
+    It is apart from the ordinary web workers, which such reports would keep from everybody else's
+    calls.
+    """
+    name = f"{prefix}-frappe-report-web"
+    section = f"program:{name}"
+    parser.add_section(section)
+    for key, value in parser.items(f"program:{prefix}-frappe-web"):
+        parser.set(section, key, re.sub(r"/web(?=(?:\.error)?\.log$)", "/report-web", value))
+    command = re.sub(r"-b \S+", lambda _: f"-b {bind}", parser.get(section, "command"), count=1)
+    parser.set(section, "command", re.sub(r"-w \d+", f"-w {workers}", command, count=1))
+    guard_web(parser, section, package_dir, settings)
+
+
+def keep_trying(parser: configparser.RawConfigParser) -> None:
+    """Have supervisor start each program again for as long as it ends at once.
+
+    It would give up after ten times (FATAL): what needs the queue would stay away after a pause of
+    Redis. It waits a second longer each time.
+    """
+    for section in programs_of(parser):
+        parser.set(section, "startretries", "1000000")
+
+
+def set_web(
+    parser: configparser.RawConfigParser, section: str, bind: list[str], workers: int, further: str
+) -> None:
+    """Have gunicorn listen at addresses, with a number of processes and further options."""
+    command = parser.get(section, "command")
+    binds = " ".join(f"-b {address}" for address in bind)
+    command, replaced = re.subn(r"-b \S+", lambda _: binds, command, count=1)
+    command, counted = re.subn(r"-w \d+", f"-w {workers}", command, count=1)
+    if not (replaced and counted):
+        raise AnsibleFilterError(f"the web program's command has no -b and -w to set: {command}")
+    if further:
+        options = further.replace("%", "%%")
+        command = re.sub(r"(?=frappe\.app:application\b)", lambda _: f"{options} ", command)
+    parser.set(section, "command", command)
+
+
+def guard_workers(
+    parser: configparser.RawConfigParser, bench: str, package_dir: str, settings: str
+) -> None:
+    """Let the workers run in the guard."""
+    for section in programs_of(parser):
+        command = parser.get(section, "command")
+        if task(command) == "worker":
+            words = [f"{bench}/env/bin/python", "-m", "benchfleet_guard", *command.split(" ")[1:]]
+            parser.set(section, "command", " ".join(words))
+            parser.set(section, "directory", f"{bench}/sites")
+            set_guard(parser, section, package_dir, settings)
+
+
+def set_redis(
+    parser: configparser.RawConfigParser, prefix: str, folder: str | None, start_queue: str
+) -> None:
+    """Have the Redis programs use the configurations of a folder; None: there are none of them."""
+    for kind, first in (("cache", []), ("queue", [start_queue])):
+        section = f"program:{prefix}-redis-{kind}"
+        if folder is None:
+            parser.remove_section(section)
+            continue
+        if not parser.has_section(section):
+            raise AnsibleFilterError(f"the generated supervisor.conf lacks [{section}]")
+        server = parser.get(section, "command").split()[0]
+        parser.set(section, "command", " ".join([*first, server, f"{folder}/redis_{kind}.conf"]))
+
+
+def supervisor_config(
+    text: str,
+    bench: str,
+    user: str,
+    web_bind: list[str],
+    web_workers: int,
+    workers: list[dict[str, Any]],
+    bench_command: str,
+    schedule: bool = True,
+    socketio: bool = True,
+    redis_config_dir: str | None = None,
+    start_queue: str = "",
+    guard: dict[str, str] | None = None,
+    report_pool: dict[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    web_arguments: str = "",
+) -> str:
+    """The supervisor configuration of one node of the fleet.
+
+    ``text`` is what ``bench setup supervisor`` wrote for the folder ``bench``, whose account is
+    ``user``. ``web_bind`` lists the HOST:PORT on which
+    gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
+    ``workers`` are the worker programs, {name, queues, processes} each (see worker_programs);
+    ``bench_command`` is what runs the bench CLI with its tools in its path.
+    Without ``schedule`` the scheduler's program is gone. Each program is a group of its own, named
+    as it is.
+    ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
+    None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard``
+    ({package_dir, settings}) makes the web and worker programs load the guard of the read path.
+    ``report_pool`` ({bind, workers, package_dir, settings}) adds a web program of its own, with the
+    guard. ``environment`` has variables of all programs but Redis; ``web_arguments`` are further
+    options of gunicorn, which win over those before them.
+    """
+    for what, remedy in program_troubles(environment or {}, web_arguments):
+        raise AnsibleFilterError(f"{what}: {remedy}")
+    parser = generated_programs(text, bench, user)
+    prefix = posixpath.basename(bench)
+    web = f"{prefix}-frappe-web"
+    if not parser.has_section(f"program:{web}"):
+        raise AnsibleFilterError(
+            f"the generated supervisor.conf has no program {web}; is the bench CLI the pinned one?"
+        )
+    if not schedule:
+        parser.remove_section(f"program:{prefix}-frappe-schedule")
+    if not socketio:
+        parser.remove_section(f"program:{prefix}-node-socketio")
+    set_workers(parser, prefix, workers)
+    for section in programs_of(parser):
+        words = parser.get(section, "command").split(" ")
+        if words[0].endswith("/bench"):
+            parser.set(section, "command", " ".join([bench_command, *words[1:]]))
+    if web_workers:
+        set_web(parser, f"program:{web}", web_bind, web_workers, web_arguments)
+        if report_pool:
+            add_report_pool(parser, prefix, **report_pool)
+        if guard:
+            guard_web(parser, f"program:{web}", **guard)
+    else:
+        parser.remove_section(f"program:{web}")
+    if guard:
+        guard_workers(parser, bench, **guard)
+    set_redis(parser, prefix, redis_config_dir, start_queue)
+    for section in programs_of(parser):
+        if task(parser.get(section, "command")) != "redis":
+            set_environment(parser, section, environment or {})
+    keep_trying(parser)
+    set_groups(parser, prefix)
+    out = io.StringIO()
+    parser.write(out, space_around_delimiters=False)
+    return HEADER + out.getvalue().strip() + "\n"

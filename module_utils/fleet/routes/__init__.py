@@ -1,0 +1,1 @@
+"""Which methods of the apps a reporting bench may answer: read from source, nothing imported."""

@@ -1,0 +1,173 @@
+"""The sites' databases before an update: dumped, and brought back."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from ..bench.account import BenchError, read_json
+from ..foreign import read_bytes, replace
+from ..kept import DUMPS, Thing, is_whole_dump, lack_of_room, things
+from ..mariadb.server import LARGEST_PACKET, client
+from .state import State
+
+# Beside the dumps of an update: how large the databases were, {site: bytes}.
+SIZES = "bytes.json"
+# A dump may grow by more than its database since the last one, and other things write meanwhile.
+GROWTH, SPARE_BYTES = 1.2, 64 * 2**20
+# Of the server, for who connects while a database is dumped or restored; seconds, and see client().
+PATIENT = {
+    "max_allowed_packet": LARGEST_PACKET,
+    "net_read_timeout": 3600,
+    "net_write_timeout": 3600,
+}
+
+
+class Backups(State):
+    """Backs up and restores databases."""
+
+    def data_bytes(self, database: str) -> int:
+        """How large a database is on disk, or by its statistics, which lag behind large rows."""
+        asked = self.mariadb(
+            "SELECT GREATEST((SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES"
+            f" WHERE TABLE_SCHEMA = '{database}'), (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM"
+            " information_schema.INNODB_SYS_TABLESPACES"
+            f" WHERE SUBSTRING_INDEX(NAME, '/', 1) = '{database}'))"
+        )
+        return int(float(asked))
+
+    def dumps(self) -> list[Thing]:
+        """Folders of backups: those of this update while it stands are needed."""
+        needed = list(self.state.get("backups", {}).values())
+        needed += [f"{self.params['backup_dir']}/{self.state.get('stamp')}"] * bool(self.state)
+        return things(self.params["backup_dir"], DUMPS, needed, is_whole_dump)
+
+    def dump_bytes(self, site: str, now: int) -> int:
+        """What a dump may take: by the last one and how the database has grown since, or all of it.
+
+        now: bytes of the database.
+        """
+        for folder in sorted((thing.path for thing in self.dumps() if thing.whole), reverse=True):
+            then = read_json(f"{folder}/{SIZES}").get(site)
+            with suppress(FileNotFoundError):
+                if then:
+                    last = os.stat(f"{folder}/{site}.sql.gz").st_size
+                    return int(min(now, last * now / then * GROWTH)) + SPARE_BYTES
+        return now + SPARE_BYTES
+
+    def back_up(self) -> None:
+        """Dump the database of every site that has no backup into a folder of this update's own."""
+        folder = f"{self.params['backup_dir']}/{self.state['stamp']}"
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        os.chmod(folder, 0o700)
+        files = dict(self.state.get("backups", {}))
+        for site in self.without_backup():
+            target = f"{folder}/{site}.sql.gz"
+            database = self.database(site)
+            sizes = {**read_json(f"{folder}/{SIZES}"), site: self.data_bytes(database)}
+            self.dump(database, target)
+            with open(f"{folder}/{SIZES}", "w", encoding="utf-8") as out:
+                json.dump(sizes, out)
+            config = f"{self.path}/sites/{site}/site_config.json"
+            replace(f"{folder}/{site}.site_config.json", read_bytes(config), 0o600)
+            files[site] = target
+        # The databases are changed next, and the note of the backups may lie on another disk.
+        os.sync()
+        self.save(backups=files)
+
+    def without_backup(self) -> list[str]:
+        """Sites that this update has not backed up: all, or those made since it was begun."""
+        return [site for site in self.sites if site not in self.state.get("backups", {})]
+
+    def dump(self, database: str, target: str) -> None:
+        """Write a dump that brings a database back as it was, tables that are new later dropped."""
+        argv = client("mariadb-dump", self.params["socket"])
+        argv += ["--single-transaction", "--quick", "--routines", "--triggers", "--events"]
+        argv += ["--default-character-set=utf8mb4", "--add-drop-database", "--databases", database]
+        try:
+            with self.patient_server():
+                status, words = self.written(argv, f"{target}.new", f"{target}.errors")
+        except OSError as error:
+            status, words = 1, f"{target}.new: {error.strerror}"
+        for path in (f"{target}.errors", *[f"{target}.new"] * (status != 0)):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+        if status != 0:
+            raise BenchError(f"the backup of {database} failed: {words[-500:]}")
+        os.replace(f"{target}.new", target)
+
+    def written(self, argv: list[str], target: str, errors: str) -> tuple[int, str]:
+        """Write a command's output to a file, packed; its exit status and last words.
+
+        The words go to a file of their own meanwhile: a pipe that nobody reads would fill up.
+        """
+        with (
+            open(errors, "w+", encoding="utf-8") as said,
+            open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as raw,
+            subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said) as process,
+        ):
+            assert process.stdout is not None
+            with gzip.open(raw, "wb", compresslevel=3) as packed:
+                shutil.copyfileobj(process.stdout, packed, 1 << 20)
+            raw.flush()
+            os.fsync(raw.fileno())
+            process.wait()
+            said.seek(0)
+            return process.returncode, said.read().strip()
+
+    def restore(self, site: str) -> None:
+        """Bring a site's database back to its backup.
+
+        BenchError before anything is dropped where it finds no room. The binary log beside the data
+        gets all of it, too.
+        """
+        backup = self.state["backups"][site]
+        size = read_json(f"{os.path.dirname(backup)}/{SIZES}").get(site, 0)
+        if lack := lack_of_room(self.mariadb("SELECT @@datadir"), size, f"restoring {site}"):
+            raise BenchError(
+                f"{lack}, as all of it goes through MariaDB's binary log: make room there, and run"
+                " the same command again"
+            )
+        # Else the log would hold each statement beside its rows; and a limit of time that somebody
+        # has set for all could cut off what drops the database, at which replicas stop.
+        first = "SET binlog_annotate_row_events = OFF, max_statement_time = 0"
+        words = client("mariadb", self.params["socket"], f"--init-command={first}")
+        with self.patient_server():
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],
+                text=True,
+                errors="replace",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        if done.returncode != 0:
+            # The client may repeat the statement that failed, and that is the site's data.
+            told = re.findall(r"^(?:ERROR|bash:|gzip:|mariadb:).{0,300}", done.stdout, re.MULTILINE)
+            raise BenchError(
+                f"restoring {site} (gunzip -c '{backup}' | {shlex.join(words)}) failed:"
+                f" {'; '.join(told[-5:]) or f'exit status {done.returncode}'}"
+            )
+
+    @contextmanager
+    def patient_server(self) -> Iterator[None]:
+        """Who connects meanwhile may send and get packets of any size, and stop for an hour.
+
+        Else a disk that stalls for a minute would end a dump. Where this is cut off, the settings
+        stay so until MariaDB is restarted, or the next run of site.yml.
+        """
+        former = self.mariadb(f"SELECT {', '.join(f'@@GLOBAL.{name}' for name in PATIENT)}")
+        self.mariadb(f"SET GLOBAL {', '.join(f'{n} = {value}' for n, value in PATIENT.items())}")
+        try:
+            yield
+        finally:
+            values = zip(PATIENT, former.split(), strict=False)
+            with suppress(BenchError):
+                self.mariadb(f"SET GLOBAL {', '.join(f'{n} = {value}' for n, value in values)}")

@@ -1,0 +1,135 @@
+"""The new code of an update: made beside the running bench, and put in place."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from ..bench.account import BenchError
+from ..bench.look import drop_git_locks, git, installed_apps
+from .gates import Gates
+from .judge import Judge
+from .state import new_stamp
+
+
+class Code(Judge, Gates):
+    """Makes new code, and brings it."""
+
+    def begin(self) -> None:
+        """Make what the update brings beside the running bench, and note the update."""
+        judged = self.judge()
+        if self.state:
+            self.retarget({app: judged["to"][app] for app in self.state["to"]})
+            self.prepare()
+            self.save()
+            return
+        self.state = {key: judged[key] for key in ("from", "to")}
+        # Noted once it is whole: what is left of one that was cut off goes with the next.
+        self.prepare()
+        self.save(
+            stamp=new_stamp(),
+            drained=self.params["drained"],
+            asked=self.params["commits"],
+        )
+
+    def retarget(self, to: dict[str, str]) -> None:
+        """Other commits for an unfinished update: code and migrations are to be done again."""
+        if to == self.state["to"]:
+            return
+        tried = self.state.get("tried", {})
+        for app, commit in self.state["to"].items():
+            tried.setdefault(app, []).append(commit)
+        asked = {**self.state["asked"], **self.params["commits"]}
+        # Users have written since the backups were made: those of these commits are new ones.
+        anew = {"backups": {}, "stamp": new_stamp()} if self.state.get("opened") else {}
+        migrates = self.migrates() or self.reasons(self.state["from"], to) != []
+        self.save(
+            to=to, asked=asked, tried=tried, coded=False, migrated=[], migrates=migrates, **anew
+        )
+
+    def prepare(self) -> None:
+        """Make code, environment and web assets beside the running bench, unless they are there."""
+        made, to = self.state.get("made", {}), self.state["to"]
+        if self.state.get("coded") or self.state.get("finished"):
+            return
+        known = self.state.get("items", {})
+        if made.get("for") == to and (known or self.staging.is_whole(made["items"])):
+            return
+        if known and not self.state.get("touched") and not self.state.get("opened"):
+            self.take_back()
+        here = {app: apps["commit"] for app, apps in installed_apps(self.path).items()}
+        old = self.state["from"]
+        moved = [app for app, commit in to.items() if {old[app], here.get(app)} != {commit}]
+        try:
+            with self.phase("new code and packages, beside the running bench"):
+                self.staging.make_code(to, moved)
+            if self.params["build"]:
+                with self.phase("web assets, beside the running bench"):
+                    self.staging.make_assets()
+            items = self.staging.end(moved, self.params["build"])
+            self.judge_owners(items)
+        except BaseException:
+            with suppress(BenchError):
+                self.staging.drop(to, keep_old=True)
+            raise
+        self.state["made"] = {"for": to, "items": items}
+        self.state.setdefault("migrates", self.reasons(self.state["from"], to) != [])
+
+    def judge_owners(self, items: list[str]) -> None:
+        """BenchError for folders that the bench's account cannot move away."""
+        mine = os.stat(self.path).st_uid
+        folders = [f"{self.path}/{item}" for item in items]
+        wrong = [f for f in folders if os.path.isdir(f) and os.lstat(f).st_uid != mine]
+        if wrong:
+            raise BenchError(
+                f"{', '.join(wrong[:5])} belongs to another account, and {self.user} must put"
+                f" another in its place: chown -R {self.user}: {' '.join(wrong[:5])}"
+            )
+
+    def bring_code(self) -> None:
+        """Put code, environment and web assets in place."""
+        for app, commit in self.state["to"].items():
+            self.reset(app, commit)
+        known = self.state.get("items", {})
+        items = self.state.get("made", {}).get("items", [])
+        replaced = {item: os.path.lexists(f"{self.path}/{item}") for item in items}
+        # Of a try before this one: what that has replaced is what there was.
+        self.save(items={**replaced, **known})
+        self.staging.put(items)
+        self.forget_asset_list()
+
+    def take_back(self) -> None:
+        """Put environment and web assets of the old code back in place."""
+        self.staging.take(self.state.get("items", {}))
+        self.save(items={})
+        self.forget_asset_list()
+
+    def forget_asset_list(self) -> None:
+        """The shared cache names no web assets that are not there."""
+        with self.redis("redis_cache") as redis:
+            redis.ask("DEL", "assets_json")
+
+    def check_out(self, app: str, commit: str) -> None:
+        """Bring an app's files to a commit; they are on disk when this ends."""
+        self.reset(app, commit)
+        self.settle()
+
+    def reset(self, app: str, commit: str) -> None:
+        """Bring an app's files to a commit; until they are on disk it counts as moving."""
+        moving = self.state.get("moving", [])
+        if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
+            return
+        if app in moving:
+            drop_git_locks(self.folder(app))
+        self.save(moving=sorted({*moving, app}))
+        what = f"checking out {app} at {commit[:10]}"
+        self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
+
+    def settle(self) -> None:
+        """Have the disk hold what git leaves to the kernel.
+
+        A commit of which some files are empty after a power cut would seem whole.
+        """
+        if self.state.get("moving"):
+            os.sync()
+            self.save(moving=[])

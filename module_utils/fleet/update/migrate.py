@@ -1,0 +1,145 @@
+"""From the running bench to the migrated one: jobs wait, users are out, sites are migrated."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from ..bench.account import BenchError, run_frappe
+from ..bench.files import without_password
+from ..redis.client import RedisError
+from ..supervisor.control import RUNNING, doing, programs, stop
+from ..supervisor.programs import JOBS
+from .code import Code
+from .words import MIGRATION, OUT, last_patch, outcome
+
+LAST_LINES = 25
+
+
+class Migration(Code):
+    """Migrates the sites."""
+
+    def quiet(self) -> None:
+        """Jobs wait, those that run have ended, and users notice nothing yet."""
+        if self.state.get("coded"):
+            return
+        with self.phase("jobs that ran were waited for"):
+            self.suspend_jobs()
+        self.save()
+
+    def code(self) -> None:
+        """The bench has the new code; users are out from here on where sites are to be migrated."""
+        if self.state.get("coded"):
+            return
+        self.suspend_jobs()
+        stop(self.name, doing(self.name, *JOBS))
+        if self.migrates():
+            self.code_behind_closed_doors()
+            self.save(coded=True)
+        else:
+            self.save(renewed=True)
+            words = "restart with the new code, for which calls waited at the router"
+            self.restart_web(words, self.bring_code, self.see_answers)
+            self.settle()
+            self.save(coded=True, opened=True, restarted=True)
+
+    def code_behind_closed_doors(self) -> None:
+        """Users see the maintenance page; backups are made, and the new code is put in place."""
+        backed_up = bool(self.state.get("backups"))
+        with self.phase(f"{OUT}closing the sites"):
+            self.close()
+            if not backed_up:
+                self.wait_for_calls()
+            # A worker that was waiting took what the last calls queued, switch or not.
+            self.wait_for_jobs()
+        if not backed_up:
+            with self.phase(f"{OUT}backup"):
+                self.back_up()
+        with self.phase(f"{OUT}new code in place"):
+            self.bring_code()
+            self.settle()
+
+    def see_answers(self) -> None:
+        """Nothing cached is of the old code, and each site answers with the new one."""
+        for site in self.sites:
+            words = ["--site", site, "clear-cache"]
+            self.frappe(words, " ".join(words))
+        self.wait_until_it_listens()
+        self.wait_for_answer(200)
+
+    def migrate(self) -> None:
+        """Bring the new code, migrate each site, restart all programs, and let users in.
+
+        In one go: who is out waits for no further step of Ansible's.
+        """
+        self.code()
+        if not self.migrates():
+            return
+        # New code was built meanwhile, in this run or in one that was killed.
+        self.suspend_jobs()
+        stop(self.name, doing(self.name, *JOBS))
+        if self.without_backup():
+            self.back_up()
+        migrated = self.state.get("migrated", [])
+        for site in self.sites:
+            if site in migrated:
+                continue
+            touched = self.state.get("touched", [])
+            self.save(touched=touched if site in touched else [*touched, site], restarted=False)
+            with self.phase(f"{OUT}{MIGRATION} of {site}"):
+                self.migrate_site(site)
+            migrated = [*migrated, site]
+            self.save(migrated=migrated)
+        if not self.state.get("restarted"):
+            self.restart_web(f"{OUT}restart", then=self.let_in)
+            self.save(restarted=True)
+            try:
+                if not self.state.get("former"):
+                    self.wait_for_answer(200)
+            except BenchError:
+                self.switch(1)
+                raise
+
+    def migrate_site(self, site: str) -> None:
+        """Frappe's own migration of one site; its output is kept in a file."""
+        # Modules that an app has since this commit are in no cache yet.
+        done = run_frappe(
+            self.path,
+            self.user,
+            self.environment,
+            ["--site", site, "migrate"],
+            modules_anew=True,
+            timeout=24 * 3600,
+        )
+        log = self.log(site)
+        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            out.write(done.stdout)
+        if done.returncode != 0:
+            patch = last_patch(done.stdout)
+            last = without_password(done.stdout).splitlines()[-LAST_LINES:]
+            tail = "\n".join(f"    {line}" for line in last)
+            raise BenchError(
+                f"the migration of {site} failed with exit status {done.returncode}"
+                f"{f', in the patch {patch}' if patch else ''}; the end of its output ({log}):\n"
+                f"{tail}"
+            )
+
+    def finish(self) -> None:
+        """Let users and jobs in, and try each site; what does not answer is closed again."""
+        if self.state.get("finished"):
+            return
+        down = [name for name, state in programs(self.name).items() if state != RUNNING]
+        if down:
+            raise BenchError(f"these programs should run and do not: {', '.join(down)}")
+        # From here on users may have written, and no backup holds that.
+        self.save(opened=True)
+        try:
+            self.open()
+        except (BenchError, OSError, RedisError):
+            self.switch(1)
+            with suppress(OSError, RedisError):
+                self.suspend()
+            raise
+        self.save(finished=True)
+        self.drop_staging()
+        self.words += outcome(self.state)
