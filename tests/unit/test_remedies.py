@@ -25,12 +25,14 @@ from fleet import systems
 from fleet.bench.account import installed_apps
 from fleet.bench.files import redis_address
 from fleet.nginx.certificates import certificate_trouble
+from fleet.preflight import checks, secrets
+from fleet.preflight.problems import problem
+from fleet.preflight.systems import system_problems
 
-from filter_plugins import adoption, jobs, mariadb_settings, preflight
-from filter_plugins import systems as judged_systems
+from filter_plugins import adoption, jobs, mariadb_settings
 from library import survey
+from tests.unit.bare_fleet import GIB, a_host, first_settings, put_system
 from tests.unit.test_adoption import BENCH, an_adopted_host
-from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
 
 # Where the trials of other problems stand: beside the programs that are their judges.
 ELSEWHERE = {
@@ -41,8 +43,8 @@ ELSEWHERE = {
     "check_filters": "test_surroundings.py",
     "check_written_twice": "test_jobs_filters.py",
     "secrets_state": "test_remedies_of_the_secrets_file",
-    "opened_secrets": "test_preflight.py",
-    "missing_secrets": "test_preflight.py",
+    "opened_secrets": "test_preflight_secrets.py",
+    "missing_secrets": "test_preflight_secrets.py",
 }
 
 
@@ -78,10 +80,10 @@ class Fleet:
         """All that stands in the way."""
         hosts = [host for host in (self.erp, self.rep) if host]
         return [
-            *preflight.preflight_problems(hosts, self.settings),
+            *checks.preflight_problems(hosts, self.settings),
             *adoption.adoption_problems(hosts, self.settings),
             *jobs.job_problems(hosts, self.settings),
-            *judged_systems.system_problems(hosts),
+            *system_problems(hosts),
         ]
 
 
@@ -291,7 +293,7 @@ FLEET = [
     Trial({"erp.survey.database.answers": {"time_zone": "+02:00"}},
           "take default_time_zone out of these files",
           {"erp.survey.database.answers": {"time_zone": "SYSTEM"}}),
-    Trial({"settings.secrets.problem": preflight.problem("x", "y", "chmod 0600 z")}, "chmod 0600",
+    Trial({"settings.secrets.problem": problem("x", "y", "chmod 0600 z")}, "chmod 0600",
           {"settings.secrets.problem": None}),
 ]  # fmt: skip
 
@@ -488,9 +490,13 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
                 yield function.name, range(node.lineno, (node.end_lineno or 0) + 1)
 
 
+# The modules whose problems are tried.
+JUDGES = [*{sys.modules[check.__module__]: 0 for check in checks.CHECKS}, adoption, jobs]
+
+
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     met: set[tuple[str, int]] = set()
-    for module in (preflight, adoption, jobs):
+    for module in JUDGES:
         real = module.problem
 
         def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
@@ -498,14 +504,14 @@ def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
             return real(*words)
 
         monkeypatch.setattr(module, "problem", noted)
-    for trials, adopted in (([*FLEET, *JOBS], False), (ADOPTED, True)):
+    for trials, adopted in (([*FLEET, *JOBS, *SYSTEMS], False), (ADOPTED, True)):
         for trial in trials:
             fleet = Fleet(adopted)
             put(fleet, trial.broken)
             fleet.problems()
     untried = [
         f"{module.__name__}.{function}, line {lines[0]}"
-        for module in (preflight, adoption, jobs)
+        for module in JUDGES
         for function, lines in calls(module)
         if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
     ]
@@ -517,7 +523,7 @@ def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:
     good = yaml.safe_dump({"fleet_id": "f1"})
 
     def told() -> str:
-        problem = preflight.secrets_state(str(file))["problem"]
+        problem = secrets.secrets_state(str(file))["problem"]
         return problem["remedy"] if problem else ""
 
     assert told() == ""

@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from fleet.adoption import look as adoption
 from fleet.bench.account import BenchError
+from fleet.preflight import present
 from fleet.supervisor import control as supervisor
 from fleet.supervisor import programs
 
 from filter_plugins import adoption as judging
-from filter_plugins import bench, preflight
+from filter_plugins import bench
 from library import adopt_handover, supervisor_programs, survey
 
 MAIN = """
@@ -651,7 +652,7 @@ def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
     }
     assert programs.writer(str(host.folder / "open.conf")) == "everybody"
     judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
-    found = [problem["place"] for problem in preflight.check_programs([judged], {})]
+    found = [problem["place"] for problem in present.check_programs([judged], {})]
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
 
 

@@ -1,16 +1,16 @@
 """Say why a host could not be looked at: what ssh, sudo or Ansible said, with place and remedy.
 
-Pure functions, but that a known_hosts file of the controller is read for a fingerprint. A host is
-preflight's (see preflight.py), of which this reads
-    name, groups, survey
+Pure functions, but that a known_hosts file of the controller is read for a fingerprint. Of a host
+this reads
+    name
     trouble    the message of the task that could not look at it
     away       whether Ansible counts it as unreachable
     target     what ssh makes of its inventory entry: {host, port, user, keys, known_hosts, proxy}
                (plugins/action/ask_host.py), {} when it is no ssh host
     problem    the problem itself, where it is none of the connection; left out otherwise
 
-Problems are those of preflight.py. The texts that are matched are those of OpenSSH, of sudo and of
-ansible-core 2.19; tests/unit/test_reach.py has each as it was seen.
+The texts that are matched are those of OpenSSH, of sudo and of ansible-core 2.19;
+tests/unit/test_reach.py has each as it was seen.
 """
 
 from __future__ import annotations
@@ -19,15 +19,14 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Host = Mapping[str, Any]
-Problem = dict[str, str]
-Settings = Mapping[str, Any]
+from .problems import Host
 
 SSH_PORT = "22"
+
 PASSWORD_REMEDY = (
     "add -K to ansible-playbook, or name a file with the password in ANSIBLE_BECOME_PASSWORD_FILE"
     " (./fleet reads it, too), or give the account sudo without a password"
@@ -95,9 +94,6 @@ def target_of(host: Host) -> Target:
     )
 
 
-# --- host keys ---------------------------------------------------------------------------------
-
-
 def fingerprint(key: str) -> str:
     """SHA256 fingerprint of a key in base64, as ssh-keygen -l writes it; "" when it is none."""
     try:
@@ -151,9 +147,6 @@ def unknown_key(_text: str, target: Target, _found: re.Match[str]) -> Reason:
         else f"ssh-keyscan {port}-t ed25519 {target.host} >> {target.known_hosts}, then compare"
         f" `ssh-keygen -lF '{target.known_as}' -f {target.known_hosts}` {console}",
     )
-
-
-# --- ssh ---------------------------------------------------------------------------------------
 
 
 def not_let_in(text: str, target: Target, found: re.Match[str]) -> Reason:
@@ -229,9 +222,6 @@ def no_such_name(_text: str, target: Target, found: re.Match[str]) -> Reason:
         f"ansible_host of {target.name} in the inventory; DNS and /etc/hosts on the controller",
         "correct the name, or set ansible_host to the server's address",
     )
-
-
-# --- sudo, python, vault -----------------------------------------------------------------------
 
 
 def on_host(target: Target) -> str:
@@ -333,6 +323,7 @@ def wrong_or_missing(text: str) -> str:
 
 # How Ansible calls an answer that is none of a module's; what the shell or sudo said follows it.
 NO_ANSWER = "Module result deserialization failed: No start of json char found"
+
 # The first that matches counts, so what contains another one's words comes before it.
 SIGNS: tuple[tuple[str, Callable[[str, Target, re.Match[str]], Reason]], ...] = (
     (r"no vault secrets|Decryption failed|undecryptable", locked),
@@ -379,78 +370,3 @@ def reason(host: Host) -> Reason:
         " its address, user and key are right, sudo works, python3 is installed",
         off=bool(host["away"]),
     )
-
-
-# --- lists -------------------------------------------------------------------------------------
-
-
-def as_problems(hosts: Iterable[Host]) -> list[Problem]:
-    """A problem for each reason; hosts with the same one share it."""
-    shared: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for host in hosts:
-        why = reason(host)
-        shared.setdefault((why.cause, why.remedy), []).append((host["name"], why.place))
-    return [
-        {
-            "what": f"{', '.join(name for name, _ in found)}: {cause}",
-            "place": "; ".join(dict.fromkeys(place for _, place in found)),
-            "remedy": remedy,
-        }
-        for (cause, remedy), found in shared.items()
-    ]
-
-
-def is_off(host: Host) -> bool:
-    """Whether a host gives no answer at all, as one that is switched off."""
-    return not host["survey"] and reason(host).off
-
-
-def reach_problems(hosts: list[Host], settings: Settings, others: list[Problem]) -> list[Problem]:
-    """Hosts that could not be looked at and have to be; others are the problems found elsewhere.
-
-    A reporting host that is off is left out of the run, and the others are served; but not of an
-    update, for it would come back with the old code. On an update's way back it has that. Where
-    the run is stopped anyhow, those that are off are named, too.
-    """
-    everybody = settings["updating"] and not settings["taking_back"]
-    besides = [settings["primary"]] if settings["primary"] else []
-    unseen = [host for host in [*besides, *hosts] if not host["survey"]]
-    stopping = [
-        host for host in unseen if "primary" in host["groups"] or not is_off(host) or everybody
-    ]
-    return as_problems(unseen) if stopping or others else []
-
-
-def unasked(hosts: list[Host]) -> dict[str, Any]:
-    """Hosts that verify or status could not ask: {problems, text, causes}.
-
-    text is for people, "" when there is none; causes is {host: cause}.
-    """
-    problems = as_problems(hosts)
-    lines = [f"{', '.join(host['name'] for host in hosts)} could not be asked."] if hosts else []
-    for index, found in enumerate(problems, start=1):
-        lines += [
-            "",
-            f"{index}. {found['what']}",
-            f"   place:  {found['place']}",
-            f"   remedy: {found['remedy']}",
-        ]
-    causes = {host["name"]: reason(host).cause for host in hosts}
-    return {"problems": problems, "text": "\n".join(lines), "causes": causes}
-
-
-def left_out(host: Host) -> str:
-    """What is said of a host that is left out of the run."""
-    why = reason(host)
-    return (
-        f"{host['name']}: {why.cause}. Nothing is done there; the others are served. Remedy:"
-        f" {why.remedy}. Then run the same command again, or take it out of the inventory."
-    )
-
-
-class FilterModule:
-    """Filters for the role preflight, and for verify and status."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names as used in templates."""
-        return {"left_out": left_out, "reach_problems": reach_problems, "unasked": unasked}
