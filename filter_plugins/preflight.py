@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.preflight import (
     addresses,
+    apps,
     checks,
     frappe,
     hosts,
@@ -28,7 +29,7 @@ from fleet.preflight import (
 
 LISTS: dict[str, Callable[..., Iterable[problems.Problem]]] = {
     "app_leaving_problems": leaving.app_leaving_problems,
-    "app_problems": versions.app_problems,
+    "app_problems": apps.app_problems,
     "leaving_problems": leaving.leaving_problems,
     "preflight_problems": checks.preflight_problems,
     "reach_problems": reach.reach_problems,
@@ -37,11 +38,6 @@ LISTS: dict[str, Callable[..., Iterable[problems.Problem]]] = {
     "untold_problems": versions.untold_problems,
     "version_problems": versions.version_problems,
 }
-
-
-def usable_lan_ip(host: Mapping[str, Any]) -> str:
-    """Address by which the others reach a host, "" when it has none; its variables go in."""
-    return addresses.good_lan_ip(addresses.addresses_of(host))
 
 
 def as_list(judge: Callable[..., Iterable[problems.Problem]]) -> Callable[..., Any]:
@@ -66,7 +62,7 @@ class FilterModule:
             "pdf_warnings": frappe.pdf_warnings,
             "preflight_addresses": addresses.addresses_of,
             "preflight_known_variables": variables.known_variables,
-            "preflight_lan_ip": usable_lan_ip,
+            "preflight_lan_ip": addresses.good_lan_ip,
             "preflight_mariadb": mariadb.mariadb_of,
             "preflight_opened_secrets": secrets.opened_secrets,
             "preflight_secrets_state": secrets.secrets_state,

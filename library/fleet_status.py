@@ -20,7 +20,7 @@ options:
     type: dict
     required: true
   unasked:
-    description: "Why hosts could not be asked: {problems, text}, see fleet/preflight/reach.py."
+    description: "Why hosts could not be asked: {problems, text}, see filter_plugins/reach.py."
     type: dict
     required: true
   release:

@@ -17,7 +17,7 @@ options:
     required: true
   unasked:
     description: >-
-      Why hosts could not be asked: {problems, text, causes}, see fleet/preflight/reach.py.
+      Why hosts could not be asked: {problems, text, causes}, see filter_plugins/reach.py.
     type: dict
     required: true
 """

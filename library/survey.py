@@ -53,7 +53,7 @@ DOCUMENTATION = r"""
 module: survey
 short_description: Everything about a host that preflight judges, in one execution
 description:
-  - Reads only. The judging is done on the controller, by C(fleet/preflight).
+  - Reads only. The judging is done on the controller, by the filters of C(preflight.py).
   - An action plugin of the same name adds C(clock), the host's offset from the controller.
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}

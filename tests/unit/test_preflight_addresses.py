@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fleet.preflight import addresses as judged
 from fleet.preflight import checks
@@ -32,6 +34,16 @@ def test_private(address, private):
     assert judged.is_private(address) is private
 
 
+def variables(lan_ip: str, default: str, addresses: list[str]) -> dict[str, Any]:
+    """A host's variables with the facts of its addresses."""
+    v4, v6 = ([a for a in addresses if (":" in a) == six] for six in (False, True))
+    facts = {"all_ipv4_addresses": v4, "all_ipv6_addresses": v6}
+    return {
+        "lan_ip": lan_ip,
+        "ansible_facts": facts | ({"default_ipv4": {"address": default}} if default else {}),
+    }
+
+
 @pytest.mark.parametrize(
     ("lan_ip", "default", "addresses", "expected"),
     [
@@ -46,13 +58,13 @@ def test_private(address, private):
 def test_lan_ip_is_chosen(lan_ip, default, addresses, expected):
     host = {"lan_ip": lan_ip, "default": default, "addresses": addresses}
     assert judged.lan_ip(host) == expected
-    assert judged.good_lan_ip(host) == expected
+    assert judged.good_lan_ip(variables(**host)) == expected
 
 
 @pytest.mark.parametrize("lan_ip", ["8.8.8.8", "10.9.9.9", "nonsense"])
 def test_unusable_lan_ip_is_never_used(lan_ip):
     host = {"lan_ip": lan_ip, "default": "10.0.0.1", "addresses": ["10.0.0.1", "8.8.8.8"]}
-    assert judged.good_lan_ip(host) == ""
+    assert judged.good_lan_ip(variables(**host)) == ""
 
 
 def test_missing_lan_ip(fleet, settings):

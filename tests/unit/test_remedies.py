@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from fleet import preflight as judging
 from fleet import systems
 from fleet.bench.account import installed_apps
 from fleet.bench.files import redis_address
@@ -45,6 +48,15 @@ ELSEWHERE = {
     "secrets_state": "test_remedies_of_the_secrets_file",
     "opened_secrets": "test_preflight_secrets.py",
     "missing_secrets": "test_preflight_secrets.py",
+    "agreement_problems": "test_agreement.py",
+    "app_leaving_problems": "test_leaving.py",
+    "app_problems": "test_apps.py",
+    "as_problems": "test_reach.py",
+    "check_node": "test_versions.py",
+    "check_python": "test_versions.py",
+    "leaving_problems": "test_leaving.py",
+    "untold_problems": "test_versions.py",
+    "version_problems": "test_versions.py",
 }
 
 
@@ -480,6 +492,14 @@ def test_remedies_of_an_adoption(trial: Trial) -> None:
     followed(trial, True)
 
 
+# All files that make problems.
+JUDGES = [adoption, jobs] + [
+    module
+    for entry in pkgutil.iter_modules(judging.__path__, f"{judging.__name__}.")
+    if hasattr(module := importlib.import_module(entry.name), "problem")
+]
+
+
 def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
     """Where a module makes its problems: (function, its lines) each."""
     for function in ast.walk(ast.parse(inspect.getsource(module))):
@@ -488,10 +508,6 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "problem":
                 yield function.name, range(node.lineno, (node.end_lineno or 0) + 1)
-
-
-# The modules whose problems are tried.
-JUDGES = [*{sys.modules[check.__module__]: 0 for check in checks.CHECKS}, adoption, jobs]
 
 
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,11 +55,9 @@ def lan_ip(host: Host) -> str:
 
     "" when there is none; what the inventory says is returned unjudged.
     """
-    if host.get("lan_ip"):
-        return str(host["lan_ip"])
-    if is_private(host.get("default") or ""):
-        return str(host["default"])
-    private = [address for address in host.get("addresses") or [] if is_private(address)]
+    if host["lan_ip"] or is_private(host["default"]):
+        return str(host["lan_ip"] or host["default"])
+    private = [address for address in host["addresses"] if is_private(address)]
     return private[0] if len(private) == 1 else ""
 
 
@@ -76,10 +74,11 @@ def addresses_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def good_lan_ip(host: Host) -> str:
-    """LAN address of a host when it is private and on the host, else ""."""
+def good_lan_ip(variables: Mapping[str, Any]) -> str:
+    """LAN address of a host, by its variables, when it is private and on the host, else ""."""
+    host = addresses_of(variables)
     address = lan_ip(host)
-    return address if is_private(address) and address in (host.get("addresses") or []) else ""
+    return address if is_private(address) and address in host["addresses"] else ""
 
 
 def check_addresses(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:

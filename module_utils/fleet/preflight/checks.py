@@ -4,60 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .addresses import check_addresses, check_server_ids
-from .certificates import check_acme, check_certificates
-from .disks import check_disks
-from .folders import check_folders
-from .frappe import check_frappe
-from .groups import check_groups, check_left_out
-from .mariadb import check_databases, check_shared
-from .network import check_clocks, check_filters, check_lan
-from .ports import check_ports
-from .present import check_commands, check_marks, check_programs, check_update
-from .problems import Host, Problem, Settings
-from .secrets import check_secrets
-from .sites import check_gone_sites, check_other_databases, check_sites
-from .systems import check_systems
-from .variables import (
-    check_keep,
-    check_networks,
-    check_proxies,
-    check_read_path,
-    check_types,
-    check_variables,
+from . import (
+    addresses,
+    certificates,
+    disks,
+    folders,
+    frappe,
+    groups,
+    mariadb,
+    network,
+    ports,
+    present,
+    secrets,
+    sites,
+    systems,
+    variables,
 )
+from .problems import Host, Problem, Settings
 
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
-    check_groups,
-    check_other_databases,
-    check_sites,
-    check_gone_sites,
-    check_variables,
-    check_types,
-    check_programs,
-    check_read_path,
-    check_keep,
-    check_proxies,
-    check_networks,
-    check_certificates,
-    check_acme,
-    check_folders,
-    check_secrets,
-    check_left_out,
-    check_addresses,
-    check_server_ids,
-    check_systems,
-    check_databases,
-    check_frappe,
-    check_marks,
-    check_update,
-    check_commands,
-    check_ports,
-    check_disks,
-    check_lan,
-    check_filters,
-    check_clocks,
-    check_shared,
+    groups.check_groups,
+    sites.check_other_databases,
+    sites.check_sites,
+    sites.check_gone_sites,
+    variables.check_variables,
+    variables.check_types,
+    present.check_programs,
+    variables.check_read_path,
+    variables.check_keep,
+    variables.check_proxies,
+    variables.check_networks,
+    certificates.check_certificates,
+    certificates.check_acme,
+    folders.check_folders,
+    secrets.check_secrets,
+    groups.check_left_out,
+    addresses.check_addresses,
+    addresses.check_server_ids,
+    systems.check_systems,
+    mariadb.check_databases,
+    frappe.check_frappe,
+    present.check_marks,
+    present.check_update,
+    present.check_commands,
+    ports.check_ports,
+    disks.check_disks,
+    network.check_lan,
+    network.check_filters,
+    network.check_clocks,
+    mariadb.check_shared,
 )
 
 

@@ -27,15 +27,6 @@ from .problems import Host
 
 SSH_PORT = "22"
 
-PASSWORD_REMEDY = (
-    "add -K to ansible-playbook, or name a file with the password in ANSIBLE_BECOME_PASSWORD_FILE"
-    " (./fleet reads it, too), or give the account sudo without a password"
-)
-VAULT_REMEDY = (
-    "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
-    " ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too)"
-)
-
 
 class Reason(NamedTuple):
     """Why a host could not be looked at.
@@ -183,173 +174,129 @@ def not_let_in(text: str, target: Target, found: re.Match[str]) -> Reason:
     )
 
 
-def refused(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """The host is there, and nothing listens on the port."""
-    return Reason(
-        f"{target.address} refuses the connection: no sshd listens there",
-        f"ansible_host and ansible_port of {target.name} in the inventory; sshd on {target.name}",
-        "start sshd there, or correct address and port",
-        off=True,
-    )
-
-
-def silent(_text: str, target: Target, found: re.Match[str]) -> Reason:
-    """Nothing answers at the address."""
-    return Reason(
-        f"{target.address} does not answer ({found[0].lower()})",
-        f"ansible_host and ansible_port of {target.name} in the inventory; network and power of"
-        f" {target.name}",
-        "switch it on, or correct address and port, or open the way for ssh (firewall, VPN)",
-        off=True,
-    )
-
-
-def hung_up(_text: str, target: Target, found: re.Match[str]) -> Reason:
-    """The connection was made and cut off."""
-    return Reason(
-        f"{target.address} cuts the connection off ({found[0].strip()})",
-        f"sshd on {target.name}, and what lies between",
-        f"try `{target.command}`; sshd may be starting or overloaded, or may not accept this"
-        f" controller: journalctl -u ssh on {target.name} says why",
-        off=True,
-    )
-
-
-def no_such_name(_text: str, target: Target, found: re.Match[str]) -> Reason:
-    """The name of the host has no address."""
-    return Reason(
-        f"the name {found[1]} cannot be resolved to an address",
-        f"ansible_host of {target.name} in the inventory; DNS and /etc/hosts on the controller",
-        "correct the name, or set ansible_host to the server's address",
-    )
-
-
-def on_host(target: Target) -> str:
-    """The place of what is wrong with sudo."""
-    return f"sudo of {target.user} on {target.name}"
-
-
-def password_missing(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Sudo asks, and nobody gave a password."""
-    cause = "sudo asks for a password, and none was given"
-    return Reason(cause, on_host(target), PASSWORD_REMEDY)
-
-
-def password_wrong(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Sudo was given a wrong password."""
-    return Reason(
-        "sudo does not accept the password that was given",
-        on_host(target),
-        "give the right one (-K, ANSIBLE_BECOME_PASSWORD_FILE); where hosts have different ones,"
-        " set ansible_become_password for each in the inventory, encrypted with ansible-vault",
-    )
-
-
-def sudo_denied(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """The account may not use sudo."""
-    return Reason(
-        f"{target.user} may not run everything as root with sudo",
-        on_host(target),
-        f"as root on {target.name}: adduser {target.user} sudo (`sudo -l -U {target.user}` shows"
-        " what it may); or name another account in ansible_user",
-    )
-
-
-def no_shell(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """The account is one of a service."""
-    return Reason(
-        f"{target.user} has no login shell",
-        f"account {target.user} on {target.name}",
-        f"as root on {target.name}: usermod -s /bin/bash {target.user}; or name another account in"
-        " ansible_user",
-    )
-
-
-def sudo_wants_terminal(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Requiretty is set."""
-    return Reason(
-        "sudo works from a terminal only (requiretty)",
-        f"/etc/sudoers and /etc/sudoers.d on {target.name}",
-        f"write `Defaults:{target.user} !requiretty` there (visudo)",
-    )
-
-
-def no_sudo(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Sudo is not installed."""
-    return Reason(
-        "sudo is not installed",
-        target.name,
-        f"as root on {target.name}: apt-get install sudo; or set ansible_user: root",
-    )
-
-
-def sudo_hangs(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Sudo neither asks nor goes on."""
-    return Reason(
-        "sudo neither asked for a password nor went on in time",
-        on_host(target),
-        f"try `{target.command}`, then `sudo -v`: it may wait for DNS, or ask in an unusual way",
-    )
-
-
-def no_python(_text: str, target: Target, _found: re.Match[str]) -> Reason:
-    """Ansible's modules cannot run."""
-    return Reason(
-        "python3 is not installed at /usr/bin/python3",
-        target.name,
-        f"as root on {target.name}: apt-get install python3; or set ansible_python_interpreter",
-    )
-
-
 def locked(text: str, target: Target, _found: re.Match[str]) -> Reason:
     """A value of the inventory is encrypted, and cannot be decrypted."""
     key = re.search(r"keyword '(\w+)'", text)
     value = f"the encrypted value for {key[1]}" if key else "an encrypted value"
-    return Reason(
-        f"{value} cannot be read: {wrong_or_missing(text)}",
-        f"inventory entry of {target.name}",
-        VAULT_REMEDY,
-    )
-
-
-def wrong_or_missing(text: str) -> str:
-    """Whether the vault's password is missing or does not fit, in words."""
-    return (
+    why = (
         "no vault password was given"
         if "no vault secrets found" in text
         else "the vault password that was given does not fit"
     )
+    return Reason(
+        f"{value} cannot be read: {why}",
+        f"inventory entry of {target.name}",
+        "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
+        " ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too)",
+    )
 
+
+# --- what can be said at once: {t} is the target, {m} and the others what the sign matched --------
+
+SUDO = "sudo of {t.user} on {t.name}"
+REFUSED = Reason(
+    "{t.address} refuses the connection: no sshd listens there",
+    "ansible_host and ansible_port of {t.name} in the inventory; sshd on {t.name}",
+    "start sshd there, or correct address and port",
+    off=True,
+)
+SILENT = Reason(
+    "{t.address} does not answer ({lower})",
+    "ansible_host and ansible_port of {t.name} in the inventory; network and power of {t.name}",
+    "switch it on, or correct address and port, or open the way for ssh (firewall, VPN)",
+    off=True,
+)
+HUNG_UP = Reason(
+    "{t.address} cuts the connection off ({seen})",
+    "sshd on {t.name}, and what lies between",
+    "try `{t.command}`; sshd may be starting or overloaded, or may not accept this"
+    " controller: journalctl -u ssh on {t.name} says why",
+    off=True,
+)
+NO_SUCH_NAME = Reason(
+    "the name {m[1]} cannot be resolved to an address",
+    "ansible_host of {t.name} in the inventory; DNS and /etc/hosts on the controller",
+    "correct the name, or set ansible_host to the server's address",
+)
+PASSWORD_MISSING = Reason(
+    "sudo asks for a password, and none was given",
+    SUDO,
+    "add -K to ansible-playbook, or name a file with the password in ANSIBLE_BECOME_PASSWORD_FILE"
+    " (./fleet reads it, too), or give the account sudo without a password",
+)
+PASSWORD_WRONG = Reason(
+    "sudo does not accept the password that was given",
+    SUDO,
+    "give the right one (-K, ANSIBLE_BECOME_PASSWORD_FILE); where hosts have different ones,"
+    " set ansible_become_password for each in the inventory, encrypted with ansible-vault",
+)
+SUDO_DENIED = Reason(
+    "{t.user} may not run everything as root with sudo",
+    SUDO,
+    "as root on {t.name}: adduser {t.user} sudo (`sudo -l -U {t.user}` shows what it may); or name"
+    " another account in ansible_user",
+)
+NO_SHELL = Reason(
+    "{t.user} has no login shell",
+    "account {t.user} on {t.name}",
+    "as root on {t.name}: usermod -s /bin/bash {t.user}; or name another account in ansible_user",
+)
+SUDO_WANTS_TERMINAL = Reason(
+    "sudo works from a terminal only (requiretty)",
+    "/etc/sudoers and /etc/sudoers.d on {t.name}",
+    "write `Defaults:{t.user} !requiretty` there (visudo)",
+)
+NO_SUDO = Reason(
+    "sudo is not installed",
+    "{t.name}",
+    "as root on {t.name}: apt-get install sudo; or set ansible_user: root",
+)
+SUDO_HANGS = Reason(
+    "sudo neither asked for a password nor went on in time",
+    SUDO,
+    "try `{t.command}`, then `sudo -v`: it may wait for DNS, or ask in an unusual way",
+)
+NO_PYTHON = Reason(
+    "python3 is not installed at /usr/bin/python3",
+    "{t.name}",
+    "as root on {t.name}: apt-get install python3; or set ansible_python_interpreter",
+)
 
 # How Ansible calls an answer that is none of a module's; what the shell or sudo said follows it.
 NO_ANSWER = "Module result deserialization failed: No start of json char found"
-
 # The first that matches counts, so what contains another one's words comes before it.
-SIGNS: tuple[tuple[str, Callable[[str, Target, re.Match[str]], Reason]], ...] = (
+SIGNS: tuple[tuple[str, Reason | Callable[[str, Target, re.Match[str]], Reason]], ...] = (
     (r"no vault secrets|Decryption failed|undecryptable", locked),
     (r"HOST IDENTIFICATION HAS CHANGED", changed_key),
     (r"Host key verification failed|host key is known for", unknown_key),
-    (r"Could not resolve hostname (\S+?):", no_such_name),
-    (r"Connection refused", refused),
+    (r"Could not resolve hostname (\S+?):", NO_SUCH_NAME),
+    (r"Connection refused", REFUSED),
     (
         r"Connection timed out|Operation timed out|No route to host|Network is unreachable"
         r"|Host is down|timed out during banner exchange",
-        silent,
+        SILENT,
     ),
     (r"(?:(\S+): )?Permission denied \(([^)]*)\)", not_let_in),
     (r"Too many authentication failures()()", not_let_in),
-    (r"Missing sudo password|a password is required", password_missing),
-    (r"Incorrect sudo password|incorrect password attempt", password_wrong),
-    (r"must have a tty to run sudo", sudo_wants_terminal),
-    (r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)", sudo_denied),
+    (r"Missing sudo password|a password is required", PASSWORD_MISSING),
+    (r"Incorrect sudo password|incorrect password attempt", PASSWORD_WRONG),
+    (r"must have a tty to run sudo", SUDO_WANTS_TERMINAL),
+    (r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)", SUDO_DENIED),
     # sudo's refusal of a single command is lost on the way: nothing is left to be read.
-    (rf"\A{NO_ANSWER}\s*\Z", sudo_denied),
-    (r"account is currently not available", no_shell),
-    (r"sudo: (?:command )?not found", no_sudo),
-    (r"waiting for privilege escalation prompt", sudo_hangs),
-    (r"python3?\S*'? (?:was )?not found|/python3?\S*: (?:not found|No such file)", no_python),
-    (r"Connection (?:closed|reset) by [^\r\n]*|Broken pipe|kex_exchange_identification", hung_up),
+    (rf"\A{NO_ANSWER}\s*\Z", SUDO_DENIED),
+    (r"account is currently not available", NO_SHELL),
+    (r"sudo: (?:command )?not found", NO_SUDO),
+    (r"waiting for privilege escalation prompt", SUDO_HANGS),
+    (r"python3?\S*'? (?:was )?not found|/python3?\S*: (?:not found|No such file)", NO_PYTHON),
+    (r"Connection (?:closed|reset) by [^\r\n]*|Broken pipe|kex_exchange_identification", HUNG_UP),
 )
+
+
+def said_of(known: Reason, target: Target, found: re.Match[str]) -> Reason:
+    """A reason as it is said of one host."""
+    values = {"t": target, "m": found, "seen": found[0].strip(), "lower": found[0].lower()}
+    cause, place, remedy = (text.format(**values) for text in known[:3])
+    return Reason(cause, place, remedy, known.off)
 
 
 def reason(host: Host) -> Reason:
@@ -361,6 +308,8 @@ def reason(host: Host) -> Reason:
     for sign, explain in SIGNS:
         found = re.search(sign, text)
         if found:
+            if isinstance(explain, Reason):
+                return said_of(explain, target, found)
             return explain(text, target, found)
     words = " ".join(text.removeprefix("Task failed: ").removeprefix(NO_ANSWER).split())
     return Reason(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .addresses import addresses_of, good_lan_ip, lan_ip
+from .addresses import good_lan_ip, lan_ip
 from .hosts import is_adopted, primary_host
 from .problems import Host, Problem, Settings, grouped, problem
 
@@ -27,7 +27,7 @@ def ways(
     there = {"reporting": "primary", "primary": "reporting"}.get(here or "", "")
     found = []
     for other in groups.get(there, []):
-        address = good_lan_ip(addresses_of(variables[other]))
+        address = good_lan_ip(variables[other])
         found += [
             {"address": address, "port": int(ports[service])}
             for service in WAYS[str(here)]

@@ -17,16 +17,15 @@ UV_PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.15", "3.16", "3.17", "3
 LATEST = 999
 
 
-def new_python(host: Host, code: Code, same: str) -> dict[str, str]:
-    """The Python of a bench that is to be made on a host: {path, version, install}.
+def new_python(host: Host, code: Code, same: str) -> tuple[str, str]:
+    """The Python of a bench that is to be made on a host: path, version.
 
     What bench_python names; else what the system has and the code takes, of the series ``same``
     first, then /usr/bin/python3, then the newest; else a series that uv installs: then path is "",
-    and version a series. All are "" where nothing fits.
+    and version a series. Both are "" where nothing fits.
     """
     if host["python"]:
-        version = host["survey"]["pythons"].get(host["python"]) or ""
-        return {"path": host["python"], "version": version, "install": ""}
+        return host["python"], host["survey"]["pythons"].get(host["python"]) or ""
     fits = {
         path: version
         for path, version in host["survey"]["pythons"].items()
@@ -35,11 +34,11 @@ def new_python(host: Host, code: Code, same: str) -> dict[str, str]:
     order = sorted(fits, key=lambda path: needs.numbers(fits[path]), reverse=True)
     order.sort(key=lambda path: (series(fits[path]) != same, path != SYSTEM_PYTHON))
     if order:
-        return {"path": order[0], "version": fits[order[0]], "install": ""}
+        return order[0], fits[order[0]]
     choice = needs.first_fit(
         told(code), "python", (f"{name}.{LATEST}" for name in (same, *UV_PYTHONS) if name)
     )
-    return {"path": "", "version": series(choice), "install": series(choice)}
+    return "", series(choice)
 
 
 def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, str]:
@@ -52,15 +51,11 @@ def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, 
     if not host.get("survey"):
         return {"path": host["python"] or SYSTEM_PYTHON, "install": ""}
     same = series(((primary or {}).get("survey") or {}).get("env") or "")
-    found = new_python(host, code, same)
-    if found["install"]:
-        return {"path": uv_python(cli_dir, found["install"]), "install": found["install"]}
-    return {"path": found["path"], "install": ""}
-
-
-def uv_python(cli_dir: str, name: str) -> str:
-    """Where the module bench_cli puts a Python that uv installs."""
-    return f"{cli_dir}/python/{name}/bin/python{name}"
+    path, version = new_python(host, code, same)
+    if path or not version:
+        return {"path": path, "install": ""}
+    # Where the module bench_cli puts a Python that uv installs.
+    return {"path": f"{cli_dir}/python/{version}/bin/python{version}", "install": version}
 
 
 def python_headers(path: str) -> list[str]:
@@ -83,8 +78,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> Iterator[
         )
     if there and not host["python"] and not survey["adoption"]:
         return
-    found = new_python(host, code, same or series(there))
-    version = found["version"]
+    _path, version = new_python(host, code, same or series(there))
     if host["python"] and not version:
         yield problem(
             f"bench_python {host['python']} is not a Python that runs on {name}",

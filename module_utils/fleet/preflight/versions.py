@@ -15,9 +15,9 @@ from typing import Any
 
 import yaml
 
-from ..bench import apps as of_app
-from ..bench import files as bench_files
 from ..bench import needs
+from ..bench.apps import ADDRESS
+from ..bench.files import without_password
 from .hosts import is_ours
 from .problems import Host, Problem, Settings, problem
 
@@ -105,9 +105,7 @@ def wanted_apps(frappe: Mapping[str, Any], apps: Any) -> list[dict[str, str]]:
         for entry in entries
         if isinstance(entry, Mapping) and entry.get("name") and entry.get("repo")
     ]
-    return [
-        {**app, "repo": app["repo"] if of_app.ADDRESS.match(app["repo"]) else ""} for app in wanted
-    ]
+    return [{**app, "repo": app["repo"] if ADDRESS.match(app["repo"]) else ""} for app in wanted]
 
 
 def series(version: str) -> str:
@@ -143,17 +141,12 @@ def untold_problems(
             continue
         entry = wanted[app]
         at = entry.get("commit") or entry.get("branch") or "its default branch"
-        repo = bench_files.without_password(entry["repo"])
+        repo = without_password(entry["repo"])
         yield problem(
             f"the code of {app} could not be read from {repo} at {at}: {why}",
             "bench_frappe_repo, bench_frappe_branch and bench_apps in the inventory",
             "name a repository, branch and commit that the bench's account can read on the primary",
         )
-
-
-def app_problems(code: Code, apps: list[Mapping[str, str]], sites: Any) -> list[Problem]:
-    """What is wrong with the apps that are to come, and with those of the sites."""
-    return of_app.problems(code, apps, sites, needs.python_fits)
 
 
 def runtime_warnings(code: Code) -> list[str]:
