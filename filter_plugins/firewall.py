@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -28,7 +28,7 @@ def parse_networks(addresses: Iterable[Any], place: str) -> list[Network]:
     return sorted(networks, key=lambda network: (network.version, network))
 
 
-def set_block(name: str, kind: str, networks: list[Network]) -> list[str]:
+def set_block(name: str, kind: str, networks: Sequence[Network]) -> list[str]:
     """Lines of one nftables set; an empty set has no elements line."""
     lines = [f"\tset {name} {{", f"\t\ttype {kind}", "\t\tflags interval", "\t\tauto-merge"]
     if networks:

@@ -25,7 +25,7 @@ options:
 RETURN = """
 trouble: {description: "Why there is no result, as ssh, sudo or the module says it; else empty."}
 away: {description: Whether the host could not be reached at all.}
-target: {description: "How ssh reaches a host in trouble, see filter_plugins/reach.py."}
+target: {description: "How ssh reaches a host in trouble, see fleet/preflight/connection.py."}
 """
 
 

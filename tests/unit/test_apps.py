@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleet.bench import apps, needs
+from fleet.bench import apps
+from fleet.preflight.apps import app_problems, misfit
 
 PYPROJECT = '[tool.bench.frappe-dependencies]\nfrappe = ">=15.40.0,<16.0.0"\nerpnext = ">=15"\n'
 
@@ -69,7 +70,7 @@ def test_what_cannot_be_read_says_nothing(files: dict[str, str]):
 )
 def test_the_frappe_that_an_app_asks_for(asked: str, frappe: str, taken: bool):
     says = {"frappe": asked, "version": "1"}
-    assert (apps.misfit(says, frappe, needs.python_fits) == "") is taken
+    assert (misfit(says, frappe) == "") is taken
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ def test_the_frappe_that_an_app_asks_for(asked: str, frappe: str, taken: bool):
 )
 def test_an_app_that_goes_with_its_own_major_version(version: str, frappe: str, taken: bool):
     own = {"version": version, "same_major": True}
-    assert (apps.misfit(own, frappe, needs.python_fits) == "") is taken
-    assert apps.misfit({**own, "same_major": False}, frappe, needs.python_fits) == ""
+    assert (misfit(own, frappe) == "") is taken
+    assert misfit({**own, "same_major": False}, frappe) == ""
 
 
 FRAPPE = {"version": "15.44.2", "here": True}
@@ -88,7 +89,7 @@ WANTED = [{"name": "frappe"}, {"name": "shop"}, {"name": "erpnext"}]
 
 def judged(sites: Any = (), **code: dict[str, Any]) -> list[str]:
     """What is wrong, in words."""
-    found = apps.problems({"frappe": FRAPPE, **code}, WANTED, list(sites), needs.python_fits)
+    found = list(app_problems({"frappe": FRAPPE, **code}, WANTED, list(sites)))
     assert all(problem["place"] and problem["remedy"] for problem in found)
     return [problem["what"] for problem in found]
 

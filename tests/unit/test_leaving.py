@@ -15,7 +15,9 @@ from fleet import leaving as host_leaving
 from fleet import nodes
 from fleet.supervisor import control as supervisor
 
-from filter_plugins import leaving
+from filter_plugins import preflight
+
+FILTERS = preflight.FilterModule().filters()
 
 GROUPS = {
     "all": ["erp1", "rep1", "rep2"],
@@ -50,10 +52,10 @@ def test_a_removal_is_everybodys(tmp_path: Path) -> None:
 
 
 def test_groups_without_a_node_that_leaves() -> None:
-    found = leaving.without_hosts(GROUPS, ["rep2"])
+    found = FILTERS["without_hosts"](GROUPS, ["rep2"])
     assert found["all"] == ["erp1", "rep1"]
     assert found["heavy"] == []
-    assert leaving.without_hosts(GROUPS, []) == GROUPS
+    assert FILTERS["without_hosts"](GROUPS, []) == GROUPS
 
 
 @pytest.mark.parametrize(
@@ -65,42 +67,42 @@ def test_groups_without_a_node_that_leaves() -> None:
     ],
 )
 def test_only_a_reporting_node_leaves(node: str, said: str) -> None:
-    (found,) = leaving.leaving_problems(node, GROUPS, {})
+    (found,) = FILTERS["leaving_problems"](node, GROUPS, {})
     assert said in found["what"]
     assert "rep1, rep2" in found["remedy"]
-    assert found["remedy"] in leaving.leaving_text([found])
+    assert found["remedy"] in FILTERS["leaving_text"]([found])
 
 
 def test_a_node_with_placed_jobs_stays_and_each_entry_is_named() -> None:
     placement = {"a.b": "rep2", "c.*": "heavy", "d.e": "both", "f.g": "rep1", "h.i": "all"}
-    found = leaving.leaving_problems("rep2", GROUPS, placement)
+    found = FILTERS["leaving_problems"]("rep2", GROUPS, placement)
     assert [problem["what"].split()[1] for problem in found] == ["a.b", "c.*"]
     assert "group heavy, of which rep2 is all" in found[1]["what"]
-    assert leaving.leaving_problems("rep2", GROUPS, {"d.e": "both"}) == []
-    assert leaving.leaving_problems("rep2", GROUPS, "no map") == []
+    assert FILTERS["leaving_problems"]("rep2", GROUPS, {"d.e": "both"}) == []
+    assert FILTERS["leaving_problems"]("rep2", GROUPS, "no map") == []
 
 
 def test_data_is_kept_or_deleted_and_nothing_else() -> None:
-    (found,) = leaving.leaving_problems("rep2", GROUPS, {}, "gone")
+    (found,) = FILTERS["leaving_problems"]("rep2", GROUPS, {}, "gone")
     assert found["what"] == "data is 'gone'"
-    assert leaving.leaving_problems("rep2", GROUPS, {}, "delete") == []
+    assert FILTERS["leaving_problems"]("rep2", GROUPS, {}, "delete") == []
 
 
 @pytest.mark.parametrize("app", ["", "frappe", "../x", "a b"])
 def test_only_an_app_leaves_and_never_the_framework(app: str) -> None:
-    (found,) = leaving.app_leaving_problems(app, [], [])
+    (found,) = FILTERS["app_leaving_problems"](app, [], [])
     assert "-e app=NAME" in found["remedy"]
-    assert leaving.leaving_text([found], "app").startswith("The app is not taken out.")
+    assert FILTERS["leaving_text"]([found], "app").startswith("The app is not taken out.")
 
 
 def test_an_app_that_the_inventory_still_names_stays() -> None:
     apps, sites = [{"name": "shop"}], [{"name": "a.test", "apps": ["shop"]}, {"name": "b.test"}]
-    found = leaving.app_leaving_problems("shop", apps, sites)
+    found = FILTERS["app_leaving_problems"]("shop", apps, sites)
     assert [problem["place"] for problem in found] == [
         "bench_apps in the inventory, entry shop",
         "fleet_sites in the inventory, apps of a.test",
     ]
-    assert leaving.app_leaving_problems("stall", apps, sites) == []
+    assert FILTERS["app_leaving_problems"]("stall", apps, sites) == []
 
 
 def test_groups_of_the_bench_alone_are_stopped() -> None:

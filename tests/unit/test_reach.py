@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.preflight import connection, reach
 
-from filter_plugins import reach
 from plugins.action import ask_host
 
 SSH = (
@@ -138,7 +138,7 @@ OFF = [
 
 @pytest.mark.parametrize(("words", "cause", "remedy"), REASONS)
 def test_each_reason_has_its_own_remedy(words, cause, remedy):
-    why = reach.reason(a_host(words))
+    why = connection.reason(a_host(words))
     assert cause in why.cause
     assert remedy in why.remedy
     assert "rep1" in why.place or "on the controller" in why.place
@@ -147,18 +147,19 @@ def test_each_reason_has_its_own_remedy(words, cause, remedy):
 
 @pytest.mark.parametrize(("words", "cause"), OFF)
 def test_a_host_that_gives_no_answer_is_off(words, cause):
-    why = reach.reason(a_host(words))
+    why = connection.reason(a_host(words))
     assert cause in why.cause
     assert why.off
 
 
 def test_an_unknown_key_is_fetched_from_the_port_in_use():
-    why = reach.reason(a_host(SSH + "Host key verification failed.", port="2222"))
+    why = connection.reason(a_host(SSH + "Host key verification failed.", port="2222"))
     assert why.remedy.startswith(
         "ssh-keyscan -p 2222 -t ed25519 10.0.0.21 >> /home/me/.ssh/known_hosts, then compare"
         " `ssh-keygen -lF '[10.0.0.21]:2222' -f /home/me/.ssh/known_hosts`"
     )
-    behind = reach.reason(a_host(SSH + "Host key verification failed.", proxy="gate.example.com"))
+    host = a_host(SSH + "Host key verification failed.", proxy="gate.example.com")
+    behind = connection.reason(host)
     assert "ssh-keyscan" not in behind.remedy
     assert "-J gate.example.com ops@10.0.0.21`" in behind.remedy
 
@@ -167,14 +168,14 @@ def test_a_changed_key_shows_both_fingerprints_and_is_never_fetched(tmp_path: Pa
     known = tmp_path / "known_hosts"
     known.write_text(f"10.0.0.11 ssh-ed25519 AAAA\n10.0.0.21 ssh-ed25519 {OLD_KEY}\n")
     words = CHANGED.replace("KNOWN", str(known))
-    why = reach.reason(a_host(words, port="2222"))
+    why = connection.reason(a_host(words, port="2222"))
     assert f"it shows {NEW} (ED25519), known is {OLD}" in why.cause
     assert why.place == f"line 2 of {known} on the controller"
     assert f"ssh-keygen -R '[10.0.0.21]:2222' -f {known}" in why.remedy
     assert "ssh-keyscan" not in why.remedy
     assert not why.off
     known.unlink()
-    assert "known is unknown" in reach.reason(a_host(words)).cause
+    assert "known is unknown" in connection.reason(a_host(words)).cause
 
 
 # --- the list ----------------------------------------------------------------------------------
@@ -246,7 +247,7 @@ def test_verify_and_status_say_why_they_could_not_ask():
 
 
 def test_a_host_of_another_connection_has_no_target():
-    assert "rep1 port 22" in reach.reason({**a_host(REFUSED), "target": {}}).cause
+    assert "rep1 port 22" in connection.reason({**a_host(REFUSED), "target": {}}).cause
 
 
 def test_ssh_s_own_answer_is_read(tmp_path: Path):

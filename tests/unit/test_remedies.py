@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -21,17 +23,20 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from fleet import preflight as judging
 from fleet import systems
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
+from fleet.preflight import checks, secrets
+from fleet.preflight.problems import problem
+from fleet.preflight.systems import system_problems
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system
 
-from filter_plugins import adoption, jobs, mariadb_settings, preflight
-from filter_plugins import systems as judged_systems
+from filter_plugins import adoption, jobs, mariadb_settings
+from tests.unit.bare_fleet import GIB, a_host, first_settings, put_system
 from tests.unit.test_adoption import BENCH, an_adopted_host
-from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
 
 # Where the trials of other problems stand: beside the programs that are their judges.
 ELSEWHERE = {
@@ -42,8 +47,17 @@ ELSEWHERE = {
     "check_filters": "test_surroundings.py",
     "check_written_twice": "test_jobs_filters.py",
     "secrets_state": "test_remedies_of_the_secrets_file",
-    "opened_secrets": "test_preflight.py",
-    "missing_secrets": "test_preflight.py",
+    "opened_secrets": "test_preflight_secrets.py",
+    "missing_secrets": "test_preflight_secrets.py",
+    "agreement_problems": "test_agreement.py",
+    "app_leaving_problems": "test_leaving.py",
+    "app_problems": "test_apps.py",
+    "as_problems": "test_reach.py",
+    "check_node": "test_versions.py",
+    "check_python": "test_versions.py",
+    "leaving_problems": "test_leaving.py",
+    "untold_problems": "test_versions.py",
+    "version_problems": "test_versions.py",
 }
 
 
@@ -79,10 +93,10 @@ class Fleet:
         """All that stands in the way."""
         hosts = [host for host in (self.erp, self.rep) if host]
         return [
-            *preflight.preflight_problems(hosts, self.settings),
+            *checks.preflight_problems(hosts, self.settings),
             *adoption.adoption_problems(hosts, self.settings),
             *jobs.job_problems(hosts, self.settings),
-            *judged_systems.system_problems(hosts),
+            *system_problems(hosts),
         ]
 
 
@@ -292,7 +306,7 @@ FLEET = [
     Trial({"erp.survey.database.answers": {"time_zone": "+02:00"}},
           "take default_time_zone out of these files",
           {"erp.survey.database.answers": {"time_zone": "SYSTEM"}}),
-    Trial({"settings.secrets.problem": preflight.problem("x", "y", "chmod 0600 z")}, "chmod 0600",
+    Trial({"settings.secrets.problem": problem("x", "y", "chmod 0600 z")}, "chmod 0600",
           {"settings.secrets.problem": None}),
 ]  # fmt: skip
 
@@ -479,6 +493,14 @@ def test_remedies_of_an_adoption(trial: Trial) -> None:
     followed(trial, True)
 
 
+# All files that make problems.
+JUDGES = [adoption, jobs] + [
+    module
+    for entry in pkgutil.iter_modules(judging.__path__, f"{judging.__name__}.")
+    if hasattr(module := importlib.import_module(entry.name), "problem")
+]
+
+
 def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
     """Where a module makes its problems: (function, its lines) each."""
     for function in ast.walk(ast.parse(inspect.getsource(module))):
@@ -491,7 +513,7 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
 
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     met: set[tuple[str, int]] = set()
-    for module in (preflight, adoption, jobs):
+    for module in JUDGES:
         real = module.problem
 
         def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
@@ -499,14 +521,14 @@ def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
             return real(*words)
 
         monkeypatch.setattr(module, "problem", noted)
-    for trials, adopted in (([*FLEET, *JOBS], False), (ADOPTED, True)):
+    for trials, adopted in (([*FLEET, *JOBS, *SYSTEMS], False), (ADOPTED, True)):
         for trial in trials:
             fleet = Fleet(adopted)
             put(fleet, trial.broken)
             fleet.problems()
     untried = [
         f"{module.__name__}.{function}, line {lines[0]}"
-        for module in (preflight, adoption, jobs)
+        for module in JUDGES
         for function, lines in calls(module)
         if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
     ]
@@ -518,7 +540,7 @@ def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:
     good = yaml.safe_dump({"fleet_id": "f1"})
 
     def told() -> str:
-        problem = preflight.secrets_state(str(file))["problem"]
+        problem = secrets.secrets_state(str(file))["problem"]
         return problem["remedy"] if problem else ""
 
     assert told() == ""

@@ -17,13 +17,14 @@ from fleet import foreign
 from fleet.adoption import look as adoption
 from fleet.bench import program_settings
 from fleet.bench.account import BenchError
+from fleet.preflight import present
 from fleet.supervisor import call, configuration, programs, restarts
 from fleet.supervisor import control as supervisor
 from fleet.supervisor import own as own_programs
 from fleet.survey import system
 
 from filter_plugins import adoption as judging
-from filter_plugins import bench, preflight
+from filter_plugins import bench
 from library import adopt_handover, supervisor_programs
 
 MAIN = """
@@ -654,7 +655,7 @@ def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
     }
     assert foreign.writer(str(host.folder / "open.conf")) == "everybody"
     judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
-    found = [problem["place"] for problem in preflight.check_programs([judged], {})]
+    found = [problem["place"] for problem in present.check_programs([judged], {})]
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
 
 

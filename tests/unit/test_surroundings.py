@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from fleet import surroundings
+from fleet.preflight import network
 
-from filter_plugins import adoption, preflight
+from filter_plugins import adoption
 
 BENCH = "/home/frappe/frappe-bench"
 # An account of every system, which is in no rule of sudo's.
@@ -342,7 +343,7 @@ def test_what_a_packet_filter_drops_is_opened_by_the_remedy(
     assert net.on(close, stdin)[0] == 0
     assert net.dropped() == [3306, 13000]
     assert surroundings.look_at_filters(net.on) == [tool]
-    command = preflight.opening(tool, net.addresses[0], [13000, 3306])
+    command = network.opening(tool, net.addresses[0], [13000, 3306])
     command = command.partition(", and the same")[0]
     assert net.on(["sh", "-c", command]) == (0, "")
     assert net.dropped() == []
@@ -362,25 +363,25 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
         "primary": {},
         "ports": {"mariadb": "3306", "redis_cache": "13000", "redis_queue": 11000, "web": 8000},
     }
-    assert preflight.check_filters(hosts, settings) == []
+    assert list(network.check_filters(hosts, settings)) == []
     hosts[0]["survey"]["filters"] = ["ufw"]
     hosts[1]["survey"]["dropped"] = [
         {"address": "10.0.0.11", "port": port} for port in (3306, 11000)
     ]
-    (told,) = preflight.check_filters(hosts, settings)
+    (told,) = network.check_filters(hosts, settings)
     assert told["what"].startswith("ufw of erp1 drops what rep1 sends to erp1, to port 3306, 11000")
     assert told["remedy"] == ("on erp1: ufw allow proto tcp from 10.0.0.12 to any port 3306,11000")
     hosts[0]["survey"]["filters"] = []
-    (told,) = preflight.check_filters(hosts, settings)
+    (told,) = network.check_filters(hosts, settings)
     assert "of the network or of the provider" in told["remedy"]
     hosts[0]["survey"] = None
-    assert preflight.check_filters(hosts, settings) == []
+    assert list(network.check_filters(hosts, settings)) == []
     hosts[0]["survey"] = {**survey, "filters": ["firewalld"]}
-    assert preflight.filter_warnings(hosts, settings) == []
+    assert network.filter_warnings(hosts, settings) == []
     settings["groups"]["reporting"] = []
-    assert preflight.filter_warnings(hosts, settings) == []
+    assert network.filter_warnings(hosts, settings) == []
     hosts[0]["survey"]["adoption"] = {"bench": {}}
-    (said,) = preflight.filter_warnings(hosts, settings)
+    (said,) = network.filter_warnings(hosts, settings)
     assert "port=3306 protocol=tcp accept" in said
 
 
@@ -393,12 +394,12 @@ def test_the_ways_of_a_host_are_those_of_the_fleet() -> None:
     }
     groups = {"primary": ["erp1"], "reporting": ["rep1", "rep2"]}
     ports = {"mariadb": 3306, "redis_cache": "13000", "redis_queue": "no", "web": 1, "health": 2}
-    assert preflight.ways(variables, "rep2", groups, ports) == [
+    assert network.ways(variables, "rep2", groups, ports) == [
         {"address": "10.0.0.11", "port": 3306},
         {"address": "10.0.0.11", "port": 13000},
     ]
-    assert preflight.ways(variables, "erp1", groups, ports) == [
+    assert network.ways(variables, "erp1", groups, ports) == [
         {"address": "10.0.0.12", "port": 1},
         {"address": "10.0.0.12", "port": 2},
     ]
-    assert preflight.ways(variables, "other", groups, ports) == []
+    assert network.ways(variables, "other", groups, ports) == []

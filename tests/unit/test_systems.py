@@ -10,6 +10,7 @@ import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
 from fleet import systems
+from fleet.preflight import systems as judged
 
 from filter_plugins import systems as filters
 
@@ -59,37 +60,37 @@ def test_another_system_is_refused_and_the_known_ones_are_named(
     distribution: str, version: str
 ) -> None:
     host = a_host(distribution, version)
-    (found,) = filters.system_problems([host])
+    (found,) = judged.system_problems([host])
     assert found["what"] == f"rep1 runs {distribution} {version}"
     for name in ("Debian 12 (bookworm)", "Debian 13 (trixie)", "Ubuntu 24.04 (noble)"):
         assert name in found["remedy"]
     facts = {"distribution": distribution, "distribution_version": version}
     with pytest.raises(AnsibleFilterError, match=f"the system {distribution} {version}"):
         filters.system_packages(facts, "mariadb")
-    assert filters.system_warnings([host]) == []
+    assert judged.system_warnings([host]) == []
 
 
 def test_a_tried_system_is_no_news() -> None:
     hosts = [a_host("Debian", "12.5"), a_host("Debian", "13")]
-    assert filters.system_problems(hosts) == []
-    assert filters.system_warnings(hosts) == []
+    assert list(judged.system_problems(hosts)) == []
+    assert judged.system_warnings(hosts) == []
 
 
 def test_an_untried_system_is_refused_until_it_is_asked_for_and_then_named() -> None:
     host = a_host("Ubuntu", "24.04")
-    (found,) = filters.system_problems([host])
+    (found,) = judged.system_problems([host])
     assert "Ubuntu 24.04 (noble), on which Benchfleet was never tried" in found["what"]
     assert "fleet_untried_system: true" in found["remedy"]
     host["untried_system"] = True
-    assert filters.system_problems([host]) == []
-    (words,) = filters.system_warnings([host])
+    assert list(judged.system_problems([host])) == []
+    (words,) = judged.system_warnings([host])
     assert "rep1 runs Ubuntu 24.04 (noble)" in words
 
 
 def test_a_host_that_was_not_seen_has_no_system_to_judge() -> None:
     host = a_host("", "", survey=None)
-    assert filters.system_problems([host]) == []
-    assert filters.system_warnings([host]) == []
+    assert list(judged.system_problems([host])) == []
+    assert judged.system_warnings([host]) == []
 
 
 def test_the_rows_are_complete_and_apart() -> None:

@@ -12,8 +12,10 @@ from fleet.bench import cli
 from fleet.status.fleet import version_rows
 from fleet.survey import notes
 
-from filter_plugins import versions
+from filter_plugins import preflight
 from library import packages
+
+FILTERS = preflight.FilterModule().filters()
 
 ROLES = Path(__file__).parents[2] / "roles"
 RELEASE = {"bench_cli": "6.0", "uv": "1.0", "node": "24.0", "yarn": "2.0"}
@@ -53,31 +55,31 @@ def marked(form: int = 1, releases: dict[str, str] | None = None) -> dict[str, A
 
 
 def test_a_new_fleet_gets_the_defaults_of_role_bench() -> None:
-    release = versions.release_versions(str(ROLES))
+    release = FILTERS["release_versions"](str(ROLES))
     assert set(release) == set(RELEASE)
     assert all(re.fullmatch(r"[0-9.]+", number) for number in release.values())
-    assert versions.versions_in_force(a_host(), a_host(), release, NODES, {}) == release
+    assert FILTERS["versions_in_force"](a_host(), a_host(), release, NODES, {}) == release
 
 
 def test_a_fleet_keeps_what_is_recorded() -> None:
     primary = a_host(survey={"mark": marked(releases=RECORDED), "tools": {"yarn": "1.0"}})
-    assert versions.versions_in_force(primary, primary, RELEASE, NODES, {}) == RECORDED
+    assert FILTERS["versions_in_force"](primary, primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_a_fleet_without_a_record_keeps_what_is_installed() -> None:
     primary = a_host(survey={"mark": marked(), "tools": RECORDED})
-    assert versions.versions_in_force(primary, primary, RELEASE, NODES, {}) == RECORDED
+    assert FILTERS["versions_in_force"](primary, primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_a_node_that_joins_gets_the_fleets() -> None:
     primary = a_host(survey={"mark": marked(releases=RECORDED)})
-    assert versions.versions_in_force(a_host("rep9"), primary, RELEASE, NODES, {}) == RECORDED
+    assert FILTERS["versions_in_force"](a_host("rep9"), primary, RELEASE, NODES, {}) == RECORDED
 
 
 def test_what_the_inventory_asks_for_wins() -> None:
     asked = {"bench_cli": "5.40", "uv": ""}
     primary = a_host(survey={"mark": marked(releases=RECORDED)}, asked_versions=asked)
-    found = versions.versions_in_force(primary, primary, RELEASE, NODES, {})
+    found = FILTERS["versions_in_force"](primary, primary, RELEASE, NODES, {})
     assert found == {**RECORDED, "bench_cli": "5.40"}
 
 
@@ -99,13 +101,13 @@ def test_the_node_of_a_fleet_is_one_that_the_code_takes(asked, noted, engines, n
     release = {**RELEASE, "node": NODES[0]}
     primary = a_host(survey={"mark": marked(releases={"node": noted})})
     host = a_host("rep1", asked_versions={"node": asked})
-    found = versions.versions_in_force(host, primary, release, NODES, code(node=engines))
+    found = FILTERS["versions_in_force"](host, primary, release, NODES, code(node=engines))
     assert found["node"] == node
 
 
 def test_the_nodes_that_this_benchfleet_has_are_one_of_each_major() -> None:
-    nodes = versions.release_nodes(str(ROLES))
-    assert nodes[0] == versions.release_versions(str(ROLES))["node"]
+    nodes = FILTERS["release_nodes"](str(ROLES))
+    assert nodes[0] == FILTERS["release_versions"](str(ROLES))["node"]
     assert len({node.split(".")[0] for node in nodes}) == len(nodes) > 1
     defaults = (ROLES / "bench/defaults/main.yml").read_text()
     assert all(node in defaults for node in nodes)
@@ -146,17 +148,17 @@ def test_a_new_bench_gets_a_python_that_the_code_takes(
 ) -> None:
     host = a_host("rep1", survey={"pythons": pythons})
     primary = a_host(survey={"env": there})
-    found = versions.python_of(host, primary, code(asked), "/c")
+    found = FILTERS["python_of"](host, primary, code(asked), "/c")
     assert found == {"path": path, "install": install}
-    assert versions.runtime_problems([host], primary, code(asked), NODES, False) == []
+    assert FILTERS["runtime_problems"]([host], primary, code(asked), NODES, False) == []
 
 
 def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() -> None:
     host = a_host(survey={"env": "3.12.1"})
-    found = versions.python_of(host, host, code("<3.13"), "/c")
+    found = FILTERS["python_of"](host, host, code("<3.13"), "/c")
     assert found == {"path": "/home/frappe/frappe-bench/env/bin/python", "install": ""}
     away = a_host() | {"survey": None}
-    assert versions.python_of(away, away, {}, "/c")["path"] == "/usr/bin/python3"
+    assert FILTERS["python_of"](away, away, {}, "/c")["path"] == "/usr/bin/python3"
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() ->
 )
 def test_what_cannot_work_is_refused_with_the_remedy(changes, asked, what, remedy) -> None:
     host = a_host(**changes)
-    found = versions.runtime_problems([host], {}, asked, NODES, False)
+    found = FILTERS["runtime_problems"]([host], {}, asked, NODES, False)
     assert [problem["what"] for problem in found] == [what]
     assert remedy in found[0]["remedy"]
     assert found[0]["place"]
@@ -221,59 +223,59 @@ def test_what_fits_is_no_problem() -> None:
     there = a_host(survey={"env": "3.12.1"}, asked_versions={"node": "22.0.0"})
     named = a_host("rep1", python="/p", survey={"pythons": {"/p": "3.12.1"}})
     named["asked_versions"] = there["asked_versions"]
-    assert versions.runtime_problems([there, named], there, asked, NODES, False) == []
+    assert FILTERS["runtime_problems"]([there, named], there, asked, NODES, False) == []
     # The reporting benches get the Python of the one that is adopted.
     adopted = a_host(survey={"env": "3.12.1", "adoption": {}, "pythons": {"/p": "3.13.5"}})
-    assert versions.runtime_problems([adopted], adopted, asked, NODES, False) == []
+    assert FILTERS["runtime_problems"]([adopted], adopted, asked, NODES, False) == []
     # An update brings other code, and judges that itself.
     old = a_host(survey={"env": "3.13.5"})
-    assert versions.runtime_problems([old], old, asked, NODES, True) == []
-    assert versions.runtime_problems([a_host() | {"survey": None}], {}, asked, NODES, False) == []
+    assert FILTERS["runtime_problems"]([old], old, asked, NODES, True) == []
+    assert FILTERS["runtime_problems"]([a_host() | {"survey": None}], {}, asked, NODES, False) == []
 
 
 def test_what_cannot_be_read_is_a_warning_that_names_the_text() -> None:
     asked = {**code(">=3.10", "lts/*"), "hrms": {"python": "three", "node": ""}}
-    assert versions.runtime_problems([a_host()], {}, asked, NODES, False) == []
-    frappe, hrms = versions.runtime_warnings(asked)
+    assert FILTERS["runtime_problems"]([a_host()], {}, asked, NODES, False) == []
+    frappe, hrms = FILTERS["runtime_warnings"](asked)
     assert "frappe asks for 'lts/*' (engines.node in its package.json)" in frappe
     assert "hrms asks for 'three' (requires-python in its pyproject.toml)" in hrms
 
 
 def test_code_that_could_not_be_read_is_not_known() -> None:
     unread = {**code(">=3.10"), "hrms": {"trouble": "no answer"}}
-    assert versions.is_code_known(code())
-    assert not versions.is_code_known(unread)
-    assert not versions.is_code_known({})
-    assert versions.runtime_problems([a_host()], {}, unread, NODES, False) == []
+    assert FILTERS["is_code_known"](code())
+    assert not FILTERS["is_code_known"](unread)
+    assert not FILTERS["is_code_known"]({})
+    assert FILTERS["runtime_problems"]([a_host()], {}, unread, NODES, False) == []
     hrms = {"name": "hrms", "repo": "https://me:hush@git.example/hrms", "branch": "v15"}
-    found = versions.untold_problems(unread, [hrms])
+    found = FILTERS["untold_problems"](unread, [hrms])
     assert [problem["what"] for problem in found] == [
         "the code of hrms could not be read from https://git.example/hrms at v15: no answer"
     ]
     odd = hrms | {"repo": "https://me:hu/sh@git.example/hrms"}
-    assert versions.untold_problems(unread, [odd]) == found
-    assert versions.untold_problems(unread, [hrms], "no answer") == []
-    assert versions.untold_problems(unread, []) == []
+    assert FILTERS["untold_problems"](unread, [odd]) == found
+    assert FILTERS["untold_problems"](unread, [hrms], "no answer") == []
+    assert FILTERS["untold_problems"](unread, []) == []
 
 
 def test_malformed_apps_are_left_to_their_own_check() -> None:
     frappe = {"name": "frappe", "repo": "https://x/frappe", "branch": "version-15", "commit": ""}
     apps = [{"name": "hrms", "repo": "/srv/hrms"}, {"name": "x"}, "erpnext"]
-    assert [app["name"] for app in versions.wanted_apps(frappe, apps)] == ["frappe", "hrms"]
-    assert versions.wanted_apps(frappe, "erpnext") == [frappe]
+    assert [app["name"] for app in FILTERS["wanted_apps"](frappe, apps)] == ["frappe", "hrms"]
+    assert FILTERS["wanted_apps"](frappe, "erpnext") == [frappe]
 
 
 def test_a_name_that_the_bench_cli_looks_up_is_no_address() -> None:
     for name in ("hrms", "frappe/hrms", "frappe/hrms@develop"):
-        assert versions.wanted_apps({"name": "hrms", "repo": name}, [])[0]["repo"] == ""
+        assert FILTERS["wanted_apps"]({"name": "hrms", "repo": name}, [])[0]["repo"] == ""
     for address in ("https://x/hrms", "git@git.example:o/hrms", "host:o/hrms", "/srv/hrms"):
-        assert versions.wanted_apps({"name": "hrms", "repo": address}, [])[0]["repo"] == address
+        assert FILTERS["wanted_apps"]({"name": "hrms", "repo": address}, [])[0]["repo"] == address
 
 
 def test_apps_are_judged_by_the_frappe_at_hand() -> None:
     known = {"frappe": {"version": "15.44.2", "here": True}, "hrms": {"frappe": ">=16"}}
     wanted = [{"name": "frappe"}, {"name": "hrms"}]
-    (found,) = versions.app_problems(known, wanted, [])
+    (found,) = FILTERS["app_problems"](known, wanted, [])
     assert found["what"] == "hrms asks for Frappe >=16; Frappe is 15.44.2"
 
 
@@ -286,19 +288,19 @@ def test_apps_are_judged_by_the_frappe_at_hand() -> None:
     ],
 )
 def test_debian_has_the_headers_of_its_own_pythons(path, headers) -> None:
-    assert versions.python_headers(path) == headers
+    assert FILTERS["python_headers"](path) == headers
 
 
 def test_newer_formats_are_problems() -> None:
     good = [a_host("erp1", survey={"mark": marked()}), a_host("rep1")]
-    assert versions.version_problems(good, SETTINGS) == []
+    assert FILTERS["version_problems"](good, SETTINGS) == []
     newer = a_host("rep1", survey={"mark": marked(3)})
-    what = [problem["what"] for problem in versions.version_problems([good[0], newer], SETTINGS)]
+    what = [problem["what"] for problem in FILTERS["version_problems"]([good[0], newer], SETTINGS)]
     assert what == [
         "rep1 has fleet format 3, and this Benchfleet knows formats up to 1",
     ]
     away = a_host("rep1") | {"survey": None}
-    assert versions.version_problems([good[0], away], SETTINGS) == []
+    assert FILTERS["version_problems"]([good[0], away], SETTINGS) == []
 
 
 def test_the_mark_has_the_format_that_preflight_knows() -> None:

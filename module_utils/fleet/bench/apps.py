@@ -9,11 +9,9 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-Problem = dict[str, str]
-Fits = Callable[[str, str], bool | None]
 Read = Callable[[str], str | None]
 
 # Of a repository: a URL, HOST:PATH, or a path. The bench CLI takes a name, too: hrms, frappe/hrms.
@@ -115,74 +113,3 @@ def assigned(python: str) -> set[str]:
         t for statement in body if isinstance(statement, ast.Assign) for t in statement.targets
     ]
     return {target.id for target in targets if isinstance(target, ast.Name)}
-
-
-# --- judgement ---------------------------------------------------------------------------------
-
-
-def misfit(says: Mapping[str, Any], frappe: str, fits: Fits) -> str:
-    """Why an app does not go with a version of Frappe, in words; "" when it may."""
-    # Of a release to come its numbers alone are judged: 17.0.0-dev is as good as 17.0.0.
-    asked = re.sub(r"(\d)-[\w.]+", r"\1", says.get("frappe", ""))
-    if frappe and asked and fits(asked, frappe) is False:
-        return f"asks for Frappe {says['frappe']}"
-    version = says.get("version", "")
-    if frappe and version and says.get("same_major"):
-        same = frappe.split(".")[0] == version.split(".")[0]
-        return "" if same else f"is {version}, and installs only on that major version of Frappe"
-    return ""
-
-
-def problems(
-    code: Mapping[str, Mapping[str, Any]],
-    wanted: Iterable[Mapping[str, Any]],
-    sites: Any,
-    fits: Fits,
-) -> list[Problem]:
-    """What is wrong with the apps that are to come, and with those that the sites are to have.
-
-    code: what the apps say, those of the bench among them, which have ``here``: what runs already
-    is not judged. wanted: the apps as the inventory has them, frappe first. fits: whether a version
-    meets a specifier of the kind ``>=15.40.0,<16.0.0``.
-    """
-    wanted = list(wanted)
-    known = [*dict.fromkeys(["frappe", *(app["name"] for app in wanted), *code])]
-    frappe = code.get("frappe", {}).get("version", "")
-    found = []
-    for app in wanted:
-        name, says = app["name"], code.get(app["name"], {})
-        if says.get("here") or "trouble" in says:
-            continue
-        place = f"bench_apps in the inventory, entry {name}"
-        found += [
-            {
-                "what": f"{name} needs the app {other}, which bench_apps does not name",
-                "place": place,
-                "remedy": f"add an entry for {other} to bench_apps, before {name}",
-            }
-            for other in says.get("requires", [])
-            if other not in known
-        ]
-        if why := misfit(says, frappe, fits):
-            found.append(
-                {
-                    "what": f"{name} {why}; Frappe is {frappe}",
-                    "place": place,
-                    "remedy": f"name a branch of {name} that goes with this Frappe, or another "
-                    "bench_frappe_branch for a new bench",
-                }
-            )
-    for site in sites if isinstance(sites, list) else []:
-        apps = site.get("apps") if isinstance(site, Mapping) else None
-        found += [
-            {
-                "what": f"the site {site.get('name')} is to have the app {app}, which bench_apps "
-                "does not name",
-                "place": "fleet_sites in the inventory",
-                "remedy": f"add an entry for {app} to bench_apps, with its repository, or take it "
-                f"out of the site's apps. Known are {', '.join(known)}",
-            }
-            for app in (apps if isinstance(apps, list) else [])
-            if str(app) not in known
-        ]
-    return found

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import shop
+from fleet.preflight.versions import release_versions
 from nodes import Node
 
 from benchfleet.runner import ROOT
-from filter_plugins.versions import release_versions
 
 
 @pytest.mark.usefixtures("grown")

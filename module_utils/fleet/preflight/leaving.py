@@ -1,23 +1,17 @@
-"""Nodes and apps that leave the fleet: groups without nodes, and who may go. Pure functions."""
+"""Nodes and apps that leave the fleet: who and what may go."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-Problem = dict[str, str]
-
-
-def without_hosts(groups: Mapping[str, Iterable[str]], leaving: Iterable[str]) -> dict[str, Any]:
-    """The inventory's groups without some hosts: {group: [host, ...]}."""
-    gone = set(leaving)
-    return {name: [host for host in hosts if host not in gone] for name, hosts in groups.items()}
+from .problems import Problem, listed, problem
 
 
 def leaving_problems(
     node: str, groups: Mapping[str, Iterable[str]], placement: Any, data: str = "keep"
-) -> list[Problem]:
+) -> Iterator[Problem]:
     """Why a node cannot be taken out of the fleet, [] when it can: {what, place, remedy} each.
 
     ``groups`` are the inventory's, ``placement`` is jobs_placement, ``data`` what shall become of
@@ -33,32 +27,27 @@ def leaving_problems(
         else:
             what = f"{node!r} is no reporting node"
         remedy = f"name one of the inventory's reporting nodes with -e node=NAME: {choice}"
-        return [{"what": what, "place": "node on the command line", "remedy": remedy}]
-    problems = []
+        yield problem(what, "node on the command line", remedy)
+        return
     if data not in ("keep", "delete"):
-        problems.append(
-            {
-                "what": f"data is {data!r}",
-                "place": "data on the command line",
-                "remedy": "leave it out to keep the node's copy of the data, or write data=delete",
-            }
+        yield problem(
+            f"data is {data!r}",
+            "data on the command line",
+            "leave it out to keep the node's copy of the data, or write data=delete",
         )
     for job, server in placement.items() if isinstance(placement, Mapping) else ():
         members = list(groups.get(str(server), []))
         if str(server) != node and set(members) != {node}:
             continue
         words = f"on {node}" if server == node else f"on group {server}, of which {node} is all"
-        problems.append(
-            {
-                "what": f"job {job} is placed {words}: without it the next site.yml would refuse",
-                "place": f"jobs_placement in the inventory, entry {job!r}",
-                "remedy": "take the entry out, or name another server there, and run this again",
-            }
+        yield problem(
+            f"job {job} is placed {words}: without it the next site.yml would refuse",
+            f"jobs_placement in the inventory, entry {job!r}",
+            "take the entry out, or name another server there, and run this again",
         )
-    return problems
 
 
-def app_leaving_problems(app: str, wanted: Any, sites: Any) -> list[Problem]:
+def app_leaving_problems(app: str, wanted: Any, sites: Any) -> Iterator[Problem]:
     """Why an app cannot be taken out of the fleet, [] when it can; see leaving_problems.
 
     ``wanted`` is bench_apps, ``sites`` is fleet_sites.
@@ -66,7 +55,8 @@ def app_leaving_problems(app: str, wanted: Any, sites: Any) -> list[Problem]:
     if not re.fullmatch(r"[A-Za-z]\w*", app, re.ASCII) or app == "frappe":
         what = f"{app!r} is no app that could be taken out" if app else "no app is named"
         remedy = "name one of the bench's apps, but not frappe, with -e app=NAME"
-        return [{"what": what, "place": "app on the command line", "remedy": remedy}]
+        yield problem(what, "app on the command line", remedy)
+        return
     places = [
         f"bench_apps in the inventory, entry {app}"
         for one in (wanted if isinstance(wanted, list) else [])
@@ -79,26 +69,10 @@ def app_leaving_problems(app: str, wanted: Any, sites: Any) -> list[Problem]:
     ]
     what = f"the inventory names {app}, and the next site.yml would bring it back"
     remedy = "take the entry out, and run this again"
-    return [{"what": what, "place": place, "remedy": remedy} for place in places]
+    yield from (problem(what, place, remedy) for place in places)
 
 
 def leaving_text(problems: list[Problem], what: str = "node") -> str:
     """The problems as a text for people; what: the kind of thing that was to leave."""
-    lines = [f"The {what} is not taken out. Nothing was touched on any host."]
-    for found in problems:
-        lines += ["", found["what"], f"   place:  {found['place']}"]
-        lines += [f"   remedy: {found['remedy']}"]
-    return "\n".join(lines)
-
-
-class FilterModule:
-    """Filters of what takes nodes and apps out, and of every list of the fleet's hosts."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Name of each filter and its function."""
-        return {
-            "app_leaving_problems": app_leaving_problems,
-            "leaving_problems": leaving_problems,
-            "leaving_text": leaving_text,
-            "without_hosts": without_hosts,
-        }
+    head = f"The {what} is not taken out. Nothing was touched on any host."
+    return f"{head}\n{listed(problems, numbered=False)}"

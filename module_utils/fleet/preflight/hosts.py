@@ -1,0 +1,75 @@
+"""Who is who: the primary, hosts of this fleet, those that are taken over, those that leave."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .problems import Host, Settings
+
+# A key as /etc/ssh has it.
+SSH_KEY = re.compile(r"[A-Za-z0-9+/]+=*")
+
+
+def is_ours(host: Host, settings: Settings) -> bool:
+    """Whether the host bears the mark of this very fleet."""
+    mark = (host["survey"] or {}).get("mark", {})
+    return bool(mark.get("state") == "present" and mark["fleet_id"] == settings["fleet_id"])
+
+
+def primary_host(hosts: list[Host], settings: Settings) -> Host | None:
+    """The primary, when there is exactly one: of this run, or looked at besides."""
+    names = list(settings["groups"].get("primary", []))
+    besides = [settings["primary"]] if settings["primary"] else []
+    return next((h for h in [*hosts, *besides] if [h["name"]] == names), None)
+
+
+def is_primary(host: Host) -> bool:
+    """Whether a host is in group primary."""
+    return "primary" in host["groups"]
+
+
+def is_adopted(host: Host) -> bool:
+    """Whether the host's own bench and data are being taken over (fleet_adopt; see adoption.py)."""
+    return bool((host["survey"] or {}).get("adoption"))
+
+
+def has_own_bench(host: Host) -> bool:
+    """Whether a primary holds a bench that could be adopted."""
+    survey = host["survey"] or {"benches": []}
+    return is_primary(host) and host["bench_dir"] in [b["path"] for b in survey["benches"]]
+
+
+def without_hosts(groups: Mapping[str, Iterable[str]], leaving: Iterable[str]) -> dict[str, Any]:
+    """The inventory's groups without some hosts: {group: [host, ...]}."""
+    gone = set(leaving)
+    return {name: [host for host in hosts if host not in gone] for name, hosts in groups.items()}
+
+
+def fleet_hosts(
+    names: Iterable[str], seen: Iterable[Host], addresses: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """Hosts that the others know, and by what: {name: {lan_ip, ssh_key}}.
+
+    names are the inventory's, seen are the hosts of this run, addresses are those of the
+    certificates that were made before. So a host that is off or left out of the run keeps its
+    entries on the others; one that was never reached is not in the result. ssh_key is "" where
+    no host knows it.
+    """
+    looked_at = {host["name"]: host for host in seen if host["survey"]}
+    keys = {
+        address: key
+        for host in looked_at.values()
+        for address, key in host["survey"].get("known_hosts", {}).items()
+        if SSH_KEY.fullmatch(key)
+    }
+    found = {}
+    for name in names:
+        if name in looked_at:
+            host = looked_at[name]
+            found[name] = {"lan_ip": host["address"], "ssh_key": host["ssh_key"]}
+        elif name in addresses:
+            address = addresses[name]
+            found[name] = {"lan_ip": address, "ssh_key": keys.get(address, "")}
+    return found

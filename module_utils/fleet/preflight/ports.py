@@ -1,0 +1,87 @@
+"""Ports of the fleet's services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from .hosts import has_own_bench, is_ours, is_primary
+from .problems import Host, Problem, Settings, grouped, problem
+
+# How a listener that the fleet itself put there can be told: a word in its name, program or
+# command line.
+SERVICES = {
+    "mariadb": ("MariaDB", ("mariadbd", "mysqld")),
+    "redis_cache": ("the bench's Redis cache", ("redis-server",)),
+    "redis_queue": ("the bench's Redis queue", ("redis-server",)),
+    "web": ("the bench's web workers", ("gunicorn",)),
+    "socketio": ("the bench's socketio", ("node",)),
+    "report": ("the primary's pool for reports", ("gunicorn",)),
+    "health": ("the reporting bench's health answers", ("gunicorn",)),
+    "http": ("the router", ("nginx",)),
+    "https": ("the router", ("nginx",)),
+}
+PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
+REPORTING_SERVICES = ("mariadb", "web", "health")
+
+
+def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
+    """The ports of a host's services are free, or taken by what the fleet put there."""
+    for host in hosts:
+        if not host["survey"]:
+            continue
+        # The services of a bench that may be adopted are told with it, by check_marks: "stop it
+        # for good" is no advice there.
+        ours = is_ours(host, settings) or has_own_bench(host)
+        services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
+        wanted = grouped(
+            (int(settings["ports"][service]), service)
+            for service in services
+            # What is no number is reported with the types.
+            if str(settings["ports"][service]).isdigit()
+        )
+        yield from (
+            problem(
+                f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
+                "two services, one port",
+                "fleet_*_port in the inventory",
+                "give each service a port of its own",
+            )
+            for port, names in wanted.items()
+            if len(names) > 1
+        )
+        for port, names in wanted.items():
+            strangers = [
+                entry
+                for entry in host["survey"]["listeners"].get(str(port), [])
+                if not (ours and is_expected(entry, names, settings["bench_dir"]))
+            ]
+            if strangers:
+                yield taken_port(host["name"], port, names[0], strangers)
+
+
+def is_expected(entry: Mapping[str, Any], services: Iterable[str], bench_dir: str) -> bool:
+    """Whether a listener looks like one of the services: by name, program or command line."""
+    text = f"{entry['name']} {entry['program']} {entry['command']}".lower()
+    words = [word for service in services for word in SERVICES[service][1]]
+    return any(word in text for word in words) or ("web" in services and f"{bench_dir}/" in text)
+
+
+def taken_port(name: str, port: int, service: str, strangers: list[Mapping[str, Any]]) -> Problem:
+    """The problem of a port that something else listens on."""
+    entry = strangers[0]
+    process = entry["name"] or "an unknown process"
+    details = [f"process {entry['pid']}"] if entry["pid"] else []
+    # What was started from a shell lives in the unit of the login, which nobody should stop.
+    if entry["unit"] and not entry["unit"].startswith(("ssh", "user@", "getty")):
+        details.append(entry["unit"])
+    details += [entry["command"]] if entry["command"] else []
+    addresses = ", ".join(sorted({item["address"] for item in strangers}))
+    return problem(
+        f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
+        + (f" ({'; '.join(details)})" if details else ""),
+        f"{addresses} port {port} on {name}",
+        "stop it for good, or move it to another port or host"
+        # Browsers know no others for the router.
+        + ("" if service in ("http", "https") else f", or set fleet_{service}_port to a free one"),
+    )

@@ -1,0 +1,52 @@
+"""Ports of the services."""
+
+from __future__ import annotations
+
+from fleet.preflight import checks
+
+from tests.unit.bare_fleet import listener, mark, whats
+
+
+def test_taken_port_names_the_process(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener()]}
+    found = checks.preflight_problems(fleet, settings)
+    assert [f["what"] for f in found] == [
+        "port 80, which the router needs, is taken by apache2 "
+        "(process 99; apache2.service; /usr/sbin/apache2 -k start)"
+    ]
+    assert found[0]["place"] == "0.0.0.0 port 80 on erp1"
+
+
+def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener(unit="ssh.service")]}
+    found = checks.preflight_problems(fleet, settings)
+    assert "ssh" not in str(found)
+
+
+def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
+    fleet[1]["survey"]["listeners"] = {"80": [listener()], "13000": [listener()]}
+    assert whats(fleet, settings) == []
+    fleet[1]["survey"]["listeners"] = {"3306": [listener()], "8000": [listener()]}
+    assert len(whats(fleet, settings)) == 2
+
+
+def test_right_service_on_a_host_that_is_not_ours_is_a_stranger(fleet, settings):
+    fleet[0]["survey"]["listeners"] = {"80": [listener(name="nginx")]}
+    assert len(whats(fleet, settings)) == 1
+    settings["fleet_id"] = "f1"
+    mark(fleet[0])
+    assert whats(fleet, settings) == []
+    fleet[0]["survey"]["listeners"] = {"80": [listener(name="caddy")]}
+    assert len(whats(fleet, settings)) == 1
+
+
+def test_two_services_on_one_port(fleet, settings):
+    settings["ports"]["redis_queue"] = 13000
+    assert whats(fleet, settings) == [
+        "port 13000 of erp1 belongs to redis_cache and redis_queue: two services, one port"
+    ]
+
+
+def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
+    settings["ports"]["web"] = "abc"
+    assert whats(fleet, settings) == []

@@ -1,0 +1,23 @@
+"""Systems of the hosts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.bare_fleet import put_system, whats
+
+
+def test_debian_13(fleet, settings):
+    for host in fleet:
+        put_system(host, "13.1")
+    assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize("key", ["", "keyOferp1\n10.0.0.11 ssh-ed25519 another"])
+def test_no_systemd_and_no_host_key(fleet, settings, key):
+    fleet[0]["survey"]["systemd"] = False
+    fleet[0]["ssh_key"] = key
+    assert whats(fleet, settings) == [
+        "erp1 was not booted with systemd",
+        "erp1 has no ed25519 ssh host key",
+    ]
