@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.adoption import bench as adopted_bench
+from ansible.module_utils.fleet.adoption.database import sql
+from ansible.module_utils.fleet.adoption.look import look as look_at_adoption
 from ansible.module_utils.fleet.bench import code, jobs
 from ansible.module_utils.fleet.bench.account import (
     BenchError,
@@ -24,6 +26,7 @@ from ansible.module_utils.fleet.bench.account import (
     read_text,
     run_as,
 )
+from ansible.module_utils.fleet.bench.config import config_of
 from ansible.module_utils.fleet.bench.files import other_database
 from ansible.module_utils.fleet.bench.pdf import printing
 from ansible.module_utils.fleet.foreign import open_plain
@@ -39,6 +42,7 @@ from ansible.module_utils.fleet.mariadb.server import MEMORY_TABLES
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nginx.certificates import certificate_trouble
 from ansible.module_utils.fleet.nginx.files import parts
+from ansible.module_utils.fleet.processes import run
 from ansible.module_utils.fleet.sites.folders import Folders, made_note
 from ansible.module_utils.fleet.supervisor.programs import (
     ConfigurationError,
@@ -270,7 +274,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
     told = [
-        adoption.sql(words).stdout.splitlines() if kept and found["product"] else []
+        sql(words).stdout.splitlines() if kept and found["product"] else []
         for words in (MEMORY_TABLES, READ_SHARED)
     ]
     found["memory_tables"] = told[0]
@@ -297,7 +301,7 @@ def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
     told = {**look(SETTINGS), "adopted": adopted}
     rows = running_rows(
         *(
-            adoption.sql(words).stdout.splitlines() if runs else []
+            sql(words).stdout.splitlines() if runs else []
             for words in (RUNNING, "SHOW MASTER STATUS")
         )
     )
@@ -371,7 +375,7 @@ def env_python(bench_dir: str, user: str) -> str:
     """Version of the Python that a finished bench of ``user``'s runs on, "" where none is."""
     if not Path(bench_dir, ".benchfleet-complete").exists():
         return ""
-    return adoption.python_version(bench_dir, user)
+    return adopted_bench.python_version(bench_dir, user)
 
 
 def is_bench(path: str) -> bool:
@@ -405,7 +409,7 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
                     found[path] = source
                 path = os.path.dirname(path.rstrip("/"))
 
-    for file, text in parts(adoption.run(["/usr/sbin/nginx", "-T"]).stdout).items():
+    for file, text in parts(run(["/usr/sbin/nginx", "-T"]).stdout).items():
         look(text, file)
     for pattern in files:
         for file in sorted(glob.glob(pattern)):
@@ -421,11 +425,11 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
 def other_databases(bench_dir: str) -> dict[str, dict[str, str]]:
     """Sites of a bench whose database is not MariaDB: site → {kind, file that says so}."""
     common_file = f"{bench_dir}/sites/common_site_config.json"
-    common = adoption.config_of(common_file)
+    common = config_of(common_file)
     folders = Folders(f"{bench_dir}/sites", "")
     found = {}
     for site in folders.names():
-        config = adoption.config_of(folders.config(site))
+        config = config_of(folders.config(site))
         if kind := other_database(config, common):
             file = folders.config(site) if config.get("db_type") else common_file
             found[site] = {"kind": kind, "file": file}
@@ -659,7 +663,7 @@ def main() -> None:
     wished = asked["adopt"] and survey["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
         try:
-            survey["adoption"] = adoption.look(asked["bench_dir"], asked["ports"])
+            survey["adoption"] = look_at_adoption(asked["bench_dir"], asked["ports"])
         except BenchError as error:
             module.fail_json(msg=str(error))
         survey["env"] = survey["adoption"]["bench"]["python"]

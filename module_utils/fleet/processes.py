@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 
 Done = subprocess.CompletedProcess[str]
+# What has run() below in its place in tests.
+Run = Callable[..., Done]
 
 
 def run(words: list[str], stdin: str = "", seconds: float = 30) -> Done:
