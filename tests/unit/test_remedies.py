@@ -24,12 +24,14 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from fleet import adoption, systems
+from fleet import preflight as judging
 from fleet.adoption import judge
 from fleet.bench.account import installed_apps
 from fleet.bench.files import redis_address
 from fleet.nginx.certificates import certificate_trouble
+from fleet.preflight.jobs import job_problems
 
-from filter_plugins import jobs, mariadb_settings, preflight
+from filter_plugins import mariadb_settings, preflight
 from filter_plugins import systems as judged_systems
 from library import survey
 from tests.unit.test_adoption import BENCH, an_adopted_host
@@ -83,7 +85,7 @@ class Fleet:
         return [
             *preflight.preflight_problems(hosts, self.settings),
             *judge.adoption_problems(hosts, self.settings),
-            *jobs.job_problems(hosts, self.settings),
+            *job_problems(hosts, self.settings),
             *judged_systems.system_problems(hosts),
         ]
 
@@ -482,9 +484,9 @@ def test_remedies_of_an_adoption(trial: Trial) -> None:
 
 
 # All files that make problems.
-JUDGES = [preflight, jobs] + [
+JUDGES = [preflight] + [
     module
-    for package in (adoption,)
+    for package in (adoption, judging)
     for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if hasattr(module := importlib.import_module(entry.name), "problem")
 ]
