@@ -10,8 +10,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.bench import queues
-from fleet.preflight.job_names import job_name_problems
-from fleet.preflight.jobs import job_problems
+from fleet.preflight.jobs import job_name_problems, job_problems
 from fleet.preflight.workers import job_warnings
 
 

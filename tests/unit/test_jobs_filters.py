@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from fleet.bench import queues
-from fleet.preflight import job_names, placement, workers
-from fleet.preflight.jobs import job_problems
+from fleet.preflight import placement, workers
+from fleet.preflight.jobs import job_name_problems, job_problems
 
 from filter_plugins import jobs
 
@@ -452,11 +452,9 @@ def test_two_patterns_for_a_job_by_what_the_bench_has(fleet, settings, count, wh
 
 
 def test_names_can_be_judged_after_the_first_run():
-    found = job_names.job_name_problems(
-        {RUN: "rep1"}, {**BARE, "known": True, "matches": {RUN: []}}
-    )
+    found = job_name_problems({RUN: "rep1"}, {**BARE, "known": True, "matches": {RUN: []}})
     assert [problem["what"] for problem in found] == [f"no installed app has a job {RUN!r}"]
-    assert job_names.job_name_problems({RUN: "rep1"}, BARE) == []
+    assert job_name_problems({RUN: "rep1"}, BARE) == []
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
-from .database import look_at_database, sql
+from .database import sql
 
 ADDRESS = "127.0.0.1"
-# Accounts that can sign in from this host by a password, and those that cannot at all.
-BY_PASSWORD = (
-    "SELECT User FROM mysql.global_priv WHERE Host = 'localhost'"
-    " AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')"
-)
-LOCKED = (
-    "SELECT CONCAT(User, '@', Host) FROM mysql.global_priv"
-    " WHERE JSON_VALUE(Priv, '$.account_locked') = 1"
-)
+# Users with an account for localhost that has a password, and none that is open and by address.
+WITHOUT_TWIN = """
+SELECT User FROM mysql.global_priv AS here WHERE Host = 'localhost'
+  AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')
+  AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1
+  AND NOT EXISTS (
+    SELECT * FROM mysql.global_priv AS other WHERE other.User = here.User
+      AND other.Host IN ('127.0.0.1', '%')
+      AND COALESCE(JSON_VALUE(other.Priv, '$.account_locked'), 0) <> 1)
+"""
 
 
 class AccountError(Exception):
@@ -40,18 +41,11 @@ def twin(lines: list[str], user: str) -> list[str]:
 
 def without_twin() -> list[str]:
     """Users with an account at localhost, and a password, that have none by address."""
-    asked = [sql(words) for words in (LOCKED, BY_PASSWORD)]
-    database = look_at_database()
-    said = [database["trouble"], *(done.stderr.strip() for done in asked if done.returncode != 0)]
-    if any(said):
-        raise AccountError(f"MariaDB does not tell its accounts: {next(filter(None, said))}")
-    locked, by_password = (done.stdout.splitlines() for done in asked)
-    accounts = set(database["accounts"]) - set(locked)
-    return sorted(
-        user
-        for user in by_password
-        if f"{user}@localhost" in accounts and not accounts & {f"{user}@{ADDRESS}", f"{user}@%"}
-    )
+    done = sql(WITHOUT_TWIN)
+    if done.returncode != 0:
+        why = done.stderr.strip() or "no answer"
+        raise AccountError(f"MariaDB does not tell its accounts: {why}")
+    return sorted(done.stdout.splitlines())
 
 
 def make_twin(user: str) -> None:

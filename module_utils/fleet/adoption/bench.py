@@ -6,11 +6,10 @@ import os
 import pwd
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..bench.account import BenchError, installed_apps, read_foreign, read_json, run_as
-from ..bench.config import common_config, config_of
 from ..bench.files import (
     FRAPPE_REDIS,
     OUT,
@@ -27,54 +26,35 @@ from ..preflight.problems import Host, Problem, Settings, problem
 from ..sites.folders import Folders, further_names
 from .host import Found, site_names
 
-# Of common_site_config.json: where the bench's services listen.
+COMMON = "common_site_config.json"
+# Of that file: where the bench's services listen.
 SERVICE_KEYS = ("webserver_port", "socketio_port", "db_host")
 REDIS_FILES = ("config/redis_cache.conf", "config/redis_queue.conf")
 
 
-def unread_configs(bench: str) -> list[str]:
-    """Configurations of a bench and its sites, below its sites folder, that are no JSON objects."""
-    folders = Folders(f"{bench}/sites", "")
-    wrong = []
-    for path in [f"{bench}/sites/common_site_config.json", *map(folders.config, folders.names())]:
-        try:
-            read_json(path)
-        except (BenchError, OSError):
-            wrong.append(os.path.relpath(path, f"{bench}/sites"))
-    return wrong
-
-
-def paths_of(bench: str, common: dict[str, Any]) -> list[str]:
-    """Keys, with their files, that name a file of this host which no reporting node will have."""
-    folders = Folders(f"{bench}/sites", "")
-    named = {"common_site_config.json": kept_paths(common)}
-    for site in folders.names():
-        named[f"{site}/site_config.json"] = kept_paths(config_of(folders.config(site)), site=True)
-    return [
-        f"{key} of {file}"
-        for file, keys in named.items()
-        for key, path in keys.items()
-        if os.path.exists(path)
-    ]
-
-
-def bench_sites(bench: str) -> dict[str, dict[str, Any]]:
-    """The sites of a bench: name → {user, host of its database, names: its further names, refused:
-    keys of its configuration with which no fleet can live}.
+def configs_of(bench: str, sites: list[str]) -> dict[str, dict[str, Any] | None]:
+    """Configurations of a bench and its sites by their paths in its sites folder; None for one that
+    is no JSON object.
     """
-    folders = Folders(f"{bench}/sites", "")
-    names = folders.names()
-    links = folders.links(names)
-    sites = {}
-    for site in names:
-        config = config_of(folders.config(site))
-        sites[site] = {
-            "user": str(config.get("db_user") or config.get("db_name") or ""),
-            "host": "" if is_local(config.get("db_host")) else str(config["db_host"]),
-            "refused": refused_keys(config, site=True),
-            "names": [*further_names(config), *(link for link in links if links[link] == site)],
-        }
-    return sites
+    found: dict[str, dict[str, Any] | None] = {}
+    for name in (COMMON, *(f"{site}/site_config.json" for site in sites)):
+        try:
+            found[name] = read_json(f"{bench}/sites/{name}")
+        except (BenchError, OSError):
+            found[name] = None
+    return found
+
+
+def site_of(config: dict[str, Any], links: Iterable[str]) -> dict[str, Any]:
+    """A site: {user, host of its database, names: its further names, refused: keys of its
+    configuration with which no fleet can live}.
+    """
+    return {
+        "user": str(config.get("db_user") or config.get("db_name") or ""),
+        "host": "" if is_local(config.get("db_host")) else str(config["db_host"]),
+        "refused": refused_keys(config, site=True),
+        "names": [*further_names(config), *links],
+    }
 
 
 def python_version(bench: str, owner: str) -> str:
@@ -111,7 +91,11 @@ def look_at_bench(bench: str) -> dict[str, Any]:
             owner = str(number)
     apps = sorted(installed_apps(bench))
     listed = apps_in(read_foreign(f"{bench}/sites/apps.txt") or "")
-    config = common_config(bench)
+    folders = Folders(f"{bench}/sites", "")
+    sites = folders.names()
+    links = folders.links(sites)
+    configs = configs_of(bench, sites)
+    config = configs[COMMON] or {}
     services = {key: str(config.get(key) or "") for key in SERVICE_KEYS}
     if is_local(config.get("db_host")):
         services["db_host"] = ""
@@ -131,16 +115,27 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         "apps": apps,
         "unversioned": [app for app in listed if app not in apps],
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
-        "sites": bench_sites(bench),
+        "sites": {
+            site: site_of(
+                configs[f"{site}/site_config.json"] or {}, [n for n in links if links[n] == site]
+            )
+            for site in sites
+        },
         "services": services,
         "redis": redis,
         "files": files,
         "keys": {
-            "unread": unread_configs(bench),
+            "unread": [name for name, config in configs.items() if config is None],
             "refused": refused_keys(config),
             "out": sorted(set(keys_that_are(OUT)) & set(config)),
             "adds": bool(config.get("extra_config")),
-            "paths": paths_of(bench, config),
+            # Of this host, which no reporting node will have.
+            "paths": [
+                f"{key} of {name}"
+                for name, config in configs.items()
+                for key, path in kept_paths(config or {}, site=name != COMMON).items()
+                if os.path.exists(path)
+            ],
         },
     }
 

@@ -10,6 +10,7 @@ from ..bench.account import read_text
 from ..bench.config import common_config
 from ..bench.files import without_password
 from ..bench.jobs import custom_queues
+from ..bench.queues import PLACED, shape_troubles, worker_programs
 from ..preflight.problems import Host, Problem, Settings, grouped, problem
 from ..supervisor.programs import (
     ConfigurationError,
@@ -59,7 +60,7 @@ def look_at_programs(bench: str, account: str) -> dict[str, Any]:
     told}.
 
     trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
-    not read the folder that the fleet writes to; queues as of queue_processes(); files as of
+    not read the folder that the fleet writes to; queues as of custom_queues(); files as of
     supervisor_files(). kept are the programs {name, user, command} of files that go out of service,
     told is by what they are known again, refused those that cannot go on so, as of own_troubles()
     for the bench's account. own are processes of programs of the operator's that work with the
@@ -68,7 +69,7 @@ def look_at_programs(bench: str, account: str) -> dict[str, Any]:
     what `bench setup supervisor` does not write so. No value of a variable is in it.
     """
     told: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
-    told |= {"queues": queue_processes(bench), "kept": [], "refused": [], "told": ""}
+    told |= {"queues": custom_queues(bench), "kept": [], "refused": [], "told": ""}
     try:
         read = configuration()
         probe = configuration({PROBE: "[program:benchfleet-probe]\ncommand=/bin/true\n"})
@@ -128,15 +129,6 @@ def work_of(
         "environment": processes[0]["environment"] if processes else [],
         "arguments": own_arguments(command, config) if does == "web" else [],
         "options": own_options(does, command, options, config),
-    }
-
-
-def queue_processes(bench: str) -> dict[str, int]:
-    """Queues of a bench's own, see custom_queues(), and how many processes each has."""
-    return {
-        name: int(str(asked.get("background_workers") or 1))
-        for name, asked in custom_queues(bench).items()
-        if isinstance(asked, dict) and str(asked.get("background_workers") or 1).isdigit()
     }
 
 
@@ -252,14 +244,18 @@ def web_words(host: Host, program: Mapping[str, Any]) -> list[str]:
 
 
 def worker_words(
-    host: Host, custom: Mapping[str, int], goes: Iterable[Mapping[str, Any]]
+    host: Host, custom: Mapping[str, Any], goes: Iterable[Mapping[str, Any]]
 ) -> list[str]:
-    """What becomes of the workers that go; custom are processes by the bench's own queues."""
+    """What becomes of the workers that go; custom are the queues of the bench's own."""
     theirs: dict[str, int] = {}
     for program in goes:
         if program["task"] == "worker":
             theirs[program["queues"]] = theirs.get(program["queues"], 0) + program["processes"]
-    ours = fleet_workers(host, custom)
+    asked = host["background_workers"]
+    placed = [PLACED] if isinstance(asked, Mapping) else []
+    # What is malformed is told by preflight.
+    programs = [] if any(shape_troubles(asked)) else worker_programs(asked, placed, custom)
+    ours = {",".join(program["queues"]): program["processes"] for program in programs}
     # The order of a worker's queues matters little for what is served.
     mine, yours = (
         {",".join(sorted(q.split(","))): n for q, n in x.items()} for x in (ours, theirs)
@@ -274,16 +270,3 @@ def worker_words(
         f"background workers by queues: {shown} -> {now}; bench_background_workers:"
         f" {{{entries}}} keeps yours"
     ]
-
-
-def fleet_workers(host: Host, custom: Mapping[str, int]) -> dict[str, int]:
-    """Worker processes of the fleet's primary by queues, as bench_background_workers asks for."""
-    asked = host["background_workers"]
-    if isinstance(asked, Mapping):
-        found = {str(key): int(number) for key, number in asked.items() if str(number).isdigit()}
-    elif str(asked).isdigit() and int(asked):
-        number = int(asked)
-        found = {"long,default,short": (number + 1) // 2, "short,default": number // 2, **custom}
-    else:
-        found = {}
-    return {key: number for key, number in found.items() if number}

@@ -80,7 +80,8 @@ def sudo_lines(user: str, run: Run = run) -> list[tuple[str, list[str]]]:
         lines += [(f"{path}:{n}", line) for n, line in logical_lines(read(path))]
     alias = re.compile(r"\s*(User|Runas|Host|Cmnd|Cmd)_Alias\b")
     aliases = "".join(f"{line}\n" for _, line in lines if alias.match(line))
-    groups = [g.gr_name for g in grp.getgrall() if user in g.gr_mem or g.gr_gid == gid_of(user)]
+    own = pwd.getpwnam(user).pw_gid
+    groups = [g.gr_name for g in grp.getgrall() if user in g.gr_mem or g.gr_gid == own]
     whose = ",".join([f"user={user}", *(f"group={name}" for name in groups)])
     found = []
     for place, line in lines:
@@ -104,20 +105,8 @@ def sudo_lines(user: str, run: Run = run) -> list[tuple[str, list[str]]]:
     return found
 
 
-def gid_of(user: str) -> int:
-    """Number of an account's own group, -1 for no account."""
-    try:
-        return pwd.getpwnam(user).pw_gid
-    except KeyError:
-        return -1
-
-
-def writable(path: str, user: str) -> bool:
+def writable(path: str, account: pwd.struct_passwd) -> bool:
     """Whether an account could put something of its own in a program's place."""
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        return False
     place = Path(path)
     for part in (place, *place.parents):
         try:
@@ -175,7 +164,7 @@ def look_at_sudo(user: str, run: Run = run) -> dict[str, Any]:
                 "command": command,
                 "password": password,
                 "place": next((p for p, known in reversed(places) if command in known), ""),
-                "own": program.startswith("/") and writable(program, user),
+                "own": program.startswith("/") and writable(program, pwd.getpwnam(user)),
             }
         )
     return found

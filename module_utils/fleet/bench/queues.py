@@ -9,7 +9,7 @@ Pure functions on what the inventory says:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -101,48 +101,39 @@ def queue_list(key: Any) -> list[str]:
     return list(dict.fromkeys(names)) if good else []
 
 
-def shape_troubles(workers: Any) -> list[tuple[str, str]]:
+def shape_troubles(workers: Any) -> Iterator[tuple[str, str]]:
     """What is wrong with a bench_background_workers by itself, each with its remedy."""
     if whole_number(workers) is not None:
-        return []
+        return
     if not isinstance(workers, Mapping):
-        return [
-            (
-                f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor "
-                "a map",
-                "write a number of processes, or a map of queues to processes such as "
-                "{'short,default': 2, long: 3, placed: 1}",
-            )
-        ]
-    found = []
+        yield (
+            f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor "
+            "a map",
+            "write a number of processes, or a map of queues to processes such as "
+            "{'short,default': 2, long: 3, placed: 1}",
+        )
+        return
     programs: dict[str, list[str]] = {}
     for key, value in workers.items():
         if names := queue_list(key):
-            programs.setdefault("-".join(names), []).append(str(key))
+            programs.setdefault("-".join(names), []).append(repr(str(key)))
         else:
-            found.append(
-                (
-                    f"bench_background_workers has an entry {key!r}, which names no queue",
-                    "write one queue, or several with commas in order of preference, such as "
-                    "'short,default'",
-                )
+            yield (
+                f"bench_background_workers has an entry {key!r}, which names no queue",
+                "write one queue, or several with commas in order of preference, such as "
+                "'short,default'",
             )
         if whole_number(value) is None:
-            found.append(
-                (
-                    f"bench_background_workers has {value!r} processes for {key!r}",
-                    "write a whole number of 0 or more",
-                )
+            yield (
+                f"bench_background_workers has {value!r} processes for {key!r}",
+                "write a whole number of 0 or more",
             )
-    found += [
-        (
-            f"bench_background_workers names the same queues twice: {', '.join(map(repr, keys))}",
-            "make one entry of them",
-        )
-        for keys in programs.values()
-        if len(keys) > 1
-    ]
-    return found
+    for keys in programs.values():
+        if len(keys) > 1:
+            yield (
+                f"bench_background_workers names the same queues twice: {', '.join(keys)}",
+                "make one entry of them",
+            )
 
 
 def read_workers(workers: Any) -> int | dict[str, int]:

@@ -50,43 +50,38 @@ def check_workers(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """bench_background_workers: a number, or a map of known queues to numbers."""
     jobs = primary_jobs(hosts, settings)
     known = [*reversed(QUEUES), PLACED, *further_queues((jobs or {}).get("queues"))]
-    troubles = grouped(
+    found = grouped(
         (trouble, host["name"])
         for host in hosts
         for workers in [host["background_workers"]]
-        for trouble in shape_troubles(workers) + queue_troubles(workers, known, jobs is not None)
+        for troubles in (shape_troubles(workers), queue_troubles(workers, known, jobs is not None))
+        for trouble in troubles
     )
-    for (what, remedy), names in troubles.items():
+    for (what, remedy), names in found.items():
         place = f"bench_background_workers in the inventory, for {', '.join(names)}"
         yield problem(what, place, remedy)
 
 
-def queue_troubles(workers: Any, known: list[str], all_known: bool) -> list[tuple[str, str]]:
+def queue_troubles(workers: Any, known: list[str], all_known: bool) -> Iterator[tuple[str, str]]:
     """Queues of one bench_background_workers that do not exist, each with its remedy.
 
     Without ``all_known`` there may be queues beside the known ones.
     """
-    found = []
     keys = workers if isinstance(workers, Mapping) else ()
     for name in (name for key in keys for name in queue_list(key) if name not in known):
         near = did_you_mean(name, known)
         if name.startswith(PREFIX):
-            found.append(
-                (
-                    f"bench_background_workers names the queue {name!r}",
-                    f"write {PLACED}, which stands for the queues of all jobs that jobs_placement "
-                    "puts on the host",
-                )
+            yield (
+                f"bench_background_workers names the queue {name!r}",
+                f"write {PLACED}, which stands for the queues of all jobs that jobs_placement "
+                "puts on the host",
             )
         elif all_known or near:
-            found.append(
-                (
-                    f"unknown queue {name!r} in bench_background_workers{near}",
-                    f"known are {', '.join(known)}; further queues are those of `workers` in the "
-                    "primary's common_site_config.json",
-                )
+            yield (
+                f"unknown queue {name!r} in bench_background_workers{near}",
+                f"known are {', '.join(known)}; further queues are those of `workers` in the "
+                "primary's common_site_config.json",
             )
-    return found
 
 
 def check_served(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
