@@ -219,7 +219,7 @@ def test_crontabs_that_change_the_bench_are_named(tmp_path: Path, line: str, com
     file = tmp_path / "frappe"
     file.write_text(f"SHELL=/bin/bash\n{line}\n")
     masks = [f"{tmp_path}/*"]
-    found = crontabs.look_at_crontabs(BENCH, masks, ())
+    found = crontabs.look_at_crontabs(BENCH, masks)
     assert [entry["command"] for entry in found] == ([command] if command else [])
     host = {"name": "erp1"}
     told = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
@@ -229,21 +229,21 @@ def test_crontabs_that_change_the_bench_are_named(tmp_path: Path, line: str, com
         assert f"{file}:{2 + line.count(chr(10))}" in words
     # The remedy.
     file.write_text("SHELL=/bin/bash\n#" + line.replace("\\\n", "") + "\n")
-    assert crontabs.look_at_crontabs(BENCH, masks, ()) == []
+    assert crontabs.look_at_crontabs(BENCH, masks) == []
 
 
 def test_scripts_that_a_crontab_runs_are_looked_into(tmp_path: Path) -> None:
     script = tmp_path / "update.sh"
     script.write_text("#!/bin/sh\nPASSWORD=secret\ncd /x\nbench update --reset\n")
     (tmp_path / "crontab").write_text(f"0 1 * * * {script} >/dev/null\n#0 2 * * * {script}\n")
-    (found,) = crontabs.look_at_crontabs(BENCH, [f"{tmp_path}/crontab"], ())
+    (found,) = crontabs.look_at_crontabs(BENCH, [f"{tmp_path}/crontab"])
     assert found == {
         "place": f"{tmp_path}/crontab:1",
         "command": "bench update",
         "through": f"{script}:4",
     }
     (tmp_path / "bench.service").write_text(f"[Service]\nExecStart={script}\n")
-    (found,) = crontabs.look_at_crontabs(BENCH, (), [f"{tmp_path}/*.service"])
+    (found,) = crontabs.look_at_crontabs(BENCH, [f"{tmp_path}/*.service"])
     assert found["through"] == f"{script}:4"
 
 

@@ -13,8 +13,11 @@ from ..preflight.problems import Host, Problem, Settings, problem
 from ..surroundings import read
 from .host import Found
 
-CRON_FILES = ("/etc/crontab", "/etc/cron.d/*", "/etc/cron.*ly/*", "/var/spool/cron/crontabs/*")
-UNIT_FILES = ("/etc/systemd/system/*.service", "/etc/systemd/system/*.service.d/*.conf")
+# Crontabs, and units that a timer may start.
+FILES = (
+    *("/etc/crontab", "/etc/cron.d/*", "/etc/cron.*ly/*", "/var/spool/cron/crontabs/*"),
+    *("/etc/systemd/system/*.service", "/etc/systemd/system/*.service.d/*.conf"),
+)
 # What changes a bench, or stops it, as somebody would let it run by itself. Options may stand
 # between.
 BENCH_COMMAND = re.compile(
@@ -63,18 +66,14 @@ def commands_in(text: str, bench: str) -> list[tuple[int, str]]:
     return list(dict.fromkeys(found))
 
 
-def look_at_crontabs(
-    bench: str,
-    masks: Iterable[str] = CRON_FILES,
-    units: Iterable[str] = UNIT_FILES,
-) -> list[dict[str, str]]:
+def look_at_crontabs(bench: str, masks: Iterable[str] = FILES) -> list[dict[str, str]]:
     """Commands that cron or a timer runs by itself and that change or stop the bench.
 
     {place, command, through}: ``path:line`` in the crontab or unit, the command in short, and
     ``path:line`` in the script that the line runs, "" without one.
     """
     found = []
-    for mask in (*masks, *units):
+    for mask in masks:
         for path in sorted(glob.glob(mask)):
             text = read(path)
             if "benchfleet" in os.path.basename(path) or "Made by Benchfleet" in text:

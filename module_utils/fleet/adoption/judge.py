@@ -59,7 +59,7 @@ def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
         found = looked_at(host) or {}
         others = [b["others"] for b in host["survey"]["benches"] if b["path"] == host["bench_dir"]]
         if found["bench"]["sites"] and others and not set(found["bench"]["sites"]) - set(others[0]):
-            # No site is on MariaDB (see preflight.py): what else there is to say would mislead.
+            # No site is on MariaDB, as preflight tells: what else there is to say would mislead.
             continue
         problems += check_place(host, found, settings)
         # Of a bench that is not there nothing else can be said.

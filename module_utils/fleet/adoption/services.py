@@ -11,7 +11,6 @@ from .programs import supervised
 
 # Key of common_site_config.json, and the service of preflight whose port it names.
 SERVICES = {"webserver_port": "web", "socketio_port": "socketio"}
-REDIS = ("redis_cache", "redis_queue")
 # Services whose listeners supervisor must run.
 SUPERVISED = ("web", "redis_cache", "redis_queue", "socketio")
 
@@ -25,8 +24,7 @@ def check_services(host: Host, found: Found, settings: Settings) -> Iterator[Pro
     ports = {key: found["bench"]["services"][key] for key in SERVICES}
     addresses = found["bench"]["redis"]
     one = len({(a["local"] or a["host"], a["port"]) for a in addresses.values()}) == 1
-    for key in REDIS:
-        address = addresses[key]
+    for key, address in addresses.items():
         here = address["local"] or address["host"] in host.get("addresses", [])
         trouble = redis_trouble(key, address, here, one)
         if trouble:
