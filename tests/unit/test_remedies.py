@@ -23,18 +23,20 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from fleet import adoption, systems
 from fleet import preflight as judging
-from fleet import systems
+from fleet.adoption import judge
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
 from fleet.preflight import checks, secrets
+from fleet.preflight.jobs import job_problems
 from fleet.preflight.problems import problem
 from fleet.preflight.systems import system_problems
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system
 
-from filter_plugins import adoption, jobs, mariadb_settings
+from filter_plugins import mariadb_settings
 from tests.unit.bare_fleet import GIB, a_host, first_settings, put_system
 from tests.unit.test_adoption import BENCH, an_adopted_host
 
@@ -94,8 +96,8 @@ class Fleet:
         hosts = [host for host in (self.erp, self.rep) if host]
         return [
             *checks.preflight_problems(hosts, self.settings),
-            *adoption.adoption_problems(hosts, self.settings),
-            *jobs.job_problems(hosts, self.settings),
+            *judge.adoption_problems(hosts, self.settings),
+            *job_problems(hosts, self.settings),
             *system_problems(hosts),
         ]
 
@@ -494,9 +496,10 @@ def test_remedies_of_an_adoption(trial: Trial) -> None:
 
 
 # All files that make problems.
-JUDGES = [adoption, jobs] + [
+JUDGES = [
     module
-    for entry in pkgutil.iter_modules(judging.__path__, f"{judging.__name__}.")
+    for package in (adoption, judging)
+    for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if hasattr(module := importlib.import_module(entry.name), "problem")
 ]
 

@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..adoption import look as adoption
-from ..adoption.look import OUR_ACCOUNTS, OUR_DATABASE, sql
+from ..adoption.database import OUR_ACCOUNTS, OUR_DATABASE, look_at_database, sql
 from ..changes import diff
 from ..module import FleetModule
 from ..snapshot import load
@@ -63,7 +62,7 @@ class Releaser:
 
     def drop(self) -> None:
         """Drop what the fleet made; after the restart, until which the sites need the twins."""
-        here = adoption.look_at_database()
+        here = look_at_database()
         if here["trouble"]:
             raise MariaDBError(f"MariaDB does not let root in by its socket: {here['trouble']}")
         own = OUR_DATABASE in here["databases"] and OUR_DATABASE not in self.before["databases"]

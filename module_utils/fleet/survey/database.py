@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..adoption import look as adoption
+from ..adoption.database import sql
 from ..kept import tree_bytes
 from ..mariadb.conflicts import REFUSED, running_rows
 from ..mariadb.options import RUNNING, look, server_options
@@ -58,7 +58,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
     told = [
-        adoption.sql(words).stdout.splitlines() if kept and found["product"] else []
+        sql(words).stdout.splitlines() if kept and found["product"] else []
         for words in (MEMORY_TABLES, READ_SHARED)
     ]
     found["memory_tables"] = told[0]
@@ -85,7 +85,7 @@ def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
     told = {**look(SETTINGS), "adopted": adopted}
     rows = running_rows(
         *(
-            adoption.sql(words).stdout.splitlines() if runs else []
+            sql(words).stdout.splitlines() if runs else []
             for words in (RUNNING, "SHOW MASTER STATUS")
         )
     )

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
-from ..bench.jobs import HEAVY
+from ..bench.queues import HEAVY
 from .answers import unlike
 from .results import closing, complete, red_table, result
 
