@@ -26,7 +26,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
-from fleet.mariadb import options
+from fleet.mariadb import conflicts, options
 
 Host = Mapping[str, Any]
 Problem = dict[str, str]
@@ -750,9 +750,9 @@ def overridden(host: Host, found: Mapping[str, Any]) -> list[str]:
     """
     plan, there = host["mariadb_plan"], host["survey"]["database"].get("options")
     said = [options.Said(*entry) for entry in there["said"]] if there else []
-    lost = {entry["name"] for entry in options.beaten(plan, said, {})}
+    lost = {entry["name"] for entry in conflicts.beaten(plan, said, {})}
     return [
-        f"{name} {found['database']['settings'][name]} -> {options.readable(value)}"
+        f"{name} {found['database']['settings'][name]} -> {conflicts.readable(value)}"
         for name, value in sorted(plan.items())
         if name in found["database"]["settings"]
         and name != "event_scheduler"

@@ -14,7 +14,8 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
-from fleet.mariadb import options
+from fleet.mariadb import conflicts
+from fleet.mariadb.options import meaning
 
 Plan = dict[str, dict[str, Any]]
 
@@ -195,11 +196,11 @@ def mariadb_settings(
 
 def untakeable(name: str, value: Any) -> str:
     """Why mariadb_settings_extra may not have a setting, "" where it may."""
-    variable, said = options.meaning(name, render(value), options.DECIDED | set(options.REFUSED))
-    if variable in options.DECIDED:
+    variable, said = meaning(name, render(value), conflicts.DECIDED | set(conflicts.REFUSED))
+    if variable in conflicts.DECIDED:
         return "is not yours to set: the primary is open and runs events, a replica does neither"
-    if variable not in options.ALIKE and options.is_refused(variable, said):
-        return f"cannot be {render(value)}: {options.REFUSED[variable][1]}"
+    if variable not in conflicts.ALIKE and conflicts.is_refused(variable, said):
+        return f"cannot be {render(value)}: {conflicts.REFUSED[variable][1]}"
     return ""
 
 
@@ -241,12 +242,12 @@ def option_problems(
         answers = set(host["survey"]["database"].get("answers", {})) - {"time_zone"}
         # A reporting node takes these from the primary.
         taken = dict.fromkeys(() if "mariadb_primary" in host["groups"] else answers)
-        plan = {**options.HOSTS_OWN, **taken, **host["mariadb_plan"]}
+        plan = {**conflicts.HOSTS_OWN, **taken, **host["mariadb_plan"]}
         problems += [
             {"what": f"MariaDB of {name}: {what}", "place": place, "remedy": remedy}
-            for what, place, remedy in options.problems_of(plan, told, told["running"], file)
+            for what, place, remedy in conflicts.problems_of(plan, told, told["running"], file)
         ]
-        needs = options.restart_needs(host["mariadb_plan"], told["running"])
+        needs = conflicts.restart_needs(host["mariadb_plan"], told["running"])
         if needs and told["adopted"] and not restarts_none and not host["restart_confirmed"]:
             problems.append(
                 {

@@ -24,7 +24,7 @@ from ansible.module_utils.fleet.bench.account import (
 from ansible.module_utils.fleet.bench.needs import shown
 from ansible.module_utils.fleet.mariadb.server import MariaDBError, describe, local, pymysql
 from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.sites.folders import made_note
+from ansible.module_utils.fleet.sites.folders import made_note, own_account
 from ansible.module_utils.fleet.sites.making import Maker
 
 DOCUMENTATION = r"""
@@ -112,7 +112,7 @@ class Sites(Maker):
         """DocTypes of a site's database, and whether each is a single; its tables."""
         config = self.config(site)
         name = str(config.get("db_name") or "")
-        who = (str(config.get("db_user") or name), str(config.get("db_password") or ""), name)
+        who = (*own_account(config), name)
         try:
             with local(self.socket) as server, server.signed_in(*who) as theirs:
                 if theirs is None:

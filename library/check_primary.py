@@ -25,8 +25,8 @@ from ansible.module_utils.fleet.redis.store import (
     settings,
 )
 from ansible.module_utils.fleet.redis.users import INSTANCES, conf_of, faults, file_of, redis_admin
-from ansible.module_utils.fleet.sites.folders import read_state, served_names
-from ansible.module_utils.fleet.verify.catalogue import busiest_minute, in_words, own_account
+from ansible.module_utils.fleet.sites.folders import own_account, read_state, served_names
+from ansible.module_utils.fleet.verify.catalogue import busiest_minute, in_words
 from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks
 from ansible.module_utils.fleet.verify.look import (
     Visitor,

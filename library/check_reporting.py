@@ -25,13 +25,13 @@ from ansible.module_utils.fleet.mariadb.server import (
     remote,
 )
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.sites.folders import own_account
 from ansible.module_utils.fleet.supervisor.control import control, doing, states
 from ansible.module_utils.fleet.systems import PYMYSQL
 from ansible.module_utils.fleet.verify.answers import ask_server
 from ansible.module_utils.fleet.verify.catalogue import (
     in_words,
     key_problems,
-    own_account,
     reading_account,
 )
 from ansible.module_utils.fleet.verify.host import ARGUMENTS, HostChecks

@@ -3,14 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.mariadb.accounts import ACCOUNT_SPEC, AccountKeeper, SchemaKeeper
-from ansible.module_utils.fleet.mariadb.server import (
-    MariaDBError,
-    ServerAbsentError,
-    describe,
-    local,
-    pymysql,
-)
+from ansible.module_utils.fleet.mariadb.accounts import ACCOUNT_SPEC, DATABASE_SPEC, bring
+from ansible.module_utils.fleet.mariadb.module import answer
 from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
@@ -80,17 +74,6 @@ gtid:
 
 def main() -> None:
     """Module entry point."""
-    event = {
-        "name": {"type": "str", "required": True},
-        "every_seconds": {"type": "int", "required": True},
-        "definer": {"type": "str", "required": True},
-        "body": {"type": "str", "required": True},
-    }
-    database = {
-        "name": {"type": "str", "required": True},
-        "tables": {"type": "dict", "default": {}},
-        "events": {"type": "list", "elements": "dict", "default": [], "options": event},
-    }
     module = FleetModule(
         argument_spec={
             "accounts": {
@@ -101,40 +84,22 @@ def main() -> None:
                 "no_log": False,
             },
             "owned_names": {"type": "list", "elements": "str", "default": []},
-            "databases": {"type": "list", "elements": "dict", "default": [], "options": database},
+            "databases": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": DATABASE_SPEC,
+            },
         },
         supports_check_mode=True,
     )
-    wanted = module.params["accounts"]
-    try:
-        with local() as server:
-            schema = SchemaKeeper(server, module.check_mode)
-            keeper = AccountKeeper(server, module.check_mode)
-            schema.databases(module.params["databases"])
-            keeper.bring(wanted)
-            keeper.drop_others(wanted, module.params["owned_names"])
-            schema.events(module.params["databases"])
-            gtid = server.value("SELECT @@GLOBAL.gtid_binlog_pos")
-    except ServerAbsentError as absent:
-        if not module.check_mode:
-            module.fail_json(msg=str(absent))
-        lines = [f"{one['name']}@{one['host']}\n" for one in wanted]
-        module.exit_json(
-            changed=True,
-            msg="would make databases and accounts",
-            diff={"before": "", "after": "".join(lines)},
-        )
-    except MariaDBError as error:
-        module.fail_json(msg=str(error))
-    except pymysql.MySQLError as error:
-        module.fail_json(msg=f"MariaDB refused a statement: {describe(error)}")
-    before, after = schema.before + keeper.before, schema.after + keeper.after
-    module.exit_json(
-        changed=before != after,
-        gtid=gtid,
-        diff={
-            "before": "".join(f"{line}\n" for line in before),
-            "after": "".join(f"{line}\n" for line in after),
+    wanted = [f"{one['name']}@{one['host']}\n" for one in module.params["accounts"]]
+    answer(
+        module,
+        lambda: bring(**module.params, check_mode=module.check_mode),
+        would={
+            "msg": "would make databases and accounts",
+            "diff": {"before": "", "after": "".join(wanted)},
         },
     )
 

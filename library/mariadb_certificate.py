@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.mariadb.server import (
-    MariaDBError,
-    describe,
-    local,
-    pymysql,
-    shows_another_certificate,
-)
+from ansible.module_utils.fleet.mariadb.module import answer
+from ansible.module_utils.fleet.mariadb.server import show_certificate
 from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
@@ -27,25 +22,7 @@ def main() -> None:
     module = FleetModule(
         argument_spec={"file": {"type": "path", "required": True}}, supports_check_mode=True
     )
-    path = module.params["file"]
-    try:
-        with local() as server:
-            changed = shows_another_certificate(path)
-            if changed and not module.check_mode:
-                server.reload_certificates()
-                if shows_another_certificate(path):
-                    module.fail_json(
-                        msg=f"MariaDB did not take the certificate of {path}:"
-                        " `journalctl -u mariadb` says why"
-                    )
-    except MariaDBError as error:
-        module.fail_json(msg=str(error))
-    except pymysql.MySQLError as error:
-        module.fail_json(
-            msg=f"MariaDB did not take the certificate of {path} ({describe(error)}):"
-            " run site.yml, which writes it and its key"
-        )
-    module.exit_json(changed=changed)
+    answer(module, lambda: show_certificate(module.params["file"], module.check_mode))
 
 
 if __name__ == "__main__":

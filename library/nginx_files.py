@@ -23,12 +23,8 @@ from ansible.module_utils.fleet.nginx.files import (
     tested,
     write,
 )
-from ansible.module_utils.fleet.sites.folders import (
-    SiteError,
-    read_state,
-    render_servers,
-    served_names,
-)
+from ansible.module_utils.fleet.sites.folders import SiteError, read_state, served_names
+from ansible.module_utils.fleet.sites.nginx import render_servers
 from ansible.module_utils.fleet.snapshot import SnapshotError, is_recorded
 
 DOCUMENTATION = r"""

@@ -4,16 +4,10 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.mariadb.server import (
-    MariaDBError,
-    ServerAbsentError,
-    describe,
-    local,
-    pymysql,
-)
+from ansible.module_utils.fleet.mariadb.module import answer
 from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.sites.accounts import SETTINGS, Line, Outcome
 from ansible.module_utils.fleet.sites.folders import SiteError
+from ansible.module_utils.fleet.sites.reconcile import SETTINGS, Line, bring
 
 DOCUMENTATION = r"""
 module: site_accounts
@@ -30,7 +24,7 @@ options:
   settings:
     description:
       - What the timer that does the same between two runs has in its file, see SETTINGS in
-        module_utils/fleet/sites/accounts.py.
+        module_utils/fleet/sites/reconcile.py.
     type: dict
     required: true
   require_tls:
@@ -52,16 +46,6 @@ sites:
 """
 
 
-def refuse_lost(listed: list[str], outcome: Outcome) -> None:
-    """Raise SiteError when a site of the inventory is not there."""
-    for name in listed:
-        if name in outcome.lost or name not in outcome.sites:
-            raise SiteError(
-                f"site {name} of fleet_sites does not exist on this bench; restore it, or take it"
-                " out of fleet_sites when it was dropped, and run again"
-            )
-
-
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
@@ -73,35 +57,15 @@ def main() -> None:
     )
     settings = module.params["settings"]
     line = Line(settings, module.check_mode, module.params["require_tls"])
-    try:
-        with line.lock(), local() as server:
-            if not module.check_mode:
-                refuse_lost(settings["listed"], line.look(server)[1])
-            outcome = line.bring(server)
-    except ServerAbsentError as nothing:
-        if not module.check_mode:
-            module.fail_json(msg=str(nothing))
-        module.exit_json(
-            changed=True,
-            sites=settings["listed"],
-            msg="would make the sites' accounts",
-            diff={"before": f"{nothing}\n", "after": "accounts of the sites\n"},
-        )
-    except (BenchError, MariaDBError, SiteError) as error:
-        module.fail_json(msg=str(error))
-    except pymysql.MySQLError as error:
-        module.fail_json(msg=f"MariaDB refused a statement: {describe(error)}")
-    for note in outcome.notes:
-        module.warn(note)
-    absent = [name for name in settings["listed"] if name not in outcome.sites]
-    after = outcome.after + [f"site {name}" for name in absent]
-    module.exit_json(
-        changed=outcome.before != after,
-        gtid=outcome.gtid,
-        sites=sorted({*outcome.sites, *absent}),
-        diff={
-            "before": "".join(f"{text}\n" for text in outcome.before),
-            "after": "".join(f"{text}\n" for text in after),
+    answer(
+        module,
+        lambda: bring(line, module.warn),
+        BenchError,
+        SiteError,
+        would={
+            "sites": settings["listed"],
+            "msg": "would make the sites' accounts",
+            "diff": {"after": "accounts of the sites\n"},
         },
     )
 

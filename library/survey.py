@@ -28,13 +28,8 @@ from ansible.module_utils.fleet.bench.files import other_database
 from ansible.module_utils.fleet.bench.pdf import printing
 from ansible.module_utils.fleet.foreign import open_plain
 from ansible.module_utils.fleet.kept import tree_bytes
-from ansible.module_utils.fleet.mariadb.options import (
-    REFUSED,
-    RUNNING,
-    look,
-    running_rows,
-    server_options,
-)
+from ansible.module_utils.fleet.mariadb.conflicts import REFUSED, running_rows
+from ansible.module_utils.fleet.mariadb.options import RUNNING, look, server_options
 from ansible.module_utils.fleet.mariadb.server import MEMORY_TABLES
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nginx.certificates import certificate_trouble

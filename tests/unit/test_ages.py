@@ -18,10 +18,12 @@ import pymysql
 import pytest
 from fleet import own_certificates
 from fleet.mariadb import server as mariadb
+from fleet.mariadb import statements
 from fleet.mariadb.accounts import AccountKeeper
-from fleet.sites.accounts import Line
+from fleet.sites import passwords as site_passwords
+from fleet.sites.reconcile import Line
 
-from library import fleet_secrets, site_passwords
+from library import fleet_secrets
 
 DAY = 86400
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
@@ -243,7 +245,7 @@ def test_replication_lives_through_a_change_of_ca_and_of_its_password(
         assert accepted == {"old": True, "new": True, "x": False}
         assert [
             len(
-                mariadb.parse_create_user(str(one.value("SHOW CREATE USER repl@127.0.0.1")))[
+                statements.parse_create_user(str(one.value("SHOW CREATE USER repl@127.0.0.1")))[
                     "hashes"
                 ]
             )
@@ -366,7 +368,7 @@ def test_site_gets_a_new_password_and_both_are_accepted_until_the_end(
         line.accounts(server, line.look(server)[0])
         assert len(site_passwords.hashes_of(server, "a_ro")["10.0.0.2"]) == 1
         assert site_passwords.hashes_of(server, "a")["10.9.9.9"] == [
-            mariadb.password_hash("strange")
+            statements.password_hash("strange")
         ]
 
 

@@ -22,8 +22,8 @@ import pytest
 from fleet import routes, snapshot
 from fleet.bench import account as bench
 from fleet.bench import jobs
-from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
+from fleet.sites import reconcile
 
 from library import bench_init, bench_update, check_primary, files, host_leave, json_config
 
@@ -120,8 +120,8 @@ def publish(path: Path) -> None:
         settings={"state_dir": "/nowhere"}, list_file=str(path), keep=lambda *_: None
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_accounts, "read_state", lambda _: None)
-        site_accounts.Line.publish(line, site_accounts.Outcome())
+        patch.setattr(reconcile, "read_state", lambda _: None)
+        reconcile.Line.publish(line, reconcile.Outcome())
 
 
 def switch(path: Path) -> None:

@@ -6,9 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fleet.mariadb import accounts
+from fleet.mariadb import accounts, statements
 from fleet.mariadb import options as mariadb_options
 from fleet.mariadb import server as mariadb
+from fleet.mariadb.statements import grant_statements
 
 
 def test_every_client_takes_rows_of_any_size() -> None:
@@ -25,7 +26,7 @@ def test_every_client_takes_rows_of_any_size() -> None:
 def test_the_servers_folders_are_those_of_its_option_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mariadb, "SERVER_BINARY", str(tmp_path / "mariadbd"))
+    monkeypatch.setattr(mariadb, "BINARY", str(tmp_path / "mariadbd"))
     assert mariadb.server_folders() == []
     (tmp_path / "mariadbd").touch()
     program = tmp_path / "my_print_defaults"
@@ -42,7 +43,7 @@ def test_the_servers_folders_are_those_of_its_option_files(
 
 
 def test_password_hash_is_the_servers() -> None:
-    assert mariadb.password_hash("password") == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
+    assert statements.password_hash("password") == "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"
 
 
 def test_create_user_is_read_whole() -> None:
@@ -51,7 +52,7 @@ def test_create_user_is_read_whole() -> None:
         " '*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19' REQUIRE SSL"
         " WITH MAX_USER_CONNECTIONS 50 MAX_STATEMENT_TIME 600.000000"
     )
-    assert mariadb.parse_create_user(text) == {
+    assert statements.parse_create_user(text) == {
         "hashes": ["*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19"],
         "require_ssl": True,
         "max_user_connections": 50,
@@ -68,7 +69,7 @@ def test_locked_definer_equals_its_wanted_state() -> None:
         "max_user_connections": 0,
         "max_statement_time": 0,
     }
-    assert mariadb.parse_create_user(shown) == accounts.wanted_state(entry)
+    assert statements.parse_create_user(shown) == accounts.wanted_state(entry)
 
 
 def test_grants_are_read_by_object() -> None:
@@ -78,7 +79,7 @@ def test_grants_are_read_by_object() -> None:
         "GRANT ALL PRIVILEGES ON `c`.* TO `a`@`h` WITH GRANT OPTION",
         "GRANT PROXY ON ''@'%' TO 'a'@'h'",
     ]
-    found = mariadb.parse_grants(lines)
+    found = statements.parse_grants(lines)
     assert found["`a\\_b`.*"] == {"SELECT", "SHOW VIEW"}
     assert found["`c`.*"] == {"ALL PRIVILEGES", "GRANT OPTION"}
     assert "*.*" not in found
@@ -101,11 +102,11 @@ def test_grants_are_read_by_object() -> None:
 def test_statements_are_the_difference(
     have: dict[str, set[str]], want: dict[str, set[str]], statements: list[str]
 ) -> None:
-    assert mariadb.grant_statements("u", have, want) == statements
+    assert grant_statements("u", have, want) == statements
 
 
 def test_wildcards_in_database_names_are_escaped() -> None:
-    assert mariadb.database_pattern("_1bd3%x") == "`\\_1bd3\\%x`.*"
+    assert statements.database_pattern("_1bd3%x") == "`\\_1bd3\\%x`.*"
 
 
 def test_summary_keeps_secrets() -> None:

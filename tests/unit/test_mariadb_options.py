@@ -15,13 +15,14 @@ from typing import Any
 
 import pymysql
 import pytest
+from fleet.mariadb import apply as module
+from fleet.mariadb import conflicts
 from fleet.mariadb import options as mariadb_options
 from fleet.mariadb import server as mariadb
 from fleet.verify import catalogue as verify_checks
 from fleet.verify import host as verify_host
 
 from filter_plugins import mariadb_settings as plan
-from library import mariadb_settings as module
 
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
 needs_mariadb = pytest.mark.skipif(SERVER is None, reason="no MariaDB server is installed here")
@@ -196,7 +197,7 @@ def test_what_only_mariadbs_reader_sees_has_no_line_and_the_rest_keeps_its_own()
     ],
 )
 def test_values_that_do_no_harm_are_not_refused(name: str, value: str, refused: bool) -> None:
-    assert mariadb_options.is_refused(name, value) is refused
+    assert conflicts.is_refused(name, value) is refused
 
 
 def test_a_remedy_leaves_a_server_that_starts() -> None:
@@ -210,7 +211,7 @@ def test_a_remedy_leaves_a_server_that_starts() -> None:
         )
     ]
     told = {"trouble": "", "own": "/o", "said": said}
-    cures = [cure for _, _, cure in mariadb_options.problems_of({}, told, {}, "/o")]
+    cures = [cure for _, _, cure in conflicts.problems_of({}, told, {}, "/o")]
     assert cures[0] == "set it in mariadb_settings_extra for all hosts"
     assert cures[1].startswith("stop MariaDB, move what is there into its data folder, then take")
     assert "INNODB_TABLESPACES_ENCRYPTION" in cures[2]
@@ -221,7 +222,7 @@ def test_the_page_names_what_is_refused() -> None:
     page = (Path(__file__).parents[2] / "docs/adopt.md").read_text().replace("-", "_")
     # The others are told by their kind.
     kinds = re.compile("^replicate_|encrypt|^plugin_load")
-    names = [name for name in mariadb_options.REFUSED if not kinds.search(name)]
+    names = [name for name in conflicts.REFUSED if not kinds.search(name)]
     assert [name for name in names if name not in page] == []
 
 
@@ -254,7 +255,6 @@ class Host:
             "settings": plan.mariadb_values(self.plan),
             "file": str(self.ours),
             "runtime": ["read_only", "event_scheduler"],
-            "service": "mariadb",
             "restart_confirmed": False,
             "adopted": str(folder / "adopted.json"),
         }
@@ -494,4 +494,4 @@ def test_nothing_is_refused_of_a_server_as_it_comes(host: Host) -> None:
     host.start()
     with host.local() as server:
         rows = mariadb.running_variables(server)
-    assert mariadb_options.refused(host.params["settings"], [], rows) == []
+    assert conflicts.refused(host.params["settings"], [], rows) == []

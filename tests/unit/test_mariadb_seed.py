@@ -10,14 +10,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from fleet.mariadb import seed_folders, seed_stream
+from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream
 
-from library import mariadb_replication as replication
-from library import mariadb_seed as seed
 from plugins.action import mariadb_seed as follower
 
 ROOT = Path(__file__).parents[2]
@@ -295,8 +293,8 @@ def finished(folder: Path, **state: Any) -> list[str]:
         (folder / "work" / name).mkdir(parents=True)
     old = str(folder / "work" / names[-1])
     params = {"state_file": str(folder / "seed.json"), "keep": {"number": 2, "days": 36500}}
-    replica = replication.Replica(SimpleNamespace(params=params, check_mode=False), None)
-    replica.finish_seed({"phase": "seeded", "old": old, **state})
+    following = replica.Replica(None, params, check_mode=False)  # type: ignore[arg-type]
+    following.finish_seed({"phase": "seeded", "old": old, **state})
     return sorted(path.name for path in (folder / "work").iterdir() if path.name in names)
 
 
@@ -420,15 +418,13 @@ def test_replication_settings_are_compared_by_name() -> None:
         "Master_SSL_Verify_Server_Cert": "Yes",
         "Using_Gtid": "Slave_Pos",
     }
-    assert replication.connection_settings(status) == replication.wanted_settings(
-        3306, "repl", "/ca"
-    )
+    assert replica.connection_settings(status) == replica.wanted_settings(3306, "/ca")
 
 
 def test_statement_keeps_the_address_when_only_pointing_anew() -> None:
-    params = {"port": 3306, "user": "repl", "password": "it's", "ca": "/ca"}
-    assert "MASTER_HOST" not in replication.change_statement(None, params)
-    text = replication.change_statement("10.0.0.1", params)
+    params = {"port": 3306, "password": "it's", "ca": "/ca"}
+    assert "MASTER_HOST" not in replica.change_statement(None, params)
+    text = replica.change_statement("10.0.0.1", params)
     assert "MASTER_HOST='10.0.0.1'" in text
     assert "MASTER_PASSWORD='it''s'" in text
     assert "MASTER_SSL_VERIFY_SERVER_CERT=1" in text
@@ -447,25 +443,25 @@ def test_statement_keeps_the_address_when_only_pointing_anew() -> None:
     ],
 )
 def test_only_what_can_pass_is_tried_again(number: int, harmless: bool) -> None:
-    assert replication.passing(number) is harmless
-    assert replication.remedy(number, [])
+    assert remedies.passing(number) is harmless
+    assert remedies.remedy(number, [])
 
 
 @pytest.mark.parametrize(("number", "told"), [(1950, True), (1032, True), (1062, False)])
 def test_a_table_that_a_restart_empties_is_named_not_a_person(number: int, told: bool) -> None:
-    words = replication.remedy(number, ["`_a`.`cache`"])
+    words = remedies.remedy(number, ["`_a`.`cache`"])
     assert ("`_a`.`cache`" in words) is told
     assert ("somebody" in words) is False
     # In this order: see MEMORY_CURE.
     cure = words.find("TRUNCATE"), words.find("ALTER"), words.find("mariadb_replica_reseed")
     assert (cure == tuple(sorted(cure)) and min(cure) > 0) is told
-    assert "somebody" in replication.remedy(1950, [])
+    assert "somebody" in remedies.remedy(1950, [])
 
 
 def test_stored_password(tmp_path: Path) -> None:
     (tmp_path / "master.info").write_text("33\nlog\n4\n10.0.0.1\nrepl\nsecret\n3306\n")
-    assert replication.stored_password(str(tmp_path)) == "secret"
-    assert replication.stored_password(str(tmp_path / "none")) is None
+    assert replica.stored_password(str(tmp_path)) == "secret"
+    assert replica.stored_password(str(tmp_path / "none")) is None
 
 
 def test_only_the_confirmed_primary_of_this_fleet_opens(tmp_path: Path) -> None:

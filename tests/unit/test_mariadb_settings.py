@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from fleet.mariadb.options import Said, is_by_files
+from fleet.mariadb import apply as module
+from fleet.mariadb.conflicts import is_by_files
+from fleet.mariadb.options import Said
 
 from filter_plugins import mariadb_settings as plan
-from library import mariadb_settings as module
 
 MIB = 1024 * 1024
 

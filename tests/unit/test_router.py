@@ -13,7 +13,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from fleet.nginx import files as nginx
 from fleet.nginx.files import complaint, digest, digest_with, read, write
-from fleet.sites.folders import SECURE
+from fleet.sites.nginx import SECURE
 
 from filter_plugins.router import (
     answering_nodes,

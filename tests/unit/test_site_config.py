@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleet.sites.folders import SiteError, replica_keys
+from fleet.sites.credentials import replica_keys
+from fleet.sites.folders import SiteError
 
 ARGUMENTS: tuple[Any, ...] = ("_db", "_db_ro", "pw", "10.0.0.2", 3306)
 BASE = {"read_from_replica": 1, "replica_host": "10.0.0.2", "replica_db_port": 3306}

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from fleet.bench import jobs
 from fleet.mariadb import server as mariadb
-from fleet.sites import accounts as site_accounts
+from fleet.sites import reconcile
 
 from library import bench_sites, check_primary
 
@@ -141,7 +141,7 @@ def test_accounts_are_made_for_what_the_site_has_already(
         "max_statement_time": 1.0,
         "max_user_connections": 1,
     }
-    outcome = site_accounts.Line(settings).bring(server)
+    outcome = reconcile.Line(settings).bring(server)
     assert sorted(outcome.passed) == ["r.test", "w.test", "x.test"]
     asked = "SELECT User AS user FROM mysql.user WHERE Host = '10.0.0.2'"
     assert {row["user"] for row in server.rows(asked)} == {"_site", "_site_ro", "near", "near_ro"}

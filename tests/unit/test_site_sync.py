@@ -33,7 +33,8 @@ from benchfleet_sync import push as pushing
 from benchfleet_sync import run as runs
 from benchfleet_sync import settings as configured
 from benchfleet_sync.sites import merge_site_config
-from fleet.sites.folders import LIST, read_only_password, render_list
+from fleet.sites.credentials import read_only_password
+from fleet.sites.folders import LIST, render_list
 
 FILES = Path(__file__).parents[2] / "roles" / "site_sync" / "files"
 

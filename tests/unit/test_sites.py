@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet.mariadb.server import password_hash
-from fleet.sites import accounts as site_accounts
+from fleet.mariadb.statements import password_hash
+from fleet.sites import accounts, credentials, nginx, reconcile
 from fleet.sites import folders as sites
 from fleet.sites.folders import Folders, Site, SiteError
 from fleet.verify.host import HostChecks
@@ -46,23 +46,23 @@ def put(folders: Folders) -> Callable[..., Path]:
 
 @pytest.mark.parametrize("length", [1, 64, 76, 77, 80])
 def test_a_reading_account_fits_a_user_name(length: int) -> None:
-    name = sites.read_only_user("d" * length)
+    name = credentials.read_only_user("d" * length)
     assert name.endswith("_ro")
-    assert len(name) <= sites.USER_LIMIT
+    assert len(name) <= credentials.USER_LIMIT
 
 
 def test_a_password_is_the_keys_and_the_databases() -> None:
-    assert sites.read_only_password("k", "d") == sites.read_only_password("k", "d")
-    assert sites.read_only_password("k", "d") != sites.read_only_password("k", "e")
-    assert sites.read_only_password("k", "d") != sites.read_only_password("l", "d")
-    assert len(sites.read_only_password("k", "d")) == 48
+    assert credentials.read_only_password("k", "d") == credentials.read_only_password("k", "d")
+    assert credentials.read_only_password("k", "d") != credentials.read_only_password("k", "e")
+    assert credentials.read_only_password("k", "d") != credentials.read_only_password("l", "d")
+    assert len(credentials.read_only_password("k", "d")) == 48
 
 
 def test_a_password_in_the_secrets_wins_for_the_whole_database() -> None:
     found = {name: Site(name, "d", "d", "p", True) for name in ("a.test", "b.test")}
     found["c.test"] = Site("c.test", "e", "e", "p", True)
-    passwords = sites.passwords_by_database(found, {"b.test": "own"}, "k")
-    assert passwords == {"d": "own", "e": sites.read_only_password("k", "e")}
+    passwords = credentials.passwords_by_database(found, {"b.test": "own"}, "k")
+    assert passwords == {"d": "own", "e": credentials.read_only_password("k", "e")}
 
 
 def test_folders_with_a_configuration_are_sites_and_links_are_not(
@@ -177,7 +177,7 @@ def test_the_fingerprint_tells_every_change(folders: Folders, put: Callable[...,
 def served(names: dict[str, list[str]], **certified: str) -> list[str]:
     """The servers of sites; certified: name (dots as _) to the name of its certificate."""
     template = (
-        f"server_name @names@; set $s @site@;\n{sites.SECURE}"
+        f"server_name @names@; set $s @site@;\n{nginx.SECURE}"
         "server_name @names@; set $s @site@; use @certificate@ @key@;\n"
     )
 
@@ -185,7 +185,7 @@ def served(names: dict[str, list[str]], **certified: str) -> list[str]:
         of = certified.get(name.replace(".", "_"))
         return (of, f"{site}.key") if of else None
 
-    head, *lines = sites.render_servers(template, names, certificate).splitlines()
+    head, *lines = nginx.render_servers(template, names, certificate).splitlines()
     assert head.startswith("# Made by Benchfleet")
     return lines
 
@@ -256,7 +256,7 @@ def made_by(line: Any, server: Any) -> list[str]:
 
 def test_accounts_are_two_per_host() -> None:
     site = Site("a.test", "_d", "_u", "p", True)
-    made = site_accounts.wanted_accounts(site, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
+    made = accounts.wanted_accounts(site, ["10.0.0.2", "10.0.0.3"], "q", 600, 50)
     assert [(one["name"], one["host"]) for one in made] == [
         ("_u", "10.0.0.2"),
         ("_d_ro", "10.0.0.2"),
@@ -318,7 +318,7 @@ class FakeServer:
 @pytest.fixture
 def line(folders: Folders) -> Any:
     """What the timer does, on a bench whose inventory names a.test."""
-    return site_accounts.Line(
+    return reconcile.Line(
         {
             "bench": str(Path(folders.sites).parent),
             "user": pwd.getpwuid(os.getuid()).pw_name,

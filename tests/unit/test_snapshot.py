@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from fleet import snapshot
+from fleet.mariadb import release
 
-from library import adopt_accounts, adopt_handover, adopt_units, mariadb_release
+from library import adopt_accounts, adopt_handover, adopt_units
 
 
 def taken(folder: Path, wanted: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
@@ -166,7 +167,7 @@ def test_only_accounts_that_the_fleet_made_are_dropped() -> None:
     before = ["root@localhost", "_a@localhost", "app@10.0.0.9"]
     there = [*before, "repl@10.0.0.2", "_a@127.0.0.1", "_a_ro@10.0.0.2", "new@localhost"]
     there += ["new@127.0.0.1"]
-    gone = mariadb_release.ours(there, before, ["_a_ro@10.0.0.2", "app@10.0.0.9"])
+    gone = release.ours(there, before, ["_a_ro@10.0.0.2", "app@10.0.0.9"])
     assert gone == ["repl@10.0.0.2", "_a@127.0.0.1", "_a_ro@10.0.0.2"]
 
 

@@ -35,7 +35,7 @@ from ..bench.files import (
 )
 from ..bench.jobs import custom_queues
 from ..mariadb.options import server_options
-from ..mariadb.server import client
+from ..mariadb.server import SOCKET, client
 from ..nginx.look import look_at_nginx
 from ..sites.folders import Folders, further_names
 from ..supervisor.programs import (
@@ -56,7 +56,6 @@ from ..supervisor.programs import (
 )
 from ..surroundings import look_at_crontabs, look_at_sudo
 
-SOCKET = "/run/mysqld/mysqld.sock"
 # Names that the fleet gives to accounts and to a database of its own.
 OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
 OUR_DATABASE = "benchfleet"

@@ -19,6 +19,7 @@ from typing import Any
 from .. import routes
 from ..foreign import read_bytes
 from ..mariadb import server as mariadb
+from ..sites.folders import own_account
 
 # Queues of ours, beside those that Frappe knows.
 PREFIX = "at-"
@@ -149,10 +150,8 @@ def scheduled_names(bench: str) -> tuple[set[str], bool]:
             for config in configs:
                 if not (database := config.get("db_name")):
                     continue
-                user = str(config.get("db_user") or database)
-                who = (user, str(config.get("db_password") or ""), str(database))
                 try:
-                    with server.signed_in(*who) as theirs:
+                    with server.signed_in(*own_account(config), str(database)) as theirs:
                         rows = theirs.rows(SCHEDULED) if theirs else []
                         complete = complete and theirs is not None
                 except Exception:  # a site that is being made, for instance

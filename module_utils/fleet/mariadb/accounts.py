@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .server import (
-    DEFINERS,
-    MariaDBError,
-    Server,
+from ..changes import Changes
+from .server import DEFINERS, MariaDBError, Server, local
+from .statements import (
     account,
     grant_statements,
     identified,
@@ -27,6 +26,17 @@ ACCOUNT_SPEC: dict[str, Any] = {
     "max_statement_time": {"type": "float", "default": 0.0},
     "max_user_connections": {"type": "int", "default": 0},
     "grants": {"type": "dict", "default": {}},
+}
+EVENT_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "every_seconds": {"type": "int", "required": True},
+    "definer": {"type": "str", "required": True},
+    "body": {"type": "str", "required": True},
+}
+DATABASE_SPEC: dict[str, Any] = {
+    "name": {"type": "str", "required": True},
+    "tables": {"type": "dict", "default": {}},
+    "events": {"type": "list", "elements": "dict", "default": [], "options": EVENT_SPEC},
 }
 
 
@@ -73,14 +83,13 @@ def summary(
     return "; ".join(words)
 
 
-class Writer:
+class Writer(Changes):
     """Runs statements, refuses on a closed server, remembers nothing secret."""
 
     def __init__(self, server: Server, check_mode: bool) -> None:
+        super().__init__()
         self.server = server
         self.check_mode = check_mode
-        self.before: list[str] = []
-        self.after: list[str] = []
 
     def write(self, statements: list[str]) -> None:
         """Run statements unless in check mode. Raises MariaDBError on a read-only server."""
@@ -251,3 +260,22 @@ class SchemaKeeper(Writer):
 def squeeze(text: str) -> str:
     """Text with runs of white space made one space, for comparing statements."""
     return re.sub(r"\s+", " ", text).strip()
+
+
+def bring(
+    accounts: list[dict[str, Any]],
+    owned_names: list[str],
+    databases: list[dict[str, Any]],
+    check_mode: bool,
+) -> dict[str, Any]:
+    """Result of the module mariadb_accounts, whose options these are. Raises MariaDBError."""
+    with local() as server:
+        schema, keeper = SchemaKeeper(server, check_mode), AccountKeeper(server, check_mode)
+        schema.databases(databases)
+        keeper.bring(accounts)
+        keeper.drop_others(accounts, owned_names)
+        schema.events(databases)
+        gtid = server.value("SELECT @@GLOBAL.gtid_binlog_pos")
+    schema.before += keeper.before
+    schema.after += keeper.after
+    return schema.result(gtid=gtid)

@@ -1,27 +1,25 @@
-"""What the MariaDB modules share: the local server, accounts as text, GTIDs, passwords."""
+"""The ways to MariaDB: this host's server, another one of the fleet, and MariaDB's own clients."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
-from ..foreign import acting_as
-from .options import LOG_FILTERS, RUNNING, Row, server_options
+from ..foreign import acting_as, replace
+from .options import BINARY, LOG_FILTERS, RUNNING, Row, server_options
 
 try:
-    import pymysql
+    import pymysql as pymysql
     import pymysql.cursors
 except ImportError:
-    pymysql = None
+    pymysql = None  # type: ignore[assignment]
 
 SOCKET = "/run/mysqld/mysqld.sock"
-SERVER_BINARY = "/usr/sbin/mariadbd"
 # What MariaDB lets a packet have at most. A row travels in one, and in a dump it is one statement,
 # in which each quote, backslash and line end takes two bytes: a row that came in by the server's
 # max_allowed_packet may need twice of that to come in again.
@@ -44,6 +42,18 @@ class MariaDBError(Exception):
 
 class ServerAbsentError(MariaDBError):
     """There is no server on this host yet (package or client library missing)."""
+
+
+def connect(read_timeout: int, connect_timeout: int = 10, **way: Any) -> Any:
+    """A connection with rows as dictionaries; seconds, and pymysql's words for the way there."""
+    return pymysql.connect(
+        **way,
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        charset="utf8mb4",
+        autocommit=True,
+        cursorclass=pymysql.cursors.DictCursor,
+    )
 
 
 class Server:
@@ -78,16 +88,13 @@ class Server:
         """
         place = self.rows("SELECT @@port AS port, @@socket AS socket")[0]
         ways = ({"host": "127.0.0.1", "port": int(place["port"])}, {"unix_socket": place["socket"]})
-        about = {"user": user, "password": password, "database": database, "connect_timeout": 10}
-        about |= {"read_timeout": 60, "charset": "utf8mb4", "autocommit": True}
+        about: dict[str, Any] = {"user": user, "password": password, "database": database}
         connection = None
         for way in ways:
             try:
                 # Nobody: at its socket, the server would take root's word instead of a password.
                 with acting_as(NOBODY):
-                    connection = pymysql.connect(
-                        **way, **about, cursorclass=pymysql.cursors.DictCursor
-                    )
+                    connection = connect(60, **way, **about)
                 break
             except (RuntimeError, UnicodeError):
                 # pymysql lacks a library for some ways to sign in, and takes not every password.
@@ -102,7 +109,7 @@ class Server:
         if connection is None:
             yield None
             return
-        with connection:
+        with closing(connection):
             yield Server(connection)
 
     def lets_in(self, user: str, password: str, database: str) -> tuple[str, str] | None:
@@ -121,6 +128,10 @@ class Server:
         """
         self.run("FLUSH LOCAL SSL")
 
+    def runs_events(self) -> bool:
+        """Whether the event scheduler is on."""
+        return str(self.value("SELECT @@GLOBAL.event_scheduler")).upper() in ("ON", "1")
+
     def replica_status(self) -> dict[str, Any] | None:
         """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
         found = self.rows("SHOW SLAVE STATUS")
@@ -132,7 +143,7 @@ def server_folders() -> list[tuple[str, str]]:
 
     It is not asked: one whose disk is full does not answer. [] where there is none.
     """
-    if not os.path.exists(SERVER_BINARY):
+    if not os.path.exists(BINARY):
         return []
     told = server_options()
     return [
@@ -152,7 +163,7 @@ def client(program: str, socket: str, *words: str) -> list[str]:
 
 def installed() -> bool:
     """Whether this host has both a MariaDB server and the client library."""
-    return pymysql is not None and os.path.exists(SERVER_BINARY)
+    return pymysql is not None and os.path.exists(BINARY)
 
 
 @contextmanager
@@ -161,34 +172,24 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
 
     Raises ServerAbsentError where nothing is installed, MariaDBError where it does not answer.
     """
-    if not os.path.exists(SERVER_BINARY):
+    if not os.path.exists(BINARY):
         raise ServerAbsentError("no MariaDB server on this host yet")
     if pymysql is None:
         raise ServerAbsentError("MariaDB here cannot be asked before PyMySQL is installed")
     try:
-        connection = pymysql.connect(
-            unix_socket=socket,
-            user="root",
-            charset="utf8mb4",
-            autocommit=True,
-            connect_timeout=10,
-            read_timeout=600,
-            cursorclass=pymysql.cursors.DictCursor,
-        )
+        connection = connect(600, unix_socket=socket, user="root")
     except pymysql.MySQLError as error:
         raise MariaDBError(
             f"MariaDB on this host does not let root in through {socket}: {describe(error)};"
             " look at `systemctl status mariadb`, root@localhost must sign in by unix_socket"
         ) from error
-    try:
+    with closing(connection):
         yield Server(connection)
-    finally:
-        connection.close()
 
 
 def running_variables(server: Server) -> dict[str, Row]:
     """Every variable: value, where it came from, whether it can be changed in place."""
-    rows = {row["name"]: row for row in server.rows(RUNNING)}
+    rows: dict[str, Row] = {row["name"]: row for row in server.rows(RUNNING)}
     for status in server.rows("SHOW MASTER STATUS"):
         for name, value in zip(LOG_FILTERS, list(status.values())[2:4], strict=False):
             rows.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
@@ -224,22 +225,10 @@ def takes_password(way: dict[str, Any]) -> bool:
 @contextmanager
 def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[Server]:
     """Another server of the fleet over TLS, its certificate checked against the fleet's CA."""
-    connection = pymysql.connect(
-        host=host,
-        port=port,
-        user=user,
-        password=password,
-        ssl={"ca": ca, "check_hostname": True},
-        charset="utf8mb4",
-        autocommit=True,
-        connect_timeout=5,
-        read_timeout=10,
-        cursorclass=pymysql.cursors.DictCursor,
-    )
-    try:
+    tls = {"ca": ca, "check_hostname": True}
+    account = {"user": user, "password": password}
+    with closing(connect(10, 5, host=host, port=port, ssl=tls, **account)) as connection:
         yield Server(connection)
-    finally:
-        connection.close()
 
 
 def shown_certificate(socket: str = SOCKET) -> bytes | None:
@@ -251,17 +240,13 @@ def shown_certificate(socket: str = SOCKET) -> bytes | None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        connection = pymysql.connect(
-            unix_socket=socket, user="root", ssl=context, connect_timeout=10, read_timeout=10
-        )
+        connection = connect(10, unix_socket=socket, user="root", ssl=context)
     except pymysql.MySQLError:
         return None
-    try:
+    with closing(connection):
         peer = getattr(connection._sock, "getpeercert", None)
         found: bytes | None = peer(binary_form=True) if peer else None
         return found
-    finally:
-        connection.close()
 
 
 def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
@@ -272,99 +257,28 @@ def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
     return shown is not None and shown != on_disk
 
 
+def show_certificate(path: str, check_mode: bool) -> dict[str, bool]:
+    """Result of the module mariadb_certificate. Raises MariaDBError."""
+    refused = f"MariaDB did not take the certificate of {path}"
+    try:
+        with local() as server:
+            changed = shows_another_certificate(path)
+            if changed and not check_mode:
+                server.reload_certificates()
+                if shows_another_certificate(path):
+                    raise MariaDBError(f"{refused}: `journalctl -u mariadb` says why")
+    except pymysql.MySQLError as error:
+        raise MariaDBError(
+            f"{refused} ({describe(error)}): run site.yml, which writes it and its key"
+        ) from error
+    return {"changed": changed}
+
+
 def describe(error: Exception) -> str:
     """A driver's error as one line."""
     if error.args and len(error.args) > 1:
         return f"{error.args[1]} ({error.args[0]})"
     return str(error)
-
-
-def quote_name(name: str) -> str:
-    """An identifier in backticks."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def quote_text(text: str) -> str:
-    """A string literal, for statements that take no parameters."""
-    escaped = text.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
-
-
-def database_pattern(name: str) -> str:
-    """A database as GRANT names it: ``_`` and ``%`` are wildcards there and are escaped."""
-    return quote_name(name.replace("_", "\\_").replace("%", "\\%")) + ".*"
-
-
-def account(user: str, host: str) -> str:
-    """``user@host`` as statements name it."""
-    return f"{quote_name(user)}@{quote_name(host)}"
-
-
-def password_hash(password: str) -> str:
-    """mysql_native_password's hash, computed here so that a password is compared, not reset."""
-    inner = hashlib.sha1(password.encode()).digest()
-    return "*" + hashlib.sha1(inner).hexdigest().upper()
-
-
-def identified(hashes: list[str]) -> str:
-    """How ALTER USER has an account accept passwords, by their hashes; nobody's without one."""
-    if len(hashes) == 1:
-        return f"IDENTIFIED BY PASSWORD {quote_text(hashes[0])}"
-    ways = [f"mysql_native_password USING {quote_text(one)}" for one in hashes or ["invalid"]]
-    return f"IDENTIFIED VIA {' OR '.join(ways)}"
-
-
-def parse_create_user(text: str) -> dict[str, Any]:
-    """What SHOW CREATE USER says: hashes, TLS, limits, lock.
-
-    ``hashes`` are of the passwords that are accepted, in their order; [] for an account that signs
-    in another way.
-    """
-    hashed = re.findall(
-        r"(?:IDENTIFIED BY PASSWORD|mysql_native_password (?:USING|AS)) '(\*[0-9A-F]{40})'", text
-    )
-    connections = re.search(r"MAX_USER_CONNECTIONS (\d+)", text)
-    statement_time = re.search(r"MAX_STATEMENT_TIME ([\d.]+)", text)
-    return {
-        "hashes": hashed,
-        "require_ssl": bool(re.search(r"\bREQUIRE SSL\b", text)),
-        "max_user_connections": int(connections.group(1)) if connections else 0,
-        "max_statement_time": float(statement_time.group(1)) if statement_time else 0.0,
-        "locked": "ACCOUNT LOCK" in text,
-    }
-
-
-def parse_grants(lines: list[str]) -> dict[str, set[str]]:
-    """What SHOW GRANTS says: object -> privileges. USAGE (nothing) is left out."""
-    found: dict[str, set[str]] = {}
-    for line in lines:
-        match = re.match(r"GRANT (.+?) ON (\S.*?) TO [`']", line)
-        if not match:
-            continue
-        privileges = {part.strip().upper() for part in match.group(1).split(",")}
-        if "WITH GRANT OPTION" in line:
-            privileges.add("GRANT OPTION")
-        privileges.discard("USAGE")
-        if "ALL" in privileges:
-            privileges = privileges - {"ALL"} | {"ALL PRIVILEGES"}
-        if privileges:
-            found.setdefault(match.group(2), set()).update(privileges)
-    return found
-
-
-def grant_statements(who: str, have: dict[str, set[str]], want: dict[str, set[str]]) -> list[str]:
-    """Statements that turn the grants an account has into those it should have."""
-    statements: list[str] = []
-    for place in sorted(set(have) | set(want)):
-        had, wanted = have.get(place, set()), want.get(place, set())
-        surplus, missing = had - wanted, wanted - had
-        if surplus:
-            statements.append(f"REVOKE {', '.join(sorted(surplus))} ON {place} FROM {who}")
-            if "ALL PRIVILEGES" in surplus:
-                missing = wanted
-        if missing:
-            statements.append(f"GRANT {', '.join(sorted(missing))} ON {place} TO {who}")
-    return statements
 
 
 def parse_gtids(text: str | None) -> dict[tuple[int, int], int]:
@@ -403,10 +317,6 @@ DEFINERS = " UNION ".join(
         ("EVENT", "EVENT"),
     )
 )
-# What ends it for good, on the primary. TRUNCATE comes first: on a replica that was restarted
-# since, ALTER would be the first to open the emptied table, and what the server logs of that takes
-# the GTID of the primary's next transaction (1950).
-MEMORY_CURE = "TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;"
 # Tables that a restart empties, quoted, but the server's own. Asking for the engine alone opens no
 # table: the first opening after a restart is what writes to the binary log.
 MEMORY_TABLES = (
@@ -441,14 +351,4 @@ def read_json(path: str) -> dict[str, Any] | None:
 
 def write_json(path: str, data: dict[str, Any]) -> None:
     """Replace a JSON file so that a power cut leaves the old or the new one."""
-    temporary = f"{path}.new"
-    with open(temporary, "w", encoding="utf-8") as out:
-        json.dump(data, out, indent=2)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(temporary, path)
-    folder = os.open(os.path.dirname(path), os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace(path, json.dumps(data, indent=2).encode())

@@ -1,17 +1,13 @@
-"""Sites as folders of a bench, and what is derived from them: the same on controller and hosts.
-
-The hosts run this from a folder of their own.
-"""
+"""Sites as folders of a bench, and what is derived from them."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,15 +20,6 @@ from ..foreign import as_owner, open_plain, read_bytes
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
-PLACEHOLDER, NAMES = "@site@", "@names@"
-# In nginx's template, above what serves names by https; what serves others by http comes first.
-SECURE = "# With a certificate\n"
-CERTIFICATE, KEY = "@certificate@", "@key@"
-USER_LIMIT = 80
-# nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
-# what it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no
-# limit.
-PLAIN_NAME = 40
 
 
 class SiteError(Exception):
@@ -55,57 +42,6 @@ class Site:
     names: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     rights: tuple[str, ...] = ()
-
-
-def read_only_user(database: str) -> str:
-    """Name of a database's reading account, within MariaDB's 80 characters."""
-    name = f"{database}_ro"
-    if len(name) <= USER_LIMIT:
-        return name
-    digest = hashlib.sha256(database.encode()).hexdigest()[:8]
-    return f"{database[: USER_LIMIT - 12]}_{digest}_ro"
-
-
-def read_only_password(key: str, database: str) -> str:
-    """Password of a database's reading account, for who has the fleet's site key.
-
-    So the primary and its reporting hosts agree on a site that nobody told the controller of.
-    """
-    return hmac.new(key.encode(), database.encode(), hashlib.sha256).hexdigest()[:48]
-
-
-def replica_keys(
-    frappe_major: int, database: str, user: str, password: str, host: str, port: int
-) -> dict[str, Any]:
-    """Keys of a site_config.json that make Frappe's ``read_only`` calls of one site use a replica.
-
-    Where the rule comes from (``connect_replica`` and the MariaDB class of each release):
-
-    - 16 takes the user from ``replica_db_user``.
-    - 15 takes the user from ``replica_db_name`` and the database from the site's own ``db_name``,
-      so a user of another name works there too.
-    - 14 and before use ``replica_db_name`` as user and as database at once. A read-only user would
-      need the database's name, which the site's own user has: the site's own credentials are
-      used, and the server's ``read_only`` alone keeps writes out.
-
-    Inputs: Frappe's major version; the site's database; its reading account and that one's
-    password; address and TCP port of the replica. Raises SiteError for a version before 13, which
-    knows none of these keys.
-    """
-    if frappe_major < 13:
-        raise SiteError(f"Frappe {frappe_major} cannot read from a replica; use 14 or later")
-    keys: dict[str, Any] = {
-        "read_from_replica": 1,
-        "replica_host": host,
-        "replica_db_port": port,
-    }
-    if frappe_major < 15:
-        return keys
-    return keys | {
-        "different_credentials_for_replica": 1,
-        "replica_db_user" if frappe_major >= 16 else "replica_db_name": user,
-        "replica_db_password": password,
-    }
 
 
 def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -131,6 +67,12 @@ def is_name(name: str) -> bool:
     return bool(NAME.fullmatch(name))
 
 
+def own_account(config: Mapping[str, Any]) -> tuple[str, str]:
+    """User and password of the account that a site_config.json has for its site, "" for none."""
+    user = config.get("db_user") or config.get("db_name") or ""
+    return str(user), str(config.get("db_password") or "")
+
+
 def parse_site(name: str, text: str, path: str) -> Site:
     """A site from the text of its site_config.json. Raises SiteError naming ``path``."""
     try:
@@ -147,8 +89,7 @@ def parse_site(name: str, text: str, path: str) -> Site:
     return Site(
         name,
         config["db_name"],
-        str(config.get("db_user") or config["db_name"]),
-        config["db_password"],
+        *own_account(config),
         bool(config.get("encryption_key")),
         further_names(config),
         tuple(refused_keys(config, site=True)),
@@ -350,20 +291,6 @@ def served_names(state: dict[str, Any] | None) -> dict[str, list[str]]:
     return {name: state["names"].get(name, []) for name in served(state)} if state else {}
 
 
-def passwords_by_database(sites: dict[str, Site], own: dict[str, str], key: str) -> dict[str, str]:
-    """Database to its reading account's password.
-
-    ``own`` are the passwords that the fleet's secrets hold, by site; the others are derived.
-    """
-    found: dict[str, str] = {}
-    for name, site in sorted(sites.items()):
-        if name in own:
-            found.setdefault(site.database, own[name])
-    for site in sites.values():
-        found.setdefault(site.database, read_only_password(key, site.database))
-    return found
-
-
 def parse_list(text: str) -> list[str]:
     """Names in a list of sites. Raises SiteError when it is none, or a name cannot be a site's."""
     try:
@@ -379,32 +306,3 @@ def parse_list(text: str) -> list[str]:
 def render_list(names: list[str]) -> str:
     """The list of sites as a file."""
     return json.dumps({"sites": sorted(names)}, indent=1) + "\n"
-
-
-def server_name(name: str) -> str:
-    """A name as nginx takes it in ``server_name``, whatever its length."""
-    return name if len(name) <= PLAIN_NAME else f'"~^{re.escape(name)}$"'
-
-
-def render_servers(
-    template: str,
-    sites: Mapping[str, Iterable[str]],
-    certificate: Callable[[str, str], tuple[str, str] | None],
-) -> str:
-    """nginx's configuration of these sites, each with its further names.
-
-    certificate: tells certificate and key for a name of a site; None for plain http.
-    """
-    plain, secure = template.split(SECURE)
-    text = "# Made by Benchfleet; changes here are undone by its next run.\n"
-    for site, further in sorted(sites.items()):
-        alike: dict[tuple[str, str] | None, list[str]] = {}
-        for name in (site, *further):
-            alike.setdefault(certificate(site, name), []).append(name)
-        for pair, names in alike.items():
-            part = plain
-            if pair is not None:
-                part = secure.replace(CERTIFICATE, pair[0]).replace(KEY, pair[1])
-            called = " ".join(map(server_name, names))
-            text += part.replace(NAMES, called).replace(PLACEHOLDER, site)
-    return text

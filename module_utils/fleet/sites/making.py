@@ -20,7 +20,8 @@ from ..bench.account import (
     user_environment,
 )
 from ..foreign import as_owner, sync_folder
-from ..mariadb.server import account, client, database_pattern, password_hash
+from ..mariadb.server import client
+from ..mariadb.statements import account, database_pattern, password_hash
 from .folders import making_note
 
 # Of a making by an earlier Benchfleet that was killed, with all rights.

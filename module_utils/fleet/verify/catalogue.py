@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..sites.folders import own_account
+
 PRIMARY = ("primary",)
 REPORTING = ("reporting",)
 EVERY = (*PRIMARY, *REPORTING)
@@ -524,12 +526,6 @@ def reading_account(config: dict[str, Any], major: int) -> tuple[str, str]:
         key = "replica_db_user" if major >= 16 else "replica_db_name"
         return str(config.get(key) or ""), str(config.get("replica_db_password") or "")
     return own_account(config)
-
-
-def own_account(config: dict[str, Any]) -> tuple[str, str]:
-    """User and password of the site itself."""
-    user = config.get("db_user") or config.get("db_name") or ""
-    return str(user), str(config.get("db_password") or "")
 
 
 def key_problems(

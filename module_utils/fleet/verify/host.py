@@ -23,14 +23,8 @@ from ..bench.jobs import custom_queues
 from ..bench.jobs_tool import misfits
 from ..bench.pdf import PATH, offered, printing
 from ..foreign import read_bytes
-from ..mariadb.options import (
-    DECIDED,
-    HOSTS_OWN,
-    agrees,
-    is_by_files,
-    look,
-    problems_of,
-)
+from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, is_by_files, problems_of
+from ..mariadb.options import look
 from ..mariadb.server import local, running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
 from ..redis.users import bench_user

@@ -99,8 +99,8 @@ def bring(settings: dict[str, Any], fingerprint: str) -> int:
     from fleet.bench.account import BenchError
     from fleet.mariadb.server import MariaDBError, describe, pymysql
     from fleet.nginx.files import NginxError
-    from fleet.sites.accounts import tick
     from fleet.sites.folders import SiteError
+    from fleet.sites.reconcile import tick
 
     try:
         done = tick(settings, fingerprint)

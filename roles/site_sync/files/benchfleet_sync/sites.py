@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fleet.bench.files import apps_in, for_node
+from fleet.sites.credentials import read_only_password, read_only_user, replica_keys
 from fleet.sites.folders import (
     LIST,
     SiteError,
     parse_list,
     parse_site,
-    read_only_password,
-    read_only_user,
-    replica_keys,
 )
 
 from benchfleet_sync.files import write_if_different

@@ -1,0 +1,368 @@
+"""The fleet's settings beside what a server's option files and the server itself say.
+
+What each compares is told by options.look(), running variables by options.RUNNING.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .options import COMMAND_LINE, LOG_FILTERS, NO_LINE, UNITS, Row, Said, bare, normal
+from .server import SOCKET
+
+COLUMNS = ("name", "value", "origin", "path", "fixed", "low", "high", "block")
+# What the server cuts to the number of files that it may open.
+BY_FILES = frozenset(
+    {"innodb_open_files", "max_connections", "open_files_limit", "table_definition_cache"}
+    | {"table_open_cache"}
+)
+
+
+def rounded(value: Any, variable: Row) -> str:
+    """A wanted value as the server would round it to its limits and block size."""
+    text = normal(value)
+    if not text.isdigit() or not str(variable.get("block") or "").isdigit():
+        return text
+    low, high, block = (variable[key] for key in ("low", "high", "block"))
+    number = max(int(low), min(int(high), int(text)))
+    return str(number // int(block) * int(block)) if int(block) > 1 else str(number)
+
+
+def running_rows(lines: Iterable[str], status: Iterable[str]) -> dict[str, Row]:
+    """Variables by name, from the lines in which MariaDB's client shows what RUNNING asks for.
+
+    status are those of SHOW MASTER STATUS: the filters of the binary log may be no variables.
+    """
+    rows = (dict(zip(COLUMNS, line.split("\t"), strict=False)) for line in lines)
+    found: dict[str, Row] = {row["name"]: row for row in rows}
+    for line in status:
+        for name, value in zip(LOG_FILTERS, line.split("\t")[2:4], strict=False):
+            found.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
+    return found
+
+
+def is_on(value: str) -> bool:
+    """Whether a switch is on, or a value is there."""
+    return value not in ("", "0", "none")
+
+
+def is_off(value: str) -> bool:
+    """Whether a switch is off."""
+    return value == "0"
+
+
+def other_than(*values: str) -> Callable[[str], bool]:
+    """Whether it is none of these."""
+    return lambda value: value not in values
+
+
+def less_than(number: int) -> Callable[[str], bool]:
+    """Whether it is a smaller number."""
+    return lambda value: value.isdigit() and int(value) < number
+
+
+def has_harmful_plugin(value: str) -> bool:
+    """Whether there is a plugin of a storage engine, for keys, or for checks of passwords."""
+    return bool(re.search(r"ha_|key_management|password_(reuse_)?check|cracklib", value))
+
+
+def has_other_files(value: str) -> bool:
+    """Whether InnoDB's system tablespace is not the one growing file, of at least 12 MB."""
+    found = re.fullmatch(r"(?:\./)?ibdata1:(\d+[kmg]?):autoextend(?::max:\d+[kmgt]?)?", value)
+    return found is None or int(normal(found[1])) < 12 * UNITS["M"]
+
+
+FILTERED = "what it leaves out never reaches a replica, and is missing after a restore"
+REPLICA_FILTER = "what it leaves out is missing on this server as soon as it follows another one"
+ENCRYPTED = "no other server has the keys, so none can read a copy of the data"
+GALERA = "Galera replicates in its own way, and numbers its changes by itself"
+ELSEWHERE = "a copy of the data is moved into the data folder alone, and leaves this place behind"
+# With these no fleet can live: variable -> (when, why). That each is told was tried on MariaDB
+# 10.11, and what most do to a fleet; of the others the manual says it.
+REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
+    "binlog_do_db": (is_on, FILTERED),
+    "binlog_ignore_db": (is_on, FILTERED),
+    **{
+        f"replicate_{kind}": (is_on, REPLICA_FILTER)
+        for kind in ("do_db", "do_table", "ignore_db", "ignore_table", "rewrite_db")
+    },
+    "replicate_wild_do_table": (is_on, REPLICA_FILTER),
+    "replicate_wild_ignore_table": (is_on, REPLICA_FILTER),
+    # Ours, but for mariadb_settings_extra.
+    "log_bin": (is_off, "no replica can follow without the binary log"),
+    "log_slave_updates": (is_off, "no other server can follow a replica once it is promoted"),
+    "binlog_format": (other_than("row"), "what a statement changes can differ on a replica"),
+    "binlog_row_image": (other_than("full"), "a replica cannot tell that its data differs"),
+    "gtid_strict_mode": (is_off, "a write on a replica goes unseen"),
+    "replicate_events_marked_for_skip": (other_than("replicate"), REPLICA_FILTER),
+    "replicate_same_server_id": (is_on, "a server that keeps a binary log does not start with it"),
+    "slave_skip_errors": (is_on, "a replica goes on although a change failed, with other data"),
+    "slave_run_triggers_for_rbr": (
+        other_than("no", "0"),
+        "a replica runs the triggers whose rows it gets as well, and has other data",
+    ),
+    "slave_max_statement_time": (is_on, "replication stops at a change that takes longer"),
+    "slave_max_allowed_packet": (
+        less_than(1024**3),
+        "replication stops at a change that is larger",
+    ),
+    "skip_slave_start": (is_on, "after a restart a replica does not follow the primary"),
+    "init_slave": (is_on, "its statements run whenever replication starts, on one server alone"),
+    "relay_log_purge": (is_off, "a replica's disk fills with changes that it has made already"),
+    "init_rpl_role": (
+        other_than("master", "0"),
+        "after a crash the server takes changes back that its replicas have",
+    ),
+    "log_basename": (is_on, "it gives the binary log and its index other names than the fleet's"),
+    "log_bin_index": (is_on, ELSEWHERE),
+    "relay_log_index": (is_on, ELSEWHERE),
+    "innodb_data_home_dir": (is_on, ELSEWHERE),
+    "innodb_log_group_home_dir": (other_than("", "./", "."), ELSEWHERE),
+    "innodb_undo_directory": (other_than("", "./", "."), ELSEWHERE),
+    "aria_log_dir_path": (is_on, ELSEWHERE),
+    "init_file": (
+        is_on,
+        "its statements run at each start, on a replica as well, which then has changes of its own"
+        " and stops to follow",
+    ),
+    "init_connect": (
+        is_on,
+        "its statements run for the fleet's accounts too, and a replica's clients get other ones",
+    ),
+    "socket": (
+        other_than(SOCKET, f"/var{SOCKET}"),
+        f"the fleet's programs look for the server at {SOCKET}",
+    ),
+    "skip_networking": (is_on, "no other server reaches this one"),
+    "skip_grant_tables": (is_on, "everybody is root, and no account can be made"),
+    "require_secure_transport": (is_on, "Frappe connects without TLS, and is refused"),
+    "default_storage_engine": (
+        other_than("innodb"),
+        "a table whose statement names no engine gets another one on a replica",
+    ),
+    "enforce_storage_engine": (is_on, "a table gets another engine than on the other servers"),
+    "innodb": (is_off, "the tables of a site are InnoDB's"),
+    "innodb_read_only": (is_on, "nothing can be written, nor replicated"),
+    "innodb_force_recovery": (is_on, "it is for saving what is left of damaged data"),
+    "transaction_read_only": (is_on, "no statement of the fleet's or of Frappe's can write"),
+    "autocommit": (is_off, "what the fleet and its operator write is taken back at once"),
+    "secure_timestamp": (
+        other_than("no", "0", "super", "replication"),
+        "a replica gives its rows times of its own",
+    ),
+    "debug_no_sync": (is_on, "no acknowledged write survives a power cut"),
+    "wsrep_on": (is_on, GALERA),
+    "wsrep_provider": (is_on, GALERA),
+    "innodb_page_size": (other_than("16384"), "no other server reads a copy of the data"),
+    "innodb_data_file_path": (
+        has_other_files,
+        "no other server starts with a copy of the data",
+    ),
+    "innodb_compression_algorithm": (
+        other_than("zlib", "none", "0", "1"),
+        "a server without the plugin for it does not start, nor read a copy of the data",
+    ),
+    **dict.fromkeys(
+        ("aria_encrypt_tables", "encrypt_binlog", "innodb_encrypt_log", "innodb_encrypt_tables"),
+        (is_on, ENCRYPTED),
+    ),
+    **dict.fromkeys(
+        ("plugin_load", "plugin_load_add"),
+        (has_harmful_plugin, "no copy of the data, or no account, can be made with it"),
+    ),
+}
+# What has to be done before the line is taken out; without it the server would not start again.
+MOVED = "stop MariaDB, move what is there into its data folder"
+DECRYPTED = (
+    "SET GLOBAL innodb_encrypt_tables = OFF, innodb_encryption_threads = 4, wait until"
+    " MIN_KEY_VERSION is 0 everywhere in information_schema.INNODB_TABLESPACES_ENCRYPTION, and"
+    " restart with the plugin once more"
+)
+FIRST = {
+    **{name: MOVED for name, (_, why) in REFUSED.items() if why == ELSEWHERE},
+    **{name: DECRYPTED for name, (_, why) in REFUSED.items() if why == ENCRYPTED},
+    **dict.fromkeys(("plugin_load", "plugin_load_add"), "see that no table and no key needs it"),
+    "innodb_compression_algorithm": "set it to zlib, and rebuild compressed tables",
+    "innodb_force_recovery": "restore what is damaged",
+}
+# What a server's data were made with, and nothing changes.
+FOR_EVER = frozenset({"innodb_data_file_path", "innodb_page_size"})
+# A running server has these in any case; the origin is no help, as it is COMPILE-TIME for filters
+# of an option file, too.
+MADE_UP = frozenset({"aria_log_dir_path", "log_bin_index", "relay_log_index", "socket"})
+# Set by the fleet from moment to moment: nobody else may.
+DECIDED = frozenset({"read_only", "event_scheduler"})
+# Of each host apart: by whoever sets them elsewhere, ours do not count.
+HOSTS_OWN = dict.fromkeys(("server_id", "ssl_ca", "ssl_cert", "ssl_key"))
+# Wherever else these are set, it is not by mariadb_settings_extra.
+NOT_TO_KEEP = frozenset({"bind_address", "log_bin", "port", "relay_log", *HOSTS_OWN})
+# Of these, what every server of the fleet has does no harm: mariadb_settings_extra may name it.
+ALIKE = frozenset(
+    {"default_storage_engine", "enforce_storage_engine", "init_connect"}
+    | {"innodb_data_file_path", "innodb_page_size"}
+)
+
+
+def agrees(name: str, value: Any, running: Mapping[str, Row]) -> bool:
+    """Whether the server runs with a wanted value."""
+    shown = normal(running[name]["value"])
+    if name == "log_bin" and shown == "1" and "log_bin_basename" in running:
+        # log_bin itself only says ON; the name it was given is elsewhere.
+        base = str(running["log_bin_basename"]["value"])
+        return str(value) in (base, os.path.basename(base)) or normal(value) == "1"
+    if name in ("character_set_collations", "sql_mode"):
+        # Some modes bring others, and each character set has a collation.
+        return set(normal(value).split(",")) <= set(shown.split(","))
+    return shown in (normal(value), rounded(value, running[name]))
+
+
+def is_by_files(name: str, running: Mapping[str, Row]) -> bool:
+    """Whether the server has fitted a setting to the number of files that it may open."""
+    # Of the second one it does not say so.
+    by_itself = running[name]["origin"] == "AUTO" or name == "innodb_open_files"
+    return name in BY_FILES and by_itself
+
+
+def beaten(
+    plan: Mapping[str, Any], said: Iterable[Said], running: Mapping[str, Row]
+) -> list[dict[str, str]]:
+    """Settings of ours that something read later sets otherwise: {name, value, wanted, place}.
+
+    plan: name -> value, None where ours is not known here and any other counts.
+    """
+    last = {entry.name: entry for entry in said if entry.after}
+    found = []
+    for name, value in plan.items():
+        entry = last.get(bare(name))
+        if entry is None:
+            continue
+        row = running.get(entry.name, {})
+        wanted = (normal(value), rounded(value, row)) if value is not None else ()
+        if not {normal(entry.value), rounded(entry.value, row)} & set(wanted):
+            ours = "" if value is None else readable(value)
+            found.append(
+                {"name": entry.name, "value": entry.value, "wanted": ours, "place": entry.place}
+            )
+    return found
+
+
+def restart_needs(plan: Mapping[str, Any], running: Mapping[str, Row]) -> list[str]:
+    """Settings of ours that a running server takes at its next start only."""
+    rows = {bare(name): value for name, value in plan.items() if value is not None}
+    return [
+        name
+        for name, value in rows.items()
+        if name in running
+        and running[name]["fixed"] == "YES"
+        and not agrees(name, value, running)
+        and not is_by_files(name, running)
+    ]
+
+
+def readable(value: Any) -> str:
+    """A setting's value as people write it."""
+    if isinstance(value, bool):
+        return "ON" if value else "OFF"
+    text = str(value)
+    for letter in ("G", "M"):
+        if re.fullmatch(r"[1-9]\d*", text) and int(text) % UNITS[letter] == 0:
+            return f"{int(text) // UNITS[letter]}{letter}"
+    return text
+
+
+def refused(
+    plan: Mapping[str, Any], said: Iterable[Said], running: Mapping[str, Row]
+) -> list[dict[str, str]]:
+    """What no fleet can live with: {name, value, place, why}, of files and of the running server.
+
+    What the running server was told by no file of now has the place "".
+    """
+    ours = {bare(name) for name in plan}
+    told: dict[str, list[Said]] = {}
+    for entry in said:
+        if entry.name in REFUSED and entry.name not in ours:
+            several = entry.name.startswith(("replicate_", "binlog_", "plugin_load"))
+            told[entry.name] = [*(told.get(entry.name, []) if several else []), entry]
+    found = [
+        {"name": name, "value": entry.value, "place": entry.place, "why": REFUSED[name][1]}
+        for name, entries in told.items()
+        for entry in entries
+        if is_refused(name, entry.value)
+    ]
+    for name, (_, why) in REFUSED.items():
+        row = running.get(name)
+        known = name in told or (name == "plugin_load" and "plugin_load_add" in told)
+        if row is None or known or name in ours or name in MADE_UP:
+            continue
+        if is_refused(name, value := str(row["value"] or "")):
+            found.append({"name": name, "value": value, "place": "", "why": why})
+    return found
+
+
+def problems_of(
+    plan: Mapping[str, Any], told: Mapping[str, Any], running: Mapping[str, Row], ours: str
+) -> list[tuple[str, str, str]]:
+    """What stands in the way of our settings: (what, place, remedy) each.
+
+    told is what look() says, ours the path of the fleet's own option file.
+    """
+    if told["trouble"]:
+        return [(f"MariaDB does not start: {told['trouble']}", "its option files", "correct it")]
+    found = []
+    if not told["own"]:
+        found.append(
+            (
+                f"MariaDB reads no file in {os.path.dirname(ours)}, where the fleet's is",
+                "the files that `my_print_defaults --help` names",
+                "add to the last of them that is there, as its last line, `!includedir"
+                f" {os.path.dirname(ours)}`",
+            )
+        )
+    said = [Said(*entry) for entry in told["said"]]
+    for entry in beaten(plan, said, running):
+        name, value = entry["name"], readable(entry["value"])
+        ours = f"; the fleet's value is {entry['wanted']}" if entry["wanted"] else ""
+        keep = ""
+        if entry["wanted"] and name not in NOT_TO_KEEP and not is_refused(name, entry["value"]):
+            keep = f", or have it everywhere: mariadb_settings_extra: {{{name}: {value}}}"
+        found.append(
+            (
+                f"{name} is {value} by an option that wins over the fleet's file{ours}",
+                entry["place"],
+                remedy(entry["place"]) + keep,
+            )
+        )
+    for entry in refused(plan, said, running):
+        name, place = entry["name"], entry["place"]
+        first = f"{FIRST[name]}, then " if name in FIRST else ""
+        cure = f"{first}{remedy(place)}, and restart MariaDB"
+        if not place:
+            place, cure = "the running server; no file says it", f"{first}restart MariaDB"
+            if name == "plugin_load":
+                cure = f"{first}UNINSTALL SONAME"
+        everywhere = "set it in mariadb_settings_extra for all hosts"
+        if name in FOR_EVER:
+            cure = everywhere
+        elif name in ALIKE:
+            cure += f", or have it everywhere: {everywhere}"
+        if entry["why"] in (FILTERED, REPLICA_FILTER):
+            cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
+        found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))
+    return found
+
+
+def is_refused(name: str, value: str) -> bool:
+    """Whether a setting has a value with which no fleet can live."""
+    return name in DECIDED or (name in REFUSED and REFUSED[name][0](normal(value)))
+
+
+def remedy(place: str) -> str:
+    """How to get rid of an option."""
+    if place == COMMAND_LINE:
+        return "take it out (systemctl cat mariadb.service, systemctl show-environment)"
+    if place == NO_LINE:
+        return "find it with `my_print_defaults --mysqld` and take it out"
+    return "take the line out"

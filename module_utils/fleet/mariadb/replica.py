@@ -1,0 +1,346 @@
+"""A replica follows its primary: connect a seeded one, mend what is safe, name the rest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import Any
+
+from ..changes import Changes
+from ..kept import REPLACED, things, tidy
+from .remedies import RESEED, passing, remedy
+from .server import (
+    MariaDBError,
+    Server,
+    describe,
+    errant,
+    local,
+    memory_tables,
+    pymysql,
+    read_json,
+    remote,
+    write_json,
+)
+from .statements import quote_text
+
+# The fleet's accounts on the primary: by which replicas follow, and by which its state is read.
+USER, PROBE = "repl", "fleet_probe"
+
+
+def connection_settings(status: dict[str, Any]) -> dict[str, str]:
+    """How the replica connects, from its status row, in the form wanted_settings returns."""
+    return {
+        "port": str(status["Master_Port"]),
+        "user": str(status["Master_User"]),
+        "ssl": str(status["Master_SSL_Allowed"]).lower(),
+        "ca": str(status["Master_SSL_CA_File"]),
+        "verify": str(status["Master_SSL_Verify_Server_Cert"]).lower(),
+        "gtid": str(status["Using_Gtid"]).lower(),
+    }
+
+
+def wanted_settings(port: int, ca: str) -> dict[str, str]:
+    """How it should connect."""
+    about = {"port": str(port), "user": USER, "ca": ca}
+    return about | {"ssl": "yes", "verify": "yes", "gtid": "slave_pos"}
+
+
+def change_statement(primary: str | None, params: dict[str, Any]) -> str:
+    """CHANGE MASTER TO; without an address the one it follows stays."""
+    parts = [f"MASTER_HOST={quote_text(primary)}"] if primary else []
+    parts += [
+        f"MASTER_PORT={params['port']}",
+        f"MASTER_USER={quote_text(USER)}",
+        f"MASTER_PASSWORD={quote_text(params['password'])}",
+        "MASTER_USE_GTID=slave_pos",
+        "MASTER_SSL=1",
+        f"MASTER_SSL_CA={quote_text(params['ca'])}",
+        "MASTER_SSL_VERIFY_SERVER_CERT=1",
+        "MASTER_CONNECT_RETRY=5",
+    ]
+    return "CHANGE MASTER TO " + ", ".join(parts)
+
+
+def stored_password(datadir: str) -> str | None:
+    """The password the replica connects with, None when it cannot be read.
+
+    The server shows it nowhere; its own file has it on the sixth line.
+    """
+    try:
+        with open(os.path.join(datadir, "master.info"), encoding="utf-8") as source:
+            lines = source.read().splitlines()
+    except OSError:
+        return None
+    return lines[5] if len(lines) > 5 else None
+
+
+class Replica(Changes):
+    """One replica's server and what is done to it.
+
+    params: as the module mariadb_replication has them.
+    """
+
+    def __init__(self, server: Server, params: dict[str, Any], check_mode: bool) -> None:
+        super().__init__()
+        self.server = server
+        self.params = params
+        self.check_mode = check_mode
+
+    def act(self, *statements: str) -> None:
+        """Run statements unless in check mode."""
+        if not self.check_mode:
+            for statement in statements:
+                self.server.run(statement)
+
+    def seed_state(self) -> dict[str, Any]:
+        """What the seed left, empty when it is not this fleet's."""
+        found = read_json(self.params["state_file"]) or {}
+        return found if found.get("fleet_id") == self.params["fleet_id"] else {}
+
+    def heartbeat(self) -> float | None:
+        """Age of the newest heartbeat here in seconds, None without one."""
+        try:
+            age = self.server.value(
+                "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000"
+                " FROM benchfleet.heartbeat"
+            )
+        except pymysql.MySQLError:
+            return None
+        return None if age is None else float(age)
+
+    def remedy(self, number: int) -> str:
+        """What to do about a replication error of this replica."""
+        return remedy(number, memory_tables(self.server))
+
+    def broken(self, what: str, found: dict[str, Any], error: list[Any]) -> MariaDBError:
+        """An error of a thread, with what to do about it."""
+        return MariaDBError(f"{what}: {self.seen(found)}. {self.remedy(error[0])}")
+
+    def look(self) -> dict[str, Any]:
+        """Everything worth saying about this replica."""
+        status = self.server.replica_status()
+        state = self.server.value("SELECT @@GLOBAL.gtid_binlog_state")
+        found: dict[str, Any] = {
+            "configured": status is not None,
+            "read_only": bool(int(self.server.value("SELECT @@GLOBAL.read_only"))),
+            "gtid_slave_pos": self.server.value("SELECT @@GLOBAL.gtid_slave_pos"),
+            "gtid_binlog_pos": self.server.value("SELECT @@GLOBAL.gtid_binlog_pos"),
+            "gtid_binlog_state": state,
+            "heartbeat_age": self.heartbeat() if status is not None else None,
+        }
+        if status is not None:
+            found.update(
+                primary=str(status["Master_Host"]),
+                io=str(status["Slave_IO_Running"]),
+                sql=str(status["Slave_SQL_Running"]),
+                io_error=[int(status["Last_IO_Errno"]), str(status["Last_IO_Error"])],
+                sql_error=[int(status["Last_SQL_Errno"]), str(status["Last_SQL_Error"])],
+                seconds_behind=status["Seconds_Behind_Master"],
+            )
+        return found
+
+    def seen(self, found: dict[str, Any]) -> str:
+        """What was seen, in a line."""
+        if not found["configured"]:
+            return "follows nobody"
+        age = found["heartbeat_age"]
+        words = [
+            f"follows {found['primary']}",
+            f"receiving: {found['io']}",
+            f"applying: {found['sql']}",
+            "no heartbeat" if age is None else f"heartbeat {age:.1f} s old",
+        ]
+        errors = {"receive": found["io_error"], "apply": found["sql_error"]}
+        words += [f"{which} error {no}: {text}" for which, (no, text) in errors.items() if no]
+        return ", ".join(words)
+
+    def connect_seeded(self, state: dict[str, Any]) -> None:
+        """First connection of a seeded server, from the position its copy stands for."""
+        gtid = str(state["gtid"])
+        self.note("follows nobody", f"follows {self.params['primary']} from {gtid}")
+        self.act(
+            "STOP ALL SLAVES",
+            "RESET SLAVE ALL",
+            f"SET GLOBAL gtid_slave_pos = {quote_text(gtid)}",
+            change_statement(self.params["primary"], self.params),
+            "START SLAVE",
+        )
+
+    def repoint(self, status: dict[str, Any]) -> None:
+        """Bring a connection's settings to those wanted; the position is the server's own."""
+        if str(status["Master_Host"]) != self.params["primary"]:
+            raise MariaDBError(
+                f"this replica follows {status['Master_Host']}, the inventory's primary is"
+                f" {self.params['primary']}: which of the two is right is not guessed. Correct the"
+                f" inventory, or {RESEED}"
+            )
+        have = connection_settings(status)
+        want = wanted_settings(self.params["port"], self.params["ca"])
+        changed = {name for name in want if have[name] != want[name]}
+        password = stored_password(str(self.server.value("SELECT @@datadir")))
+        if password is not None and password != self.params["password"]:
+            changed.add("password")
+        if not changed:
+            return
+        secret = {"password": "another"}
+        self.note(
+            f"connection: { ({name: have.get(name, 'this') for name in sorted(changed)}) }",
+            f"connection: { ({name: {**want, **secret}[name] for name in sorted(changed)}) }",
+        )
+        self.act("STOP SLAVE", change_statement(None, self.params), "START SLAVE")
+
+    def start_stopped(self) -> None:
+        """Start threads that are stopped without an error; refuse those that carry one."""
+        found = self.look()
+        if not found["configured"]:
+            return
+        stopped = [name for name in ("io", "sql") if found[name] == "No"]
+        if not stopped:
+            return
+        for error in (found["sql_error"], found["io_error"]):
+            if error[0] and not passing(error[0]):
+                raise self.broken("replication stands still", found, error)
+        self.note(f"stopped: {', '.join(stopped)}", "both threads run")
+        self.act("START SLAVE")
+
+    def close_for_writes(self) -> None:
+        """A replica that takes writes is one mistake away from diverging."""
+        if not int(self.server.value("SELECT @@GLOBAL.read_only")):
+            self.note("open for writes", "read_only")
+            self.act("SET GLOBAL read_only = 1")
+        if self.server.runs_events():
+            self.note("events run", "events rest")
+            self.act("SET GLOBAL event_scheduler = 0")
+
+    def wait_until_following(self) -> dict[str, Any]:
+        """Both threads run and the heartbeat is fresh. Raises MariaDBError when that stays out.
+
+        While the heartbeat moves the replica is catching up and gets the whole time; a connection
+        that does not come about, or a heartbeat that stands still, is given up on sooner.
+        """
+        began = moved = time.monotonic()
+        last_gtid = None
+        while True:
+            found = self.look()
+            if not found["configured"]:
+                raise MariaDBError("replication was reset while it was being checked; run again")
+            limit = float(self.params["heartbeat_max_age"])
+            age = found["heartbeat_age"]
+            running = found["io"] == "Yes" and found["sql"] == "Yes"
+            if running and age is not None and abs(age) <= limit:
+                return found
+            now = time.monotonic()
+            if found["gtid_slave_pos"] != last_gtid:
+                last_gtid, moved = found["gtid_slave_pos"], now
+            if found["sql_error"][0]:
+                raise self.broken("replication broke", found, found["sql_error"])
+            number = found["io_error"][0]
+            if found["io"] == "No" and number and not passing(number):
+                raise self.broken("replication broke", found, found["io_error"])
+            if now - moved > 30 or now - began > self.params["timeout"]:
+                what = (
+                    self.remedy(number)
+                    if number
+                    else "the heartbeat does not arrive: look at the primary's event_scheduler,"
+                    " and at the clocks of both hosts (they are compared)"
+                    if now - moved > 30
+                    else "it is still catching up: run again later, or raise"
+                    " mariadb_replica_catch_up_timeout"
+                )
+                raise MariaDBError(f"not replicating: {self.seen(found)}. {what}")
+            time.sleep(0.5)
+
+    def errant_transactions(self, found: dict[str, Any]) -> list[str] | None:
+        """Transactions of this replica that the primary never had; None when it cannot be asked."""
+        try:
+            where = (self.params["primary"], self.params["port"])
+            who = (PROBE, self.params["probe_password"])
+            with remote(*where, *who, self.params["ca"]) as primary:
+                theirs = primary.value("SELECT @@GLOBAL.gtid_binlog_state")
+        except (pymysql.MySQLError, OSError) as error:
+            if self.check_mode:
+                return None
+            raise MariaDBError(
+                f"the primary {self.params['primary']} does not let {PROBE} in from here"
+                f" ({describe(error)}): run site.yml on the primary too"
+            ) from error
+        return errant(found["gtid_binlog_state"], theirs)
+
+    def finish_seed(self, state: dict[str, Any]) -> None:
+        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept.
+
+        What reseeds before it have replaced goes by number and age.
+        """
+        if state.get("phase") != "seeded" or self.check_mode:
+            return
+        old = state.get("old")
+        if old and not state.get("keep_old") and os.path.isdir(old):
+            shutil.rmtree(old)
+            if not os.listdir(os.path.dirname(old)):
+                os.rmdir(os.path.dirname(old))
+        write_json(self.params["state_file"], {**state, "phase": "done"})
+        if old:
+            tidy(things(os.path.dirname(old), REPLACED), self.params["keep"])
+
+    def following(self) -> dict[str, Any]:
+        """The whole of state ``following``."""
+        state = self.seed_state()
+        status = self.server.replica_status()
+        if status is None:
+            if state.get("phase") == "seeded":
+                self.connect_seeded(state)
+            elif self.check_mode and state.get("phase") != "done":
+                self.note("follows nobody", f"follows {self.params['primary']}")
+            else:
+                raise MariaDBError(
+                    "this server follows nobody although it is a replica"
+                    + (" that was seeded before" if state else " and was never seeded")
+                    + f": {RESEED}"
+                )
+        else:
+            self.repoint(status)
+        self.close_for_writes()
+        self.start_stopped()
+        if self.check_mode:
+            return self.look()
+        found = self.wait_until_following()
+        found["errant"] = self.errant_transactions(found)
+        if found["errant"]:
+            raise MariaDBError(
+                "this replica holds transactions the primary never had:"
+                f" {', '.join(found['errant'])}; {self.remedy(1950)}"
+            )
+        self.finish_seed(state)
+        return found
+
+    def caught_up(self) -> dict[str, Any]:
+        """Wait for a GTID."""
+        gtid, timeout = self.params["gtid"], self.params["timeout"]
+        if self.check_mode or not gtid:
+            return self.look()
+        ends = time.monotonic() + timeout
+        while True:
+            left = ends - time.monotonic()
+            reached = self.server.value("SELECT MASTER_GTID_WAIT(%s, %s)", (gtid, min(2.0, left)))
+            found = self.look()
+            if reached is not None and int(reached) == 0:
+                return found
+            if not found["configured"] or found["sql"] == "No":
+                raise MariaDBError(
+                    f"the replica cannot reach {gtid}: {self.seen(found)}. See to it first:"
+                    " ansible-playbook -i INVENTORY playbooks/database.yml says what is wrong"
+                )
+            if ends - time.monotonic() <= 0:
+                raise MariaDBError(
+                    f"the replica did not reach {gtid} within {timeout} s: {self.seen(found)}."
+                    " Run again later, or raise site_accounts_timeout"
+                )
+
+
+def bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Result of the module mariadb_replication. Raises MariaDBError."""
+    with local() as server:
+        replica = Replica(server, params, check_mode)
+        found = replica.following() if params["state"] == "following" else replica.caught_up()
+    return replica.result(replication=found, msg=replica.seen(found))

@@ -1,0 +1,387 @@
+"""The primary's sites brought into line with what is there: accounts, list, nginx.
+
+Run by site.yml (module site_accounts) and, between two runs, by the primary's timer (fleet-sites).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..bench.account import (
+    encryption_key,
+    exclusive,
+    frappe_command,
+    read_json,
+    user_environment,
+)
+from ..changes import diff
+from ..foreign import read_bytes
+from ..foreign import replace as put_in_place
+from ..mariadb.accounts import AccountKeeper
+from ..mariadb.server import Server, local
+from ..nginx.certificates import OPTIONS, Certificates
+from ..nginx.files import contents, digest_with, put, read, run_here, write
+from .accounts import (
+    Registry,
+    has_data,
+    has_database,
+    is_foreign,
+    not_let_in,
+    rights_of,
+    wanted_accounts,
+)
+from .closed import close
+from .credentials import passwords_by_database
+from .folders import (
+    LIST,
+    Folders,
+    Site,
+    SiteError,
+    further_and_doubtful,
+    made_note,
+    read_state,
+    render_list,
+    served_names,
+)
+from .nginx import render_servers
+
+LOCK_SECONDS = 120
+
+# What the module takes, and what the timer reads from its file.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "bench": {"type": "path", "required": True},
+    "user": {"type": "str", "required": True},
+    "cli_dir": {"type": "path", "required": True},
+    "state_dir": {"type": "path", "required": True},
+    "listed": {"type": "list", "elements": "str", "required": True},
+    "names": {"type": "dict", "default": {}},
+    "hosts": {"type": "list", "elements": "str", "required": True},
+    "passwords": {"type": "dict", "required": True, "no_log": True},
+    "site_key": {"type": "str", "required": True, "no_log": True},
+    # In a rotation: other passwords, and another site_key, by which the accounts can be used, too.
+    "besides": {"type": "dict", "required": True, "no_log": True},
+    "max_statement_time": {"type": "float", "required": True},
+    "max_user_connections": {"type": "int", "required": True},
+    "nginx": {
+        "type": "dict",
+        "required": True,
+        "options": {
+            "template": {"type": "path", "required": True},
+            "target": {"type": "path", "required": True},
+            "loaded_file": {"type": "path", "required": True},
+            **OPTIONS,
+        },
+    },
+}
+
+
+@dataclass
+class Outcome:
+    """What one look led to. before and after are lines without anything secret.
+
+    sites: the fleet's, with their databases; lost are those of them that nobody can be sent to,
+    torn those whose configuration cannot be read. names: what else sites are called. passed:
+    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's,
+    and on keys that break a site.
+    """
+
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    sites: dict[str, str] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    torn: dict[str, str] = field(default_factory=dict)
+    doubtful: list[str] = field(default_factory=list)
+    passed: dict[str, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    gtid: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was to be done."""
+        return self.before != self.after
+
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should know."""
+        gone = (
+            "{} is not served: its folder is gone, and its database is there or fleet_sites names"
+            " it; nothing more of it is removed"
+        )
+        return [
+            *(f"{name} is not served: {why}" for name, why in sorted(self.passed.items())),
+            *(gone.format(name) for name in sorted(self.lost) if name not in self.passed),
+            *(f"{name} is served as before: {why}" for name, why in sorted(self.torn.items())),
+            *self.doubtful,
+        ]
+
+
+def called(names: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Sites and their further names, as lines have them."""
+    return [(site, ", ".join(names[site])) for site in sorted(names) if names[site]]
+
+
+class Line:
+    """Brings what hangs on the sites into line with the sites that are there.
+
+    settings: as SETTINGS has them. A site is dropped when its folder and its database are gone. One
+    of which only the folder is missing, or which the inventory still names, is lost: that is
+    somebody's mistake. nginx sends nobody there, but the copies on the reporting hosts stay.
+
+    require_tls: every bench that uses the accounts comes over TLS by now. Once that was said, it
+    holds: the accounts that are there have it.
+    """
+
+    def __init__(
+        self, settings: dict[str, Any], check_mode: bool = False, require_tls: bool = False
+    ) -> None:
+        self.settings = settings
+        self.require_tls = require_tls
+        self.check_mode = check_mode
+        self.folders = Folders(f"{settings['bench']}/sites", settings["state_dir"])
+        self.state_file = Path(settings["state_dir"], "sites.json")
+        self.list_file = f"{self.folders.sites}/{LIST}"
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """One at a time: site.yml and the timer."""
+        if self.check_mode:
+            return contextlib.nullcontext()
+        return exclusive(f"{self.settings['state_dir']}/sites.lock", LOCK_SECONDS)
+
+    def look(self, server: Server) -> tuple[dict[str, Site], Outcome]:
+        """The sites to be served, and what was passed over or lost. Raises SiteError."""
+        known = read_state(self.settings["state_dir"]) or {"sites": {}, "names": {}}
+        listed: list[str] = self.settings["listed"]
+        found, torn, passed = self.folders.look(listed, known["sites"])
+        outcome = Outcome(passed=passed, torn=torn)
+        for name, site in list(found.items()):
+            problem = is_foreign(server, site)
+            rights = () if problem else rights_of(server, site)
+            if rights:
+                found[name] = replace(site, rights=rights)
+                continue
+            if name in listed:
+                raise SiteError(
+                    f"site {name} is not served: {problem or not_let_in(site)}. Correct db_name,"
+                    f" db_user and db_password in {self.folders.config(name)}, or give the account"
+                    " its rights back"
+                )
+            if not problem and known["sites"].get(name) == site.database:
+                # Its password is being changed, say; its accounts stay as they are.
+                torn[name] = not_let_in(site)
+            else:
+                outcome.passed[name] = problem or not_let_in(site)
+            del found[name]
+        outcome.names, outcome.doubtful = further_and_doubtful(
+            found.values(), self.settings["names"]
+        )
+        outcome.doubtful += [
+            f"{self.folders.config(name)} has {', '.join(site.refused)}, which the fleet has in"
+            " common_site_config.json, or not at all: take it out (docs/adopt.md has the table)"
+            for name, site in sorted(found.items())
+            if site.refused
+        ]
+        for name, database in known["sites"].items():
+            if name in found:
+                continue
+            if name in torn:
+                outcome.sites[name] = database
+                outcome.names[name] = known["names"].get(name, [])
+            elif name in passed or name in listed or has_database(server, database):
+                outcome.lost.append(name)
+                outcome.sites[name] = database
+        outcome.sites |= {name: site.database for name, site in found.items()}
+        before = [f"site {name}" for name in sorted(known["sites"])]
+        after = [f"site {name}" for name in sorted(outcome.sites)]
+        before += [f"site {name}, also {also}" for name, also in called(known["names"])]
+        after += [f"site {name}, also {also}" for name, also in called(outcome.names)]
+        outcome.before += [line for line in before if line not in after]
+        outcome.after += [line for line in after if line not in before]
+        return found, outcome
+
+    def bring(self, server: Server) -> Outcome:
+        """Encryption keys, accounts, and the list that the reporting hosts read."""
+        found, outcome = self.look(server)
+        common = read_json(f"{self.settings['bench']}/sites/common_site_config.json")
+        keyless = [s for s in found.values() if not (s.encrypted or common.get("encryption_key"))]
+        for site in keyless:
+            # Frappe makes one at its first use, and a copy without it would make another.
+            if not self.check_mode:
+                self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
+        outcome.before += close(
+            self.folders.sites, self.settings["user"], sorted(found), self.check_mode
+        )
+        keeper = self.accounts(server, found)
+        outcome.before += keeper.before
+        outcome.after += keeper.after
+        outcome.gtid = str(server.value("SELECT @@GLOBAL.gtid_binlog_pos"))
+        if not self.check_mode:
+            self.publish(outcome)
+        return outcome
+
+    def frappe(self, words: list[str]) -> None:
+        """Run a framework command."""
+        bench, user = self.settings["bench"], self.settings["user"]
+        environment = user_environment(user, self.settings["cli_dir"])
+        frappe_command(bench, user, environment, words, " ".join(words[:3]))
+
+    def accounts(self, server: Server, sites: dict[str, Site]) -> AccountKeeper:
+        """Make the accounts of the sites on the reporting hosts; drop those that are nobody's."""
+        settings = self.settings
+        hosts: list[str] = settings["hosts"]
+        keeper = AccountKeeper(server, self.check_mode)
+        registry = Registry(server)
+        registered = registry.read()
+        tls = self.require_tls or any(
+            found is not None and found[0]["require_ssl"]
+            for found in (keeper.current(*who) for who in registered)
+        )
+        passwords = passwords_by_database(sites, settings["passwords"], settings["site_key"])
+        others: dict[str, str] = {}
+        if besides := settings["besides"]:
+            others = passwords_by_database(sites, besides["passwords"], besides["site_key"])
+        wanted: dict[tuple[str, str], dict[str, Any]] = {}
+        # A copied folder may have an old password: of two with one database the inventory's counts.
+        for name in sorted(sites, key=lambda name: (name not in settings["listed"], name)):
+            for entry in wanted_accounts(
+                sites[name],
+                hosts,
+                passwords[sites[name].database],
+                settings["max_statement_time"],
+                settings["max_user_connections"],
+                others.get(sites[name].database),
+                tls,
+            ):
+                wanted.setdefault((entry["name"], entry["host"]), entry)
+        for who, entry in wanted.items():
+            is_new = keeper.current(*who) is None
+            if is_new and not self.check_mode and who not in registered:
+                keeper.refuse_closed()
+                registry.add(*who)
+            keeper.bring([entry])
+        for who in registered:
+            if who in wanted or not self.is_left(server, keeper, *who):
+                continue
+            if keeper.drop(*who) and not self.check_mode:
+                registry.remove(*who)
+        return keeper
+
+    def is_left(self, server: Server, keeper: AccountKeeper, user: str, host: str) -> bool:
+        """Whether a registered account is of no use any more; local ones are never meant."""
+        if ipaddress.ip_address(host).is_loopback:
+            return False
+        if host not in self.settings["hosts"]:
+            return True
+        current = keeper.current(user, host)
+        return current is None or not has_data(server, current[1])
+
+    def publish(self, outcome: Outcome) -> None:
+        """Write what is there, here and for the reporting hosts, who must find the accounts."""
+        before = read_state(self.settings["state_dir"]) or {"sites": {}, "fingerprint": ""}
+        for name in set(before["sites"]) - set(outcome.sites):
+            # Whoever lists this name again later wants a new site.
+            Path(made_note(self.settings["state_dir"], name)).unlink(missing_ok=True)
+        self.keep(outcome, before["fingerprint"])
+        text = render_list(list(outcome.sites)).encode()
+        try:
+            same = read_bytes(self.list_file, follow=False) == text
+        except OSError:
+            same = False
+        if not same:
+            put_in_place(self.list_file, text, 0o644)
+
+    def keep(self, outcome: Outcome, fingerprint: str) -> None:
+        """Write the state, when it differs."""
+        state = {
+            "sites": dict(sorted(outcome.sites.items())),
+            "names": {name: outcome.names[name] for name in sorted(outcome.names)},
+            "lost": sorted(outcome.lost),
+            "notes": outcome.notes,
+            "fingerprint": fingerprint,
+        }
+        text = (json.dumps(state, indent=1) + "\n").encode()
+        if read(self.state_file) != text:
+            write(self.state_file, text)
+
+    def route(self) -> bool:
+        """Have nginx serve the sites; whether it did not already. Raises NginxError.
+
+        Before the router is installed there is nothing to do.
+        """
+        files = self.settings["nginx"]
+        template, target, loaded_file = (
+            Path(files[name]) for name in ("template", "target", "loaded_file")
+        )
+        here = contents([files["template"], files["loaded_file"]])
+        if template not in here:
+            return False
+        names = served_names(read_state(self.settings["state_dir"]))
+        shown = Certificates.by(files)
+        wanted = {target: render_servers(here[template].decode(), names, shown.of).encode()}
+        # A certificate that certbot has renewed counts once nginx has read it, too.
+        used = wanted | contents(shown.files(names))
+        old, loaded = read(target), here.get(loaded_file)
+        if old == wanted[target] and loaded == digest_with(loaded, used):
+            return False
+        put(run_here, wanted, {target: old})
+        write(loaded_file, digest_with(loaded, used))
+        return True
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a tick of the timer did, in lines."""
+
+    did: list[str]
+    notes: list[str]
+
+
+def tick(settings: dict[str, Any], fingerprint: str) -> Tick:
+    """One tick of the timer, when the sites' fingerprint is this one and was another before.
+
+    Raises SiteError, MariaDBError, NginxError, BenchError; the next tick tries again.
+    """
+    line = Line(settings)
+    with line.lock(), local() as server:
+        old_notes = (read_state(settings["state_dir"]) or {"notes": []})["notes"]
+        outcome = line.bring(server)
+        did = [f"- {text}" for text in outcome.before] + [f"+ {text}" for text in outcome.after]
+        if line.route():
+            did.append("nginx has the sites")
+        # What is not in order may become so without a change of a file.
+        line.keep(outcome, "" if outcome.notes else fingerprint)
+    return Tick(did, outcome.notes if outcome.notes != old_notes else [])
+
+
+def refuse_lost(listed: list[str], outcome: Outcome) -> None:
+    """Raise SiteError when a site of the inventory is not there."""
+    for name in listed:
+        if name in outcome.lost or name not in outcome.sites:
+            raise SiteError(
+                f"site {name} of fleet_sites does not exist on this bench; restore it, or take it"
+                " out of fleet_sites when it was dropped, and run again"
+            )
+
+
+def bring(line: Line, warn: Callable[[str], Any]) -> dict[str, Any]:
+    """Result of the module site_accounts. Raises BenchError, MariaDBError, SiteError."""
+    listed: list[str] = line.settings["listed"]
+    with line.lock(), local() as server:
+        if not line.check_mode:
+            refuse_lost(listed, line.look(server)[1])
+        outcome = line.bring(server)
+    for note in outcome.notes:
+        warn(note)
+    absent = [name for name in listed if name not in outcome.sites]
+    after = outcome.after + [f"site {name}" for name in absent]
+    return {
+        "changed": outcome.before != after,
+        "gtid": outcome.gtid,
+        "sites": sorted({*outcome.sites, *absent}),
+        "diff": diff(outcome.before, after),
+    }
