@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from fleet.mariadb import remedies, replica, seed
+from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream
 
 from plugins.action import mariadb_seed as follower
 
@@ -148,8 +149,8 @@ def test_sources_are_asked_in_their_order_and_busy_replicas_waited_for(
 ) -> None:
     """Replicas that have no copy are passed over, a busy one is waited for, the primary is last."""
     answers = {
-        "rep1": [receive.BusyError("busy"), receive.BusyError("busy"), None],
-        "rep2": [receive.SeedError("it holds no copy yet")] * 3,
+        "rep1": [seed_stream.BusyError("busy"), seed_stream.BusyError("busy"), None],
+        "rep2": [seed_stream.SeedError("it holds no copy yet")] * 3,
         "erp1": [None],
     }
     asked: list[str] = []
@@ -203,7 +204,7 @@ def test_only_a_sound_server_hands_out_copies(
 def test_a_server_gives_so_many_copies_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(send, "state_folder", lambda: tmp_path)
+    monkeypatch.setattr(send, "folder", lambda kind: tmp_path)
     places = [send.take_place() for _ in range(send.PLACES)]
     assert all(places)
     assert send.take_place() is None
@@ -213,18 +214,18 @@ def test_a_server_gives_so_many_copies_at_a_time(
 
 def test_a_source_that_refuses_is_told_apart() -> None:
     one = object.__new__(receive.Seed)
-    for refused, kind in (("busy", receive.BusyError), ("it is new", receive.SeedError)):
+    for refused, kind in (("busy", seed_stream.BusyError), ("it is new", seed_stream.SeedError)):
         header = json.dumps({"format": 1, "refused": refused}).encode() + b"\n"
-        with pytest.raises(receive.SeedError, match=f"rep1 gives no copy: {refused}") as caught:
+        with pytest.raises(seed_stream.SeedError, match=f"rep1 gives no copy: {refused}") as caught:
             one.receive(io.BytesIO(header), "rep1")
         assert caught.type is kind
 
 
 def stream(*frames: bytes, ending: dict[str, Any] | None) -> io.BytesIO:
     """A stream as the sender writes it."""
-    data = b"".join(send.FRAME.pack(len(frame)) + frame for frame in frames)
+    data = b"".join(seed_stream.FRAME.pack(len(frame)) + frame for frame in frames)
     if ending is not None:
-        data += send.FRAME.pack(0) + json.dumps(ending).encode() + b"\n"
+        data += seed_stream.FRAME.pack(0) + json.dumps(ending).encode() + b"\n"
     return io.BytesIO(data)
 
 
@@ -251,7 +252,7 @@ def test_a_whole_stream_arrives() -> None:
 @pytest.mark.parametrize("cut", range(1, 40, 3))
 def test_a_torn_stream_is_never_taken_for_whole(cut: int) -> None:
     whole = stream(b"abc", b"def", ending={"complete": True}).getvalue()
-    with pytest.raises(receive.SeedError, match="broke off"):
+    with pytest.raises(seed_stream.SeedError, match="broke off"):
         receive.Seed.pump(Quiet(), io.BytesIO(whole[: min(cut, len(whole) - 1)]), io.BytesIO())
 
 
@@ -272,15 +273,15 @@ def test_a_seed_that_cannot_work_is_refused_first(
     header: dict[str, Any], free: int, words: str
 ) -> None:
     version = "mariadbd  Ver 10.11.19-MariaDB for debian-linux-gnu"
-    with pytest.raises(receive.SeedError, match=words):
-        receive.check_header(header, version, free, Path("/w"))
+    with pytest.raises(seed_stream.SeedError, match=words):
+        seed_stream.check_header(header, version, free, Path("/w"))
 
 
 def test_a_copy_that_finds_no_room_names_the_folder_and_what_lies_there(tmp_path: Path) -> None:
     header = {"format": 1, "version": "10.11.6-MariaDB", "bytes": 10**10}
     (tmp_path / "replaced-20260101-000000").mkdir()
-    with pytest.raises(receive.SeedError) as told:
-        receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 2**30, tmp_path)
+    with pytest.raises(seed_stream.SeedError) as told:
+        seed_stream.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 2**30, tmp_path)
     assert f"needs 10746 MiB in {tmp_path}, where 1024 MiB are free: make room" in str(told.value)
     assert f"replaced is in {tmp_path}/replaced-20260101-000000" in str(told.value)
 
@@ -308,19 +309,19 @@ def test_replaced_data_goes_by_number_once_the_next_copy_has_proved_itself(tmp_p
 
 def test_another_release_of_one_series_is_fine() -> None:
     header = {"format": 1, "version": "10.11.6-MariaDB-log", "bytes": 10**6}
-    receive.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 10**10, Path("/w"))
+    seed_stream.check_header(header, "mariadbd  Ver 10.11.19-MariaDB", 10**10, Path("/w"))
 
 
 @pytest.mark.parametrize("name", ["xtrabackup_binlog_info", "mariadb_backup_binlog_info"])
 def test_position_is_found_under_either_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("binlog.000001\t4711\t0-1-5,\n0-2-7\n")
-    assert receive.gtid_of(tmp_path) == "0-1-5,0-2-7"
+    assert seed_folders.gtid_of(tmp_path) == "0-1-5,0-2-7"
 
 
 def test_a_copy_without_position_is_refused(tmp_path: Path) -> None:
     (tmp_path / "xtrabackup_binlog_info").write_text("binlog.000001\t4711\t\n")
-    with pytest.raises(receive.SeedError, match="no GTID"):
-        receive.gtid_of(tmp_path)
+    with pytest.raises(seed_stream.SeedError, match="no GTID"):
+        seed_folders.gtid_of(tmp_path)
 
 
 def test_moving_goes_on_where_it_was_cut(tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_moving_goes_on_where_it_was_cut(tmp_path: Path) -> None:
         (data / name).write_text(name)
     os.rename(data / "a", old / "a")
     (data / ".work").mkdir()
-    receive.move_all(data, old, data / ".work")
+    seed_folders.move_all(data, old, data / ".work")
     assert sorted(entry.name for entry in old.iterdir()) == ["a", "b", "c"]
     assert [entry.name for entry in data.iterdir()] == [".work"]
 
@@ -350,7 +351,7 @@ def test_moving_across_layers_leaves_no_half_file(
         return real(self, to)
 
     monkeypatch.setattr(Path, "rename", rename)
-    receive.move(source, target)
+    seed_folders.move(source, target)
     assert (target / "x").read_text() == "x"
     assert not source.exists()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["t"]
@@ -478,16 +479,13 @@ def test_only_the_confirmed_primary_of_this_fleet_opens(tmp_path: Path) -> None:
 def test_the_programs_find_the_fleets_folders_beside_them(tmp_path: Path) -> None:
     """fleet_config_dir and fleet_state_dir are the inventory's to choose."""
     (tmp_path / "folders.json").write_text('{"config": "/c", "state": "/s"}')
-    found = []
-    for part, name in (
-        ("mariadb", "mariadb_open.py"),
-        ("mariadb_replica", "seed_receive.py"),
-        ("mariadb_seed_source", "seed_send.py"),
-    ):
-        copy = tmp_path / name
-        copy.write_text((ROOT / "roles" / part / "files" / name).read_text())
-        found.append(script(str(copy)))
-    opened, received, sent = found
-    assert opened.folders() == (Path("/c"), Path("/s"))
-    assert (received.folder("config"), received.fence()) == (Path("/c"), Path("/s/mariadb-swap"))
-    assert sent.state_folder() == Path("/s")
+    shutil.copytree(ROOT / "module_utils/fleet", tmp_path / "python/fleet")
+    code = "from fleet.folders import folder; print(folder('config'), folder('state'))"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(tmp_path / "python")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == "/c /s\n"

@@ -607,7 +607,7 @@ def test_the_bench_restarts_its_programs_whatever_lies_in_its_folder(
         text.replace('"/etc/supervisor/supervisord.conf"', f'"{host.folder}/supervisord.conf"', 1)
     )
     settings = {"web": "b-web", "others": [], "hold": None, "python": str(host.folder / "python")}
-    text = (root / "roles/bench_processes/files/restart-bench").read_text(encoding="utf-8")
+    text = (root / "roles/bench_processes/files/restart_bench.py").read_text(encoding="utf-8")
     script = host.write("restart-bench", text.replace("@settings@", json.dumps(settings)))
     done = subprocess.run(
         ["/usr/bin/python3", "-I", script],

@@ -8,27 +8,14 @@ that follows another one stays closed whatever the marker says.
 from __future__ import annotations
 
 import json
-import subprocess
+import os
 import sys
 from pathlib import Path
 
+sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
 
-def folders() -> tuple[Path, Path]:
-    """The fleet's folders of configuration and of state on this host."""
-    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
-    return Path(named["config"]), Path(named["state"])
-
-
-def ask(statement: str) -> str:
-    """Run a statement as root through the socket, return its output."""
-    done = subprocess.run(
-        ["mariadb", "--no-defaults", "--batch", "--skip-column-names", "-e", statement],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    return done.stdout.strip()
+from fleet.folders import folder
+from fleet.mariadb.by_client import ask
 
 
 def reason_to_stay_closed(fleet: Path, marker: Path) -> str | None:
@@ -47,8 +34,9 @@ def reason_to_stay_closed(fleet: Path, marker: Path) -> str | None:
 
 def main() -> int:
     """Open or stay closed; a word in the journal either way."""
-    config, state = folders()
-    closed = reason_to_stay_closed(config / "fleet.json", state / "mariadb-primary")
+    closed = reason_to_stay_closed(
+        folder("config") / "fleet.json", folder("state") / "mariadb-primary"
+    )
     if closed is None and ask("SHOW ALL SLAVES STATUS"):
         closed = "this server follows another one (SHOW ALL SLAVES STATUS)"
     if closed is not None:

@@ -17,20 +17,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import functools
 import json
 import os
-import re
 import shutil
-import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import IO, Any
 
-FRAME = struct.Struct(">I")
-MIB = 1024 * 1024
+sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
+
+from fleet.atomic import sync_folder, write
+from fleet.folders import folder
+from fleet.mariadb.seed_folders import copy_with_owner, empty, gtid_of, move_all, work_folder
+from fleet.mariadb.seed_stream import (
+    FRAME,
+    MIB,
+    BusyError,
+    SeedError,
+    check_header,
+    read_exactly,
+    read_line,
+)
+
 # Files that tell the package which server the folder belongs to; a copy does not carry them.
 KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
 # How often a source that gives as many copies as it can is asked again.
@@ -41,33 +51,9 @@ AS_SERVER: dict[str, Any] = {"user": "mysql", "group": "mysql", "extra_groups": 
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
 
 
-@functools.cache
-def folder(kind: str) -> Path:
-    """A folder of the fleet's on this host: config or state."""
-    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
-    return Path(named[kind])
-
-
 def fence() -> Path:
     """The file that keeps the server from being started on half a data folder."""
     return folder("state") / "mariadb-swap"
-
-
-class SeedError(Exception):
-    """The seed cannot go on; the message says what was seen and what to do."""
-
-
-class BusyError(SeedError):
-    """A source gives as many copies as it can already."""
-
-
-def sync_folder(path: Path) -> None:
-    """Make renames in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class State:
@@ -83,15 +69,7 @@ class State:
     def write(self, durable: bool = True) -> None:
         """Replace the file; durable before a step, cheap for figures."""
         self.data["updated"] = time.time()
-        temporary = self.path.with_name(self.path.name + ".new")
-        with temporary.open("w") as out:
-            json.dump(self.data, out, indent=2)
-            if durable:
-                out.flush()
-                os.fsync(out.fileno())
-        temporary.replace(self.path)
-        if durable:
-            sync_folder(self.path.parent)
+        write(self.path, json.dumps(self.data, indent=2), durable=durable)
         self.written = time.monotonic()
 
     def enter(self, phase: str, **figures: Any) -> None:
@@ -107,152 +85,11 @@ class State:
             self.write(durable=False)
 
 
-def work_folder(datadir: Path) -> Path:
-    """Where the copy is staged: on the data folder's own filesystem, so that moving is renaming.
-
-    Beside the data folder or, where that is a filesystem of its own, in a hidden folder inside
-    it, which the server does not take for a database.
-    """
-    if datadir.parent.stat().st_dev == datadir.stat().st_dev:
-        return datadir.with_name(datadir.name + "-benchfleet")
-    return datadir / ".benchfleet"
-
-
-def series(version: str) -> tuple[int, int]:
-    """Release series of a version text, (10, 11) for 10.11.6-MariaDB."""
-    found = re.search(r"(\d+)\.(\d+)\.\d+", version)
-    if not found:
-        raise SeedError(f"no version in {version!r}")
-    return int(found.group(1)), int(found.group(2))
-
-
-def needed_bytes(copied: int) -> int:
-    """Free space a copy needs: itself, a tenth for the log applied to it, and some air."""
-    return int(copied * 1.1) + 256 * MIB
-
-
-def read_exactly(source: IO[bytes], length: int) -> bytes:
-    """So many bytes. Raises SeedError when the stream ends before."""
-    parts = bytearray()
-    while len(parts) < length:
-        piece = source.read(length - len(parts))
-        if not piece:
-            raise SeedError("the stream broke off")
-        parts += piece
-    return bytes(parts)
-
-
-def read_line(source: IO[bytes]) -> dict[str, Any]:
-    """One JSON line of the stream."""
-    line = source.readline(65536)
-    if not line.endswith(b"\n"):
-        raise SeedError("the stream broke off")
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise SeedError(f"the source sent something else than a seed: {line[:200]!r}") from error
-    return dict(found)
-
-
-def check_header(header: dict[str, Any], own_version: str, free: int, work: Path) -> None:
-    """Refuse a seed that cannot work here, before a byte of it is stored.
-
-    free: bytes where the copy is staged, the folder work. The server still runs on its own data.
-    """
-    if header.get("format") != 1:
-        raise SeedError(
-            f"the source sends format {header.get('format')}, this host reads 1: run site.yml on"
-            " all hosts with one version of Benchfleet"
-        )
-    theirs, ours = series(str(header["version"])), series(own_version)
-    if theirs != ours:
-        raise SeedError(
-            f"the source runs MariaDB {theirs[0]}.{theirs[1]}, this host {ours[0]}.{ours[1]}:"
-            " a copy needs the same series, use the same Debian release on both"
-        )
-    needed = needed_bytes(int(header["bytes"]))
-    if free < needed:
-        former = ", ".join(sorted(str(path) for path in work.glob("replaced-*")))
-        raise SeedError(
-            f"the copy needs {needed // MIB} MiB in {work}, where {free // MIB} MiB are free: make"
-            " room on that file system, then run again"
-            + (f". Data that former reseeds have replaced is in {former}" if former else "")
-        )
-
-
 def tail(path: Path, lines: int = 6) -> str:
     """The last lines of a log as one."""
     if not path.exists():
         return "(no log)"
     return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
-
-
-def empty(folder: Path) -> None:
-    """Remove a folder of ours with everything in it."""
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def move(source: Path, target: Path) -> None:
-    """Rename; where that is not possible (a layered filesystem) copy completely, then rename."""
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno != 18:
-            raise
-        partial = target.with_name(target.name + ".benchfleet-partial")
-        if partial.is_dir():
-            shutil.rmtree(partial)
-        if source.is_dir():
-            shutil.copytree(source, partial, symlinks=True, copy_function=copy_with_owner)
-            shutil.copystat(source, partial)
-            os.chown(partial, source.stat().st_uid, source.stat().st_gid)
-        else:
-            copy_with_owner(str(source), str(partial))
-        subprocess.run(["sync", "-f", str(partial)], check=True)
-        partial.rename(target)
-        if source.is_dir():
-            shutil.rmtree(source)
-        else:
-            source.unlink()
-
-
-def copy_with_owner(source: str, target: str) -> None:
-    """Copy a file with mode, times and owner."""
-    shutil.copy2(source, target, follow_symlinks=False)
-    info = os.lstat(source)
-    os.chown(target, info.st_uid, info.st_gid, follow_symlinks=False)
-
-
-def move_all(source: Path, target: Path, spared: Path) -> None:
-    """Move every entry of a folder except ``spared``; what was moved before a kill stays moved."""
-    for entry in sorted(source.iterdir()):
-        if entry == spared or entry.name.endswith(".benchfleet-partial"):
-            continue
-        if (target / entry.name).exists():
-            # A copy that was completed before the kill, its source not yet removed.
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
-            continue
-        move(entry, target / entry.name)
-    sync_folder(target)
-    sync_folder(source)
-
-
-def gtid_of(staged: Path) -> str:
-    """The position a copy stands for, from the file the backup tool leaves in it."""
-    for name in ("mariadb_backup_binlog_info", "xtrabackup_binlog_info"):
-        path = staged / name
-        if path.exists():
-            words = path.read_text().split()
-            if len(words) >= 3:
-                return "".join(words[2:])
-    raise SeedError(
-        "the copy carries no GTID: the primary has written nothing to its binary log yet; run"
-        " site.yml on the primary first"
-    )
 
 
 class Seed:
@@ -419,10 +256,10 @@ class Seed:
     def stored(self) -> int:
         """Bytes in the staging folder: what the expected size is measured in."""
         total = 0
-        for folder, _, files in os.walk(self.staged):
+        for inside, _, files in os.walk(self.staged):
             for name in files:
                 with contextlib.suppress(FileNotFoundError):
-                    total += os.stat(Path(folder, name)).st_blocks * 512
+                    total += os.stat(Path(inside, name)).st_blocks * 512
         return total
 
     def prepare(self) -> None:

@@ -2,10 +2,7 @@
 """Stream a consistent copy of this server's data to standard output.
 
 Started by sshd for the key of one reporting host, as root through sudo, without arguments.
-The wire format: one JSON line (what comes), then frames of a four-byte length and that many
-bytes of zstd-compressed mbstream, a frame of length 0, and one JSON line (how it ended). A
-stream without that last line, or with ``complete`` false in it, is torn. A server that has no
-sound copy to give, or gives as many as it can already, says so in the first line and ends.
+What it writes: see fleet.mariadb.seed_stream.
 
 The server goes on writing while it is copied. mariadb-backup holds back commits for a moment at
 the end; a receiver that stops reading then would prolong that moment, so it is given up on.
@@ -18,7 +15,6 @@ import json
 import os
 import select
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -27,9 +23,14 @@ import time
 from pathlib import Path
 from typing import IO
 
+sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
+
+from fleet.folders import folder
+from fleet.mariadb.by_client import ask
+from fleet.mariadb.seed_stream import FRAME
+
 # Stays empty while streaming, and a power cut clears it.
 SCRATCH = Path("/run")
-FRAME = struct.Struct(">I")
 CHUNK = 1024 * 1024
 # Seconds that nobody reads before the copy is given up: at most times, and while commits wait.
 PATIENCE = 60.0
@@ -39,12 +40,6 @@ PATIENCE_COMMITS_WAIT = 5.0
 LOG_COPY_INTERVAL_MS = 50
 # Copies that this server gives at the same time; who comes later waits, or asks another.
 PLACES = 3
-
-
-def state_folder() -> Path:
-    """The fleet's folder of state on this host."""
-    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
-    return Path(named["state"])
 
 
 class StalledError(Exception):
@@ -100,18 +95,6 @@ def send(out: int, data: bytes, patience: float | None = None, log: Log | None =
             raise StalledError(f"the receiver read nothing for {limit:.0f} s")
 
 
-def ask(statement: str, form: str = "--skip-column-names") -> str:
-    """What the local server answers, in a form of its client's."""
-    done = subprocess.run(
-        ["mariadb", "--no-defaults", "--batch", form, "-e", statement],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=30,
-    )
-    return done.stdout.strip()
-
-
 def unsound() -> str | None:
     """Why a copy of this server would be no good; None where it would be.
 
@@ -131,7 +114,7 @@ def unsound() -> str | None:
 def take_place() -> IO[bytes] | None:
     """One of the places of this server, held until it is closed; None where all are taken."""
     for number in range(PLACES):
-        place = (state_folder() / f"seed-place-{number}.lock").open("wb")
+        place = (folder("state") / f"seed-place-{number}.lock").open("wb")
         try:
             fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -153,13 +136,13 @@ def data_bytes(datadir: Path, binlog: str) -> int:
     """Size of what a copy contains: the data folder without binary logs and temporary files."""
     total = 0
     skipped = (f"{binlog}.", "ibtmp", "relay.", "aria_log.")
-    for folder, names, files in os.walk(datadir):
+    for inside, names, files in os.walk(datadir):
         names[:] = [name for name in names if not name.startswith(".")]
         for name in files:
-            if folder == str(datadir) and name.startswith(skipped):
+            if inside == str(datadir) and name.startswith(skipped):
                 continue
             try:
-                total += os.stat(Path(folder, name)).st_blocks * 512
+                total += os.stat(Path(inside, name)).st_blocks * 512
             except FileNotFoundError:
                 continue
     return total
@@ -231,7 +214,7 @@ def main() -> int:
     try:
         send(out, json.dumps(header).encode() + b"\n")
         with tempfile.TemporaryDirectory(prefix="benchfleet-seed-", dir=SCRATCH) as scratch:
-            error = copy(out, Path(scratch), state_folder() / f"seed-to-{caller}.log")
+            error = copy(out, Path(scratch), folder("state") / f"seed-to-{caller}.log")
         send(out, trailer(error))
     except (StalledError, BrokenPipeError) as broken:
         print(f"benchfleet: seed given up: {broken}", file=sys.stderr)

@@ -143,10 +143,10 @@ def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> Non
         # Redis may be away for a while, as it is at every restart of the primary.
         with suppress(Exception):
             register_again(redis, worker)
-            # Without settings there is nothing to say.
             settings = load(path)
-            assert settings is not None
             for bench, queues in mine.items():
+                if settings is None:
+                    break
                 now = redis_now(redis)
                 redis.hset(beats_key(bench), worker.name, f"{now} {settings.node}")
                 # One that was told to stop ends its job, and takes no other.

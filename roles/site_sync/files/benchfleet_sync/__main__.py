@@ -74,11 +74,6 @@ def on_request(settings: Settings, site: str, work: Callable[[], str]) -> int:
     return 0
 
 
-def names_of(given: bytes) -> list[str]:
-    """The paths that a push is given."""
-    return [os.fsdecode(name) for name in given.split(b"\0") if name]
-
-
 def pull_on_request(settings: Settings, site: str) -> str:
     """Pull after the copy under way, which may make that needless."""
     asked = time.time()
@@ -112,7 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.umask(0o022)
         settings.folder.mkdir(exist_ok=True)
         if chosen.push:
-            names = names_of(sys.stdin.buffer.read())
+            given = sys.stdin.buffer.read().split(b"\0")
+            names = [os.fsdecode(name) for name in given if name]
             return on_request(settings, chosen.push, lambda: push(settings, chosen.push, names))
         if chosen.serve:
             # The other modes are run often and need none of it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def new_mark(
     old: dict[str, Any], settings: Settings, outcome: Outcome, started: float, finished: float
 ) -> dict[str, Any]:
     """The mark of a run. Times are seconds since the epoch, by this host's clock."""
-    good = not outcome.errors
+    counts = asdict(outcome)
+    good = not counts.pop("errors")
     return {
         "ok": good,
         "started": round(started, 3),
@@ -57,15 +58,8 @@ def new_mark(
         # What the primary had when this run began is here: the copy is at least this fresh.
         "in_step_since": round(started, 3) if good else old.get("in_step_since"),
         "seconds": round(finished - started, 3),
+        **counts,
         "sites": len(outcome.sites),
-        "waiting": outcome.waiting,
-        "removed": outcome.removed,
-        "lost": outcome.lost,
-        "files": outcome.files,
-        "sent": outcome.sent,
-        "deleted": outcome.deleted,
-        "configs": outcome.configs,
-        "kept": outcome.kept,
         # Sites that were copied by themselves since: {site: when that began}.
         "pulled": {} if good else old.get("pulled") or {},
         "error": "; ".join(outcome.errors) or None,
@@ -86,12 +80,9 @@ def log_line(mark: dict[str, Any]) -> str:
         f"{mark['seconds']:.1f}s sites={mark['sites']} files={mark['files']} sent={mark['sent']}"
         f" deleted={mark['deleted']} settings_changed={mark['configs']}"
     )
-    if mark["removed"]:
-        counts += f" removed={','.join(mark['removed'])}"
-    if mark["lost"]:
-        counts += f" gone_from_primary={','.join(mark['lost'])}"
-    if mark["waiting"]:
-        counts += f" replica_does_not_know={','.join(mark['waiting'])}"
+    words = {"removed": "removed", "gone_from_primary": "lost", "replica_does_not_know": "waiting"}
+    for word, key in words.items():
+        counts += f" {word}={','.join(mark[key])}" if mark[key] else ""
     if mark["kept"]:
         counts += f" left_to_open_transactions={mark['kept']}"
     return f"{at} ok {counts}" if mark["ok"] else f"{at} FAILED {counts}: {mark['error']}"

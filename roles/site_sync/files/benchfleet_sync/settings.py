@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleet.folders import FILE, folder
 from fleet.sites.folders import LIST
 
 
@@ -97,8 +98,7 @@ def load(path: Path) -> Settings:
 
 def file_of_this_host() -> Path:
     """Where the fleet keeps site-sync.json on this host. Raises ConfigError."""
-    file = Path(__file__).resolve().parents[2] / "folders.json"
     try:
-        return Path(json.loads(file.read_text())["config"], "site-sync.json")
+        return folder("config") / "site-sync.json"
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}. Run site.yml") from error
+        raise ConfigError(f"{FILE} cannot be read: {error}. Run site.yml") from error

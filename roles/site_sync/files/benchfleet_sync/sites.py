@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,6 @@ def merge_site_config(text: str) -> dict[str, Any]:
         if not isinstance(config.get(key), str) or not config[key]:
             raise SyncError(f"has no {key}")
     return for_node(config)
-
-
-def render(config: dict[str, Any]) -> str:
-    """A site_config.json the way Frappe itself writes it: sorted, one space of indent."""
-    return json.dumps(config, indent=1, sort_keys=True)
 
 
 def own_keys(settings: Settings, site: str, text: str) -> dict[str, Any]:
@@ -158,15 +154,16 @@ def place_site_config(settings: Settings, site: str, outcome: Outcome) -> None:
         (home / name).mkdir(parents=True, exist_ok=True)
     # As on the primary: nobody else looks into it.
     (home / "private").chmod(0o751)
-    outcome.configs += write_if_different(target, render(merged), 0o600)
+    # As Frappe itself writes it.
+    text = json.dumps(merged, indent=1, sort_keys=True)
+    outcome.configs += write_if_different(target, text, 0o600)
 
 
 def remove_site(settings: Settings, site: str) -> None:
     """Remove the folder of a site that the primary dropped. Raises SyncError."""
     try:
-        shutil.rmtree(settings.folder / site)
-    except FileNotFoundError:
-        pass
+        with suppress(FileNotFoundError):
+            shutil.rmtree(settings.folder / site)
     except OSError as error:
         raise SyncError(f"{site}: its folder could not be removed ({error})") from error
 

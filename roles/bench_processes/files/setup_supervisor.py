@@ -9,17 +9,17 @@ time, in place, and whoever's call reads it just then finds half.
 
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from bench.cli import cli
-from bench.config import common_site_config as common
+from bench.cli import cli  # type: ignore[import-not-found]
+from bench.config import common_site_config as common  # type: ignore[import-not-found]
 from bench.config import supervisor
 
 write = common.put_config
 written: list[str] = []
 
 
-def put_config(content: dict, bench_path: str = ".") -> None:
+def put_config(content: dict[str, Any], bench_path: str = ".") -> None:
     """Write the configuration, if that changes it."""
     if content != common.get_config(bench_path):
         write(content, bench_path)

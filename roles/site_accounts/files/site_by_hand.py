@@ -6,8 +6,8 @@ Usage, as root:
     new-site NAME [options of `bench new-site`]
     drop-site NAME [--no-backup] [--force]
 
-Root makes or drops database and account, for which it needs no password; the bench's account does the
-rest. What new-site has begun is removed again when it fails. Exit status: 0 done; 1 not.
+Root makes or drops database and account, for which it needs no password; the bench's account does
+the rest. What new-site has begun is removed again when it fails. Exit status: 0 done; 1 not.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def main(command: str, words: list[str]) -> int:
         return 1
     sys.path.insert(0, str(HERE.with_name("python")))
     from fleet.bench.account import BenchError, exclusive
+    from fleet.folders import folder
     from fleet.mariadb.server import SOCKET, MariaDBError, describe, pymysql
     from fleet.sites.by_hand import ByHand
     from fleet.sites.folders import SiteError
 
-    folder = json.loads(HERE.with_name("folders.json").read_text())["config"]
-    settings = json.loads(Path(folder, "sites.json").read_text())
+    settings = json.loads((folder("config") / "sites.json").read_text())
     # Who closes the terminal has what was begun removed, too.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))

@@ -1,31 +1,29 @@
 #!/usr/bin/python3
 """Bring the fleet into line with the sites and certificates that are here, when they have changed.
 
-Run by a timer. With --certificates, as a unit of its own that the timer's look starts, a CA is asked
-for those that are missing.
+Run by a timer. With --certificates, as a unit of its own that the timer's look starts, a CA is
+asked for those that are missing.
 
 For sites that were made or dropped by hand (``bench new-site``, ``bench drop-site``): accounts on
 the reporting hosts, nginx, and the list by which the reporting hosts copy sites. site.yml does the
 same by the same code.
 
-Exit status: 0 all is in line; 1 something failed (the line says what), and the next tick tries again.
+Exit status: 0 all is in line; 1 something failed (the line says what), and the next tick tries
+again.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "python"))
+sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
 
-
-def settings_of_this_host() -> str:
-    """Where the fleet keeps the settings on this host."""
-    named = json.loads(Path(__file__).resolve().with_name("folders.json").read_text())
-    return f"{named['config']}/sites.json"
+from fleet.folders import folder
 
 
 def main(settings_file: str) -> int:
@@ -44,10 +42,12 @@ def main(settings_file: str) -> int:
         print(f"fleet-sites: {error}", file=sys.stderr)
         return 1
     ended = 0
-    same = bool(state) and state["fingerprint"] == fingerprint
+    same = bool(state and state["fingerprint"] == fingerprint)
     if not same:
         ended = bring(settings, fingerprint)
-    if nginx["acme"]["email"] and (not same or read_asked(settings["state_dir"])["again"] < time.time()):
+    if nginx["acme"]["email"] and (
+        not same or read_asked(settings["state_dir"])["again"] < time.time()
+    ):
         ask_beside(settings)
     return ended
 
@@ -62,8 +62,17 @@ def ask_beside(settings: dict[str, Any]) -> None:
     asking = Asking(settings["nginx"], settings["state_dir"])
     if asking.due(served_names(read_state(settings["state_dir"]))):
         subprocess.run(
-            ["systemd-run", "--quiet", "--collect", "--unit", "benchfleet-certificates"]
-            + ["--property", "RuntimeMaxSec=30min", str(Path(__file__).resolve()), "--certificates"],
+            [
+                "systemd-run",
+                "--quiet",
+                "--collect",
+                "--unit",
+                "benchfleet-certificates",
+                "--property",
+                "RuntimeMaxSec=30min",
+                str(Path(__file__).resolve()),
+                "--certificates",
+            ],
             check=False,
             stderr=subprocess.DEVNULL,
         )
@@ -108,5 +117,5 @@ def bring(settings: dict[str, Any], fingerprint: str) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--certificates"]:
-        sys.exit(ask(settings_of_this_host()))
-    sys.exit(main(*sys.argv[1:] or [settings_of_this_host()]))
+        sys.exit(ask(f"{folder('config')}/sites.json"))
+    sys.exit(main(*sys.argv[1:] or [f"{folder('config')}/sites.json"]))

@@ -12,8 +12,8 @@ import json
 import sys
 from contextlib import nullcontext
 
-# web: the group that answers calls; others: groups of programs; hold: see module_utils/fleet/calls.py,
-# null where no router waits. python: the folder of Benchfleet's code.
+# web: the group that answers calls; others: groups of programs; hold: see fleet/calls.py, null
+# where no router waits. python: the folder of Benchfleet's code.
 SETTINGS = json.loads("""@settings@""")
 
 
