@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 # What is used and not what a file, a lookup of Python's or a method is called.
 INTERNAL = re.compile(r"(?<![\w/.])__[a-z]\w*(?<!__)\b")
 KINDS = {".yml", ".j2"}
+DEFINED = re.compile(
+    r"^[ -]*(__\w+):|(?:register|loop_var): (__\w+)|\{%-? *(?:set|for) (__\w+)", re.MULTILINE
+)
 
 
 def internal_names(folder: Path) -> dict[str, str]:
@@ -51,3 +56,13 @@ def test_playbooks_and_tests_use_no_internal_name_of_a_role() -> None:
         if name in of_roles
     ]
     assert found == []
+
+
+@pytest.mark.parametrize(
+    "folder", [*sorted(ROLES.iterdir()), ROOT / "playbooks"], ids=lambda path: path.name
+)
+def test_every_internal_name_is_defined(folder: Path) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in folder.rglob("*.yml")]
+    defined = {name for text in texts for found in DEFINED.findall(text) for name in found if name}
+    used = internal_names(folder) if folder.name == "playbooks" else ROLE_NAMES[folder.name]
+    assert [f"{file}: {name}" for name, file in used.items() if name not in defined] == []
