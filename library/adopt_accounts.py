@@ -23,6 +23,11 @@ description:
 options: {}
 """
 
+EXAMPLES = r"""
+- name: Apps can sign in on a server that resolves no names
+  adopt_accounts:
+"""
+
 
 def main() -> None:
     """Module entry point."""

@@ -42,6 +42,13 @@ options:
     default: []
 """
 
+EXAMPLES = r"""
+- name: Workers of the bench made by hand have ended their jobs
+  adopt_handover:
+    bench: "{{ fleet_bench_dir }}"
+    configuration: /etc/supervisor/conf.d/frappe-bench.conf
+"""
+
 
 def main() -> None:
     """Module entry point."""
