@@ -11,15 +11,8 @@ import secrets
 import subprocess
 from typing import Any
 
-from ..bench.account import (
-    BenchError,
-    checked,
-    frappe_command,
-    read_text,
-    run_as,
-    user_environment,
-)
-from ..foreign import as_owner, sync_folder
+from ..bench.account import BenchError, checked, frappe_command, read_text, run_as, user_environment
+from ..foreign import as_owner, replace
 from ..mariadb.server import client
 from ..mariadb.statements import account, database_pattern, password_hash
 from .folders import making_note
@@ -78,12 +71,7 @@ class Maker:
 
     def write(self, path: str, text: str) -> None:
         """Write a small file that survives a power cut."""
-        with open(f"{path}.new", "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(f"{path}.new", path)
-        sync_folder(os.path.dirname(path))
+        replace(path, text.encode())
 
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""
