@@ -6,7 +6,6 @@ Pure functions, so that a figure can be questioned and tested without a server.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,17 @@ from ansible.errors import AnsibleFilterError
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
-from fleet.mariadb import conflicts
-from fleet.mariadb.options import meaning
+from fleet.mariadb.preflight import extra_problems, option_problems, render, takeable, untakeable
 
 Plan = dict[str, dict[str, Any]]
+# Name, value, and why.
+Setting = tuple[str, Any, str]
 
 MIB = 1024 * 1024
-
-
 ROLES = ("primary", "reporting")
 
 # The same on every node, so that roles can be swapped without touching a file.
-COMMON: tuple[tuple[str, Any, str], ...] = (
+COMMON: tuple[Setting, ...] = (
     (
         "skip_name_resolve",
         True,
@@ -78,7 +76,6 @@ BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
     ),
 )
 
-
 # For whoever uses MariaDB's clients on the host, as Frappe does for its backups. Debian's own file
 # allows 16 MB, and a row that the server takes would break each backup.
 CLIENTS = """# Rows of any size are dumped and shown.
@@ -97,6 +94,64 @@ def buffer_pool_mb(memory_mb: int, role: str) -> int:
     """
     share = 0.40 if role == "primary" else 0.50
     return max(64, int(memory_mb * share) // 64 * 64)
+
+
+def for_primary(memory: int) -> tuple[Setting, ...]:
+    """Settings of a server that writes; memory in MiB."""
+    temporary = 64 if memory >= 4096 else 32 if memory >= 1024 else 16
+    why = "Short transactions: memory belongs to the buffer pool."
+    return (
+        ("max_connections", 300, "Web and background workers of every bench, and people."),
+        ("tmp_table_size", temporary * MIB, why),
+        ("max_heap_table_size", temporary * MIB, why),
+        ("sort_buffer_size", 2 * MIB, why),
+        ("join_buffer_size", MIB // 4, why),
+        ("read_rnd_buffer_size", MIB // 4, why),
+        (
+            "innodb_read_ahead_threshold",
+            56,
+            "Reads are points, not scans: the server's own figure.",
+        ),
+    )
+
+
+def for_reports(memory: int) -> tuple[Setting, ...]:
+    """Settings of a server that is read for reports; memory in MiB."""
+    temporary, each = max(32, min(512, memory // 32)), max(4, min(32, memory // 512))
+    strict = "A table that the primary took is taken here: whether it was strict is in no log."
+    why = "Grouping a report's rows in memory instead of on disk."
+    rows = "Sorted rows are fetched in larger runs."
+    return (
+        ("max_connections", 200, "One bench reads here."),
+        ("innodb_strict_mode", False, strict),
+        ("tmp_table_size", temporary * MIB, why),
+        ("max_heap_table_size", temporary * MIB, why),
+        ("sort_buffer_size", each * MIB, "Few connections, each sorting many rows."),
+        ("join_buffer_size", each * MIB, "Few connections, each joining large tables."),
+        ("read_rnd_buffer_size", max(1, each // 4) * MIB, rows),
+        ("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner."),
+    )
+
+
+def sized(memory: int, role: str, processors: int) -> tuple[Setting, ...]:
+    """Settings that depend on the host's size; memory in MiB."""
+    pool = buffer_pool_mb(memory, role)
+    log = min(2048, max(96, pool // 4 // 32 * 32))
+    tables = 4000 if memory >= 2048 else 2000
+    threads = max(4, min(8, 2 * processors)) if role == "reporting" else 4
+    serial = "Serial apply cannot keep up with a busy primary (measured: 19.5 s against 9.7 s)."
+    return (
+        (
+            "innodb_buffer_pool_size",
+            pool * MIB,
+            f"{pool} of {memory} MiB; a bench shares the host.",
+        ),
+        ("innodb_log_file_size", log * MIB, "A quarter of the pool: room for bursts of writes."),
+        ("table_open_cache", tables, "A Frappe site has hundreds of tables."),
+        ("table_definition_cache", 2000, "For the same reason."),
+        ("slave_parallel_threads", threads, serial),
+        *(for_primary(memory) if role == "primary" else for_reports(memory)),
+    )
 
 
 def mariadb_settings(
@@ -125,151 +180,25 @@ def mariadb_settings(
         )
     if processors < 1:
         raise AnsibleFilterError(f"mariadb_settings: {processors} processors; at least 1 is needed")
-    plan: Plan = {name: {"value": value, "why": why} for name, value, why in COMMON}
-    pool = buffer_pool_mb(memory, role)
-
-    def put(name: str, value: Any, why: str) -> None:
-        plan[name] = {"value": value, "why": why}
-
-    put("innodb_buffer_pool_size", pool * MIB, f"{pool} of {memory} MiB; a bench shares the host.")
-    log = min(2048, max(96, pool // 4 // 32 * 32))
-    put("innodb_log_file_size", log * MIB, "A quarter of the pool: room for bursts of writes.")
-    put(
-        "table_open_cache",
-        4000 if memory >= 2048 else 2000,
-        "A Frappe site has hundreds of tables.",
-    )
-    put("table_definition_cache", 2000, "For the same reason.")
-    put(
-        "slave_parallel_threads",
-        max(4, min(8, 2 * processors)) if role == "reporting" else 4,
-        "Serial apply cannot keep up with a busy primary (measured: 19.5 s against 9.7 s).",
-    )
-    if role == "primary":
-        put("max_connections", 300, "Web and background workers of every bench, and people.")
-        temporary = 64 if memory >= 4096 else 32 if memory >= 1024 else 16
-        why = "Short transactions: memory belongs to the buffer pool."
-        put("tmp_table_size", temporary * MIB, why)
-        put("max_heap_table_size", temporary * MIB, why)
-        put("sort_buffer_size", 2 * MIB, why)
-        put("join_buffer_size", MIB // 4, why)
-        put("read_rnd_buffer_size", MIB // 4, why)
-        put(
-            "innodb_read_ahead_threshold",
-            56,
-            "Reads are points, not scans: the server's own figure.",
-        )
-    else:
-        put("max_connections", 200, "One bench reads here.")
-        put(
-            "innodb_strict_mode",
-            False,
-            "A table that the primary took is taken here: whether it was strict is in no log.",
-        )
-        temporary = max(32, min(512, memory // 32))
-        why = "Grouping a report's rows in memory instead of on disk."
-        put("tmp_table_size", temporary * MIB, why)
-        put("max_heap_table_size", temporary * MIB, why)
-        each = max(4, min(32, memory // 512))
-        put("sort_buffer_size", each * MIB, "Few connections, each sorting many rows.")
-        put("join_buffer_size", each * MIB, "Few connections, each joining large tables.")
-        put(
-            "read_rnd_buffer_size",
-            max(1, each // 4) * MIB,
-            "Sorted rows are fetched in larger runs.",
-        )
-        put("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner.")
+    settings = (*COMMON, *sized(memory, role, processors))
+    plan: Plan = {name: {"value": value, "why": why} for name, value, why in settings}
     for series, name, value, why in BY_SERIES:
         plan[name] = {"value": value, "why": why, "series": series}
-    if role == "reporting":
-        for name, value in (shared or {}).items():
-            why = "The primary's: a report says the same on both."
-            plan[name] = {**plan.get(name, {}), "value": value, "why": why}
+    for name, value in (shared or {}).items() if role == "reporting" else ():
+        why = "The primary's: a report says the same on both."
+        plan[name] = {**plan.get(name, {}), "value": value, "why": why}
     for name, value in (own or {}).items():
-        put(name, value, "This host's own.")
+        plan[name] = {"value": value, "why": "This host's own."}
     for name, value in (extra or {}).items():
         if why := untakeable(name, value):
             raise AnsibleFilterError(f"mariadb_settings_extra: {name} {why}. Take it out")
-        put(name, value, "Set in the inventory (mariadb_settings_extra).")
+        plan[name] = {"value": value, "why": "Set in the inventory (mariadb_settings_extra)."}
     return plan
-
-
-def untakeable(name: str, value: Any) -> str:
-    """Why mariadb_settings_extra may not have a setting, "" where it may."""
-    variable, said = meaning(name, render(value), conflicts.DECIDED | set(conflicts.REFUSED))
-    if variable in conflicts.DECIDED:
-        return "is not yours to set: the primary is open and runs events, a replica does neither"
-    if variable not in conflicts.ALIKE and conflicts.is_refused(variable, said):
-        return f"cannot be {render(value)}: {conflicts.REFUSED[variable][1]}"
-    return ""
-
-
-def takeable(extra: Any) -> dict[str, Any]:
-    """Of mariadb_settings_extra what a plan takes; preflight tells the rest."""
-    known = extra if isinstance(extra, Mapping) else {}
-    return {name: value for name, value in known.items() if not untakeable(str(name), value)}
-
-
-def extra_problems(hosts: list[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """What mariadb_settings_extra may not have, for preflight."""
-    return [
-        {
-            "what": f"{name} {why}",
-            "place": f"mariadb_settings_extra of {host['name']} in the inventory",
-            "remedy": "take it out",
-        }
-        for host in hosts
-        if isinstance(host["mariadb_extra"], Mapping)
-        for name, value in host["mariadb_extra"].items()
-        if (why := untakeable(str(name), value))
-    ]
-
-
-def option_problems(
-    hosts: list[Mapping[str, Any]], file: str, restarts_none: bool
-) -> list[dict[str, str]]:
-    """What MariaDB's own files say on each host that the fleet cannot live with, for preflight.
-
-    And whether a server that was adopted has to be restarted, but for a run that restarts none.
-    file is the fleet's option file. Read of a host are name, groups, mariadb_plan (the fleet's
-    settings, name to value), restart_confirmed, and what the module survey found.
-    """
-    problems = []
-    for host in hosts:
-        told, name = ((host["survey"] or {}).get("database") or {}).get("options"), host["name"]
-        if not told or not host["mariadb_plan"]:
-            continue
-        answers = set(host["survey"]["database"].get("answers", {})) - {"time_zone"}
-        # A reporting node takes these from the primary.
-        taken = dict.fromkeys(() if "mariadb_primary" in host["groups"] else answers)
-        plan = {**conflicts.HOSTS_OWN, **taken, **host["mariadb_plan"]}
-        problems += [
-            {"what": f"MariaDB of {name}: {what}", "place": place, "remedy": remedy}
-            for what, place, remedy in conflicts.problems_of(plan, told, told["running"], file)
-        ]
-        needs = conflicts.restart_needs(host["mariadb_plan"], told["running"])
-        if needs and told["adopted"] and not restarts_none and not host["restart_confirmed"]:
-            problems.append(
-                {
-                    "what": f"MariaDB of {name}, which was adopted, has to be restarted once for "
-                    f"{', '.join(needs)}",
-                    "place": f"mariadb.service on {name}",
-                    "remedy": "run with -e adopt_restart_confirmed=true, when it suits you",
-                }
-            )
-    return problems
 
 
 def mariadb_values(plan: Plan) -> dict[str, Any]:
     """The bare name -> value of a plan, as the module that compares a running server takes it."""
     return {name: entry["value"] for name, entry in plan.items()}
-
-
-def render(value: Any) -> str:
-    """One value as an option file spells it: ON/OFF for booleans, the rest as it is."""
-    if isinstance(value, bool):
-        return "ON" if value else "OFF"
-    return str(value)
 
 
 def mariadb_cnf(plan: Plan) -> str:

@@ -7,6 +7,7 @@ the next run attaches to it.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
@@ -22,6 +23,15 @@ SAY_SECONDS = 5.0
 # How long the replica may be unreachable before the run gives up on it; the seed goes on.
 OUT_OF_REACH_SECONDS = 90.0
 MIB = 1024 * 1024
+PHASES = {
+    "prepare": "preparing the copy",
+    "prepared": "copy is ready",
+    "swap_out": "moving the old data aside",
+    "swap_in": "moving the copy in",
+    "start": "starting the server on the copy",
+    "seeded": "done",
+    "done": "done",
+}
 
 
 def progress(state: dict[str, Any], now: float) -> str:
@@ -38,16 +48,7 @@ def progress(state: dict[str, Any], now: float) -> str:
             share = min(99, int(100 * float(state["stored"]) / float(state["expected"])))
             words.append(f"{share}% of {int(state['expected']) // MIB} MiB unpacked")
         return ", ".join(words)
-    names = {
-        "prepare": "preparing the copy",
-        "prepared": "copy is ready",
-        "swap_out": "moving the old data aside",
-        "swap_in": "moving the copy in",
-        "start": "starting the server on the copy",
-        "seeded": "done",
-        "done": "done",
-    }
-    text = names.get(str(phase), "beginning")
+    text = PHASES.get(str(phase), "beginning")
     seconds = int(max(0.0, now - float(state.get("phase_since") or now)))
     return f"{text}, {seconds} s" if seconds and phase not in ("seeded", "done") else text
 
@@ -65,33 +66,26 @@ class ActionModule(ActionBase):
         result = self.call(arguments, "begin", variables)
         if result.get("failed") or not result.get("running"):
             return result
-        host = str(variables.get("inventory_hostname", "replica"))
+        host = str(variables["inventory_hostname"])
         last = self.follow(arguments, variables, host)
         if last.get("failed"):
             return last
-        state = last.get("state", {})
-        result["state"] = state
-        result["running"] = bool(last.get("running"))
-        result["finished"] = bool(last.get("finished"))
-        if not last.get("finished"):
-            why = (
-                state.get("failed")
-                or "it was ended from outside (journalctl -u 'benchfleet-seed-*')"
-            )
-            result["failed"] = True
-            result["msg"] = (
-                f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"
-            )
+        result |= {name: last[name] for name in ("state", "running", "finished")}
+        if not last["finished"]:
+            outside = "it was ended from outside (journalctl -u 'benchfleet-seed-*')"
+            why = last["state"].get("failed") or outside
+            words = f"the seed of {host} stopped: {why}. Nothing is lost; run again to go on"
+            result |= {"failed": True, "msg": words}
         return result
 
     def call(
         self, arguments: dict[str, Any], step: str, task_vars: dict[str, Any]
     ) -> dict[str, Any]:
         """One execution of the module."""
-        found: dict[str, Any] = self._execute_module(
-            module_name="mariadb_seed", module_args={**arguments, "step": step}, task_vars=task_vars
+        asked = {**arguments, "step": step}
+        return dict(
+            self._execute_module(module_name="mariadb_seed", module_args=asked, task_vars=task_vars)
         )
-        return found
 
     def follow(
         self, arguments: dict[str, Any], task_vars: dict[str, Any], host: str
@@ -121,9 +115,5 @@ class ActionModule(ActionBase):
 
     def cleanup_connection(self) -> None:
         """Drop a dead connection so that the next poll makes a new one."""
-        reset = getattr(self._connection, "reset", None)
-        if reset is not None:
-            try:
-                reset()
-            except AnsibleConnectionFailure:
-                return
+        with suppress(AnsibleConnectionFailure):
+            self._connection.reset()

@@ -232,13 +232,9 @@ class OneServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.params = {"service": "mariadb"}
+        self.params: dict[str, str] = {}
         self.check_mode = False
         self.commands: list[str] = []
-
-    def options(self) -> dict[str, str]:
-        """What its option files say."""
-        return {"port": "3306", "datadir": str(self.folder)}
 
     def run_command(self, words: list[str]) -> tuple[int, str, str]:
         """Note a command."""
@@ -250,7 +246,7 @@ def test_system_tables_are_made_in_an_empty_folder_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = OneServer(tmp_path)
-    monkeypatch.setattr(module, "server_options", server.options)
+    monkeypatch.setattr(module, "data_folder", lambda: str(server.folder))
     keeper = module.Keeper(server)  # type: ignore[arg-type]
     keeper.fill_empty_folder()
     assert server.commands == ["mariadb-install-db"]

@@ -432,7 +432,8 @@ def test_an_account_that_a_trigger_runs_as_is_locked_until_it_is_not(
     assert [words for words in after if words.startswith("a@10.0.0.2; locked")]
     assert server.registry == [("a", "10.0.0.2")]
     server.locked = True
-    assert not line.bring(server).changed
+    again = line.bring(server)
+    assert again.before == again.after
     server.definers = []
     line.bring(server)
     assert drops(server)[-1] == "DROP USER IF EXISTS `a`@`10.0.0.2`"
@@ -589,7 +590,8 @@ def test_a_dry_run_writes_nothing(line: Any, put: Callable[..., Path]) -> None:
     put("a.test", CONFIG | {"db_name": "a"})
     line.check_mode = True
     server = FakeServer({"a"}, set())
-    assert line.bring(server).changed
+    outcome = line.bring(server)
+    assert outcome.before != outcome.after
     assert server.ran == []
     assert not Path(line.list_file).exists()
     assert not line.state_file.exists()
@@ -601,11 +603,11 @@ def test_a_new_site_has_its_key_before_it_is_copied(
     put("a.test", {"db_name": "a", "db_password": "p"})
     said: list[str] = []
 
-    def frappe(words: list[str]) -> None:
+    def frappe(_bench: str, _user: str, _environment: Any, words: list[str], _what: str) -> None:
         assert not Path(line.list_file).exists()
         said.append(" ".join(words[:4]))
 
-    monkeypatch.setattr(line, "frappe", frappe)
+    monkeypatch.setattr(reconcile, "frappe_command", frappe)
     common = put("a.test", {"db_name": "a", "db_password": "p"}).parent
     line.bring(FakeServer({"a"}, set()))
     assert said == ["--site a.test set-config encryption_key"]

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ..changes import Changes
-from .server import DEFINERS, MariaDBError, Server, local
+from .server import DEFINERS, MariaDBError, Server, has_database, local
 from .statements import (
     account,
     grant_statements,
@@ -122,12 +122,11 @@ class AccountKeeper(Writer):
         grants = [next(iter(row.values())) for row in self.server.rows(f"SHOW GRANTS FOR {who}")]
         return parse_create_user(str(created)), parse_grants([str(line) for line in grants])
 
-    def bring(self, wanted: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        """Bring the accounts to their state. Returns those that were made anew.
+    def bring(self, wanted: list[dict[str, Any]]) -> None:
+        """Bring the accounts to their state.
 
         An entry with ``keep_second`` keeps a password that is accepted besides its own.
         """
-        made: list[tuple[str, str]] = []
         for entry in wanted:
             who = account(entry["name"], entry["host"])
             name = f"{entry['name']}@{entry['host']}"
@@ -137,29 +136,22 @@ class AccountKeeper(Writer):
                 for place, privileges in entry["grants"].items()
             }
             found = self.current(entry["name"], entry["host"])
-            if found and entry.get("keep_second") and state["hashes"][0] in found[0]["hashes"]:
-                state["hashes"] = found[0]["hashes"]
-            statements: list[str] = []
-            if found is None:
-                statements.append(f"CREATE USER {who} {options_clause(state)}")
-                have: dict[str, set[str]] = {}
-                made.append((entry["name"], entry["host"]))
-            else:
-                have = found[1]
-                # In which order passwords are tried is the same to all.
-                if {*found[0]["hashes"]} == {*state["hashes"]}:
-                    state["hashes"] = found[0]["hashes"]
-                if found[0] != state:
-                    statements.append(f"ALTER USER {who} {options_clause(state)}")
-            statements += grant_statements(who, have, grants)
+            had, have = found or ({"hashes": []}, {})
+            kept = entry.get("keep_second") and state["hashes"][0] in had["hashes"]
+            # In which order passwords are tried is the same to all.
+            if kept or {*had["hashes"]} == {*state["hashes"]}:
+                state["hashes"] = had["hashes"]
+            statements = grant_statements(who, have, grants)
+            if had != state:
+                verb = "ALTER" if found else "CREATE"
+                statements.insert(0, f"{verb} USER {who} {options_clause(state)}")
             if not statements:
                 continue
-            if found is not None:
-                self.before.append(summary(name, found[0], have, False))
-            changed_password = found is not None and found[0]["hashes"] != state["hashes"]
-            self.after.append(summary(name, state, grants, changed_password))
+            if found:
+                self.before.append(summary(name, had, have, False))
+            other_password = bool(found) and had["hashes"] != state["hashes"]
+            self.after.append(summary(name, state, grants, other_password))
             self.write(statements)
-        return made
 
     def drop(self, user: str, host: str) -> bool:
         """Drop one account and end its sessions; lock it while something runs as it (DEFINERS).
@@ -193,68 +185,59 @@ class AccountKeeper(Writer):
 class SchemaKeeper(Writer):
     """Our own database: tables that exist, events that run."""
 
+    def make(self, title: str, statement: str) -> None:
+        """Make one thing."""
+        self.after.append(title)
+        self.write([statement])
+
     def databases(self, wanted: list[dict[str, Any]]) -> None:
         """Databases and tables exist. Columns of an existing table are not compared."""
         for entry in wanted:
             name = entry["name"]
-            if not self.server.value(
-                "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", (name,)
-            ):
-                self.after.append(f"database {name}")
-                self.write(
-                    [
-                        f"CREATE DATABASE IF NOT EXISTS {quote_name(name)}"
-                        " CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-                    ]
-                )
+            if not has_database(self.server, name):
+                words = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+                statement = f"CREATE DATABASE IF NOT EXISTS {quote_name(name)} {words}"
+                self.make(f"database {name}", statement)
+            rows = self.server.rows(
+                "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
+                (name,),
+            )
+            there = {row["name"] for row in rows}
             for table, columns in entry["tables"].items():
-                if not self.server.value(
-                    "SELECT 1 FROM information_schema.TABLES"
-                    " WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s",
-                    (name, table),
-                ):
-                    self.after.append(f"table {name}.{table}")
-                    self.write(
-                        [
-                            f"CREATE TABLE IF NOT EXISTS {quote_name(name)}.{quote_name(table)}"
-                            f" ({columns}) ENGINE=InnoDB"
-                        ]
-                    )
+                if table not in there:
+                    place = f"{quote_name(name)}.{quote_name(table)}"
+                    statement = f"CREATE TABLE IF NOT EXISTS {place} ({columns}) ENGINE=InnoDB"
+                    self.make(f"table {name}.{table}", statement)
 
     def events(self, wanted: list[dict[str, Any]]) -> None:
         """Events exist with their interval, definer and body, and are enabled on this server."""
-        for entry in wanted:
-            for event in entry["events"]:
-                found = self.server.rows(
-                    "SELECT DEFINER AS definer, EVENT_DEFINITION AS body, STATUS AS status,"
-                    " INTERVAL_VALUE AS length, INTERVAL_FIELD AS unit"
-                    " FROM information_schema.EVENTS"
-                    " WHERE EVENT_SCHEMA = %s AND EVENT_NAME = %s",
-                    (entry["name"], event["name"]),
-                )
-                want = {
-                    "definer": f"{event['definer']}@localhost",
-                    "body": squeeze(event["body"]),
-                    "status": "ENABLED",
-                    "length": str(event["every_seconds"]),
-                    "unit": "SECOND",
-                }
-                title = f"event {entry['name']}.{event['name']}"
-                have = {key: str(value) for key, value in found[0].items()} if found else None
-                if have is not None:
-                    have["body"] = squeeze(have["body"])
-                    if have == want:
-                        continue
-                    self.before.append(f"{title} {have}")
-                self.after.append(f"{title} {want}")
-                self.write(
-                    [
-                        f"CREATE OR REPLACE DEFINER={account(event['definer'], 'localhost')}"
-                        f" EVENT {quote_name(entry['name'])}.{quote_name(event['name'])}"
-                        f" ON SCHEDULE EVERY {event['every_seconds']} SECOND ENABLE"
-                        f" DO {event['body']}"
-                    ]
-                )
+        events = ((entry["name"], event) for entry in wanted for event in entry["events"])
+        for name, event in events:
+            found = self.server.rows(
+                "SELECT DEFINER AS definer, EVENT_DEFINITION AS body, STATUS AS status,"
+                " INTERVAL_VALUE AS length, INTERVAL_FIELD AS unit"
+                " FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s AND EVENT_NAME = %s",
+                (name, event["name"]),
+            )
+            want = {
+                "definer": f"{event['definer']}@localhost",
+                "body": squeeze(event["body"]),
+                "status": "ENABLED",
+                "length": str(event["every_seconds"]),
+                "unit": "SECOND",
+            }
+            title = f"event {name}.{event['name']}"
+            have = {key: squeeze(str(value)) for row in found for key, value in row.items()}
+            if have == want:
+                continue
+            if have:
+                self.before.append(f"{title} {have}")
+            self.make(
+                f"{title} {want}",
+                f"CREATE OR REPLACE DEFINER={account(event['definer'], 'localhost')}"
+                f" EVENT {quote_name(name)}.{quote_name(event['name'])}"
+                f" ON SCHEDULE EVERY {event['every_seconds']} SECOND ENABLE DO {event['body']}",
+            )
 
 
 def squeeze(text: str) -> str:

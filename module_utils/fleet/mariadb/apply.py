@@ -13,8 +13,8 @@ from typing import Any
 from ..changes import Changes, diff
 from ..module import FleetModule
 from ..systems import PYMYSQL
-from .conflicts import agrees, is_by_files, problems_of
-from .options import BINARY, Row, Said, bare, look, normal, server_options
+from .conflicts import agrees, differences, is_by_files, problems_of
+from .options import BINARY, Row, Said, bare, data_folder, look, normal
 from .server import (
     MariaDBError,
     Server,
@@ -29,19 +29,6 @@ SERVICE = "mariadb"
 DROP_INS = f"/etc/systemd/system/{SERVICE}.service.d"
 # By how much the start of a process may be told wrongly.
 START_SECONDS = 0.05
-
-
-def differences(wanted: dict[str, Any], running: Mapping[str, Row]) -> dict[str, str]:
-    """Settings the server does not run with: name -> what it runs with.
-
-    Options that are no variables here (an older server) are left out.
-    """
-    found: dict[str, str] = {}
-    for name, value in wanted.items():
-        variable = bare(name)
-        if variable in running and not agrees(variable, value, running):
-            found[variable] = str(running[variable]["value"])
-    return found
 
 
 def left_over(
@@ -93,29 +80,19 @@ class Keeper(Changes):
         self.applied: list[str] = []
         self.restarted_for: list[str] = []
 
-    def systemctl(self, *words: str) -> tuple[int, str]:
-        """Run systemctl, return exit code and output."""
-        code, out, err = self.module.run_command(["systemctl", *words])
-        return code, (out + err).strip()
-
     def must(self, *words: str) -> None:
-        """Run systemctl; a failure ends the module with the server's own last words."""
-        code, out = self.systemctl(*words)
+        """Run systemctl but in a dry run; a failure is told with the server's own last words."""
+        if self.module.check_mode:
+            return
+        code, out, err = self.module.run_command(["systemctl", *words])
         if code == 0:
             return
-        _, log, _ = self.module.run_command(
-            ["journalctl", "-u", SERVICE, "-n", "15", "--no-pager", "-o", "cat"]
-        )
+        journal = ["journalctl", "-u", SERVICE, "-n", "15", "--no-pager", "-o", "cat"]
+        _, log, _ = self.module.run_command(journal)
         raise MariaDBError(
-            f"systemctl {' '.join(words)} failed: {out}\nThe server's last words:\n{log.strip()}"
+            f"systemctl {' '.join(words)} failed: {(out + err).strip()}\n"
+            f"The server's last words:\n{log.strip()}"
         )
-
-    def unit_state(self) -> dict[str, str]:
-        """The few properties of the unit that matter here."""
-        _, out = self.systemctl(
-            "show", SERVICE, "-p", "ActiveState,DropInPaths,NeedDaemonReload,UnitFileState"
-        )
-        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
 
     def unread(self, state: dict[str, str]) -> bool:
         """Whether systemd does not know the unit's files as they are.
@@ -128,20 +105,19 @@ class Keeper(Changes):
 
     def service_up(self) -> bool:
         """Service enabled and running, units reread. False when check mode left it stopped."""
-        check = self.module.check_mode
-        state = self.unit_state()
+        about = "ActiveState,DropInPaths,NeedDaemonReload,UnitFileState"
+        _, out, _ = self.module.run_command(["systemctl", "show", SERVICE, "-p", about])
+        state = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
         if self.unread(state):
             self.note("service: changed unit not read", "service: changed unit read")
-            if not check:
-                self.must("daemon-reload")
+            self.must("daemon-reload")
         if state.get("UnitFileState") == "disabled":
             self.note("service: disabled", "service: enabled")
-            if not check:
-                self.must("enable", SERVICE)
+            self.must("enable", SERVICE)
         if state.get("ActiveState") in ("active", "reloading"):
             return True
         self.note(f"service: {state.get('ActiveState')}", "service: active")
-        if check:
+        if self.module.check_mode:
             return False
         self.fill_empty_folder()
         self.must("start", SERVICE)
@@ -149,7 +125,7 @@ class Keeper(Changes):
 
     def fill_empty_folder(self) -> None:
         """Give a server whose data folder was emptied the system tables that it starts with."""
-        folder = server_options().get("datadir", "/var/lib/mysql")
+        folder = data_folder()
         if not os.path.isdir(folder) or os.listdir(folder):
             return
         words = ["--no-defaults", f"--datadir={folder}", "--user=mysql", "--skip-test-db"]
@@ -158,11 +134,6 @@ class Keeper(Changes):
             raise MariaDBError(
                 f"{folder} is empty, and mariadb-install-db failed: {(err or out).strip()[-600:]}"
             )
-
-    def certificate_renewed(self, variables: Mapping[str, Row]) -> bool:
-        """Whether the certificate on disk is another one than the server shows."""
-        path = str(variables.get("ssl_cert", {}).get("value") or "")
-        return os.path.exists(path) and shows_another_certificate(path)
 
     def refuse(self, told: dict[str, Any], variables: Mapping[str, Row]) -> None:
         """Stop where our settings cannot win, or another one lets no fleet live."""
@@ -188,8 +159,7 @@ class Keeper(Changes):
 
     def settle(self) -> None:
         """Compare, set, restart, and compare again."""
-        path = self.module.params["file"]
-        told = look(path)
+        told = look(self.module.params["file"])
         with local() as server:
             variables = running_variables(server)
             self.refuse(told, variables)
@@ -211,7 +181,9 @@ class Keeper(Changes):
                     self.give_up({name: value}, variables)
                 now = self.wanted.get(name, "(server's default)")
                 self.note(f"{name} = {value}", f"{name} = {now}")
-            if self.certificate_renewed(variables) and not self.restarted_for:
+            path = str(variables.get("ssl_cert", {}).get("value") or "")
+            renewed = os.path.exists(path) and shows_another_certificate(path)
+            if renewed and not self.restarted_for:
                 self.note("certificate: older than the file", "certificate: the file's")
                 if not self.module.check_mode:
                     server.reload_certificates()

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .options import COMMAND_LINE, LOG_FILTERS, NO_LINE, UNITS, Row, Said, bare, normal
-from .server import SOCKET
+from .options import COMMAND_LINE, NO_LINE, UNITS, Row, Said, bare, normal
+from .server import LARGEST_PACKET, SOCKET, with_filters
 
 COLUMNS = ("name", "value", "origin", "path", "fixed", "low", "high", "block")
 # What the server cuts to the number of files that it may open.
@@ -32,16 +32,9 @@ def rounded(value: Any, variable: Row) -> str:
 
 
 def running_rows(lines: Iterable[str], status: Iterable[str]) -> dict[str, Row]:
-    """Variables by name, from the lines in which MariaDB's client shows what RUNNING asks for.
-
-    status are those of SHOW MASTER STATUS: the filters of the binary log may be no variables.
-    """
+    """The same as running_variables, from what MariaDB's client shows of RUNNING and of the log."""
     rows = (dict(zip(COLUMNS, line.split("\t"), strict=False)) for line in lines)
-    found: dict[str, Row] = {row["name"]: row for row in rows}
-    for line in status:
-        for name, value in zip(LOG_FILTERS, line.split("\t")[2:4], strict=False):
-            found.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
-    return found
+    return with_filters(rows, (line.split("\t") for line in status))
 
 
 def is_on(value: str) -> bool:
@@ -57,11 +50,6 @@ def is_off(value: str) -> bool:
 def other_than(*values: str) -> Callable[[str], bool]:
     """Whether it is none of these."""
     return lambda value: value not in values
-
-
-def less_than(number: int) -> Callable[[str], bool]:
-    """Whether it is a smaller number."""
-    return lambda value: value.isdigit() and int(value) < number
 
 
 def has_harmful_plugin(value: str) -> bool:
@@ -106,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
     ),
     "slave_max_statement_time": (is_on, "replication stops at a change that takes longer"),
     "slave_max_allowed_packet": (
-        less_than(1024**3),
+        lambda value: value.isdigit() and int(value) < LARGEST_PACKET,
         "replication stops at a change that is larger",
     ),
     "skip_slave_start": (is_on, "after a restart a replica does not follow the primary"),
@@ -157,10 +145,7 @@ REFUSED: dict[str, tuple[Callable[[str], bool], str]] = {
     "wsrep_on": (is_on, GALERA),
     "wsrep_provider": (is_on, GALERA),
     "innodb_page_size": (other_than("16384"), "no other server reads a copy of the data"),
-    "innodb_data_file_path": (
-        has_other_files,
-        "no other server starts with a copy of the data",
-    ),
+    "innodb_data_file_path": (has_other_files, "no other server starts with a copy of the data"),
     "innodb_compression_algorithm": (
         other_than("zlib", "none", "0", "1"),
         "a server without the plugin for it does not start, nor read a copy of the data",
@@ -249,16 +234,26 @@ def beaten(
     return found
 
 
+def differences(wanted: Mapping[str, Any], running: Mapping[str, Row]) -> dict[str, str]:
+    """Settings the server does not run with: name -> what it runs with.
+
+    Options that are no variables here (an older server) are left out.
+    """
+    rows = {bare(name): value for name, value in wanted.items() if bare(name) in running}
+    return {
+        name: str(running[name]["value"])
+        for name, value in rows.items()
+        if not agrees(name, value, running)
+    }
+
+
 def restart_needs(plan: Mapping[str, Any], running: Mapping[str, Row]) -> list[str]:
-    """Settings of ours that a running server takes at its next start only."""
-    rows = {bare(name): value for name, value in plan.items() if value is not None}
+    """Settings of ours that a running server takes at its next start only; None is not known."""
+    known = {name: value for name, value in plan.items() if value is not None}
     return [
         name
-        for name, value in rows.items()
-        if name in running
-        and running[name]["fixed"] == "YES"
-        and not agrees(name, value, running)
-        and not is_by_files(name, running)
+        for name in differences(known, running)
+        if running[name]["fixed"] == "YES" and not is_by_files(name, running)
     ]
 
 
@@ -275,8 +270,8 @@ def readable(value: Any) -> str:
 
 def refused(
     plan: Mapping[str, Any], said: Iterable[Said], running: Mapping[str, Row]
-) -> list[dict[str, str]]:
-    """What no fleet can live with: {name, value, place, why}, of files and of the running server.
+) -> list[tuple[str, str, str]]:
+    """What no fleet can live with: (name, value, place), of files and of the running server.
 
     What the running server was told by no file of now has the place "".
     """
@@ -286,20 +281,16 @@ def refused(
         if entry.name in REFUSED and entry.name not in ours:
             several = entry.name.startswith(("replicate_", "binlog_", "plugin_load"))
             told[entry.name] = [*(told.get(entry.name, []) if several else []), entry]
-    found = [
-        {"name": name, "value": entry.value, "place": entry.place, "why": REFUSED[name][1]}
-        for name, entries in told.items()
-        for entry in entries
-        if is_refused(name, entry.value)
+    found = [(e.name, e.value, e.place) for entries in told.values() for e in entries]
+    known = ours | MADE_UP | set(told)
+    if "plugin_load_add" in told:
+        known.add("plugin_load")
+    found += [
+        (name, str(running[name]["value"] or ""), "")
+        for name in REFUSED
+        if name in running and name not in known
     ]
-    for name, (_, why) in REFUSED.items():
-        row = running.get(name)
-        known = name in told or (name == "plugin_load" and "plugin_load_add" in told)
-        if row is None or known or name in ours or name in MADE_UP:
-            continue
-        if is_refused(name, value := str(row["value"] or "")):
-            found.append({"name": name, "value": value, "place": "", "why": why})
-    return found
+    return [entry for entry in found if is_refused(*entry[:2])]
 
 
 def problems_of(
@@ -335,22 +326,21 @@ def problems_of(
                 remedy(entry["place"]) + keep,
             )
         )
-    for entry in refused(plan, said, running):
-        name, place = entry["name"], entry["place"]
+    for name, value, place in refused(plan, said, running):
+        why = REFUSED[name][1]
         first = f"{FIRST[name]}, then " if name in FIRST else ""
         cure = f"{first}{remedy(place)}, and restart MariaDB"
         if not place:
-            place, cure = "the running server; no file says it", f"{first}restart MariaDB"
-            if name == "plugin_load":
-                cure = f"{first}UNINSTALL SONAME"
+            place = "the running server; no file says it"
+            cure = first + ("UNINSTALL SONAME" if name == "plugin_load" else "restart MariaDB")
         everywhere = "set it in mariadb_settings_extra for all hosts"
         if name in FOR_EVER:
             cure = everywhere
         elif name in ALIKE:
             cure += f", or have it everywhere: {everywhere}"
-        if entry["why"] in (FILTERED, REPLICA_FILTER):
+        if why in (FILTERED, REPLICA_FILTER):
             cure += "; replicas that followed meanwhile want a new copy (mariadb_replica_reseed)"
-        found.append((f"{entry['name']} is {entry['value']}: {entry['why']}", place, cure))
+        found.append((f"{name} is {value}: {why}", place, cure))
     return found
 
 

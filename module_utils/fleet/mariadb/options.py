@@ -317,6 +317,11 @@ def server_options() -> dict[str, str]:
     return dict(meaning(name, value if equals else None, names) for name, equals, value in parts)
 
 
+def data_folder(told: Mapping[str, str] | None = None) -> str:
+    """Where this host's server keeps its data; told: what server_options() says."""
+    return (told or server_options()).get("datadir", "/var/lib/mysql").rstrip("/")
+
+
 def look(ours: str) -> dict[str, Any]:
     """What this host's server is told: {trouble, own, said, seen}.
 

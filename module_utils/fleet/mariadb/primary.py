@@ -21,10 +21,9 @@ def open_for_writes(
                 f" {status['Master_Host']}; it stays read-only. Name the real primary in the"
                 " inventory, or switch over first"
             )
-        owner = read_json(fleet_file) or {}
-        if owner.get("fleet_id") != fleet_id and not check_mode:
+        if read_json(fleet_file).get("fleet_id") != fleet_id and not check_mode:
             raise MariaDBError(f"{fleet_file} does not name this fleet; run the whole site.yml")
-        marked = (read_json(marker) or {}).get("fleet_id") == fleet_id
+        marked = read_json(marker).get("fleet_id") == fleet_id
         closed = bool(int(server.value("SELECT @@GLOBAL.read_only")))
         by_password = root_takes_password(server)
         if not marked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from ..changes import Changes
@@ -68,11 +69,9 @@ def stored_password(datadir: str) -> str | None:
     The server shows it nowhere; its own file has it on the sixth line.
     """
     try:
-        with open(os.path.join(datadir, "master.info"), encoding="utf-8") as source:
-            lines = source.read().splitlines()
-    except OSError:
+        return Path(datadir, "master.info").read_text(encoding="utf-8").splitlines()[5]
+    except (OSError, IndexError):
         return None
-    return lines[5] if len(lines) > 5 else None
 
 
 class Replica(Changes):
@@ -95,7 +94,7 @@ class Replica(Changes):
 
     def seed_state(self) -> dict[str, Any]:
         """What the seed left, empty when it is not this fleet's."""
-        found = read_json(self.params["state_file"]) or {}
+        found = read_json(self.params["state_file"])
         return found if found.get("fleet_id") == self.params["fleet_id"] else {}
 
     def heartbeat(self) -> float | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..module import FleetModule
-from .options import server_options
+from .options import data_folder
 from .server import SYSTEM_SCHEMAS, MariaDBError, ServerAbsentError, local, read_json
 
 # A name of its own for each start: a dead unit that systemd has not let go of is in nobody's way.
@@ -85,7 +85,7 @@ class Seeder:
 
     def state(self) -> dict[str, Any]:
         """The seed's state file. Raises MariaDBError when it is another fleet's."""
-        found = read_json(self.params["state_file"]) or {}
+        found = read_json(self.params["state_file"])
         if found and found.get("fleet_id") != self.params["fleet_id"]:
             raise MariaDBError(
                 f"{self.params['state_file']} belongs to another fleet: this host was seeded by it."
@@ -118,7 +118,7 @@ class Seeder:
         )
 
     def command(self, verb: str) -> list[str]:
-        """The command that starts the unit."""
+        """The command that starts the unit, which outlives this session."""
         words = [
             "systemd-run",
             f"--unit={UNIT}{int(time.time())}",
@@ -130,19 +130,13 @@ class Seeder:
             f"--port={self.params['ssh_port']}",
             f"--user={self.params['seed_user']}",
             f"--fleet={self.params['fleet_id']}",
-            f"--datadir={server_options().get('datadir', '/var/lib/mysql').rstrip('/')}",
+            f"--datadir={data_folder()}",
             f"--memory={self.params['memory_mb']}",
         ]
         if verb in ("reseed", "abandon"):
             # Anew, for a copy that waits to be moved in may be older than the data it replaces.
             words += ["--keep-old", "--anew"]
         return words
-
-    def start(self, verb: str) -> None:
-        """Start the unit; it outlives this session."""
-        code, out, err = self.module.run_command(self.command(verb))
-        if code != 0:
-            raise MariaDBError(f"systemd-run could not start the seed: {(err or out).strip()}")
 
     def begin(self) -> dict[str, Any]:
         """Decide and start. Returns the module's result."""
@@ -155,35 +149,26 @@ class Seeder:
                 " -e mariadb_replica_reseed=<host> replaces it and keeps the old folder beside it"
             )
         finished = verb == "nothing"
-        result: dict[str, Any] = {
-            "changed": not finished,
-            "running": False,
-            "finished": finished,
-            "state": public(state),
-            "msg": reason,
-        }
+        about = {"finished": finished, "state": public(state), "msg": reason}
+        result = {"changed": not finished, "running": False, **about}
         if finished:
             return result
         result["diff"] = {"before": f"{reason}\n", "after": "a copy of the primary's data\n"}
         if self.module.check_mode:
             return result
         if verb != "attach":
-            owner = read_json(self.params["fleet_file"]) or {}
-            if owner.get("fleet_id") != self.params["fleet_id"]:
+            if read_json(self.params["fleet_file"]).get("fleet_id") != self.params["fleet_id"]:
                 raise MariaDBError(
                     f"{self.params['fleet_file']} does not name this fleet, so the data on this"
                     " host is not ours to replace; run the whole site.yml"
                 )
-            self.start(verb)
+            code, out, err = self.module.run_command(self.command(verb))
+            if code != 0:
+                raise MariaDBError(f"systemd-run could not start the seed: {(err or out).strip()}")
         return {**result, "running": True}
 
     def poll(self) -> dict[str, Any]:
         """Only look."""
-        running = self.unit_running()
-        state = self.state()
-        return {
-            "changed": False,
-            "running": running,
-            "finished": not running and state.get("phase") in FINISHED,
-            "state": public(state),
-        }
+        running, state = self.unit_running(), self.state()
+        finished = not running and state.get("phase") in FINISHED
+        return {"changed": False, "running": running, "finished": finished, "state": public(state)}

@@ -6,13 +6,13 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
 from .. import atomic
 from ..foreign import acting_as
-from .options import BINARY, LOG_FILTERS, RUNNING, Row, server_options
+from .options import BINARY, LOG_FILTERS, RUNNING, Row, data_folder, server_options
 
 try:
     import pymysql as pymysql
@@ -147,10 +147,8 @@ def server_folders() -> list[tuple[str, str]]:
     if not os.path.exists(BINARY):
         return []
     told = server_options()
-    return [
-        (told.get("datadir", "/var/lib/mysql").rstrip("/"), "the databases"),
-        (told.get("tmpdir", "/tmp").split(":")[0], "temporary files"),
-    ]
+    temporary = told.get("tmpdir", "/tmp").split(":")[0]
+    return [(data_folder(told), "the databases"), (temporary, "temporary files")]
 
 
 def client(program: str, socket: str, *words: str) -> list[str]:
@@ -190,11 +188,17 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
 
 def running_variables(server: Server) -> dict[str, Row]:
     """Every variable: value, where it came from, whether it can be changed in place."""
-    rows: dict[str, Row] = {row["name"]: row for row in server.rows(RUNNING)}
-    for status in server.rows("SHOW MASTER STATUS"):
-        for name, value in zip(LOG_FILTERS, list(status.values())[2:4], strict=False):
-            rows.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
-    return rows
+    status = [list(row.values()) for row in server.rows("SHOW MASTER STATUS")]
+    return with_filters(server.rows(RUNNING), status)
+
+
+def with_filters(rows: Iterable[Row], status: Iterable[list[Any]]) -> dict[str, Row]:
+    """Variables by name; the filters of the binary log, which may be none, are in its status."""
+    found = {row["name"]: row for row in rows}
+    for line in status:
+        for name, value in zip(LOG_FILTERS, line[2:4], strict=False):
+            found.setdefault(name, {"name": name, "value": value, "origin": "CONFIG"})
+    return found
 
 
 def root_takes_password(server: Server) -> bool:
@@ -307,6 +311,15 @@ def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
     ]
 
 
+def has_database(server: Server, name: str) -> bool:
+    """Whether the server holds a database."""
+    return bool(
+        server.value(
+            "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s LIMIT 1", (name,)
+        )
+    )
+
+
 # Accounts, user@host, that somebody's views, triggers, routines and events run as: when one is
 # dropped, each write to a table with such a trigger fails (1449); when it is locked, none does.
 DEFINERS = " UNION ".join(
@@ -333,8 +346,8 @@ def memory_tables(server: Server) -> list[str]:
     return [str(row["name"]) for row in server.rows(MEMORY_TABLES)]
 
 
-def read_json(path: str) -> dict[str, Any] | None:
-    """A JSON object from a file, None when there is no such file.
+def read_json(path: str) -> dict[str, Any]:
+    """A JSON object from a file, {} when there is no such file.
 
     Raises MariaDBError when the file is not a JSON object.
     """
@@ -342,7 +355,7 @@ def read_json(path: str) -> dict[str, Any] | None:
         with open(path, encoding="utf-8") as source:
             found = json.load(source)
     except FileNotFoundError:
-        return None
+        return {}
     except ValueError as error:
         raise MariaDBError(f"{path} is not JSON ({error}); move it away to start over") from error
     if not isinstance(found, dict):

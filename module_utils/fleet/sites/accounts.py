@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..mariadb.accounts import AccountKeeper
-from ..mariadb.server import SYSTEM_SCHEMAS, Server, pymysql
+from ..mariadb.server import SYSTEM_SCHEMAS, Server, has_database, pymysql
 from ..mariadb.statements import database_pattern, quote_name
 from .credentials import read_only_user
 from .folders import Site
@@ -28,32 +28,25 @@ def wanted_accounts(
     site's own account keeps a second one then, see the module site_passwords.
     """
     place = database_pattern(site.database)
-    accounts: list[dict[str, Any]] = []
-    for host in hosts:
-        common = {"host": host, "require_ssl": require_ssl}
-        accounts.append(
-            {
-                **common,
-                "name": site.user,
-                "password": site.password,
-                "keep_second": bool(besides),
-                "max_statement_time": 0.0,
-                "max_user_connections": 0,
-                "grants": {place: list(site.rights)},
-            }
-        )
-        accounts.append(
-            {
-                **common,
-                "name": read_only_user(site.database),
-                "password": password,
-                "besides": besides,
-                "max_statement_time": statement_time,
-                "max_user_connections": connections,
-                "grants": {place: ["SELECT", "SHOW VIEW", "CREATE TEMPORARY TABLES", "EXECUTE"]},
-            }
-        )
-    return accounts
+    own = {
+        "name": site.user,
+        "password": site.password,
+        "keep_second": bool(besides),
+        "max_statement_time": 0.0,
+        "max_user_connections": 0,
+        "grants": {place: list(site.rights)},
+    }
+    reader = {
+        "name": read_only_user(site.database),
+        "password": password,
+        "besides": besides,
+        "max_statement_time": statement_time,
+        "max_user_connections": connections,
+        "grants": {place: ["SELECT", "SHOW VIEW", "CREATE TEMPORARY TABLES", "EXECUTE"]},
+    }
+    return [
+        {**one, "host": host, "require_ssl": require_ssl} for host in hosts for one in (own, reader)
+    ]
 
 
 def is_foreign(server: Server, site: Site) -> str:
@@ -92,15 +85,6 @@ def not_let_in(site: Site) -> str:
     return (
         f"MariaDB lets nobody in to the database {site.database} as {site.user} with the password"
         " of its site_config.json"
-    )
-
-
-def has_database(server: Server, name: str) -> bool:
-    """Whether the server holds a database."""
-    return bool(
-        server.value(
-            "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s LIMIT 1", (name,)
-        )
     )
 
 

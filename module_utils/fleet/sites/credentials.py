@@ -48,11 +48,7 @@ def replica_keys(
     """
     if frappe_major < 13:
         raise SiteError(f"Frappe {frappe_major} cannot read from a replica; use 14 or later")
-    keys: dict[str, Any] = {
-        "read_from_replica": 1,
-        "replica_host": host,
-        "replica_db_port": port,
-    }
+    keys: dict[str, Any] = {"read_from_replica": 1, "replica_host": host, "replica_db_port": port}
     if frappe_major < 15:
         return keys
     return keys | {

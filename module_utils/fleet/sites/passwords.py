@@ -5,32 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 
-from ..bench.account import run_as
+from ..foreign import read_bytes, replace
 from ..mariadb.accounts import AccountKeeper
 from ..mariadb.server import Server
 from ..mariadb.statements import account, identified, parse_create_user, password_hash
 from .folders import Site, SiteError
 from .reconcile import Line
-
-# Run as the bench's account, whose file it is. Written as Frappe writes it.
-WRITE = """
-import json, os, stat, sys, tempfile
-path, former, password = json.load(sys.stdin)
-handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-mode = stat.S_IMODE(os.fstat(handle).st_mode)
-with open(handle, encoding="utf-8") as source:
-    config = json.load(source)
-if config.get("db_password") != former:
-    sys.exit("db_password was changed meanwhile")
-config["db_password"] = password
-handle, own = tempfile.mkstemp(prefix=".site_config-", dir=os.path.dirname(path))
-with os.fdopen(handle, "w", encoding="utf-8") as out:
-    json.dump(config, out, indent=1, sort_keys=True)
-    out.flush()
-    os.fchmod(handle, mode)
-    os.fsync(handle)
-os.replace(own, path)
-"""
 
 
 def hashes_of(server: Server, user: str) -> dict[str, list[str]]:
@@ -104,17 +84,15 @@ class Passwords:
     def write(self, site: Site, password: str) -> None:
         """Put a password into a site's configuration. Raises SiteError."""
         path = self.line.folders.config(site.name)
-        done = run_as(
-            self.line.settings["user"],
-            ["/usr/bin/python3", "-I", "-c", WRITE],
-            "/",
-            {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-            stdin=json.dumps([str(path), site.password, password]),
-            timeout=60,
-        )
-        if done.returncode != 0:
-            words = (done.stdout or "").strip().splitlines()[-1:]
-            raise SiteError(f"{path} could not be written ({''.join(words)}): run this again")
+        try:
+            config = json.loads(read_bytes(path, follow=False))
+            if config.get("db_password") != site.password:
+                raise ValueError("db_password was changed meanwhile")
+            config["db_password"] = password
+            # As Frappe writes it.
+            replace(path, json.dumps(config, indent=1, sort_keys=True).encode())
+        except (OSError, ValueError, RecursionError, AttributeError) as error:
+            raise SiteError(f"{path} could not be written ({error}): run this again") from error
 
     def end(self, user: str, sites: list[Site], accepted: dict[str, list[str]]) -> None:
         """Take away what no site of an account uses any more."""

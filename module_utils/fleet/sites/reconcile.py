@@ -13,29 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..bench.account import (
-    encryption_key,
-    exclusive,
-    frappe_command,
-    read_json,
-    user_environment,
-)
+from ..bench.account import encryption_key, exclusive, frappe_command, read_json, user_environment
 from ..changes import diff
 from ..foreign import read_bytes
 from ..foreign import replace as put_in_place
 from ..mariadb.accounts import AccountKeeper
-from ..mariadb.server import Server, local
+from ..mariadb.server import Server, has_database, local
 from ..nginx.certificates import OPTIONS, Certificates
 from ..nginx.files import contents, digest_with, put, read, run_here, write
-from .accounts import (
-    Registry,
-    has_data,
-    has_database,
-    is_foreign,
-    not_let_in,
-    rights_of,
-    wanted_accounts,
-)
+from .accounts import Registry, has_data, is_foreign, not_let_in, rights_of, wanted_accounts
 from .closed import close
 from .credentials import passwords_by_database
 from .folders import (
@@ -100,11 +86,6 @@ class Outcome:
     passed: dict[str, str] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     gtid: str = ""
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was to be done."""
-        return self.before != self.after
 
     @property
     def notes(self) -> list[str]:
@@ -208,14 +189,14 @@ class Line:
         """Encryption keys, accounts, and the list that the reporting hosts read."""
         found, outcome = self.look(server)
         common = read_json(f"{self.settings['bench']}/sites/common_site_config.json")
+        bench, user = self.settings["bench"], self.settings["user"]
         keyless = [s for s in found.values() if not (s.encrypted or common.get("encryption_key"))]
-        for site in keyless:
+        for site in [] if self.check_mode else keyless:
             # Frappe makes one at its first use, and a copy without it would make another.
-            if not self.check_mode:
-                self.frappe(["--site", site.name, "set-config", "encryption_key", encryption_key()])
-        outcome.before += close(
-            self.folders.sites, self.settings["user"], sorted(found), self.check_mode
-        )
+            words = ["--site", site.name, "set-config", "encryption_key", encryption_key()]
+            environment = user_environment(user, self.settings["cli_dir"])
+            frappe_command(bench, user, environment, words, " ".join(words[:3]))
+        outcome.before += close(self.folders.sites, user, sorted(found), self.check_mode)
         keeper = self.accounts(server, found)
         outcome.before += keeper.before
         outcome.after += keeper.after
@@ -223,12 +204,6 @@ class Line:
         if not self.check_mode:
             self.publish(outcome)
         return outcome
-
-    def frappe(self, words: list[str]) -> None:
-        """Run a framework command."""
-        bench, user = self.settings["bench"], self.settings["user"]
-        environment = user_environment(user, self.settings["cli_dir"])
-        frappe_command(bench, user, environment, words, " ".join(words[:3]))
 
     def accounts(self, server: Server, sites: dict[str, Site]) -> AccountKeeper:
         """Make the accounts of the sites on the reporting hosts; drop those that are nobody's."""
@@ -358,22 +333,17 @@ def tick(settings: dict[str, Any], fingerprint: str) -> Tick:
     return Tick(did, outcome.notes if outcome.notes != old_notes else [])
 
 
-def refuse_lost(listed: list[str], outcome: Outcome) -> None:
-    """Raise SiteError when a site of the inventory is not there."""
-    for name in listed:
-        if name in outcome.lost or name not in outcome.sites:
-            raise SiteError(
-                f"site {name} of fleet_sites does not exist on this bench; restore it, or take it"
-                " out of fleet_sites when it was dropped, and run again"
-            )
-
-
 def bring(line: Line, warn: Callable[[str], Any]) -> dict[str, Any]:
     """Result of the module site_accounts. Raises BenchError, MariaDBError, SiteError."""
     listed: list[str] = line.settings["listed"]
     with line.lock(), local() as server:
         if not line.check_mode:
-            refuse_lost(listed, line.look(server)[1])
+            seen = line.look(server)[1]
+            if absent := [one for one in listed if one in seen.lost or one not in seen.sites]:
+                raise SiteError(
+                    f"site {absent[0]} of fleet_sites does not exist on this bench; restore it, or"
+                    " take it out of fleet_sites when it was dropped, and run again"
+                )
         outcome = line.bring(server)
     for note in outcome.notes:
         warn(note)
