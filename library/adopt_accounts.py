@@ -20,6 +20,11 @@ description:
 options: {}
 """
 
+EXAMPLES = r"""
+- name: Apps can sign in on a server that resolves no names
+  adopt_accounts:
+"""
+
 ADDRESS = "127.0.0.1"
 # Accounts that can sign in from this host by a password, and those that cannot at all.
 BY_PASSWORD = (

@@ -52,6 +52,13 @@ options:
     default: []
 """
 
+EXAMPLES = r"""
+- name: Workers of the bench made by hand have ended their jobs
+  adopt_handover:
+    bench: "{{ fleet_bench_dir }}"
+    configuration: /etc/supervisor/conf.d/frappe-bench.conf
+"""
+
 
 def background(status: str, does: Mapping[str, str]) -> list[str]:
     """Running processes that do jobs or queue them, as supervisorctl names them.

@@ -31,6 +31,20 @@ options:
   seconds: {description: How long an answer is waited for., type: int, default: 60}
 """
 
+EXAMPLES = r"""
+- name: Bench answers with the new code
+  bench_answers:
+    path: "{{ fleet_bench_dir }}"
+    address: 192.0.2.21
+    port: "{{ fleet_web_port }}"
+    web_workers: 4
+    commits: {frappe: 5f1b5c9}
+    sites: [erp.example.com]
+    user: Administrator
+    passwords: {erp.example.com: "{{ password }}"}
+  no_log: true
+"""
+
 RETURN = r"""
 answered: {description: What was asked and answered., type: str}
 """

@@ -46,6 +46,18 @@ options:
     type: dict
 """
 
+EXAMPLES = r"""
+- name: App shop is off the sites, then off the bench
+  bench_app_gone:
+    path: "{{ fleet_bench_dir }}"
+    user: frappe
+    cli_dir: "{{ bench_cli_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
+    app: shop
+    sites: [erp.example.com]
+    keep: {number: 3, days: 30}
+"""
+
 RETURN = r"""
 words: {description: What was done, in sentences., returned: success, type: list, elements: str}
 """

@@ -41,6 +41,18 @@ options:
   ssh_command: {description: "ssh with the key that code-gate lets in.", type: str, required: true}
 """
 
+EXAMPLES = r"""
+- name: Web assets are the primary's build
+  bench_assets:
+    path: "{{ fleet_bench_dir }}"
+    user: frappe
+    cli_dir: "{{ bench_cli_dir }}"
+    wanted: "{{ hostvars[fleet_primary].fleet_assets }}"
+    source: frappe@192.0.2.11
+    port: 22
+    ssh_command: ssh -i /root/code-key
+"""
+
 
 def differing(here: dict[str, str], wanted: dict[str, str]) -> list[str]:
     """Bundles that are not as wanted, as ``LIST BUNDLE URL``."""

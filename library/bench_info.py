@@ -44,6 +44,15 @@ options:
   guard: {description: Whether the fleet has the guard of the read path., type: bool, default: true}
 """
 
+EXAMPLES = r"""
+- name: State of the bench is read
+  bench_info:
+    path: "{{ fleet_bench_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
+  no_log: true
+  register: bench
+"""
+
 RETURN = r"""
 apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
 packages: {description: As module_utils.bench.installed_packages tells them., type: dict}

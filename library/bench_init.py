@@ -42,13 +42,19 @@ options:
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   python: {description: Python for the bench's environment., type: path, required: true}
   apps:
-    description:
-      - frappe first, then the others. Keys name, repo, branch, commit, and login, the account of
-        the repository's URL with what encloses it, C(//USER:PASSWORD@), which is never shown. The
-        filter repo_logins takes it out of repo.
+    description: frappe first, then the others.
     type: list
     elements: dict
     required: true
+    suboptions:
+      name: {description: Name of the app's package., type: str, required: true}
+      repo: {description: Its repository., type: str, required: true}
+      branch: {description: Branch or tag., type: str}
+      commit: {description: Commit., type: str}
+      login:
+        description: The account of the repository's URL with what encloses it,
+          C(//USER:PASSWORD@), which is never shown. The filter repo_logins takes it out of C(repo).
+        type: str
   ssh_command: {description: GIT_SSH_COMMAND for the repositories., type: str}
   moves:
     description: Whether a finished bench follows another one.
@@ -76,6 +82,19 @@ options:
         before this module is called, but not in a dry run, which takes it for marked.
     type: bool
     default: false
+"""
+
+EXAMPLES = r"""
+- name: Bench is initialised with its apps
+  bench_init:
+    path: "{{ fleet_bench_dir }}"
+    user: frappe
+    cli_dir: "{{ bench_cli_dir }}"
+    python: /usr/bin/python3
+    apps:
+      - {name: frappe, repo: "https://github.com/frappe/frappe", branch: version-15}
+    startup: "{{ bench_startup }}"
+    state_dir: "{{ fleet_state_dir }}"
 """
 
 RETURN = r"""

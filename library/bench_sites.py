@@ -46,10 +46,14 @@ options:
   user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   sites:
-    description: Wanted sites with keys name, apps, admin_password.
+    description: Wanted sites.
     type: list
     elements: dict
     required: true
+    suboptions:
+      name: {description: Name of the site., type: str, required: true}
+      apps: {description: Its apps besides frappe., type: list, elements: str, default: []}
+      admin_password: {description: Its administrator's., type: str, required: true}
   apps_only:
     description:
       - Whether the sites are made by then, and get their apps. An app is installed once all benches
@@ -62,6 +66,17 @@ options:
     default: true
   state_dir: {description: Where it is noted what is being made., type: path, required: true}
   socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
+"""
+
+EXAMPLES = r"""
+- name: Sites exist
+  bench_sites:
+    path: "{{ fleet_bench_dir }}"
+    user: frappe
+    cli_dir: "{{ bench_cli_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
+    sites:
+      - {name: erp.example.com, admin_password: "{{ password }}"}
 """
 
 

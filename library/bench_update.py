@@ -143,6 +143,14 @@ options:
   reason: {description: "With tell: what failed.", type: str}
 """
 
+EXAMPLES = r"""
+- name: Update is judged
+  bench_update:
+    phase: judge
+    about: "{{ bench }}"
+    nodes: {rep1: {frappe: {commit: 5f1b5c9, changes: false}}}
+"""
+
 RETURN = r"""
 going: {description: Whether there is something to do., type: bool}
 code: {description: Whether the primary's part is still to be done., type: bool}

@@ -16,14 +16,38 @@ description:
     none is a warning that says why; it is served by http until then.
 options:
   settings:
-    description: What nginx_files knows of certificates, see fleet/nginx/certificates.py.
+    description: What nginx_files knows of certificates.
     type: dict
     required: true
+    suboptions:
+      certificates:
+        description: Those that the inventory names, C({site, certificate, key}) each.
+        type: list
+        elements: dict
+        default: []
+      acme:
+        description: How a CA is asked for others.
+        type: dict
+        required: true
+        suboptions:
+          email: {description: Of the account., type: str, required: true}
+          server: {description: Address of the CA's directory., type: str, required: true}
+          webroot: {description: Where its questions are answered., type: path, required: true}
+          environment: {description: Of certbot., type: dict, default: {}}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   listed:
     description: Sites of the inventory with their names, for a dry run on a host without any.
     type: dict
     required: true
+"""
+
+EXAMPLES = r"""
+- name: Names that lack a certificate have one
+  certificates_asked:
+    settings:
+      acme: "{{ fleet_acme }}"
+    state_dir: "{{ fleet_state_dir }}"
+    listed: {erp.example.com: [erp.example.com]}
 """
 
 RETURN = r"""

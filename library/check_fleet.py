@@ -41,6 +41,14 @@ options:
     default: []
 """
 
+EXAMPLES = r"""
+- name: Hosts are compared, and called from outside
+  check_fleet:
+    nodes: {rep1: {role: reporting, lan_ip: 192.0.2.21, seen: {}, planned: {}}}
+    placed: {at-rep1: [rep1]}
+    ports: ["{{ fleet_mariadb_port }}"]
+"""
+
 # In a node's common configuration these are its own, or are not there.
 OWN_KEYS = frozenset(KEYS) - frozenset(keys_that_are(SET, SHARED, KEPT))
 

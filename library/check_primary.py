@@ -49,9 +49,7 @@ description:
   - Arguments carry passwords; use C(no_log).
 options:
   phase: {description: Which half., choices: [begin, finish], required: true}
-  about: {description: The host and what is planned for it., type: dict, required: true}
   state_dir: {description: Where what was made is remembered., type: path, required: true}
-  calls: {description: How the sites are called., type: dict, required: true}
   begun: {description: What phase begin returned., type: dict, default: {}}
   jobs:
     description: "Where the placement of jobs is, and the settings of the queue's Redis,
@@ -63,8 +61,18 @@ options:
     type: dict
     default: {}
   job_seconds: {description: How long a scheduled job is waited for., type: int}
-notes:
-  - What is in C(about) and C(calls) stands in fleet/verify/host.py.
+extends_documentation_fragment: checked_host
+"""
+
+EXAMPLES = r"""
+- name: Site has a new file and a new scheduled job
+  check_primary:
+    phase: begin
+    about: "{{ host }}"
+    calls: "{{ calls }}"
+    jobs: "{{ jobs }}"
+    state_dir: "{{ fleet_state_dir }}/verify"
+  no_log: true
 """
 
 JOB_METHOD = "frappe.ping"

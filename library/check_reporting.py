@@ -47,8 +47,6 @@ description:
   - Arguments carry passwords; use C(no_log).
 options:
   phase: {description: Which half., choices: [measure, gone], required: true}
-  about: {description: The host and what is planned for it., type: dict, required: true}
-  calls: {description: How the sites are called., type: dict, required: true}
   nodes: {description: Number of reporting nodes that share the calls., type: int}
   guard: {description: "Where the guard of the read path is, {package_dir, settings}.", type: dict}
   probe_password: {description: Password of fleet_probe., type: str}
@@ -57,8 +55,17 @@ options:
   put_at: {description: "When the file was put there, in seconds of the epoch.", type: float}
   file_seconds: {description: How long the file is waited for., type: int}
   sync: {description: Command that copies the sites folder., type: path}
-notes:
-  - What is in C(about) and C(calls) stands in module_utils/fleet/verify/host.py.
+extends_documentation_fragment: checked_host
+"""
+
+EXAMPLES = r"""
+- name: File is gone
+  check_reporting:
+    phase: gone
+    about: "{{ host }}"
+    calls: "{{ calls }}"
+    sync: "{{ fleet_lib_dir }}/site-sync"
+  no_log: true
 """
 
 REFUSALS = {1044, 1142, 1290}

@@ -26,6 +26,15 @@ options:
       commit: {description: Commit., type: str}
 """
 
+EXAMPLES = r"""
+- name: Code of the apps is asked what it needs
+  code_needs:
+    bench_dir: "{{ fleet_bench_dir }}"
+    bench_user: frappe
+    apps:
+      - {name: frappe, repo: "https://github.com/frappe/frappe", branch: version-15}
+"""
+
 RETURN = r"""
 code:
   description: "{app: {python, node}}, or {trouble} where that is not known."

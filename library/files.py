@@ -54,6 +54,14 @@ options:
         type: str
 """
 
+EXAMPLES = r"""
+- name: Settings and their folder are in place
+  files:
+    files:
+      - {path: /etc/example, state: directory, owner: root, group: root, mode: "0755"}
+      - {path: /etc/example/settings.json, content: "{}", mode: "0600", secret: true}
+"""
+
 RETURN = r"""
 changed_paths:
   description: Paths that were changed, or would be in check mode.

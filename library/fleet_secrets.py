@@ -88,6 +88,16 @@ options:
     choices: [begin, take, end]
 """
 
+EXAMPLES = r"""
+- name: Secrets of the fleet exist
+  fleet_secrets:
+    path: "{{ preflight_secrets_file }}"
+    hosts: {erp1: 192.0.2.11, rep1: 192.0.2.21}
+    sites: [erp.example.com]
+  delegate_to: localhost
+  no_log: true
+"""
+
 RETURN = r"""
 secrets:
   description: The whole content of the file, and what is derived from it, C(site_key), C(trusted)

@@ -29,6 +29,14 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Fleet's status is told
+  fleet_status:
+    hosts: {rep1: {role: reporting, status: {}, trouble: left out by --limit}}
+    unasked: {problems: [], text: ""}
+    release: {uv: 0.13.9}
+"""
+
 RETURN = r"""
 status: {description: A row for each host., returned: always, type: list}
 problems:

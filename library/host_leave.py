@@ -43,6 +43,19 @@ options:
     default: keep
 """
 
+EXAMPLES = r"""
+- name: Host serves no more and forgets its fleet
+  host_leave:
+    fleet_id: "{{ fleet_secrets.fleet_id }}"
+    config_dir: "{{ fleet_config_dir }}"
+    lib_dir: "{{ fleet_lib_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
+    bench: "{{ fleet_bench_dir }}"
+    user: frappe
+    cli_dir: "{{ bench_cli_dir }}"
+    seed_user: "{{ fleet_seed_user }}"
+"""
+
 RETURN = r"""
 marked: {description: Whether the host bore this fleet's mark., returned: success, type: bool}
 words: {description: What was done, or why nothing was., returned: success, type: str}

@@ -21,6 +21,13 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Names of placed jobs are looked up in the apps
+  job_names:
+    bench: "{{ fleet_bench_dir }}"
+    patterns: [hrms.payroll.*]
+"""
+
 RETURN = r"""
 jobs:
   description: "{known, apps, scheduled, matches, near, overlaps, queues}; see C(look) in

@@ -22,6 +22,17 @@ options:
   queue: {description: Queue of the jobs that were placed on it., type: str, required: true}
 """
 
+EXAMPLES = r"""
+- name: Jobs that waited for rep2 are the primary's
+  job_node_forgotten:
+    bench: "{{ fleet_bench_dir }}"
+    user: frappe
+    settings: "{{ fleet_config_dir }}/jobs.json"
+    package_dir: "{{ fleet_lib_dir }}/jobs"
+    node: rep2
+    queue: at-rep2
+"""
+
 RETURN = r"""
 moved: {description: How many waiting jobs were moved., returned: success, type: int}
 """

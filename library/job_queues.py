@@ -19,6 +19,15 @@ options:
   package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
 """
 
+EXAMPLES = r"""
+- name: Queues are looked at
+  job_queues:
+    bench: "{{ fleet_bench_dir }}"
+    user: frappe
+    settings: "{{ fleet_config_dir }}/jobs.json"
+    package_dir: "{{ fleet_lib_dir }}/jobs"
+"""
+
 RETURN = r"""
 jobs:
   description: "{placement: [{job, server, queue}], queues: [{queue, length, oldest_seconds,

@@ -41,6 +41,14 @@ options:
     default: "0640"
 """
 
+EXAMPLES = r"""
+- name: Bench serves the site that is asked for
+  json_config:
+    path: "{{ fleet_bench_dir }}/sites/common_site_config.json"
+    values: {serve_default_site: true}
+    owner: frappe
+"""
+
 
 def merged(
     current: dict[str, Any],

@@ -64,6 +64,18 @@ options:
           body: {description: Its statement., type: str, required: true}
 """
 
+EXAMPLES = r"""
+- name: Replication account exists
+  mariadb_accounts:
+    accounts:
+      - name: repl
+        host: 192.0.2.21
+        password: "{{ password }}"
+        grants: {"*.*": [REPLICATION SLAVE]}
+    owned_names: [repl]
+  no_log: true
+"""
+
 RETURN = r"""
 gtid:
   description: Where the primary's history ends after this; what a replica has to reach.

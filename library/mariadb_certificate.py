@@ -16,6 +16,12 @@ options:
   file: {description: The server's certificate., type: path, required: true}
 """
 
+EXAMPLES = r"""
+- name: Server shows its certificate
+  mariadb_certificate:
+    file: "{{ fleet_config_dir }}/tls/server.crt"
+"""
+
 
 def main() -> None:
     """Module entry point."""

@@ -29,6 +29,14 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Primary accepts writes, also after a restart
+  mariadb_open:
+    marker: "{{ fleet_state_dir }}/mariadb-primary"
+    fleet_file: "{{ fleet_config_dir }}/fleet.json"
+    fleet_id: "{{ fleet_secrets.fleet_id }}"
+"""
+
 RETURN = r"""
 read_only:
   description: Whether the server was closed before.

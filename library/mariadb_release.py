@@ -28,6 +28,14 @@ options:
     default: false
 """
 
+EXAMPLES = r"""
+- name: MariaDB has its own settings, accounts and databases
+  mariadb_release:
+    state_file: "{{ fleet_state_dir }}/adopted.json"
+    file: /etc/mysql/mariadb.conf.d/99-benchfleet.cnf
+    log_bin: binlog
+"""
+
 
 def main() -> None:
     """Module entry point."""

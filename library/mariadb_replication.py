@@ -42,6 +42,14 @@ options:
   gtid: {description: Position to reach (C(caught_up))., type: str}
 """
 
+EXAMPLES = r"""
+- name: Replica has what the primary had
+  mariadb_replication:
+    state: caught_up
+    gtid: 0-1-4711
+    timeout: 120
+"""
+
 RETURN = r"""
 replication:
   description: What was seen.

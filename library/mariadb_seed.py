@@ -40,6 +40,18 @@ options:
     default: false
 """
 
+EXAMPLES = r"""
+- name: Replica holds a copy of the primary's data
+  mariadb_seed:
+    sources: [rep1=192.0.2.21, erp1=192.0.2.11]
+    ssh_port: 22
+    seed_user: "{{ fleet_seed_user }}"
+    fleet_id: "{{ fleet_secrets.fleet_id }}"
+    fleet_file: "{{ fleet_config_dir }}/fleet.json"
+    state_file: "{{ fleet_state_dir }}/mariadb-seed.json"
+    script: "{{ fleet_lib_dir }}/mariadb-seed-receive"
+"""
+
 RETURN = r"""
 running: {description: Whether the seed is at work., returned: always, type: bool}
 finished: {description: Whether the server runs on a seeded copy., returned: always, type: bool}

@@ -48,6 +48,16 @@ options:
     default: false
 """
 
+EXAMPLES = r"""
+- name: Server runs with its settings
+  mariadb_settings:
+    settings: {innodb_buffer_pool_size: 2G, read_only: true}
+    file: /etc/mysql/mariadb.conf.d/99-benchfleet.cnf
+    runtime: [read_only]
+    fence: "{{ fleet_state_dir }}/mariadb-swap"
+    adopted: "{{ fleet_state_dir }}/adopted.json"
+"""
+
 RETURN = r"""
 applied:
   description: Settings that were set in the running server.

@@ -24,6 +24,13 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Fleet's ports are open to the fleet alone
+  nft_table:
+    name: benchfleet
+    ruleset: "{{ ruleset }}"
+"""
+
 RETURN = r"""
 table:
   description: The table as the kernel has it after the run; empty in check mode on a bare host.

@@ -101,6 +101,14 @@ options:
           environment: {description: Of certbot., type: dict, default: {}}
 """
 
+EXAMPLES = r"""
+- name: Calls are routed
+  nginx_files:
+    files:
+      - {path: /etc/nginx/conf.d/example.conf, content: "server_tokens off;"}
+    loaded_file: "{{ fleet_state_dir }}/router-loaded"
+"""
+
 RETURN = r"""
 changed_paths:
   description: Files that were changed, or would be in check mode.

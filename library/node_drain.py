@@ -34,6 +34,16 @@ options:
     default: false
 """
 
+EXAMPLES = r"""
+- name: Node rep1 gets no more calls, and has answered the last
+  node_drain:
+    node: rep1
+    drained: true
+    state_dir: "{{ fleet_state_dir }}"
+    nodes_file: /etc/nginx/benchfleet/nodes
+    seconds: 150
+"""
+
 RETURN = r"""
 words: {description: What was done and what it means., returned: always, type: str}
 calls: {description: Calls that the node had when it was drained., type: int}

@@ -26,6 +26,16 @@ options:
   nodes_file: {description: The router's list of nodes., type: path, required: true}
 """
 
+EXAMPLES = r"""
+- name: Primary is asked what it knows of rep1
+  node_known:
+    name: rep1
+    address: 192.0.2.21
+    authorized_keys:
+      site files: {key: ssh-ed25519 AAAA, file: "{{ fleet_bench_home }}/.ssh/authorized_keys"}
+    nodes_file: /etc/nginx/benchfleet/nodes
+"""
+
 RETURN = r"""
 entrance:
   description: What the node needs before it can be set up, and the primary lacks, in words.

@@ -73,6 +73,24 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Host says what it is doing
+  node_status:
+    host: rep1
+    role: reporting
+    bench: "{{ fleet_bench_dir }}"
+    guard_state: "{{ fleet_state_dir }}/read-guard"
+    cli_dir: "{{ bench_cli_dir }}"
+    certificates: "{{ fleet_config_dir }}/tls"
+    mark: "{{ fleet_config_dir }}/fleet.json"
+    state_dir: "{{ fleet_state_dir }}"
+    queue: "{{ fleet_config_dir }}/redis/redis_queue.conf"
+    backups: "{{ update_backup_dir }}"
+    adopted: "{{ adopt_backup_dir }}"
+    places:
+      - {path: /var/log, holds: logs}
+"""
+
 RETURN = r"""
 status:
   description: >-

@@ -24,6 +24,12 @@ options:
   names: {description: The packages., type: list, elements: str, required: true}
 """
 
+EXAMPLES = r"""
+- name: Packet filter is installed
+  packages:
+    names: [nftables]
+"""
+
 RETURN = r"""
 missing:
   description: Packages that were installed, or would be in check mode.

@@ -25,6 +25,13 @@ options:
   path: {description: Directory to reach., type: path, required: true}
 """
 
+EXAMPLES = r"""
+- name: Web server can reach the sites folder
+  path_access:
+    user: www-data
+    path: "{{ fleet_bench_dir }}/sites"
+"""
+
 RETURN = r"""
 directories:
   description: Directories that got an ACL entry, or would in check mode.

@@ -48,6 +48,16 @@ options:
     default: true
 """
 
+EXAMPLES = r"""
+- name: Redis knows each host's bench by a password of its own
+  redis_users:
+    path: "{{ fleet_config_dir }}/redis"
+    group: frappe
+    primary: erp1
+    hosts: {erp1: "{{ password }}", rep1: "{{ other_password }}"}
+    admin: "{{ fleet_secrets.redis_admin_password }}"
+"""
+
 RETURN = r"""
 did:
   description: What was changed, without any secret.

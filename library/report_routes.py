@@ -34,6 +34,17 @@ options:
     required: true
 """
 
+EXAMPLES = r"""
+- name: Methods that a reporting bench may answer are known
+  report_routes:
+    bench: "{{ fleet_bench_dir }}"
+    user: frappe
+    sites: "{{ fleet_sites }}"
+    report_methods: [shop.reports.stock]
+    primary_methods: []
+    guard: true
+"""
+
 RETURN = r"""
 routes: {description: "{method, bench, why, where, light} of each method, sorted.", type: list}
 methods: {description: Names of those that the reporting benches answer, sorted., type: list}

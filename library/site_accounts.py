@@ -21,17 +21,18 @@ description:
   - The sites are written down on the host, for the web server, and in the sites folder, for the
     reporting hosts.
 options:
-  settings:
-    description:
-      - What the timer that does the same between two runs has in its file, see SETTINGS in
-        module_utils/fleet/sites/reconcile.py.
-    type: dict
-    required: true
   require_tls:
     description: Whether every bench that uses the accounts comes over TLS by now. Accounts that
       have asked for it once go on doing so.
     type: bool
     default: false
+extends_documentation_fragment: site_settings
+"""
+
+EXAMPLES = r"""
+- name: Reporting nodes know the sites and have accounts for them
+  site_accounts:
+    settings: "{{ settings }}"
 """
 
 RETURN = r"""

@@ -23,11 +23,18 @@ description:
   - Nothing is kept anywhere else. Where an account accepts two, the second one is the new one; what
     was interrupted goes on from there.
 options:
-  settings: {description: As of the module site_accounts., type: dict, required: true}
   step:
     description: C(begin) gives every site a new password, C(resume) those that were interrupted.
     choices: [begin, resume, end]
     required: true
+extends_documentation_fragment: site_settings
+"""
+
+EXAMPLES = r"""
+- name: Sites have new passwords, and accounts that accept both
+  site_passwords:
+    settings: "{{ settings }}"
+    step: begin
 """
 
 RETURN = r"""

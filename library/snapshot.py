@@ -41,14 +41,40 @@ options:
   units: {description: Units whose state is recorded., type: list, elements: str, default: []}
   users: {description: Accounts that a run may make., type: list, elements: str, default: []}
   paths:
-    description: The paths; see C(module_utils/fleet/snapshot.py) for C(how) and the keys beside it.
+    description: The paths that a run may change.
     type: list
     elements: dict
     required: true
+    suboptions:
+      path: {description: Absolute path., type: path, required: true}
+      how:
+        description: What becomes of it at a release, see C(module_utils/fleet/snapshot.py).
+        choices: [file, tree, folder, keys, block, kept]
+        default: file
+      part:
+        description: The part of the host that it belongs to.
+        choices: [bench, web, database, system]
+        required: true
+      keys: {description: With C(how=keys) those of ours., type: list, elements: str}
+      prefixes:
+        description: With C(how=keys), keys that are not all ours, and the prefix of our entries.
+        type: dict
+      marker: {description: With C(how=block) as of the module files., type: str}
   set_aside:
     description: Files of the host's own that a run takes out of service.
     type: dict
     default: {}
+"""
+
+EXAMPLES = r"""
+- name: What the host had is recorded
+  snapshot:
+    folder: "{{ adopt_backup_dir }}"
+    state_file: "{{ fleet_state_dir }}/adopted.json"
+    bench: "{{ fleet_bench_dir }}"
+    units: [mariadb.service]
+    paths:
+      - {part: system, how: tree, path: "{{ fleet_lib_dir }}"}
 """
 
 RETURN = r"""

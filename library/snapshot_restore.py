@@ -23,6 +23,13 @@ options:
     type: str
 """
 
+EXAMPLES = r"""
+- name: Bench is as it was
+  snapshot_restore:
+    state_file: "{{ fleet_state_dir }}/adopted.json"
+    part: bench
+"""
+
 RETURN = r"""
 snapshot: {description: Folder of the record., returned: always, type: str}
 record: {description: The record without its entries., returned: always, type: dict}

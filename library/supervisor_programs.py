@@ -56,8 +56,9 @@ options:
   configuration: {description: The supervisor configuration., type: path, required: true}
   empty: {description: Whether that configuration has no program., type: bool, default: false}
   depends:
-    description: What the programs of a group read at their start, C({group: [path or text, ...]}).
-      Words that begin with a slash are files, or folders of Python modules.
+    description:
+      - "What the programs of a group read at their start, C({group: [path or text, ...]}). Words
+        that begin with a slash are files, or folders of Python modules."
     type: dict
     default: {}
   own_depends:
@@ -67,9 +68,9 @@ options:
     default: []
   serves:
     description:
-      - Where the programs of a group that users wait for answer, C({group: address:port}). The
+      - "Where the programs of a group that users wait for answer, C({group: address:port}). The
         programs of other groups are started when these do, as long as that is within C(seconds):
-        all of them at once would take the processor from each other.
+        all of them at once would take the processor from each other."
     type: dict
     default: {}
   hold:
@@ -79,19 +80,38 @@ options:
     type: dict
   shown:
     description:
-      - Where the bench has what runs, C({path, user}), as the bench CLI's pages name it. The
-        bench's account writes it, for the folder is that account's.
+      - Where the bench has what runs, as the bench CLI's pages name it. The bench's account writes
+        it, for the folder is that account's.
     type: dict
+    suboptions:
+      path: {description: The file., type: path, required: true}
+      user: {description: The bench's account., type: str, required: true}
   logs:
     description:
-      - Whose folder C(logs) leads to the programs' logs, C({bench, user}), as the bench CLI's pages
-        name them. Without C(linked) the bench gets its own logs back.
+      - Whose folder C(logs) leads to the programs' logs, as the bench CLI's pages name them.
     type: dict
+    suboptions:
+      bench: {description: Directory of the bench., type: path, required: true}
+      user: {description: The bench's account., type: str, required: true}
+      linked:
+        description: Without it the bench gets its own logs back.
+        type: bool
+        default: true
   state:
     description: File that remembers what each group was started with.
     type: path
     required: true
   seconds: {description: Bound on the wait., type: int, default: 120}
+"""
+
+EXAMPLES = r"""
+- name: Programs of the bench run
+  supervisor_programs:
+    name: frappe-bench
+    configuration: /etc/supervisor/conf.d/frappe-bench.conf
+    depends: {frappe-bench-web: ["{{ fleet_config_dir }}/read-guard.json"]}
+    serves: {frappe-bench-web: "127.0.0.1:{{ fleet_web_port }}"}
+    state: "{{ fleet_state_dir }}/bench-started-with.json"
 """
 
 STEADY_SECONDS = 4

@@ -107,6 +107,17 @@ options:
     default: []
 """
 
+EXAMPLES = r"""
+- name: Host is surveyed
+  survey:
+    bench_dir: "{{ fleet_bench_dir }}"
+    bench_home: "{{ fleet_bench_home }}"
+    cli_dir: "{{ bench_cli_dir }}"
+    config_dir: "{{ fleet_config_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
+    bench_user: frappe
+"""
+
 RETURN = r"""
 survey:
   description: What was found; see the functions of this module.

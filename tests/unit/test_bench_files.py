@@ -45,12 +45,12 @@ def test_the_roles_set_and_take_out_what_the_table_says():
     role = ROOT / "roles/bench_primary/vars/main.yml"
     values = yaml.safe_load(role.read_text(encoding="utf-8"))
     fleet = yaml.safe_load((ROOT / "roles/fleet/vars/main.yml").read_text(encoding="utf-8"))
-    ours = {*values["__bench_primary_config"], *fleet["__fleet_redis"], "chromium_path"}
+    ours = {*values["__bench_primary_config"], *fleet["fleet_redis_urls"], "chromium_path"}
     assert set(files.keys_that_are(files.SET, files.OWN, files.SHARED)) == ours
     node = yaml.safe_load(
         (ROOT / "roles/bench_reporting/vars/main.yml").read_text(encoding="utf-8")
     )["__bench_reporting_config"]
-    node = {*node, *fleet["__fleet_redis"]}
+    node = {*node, *fleet["fleet_redis_urls"]}
     assert node | {"chromium_path"} == set(files.keys_that_are(files.OWN, files.NODE))
     assert not set(bench.config_keys("absent")) & {*ours, *node}
     assert set(bench.config_keys("back")) == ours - {"workers"} | set(bench.config_keys("out"))

@@ -19,6 +19,7 @@ from filter_plugins import agreement
 ROOT = Path(__file__).parents[2]
 ROLES = ROOT / "roles"
 LINKS = ROLES / "fleet/defaults/main"
+ROLE_NAMES = sorted(role.name for role in ROLES.iterdir())
 DEFAULTS = agreement.role_defaults()
 NAMES = "|".join(sorted(DEFAULTS, key=len, reverse=True))
 # A variable of ours with a default of its own.
@@ -82,6 +83,27 @@ def test_role_fleet_has_the_defaults_of_every_role() -> None:
             assert link.resolve() == ROLES / link.stem / "defaults/main.yml"
             assert link.is_symlink()
     assert not (ROLES / "fleet/defaults/main.yml").exists(), "it would hide the folder"
+
+
+@pytest.mark.parametrize("role", ROLE_NAMES)
+def test_argument_spec_has_the_options_and_their_defaults(role: str) -> None:
+    loader = DataLoader()
+    specs = loader.load_from_file(str(ROLES / role / "meta/argument_specs.yml"))["argument_specs"]
+    options = {
+        name: option
+        for entry in specs.values()
+        for name, option in (entry.get("options") or {}).items()
+    }
+    own = (
+        loader.load_from_file(str(LINKS / f"{role}.yml"))
+        if (LINKS / f"{role}.yml").exists()
+        else {}
+    )
+    assert own.keys() - options.keys() == set(), "an option that no spec has"
+    # What is worked out on each host cannot be told here.
+    fixed = {name: value for name, value in own.items() if "{{" not in str(value)}
+    told = {name: option["default"] for name, option in options.items() if "default" in option}
+    assert told == fixed
 
 
 def test_no_default_is_given_again() -> None:

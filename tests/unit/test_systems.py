@@ -145,8 +145,6 @@ def test_no_package_or_release_stands_beside_the_table() -> None:
                 or place == "module_utils/fleet/systems.py"
             ):
                 continue
-            if place.endswith("meta/main.yml"):
-                continue
             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
                 if match := pattern.search(line):
                     found.append(f"{place}:{number}: {match[0]}")
