@@ -585,12 +585,8 @@ def test_a_sites_note_is_on_disk_with_its_name(
 ):
     synced = fsynced(monkeypatch)
     sites.enter("a.test", "making")
-<<<<<<<
-    assert synced[1:] == [f"{tmp_path}/state"]
-=======
     file, folder = synced
     assert os.path.dirname(file) == folder == f"{tmp_path}/state"
->>>>>>>
 
 
 def test_a_site_is_made_once(sites: Sites):
