@@ -31,7 +31,6 @@ jobs:
 
 
 def main() -> None:
-    """Module entry."""
     module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},

@@ -60,10 +60,6 @@ class Sites(Maker):
             )
         super().refuse_existing(site)
 
-    def set_config(self, site: str, key: str, value: str) -> None:
-        """Set a key of a site's configuration through the framework."""
-        self.frappe(["--site", site, "set-config", key, value], f"set-config {key} of {site}")
-
     def apps_of(self, site: str) -> list[str]:
         """Apps that are installed on a site."""
         output = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
@@ -137,7 +133,8 @@ class Sites(Maker):
             self.make(name, ["--admin-password", site["admin_password"]])
             self.enter(name, "made")
         if not self.has_key(name):
-            self.set_config(name, "encryption_key", encryption_key())
+            words = ["--site", name, "set-config", "encryption_key", encryption_key()]
+            self.frappe(words, f"set-config encryption_key of {name}")
         for app, begun in self.missing_apps(site).items():
             atomic.write(self.installing(name, app), app)
             self.install(name, app, again=begun)
