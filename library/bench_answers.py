@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.answers import ask_all, wrong_commits
 from ansible.module_utils.fleet.bench.look import installed_apps
@@ -50,16 +51,13 @@ answered: {description: What was asked and answered., type: str}
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
+            **required("str", "address", "user"),
+            **required("int", "port", "web_workers"),
             "path": {"type": "path", "required": True},
-            "address": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
-            "web_workers": {"type": "int", "required": True},
             "commits": {"type": "dict", "required": True},
             "sites": {"type": "list", "elements": "str", "required": True},
-            "user": {"type": "str", "required": True},
             "passwords": {"type": "dict", "required": True, "no_log": True},
             "seconds": {"type": "int", "default": 60},
         },

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.leaving import Leaving
 from ansible.module_utils.fleet.module import FleetModule
@@ -50,14 +51,10 @@ words: {description: What was done, in sentences., returned: success, type: list
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
-            "user": {"type": "str", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "state_dir": {"type": "path", "required": True},
-            "app": {"type": "str", "required": True},
+            **required("path", "path", "cli_dir", "state_dir"),
+            **required("str", "user", "app"),
             "sites": {"type": "list", "elements": "str", "required": True},
             "hold": {"type": "dict"},
             "keep": {"type": "dict", "required": True},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import Assets, asset_state, differing
 from ansible.module_utils.fleet.module import FleetModule
@@ -44,16 +45,12 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
-            "user": {"type": "str", "required": True},
-            "cli_dir": {"type": "path", "required": True},
+            **required("path", "path", "cli_dir"),
+            **required("str", "user", "source", "ssh_command"),
             "wanted": {"type": "dict", "required": True},
-            "source": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
-            "ssh_command": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.cli import Environment
 from ansible.module_utils.fleet.module import FleetModule
@@ -41,14 +42,10 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
+            **required("str", "bench_cli", "uv", "node", "yarn"),
             "path": {"type": "path", "required": True},
-            "bench_cli": {"type": "str", "required": True},
-            "uv": {"type": "str", "required": True},
-            "node": {"type": "str", "required": True},
-            "yarn": {"type": "str", "required": True},
             "python": {"type": "str", "default": ""},
             "python_mirror": {"type": "str", "default": ""},
         },

@@ -57,7 +57,6 @@ generated: {description: "What the bench CLI wrote: name of the file → its tex
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.bench.making import Maker
 from ansible.module_utils.fleet.bench.pdf import available, printing
@@ -100,20 +101,15 @@ APP_SPEC: dict[str, Any] = {
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
-            "user": {"type": "str", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "python": {"type": "path", "required": True},
+            **required("path", "path", "cli_dir", "python", "state_dir"),
+            **required("str", "user", "startup"),
             "apps": {"type": "list", "elements": "dict", "required": True, "options": APP_SPEC},
             "ssh_command": {"type": "str"},
             "moves": {"type": "bool", "default": False},
             "keep": {"type": "dict", "default": {}},
             "packages": {"type": "dict", "default": {}},
-            "startup": {"type": "str", "required": True},
-            "state_dir": {"type": "path", "required": True},
             "adopted": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

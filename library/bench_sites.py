@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import asset_state
 from ansible.module_utils.fleet.module import FleetModule
@@ -65,12 +66,10 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "path": {"type": "path", "required": True},
+            **required("path", "path", "cli_dir", "state_dir"),
             "user": {"type": "str", "required": True},
-            "cli_dir": {"type": "path", "required": True},
             "sites": {
                 "type": "list",
                 "elements": "dict",
@@ -83,7 +82,6 @@ def main() -> None:
             },
             "apps_only": {"type": "bool", "default": False},
             "build": {"type": "bool", "default": True},
-            "state_dir": {"type": "path", "required": True},
             "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.redis.client import RedisError
@@ -106,29 +107,19 @@ words: {description: What would be done, or was., type: list, elements: str}
 
 PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget"]
 ABOUT: dict[str, Any] = {
-    "path": {"type": "path", "required": True},
+    **required("path", "path", "cli_dir", "state_dir", "backup_dir", "redis"),
+    **required("dict", "keep", "commits"),
+    **required("bool", "build", "back"),
+    **required("int", "web_port", "web_workers", "report_port", "job_seconds"),
     "user": {"type": "str", "required": True},
-    "cli_dir": {"type": "path", "required": True},
-    "state_dir": {"type": "path", "required": True},
-    "backup_dir": {"type": "path", "required": True},
-    "keep": {"type": "dict", "required": True},
     "sites": {"type": "list", "elements": "str", "required": True},
-    "commits": {"type": "dict", "required": True},
     "apps": {"type": "list", "elements": "dict", "required": True},
-    "build": {"type": "bool", "required": True},
-    "web_port": {"type": "int", "required": True},
-    "web_workers": {"type": "int", "required": True},
-    "report_port": {"type": "int", "required": True},
-    "job_seconds": {"type": "int", "required": True},
-    "back": {"type": "bool", "required": True},
-    "redis": {"type": "path", "required": True},
     "pythons": {"type": "dict", "default": {}},
     "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "phase": {"type": "str", "choices": PHASES, "required": True},

@@ -44,7 +44,6 @@ code:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "bench_dir": {"type": "path", "required": True},

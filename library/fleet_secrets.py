@@ -105,7 +105,6 @@ added:
 
 
 def main() -> None:
-    """Module entry."""
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},

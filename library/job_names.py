@@ -38,7 +38,6 @@ jobs:
 
 
 def main() -> None:
-    """Module entry."""
     module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},

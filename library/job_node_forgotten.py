@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.jobs_tool import ask
 from ansible.module_utils.fleet.module import FleetModule
@@ -39,15 +40,10 @@ moved: {description: How many waiting jobs were moved., returned: success, type:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "bench": {"type": "path", "required": True},
-            "user": {"type": "str", "required": True},
-            "settings": {"type": "path", "required": True},
-            "package_dir": {"type": "path", "required": True},
-            "node": {"type": "str", "required": True},
-            "queue": {"type": "str", "required": True},
+            **required("path", "bench", "settings", "package_dir"),
+            **required("str", "user", "node", "queue"),
         },
         supports_check_mode=True,
     )

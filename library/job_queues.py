@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.jobs_tool import ask
 from ansible.module_utils.fleet.module import FleetModule
@@ -37,13 +38,10 @@ jobs:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "bench": {"type": "path", "required": True},
+            **required("path", "bench", "settings", "package_dir"),
             "user": {"type": "str", "required": True},
-            "settings": {"type": "path", "required": True},
-            "package_dir": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )

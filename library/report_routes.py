@@ -54,7 +54,6 @@ light: {description: Those that the primary's own bench answers when they are bu
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},

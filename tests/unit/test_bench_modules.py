@@ -383,7 +383,7 @@ class Hand(Recorded, ByHand):
 @pytest.fixture(params=[Sites])
 def sites(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A bench without sites on a server without databases."""
-    monkeypatch.setattr(site_making, "user_environment", lambda *_: {})
+    monkeypatch.setattr(bench, "user_environment", lambda *_: {})
     (tmp_path / "state").mkdir()
     (tmp_path / "bench/sites").mkdir(parents=True)
     made = request.param(
@@ -638,10 +638,10 @@ def test_a_made_site_is_finished_not_made_anew(sites: Sites):
 
 def test_an_interrupted_installation_is_repeated_with_force(sites: Sites, monkeypatch: Any):
     sites.bring(SITE)
-    monkeypatch.setattr(sites, "apps_of", lambda _: ["frappe", "erpnext"])
+    monkeypatch.setattr(sites, "installed_on", lambda _: ["frappe", "erpnext"])
     wanted = {**SITE, "apps": ["erpnext"]}
     assert sites.differences(wanted) == []
-    sites.write(sites.installing("a.example", "erpnext"), "erpnext")
+    Path(sites.installing("a.example", "erpnext")).write_text("erpnext")
     assert sites.differences(wanted) == ["app erpnext on a.example"]
     sites.bring(wanted)
     assert any("install-app erpnext --force" in said for said in sites.said)
@@ -659,7 +659,7 @@ def test_what_is_cached_of_a_sites_apps_is_read_anew_after_an_installation(
     sites: Sites, monkeypatch: Any
 ):
     sites.bring(SITE)
-    monkeypatch.setattr(sites, "apps_of", lambda _: ["frappe"])
+    monkeypatch.setattr(sites, "installed_on", lambda _: ["frappe"])
     sites.said.clear()
     sites.bring({**SITE, "apps": ["erpnext"]})
     assert [words for words in sites.said if "--site" in words] == [
@@ -778,7 +778,7 @@ def shop(sites: Sites, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for name in ("Order", "Order Row"):
         make_doctype(Path(sites.path), name)
     listed = lambda _: ["shop"] if any("install-app" in word for word in sites.said) else []  # noqa: E731
-    monkeypatch.setattr(sites, "apps_of", listed)
+    monkeypatch.setattr(sites, "installed_on", listed)
     return {**SITE, "apps": ["shop"]}
 
 
@@ -866,8 +866,9 @@ def test_a_second_command_follows_the_first_unless_that_fails(tmp_path: Path):
 class Leaving(bench_leaving.Leaving):
     """An app that leaves sites whose framework is recorded."""
 
-    def on_site(self, site: str, *words: str, then: str | None = None) -> str:
-        self.said.append((site, *words, *([then] if then else [])))
+    def frappe(self, line: list[str], what: str, then: Any = None, **_: Any) -> str:
+        _, site, *words = line
+        self.said.append((site, *words, *(then or [])[2:]))
         if words[0] == "remove-from-installed-apps":
             self.apps[site].remove(words[1])
         if words[0] == "uninstall-app" and self.breaks:

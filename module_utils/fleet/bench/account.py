@@ -342,3 +342,8 @@ class Bench:
         """Write a file in the bench whole, or not at all."""
         script = 'cat >"$0.new" && mv "$0.new" "$0"'
         checked(self.tried(["sh", "-c", script, path], stdin=text), f"writing {path}")
+
+    def installed_on(self, site: str) -> list[str]:
+        """Apps that are installed on a site."""
+        listed = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
+        return [line.split()[0] for line in listed.splitlines() if line.split()]

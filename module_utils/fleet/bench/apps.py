@@ -35,7 +35,7 @@ def dependencies(pyproject: str) -> dict[str, str]:
 
 
 def version(package: str) -> str:
-    """``__version__`` of an app's package, "" where it has none; see also app_version."""
+    """``__version__`` of an app's package, "" where it has none."""
     found = re.search(r"^__version__\s*=\s*[\"']([\w.+!-]{1,50})[\"']", package, re.M | re.A)
     return found.group(1) if found else ""
 

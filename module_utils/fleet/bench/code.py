@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import apps as of_app
-from .account import BenchError, run_as
+from .account import BenchError, run_as, user_environment
 from .files import without_password
 from .look import git
 from .needs import ASKED, FILES, shown
@@ -97,17 +97,8 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
         if os.geteuid() == 0:
             os.chown(place, account.pw_uid, account.pw_gid)
         home = account.pw_dir if os.path.isdir(account.pw_dir) else place
-        environment = {
-            "HOME": home,
-            "USER": user,
-            "LANG": "C.UTF-8",
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=10",
-        }
-        for name in ("http_proxy", "https_proxy", "no_proxy"):
-            if os.environ.get(name):
-                environment[name] = os.environ[name]
+        ssh = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+        environment = {**user_environment(user, "/usr", ssh), "HOME": home}
 
         def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
             return run_as(user, [*words], place, environment, stdin=stdin, timeout=SECONDS)

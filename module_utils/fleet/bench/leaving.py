@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from ..calls import held
-from .account import Bench, BenchError, checked, exclusive, read_foreign, run_frappe
+from .account import Bench, BenchError, exclusive, read_foreign
 from .apps import required
 from .cli import remove_app
 from .look import installed_apps
@@ -26,16 +26,9 @@ class Leaving(Bench):
     def on_site(self, site: str, *words: str, then: str | None = None) -> str:
         """Run a framework command for a site, and another one right after it; see run_frappe."""
         first, second = ["--site", site, *words], ["--site", site, then] if then else None
+        what = f"{' '.join(words)} of {site}"
         # Frappe's own backup takes hours where the database is large.
-        done = run_frappe(
-            self.path, self.user, self.environment, first, then=second, timeout=24 * 3600
-        )
-        return checked(done, f"{' '.join(words)} of {site}")
-
-    def apps_of(self, site: str) -> list[str]:
-        """Apps that are installed on a site."""
-        lines = self.on_site(site, "list-apps").splitlines()
-        return [line.split()[0] for line in lines if line.split()]
+        return self.frappe(first, what, then=second, timeout=24 * 3600)
 
     def note(self, site: str) -> str:
         """Path of the note that stands until a site has nothing of the app any more."""
@@ -48,7 +41,7 @@ class Leaving(Bench):
         """
         found = []
         for site in sites:
-            apps = self.apps_of(site)
+            apps = self.installed_on(site)
             for other in apps:
                 hooks = read_foreign(f"{self.path}/apps/{other}/{other}/hooks.py") or ""
                 if self.app in required(hooks):
@@ -69,7 +62,7 @@ class Leaving(Bench):
             self.on_site(site, "remove-from-installed-apps", self.app, then="clear-cache")
         # Frappe makes its own backup first.
         self.on_site(site, "uninstall-app", self.app, "--yes", "--force", then="clear-cache")
-        if self.app in self.apps_of(site):
+        if self.app in self.installed_on(site):
             command = f"bench --site {site} uninstall-app {self.app} --force"
             raise BenchError(
                 f"{self.app} is still installed on {site} after `bench uninstall-app`, which"

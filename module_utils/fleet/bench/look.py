@@ -14,6 +14,7 @@ from typing import Any
 
 from ..foreign import as_owner
 from .account import BenchError, read_foreign
+from .apps import version
 
 # How long git may take to read in a checkout.
 GIT_SECONDS = 120
@@ -94,9 +95,7 @@ def drop_git_locks(folder: str) -> None:
 
 def app_version(bench: str, app: str) -> str | None:
     """``__version__`` of an app's package, read without importing it."""
-    text = read_foreign(f"{bench}/apps/{app}/{app}/__init__.py") or ""
-    found = re.search(r"^__version__\s*=\s*[\"']([^\"']+)[\"']", text, re.MULTILINE)
-    return found.group(1) if found else None
+    return version(read_foreign(f"{bench}/apps/{app}/{app}/__init__.py") or "") or None
 
 
 def installed_apps(bench: str) -> dict[str, dict[str, Any]]:

@@ -176,11 +176,6 @@ class Maker(Bench):
         found = [read_foreign(path) for path in self.startup_files()]
         return all(text == self.startup for text in found)
 
-    def set_startup(self) -> None:
-        """Write the line, whole or not at all, as the account that owns the environment."""
-        for path in self.startup_files():
-            self.write(path, self.startup)
-
     def elsewhere(self, app: dict[str, Any], commit: str) -> bool:
         """Whether an app that is here is not at its wanted commit."""
         return bool(app["commit"]) and not commit.startswith(app["commit"])
@@ -263,7 +258,9 @@ class Maker(Bench):
             remove_app(self, name, "--force", keep=self.keep)
         self.match_packages()
         if not self.starts():
-            self.set_startup()
+            # As the account that owns the environment.
+            for path in self.startup_files():
+                self.write(path, self.startup)
         if fresh:
             self.run(["touch", f"{self.path}/{MARK}"], "marking the bench complete")
             self.forget("bench")

@@ -11,6 +11,8 @@ import os
 from ..bench.account import BenchError, checked, read_foreign, run_as, run_frappe
 from ..mariadb.server import Server, local
 from ..mariadb.statements import account, quote_name
+from ..bench.account import BenchError, read_foreign, run_frappe
+from ..mariadb.server import Server, account, local, quote_name
 from .accounts import is_foreign, not_let_in, rights_of
 from .folders import is_name, parse_site
 from .making import Maker
@@ -114,7 +116,7 @@ class ByHand(Maker):
             name = f"{site}{count}"
         script = 'mkdir -p "$0" && mv -T "$1" "$0/$2"'
         words = ["sh", "-c", script, archive, self.folder(site), name]
-        checked(run_as(self.user, words, self.path, self.environment), f"archiving {site}")
+        self.run(words, f"archiving {site}")
 
 
 def drop_local_accounts(server: Server, user: str) -> None:

@@ -12,14 +12,7 @@ import subprocess
 from typing import Any
 
 from .. import atomic
-from ..bench.account import (
-    BenchError,
-    checked,
-    frappe_command,
-    read_text,
-    run_as,
-    user_environment,
-)
+from ..bench.account import Bench, BenchError, read_text
 from ..foreign import as_owner
 from ..mariadb.server import client
 from ..mariadb.statements import account, database_pattern, password_hash
@@ -36,22 +29,16 @@ def database_name(site: str) -> str:
     return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
 
 
-class Maker:
+class Maker(Bench):
     """Makes a site, and takes away what an interrupted making has left.
 
     params: {path, user, cli_dir, state_dir, socket}, as the module bench_sites has them.
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
-        self.path: str = params["path"]
-        self.user: str = params["user"]
+        super().__init__(params["path"], params["user"], params["cli_dir"])
         self.state_dir: str = params["state_dir"]
         self.socket: str = params["socket"]
-        self.environment = user_environment(self.user, params["cli_dir"])
-
-    def frappe(self, words: list[str], what: str, **options: bool) -> str:
-        """Run a framework command with ``words`` as its command line; see run_frappe."""
-        return frappe_command(self.path, self.user, self.environment, words, what, **options)
 
     def new_site(self, words: list[str], database_made: bool) -> None:
         """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError.
@@ -75,11 +62,7 @@ class Maker:
 
     def enter(self, site: str, phase: str) -> None:
         """Note a phase."""
-        self.write(self.note(site), phase)
-
-    def write(self, path: str, text: str) -> None:
-        """Write a small file that survives a power cut."""
-        atomic.write(path, text)
+        atomic.write(self.note(site), phase)
 
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""
@@ -111,7 +94,7 @@ class Maker:
         if os.path.lexists(self.folder(site)):
             # Not by root: a folder on the way there may have become a link.
             words = ["rm", "-rf", "--", self.folder(site)]
-            checked(run_as(self.user, words, self.path, self.environment), f"rm of {site}")
+            self.run(words, f"rm of {site}")
 
     def refuse_existing(self, site: str) -> None:
         """Raise BenchError where the site, or a part of it, is there."""

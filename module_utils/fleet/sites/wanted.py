@@ -6,15 +6,7 @@ import os
 from typing import Any
 
 from .. import atomic
-from ..bench.account import (
-    BenchError,
-    checked,
-    encryption_key,
-    exclusive,
-    read_json,
-    read_text,
-    run_as,
-)
+from ..bench.account import BenchError, encryption_key, exclusive, read_json, read_text
 from ..bench.look import doctype_files, installed_apps, lacking_doctypes, scrub
 from ..bench.needs import shown
 from ..mariadb.server import MariaDBError, describe, local, pymysql
@@ -60,15 +52,6 @@ class Sites(Maker):
             )
         super().refuse_existing(site)
 
-    def set_config(self, site: str, key: str, value: str) -> None:
-        """Set a key of a site's configuration through the framework."""
-        self.frappe(["--site", site, "set-config", key, value], f"set-config {key} of {site}")
-
-    def apps_of(self, site: str) -> list[str]:
-        """Apps that are installed on a site."""
-        output = self.frappe(["--site", site, "list-apps"], f"list-apps of {site}")
-        return [line.split()[0] for line in output.splitlines() if line.split()]
-
     def database_content(self, site: str) -> tuple[dict[str, bool], set[str]]:
         """DocTypes of a site's database, and whether each is a single; its tables."""
         config = self.config(site)
@@ -111,7 +94,7 @@ class Sites(Maker):
         One that lacks a part of its DocTypes is not among them: it waits for a migration, say,
         and installing it again would mark the patches of that as done.
         """
-        here = self.apps_of(site["name"]) if site["apps"] else []
+        here = self.installed_on(site["name"]) if site["apps"] else []
         missing = {}
         for app in site["apps"]:
             begun = os.path.exists(self.installing(site["name"], app))
@@ -137,7 +120,8 @@ class Sites(Maker):
             self.make(name, ["--admin-password", site["admin_password"]])
             self.enter(name, "made")
         if not self.has_key(name):
-            self.set_config(name, "encryption_key", encryption_key())
+            words = ["--site", name, "set-config", "encryption_key", encryption_key()]
+            self.frappe(words, f"set-config encryption_key of {name}")
         for app, begun in self.missing_apps(site).items():
             atomic.write(self.installing(name, app), app)
             self.install(name, app, again=begun)
@@ -181,8 +165,7 @@ class Sites(Maker):
 
     def build(self) -> None:
         """``bench build`` of all apps."""
-        result = run_as(self.user, ["bench", "build"], self.path, self.environment)
-        checked(result, "bench build")
+        self.run(["bench", "build"], "bench build")
         apps = "\n".join(installed_apps(self.path))
         atomic.write(f"{self.state_dir}/assets-built", apps)
 

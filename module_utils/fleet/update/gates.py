@@ -154,23 +154,20 @@ class Gates(State):
                 )
             time.sleep(0.5)
 
-    def doors(self) -> list[tuple[int, int]]:
+    def serving_ports(self) -> list[tuple[int, int]]:
         """Ports at which this host serves the sites, and the number of processes behind each.
 
         While the nodes are drained, reports go to the pool.
         """
-        doors = [(self.params["web_port"], self.params["web_workers"])]
-        pool = f"{self.name}-report-web"
-        if any(
-            name.split(":")[0] == pool and state == RUNNING
-            for name, state in programs(self.name).items()
-        ):
-            doors.append((self.params["report_port"], POOL_WORKERS))
-        return [(port, processes) for port, processes in doors if processes]
+        ports = [(self.params["web_port"], self.params["web_workers"])]
+        running = [name for name, state in programs(self.name).items() if state == RUNNING]
+        if f"{self.name}-report-web" in (name.split(":")[0] for name in running):
+            ports.append((self.params["report_port"], POOL_WORKERS))
+        return [(port, processes) for port, processes in ports if processes]
 
     def wait_for_answer(self, status: int) -> None:
         """Wait until every site answers so, often enough that each web process was asked."""
-        doors = self.doors()
+        ports = self.serving_ports()
         deadline = time.monotonic() + SETTLE_SECONDS
         for site in self.sites:
             own = read_json(self.folders.config(site))
@@ -180,7 +177,7 @@ class Gates(State):
             if status == 200 and own.get(SWITCH):
                 # Somebody has closed it by itself, and it stays closed.
                 continue
-            for port, processes in doors:
+            for port, processes in ports:
                 self.wait_at(port, processes, site, status, deadline)
 
     def wait_at(self, port: int, processes: int, site: str, status: int, deadline: float) -> None:

@@ -176,8 +176,8 @@ class Judge(Backups):
                 f"{app}: update_commits wants {commit[:10]}, and the inventory pins {pin}: change"
                 " the commit there, or take it out"
             )
-        ahead = commit and not word and not pin and self.not_in(app, here["commit"], commit)
-        if ahead:
+        held = ["merge-base", "--is-ancestor", here["commit"], commit]
+        if commit and not word and not pin and self.app_git(app, *held).returncode == 1:
             self.problems.append(
                 f"{app} is at {here['commit'][:10]}, which {ref} of its remote does not hold"
                 f" (a commit of your own, or a branch that was rewritten); to leave it for"
@@ -227,10 +227,6 @@ class Judge(Backups):
         """Address of a remote, without a password that may be in it."""
         url = self.app_git(app, "remote", "get-url", remote).stdout.strip()
         return without_password(url)
-
-    def not_in(self, app: str, old: str, new: str) -> bool:
-        """Whether a commit is no ancestor of another."""
-        return self.app_git(app, "merge-base", "--is-ancestor", old, new).returncode == 1
 
     def judge_trees(self, apps: dict[str, Any], targets: dict[str, str]) -> None:
         """Problems for files that the checkout would overwrite."""
