@@ -10,6 +10,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..bench.files import without_password
 from .problems import Problem, problem
+from .versions import VARIABLES
 
 # What one host does and another relies on: ports and folders that hosts use on each other, what
 # every copy of the code must know, and what preflight judges once for all. Every other option of
@@ -61,9 +62,7 @@ FLEET_WIDE = frozenset(
     }
 )
 # Where nothing is set, the release that is recorded on the host is in force, and not the default.
-RECORDED = frozenset(
-    {"bench_cli_version", "bench_node_version", "bench_uv_version", "bench_yarn_version"}
-)
+RECORDED = frozenset(VARIABLES.values())
 
 
 def comparable(kind: str | None, value: Any) -> str:

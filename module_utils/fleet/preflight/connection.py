@@ -16,7 +16,6 @@ tests/unit/test_reach.py has each as it was seen.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
@@ -85,23 +84,18 @@ def target_of(host: Host) -> Target:
     )
 
 
-def fingerprint(key: str) -> str:
-    """SHA256 fingerprint of a key in base64, as ssh-keygen -l writes it; "" when it is none."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
-    except (binascii.Error, ValueError):
-        return ""
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
 def known_fingerprint(path: str, line: int) -> str:
-    """Fingerprint of the key on a line of a known_hosts file, "unknown" when it cannot be read."""
+    """SHA256 fingerprint of the key on a line of a known_hosts file, as ssh-keygen -l writes it.
+
+    "unknown" when it cannot be read.
+    """
     try:
         words = Path(path).expanduser().read_text(encoding="utf-8").splitlines()[line - 1].split()
-    except (OSError, UnicodeDecodeError, IndexError):
+        key = next(word for word in words if word.startswith("AAAA"))
+        digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
+    except (OSError, ValueError, IndexError, StopIteration):
         return "unknown"
-    keys = [word for word in words if word.startswith("AAAA")]
-    return (fingerprint(keys[0]) if keys else "") or "unknown"
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def changed_key(text: str, target: Target, _found: re.Match[str]) -> Reason:

@@ -69,7 +69,8 @@ def app_leaving_problems(app: str, wanted: Any, sites: Any) -> Iterator[Problem]
     ]
     what = f"the inventory names {app}, and the next site.yml would bring it back"
     remedy = "take the entry out, and run this again"
-    yield from (problem(what, place, remedy) for place in places)
+    for place in places:
+        yield problem(what, place, remedy)
 
 
 def leaving_text(problems: list[Problem], what: str = "node") -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..bench.needs import numbers
-from .hosts import primary_host
+from .hosts import primary_host, seen
 from .problems import Host, Problem, Settings, problem
 from .versions import series
 
@@ -24,8 +24,8 @@ def mariadb_of(host: Host) -> str:
 
 def check_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """An installed server is a MariaDB we know, and no replica is older than the primary."""
-    for host in hosts:
-        database = (host["survey"] or {}).get("database", {})
+    for host, survey in seen(hosts):
+        database = survey["database"]
         if not database.get("product"):
             continue
         version = f"{database['product']} {database['version']}"
@@ -134,8 +134,8 @@ def check_shared(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         return
     wanted = known_answers(primary) | primary_extra(primary)
     shared = primary["survey"]["database"]["answers"]
-    for host in hosts:
-        if not host["survey"] or host["name"] == primary["name"]:
+    for host, _survey in seen(hosts):
+        if host["name"] == primary["name"]:
             continue
         for name, value in extra_settings(host).items():
             theirs = wanted.get(name, "unset")
