@@ -23,9 +23,8 @@ def is_known_frappe(text: str) -> bool:
     """Whether a branch, tag or version may be used: 14, 15, 16, the development version after
     them, or a name of one's own, which says nothing about the version."""
     major = frappe_major(text)
-    if major is None or major in SUPPORTED_FRAPPE:
-        return True
-    return major == SUPPORTED_FRAPPE[-1] + 1 and "dev" in str(text)
+    coming = major == SUPPORTED_FRAPPE[-1] + 1 and "dev" in str(text)
+    return coming or major is None or major in SUPPORTED_FRAPPE
 
 
 def check_frappe(hosts: list[Host], settings: Settings) -> Iterator[Problem]:

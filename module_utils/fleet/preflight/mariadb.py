@@ -28,26 +28,18 @@ def check_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         database = survey["database"]
         if not database.get("product"):
             continue
-        version = f"{database['product']} {database['version']}"
+        version, system = f"{database['product']} {database['version']}", host["system"]
+        good = f"MariaDB {', '.join(SUPPORTED_MARIADB)}"
         if database["product"] != "MariaDB":
-            yield problem(
-                f"{version} is installed on {host['name']}",
-                f"{database['program']} on {host['name']}",
-                "move its data elsewhere and remove it; the fleet runs on MariaDB "
-                f"{', '.join(SUPPORTED_MARIADB)}",
-            )
-        elif series(database["version"]) not in SUPPORTED_MARIADB:
-            yield problem(
-                f"{version} is installed on {host['name']}",
-                f"{database['program']} on {host['name']}",
-                f"use MariaDB {', '.join(SUPPORTED_MARIADB)}"
-                + (
-                    f"; {host['distribution']} {host['system']['release']} brings "
-                    f"{host['system']['mariadb']}"
-                    if host["system"]
-                    else ""
-                ),
-            )
+            remedy = f"move its data elsewhere and remove it; the fleet runs on {good}"
+        elif series(database["version"]) in SUPPORTED_MARIADB:
+            continue
+        else:
+            remedy = f"use {good}"
+            if system:
+                remedy += f"; {host['distribution']} {system['release']} brings {system['mariadb']}"
+        what = f"{version} is installed on {host['name']}"
+        yield problem(what, f"{database['program']} on {host['name']}", remedy)
     primary = primary_host(hosts, settings)
     theirs = mariadb_of(primary) if primary else ""
     if primary is None or not theirs:
