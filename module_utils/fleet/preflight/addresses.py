@@ -10,16 +10,11 @@ from typing import Any
 from .hosts import seen
 from .problems import Host, Problem, Settings, grouped, problem
 
-PRIVATE_NETWORKS = tuple(
+# Three of RFC 1918, then RFC 6598, and the unique local addresses of RFC 4193.
+PRIVATE_NETWORKS = [
     ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",  # RFC 1918
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",  # RFC 6598
-        "fc00::/7",  # RFC 4193, unique local addresses
-    )
-)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+]
 PRIVATE_WORDS = (
     "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -67,16 +68,14 @@ RECORDED = frozenset(VARIABLES.values())
 
 def comparable(kind: str | None, value: Any) -> str:
     """A value as text that is the same for values that mean the same, such as 1 and "1"."""
-    try:
+    # What is of another type is reported with the types.
+    with suppress(TypeError, ValueError):
         if kind == "bool":
             value = boolean(value)
         elif kind in ("int", "float"):
             value = float(value)
         elif kind in ("path", "str"):
             value = str(value or "")
-    except (TypeError, ValueError):
-        # Reported with the types.
-        pass
     return json.dumps(value, sort_keys=True, default=str)
 
 

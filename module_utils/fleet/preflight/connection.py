@@ -40,16 +40,18 @@ class Reason(NamedTuple):
     off: bool = False
 
 
-class Target(NamedTuple):
-    """How ssh reaches a host."""
+class Target:
+    """How ssh reaches a host; its inventory name where that was not found out."""
 
-    name: str
-    host: str
-    port: str
-    user: str
-    keys: list[str]
-    known_hosts: str
-    proxy: str
+    def __init__(self, host: Host) -> None:
+        known = host.get("target") or {}
+        self.name: str = host["name"]
+        self.host = str(known.get("host") or self.name)
+        self.port = str(known.get("port") or SSH_PORT)
+        self.user = str(known.get("user") or "the account")
+        self.keys: list[str] = list(known.get("keys") or [])
+        self.known_hosts = str(known.get("known_hosts") or "~/.ssh/known_hosts")
+        self.proxy = str(known.get("proxy") or "")
 
     @property
     def address(self) -> str:
@@ -68,20 +70,6 @@ class Target(NamedTuple):
         port = "" if self.port == SSH_PORT else f" -p {self.port}"
         jump = f" -J {self.proxy}" if self.proxy else ""
         return f"ssh{key}{port}{jump} {self.user}@{self.host}"
-
-
-def target_of(host: Host) -> Target:
-    """How ssh reaches the host; its inventory name where that was not found out."""
-    known = host.get("target") or {}
-    return Target(
-        host["name"],
-        str(known.get("host") or host["name"]),
-        str(known.get("port") or SSH_PORT),
-        str(known.get("user") or "the account"),
-        list(known.get("keys") or []),
-        str(known.get("known_hosts") or "~/.ssh/known_hosts"),
-        str(known.get("proxy") or ""),
-    )
 
 
 def known_fingerprint(path: str, line: int) -> str:
@@ -298,7 +286,7 @@ def reason(host: Host) -> Reason:
     known = host.get("problem")
     if known and not host["trouble"]:
         return Reason(known["what"], known["place"], known["remedy"])
-    text, target = str(host["trouble"]), target_of(host)
+    text, target = str(host["trouble"]), Target(host)
     for sign, explain in SIGNS:
         found = re.search(sign, text)
         if found:

@@ -36,7 +36,7 @@ def is_primary(host: Host) -> bool:
 
 
 def is_adopted(host: Host) -> bool:
-    """Whether the host's own bench and data are being taken over (fleet_adopt; see adoption.py)."""
+    """Whether the host's own bench and data are being taken over (fleet_adopt)."""
     return bool((host["survey"] or {}).get("adoption"))
 
 
