@@ -40,11 +40,7 @@ def set_block(name: str, kind: str, networks: Sequence[Network]) -> list[str]:
 
 
 def firewall_ruleset(
-    ports: Iterable[int],
-    fleet: Iterable[str],
-    allow: Iterable[str] = (),
-    ssh_port: int = 22,
-    table: str = "benchfleet",
+    ports: Iterable[int], fleet: Iterable[str], allow: Iterable[str] = (), ssh_port: int = 22
 ) -> str:
     """Rules of the fleet's own table, as ``nft -f`` reads them.
 
@@ -70,9 +66,9 @@ def firewall_ruleset(
     v6 = [network for network in dict.fromkeys(networks) if network.version == 6]
     lines = [
         "# Made by Benchfleet; changes here are undone by its next run.",
-        f"table inet {table}",
-        f"delete table inet {table}",
-        f"table inet {table} {{",
+        "table inet benchfleet",
+        "delete table inet benchfleet",
+        "table inet benchfleet {",
         *set_block("fleet4", "ipv4_addr", v4),
         *set_block("fleet6", "ipv6_addr", v6),
         "\tchain input {",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,50 @@ from fleet.preflight import (
     versions,
 )
 
-LISTS: dict[str, Callable[..., Iterable[problems.Problem]]] = {
+FILTERS: dict[str, Callable[..., Any]] = {
     "app_leaving_problems": leaving.app_leaving_problems,
     "app_problems": apps.app_problems,
+    "filter_warnings": network.filter_warnings,
+    "fleet_hosts": hosts.fleet_hosts,
+    "is_code_known": versions.is_code_known,
+    "lan_server_id": addresses.lan_server_id,
     "leaving_problems": leaving.leaving_problems,
+    "leaving_text": leaving.leaving_text,
+    "left_out": reach.left_out,
+    "memory_warnings": mariadb.memory_warnings,
+    "missing_secrets": secrets.missing_secrets,
+    "pdf_warnings": frappe.pdf_warnings,
+    "preflight_addresses": addresses.addresses_of,
+    "preflight_known_variables": variables.known_variables,
+    "preflight_lan_ip": addresses.good_lan_ip,
+    "preflight_mariadb": mariadb.mariadb_of,
+    "preflight_opened_secrets": secrets.opened_secrets,
     "preflight_problems": checks.preflight_problems,
+    "preflight_secrets_state": secrets.secrets_state,
+    "preflight_text": problems.preflight_text,
+    "preflight_ways": network.ways,
+    "python_headers": runtimes.python_headers,
+    "python_of": runtimes.python_of,
     "reach_problems": reach.reach_problems,
+    "release_nodes": versions.release_nodes,
+    "release_versions": versions.release_versions,
     "runtime_problems": runtimes.runtime_problems,
+    "runtime_warnings": versions.runtime_warnings,
+    "shared_settings": mariadb.shared_settings,
     "system_problems": systems.system_problems,
+    "system_warnings": systems.system_warnings,
+    "unasked": reach.unasked,
     "untold_problems": versions.untold_problems,
     "version_problems": versions.version_problems,
+    "versions_in_force": versions.versions_in_force,
+    "wanted_apps": versions.wanted_apps,
+    "without_hosts": hosts.without_hosts,
 }
 
 
-def as_list(judge: Callable[..., Iterable[problems.Problem]]) -> Callable[..., Any]:
-    """The judgement as templates can count it and add to it."""
-    return lambda *values, **options: list(judge(*values, **options))
+def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
+    """A judgement as templates can count it and add to it."""
+    return lambda *values: list(judge(*values))
 
 
 class FilterModule:
@@ -50,33 +79,7 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
-        return {name: as_list(judge) for name, judge in LISTS.items()} | {
-            "filter_warnings": network.filter_warnings,
-            "fleet_hosts": hosts.fleet_hosts,
-            "is_code_known": versions.is_code_known,
-            "lan_server_id": addresses.lan_server_id,
-            "leaving_text": leaving.leaving_text,
-            "left_out": reach.left_out,
-            "memory_warnings": mariadb.memory_warnings,
-            "missing_secrets": secrets.missing_secrets,
-            "pdf_warnings": frappe.pdf_warnings,
-            "preflight_addresses": addresses.addresses_of,
-            "preflight_known_variables": variables.known_variables,
-            "preflight_lan_ip": addresses.good_lan_ip,
-            "preflight_mariadb": mariadb.mariadb_of,
-            "preflight_opened_secrets": secrets.opened_secrets,
-            "preflight_secrets_state": secrets.secrets_state,
-            "preflight_text": problems.preflight_text,
-            "preflight_ways": network.ways,
-            "python_headers": runtimes.python_headers,
-            "python_of": runtimes.python_of,
-            "release_nodes": versions.release_nodes,
-            "release_versions": versions.release_versions,
-            "runtime_warnings": versions.runtime_warnings,
-            "shared_settings": mariadb.shared_settings,
-            "system_warnings": systems.system_warnings,
-            "unasked": reach.unasked,
-            "versions_in_force": versions.versions_in_force,
-            "wanted_apps": versions.wanted_apps,
-            "without_hosts": hosts.without_hosts,
+        return {
+            name: listed(judge) if isgeneratorfunction(judge) else judge
+            for name, judge in FILTERS.items()
         }

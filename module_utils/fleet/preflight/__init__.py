@@ -10,30 +10,13 @@ a `problem` (problems.py) for each thing to mend, and add it to the list in chec
 of a host and is not there yet is added to roles/preflight/vars/main.yml, or to the survey. Then
 have tests/unit/test_remedies.py follow its remedy.
 
-A host is a dict:
-    name, groups                 inventory name, names of its groups
-    lan_ip                       as the inventory has it, "" when it has none
-    default, addresses           default IPv4 address and all addresses, from the facts
-    distribution, version        e.g. Debian, 12.5
-    system                       its row of module_utils/fleet/systems.py, {} for one that has none
-    untried_system               fleet_untried_system
-    address                      the address that the others reach it by, "" when it has none
-    ssh_key                      its ed25519 host key, "" when it has none
-    server_id                    mariadb_server_id, "" when unset
-    branch, python               bench_frappe_branch, bench_python
-    bench_home, bench_dir        fleet_bench_home, fleet_bench_dir
-    cli_dir                      bench_cli_dir
-    asked_versions               releases of the bench's tools, see versions.py
-    proxy                        fleet_http_proxy, "" when unset
-    keep                         fleet_keep
-    networks                     {setting: addresses and networks that it names}
-    background_workers           bench_background_workers
-    placement, away_seconds      jobs_placement, jobs_away_seconds
-    apps                         bench_apps
-    sites                        fleet_sites as this host sees it
-    mariadb_extra                mariadb_settings_extra
-    variables                    names of all its inventory and extra variables
-    type_errors                  what Ansible's own validation said about their types
-    survey                       what the module survey found, None when it could not run
-    trouble, away, target        why it could not, see connection.py
+A host is a dict, __preflight_host of those vars; its keys are mostly named like the variables. Of
+what the facts say "" stands for what a host does not have, and
+    address              is the one that the others reach it by, "" when it has none
+    system               its row of module_utils/fleet/systems.py, {} for one that has none
+    networks             {setting: addresses and networks that it names}
+    variables            names of all its inventory and extra variables
+    type_errors          what Ansible's own validation said about their types
+    survey               what the module survey found, None when it could not run
+    trouble, away, target   why it could not, see connection.py
 """

@@ -7,18 +7,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .hosts import seen
 from .problems import Host, Problem, Settings, grouped, problem
 
-PRIVATE_NETWORKS = tuple(
+# Three of RFC 1918, then RFC 6598, and the unique local addresses of RFC 4193.
+PRIVATE_NETWORKS = [
     ipaddress.ip_network(network)
-    for network in (
-        "10.0.0.0/8",  # RFC 1918
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "100.64.0.0/10",  # RFC 6598
-        "fc00::/7",  # RFC 4193, unique local addresses
-    )
-)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+]
 PRIVATE_WORDS = (
     "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
 )
@@ -83,30 +79,21 @@ def good_lan_ip(variables: Mapping[str, Any]) -> str:
 
 def check_addresses(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
     """LAN addresses: there, an address, private, on the host, not shared."""
-    for host in hosts:
+    for host, _survey in seen(hosts):
         name, address = host["name"], lan_ip(host)
-        if not host["survey"]:
-            continue
         on_host = [a for a in host["addresses"] if not ipaddress.ip_address(a).is_loopback]
         usable = ", ".join(a for a in on_host if is_private(a)) or "none"
         place = f"lan_ip of {name} in the inventory"
         if not address:
-            several = usable != "none"
-            yield problem(
-                f"{name} has no lan_ip, and "
-                + (
-                    f"several private addresses to choose from: {usable}"
-                    if several
-                    else f"no private address (it has {', '.join(on_host) or 'none at all'})"
-                ),
-                place,
-                "set lan_ip to the address by which the other hosts of the fleet reach it"
-                if several
-                else f"give the host a private address ({PRIVATE_WORDS})",
-            )
+            words = f"no private address (it has {', '.join(on_host) or 'none at all'})"
+            remedy = f"give the host a private address ({PRIVATE_WORDS})"
+            if usable != "none":
+                words = f"several private addresses to choose from: {usable}"
+                remedy = "set lan_ip to the address by which the other hosts of the fleet reach it"
+            yield problem(f"{name} has no lan_ip, and {words}", place, remedy)
             continue
         try:
-            ipaddress.ip_address(address)
+            parsed = ipaddress.ip_address(address)
         except ValueError:
             yield problem(
                 f"lan_ip {address!r} of {name} is not an IP address",
@@ -115,16 +102,11 @@ def check_addresses(hosts: list[Host], _settings: Settings) -> Iterator[Problem]
             )
             continue
         if not is_private(address):
-            parsed = ipaddress.ip_address(address)
-            kind = (
-                "a loopback address"
-                if parsed.is_loopback
-                else "a link-local address"
-                if parsed.is_link_local
-                else "a public address"
-            )
+            kind = "link-local" if parsed.is_link_local else "public"
+            kind = "loopback" if parsed.is_loopback else kind
             yield problem(
-                f"lan_ip {address} of {name} is {kind}; MariaDB and Redis are never put there",
+                f"lan_ip {address} of {name} is a {kind} address; MariaDB and Redis are never put"
+                " there",
                 place,
                 f"use a private address ({PRIVATE_WORDS}); {name} has: {usable}",
             )
@@ -135,49 +117,43 @@ def check_addresses(hosts: list[Host], _settings: Settings) -> Iterator[Problem]
                 f"private addresses on the host: {usable}; "
                 f"correct lan_ip, or give the host that address",
             )
-    yield from (
-        problem(
-            f"lan_ip {address} is shared by {', '.join(names)}",
-            f"lan_ip of {' and '.join(names)} in the inventory",
-            "give each host an address of its own; if these are one machine, name it once",
-        )
-        for address, names in grouped((lan_ip(host), host["name"]) for host in hosts).items()
-        if address and len(names) > 1
-    )
+    for address, names in grouped((lan_ip(host), host["name"]) for host in hosts).items():
+        if address and len(names) > 1:
+            yield problem(
+                f"lan_ip {address} is shared by {', '.join(names)}",
+                f"lan_ip of {' and '.join(names)} in the inventory",
+                "give each host an address of its own; if these are one machine, name it once",
+            )
 
 
 def check_server_ids(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
     """server_id, set or derived: a number MariaDB takes, and one host's alone."""
-    used: dict[int, list[str]] = {}
+    used = []
     for host in hosts:
         name, given = host["name"], host["server_id"]
-        if given in ("", None):
-            address = lan_ip(host)
-            if not is_private(address):
-                continue
-            try:
-                used.setdefault(lan_server_id(address), []).append(name)
-            except ValueError as error:
-                yield problem(str(error), f"{name} in the inventory", "set it to a unique number")
-            continue
         number = int(given) if re.fullmatch(r"\d+", str(given)) else 0
-        if not 1 <= number <= 2**32 - 1:
+        if given in ("", None):
+            if is_private(lan_ip(host)):
+                try:
+                    used.append((lan_server_id(lan_ip(host)), name))
+                except ValueError as error:
+                    place = f"{name} in the inventory"
+                    yield problem(str(error), place, "set it to a unique number")
+        elif 1 <= number <= 2**32 - 1:
+            used.append((number, name))
+        else:
             yield problem(
                 f"mariadb_server_id {given!r} of {name} is not a server_id",
                 f"mariadb_server_id of {name} in the inventory",
                 "use a whole number from 1 to 4294967295, or leave it out",
             )
-            continue
-        used.setdefault(number, []).append(name)
     same_address = grouped((lan_ip(host), host["name"]) for host in hosts).values()
-    yield from (
-        problem(
-            f"server_id {number} would be used by {', '.join(names)}",
-            f"mariadb_server_id (or, without it, lan_ip) of {' and '.join(names)}",
-            "set mariadb_server_id of one of them to another number: MariaDB drops the events "
-            "of a server with its own id",
-        )
-        for number, names in used.items()
+    for number, names in grouped(used).items():
         # Hosts that share an address are reported for that already.
-        if len(names) > 1 and names not in same_address
-    )
+        if len(names) > 1 and names not in same_address:
+            yield problem(
+                f"server_id {number} would be used by {', '.join(names)}",
+                f"mariadb_server_id (or, without it, lan_ip) of {' and '.join(names)}",
+                "set mariadb_server_id of one of them to another number: MariaDB drops the events "
+                "of a server with its own id",
+            )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..bench.files import without_password
 from .problems import Problem, problem
+from .versions import VARIABLES
 
 # What one host does and another relies on: ports and folders that hosts use on each other, what
 # every copy of the code must know, and what preflight judges once for all. Every other option of
@@ -61,23 +63,19 @@ FLEET_WIDE = frozenset(
     }
 )
 # Where nothing is set, the release that is recorded on the host is in force, and not the default.
-RECORDED = frozenset(
-    {"bench_cli_version", "bench_node_version", "bench_uv_version", "bench_yarn_version"}
-)
+RECORDED = frozenset(VARIABLES.values())
 
 
 def comparable(kind: str | None, value: Any) -> str:
     """A value as text that is the same for values that mean the same, such as 1 and "1"."""
-    try:
+    # What is of another type is reported with the types.
+    with suppress(TypeError, ValueError):
         if kind == "bool":
             value = boolean(value)
         elif kind in ("int", "float"):
             value = float(value)
         elif kind in ("path", "str"):
             value = str(value or "")
-    except (TypeError, ValueError):
-        # Reported with the types.
-        pass
     return json.dumps(value, sort_keys=True, default=str)
 
 

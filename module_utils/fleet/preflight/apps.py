@@ -39,15 +39,13 @@ def app_problems(
         if says.get("here") or "trouble" in says:
             continue
         place = f"bench_apps in the inventory, entry {name}"
-        yield from (
-            problem(
-                f"{name} needs the app {other}, which bench_apps does not name",
-                place,
-                f"add an entry for {other} to bench_apps, before {name}",
-            )
-            for other in says.get("requires", [])
-            if other not in known
-        )
+        for other in says.get("requires", []):
+            if other not in known:
+                yield problem(
+                    f"{name} needs the app {other}, which bench_apps does not name",
+                    place,
+                    f"add an entry for {other} to bench_apps, before {name}",
+                )
         if why := misfit(says, frappe):
             yield problem(
                 f"{name} {why}; Frappe is {frappe}",
@@ -57,14 +55,12 @@ def app_problems(
             )
     for site in sites if isinstance(sites, list) else []:
         apps = site.get("apps") if isinstance(site, Mapping) else None
-        yield from (
-            problem(
-                f"the site {site.get('name')} is to have the app {app}, which bench_apps "
-                "does not name",
-                "fleet_sites in the inventory",
-                f"add an entry for {app} to bench_apps, with its repository, or take it "
-                f"out of the site's apps. Known are {', '.join(known)}",
-            )
-            for app in (apps if isinstance(apps, list) else [])
-            if str(app) not in known
-        )
+        for app in apps if isinstance(apps, list) else []:
+            if str(app) not in known:
+                yield problem(
+                    f"the site {site.get('name')} is to have the app {app}, which bench_apps "
+                    "does not name",
+                    "fleet_sites in the inventory",
+                    f"add an entry for {app} to bench_apps, with its repository, or take it "
+                    f"out of the site's apps. Known are {', '.join(known)}",
+                )

@@ -16,7 +16,6 @@ tests/unit/test_reach.py has each as it was seen.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Callable
@@ -41,16 +40,18 @@ class Reason(NamedTuple):
     off: bool = False
 
 
-class Target(NamedTuple):
-    """How ssh reaches a host."""
+class Target:
+    """How ssh reaches a host; its inventory name where that was not found out."""
 
-    name: str
-    host: str
-    port: str
-    user: str
-    keys: list[str]
-    known_hosts: str
-    proxy: str
+    def __init__(self, host: Host) -> None:
+        known = host.get("target") or {}
+        self.name: str = host["name"]
+        self.host = str(known.get("host") or self.name)
+        self.port = str(known.get("port") or SSH_PORT)
+        self.user = str(known.get("user") or "the account")
+        self.keys: list[str] = list(known.get("keys") or [])
+        self.known_hosts = str(known.get("known_hosts") or "~/.ssh/known_hosts")
+        self.proxy = str(known.get("proxy") or "")
 
     @property
     def address(self) -> str:
@@ -71,37 +72,18 @@ class Target(NamedTuple):
         return f"ssh{key}{port}{jump} {self.user}@{self.host}"
 
 
-def target_of(host: Host) -> Target:
-    """How ssh reaches the host; its inventory name where that was not found out."""
-    known = host.get("target") or {}
-    return Target(
-        host["name"],
-        str(known.get("host") or host["name"]),
-        str(known.get("port") or SSH_PORT),
-        str(known.get("user") or "the account"),
-        list(known.get("keys") or []),
-        str(known.get("known_hosts") or "~/.ssh/known_hosts"),
-        str(known.get("proxy") or ""),
-    )
-
-
-def fingerprint(key: str) -> str:
-    """SHA256 fingerprint of a key in base64, as ssh-keygen -l writes it; "" when it is none."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
-    except (binascii.Error, ValueError):
-        return ""
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
 def known_fingerprint(path: str, line: int) -> str:
-    """Fingerprint of the key on a line of a known_hosts file, "unknown" when it cannot be read."""
+    """SHA256 fingerprint of the key on a line of a known_hosts file, as ssh-keygen -l writes it.
+
+    "unknown" when it cannot be read.
+    """
     try:
         words = Path(path).expanduser().read_text(encoding="utf-8").splitlines()[line - 1].split()
-    except (OSError, UnicodeDecodeError, IndexError):
+        key = next(word for word in words if word.startswith("AAAA"))
+        digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
+    except (OSError, ValueError, IndexError, StopIteration):
         return "unknown"
-    keys = [word for word in words if word.startswith("AAAA")]
-    return (fingerprint(keys[0]) if keys else "") or "unknown"
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
 def changed_key(text: str, target: Target, _found: re.Match[str]) -> Reason:
@@ -304,7 +286,7 @@ def reason(host: Host) -> Reason:
     known = host.get("problem")
     if known and not host["trouble"]:
         return Reason(known["what"], known["place"], known["remedy"])
-    text, target = str(host["trouble"]), target_of(host)
+    text, target = str(host["trouble"]), Target(host)
     for sign, explain in SIGNS:
         found = re.search(sign, text)
         if found:

@@ -75,11 +75,11 @@ def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
 def check_folders(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """The bench and its CLI have a folder each that is theirs alone."""
     troubles = [(host, *folder_trouble(host)) for host in hosts]
-    named = grouped((t["what"], (t, host["name"])) for host, *both in troubles for t in both if t)
-    yield from (
-        {**same[0][0], "place": f"{same[0][0]['place']} ({', '.join(name for _, name in same)})"}
-        for same in named.values()
+    named = grouped(
+        (tuple(found.values()), host["name"]) for host, *both in troubles for found in both if found
     )
+    for (what, place, remedy), names in named.items():
+        yield problem(what, f"{place} ({', '.join(names)})", remedy)
     for host, bench_problem, cli_problem in troubles:
         survey = host["survey"]
         if not survey:

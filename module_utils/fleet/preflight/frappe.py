@@ -23,9 +23,8 @@ def is_known_frappe(text: str) -> bool:
     """Whether a branch, tag or version may be used: 14, 15, 16, the development version after
     them, or a name of one's own, which says nothing about the version."""
     major = frappe_major(text)
-    if major is None or major in SUPPORTED_FRAPPE:
-        return True
-    return major == SUPPORTED_FRAPPE[-1] + 1 and "dev" in str(text)
+    coming = major == SUPPORTED_FRAPPE[-1] + 1 and "dev" in str(text)
+    return coming or major is None or major in SUPPORTED_FRAPPE
 
 
 def check_frappe(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
@@ -37,15 +36,13 @@ def check_frappe(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         for bench in (host["survey"] or {"benches": []})["benches"]
         if bench["path"] == settings["bench_dir"] and bench["frappe_version"]
     ]
-    yield from (
-        problem(
-            f"Frappe {version} is in the bench of {name}",
-            f"{settings['bench_dir']}/apps/frappe on {name}",
-            f"use a bench of Frappe {known}",
-        )
-        for name, version in there
-        if not is_known_frappe(version)
-    )
+    for name, version in there:
+        if not is_known_frappe(version):
+            yield problem(
+                f"Frappe {version} is in the bench of {name}",
+                f"{settings['bench_dir']}/apps/frappe on {name}",
+                f"use a bench of Frappe {known}",
+            )
     named = [(host["name"], host["branch"]) for host in hosts]
     guarded = [host["name"] for host in hosts if host["read_guard"]]
     old = {name for name, code in named + there if frappe_major(code) == 14 and name in guarded}
@@ -55,15 +52,13 @@ def check_frappe(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
             f"fleet_read_guard in the inventory, for {', '.join(sorted(old))}",
             "set fleet_read_guard to false, or use Frappe 15 or later",
         )
-    yield from (
-        problem(
-            f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported",
-            f"bench_frappe_branch of {', '.join(names)} in the inventory",
-            f"use version-14, version-15, version-16 or develop (Frappe {known})",
-        )
-        for branch, names in grouped((str(branch), name) for name, branch in named).items()
-        if branch and not is_known_frappe(branch)
-    )
+    for branch, names in grouped((str(branch), name) for name, branch in named).items():
+        if branch and not is_known_frappe(branch):
+            yield problem(
+                f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported",
+                f"bench_frappe_branch of {', '.join(names)} in the inventory",
+                f"use version-14, version-15, version-16 or develop (Frappe {known})",
+            )
 
 
 def pdf_warnings(hosts: list[Host]) -> list[str]:

@@ -45,25 +45,21 @@ def check_groups(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
             place,
             "leave exactly one in group primary and move the others to group reporting",
         )
-    yield from (
-        problem(
-            f"{name} is in group primary and in group reporting",
-            place,
-            "keep it in one of the two: a reporting node copies the primary over its own data",
-        )
-        for name in primary
-        if name in reporting
-    )
+    for name in primary:
+        if name in reporting:
+            yield problem(
+                f"{name} is in group primary and in group reporting",
+                place,
+                "keep it in one of the two: a reporting node copies the primary over its own data",
+            )
     in_a_group = {name for group in GROUPS for name in groups.get(group, [])}
-    yield from (
-        problem(
-            f"{name} is in neither group primary nor group reporting",
-            place,
-            "put it into one of them, or take it out of this inventory",
-        )
-        for name in everyone
-        if name not in in_a_group
-    )
+    for name in everyone:
+        if name not in in_a_group:
+            yield problem(
+                f"{name} is in neither group primary nor group reporting",
+                place,
+                "put it into one of them, or take it out of this inventory",
+            )
 
 
 def check_left_out(hosts: list[Host], settings: Settings) -> Iterator[Problem]:

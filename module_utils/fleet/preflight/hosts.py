@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .problems import Host, Settings
 
 # A key as /etc/ssh has it.
 SSH_KEY = re.compile(r"[A-Za-z0-9+/]+=*")
+
+
+def seen(hosts: Iterable[Host]) -> Iterator[tuple[Host, Any]]:
+    """The hosts that could be looked at, each with what the survey found there."""
+    return ((host, host["survey"]) for host in hosts if host["survey"])
 
 
 def is_ours(host: Host, settings: Settings) -> bool:
@@ -31,7 +36,7 @@ def is_primary(host: Host) -> bool:
 
 
 def is_adopted(host: Host) -> bool:
-    """Whether the host's own bench and data are being taken over (fleet_adopt; see adoption.py)."""
+    """Whether the host's own bench and data are being taken over (fleet_adopt)."""
     return bool((host["survey"] or {}).get("adoption"))
 
 
@@ -48,20 +53,20 @@ def without_hosts(groups: Mapping[str, Iterable[str]], leaving: Iterable[str]) -
 
 
 def fleet_hosts(
-    names: Iterable[str], seen: Iterable[Host], addresses: Mapping[str, str]
+    names: Iterable[str], hosts: list[Host], addresses: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
     """Hosts that the others know, and by what: {name: {lan_ip, ssh_key}}.
 
-    names are the inventory's, seen are the hosts of this run, addresses are those of the
+    names are the inventory's, hosts are those of this run, addresses are those of the
     certificates that were made before. So a host that is off or left out of the run keeps its
     entries on the others; one that was never reached is not in the result. ssh_key is "" where
     no host knows it.
     """
-    looked_at = {host["name"]: host for host in seen if host["survey"]}
+    looked_at = {host["name"]: host for host, _survey in seen(hosts)}
     keys = {
         address: key
-        for host in looked_at.values()
-        for address, key in host["survey"].get("known_hosts", {}).items()
+        for _host, survey in seen(hosts)
+        for address, key in survey.get("known_hosts", {}).items()
         if SSH_KEY.fullmatch(key)
     }
     found = {}

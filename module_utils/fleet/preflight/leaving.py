@@ -18,14 +18,11 @@ def leaving_problems(
     the node's data.
     """
     reporting = sorted(groups.get("reporting", []))
-    choice = ", ".join(reporting) or "none"
-    if not node or node not in reporting:
-        if not node:
-            what = "no node is named"
-        elif node in groups.get("primary", []):
+    if node not in reporting:
+        what = f"{node!r} is no reporting node" if node else "no node is named"
+        if node in groups.get("primary", []):
             what = f"{node} is the primary, which cannot be taken out"
-        else:
-            what = f"{node!r} is no reporting node"
+        choice = ", ".join(reporting) or "none"
         remedy = f"name one of the inventory's reporting nodes with -e node=NAME: {choice}"
         yield problem(what, "node on the command line", remedy)
         return
@@ -36,8 +33,7 @@ def leaving_problems(
             "leave it out to keep the node's copy of the data, or write data=delete",
         )
     for job, server in placement.items() if isinstance(placement, Mapping) else ():
-        members = list(groups.get(str(server), []))
-        if str(server) != node and set(members) != {node}:
+        if str(server) != node and set(groups.get(str(server), [])) != {node}:
             continue
         words = f"on {node}" if server == node else f"on group {server}, of which {node} is all"
         yield problem(
@@ -69,7 +65,8 @@ def app_leaving_problems(app: str, wanted: Any, sites: Any) -> Iterator[Problem]
     ]
     what = f"the inventory names {app}, and the next site.yml would bring it back"
     remedy = "take the entry out, and run this again"
-    yield from (problem(what, place, remedy) for place in places)
+    for place in places:
+        yield problem(what, place, remedy)
 
 
 def leaving_text(problems: list[Problem], what: str = "node") -> str:

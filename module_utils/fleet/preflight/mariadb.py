@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..bench.needs import numbers
-from .hosts import primary_host
+from .hosts import primary_host, seen
 from .problems import Host, Problem, Settings, problem
 from .versions import series
 
@@ -24,30 +24,22 @@ def mariadb_of(host: Host) -> str:
 
 def check_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """An installed server is a MariaDB we know, and no replica is older than the primary."""
-    for host in hosts:
-        database = (host["survey"] or {}).get("database", {})
+    for host, survey in seen(hosts):
+        database = survey["database"]
         if not database.get("product"):
             continue
-        version = f"{database['product']} {database['version']}"
+        version, system = f"{database['product']} {database['version']}", host["system"]
+        good = f"MariaDB {', '.join(SUPPORTED_MARIADB)}"
         if database["product"] != "MariaDB":
-            yield problem(
-                f"{version} is installed on {host['name']}",
-                f"{database['program']} on {host['name']}",
-                "move its data elsewhere and remove it; the fleet runs on MariaDB "
-                f"{', '.join(SUPPORTED_MARIADB)}",
-            )
-        elif series(database["version"]) not in SUPPORTED_MARIADB:
-            yield problem(
-                f"{version} is installed on {host['name']}",
-                f"{database['program']} on {host['name']}",
-                f"use MariaDB {', '.join(SUPPORTED_MARIADB)}"
-                + (
-                    f"; {host['distribution']} {host['system']['release']} brings "
-                    f"{host['system']['mariadb']}"
-                    if host["system"]
-                    else ""
-                ),
-            )
+            remedy = f"move its data elsewhere and remove it; the fleet runs on {good}"
+        elif series(database["version"]) in SUPPORTED_MARIADB:
+            continue
+        else:
+            remedy = f"use {good}"
+            if system:
+                remedy += f"; {host['distribution']} {system['release']} brings {system['mariadb']}"
+        what = f"{version} is installed on {host['name']}"
+        yield problem(what, f"{database['program']} on {host['name']}", remedy)
     primary = primary_host(hosts, settings)
     theirs = mariadb_of(primary) if primary else ""
     if primary is None or not theirs:
@@ -134,8 +126,8 @@ def check_shared(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         return
     wanted = known_answers(primary) | primary_extra(primary)
     shared = primary["survey"]["database"]["answers"]
-    for host in hosts:
-        if not host["survey"] or host["name"] == primary["name"]:
+    for host, _survey in seen(hosts):
+        if host["name"] == primary["name"]:
             continue
         for name, value in extra_settings(host).items():
             theirs = wanted.get(name, "unset")

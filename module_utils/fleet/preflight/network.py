@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .addresses import good_lan_ip, lan_ip
-from .hosts import is_adopted, primary_host
+from .hosts import is_adopted, primary_host, seen
 from .problems import Host, Problem, Settings, grouped, problem
 
 # What a packet filter between two hosts must let through: by who connects.
@@ -56,9 +56,8 @@ def check_lan(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
 
 def opening(tool: str, source: str, ports: Iterable[int]) -> str:
     """The command by which a packet filter lets a host's connections to some ports in."""
-    numbers = sorted(ports)
+    numbers, v6 = sorted(ports), ":" in source
     listed = ",".join(map(str, numbers))
-    v6 = ":" in source
     if tool == "ufw":
         return f"ufw allow proto tcp from {source} to any port {listed}"
     if tool == "firewalld":
@@ -83,12 +82,11 @@ def opening(tool: str, source: str, ports: Iterable[int]) -> str:
 def check_filters(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """No packet filter drops what the hosts of the fleet send to each other."""
     primary = settings.get("primary") or {}
-    targets = {lan_ip(host): host for host in hosts if host["survey"]}
+    targets = {lan_ip(host): host for host, _survey in seen(hosts)}
     if primary and primary.get("address"):
         targets.setdefault(primary["address"], primary)
-    for host in hosts:
-        survey = host["survey"]
-        if not survey or (survey["lan"] and not survey["lan"]["ok"]):
+    for host, survey in seen(hosts):
+        if survey["lan"] and not survey["lan"]["ok"]:
             # What reaches nothing is told already.
             continue
         dropped = grouped((way["address"], way["port"]) for way in survey["dropped"])
@@ -127,11 +125,6 @@ def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
     ]
 
 
-def clock_distance(one: Mapping[str, float], other: Mapping[str, float]) -> float:
-    """Seconds by which two clocks differ at least, given the bounds of their offsets."""
-    return max(0.0, one["low"] - other["high"], other["low"] - one["high"])
-
-
 def check_clocks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Clocks agree with the primary's, as the heartbeat's age is a difference of two clocks."""
     clocks = [h for h in hosts if (h["survey"] or {}).get("clock")]
@@ -141,7 +134,9 @@ def check_clocks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     if reference is None:
         return
     for host in clocks:
-        distance = clock_distance(host["survey"]["clock"], reference["survey"]["clock"])
+        one, other = host["survey"]["clock"], reference["survey"]["clock"]
+        # At least, as the bounds of their offsets have it.
+        distance = max(one["low"] - other["high"], other["low"] - one["high"])
         if distance > settings["clock_seconds"]:
             yield problem(
                 f"the clocks of {host['name']} and {reference['name']} differ by "

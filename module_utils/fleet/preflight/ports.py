@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .hosts import has_own_bench, is_ours, is_primary
+from .hosts import has_own_bench, is_ours, is_primary, seen
 from .problems import Host, Problem, Settings, grouped, problem
 
 # How a listener that the fleet itself put there can be told: a word in its name, program or
@@ -27,9 +27,7 @@ REPORTING_SERVICES = ("mariadb", "web", "health")
 
 def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """The ports of a host's services are free, or taken by what the fleet put there."""
-    for host in hosts:
-        if not host["survey"]:
-            continue
+    for host, survey in seen(hosts):
         # The services of a bench that may be adopted are told with it, by check_marks: "stop it
         # for good" is no advice there.
         ours = is_ours(host, settings) or has_own_bench(host)
@@ -40,20 +38,18 @@ def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
             # What is no number is reported with the types.
             if str(settings["ports"][service]).isdigit()
         )
-        yield from (
-            problem(
-                f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
-                "two services, one port",
-                "fleet_*_port in the inventory",
-                "give each service a port of its own",
-            )
-            for port, names in wanted.items()
-            if len(names) > 1
-        )
+        for port, names in wanted.items():
+            if len(names) > 1:
+                yield problem(
+                    f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
+                    "two services, one port",
+                    "fleet_*_port in the inventory",
+                    "give each service a port of its own",
+                )
         for port, names in wanted.items():
             strangers = [
                 entry
-                for entry in host["survey"]["listeners"].get(str(port), [])
+                for entry in survey["listeners"].get(str(port), [])
                 if not (ours and is_expected(entry, names, settings["bench_dir"]))
             ]
             if strangers:

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from .hosts import is_adopted, is_ours, is_primary
+from .hosts import is_adopted, is_ours, is_primary, seen
 from .problems import Host, Problem, Settings, problem
-
-MIB = 1024**2
-
-
-def named_by(bench: Mapping[str, Any], host: str) -> str:
-    """Where a bench is, and what on the host names it, if it was found by that."""
-    return f"{bench['path']} on {host}" + (f", named by {bench['named']}" * bool(bench["named"]))
 
 
 def check_marks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Nothing of another fleet, and no data or bench that no fleet made."""
-    for host in hosts:
-        survey, name = host["survey"], host["name"]
-        if not survey or is_ours(host, settings):
+    for host, survey in seen(hosts):
+        name, mark = host["name"], survey["mark"]
+        if is_ours(host, settings):
             continue
-        mark = survey["mark"]
         if mark["state"] == "broken":
             yield problem(
                 f"the fleet's mark on {name} cannot be read: {mark['detail']}",
@@ -44,30 +35,29 @@ def check_marks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
             continue
         data = survey["database"]
         if data["holds_data"]:
-            place = f"{data['data_dir']} on {name} ({data['bytes'] / MIB:.0f} MiB)"
             yield problem(
                 f"{name} already holds a MariaDB data folder that this fleet did not make",
-                place,
+                f"{data['data_dir']} on {name} ({data['bytes'] / 1024**2:.0f} MiB)",
                 "to take it over with its bench, set fleet_adopt: true for this host "
                 "(docs/adopt.md); else use an empty host as primary"
                 if is_primary(host) and survey["benches"]
                 else "nothing of it is taken over: save what is needed, stop the server, move "
                 "the folder away and remove its package, or use an empty host",
             )
-        yield from (
-            problem(
-                f"{name} already holds a bench that this fleet did not make"
-                + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
-                named_by(bench, name),
-                "to take it over with its database, set fleet_adopt: true for this host "
-                "(docs/adopt.md); else use an empty host as primary"
-                if is_primary(host)
-                else "save what is needed, then move the bench off this host, or use an empty one",
-            )
-            for bench in survey["benches"]
-            # Told first, and not to be taken over as it is.
-            if not bench["others"]
-        )
+        for bench in survey["benches"]:
+            # Sites on another kind of database are told first: not to be taken over as it is.
+            if not bench["others"]:
+                yield problem(
+                    f"{name} already holds a bench that this fleet did not make"
+                    + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
+                    f"{bench['path']} on {name}"
+                    + (f", named by {bench['named']}" if bench["named"] else ""),
+                    "to take it over with its database, set fleet_adopt: true for this host "
+                    "(docs/adopt.md); else use an empty host as primary"
+                    if is_primary(host)
+                    else "save what is needed, then move the bench off this host, or use an empty"
+                    " one",
+                )
 
 
 def check_update(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
@@ -76,22 +66,20 @@ def check_update(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     It stands on the primary, also where --limit leaves that out of the run.
     """
     primary = settings["primary"]
-    yield from (
-        problem(
-            f"the update of the apps that began {host['survey']['update']} is not finished",
-            f"update.json in fleet_state_dir on {host['name']}",
-            "end it: ansible-playbook -i INVENTORY playbooks/update.yml goes on with it, and with"
-            " -e update_back=true takes it back",
-        )
-        for host in [*([primary] if primary else []), *hosts]
-        if host["survey"] and host["survey"]["update"] and not settings["updating"]
-    )
+    for host, survey in seen([*([primary] if primary else []), *hosts]):
+        if survey["update"] and not settings["updating"]:
+            yield problem(
+                f"the update of the apps that began {survey['update']} is not finished",
+                f"update.json in fleet_state_dir on {host['name']}",
+                "end it: ansible-playbook -i INVENTORY playbooks/update.yml goes on with it, and"
+                " with -e update_back=true takes it back",
+            )
 
 
 def check_commands(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """No `bench` of another tool."""
-    for host in hosts:
-        for command in (host["survey"] or {}).get("commands", []):
+    for host, survey in seen(hosts):
+        for command in survey["commands"]:
             origin = command["origin"]
             # On our own hosts an unknown one may be a wrapper that an operator put there.
             if origin == "frappe/pilot" or (origin == "unknown" and not is_ours(host, settings)):
@@ -103,35 +91,26 @@ def check_commands(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
                 )
 
 
-def going_out(host: Host) -> list[str]:
-    """Files of supervisor's that go out of service as this host is adopted."""
-    found = (host["survey"] or {}).get("adoption") or {"supervisor": []}
-    return [file["path"] for file in found["supervisor"] if not file["ours"]]
-
-
 def check_programs(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """supervisord reads its files, which are root's, and they can hold what the bench's programs
     are given.
     """
-    yield from (
-        problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
-        for host in hosts
-        for what, remedy in host["program_troubles"]
-    )
-    yield from (
-        problem(trouble, f"supervisor on {host['name']}", "see that `supervisorctl reread` works")
-        for host in hosts
-        if (trouble := (host["survey"] or {}).get("supervisor"))
-    )
-    yield from (
-        problem(
-            f"supervisord reads a file that {who} can write, and would run what stands there as"
-            " root",
-            f"{path} on {host['name']}",
-            "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in each"
-            " program, or remove it there, a link as well; then supervisorctl update",
-        )
-        for host in hosts
-        for path, who in (host["survey"] or {}).get("supervisor_writers", {}).items()
-        if path not in going_out(host)
-    )
+    for host in hosts:
+        for what, remedy in host["program_troubles"]:
+            yield problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
+    for host, survey in seen(hosts):
+        if trouble := survey.get("supervisor"):
+            place = f"supervisor on {host['name']}"
+            yield problem(trouble, place, "see that `supervisorctl reread` works")
+    for host, survey in seen(hosts):
+        adopted = (survey.get("adoption") or {}).get("supervisor", [])
+        going_out = [file["path"] for file in adopted if not file["ours"]]
+        for path, who in survey.get("supervisor_writers", {}).items():
+            if path not in going_out:
+                yield problem(
+                    f"supervisord reads a file that {who} can write, and would run what stands"
+                    " there as root",
+                    f"{path} on {host['name']}",
+                    "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in"
+                    " each program, or remove it there, a link as well; then supervisorctl update",
+                )

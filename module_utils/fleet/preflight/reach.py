@@ -23,11 +23,6 @@ def as_problems(hosts: Iterable[Host]) -> list[Problem]:
     ]
 
 
-def is_off(host: Host) -> bool:
-    """Whether a host gives no answer at all, as one that is switched off."""
-    return not host["survey"] and reason(host).off
-
-
 def reach_problems(hosts: list[Host], settings: Settings, others: list[Problem]) -> list[Problem]:
     """Hosts that could not be looked at and have to be; others are the problems found elsewhere.
 
@@ -39,7 +34,7 @@ def reach_problems(hosts: list[Host], settings: Settings, others: list[Problem])
     besides = [settings["primary"]] if settings["primary"] else []
     unseen = [host for host in [*besides, *hosts] if not host["survey"]]
     stopping = [
-        host for host in unseen if "primary" in host["groups"] or not is_off(host) or everybody
+        host for host in unseen if "primary" in host["groups"] or not reason(host).off or everybody
     ]
     return as_problems(unseen) if stopping or others else []
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..bench import needs
+from .hosts import seen
 from .problems import Host, Problem, grouped, problem
 from .versions import Code, series, told
 
@@ -29,16 +31,16 @@ def new_python(host: Host, code: Code, same: str) -> tuple[str, str]:
     fits = {
         path: version
         for path, version in host["survey"]["pythons"].items()
-        if version and not needs.misfits(told(code), "python", version)
+        if version and not needs.misfits(code, "python", version)
     }
-    order = sorted(fits, key=lambda path: needs.numbers(fits[path]), reverse=True)
-    order.sort(key=lambda path: (series(fits[path]) != same, path != SYSTEM_PYTHON))
-    if order:
-        return order[0], fits[order[0]]
-    choice = needs.first_fit(
-        told(code), "python", (f"{name}.{LATEST}" for name in (same, *UV_PYTHONS) if name)
-    )
-    return "", series(choice)
+
+    def rank(path: str) -> tuple[Any, ...]:
+        return series(fits[path]) == same, path == SYSTEM_PYTHON, needs.numbers(fits[path])
+
+    if best := max(fits, key=rank, default=""):
+        return best, fits[best]
+    newest = (f"{name}.{LATEST}" for name in (same, *UV_PYTHONS) if name)
+    return "", series(needs.first_fit(code, "python", newest))
 
 
 def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, str]:
@@ -51,7 +53,7 @@ def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, 
     if not host.get("survey"):
         return {"path": host["python"] or SYSTEM_PYTHON, "install": ""}
     same = series(((primary or {}).get("survey") or {}).get("env") or "")
-    path, version = new_python(host, code, same)
+    path, version = new_python(host, told(code), same)
     if path or not version:
         return {"path": path, "install": ""}
     # Where the module bench_cli puts a Python that uv installs.
@@ -68,7 +70,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> Iterator[
     name, survey = host["name"], host["survey"]
     there = survey["env"]
     # An update judges the commits that it brings.
-    if out := needs.misfits(told(code), "python", there) if there and not updating else {}:
+    if out := needs.misfits(code, "python", there) if there and not updating else {}:
         yield problem(
             f"the bench of {name} runs on Python {there}, and {needs.asked_words(out)}",
             f"{host['bench_dir']}/env on {name}",
@@ -85,7 +87,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> Iterator[
             f"bench_python in the inventory, and {name}",
             "install that Python where the bench's account can run it, or leave bench_python out",
         )
-    elif host["python"] and (out := needs.misfits(told(code), "python", version)):
+    elif host["python"] and (out := needs.misfits(code, "python", version)):
         yield problem(
             f"bench_python {host['python']} of {name} is Python {version}, and "
             f"{needs.asked_words(out)}",
@@ -94,7 +96,7 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> Iterator[
             "the system is used if it fits, and else uv installs one",
         )
     elif not version:
-        asked = {app: words["python"] for app, words in told(code).items() if words["python"]}
+        asked = {app: words["python"] for app, words in code.items() if words["python"]}
         yield problem(
             f"there is no Python that all apps of {name} accept: {needs.asked_words(asked)}",
             "requires-python in the pyproject.toml of the apps",
@@ -115,8 +117,8 @@ def check_node(hosts: list[Host], code: Code, releases: list[str]) -> Iterator[P
     """The Node that the inventory asks for, or that this Benchfleet has, is one the code takes."""
     asked = grouped((str(h["asked_versions"].get("node") or ""), h["name"]) for h in hosts)
     for release, names in asked.items():
-        out = needs.misfits(told(code), "node", release) if release else {}
-        fit = needs.first_fit(told(code), "node", releases)
+        out = needs.misfits(code, "node", release) if release else {}
+        fit = needs.first_fit(code, "node", releases)
         ways = f"set it to {fit}, or leave it out" if fit else "set it to a release that fits"
         if out:
             yield problem(
@@ -125,7 +127,7 @@ def check_node(hosts: list[Host], code: Code, releases: list[str]) -> Iterator[P
                 ways,
             )
         elif not release and not fit:
-            words = {app: text["node"] for app, text in told(code).items() if text["node"]}
+            words = {app: text["node"] for app, text in code.items() if text["node"]}
             yield problem(
                 f"none of the Node releases that Benchfleet has ({', '.join(releases)})"
                 f" fits: {needs.asked_words(words)}",
@@ -140,7 +142,7 @@ def runtime_problems(
 ) -> Iterator[Problem]:
     """Benches whose Python or Node cannot work for the code at hand; an update judges its own."""
     same = series(((primary or {}).get("survey") or {}).get("env") or "")
-    here = [host for host in hosts if host["survey"]]
+    here = [host for host, _survey in seen(hosts)]
     for host in here:
-        yield from check_python(host, same, code, updating)
-    yield from check_node(here, code, releases)
+        yield from check_python(host, same, told(code), updating)
+    yield from check_node(here, told(code), releases)

@@ -7,14 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .hosts import is_ours, is_primary
+from .hosts import is_ours, is_primary, seen
 from .problems import Host, Problem, Settings, did_you_mean, grouped, problem
 
 # Underscores are no host's in DNS, but sites have them, and browsers and nginx take them.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
-
-# A folder that every bench has beside its sites.
-RESERVED_SITES = frozenset({"assets"})
 
 
 def is_address(text: str) -> bool:
@@ -27,16 +24,14 @@ def is_address(text: str) -> bool:
 
 
 def is_site_name(name: str) -> bool:
-    """Whether a site can have a name: a host name in lower case, or an IPv4 address.
-
-    No folder of the bench has it.
-    """
+    """Whether a site can have a name: a host name in lower case, or an IPv4 address."""
     labels = name.split(".")
     return is_address(name) or (
         len(name) <= 253
         and all(LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
-        and name not in RESERVED_SITES
+        # A folder that every bench has beside its sites.
+        and name != "assets"
     )
 
 
@@ -47,19 +42,14 @@ def check_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     if not hosts or any(host["sites"] != sites for host in hosts):
         # Told with all that the fleet must agree on.
         return
+    example = "such as {name: erp.example.com, apps: [erpnext]}"
     if not isinstance(sites, list):
-        yield problem(
-            f"fleet_sites is {sites!r}, not a list",
-            place,
-            "write a list of entries such as {name: erp.example.com, apps: [erpnext]}",
-        )
+        what = f"fleet_sites is {sites!r}, not a list"
+        yield problem(what, place, f"write a list of entries {example}")
         return
     if not sites:
-        yield problem(
-            "fleet_sites is empty: there is no site to serve",
-            place,
-            "add at least one entry such as {name: erp.example.com, apps: [erpnext]}",
-        )
+        what = "fleet_sites is empty: there is no site to serve"
+        yield problem(what, place, f"add at least one entry {example}")
         return
     for number, entry in enumerate(sites, start=1):
         yield from check_site(entry, f"{place}, entry {number}", settings["site_keys"])
@@ -68,15 +58,13 @@ def check_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         for number, entry in enumerate(sites, start=1)
         if isinstance(entry, Mapping)
     )
-    yield from (
-        problem(
-            f"site {name} is listed {len(numbers)} times",
-            f"{place}, entries {', '.join(map(str, numbers))}",
-            "keep one entry for each site",
-        )
-        for name, numbers in seen.items()
-        if name and len(numbers) > 1
-    )
+    for name, numbers in seen.items():
+        if name and len(numbers) > 1:
+            yield problem(
+                f"site {name} is listed {len(numbers)} times",
+                f"{place}, entries {', '.join(map(str, numbers))}",
+                "keep one entry for each site",
+            )
     yield from check_further_names(sites, place)
 
 
@@ -89,15 +77,13 @@ def check_site(entry: Any, place: str, known: Iterable[str]) -> Iterator[Problem
             f"write {{name: {entry if isinstance(entry, str) else 'erp.example.com'}}}",
         )
         return
-    yield from (
-        problem(
-            f"unknown key {key!r} in a site entry{did_you_mean(str(key), known)}",
-            place,
-            f"known keys are {', '.join(sorted(known))}",
-        )
-        for key in entry
-        if key not in known
-    )
+    for key in entry:
+        if key not in known:
+            yield problem(
+                f"unknown key {key!r} in a site entry{did_you_mean(str(key), known)}",
+                place,
+                f"known keys are {', '.join(sorted(known))}",
+            )
     name = entry.get("name")
     if not name:
         yield problem("a site entry has no name", place, "add name: the host name users type")
@@ -132,11 +118,8 @@ def check_further_names(sites: list[Any], place: str) -> Iterator[Problem]:
                     "write a name as users type it after http://, in lower case, without port",
                 )
             elif name in taken:
-                yield problem(
-                    f"{name} is named twice",
-                    where,
-                    "keep it once: a name leads to one site",
-                )
+                what = f"{name} is named twice"
+                yield problem(what, where, "keep it once: a name leads to one site")
             taken.add(name)
 
 
@@ -146,18 +129,16 @@ def check_gone_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]
     if host is None or not host["survey"] or not isinstance(host["sites"], list):
         return
     listed = [entry.get("name") for entry in host["sites"] if isinstance(entry, Mapping)]
-    yield from (
-        problem(
-            f"site {name} was on the bench of {host['name']} and is gone, and fleet_sites names "
-            "it: it would be made anew, empty",
-            f"{host['bench_dir']}/sites/{name} on {host['name']}",
-            "when it was dropped, take it out of fleet_sites; when it was lost, restore its folder "
-            "and its database from a backup; to have it anew, empty, remove "
-            f"{settings['state_dir']}/made-site-{name} on {host['name']}",
-        )
-        for name in host["survey"]["gone_sites"]
-        if name in listed
-    )
+    for name in host["survey"]["gone_sites"]:
+        if name in listed:
+            yield problem(
+                f"site {name} was on the bench of {host['name']} and is gone, and fleet_sites "
+                "names it: it would be made anew, empty",
+                f"{host['bench_dir']}/sites/{name} on {host['name']}",
+                "when it was dropped, take it out of fleet_sites; when it was lost, restore its "
+                "folder and its database from a backup; to have it anew, empty, remove "
+                f"{settings['state_dir']}/made-site-{name} on {host['name']}",
+            )
 
 
 def check_other_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
@@ -165,17 +146,15 @@ def check_other_databases(hosts: list[Host], settings: Settings) -> Iterator[Pro
 
     A site that came to a fleet later is told of by what looks for sites there, and is left alone.
     """
-    yield from (
-        problem(
-            f"the database of site {site} of {host['name']} is {other['kind']} (db_type), and a"
-            " fleet copies MariaDB alone",
-            f"{other['file']} on {host['name']}",
-            "leave this server out of the fleet, or bring the site to MariaDB first: make a new"
-            " site with --db-type mariadb, and take its data over by Data Export and Data Import",
-        )
-        for host in hosts
-        if host["survey"] and not is_ours(host, settings)
-        for bench in host["survey"]["benches"]
-        for site, other in bench["others"].items()
-        if bench["path"] == host["bench_dir"]
-    )
+    for host, survey in seen(hosts):
+        mine = [bench for bench in survey["benches"] if bench["path"] == host["bench_dir"]]
+        others = mine[0]["others"] if mine and not is_ours(host, settings) else {}
+        for site, other in others.items():
+            yield problem(
+                f"the database of site {site} of {host['name']} is {other['kind']} (db_type), and"
+                " a fleet copies MariaDB alone",
+                f"{other['file']} on {host['name']}",
+                "leave this server out of the fleet, or bring the site to MariaDB first: make a"
+                " new site with --db-type mariadb, and take its data over by Data Export and Data"
+                " Import",
+            )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import systems
-from .hosts import SSH_KEY
+from .hosts import SSH_KEY, seen
 from .problems import Host, Problem, Settings, problem
 
 
 def check_systems(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
     """systemd and an ssh host key. Which system it is: system_problems."""
-    for host in hosts:
-        name, survey = host["name"], host["survey"]
-        if not survey:
-            continue
+    for host, survey in seen(hosts):
+        name = host["name"]
         if not survey["systemd"]:
             yield problem(
                 f"{name} was not booted with systemd",
@@ -32,28 +30,22 @@ def check_systems(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
 
 def system_problems(hosts: list[Host]) -> Iterator[Problem]:
     """Hosts whose system is not in the table, or is there untried and was not asked for."""
-    for host in hosts:
-        if not host["survey"]:
-            continue
-        system = host["system"]
-        what = remedy = ""
+    for host, _survey in seen(hosts):
+        system, place = host["system"], f"operating system of {host['name']}"
         if not system:
-            what = f"{host['name']} runs {host['distribution']} {host['version']}"
-            remedy = (
+            yield problem(
+                f"{host['name']} runs {host['distribution']} {host['version']}",
+                place,
                 f"use {systems.known()}. Known, but never tried: {systems.known(tried=False)}, "
-                "with fleet_untried_system: true"
+                "with fleet_untried_system: true",
             )
         elif not system["tried"] and not host["untried_system"]:
-            what = (
-                f"{host['name']} runs {systems.title(system)}, on which Benchfleet was never tried"
-            )
-            remedy = (
+            yield problem(
+                f"{host['name']} runs {systems.title(system)}, on which Benchfleet was never tried",
+                place,
                 f"use {systems.known()}; or, on servers that nobody needs, see whether it works: "
-                "fleet_untried_system: true for this host"
+                "fleet_untried_system: true for this host",
             )
-        if what:
-            place = f"operating system of {host['name']}"
-            yield problem(what, place, remedy)
 
 
 def system_warnings(hosts: list[Host]) -> list[str]:

@@ -86,16 +86,14 @@ def check_variables(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         and name != "lan_ip"
         and (name.startswith(prefixes) or difflib.get_close_matches(name, ["lan_ip"], cutoff=0.8))
     )
-    yield from (
-        problem(
+    for name, names in sorted(found.items()):
+        yield problem(
             f"unknown variable {name}{did_you_mean(name, [*known, 'lan_ip'])}",
             "inventory or extra variables of "
             + ("all hosts" if len(names) == len(hosts) and len(hosts) > 1 else ", ".join(names)),
             "correct or remove it; the variables of a role are in its defaults/main.yml. If it "
             "belongs to something else, list it in preflight_allowed_variables",
         )
-        for name, names in sorted(found.items())
-    )
 
 
 def check_types(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
@@ -103,14 +101,12 @@ def check_types(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
     found = grouped(
         (str(error).strip(), host["name"]) for host in hosts for error in host["type_errors"]
     )
-    yield from (
-        problem(
+    for error, names in found.items():
+        yield problem(
             error,
             f"inventory or extra variables of {', '.join(names)}",
             "correct it; types and choices are in the role's meta/argument_specs.yml",
         )
-        for error, names in found.items()
-    )
 
 
 def check_read_path(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
@@ -127,10 +123,10 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> Iterator[Problem]
             if not good:
                 what = f"{name} is {value}: it takes {least} to {greatest} {unit}"
                 found.append(((what, name), host["name"]))
-    yield from (
-        problem(what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between")
-        for (what, name), names in grouped(found).items()
-    )
+    for (what, name), names in grouped(found).items():
+        yield problem(
+            what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between"
+        )
 
 
 def check_keep(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
@@ -148,14 +144,12 @@ def check_keep(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
             if re.fullmatch(r"-?\d+", str(value)) and not least <= int(str(value)) <= greatest:
                 what = f"{key} of fleet_keep is {value}: it takes {least} to {greatest}"
                 found.append((what, host["name"]))
-    yield from (
-        problem(
+    for what, names in grouped(found).items():
+        yield problem(
             what,
             f"fleet_keep in the inventory, for {', '.join(names)}",
             "name both, for example {number: 3, days: 30}",
         )
-        for what, names in grouped(found).items()
-    )
 
 
 def check_proxies(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
@@ -202,11 +196,9 @@ def check_networks(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
         for value in (values if isinstance(values, list) else ())
         if (trouble := network_trouble(value, name == "firewall_allow"))
     )
-    yield from (
-        problem(
+    for (name, value, trouble), names in found.items():
+        yield problem(
             f"{value} in {name} {trouble}",
             f"{name} in the inventory, for {', '.join(names)}",
             "write an address such as 10.0.0.5, or a network such as 10.0.0.0/24",
         )
-        for (name, value, trouble), names in found.items()
-    )

@@ -47,14 +47,6 @@ def release_nodes(roles_dir: str) -> list[str]:
     return [str(release) for release in yaml.safe_load(text)["__bench_nodes"]]
 
 
-def recorded(host: Host | None) -> dict[str, str]:
-    """A host's releases: as its mark has them, else as they are installed there."""
-    survey = (host or {}).get("survey") or {}
-    noted = survey.get("mark", {}).get("versions") or {}
-    there = survey.get("tools") or {}
-    return {tool: str(noted.get(tool) or there.get(tool) or "") for tool in VARIABLES}
-
-
 def versions_in_force(
     host: Host, primary: Host, release: Mapping[str, str], nodes: list[str], code: Code
 ) -> dict[str, str]:
@@ -64,12 +56,13 @@ def versions_in_force(
     where a fleet is older than the records; a new fleet has those of ``release``. Of Node it is the
     first of these and of ``nodes`` that the code takes.
     """
-    noted = recorded(primary)
+    asked, survey = host["asked_versions"], (primary or {}).get("survey") or {}
+    noted, there = survey.get("mark", {}).get("versions") or {}, survey.get("tools") or {}
     found = {
-        tool: str(host["asked_versions"].get(tool) or noted[tool] or release[tool])
+        tool: str(asked.get(tool) or noted.get(tool) or there.get(tool) or release[tool])
         for tool in VARIABLES
     }
-    if not host["asked_versions"].get("node"):
+    if not asked.get("node"):
         fit = needs.first_fit(told(code), "node", [found["node"], *nodes])
         found["node"] = fit or found["node"]
     return found
