@@ -75,6 +75,19 @@ def python_version(bench: str, owner: str) -> str:
     return found.group(1) if found else ""
 
 
+def account_of(bench: str) -> dict[str, str]:
+    """Owner of a bench, with home and shell; "" where there is none."""
+    nobody = {"owner": "", "home": "", "shell": ""}
+    if not os.path.isdir(bench):
+        return nobody
+    number = os.stat(bench).st_uid
+    try:
+        found = pwd.getpwuid(number)
+    except KeyError:
+        return {**nobody, "owner": str(number)}
+    return {"owner": found.pw_name, "home": found.pw_dir, "shell": found.pw_shell}
+
+
 def look_at_bench(bench: str) -> dict[str, Any]:
     """Owner with home and shell, Python, apps, sites and services of a bench.
 
@@ -82,14 +95,7 @@ def look_at_bench(bench: str) -> dict[str, Any]:
     its files of Redis' say that is refused, or goes; keys are those of its common configuration
     that are refused, or go, or add others.
     """
-    owner = home = shell = ""
-    if os.path.isdir(bench):
-        number = os.stat(bench).st_uid
-        try:
-            account = pwd.getpwuid(number)
-            owner, home, shell = account.pw_name, account.pw_dir, account.pw_shell
-        except KeyError:
-            owner = str(number)
+    account = account_of(bench)
     apps = sorted(installed_apps(bench))
     listed = apps_in(read_foreign(f"{bench}/sites/apps.txt") or "")
     folders = Folders(f"{bench}/sites", "")
@@ -109,10 +115,8 @@ def look_at_bench(bench: str) -> dict[str, Any]:
         if text is not None:
             files[name] = {"refused": redis_refused(text), "gone": redis_gone(text)}
     return {
-        "owner": owner,
-        "home": home,
-        "shell": shell,
-        "python": python_version(bench, owner),
+        **account,
+        "python": python_version(bench, account["owner"]),
         "apps": apps,
         "unversioned": [app for app in listed if app not in apps],
         "built": os.path.exists(f"{bench}/sites/assets/assets.json"),
