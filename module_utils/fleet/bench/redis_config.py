@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ansible.errors import AnsibleFilterError  # type: ignore[import-untyped]
+from ansible.errors import AnsibleFilterError
 
 from .files import REDIS_GONE, redis_settings, redis_without
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible.errors import AnsibleFilterError  # type: ignore[import-untyped]
+from ansible.errors import AnsibleFilterError
 
 from ..supervisor.programs import LOGS, task
 from .program_settings import environment_text, program_troubles

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 
-from ..bench.account import BenchError, checked, read_foreign, run_as, run_frappe
+from ..bench.account import BenchError, read_foreign, run_frappe
 from ..mariadb.server import Server, local
 from ..mariadb.statements import account, quote_name
-from ..bench.account import BenchError, read_foreign, run_frappe
-from ..mariadb.server import Server, account, local, quote_name
 from .accounts import is_foreign, not_let_in, rights_of
 from .folders import is_name, parse_site
 from .making import Maker
