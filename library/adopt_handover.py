@@ -3,16 +3,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-
-from ansible.module_utils.fleet.adoption.look import supervisor_files
+from ansible.module_utils.fleet.adoption.handover import hand_over, start_again
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.supervisor.configuration import ConfigurationError
-from ansible.module_utils.fleet.supervisor.control import control, readable, states
-from ansible.module_utils.fleet.supervisor.own import digest, kept_text
-from ansible.module_utils.fleet.supervisor.programs import JOBS, tasks
 
 DOCUMENTATION = r"""
 module: adopt_handover
@@ -49,44 +43,6 @@ options:
 """
 
 
-def background(status: str, does: Mapping[str, str]) -> list[str]:
-    """Running processes that do jobs or queue them, as supervisorctl names them.
-
-    ``status`` is what ``supervisorctl status`` says, ``does`` what the bench's processes do.
-    """
-    running = ("RUNNING", "STARTING", "BACKOFF")
-    return [
-        name
-        for name, state in states(status).items()
-        if state in running and does.get(name) in JOBS
-    ]
-
-
-def write(path: str, text: str) -> None:
-    """Write a file for root alone: variables in it may be secrets."""
-    with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(f"{path}.new", path)
-
-
-def wake(module: FleetModule) -> None:
-    """Start what rested; ends the module."""
-    resting = module.params["resting"]
-    if not module.check_mode:
-        try:
-            said = control("start", *resting)
-        except BenchError as error:
-            module.fail_json(msg=f"the workers do not start again: {error}")
-        if lost := [
-            line for line in said.splitlines() if "ERROR" in line and "already" not in line
-        ]:
-            module.fail_json(msg=f"the workers do not start again: {'; '.join(lost)}")
-    after = "".join(f"start {name} again\n" for name in resting)
-    module.exit_json(changed=True, diff={"before": "", "after": after})
-
-
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
@@ -102,45 +58,20 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if module.params["resting"]:
-        wake(module)
-    bench, ours, user = (module.params[name] for name in ("bench", "configuration", "user"))
+    resting = module.params["resting"]
     try:
-        read = readable()
-        files = [
-            entry["path"]
-            for entry in supervisor_files(bench, read)
-            if entry["ours"] == module.params["ours"]
-        ]
-        running = background(control("status"), tasks(bench, read)) if files else []
-        place = module.params["own"]
-        others = [path for path in files if path not in (ours, place) and not module.params["rest"]]
-        own = kept_text(bench, read, files, user) if place and not module.params["rest"] else ""
-        if own and module.params["told"] != digest(own):
-            raise BenchError(
-                f"programs of your own in {' or '.join(files)} have changed since preflight told of"
-                " them: look at them, and run the same command again. Nothing was changed there"
-            )
-        if own:
-            # With what a run that was killed, or the operator, has put there.
-            own = kept_text(bench, read, [*files, place], user)
-        if not module.check_mode:
-            if own:
-                # Before the programs' own files go, so that supervisor never misses them.
-                readable({place: own, **dict.fromkeys(others)})
-                write(place, own)
-            if running:
-                control("stop", *running)
-            for path in others:
-                os.unlink(path)
+        if not resting:
+            ended, did = hand_over(module.params, module.check_mode)
+        else:
+            ended, did = [], [f"start {name} again" for name in resting]
+            if not module.check_mode:
+                start_again(resting)
     except (BenchError, ConfigurationError) as error:
         module.fail_json(msg=str(error))
-    left = [f"keep programs of your own in {place}"] if own else []
-    did = [f"end {name}" for name in running] + [f"remove {path}" for path in others] + left
     module.exit_json(
         changed=bool(did),
         did=did,
-        ended=running,
+        ended=ended,
         diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
     )
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.fleet.bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
-from ansible.module_utils.fleet.bench.jobs import HEAVY
+from ansible.module_utils.fleet.bench.queues import HEAVY
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.verify.answers import unlike
 from ansible.module_utils.fleet.verify.catalogue import result, same_size

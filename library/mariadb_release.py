@@ -9,8 +9,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet.adoption import look as adoption
-from ansible.module_utils.fleet.adoption.look import OUR_ACCOUNTS, OUR_DATABASE, sql
+from ansible.module_utils.fleet.adoption.database import (
+    OUR_ACCOUNTS,
+    OUR_DATABASE,
+    look_at_database,
+    sql,
+)
 from ansible.module_utils.fleet.mariadb.server import DEFINERS, account
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.snapshot import SnapshotError, load
@@ -86,7 +90,7 @@ class Releaser:
 
     def drop(self) -> None:
         """Drop what the fleet made; after the restart, until which the sites need the twins."""
-        here = adoption.look_at_database()
+        here = look_at_database()
         if here["trouble"]:
             raise ReleaseError(f"MariaDB does not let root in by its socket: {here['trouble']}")
         own = OUR_DATABASE in here["databases"] and OUR_DATABASE not in self.before["databases"]

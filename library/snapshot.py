@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.fleet.adoption import look as adoption
+from ansible.module_utils.fleet.adoption.bench import look_at_bench
+from ansible.module_utils.fleet.adoption.database import look_at_database
 from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.processes import run
 from ansible.module_utils.fleet.snapshot import (
     HOWS,
     SnapshotError,
@@ -86,8 +88,8 @@ def exists(user: str) -> bool:
 
 def facts(params: dict[str, Any]) -> dict[str, Any]:
     """What is no file."""
-    bench = adoption.look_at_bench(params["bench"])
-    database = adoption.look_at_database()
+    bench = look_at_bench(params["bench"])
+    database = look_at_database()
     if database["trouble"]:
         raise SnapshotError(f"MariaDB does not let root in by its socket: {database['trouble']}")
     return {
@@ -97,7 +99,7 @@ def facts(params: dict[str, Any]) -> dict[str, Any]:
         "users": [user for user in params["users"] if exists(user)],
         "database": {key: database[key] for key in ("accounts", "databases", "log_bin")},
         "sites": bench["sites"],
-        "programs": adoption.run(control_words("status")).stdout.splitlines(),
+        "programs": run(control_words("status")).stdout.splitlines(),
         "crontabs": crontabs(),
         "set_aside": params["set_aside"],
     }

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule  # type: ignore[import-untyped]
 
 
-class FleetModule(AnsibleModule):
+class FleetModule(AnsibleModule):  # type: ignore[misc]
     """A module whose files and commands do not depend on the account's sessions: umask, folder.
 
     Hardened hosts set 077 or 027: what root made would be closed to the bench's account. And a

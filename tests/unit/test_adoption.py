@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
-from fleet.adoption import look as looking
+from fleet.adoption import bench as looking
+from fleet.adoption import host as judged_host
+from fleet.adoption import judge as adoption
 from fleet.bench.files import redis_address
-
-from filter_plugins import adoption
 
 ROLE = Path(__file__).parents[2] / "roles/adopt"
 BENCH = "/home/frappe/frappe-bench"
@@ -167,7 +167,7 @@ def test_a_sound_bench_is_taken(host, settings):
     host["survey"]["adoption"]["database"]["settings"]["innodb_buffer_pool_size"] = "192M"
     said = "innodb_buffer_pool_size 192M -> 384M, max_connections 150 -> 300"
     assert said in " ".join(adoption.adoption_words([host]))
-    assert adoption.set_aside(host) == {
+    assert judged_host.set_aside(host) == {
         "nginx": ["/etc/nginx/conf.d/frappe-bench.conf"],
         "supervisor": ["/etc/supervisor/conf.d/frappe-bench.conf"],
     }
@@ -177,7 +177,7 @@ def test_without_an_adoption_nothing_is_judged_or_said(host, settings):
     host["survey"]["adoption"] = None
     assert adoption.adoption_problems([host, {"survey": None}], settings) == []
     assert adoption.adoption_words([host]) == []
-    assert adoption.set_aside(host) == {"nginx": [], "supervisor": []}
+    assert judged_host.set_aside(host) == {"nginx": [], "supervisor": []}
 
 
 def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):

@@ -32,7 +32,7 @@ PORTS = sorted(
 NUMBERS = re.compile(rf"\b(?:{'|'.join(port for port in PORTS if port != '22')})\b")
 # MariaDB's own port: what its files and Frappe's mean where they name none.
 OTHERS = {
-    ("filter_plugins/adoption.py", "3306"),
+    ("module_utils/fleet/adoption/database.py", "3306"),
     ("module_utils/fleet/verify/catalogue.py", "3306"),
 }
 

@@ -288,15 +288,14 @@ def rubbish(request: Any, home: Path) -> Path:
 LOOK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (2 * 1024**3,) * 2)
-from fleet.adoption import look as adoption
 from fleet.bench import account as bench
-from fleet.bench import jobs
+from fleet.bench import config
 from fleet.sites import folders as sites
 path = sys.argv[1]
 folders = sites.Folders(path.rsplit("/", 2)[0], "/nowhere")
 folders.fingerprint()
 print(folders.look([], {}))
-print(jobs.read_json(path), adoption.config_of(path))
+print(config.config_of(path))
 try:
     print(bench.read_json(path))
 except bench.BenchError as error:

@@ -135,7 +135,7 @@ def test_functions_at_the_top_of_modules_are_jobs(bench):
     ],
 )
 def test_patterns(bench, pattern, names):
-    assert jobs.matches(str(bench), [pattern]) == {pattern: names}
+    assert jobs.look(str(bench), [pattern])["matches"] == {pattern: names}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_exact_names(bench, name, known):
 
 @pytest.mark.parametrize("job", ["os.system", "shop", "docs.readme.never", "shop.none.daily", ".x"])
 def test_names_of_what_is_in_no_app(bench, job):
-    assert jobs.matches(str(bench), [job]) == {job: []}
+    assert jobs.look(str(bench), [job])["matches"] == {job: []}
 
 
 def test_nearest_names(bench):

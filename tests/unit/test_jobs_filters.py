@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.errors import AnsibleFilterError
+from fleet.bench import queues
+from fleet.preflight import placement, workers
+from fleet.preflight.jobs import job_name_problems, job_problems
 
 from filter_plugins import jobs
 
@@ -18,42 +20,45 @@ from filter_plugins import jobs
     [("rep1", "at-rep1"), ("rep_1.lan", "at-rep_1.lan"), ("a b:ü", "at-a-b--")],
 )
 def test_queue_of_a_server(server, queue):
-    assert jobs.queue_name(server) == queue
+    assert queues.queue_name(server) == queue
 
 
 def test_queues_of_jobs_keep_the_order():
     placement = {"b.*": "reporting", "a.x": "rep1"}
-    assert list(jobs.job_queues(placement).items()) == [("b.*", "at-reporting"), ("a.x", "at-rep1")]
+    assert list(queues.job_queues(placement).items()) == [
+        ("b.*", "at-reporting"),
+        ("a.x", "at-rep1"),
+    ]
 
 
 def test_a_host_serves_its_own_queue_first_then_those_of_its_groups():
     placement = {"a.b": "zeta", "a.c": "rep1", "a.d": "all", "a.e": "rep2", "a.f": "rep1"}
     groups = ["zeta", "reporting", "all"]
-    assert jobs.placed_queues(placement, "rep1", groups) == ["at-rep1", "at-all", "at-zeta"]
-    assert jobs.placed_queues(placement, "rep3", ["reporting"]) == []
-    assert jobs.placed_queues({"a.b": "rep1"}, "rep1", ["rep1"]) == ["at-rep1"]
+    assert queues.placed_queues(placement, "rep1", groups) == ["at-rep1", "at-all", "at-zeta"]
+    assert queues.placed_queues(placement, "rep3", ["reporting"]) == []
+    assert queues.placed_queues({"a.b": "rep1"}, "rep1", ["rep1"]) == ["at-rep1"]
 
 
 def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_means_them():
-    report, emailed = jobs.HEAVY[0], "*.auto_email_report.*"
+    report, emailed = queues.HEAVY_JOBS[0], "*.auto_email_report.*"
     placement = {emailed: "rep1", "a.b": "rep2"}
-    found = jobs.with_heavy(placement, True)
+    found = queues.with_heavy(placement, True)
     assert list(found)[:2] == list(placement)
     assert (found[emailed], found[report]) == ("rep1", "heavy")
     assert not [job for job in found if "auto_email" in job and job != emailed]
-    assert jobs.with_heavy({report: "rep1"}, True)[report] == "rep1"
-    assert jobs.with_heavy(placement, False) == placement
+    assert queues.with_heavy({report: "rep1"}, True)[report] == "rep1"
+    assert queues.with_heavy(placement, False) == placement
 
 
 def test_a_reporting_node_has_a_worker_for_heavy_jobs_where_there_are_any():
     heavy = program("at-heavy", "at-heavy", 1)
-    assert jobs.heavy_programs(jobs.with_heavy({}, True)) == [heavy]
-    assert jobs.heavy_programs(dict.fromkeys(jobs.HEAVY, "rep1")) == []
+    assert queues.heavy_programs(queues.with_heavy({}, True)) == [heavy]
+    assert queues.heavy_programs(dict.fromkeys(queues.HEAVY_JOBS, "rep1")) == []
 
 
 def test_hosts_that_are_to_do_the_jobs_of_each_queue():
     groups = {"bench_reporting": ["rep1", "rep2"], "big": ["rep2"], "all": ["erp1", "rep1", "rep2"]}
-    found = jobs.placed_hosts(jobs.with_heavy({"a.b": "big", "c.d": "rep1"}, True), groups)
+    found = queues.placed_hosts(queues.with_heavy({"a.b": "big", "c.d": "rep1"}, True), groups)
     assert found == {"at-big": ["rep2"], "at-rep1": ["rep1"], "at-heavy": ["rep1", "rep2"]}
 
 
@@ -105,7 +110,7 @@ CUSTOM = {"slow": {"timeout": 9, "background_workers": 2}, "odd": {}, "at-rep1":
     ],
 )
 def test_worker_programs(workers, placed, custom, programs):
-    assert jobs.worker_programs(workers, placed, custom) == programs
+    assert queues.worker_programs(workers, placed, custom) == programs
 
 
 @pytest.mark.parametrize(
@@ -127,11 +132,13 @@ def test_worker_programs(workers, placed, custom, programs):
     ],
 )
 def test_malformed_workers_are_refused_with_a_remedy(workers, words):
-    for function in (lambda: jobs.worker_programs(workers, []), lambda: jobs.worker_count(workers)):
-        with pytest.raises(AnsibleFilterError) as raised:
+    for function in (
+        lambda: queues.worker_programs(workers, []),
+        lambda: queues.worker_count(workers),
+    ):
+        with pytest.raises(ValueError, match="bench_background_workers") as raised:
             function()
         assert words in str(raised.value)
-        assert "bench_background_workers" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +146,8 @@ def test_malformed_workers_are_refused_with_a_remedy(workers, words):
     [(0, 0, 0), ("5", 5, 5), ({"long": 2, "short,default": "1", "placed": 4}, 7, 3), ({}, 0, 0)],
 )
 def test_processes_are_counted(workers, wanted, running):
-    assert jobs.worker_count(workers) == wanted
-    assert jobs.programs_count(jobs.worker_programs(workers, [])) == running
+    assert queues.worker_count(workers) == wanted
+    assert queues.programs_count(queues.worker_programs(workers, [])) == running
 
 
 # --- the judgement -----------------------------------------------------------------------------
@@ -203,7 +210,7 @@ def place(fleet: list[dict], placement: Any, **found: Any) -> None:
 
 def whats(fleet: list[dict], settings: dict) -> list[str]:
     """What is wrong, without place and remedy; each problem must have both."""
-    problems = jobs.job_problems(fleet, settings)
+    problems = job_problems(fleet, settings)
     for found in problems:
         assert set(found) == {"what", "place", "remedy"}
         assert all(found.values())
@@ -213,7 +220,7 @@ def whats(fleet: list[dict], settings: dict) -> list[str]:
 def test_nothing_said_is_no_problem(fleet, settings):
     settings["inventory"] = str(Path(__file__).parents[2] / "inventory/example")
     assert whats(fleet, settings) == []
-    assert jobs.job_problems([], settings) == []
+    assert job_problems([], settings) == []
     alone = {**settings, "groups": {"primary": ["erp1"], "all": ["erp1"]}}
     assert whats([a_host("erp1", "primary")], alone) == []
 
@@ -270,7 +277,7 @@ def test_server_that_is_no_text(fleet, settings, server):
     assert whats(fleet, settings) == [
         f"{RUN!r} is placed on {server!r}, which is no name of a server"
     ]
-    remedy = jobs.job_problems(fleet, settings)[0]["remedy"]
+    remedy = job_problems(fleet, settings)[0]["remedy"]
     assert ("make a group of them" in remedy) is isinstance(server, list)
 
 
@@ -281,7 +288,7 @@ def test_server_that_does_not_exist(fleet, settings):
         " did you mean rep1?",
         "'nowhere' in jobs_placement is neither a host nor a group of the inventory",
     ]
-    found = jobs.job_problems(fleet, settings)[0]
+    found = job_problems(fleet, settings)[0]
     assert found["place"] == f"jobs_placement in the inventory, {RUN!r} and 1 more"
     assert "erp1, rep1, rep2" in found["remedy"]
 
@@ -333,7 +340,7 @@ def test_workers_for_jobs_placed_on_a_host(fleet, settings, workers, served):
     expected = f"{RUN!r} and 1 more are placed on rep2, which has no workers for placed jobs"
     assert whats(fleet, settings) == ([] if served else [expected])
     if not served:
-        found = jobs.job_problems(fleet, settings)[0]
+        found = job_problems(fleet, settings)[0]
         assert found["place"] == "bench_background_workers in the inventory, for rep2"
         assert "bench_background_workers: {placed: 1}" in found["remedy"]
 
@@ -445,9 +452,9 @@ def test_two_patterns_for_a_job_by_what_the_bench_has(fleet, settings, count, wh
 
 
 def test_names_can_be_judged_after_the_first_run():
-    found = jobs.job_name_problems({RUN: "rep1"}, {**BARE, "known": True, "matches": {RUN: []}})
+    found = job_name_problems({RUN: "rep1"}, {**BARE, "known": True, "matches": {RUN: []}})
     assert [problem["what"] for problem in found] == [f"no installed app has a job {RUN!r}"]
-    assert jobs.job_name_problems({RUN: "rep1"}, BARE) == []
+    assert job_name_problems({RUN: "rep1"}, BARE) == []
 
 
 @pytest.mark.parametrize(
@@ -476,14 +483,14 @@ def test_workers_are_judged(fleet, settings, workers, whats_wrong):
     for text, wanted in zip(found, whats_wrong, strict=True):
         for part in wanted.split("; "):
             assert part in text
-    for problem in jobs.job_problems(fleet, settings):
+    for problem in job_problems(fleet, settings):
         assert problem["place"] == "bench_background_workers in the inventory, for rep1"
 
 
 def test_same_mistake_on_two_hosts_is_one_problem(fleet, settings):
     for host in fleet[1:]:
         host["background_workers"] = {"fast": 1}
-    found = jobs.job_problems(fleet, settings)
+    found = job_problems(fleet, settings)
     assert [f["place"] for f in found] == [
         "bench_background_workers in the inventory, for rep1, rep2"
     ]
@@ -506,7 +513,7 @@ def test_queue_without_workers(fleet, settings):
         for queue in ("default", "long", "slow")
     ]
     assert whats(fleet, settings) == expected
-    assert "{default: 1}" in jobs.job_problems(fleet, settings)[0]["remedy"]
+    assert "{default: 1}" in job_problems(fleet, settings)[0]["remedy"]
     fleet[2]["background_workers"] = {"default,long": 1}
     assert whats(fleet, settings) == expected[2:]
     fleet[2]["background_workers"] = 1
@@ -525,7 +532,7 @@ def test_no_workers_at_all_is_one_problem(fleet, settings):
     for host in fleet:
         host["background_workers"] = 0
     place(fleet, {RUN: "rep1"})
-    found = jobs.job_problems(fleet, settings)
+    found = job_problems(fleet, settings)
     assert [f["what"] for f in found] == ["no host has background workers: no job would ever run"]
     assert found[0]["place"].endswith("for erp1, rep1, rep2")
     assert found[0]["remedy"].startswith("give erp1 some")
@@ -553,7 +560,7 @@ def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):
 def test_time_after_which_a_server_is_away(fleet, settings, value, good):
     for host in fleet[:2]:
         host["away_seconds"] = value
-    found = jobs.job_problems(fleet, settings)
+    found = job_problems(fleet, settings)
     assert [f["what"] for f in found] == (
         [] if good else [f"jobs_away_seconds is {value}: it takes 10 to 3600 seconds"]
     )
@@ -562,11 +569,11 @@ def test_time_after_which_a_server_is_away(fleet, settings, value, good):
 
 def test_workers_for_placed_jobs_that_have_none(fleet, settings):
     fleet[0]["background_workers"] = {"placed,long,default,short": 1}
-    assert [text.partition(" has ")[0] for text in jobs.job_warnings(fleet, settings)] == [
+    assert [text.partition(" has ")[0] for text in workers.job_warnings(fleet, settings)] == [
         "bench_background_workers of rep1"
     ]
     place(fleet, {RUN: "reporting"})
-    assert jobs.job_warnings(fleet, settings) == []
+    assert workers.job_warnings(fleet, settings) == []
 
 
 def test_many_problems_come_together(fleet, settings):
@@ -614,7 +621,7 @@ def test_an_entry_that_is_written_twice_is_found_where_it_is(tmp_path: Path, nam
     for source in (tmp_path, tmp_path / "hosts.py"):
         if name == "hosts.yml" and source != tmp_path:
             continue
-        (found,) = jobs.check_written_twice([], {"inventory": f"/nowhere, {source}"})
+        (found,) = placement.check_written_twice([], {"inventory": f"/nowhere, {source}"})
         assert found["what"] == "a.b has 2 entries in jobs_placement"
         assert found["place"] == f"{place}, lines {first}, {first + 2}"
 

@@ -17,11 +17,10 @@ from typing import Any
 
 import jinja2
 import pytest
+from fleet.adoption import web
 from fleet.nginx import files as nginx
 from fleet.nginx import look as nginx_look
 from fleet.nginx.syntax import NginxError, read_configuration, whole_configuration
-
-from filter_plugins import adoption
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/bin:/bin")
 with_nginx = pytest.mark.skipif(
@@ -173,10 +172,10 @@ def judged(look: dict[str, Any], **more: Any) -> tuple[list[str], list[str]]:
         **more,
     }
     found = {"nginx": look, "bench": {"sites": {SITE: {"names": []}}}}
-    problems = adoption.check_nginx(host, found, {})
+    problems = web.check_nginx(host, found, {})
     return (
         [f"{p['what']} | {p['place']} | {p['remedy']}" for p in problems],
-        list(adoption.nginx_words(host, found)),
+        list(web.nginx_words(host, found)),
     )
 
 

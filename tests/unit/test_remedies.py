@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -21,14 +23,17 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
-from fleet import systems
+from fleet import adoption, systems
+from fleet import preflight as judging
+from fleet.adoption import judge
 from fleet.bench.account import installed_apps
 from fleet.bench.files import redis_address
 from fleet.nginx.certificates import certificate_trouble
+from fleet.preflight.jobs import job_problems
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system
 
-from filter_plugins import adoption, jobs, mariadb_settings, preflight
+from filter_plugins import mariadb_settings, preflight
 from filter_plugins import systems as judged_systems
 from tests.unit.test_adoption import BENCH, an_adopted_host
 from tests.unit.test_preflight import GIB, a_host, first_settings, put_system
@@ -80,8 +85,8 @@ class Fleet:
         hosts = [host for host in (self.erp, self.rep) if host]
         return [
             *preflight.preflight_problems(hosts, self.settings),
-            *adoption.adoption_problems(hosts, self.settings),
-            *jobs.job_problems(hosts, self.settings),
+            *judge.adoption_problems(hosts, self.settings),
+            *job_problems(hosts, self.settings),
             *judged_systems.system_problems(hosts),
         ]
 
@@ -479,6 +484,15 @@ def test_remedies_of_an_adoption(trial: Trial) -> None:
     followed(trial, True)
 
 
+# All files that make problems.
+JUDGES = [preflight] + [
+    module
+    for package in (adoption, judging)
+    for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
+    if hasattr(module := importlib.import_module(entry.name), "problem")
+]
+
+
 def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
     """Where a module makes its problems: (function, its lines) each."""
     for function in ast.walk(ast.parse(inspect.getsource(module))):
@@ -491,7 +505,7 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
 
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     met: set[tuple[str, int]] = set()
-    for module in (preflight, adoption, jobs):
+    for module in JUDGES:
         real = module.problem
 
         def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
@@ -506,7 +520,7 @@ def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
             fleet.problems()
     untried = [
         f"{module.__name__}.{function}, line {lines[0]}"
-        for module in (preflight, adoption, jobs)
+        for module in JUDGES
         for function, lines in calls(module)
         if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
     ]

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from fleet import snapshot
+from fleet.adoption import accounts, handover
 
-from library import adopt_accounts, adopt_handover, adopt_units, mariadb_release
+from library import adopt_accounts, mariadb_release
 
 
 def taken(folder: Path, wanted: list[dict[str, Any]]) -> tuple[str, list[dict[str, Any]]]:
@@ -139,15 +140,6 @@ def test_a_lost_record_is_told(tmp_path: Path) -> None:
         snapshot.load(str(tmp_path))
 
 
-def test_units_come_back_to_what_they_were() -> None:
-    on, off = (
-        {"enabled": "enabled", "active": "active"},
-        {"enabled": "disabled", "active": "inactive"},
-    )
-    steps = adopt_units.steps({"redis": on, "nginx": on, "gone": on}, {"redis": off, "nginx": on})
-    assert steps == [["enable", "redis"], ["start", "redis"]]
-
-
 def test_an_account_gets_a_twin_with_its_password_and_rights() -> None:
     lines = [
         "CREATE USER `_a`@`localhost` IDENTIFIED BY PASSWORD '*F00'",
@@ -155,11 +147,11 @@ def test_an_account_gets_a_twin_with_its_password_and_rights() -> None:
         "GRANT ALL PRIVILEGES ON `_a`.* TO `_a`@`localhost`",
         "GRANT PROXY ON ''@'%' TO '_a'@'localhost' WITH GRANT OPTION",
     ]
-    made = adopt_accounts.twin(lines, "_a")
+    made = accounts.twin(lines, "_a")
     assert made[0] == "CREATE OR REPLACE USER `_a`@`127.0.0.1` IDENTIFIED BY PASSWORD '*F00'"
     assert made[2:] == ["GRANT ALL PRIVILEGES ON `_a`.* TO `_a`@`127.0.0.1`"]
-    with pytest.raises(ValueError, match="not spell"):
-        adopt_accounts.twin([], "_a")
+    with pytest.raises(accounts.AccountError, match="not spell"):
+        accounts.twin([], "_a")
 
 
 def test_only_accounts_that_the_fleet_made_are_dropped() -> None:
@@ -185,7 +177,7 @@ b-workers:b-mail-worker            RUNNING pid 4, uptime 0:01:00
         "b-workers:b-frappe-short-worker-0": "worker",
         "b-workers:b-mail-worker": "",
     }
-    found = adopt_handover.background(status, does)
+    found = handover.background(status, does)
     assert found == ["b-workers:b-frappe-schedule", "b-workers:hands-0"]
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 from fleet import foreign
-from fleet.adoption import look as adoption
+from fleet.adoption import host as judged_host
+from fleet.adoption import programs as adoption
 from fleet.bench.account import BenchError
 from fleet.supervisor import call, configuration, programs, restarts
 from fleet.supervisor import control as supervisor
 from fleet.supervisor import own as own_programs
 from fleet.survey import system
 
-from filter_plugins import adoption as judging
 from filter_plugins import bench, preflight
 from library import adopt_handover, supervisor_programs
 
@@ -408,7 +408,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     host.write("conf.d/b-own.conf", program("older", "sleep 1000"))
     host.write("conf.d/chat.conf", program("chat", BOT.replace("/home/frappe", str(host.folder))))
     monkeypatch.setattr(adoption, "PROBE", f"{folder}/probe.conf")
-    monkeypatch.setattr(judging, "PROGRAMS_FOLDER", str(folder))
+    monkeypatch.setattr(adoption, "PROGRAMS_FOLDER", str(folder))
     host.start()
     host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
@@ -423,12 +423,12 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
         "background_workers": 6,
         "survey": {"adoption": look},
     }
-    assert list(judging.check_programs(judged, look, {})) == []
-    assert judging.set_aside({**judged, "survey": {"adoption": {**look, "nginx": {"files": []}}}})[
-        "supervisor"
-    ] == [str(conf), str(vault)]
-    monkeypatch.setattr(judging, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
-    words = judging.program_words(judged, look)
+    assert list(adoption.check_programs(judged, look, {})) == []
+    assert judged_host.set_aside(
+        {**judged, "survey": {"adoption": {**look, "nginx": {"files": []}}}}
+    )["supervisor"] == [str(conf), str(vault)]
+    monkeypatch.setattr(adoption, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
+    words = adoption.program_words(judged, look)
     text = "\n".join(words)
     commands = {"b-telegram-bot": BOT, "b-mail": "sleep 1000", "memory": "/bin/cat"}
     shown = ", ".join(f"{name} (root runs {command})" for name, command in commands.items())

@@ -13,33 +13,27 @@ from typing import Any
 
 import pytest
 from fleet import surroundings
+from fleet.adoption import crontabs, sudo
+from fleet.processes import Done, run
 
-from filter_plugins import adoption, preflight
+from filter_plugins import preflight
 
 BENCH = "/home/frappe/frappe-bench"
 # An account of every system, which is in no rule of sudo's.
 USER = "daemon"
 
 
-def inside(bound: dict[str, str], words: list[str], stdin: str = "") -> tuple[int, str]:
+def inside(bound: dict[str, str], words: list[str], stdin: str = "") -> Done:
     """A command with other files in their places, which nobody else sees."""
     mounts = " && ".join(f"mount --bind {new} {old}" for old, new in bound.items())
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "LC_ALL": "C"},
-    )
-    return done.returncode, done.stdout or done.stderr
+    return run(["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words], stdin)
 
 
 def can_mount() -> bool:
     """Whether we may put files in the place of others for one command."""
     if os.geteuid() != 0 or not shutil.which("sudo") or not shutil.which("unshare"):
         return False
-    return inside({"/etc/sudoers": "/etc/sudoers"}, ["true"])[0] == 0
+    return inside({"/etc/sudoers": "/etc/sudoers"}, ["true"]).returncode == 0
 
 
 with_sudo = pytest.mark.skipif(not can_mount(), reason="no sudo here, or no mounts of one's own")
@@ -86,19 +80,19 @@ def looked(
         file.write_text(f"{content}\n")
         file.chmod(0o440)
     bound = {"/etc/sudoers": f"{tmp_path}/sudoers"}
-    real = surroundings.read
-    monkeypatch.setattr(surroundings, "read", lambda path: real(bound.get(path, path)))
-    found = surroundings.look_at_sudo(USER, lambda words, stdin: inside(bound, words, stdin))
+    real = sudo.read
+    monkeypatch.setattr(sudo, "read", lambda path: real(bound.get(path, path)))
+    found = sudo.look_at_sudo(USER, lambda words, stdin="": inside(bound, words, stdin))
     return bound, found
 
 
-def judged(sudo: dict[str, Any], *, confirmed: bool = False) -> tuple[list[Any], list[str]]:
+def judged(rules: dict[str, Any], *, confirmed: bool = False) -> tuple[list[Any], list[str]]:
     """What preflight says of it: problems, and words."""
     host = {"name": "erp1", "sudo_confirmed": confirmed}
-    found = {"sudo": sudo, "bench": {"owner": USER}}
+    found = {"sudo": rules, "bench": {"owner": USER}}
     return (
-        list(adoption.check_sudo(host, found, {})),
-        list(adoption.sudo_words(host, found)),
+        list(sudo.check_sudo(host, found, {})),
+        list(sudo.sudo_words(host, found)),
     )
 
 
@@ -109,8 +103,8 @@ def test_an_account_that_is_root_is_refused(
 ) -> None:
     bound, found = looked(tmp_path, monkeypatch, text)
     # sudo itself, asked by that account.
-    code, said = inside(bound, ["runuser", "-u", USER, "--", "sudo", "-n", "/usr/bin/id", "-u"])
-    assert (code == 0 and said.strip() == "0") is is_root, said
+    done = inside(bound, ["runuser", "-u", USER, "--", "sudo", "-n", "/usr/bin/id", "-u"])
+    assert (done.returncode == 0 and done.stdout.strip() == "0") is is_root, done
     told, _ = judged(found)
     assert bool(told) is is_root, found
     if not is_root:
@@ -178,10 +172,10 @@ def test_ansible_needs_another_account_first() -> None:
     rule = {"command": "ALL", "password": False, "place": "/etc/sudoers:9", "own": False}
     found = {"sudo": {"rules": [rule], "groups": []}, "bench": {"owner": USER}}
     host = {"name": "erp1", "sudo_confirmed": False, "target": {"user": USER}}
-    (told,) = adoption.check_sudo(host, found, {})
+    (told,) = sudo.check_sudo(host, found, {})
     assert told["remedy"].startswith("make an account of its own for Ansible (ansible_user)")
     host["target"] = {"user": "admin"}
-    (told,) = adoption.check_sudo(host, found, {})
+    (told,) = sudo.check_sudo(host, found, {})
     assert told["remedy"].startswith("take it out with visudo")
 
 
@@ -225,31 +219,31 @@ def test_crontabs_that_change_the_bench_are_named(tmp_path: Path, line: str, com
     file = tmp_path / "frappe"
     file.write_text(f"SHELL=/bin/bash\n{line}\n")
     masks = [f"{tmp_path}/*"]
-    found = surroundings.look_at_crontabs(BENCH, masks, ())
+    found = crontabs.look_at_crontabs(BENCH, masks, ())
     assert [entry["command"] for entry in found] == ([command] if command else [])
     host = {"name": "erp1"}
-    told = list(adoption.check_crontabs(host, {"crontabs": found}, {}))
-    said = list(adoption.crontab_words(host, {"crontabs": found}))
+    told = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
+    said = list(crontabs.crontab_words(host, {"crontabs": found}))
     assert len(told) + len(said) == bool(command)
     for words in (*(p["place"] for p in told), *said):
         assert f"{file}:{2 + line.count(chr(10))}" in words
     # The remedy.
     file.write_text("SHELL=/bin/bash\n#" + line.replace("\\\n", "") + "\n")
-    assert surroundings.look_at_crontabs(BENCH, masks, ()) == []
+    assert crontabs.look_at_crontabs(BENCH, masks, ()) == []
 
 
 def test_scripts_that_a_crontab_runs_are_looked_into(tmp_path: Path) -> None:
     script = tmp_path / "update.sh"
     script.write_text("#!/bin/sh\nPASSWORD=secret\ncd /x\nbench update --reset\n")
     (tmp_path / "crontab").write_text(f"0 1 * * * {script} >/dev/null\n#0 2 * * * {script}\n")
-    (found,) = surroundings.look_at_crontabs(BENCH, [f"{tmp_path}/crontab"], ())
+    (found,) = crontabs.look_at_crontabs(BENCH, [f"{tmp_path}/crontab"], ())
     assert found == {
         "place": f"{tmp_path}/crontab:1",
         "command": "bench update",
         "through": f"{script}:4",
     }
     (tmp_path / "bench.service").write_text(f"[Service]\nExecStart={script}\n")
-    (found,) = surroundings.look_at_crontabs(BENCH, (), [f"{tmp_path}/*.service"])
+    (found,) = crontabs.look_at_crontabs(BENCH, (), [f"{tmp_path}/*.service"])
     assert found["through"] == f"{script}:4"
 
 
@@ -280,9 +274,9 @@ class Net:
         """Run a command of the controller's."""
         subprocess.run(["sh", "-c", words], check=True, capture_output=True)
 
-    def on(self, words: list[str], stdin: str = "") -> tuple[int, str]:
+    def on(self, words: list[str], stdin: str = "") -> Done:
         """Run a program on the host that has the filter."""
-        return surroundings.run_here(["ip", "netns", "exec", self.names[1], *words], stdin)
+        return run(["ip", "netns", "exec", self.names[1], *words], stdin)
 
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
@@ -339,12 +333,12 @@ def test_what_a_packet_filter_drops_is_opened_by_the_remedy(
 ) -> None:
     assert net.dropped() == []
     assert surroundings.look_at_filters(net.on) == []
-    assert net.on(close, stdin)[0] == 0
+    assert net.on(close, stdin).returncode == 0
     assert net.dropped() == [3306, 13000]
     assert surroundings.look_at_filters(net.on) == [tool]
     command = preflight.opening(tool, net.addresses[0], [13000, 3306])
     command = command.partition(", and the same")[0]
-    assert net.on(["sh", "-c", command]) == (0, "")
+    assert net.on(["sh", "-c", command]).returncode == 0
     assert net.dropped() == []
 
 

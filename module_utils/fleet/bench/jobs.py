@@ -8,22 +8,19 @@ source). Nothing is imported, and nothing is parsed: the bench's Python may be n
 from __future__ import annotations
 
 import difflib
+import glob
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import translate
-from glob import glob
 from typing import Any
 
 from .. import routes
 from ..foreign import read_bytes
 from ..mariadb import server as mariadb
+from .config import common_config, config_of
+from .queues import PREFIX, is_pattern
 
-# Queues of ours, beside those that Frappe knows.
-PREFIX = "at-"
-# That of heavy jobs, which every reporting node serves.
-HEAVY = "at-heavy"
 # Methods of a site's scheduled jobs.
 SCHEDULED = "SELECT method FROM `tabScheduled Job Type`"
 # No answer of a module needs more.
@@ -39,11 +36,6 @@ DEFINED = re.compile(
 # A branch at the top of a module, and what is indented below it.
 BRANCH = re.compile(BRANCHES + r"[^\n]*\n((?:(?:[ \t][^\n]*)?\n)+)", re.M)
 IMPORTED = re.compile(r"^from[ \t]+\S+[ \t]+import[ \t]+(?:\(([^)]*)\)|([^\n]*))", re.M)
-
-
-def is_pattern(name: str) -> bool:
-    """Whether an entry of jobs_placement is a pattern rather than the name of one job."""
-    return any(sign in name for sign in "*?[")
 
 
 def read_text(path: str) -> str:
@@ -128,25 +120,14 @@ def is_bound(bench: str, job: str, functions: Iterable[str]) -> bool:
     return False
 
 
-def read_json(path: str) -> dict[str, Any]:
-    """A JSON object from a file, an empty one when there is none."""
-    try:
-        found = json.loads(read_text(path))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def scheduled_names(bench: str) -> tuple[set[str], bool]:
     """Methods of the scheduled jobs in the sites' databases, and whether all could be read."""
-    configs = [
-        read_json(path) for path in sorted(glob(f"{glob_safe(bench)}/sites/*/site_config.json"))
-    ]
     found: set[str] = set()
     complete = True
+    paths = sorted(glob.glob(f"{glob.escape(bench)}/sites/*/site_config.json"))
     try:
         with mariadb.local() as server:
-            for config in configs:
+            for config in map(config_of, paths):
                 if not (database := config.get("db_name")):
                     continue
                 user = str(config.get("db_user") or database)
@@ -164,14 +145,9 @@ def scheduled_names(bench: str) -> tuple[set[str], bool]:
     return found, complete
 
 
-def glob_safe(path: str) -> str:
-    """A path whose own characters mean nothing to glob."""
-    return re.sub(r"([*?[])", r"[\1]", path)
-
-
 def custom_queues(bench: str) -> dict[str, Any]:
     """The queues that the bench's own `workers` setting names; not those of ours."""
-    workers = read_json(f"{bench}/sites/common_site_config.json").get("workers")
+    workers = common_config(bench).get("workers")
     items = workers.items() if isinstance(workers, dict) else ()
     return {name: settings for name, settings in items if not name.startswith(PREFIX)}
 
@@ -203,18 +179,14 @@ def look(bench: str, patterns: Iterable[str]) -> dict[str, Any]:
     functions, methods = source_names(bench)
     scheduled, found["scheduled"] = scheduled_names(bench)
     jobs = sorted(functions | scheduled)
+    every = {*jobs, *methods}
     hits: dict[str, list[str]] = {}
     for pattern in patterns:
         if is_pattern(pattern):
             fits = re.compile(translate(pattern)).match
             hits[pattern] = [job for job in jobs if fits(job)] or sorted(filter(fits, methods))
         else:
-            there = (
-                pattern in functions
-                or pattern in scheduled
-                or pattern in methods
-                or is_bound(bench, pattern, functions)
-            )
+            there = pattern in every or is_bound(bench, pattern, functions)
             hits[pattern] = [pattern] if there else []
             if not there:
                 found["near"][pattern] = difflib.get_close_matches(pattern, jobs, MOST_NEAR, 0.75)
@@ -225,10 +197,4 @@ def look(bench: str, patterns: Iterable[str]) -> dict[str, Any]:
                 {"entries": [one, other], "example": both[0], "count": len(both)}
             )
     found["matches"] = {pattern: names[:MOST_MATCHES] for pattern, names in hits.items()}
-    return found
-
-
-def matches(bench: str, patterns: Iterable[str]) -> dict[str, list[str]]:
-    """Names of the bench's jobs that each name or pattern means; see look."""
-    found: dict[str, list[str]] = look(bench, patterns)["matches"]
     return found

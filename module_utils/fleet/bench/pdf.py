@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from typing import Any
 
+from ..processes import run
 from ..systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
-from .account import BenchError, read_foreign, read_json
+from .account import read_foreign
+from .config import common_config
 
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -47,10 +48,7 @@ def printing(bench: str) -> dict[str, Any]:
 
 def own_chromium(bench: str) -> str:
     """The Chromium that the bench uses already: the one it names, or the one it has fetched."""
-    try:
-        named = read_json(f"{bench}/sites/common_site_config.json").get("chromium_path")
-    except (BenchError, OSError):
-        named = None
+    named = common_config(bench).get("chromium_path")
     if isinstance(named, str) and named and shutil.which(named, path=PATH):
         return named
     fetched = f"{bench}/chromium/chrome-linux/headless_shell"
@@ -59,16 +57,7 @@ def own_chromium(bench: str) -> str:
 
 def offered(names: list[str]) -> list[str]:
     """Those of some packages that the system offers here, by apt's lists as they are."""
-    if not names:
-        return []
-    done = subprocess.run(
-        ["apt-cache", "policy", *names],
-        env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return candidates(done.stdout)
+    return candidates(run(["apt-cache", "policy", *names]).stdout) if names else []
 
 
 def available(kit: dict[str, Any]) -> dict[str, Any]:

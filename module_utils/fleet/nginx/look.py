@@ -21,6 +21,9 @@ from .syntax import (
     whole_configuration,
 )
 
+# What goes out of service: kind, words, place, and by what it is known as kept.
+Stop = tuple[str, str, str, str]
+
 # An operator's own part of every site's server: the fleet leaves it alone.
 OWN = "/etc/nginx/benchfleet.d"
 WEB_PORTS = ("80", "443")
@@ -140,7 +143,11 @@ def look_at_nginx(
     if not files:
         return {**found, "trouble": "nginx -T shows no file"}
     try:
-        kept = own_part(own)
+        kept = [
+            directive
+            for path in sorted(Path(own).glob("*.conf"))
+            for directive in read_configuration(path.read_text(errors="replace"), str(path))
+        ]
         found["doubled"] = doubled(kept)
         found["files"] = serving_files(files, bench, sites, ports, set(map(str, kept)))
         gone = [file["path"] for file in found["files"]]
@@ -150,15 +157,6 @@ def look_at_nginx(
     except (NginxError, OSError) as error:
         found["trouble"] = f"its files cannot be read: {error}"
     return found
-
-
-def own_part(folder: str) -> list[Directive]:
-    """What an operator's own files have for every site's server."""
-    return [
-        directive
-        for path in sorted(Path(folder).glob("*.conf"))
-        for directive in read_configuration(path.read_text(errors="replace"), str(path))
-    ]
 
 
 def doubled(kept: Iterable[Directive]) -> list[str]:
@@ -184,56 +182,25 @@ def serving_files(
     A file is one that a server stands in that listens on a port of the web, and has a path of the
     bench in it or the name of a site. Others stay, whatever they serve. See look_at_nginx.
     """
-    web = {*WEB_PORTS, *map(str, ports)}
+    web, main = {*WEB_PORTS, *map(str, ports)}, next(iter(files))
     whole = whole_configuration(files)
     http = [inner for outer in whole if outer.name == "http" for inner in outer.block or ()]
     servers = [d for d in http if d.name == "server" and "Made by Benchfleet" not in files[d.path]]
-    mine = [
-        server for server in servers if listens(server) & web and serves(server, bench, {*sites})
-    ]
+    # The bench's own, also those that listen elsewhere only.
+    own = [server for server in servers if serves(server, bench, {*sites})]
     found = []
-    for path in dict.fromkeys(server.path for server in mine):
-        here = [server for server in servers if server.path == path]
-        # The bench's own, also those that listen elsewhere only.
-        bench_s = [server for server in here if serves(server, bench, {*sites})]
-        pairs = {
-            pair
-            for server in bench_s
-            for pair in zip(
-                file_values(server, "ssl_certificate", next(iter(files))),
-                file_values(server, "ssl_certificate_key", next(iter(files))),
-                strict=False,
-            )
-        }
-        stopping = [s for server in bench_s for s in stops(server, http, web)]
-        stopping += [
-            stop("server", f"a server for {called(server)}", server)
-            for server in here
-            if server not in bench_s and not names_of(server)
-        ]
-        stopping += [
-            stop("setting", str(directive), directive)
-            for directive in http
-            if directive.path == path
-            and directive.name != "server"
-            and not USUAL_NAMES.fullmatch(directive.name)
-        ]
-        stopping += [
-            stop("fixed", f"{inner} of {' '.join(directive.words)}", inner)
-            for directive in http
-            if directive.path == path and directive.name == "upstream"
-            for inner in directive.block or ()
-            if inner.name == "server" and not HERE.match(inner.words[1])
-        ]
+    for path in dict.fromkeys(server.path for server in own if listens(server) & web):
+        mine = [server for server in own if server.path == path]
+        others = [server for server in servers if server.path == path and server not in mine]
+        stopping = [s for server in mine for s in stops(server, http, web)]
+        stopping += file_stops(path, others, http)
         found.append(
             {
                 "path": path,
-                "names": sorted({name for server in here for name in names_of(server)}),
+                "names": sorted({name for server in mine + others for name in names_of(server)}),
                 # Of servers that have nothing of the bench: they can move to a file of their own.
-                "apart": sorted(
-                    {n for server in here if server not in bench_s for n in names_of(server)}
-                ),
-                "certificates": sorted(pairs),
+                "apart": sorted({name for server in others for name in names_of(server)}),
+                "certificates": sorted({pair for s in mine for pair in certificates(s, main)}),
                 "stops": [
                     {"kind": kind, "what": what, "place": place}
                     for kind, what, place, text in dict.fromkeys(stopping)
@@ -244,15 +211,31 @@ def serving_files(
     return found
 
 
+def file_stops(path: str, others: Iterable[Directive], http: Iterable[Directive]) -> Iterator[Stop]:
+    """What goes out of service with a file beside the bench's servers; others are its servers."""
+    for server in others:
+        if not names_of(server):
+            yield stop("server", f"a server for {called(server)}", server)
+    beside = [d for d in http if d.path == path and d.name != "server"]
+    for directive in beside:
+        if not USUAL_NAMES.fullmatch(directive.name):
+            yield stop("setting", str(directive), directive)
+    for directive in (d for d in beside if d.name == "upstream"):
+        for inner in directive.block or ():
+            if inner.name == "server" and not HERE.match(inner.words[1]):
+                yield stop("fixed", f"{inner} of {' '.join(directive.words)}", inner)
+
+
 def values(server: Directive, name: str) -> list[str]:
     """The words of a server's directives of a name."""
     return [word for d in server.block or () if d.name == name for word in d.words[1:]]
 
 
-def file_values(server: Directive, name: str, main: str) -> list[str]:
-    """The files that a server's directives of a name mean: nginx looks beside its main file."""
-    words = [word for word in values(server, name) if "$" not in word]
-    return [os.path.join(os.path.dirname(main), word) for word in words]
+def certificates(server: Directive, main: str) -> Iterator[tuple[str, str]]:
+    """The pairs of certificate and key of a server: nginx looks beside its main file."""
+    named = (values(server, name) for name in ("ssl_certificate", "ssl_certificate_key"))
+    paths = ([os.path.join(os.path.dirname(main), w) for w in ws if "$" not in w] for ws in named)
+    yield from zip(*paths, strict=False)
 
 
 def names_of(server: Directive) -> list[str]:
@@ -286,9 +269,6 @@ def serves(server: Directive, bench: str, sites: set[str]) -> bool:
         for directive in server.walk()
         for word in directive.words[1:]
     )
-
-
-Stop = tuple[str, str, str, str]
 
 
 def stop(kind: str, what: str, directive: Directive) -> Stop:
@@ -330,15 +310,11 @@ def stops(server: Directive, http: Iterable[Directive], web: Collection[str]) ->
     if not any(d.name == "client_max_body_size" for d in block):
         above = [d for d in http if d.name == "client_max_body_size"]
         # Without any, nginx takes its own.
-        size = above[-1] if above else Directive(("client_max_body_size", "1m"), None, *at(server))
+        usual = Directive(("client_max_body_size", "1m"), None, server.path, server.line)
+        size = above[-1] if above else usual
         yield stop("setting", str(size), size)
     for directive in block:
         yield from block_stops(directive, ())
-
-
-def at(server: Directive) -> tuple[str, int]:
-    """File and line of a server."""
-    return server.path, server.line
 
 
 def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterator[Stop]:

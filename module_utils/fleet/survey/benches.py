@@ -9,11 +9,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..adoption import look as adoption
 from ..bench.account import read_foreign
+from ..bench.config import config_of
 from ..bench.files import other_database
 from ..foreign import open_plain
 from ..nginx.files import parts
+from ..processes import run
 from ..sites.folders import Folders, made_note
 
 # sites/apps.txt is written by every bench since 2014; benches are looked for where people put them,
@@ -105,7 +106,7 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
                     found[path] = source
                 path = os.path.dirname(path.rstrip("/"))
 
-    for file, text in parts(adoption.run(["/usr/sbin/nginx", "-T"]).stdout).items():
+    for file, text in parts(run(["/usr/sbin/nginx", "-T"]).stdout).items():
         look(text, file)
     for pattern in files:
         for file in sorted(glob.glob(pattern)):
@@ -132,11 +133,11 @@ def named_places(pid: str) -> str:
 def other_databases(bench_dir: str) -> dict[str, dict[str, str]]:
     """Sites of a bench whose database is not MariaDB: site → {kind, file that says so}."""
     common_file = f"{bench_dir}/sites/common_site_config.json"
-    common = adoption.config_of(common_file)
+    common = config_of(common_file)
     folders = Folders(f"{bench_dir}/sites", "")
     found = {}
     for site in folders.names():
-        config = adoption.config_of(folders.config(site))
+        config = config_of(folders.config(site))
         if kind := other_database(config, common):
             file = folders.config(site) if config.get("db_type") else common_file
             found[site] = {"kind": kind, "file": file}

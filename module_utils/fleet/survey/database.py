@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..adoption import look as adoption
+from ..adoption.database import sql
 from ..kept import tree_bytes
 from ..mariadb.options import REFUSED, RUNNING, look, running_rows, server_options
 from ..mariadb.server import MEMORY_TABLES
+from ..processes import run
 from ..verify.answers import READ_SHARED, SHARED
 
 # What role mariadb writes.
@@ -32,18 +31,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
-        if not os.access(program, os.X_OK):
-            continue
-        try:
-            answer = subprocess.run(
-                [program, "--no-defaults", "--version"],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=False,
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            continue
+        answer = run([program, "--no-defaults", "--version"], seconds=20).stdout
         version = re.search(r"Ver\s+(\d+(?:\.\d+)+)", answer)
         if version:
             found["product"] = "MariaDB" if "mariadb" in answer.lower() else "MySQL"
@@ -57,7 +45,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
     told = [
-        adoption.sql(words).stdout.splitlines() if kept and found["product"] else []
+        sql(words).stdout.splitlines() if kept and found["product"] else []
         for words in (MEMORY_TABLES, READ_SHARED)
     ]
     found["memory_tables"] = told[0]
@@ -84,7 +72,7 @@ def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
     told = {**look(SETTINGS), "adopted": adopted}
     rows = running_rows(
         *(
-            adoption.sql(words).stdout.splitlines() if runs else []
+            sql(words).stdout.splitlines() if runs else []
             for words in (RUNNING, "SHOW MASTER STATUS")
         )
     )

@@ -1,0 +1,60 @@
+"""Accounts of an adopted server sign in over TCP although it resolves no names any more."""
+
+from __future__ import annotations
+
+import re
+
+from .database import sql
+
+ADDRESS = "127.0.0.1"
+# Users with an account for localhost that has a password, and none that is open and by address.
+WITHOUT_TWIN = """
+SELECT User FROM mysql.global_priv AS here WHERE Host = 'localhost'
+  AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')
+  AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1
+  AND NOT EXISTS (
+    SELECT * FROM mysql.global_priv AS other WHERE other.User = here.User
+      AND other.Host IN ('127.0.0.1', '%')
+      AND COALESCE(JSON_VALUE(other.Priv, '$.account_locked'), 0) <> 1)
+"""
+
+
+class AccountError(Exception):
+    """The server does not do what it must; the message says what."""
+
+
+def twin(lines: list[str], user: str) -> list[str]:
+    """Statements for the account at 127.0.0.1, made from those of SHOW CREATE USER and SHOW
+    GRANTS for the one at localhost; what root may hand on to others (PROXY) is left out.
+
+    Raises AccountError when the server spells the account in a way that is not known here.
+    """
+    name = user.replace("`", "``")
+    old, new = f"`{name}`@`localhost`", f"`{name}`@`{ADDRESS}`"
+    lines = [line for line in lines if not line.startswith("GRANT PROXY ")]
+    if not lines or any(old not in line for line in lines):
+        raise AccountError(f"the server does not spell the account {user}@localhost as expected")
+    made = [line.replace(old, new, 1) for line in lines]
+    made[0] = re.sub(r"^CREATE USER ", "CREATE OR REPLACE USER ", made[0])
+    return made
+
+
+def without_twin() -> list[str]:
+    """Users with an account at localhost, and a password, that have none by address."""
+    done = sql(WITHOUT_TWIN)
+    if done.returncode != 0:
+        why = done.stderr.strip() or "no answer"
+        raise AccountError(f"MariaDB does not tell its accounts: {why}")
+    return sorted(done.stdout.splitlines())
+
+
+def make_twin(user: str) -> None:
+    """Make the account at 127.0.0.1 with the password and rights of the one at localhost."""
+    name = user.replace("`", "``")
+    shown = sql(f"SHOW CREATE USER `{name}`@localhost; SHOW GRANTS FOR `{name}`@localhost;")
+    statements = twin(shown.stdout.splitlines(), user)
+    done = sql("".join(f"{statement};\n" for statement in statements))
+    if done.returncode != 0:
+        # Its words quote a statement, and that one holds a password's hash.
+        words = re.sub(r"'\*[0-9A-F]{40}'", "'(secret)'", done.stderr.strip())
+        raise AccountError(f"the account {user}@{ADDRESS} could not be made: {words}")

@@ -1,0 +1,205 @@
+"""Queues of the servers that jobs are placed on, and the worker programs that serve them.
+
+Pure functions on what the inventory says:
+    jobs_placement           {dotted name of a job's method, or a pattern: host or group}
+    jobs_heavy               where heavy jobs are done that it does not name: reporting or primary
+    bench_background_workers a number of processes that share all queues, or {queues: processes}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+# Queues of ours, beside those that Frappe knows.
+PREFIX = "at-"
+# Frappe's own, in the order in which its long workers serve them.
+QUEUES = ("long", "default", "short")
+# Jobs that read much and write little, of Frappe 14 to 17; a bench queues those that it has.
+HEAVY_JOBS = (
+    "frappe.core.doctype.prepared_report.prepared_report.generate_report",
+    "frappe.desk.query_report.run_export_query_job",
+    "frappe.desk.reportview.run_report_view_export_job",
+    "frappe.email.doctype.auto_email_report.auto_email_report.process_auto_email_report",
+    "frappe.email.doctype.auto_email_report.auto_email_report.send_daily",
+    "frappe.email.doctype.auto_email_report.auto_email_report.send_monthly",
+)
+# The server of heavy jobs: whichever reporting node comes first, or else the primary.
+ANY_REPORTING = "heavy"
+# Its queue, which every reporting node serves.
+HEAVY = f"{PREFIX}{ANY_REPORTING}"
+# Stands in bench_background_workers for the queues of all jobs that are placed on a host.
+PLACED = "placed"
+NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def is_pattern(job: str) -> bool:
+    """Whether an entry of jobs_placement is a pattern rather than the name of one job."""
+    return any(sign in job for sign in "*?[")
+
+
+def queue_name(server: str) -> str:
+    """The queue of the jobs that are placed on a host, or on a group of hosts."""
+    return PREFIX + NOT_IN_QUEUES.sub("-", server)
+
+
+def with_heavy(placement: Mapping[str, str], reporting: bool) -> dict[str, str]:
+    """jobs_placement and, with ``reporting``, the heavy jobs that none of its entries means."""
+    named = [str(entry) for entry in placement]
+    rest = [job for job in HEAVY_JOBS if not any(fnmatchcase(job, entry) for entry in named)]
+    return {**placement, **dict.fromkeys(rest if reporting else (), ANY_REPORTING)}
+
+
+def placed_hosts(
+    placement: Mapping[str, str], groups: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """The hosts that are to do the jobs of each queue of ours, by queue.
+
+    ``placement`` is what with_heavy returns, ``groups`` are the inventory's.
+    """
+    anybody = {**groups, ANY_REPORTING: groups.get("bench_reporting", [])}
+    return {queue_name(s): anybody.get(s, [s]) for s in map(str, placement.values())}
+
+
+def heavy_programs(placement: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The worker program of a reporting node for heavy jobs; none where no job counts as heavy."""
+    heavy = ANY_REPORTING in placement.values()
+    return [{"name": HEAVY, "queues": [HEAVY], "processes": 1}] if heavy else []
+
+
+def job_queues(placement: Mapping[str, str]) -> dict[str, str]:
+    """The queue of each job or pattern, in the order of jobs_placement."""
+    return {str(job): queue_name(str(server)) for job, server in placement.items()}
+
+
+def placed_queues(placement: Mapping[str, str], host: str, group_names: Iterable[str]) -> list[str]:
+    """The queues of placed jobs that a host serves: its own first, then its groups', sorted."""
+    named = {str(server) for server in placement.values()}
+    own = {queue_name(host)} if host in named else set()
+    groups = {queue_name(group) for group in group_names if group in named}
+    return sorted(own) + sorted(groups - own)
+
+
+def whole_number(value: Any) -> int | None:
+    """A number of processes, also one written as text; None when it is none."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if value >= 0 else None
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]+", value) else None
+
+
+def queue_list(key: Any) -> list[str]:
+    """The queues that a key of bench_background_workers names, in order of preference.
+
+    Without any for a key that names none, or what no queue can be called.
+    """
+    names = [name.strip() for name in key.split(",")] if isinstance(key, str) else [""]
+    good = all(names) and not any(NOT_IN_QUEUES.search(name) for name in names)
+    return list(dict.fromkeys(names)) if good else []
+
+
+def shape_troubles(workers: Any) -> Iterator[tuple[str, str]]:
+    """What is wrong with a bench_background_workers by itself, each with its remedy."""
+    if whole_number(workers) is not None:
+        return
+    if not isinstance(workers, Mapping):
+        yield (
+            f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor "
+            "a map",
+            "write a number of processes, or a map of queues to processes such as "
+            "{'short,default': 2, long: 3, placed: 1}",
+        )
+        return
+    programs: dict[str, list[str]] = {}
+    for key, value in workers.items():
+        if names := queue_list(key):
+            programs.setdefault("-".join(names), []).append(repr(str(key)))
+        else:
+            yield (
+                f"bench_background_workers has an entry {key!r}, which names no queue",
+                "write one queue, or several with commas in order of preference, such as "
+                "'short,default'",
+            )
+        if whole_number(value) is None:
+            yield (
+                f"bench_background_workers has {value!r} processes for {key!r}",
+                "write a whole number of 0 or more",
+            )
+    for keys in programs.values():
+        if len(keys) > 1:
+            yield (
+                f"bench_background_workers names the same queues twice: {', '.join(keys)}",
+                "make one entry of them",
+            )
+
+
+def read_workers(workers: Any) -> int | dict[str, int]:
+    """bench_background_workers as a number or a map of numbers.
+
+    Raises ValueError for what is neither.
+    """
+    for what, remedy in shape_troubles(workers):
+        raise ValueError(f"{what}: {remedy}")
+    number = whole_number(workers)
+    if number is not None:
+        return number
+    return {str(key): whole_number(value) or 0 for key, value in workers.items()}
+
+
+def further_queues(custom: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The queues that `workers` in common_site_config.json adds to Frappe's; not those of ours."""
+    return {
+        str(name): settings if isinstance(settings, Mapping) else {}
+        for name, settings in (custom or {}).items()
+        if not str(name).startswith(PREFIX) and name not in QUEUES
+    }
+
+
+def worker_programs(
+    workers: Any, placed: Iterable[str], custom: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The worker programs of a host: {name, queues, processes} each, with one process or more.
+
+    ``workers`` is bench_background_workers, ``placed`` the queues of the jobs placed on this host
+    (see placed_queues), ``custom`` the `workers` of common_site_config.json. A number is shared
+    between a program for all queues and one for the quick ones; the first gets the larger half, so
+    that a single process serves everything.
+    Raises ValueError for a malformed setting.
+    """
+    placed = list(dict.fromkeys(placed))
+    found = read_workers(workers)
+    if isinstance(found, int):
+        wanted = [
+            ("long", [*placed, "long", "default", "short"], (found + 1) // 2),
+            ("short", [*placed, "short", "default"], found // 2),
+        ]
+        for queue, settings in further_queues(custom).items() if found else ():
+            wanted.append((queue, [queue], whole_number(settings.get("background_workers")) or 1))
+    else:
+        wanted = []
+        for key, processes in found.items():
+            names = queue_list(key)
+            queues = [q for name in names for q in (placed if name == PLACED else [name])]
+            wanted.append(("-".join(names), queues, processes))
+    return [
+        {"name": name, "queues": list(dict.fromkeys(queues)), "processes": processes}
+        for name, queues, processes in wanted
+        if processes and queues
+    ]
+
+
+def worker_count(workers: Any) -> int:
+    """Background processes that bench_background_workers asks for.
+
+    Those of an entry `placed` run only where jobs are placed: programs_count counts what runs.
+    """
+    found = read_workers(workers)
+    return found if isinstance(found, int) else sum(found.values())
+
+
+def programs_count(programs: Iterable[Mapping[str, Any]]) -> int:
+    """Processes of the given worker programs."""
+    return sum(program["processes"] for program in programs)

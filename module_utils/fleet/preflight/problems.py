@@ -1,0 +1,55 @@
+"""What a problem is, and how problems are told: used by every check, whatever it judges."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+Host = Mapping[str, Any]
+Settings = Mapping[str, Any]
+Problem = dict[str, str]
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+def problem(what: str, place: str, remedy: str) -> Problem:
+    """What is wrong, with the value that was seen; where it is set or found; how it is mended."""
+    return {"what": what, "place": place, "remedy": remedy}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, "" when none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """What belongs to each key, such as the hosts that share a value: one problem tells all."""
+    found: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def listed(problems: Iterable[Problem], numbered: bool = True) -> str:
+    """Problems as a text for people, after a line that says what they stand in the way of."""
+    lines = []
+    for number, found in enumerate(problems, start=1):
+        lines += [
+            "",
+            f"{number}. {found['what']}" if numbered else found["what"],
+            f"   place:  {found['place']}",
+            f"   remedy: {found['remedy']}",
+        ]
+    return "\n".join(lines)
+
+
+def preflight_text(
+    problems: list[Problem], touched: str = "Nothing was touched on any host."
+) -> str:
+    """All problems that preflight found; touched says what was done before they were found."""
+    number = len(problems)
+    head = f"Preflight found {number} problem{'' if number == 1 else 's'}. {touched}"
+    return f"{head}\n{listed(problems)}"
