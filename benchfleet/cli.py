@@ -215,7 +215,7 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
 def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None = None) -> int:
     """Run the checks on a fleet and print their verdict; 0 only if all of them hold."""
     outcome = runner.play(
-        "playbooks/verify.yml", inventory, collect=("fleet_verdict",), environment=environment
+        "playbooks/verify.yml", inventory, collect=("check_fleet",), environment=environment
     )
     checks = reports.collected(outcome.results, "checks")
     ok = outcome.ok and bool(checks) and all(check.get("ok") is True for check in checks)

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError, installed_apps, read_json
+from ansible.module_utils.fleet.http import Visitor
 from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.verify.look import Visitor
 
 DOCUMENTATION = r"""
 module: bench_answers

@@ -40,6 +40,7 @@ from ansible.module_utils.fleet.bench.account import (
 from ansible.module_utils.fleet.bench.staging import Staging
 from ansible.module_utils.fleet.calls import held, listens
 from ansible.module_utils.fleet.foreign import read_bytes, replace, sync_folder
+from ansible.module_utils.fleet.http import Visitor
 from ansible.module_utils.fleet.kept import (
     DUMPS,
     Thing,
@@ -52,6 +53,7 @@ from ansible.module_utils.fleet.kept import (
 )
 from ansible.module_utils.fleet.mariadb.server import LARGEST_PACKET, SYSTEM_SCHEMAS, client
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.client import Redis, RedisError
 from ansible.module_utils.fleet.redis.users import redis_admin
 from ansible.module_utils.fleet.sites.folders import Folders, SiteError, is_name, parse_site
 from ansible.module_utils.fleet.supervisor.control import (
@@ -65,7 +67,6 @@ from ansible.module_utils.fleet.supervisor.control import (
     together,
 )
 from ansible.module_utils.fleet.supervisor.programs import JOBS
-from ansible.module_utils.fleet.verify.look import Redis, RedisError, Visitor
 
 DOCUMENTATION = r"""
 module: bench_update

@@ -1,28 +1,23 @@
 #!/usr/bin/python
-"""Prove what no single host can see: comparisons between hosts, and the view from outside."""
+"""Prove what no single host can see, and give the verdict over all checks of verify."""
 
 from __future__ import annotations
 
-import ipaddress
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from ansible.module_utils.fleet.bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
-from ansible.module_utils.fleet.bench.queues import HEAVY
 from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.verify.answers import unlike
-from ansible.module_utils.fleet.verify.catalogue import result, same_size
-from ansible.module_utils.fleet.verify.look import refuses, source_address
+from ansible.module_utils.fleet.verify.fleet import judge
 
 DOCUMENTATION = r"""
 module: check_fleet
-short_description: Checks of verify that are made on the controller
+short_description: Checks of verify that are made on the controller, and the verdict over all
 description:
   - Compares what check_primary and check_reporting saw, and calls the fleet's ports from here.
-  - Never fails because something is red; the results say so.
+  - Returns all checks, complete and in order, and fails when one of them is red.
 options:
+  checks: {description: Results of the other modules., type: list, elements: dict, required: true}
   nodes:
-    description: "Host to {role, lan_ip, seen, planned}; seen is empty for a host that gave none."
+    description: >-
+      Host to {role, lan_ip, seen, planned, trouble, left}; seen is empty for a host that gave none.
+      A check that a host did not make is red, for the reason that trouble names.
     type: dict
     required: true
   placed:
@@ -39,236 +34,43 @@ options:
     type: list
     elements: str
     default: []
+  unasked:
+    description: >-
+      Why hosts could not be asked: {problems, text, causes}, see filter_plugins/reach.py.
+    type: dict
+    required: true
 """
 
-# In a node's common configuration these are its own, or are not there.
-OWN_KEYS = frozenset(KEYS) - frozenset(keys_that_are(SET, SHARED, KEPT))
-
-Result = dict[str, Any]
-Nodes = dict[str, dict[str, Any]]
-
-
-def compare_apps(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's apps against the primary's."""
-    own, theirs = node["seen"]["apps"], primary["seen"]["apps"]
-    wrong = [
-        f"{app}: {_commit(own, app)} here, {_commit(theirs, app)} on the primary"
-        for app in sorted({*own, *theirs})
-        if _commit(own, app) != _commit(theirs, app)
-    ]
-    wrong += [
-        f"{app} has changes that are in no commit, and not those of the primary"
-        for app in sorted({*own} & {*theirs})
-        if own[app]["changes"] != theirs[app]["changes"]
-    ]
-    same = ", ".join(f"{app} {_commit(own, app)}" for app in sorted(own))
-    return result("commits", host, bool(own) and not wrong, "; ".join(wrong) or same or "no app")
-
-
-def _commit(apps: dict[str, Any], app: str) -> str:
-    return apps[app]["commit"][:10] if app in apps else "none"
-
-
-def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's web assets against the primary's; a bundle is its list, name and URL."""
-    own, theirs = node["seen"]["assets"], primary["seen"]["assets"]
-    wrong = []
-    for bundle in sorted({*own, *theirs}):
-        name = " ".join(bundle.split()[1:])
-        if bundle not in theirs:
-            wrong.append(f"{name} is not in the primary's list")
-        elif bundle not in own:
-            wrong.append(f"{name} is not in the list here")
-        elif own[bundle] != theirs[bundle]:
-            wrong.append(f"{name} {'differs' if own[bundle] else 'has no file here'}")
-        elif not own[bundle]:
-            wrong.append(f"{name} has no file on either bench")
-    more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
-    saw = "; ".join(wrong[:5]) + more if wrong else f"{len(own)} bundles listed, all the same"
-    return result("assets", host, not wrong, saw)
-
-
-def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """What a reporting node answers against what the primary does.
-
-    What the node has besides counts for nothing: its tools made it, or it was left by what it had.
-    Where it has no fonts at all, it prints nothing, which is a check of its own.
-    """
-    own, theirs = node["seen"]["answers"], primary["seen"]["answers"]
-    troubles = {host: own["trouble"], "the primary": theirs["trouble"]}
-    wrong = [f"not all was asked of {name}: {words}" for name, words in troubles.items() if words]
-    if own["servers"]:
-        wrong += unlike(own["servers"]["here"], own["servers"]["primary"])
-    if own["python"] and theirs["python"]:
-        both = [dict(answers["python"]) for answers in (own, theirs)]
-        if "none" in [answers.get("wkhtmltopdf") for answers in both]:
-            # Whether a host can print is a check of its own.
-            both = [{k: v for k, v in answers.items() if k != "wkhtmltopdf"} for answers in both]
-        wrong += unlike(*both)
-        lacking = [name for name in theirs["fonts"] if name not in own["fonts"]]
-        wrong += [f"no font {name} here" for name in lacking if own["fonts"]]
-    if own["packages"]:
-        here = {name: own["packages"].get(name, "none") for name in theirs["packages"]}
-        wrong += unlike(here, theirs["packages"])
-    wrong += [
-        f"{key} of common_site_config.json is not the primary's"
-        for key, value in theirs["config"].items()
-        if own["config"].get(key) != value and key not in OWN_KEYS
-    ]
-    more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
-    asked = {
-        "MariaDB": len(own["servers"].get("here", {})),
-        "Python": len(own["python"]) if theirs["python"] else 0,
-        "packages": len(own["packages"]),
-    }
-    same = "the same: " + ", ".join(f"{name} {count}" for name, count in asked.items())
-    return result("answers_alike", host, not wrong, "; ".join(wrong[:10]) + more or same)
-
-
-def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's queue against the primary's."""
-    both = (node["seen"], primary["seen"])
-    here, there = ((seen.get("bench_id"), seen.get("queue")) for seen in both)
-    saw = f"bench_id {here[0]} at {here[1] or 'no Redis'}"
-    if here != there:
-        saw += f"; the primary: {there[0]} at {there[1] or 'no Redis'}"
-    return result("bench_id", host, here == there and all(here), saw)
-
-
-def count_schedulers(host: str, nodes: Nodes) -> Result:
-    """Scheduler processes of the whole fleet."""
-    found = {name: len(node["seen"].get("schedulers") or []) for name, node in nodes.items()}
-    unseen = sorted(name for name, node in nodes.items() if "schedulers" not in node["seen"])
-    saw = ", ".join(f"{name} {count}" for name, count in found.items() if name not in unseen)
-    right = found.get(host) == 1 and sum(found.values()) == 1
-    if unseen:
-        # One too many is a finding whatever the others have.
-        known = "not compared: " if right else ""
-        saw = f"{known}{saw}; not seen: {', '.join(unseen)}"
-    good = right and not unseen
-    return result("one_scheduler", host, good, saw)
-
-
-def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """What the plan sets apart must be apart on the running servers."""
-    apart = sorted(
-        name
-        for name, value in node["planned"].items()
-        if name in primary["planned"] and not same_size(value, primary["planned"][name])
-    )
-    here, there = node["seen"]["settings"], primary["seen"]["settings"]
-    same = [name for name in apart if here.get(name) == there.get(name)]
-    if same:
-        saw = "the same on both: " + ", ".join(f"{name} {here.get(name)}" for name in same)
-    else:
-        saw = f"{len(apart)} settings differ: " + ", ".join(
-            f"{name} {here.get(name)} ({there.get(name)})" for name in apart
-        )
-    return result("apart", host, bool(apart) and not same, saw)
-
-
-def exempt(source: str, nodes: Nodes, allowed: list[str]) -> str:
-    """Why the controller may reach the ports, "" when it is outside the fleet."""
-    for name, node in nodes.items():
-        if source == node["lan_ip"]:
-            return f"the controller is {name} itself"
-    for network in allowed:
-        if ipaddress.ip_address(source) in ipaddress.ip_network(network, strict=False):
-            return f"firewall_allow lets the controller ({source}) in by {network}"
-    return ""
-
-
-def call_ports(host: str, node: dict[str, Any], nodes: Nodes, params: dict[str, Any]) -> Result:
-    """Call a host's ports from here."""
-    address, ports = node["lan_ip"], params["ports"]
-    source = source_address(address)
-    if not source:
-        return result("outside", host, True, f"no way from the controller to {address}")
-    reason = exempt(source, nodes, params["allowed"])
-    if reason:
-        return result("outside", host, True, f"not tried: {reason}")
-    with ThreadPoolExecutor(len(ports)) as pool:
-        answers = dict(
-            zip(ports, pool.map(lambda port: refuses(address, port), ports), strict=True)
-        )
-    open_ports = [str(port) for port, words in answers.items() if not words]
-    if open_ports:
-        saw = f"{address} lets {source} connect to {', '.join(open_ports)}"
-    else:
-        saw = ", ".join(f"{port} {words}" for port, words in answers.items()) + f" from {source}"
-    return result("outside", host, not open_ports, saw)
-
-
-def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Result:
-    """Where placed jobs were done against where the inventory wants them."""
-    tried = nodes[host]["seen"].get("tried")
-    if tried is None:
-        return result("placed", host, False, "not tried: the jobs could not be asked")
-    saw, good = [], {entry["queue"] for entry in tried} == set(placed)
-    if not good:
-        saw.append(
-            f"queues in force: {', '.join(entry['queue'] for entry in tried) or 'none'};"
-            f" those of the inventory: {', '.join(placed) or 'none'}"
-        )
-    for entry in tried:
-        if entry["status"] == "finished" and entry["queue"] == HEAVY != entry["landed"]:
-            # Whether a node should serve them is a check of its own.
-            fits = True
-            saw.append(f"{entry['job']}: done on {entry['node']}, for no reporting node serves it")
-        elif entry["status"] == "finished":
-            fits = entry["node"] in placed.get(entry["queue"], [])
-            saw.append(f"{entry['job']}: done on {entry['node']}")
-        else:
-            # Its workers are at other jobs: whether there are any is a check of its own.
-            fits = entry["landed"] == entry["queue"] and entry["status"] == "queued"
-            saw.append(f"{entry['job']}: {entry['status']} on {entry['landed']}, not done yet")
-        good = good and fits
-    return result("placed", host, good, "; ".join(saw) or "no job is placed")
-
-
-def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
-    """All comparisons for which both sides were seen."""
-    primary = next((name for name, node in nodes.items() if node["role"] == "primary"), "")
-    if not primary:
-        return []
-    results = [count_schedulers(primary, nodes), compare_placed(primary, nodes, placed)]
-    for name, node in nodes.items():
-        if node["role"] == "primary":
-            continue
-        for check, part, function in (
-            ("commits", "apps", compare_apps),
-            ("assets", "assets", compare_assets),
-            ("answers_alike", "answers", compare_answers),
-            ("bench_id", "bench_id", compare_queue),
-            ("apart", "settings", compare_settings),
-        ):
-            unseen = [host for host in (name, primary) if part not in nodes[host]["seen"]]
-            if unseen:
-                saw = f"not compared: {' and '.join(unseen)} could not be looked at"
-                results.append(result(check, name, False, saw))
-            else:
-                results.append(function(name, node, nodes[primary]))
-    return results
+RETURN = r"""
+checks:
+  description: >-
+    All checks: {id, row, check, host, ok, applicable, asked, saw, wanted, remedy}; asked is whether
+    the host could be asked.
+  returned: always
+  type: list
+problems:
+  description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
+  returned: always
+  type: list
+"""
 
 
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
         argument_spec={
+            "checks": {"type": "list", "elements": "dict", "required": True},
             "nodes": {"type": "dict", "required": True},
             "placed": {"type": "dict", "required": True},
             "ports": {"type": "list", "elements": "int", "required": True},
             "allowed": {"type": "list", "elements": "str", "default": []},
+            "unasked": {"type": "dict", "required": True},
         }
     )
-    nodes: Nodes = {
-        name: {"seen": {}, "planned": {}, **node} for name, node in module.params["nodes"].items()
-    }
-    results = compare(nodes, module.params["placed"])
-    # The silence of a host that is off proves nothing: the verdict says that it was not checked.
-    there = {name: node for name, node in nodes.items() if node["seen"]}
-    results += [call_ports(name, node, nodes, module.params) for name, node in there.items()]
-    module.exit_json(changed=False, checks=results)
+    holds, found = judge(module.params)
+    if not holds:
+        module.fail_json(**found)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import re
-
-from ansible.module_utils.fleet.foreign import read_bytes
-from ansible.module_utils.fleet.mariadb.server import MariaDBError, local
+from ansible.module_utils.fleet.mariadb.server import MariaDBError
 from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.nodes import lacks
 
 DOCUMENTATION = r"""
 module: node_known
@@ -38,24 +36,6 @@ router:
 """
 
 
-def read(path: str) -> str:
-    """Text of a file, "" when there is none."""
-    try:
-        return read_bytes(path).decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def lets_through(ruleset: str, address: str) -> bool:
-    """Whether an nft ruleset names an address, as a whole word."""
-    return re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w.:])", ruleset) is not None
-
-
-def router_lists(nodes: str, name: str) -> bool:
-    """Whether the router's list has a node."""
-    return any(line.split()[:2] == ["node", name] for line in nodes.splitlines())
-
-
 def main() -> None:
     """Module entry point."""
     module = FleetModule(
@@ -68,31 +48,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    params = module.params
-    address = params["address"]
-    entrance = []
     _, ruleset, _ = module.run_command(["nft", "list", "table", "inet", "benchfleet"])
-    if not lets_through(ruleset, address):
-        entrance.append(f"its firewall does not let {address} in")
     try:
-        with local() as server:
-            found = server.value(
-                "SELECT COUNT(*) FROM mysql.global_priv WHERE User = %s AND Host = %s",
-                (params["replication_user"], address),
-            )
+        found = lacks(module.params, ruleset)
     except MariaDBError as error:
         module.fail_json(msg=str(error))
-    if not found:
-        entrance.append(f"its MariaDB has no account {params['replication_user']}@{address}")
-    entrance += [
-        f"{entry['file']} lacks the node's key for {purpose}"
-        for purpose, entry in params["authorized_keys"].items()
-        if entry["key"] not in read(entry["file"])
-    ]
-    router = []
-    if not router_lists(read(params["nodes_file"]), params["name"]):
-        router.append("its router sends the node no calls")
-    module.exit_json(changed=False, entrance=entrance, router=router)
+    module.exit_json(changed=False, **found)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet.module import FleetModule, new_lines
-from ansible.module_utils.fleet.redis.users import Users, UsersError
-from ansible.module_utils.fleet.verify.look import RedisError
+from ansible.module_utils.fleet.redis.client import RedisError
+from ansible.module_utils.fleet.redis.users import (
+    Users,
+    UsersError,
+)
 
 DOCUMENTATION = r"""
 module: redis_users

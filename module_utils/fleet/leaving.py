@@ -14,10 +14,10 @@ from typing import Any
 from .bench.account import BenchError
 from .foreign import as_owner
 from .mariadb.options import server_options
+from .processes import processes
 from .supervisor.call import control_words
 from .supervisor.control import linked_logs, readable, return_logs
 from .supervisor.programs import LOGS
-from .verify.look import processes
 
 # Runs a command as AnsibleModule.run_command does.
 Run = Callable[..., tuple[int, str, str]]

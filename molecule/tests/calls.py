@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleet.verify.look import Answer, Visitor
+from fleet.http import Answer, Visitor
 
 METHOD = "/api/method/"
 RUN = "frappe.desk.query_report.run"

@@ -13,7 +13,7 @@ import pytest
 import testinfra
 import yaml
 from calls import Somebody
-from fleet.verify.look import Visitor
+from fleet.http import Visitor
 from nodes import Node, wait_until
 from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from fleet import kept
 from fleet.kept import DAY, Thing
-
-from library import fleet_status, node_status
+from fleet.status import fleet as fleet_status
+from fleet.status import host as node_status
 
 NOW = 1_800_000_000.0
 

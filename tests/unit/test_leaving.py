@@ -7,17 +7,15 @@ import os
 import pwd
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fleet import leaving as host_leaving
+from fleet import nodes
 from fleet.supervisor import control as supervisor
 
 from filter_plugins import leaving
-from library import node_drain
 
 GROUPS = {
     "all": ["erp1", "rep1", "rep2"],
@@ -239,20 +237,13 @@ def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
 def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
     tmp_path: Path,
 ) -> None:
-    module: Any = SimpleNamespace(check_mode=False)
-
-    def answer(**words: Any) -> None:
-        raise DoneError(words)
+    params = {"node": "rep2", "known_only": False, "seconds": 0, "state_dir": str(tmp_path)}
 
     def ask(drained: bool, waiting: bool) -> tuple[bool, str]:
-        module.params = {"node": "rep2", "waiting": waiting, "known_only": False, "seconds": 0}
-        mark = tmp_path / node_drain.REASONS[waiting] / "rep2"
-        work = partial(node_drain.drain, nodes={}) if drained else node_drain.undrain
-        with pytest.raises(DoneError) as done:
-            work(module, mark)  # type: ignore[arg-type]
-        return done.value.args[0]["changed"], done.value.args[0]["words"]
+        asked = {**params, "waiting": waiting}
+        done = nodes.drain(asked, {}, False) if drained else nodes.undrain(asked, False)
+        return done["changed"], done["words"]
 
-    module.exit_json = answer  # type: ignore[attr-defined]
     assert ask(drained=True, waiting=False)[0]
     assert ask(drained=True, waiting=True)[0]
     assert ask(drained=False, waiting=True) == (
@@ -263,19 +254,8 @@ def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
     assert ask(drained=False, waiting=False) == (False, "rep2 was not drained")
 
 
-class DoneError(Exception):
-    """A module's answer."""
-
-
 def test_a_node_that_the_router_forgot_is_not_drained_again(tmp_path: Path) -> None:
-    module: Any = SimpleNamespace(check_mode=False)
-    module.params = {"node": "rep2", "known_only": True}
-
-    def answer(**words: Any) -> None:
-        raise DoneError(words)
-
-    module.exit_json = answer  # type: ignore[attr-defined]
-    with pytest.raises(DoneError, match="sends rep2 no calls") as done:
-        node_drain.drain(module, tmp_path / "drained/rep2", {})  # type: ignore[arg-type]
-    assert done.value.args[0]["changed"] is False
+    params = {"node": "rep2", "known_only": True, "waiting": False, "state_dir": str(tmp_path)}
+    done = nodes.drain(params, {}, False)
+    assert (done["changed"], done["words"]) == (False, "the router sends rep2 no calls")
     assert not (tmp_path / "drained").exists()

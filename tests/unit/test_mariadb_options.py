@@ -17,8 +17,8 @@ import pymysql
 import pytest
 from fleet.mariadb import options as mariadb_options
 from fleet.mariadb import server as mariadb
-from fleet.verify import catalogue as verify_checks
-from fleet.verify import host as verify_host
+from fleet.verify import system
+from fleet.verify.results import Gathering
 
 from filter_plugins import mariadb_settings as plan
 from library import mariadb_settings as module
@@ -465,10 +465,10 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
 
 @needs_mariadb
 def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify_host, "local", host.local)
-    checks = object.__new__(verify_host.HostChecks)
+    monkeypatch.setattr(system, "local", host.local)
+    checks = object.__new__(system.SystemChecks)
     settings = host.params["settings"]
-    checks.seen, checks.gathering = {}, verify_checks.Gathering("erp1")
+    checks.seen, checks.gathering = {}, Gathering("erp1")
     checks.params = {
         "settings": {"innodb_buffer_pool_size": settings["innodb_buffer_pool_size"]},
         "plan": {name: value for name, value in settings.items() if name not in OWN},

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from fleet.bench import pdf
-from fleet.verify import host as verify_host
-from fleet.verify.catalogue import Gathering
+from fleet.verify import bench as verify_bench
+from fleet.verify.results import Gathering
 
 # A framework's own pdf.py. Its Chromium is a process that stays, whose pid is in the folder.
 FRAMEWORK = """
@@ -146,12 +146,12 @@ def checks(bench, commands, monkeypatch):
     package = bench / "sites/frappe"
     package.mkdir()
     (package / "__init__.py").write_text(STUB)
-    checks = object.__new__(verify_host.HostChecks)
+    checks = object.__new__(verify_bench.BenchChecks)
     checks.bench, checks.sites = str(bench), ["erp.example.com"]
     checks.params = {"user_of_bench": getpass.getuser()}
     checks.gathering = Gathering("erp1")
-    monkeypatch.setattr(verify_host, "offered", list)
-    monkeypatch.setattr(verify_host, "resolves", lambda name: True)
+    monkeypatch.setattr(verify_bench, "offered", list)
+    monkeypatch.setattr(verify_bench, "resolves", lambda name: True)
     return checks
 
 
@@ -195,7 +195,7 @@ def has_ended(pid: int) -> bool:
 
 
 def test_a_site_s_name_that_is_not_known_is_said(checks, commands, monkeypatch):
-    monkeypatch.setattr(verify_host, "resolves", lambda name: False)
+    monkeypatch.setattr(verify_bench, "resolves", lambda name: False)
     command(commands / "wkhtmltopdf")
     found = printed(checks)
     assert found["ok"]
@@ -225,7 +225,7 @@ def test_what_debian_offers_and_is_not_installed_is_red(checks, commands):
 
 
 def test_what_debian_has_not_is_said(checks, commands, monkeypatch):
-    monkeypatch.setattr(verify_host, "offered", lambda names: [])
+    monkeypatch.setattr(verify_bench, "offered", lambda names: [])
     command(Path(pdf.CHROMIUM_PATH))
     found = printed(checks, chromium=True)
     assert found["ok"]

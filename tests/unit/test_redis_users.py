@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from fleet.redis import users
-from fleet.verify.look import Redis
+from fleet.redis.client import Redis
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="redis-server is not installed"

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from fleet import routes
 from fleet.calls import connections, kernel_forms
+from fleet.nodes import drained, known_nodes
 from fleet.routes import Apps, RoutesError, facts
+from fleet.status.fleet import with_drained
 
 from benchfleet import cli, runner
-from library import fleet_status, node_status, report_routes
-from library.node_drain import known_nodes
+from library import report_routes
 
 BOTH = "@frappe.whitelist()\n@frappe.read_only()\n"
 REPORTVIEW = f"""import frappe
@@ -431,13 +432,13 @@ def test_status_tells_of_each_node_whether_it_is_drained(tmp_path: Path):
     for mark in ("drained/rep2", "waiting/rep3"):
         (tmp_path / mark).parent.mkdir()
         (tmp_path / mark).touch()
-    names = node_status.drained(str(tmp_path))
-    assert (names, node_status.drained(str(tmp_path / "none"))) == (["rep2", "rep3"], [])
+    names = drained(str(tmp_path))
+    assert (names, drained(str(tmp_path / "none"))) == (["rep2", "rep3"], [])
     rows = [{"host": "erp1", "role": "primary", "drained": names}]
     rows += [{"host": name, "role": "reporting"} for name in ("rep1", "rep2", "rep3")]
-    told = fleet_status.with_drained(rows)
+    told = with_drained(rows)
     assert [row.get("drained") for row in told] == [None, False, True, True]
-    assert fleet_status.with_drained([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
+    assert with_drained([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
 
 
 def test_nodes_are_read_as_the_router_reads_them():

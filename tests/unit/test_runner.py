@@ -96,9 +96,9 @@ def test_an_expected_failure_is_no_failure(told):
 
 
 def test_the_wanted_module_s_result_is_collected():
-    told = Told(collect=("fleet_verdict",))
+    told = Told(collect=("check_fleet",))
     checks = {"checks": [{"row": "S1"}]}
-    told.event("runner_on_ok", host="localhost", task="V", task_action="fleet_verdict", res=checks)
+    told.event("runner_on_ok", host="localhost", task="V", task_action="check_fleet", res=checks)
     told.event("runner_on_ok", host="localhost", task="O", task_action="ansible.builtin.ping")
     assert told.progress.results == [checks]
 
@@ -122,9 +122,9 @@ def test_clock(seconds, words):
 
 
 def test_a_collected_module_s_failure_is_left_to_who_collects_it():
-    told = Told(collect=("fleet_verdict",))
+    told = Told(collect=("check_fleet",))
     verdict = {"checks": [{"row": "S1", "ok": False}], "msg": "1 of 1 checks is red"}
-    told.event("runner_on_failed", host="l", task="V", task_action="fleet_verdict", res=verdict)
+    told.event("runner_on_failed", host="l", task="V", task_action="check_fleet", res=verdict)
     assert told.progress.results == [verdict]
     assert told.progress.failures == []
     assert told.lines == []

@@ -18,8 +18,10 @@ import pytest
 from fleet.bench import jobs
 from fleet.mariadb import server as mariadb
 from fleet.sites import accounts as site_accounts
+from fleet.verify import host as verify_host
+from fleet.verify.scheduler import JOB_LOG, JobChecks
 
-from library import bench_sites, check_primary
+from library import bench_sites
 
 SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
 INSTALL = shutil.which("mariadb-install-db")
@@ -176,7 +178,7 @@ def doctypes(bench: Path, socket: str) -> None:
 
 
 def verify(bench: Path, _socket: str) -> None:
-    check = object.__new__(check_primary.Primary)
+    check = object.__new__(JobChecks)
     check.bench, check.site = str(bench), "s.test"
     check.runs("1")
 
@@ -186,14 +188,14 @@ def verify(bench: Path, _socket: str) -> None:
     [
         (doctypes, "tabDocType"),
         (lambda bench, _: jobs.scheduled_names(str(bench)), "tabScheduled Job Type"),
-        (verify, f"tab{check_primary.JOB_LOG}"),
+        (verify, f"tab{JOB_LOG}"),
     ],
 )
 def test_nothing_of_a_sites_database_runs_with_roots_rights(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Any, table: str
 ) -> None:
     here = mariadb.local
-    for module in (mariadb, check_primary):
+    for module in (mariadb, verify_host):
         monkeypatch.setattr(module, "local", lambda: here(f"{place}/socket"))
     (tmp_path / "sites/s.test").mkdir(parents=True)
     (tmp_path / "sites/common_site_config.json").write_text("{}")

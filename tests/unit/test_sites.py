@@ -15,10 +15,9 @@ from fleet.mariadb.server import password_hash
 from fleet.sites import accounts as site_accounts
 from fleet.sites import folders as sites
 from fleet.sites.folders import Folders, Site, SiteError
+from fleet.status import host as node_status
 from fleet.survey import benches
-from fleet.verify.host import HostChecks
-
-from library import node_status
+from fleet.verify.host import Host
 
 CONFIG = {"db_name": "_d", "db_password": "p", "encryption_key": "k"}
 
@@ -655,4 +654,4 @@ def test_verify_looks_at_the_sites_of_the_bench_too(
         Path(folders.sites, sites.LIST).write_text(text)
     bench = str(Path(folders.sites).parent)
     about = {"host": "rep1", "bench": bench, "sites": ["a.test"], "ports": {}}
-    assert HostChecks({"about": about, "calls": {}}).all_sites == names
+    assert Host({"about": about, "calls": {}}).all_sites == names

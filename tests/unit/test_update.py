@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 from fleet.bench import account as bench
+from fleet.redis import client
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
-from fleet.verify import look as verify_look
 
 from filter_plugins.update import lost_nodes, task_words
 from library import bench_answers, bench_assets, bench_update
@@ -855,28 +855,28 @@ def test_the_switch_of_the_jobs_survives_a_power_cut(
 
 
 def test_redis_writes_its_data_down_when_it_may(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verify_look.time, "sleep", lambda _: None)
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
     ours, theirs = socket.socketpair()
     with theirs, theirs.makefile("rwb", buffering=0) as peer:
-        redis = verify_look.Redis.__new__(verify_look.Redis)
+        redis = client.Redis.__new__(client.Redis)
         redis.socket, redis.source = ours, ours.makefile("rb")
         info = b"$13\r\naof_enabled:0\r\n"
         peer.write(info + b"-ERR Background save already in progress\r\n+OK\r\n")
         peer.write(info + b"-ERR\r\n")
         with redis:
             redis.write_down(60)
-            with pytest.raises(verify_look.RedisError, match=r"cannot write its data down \(ERR\)"):
+            with pytest.raises(client.RedisError, match=r"cannot write its data down \(ERR\)"):
                 redis.write_down(60)
         info, save = b"*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n", b"*1\r\n$4\r\nSAVE\r\n"
         assert peer.read(200) == info + save * 2 + info + save
 
 
 def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(verify_look.time, "sleep", lambda _: None)
+    monkeypatch.setattr(client.time, "sleep", lambda _: None)
     said = iter(
         [
             "aof_enabled:1",
-            verify_look.RedisError("ERR Background append only file rewriting already in progress"),
+            client.RedisError("ERR Background append only file rewriting already in progress"),
             "Background append only file rewriting scheduled",
             "aof_rewrite_in_progress:0\r\naof_rewrite_scheduled:1",
             "aof_rewrite_in_progress:1",
@@ -895,14 +895,14 @@ def test_an_append_only_redis_writes_its_changes_anew(monkeypatch: pytest.Monkey
             raise answer
         return answer
 
-    monkeypatch.setattr(verify_look.Redis, "ask", ask)
+    monkeypatch.setattr(client.Redis, "ask", ask)
     ours, theirs = socket.socketpair()
-    redis = verify_look.Redis.__new__(verify_look.Redis)
+    redis = client.Redis.__new__(client.Redis)
     redis.socket, redis.source = ours, ours.makefile("rb")
     with theirs, redis:
         redis.write_down(60)
         assert asked == ["INFO", "BGREWRITEAOF", "BGREWRITEAOF", "INFO", "INFO", "INFO"]
-        with pytest.raises(verify_look.RedisError, match="bgrewrite_status is not ok"):
+        with pytest.raises(client.RedisError, match="bgrewrite_status is not ok"):
             redis.write_down(60)
 
 

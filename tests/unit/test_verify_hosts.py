@@ -13,9 +13,13 @@ from typing import Any
 
 import pymysql
 import pytest
-from fleet.verify.look import Answer, Process
-
-from library import check_primary, check_reporting, node_status
+from fleet.http import Answer
+from fleet.processes import Process
+from fleet.status import host as node_status
+from fleet.verify import accounts, files, host, scheduler, sites
+from fleet.verify.bench import BenchChecks
+from fleet.verify.primary import Primary
+from fleet.verify.reporting import Reporting
 
 SITE = "erp.test"
 
@@ -51,13 +55,13 @@ def bench(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reporting(bench: Path) -> check_reporting.Reporting:
-    return check_reporting.Reporting(arguments(bench, put_at=time.time(), file_seconds=0, ca="/ca"))
+def reporting(bench: Path) -> Reporting:
+    return Reporting(arguments(bench, put_at=time.time(), file_seconds=0, ca="/ca"))
 
 
 @pytest.fixture
-def primary(bench: Path) -> check_primary.Primary:
-    return check_primary.Primary(arguments(bench, state_dir=str(bench / "state"), begun={}))
+def primary(bench: Path) -> Primary:
+    return Primary(arguments(bench, state_dir=str(bench / "state"), begun={}))
 
 
 def only(checks: Any) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class Connection:
 )
 def test_a_write_is_tried_and_never_stays(error: Exception | None, number: int):
     connection = Connection(error)
-    assert check_reporting.write_attempt(connection, "abc") == number
+    assert sites.write_attempt(connection, "abc") == number
     assert connection.said == ["BEGIN", "INSERT", "ROLLBACK"]
 
 
@@ -148,7 +152,7 @@ def test_a_copy_that_has_brought_the_file_is_waited_for(
     mark.write_text(json.dumps({"last_success": time.time() - 2500}))
     reporting.file().write_text("abc\n")
     ends = json.dumps({"last_success": time.time(), "error": None})
-    monkeypatch.setattr(check_reporting.time, "sleep", lambda _: mark.write_text(ends))
+    monkeypatch.setattr(files.time, "sleep", lambda _: mark.write_text(ends))
     reporting.check_fresh()
     assert only(reporting)["ok"]
 
@@ -237,7 +241,7 @@ class Server:
 
 
 def test_the_todo_of_verify_is_one_that_its_account_may_remove(primary: Any, monkeypatch: Any):
-    monkeypatch.setattr(check_primary, "local", Server)
+    monkeypatch.setattr(host, "local", Server)
     site, made = Site(), {SITE: {"job": "j1"}}
     assert primary.save(site, made) == ("", 1)
     assert site.asked[0][2]["assigned_by"] == "checker@example.com"
@@ -245,7 +249,7 @@ def test_the_todo_of_verify_is_one_that_its_account_may_remove(primary: Any, mon
 
 
 def test_what_cannot_be_removed_keeps_no_job_running(primary: Any, monkeypatch: Any):
-    monkeypatch.setattr(check_primary, "local", Server)
+    monkeypatch.setattr(host, "local", Server)
     site = Site(refused="ToDo")
     monkeypatch.setattr(primary, "visitor", lambda _: site)
     with pytest.raises(AssertionError, match="ToDo t1 could not be removed"):
@@ -269,7 +273,7 @@ def runs(*times: str, status: str = "Complete") -> list[dict[str, str]]:
 def test_a_job_must_run_once_a_minute(
     primary: Any, monkeypatch: Any, found: Any, good: bool, words: str
 ):
-    monkeypatch.setattr(check_primary, "SETTLE_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "SETTLE_SECONDS", 0)
     monkeypatch.setattr(primary, "runs", lambda _: found)
     primary.check_job("job", None)
     assert only(primary)["ok"] is good
@@ -308,7 +312,7 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     (bench / "env/lib/python3.11/site-packages/babel-2.16.0.dist-info").mkdir(parents=True)
     reporting.params["user_of_bench"] = pwd.getpwuid(os.geteuid()).pw_name
     reporting._processes = []
-    nothing_runs = check_reporting.HostChecks.answers(reporting)
+    nothing_runs = BenchChecks.answers(reporting)
     # Its values are secrets, perhaps.
     assert set(nothing_runs.pop("config")) == {"db_host"}
     assert nothing_runs == {
@@ -321,12 +325,12 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     with subprocess.Popen(["sleep", "60"], env=environment) as worker:
         words = ("rq:worker:1: Listening",)
         reporting._processes = [Process(worker.pid, 1, f"{bench}/sites", words)]
-        found = check_reporting.HostChecks.answers(reporting)
+        found = BenchChecks.answers(reporting)
         worker.kill()
     assert found["trouble"] == ""
     assert found["python"]["time zone"] == "['2026-01-01 05:30', '2026-07-01 05:30']"
     # What a worker could not be asked is said, and the servers are asked all the same.
-    monkeypatch.setattr(check_reporting, "site_connection", refused)
+    monkeypatch.setattr(accounts, "site_connection", refused)
     monkeypatch.setattr(reporting, "frappe_major", lambda: 15)
     (bench / "env/bin/python").unlink()
     found = reporting.answers()

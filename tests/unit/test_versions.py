@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from fleet.bench import account as bench
+from fleet.status.fleet import version_rows
 from fleet.survey import notes
 
 from filter_plugins import versions
-from library import fleet_status, packages
+from library import packages
 
 ROLES = Path(__file__).parents[2] / "roles"
 RELEASE = {"bench_cli": "6.0", "uv": "1.0", "node": "24.0", "yarn": "2.0"}
@@ -338,7 +339,7 @@ def seen(**changes: Any) -> dict[str, Any]:
 
 
 def test_hosts_with_the_same_share_a_row_and_nothing_newer_is_nothing_to_do() -> None:
-    rows = fleet_status.version_rows({"erp1": seen(), "rep1": seen(), "rep2": None}, RECORDED)
+    rows = version_rows({"erp1": seen(), "rep1": seen(), "rep2": None}, RECORDED)
     assert [row["software"] for row in rows] == [
         *("bench CLI", "uv", "node", "yarn", "MariaDB", "fleet format")
     ]
@@ -347,7 +348,7 @@ def test_hosts_with_the_same_share_a_row_and_nothing_newer_is_nothing_to_do() ->
 
 def test_what_is_newer_is_told_with_the_way_there() -> None:
     old = seen(mariadb_candidate="1:10.11.9-0+deb12u1")
-    rows = fleet_status.version_rows({"erp1": seen(), "rep1": old}, {**RELEASE, "uv": "0.2"})
+    rows = version_rows({"erp1": seen(), "rep1": old}, {**RELEASE, "uv": "0.2"})
     told = {(row["software"], *row["hosts"]): row["upgrade"] for row in rows}
     assert (
         told["bench CLI", "erp1", "rep1"]

@@ -16,7 +16,7 @@ from ..foreign import acting_as
 from .options import LOG_FILTERS, RUNNING, Row, server_options
 
 try:
-    import pymysql
+    import pymysql as pymysql
     import pymysql.cursors
 except ImportError:
     pymysql = None

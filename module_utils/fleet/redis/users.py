@@ -19,7 +19,7 @@ from typing import Any
 from ..bench.account import read_text
 from ..bench.files import redis_settings
 from ..foreign import replace
-from ..verify.look import Redis, RedisError
+from .client import Redis, RedisError
 
 INSTANCES = ("cache", "queue")
 ADMIN = "benchfleet"

@@ -6,14 +6,10 @@ question whose answer it changes, and not by its value.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
-try:
-    import pymysql
-except ImportError:
-    pymysql = None
+from ..mariadb.server import pymysql
 
 # Of MariaDB: setting → statements; the rows of the last one, or its error, are the answer. They
 # are asked by the account that reads for reports, in a site's database.
@@ -105,70 +101,6 @@ READ_SHARED = (
     " IF(@handshake = @@collation_connection, 'ON', 'OFF'), 'ON'"
 )
 
-# Of the bench's Python, in the environment of its programs: what is asked → expression.
-EXPRESSIONS: dict[str, str] = {
-    "Python": "'%d.%d' % sys.version_info[:2]",
-    "time zone": "[time.strftime('%Y-%m-%d %H:%M', time.localtime(at)) for at in"
-    " (1767225600, 1782864000)]",
-    "time zones": "zones()",
-    "encoding of files": "open(os.devnull).encoding.lower()",
-    "encoding of file names": "sys.getfilesystemencoding()",
-    "locale": "account_locale()",
-    "wkhtmltopdf": "said('wkhtmltopdf', '--version')",
-}
-# Prints the answers and the families of fonts. Nothing of an app is run. Which time zones there are
-# besides those of the countries depends on packages that no report needs.
-ASK_PYTHON = """
-import datetime, hashlib, json, locale, os, subprocess, sys, time, zoneinfo
-
-MOMENTS = [datetime.datetime(2026, month, 1, tzinfo=datetime.timezone.utc) for month in (1, 7)]
-
-
-def zones():
-    tables = [f"{folder}/zone.tab" for folder in zoneinfo.TZPATH]
-    with open(next(filter(os.path.exists, tables))) as source:
-        names = sorted(line.split()[2] for line in source if line[0] != "#")
-    told = [[str(at.astimezone(zoneinfo.ZoneInfo(name))) for at in MOMENTS] for name in names]
-    return f"{len(names)}, {hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
-
-
-def account_locale():
-    try:
-        locale.setlocale(locale.LC_ALL, "")
-    except locale.Error:
-        pass
-    found = datetime.date(2026, 3, 1).strftime("%B"), locale.localeconv()["decimal_point"]
-    locale.setlocale(locale.LC_ALL, "C")
-    return " ".join(found)
-
-
-def said(*command):
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=30)
-    except OSError:
-        return "none"
-    return done.stdout.decode(errors="replace").strip()
-
-
-def answer(expression):
-    try:
-        return str(eval(expression))
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-
-
-asked = json.loads(sys.argv[1])
-answers = {name: answer(expression) for name, expression in asked.items()}
-families = said("fc-list", "--format", "%{family[0]}\\n")
-print(json.dumps([answers, [] if families == "none" else sorted(set(families.splitlines()))]))
-"""
-# Takes over the environment on standard input, as the account that a program runs as: some of
-# what may stand there would make root's own programs load something else.
-IN_ENVIRONMENT = """
-import json, os, sys
-os.execve(sys.executable, [sys.executable, "-c", *sys.argv[1:]], json.load(sys.stdin))
-"""
-
 
 def ask_server(connection: Any) -> dict[str, str]:
     """What a server answers: setting → rows as text, or the error's number."""
@@ -183,25 +115,6 @@ def ask_server(connection: Any) -> dict[str, str]:
         except pymysql.MySQLError as error:
             found[name] = f"error {error.args[0]}"
     return found
-
-
-def environment_of(pid: int, folder: str = "/proc") -> dict[str, str]:
-    """Environment of a process; {} where it is gone.
-
-    What has written its title over it (setproctitle) has that of the process which started it.
-    """
-    while pid > 1:
-        try:
-            with open(f"{folder}/{pid}/environ", "rb") as source:
-                pairs = [pair.partition(b"=") for pair in source.read().split(b"\0")]
-            with open(f"{folder}/{pid}/stat", encoding="utf-8", errors="replace") as source:
-                pid = int(source.read().rpartition(")")[2].split()[1])
-        except OSError:
-            break
-        found = {os.fsdecode(name): os.fsdecode(value) for name, sign, value in pairs if sign}
-        if "PATH" in found:
-            return found
-    return {}
 
 
 def unlike(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.http import Visitor
 from fleet.systems import PACKAGES
-from fleet.verify.look import Visitor
 from nodes import Node, wait_until
 from plays import make_inventory
 

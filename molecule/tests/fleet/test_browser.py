@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from fleet.verify.look import Visitor
+from fleet.http import Visitor
 
 from benchfleet import state, summary
 from tests.forms import Form, forms

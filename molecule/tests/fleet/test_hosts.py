@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import on
-from fleet.verify.look import Visitor
+from fleet.http import Visitor
 
 SITE = "erp.lab.test"
 BENCH = "/home/frappe/frappe-bench"

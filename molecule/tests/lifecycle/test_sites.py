@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from calls import REPORT, RUN, Somebody
-from fleet.verify.look import Visitor
+from fleet.http import Visitor
 from nodes import Node, wait_until
 from plays import Run
 

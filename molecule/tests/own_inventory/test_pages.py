@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conftest import Stranger
-from fleet.verify.look import Visitor
+from fleet.http import Visitor
 from nodes import wait_until
 from plays import RECAP
 

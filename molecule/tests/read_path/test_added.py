@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from calls import METHOD, Somebody
 from failures import Field
-from fleet.verify.look import Answer
+from fleet.http import Answer
 
 ADDED, TAKEN = "frappe.desk.search.search_link", "frappe.desk.reportview.get_count"
 SAVES = 100

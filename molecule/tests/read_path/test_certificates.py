@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from fleet.verify.look import Visitor, certificate_fault, shown_certificate
+from fleet.http import Visitor, certificate_fault, shown_certificate
 from nodes import Node, wait_until
 from plays import BENCHES, Run
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from calls import METHOD, RUN, Somebody
 from failures import Field, drained
-from fleet.verify.look import Answer, Visitor
+from fleet.http import Answer, Visitor
 from nodes import Node, wait_until
 
 REPORT = "Stock Balance"

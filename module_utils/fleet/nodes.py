@@ -1,0 +1,157 @@
+"""Reporting nodes as the primary knows them: drained or not, and what it lacks of one."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .calls import running_calls
+from .foreign import read_bytes
+from .mariadb.server import local
+
+# From looking for a drained node's file to the connection, a call takes no longer than this:
+# nodes.lua chooses for 1.5 s at most, and nginx has 1 s to connect.
+UNDECIDED_SECONDS = 2.6
+# Folders of the marks, in that of the state: by hand, and for want of apps.
+REASONS = ("drained", "waiting")
+
+
+class DrainError(Exception):
+    """A node still has calls."""
+
+
+def known_nodes(text: str) -> dict[str, tuple[str, int]]:
+    """Address and web port of each node in the router's file of nodes."""
+    nodes = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) == 6 and fields[0] == "node":
+            nodes[fields[1]] = (fields[2].strip("[]"), int(fields[3]))
+    return nodes
+
+
+def drained(state_dir: str) -> list[str]:
+    """The reporting nodes that the router of this host sends no calls to, for whatever reason."""
+    return sorted({mark.name for reason in REASONS for mark in Path(state_dir, reason).glob("*")})
+
+
+def counted(calls: int) -> str:
+    """A number of calls in words."""
+    return "1 call" if calls == 1 else f"{calls} calls"
+
+
+def wait(address: tuple[str, int], mark: Path, seconds: int) -> tuple[int, int, float]:
+    """Wait for a node's calls: (most at a time, those that still run, seconds until the last)."""
+    since = time.monotonic()
+    undecided = since + UNDECIDED_SECONDS - max(0.0, time.time() - mark.stat().st_mtime)
+    most, last = 0, since
+    while True:
+        calls = running_calls(*address)
+        now = time.monotonic()
+        most = max(most, calls)
+        if calls:
+            last = now
+            if now - since > seconds:
+                return most, calls, now - since
+        elif now >= undecided:
+            return most, 0, last - since
+        time.sleep(0.1)
+
+
+def mark_of(params: Mapping[str, Any]) -> Path:
+    """The file whose presence keeps a node's calls away."""
+    return Path(params["state_dir"], REASONS[params["waiting"]], params["node"])
+
+
+def drain(
+    params: Mapping[str, Any], nodes: Mapping[str, tuple[str, int]], check_mode: bool
+) -> dict[str, Any]:
+    """Put the mark there, and wait until the node has no call: {changed, words, calls, waited}.
+
+    params: those of module node_drain. Raises DrainError when its calls take too long.
+    """
+    node, mark = params["node"], mark_of(params)
+    if params["known_only"] and node not in nodes:
+        return {"changed": False, "words": f"the router sends {node} no calls"}
+    changed = not mark.exists()
+    others = {*nodes} - {node, *drained(params["state_dir"])}
+    if check_mode:
+        return {"changed": changed, "words": f"{node} would get no more calls" * changed}
+    if changed:
+        mark.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        mark.touch(mode=0o644)
+    most = still = 0
+    waited = 0.0
+    if node in nodes:
+        most, still, waited = wait(nodes[node], mark, params["seconds"])
+    if still:
+        raise DrainError(
+            f"{node} gets no new calls, but {counted(still)} still run there after"
+            f" {waited:.0f} s. It stays drained: run the same command again to wait on, or"
+            f" `./fleet undrain {node} -i INVENTORY` to put it back"
+        )
+    words = f"{node} gets no more calls"
+    if node not in nodes:
+        words += "; the router does not know it, site.yml makes it known"
+    elif most:
+        words += f"; {counted(most)} that it had ended well within {waited:.0f} s"
+    else:
+        words += "; it had none"
+    if not others:
+        words += (
+            ". No reporting node is in service now: the primary answers reports itself, so many at"
+            " a time as router_report_pool_calls says"
+        )
+    return {"changed": changed, "words": words, "calls": most, "waited": round(waited, 1)}
+
+
+def undrain(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Take the mark away: {changed, words}."""
+    node, mark = params["node"], mark_of(params)
+    changed = mark.exists()
+    if changed and not check_mode:
+        mark.unlink(missing_ok=True)
+    words = f"{node} gets calls again" if changed else f"{node} was not drained"
+    if changed and node in drained(params["state_dir"]):
+        words = f"{node} still gets no calls: " + (
+            "it was drained by hand"
+            if params["waiting"]
+            else "it lacks an app of the sites, which site.yml brings"
+        )
+    return {"changed": changed, "words": words}
+
+
+def read(path: str) -> str:
+    """Text of a file, "" when there is none."""
+    try:
+        return read_bytes(path).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def lacks(params: Mapping[str, Any], ruleset: str) -> dict[str, list[str]]:
+    """What the primary lacks of a node, in words: {entrance, router}. Raises MariaDBError.
+
+    params: those of module node_known. ruleset: the fleet's table of nft.
+    """
+    address, user, entrance = params["address"], params["replication_user"], []
+    if not re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w.:])", ruleset):
+        entrance.append(f"its firewall does not let {address} in")
+    with local() as server:
+        found = server.value(
+            "SELECT COUNT(*) FROM mysql.global_priv WHERE User = %s AND Host = %s", (user, address)
+        )
+    if not found:
+        entrance.append(f"its MariaDB has no account {user}@{address}")
+    entrance += [
+        f"{entry['file']} lacks the node's key for {purpose}"
+        for purpose, entry in params["authorized_keys"].items()
+        if entry["key"] not in read(entry["file"])
+    ]
+    lines = read(params["nodes_file"]).splitlines()
+    listed = any(line.split()[:2] == ["node", params["name"]] for line in lines)
+    router = [] if listed else ["its router sends the node no calls"]
+    return {"entrance": entrance, "router": router}

@@ -1,0 +1,123 @@
+"""What all servers of the fleet are doing: the rows of `./fleet status`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..systems import MARIADB
+
+# Tools by the names of bench/account.py: for people, and the variable that asks for a release.
+TOOLS = {
+    "bench_cli": ("bench CLI", "bench_cli_version"),
+    "uv": ("uv", "bench_uv_version"),
+    "node": ("node", "bench_node_version"),
+    "yarn": ("yarn", "bench_yarn_version"),
+}
+
+
+def row(host: str, about: dict[str, Any]) -> dict[str, Any]:
+    """A host's status; of one that could not be asked, why."""
+    if about.get("status"):
+        return dict(about["status"])
+    why = " ".join(str(about.get("trouble") or "no answer").split())
+    return {"host": host, "role": about["role"], "state": f"could not be asked: {why}"}
+
+
+def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, in which the nodes themselves, and not the primary, are drained or not.
+
+    What the primary could not be asked is null.
+    """
+    known = [names for row in rows if (names := row.pop("drained", None)) is not None]
+    for row in rows:
+        if row["role"] == "reporting":
+            row["drained"] = any(row["host"] in names for names in known) if known else None
+    return rows
+
+
+def taken_out(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """What hosts say of themselves under a key, in rows of their own with the host's name."""
+    return [{"host": row["host"], **entry} for row in rows for entry in row.pop(key, None) or []]
+
+
+def is_newer(one: str, other: str) -> bool:
+    """Whether a release is newer than another, by its numbers."""
+    numbers = [tuple(map(int, re.findall(r"[0-9]+", text))) for text in (one, other)]
+    return numbers[0] > numbers[1]
+
+
+def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str]]:
+    """The software of one host, in rows of C(versions) without its hosts."""
+    noted, tools = seen["recorded"], seen["tools"]
+    rows = []
+    for tool, (title, variable) in TOOLS.items():
+        there, new = tools.get(tool, ""), release[tool]
+        # The fleet may have a newer one than this Benchfleet gives: what it has is all it could be.
+        if there and not is_newer(new, there):
+            new = there
+        how = f"{variable}: {new} in the inventory, then site.yml"
+        rows.append(
+            {
+                "software": title,
+                "in_force": there,
+                "recorded": str(noted.get(tool, "")),
+                "available": new,
+                "upgrade": how if there and new != there else "",
+            }
+        )
+    installed, candidate = seen["mariadb"], seen["mariadb_candidate"]
+    how = f"apt-get install --only-upgrade {MARIADB}, the reporting nodes first"
+    rows.append(
+        {
+            "software": "MariaDB",
+            "in_force": installed,
+            "recorded": str(noted.get("mariadb", "")),
+            "available": candidate,
+            "upgrade": how if installed and candidate != installed else "",
+        }
+    )
+    form = str(seen["format"])
+    rows.append(
+        {
+            "software": "fleet format",
+            "in_force": form,
+            "recorded": form,
+            "available": form,
+            "upgrade": "",
+        }
+    )
+    return rows
+
+
+def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[str, Any]]:
+    """What is in force and what could be had; hosts that have the same share a row.
+
+    ``hosts``: name to what node_status says of its versions, None where that is unknown.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for host, seen in hosts.items():
+        for entry in of_host(seen, release) if seen else ():
+            found.setdefault(tuple(entry.values()), {**entry, "hosts": []})["hosts"].append(host)
+    order = list(dict.fromkeys(entry["software"] for entry in found.values()))
+    rows = sorted(found.values(), key=lambda entry: order.index(entry["software"]))
+    columns = ("software", "hosts", "in_force", "recorded", "available", "upgrade")
+    return [{column: entry[column] for column in columns} for entry in rows]
+
+
+def status(
+    hosts: dict[str, Any], release: dict[str, str], unasked: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Why hosts could not be asked, "" when all could, and what is returned of the others."""
+    rows = with_drained([row(host, about) for host, about in hosts.items()])
+    versions = {entry["host"]: entry.pop("versions", None) for entry in rows}
+    found = {
+        "status": rows,
+        "versions": version_rows(versions, release),
+        "file_systems": taken_out(rows, "file_systems"),
+        "kept": taken_out(rows, "kept"),
+        "problems": unasked["problems"],
+        "text": unasked["text"],
+    }
+    silent = [host for host, about in hosts.items() if not about.get("status")]
+    return (unasked["text"] or f"not asked: {', '.join(silent)}") if silent else "", found

@@ -1,0 +1,122 @@
+"""Checks of a replica: what it receives, and what it refuses."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..mariadb.server import Server, describe, errant, local, memory_tables, pymysql, remote
+from .host import Host
+from .sites import site_connection
+
+ROW_SECONDS = 1.0
+HEARTBEAT_SECONDS = 5.0
+
+
+def heartbeat_age(server: Server) -> float | None:
+    """How old a server's newest heartbeat of the primary is, in seconds; None without one."""
+    age = server.value(
+        "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000 FROM benchfleet.heartbeat"
+    )
+    return None if age is None else float(age)
+
+
+class ReplicaChecks(Host):
+    """Checks of MariaDB on a reporting node."""
+
+    def primary_probe(self) -> Any:
+        """The primary as fleet_probe, over the LAN and TLS."""
+        return remote(
+            self.params["primary_ip"],
+            self.ports["mariadb"],
+            "fleet_probe",
+            self.params["probe_password"],
+            self.params["ca"],
+        )
+
+    def check_replication(self) -> None:
+        """Threads, heartbeat and read_only, from the server itself."""
+        with local() as server:
+            status = server.replica_status()
+            closed = int(server.value("SELECT @@GLOBAL.read_only"))
+            events = str(server.value("SELECT @@GLOBAL.event_scheduler"))
+            age = heartbeat_age(server)
+        add = self.gathering.add
+        saw = f"@@read_only = {closed}, @@event_scheduler = {events}"
+        add("read_only", closed == 1 and events != "ON", saw)
+        if status is None:
+            add("threads", False, "this server follows nobody")
+        else:
+            threads = {name: str(status[f"Slave_{name}_Running"]) for name in ("IO", "SQL")}
+            saw = ", ".join(f"{name} {state}" for name, state in threads.items())
+            for name in threads:
+                if int(status[f"Last_{name}_Errno"]):
+                    saw += f"; {name}: {status[f'Last_{name}_Error']}"
+            add("threads", set(threads.values()) == {"Yes"}, saw)
+        good = age is not None and abs(age) < HEARTBEAT_SECONDS
+        add("heartbeat", good, "no heartbeat" if age is None else f"{age:.1f} s old")
+
+    def check_row(self) -> None:
+        """Write a row on the primary over the LAN, and time its way to this server."""
+        mark = f"verify-{self.params['token']}-{self.params['lan_ip']}"[:64]
+        with self.primary_probe() as primary, local() as server:
+            try:
+                primary.run("INSERT INTO benchfleet.probe (id) VALUES (%s)", (mark,))
+                took = self.arrival(server, mark)
+            finally:
+                primary.run("DELETE FROM benchfleet.probe WHERE id = %s", (mark,))
+        if took is None:
+            self.gathering.add("row", False, "not there after 10 s")
+        else:
+            self.gathering.add("row", took <= ROW_SECONDS, f"there after {took * 1000:.0f} ms")
+
+    @staticmethod
+    def arrival(server: Server, mark: str) -> float | None:
+        """Seconds until a row is here, None when it does not come."""
+        began = time.monotonic()
+        while time.monotonic() - began < 10:
+            if server.value("SELECT COUNT(*) FROM benchfleet.probe WHERE id = %s", (mark,)):
+                return time.monotonic() - began
+            time.sleep(0.005)
+        return None
+
+    def check_errant(self) -> None:
+        """Compare what both servers have in their binary logs, this one's first."""
+        question = "SELECT @@GLOBAL.gtid_binlog_state"
+        with local() as server:
+            here = server.value(question)
+        with self.primary_probe() as primary:
+            there = primary.value(question)
+        strange = errant(here, there)
+        self.gathering.add("errant", not strange, ", ".join(strange) or "none")
+
+    def check_memory_tables(self) -> None:
+        """Look for tables that a restart of this server empties: its copy differs from then on."""
+        with local() as server:
+            found = memory_tables(server)
+        self.gathering.add("memory_tables", not found, ", ".join(found) or "none")
+
+    def check_tls(self) -> None:
+        """Sign in as the replication account without TLS, and look at how the replica connects."""
+        with local() as server:
+            status = server.replica_status() or {}
+        checked = {
+            name: str(status.get(name))
+            for name in ("Master_SSL_Allowed", "Master_SSL_Verify_Server_Cert")
+        }
+        saw = ", ".join(f"{name} {value}" for name, value in checked.items())
+        try:
+            with site_connection(
+                self.params["primary_ip"],
+                self.ports["mariadb"],
+                "repl",
+                self.params["replication_password"],
+                "",
+            ):
+                refused = False
+        except pymysql.MySQLError as error:
+            refused = error.args[0] == 1045
+            saw += f"; without TLS: {describe(error)}"
+        else:
+            saw += "; the primary lets repl in without TLS"
+        self.gathering.add("tls", refused and set(checked.values()) == {"Yes"}, saw)

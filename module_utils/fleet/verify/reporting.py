@@ -1,0 +1,57 @@
+"""A reporting node: the order of its checks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..mariadb.server import pymysql
+from ..systems import PYMYSQL
+from .every import EveryHost
+from .files import FileChecks
+from .guard import GuardChecks
+from .replica import ReplicaChecks
+from .results import in_words
+from .router import CallChecks
+from .scheduler import NoScheduler
+
+
+class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler, EveryHost):
+    """A reporting node's checks."""
+
+    def measure(self) -> None:
+        """Make all checks but the file's removal."""
+        attempt = self.gathering.attempt
+        attempt(("threads", "heartbeat", "read_only"), self.check_replication)
+        attempt("row", self.check_row)
+        attempt("errant", self.check_errant)
+        attempt("memory_tables", self.check_memory_tables)
+        attempt("tls", self.check_tls)
+        attempt("sites_tls", self.check_sites_tls)
+        attempt(("refused_replica", "refused_primary"), self.check_refusals)
+        attempt("keys", self.check_keys)
+        attempt(("report", "signed_in"), self.check_calls)
+        attempt("session_row", self.check_session_row)
+        attempt(("own_writes", "written"), self.check_guard)
+        attempt("no_scheduler", self.check_no_scheduler)
+        attempt(("file_kept", "file_fetched"), self.check_files)
+        self.look()
+        attempt("file_arrives", self.check_file_arrives)
+        attempt("fresh", self.check_fresh)
+
+
+def results(params: dict[str, Any]) -> dict[str, Any]:
+    """What a phase of the checks returns: {checks, seen}."""
+    if pymysql is None:
+        return {
+            "checks": [],
+            "seen": {"trouble": f"{PYMYSQL} is not installed on this host: run site.yml"},
+        }
+    reporting = Reporting(params)
+    if params["phase"] == "gone":
+        reporting.gathering.attempt("file_goes", reporting.check_file_goes)
+    else:
+        try:
+            reporting.measure()
+        except Exception as error:
+            reporting.seen["trouble"] = in_words(error)
+    return {"checks": reporting.gathering.results, "seen": reporting.seen}

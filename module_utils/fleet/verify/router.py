@@ -1,0 +1,160 @@
+"""Checks of calls: through the router, and at a bench directly."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+from ..http import (
+    REPORT,
+    Visitor,
+    certificate_fault,
+    first_certificate,
+    router_port,
+    shown_certificate,
+)
+from ..mariadb.server import local
+from ..nginx.certificates import Certificates, is_public, read_asked
+from ..own_certificates import ends_soon, parse_der
+from ..sites.folders import read_state, served_names
+from .accounts import AccountChecks
+from .host import Host
+from .sites import own_account, reading_account
+
+CALLS_PER_NODE = 20
+CALL_PAUSE_SECONDS = 0.05
+
+
+class RouterChecks(Host):
+    """Checks of the router itself, on the primary."""
+
+    def check_certificates(self) -> None:
+        """Ask for each site by each of its names, as a browser does."""
+        router, table = self.params["router"], Certificates.by(self.params["certificates"])
+        state_dir = str(Path(self.params["state_dir"]).parent)
+        failed = read_asked(state_dir)["failed"]
+        faults, good = [], []
+        state = read_state(state_dir)
+        for site, further in served_names(state).items():
+            for name in filter(is_public, (site, *further)):
+                pair = table.of(site, name)
+                if pair is None:
+                    if table.acme:
+                        why = failed.get(name, {"why": "the CA was not asked yet"})["why"]
+                        faults.append(f"{name}: served by http, for it has no certificate: {why}")
+                    continue
+                where = (router["address"], int(router["https"]), name)
+                shown = shown_certificate(*where)
+                fault = certificate_fault(shown, *where)
+                if fault := fault or ends_soon(parse_der(shown), time.time()):
+                    faults.append(f"{name}: {fault}")
+                elif shown != first_certificate(pair[0]):
+                    faults.append(f"{name}: shown is another certificate than that of {pair[0]}")
+                else:
+                    good.append(name)
+        if not faults and not good:
+            self.gathering.skip("certificates", "not applicable: the sites are served by http")
+            return
+        self.gathering.add(
+            "certificates", not faults, "; ".join(faults) or f"valid for {', '.join(good)}"
+        )
+
+
+class CallChecks(AccountChecks):
+    """Checks of calls that a reporting node answers."""
+
+    def check_calls(self) -> None:
+        """On each site: sign in at the router, call a report, be known at this bench, sign out."""
+        major = self.frappe_major()
+        reports, known = [], []
+        report_good = known_good = True
+        for site in self.sites:
+            account = reading_account(self.config(site), major)[0]
+            with self.visitor(site) as visitor:
+                direct = visitor.at(self.params["lan_ip"], self.ports["web"])
+                before = self.reads(account)
+                answered, last = self.call_report(visitor)
+                risen = self.reads(account) - before
+                names = [visitor.user(), direct.user()]
+                visitor.sign_out()
+                after = [visitor.user(), direct.user()]
+            own = answered.get(self.params["host"], 0)
+            shares = ", ".join(f"{name or '(no header)'} {n}" for name, n in answered.items())
+            reports.append(
+                f"{site}: answered by {shares}; {account} made {risen} SELECTs here{last}"
+            )
+            if self.takes_calls:
+                report_good = report_good and own > 0 and risen >= own and not last
+            else:
+                # Why is a check of its own; here it counts that users have their answers.
+                report_good = report_good and own == 0 and not last
+            good = set(names) == {self.params["user"]} and not any(after)
+            known_good = known_good and good
+            known.append(
+                f"{site}: router knows {names[0] or 'nobody'}, bench {names[1] or 'nobody'};"
+                f" signed out at the router: {after[0] or 'nobody'}, {after[1] or 'nobody'}"
+            )
+        self.gathering.add("report", report_good, "; ".join(reports))
+        other = self.signed_in_here()
+        self.gathering.add("signed_in", known_good and other[0], "; ".join([*known, other[1]]))
+
+    def call_report(self, visitor: Visitor) -> tuple[dict[str, int], str]:
+        """Call a report until this host has answered, with a bound for each node of the fleet.
+
+        The router takes the nodes in turn, and all of them are verified at the same time: in step
+        with each other, each would get the other's answers only. So the calls are not in step.
+        Returns how many calls each bench answered, and what a call that failed said.
+        """
+        answered: dict[str, int] = {}
+        for _ in range(CALLS_PER_NODE * max(1, self.params["nodes"])):
+            answer = visitor.call("GET", REPORT)
+            answered[answer.bench] = answered.get(answer.bench, 0) + 1
+            if answer.status != 200:
+                return answered, f"; a call failed: {answer.said()}"
+            if answer.bench == self.params["host"]:
+                break
+            time.sleep(random.uniform(0, CALL_PAUSE_SECONDS))
+        return answered, ""
+
+    def reads(self, account: str) -> int:
+        """SELECTs that an account has made on this server since it started."""
+        with local() as server:
+            if not int(server.value("SELECT @@GLOBAL.userstat")):
+                raise AssertionError("userstat is off on this server: run site.yml")
+            found = server.value(
+                "SELECT SUM(SELECT_COMMANDS) FROM information_schema.USER_STATISTICS"
+                " WHERE USER = %s",
+                (account,),
+            )
+        return int(found or 0)
+
+    def signed_in_here(self) -> tuple[bool, str]:
+        """The other way round: sign in and out at this bench, and ask the router."""
+        with self.visitor(self.sites[0], router=False) as visitor:
+            place = self.params["router"]
+            router = visitor.at(place["address"], *router_port(place, visitor.site))
+            name = router.user()
+            visitor.sign_out()
+            after = router.user()
+        saw = f"signed in here, router knows {name or 'nobody'}; signed out: {after or 'nobody'}"
+        return name == self.params["user"] and not after, saw
+
+    def check_session_row(self) -> None:
+        """Sign in at this bench; the session's row must be on the primary."""
+        saw, good = [], True
+        for site in self.sites:
+            config = self.config(site)
+            account, database = own_account(config), str(config["db_name"])
+            primary = self.params["primary_ip"]
+            with (
+                self.visitor(site, router=False) as visitor,
+                self.signed_in(primary, account, database) as connection,
+                connection.cursor() as cursor,
+            ):
+                sid = visitor.cookies["sid"]
+                cursor.execute("SELECT COUNT(*) FROM tabSessions WHERE sid = %s", (sid,))
+                rows = int(cursor.fetchone()[0])
+            good = good and rows == 1
+            saw.append(f"{site}: {'its row is' if rows else 'no row'} on the primary")
+        self.gathering.add("session_row", good, "; ".join(saw))
