@@ -12,8 +12,8 @@ from typing import Any
 
 from ansible.module_utils.fleet.adoption.bench import look_at_bench
 from ansible.module_utils.fleet.adoption.database import look_at_database
-from ansible.module_utils.fleet.commands import run
 from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.processes import run
 from ansible.module_utils.fleet.snapshot import (
     HOWS,
     SnapshotError,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule, new_lines
-from ansible.module_utils.fleet.supervisor.control import every
+from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
 from ansible.module_utils.fleet.supervisor.restarts import Programs
 
 DOCUMENTATION = r"""
@@ -91,6 +91,20 @@ EXAMPLES = r"""
 """
 
 
+def start_or_stop(module: FleetModule, wanted: str) -> None:
+    """Start or stop all programs; ends the module."""
+    name = module.params["name"]
+    try:
+        if module.check_mode:
+            running = wanted == "started"
+            did = [p for p, state in programs(name).items() if (state in STARTED) != running]
+        else:
+            did = start(name) if wanted == "started" else stop(name)
+    except BenchError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(did), did=did)
+
+
 PATH, NAME = ({"type": kind, "required": True} for kind in ("path", "str"))
 LINKED = {"type": "bool", "default": True}
 
@@ -117,21 +131,17 @@ def main() -> None:
     )
     asked = module.params
     if asked["every"]:
-        try:
-            did = every(asked["name"], asked["every"] == "started", module.check_mode)
-        except BenchError as error:
-            module.fail_json(msg=str(error))
-        module.exit_json(changed=bool(did), did=did)
+        start_or_stop(module, asked["every"])
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
-    programs = Programs(asked, module.check_mode, module.warn)
+    bench = Programs(asked, module.check_mode, module.warn)
     try:
-        result: dict[str, Any] = {"programs": programs.bring()}
+        result: dict[str, Any] = {"programs": bench.bring()}
     except BenchError as error:
         module.fail_json(msg=str(error))
     if module.check_mode:
-        result = {"diff": new_lines(programs.did)}
-    module.exit_json(changed=bool(programs.did), did=programs.did, **result)
+        result = {"diff": new_lines(bench.did)}
+    module.exit_json(changed=bool(bench.did), did=bench.did, **result)
 
 
 if __name__ == "__main__":

@@ -22,13 +22,14 @@ import pwd
 import re
 import shutil
 import stat
-import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from . import atomic
 from .bench.files import OUT, keys_that_are
 from .foreign import as_owner, read_bytes
+from .processes import run
 
 Entry = dict[str, Any]
 
@@ -50,14 +51,11 @@ def acl_of(path: str | int) -> str:
 
 def names_of(info: os.stat_result) -> tuple[str, str]:
     """Owner and group by name; by number where nobody has that number."""
-    try:
+    owner, group = str(info.st_uid), str(info.st_gid)
+    with suppress(KeyError):
         owner = pwd.getpwuid(info.st_uid).pw_name
-    except KeyError:
-        owner = str(info.st_uid)
-    try:
+    with suppress(KeyError):
         group = grp.getgrgid(info.st_gid).gr_name
-    except KeyError:
-        group = str(info.st_gid)
     return owner, group
 
 
@@ -315,12 +313,7 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
     """
     found = {}
     for name in names:
-        done = subprocess.run(
-            ["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run(["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"])
         if done.returncode != 0:
             raise SnapshotError(f"systemctl does not tell of {name}: {done.stderr.strip()}")
         state = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -334,12 +327,7 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
 
 def packages() -> list[str]:
     """Names of the packages that dpkg has installed. Raises SnapshotError where it fails."""
-    done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"])
     if done.returncode != 0:
         raise SnapshotError(f"dpkg-query does not tell the packages: {done.stderr.strip()}")
     lines = done.stdout.splitlines()

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .commands import Run, run
 from .foreign import read_bytes
+from .processes import Run, run
 
 
 def read(path: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fleet.commands import run
+from fleet.processes import run
 
 
 def test_a_program_speaks_english_and_reads_what_it_is_given(

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from fleet import surroundings
 from fleet.adoption import crontabs, sudo
-from fleet.commands import Done, run
 from fleet.preflight import network
+from fleet.processes import Done, run
 
 BENCH = "/home/frappe/frappe-bench"
 # An account of every system, which is in no rule of sudo's.

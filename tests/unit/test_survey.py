@@ -19,23 +19,6 @@ from fleet.survey import benches, database, notes, ports, system
 from library import survey
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
-TCP = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0B04D20A:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 00000000   104        0 4711 1
-   1: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1
-   2: 0B04D20A:0CEA 1504D20A:B5C0 01 00000000:00000000 00:00000000 00000000   104        0 4713 1
-"""
-TCP6 = """\
-  sl  local_address                         remote_address                        st tx_queue rx
-   0: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A 0 0 0 0 0 4714
-"""
-
-
-def test_listening_sockets_are_read_from_the_kernels_tables():
-    assert ports.listening([3306, 80], [TCP, TCP6]) == {
-        "4711": {"port": 3306, "address": "10.210.4.11"},
-        "4714": {"port": 80, "address": "::"},
-    }
 
 
 def test_listener_of_this_process_is_found():

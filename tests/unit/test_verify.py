@@ -19,6 +19,7 @@ from fleet.redis import client as redis_client
 from fleet.status.fleet import row
 from fleet.verify import answers, catalogue, sites
 from fleet.verify import fleet as judge
+from fleet.verify import redis as verify_redis
 from fleet.verify.probes import environment as environment_probe
 from fleet.verify.probes import surroundings
 from fleet.verify.results import Gathering, closing, complete, red_table, result
@@ -94,17 +95,41 @@ def test_web_workers_are_counted_without_their_master(master: Any, worker: Any):
 def test_kernel_addresses_of_both_families_are_read():
     assert sockets.kernel_address("0B06D20A") == "10.210.6.11"
     assert sockets.kernel_address("0" * 32) == "::"
-    assert sockets.kernel_address("0000000000000000FFFF00000B06D20A") == "10.210.6.11"
+    assert sockets.kernel_address("0000000000000000FFFF00000B06D20A") == "::ffff:10.210.6.11"
 
 
 def test_listeners_alone_are_told():
-    head = "  sl  local_address rem_address   st\n"
+    head, tail = "  sl  local_address rem_address   st\n", "0:0 00:0 0 116 0"
     tables = [
-        head + "   0: 0B06D20A:2AF8 00000000:0000 0A\n   1: 0B06D20A:2AF8 0C06D20A:9999 01\n",
-        head + f"   0: {'0' * 32}:32C8 {'0' * 32}:0000 0A\n",
+        f"{head}   0: 0B06D20A:2AF8 00000000:0000 0A {tail} 71\n"
+        f"   1: 0B06D20A:2AF8 0C06D20A:9999 01 {tail} 72\n",
+        f"{head}   0: {'0' * 32}:32C8 {'0' * 32}:0000 0A {tail} 73\n",
     ]
-    found = sockets.listening([11000, 13000, 3306], tables)
-    assert found == {11000: ["10.210.6.11"], 13000: ["::"], 3306: []}
+    assert sockets.listening([11000, 13000, 3306], tables) == {
+        "71": {"port": 11000, "address": "10.210.6.11"},
+        "73": {"port": 13000, "address": "::"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("addresses", "good"),
+    [
+        (["127.0.0.1", "::ffff:10.0.0.1"], True),
+        (["127.0.0.1"], False),
+        (["0.0.0.0", "10.0.0.1"], False),
+    ],
+)
+def test_redis_listens_on_loopback_and_the_lan_alone(
+    monkeypatch: Any, addresses: list[str], good: bool
+):
+    checks: Any = object.__new__(verify_redis.RedisChecks)
+    checks.ports, checks.params = {"redis_cache": 1, "redis_queue": 2}, {"lan_ip": "10.0.0.1"}
+    checks.gathering = Gathering("erp1")
+    places = [(port, address) for port in (1, 2) for address in addresses]
+    told = {str(n): {"port": p, "address": a} for n, (p, a) in enumerate(places)}
+    monkeypatch.setattr(verify_redis, "listening", lambda _: told)
+    checks.check_redis_addresses()
+    assert checks.gathering.results[0]["ok"] is good
 
 
 def serve(answers: list[bytes]) -> int:

@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
-from ..commands import Done, run
 from ..mariadb import conflicts, options
 from ..mariadb.server import SOCKET, client
 from ..preflight.problems import Host, Problem, Settings, problem
+from ..processes import Done, run
 from .host import Found
 
 # Names that the fleet gives to accounts and to a database of its own.

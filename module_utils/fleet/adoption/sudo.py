@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..commands import Run, run
 from ..preflight.problems import Host, Problem, Settings, problem
+from ..processes import Run, run
 from ..surroundings import read
 from .host import Found
 

@@ -7,7 +7,7 @@ import re
 import shutil
 from typing import Any
 
-from ..commands import run
+from ..processes import run
 from ..systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
 from .account import read_foreign
 from .config import common_config

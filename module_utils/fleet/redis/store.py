@@ -28,8 +28,10 @@ from ..bench.files import redis_settings
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
-ALONE = ("--port", "0", "--requirepass", "", "--save", "", "--maxmemory", "0", "--logfile", "")
-ALONE += ("--auto-aof-rewrite-percentage", "0", "--aclfile", "")
+ALONE = (
+    *("--port", "0", "--requirepass", "", "--save", "", "--maxmemory", "0", "--logfile", ""),
+    *("--auto-aof-rewrite-percentage", "0", "--aclfile", ""),
+)
 DEFAULTS = {
     "dir": ".",
     "dbfilename": "dump.rdb",
@@ -105,7 +107,7 @@ def room_problems(info: Mapping[str, str]) -> list[str]:
 def last_word(log: str) -> str:
     """What Redis' log says last of what went wrong, without process, time and advice."""
     found = re.findall(r"^\d+:\w .*?\d # (.*)", log, re.MULTILINE) or [log.strip() or "no word"]
-    return found[-1].split(": make a backup")[0]
+    return str(found[-1]).split(": make a backup")[0]
 
 
 def key_at(data: bytes, at: int) -> str:

@@ -261,10 +261,10 @@ def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[st
     return names
 
 
-def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
-    """Start the chosen processes; returns those that did not run."""
+def start(bench: str) -> list[str]:
+    """Start all processes; returns those that did not run."""
     before = programs(bench)
-    names = [name for name in chosen(list(before)) if before[name] not in STARTED]
+    names = [name for name in before if before[name] not in STARTED]
     if names:
         control_each("start", together(names, list(before)))
     after = programs(bench)
@@ -275,13 +275,3 @@ def start(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[s
             " stderr` on this host shows their last words"
         )
     return names
-
-
-def every(bench: str, running: bool, dry: bool) -> list[str]:
-    """Start all of a bench's processes, or stop them; returns those that were not so.
-
-    dry: nothing is done.
-    """
-    if dry:
-        return [name for name, state in programs(bench).items() if (state in STARTED) != running]
-    return start(bench) if running else stop(bench)

@@ -289,7 +289,7 @@ class Programs:
             # First: supervisord would go on with what a link leads to.
             return_logs(logs["bench"], logs["user"])
         fresh = self.take_over(set(known.get("logging", "").split()))
-        self.restart([group for group in outdated if group not in fresh])
+        self.each("restart", [group for group in outdated if group not in fresh])
         idle = [name for name in stopped if name.split(":")[0] not in [*fresh, *outdated]]
         if idle:
             control("start", *together(idle, list(before)))
@@ -315,23 +315,15 @@ class Programs:
         the configuration and this step left supervisor with the old one: reread tells.
         """
         known_groups = self.logging | known_groups
-        fresh = in_order(
-            [
-                line
-                for line in control("reread").splitlines()
-                if ": " in line
-                and (line.startswith(f"{self.name}-") or line.split(":")[0] in known_groups)
-            ]
-        )
-        for group in fresh:
-            with self.holding(group):
-                control("update", group)
-                self.did.append(f"update {group}")
+        lines = [line for line in control("reread").splitlines() if ": " in line]
+        ours = (f"{self.name}-", *(f"{group}:" for group in known_groups))
+        fresh = in_order([line for line in lines if line.startswith(ours)])
+        self.each("update", fresh)
         return fresh
 
-    def restart(self, groups: list[str]) -> None:
-        """Restart groups, one after the other."""
+    def each(self, verb: str, groups: list[str]) -> None:
+        """Update or restart groups, one after the other."""
         for group in groups:
             with self.holding(group):
-                control("restart", f"{group}:*")
-                self.did.append(f"restart {group}")
+                control(verb, group if verb == "update" else f"{group}:*")
+                self.did.append(f"{verb} {group}")

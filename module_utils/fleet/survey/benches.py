@@ -12,9 +12,9 @@ from typing import Any
 from ..bench.account import read_foreign
 from ..bench.config import config_of
 from ..bench.files import other_database
-from ..commands import run
 from ..foreign import open_plain
 from ..nginx.files import parts
+from ..processes import run
 from ..sites.folders import Folders, made_note
 
 # sites/apps.txt is written by every bench since 2014; benches are looked for where people put them,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from ..kept import tree_bytes
 from ..mariadb.conflicts import REFUSED, running_rows
 from ..mariadb.options import RUNNING, look, server_options
 from ..mariadb.server import MEMORY_TABLES
+from ..processes import run
 from ..verify.answers import READ_SHARED, SHARED
 
 # What role mariadb writes.
@@ -33,18 +32,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
-        if not os.access(program, os.X_OK):
-            continue
-        try:
-            answer = subprocess.run(
-                [program, "--no-defaults", "--version"],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=False,
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            continue
+        answer = run([program, "--no-defaults", "--version"], seconds=20).stdout
         version = re.search(r"Ver\s+(\d+(?:\.\d+)+)", answer)
         if version:
             found["product"] = "MariaDB" if "mariadb" in answer.lower() else "MySQL"

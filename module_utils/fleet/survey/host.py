@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..adoption import look as adoption
+from ..adoption.look import look as look_at_adoption
 from ..bench import code, jobs
 from ..bench.cli import cli_releases
 from ..bench.pdf import printing
@@ -69,7 +69,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
     }
     wished = asked["adopt"] and found["mark"]["state"] == "absent"
     if wished or adoption_pending(asked["state_dir"]):
-        found["adoption"] = adoption.look(asked["bench_dir"], asked["ports"])
+        found["adoption"] = look_at_adoption(asked["bench_dir"], asked["ports"])
         found["env"] = found["adoption"]["bench"]["python"]
     if asked["connect_to"]:
         found["lan"] = try_connect(

@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import struct
 from pathlib import Path
 from typing import Any
 
-LISTEN = "0A"
+from ..sockets import listening
+
 # A process of which nothing can be told.
 NOBODY: dict[str, Any] = {"pid": 0, "name": "", "command": "", "program": "", "unit": ""}
 
 
 def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
     """Who listens on each of the ports: port (a string, as in JSON) → processes."""
-    tables = []
-    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        with contextlib.suppress(OSError):
-            tables.append(Path(path).read_text(encoding="ascii"))
-    sockets = listening(ports, tables)
+    sockets = listening(ports)
     owners: dict[str, str] = {}
     if sockets:
         for link in Path("/proc").glob("[0-9]*/fd/*"):
@@ -36,28 +32,6 @@ def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
         process = describe_process(owners[inode]) if inode in owners else NOBODY
         found.setdefault(str(entry["port"]), []).append({**process, "address": entry["address"]})
     return found
-
-
-def listening(ports: list[int], tables: list[str]) -> dict[str, dict[str, Any]]:
-    """Listening sockets on the given ports: inode → {port, address}."""
-    sockets: dict[str, dict[str, Any]] = {}
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split()
-            if len(fields) < 10 or fields[3] != LISTEN:
-                continue
-            address, port = fields[1].split(":")
-            if int(port, 16) in ports:
-                sockets[fields[9]] = {"port": int(port, 16), "address": decode_address(address)}
-    return sockets
-
-
-def decode_address(text: str) -> str:
-    """Address as /proc/net/tcp and tcp6 write it, in its usual form."""
-    raw = bytes.fromhex(text)
-    words = struct.unpack(f"<{len(raw) // 4}I", raw)
-    packed = struct.pack(f">{len(words)}I", *words)
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def describe_process(pid: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..adoption import bench as adoption
 from ..bench.account import read_text, run_as
 from ..foreign import writer
 from ..kept import existing
@@ -64,9 +63,9 @@ def look_at_supervisor() -> dict[str, Any]:
     }
 
 
-def system_pythons(patterns: tuple[str, ...] = SYSTEM_PYTHONS) -> list[str]:
+def system_pythons() -> list[str]:
     """Python interpreters in the system's folders; their tools are left out."""
-    found = [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    found = [path for pattern in SYSTEM_PYTHONS for path in sorted(glob.glob(pattern))]
     return [path for path in found if re.fullmatch(r"python3(\.\d+)?", os.path.basename(path))]
 
 

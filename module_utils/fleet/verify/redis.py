@@ -51,15 +51,16 @@ class RedisChecks(Host):
     def check_redis_addresses(self) -> None:
         """Addresses on which Redis listens, from the kernel's tables."""
         ports = (self.ports["redis_cache"], self.ports["redis_queue"])
-        found = listening(ports)
-        loopback = {"127.0.0.1", "::1"}
-        allowed = {*loopback, self.params["lan_ip"]}
+        found: dict[int, set[str]] = {port: set() for port in ports}
+        for one in listening(ports).values():
+            found[one["port"]].add(one["address"].removeprefix("::ffff:"))
+        allowed = {"127.0.0.1", "::1", self.params["lan_ip"]}
         good = all(
-            self.params["lan_ip"] in addresses and set(addresses) <= allowed
+            self.params["lan_ip"] in addresses and addresses <= allowed
             for addresses in found.values()
         )
         saw = "; ".join(
-            f"port {port}: {', '.join(addresses) or 'nobody listens'}"
+            f"port {port}: {', '.join(sorted(addresses)) or 'nobody listens'}"
             for port, addresses in found.items()
         )
         self.gathering.add(
