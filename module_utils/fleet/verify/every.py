@@ -1,13 +1,20 @@
-"""The checks that every host of the fleet has, in their order."""
+"""The checks that every host has, in their order; here are those of its services."""
 
 from __future__ import annotations
 
+import subprocess
+import time
+from typing import Any
+
+from ..mariadb.options import DECIDED, HOSTS_OWN, agrees, is_by_files, look, problems_of
+from ..mariadb.server import local, running_variables, shown_certificate
+from ..own_certificates import look as look_at_certificates
+from ..units import UNITS, restart_problems, unit_troubles
 from .bench import BenchChecks
 from .redis import RedisChecks
-from .system import SystemChecks
 
 
-class EveryHost(BenchChecks, SystemChecks, RedisChecks):
+class EveryHost(BenchChecks, RedisChecks):
     """What a primary and a reporting node have in common."""
 
     def look(self) -> None:
@@ -25,3 +32,70 @@ class EveryHost(BenchChecks, SystemChecks, RedisChecks):
         attempt((), self.note_apps)
         self.seen["answers"] = self.answers()
         attempt((), self.note_bench)
+
+    def check_comes_back(self) -> None:
+        """What systemd does when a service is killed, whatever its files are."""
+        names = ["cron", "mariadb", "ssh", "supervisor"]
+        names += ["nginx"] if self.params["lan_ip"] == self.params["primary_ip"] else []
+        done = subprocess.run(
+            ["systemctl", "show", *names, "-p", "Id,LoadState,Restart,KillMode"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        wrong = restart_problems(done.stdout)
+        self.gathering.add("comes_back", not wrong, "; ".join(wrong) or ", ".join(names))
+
+    def check_units(self) -> None:
+        """Our own services and timers."""
+        primary = self.params["lan_ip"] == self.params["primary_ip"]
+        wanted = UNITS["primary" if primary else "reporting"]
+        troubles = unit_troubles(wanted)
+        words = [f"{name} {trouble}" for name, trouble in troubles.items()]
+        cure = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]
+        self.gathering.add(
+            "units",
+            not troubles,
+            "; ".join(words) or ", ".join(wanted),
+            remedy=f"{' and '.join(cure)} on this host say why; site.yml puts back what is missing"
+            " or switched off",
+        )
+
+    def check_settings(self) -> None:
+        """The running server's settings against those planned, and what may set others."""
+        wanted: dict[str, Any] = self.params["settings"]
+        plan: dict[str, Any] = self.params["plan"]
+        path = self.params["option_file"]
+        with local() as server:
+            rows = running_variables(server)
+        running = {name: str(rows[name]["value"]) for name in wanted if name in rows}
+        self.seen["settings"] = running
+        off = [
+            f"{name} is {rows[name]['value']}, planned is {value}"
+            for name, value in sorted(plan.items())
+            if name in rows
+            and name not in DECIDED
+            and not agrees(name, value, rows)
+            and not is_by_files(name, rows)
+        ]
+        own = {
+            **HOSTS_OWN,
+            "bind_address": f"127.0.0.1,{self.params['lan_ip']}",
+            "port": self.params["ports"]["mariadb"],
+        }
+        others = problems_of({**own, **plan}, look(path), rows, path)
+        off += [what for what, _, _ in others]
+        pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
+        saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
+        cure = "; ".join(f"{place}: {cure}" for _, place, cure in others)
+        self.gathering.add("settings", not off, "; ".join(off) or saw, remedy=cure)
+
+    def check_own_certificates(self) -> None:
+        """The fleet's own certificates, in their files and as MariaDB shows them."""
+        found = look_at_certificates(
+            self.params["certificates_dir"], shown_certificate(), time.time()
+        )
+        saw = f"{found.server} days left, {found.authority} of the authority"
+        troubles = found.troubles
+        self.gathering.add("own_certificates", not troubles, "; ".join(troubles) or saw)
