@@ -19,19 +19,11 @@ class EveryHost(BenchChecks, RedisChecks):
 
     def look(self) -> None:
         """Make the checks that every host has."""
-        attempt = self.gathering.attempt
-        attempt("environment", self.check_environment)
-        attempt("redis_password", self.check_redis_password)
-        attempt("workers", self.check_workers)
-        attempt("comes_back", self.check_comes_back)
-        attempt("units", self.check_units)
-        attempt("settings", self.check_settings)
-        attempt("own_certificates", self.check_own_certificates)
-        attempt("pdf", self.check_pdf)
-        attempt("contract", self.check_contract)
-        attempt((), self.note_apps)
+        self.make("environment", "redis_password", "workers", "comes_back", "units", "settings")
+        self.make("own_certificates", "pdf", "contract")
+        self.gathering.attempt((), self.note_apps)
         self.seen["answers"] = self.answers()
-        attempt((), self.note_bench)
+        self.gathering.attempt((), self.note_bench)
 
     def check_comes_back(self) -> None:
         """What systemd does when a service is killed, whatever its files are."""

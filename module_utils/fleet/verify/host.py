@@ -98,6 +98,11 @@ class Host:
         """The bench's processes on this host."""
         return of_bench(processes(), self.bench)
 
+    def make(self, *names: str) -> None:
+        """Make the checks that have a method of their own name each: NAME is ``check_NAME``."""
+        for name in names:
+            self.gathering.attempt(name, getattr(self, f"check_{name}"))
+
     def config(self, site: str) -> dict[str, Any]:
         """A site's configuration in force on this host."""
         own = read_json(f"{self.bench}/sites/{site}/site_config.json")

@@ -22,21 +22,16 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         """Make all checks but the file's removal."""
         attempt = self.gathering.attempt
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
-        attempt("row", self.check_row)
-        attempt("errant", self.check_errant)
-        attempt("memory_tables", self.check_memory_tables)
-        attempt("tls", self.check_tls)
-        attempt("sites_tls", self.check_sites_tls)
+        self.make("row", "errant", "memory_tables", "tls", "sites_tls")
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
-        attempt("keys", self.check_keys)
+        self.make("keys")
         attempt(("report", "signed_in"), self.check_calls)
-        attempt("session_row", self.check_session_row)
+        self.make("session_row")
         attempt(("own_writes", "written"), self.check_guard)
-        attempt("no_scheduler", self.check_no_scheduler)
+        self.make("no_scheduler")
         attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
-        attempt("file_arrives", self.check_file_arrives)
-        attempt("fresh", self.check_fresh)
+        self.make("file_arrives", "fresh")
 
 
 def results(params: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def results(params: dict[str, Any]) -> dict[str, Any]:
         }
     reporting = Reporting(params)
     if params["phase"] == "gone":
-        reporting.gathering.attempt("file_goes", reporting.check_file_goes)
+        reporting.make("file_goes")
     else:
         try:
             reporting.measure()
