@@ -17,7 +17,7 @@ import pymysql
 import pytest
 from fleet.mariadb import options as mariadb_options
 from fleet.mariadb import server as mariadb
-from fleet.verify import every
+from fleet.verify import system
 from fleet.verify.results import Gathering
 
 from filter_plugins import mariadb_settings as plan
@@ -465,8 +465,8 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
 
 @needs_mariadb
 def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(every, "local", host.local)
-    checks = object.__new__(every.EveryHost)
+    monkeypatch.setattr(system, "local", host.local)
+    checks = object.__new__(system.EveryHost)
     settings = host.params["settings"]
     checks.seen, checks.gathering = {}, Gathering("erp1")
     checks.params = {

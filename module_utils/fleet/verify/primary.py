@@ -11,10 +11,10 @@ from typing import Any
 
 from ..foreign import replace, unlink
 from ..http import Visitor
-from .every import EveryHost
 from .results import in_words
 from .router import RouterChecks
 from .scheduler import JOB_LOG, JOB_TYPE, JobChecks
+from .system import EveryHost
 
 # A verify is never this long under way: what it left is nobody's any more.
 ABANDONED_SECONDS = 1800

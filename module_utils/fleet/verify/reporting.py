@@ -6,13 +6,13 @@ from typing import Any
 
 from ..mariadb.server import pymysql
 from ..systems import PYMYSQL
-from .every import EveryHost
 from .files import FileChecks
 from .guard import GuardChecks
 from .replica import ReplicaChecks
 from .results import in_words
 from .router import CallChecks
 from .scheduler import NoScheduler
+from .system import EveryHost
 
 
 class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler, EveryHost):

@@ -1,4 +1,4 @@
-"""The checks that every host has, in their order; here are those of its services."""
+"""The checks that every host has, in their order; here are those of its system."""
 
 from __future__ import annotations
 
