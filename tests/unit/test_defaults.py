@@ -33,7 +33,7 @@ NUMBERS = re.compile(rf"\b(?:{'|'.join(port for port in PORTS if port != '22')})
 # MariaDB's own port: what its files and Frappe's mean where they name none.
 OTHERS = {
     ("filter_plugins/adoption.py", "3306"),
-    ("module_utils/fleet/verify/catalogue.py", "3306"),
+    ("module_utils/fleet/verify/sites.py", "3306"),
 }
 
 ACCOUNTS = ("fleet_bench_user", "fleet_seed_user")
