@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 import urllib.parse
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,14 +169,22 @@ class Visitor:
         return Visitor(address, port, self.site, tls, self.timeout, dict(self.cookies))
 
 
-def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -> bytes:
-    """The certificate, in DER, that a server shows who asks for a name. Raises OSError."""
-    context = ssl._create_unverified_context()
+@contextlib.contextmanager
+def secured(
+    context: ssl.SSLContext, address: str, port: int, name: str, timeout: float
+) -> Iterator[ssl.SSLSocket]:
+    """A connection by TLS to who is asked for a name. Raises OSError."""
     with (
         socket.create_connection((address, port), timeout=timeout) as plain,
         context.wrap_socket(plain, server_hostname=name) as secure,
     ):
-        return secure.getpeercert(binary_form=True) or b""
+        yield secure
+
+
+def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -> bytes:
+    """The certificate, in DER, that a server shows who asks for a name. Raises OSError."""
+    with secured(ssl._create_unverified_context(), address, port, name, timeout) as connection:
+        return connection.getpeercert(binary_form=True) or b""
 
 
 def first_certificate(path: str) -> bytes:
@@ -194,10 +203,7 @@ def certificate_fault(shown: bytes, address: str, port: int, name: str, timeout:
     context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
-        with (
-            socket.create_connection((address, port), timeout=timeout) as plain,
-            context.wrap_socket(plain, server_hostname=name),
-        ):
+        with secured(context, address, port, name, timeout):
             return ""
     except ssl.SSLCertVerificationError as error:
         return error.verify_message

@@ -466,7 +466,7 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
 @needs_mariadb
 def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system, "local", host.local)
-    checks = object.__new__(system.SystemChecks)
+    checks = object.__new__(system.EveryHost)
     settings = host.params["settings"]
     checks.seen, checks.gathering = {}, Gathering("erp1")
     checks.params = {

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -645,3 +647,26 @@ def test_status_of_a_silent_host_says_why():
         "role": "reporting",
         "state": "could not be asked: no route",
     }
+
+
+def test_a_program_of_verify_is_read_out_of_the_archive_that_a_module_is(tmp_path: Any):
+    package = Path(__file__).parents[2] / "module_utils/fleet"
+    with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
+        for name in (
+            "__init__",
+            "verify/__init__",
+            "verify/probes/__init__",
+            "verify/probes/places",
+        ):
+            archive.write(package / f"{name}.py", f"fleet/{name}.py")
+    text = (
+        "import inspect; from fleet.verify.probes import places; print(inspect.getsource(places))"
+    )
+    environment = {"PYTHONPATH": str(tmp_path / "payload.zip")}
+    words = [sys.executable, "-c", text]
+    done = subprocess.run(words, env=environment, text=True, capture_output=True, check=True)
+    asked = [sys.executable, "-I", "-c", done.stdout, "json", "no_such_app"]
+    told = json.loads(subprocess.run(asked, text=True, capture_output=True, check=True).stdout)
+    assert told[0] == sys.prefix
+    assert told[1]["json"].endswith("json/__init__.py")
+    assert told[1]["no_such_app"] is None

@@ -311,7 +311,7 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     (bench / "env/bin/python").symlink_to(sys.executable)
     (bench / "env/lib/python3.11/site-packages/babel-2.16.0.dist-info").mkdir(parents=True)
     reporting.params["user_of_bench"] = pwd.getpwuid(os.geteuid()).pw_name
-    reporting._processes = []
+    reporting.processes = []
     nothing_runs = BenchChecks.answers(reporting)
     # Its values are secrets, perhaps.
     assert set(nothing_runs.pop("config")) == {"db_host"}
@@ -324,7 +324,7 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     environment = {**os.environ, "TZ": "XYZ-5:30"}
     with subprocess.Popen(["sleep", "60"], env=environment) as worker:
         words = ("rq:worker:1: Listening",)
-        reporting._processes = [Process(worker.pid, 1, f"{bench}/sites", words)]
+        reporting.processes = [Process(worker.pid, 1, f"{bench}/sites", words)]
         found = BenchChecks.answers(reporting)
         worker.kill()
     assert found["trouble"] == ""

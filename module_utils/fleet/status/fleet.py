@@ -49,45 +49,28 @@ def is_newer(one: str, other: str) -> bool:
 
 def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str]]:
     """The software of one host, in rows of C(versions) without its hosts."""
-    noted, tools = seen["recorded"], seen["tools"]
+    noted, form = seen["recorded"], str(seen["format"])
     rows = []
     for tool, (title, variable) in TOOLS.items():
-        there, new = tools.get(tool, ""), release[tool]
+        there, new = seen["tools"].get(tool, ""), release[tool]
         # The fleet may have a newer one than this Benchfleet gives: what it has is all it could be.
         if there and not is_newer(new, there):
             new = there
         how = f"{variable}: {new} in the inventory, then site.yml"
-        rows.append(
-            {
-                "software": title,
-                "in_force": there,
-                "recorded": str(noted.get(tool, "")),
-                "available": new,
-                "upgrade": how if there and new != there else "",
-            }
-        )
-    installed, candidate = seen["mariadb"], seen["mariadb_candidate"]
+        rows.append((title, there, str(noted.get(tool, "")), new, how))
     how = f"apt-get install --only-upgrade {MARIADB}, the reporting nodes first"
-    rows.append(
+    packages = (seen["mariadb"], str(noted.get("mariadb", "")), seen["mariadb_candidate"])
+    rows += [("MariaDB", *packages, how), ("fleet format", form, form, form, "")]
+    return [
         {
-            "software": "MariaDB",
-            "in_force": installed,
-            "recorded": str(noted.get("mariadb", "")),
-            "available": candidate,
-            "upgrade": how if installed and candidate != installed else "",
+            "software": software,
+            "in_force": there,
+            "recorded": recorded,
+            "available": new,
+            "upgrade": how if there and new != there else "",
         }
-    )
-    form = str(seen["format"])
-    rows.append(
-        {
-            "software": "fleet format",
-            "in_force": form,
-            "recorded": form,
-            "available": form,
-            "upgrade": "",
-        }
-    )
-    return rows
+        for software, there, recorded, new, how in rows
+    ]
 
 
 def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[str, Any]]:

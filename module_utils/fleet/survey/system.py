@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..adoption import bench as adoption
 from ..bench.account import read_text, run_as
 from ..foreign import writer
 from ..kept import existing

@@ -1,7 +1,7 @@
 """What verify proves: every check by name.
 
-To add a check: an entry here, a method in the file of its subject beside this one, and its call in
-every.py, reporting.py or primary.py; what compares hosts is in fleet.py.
+To add a check: an entry here, its method check_NAME in the file of its subject beside this one, and
+its NAME in system.py (every host), reporting.py or primary.py; what compares hosts is in fleet.py.
 """
 
 from __future__ import annotations

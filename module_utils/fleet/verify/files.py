@@ -58,27 +58,22 @@ class FileChecks(Host):
             time.sleep(0.25)
         # When it was renamed into place; its contents' own time came over with it.
         took = max(self.file().stat().st_ctime - put_at, 0.0)
-        text = read_bytes(str(self.file())).decode().strip()
-        good = text == self.params["token"] and took <= FILE_SECONDS
-        saw = f"there after {took:.0f} s"
-        self.gathering.add(
-            "file_arrives", good, saw if text == self.params["token"] else f"{saw}, but torn"
-        )
+        whole = read_bytes(str(self.file())).decode().strip() == self.params["token"]
+        saw = f"there after {took:.0f} s" + ", but torn" * (not whole)
+        self.gathering.add("file_arrives", whole and took <= FILE_SECONDS, saw)
 
     def check_fresh(self) -> None:
         """The mark of the last copy; one that has brought the file is waited for to its end."""
         deadline = time.monotonic() + (COPY_SECONDS if self.file().exists() else 0)
-        mark = read_json(f"{self.bench}/sites/.site-sync.json")
-        while time.monotonic() < deadline and (
-            time.time() - float(mark.get("last_success") or 0) > MARK_SECONDS
-        ):
-            time.sleep(0.25)
+        while True:
             mark = read_json(f"{self.bench}/sites/.site-sync.json")
-        last = mark.get("last_success")
+            last = float(mark.get("last_success") or 0)
+            if (age := time.time() - last) <= MARK_SECONDS or time.monotonic() >= deadline:
+                break
+            time.sleep(0.25)
         if not last:
             self.gathering.add("fresh", False, f"no success yet; {mark.get('error') or 'no mark'}")
             return
-        age = time.time() - float(last)
         saw = f"last success {age:.0f} s ago"
         if mark.get("error"):
             saw += f"; since then: {mark['error']}"

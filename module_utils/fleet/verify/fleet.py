@@ -36,6 +36,11 @@ def compare_apps(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Re
     return result("commits", host, bool(own) and not wrong, "; ".join(wrong) or same or "no app")
 
 
+def shortened(wrong: list[str], most: int) -> str:
+    """What is wrong, in words; of much, how much more there is."""
+    return "; ".join(wrong[:most]) + f" and {len(wrong) - most} more" * (len(wrong) > most)
+
+
 def _commit(apps: dict[str, Any], app: str) -> str:
     return apps[app]["commit"][:10] if app in apps else "none"
 
@@ -54,8 +59,7 @@ def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> 
             wrong.append(f"{name} {'differs' if own[bundle] else 'has no file here'}")
         elif not own[bundle]:
             wrong.append(f"{name} has no file on either bench")
-    more = f" and {len(wrong) - 5} more" * (len(wrong) > 5)
-    saw = "; ".join(wrong[:5]) + more if wrong else f"{len(own)} bundles listed, all the same"
+    saw = shortened(wrong, 5) or f"{len(own)} bundles listed, all the same"
     return result("assets", host, not wrong, saw)
 
 
@@ -86,14 +90,13 @@ def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) ->
         for key, value in theirs["config"].items()
         if own["config"].get(key) != value and key not in OWN_KEYS
     ]
-    more = f" and {len(wrong) - 10} more" * (len(wrong) > 10)
     asked = {
         "MariaDB": len(own["servers"].get("here", {})),
         "Python": len(own["python"]) if theirs["python"] else 0,
         "packages": len(own["packages"]),
     }
     same = "the same: " + ", ".join(f"{name} {count}" for name, count in asked.items())
-    return result("answers_alike", host, not wrong, "; ".join(wrong[:10]) + more or same)
+    return result("answers_alike", host, not wrong, shortened(wrong, 10) or same)
 
 
 def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:

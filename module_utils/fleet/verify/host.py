@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,20 +80,12 @@ class Host:
         self.ports = {name: int(port) for name, port in params["ports"].items()}
         self.gathering = Gathering(params["host"])
         self.seen: dict[str, Any] = {}
-        self._processes: list[Process] | None = None
-        self._misfits: list[str] | None = None
 
-    @property
+    @cached_property
     def misfits(self) -> list[str]:
-        """What of this bench does not fit our packages, asked once."""
-        if self._misfits is None:
-            self._misfits = misfits(
-                self.bench,
-                self.params["user_of_bench"],
-                self.params["package_dir"],
-                self.params["guarded"],
-            )
-        return self._misfits
+        """What of this bench does not fit our packages."""
+        about = self.params
+        return misfits(self.bench, about["user_of_bench"], about["package_dir"], about["guarded"])
 
     @property
     def takes_calls(self) -> bool:
@@ -100,12 +93,15 @@ class Host:
         kept_away = any(words.startswith(("guard:", "files:")) for words in self.misfits)
         return not (self.params["guarded"] and kept_away)
 
-    @property
+    @cached_property
     def processes(self) -> list[Process]:
-        """The bench's processes on this host, looked at once."""
-        if self._processes is None:
-            self._processes = of_bench(processes(), self.bench)
-        return self._processes
+        """The bench's processes on this host."""
+        return of_bench(processes(), self.bench)
+
+    def make(self, *names: str) -> None:
+        """Make the checks that have a method of their own name each: NAME is ``check_NAME``."""
+        for name in names:
+            self.gathering.attempt(name, getattr(self, f"check_{name}"))
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's configuration in force on this host."""

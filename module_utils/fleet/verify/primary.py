@@ -11,10 +11,10 @@ from typing import Any
 
 from ..foreign import replace, unlink
 from ..http import Visitor
-from .every import EveryHost
 from .results import in_words
 from .router import RouterChecks
 from .scheduler import JOB_LOG, JOB_TYPE, JobChecks
+from .system import EveryHost
 
 # A verify is never this long under way: what it left is nobody's any more.
 ABANDONED_SECONDS = 1800
@@ -132,14 +132,11 @@ class Primary(EveryHost, RouterChecks, JobChecks):
         attempt = self.gathering.attempt
         try:
             self.look()
-            attempt("redis_addresses", self.check_redis_addresses)
-            attempt("redis_rights", self.check_redis_rights)
+            self.make("redis_addresses", "redis_rights")
             attempt("save", lambda: self.check_save(made))
             job = made.get(self.site, {}).get("job")
             attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
-            attempt("certificates", self.check_certificates)
-            attempt("queue", self.check_queue)
-            attempt("waiting", self.check_waiting)
+            self.make("certificates", "queue", "waiting")
             attempt(("queue_safe", "queue_room"), self.check_queue_store)
             attempt((), self.note_placed)
         finally:

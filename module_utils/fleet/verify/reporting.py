@@ -6,13 +6,13 @@ from typing import Any
 
 from ..mariadb.server import pymysql
 from ..systems import PYMYSQL
-from .every import EveryHost
 from .files import FileChecks
 from .guard import GuardChecks
 from .replica import ReplicaChecks
 from .results import in_words
 from .router import CallChecks
 from .scheduler import NoScheduler
+from .system import EveryHost
 
 
 class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler, EveryHost):
@@ -22,21 +22,16 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         """Make all checks but the file's removal."""
         attempt = self.gathering.attempt
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
-        attempt("row", self.check_row)
-        attempt("errant", self.check_errant)
-        attempt("memory_tables", self.check_memory_tables)
-        attempt("tls", self.check_tls)
-        attempt("sites_tls", self.check_sites_tls)
+        self.make("row", "errant", "memory_tables", "tls", "sites_tls")
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
-        attempt("keys", self.check_keys)
+        self.make("keys")
         attempt(("report", "signed_in"), self.check_calls)
-        attempt("session_row", self.check_session_row)
+        self.make("session_row")
         attempt(("own_writes", "written"), self.check_guard)
-        attempt("no_scheduler", self.check_no_scheduler)
+        self.make("no_scheduler")
         attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
-        attempt("file_arrives", self.check_file_arrives)
-        attempt("fresh", self.check_fresh)
+        self.make("file_arrives", "fresh")
 
 
 def results(params: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +43,7 @@ def results(params: dict[str, Any]) -> dict[str, Any]:
         }
     reporting = Reporting(params)
     if params["phase"] == "gone":
-        reporting.gathering.attempt("file_goes", reporting.check_file_goes)
+        reporting.make("file_goes")
     else:
         try:
             reporting.measure()

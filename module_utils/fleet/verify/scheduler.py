@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,7 @@ SETTLE_SECONDS = 5
 
 def busiest_minute(times: Iterable[str]) -> tuple[str, int]:
     """The minute in which most of these times (``YYYY-MM-DD HH:MM:SS…``) fall, and how many do."""
-    counts: dict[str, int] = {}
-    for moment in times:
-        counts[moment[:16]] = counts.get(moment[:16], 0) + 1
+    counts = Counter(moment[:16] for moment in times)
     return max(counts.items(), key=lambda entry: (entry[1], entry[0]), default=("", 0))
 
 

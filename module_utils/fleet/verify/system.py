@@ -1,4 +1,4 @@
-"""Checks of a host's services: whether they come back, MariaDB's settings, certificates."""
+"""The checks that every host has, in their order; here are those of its system."""
 
 from __future__ import annotations
 
@@ -11,11 +11,20 @@ from ..mariadb.options import look
 from ..mariadb.server import local, running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
 from ..units import UNITS, restart_problems, unit_troubles
-from .host import Host
+from .bench import BenchChecks
+from .redis import RedisChecks
 
 
-class SystemChecks(Host):
-    """Checks of what systemd and MariaDB run with."""
+class EveryHost(BenchChecks, RedisChecks):
+    """What a primary and a reporting node have in common."""
+
+    def look(self) -> None:
+        """Make the checks that every host has."""
+        self.make("environment", "redis_password", "workers", "comes_back", "units", "settings")
+        self.make("own_certificates", "pdf", "contract")
+        self.gathering.attempt((), self.note_apps)
+        self.seen["answers"] = self.answers()
+        self.gathering.attempt((), self.note_bench)
 
     def check_comes_back(self) -> None:
         """What systemd does when a service is killed, whatever its files are."""
