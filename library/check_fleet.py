@@ -47,6 +47,8 @@ EXAMPLES = r"""
     nodes: {rep1: {role: reporting, lan_ip: 192.0.2.21, seen: {}, planned: {}}}
     placed: {at-rep1: [rep1]}
     ports: ["{{ fleet_mariadb_port }}"]
+    checks: []
+    unasked: {problems: [], text: ""}
 """
 
 RETURN = r"""

@@ -23,6 +23,7 @@ options:
   replication_password: {description: Password of repl., type: str}
   ca: {description: Certificate of the fleet's CA., type: path}
   put_at: {description: "When the file was put there, in seconds of the epoch.", type: float}
+  copy_seconds: {description: How often the sites are copied., type: int, required: true}
   file_seconds: {description: How long the file is waited for., type: int}
   sync: {description: Command that copies the sites folder., type: path}
 extends_documentation_fragment: checked_host
@@ -32,6 +33,7 @@ EXAMPLES = r"""
 - name: File is gone
   check_reporting:
     phase: gone
+    copy_seconds: 60
     about: "{{ host }}"
     calls: "{{ calls }}"
     sync: "{{ fleet_lib_dir }}/site-sync"
@@ -51,6 +53,7 @@ def main() -> None:
             "replication_password": {"type": "str", "no_log": True},
             "ca": {"type": "path"},
             "put_at": {"type": "float"},
+            "copy_seconds": {"type": "int", "required": True},
             "file_seconds": {"type": "int"},
             "sync": {"type": "path"},
         },

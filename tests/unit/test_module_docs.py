@@ -19,8 +19,7 @@ from fleet.module import FleetModule
 ROOT = Path(__file__).parents[2]
 fragment_loader.add_directory(str(ROOT / "plugins/doc_fragments"))
 # They are on their way out.
-LEAVING = {"adopt_units", "bench_programs", "fleet_verdict"}
-MODULES = [path for path in sorted((ROOT / "library").glob("*.py")) if path.stem not in LEAVING]
+MODULES = sorted((ROOT / "library").glob("*.py"))
 # What an option of a module has in its documentation as in its argument spec, and what both mean
 # where they are silent.
 ALIKE: dict[str, Any] = {

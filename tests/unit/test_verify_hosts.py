@@ -43,7 +43,7 @@ def arguments(bench: Path, **others: Any) -> dict[str, Any]:
         "settings": {},
     }
     calls = {"token": "abc", "router": {}, "user": "me", "passwords": {SITE: "p"}}
-    return {"about": about, "calls": calls, **others}
+    return {"about": about, "calls": calls, "copy_seconds": 60, **others}
 
 
 @pytest.fixture

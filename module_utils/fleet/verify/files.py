@@ -10,8 +10,8 @@ from ..foreign import read_bytes, unlink
 from .host import Host
 from .probes import site_file
 
-FILE_SECONDS = 70.0
-MARK_SECONDS = 130.0
+# What a copy may take besides the time between two.
+SPARE_SECONDS = 10.0
 # How much longer than its first file the rest of a copy may take.
 COPY_SECONDS = 30.0
 
@@ -60,15 +60,17 @@ class FileChecks(Host):
         took = max(self.file().stat().st_ctime - put_at, 0.0)
         whole = read_bytes(str(self.file())).decode().strip() == self.params["token"]
         saw = f"there after {took:.0f} s" + ", but torn" * (not whole)
-        self.gathering.add("file_arrives", whole and took <= FILE_SECONDS, saw)
+        bound = self.params["copy_seconds"] + SPARE_SECONDS
+        self.gathering.add("file_arrives", whole and took <= bound, saw)
 
     def check_fresh(self) -> None:
         """The mark of the last copy; one that has brought the file is waited for to its end."""
+        allowed = 2 * self.params["copy_seconds"] + SPARE_SECONDS
         deadline = time.monotonic() + (COPY_SECONDS if self.file().exists() else 0)
         while True:
             mark = read_json(f"{self.bench}/sites/.site-sync.json")
             last = float(mark.get("last_success") or 0)
-            if (age := time.time() - last) <= MARK_SECONDS or time.monotonic() >= deadline:
+            if (age := time.time() - last) <= allowed or time.monotonic() >= deadline:
                 break
             time.sleep(0.25)
         if not last:
@@ -77,12 +79,12 @@ class FileChecks(Host):
         saw = f"last success {age:.0f} s ago"
         if mark.get("error"):
             saw += f"; since then: {mark['error']}"
-        self.gathering.add("fresh", -2 <= age <= MARK_SECONDS, saw)
+        self.gathering.add("fresh", -2 <= age <= allowed, saw)
 
     def check_file_goes(self) -> None:
         """Copy as cron does, and look for the file that the primary no longer has."""
         done = subprocess.run(
-            [self.params["sync"], "--wait", "60"],
+            [self.params["sync"], "--wait", str(self.params["copy_seconds"])],
             capture_output=True,
             text=True,
             check=False,
