@@ -65,3 +65,18 @@ def test_a_mark_is_read(tmp_path, monkeypatch):
         Block("page.md:17", "sh", "d", host="rep1", user="frappe", last=True),
         Block("page.md:20", "text", "e"),
     ]
+
+
+def test_contributing_names_files_that_there_are():
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    table = page.partition("## Where to look")[2].partition("## Tests")[0]
+    named = re.findall(r"`((?:\w+/)+[\w./]*|test_\w+\.py)`", table)
+    assert len(named) > 12
+    folders = (ROOT, ROOT / "tests/unit")
+    assert [n for n in named if not any((folder / n).exists() for folder in folders)] == []
+    tree = page.partition("```text")[2].partition("```")[0]
+    tops = re.findall(r"^([\w./]+)", tree, re.MULTILINE)
+    inner = re.findall(r"^    ((?:[\w]+/ ?|[\w]+\.py ?)+)", tree, re.MULTILINE)
+    inner = [f"module_utils/fleet/{name}" for line in inner for name in line.split()]
+    assert [name for name in tops + inner if not (ROOT / name).exists()] == []
+    assert len(inner) > 15
