@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
-from collections.abc import Iterable, Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+from filter_plugins import programs
 
 VARS = Path(__file__).parents[2] / "roles/fleet/vars/main.yml"
 
@@ -45,63 +46,54 @@ def test_known_hosts_are_written_for_the_port_of_ssh() -> None:
 
 
 ROOT = VARS.parents[3]
-PACKAGE = ROOT / "module_utils/fleet"
-INSTALLED = set(yaml.safe_load(VARS.read_text(encoding="utf-8"))["__fleet_code"])
+TASKS = [path for path in sorted(ROOT.glob("roles/*/tasks/*.yml"))]
+PROGRAMS = [
+    path
+    for path in sorted(ROOT.glob("roles/*/files/*.py"))
+    if programs.needed(path.read_text(encoding="utf-8"))
+]
 
 
-def modules(names: Iterable[str]) -> Iterator[str]:
-    """Those of our modules and packages that are meant by dotted names below `fleet`."""
-    for name in names:
-        path = name.replace(".", "/")
-        if (PACKAGE / f"{path}.py").is_file():
-            yield path
-        elif (PACKAGE / path / "__init__.py").is_file():
-            yield f"{path}/__init__".lstrip("/")
+def put(folder: Path, path: str, text: str) -> list[str]:
+    """Install a program with what it imports; returns the paths of its entries, as they came."""
+    entry = {"path": f"{folder}/{path}", "content": text}
+    entries = programs.with_imports([entry], f"{folder}/python")
+    for entry in entries:
+        if "content" in entry:
+            Path(entry["path"]).write_text(entry["content"], encoding="utf-8")
+        else:
+            Path(entry["path"]).mkdir(parents=True)
+    return [entry["path"].removeprefix(f"{folder}/") for entry in entries]
 
 
-def imported(path: Path) -> set[str]:
-    """Our modules that a file imports by itself."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return set()
-    here = list(path.relative_to(PACKAGE).parts) if path.is_relative_to(PACKAGE) else []
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            if node.level:
-                module = ".".join([*here[: len(here) - node.level], *filter(None, [module])])
-            elif f"{module}.".startswith("fleet."):
-                module = module.removeprefix("fleet").lstrip(".")
-            else:
-                continue
-            parts = module.split(".") if module else []
-            names |= {".".join(parts[:n]) for n in range(len(parts) + 1)}
-            names |= {".".join([*parts, alias.name]) for alias in node.names}
-    return set(modules(names))
+@pytest.mark.parametrize("program", PROGRAMS, ids=[path.name for path in PROGRAMS])
+def test_a_program_comes_with_the_code_that_it_imports(tmp_path: Path, program: Path) -> None:
+    text = program.read_text(encoding="utf-8").replace("@settings@", "{}")
+    paths = put(tmp_path, program.name, text)
+    assert paths[0] == "python"
+    assert paths[-1] == program.name
+    names = {
+        ".".join(Path(path).with_suffix("").parts[1:]).removesuffix(".__init__")
+        for path in paths
+        if path.endswith(".py") and path.startswith("python/")
+    }
+    load = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'python')!r}); import {', '.join(names)}"
+    )
+    subprocess.run(["/usr/bin/python3", "-I", "-c", load], check=True, cwd="/")
 
 
-def needed(path: Path) -> set[str]:
-    """Our modules that a program imports, with all that these import."""
-    found: set[str] = set()
-    wanted = imported(path)
-    while wanted - found:
-        name = (wanted - found).pop()
-        found.add(name)
-        wanted |= imported(PACKAGE / f"{name}.py")
-    return found
+def test_what_imports_nothing_of_ours_comes_alone(tmp_path: Path) -> None:
+    assert put(tmp_path, "a", "import os\n") == ["a"]
+    assert put(tmp_path, "b", "[Unit]\nAfter=network.target\n") == ["b"]
 
 
-PROGRAMS = {
-    file: names
-    for file in sorted(ROOT.glob("roles/*/files/**/*"))
-    if file.is_file() and file.suffix in ("", ".py") and (names := needed(file))
-}
-
-
-def test_hosts_have_the_code_that_their_programs_import_and_no_other() -> None:
-    tried = needed(PACKAGE / "supervisor/try_out.py") | {"supervisor/try_out"}
-    wanted = set().union(*PROGRAMS.values()) | tried
-    assert wanted == INSTALLED
+def test_programs_are_installed_with_what_they_import() -> None:
+    """A task that installs one of them by itself would leave out the code."""
+    texts = {path: path.read_text(encoding="utf-8") for path in TASKS}
+    texts |= {path: path.read_text(encoding="utf-8") for path in ROOT.glob("roles/*/vars/*.yml")}
+    for program in PROGRAMS:
+        role = program.parents[1].name
+        assert any(
+            "with_imports(" in text for path, text in texts.items() if path.parts[-3] == role
+        ), program
