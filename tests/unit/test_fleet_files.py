@@ -46,7 +46,7 @@ def test_known_hosts_are_written_for_the_port_of_ssh() -> None:
 
 
 ROOT = VARS.parents[3]
-TASKS = [path for path in sorted(ROOT.glob("roles/*/tasks/*.yml"))]
+TASKS = sorted(ROOT.glob("roles/*/tasks/*.yml"))
 PROGRAMS = [
     path
     for path in sorted(ROOT.glob("roles/*/files/*.py"))
@@ -77,9 +77,8 @@ def test_a_program_comes_with_the_code_that_it_imports(tmp_path: Path, program: 
         for path in paths
         if path.endswith(".py") and path.startswith("python/")
     }
-    load = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'python')!r}); import {', '.join(names)}"
-    )
+    place = f"sys.path.insert(0, {str(tmp_path / 'python')!r})"
+    load = f"import sys; {place}; import {', '.join(sorted(names))}"
     subprocess.run(["/usr/bin/python3", "-I", "-c", load], check=True, cwd="/")
 
 
