@@ -28,7 +28,6 @@ options:
   sites: {description: Names of the sites., type: list, elements: str, required: true}
   user: {description: Account that signs in., type: str, required: true}
   passwords: {description: Its password at each site., type: dict, required: true}
-  seconds: {description: How long an answer is waited for., type: int, default: 60}
 """
 
 EXAMPLES = r"""
@@ -59,7 +58,6 @@ def main() -> None:
             "commits": {"type": "dict", "required": True},
             "sites": {"type": "list", "elements": "str", "required": True},
             "passwords": {"type": "dict", "required": True, "no_log": True},
-            "seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )

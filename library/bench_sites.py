@@ -50,7 +50,6 @@ options:
     type: bool
     default: true
   state_dir: {description: Where it is noted what is being made., type: path, required: true}
-  socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
 """
 
 EXAMPLES = r"""
@@ -82,7 +81,6 @@ def main() -> None:
             },
             "apps_only": {"type": "bool", "default": False},
             "build": {"type": "bool", "default": True},
-            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
     )

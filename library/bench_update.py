@@ -74,7 +74,6 @@ options:
       back: {description: Whether the way back is wanted., type: bool, required: true}
       redis: {description: Folder of Redis' settings., type: path, required: true}
       pythons: {description: "Python of each bench, {host: version}.", type: dict, default: {}}
-      socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
   nodes:
     description: "With judge and begin: apps of the reporting benches, {host: {app: {commit,
       changes}}}."
@@ -115,7 +114,6 @@ ABOUT: dict[str, Any] = {
     "sites": {"type": "list", "elements": "str", "required": True},
     "apps": {"type": "list", "elements": "dict", "required": True},
     "pythons": {"type": "dict", "default": {}},
-    "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 
 

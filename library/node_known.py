@@ -15,7 +15,6 @@ description:
 options:
   name: {description: The node's name in the inventory., type: str, required: true}
   address: {description: Its LAN address., type: str, required: true}
-  replication_user: {description: Account by which replicas follow., type: str, default: repl}
   authorized_keys:
     description: "What each ssh key of the node is for, in words: the key, without its comment, and
       the file that must hold it."
@@ -52,7 +51,6 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
-            "replication_user": {"type": "str", "default": "repl"},
             "authorized_keys": {"type": "dict", "required": True, "no_log": False},
             "nodes_file": {"type": "path", "required": True},
         },

@@ -48,7 +48,7 @@ options:
   serves:
     description:
       - "Where the programs of a group that users wait for answer, C({group: address:port}). The
-        programs of other groups are started when these do, as long as that is within C(seconds):
+        programs of other groups are started when these do, as long as that is within two minutes:
         all of them at once would take the processor from each other."
     type: dict
     default: {}
@@ -77,7 +77,6 @@ options:
         type: bool
         default: true
   state: {description: File that remembers what each group was started with., type: path}
-  seconds: {description: Bound on the wait., type: int, default: 120}
 """
 
 EXAMPLES = r"""
@@ -123,7 +122,6 @@ def main() -> None:
             "shown": {"type": "dict", "options": {"path": PATH, "user": NAME}},
             "logs": {"type": "dict", "options": {"bench": PATH, "user": NAME, "linked": LINKED}},
             "state": {"type": "path"},
-            "seconds": {"type": "int", "default": 120},
         },
         required_one_of=[("every", "configuration")],
         required_together=[("configuration", "state")],

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.bench.account import (
-    BenchError,
-)
+from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.code import APP_SPEC
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.survey.host import survey
@@ -26,10 +24,6 @@ options:
     description: Whether a bench that is here and that no fleet made is to be looked at.
     type: bool
     default: false
-  data_dir:
-    description: Data folder of MariaDB where the server's own option files name none.
-    type: path
-    default: /var/lib/mysql
   ports:
     description: TCP ports whose listeners are wanted.
     type: list
@@ -63,7 +57,6 @@ options:
     default: []
   connect_to: {description: Address to open a TCP connection to., type: str}
   connect_port: {description: Port of that address., type: int}
-  connect_seconds: {description: How long a connection may take., type: int, default: 3}
   ways:
     description:
       - Addresses and ports of other hosts of the fleet that this one will connect to,
@@ -101,7 +94,6 @@ def main() -> None:
             "config_dir": {"type": "path", "required": True},
             "state_dir": {"type": "path", "required": True},
             "adopt": {"type": "bool", "default": False},
-            "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
             "apps": {"type": "list", "elements": "dict", "default": [], "options": APP_SPEC},
@@ -110,7 +102,6 @@ def main() -> None:
             "certificates": {"type": "list", "elements": "dict", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int"},
-            "connect_seconds": {"type": "int", "default": 3},
             "ways": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,

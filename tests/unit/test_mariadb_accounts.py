@@ -13,7 +13,7 @@ from fleet.mariadb.statements import grant_statements
 
 
 def test_every_client_takes_rows_of_any_size() -> None:
-    words = mariadb.client("mariadb-dump", "/s", "--databases", "d")
+    words = mariadb.client("mariadb-dump", "--databases", "d")
     assert "--max-allowed-packet=1073741824" in words
     assert words[0] == "mariadb-dump"
     assert words[-2:] == ["--databases", "d"]
