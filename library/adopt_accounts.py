@@ -9,7 +9,7 @@ from ansible.module_utils.fleet.adoption.accounts import (
     make_twin,
     without_twin,
 )
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 
 DOCUMENTATION = r"""
 module: adopt_accounts
@@ -41,7 +41,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(missing),
         accounts=missing,
-        diff={"before": "", "after": "".join(f"account {user}@{ADDRESS}\n" for user in missing)},
+        diff=new_lines(f"account {user}@{ADDRESS}" for user in missing),
     )
 
 

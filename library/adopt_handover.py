@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.adoption.handover import hand_over, start_again
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines
 from ansible.module_utils.fleet.supervisor.configuration import ConfigurationError
 
 DOCUMENTATION = r"""
@@ -79,7 +79,7 @@ def main() -> None:
         changed=bool(did),
         did=did,
         ended=ended,
-        diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
+        diff=new_lines(did),
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import http.client
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.answers import ask_all, wrong_commits
 from ansible.module_utils.fleet.bench.look import installed_apps
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 
 DOCUMENTATION = r"""
 module: bench_answers

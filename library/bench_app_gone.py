@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.leaving import Leaving
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 
 DOCUMENTATION = r"""
 module: bench_app_gone

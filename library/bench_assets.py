@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import Assets, asset_state, differing
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 
 DOCUMENTATION = r"""
 module: bench_assets
@@ -63,7 +62,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(differences),
-        diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+        diff=new_lines(differences),
     )
 
 

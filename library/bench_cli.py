@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.cli import Environment
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 
 DOCUMENTATION = r"""
 module: bench_cli
@@ -65,7 +64,7 @@ def main() -> None:
     changes = [*closed, *differences]
     module.exit_json(
         changed=bool(changes),
-        diff={"before": "", "after": "".join(f"{line}\n" for line in changes)},
+        diff=new_lines(changes),
     )
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.bench.making import Maker
 from ansible.module_utils.fleet.bench.pdf import available, printing
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 
 DOCUMENTATION = r"""
 module: bench_init
@@ -139,7 +138,7 @@ def main() -> None:
             changed=bool(differences),
             differences=differences,
             printing=available(printing(module.params["path"])),
-            diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+            diff=new_lines(differences),
         )
     except BenchError as error:
         module.fail_json(msg=str(error))

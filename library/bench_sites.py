@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import asset_state
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 from ansible.module_utils.fleet.sites.wanted import Sites, unmade
 
 DOCUMENTATION = r"""
@@ -95,7 +94,7 @@ def main() -> None:
             changed=bool(differences),
             differences=differences,
             assets=asset_state(path),
-            diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+            diff=new_lines(differences),
         )
     except (BenchError, subprocess.TimeoutExpired) as error:
         module.fail_json(msg=str(error))

@@ -6,9 +6,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.update.back import Update
 

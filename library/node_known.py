@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.mariadb.server import MariaDBError
+from ansible.module_utils.fleet.mariadb.module import answer
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nodes import lacks
 
@@ -57,11 +57,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     _, ruleset, _ = module.run_command(["nft", "list", "table", "inet", "benchfleet"])
-    try:
-        found = lacks(module.params, ruleset)
-    except MariaDBError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, **found)
+    answer(module, lambda: {"changed": False, **lacks(module.params, ruleset)})
 
 
 if __name__ == "__main__":

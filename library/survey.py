@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.code import APP_SPEC
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 from ansible.module_utils.fleet.survey.host import survey
 
 DOCUMENTATION = r"""
 module: survey
 short_description: Everything about a host that preflight judges, in one execution
 description:
-  - Reads only. The judging is done on the controller, by the filters of C(preflight.py).
+  - Reads only. The judging is done on the controller, by fleet/preflight.
   - An action plugin of the same name adds C(clock), the host's offset from the controller.
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
@@ -79,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 survey:
-  description: What was found; see the functions of this module.
+  description: What was found, see fleet/survey/host.py.
   returned: success
   type: dict
 """
@@ -88,11 +88,7 @@ survey:
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            "bench_dir": {"type": "path", "required": True},
-            "bench_home": {"type": "path", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "config_dir": {"type": "path", "required": True},
-            "state_dir": {"type": "path", "required": True},
+            **required("path", "bench_dir", "bench_home", "cli_dir", "config_dir", "state_dir"),
             "adopt": {"type": "bool", "default": False},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},

@@ -22,6 +22,11 @@ class FleetModule(AnsibleModule):
         super().__init__(**options)
 
 
+def required(kind: str, *names: str) -> dict[str, Any]:
+    """Arguments of one type that have to be given."""
+    return {name: {"type": kind, "required": True} for name in names}
+
+
 def new_lines(lines: Iterable[str]) -> dict[str, str]:
     """A diff of what is done, or would be, a line each."""
     return {"before": "", "after": "".join(f"{line}\n" for line in lines)}

@@ -59,7 +59,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
 
 
 def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
-    """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
+    """What MariaDB's option files and command line say, as mariadb/options.py's look() tells it.
 
     With running, the server's variables: of what they name, of what is refused and, where it was
     adopted, of what needs a restart. adopted says whether it was.
