@@ -9,7 +9,7 @@ from ansible.module_utils.fleet.adoption.accounts import (
     make_twin,
     without_twin,
 )
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 
 DOCUMENTATION = r"""
 module: adopt_accounts
@@ -30,14 +30,11 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(argument_spec={}, supports_check_mode=True)
-    try:
+    with telling(module, AccountError):
         missing = without_twin()
         for user in [] if module.check_mode else missing:
             make_twin(user)
-    except AccountError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(missing),
         accounts=missing,

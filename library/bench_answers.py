@@ -8,7 +8,7 @@ import http.client
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.answers import ask_all, wrong_commits
 from ansible.module_utils.fleet.bench.look import installed_apps
-from ansible.module_utils.fleet.module import FleetModule, required
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: bench_answers
@@ -64,10 +64,8 @@ def main() -> None:
     wrong = wrong_commits(installed_apps(params["path"]), params["commits"])
     if wrong:
         module.fail_json(msg=f"the bench is not at the primary's commits: {', '.join(wrong)}")
-    try:
+    with telling(module, AssertionError, BenchError, OSError, http.client.HTTPException):
         said = ask_all(params) if params["web_workers"] else []
-    except (AssertionError, BenchError, OSError, http.client.HTTPException) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, answered="; ".join(said) or "it has no web workers")
 
 

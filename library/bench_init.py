@@ -9,7 +9,7 @@ from typing import Any
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.bench.making import Maker
 from ansible.module_utils.fleet.bench.pdf import available, printing
-from ansible.module_utils.fleet.module import FleetModule, new_lines, required
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 
 DOCUMENTATION = r"""
 module: bench_init
@@ -113,7 +113,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with telling(module, BenchError):
         if not os.path.exists(module.params["path"]) and module.check_mode:
             module.exit_json(
                 changed=True,
@@ -140,8 +140,6 @@ def main() -> None:
             printing=available(printing(module.params["path"])),
             diff=new_lines(differences),
         )
-    except BenchError as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import asset_state
-from ansible.module_utils.fleet.module import FleetModule, new_lines, required
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 from ansible.module_utils.fleet.sites.wanted import Sites, unmade
 
 DOCUMENTATION = r"""
@@ -88,7 +88,7 @@ def main() -> None:
     if not os.path.exists(f"{path}/env/bin/python") and module.check_mode:
         differences = [line for site in wanted for line in unmade(site, apps_only)]
         module.exit_json(changed=bool(differences), differences=differences, assets={})
-    try:
+    with telling(module, BenchError, subprocess.TimeoutExpired):
         differences = Sites(params).ensure(wanted, apps_only, module.check_mode)
         module.exit_json(
             changed=bool(differences),
@@ -96,8 +96,6 @@ def main() -> None:
             assets=asset_state(path),
             diff=new_lines(differences),
         )
-    except (BenchError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
-from ansible.module_utils.fleet.module import FleetModule, required
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.update.back import Update
 
@@ -131,17 +131,17 @@ def main() -> None:
     reads = phase in ("judge", "tell")
     if module.check_mode and not reads:
         module.exit_json(changed=True)
-    try:
-        with exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800):
-            update = Update(module.params)
-            # Judged, there is what would be done; told, what failed.
-            outcome = getattr(update, phase)() or {}
-            known = {
-                "drained": update.state.get("drained", []),
-                "touched": bool(update.state.get("touched")),
-            }
-    except (BenchError, OSError, RedisError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=str(error))
+    with (
+        telling(module, BenchError, OSError, RedisError, subprocess.TimeoutExpired),
+        exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800),
+    ):
+        update = Update(module.params)
+        # Judged, there is what would be done; told, what failed.
+        outcome = getattr(update, phase)() or {}
+        known = {
+            "drained": update.state.get("drained", []),
+            "touched": bool(update.state.get("touched")),
+        }
     changed = module.check_mode and outcome["going"] if reads and outcome else not reads
     module.exit_json(changed=changed, words=update.words, **known, **outcome)
 

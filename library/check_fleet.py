@@ -66,7 +66,6 @@ problems:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "checks": {"type": "list", "elements": "dict", "required": True},

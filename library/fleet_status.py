@@ -59,7 +59,6 @@ versions:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             **required("dict", "hosts", "unasked", "release"),

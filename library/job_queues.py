@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.jobs_tool import ask
-from ansible.module_utils.fleet.module import FleetModule, required
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: job_queues
@@ -45,12 +45,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    try:
+    with telling(module, BenchError):
         found = ask(
             params["bench"], params["user"], params["package_dir"], "show", params["settings"]
         )
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, jobs=found)
 
 

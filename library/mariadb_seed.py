@@ -60,7 +60,6 @@ state: {description: Phase and figures of the seed., returned: always, type: dic
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             **required("path", "fleet_file", "state_file", "script"),

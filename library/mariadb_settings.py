@@ -71,7 +71,6 @@ restarted_for:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             **required("path", "file", "fence", "adopted"),

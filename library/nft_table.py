@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 
 DOCUMENTATION = r"""
 module: nft_table
@@ -99,7 +99,7 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, table="", diff={"before": "", "after": ruleset})
         module.fail_json(msg="nft is not installed on this host; install the package nftables")
-    try:
+    with telling(module, NftError):
         wanted = wanted_table(module, name, ruleset)
         before = running_table(module, name)
         changed = before != wanted
@@ -112,8 +112,6 @@ def main() -> None:
                     f"table inet {name} does not hold what was loaded into it:"
                     f"\n{after}\nwanted:\n{wanted}"
                 )
-    except NftError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=changed, table=after, diff={"before": before, "after": wanted})
 
 

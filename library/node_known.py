@@ -46,7 +46,6 @@ router:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -63,7 +63,6 @@ status:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             **required("path", "bench", "guard_state", "cli_dir", "certificates", "mark"),

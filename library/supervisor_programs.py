@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
 from ansible.module_utils.fleet.supervisor.restarts import Programs
 
@@ -93,14 +93,12 @@ EXAMPLES = r"""
 def start_or_stop(module: FleetModule, wanted: str) -> None:
     """Start or stop all programs; ends the module."""
     name = module.params["name"]
-    try:
+    with telling(module, BenchError):
         if module.check_mode:
             running = wanted == "started"
             did = [p for p, state in programs(name).items() if (state in STARTED) != running]
         else:
             did = start(name) if wanted == "started" else stop(name)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(did), did=did)
 
 
@@ -133,10 +131,8 @@ def main() -> None:
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     bench = Programs(asked, module.check_mode, module.warn)
-    try:
+    with telling(module, BenchError):
         result: dict[str, Any] = {"programs": bench.bring()}
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     if module.check_mode:
         result = {"diff": new_lines(bench.did)}
     module.exit_json(changed=bool(bench.did), did=bench.did, **result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.code import APP_SPEC
-from ansible.module_utils.fleet.module import FleetModule, required
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.survey.host import survey
 
 DOCUMENTATION = r"""
@@ -102,10 +102,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with telling(module, BenchError):
         found = survey(module.params)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, survey=found)
 
 
