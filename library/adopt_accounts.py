@@ -9,7 +9,7 @@ from ansible.module_utils.fleet.adoption.accounts import (
     make_twin,
     without_twin,
 )
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 
 DOCUMENTATION = r"""
 module: adopt_accounts
@@ -30,18 +30,15 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(argument_spec={}, supports_check_mode=True)
-    try:
+    with telling(module, AccountError):
         missing = without_twin()
         for user in [] if module.check_mode else missing:
             make_twin(user)
-    except AccountError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(missing),
         accounts=missing,
-        diff={"before": "", "after": "".join(f"account {user}@{ADDRESS}\n" for user in missing)},
+        diff=new_lines(f"account {user}@{ADDRESS}" for user in missing),
     )
 
 

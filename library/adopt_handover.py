@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.adoption.handover import hand_over, start_again
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 from ansible.module_utils.fleet.supervisor.configuration import ConfigurationError
 
 DOCUMENTATION = r"""
@@ -51,7 +51,6 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "bench": {"type": "path", "required": True},
@@ -66,20 +65,18 @@ def main() -> None:
         supports_check_mode=True,
     )
     resting = module.params["resting"]
-    try:
+    with telling(module, BenchError, ConfigurationError):
         if not resting:
             ended, did = hand_over(module.params, module.check_mode)
         else:
             ended, did = [], [f"start {name} again" for name in resting]
             if not module.check_mode:
                 start_again(resting)
-    except (BenchError, ConfigurationError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(did),
         did=did,
         ended=ended,
-        diff={"before": "", "after": "".join(f"{words}\n" for words in did)},
+        diff=new_lines(did),
     )
 
 

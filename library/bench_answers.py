@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import http.client
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.answers import ask_all, wrong_commits
 from ansible.module_utils.fleet.bench.look import installed_apps
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: bench_answers
@@ -28,7 +27,6 @@ options:
   sites: {description: Names of the sites., type: list, elements: str, required: true}
   user: {description: Account that signs in., type: str, required: true}
   passwords: {description: Its password at each site., type: dict, required: true}
-  seconds: {description: How long an answer is waited for., type: int, default: 60}
 """
 
 EXAMPLES = r"""
@@ -59,7 +57,6 @@ def main() -> None:
             "commits": {"type": "dict", "required": True},
             "sites": {"type": "list", "elements": "str", "required": True},
             "passwords": {"type": "dict", "required": True, "no_log": True},
-            "seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
     )
@@ -67,10 +64,8 @@ def main() -> None:
     wrong = wrong_commits(installed_apps(params["path"]), params["commits"])
     if wrong:
         module.fail_json(msg=f"the bench is not at the primary's commits: {', '.join(wrong)}")
-    try:
+    with telling(module, AssertionError, BenchError, OSError, http.client.HTTPException):
         said = ask_all(params) if params["web_workers"] else []
-    except (AssertionError, BenchError, OSError, http.client.HTTPException) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, answered="; ".join(said) or "it has no web workers")
 
 

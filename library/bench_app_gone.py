@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.leaving import Leaving
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: bench_app_gone
@@ -62,10 +61,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    try:
+    with telling(module, BenchError):
         words = Leaving(params).leave(params["sites"], module.check_mode)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(words), words=words or [f"{params['app']} is not here"])
 
 

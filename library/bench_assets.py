@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import Assets, asset_state, differing
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 
 DOCUMENTATION = r"""
 module: bench_assets
@@ -55,15 +54,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    try:
+    with telling(module, BenchError, OSError):
         differences = differing(asset_state(params["path"]), params["wanted"])
         if differences and not module.check_mode:
             Assets(params).fetch()
-    except (BenchError, OSError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(
         changed=bool(differences),
-        diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+        diff=new_lines(differences),
     )
 
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.cli import Environment
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 
 DOCUMENTATION = r"""
 module: bench_cli
@@ -55,17 +54,15 @@ def main() -> None:
     environment = Environment(params["path"], params, params["python"], params["python_mirror"])
     differences = environment.differences()
     closed = ["closed to all but root -> open"] * environment.is_closed()
-    try:
+    with telling(module, BenchError, OSError):
         if differences and not module.check_mode:
             environment.make()
         elif closed and not module.check_mode:
             environment.open()
-    except (BenchError, OSError) as error:
-        module.fail_json(msg=str(error))
     changes = [*closed, *differences]
     module.exit_json(
         changed=bool(changes),
-        diff={"before": "", "after": "".join(f"{line}\n" for line in changes)},
+        diff=new_lines(changes),
     )
 
 

@@ -10,7 +10,7 @@ from ansible.module_utils.fleet.bench.account import BenchError, read_json
 from ansible.module_utils.fleet.bench.assets import asset_state
 from ansible.module_utils.fleet.bench.fitting import generated, kept_misfits
 from ansible.module_utils.fleet.bench.look import installed_apps, installed_packages
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.sites.folders import read_state, served
 from ansible.module_utils.fleet.supervisor.call import control_words
 
@@ -71,7 +71,7 @@ def main() -> None:
     )
     path, state_dir = module.params["path"], module.params["state_dir"]
     waiting = f"{state_dir}/waiting"
-    try:
+    with telling(module, BenchError, ValueError):
         apps = installed_apps(path)
         version = (apps.get("frappe") or {}).get("version")
         module.exit_json(
@@ -87,8 +87,6 @@ def main() -> None:
             generated=generated(path),
             supervisorctl=shlex.join(["/usr/bin/supervisorctl", *control_words()[1:]]),
         )
-    except (BenchError, ValueError) as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

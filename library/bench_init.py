@@ -6,11 +6,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.bench.making import Maker
 from ansible.module_utils.fleet.bench.pdf import available, printing
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 
 DOCUMENTATION = r"""
 module: bench_init
@@ -114,7 +113,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with telling(module, BenchError):
         if not os.path.exists(module.params["path"]) and module.check_mode:
             module.exit_json(
                 changed=True,
@@ -139,10 +138,8 @@ def main() -> None:
             changed=bool(differences),
             differences=differences,
             printing=available(printing(module.params["path"])),
-            diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+            diff=new_lines(differences),
         )
-    except BenchError as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 import subprocess
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.assets import asset_state
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 from ansible.module_utils.fleet.sites.wanted import Sites, unmade
 
 DOCUMENTATION = r"""
@@ -50,7 +49,6 @@ options:
     type: bool
     default: true
   state_dir: {description: Where it is noted what is being made., type: path, required: true}
-  socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
 """
 
 EXAMPLES = r"""
@@ -82,7 +80,6 @@ def main() -> None:
             },
             "apps_only": {"type": "bool", "default": False},
             "build": {"type": "bool", "default": True},
-            "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
         },
         supports_check_mode=True,
     )
@@ -91,16 +88,14 @@ def main() -> None:
     if not os.path.exists(f"{path}/env/bin/python") and module.check_mode:
         differences = [line for site in wanted for line in unmade(site, apps_only)]
         module.exit_json(changed=bool(differences), differences=differences, assets={})
-    try:
+    with telling(module, BenchError, subprocess.TimeoutExpired):
         differences = Sites(params).ensure(wanted, apps_only, module.check_mode)
         module.exit_json(
             changed=bool(differences),
             differences=differences,
             assets=asset_state(path),
-            diff={"before": "", "after": "".join(f"{line}\n" for line in differences)},
+            diff=new_lines(differences),
         )
-    except (BenchError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

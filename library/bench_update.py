@@ -6,9 +6,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.update.back import Update
 
@@ -74,7 +73,6 @@ options:
       back: {description: Whether the way back is wanted., type: bool, required: true}
       redis: {description: Folder of Redis' settings., type: path, required: true}
       pythons: {description: "Python of each bench, {host: version}.", type: dict, default: {}}
-      socket: {description: MariaDB's socket., type: path, default: /run/mysqld/mysqld.sock}
   nodes:
     description: "With judge and begin: apps of the reporting benches, {host: {app: {commit,
       changes}}}."
@@ -115,7 +113,6 @@ ABOUT: dict[str, Any] = {
     "sites": {"type": "list", "elements": "str", "required": True},
     "apps": {"type": "list", "elements": "dict", "required": True},
     "pythons": {"type": "dict", "default": {}},
-    "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
 }
 
 
@@ -134,17 +131,17 @@ def main() -> None:
     reads = phase in ("judge", "tell")
     if module.check_mode and not reads:
         module.exit_json(changed=True)
-    try:
-        with exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800):
-            update = Update(module.params)
-            # Judged, there is what would be done; told, what failed.
-            outcome = getattr(update, phase)() or {}
-            known = {
-                "drained": update.state.get("drained", []),
-                "touched": bool(update.state.get("touched")),
-            }
-    except (BenchError, OSError, RedisError, subprocess.TimeoutExpired) as error:
-        module.fail_json(msg=str(error))
+    with (
+        telling(module, BenchError, OSError, RedisError, subprocess.TimeoutExpired),
+        exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800),
+    ):
+        update = Update(module.params)
+        # Judged, there is what would be done; told, what failed.
+        outcome = getattr(update, phase)() or {}
+        known = {
+            "drained": update.state.get("drained", []),
+            "touched": bool(update.state.get("touched")),
+        }
     changed = module.check_mode and outcome["going"] if reads and outcome else not reads
     module.exit_json(changed=changed, words=update.words, **known, **outcome)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 from ansible.module_utils.fleet.nginx.certificates import OPTIONS, Asking
 from ansible.module_utils.fleet.sites.folders import SiteError, read_state, served_names
 
@@ -68,17 +68,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     asking = Asking(module.params["settings"], module.params["state_dir"])
-    try:
+    with telling(module, SiteError):
         known = read_state(asking.state_dir)
-    except SiteError as error:
-        module.fail_json(msg=str(error))
     names = module.params["listed"] if known is None else served_names(known)
     made = asking.missing(names)
     if made and not module.check_mode:
-        try:
+        with telling(module, BenchError):
             asking.ask(names, now=True)
-        except BenchError as error:
-            module.fail_json(msg=str(error))
         made = asking.made
         for name, why in asking.failed.items():
             module.warn(f"{name} has no certificate, and is served by http: {why}")

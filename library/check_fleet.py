@@ -36,7 +36,7 @@ options:
     default: []
   unasked:
     description: >-
-      Why hosts could not be asked: {problems, text, causes}, see filter_plugins/reach.py.
+      Why hosts could not be asked: {problems, text, causes}, see fleet/preflight/reach.py.
     type: dict
     required: true
 """
@@ -66,7 +66,6 @@ problems:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "checks": {"type": "list", "elements": "dict", "required": True},

@@ -46,7 +46,6 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             **ARGUMENTS,

@@ -7,7 +7,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 
 # ansible-core brings yaml and cryptography, so they are missing only where the module is run by
 # another Python than Ansible's own.
@@ -125,11 +125,9 @@ def main() -> None:
             msg=f"{MISSING} in {sys.executable}, which runs this on the controller: do not set "
             "ansible_python_interpreter for localhost, nor on the command line"
         )
-    try:
+    with telling(module, SecretsError):
         wish = Wish(**{one.name: asked[one.name] for one in fields(Wish)})
         content, added = ensure(Path(asked["path"]), wish, asked["decrypted"], module.check_mode)
-    except SecretsError as error:
-        module.fail_json(msg=str(error))
     encrypted = asked["decrypted"] is not None
     module.exit_json(
         changed=bool(added),

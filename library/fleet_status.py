@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 from ansible.module_utils.fleet.status.fleet import status
 
 DOCUMENTATION = r"""
@@ -17,7 +17,7 @@ options:
     type: dict
     required: true
   unasked:
-    description: "Why hosts could not be asked: {problems, text}, see filter_plugins/reach.py."
+    description: "Why hosts could not be asked: {problems, text}, see fleet/preflight/reach.py."
     type: dict
     required: true
   release:
@@ -59,12 +59,9 @@ versions:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
-            "hosts": {"type": "dict", "required": True},
-            "unasked": {"type": "dict", "required": True},
-            "release": {"type": "dict", "required": True},
+            **required("dict", "hosts", "unasked", "release"),
         },
         supports_check_mode=True,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.leaving import LeaveError, Leaver
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 
 DOCUMENTATION = r"""
 module: host_leave
@@ -55,14 +55,8 @@ did: {description: What was done, or would be., returned: success, type: list}
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            "fleet_id": {"type": "str", "required": True},
-            "config_dir": {"type": "path", "required": True},
-            "lib_dir": {"type": "path", "required": True},
-            "state_dir": {"type": "path", "required": True},
-            "bench": {"type": "path", "required": True},
-            "user": {"type": "str", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "seed_user": {"type": "str", "required": True},
+            **required("str", "fleet_id", "user", "seed_user"),
+            **required("path", "config_dir", "lib_dir", "state_dir", "bench", "cli_dir"),
             "data": {"type": "str", "choices": ["keep", "delete"], "default": "keep"},
         },
         supports_check_mode=True,

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.jobs_tool import ask
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: job_node_forgotten
@@ -49,7 +48,7 @@ def main() -> None:
     )
     params = module.params
     words = ["forget", params["settings"], params["node"], params["queue"]]
-    try:
+    with telling(module, BenchError):
         found = ask(
             params["bench"],
             params["user"],
@@ -57,8 +56,6 @@ def main() -> None:
             *words,
             *(["pretend"] if module.check_mode else []),
         )
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=found["kept"], moved=found["moved"])
 
 

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.arguments import required
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.jobs_tool import ask
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: job_queues
@@ -46,12 +45,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    try:
+    with telling(module, BenchError):
         found = ask(
             params["bench"], params["user"], params["package_dir"], "show", params["settings"]
         )
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, jobs=found)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.module_utils.fleet.bench.account import BenchError, read_json
 from ansible.module_utils.fleet.bench.files import is_secret
 from ansible.module_utils.fleet.foreign import as_owner, replace
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 
 DOCUMENTATION = r"""
 module: json_config
@@ -93,10 +93,8 @@ def main() -> None:
     )
     params = module.params
     path = params["path"]
-    try:
+    with telling(module, BenchError):
         current = read_json(path, follow=False)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     wanted = merged(
         current, {**params["secrets"], **params["values"]}, params["absent"], params["ours"]
     )

@@ -85,7 +85,6 @@ gtid:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "accounts": {

@@ -24,7 +24,6 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={"file": {"type": "path", "required": True}}, supports_check_mode=True
     )

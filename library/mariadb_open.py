@@ -50,7 +50,6 @@ root_takes_password:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "marker": {"type": "path", "required": True},

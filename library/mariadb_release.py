@@ -38,7 +38,6 @@ EXAMPLES = r"""
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "state_file": {"type": "path", "required": True},

@@ -59,7 +59,6 @@ replication:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "state": {"choices": ["following", "caught_up"], "default": "following"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.mariadb.module import answer
 from ansible.module_utils.fleet.mariadb.seed import Seeder
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 
 DOCUMENTATION = r"""
 module: mariadb_seed
@@ -60,17 +60,14 @@ state: {description: Phase and figures of the seed., returned: always, type: dic
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
+            **required("path", "fleet_file", "state_file", "script"),
             "step": {"choices": ["begin", "poll"], "default": "begin"},
             "sources": {"type": "list", "elements": "str", "required": True},
             "ssh_port": {"type": "int", "required": True},
             "seed_user": {"type": "str", "required": True},
             "fleet_id": {"type": "str", "required": True},
-            "fleet_file": {"type": "path", "required": True},
-            "state_file": {"type": "path", "required": True},
-            "script": {"type": "path", "required": True},
             "memory_mb": {"type": "int", "default": 128},
             "reseed": {"type": "bool", "default": False},
         },

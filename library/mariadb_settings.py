@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible.module_utils.fleet.mariadb.apply import bring
 from ansible.module_utils.fleet.mariadb.module import answer
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 
 DOCUMENTATION = r"""
 module: mariadb_settings
@@ -71,14 +71,11 @@ restarted_for:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
+            **required("path", "file", "fence", "adopted"),
             "settings": {"type": "dict", "required": True},
-            "file": {"type": "path", "required": True},
             "runtime": {"type": "list", "elements": "str", "default": []},
-            "fence": {"type": "path", "required": True},
-            "adopted": {"type": "path", "required": True},
             "restart_confirmed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

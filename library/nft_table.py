@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import shutil
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 
 DOCUMENTATION = r"""
 module: nft_table
-short_description: One nftables table as a ruleset says
+short_description: One nftables table of family inet as a ruleset says
 description:
   - Loads a ruleset for one table in one transaction when the running table differs from it.
   - What the table should look like is asked of nft itself, by loading the ruleset into a network
     namespace that lives for that moment. So a comparison holds for every version's spelling, and
     a table that was changed or deleted by hand is noticed.
 options:
-  family: {description: Address family of the table., type: str, default: inet}
   name: {description: Name of the table., type: str, required: true}
   ruleset:
     description: Text for C(nft -f); it must replace the table by itself and name no other.
@@ -66,36 +65,32 @@ def run(module: FleetModule, command: list[str], data: str | None = None) -> str
     return str(out)
 
 
-def running_table(module: FleetModule, family: str, name: str) -> str:
+def running_table(module: FleetModule, name: str) -> str:
     """The table as the kernel has it, without counters; empty when there is none."""
-    code, out, err = module.run_command(["nft", "--stateless", "list", "table", family, name])
+    code, out, err = module.run_command(["nft", "--stateless", "list", "table", "inet", name])
     if code == 0:
         return str(out)
     # The whole list tells an absent table from a kernel that cannot answer.
-    if f"table {family} {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split(
-        "\n"
-    ):
-        raise NftError(f"`nft list table {family} {name}` failed: {err.strip()}; {explain(err)}")
+    if f"table inet {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split("\n"):
+        raise NftError(f"`nft list table inet {name}` failed: {err.strip()}; {explain(err)}")
     return ""
 
 
-def wanted_table(module: FleetModule, family: str, name: str, ruleset: str) -> str:
+def wanted_table(module: FleetModule, name: str, ruleset: str) -> str:
     """The table as nft spells the ruleset, tried in a namespace of its own."""
-    script = f"nft -f - || exit 1\nexec nft --stateless list table {family} {name}\n"
+    script = f"nft -f - || exit 1\nexec nft --stateless list table inet {name}\n"
     return run(module, ["unshare", "--net", "sh", "-c", script], data=ruleset)
 
 
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            "family": {"type": "str", "default": "inet"},
             "name": {"type": "str", "required": True},
             "ruleset": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
-    family, name = module.params["family"], module.params["name"]
-    ruleset = module.params["ruleset"]
+    name, ruleset = module.params["name"], module.params["ruleset"]
     module.run_command_environ_update = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -104,21 +99,19 @@ def main() -> None:
         if module.check_mode:
             module.exit_json(changed=True, table="", diff={"before": "", "after": ruleset})
         module.fail_json(msg="nft is not installed on this host; install the package nftables")
-    try:
-        wanted = wanted_table(module, family, name, ruleset)
-        before = running_table(module, family, name)
+    with telling(module, NftError):
+        wanted = wanted_table(module, name, ruleset)
+        before = running_table(module, name)
         changed = before != wanted
         after = wanted
         if changed and not module.check_mode:
             run(module, ["nft", "-f", "-"], data=ruleset)
-            after = running_table(module, family, name)
+            after = running_table(module, name)
             if after != wanted:
                 raise NftError(
-                    f"table {family} {name} does not hold what was loaded into it:"
+                    f"table inet {name} does not hold what was loaded into it:"
                     f"\n{after}\nwanted:\n{wanted}"
                 )
-    except NftError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=changed, table=after, diff={"before": before, "after": wanted})
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.nginx.certificates import OPTIONS
 from ansible.module_utils.fleet.nginx.router import Router
 from ansible.module_utils.fleet.nginx.syntax import NginxError
@@ -135,11 +135,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
+    with telling(module, BenchError, NginxError, OSError, SiteError, SnapshotError):
         router = Router(module.params, module.run_command, module.warn, module.check_mode)
         module.exit_json(**router.bring())
-    except (BenchError, NginxError, OSError, SiteError, SnapshotError) as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.nodes import DrainError, drain, known_nodes, undrain
 
 DOCUMENTATION = r"""
@@ -51,7 +51,6 @@ waited: {description: Seconds until the last of them was answered., type: float}
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "node": {"type": "str", "required": True},
@@ -69,10 +68,8 @@ def main() -> None:
         module.exit_json(**undrain(params, module.check_mode))
     nodes_file = Path(params["nodes_file"])
     nodes = known_nodes(nodes_file.read_text()) if nodes_file.exists() else {}
-    try:
+    with telling(module, DrainError):
         module.exit_json(**drain(params, nodes, module.check_mode))
-    except DrainError as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.mariadb.server import MariaDBError
+from ansible.module_utils.fleet.mariadb.module import answer
 from ansible.module_utils.fleet.module import FleetModule
 from ansible.module_utils.fleet.nodes import lacks
 
@@ -15,7 +15,6 @@ description:
 options:
   name: {description: The node's name in the inventory., type: str, required: true}
   address: {description: Its LAN address., type: str, required: true}
-  replication_user: {description: Account by which replicas follow., type: str, default: repl}
   authorized_keys:
     description: "What each ssh key of the node is for, in words: the key, without its comment, and
       the file that must hold it."
@@ -47,23 +46,17 @@ router:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "address": {"type": "str", "required": True},
-            "replication_user": {"type": "str", "default": "repl"},
             "authorized_keys": {"type": "dict", "required": True, "no_log": False},
             "nodes_file": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     _, ruleset, _ = module.run_command(["nft", "list", "table", "inet", "benchfleet"])
-    try:
-        found = lacks(module.params, ruleset)
-    except MariaDBError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, **found)
+    answer(module, lambda: {"changed": False, **lacks(module.params, ruleset)})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required
 from ansible.module_utils.fleet.status.host import status
 
 DOCUMENTATION = r"""
@@ -63,20 +63,12 @@ status:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
+            **required("path", "bench", "guard_state", "cli_dir", "certificates", "mark"),
+            **required("path", "state_dir", "queue", "backups", "adopted"),
             "host": {"type": "str", "required": True},
             "role": {"type": "str", "choices": ["primary", "reporting"], "required": True},
-            "bench": {"type": "path", "required": True},
-            "guard_state": {"type": "path", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "certificates": {"type": "path", "required": True},
-            "mark": {"type": "path", "required": True},
-            "state_dir": {"type": "path", "required": True},
-            "queue": {"type": "path", "required": True},
-            "backups": {"type": "path", "required": True},
-            "adopted": {"type": "path", "required": True},
             "places": {"type": "list", "elements": "dict", "required": True},
         },
         supports_check_mode=True,

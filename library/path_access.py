@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ansible.module_utils.fleet.bench.account import run_as
 from ansible.module_utils.fleet.foreign import acting_as, owner_of
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 
 DOCUMENTATION = r"""
 module: path_access
@@ -114,12 +114,10 @@ def main() -> None:
             module.exit_json(changed=True, directories=[str(path)])
         module.fail_json(msg=f"there is no {missing} on this host; the roles before make it")
     directories = blocked(path, user)
-    try:
+    with telling(module, AccessError):
         if not module.check_mode:
             for directory in directories:
                 allow(module, directory, user)
-    except AccessError as error:
-        module.fail_json(msg=str(error))
     names = [str(directory) for directory in directories]
     diff = new_lines(f"{name}: u:{user}:--x" for name in names)
     module.exit_json(changed=bool(names), directories=names, diff=diff)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 from ansible.module_utils.fleet.redis.client import RedisError
 from ansible.module_utils.fleet.redis.users import (
     Users,
@@ -62,10 +62,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = Users(module.params, module.check_mode)
-    try:
+    with telling(module, UsersError, OSError, RedisError):
         wanted.bring()
-    except (UsersError, OSError, RedisError) as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(wanted.did), did=wanted.did, diff=new_lines(wanted.did))
 
 

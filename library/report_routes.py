@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.routes.judge import (
     REPORTING,
     RoutesError,
@@ -68,7 +68,7 @@ def main() -> None:
     bench, user = module.params["bench"], module.params["user"]
     added, taken = module.params["report_methods"], module.params["primary_methods"]
     apps = Apps(bench, reader(bench, user))
-    try:
+    with telling(module, RoutesError):
         check_lists(added, taken)
         if not apps.names:
             if not module.check_mode:
@@ -81,8 +81,6 @@ def main() -> None:
             guard=module.params["guard"],
             everywhere=common_apps(module.params["sites"]),
         )
-    except RoutesError as error:
-        module.fail_json(msg=str(error))
     for note in notes:
         module.warn(note)
     methods = [route["method"] for route in found if route["bench"] == REPORTING]

@@ -48,7 +48,6 @@ sites:
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "settings": {"type": "dict", "required": True, "options": SETTINGS},

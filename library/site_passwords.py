@@ -43,7 +43,6 @@ sites: {description: Sites whose password was changed., returned: always, type: 
 
 
 def main() -> None:
-    """Module entry point."""
     module = FleetModule(
         argument_spec={
             "settings": {"type": "dict", "required": True, "options": SETTINGS},

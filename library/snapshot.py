@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.module_utils.fleet.adoption.bench import look_at_bench
 from ansible.module_utils.fleet.adoption.database import look_at_database
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 from ansible.module_utils.fleet.processes import run
 from ansible.module_utils.fleet.snapshot import (
     HOWS,
@@ -134,9 +134,7 @@ def facts(params: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            "folder": {"type": "path", "required": True},
-            "state_file": {"type": "path", "required": True},
-            "bench": {"type": "path", "required": True},
+            **required("path", "folder", "state_file", "bench"),
             "units": {"type": "list", "elements": "str", "default": []},
             "users": {"type": "list", "elements": "str", "default": []},
             "paths": {

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.module import FleetModule, new_lines
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
 from ansible.module_utils.fleet.supervisor.restarts import Programs
 
@@ -48,7 +48,7 @@ options:
   serves:
     description:
       - "Where the programs of a group that users wait for answer, C({group: address:port}). The
-        programs of other groups are started when these do, as long as that is within C(seconds):
+        programs of other groups are started when these do, as long as that is within two minutes:
         all of them at once would take the processor from each other."
     type: dict
     default: {}
@@ -77,7 +77,6 @@ options:
         type: bool
         default: true
   state: {description: File that remembers what each group was started with., type: path}
-  seconds: {description: Bound on the wait., type: int, default: 120}
 """
 
 EXAMPLES = r"""
@@ -94,14 +93,12 @@ EXAMPLES = r"""
 def start_or_stop(module: FleetModule, wanted: str) -> None:
     """Start or stop all programs; ends the module."""
     name = module.params["name"]
-    try:
+    with telling(module, BenchError):
         if module.check_mode:
             running = wanted == "started"
             did = [p for p, state in programs(name).items() if (state in STARTED) != running]
         else:
             did = start(name) if wanted == "started" else stop(name)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=bool(did), did=did)
 
 
@@ -123,7 +120,6 @@ def main() -> None:
             "shown": {"type": "dict", "options": {"path": PATH, "user": NAME}},
             "logs": {"type": "dict", "options": {"bench": PATH, "user": NAME, "linked": LINKED}},
             "state": {"type": "path"},
-            "seconds": {"type": "int", "default": 120},
         },
         required_one_of=[("every", "configuration")],
         required_together=[("configuration", "state")],
@@ -135,10 +131,8 @@ def main() -> None:
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
     bench = Programs(asked, module.check_mode, module.warn)
-    try:
+    with telling(module, BenchError):
         result: dict[str, Any] = {"programs": bench.bring()}
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     if module.check_mode:
         result = {"diff": new_lines(bench.did)}
     module.exit_json(changed=bool(bench.did), did=bench.did, **result)

@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.bench.account import (
-    BenchError,
-)
+from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.bench.code import APP_SPEC
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.survey.host import survey
 
 DOCUMENTATION = r"""
 module: survey
 short_description: Everything about a host that preflight judges, in one execution
 description:
-  - Reads only. The judging is done on the controller, by the filters of C(preflight.py).
+  - Reads only. The judging is done on the controller, by fleet/preflight.
   - An action plugin of the same name adds C(clock), the host's offset from the controller.
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
@@ -26,10 +24,6 @@ options:
     description: Whether a bench that is here and that no fleet made is to be looked at.
     type: bool
     default: false
-  data_dir:
-    description: Data folder of MariaDB where the server's own option files name none.
-    type: path
-    default: /var/lib/mysql
   ports:
     description: TCP ports whose listeners are wanted.
     type: list
@@ -63,7 +57,6 @@ options:
     default: []
   connect_to: {description: Address to open a TCP connection to., type: str}
   connect_port: {description: Port of that address., type: int}
-  connect_seconds: {description: How long a connection may take., type: int, default: 3}
   ways:
     description:
       - Addresses and ports of other hosts of the fleet that this one will connect to,
@@ -86,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 survey:
-  description: What was found; see the functions of this module.
+  description: What was found, see fleet/survey/host.py.
   returned: success
   type: dict
 """
@@ -95,13 +88,8 @@ survey:
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            "bench_dir": {"type": "path", "required": True},
-            "bench_home": {"type": "path", "required": True},
-            "cli_dir": {"type": "path", "required": True},
-            "config_dir": {"type": "path", "required": True},
-            "state_dir": {"type": "path", "required": True},
+            **required("path", "bench_dir", "bench_home", "cli_dir", "config_dir", "state_dir"),
             "adopt": {"type": "bool", "default": False},
-            "data_dir": {"type": "path", "default": "/var/lib/mysql"},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},
             "apps": {"type": "list", "elements": "dict", "default": [], "options": APP_SPEC},
@@ -110,15 +98,12 @@ def main() -> None:
             "certificates": {"type": "list", "elements": "dict", "default": []},
             "connect_to": {"type": "str"},
             "connect_port": {"type": "int"},
-            "connect_seconds": {"type": "int", "default": 3},
             "ways": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
-    try:
+    with telling(module, BenchError):
         found = survey(module.params)
-    except BenchError as error:
-        module.fail_json(msg=str(error))
     module.exit_json(changed=False, survey=found)
 
 

@@ -1,4 +1,4 @@
-"""Where the fleet keeps its files on this host: folders.json, beside the programs."""
+"""Where the fleet keeps its files on this host, and how many: folders.json, by the programs."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from .atomic import sync_folder as sync_folder
 from .atomic import write
 
 # No configuration, list or source file is larger, in bytes.

@@ -66,12 +66,12 @@ class HTTPSByName(http.client.HTTPSConnection):
         self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
 
 
-def router_port(router: dict[str, Any], site: str, timeout: float = 10) -> tuple[int, bool]:
+def router_port(router: dict[str, Any], site: str) -> tuple[int, bool]:
     """The port at which the router serves a site, and whether by https: where http leads there.
 
     router: its ``address``, and its ports ``http`` and ``https``. Raises OSError.
     """
-    connection = http.client.HTTPConnection(router["address"], int(router["http"]), timeout=timeout)
+    connection = http.client.HTTPConnection(router["address"], int(router["http"]), timeout=10)
     try:
         connection.request("HEAD", "/api/method/ping", headers={"Host": site})
         answer = connection.getresponse()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -20,6 +21,20 @@ class FleetModule(AnsibleModule):
         os.umask(0o022)
         os.chdir("/")
         super().__init__(**options)
+
+
+@contextmanager
+def telling(module: AnsibleModule, *errors: type[Exception]) -> Iterator[None]:
+    """Fail with an error's own words: those for the operator, from what the block calls."""
+    try:
+        yield
+    except errors as error:
+        module.fail_json(msg=str(error))
+
+
+def required(kind: str, *names: str) -> dict[str, Any]:
+    """Arguments of one type that have to be given."""
+    return {name: {"type": kind, "required": True} for name in names}
 
 
 def new_lines(lines: Iterable[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .calls import running_calls
 from .foreign import read_bytes
+from .mariadb.replica import USER
 from .mariadb.server import local
 
 # From looking for a drained node's file to the connection, a call takes no longer than this:
@@ -137,15 +138,15 @@ def lacks(params: Mapping[str, Any], ruleset: str) -> dict[str, list[str]]:
 
     params: those of module node_known. ruleset: the fleet's table of nft.
     """
-    address, user, entrance = params["address"], params["replication_user"], []
+    address, entrance = params["address"], []
     if not re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w.:])", ruleset):
         entrance.append(f"its firewall does not let {address} in")
     with local() as server:
         found = server.value(
-            "SELECT COUNT(*) FROM mysql.global_priv WHERE User = %s AND Host = %s", (user, address)
+            "SELECT COUNT(*) FROM mysql.global_priv WHERE User = %s AND Host = %s", (USER, address)
         )
     if not found:
-        entrance.append(f"its MariaDB has no account {user}@{address}")
+        entrance.append(f"its MariaDB has no account {USER}@{address}")
     entrance += [
         f"{entry['file']} lacks the node's key for {purpose}"
         for purpose, entry in params["authorized_keys"].items()

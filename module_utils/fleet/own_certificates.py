@@ -1,6 +1,6 @@
 """The fleet's own certificates on a host: how long they are valid, and whether they fit.
 
-These are for MariaDB's connections between the hosts; those of the router are in certificates.py.
+These are for MariaDB's connections between the hosts; the router's are in nginx/certificates.py.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import calendar
 import re
 import ssl
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from .processes import run
 
 # A certificate of the fleet is renewed long before: from here on something stands in the way.
 LEAST_DAYS = 30
@@ -36,7 +37,7 @@ class Certificate:
 def parse(pem: str) -> Certificate:
     """A certificate from its text. Raises ValueError."""
     words = ["openssl", "x509", "-noout", "-subject", "-issuer", "-startdate", "-enddate"]
-    done = subprocess.run(words, input=pem, capture_output=True, text=True, check=False, timeout=30)
+    done = run(words, pem)
     if done.returncode != 0:
         raise ValueError(f"openssl reads no certificate there: {done.stderr.strip()[-200:]}")
     told = dict(line.split("=", 1) for line in done.stdout.splitlines())

@@ -392,7 +392,6 @@ def sites(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "user": "u",
             "cli_dir": "/c",
             "state_dir": str(tmp_path / "state"),
-            "socket": "/s",
             "build": True,
         }
     )

@@ -122,11 +122,11 @@ def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope(
     monkeypatch.setattr(restarts.time, "sleep", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        Supervisor().await_answer("b-web", f"127.0.0.1:{port}", 60)
+        Supervisor().await_answer("b-web", f"127.0.0.1:{port}")
     free = f"127.0.0.1:{port}"
     for states in (["STARTING", "BACKOFF", "FATAL"], ["RUNNING", ""]):
         supervisor = Supervisor(*states)
-        supervisor.await_answer("b-web", free, 60)
+        supervisor.await_answer("b-web", free)
         assert not supervisor.states
 
 

@@ -48,7 +48,7 @@ def test_a_run_without_the_primary_builds_on_one_of_this_fleet(fleet, settings):
     assert whats([rep1], settings) == [
         "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
     ]
-    # That it cannot be looked at is said by reach.py.
+    # That it cannot be looked at is said by preflight/reach.py.
     erp1.update(survey=None, trouble="No route to host")
     assert whats([rep1], settings) == []
 

@@ -138,7 +138,7 @@ def test_refused_files_go_by_number_when_others_were_refused(
     names = [f"refused-2020010{day}-000000" for day in (1, 2, 3)]
     for name in (*names, "refused", "mine"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(queue_store, "FOLDERS", tmp_path / "folders.json")
+    monkeypatch.setattr(queue_store, "FILE", tmp_path / "folders.json")
     # An update of Benchfleet that has not come so far keeps Redis from nothing.
     queue_store.let_go(str(tmp_path))
     (tmp_path / "folders.json").write_text("{}")

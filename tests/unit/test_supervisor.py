@@ -156,9 +156,10 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     usual = {"empty": False, "depends": {}, "own_depends": [], "serves": {}, "hold": None}
     params = {"name": "b", "configuration": str(conf), "state": str(state), "shown": None}
     params |= {"logs": None, "every": None}
-    module = Module(**usual | params | {"seconds": 20} | more)
+    module = Module(**usual | params | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
     monkeypatch.setattr(restarts, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(restarts, "WAIT_SECONDS", 20)
     supervisor_programs.main()
     return module
 

@@ -199,13 +199,13 @@ def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     # The server's own could not reach into the test's folder.
     monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
-    assert database.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    assert mariadb_options.data_folder() == "/var/lib/mysql"
     tool = tmp_path / "my_print_defaults"
     tool.write_text("#!/bin/sh\necho --port=3306\n")
     tool.chmod(0o755)
-    assert database.data_folder("/var/lib/mysql") == "/var/lib/mysql"
+    assert mariadb_options.data_folder() == "/var/lib/mysql"
     tool.write_text("#!/bin/sh\necho --datadir=/srv/a\necho --datadir=/srv/b/\n")
-    assert database.data_folder("/var/lib/mysql") == "/srv/b"
+    assert mariadb_options.data_folder() == "/srv/b"
 
 
 def test_what_lies_where_something_will_be_made(tmp_path):
@@ -290,7 +290,7 @@ def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
             assert argument_spec["jobs"]["elements"] == "str"
             defaults = {name: spec.get("default", "") for name, spec in argument_spec.items()}
             paths = {name: f"{tmp_path}/{name}" for name in ("bench_home", "cli_dir", "config_dir")}
-            self.params = {**defaults, **paths, "data_dir": f"{tmp_path}/data"}
+            self.params = {**defaults, **paths}
             self.params["bench_dir"] = str(bench)
             if asked:
                 self.params["jobs"] = asked

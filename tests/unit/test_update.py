@@ -118,7 +118,6 @@ def judge(
             "job_seconds": 1,
             "back": back,
             "pythons": {"erp1": "3.11.2", "rep1": "3.13.5"},
-            "socket": "/s",
         }
         made = Update({"about": about, "nodes": nodes or {}, "drained": []})
         made.app = path / "apps/frappe"

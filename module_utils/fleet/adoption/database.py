@@ -20,7 +20,7 @@ OUR_DATABASE = "benchfleet"
 def sql(statements: str) -> Done:
     """Run statements as the server's root, on its socket; they are on no command line."""
     words = ["--user=root", "--default-character-set=utf8mb4", "--batch", "-N"]
-    return run(client("mariadb", SOCKET, *words), statements)
+    return run(client("mariadb", *words), statements)
 
 
 def look_at_database() -> dict[str, Any]:

@@ -304,15 +304,15 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def read_foreign(path: str, most: int = 4 * 1024**2) -> str | None:
+def read_foreign(path: str) -> str | None:
     """Text of a file in a folder that is another account's; None for anything but a plain file.
 
-    A link is none. most: characters that are read of a longer one.
+    A link is none. Of a longer one, the first 4 Mi characters.
     """
     try:
         handle = open_plain(path, follow=False)
         with open(handle, encoding="utf-8", errors="replace") as source:
-            return source.read(most)
+            return source.read(4 * 1024**2)
     except OSError:
         return None
 

@@ -1,7 +1,7 @@
 """Which Python and Node the code of the apps asks for, judged without touching anything.
 
-Pure functions that need nothing but Python: the modules use them on the hosts, and the filters of
-runtime.py on the controller. needs is {app: {python, node}} with what the app's pyproject.toml
+Pure functions that need nothing but Python: modules use them on the hosts, preflight/runtimes.py
+on the controller. needs is {app: {python, node}} with what the app's pyproject.toml
 (``requires-python``) and package.json (``engines.node``) say, "" where they say nothing.
 
 Both languages are read as far as apps use them, with releases of numbers alone: of PEP 440 all

@@ -319,7 +319,7 @@ def server_options() -> dict[str, str]:
 
 def data_folder(told: Mapping[str, str] | None = None) -> str:
     """Where this host's server keeps its data; told: what server_options() says."""
-    return (told or server_options()).get("datadir", "/var/lib/mysql").rstrip("/")
+    return ((told or server_options()).get("datadir") or "/var/lib/mysql").rstrip("/")
 
 
 def look(ours: str) -> dict[str, Any]:

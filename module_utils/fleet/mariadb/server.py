@@ -151,13 +151,13 @@ def server_folders() -> list[tuple[str, str]]:
     return [(data_folder(told), "the databases"), (temporary, "temporary files")]
 
 
-def client(program: str, socket: str, *words: str) -> list[str]:
+def client(program: str, *words: str) -> list[str]:
     """Command of one of MariaDB's own clients, as root through the server's socket.
 
     No option file of the host's counts. By themselves they take rows of up to 16 or 24 MB only.
     """
     limit = f"--max-allowed-packet={LARGEST_PACKET}"
-    return [program, "--no-defaults", f"--socket={socket}", limit, *words]
+    return [program, "--no-defaults", f"--socket={SOCKET}", limit, *words]
 
 
 def installed() -> bool:

@@ -25,6 +25,7 @@ from typing import NoReturn
 
 from .. import kept
 from ..bench.files import redis_settings
+from ..folders import FILE
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
@@ -40,8 +41,6 @@ DEFAULTS = {
 }
 # How the names of folders begin that hold refused files, and the list of jobs in each.
 REFUSED, JOBS = "refused-", "jobs.txt"
-# Beside the programs of ours: what is kept of such folders, among others.
-FOLDERS = Path(__file__).resolve().parents[3] / "folders.json"
 # What Redis refuses is cut off where less than this is lost: jobs that were done in the time that
 # is lost are done again. Where nothing says how long that was, the size has to do.
 LOST_SECONDS, LOST_BYTES = 10, 1024**2
@@ -370,7 +369,7 @@ def let_go(folder: str) -> None:
     Redis starts all the same where nothing says how many are.
     """
     with suppress(OSError, ValueError, KeyError):
-        keep = json.loads(FOLDERS.read_text(encoding="utf-8"))["keep"]
+        keep = json.loads(FILE.read_text(encoding="utf-8"))["keep"]
         kept.tidy(kept.things(folder, kept.REFUSED), keep)
 
 

@@ -88,7 +88,7 @@ class ByHand(Maker):
                 " folder"
             )
         about = parse_site(site, text, path)
-        with local(self.socket) as server:
+        with local() as server:
             problem = is_foreign(server, about)
             if problem or not rights_of(server, about):
                 raise BenchError(f"{site} is not dropped: {problem or not_let_in(about)}")

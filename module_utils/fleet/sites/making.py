@@ -32,13 +32,12 @@ def database_name(site: str) -> str:
 class Maker(Bench):
     """Makes a site, and takes away what an interrupted making has left.
 
-    params: {path, user, cli_dir, state_dir, socket}, as the module bench_sites has them.
+    params: {path, user, cli_dir, state_dir}, as the module bench_sites has them.
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params["path"], params["user"], params["cli_dir"])
         self.state_dir: str = params["state_dir"]
-        self.socket: str = params["socket"]
 
     def new_site(self, words: list[str], database_made: bool) -> None:
         """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError.
@@ -67,7 +66,7 @@ class Maker(Bench):
     def sql(self, statements: str) -> str:
         """Run statements as the server's root, on its socket."""
         result = subprocess.run(
-            client("mariadb", self.socket, "--batch", "-N"),
+            client("mariadb", "--batch", "-N"),
             input=statements,
             text=True,
             capture_output=True,

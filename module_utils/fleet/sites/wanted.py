@@ -58,7 +58,7 @@ class Sites(Maker):
         name = str(config.get("db_name") or "")
         who = (*own_account(config), name)
         try:
-            with local(self.socket) as server, server.signed_in(*who) as theirs:
+            with local() as server, server.signed_in(*who) as theirs:
                 if theirs is None:
                     raise BenchError(
                         f"MariaDB does not let {who[0]} in to the database {name} with the password"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..systems import MARIADB
 
-# Tools by the names of bench/account.py: for people, and the variable that asks for a release.
+# Tools by the names of bench/cli.py: for people, and the variable that asks for a release.
 TOOLS = {
     "bench_cli": ("bench CLI", "bench_cli_version"),
     "uv": ("uv", "bench_uv_version"),

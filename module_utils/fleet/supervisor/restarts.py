@@ -35,6 +35,8 @@ from .control import (
 from .programs import LOGS, full_name, tasks
 
 STEADY_SECONDS = 4
+# Bound on the wait for programs to run, and on that for those that users wait for.
+WAIT_SECONDS = 120
 
 
 def fingerprint(words: list[str]) -> str:
@@ -197,27 +199,27 @@ class Programs:
         with held(**hold) if hold and address and answers(address) else nullcontext():
             yield
             if address:
-                self.await_answer(group, address, self.asked["seconds"])
+                self.await_answer(group, address)
 
-    def await_answer(self, group: str, address: str, seconds: int) -> None:
+    def await_answer(self, group: str, address: str) -> None:
         """Wait until a group answers, unless it is gone or supervisor has given it up.
 
         What is wrong then is told by ``wait``, at the end.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline and not answers(address):
             now = {s for name, s in self.programs().items() if name.startswith(f"{group}:")}
             if not now - {"FATAL", "STOPPED", "EXITED"}:
                 return
             time.sleep(0.1)
 
-    def wait(self, seconds: int, steady: int) -> dict[str, str]:
+    def wait(self, steady: int) -> dict[str, str]:
         """Poll until all have run for ``steady`` seconds; fails with what the others wrote last.
 
         Supervisor calls a program running after one second, which is sooner than a missing
         part ends most of them.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + WAIT_SECONDS
         since = None
         while True:
             now = self.programs()
@@ -294,7 +296,7 @@ class Programs:
         if idle:
             control("start", *together(idle, list(before)))
             self.did += [f"start {name}" for name in idle]
-        now = self.wait(asked["seconds"], STEADY_SECONDS if self.did else 0)
+        now = self.wait(STEADY_SECONDS if self.did else 0)
         # After the bench's own, which they may use; those that came just now have been started so.
         self.restart_own([name for name in own if name.split(":")[0] not in fresh])
         if known != today:

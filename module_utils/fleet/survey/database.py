@@ -9,19 +9,13 @@ from typing import Any
 from ..adoption.database import sql
 from ..kept import tree_bytes
 from ..mariadb.conflicts import REFUSED, running_rows
-from ..mariadb.options import RUNNING, look, server_options
+from ..mariadb.options import RUNNING, look
 from ..mariadb.server import MEMORY_TABLES
 from ..processes import run
 from ..verify.answers import READ_SHARED, SHARED
 
 # What role mariadb writes.
 SETTINGS = "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf"
-
-
-def data_folder(usual: str) -> str:
-    """Where the server keeps its data by its own option files; the usual place without any."""
-    found = server_options().get("datadir")
-    return found.rstrip("/") if found else usual
 
 
 def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
@@ -65,7 +59,7 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
 
 
 def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
-    """What MariaDB's option files and command line say, as mariadb_options.look() tells it.
+    """What MariaDB's option files and command line say, as mariadb/options.py's look() tells it.
 
     With running, the server's variables: of what they name, of what is refused and, where it was
     adopted, of what needs a restart. adopted says whether it was.

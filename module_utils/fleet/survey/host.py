@@ -11,10 +11,11 @@ from ..adoption.look import look as look_at_adoption
 from ..bench import code, jobs
 from ..bench.cli import cli_releases
 from ..bench.pdf import printing
+from ..mariadb.options import data_folder
 from ..nginx.certificates import certificate_trouble
 from ..surroundings import look_at_filters, look_at_ways
 from .benches import find_benches, find_commands, folder_state, gone_sites
-from .database import data_folder, read_database
+from .database import read_database
 from .notes import adoption_pending, known_hosts, read_mark, read_update
 from .ports import find_listeners, try_connect
 from .system import (
@@ -26,11 +27,14 @@ from .system import (
     time_zone,
 )
 
+# How long a connection may take.
+CONNECT_SECONDS = 3
+
 
 def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What was found; asked: the options of the module survey. Raises BenchError."""
     started = time.time()
-    data_dir = data_folder(asked["data_dir"])
+    data_dir = data_folder()
     pythons, reader = asked["pythons"] + system_pythons(), code.reader(asked["bench_user"])
     found: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
@@ -63,7 +67,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
             for pair in asked["certificates"]
         ],
         "lan": None,
-        "dropped": look_at_ways(asked["ways"], asked["connect_seconds"]),
+        "dropped": look_at_ways(asked["ways"], CONNECT_SECONDS),
         "filters": look_at_filters(),
         "adoption": None,
     }
@@ -72,8 +76,6 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
         found["adoption"] = look_at_adoption(asked["bench_dir"], asked["ports"])
         found["env"] = found["adoption"]["bench"]["python"]
     if asked["connect_to"]:
-        found["lan"] = try_connect(
-            asked["connect_to"], asked["connect_port"], asked["connect_seconds"]
-        )
+        found["lan"] = try_connect(asked["connect_to"], asked["connect_port"], CONNECT_SECONDS)
     found["time"] = {"started": started, "ended": time.time()}
     return found

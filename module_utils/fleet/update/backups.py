@@ -88,7 +88,7 @@ class Backups(State):
 
     def dump(self, database: str, target: str) -> None:
         """Write a dump that brings a database back as it was, tables that are new later dropped."""
-        argv = client("mariadb-dump", self.params["socket"])
+        argv = client("mariadb-dump")
         argv += ["--single-transaction", "--quick", "--routines", "--triggers", "--events"]
         argv += ["--default-character-set=utf8mb4", "--add-drop-database", "--databases", database]
         try:
@@ -138,7 +138,7 @@ class Backups(State):
         # Else the log would hold each statement beside its rows; and a limit of time that somebody
         # has set for all could cut off what drops the database, at which replicas stop.
         first = "SET binlog_annotate_row_events = OFF, max_statement_time = 0"
-        words = client("mariadb", self.params["socket"], f"--init-command={first}")
+        words = client("mariadb", f"--init-command={first}")
         with self.patient_server():
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],

@@ -78,7 +78,7 @@ class State(Bench):
 
     def mariadb(self, statement: str) -> str:
         """Answer of the server's root on its socket."""
-        argv = client("mariadb", self.params["socket"], "-BN", "-e", statement)
+        argv = client("mariadb", "-BN", "-e", statement)
         done = subprocess.run(argv, text=True, capture_output=True, check=False)
         if done.returncode != 0:
             raise BenchError(f"MariaDB refused a statement: {done.stderr.strip()}")

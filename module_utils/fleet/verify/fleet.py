@@ -269,7 +269,7 @@ def verdict(
 ) -> tuple[bool, dict[str, Any]]:
     """Whether every check holds, and what is returned: {msg, checks, problems, text}.
 
-    unasked: why hosts could not be asked, {problems, text, causes}; see filter_plugins/reach.py.
+    unasked: why hosts could not be asked, {problems, text, causes}; see fleet/preflight/reach.py.
     """
     checks = complete(results, nodes, unasked["causes"])
     if not checks:

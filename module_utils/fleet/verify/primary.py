@@ -9,6 +9,7 @@ import urllib.parse
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..foreign import replace, unlink
 from ..http import Visitor
 from .results import in_words
@@ -36,9 +37,7 @@ class Primary(EveryHost, RouterChecks, JobChecks):
                 self.state_file.parent.rmdir()
             return
         self.state_file.parent.mkdir(mode=0o755, exist_ok=True)
-        temporary = self.state_file.with_suffix(".json.new")
-        temporary.write_text(json.dumps(made), encoding="utf-8")
-        temporary.replace(self.state_file)
+        atomic.write(self.state_file, json.dumps(made), 0o644, durable=False)
 
     def remembered(self) -> dict[str, Any]:
         """What the first phase made."""

@@ -34,7 +34,7 @@ def main(command: str, words: list[str]) -> int:
     sys.path.insert(0, str(HERE.with_name("python")))
     from fleet.bench.account import BenchError, exclusive
     from fleet.folders import folder
-    from fleet.mariadb.server import SOCKET, MariaDBError, describe, pymysql
+    from fleet.mariadb.server import MariaDBError, describe, pymysql
     from fleet.sites.by_hand import ByHand
     from fleet.sites.folders import SiteError
 
@@ -43,7 +43,7 @@ def main(command: str, words: list[str]) -> int:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
     try:
-        hand = ByHand({**settings, "path": settings["bench"], "socket": SOCKET})
+        hand = ByHand({**settings, "path": settings["bench"]})
         # site.yml makes sites as well.
         with exclusive(f"{settings['state_dir']}/bench.lock", 2):
             (hand.bring if command == "new-site" else hand.drop)(site, words[1:])

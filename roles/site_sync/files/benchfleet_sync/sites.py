@@ -56,7 +56,7 @@ def merge_site_config(text: str) -> dict[str, Any]:
     """The primary's site_config.json as this host needs it.
 
     Keys that are the primary's alone are dropped, so that this bench's common_site_config.json
-    decides: the table is in bench_files.py.
+    decides: the table is in fleet/bench/files.py.
     Raises SyncError when the text is not a JSON object with db_name and db_password, as a copy
     made while Frappe was writing the file can be.
     """
