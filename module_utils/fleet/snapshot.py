@@ -35,6 +35,8 @@ Entry = dict[str, Any]
 
 HOWS = ("file", "tree", "folder", "keys", "block", "kept")
 ACL = "system.posix_acl_access"
+# What a slow host may take to tell.
+SECONDS = 300.0
 
 
 class SnapshotError(Exception):
@@ -313,7 +315,10 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
     """
     found = {}
     for name in names:
-        done = run(["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"])
+        done = run(
+            ["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"],
+            seconds=SECONDS,
+        )
         if done.returncode != 0:
             raise SnapshotError(f"systemctl does not tell of {name}: {done.stderr.strip()}")
         state = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -327,7 +332,7 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
 
 def packages() -> list[str]:
     """Names of the packages that dpkg has installed. Raises SnapshotError where it fails."""
-    done = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"])
+    done = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"], seconds=SECONDS)
     if done.returncode != 0:
         raise SnapshotError(f"dpkg-query does not tell the packages: {done.stderr.strip()}")
     lines = done.stdout.splitlines()
