@@ -7,9 +7,10 @@ import glob
 import os
 import re
 import time
+from collections.abc import Mapping
 
-from ansible.module_utils.fleet.module import FleetModule, new_lines
-from ansible.module_utils.fleet.systems import SERVERS
+from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
+from ansible.module_utils.fleet.systems import MARIADB, SERVERS
 
 DOCUMENTATION = r"""
 module: packages
@@ -17,6 +18,7 @@ short_description: Debian packages are installed
 description:
   - Unlike C(ansible.builtin.apt) it tells the truth in check mode on a host without python3-apt
     or without package lists, as fresh images are, and it finishes what an interrupted dpkg left.
+    A database that the package had begun to make is set aside, and made anew.
   - Never upgrades a package that it was given, nor, by way of what a new package needs, one of the
     servers that users would see restart; never removes one. It fails with words instead.
     Recommended packages are not installed.
@@ -38,6 +40,9 @@ missing:
 """
 
 LISTS = "/var/lib/apt/lists"
+# What a package fills when it is configured for the first time. Cut off in between, it takes what
+# is there for a database, with which no server starts. Folders in it that are its own.
+FILLED = {MARIADB: ("/var/lib/mysql", {"mysql", "performance_schema", "sys"})}
 DAY_SECONDS = 86400
 OPTIONS = [
     *("--yes", "--no-install-recommends", "--no-upgrade", "-o", "DPkg::Lock::Timeout=600"),
@@ -49,6 +54,20 @@ def installed(output: str) -> set[str]:
     """Names of the fully installed packages in the output of dpkg-query's format below."""
     lines = (line.partition(" ") for line in output.splitlines())
     return {name for name, _, status in lines if status == "install ok installed"}
+
+
+def unfinished(states: Mapping[str, str]) -> list[str]:
+    """Folders that packages had begun to fill when they were cut off.
+
+    ``states``: package to its status and the version that was configured before, "" for none.
+    """
+    return [
+        folder
+        for name, (folder, own) in FILLED.items()
+        if states.get(name) == "install ok half-configured "
+        and os.path.isdir(folder)
+        and {entry.name for entry in os.scandir(folder) if entry.is_dir()} <= own
+    ]
 
 
 def troubles(plan: str) -> list[str]:
@@ -99,6 +118,11 @@ def main() -> None:
             "DEBIAN_FRONTEND": "noninteractive",
             "LC_ALL": "C.UTF-8",
         }
+        ask = ["dpkg-query", "-W", "-f", "${Package} ${Status} ${Config-Version}\\n", *FILLED]
+        _, states, _ = module.run_command(ask)
+        with telling(module, OSError):
+            for folder in unfinished(dict(line.split(" ", 1) for line in states.splitlines())):
+                os.rename(folder, f"{folder}-unfinished-{time.time():.0f}")
         module.run_command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"])
         if not lists_are_fresh():
             code, out, err = module.run_command(["apt-get", "update"])

@@ -61,6 +61,22 @@ def test_a_half_installed_package_counts_as_missing() -> None:
     assert packages.installed(output) == {"git"}
 
 
+def test_a_database_that_a_package_was_making_is_unfinished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "mysql"
+    monkeypatch.setattr(packages, "FILLED", {"mariadb-server": (str(folder), {"mysql"})})
+    cut_off = {"mariadb-server": "install ok half-configured "}
+    assert packages.unfinished(cut_off) == []
+    (folder / "mysql").mkdir(parents=True)
+    (folder / "ibdata1").touch()
+    assert packages.unfinished(cut_off) == [str(folder)]
+    assert packages.unfinished({"mariadb-server": "install ok installed 1:10.11"}) == []
+    assert packages.unfinished({"mariadb-server": "install ok half-configured 1:10.11"}) == []
+    (folder / "shop").mkdir()
+    assert packages.unfinished(cut_off) == []
+
+
 def test_a_site_has_one_database_name_for_ever() -> None:
     name = site_making.database_name("erp.example.com")
     assert name == site_making.database_name("erp.example.com")
@@ -242,7 +258,8 @@ def test_the_diff_of_supervisors_file_shows_no_variable(tmp_path: Path) -> None:
     role = Path(__file__).parents[2] / "roles/bench_processes/tasks/main.yml"
     tasks = yaml.safe_load(role.read_text(encoding="utf-8"))
     task = next(task for task in tasks if "files" in task)
-    hides = next(entry["hides"] for entry in task["files"]["files"] if "hides" in entry)
+    entries = task["vars"]["__bench_processes_files"]
+    hides = next(entry["hides"] for entry in entries if "hides" in entry)
     path = tmp_path / "b.conf"
     path.write_text('[program:b]\nEnvironment = A="hush1",\n  B="hush2"\nuser=frappe\n')
     entry = dict.fromkeys(ENTRY_SPEC) | {"path": str(path), "hides": hides}
