@@ -2,11 +2,12 @@
 
 The role preflight gathers facts, a survey of each host (library/survey.py) and the inventory;
 roles/preflight/vars/main.yml makes of them a host dict each, and the settings of the whole fleet.
-The checks are pure functions on these, in one file a subject. Only the roles' own files and the
-secrets file are read from disk, on the controller.
+The checks are pure functions on these, in one file a subject. Of the controller's files they
+read the roles' own, the inventory's, the secrets file and known_hosts.
 
 To add a check: write a function in the file of its subject that takes (hosts, settings) and yields
-a `problem` (problems.py) for each thing to mend, and add it to the list in checks.py. What it reads
+a `problem` (problems.py) for each thing to mend, and add it to the list in checks.py, or, where it
+needs more than these two, to __preflight_found of those vars. What it reads
 of a host and is not there yet is added to roles/preflight/vars/main.yml, or to the survey. Then
 have tests/unit/test_remedies.py follow its remedy.
 

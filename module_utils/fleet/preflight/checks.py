@@ -1,4 +1,7 @@
-"""Every check of preflight, in the order in which one would mend what it finds."""
+"""Checks that need hosts and settings alone, in the order in which one would mend what they find.
+
+roles/preflight/vars/main.yml adds those of jobs, versions, runtimes, apps and an adoption.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """What verify proves: every check by name.
 
-To add a check: an entry here, its method check_NAME in the file of its subject beside this one, and
-its NAME in system.py (every host), reporting.py or primary.py; what compares hosts is in fleet.py.
+To add a check: an entry here, a method of the file of its subject beside this one that adds its
+result, and the call of that method in system.py (every host), reporting.py or primary.py: `make`
+where it is called check_NAME, else `attempt`. What compares hosts is in fleet.py.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ EVERY = (*PRIMARY, *REPORTING)
 
 @dataclass(frozen=True)
 class Check:
-    """One claim: its row of the design, the hosts it is made for, and what to do when it is red."""
+    """One claim: the row (S1, S2, …) that it proves, its hosts, and what to do when it is red."""
 
     row: str
     hosts: tuple[str, ...]
