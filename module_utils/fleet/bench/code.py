@@ -98,7 +98,7 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
             os.chown(place, account.pw_uid, account.pw_gid)
         home = account.pw_dir if os.path.isdir(account.pw_dir) else place
         ssh = "ssh -o BatchMode=yes -o ConnectTimeout=10"
-        environment = {**user_environment(user, "/usr", ssh), "HOME": home}
+        environment = {**user_environment(user, "/usr/local", ssh), "HOME": home}
 
         def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
             return run_as(user, [*words], place, environment, stdin=stdin, timeout=SECONDS)

@@ -14,6 +14,8 @@ from .config import common_config
 
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"
+# What a slow host may take to look through apt's lists.
+APT_SECONDS = 300.0
 
 
 def printing(bench: str) -> dict[str, Any]:
@@ -57,7 +59,8 @@ def own_chromium(bench: str) -> str:
 
 def offered(names: list[str]) -> list[str]:
     """Those of some packages that the system offers here, by apt's lists as they are."""
-    return candidates(run(["apt-cache", "policy", *names]).stdout) if names else []
+    ask = ["apt-cache", "policy", *names]
+    return candidates(run(ask, seconds=APT_SECONDS).stdout) if names else []
 
 
 def available(kit: dict[str, Any]) -> dict[str, Any]:
