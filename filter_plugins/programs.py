@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1] / "module_utils/fleet"
+# One line, or names in brackets. Compiling all of it would take a host half a second a run.
+IMPORT = re.compile(r"^ *from (\.*)([\w.]*) import (\([^)]*\)|[^\n]+)", re.MULTILINE)
 
 
 def with_imports(files: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
@@ -54,26 +56,20 @@ def needed(text: str) -> frozenset[str]:
 
 def imported(text: str, part: str = "") -> Iterator[str]:
     """Files of the package that a text imports by itself; ``part`` is its own path, "" outside."""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:
-        return
     here = Path(part).parts
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom):
-            continue
-        names = (node.module or "").split(".") if node.module else []
-        if node.level and here:
-            names = [*here[: len(here) - node.level], *names]
-        elif node.level or names[:1] != ["fleet"]:
+    for dots, module, words in IMPORT.findall(text):
+        names = module.split(".") if module else []
+        if dots and here:
+            names = [*here[: len(here) - len(dots)], *names]
+        elif dots or names[0] != "fleet":
             continue
         else:
             names = names[1:]
         # A package's own file, too, and what is imported out of it by name.
         for path in (names[:n] for n in range(len(names) + 1)):
             yield from files_of(path)
-        for alias in node.names:
-            yield from files_of([*names, alias.name])
+        for word in re.findall(r"(\w+)(?: as \w+)?", words):
+            yield from files_of([*names, word])
 
 
 def files_of(names: list[str]) -> Iterator[str]:

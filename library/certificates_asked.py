@@ -15,30 +15,12 @@ description:
   - Asks with certbot, for each name by itself, and has nginx serve what came. A name that gets
     none is a warning that says why; it is served by http until then.
 options:
-  settings:
-    description: What nginx_files knows of certificates.
-    type: dict
-    required: true
-    suboptions:
-      certificates:
-        description: Those that the inventory names, C({site, certificate, key}) each.
-        type: list
-        elements: dict
-        default: []
-      acme:
-        description: How a CA is asked for others.
-        type: dict
-        required: true
-        suboptions:
-          email: {description: Of the account., type: str, required: true}
-          server: {description: Address of the CA's directory., type: str, required: true}
-          webroot: {description: Where its questions are answered., type: path, required: true}
-          environment: {description: Of certbot., type: dict, default: {}}
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   listed:
     description: Sites of the inventory with their names, for a dry run on a host without any.
     type: dict
     required: true
+extends_documentation_fragment: site_settings.asked
 """
 
 EXAMPLES = r"""

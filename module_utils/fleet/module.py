@@ -9,6 +9,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .changes import diff
+
 
 class FleetModule(AnsibleModule):
     """A module whose files and commands do not depend on the account's sessions: umask, folder.
@@ -39,4 +41,4 @@ def required(kind: str, *names: str) -> dict[str, Any]:
 
 def new_lines(lines: Iterable[str]) -> dict[str, str]:
     """A diff of what is done, or would be, a line each."""
-    return {"before": "", "after": "".join(f"{line}\n" for line in lines)}
+    return diff((), lines)

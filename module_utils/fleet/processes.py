@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 Done = subprocess.CompletedProcess[str]
+# What a slow host may take to look through its packages or units.
+SLOW_SECONDS = 300.0
 # What has run() below in its place in tests.
 Run = Callable[..., Done]
 

@@ -29,14 +29,12 @@ from typing import Any
 from . import atomic
 from .bench.files import OUT, keys_that_are
 from .foreign import as_owner, read_bytes
-from .processes import run
+from .processes import SLOW_SECONDS, run
 
 Entry = dict[str, Any]
 
 HOWS = ("file", "tree", "folder", "keys", "block", "kept")
 ACL = "system.posix_acl_access"
-# What a slow host may take to tell.
-SECONDS = 300.0
 
 
 class SnapshotError(Exception):
@@ -317,7 +315,7 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
     for name in names:
         done = run(
             ["systemctl", "show", name, "-p", "LoadState,UnitFileState,ActiveState"],
-            seconds=SECONDS,
+            seconds=SLOW_SECONDS,
         )
         if done.returncode != 0:
             raise SnapshotError(f"systemctl does not tell of {name}: {done.stderr.strip()}")
@@ -332,7 +330,9 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
 
 def packages() -> list[str]:
     """Names of the packages that dpkg has installed. Raises SnapshotError where it fails."""
-    done = run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"], seconds=SECONDS)
+    done = run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"], seconds=SLOW_SECONDS
+    )
     if done.returncode != 0:
         raise SnapshotError(f"dpkg-query does not tell the packages: {done.stderr.strip()}")
     lines = done.stdout.splitlines()

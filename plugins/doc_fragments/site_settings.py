@@ -1,4 +1,23 @@
-"""Documentation of fleet.sites.accounts.SETTINGS."""
+"""Documentation of fleet.sites.reconcile.SETTINGS and fleet.nginx.certificates.OPTIONS."""
+
+from textwrap import indent
+
+CERTIFICATES = r"""
+certificates:
+  description: Those that the inventory names, C({site, certificate, key}) each.
+  type: list
+  elements: dict
+  default: []
+acme:
+  description: How a CA is asked for others.
+  type: dict
+  required: true
+  suboptions:
+    email: {description: Of the account., type: str, required: true}
+    server: {description: Address of the CA's directory., type: str, required: true}
+    webroot: {description: Where its questions are answered., type: path, required: true}
+    environment: {description: Of certbot., type: dict, default: {}}
+"""
 
 
 class ModuleDocFragment:
@@ -51,18 +70,14 @@ options:
           template: {description: Configuration of one site., type: path, required: true}
           target: {description: Configuration of all sites., type: path, required: true}
           loaded_file: {description: What nginx took at last., type: path, required: true}
-          certificates:
-            description: Those that the inventory names, C({site, certificate, key}) each.
-            type: list
-            elements: dict
-            default: []
-          acme:
-            description: How a CA is asked for others.
-            type: dict
-            required: true
-            suboptions:
-              email: {description: Of the account., type: str, required: true}
-              server: {description: Address of the CA's directory., type: str, required: true}
-              webroot: {description: Where its questions are answered., type: path, required: true}
-              environment: {description: Of certbot., type: dict, default: {}}
-"""
+""" + indent(CERTIFICATES, " " * 10)
+
+    # Of the module that asks a CA.
+    ASKED = r"""
+options:
+  settings:
+    description: What nginx_files knows of certificates.
+    type: dict
+    required: true
+    suboptions:
+""" + indent(CERTIFICATES, " " * 6)

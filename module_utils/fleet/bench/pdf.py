@@ -7,15 +7,13 @@ import re
 import shutil
 from typing import Any
 
-from ..processes import run
+from ..processes import SLOW_SECONDS, run
 from ..systems import CHROMIUM, CHROMIUM_PATH, WKHTMLTOPDF
 from .account import read_foreign
 from .config import common_config
 
 # Where the bench's programs look for commands.
 PATH = "/usr/local/bin:/usr/bin:/bin"
-# What a slow host may take to look through apt's lists.
-APT_SECONDS = 300.0
 
 
 def printing(bench: str) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def own_chromium(bench: str) -> str:
 def offered(names: list[str]) -> list[str]:
     """Those of some packages that the system offers here, by apt's lists as they are."""
     ask = ["apt-cache", "policy", *names]
-    return candidates(run(ask, seconds=APT_SECONDS).stdout) if names else []
+    return candidates(run(ask, seconds=SLOW_SECONDS).stdout) if names else []
 
 
 def available(kit: dict[str, Any]) -> dict[str, Any]:
