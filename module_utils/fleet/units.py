@@ -42,6 +42,21 @@ def unit_problems(text: str, wanted: Iterable[str], now: float) -> dict[str, str
     return dict(sorted(found.items()))
 
 
+def wait_until_started(name: str, seconds: float = START_SECONDS) -> None:
+    """Wait while a unit is starting or restarted, as after a boot; at most for ``seconds``.
+
+    A service is up at the end of what its ExecStartPost= does: MariaDB answers before it is open
+    for writes. One that is stopped, has failed or is still starting then is the caller's to tell.
+    """
+    until = time.monotonic() + seconds
+    words = ["systemctl", "show", "--property", "ActiveState", "--value", name]
+    while time.monotonic() < until:
+        state = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        if state.stdout.strip() not in ("activating", "deactivating"):
+            return
+        time.sleep(0.2)
+
+
 def unit_troubles(wanted: Iterable[str]) -> dict[str, str]:
     """The same of all units of ours on this host, as systemd knows them now."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}

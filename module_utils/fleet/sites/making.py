@@ -16,6 +16,7 @@ from ..bench.account import Bench, BenchError, read_text
 from ..foreign import as_owner
 from ..mariadb.server import client
 from ..mariadb.statements import account, database_pattern, password_hash
+from ..units import wait_until_started
 from .folders import making_note
 
 # Of a making by an earlier Benchfleet that was killed, with all rights.
@@ -121,6 +122,7 @@ class Maker(Bench):
         Only what a making of ours has begun is ever removed again: a folder or a database that is
         there before the note is written belongs to somebody.
         """
+        wait_until_started("mariadb.service")
         if self.sql("SELECT @@GLOBAL.read_only").strip() == "1":
             raise BenchError(
                 "MariaDB on this host is read-only, so sites cannot be made here; see"

@@ -27,6 +27,9 @@ SYNC = "/usr/local/lib/benchfleet/site-sync"
 # Once the timer of the primary, every 15 s, has let nodes in, cron copies at each full minute.
 COPIED_SECONDS = 180
 LIB = "/usr/local/lib/benchfleet"
+# MariaDB answers for five seconds before it is open for writes.
+LATE = "/run/systemd/system/mariadb.service.d/a-late.conf"
+OPENED_LATE = "[Service]\\nExecStartPost=/bin/sleep 5\\n"
 ADMIN_PASSWORD = random.token_hex(8)
 
 
@@ -56,9 +59,15 @@ def drop(primary: Node) -> None:
 
 @pytest.fixture(scope="module")
 def database(hosts: list[Node]) -> Iterator[str]:
-    """The site, made by hand; its database's name."""
+    """The site, made by hand while the database server starts; its database's name."""
     primary, *nodes = hosts
-    primary.run(f"{LIB}/new-site {NEW} --admin-password {ADMIN_PASSWORD}", 300)
+    primary.run(f"install -d {LATE.rpartition('/')[0]} && printf '{OPENED_LATE}' > {LATE}")
+    primary.run("systemctl daemon-reload && systemctl stop mariadb")
+    primary.run("systemctl start --no-block mariadb")
+    try:
+        primary.run(f"{LIB}/new-site {NEW} --admin-password {ADMIN_PASSWORD}", 300)
+    finally:
+        primary.run(f"rm {LATE} && systemctl daemon-reload")
     try:
         config = json.loads(primary.run(f"cat {BENCH}/sites/{NEW}/site_config.json"))
         yield str(config["db_name"])
