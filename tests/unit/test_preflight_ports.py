@@ -9,12 +9,16 @@ from tests.unit.bare_fleet import listener, mark, whats
 
 def test_taken_port_names_the_process(fleet, settings):
     fleet[0]["survey"]["listeners"] = {"80": [listener()]}
-    found = checks.preflight_problems(fleet, settings)
-    assert [f["what"] for f in found] == [
-        "port 80, which the router needs, is taken by apache2 "
-        "(process 99; apache2.service; /usr/sbin/apache2 -k start)"
-    ]
-    assert found[0]["place"] == "0.0.0.0 port 80 on erp1"
+    [found] = checks.preflight_problems(fleet, settings)
+    assert found["id"] == "router_port_taken"
+    assert found["facts"] | {"service": ""} == {
+        "port": 80,
+        "service": "",
+        "setting": "http",
+        "process": "apache2 (process 99; apache2.service; /usr/sbin/apache2 -k start)",
+        "addresses": ["0.0.0.0"],
+        "host": "erp1",
+    }
 
 
 def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
@@ -42,9 +46,13 @@ def test_right_service_on_a_host_that_is_not_ours_is_a_stranger(fleet, settings)
 
 def test_two_services_on_one_port(fleet, settings):
     settings["ports"]["redis_queue"] = 13000
-    assert whats(fleet, settings) == [
-        "port 13000 of erp1 belongs to redis_cache and redis_queue: two services, one port"
-    ]
+    [found] = checks.preflight_problems(fleet, settings)
+    assert found["id"] == "port_shared"
+    assert found["facts"] == {
+        "port": 13000,
+        "host": "erp1",
+        "services": ["redis_cache", "redis_queue"],
+    }
 
 
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .hosts import has_own_bench, is_ours, is_primary, seen
-from .problems import Host, Problem, Settings, grouped, problem
+from .problems import Host, Kind, Problem, Settings, grouped
 
 # How a listener that the fleet itself put there can be told: a word in its name, program or
 # command line.
@@ -24,6 +24,25 @@ SERVICES = {
 PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
 REPORTING_SERVICES = ("mariadb", "web", "health")
 
+PORT_SHARED = Kind(
+    "port_shared",
+    "port {port} of {host} is set for more than one service: {services}",
+    "fleet_*_port in the inventory",
+    "give each service a port of its own",
+)
+TAKEN = "port {port}, which {service} needs, is used by {process}"
+USED_AT = "{addresses} port {port} on {host}"
+PORT_TAKEN = Kind(
+    "port_taken",
+    TAKEN,
+    USED_AT,
+    "stop it for good, move it to another port or host, or set fleet_{setting}_port to a free one",
+)
+# Browsers ask for the router at no other port.
+ROUTER_PORT_TAKEN = Kind(
+    "router_port_taken", TAKEN, USED_AT, "stop it for good, or move it to another port or host"
+)
+
 
 def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """The ports of a host's services are free, or taken by what the fleet put there."""
@@ -40,12 +59,7 @@ def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         )
         for port, names in wanted.items():
             if len(names) > 1:
-                yield problem(
-                    f"port {port} of {host['name']} belongs to {' and '.join(names)}: "
-                    "two services, one port",
-                    "fleet_*_port in the inventory",
-                    "give each service a port of its own",
-                )
+                yield PORT_SHARED.found(port=port, host=host["name"], services=names)
         for port, names in wanted.items():
             strangers = [
                 entry
@@ -72,12 +86,12 @@ def taken_port(name: str, port: int, service: str, strangers: list[Mapping[str, 
     if entry["unit"] and not entry["unit"].startswith(("ssh", "user@", "getty")):
         details.append(entry["unit"])
     details += [entry["command"]] if entry["command"] else []
-    addresses = ", ".join(sorted({item["address"] for item in strangers}))
-    return problem(
-        f"port {port}, which {SERVICES[service][0]} needs, is taken by {process}"
-        + (f" ({'; '.join(details)})" if details else ""),
-        f"{addresses} port {port} on {name}",
-        "stop it for good, or move it to another port or host"
-        # Browsers know no others for the router.
-        + ("" if service in ("http", "https") else f", or set fleet_{service}_port to a free one"),
+    kind = ROUTER_PORT_TAKEN if service in ("http", "https") else PORT_TAKEN
+    return kind.found(
+        port=port,
+        service=SERVICES[service][0],
+        setting=service,
+        process=process + (f" ({'; '.join(details)})" if details else ""),
+        addresses=sorted({item["address"] for item in strangers}),
+        host=name,
     )

@@ -4,14 +4,51 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from string import Formatter
 from typing import Any, TypeVar
 
 Host = Mapping[str, Any]
 Settings = Mapping[str, Any]
-Problem = dict[str, str]
+Problem = dict[str, Any]
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+
+
+class Listing(Formatter):
+    """Writes a text with its facts; those that are lists are joined by commas."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """One fact."""
+        if isinstance(value, list | tuple):
+            return ", ".join(str(one) for one in value)
+        return str(super().format_field(value, format_spec))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of problem: docs/problems.md shows all of them.
+
+    id: what tests and programs know it by, such as "port_taken"; it never changes, and is nobody
+    else's. what, place, remedy: as in `problem`, with the names of facts in braces.
+    """
+
+    id: str
+    what: str
+    place: str
+    remedy: str
+
+    def found(self, **facts: Any) -> Problem:
+        """A problem of this kind: {id, what, place, remedy, facts}.
+
+        facts: what the texts name, each a text, a number or a list of them. Raises KeyError for
+        one that a text names and that is not given.
+        """
+        write = Listing().vformat
+        texts = {"what": self.what, "place": self.place, "remedy": self.remedy}
+        written = {part: write(text, (), facts) for part, text in texts.items()}
+        return {"id": self.id, **written, "facts": facts}
 
 
 def problem(what: str, place: str, remedy: str) -> Problem:
@@ -42,6 +79,7 @@ def listed(problems: Iterable[Problem], numbered: bool = True) -> str:
             f"{number}. {found['what']}" if numbered else found["what"],
             f"   place:  {found['place']}",
             f"   remedy: {found['remedy']}",
+            *([f"   id:     {found['id']}"] if "id" in found else []),
         ]
     return "\n".join(lines)
 
