@@ -15,7 +15,7 @@ import pkgutil
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -31,7 +31,7 @@ from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
 from fleet.preflight import checks, secrets
 from fleet.preflight.jobs import job_problems
-from fleet.preflight.problems import problem
+from fleet.preflight.problems import Kind, problem
 from fleet.preflight.systems import system_problems
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system
@@ -40,7 +40,8 @@ from filter_plugins import mariadb_settings
 from tests.unit.bare_fleet import GIB, a_host, first_settings, put_system
 from tests.unit.test_adoption import BENCH, an_adopted_host
 
-# Where the trials of other problems stand: beside the programs that are their judges.
+# Where the trials of other problems are, by the problem's id (by its function, where it has none
+# yet): beside the programs that are their judges.
 ELSEWHERE = {
     "check_nginx": "test_nginx_look.py",
     "stranger_problems": "test_nginx_look.py",
@@ -108,7 +109,8 @@ def listener(name: str) -> dict[str, Any]:
 
 
 class Trial(NamedTuple):
-    """What is broken, words of the remedy, and how it is followed; paths are Fleet's, by dots."""
+    """What is broken, the problem's id (or words of its remedy, where it has none yet), and how the
+    remedy is followed; paths are Fleet's, by dots."""
 
     broken: dict[str, Any]
     remedy: str
@@ -288,10 +290,10 @@ FLEET = [
           {"erp.survey.update": ""}),
     Trial({"erp.survey.commands": [{"path": "/usr/bin/bench", "origin": "unknown"}]},
           "remove or rename it", {"erp.survey.commands": []}),
-    Trial({"settings.ports.report": 8000}, "a port of its own", {"settings.ports.report": 8001}),
+    Trial({"settings.ports.report": 8000}, "port_shared", {"settings.ports.report": 8001}),
     Trial({"erp.survey.listeners": {"8001": [listener("php-fpm")]}},
-          "set fleet_report_port to a free one", {"settings.ports.report": 8017}),
-    Trial({"erp.survey.listeners": {"80": [listener("apache2")]}}, "stop it for good",
+          "port_taken", {"settings.ports.report": 8017}),
+    Trial({"erp.survey.listeners": {"80": [listener("apache2")]}}, "router_port_taken",
           {"erp.survey.listeners": {}}),
     Trial({"erp.survey.disk.bench.free": 1, "erp.survey.disk.data.free": 1}, "add space there",
           {"erp.survey.disk.bench.free": 9 * GIB, "erp.survey.disk.data.free": 9 * GIB}),
@@ -474,13 +476,18 @@ ADOPTED = [
 ]  # fmt: skip
 
 
+def is_asked_for(trial: Trial, found: Mapping[str, Any]) -> bool:
+    """Whether a problem is the one that a trial is about."""
+    return trial.remedy == found["id"] if "id" in found else trial.remedy in found["remedy"]
+
+
 def followed(trial: Trial, adopted: bool) -> None:
     """Try one remedy."""
     fleet = Fleet(adopted)
     assert fleet.problems() == []
     put(fleet, trial.broken)
     told = fleet.problems()
-    assert any(trial.remedy in problem["remedy"] for problem in told), told
+    assert any(is_asked_for(trial, problem) for problem in told), told
     put(fleet, trial.followed)
     assert fleet.problems() == []
 
@@ -500,7 +507,7 @@ JUDGES = [
     module
     for package in (adoption, judging)
     for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    if hasattr(module := importlib.import_module(entry.name), "problem")
+    if hasattr(module := importlib.import_module(entry.name), "problem") or hasattr(module, "Kind")
 ]
 
 
@@ -514,9 +521,16 @@ def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
                 yield function.name, range(node.lineno, (node.end_lineno or 0) + 1)
 
 
+def kinds_of(module: ModuleType) -> list[Kind]:
+    """The kinds of problems that a module names."""
+    return [value for value in vars(module).values() if isinstance(value, Kind)]
+
+
 def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     met: set[tuple[str, int]] = set()
     for module in JUDGES:
+        if not hasattr(module, "problem"):
+            continue
         real = module.problem
 
         def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
@@ -524,11 +538,14 @@ def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
             return real(*words)
 
         monkeypatch.setattr(module, "problem", noted)
+    ids = set()
     for trials, adopted in (([*FLEET, *JOBS, *SYSTEMS], False), (ADOPTED, True)):
         for trial in trials:
             fleet = Fleet(adopted)
             put(fleet, trial.broken)
-            fleet.problems()
+            ids |= {found["id"] for found in fleet.problems() if "id" in found}
+    kinds = {kind.id for module in JUDGES for kind in kinds_of(module)}
+    assert kinds - ids - set(ELSEWHERE) == set()
     untried = [
         f"{module.__name__}.{function}, line {lines[0]}"
         for module in JUDGES
