@@ -1,16 +1,25 @@
-"""README.md and docs/ name commands that there are, in blocks that are run or say why not."""
+"""Commands in README.md and docs/ exist, in blocks that are run or say why not; so do links."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from benchfleet import cli
 from tests.pages import PAGES, ROOT, Block, blocks, commands
 
+LINKED = [*PAGES, ROOT / "SECURITY.md"]
+# Made beside this page, and merged with it.
+PENDING = {
+    *("docs/problems.md", "docs/variables.md", "docs/verify.md", "variables.md", "verify.md"),
+    *("CHANGELOG.md", "LICENSE", "module_utils/fleet/migrations.py"),
+}
+
 COMMAND = re.compile(r"^ *(?:\./fleet|\.venv/bin/|ansible-playbook) ?\S")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 # In the text, between backquotes.
 NAMED = re.compile(r"`(?:[A-Z_]+=\S+ )?(?:\./fleet|(?:\.venv/bin/)?ansible-playbook) [^`]+`")
 
@@ -65,6 +74,27 @@ def test_a_mark_is_read(tmp_path, monkeypatch):
         Block("page.md:17", "sh", "d", host="rep1", user="frappe", last=True),
         Block("page.md:20", "text", "e"),
     ]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names by which links lead to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=[page.name for page in LINKED])
+def test_links_lead_to_files_and_headings(page):
+    wrong = []
+    for name, heading in LINK.findall(page.read_text()):
+        target = page.parent / name if name else page
+        there = target.exists() or name in PENDING
+        if not there or (heading and heading not in anchors(target)):
+            wrong.append(f"{name}#{heading}")
+    assert wrong == []
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_contributing_names_files_that_there_are():
