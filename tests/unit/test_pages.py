@@ -33,7 +33,7 @@ def named() -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_commands_stand_in_blocks_of_commands(page):
+def test_commands_are_in_blocks_of_commands(page):
     fenced = "\n".join(block.text for block in blocks(page) if block.language == "sh")
     lines = [line.strip() for line in page.read_text().splitlines() if COMMAND.match(line)]
     assert [line for line in lines if line not in fenced] == []
@@ -97,7 +97,7 @@ def test_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-def test_contributing_names_files_that_there_are():
+def test_contributing_names_files_that_exist():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     table = page.partition("## Where to look")[2].partition("## Tests")[0]
     named = re.findall(r"`((?:\w+/)+[\w./]*|test_\w+\.py)`", table)
