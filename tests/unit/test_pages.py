@@ -15,7 +15,13 @@ LINKED = [*PAGES, ROOT / "SECURITY.md"]
 # Made beside this page, and merged with it.
 PENDING = {
     *("docs/problems.md", "docs/variables.md", "docs/verify.md", "variables.md", "verify.md"),
-    *("CHANGELOG.md", "LICENSE", "module_utils/fleet/migrations.py"),
+    *(
+        "problems.md",
+        "../CHANGELOG.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "module_utils/fleet/migrations.py",
+    ),
 }
 
 COMMAND = re.compile(r"^ *(?:\./fleet|\.venv/bin/|ansible-playbook) ?\S")
