@@ -59,8 +59,8 @@ def main() -> None:
         if not state_file.exists():
             module.fail_json(
                 msg=f"this host has no record of what it was ({state_file} is missing): it was not"
-                " adopted, or it was released already. README, `Take it all out of the primary`,"
-                " has the way for a primary that the fleet made"
+                " adopted, or it was released already. docs/operate.md, `Take it all out of the"
+                " primary`, has the way for a primary that the fleet made"
             )
         folder = json.loads(state_file.read_text(encoding="utf-8"))["snapshot"]
         manifest = load(folder)

@@ -1,7 +1,7 @@
-"""The commands that README.md and the pages of docs/ show, as they stand there.
+"""The commands in README.md and the pages of docs/.
 
-Commands stand in fenced blocks of the language sh. A comment before a block says where it is run,
-or why it is not:
+Commands are fenced blocks of the language sh. A comment before a block says where it is run, or why
+it is not:
     <!-- on erp1 as root -->
     <!-- on erp1 as root, at the end -->
     <!-- not run: the reason -->

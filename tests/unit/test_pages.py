@@ -1,16 +1,31 @@
-"""README.md and docs/ name commands that there are, in blocks that are run or say why not."""
+"""Commands in README.md and docs/ exist, in blocks that are run or say why not; so do links."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
 from benchfleet import cli
 from tests.pages import PAGES, ROOT, Block, blocks, commands
 
+LINKED = [*PAGES, ROOT / "SECURITY.md"]
+# Made beside this page, and merged with it.
+PENDING = {
+    *("docs/problems.md", "docs/variables.md", "docs/verify.md", "variables.md", "verify.md"),
+    *(
+        "problems.md",
+        "../CHANGELOG.md",
+        "CHANGELOG.md",
+        "LICENSE",
+        "module_utils/fleet/migrations.py",
+    ),
+}
+
 COMMAND = re.compile(r"^ *(?:\./fleet|\.venv/bin/|ansible-playbook) ?\S")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
 # In the text, between backquotes.
 NAMED = re.compile(r"`(?:[A-Z_]+=\S+ )?(?:\./fleet|(?:\.venv/bin/)?ansible-playbook) [^`]+`")
 
@@ -24,7 +39,7 @@ def named() -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
-def test_commands_stand_in_blocks_of_commands(page):
+def test_commands_are_in_blocks_of_commands(page):
     fenced = "\n".join(block.text for block in blocks(page) if block.language == "sh")
     lines = [line.strip() for line in page.read_text().splitlines() if COMMAND.match(line)]
     assert [line for line in lines if line not in fenced] == []
@@ -67,7 +82,28 @@ def test_a_mark_is_read(tmp_path, monkeypatch):
     ]
 
 
-def test_contributing_names_files_that_there_are():
+def anchors(page: Path) -> set[str]:
+    """The names by which links lead to a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("page", LINKED, ids=[page.name for page in LINKED])
+def test_links_lead_to_files_and_headings(page):
+    wrong = []
+    for name, heading in LINK.findall(page.read_text()):
+        target = page.parent / name if name else page
+        there = target.exists() or name in PENDING
+        if not there or (heading and heading not in anchors(target)):
+            wrong.append(f"{name}#{heading}")
+    assert wrong == []
+
+
+def test_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_contributing_names_files_that_exist():
     page = (ROOT / "CONTRIBUTING.md").read_text()
     table = page.partition("## Where to look")[2].partition("## Tests")[0]
     named = re.findall(r"`((?:\w+/)+[\w./]*|test_\w+\.py)`", table)

@@ -67,14 +67,14 @@ def test_ports(host: Node):
 
 
 def test_files_that_hold_secrets(host: Node):
-    for path, where, owner, mode, _ in rows("Where secrets lie"):
+    for path, where, owner, mode, _ in rows("Where secrets are stored"):
         if where not in (kind(host), "every host"):
             continue
         pattern = plain(path)[0]
         for line in host.run(f"stat -c '%U:%G 0%a %n' {pattern}").splitlines():
             assert line.split()[:2] == [owner, mode], line
     keys = host.run("grep -rlE 'PRIVATE KEY' /etc/benchfleet").splitlines()
-    told = {plain(path)[0] for path, *_ in rows("Where secrets lie")}
+    told = {plain(path)[0] for path, *_ in rows("Where secrets are stored")}
     assert set(keys) - told == set()
 
 

@@ -1,4 +1,4 @@
-"""Every command of README.md and docs/, run as it stands there, on a copy of inventory/example."""
+"""Every command in README.md and docs/ is run, on a copy of inventory/example."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SITE = "erp.example.com"
 RUN = [block for block in commands() if not block.reason]
 SITE_YML = ".venv/bin/ansible-playbook -i inventory/mine site.yml"
 REMOVE = ".venv/bin/ansible-playbook -i inventory/mine playbooks/remove_node.yml"
-# Where a command asks, what it asks and what is typed.
+# Commands that ask: the question and the answer.
 ANSWERS = {"playbooks/remove_node.yml -e node=rep2": ("Type the node's name", "rep2")}
 
 
 def second_run(stranger: Stranger) -> None:
-    """As the page says: it changes nothing, but opens what an earlier release had closed."""
+    """It changes nothing, except a mode that an earlier release had set."""
     stranger.on("rep1", "root", "chmod 0700 /opt/bench-cli")
     recap = dict(RECAP.findall(stranger.does(SITE_YML)))
     for host, number in {"erp1": 0, "rep1": 1}.items():
@@ -30,17 +30,17 @@ def second_run(stranger: Stranger) -> None:
 
 
 def restart(stranger: Stranger) -> None:
-    """See that the bench's account restarts its programs without a terminal, as from cron."""
+    """The bench's account restarts its programs without a terminal, as from cron."""
     pid = "supervisorctl pid frappe-bench-web:frappe-bench-frappe-web"
     before = stranger.on("erp1", "root", pid)
     stranger.on("erp1", "frappe", "cd frappe-bench && bench restart </dev/null")
     assert stranger.on("erp1", "root", pid) != before
-    # Nor does Benchfleet mind a locale that Ansible refuses.
+    # Ansible alone refuses this locale.
     stranger.does("LC_ALL=C ./fleet status -i inventory/mine")
 
 
 def add_rep2(stranger: Stranger) -> None:
-    """As the page says before it: one more entry, and the same command again."""
+    """docs/nodes.md: one more entry, and the same command again."""
     address = stranger.lab.host("rep2").ip
     entry = {"ansible_host": address, "lan_ip": address}
     stranger.change(lambda content: content["reporting"]["hosts"].update(rep2=entry))
@@ -48,20 +48,20 @@ def add_rep2(stranger: Stranger) -> None:
 
 
 def forget_rep2(stranger: Stranger) -> None:
-    """As the page says after it."""
+    """docs/nodes.md: the node is taken out of the inventory afterwards."""
     stranger.change(lambda content: content["reporting"]["hosts"].pop("rep2"))
-    # Nor are there secrets of a node that has left.
+    # Its secrets are gone too.
     assert set(stranger.secrets["hosts"]) == {"erp1", "rep1"}
 
 
 def remove_rep1(stranger: Stranger) -> None:
-    """As the page says before it: a primary without reporting nodes."""
+    """docs/operate.md: the reporting nodes are taken out first."""
     stranger.does(f"{REMOVE} -e node=rep1 -e confirm=rep1")
     stranger.change(lambda content: content["reporting"].update(hosts={}))
 
 
 def still_serves(stranger: Stranger) -> None:
-    """See that the bench goes on without Benchfleet: users sign in and save."""
+    """The bench works without Benchfleet: users sign in and save."""
     password = stranger.secrets["sites"][SITE]["admin_password"]
     visitor = Visitor(stranger.lab.hosts[0].ip, 80, SITE, timeout=60)
     ping = "/api/method/ping"
@@ -72,7 +72,7 @@ def still_serves(stranger: Stranger) -> None:
     assert stranger.on("erp1", "root", "ls -d /etc/*").count("benchfleet") == 0
 
 
-# What the text around a command has the reader do before it, and what it says of afterwards.
+# What the text has the reader do before a command, and what it promises afterwards.
 ALONE = "systemctl disable --now benchfleet-firewall"
 BEFORE = {"-e node=rep2": add_rep2, ALONE: remove_rep1}
 AFTER = {
@@ -84,7 +84,7 @@ AFTER = {
 
 
 def fitting(table: dict[str, Any], block: Block, default: Any) -> Any:
-    """What a table has for a block, by words of its."""
+    """The entry of a table whose key is part of a block; the default where there is none."""
     return next((entry for words, entry in table.items() if words in block.text), default)
 
 
