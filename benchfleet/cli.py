@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fleet import release
+
 from benchfleet import reports, runner
 from benchfleet.lab import (
     base,
@@ -32,6 +34,7 @@ LAB_INVENTORY = runner.LAB_INVENTORY
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(prog="./fleet", description="Benchfleet's launcher.")
+    top.add_argument("--version", action="version", version=release.title())
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lab_parser = commands.add_parser("lab", help="a throwaway fleet on this machine")

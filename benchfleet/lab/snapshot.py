@@ -35,6 +35,7 @@ PARTS = (
     "module_utils",
     "playbooks",
     "plugins",
+    "pyproject.toml",
     "requirements.txt",
     "roles",
     "site.yml",

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import http.client
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
+from fleet.http import REPORT, Visitor
 
-from benchfleet import runner
 from benchfleet.lab import machines, state
 from benchfleet.lab.state import Host, Lab
 from benchfleet.shell import FleetError
-
-sys.path.append(str(runner.ROOT / "module_utils"))
-from fleet.http import REPORT, Visitor
 
 BENCH_HEADER = "X-Fleet-Bench"
 

@@ -7,7 +7,9 @@ import threading
 from collections import Counter
 
 import pytest
+import yaml
 
+from benchfleet.runner import ROOT
 from benchfleet.shell import FleetError
 from benchfleet.testing import programs, results, run
 from benchfleet.testing.programs import Program
@@ -139,6 +141,16 @@ def test_the_first_failure_ends_the_rest_where_that_is_wished(tmp_path):
     failing, never = python("failing", "raise SystemExit(1)"), python("never", "")
     results = tests.all([endless, failing, never])
     assert {result.title: result.ok for result in results} == {"endless": False, "failing": False}
+
+
+def test_hooks_of_commits_are_the_linters():
+    settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in settings["repos"] for hook in repo["hooks"]]
+    commands = [hook["entry"].removeprefix(".venv/bin/").split() for hook in hooks]
+    # It takes minutes, too long for each commit.
+    linters = [words for title, words in programs.LINTERS if title != "ansible-lint"]
+    assert commands == linters
+    assert {hook["language"] for hook in hooks} == {"system"}
 
 
 @pytest.fixture
