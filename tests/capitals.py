@@ -27,21 +27,25 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("benchfleet", "filter_plugins", "library", "module_utils", "plugins", "roles")
+# Documentation of modules, which programs read.
+NO_PRODUCT = ROOT / "plugins/doc_fragments"
 MOST = 20
 # A sentence has one of these; a command, a pattern or a statement of SQL seldom has.
 LITTLE_WORDS = re.compile(
-    r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|its|no|none|not|of|on|or|so|than|that"
-    r"|the|there|they|this|to|was|were|where|which|while|with)\b"
+    r"(?<![\w-])(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|its|no|none|not|of|on|or|so|than|that"
+    r"|the|there|they|this|to|was|were|where|which|while|with)(?![\w-])"
 )
 WORDS = 4
 # Not said to anybody: names of fields, of arguments of % and what is run as it stands.
 KEPT = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|`[^`]*`|<[^>]*>|https?://\S+")
+# Where a value of an f-string comes.
+PLACEHOLDER = "{\0}"
 BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
-    """Whether a string is said to people."""
-    sentence = len(text.split()) >= WORDS and "\\" not in text
+    """Whether a string is said to people; lines of configuration begin with a tab."""
+    sentence = len(text.split()) >= WORDS and "\\" not in text and not text.startswith("\t")
     return sentence and LITTLE_WORDS.search(text) is not None
 
 
@@ -67,13 +71,19 @@ class Shouting(ast.NodeTransformer):
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         """An f-string is judged as a whole; its values are looked at, too."""
-        texts = [part for part in node.values if isinstance(part, ast.Constant)]
-        prose = is_prose("VALUE".join(str(part.value) for part in texts))
         for part in node.values:
-            if isinstance(part, ast.Constant):
-                part.value = in_capitals(str(part.value)) if prose else part.value
-            elif isinstance(part, ast.FormattedValue):
+            if isinstance(part, ast.FormattedValue):
                 part.value = self.visit(part.value)
+        texts = [part for part in node.values if isinstance(part, ast.Constant)]
+        if is_prose("VALUE".join(str(part.value) for part in texts)):
+            # As one text: a command in backquotes may have values in it.
+            whole = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else PLACEHOLDER
+                for part in node.values
+            )
+            written = filter(None, in_capitals(whole).split(PLACEHOLDER))
+            for part, text in zip(texts, written, strict=True):
+                part.value = text
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -86,7 +96,8 @@ class Shouting(ast.NodeTransformer):
 def is_product(path: str) -> bool:
     """Whether a source is the product's."""
     inside = Path(path).resolve()
-    return any(inside.is_relative_to(ROOT / folder) for folder in PRODUCT)
+    ours = any(inside.is_relative_to(ROOT / folder) for folder in PRODUCT)
+    return ours and not inside.is_relative_to(NO_PRODUCT)
 
 
 class Trial:
