@@ -36,7 +36,7 @@ LITTLE_WORDS = re.compile(
     r"|the|there|they|this|to|was|were|where|which|while|with)(?![\w-])"
 )
 WORDS = 4
-# Not said to anybody: names of fields, of arguments of % and what is run as it stands.
+# Not prose: names of fields, of arguments of %, and commands.
 KEPT = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|`[^`]*`|<[^>]*>|https?://\S+")
 # Where a value of an f-string comes.
 PLACEHOLDER = "{\0}"
@@ -44,13 +44,13 @@ BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
-    """Whether a string is said to people; lines of configuration begin with a tab."""
+    """Whether a string is shown to people; lines of configuration begin with a tab."""
     sentence = len(text.split()) >= WORDS and "\\" not in text and not text.startswith("\t")
     return sentence and LITTLE_WORDS.search(text) is not None
 
 
 def in_capitals(text: str) -> str:
-    """The text in capitals, but for what is no prose in it."""
+    """The text in capitals, except values and commands."""
     kept = [match.span() for match in KEPT.finditer(text)]
     edges = [0, *(edge for span in kept for edge in span), len(text)]
     parts = [text[begin:end] for begin, end in pairwise(edges)]
@@ -101,7 +101,7 @@ def is_product(path: str) -> bool:
 
 
 class Trial:
-    """What pytest is given along: it counts the tests that fail."""
+    """A plugin of pytest that collects the tests that fail."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -114,7 +114,7 @@ class Trial:
 
 @contextlib.contextmanager
 def shouting() -> Iterator[None]:
-    """Meanwhile each source of the product is imported with its prose in capitals."""
+    """While the block runs, sources of the product are imported with their prose in capitals."""
     plain = SourceFileLoader.source_to_code
 
     def source_to_code(self: SourceFileLoader, data: Any, path: Any, **other: Any) -> Any:
@@ -123,7 +123,7 @@ def shouting() -> Iterator[None]:
         return plain(self, data, path, **other)
 
     with tempfile.TemporaryDirectory() as cache:
-        # Nothing that was compiled before is taken, and nothing of this is left to be taken.
+        # Neither reads what was compiled before, nor leaves what it compiles.
         before, sys.pycache_prefix = sys.pycache_prefix, cache
         SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
         try:
@@ -134,7 +134,7 @@ def shouting() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the trial and say what it found."""
+    """Run the trial and print the tests that fail."""
     trial = Trial()
     with shouting(), contextlib.redirect_stdout(io.StringIO()) as output:
         status = pytest.main(["-q", "--tb=short", *(arguments or ["tests/unit"])], [trial])
