@@ -253,7 +253,8 @@ def status(inventory: Path, *, as_json: bool) -> int:
     problems = reports.collected(outcome.results, "problems")
     file_systems = reports.collected(outcome.results, "file_systems")
     kept = reports.collected(outcome.results, "kept")
-    found = {"ok": outcome.ok, "status": rows, "versions": versions, "problems": problems}
+    found = {"ok": outcome.ok, "benchfleet": release.version(), "status": rows}
+    found |= {"versions": versions, "problems": problems}
     found |= {"file_systems": file_systems, "kept": kept}
     if as_json:
         print(json.dumps(found, indent=2))

@@ -1,13 +1,16 @@
 """The command line, and what it asks of a lab."""
 
+import json
 import runpy
 import sys
 
 import pytest
 import yaml
+from fleet import release
 
 from benchfleet import cli
 from benchfleet.lab import framework, state
+from benchfleet.runner import Outcome
 from benchfleet.shell import FleetError
 
 
@@ -146,6 +149,14 @@ def test_a_change_never_guesses_its_fleet(command, capsys):
     wanted().save()
     assert cli.main([command, "rep1"]) == 1
     assert "`-i inventory/mine`" in capsys.readouterr().err
+
+
+def test_status_for_programs_names_the_version(capsys, monkeypatch, tmp_path):
+    outcome = Outcome(True, 1.0, tmp_path, [{"status": [{"host": "erp1"}]}], {})
+    monkeypatch.setattr(cli.runner, "play", lambda *_, **__: outcome)
+    assert cli.status(tmp_path, as_json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["benchfleet"], found["status"]) == (release.version(), [{"host": "erp1"}])
 
 
 @pytest.mark.parametrize("words", [[], ["-i", "inventory/lab"], ["-i", str(cli.LAB_INVENTORY)]])
