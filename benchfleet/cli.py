@@ -253,11 +253,11 @@ def status(inventory: Path, *, as_json: bool) -> int:
     problems = reports.collected(outcome.results, "problems")
     file_systems = reports.collected(outcome.results, "file_systems")
     kept = reports.collected(outcome.results, "kept")
-    found = {"ok": outcome.ok, "benchfleet": release.version(), "status": rows}
-    found |= {"versions": versions, "problems": problems}
-    found |= {"file_systems": file_systems, "kept": kept}
+    told = {"ok": outcome.ok, "benchfleet": release.version(), "status": rows}
+    told |= {"versions": versions, "problems": problems}
+    told |= {"file_systems": file_systems, "kept": kept}
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(told, indent=2))
     tables = [*reports.table(rows), *reports.space_tables(file_systems, kept)]
     tables += reports.versions_table(versions)
     for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:

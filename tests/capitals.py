@@ -44,8 +44,8 @@ BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
-    """Whether a string is shown to people; lines of configuration begin with a tab."""
-    sentence = len(text.split()) >= WORDS and "\\" not in text and not text.startswith("\t")
+    """Whether a string is said to people."""
+    sentence = len(text.split()) >= WORDS and "\\" not in text
     return sentence and LITTLE_WORDS.search(text) is not None
 
 
@@ -87,9 +87,10 @@ class Shouting(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A plain string."""
-        if isinstance(node.value, str) and is_prose(node.value):
-            node.value = in_capitals(node.value)
+        """A plain string; lines of configuration begin with a tab."""
+        text = node.value
+        if isinstance(text, str) and is_prose(text) and not text.startswith("\t"):
+            node.value = in_capitals(text)
         return node
 
 

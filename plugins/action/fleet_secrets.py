@@ -1,7 +1,7 @@
 """Run the module fleet_secrets; a secrets file that ansible-vault has encrypted stays encrypted.
 
-A module does not get vault passwords, so an encrypted file is opened and written here, with the
-password and the vault id that it was encrypted with.
+A module knows no vault password, so an encrypted file is opened and written here. It keeps the
+password, and the vault id, that it was encrypted with.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ MARK = b"$ANSIBLE_VAULT;"
 
 
 class ActionModule(ActionBase):
-    """Returns the module's result."""
+    """The module's own result."""
 
     def run(
         self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Run the module once."""
+        """Run it once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         path = Path(self._task.args["path"])
         try:
             encrypted = path.read_bytes().startswith(MARK)
         except OSError:
-            # The module makes a missing file, and reports other faults.
+            # The module says what is wrong, where a file that is missing is.
             encrypted = False
         if not encrypted:
             return {**result, **self.module(dict(self._task.args), task_vars)}
         try:
             return {**result, **self.encrypted(path, task_vars)}
         except AnsibleError as error:
-            message = f"{path} cannot be decrypted ({error.message}): give its password with"
-            message += " `--vault-password-file` or `--ask-vault-pass`"
+            words = f"{path} cannot be decrypted ({error.message}): give its password with"
+            words += " --vault-password-file or --ask-vault-pass"
         except OSError as error:
-            message = f"{path} cannot be read or written ({error.strerror}): run as its owner, and"
-            message += " check that the disk is not full"
-        return {**result, "failed": True, "msg": message}
+            words = f"{path} cannot be read or written ({error.strerror}): run as its owner, and"
+            words += " see that the disk is not full"
+        return {**result, "failed": True, "msg": words}
 
     def module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Run the module itself."""

@@ -107,9 +107,12 @@ def test_a_migration_that_fails_is_not_recorded_and_stops_the_later_ones(
     assert [migration.name for migration in pending(2)] == ["second", "third"]
 
 
+def test_the_roles_know_the_format_of_the_last_migration() -> None:
+    values = yaml.safe_load((ROOT / "roles/fleet/vars/main.yml").read_text())
+    assert values["fleet_format"] == FORMAT
+
+
 def test_migrations_come_after_all_roles() -> None:
-    plays = [play["ansible.builtin.import_playbook"] for play in yaml.safe_load(SITE.read_text())]
+    site = yaml.safe_load((ROOT / "site.yml").read_text())
+    plays = [play["ansible.builtin.import_playbook"] for play in site]
     assert plays[-2:] == ["playbooks/migrate.yml", "playbooks/summary.yml"]
-
-
-SITE = ROOT / "site.yml"
