@@ -50,7 +50,9 @@ def is_prose(text: str) -> bool:
 
 
 def in_capitals(text: str) -> str:
-    """The text in capitals, except values and commands."""
+    """The text in capitals, except values and commands; configuration begins with a tab."""
+    if text.startswith("\t"):
+        return text
     kept = [match.span() for match in KEPT.finditer(text)]
     edges = [0, *(edge for span in kept for edge in span), len(text)]
     parts = [text[begin:end] for begin, end in pairwise(edges)]
@@ -87,10 +89,9 @@ class Shouting(ast.NodeTransformer):
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        """A plain string; lines of configuration begin with a tab."""
-        text = node.value
-        if isinstance(text, str) and is_prose(text) and not text.startswith("\t"):
-            node.value = in_capitals(text)
+        """A plain string."""
+        if isinstance(node.value, str) and is_prose(node.value):
+            node.value = in_capitals(node.value)
         return node
 
 
