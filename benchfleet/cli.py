@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fleet import release
+
 from benchfleet import reports, runner
 from benchfleet.lab import (
     base,
@@ -32,6 +34,7 @@ LAB_INVENTORY = runner.LAB_INVENTORY
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(prog="./fleet", description="Benchfleet's launcher.")
+    top.add_argument("--version", action="version", version=release.title())
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     lab_parser = commands.add_parser("lab", help="a throwaway fleet on this machine")
@@ -53,9 +56,11 @@ def parser() -> argparse.ArgumentParser:
         help="an app of bench and site, repeatable; URL may be a path, #BRANCH left out",
     )
     up.add_argument(
-        "--assets", action="store_true", help="build the web assets of another framework"
+        "--assets",
+        action="store_true",
+        help="build web assets, also of a framework that is no demo",
     )
-    up.add_argument("--python", metavar="PATH", help="bench_python, inside the hosts")
+    up.add_argument("--python", metavar="PATH", help="bench_python: a path inside the hosts")
     up.add_argument("--prepare", metavar="SCRIPT", help="run as root on each host before site.yml")
     how = up.add_mutually_exclusive_group()
     how.add_argument("--bare", action="store_true", help="boot the hosts and install nothing")
@@ -64,8 +69,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=("exact", "newest"),
         const="exact",
-        help="start a copy of the fleet that this very code makes, made and saved if there is none;"
-        " newest: of whatever was saved last",
+        help="start a copy of the fleet that this code makes, made and saved first where there is"
+        " none; newest: of the fleet that was saved last",
     )
     up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
@@ -76,22 +81,22 @@ def parser() -> argparse.ArgumentParser:
 
 def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
     """Add the lab's actions but `up`."""
-    for action, words in (
+    for action, help_text in (
         ("down", "remove the lab; base images stay"),
-        ("status", "what of it is on"),
-        ("save", "keep its fleet for `up --copy`"),
+        ("status", "which of its hosts are on"),
+        ("save", "save its fleet, for `up --copy`"),
     ):
-        sub = actions.add_parser(action, parents=[named], help=words)
+        sub = actions.add_parser(action, parents=[named], help=help_text)
         if action == "status":
             sub.add_argument("--json", action="store_true", help="for programs")
-    for action, words in (
-        ("ssh", "root on a host; exit status of COMMAND"),
+    for action, help_text in (
+        ("ssh", "open a root shell on a host, or run COMMAND there"),
         ("cut", "pull a host's network cable"),
         ("heal", "plug it in again"),
         ("kill", "cut a host's power"),
         ("start", "switch it on again"),
     ):
-        sub = actions.add_parser(action, parents=[named], help=words)
+        sub = actions.add_parser(action, parents=[named], help=help_text)
         sub.add_argument("host", metavar="HOST")
         if action == "ssh":
             sub.usage = "./fleet lab ssh [--name NAME] HOST [-- COMMAND]"
@@ -100,21 +105,21 @@ def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
 def add_fleet_commands(commands: Any) -> None:
     """Add the commands that work on any fleet, and the tests."""
     somewhere = argparse.ArgumentParser(add_help=False)
-    where = "inventory of the fleet (inventory/lab; drain and undrain have to be told)"
+    where = "inventory of the fleet (inventory/lab; drain and undrain always need one)"
     somewhere.add_argument("-i", "--inventory", type=Path, help=where)
-    for command, words in (
-        ("verify", "prove each row on the running fleet; status 0 only if all hold"),
-        ("status", "what every server of the fleet is doing, and what could be upgraded"),
+    for command, help_text in (
+        ("verify", "prove each row on the running fleet; exit status 0 only if all hold"),
+        ("status", "the state of every server, and what can be upgraded"),
         ("routes", "which bench answers which method, and why"),
         ("jobs", "which server does which job, and what waits in the queues"),
     ):
-        sub = commands.add_parser(command, parents=[somewhere], help=words)
+        sub = commands.add_parser(command, parents=[somewhere], help=help_text)
         sub.add_argument("--json", action="store_true", help="for programs")
-    for command, words in (
+    for command, help_text in (
         ("drain", "send no more calls to a reporting node, and wait for those it has"),
         ("undrain", "send it calls again"),
     ):
-        sub = commands.add_parser(command, parents=[somewhere], help=words)
+        sub = commands.add_parser(command, parents=[somewhere], help=help_text)
         sub.add_argument("node", metavar="NODE", help="its name in the inventory")
     add_test_command(commands)
 
@@ -123,20 +128,26 @@ def add_test_command(commands: Any) -> None:
     """Add the command that runs the project's own tests."""
     test = commands.add_parser("test", help="the project's own tests")
     names = f"{', '.join(programs.SUITES)}, or a scenario: {', '.join(programs.scenarios())}"
-    test.add_argument("tests", nargs="*", metavar="TEST", help=f"{names}; all but long without it")
+    test.add_argument("tests", nargs="*", metavar="TEST", help=f"{names}; without it, all but long")
     test.add_argument(
-        "-k", metavar="NAME", help="tests of one scenario by name, on a lab that stays"
+        "-k", metavar="NAME", help="only these tests of one scenario, on a lab that stays"
     )
-    test.add_argument("--fast", action="store_true", help="a first look, on a lab that stays")
+    test.add_argument(
+        "--fast", action="store_true", help="unit, lint and one scenario, on a lab that stays"
+    )
     test.add_argument("--fail-fast", action="store_true", help="the first failure ends the rest")
     test.add_argument(
-        "--minutes", type=float, default=60, help="of long: begins no round later (60)"
+        "--minutes",
+        type=float,
+        default=60,
+        metavar="N",
+        help="long: start no round after N minutes (60)",
     )
-    test.add_argument("--seed", type=int, help="of long: another one each time")
+    test.add_argument("--seed", type=int, help="long: seed of its random choices (a new one)")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Parse a command line; what follows the first `--` of `lab ssh` is the remote command."""
+    """Parse a command line; in `lab ssh`, the remote command follows the first `--`."""
     remote: list[str] = []
     if arguments[:2] == ["lab", "ssh"] and "--" in arguments:
         cut = arguments.index("--")
@@ -149,13 +160,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
-    """Return the lab that the options ask for; what they leave open stays as it was."""
+    """Return the lab that the options ask for; where they say nothing, it stays as it is."""
     former = state.load(name)
     subnet = options.subnet or (former.subnet if former else state.DEFAULT_SUBNET)
     release = options.release or (former.release if former else base.RELEASES[0])
     nodes = options.nodes if options.nodes is not None else (former.nodes if former else 1)
     if not 0 <= nodes <= state.MAX_NODES:
-        raise FleetError(f"--nodes {nodes}: a lab has 0 to {state.MAX_NODES} reporting nodes")
+        raise FleetError(f"`--nodes {nodes}`: a lab has 0 to {state.MAX_NODES} reporting nodes")
     state.check_subnet(subnet)
     owner = [int(os.environ.get("SUDO_UID", 0)), int(os.environ.get("SUDO_GID", 0))]
     lab_wanted = Lab(name, subnet, release, "", nodes, owner=owner)
@@ -169,7 +180,7 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
         assets=options.assets,
     )
     if options.python and not options.python.startswith("/"):
-        raise FleetError(f"--python {options.python}: give its whole path inside the hosts")
+        raise FleetError(f"`--python {options.python}`: give an absolute path inside the hosts")
     lab_wanted.python = options.python or (former.python if former else None)
     lab_wanted.prepare = former.prepare if former else None
     if options.prepare:
@@ -179,7 +190,7 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
 
 
 def lab_up(options: argparse.Namespace, name: str) -> int:
-    """Boot the lab's hosts, make a fleet of them, prove it, and say how to use it."""
+    """Boot the lab's hosts, make a fleet of them, verify it, and print how to use it."""
     with commands.hold(name):
         wanted = commands.prepare(
             wanted_lab(options, name), bare=bool(options.bare or options.copy)
@@ -198,8 +209,8 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
         site = runner.play("site.yml", LAB_INVENTORY, environment=environment)
         commands.hand_over(wanted)
         if not site.ok:
-            say(f"the lab stays as it is: `./fleet lab ssh HOST --name {name}` looks into it, the")
-            say("same command again goes on from here")
+            say(f"the lab was left as it is: `./fleet lab ssh HOST --name {name}` opens a shell")
+            say("Run the same command again to go on")
             return 1
         say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
         verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
@@ -216,7 +227,7 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
 
 
 def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None = None) -> int:
-    """Run the checks on a fleet and print their verdict; 0 only if all of them hold."""
+    """Run the checks on a fleet and print them; returns 0 only if all of them hold."""
     outcome = runner.play(
         "playbooks/verify.yml", inventory, collect=("check_fleet",), environment=environment
     )
@@ -235,14 +246,15 @@ def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None
 
 
 def status(inventory: Path, *, as_json: bool) -> int:
-    """Print what every server of a fleet is doing; 0 only if all could be asked."""
+    """Print the state of every server of a fleet; returns 0 only if all could be asked."""
     outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
     rows = reports.collected(outcome.results, "status")
     versions = reports.collected(outcome.results, "versions")
     problems = reports.collected(outcome.results, "problems")
     file_systems = reports.collected(outcome.results, "file_systems")
     kept = reports.collected(outcome.results, "kept")
-    told = {"ok": outcome.ok, "status": rows, "versions": versions, "problems": problems}
+    told = {"ok": outcome.ok, "benchfleet": release.version(), "status": rows}
+    told |= {"versions": versions, "problems": problems}
     told |= {"file_systems": file_systems, "kept": kept}
     if as_json:
         print(json.dumps(told, indent=2))
@@ -254,11 +266,11 @@ def status(inventory: Path, *, as_json: bool) -> int:
 
 
 def routes(inventory: Path, *, as_json: bool) -> int:
-    """Print where the router sends which method; 0 only if that could be found out."""
+    """Print where the router sends which method; returns 0 only if that is known."""
     outcome = runner.play("playbooks/routes.yml", inventory, collect=("report_routes",))
     rows = reports.collected(outcome.results, "routes")
-    for words in refusals(outcome):
-        say(words)
+    for message in refusals(outcome):
+        say(message)
     if as_json:
         print(json.dumps({"ok": outcome.ok, "routes": rows}, indent=2))
     for line in [] if as_json else reports.routes_table(rows):
@@ -267,11 +279,11 @@ def routes(inventory: Path, *, as_json: bool) -> int:
 
 
 def jobs(inventory: Path, *, as_json: bool) -> int:
-    """Print where jobs are placed and the state of the queues; 0 only if both are known."""
+    """Print where jobs are placed and the state of the queues; returns 0 only if both are known."""
     outcome = runner.play("playbooks/jobs.yml", inventory, collect=("job_queues",))
     found: dict[str, Any] = next((r["jobs"] for r in outcome.results if r.get("jobs")), {})
-    for words in refusals(outcome):
-        say(words)
+    for message in refusals(outcome):
+        say(message)
     if as_json:
         print(json.dumps({"ok": outcome.ok and bool(found), **found}, indent=2))
     for line in [] if as_json or not found else reports.jobs_tables(found):
@@ -280,25 +292,25 @@ def jobs(inventory: Path, *, as_json: bool) -> int:
 
 
 def drain(inventory: Path, node: str, *, drained: bool) -> int:
-    """Take a reporting node out of service or put it back, and say how that went."""
+    """Take a reporting node out of service or put it back, and print the result."""
     playbook = f"playbooks/{'drain' if drained else 'undrain'}.yml"
     outcome = runner.play(playbook, inventory, collect=("node_drain",), extra={"node": node})
     for result in outcome.results:
         if result.get("words"):
             say(result["words"])
-    for words in refusals(outcome):
-        say(words)
+    for message in refusals(outcome):
+        say(message)
     return 0 if outcome.ok else 1
 
 
 def refusals(outcome: runner.Outcome) -> list[str]:
-    """Return what the collected modules said when they failed, and their warnings."""
-    words = [f"error: {r['msg']}" for r in outcome.results if r.get("failed") and r.get("msg")]
-    return words + [f"warning: {w}" for r in outcome.results for w in r.get("warnings") or []]
+    """Return the errors and the warnings of the collected modules."""
+    errors = [f"error: {r['msg']}" for r in outcome.results if r.get("failed") and r.get("msg")]
+    return errors + [f"warning: {w}" for r in outcome.results for w in r.get("warnings") or []]
 
 
 def lab_command(options: argparse.Namespace) -> int:
-    """Do what `./fleet lab ACTION` says; returns the exit status."""
+    """Run `./fleet lab ACTION`; returns the exit status."""
     name = named_lab(options)
     if options.action == "up":
         return lab_up(options, name)
@@ -330,37 +342,37 @@ def lab_status(there: Lab, *, as_json: bool) -> int:
         print(json.dumps(found, indent=2))
         return 0
     for host in found["hosts"]:
-        words = f"{host['name']:6} {host['role']:9} {host['ip']:15} power {host['power']:3}"
-        print(f"{words}  network {host['network']}", file=sys.stderr)
+        row = f"{host['name']:6} {host['role']:9} {host['ip']:15} power {host['power']:3}"
+        print(f"{row}  network {host['network']}", file=sys.stderr)
     return 0
 
 
 def enter_space(options: argparse.Namespace) -> None:
-    """Go into the network space of the lab that a command is about, except to take it away."""
+    """Enter the network space of the lab that a command is for; `lab down` stays outside of it."""
     if options.command == "lab" and options.action != "down":
         network.enter(named_lab(options))
     elif options.command in ("drain", "undrain") and not options.inventory:
         raise FleetError(
-            f"{options.command} {options.node}: of which fleet is never guessed. Add"
-            " -i inventory/mine for your own, or -i inventory/lab for a lab"
+            f"`./fleet {options.command} {options.node}` needs an inventory: add"
+            " `-i inventory/mine` for your own fleet, or `-i inventory/lab` for a lab"
         )
     elif is_lab(getattr(options, "inventory", None)):
         asked = os.environ.get("BENCHFLEET_LAB")
         name = state.inventory_lab().name
         if not asked:
-            say(f"inventory/lab: lab {name!r}, the only one here")
-        # The inventory need not say it again.
+            say(f"inventory/lab: using lab {name!r}, the only one on this machine")
+        # The inventory then prints it no second time.
         os.environ["BENCHFLEET_LAB"] = name
         network.enter(name)
 
 
 def is_lab(inventory: Path | None) -> bool:
-    """Say whether an inventory is that of the labs, however its path is written."""
+    """Return whether an inventory is that of the labs, however its path is written."""
     return inventory is not None and inventory.resolve() == LAB_INVENTORY
 
 
 def named_lab(options: argparse.Namespace) -> str:
-    """Return the name of the lab that a command is about."""
+    """Return the name of the lab that a command is for."""
     return state.check_name(options.name) if options.name else state.name_from_environment()
 
 

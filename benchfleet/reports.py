@@ -1,4 +1,4 @@
-"""Draws what playbooks found out: tables for people."""
+"""Tables for people, from the results of playbooks."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def size(number: float) -> str:
 def space_tables(
     file_systems: Sequence[dict[str, Any]], kept: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return how full the disks are, and what is left of former times, as lines after empty ones.
+    """Return how full the disks are and what old files are kept, as lines after empty ones.
 
-    What is kept for how long is the variable fleet_keep.
+    The variable fleet_keep says for how long.
     """
     disks = [
         {
@@ -82,7 +82,7 @@ def space_tables(
 def versions_table(versions: Sequence[dict[str, Any]]) -> list[str]:
     """Return what software is in force where, and how to upgrade it, as lines after an empty one.
 
-    What a host has that is not recorded, or that is recorded and not there yet, is said.
+    Versions that are installed and not recorded, or the other way round, are marked.
     """
     shown = [
         {
@@ -142,15 +142,15 @@ def jobs_tables(found: dict[str, Any]) -> list[str]:
 
 
 def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
-    """Return verify's checks as lines; one that fails shows what was wanted, and the remedy.
+    """Return verify's checks as lines; a failed one with what was wanted and the remedy.
 
-    Those of a host that could not be asked are only counted: the remedy is the host's.
+    Those of a host that could not be asked are only counted: another list has the host's remedy.
     """
-    silent = sum(check.get("asked") is False for check in checks)
+    missed = sum(check.get("asked") is False for check in checks)
     checks = [check for check in checks if check.get("asked") is not False]
-    unmade = f"{silent} checks could not be made"
+    unmade = f"{missed} checks could not be made"
     if not checks:
-        return [unmade] if silent else []
+        return [unmade] if missed else []
     widths = {key: max(len(cell(check.get(key))) for check in checks) for key in ("row", "host")}
     lines = []
     for check in checks:
@@ -165,10 +165,10 @@ def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
     made = [check for check in checks if applies(check)]
     held = sum(check.get("ok") is True for check in made)
     left = len(checks) - len(made)
-    besides = (f", {left} not applicable" if left else "") + (f", {unmade}" if silent else "")
+    besides = (f", {left} not applicable" if left else "") + (f", {unmade}" if missed else "")
     return [*lines, f"{held} of {len(made)} checks hold{besides}"]
 
 
 def applies(check: dict[str, Any]) -> bool:
-    """Say whether there was anything to check."""
+    """Return whether there was anything to check."""
     return check.get("applicable") is not False

@@ -1,4 +1,4 @@
-"""Runs a playbook and shows what a person wants of it: progress, failures, one task's result."""
+"""Runs a playbook and shows its progress, its failures and the results of some modules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARIABLES = {
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     # ansible-runner adds its own folder, and what the configuration has no longer counts.
     "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
-    # ansible-runner switches it off unless told.
+    # ansible-runner turns it off by default.
     "ANSIBLE_HOST_KEY_CHECKING": "True",
     "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
     "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True",
@@ -37,7 +37,7 @@ REMIND_SECONDS = 30.0
 
 
 def log_folder() -> Path:
-    """Return where full outputs are kept: root's in /var/log, everybody else's at home."""
+    """Return where full outputs are kept: root's in /var/log, others' in their home."""
     if os.geteuid() == 0:
         folder = Path("/var/log/benchfleet")
     else:
@@ -62,7 +62,7 @@ def names(hosts: list[str]) -> str:
 
 
 def failure_text(event: dict[str, Any]) -> str:
-    """Return all that a failed task said: host, task, message, and the program's own output."""
+    """Return a failed task as text: host, task, message, and the program's own output."""
     data = event.get("event_data", {})
     result = data.get("res") or {}
     lines = [f"{data.get('host')}: {data.get('task')} ({data.get('task_path', 'unknown place')})"]
@@ -97,22 +97,22 @@ class Task:
     number: int
     hosts: list[str] = field(default_factory=list)
     since: float = 0.0
-    told: float = 0.0
+    reported: float = 0.0
 
 
 class Progress:
     """Turns a run's events into lines of progress, and keeps what is asked for afterwards.
 
     collect: module names whose results are kept in `results`.
-    now: the clock, in seconds; say: where a line goes.
+    now: the clock, in seconds; show: prints a line.
     """
 
     def __init__(
-        self, collect: tuple[str, ...] = (), now: Any = time.monotonic, tell: Any = say
+        self, collect: tuple[str, ...] = (), now: Any = time.monotonic, show: Any = say
     ) -> None:
         self.collect = collect
         self.now = now
-        self.tell = tell
+        self.show = show
         self.count = 0
         self.current: Task | None = None
         self.failures: list[str] = []
@@ -128,23 +128,23 @@ class Progress:
                 handler(event, event.get("event_data", {}))
 
     def tick(self) -> None:
-        """Say what has been going on for a while; called about once a second."""
+        """Report a task that takes long; called about once a second."""
         with self.lock:
             task = self.current
             if not task or not task.hosts:
                 return
             now = self.now()
             running = now - task.since
-            if not task.told and running >= QUIET_SECONDS:
-                self.tell(f"{names(task.hosts)}  {task.title} … (task {task.number})")
-                task.told = now
-            elif task.told and now - task.told >= REMIND_SECONDS:
-                words = f"{task.title} … (task {task.number}, for {clock(running)})"
-                self.tell(f"{names(task.hosts)}  {words}")
-                task.told = now
+            if not task.reported and running >= QUIET_SECONDS:
+                self.show(f"{names(task.hosts)}  {task.title} … (task {task.number})")
+                task.reported = now
+            elif task.reported and now - task.reported >= REMIND_SECONDS:
+                state = f"(task {task.number}, for {clock(running)})"
+                self.show(f"{names(task.hosts)}  {task.title} … {state}")
+                task.reported = now
 
     def _on_playbook_on_play_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
-        self.tell(f"== {data.get('name') or data.get('play')}")
+        self.show(f"== {data.get('name') or data.get('play')}")
 
     def _on_playbook_on_task_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self.count += 1
@@ -168,8 +168,8 @@ class Progress:
             self.results.append(result)
         if result.get("changed"):
             took = data.get("duration") or 0
-            words = f"changed, {took:.0f} s" if took >= 1 else "changed"
-            self.tell(f"{data.get('host')}  {data.get('task')} ({words})")
+            change = f"changed, {took:.0f} s" if took >= 1 else "changed"
+            self.show(f"{data.get('host')}  {data.get('task')} ({change})")
 
     def _on_runner_on_skipped(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
@@ -177,16 +177,16 @@ class Progress:
     def _on_runner_on_failed(self, event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
         if str(data.get("task_action", "")).split(".")[-1] in self.collect:
-            # Whoever collects a result shows it better than as a failed task.
+            # The caller shows a result that it collects, and better than as a failed task.
             self.results.append(data.get("res") or {})
         elif not data.get("ignore_errors"):
             self.failures.append(failure_text(event))
-            self.tell(f"{data.get('host')}  {data.get('task')} FAILED")
+            self.show(f"{data.get('host')}  {data.get('task')} FAILED")
 
     def _on_runner_on_unreachable(self, event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
         self.failures.append(failure_text(event))
-        self.tell(f"{data.get('host')}  UNREACHABLE")
+        self.show(f"{data.get('host')}  UNREACHABLE")
 
     def _on_playbook_on_stats(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self.current = None
@@ -226,7 +226,7 @@ def signals_cancel() -> Iterator[threading.Event]:
 
 @contextmanager
 def ticking(progress: Progress) -> Iterator[None]:
-    """Let the progress tell once a second what still runs."""
+    """Have tasks that still run reported once a second."""
     done = threading.Event()
 
     def tick() -> None:
@@ -254,7 +254,7 @@ def play(
 
     playbook: its path from the project's root. inventory: a file or folder. collect: modules whose
     results the caller wants. extra: variables for this run, never secrets. environment: further
-    environment variables. Failed tasks are told in full; the whole output is in the outcome's log.
+    environment variables. Failed tasks are printed in full; the whole output is in the log.
     Raises FleetError where there is no such playbook or inventory, or the run was interrupted.
     """
     for path in (ROOT / playbook, inventory):
@@ -290,10 +290,10 @@ def play(
     if cancelled.is_set():
         raise FleetError(f"{playbook} was interrupted (log: {log})")
     ok = run.rc == 0
-    # A module that lists the problems says of each host what its failed task said, and more.
+    # A module that lists problems has the messages of failed tasks in its list, and more.
     listed = any(result.get("problems") for result in progress.results)
     if not ok and not listed and (progress.failures or not progress.results):
-        tell_failures(playbook, log, progress)
+        show_failures(playbook, log, progress)
     return Outcome(ok, time.monotonic() - since, log, progress.results, progress.stats)
 
 
@@ -311,10 +311,10 @@ def record(event: dict[str, Any], output: TextIO, progress: Progress) -> bool:
     return False
 
 
-def tell_failures(playbook: str, log: Path, progress: Progress) -> None:
+def show_failures(playbook: str, log: Path, progress: Progress) -> None:
     """Print every failed task in full; where none failed, the end of the output.
 
-    A red verdict is told by its table alone.
+    Checks that failed are shown by their table alone.
     """
     say(f"{playbook} failed (whole output: {log})")
     for failure in progress.failures:

@@ -1,4 +1,4 @@
-"""Small helpers around the machine: words to standard error, commands, files, locks."""
+"""Small helpers: messages on standard error, commands, files, locks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STARTED = time.monotonic()
 
 
 class FleetError(Exception):
-    """Something the operator has to know; the text names the value, the place and the remedy."""
+    """An error for the operator: the text names the value, the place and the remedy."""
 
 
 def clock(seconds: float) -> str:
@@ -29,9 +29,9 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def say(words: str) -> None:
+def say(message: str) -> None:
     """Print one line of progress, with the time since the start, to standard error."""
-    print(f"[{clock(time.monotonic() - STARTED)}] {words}", file=sys.stderr, flush=True)
+    print(f"[{clock(time.monotonic() - STARTED)}] {message}", file=sys.stderr, flush=True)
 
 
 def run(
@@ -41,23 +41,23 @@ def run(
 
     Raises FleetError with the command and the end of its output when it fails.
     """
-    words = [str(word) for word in command]
+    argv = [str(word) for word in command]
     try:
         done = subprocess.run(
-            words, input=stdin, env=env, capture_output=True, text=True, check=False
+            argv, input=stdin, env=env, capture_output=True, text=True, check=False
         )
     except FileNotFoundError as error:
-        raise FleetError(f"{words[0]} is not installed here") from error
+        raise FleetError(f"`{argv[0]}` is not installed on this machine") from error
     if done.returncode != 0:
         end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise FleetError(f"`{' '.join(words)}` failed with status {done.returncode}:\n{end}")
+        raise FleetError(f"`{' '.join(argv)}` failed with status {done.returncode}:\n{end}")
     return done.stdout
 
 
 def succeeds(command: Sequence[str | Path]) -> bool:
-    """Say whether a command ends with status 0; its output is dropped."""
-    words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+    """Return whether a command ends with status 0; its output is dropped."""
+    argv = [str(word) for word in command]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 def write_file(path: Path, content: str, mode: int = 0o644) -> None:
@@ -107,8 +107,8 @@ def remove_tree(path: Path) -> None:
 def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
     """Hold a lock file for the time of the block.
 
-    path: the lock file; it holds the pid of its owner. busy: what to say, with {pid}, when somebody
-    else holds it: raised as FleetError, or said before waiting where `wait` is set.
+    path: the lock file; it holds the pid of its owner. busy: the message, with {pid}, when another
+    process holds it: raised as FleetError, or printed before waiting where `wait` is set.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -122,7 +122,7 @@ def locked(path: Path, busy: str, *, wait: bool = False) -> Iterator[None]:
                 raise FleetError(busy.format(pid=pid)) from None
             say(busy.format(pid=pid))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Its last owner may have removed the file while we waited: a lock on that is nobody's.
+        # Its last owner may have removed the file while we waited: that lock would protect nothing.
         if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
             break
         os.close(descriptor)

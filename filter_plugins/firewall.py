@@ -12,7 +12,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_networks(addresses: Iterable[Any], place: str) -> list[Network]:
-    """Addresses and CIDRs as networks, each once, sorted, IPv4 first.
+    """Addresses and networks, each once, sorted, IPv4 first.
 
     Raises AnsibleFilterError that names the value and the variable (``place``) it came from.
     """
@@ -22,8 +22,8 @@ def parse_networks(addresses: Iterable[Any], place: str) -> list[Network]:
             networks.add(ipaddress.ip_network(str(address)))
         except ValueError as error:
             raise AnsibleFilterError(
-                f"{place}: {address!r} is neither an address nor a CIDR such as"
-                f" 10.0.0.0/24 ({error}); correct it in the inventory"
+                f"{place}: {address!r} is neither an address nor a network such as 10.0.0.0/24"
+                f" ({error}); correct it in the inventory"
             ) from error
     return sorted(networks, key=lambda network: (network.version, network))
 
@@ -32,10 +32,10 @@ def set_block(name: str, kind: str, networks: Sequence[Network]) -> list[str]:
     """Lines of one nftables set; an empty set has no elements line."""
     lines = [f"\tset {name} {{", f"\t\ttype {kind}", "\t\tflags interval", "\t\tauto-merge"]
     if networks:
-        words = ", ".join(
+        elements = ", ".join(
             str(n.network_address) if n.num_addresses == 1 else str(n) for n in networks
         )
-        lines.append(f"\t\telements = {{ {words} }}")
+        lines.append(f"\t\telements = {{ {elements} }}")
     return [*lines, "\t}"]
 
 
@@ -44,23 +44,25 @@ def firewall_ruleset(
 ) -> str:
     """Rules of the fleet's own table, as ``nft -f`` reads them.
 
-    The text first declares and deletes the table, so one load replaces it in one transaction and
-    touches no other table. Nothing is accepted that another table would drop: an accept ends
-    the evaluation of this table's chain only.
+    The text declares and deletes the table first, so one load replaces it in one transaction and
+    touches no other table. What another table drops stays dropped: an accept here ends this
+    table's chain only.
 
-    Inputs: TCP ports that belong to the fleet; LAN addresses of its hosts; further addresses or
-    CIDRs that may reach the ports; the port of sshd, which is never guarded. Raises
+    ports: TCP ports of the fleet. fleet: LAN addresses of its hosts. allow: further addresses or
+    networks that may reach the ports. ssh_port: sshd's, which is never guarded. Raises
     AnsibleFilterError for a value it cannot read.
     """
     numbers = sorted({int(port) for port in ports})
     for number in numbers:
         if not 0 < number < 65536 or number in (22, int(ssh_port)):
             raise AnsibleFilterError(
-                f"firewall_ports: {number} is not a port this firewall may guard"
-                " (1 to 65535, never ssh's); correct it in the inventory"
+                f"`firewall_ports`: {number} is no port that this firewall may guard (1 to 65535,"
+                " but never sshd's); correct it in the inventory"
             )
     if not numbers:
-        raise AnsibleFilterError("firewall_ports is empty; leave it out or name at least one port")
+        raise AnsibleFilterError(
+            "`firewall_ports` is empty: leave it out or name at least one port"
+        )
     networks = parse_networks(fleet, "fleet_lan_ip") + parse_networks(allow, "firewall_allow")
     v4 = [network for network in dict.fromkeys(networks) if network.version == 4]
     v6 = [network for network in dict.fromkeys(networks) if network.version == 6]

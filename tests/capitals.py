@@ -27,15 +27,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("benchfleet", "filter_plugins", "library", "module_utils", "plugins", "roles")
+# Documentation of modules, which programs read.
+NO_PRODUCT = ROOT / "plugins/doc_fragments"
 MOST = 20
 # A sentence has one of these; a command, a pattern or a statement of SQL seldom has.
 LITTLE_WORDS = re.compile(
-    r"\b(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|its|no|none|not|of|on|or|so|than|that"
-    r"|the|there|they|this|to|was|were|where|which|while|with)\b"
+    r"(?<![\w-])(a|an|and|are|as|at|be|but|by|for|from|has|have|in|is|it|its|no|none|not|of|on|or|so|than|that"
+    r"|the|there|they|this|to|was|were|where|which|while|with)(?![\w-])"
 )
 WORDS = 4
-# Not said to anybody: names of fields, of arguments of % and what is run as it stands.
+# Not prose: names of fields, of arguments of %, and commands.
 KEPT = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|`[^`]*`|<[^>]*>|https?://\S+")
+# Where a value of an f-string comes.
+PLACEHOLDER = "{\0}"
 BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
@@ -46,7 +50,9 @@ def is_prose(text: str) -> bool:
 
 
 def in_capitals(text: str) -> str:
-    """The text in capitals, but for what is no prose in it."""
+    """The text in capitals, except values and commands; configuration begins with a tab."""
+    if text.startswith("\t"):
+        return text
     kept = [match.span() for match in KEPT.finditer(text)]
     edges = [0, *(edge for span in kept for edge in span), len(text)]
     parts = [text[begin:end] for begin, end in pairwise(edges)]
@@ -67,13 +73,19 @@ class Shouting(ast.NodeTransformer):
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         """An f-string is judged as a whole; its values are looked at, too."""
-        texts = [part for part in node.values if isinstance(part, ast.Constant)]
-        prose = is_prose("VALUE".join(str(part.value) for part in texts))
         for part in node.values:
-            if isinstance(part, ast.Constant):
-                part.value = in_capitals(str(part.value)) if prose else part.value
-            elif isinstance(part, ast.FormattedValue):
+            if isinstance(part, ast.FormattedValue):
                 part.value = self.visit(part.value)
+        texts = [part for part in node.values if isinstance(part, ast.Constant)]
+        if is_prose("VALUE".join(str(part.value) for part in texts)):
+            # As one text: a command in backquotes may have values in it.
+            whole = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else PLACEHOLDER
+                for part in node.values
+            )
+            written = filter(None, in_capitals(whole).split(PLACEHOLDER))
+            for part, text in zip(texts, written, strict=True):
+                part.value = text
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -86,11 +98,12 @@ class Shouting(ast.NodeTransformer):
 def is_product(path: str) -> bool:
     """Whether a source is the product's."""
     inside = Path(path).resolve()
-    return any(inside.is_relative_to(ROOT / folder) for folder in PRODUCT)
+    ours = any(inside.is_relative_to(ROOT / folder) for folder in PRODUCT)
+    return ours and not inside.is_relative_to(NO_PRODUCT)
 
 
 class Trial:
-    """What pytest is given along: it counts the tests that fail."""
+    """A plugin of pytest that collects the tests that fail."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []
@@ -103,7 +116,7 @@ class Trial:
 
 @contextlib.contextmanager
 def shouting() -> Iterator[None]:
-    """Meanwhile each source of the product is imported with its prose in capitals."""
+    """While the block runs, sources of the product are imported with their prose in capitals."""
     plain = SourceFileLoader.source_to_code
 
     def source_to_code(self: SourceFileLoader, data: Any, path: Any, **other: Any) -> Any:
@@ -112,7 +125,7 @@ def shouting() -> Iterator[None]:
         return plain(self, data, path, **other)
 
     with tempfile.TemporaryDirectory() as cache:
-        # Nothing that was compiled before is taken, and nothing of this is left to be taken.
+        # Neither reads what was compiled before, nor leaves what it compiles.
         before, sys.pycache_prefix = sys.pycache_prefix, cache
         SourceFileLoader.source_to_code = source_to_code  # type: ignore[method-assign,assignment]
         try:
@@ -123,7 +136,7 @@ def shouting() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the trial and say what it found."""
+    """Run the trial and print the tests that fail."""
     trial = Trial()
     with shouting(), contextlib.redirect_stdout(io.StringIO()) as output:
         status = pytest.main(["-q", "--tb=short", *(arguments or ["tests/unit"])], [trial])

@@ -35,7 +35,7 @@ PACKAGES = (
 BUILD_BYTES = 1536 * 1024**2
 PRIVATE_ROOTS = Path("/usr/local/share/ca-certificates")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-# What pip, uv, npm, git and Python's ssl each read; none of them looks at Debian's bundle unasked.
+# What pip, uv, npm, git and Python's ssl each read; none of them uses Debian's bundle by default.
 BUNDLE_VARIABLES = (
     "SSL_CERT_FILE",
     "PIP_CERT",
@@ -78,8 +78,8 @@ def parse_targets(lines: Iterable[str], codename: str) -> Archive:
             security = security or uri
     if main is None:
         raise FleetError(
-            f"this machine's apt sources name no Debian archive for {codename} main, from which the"
-            " lab's hosts would be installed: add it to /etc/apt/sources.list.d"
+            f"apt has no source of Debian {codename} with component main on this machine, and the"
+            " lab's hosts are installed from it: add one in `/etc/apt/sources.list.d`"
         )
     return Archive(real_uri(main), real_uri(security) if security else None, updates)
 
@@ -96,8 +96,8 @@ def real_uri(uri: str) -> str:
         uri = next((entry for entry in entries if not entry.startswith("#")), "")
     if not re.match(r"https?://", uri):
         raise FleetError(
-            f"this machine's Debian archive is {uri!r}, which the lab's hosts cannot reach: name"
-            " one with http:// or https:// in /etc/apt/sources.list.d"
+            f"apt on this machine has Debian from {uri!r}, which the lab's hosts cannot reach: name"
+            " one with http:// or https:// in `/etc/apt/sources.list.d`"
         )
     return uri.rstrip("/") + "/"
 
@@ -181,7 +181,7 @@ def ensure(release: str, in_use: Iterable[Path]) -> Path:
     """Return the root folder of a release's image, made first where there is none.
 
     in_use: images that labs stand on; others of this release with an old recipe are removed.
-    Raises FleetError when the disk is too small or mmdebstrap fails; nothing half-made stays.
+    Raises FleetError when the disk is too small or mmdebstrap fails; nothing incomplete stays.
     """
     recipe = recipe_for(release)
     busy = f"waiting for the {release} base image, which process {{pid}} is making"
@@ -213,7 +213,7 @@ def build(recipe: Recipe) -> None:
     partial = recipe.path.with_name(f".making-{os.getpid()}")
     log = Path("/var/log/benchfleet") / f"base-{recipe.release}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Dies with us, whatever we die of, and takes its processes and mounts along.
+    # Ends with this process, however that ends, and its own processes and mounts with it.
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--mount-proc"]
     command += ["--pid", "--fork", "--kill-child"]
     command += ["mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"]

@@ -41,17 +41,17 @@ BARE_HOST_BYTES = 512 * 1024**2
 
 @contextlib.contextmanager
 def hold(name: str) -> Iterator[None]:
-    """Keep every other command that changes this lab out for the time of the block."""
+    """Keep other commands from changing this lab while the block runs."""
     busy = (
         f"lab {name!r} is being changed by another ./fleet, process {{pid}}: wait until it is done,"
-        " or use another lab (--name, --subnet)"
+        " or use another lab (`--name`, `--subnet`)"
     )
     with locked(state.RUN / f"lab-{name}.lock", busy):
         yield
 
 
 def ensure_tools() -> None:
-    """Install with apt what is missing here of the commands the lab needs."""
+    """Install the commands that the lab needs and this machine lacks, with apt."""
     missing = sorted(package for tool, package in TOOLS.items() if not shutil.which(tool))
     if not missing:
         return
@@ -67,7 +67,7 @@ def ensure_tools() -> None:
 
 
 def prepare(wanted: Lab, *, bare: bool) -> Lab:
-    """Check the wanted lab against this machine and any former state of it, and record it.
+    """Check the wanted lab against this machine and its earlier state; returns it with its image.
 
     Raises FleetError before anything is made where it cannot work.
     """
@@ -78,7 +78,7 @@ def prepare(wanted: Lab, *, bare: bool) -> Lab:
             if had != wants:
                 raise FleetError(
                     f"lab {wanted.name!r} exists with {setting} {had}, not {wants}:"
-                    f" `./fleet lab down --name {wanted.name}` first, or use another --name"
+                    f" `./fleet lab down --name {wanted.name}` first, or use another `--name`"
                 )
         if former.nodes > wanted.nodes:
             wanted.nodes = former.nodes
@@ -89,7 +89,7 @@ def prepare(wanted: Lab, *, bare: bool) -> Lab:
         if left or mounts_under(wanted.path):
             raise FleetError(
                 f"something is left of an earlier lab {wanted.name!r}:"
-                f" `./fleet lab down --name {wanted.name}` clears it away"
+                f" `./fleet lab down --name {wanted.name}` removes it"
             )
     missing = [host for host in wanted.hosts if not wanted.disk(host).exists()]
     per_host = BARE_HOST_BYTES if bare else HOST_BYTES
@@ -129,7 +129,7 @@ def up(lab: Lab) -> list[Host]:
 
 
 def prepare_hosts(lab: Lab) -> None:
-    """Run the lab's own script, as root and at the same time, on the hosts that have not had it.
+    """Run the lab's own script as root, on all hosts at once that have not run it yet.
 
     Raises FleetError with the end of its output where it fails; the next run tries it again.
     """
@@ -148,9 +148,9 @@ def prepare_hosts(lab: Lab) -> None:
             log = new_log(f"prepare-{host.name}")
             output = ends.enter_context(log.open("w"))
             write_file(lab.disk(host) / "root/root/lab-prepare", script, 0o700)
-            words = [*machines.ssh_command(lab, host), "--", "/root/lab-prepare"]
+            argv = [*machines.ssh_command(lab, host), "--", "/root/lab-prepare"]
             process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
             started.append((host, log, ends.enter_context(process)))
         failures = []
@@ -172,18 +172,18 @@ def read_script(path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, ValueError) as error:
-        raise FleetError(f"--prepare {path} cannot be read: {error}") from error
+        raise FleetError(f"`--prepare {path}` cannot be read: {error}") from error
 
 
 def hand_over(lab: Lab) -> None:
-    """Let whoever called sudo read the secrets that root's run has made."""
+    """Give the lab's secrets to the account that called sudo."""
     secrets = lab.path / "secrets"
     for path in [secrets, *secrets.rglob("*")] if secrets.is_dir() else []:
         os.chown(path, *lab.owner)
 
 
 def down(name: str) -> None:
-    """Remove everything of a lab but the base images; nothing there is fine."""
+    """Remove everything of a lab but the base images, also where there is nothing."""
     for machine in {
         *machines.running(name),
         *(p.name for p in network.NAMESPACES.glob(f"bf-{name}-*")),
@@ -197,10 +197,10 @@ def down(name: str) -> None:
 
 
 def the_lab(name: str) -> Lab:
-    """Return a lab that is there, or raise FleetError with how to make it."""
+    """Return an existing lab, or raise FleetError with the command that makes it."""
     lab = state.load(name)
     if lab is None:
-        raise FleetError(f"there is no lab {name!r} here: `./fleet lab up` makes it")
+        raise FleetError(f"there is no lab {name!r} here: `./fleet lab up --name {name}` makes it")
     return lab
 
 
@@ -233,9 +233,9 @@ def report(lab: Lab) -> dict[str, Any]:
 
 def shell(lab: Lab, host: Host, command: list[str]) -> int:
     """Run a command on a host, or a login shell, and return its exit status."""
-    words = machines.ssh_command(lab, host)
+    ssh = machines.ssh_command(lab, host)
     if not command:
-        return subprocess.run([*words[:-1], "-t", words[-1]], check=False).returncode
-    # One word is a line for the remote shell; several are a command whose words stay as they are.
+        return subprocess.run([*ssh[:-1], "-t", ssh[-1]], check=False).returncode
+    # One argument is a line for the remote shell; several are a command and its arguments.
     line = command[0] if len(command) == 1 else shlex.join(command)
-    return subprocess.run([*words, "--", line], check=False).returncode
+    return subprocess.run([*ssh, "--", line], check=False).returncode

@@ -1,4 +1,4 @@
-"""A host's disk before it boots: what it is mounted from, its name, keys and neighbours."""
+"""A host's disk before it boots: its mount, name and keys, and the addresses of all hosts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def is_server(line: str) -> bool:
 
 
 def introduce(lab: Lab, root: Path) -> None:
-    """Give a host's disk its neighbours' addresses, and the site's, as a user's DNS would."""
+    """Write the addresses of all hosts and of the site to a host's disk, in place of DNS."""
     neighbours = [f"{other.ip} {other.name}" for other in lab.hosts]
     neighbours += [f"{lab.hosts[0].ip} {state.SITE}"]
     write_file(root / "etc/hosts", "\n".join(["127.0.0.1 localhost", *neighbours]) + "\n")
@@ -91,7 +91,7 @@ def trust_repositories(lab: Lab, root: Path) -> None:
 
 
 def personalise(lab: Lab, host: Host, root: Path) -> None:
-    """Give a host's disk its name, its keys and its neighbours' addresses."""
+    """Write a host's name, its keys and the addresses of all hosts to its disk."""
     write_file(root / "etc/hostname", host.name + "\n")
     if not (root / "etc/machine-id").read_text().strip():
         write_file(root / "etc/machine-id", uuid.uuid4().hex + "\n", 0o444)

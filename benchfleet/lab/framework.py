@@ -21,8 +21,8 @@ IN_HOST = f"{REPOSITORIES}/frappe"
 BRANCH = "main"
 APP = re.compile(r"[a-z][a-z0-9_]*")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://|[^/]+@[^/]+:")
-# The demo has the shape of Frappe 15. The lab's branch version-16 has the shape that Frappe has
-# since 16, and this is what differs in the demo's files. The rest follows from the version.
+# The demo has the shape of Frappe 15. The lab's branch version-16 has that of Frappe 16: these are
+# the changes to the demo's files; the rest follows from the version.
 VERSION_15, VERSION_16 = "version-15", "version-16"
 CHANGES_16 = {
     "frappe/__init__.py": {'"15.44.0+demo"': '"16.0.0+demo"'},
@@ -54,7 +54,7 @@ def repository(lab: Lab, app: str = "frappe") -> Path:
 
 
 def trusted(lab: Lab) -> list[str]:
-    """Return the folders in the primary that git has to read there although they are root's."""
+    """Return the folders on the primary that git reads although they belong to root."""
     places = [f"{REPOSITORIES}/{name}" for name in ("frappe", *(a["name"] for a in lab.apps))]
     return [folder for place in places for folder in (place, f"{place}/.git")]
 
@@ -83,46 +83,46 @@ def choose(
         if branch is not None and (
             lab.frappe_source or branch not in (BRANCH, VERSION_15, VERSION_16)
         ):
-            raise FleetError(f"--frappe-branch {branch} needs --frappe-repo URL|PATH beside it")
+            raise FleetError(f"`--frappe-branch {branch}` needs `--frappe-repo URL|PATH`")
         lab.frappe_branch = branch or (former.frappe_branch if former else None) or BRANCH
     elif is_address(source):
         if branch is None:
-            raise FleetError("--frappe-repo URL needs --frappe-branch: version-15, say")
+            raise FleetError("`--frappe-repo URL` needs `--frappe-branch`, such as version-15")
         lab.frappe_source, lab.frappe_branch = source, branch
     else:
-        lab.frappe_source, lab.frappe_branch = local(source, branch, f"--frappe-repo {source}")
+        lab.frappe_source, lab.frappe_branch = local(source, branch, f"`--frappe-repo {source}`")
     passed_on = lab.frappe_source is not None and is_address(lab.frappe_source)
     lab.frappe_repo = lab.frappe_source if passed_on else IN_HOST
     same = former is not None and former.frappe_source == lab.frappe_source
     built = former.build_assets if former and same else lab.frappe_source is None
     lab.build_assets = assets or built
-    wanted = [chosen_app(words) for words in apps]
+    wanted = [chosen_app(option) for option in apps]
     names = [app["name"] for app in wanted]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise FleetError(f"--app {min(twice)} is given twice")
+        raise FleetError(f"`--app {min(twice)}` is given twice")
     kept = former.apps if former else []
     given = {app["name"]: app for app in wanted}
     lab.apps = [given.pop(app["name"], app) for app in kept] + list(given.values())
 
 
-def chosen_app(words: str) -> dict[str, Any]:
+def chosen_app(option: str) -> dict[str, Any]:
     """Return an app as the lab keeps it, from NAME=URL#BRANCH; #BRANCH may be left out."""
-    name, separator, where = words.partition("=")
+    name, separator, where = option.partition("=")
     source, _, branch = where.partition("#")
     if not separator or not source or not APP.fullmatch(name):
         # Without the rest: a URL may hold a password.
         raise FleetError(
-            f"--app {name}: write NAME=URL#BRANCH, NAME being the app's package (a-z, 0-9, _) and"
-            " URL an address or a path on this machine; without #BRANCH it is the repository's head"
+            f"`--app {name}`: write `NAME=URL#BRANCH`. NAME is the app's package (a-z, 0-9, _), URL"
+            " an address or a path on this machine; without #BRANCH the repository's head is taken"
         )
     if name == "frappe":
-        raise FleetError("--app frappe: the framework is named by --frappe-repo")
+        raise FleetError("`--app frappe`: give the framework with `--frappe-repo`")
     if is_address(source):
         return {"name": name, "source": source, "repo": source, "branch": branch or None}
-    place = f"--app {name}={source}"
+    place = f"`--app {name}={source}`"
     source, branch = local(source, branch or None, place)
     if not holds(Path(source), branch, f"{name}/hooks.py"):
-        raise FleetError(f"{place} holds no app {name}: there is no {name}/hooks.py in it")
+        raise FleetError(f"{place}: there is no app {name}, as it has no `{name}/hooks.py`")
     repo = f"{REPOSITORIES}/{name}"
     return {"name": name, "source": source, "repo": repo, "branch": branch}
 
@@ -134,17 +134,17 @@ def local(source: str, branch: str | None, place: str) -> tuple[str, str]:
     """
     path = Path(source).expanduser().resolve()
     if not path.is_dir():
-        raise FleetError(f"{place}: there is no such folder")
+        raise FleetError(f"{place}: there is no folder `{path}`")
     if not is_repository(path):
         return str(path), branch or BRANCH
     branch = branch or head_of(path, place)
     if not succeeds([*git(path), "rev-parse", "--verify", "-q", f"refs/heads/{branch}"]):
-        raise FleetError(f"{place} has no branch {branch}")
+        raise FleetError(f"{place}: there is no branch `{branch}`")
     return str(path), branch
 
 
 def git(path: Path) -> list[str]:
-    """Return the words that begin a command of git's in a folder, whoever owns it."""
+    """Return how a git command in a folder begins, whoever owns it."""
     return ["git", "-c", "safe.directory=*", "-C", str(path)]
 
 
@@ -164,7 +164,7 @@ def head_of(path: Path, place: str) -> str:
     """Return the branch a repository is on; FleetError, with the option's place, where on none."""
     ask = [*git(path), "symbolic-ref", "--short", "HEAD"]
     if not succeeds(ask):
-        raise FleetError(f"{place} is on no branch (detached HEAD): name the branch to take")
+        raise FleetError(f"{place}: `HEAD` is on no branch there; name the branch to take")
     return run(ask).strip()
 
 
@@ -186,15 +186,14 @@ def refresh(lab: Lab, name: str, address: str, branch: str) -> None:
     source = Path(address)
     if not source.is_dir():
         option = "--frappe-repo" if name == "frappe" else f"--app {name}=…"
-        raise FleetError(f"the folder {source} of {name} is gone: name another ({option})")
+        raise FleetError(f"the folder {source} of {name} is gone: name another with `{option}`")
     store = repository(lab, name) / ".git"
     if not (store / "HEAD").is_file():
         run(["git", "init", "--quiet", f"--initial-branch={BRANCH}", store.parent])
     if is_repository(source) and source != DEMO:
         fetch = ["git", "-c", "safe.directory=*", f"--git-dir={store}", "fetch"]
         refs = "+refs/heads/*:refs/heads/*"
-        # A shallow clone is as good a source as any; without the word git leaves its branches out
-        # and says so to nobody.
+        # Without --update-shallow, git silently leaves out the branches of a shallow clone.
         options = ["--quiet", "--prune", "--tags", "--update-head-ok", "--update-shallow"]
         run([*fetch, *options, source, refs])
     elif source == DEMO and branch == VERSION_16:

@@ -26,34 +26,34 @@ STOP_SECONDS = 30
 
 
 def manager_runs() -> bool:
-    """Say whether this machine's PID 1 is systemd."""
+    """Return whether this machine's PID 1 is systemd."""
     return Path("/run/systemd/system").is_dir()
 
 
 def running(name: str) -> dict[str, int]:
     """Return the running machines of a lab: machine name and the pid of its systemd-nspawn.
 
-    A lab inside a lab shows its processes here too: those in another pid namespace are not ours.
+    A lab inside a lab shows its processes here too: those in another pid namespace are left out.
     """
     found = {}
     here = Path("/proc/self/ns/pid").stat().st_ino
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if not words[0].endswith("systemd-nspawn"):
+            argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if not argv[0].endswith("systemd-nspawn"):
                 continue
             if (process / "ns/pid").stat().st_ino != here:
                 continue
         except OSError:
             continue
-        for word in words:
-            if word.startswith(f"--machine=bf-{name}-"):
-                found[word.removeprefix("--machine=")] = int(process.name)
+        for argument in argv:
+            if argument.startswith(f"--machine=bf-{name}-"):
+                found[argument.removeprefix("--machine=")] = int(process.name)
     return found
 
 
 def processes_of(machine: str) -> list[int]:
-    """Return the pids in a machine's network namespace: what is left of it, whatever started it."""
+    """Return the pids in a machine's network namespace, also of those that outlived the machine."""
     try:
         space = (network.NAMESPACES / machine).stat()
     except OSError:
@@ -68,7 +68,7 @@ def processes_of(machine: str) -> list[int]:
 
 
 def power_off(name: str, machine: str) -> None:
-    """End a machine and all its processes at once, like a power cut."""
+    """Kill a machine and all its processes at once, like a power cut."""
     deadline = time.monotonic() + STOP_SECONDS
     while pids := [*filter(None, [running(name).get(machine)]), *processes_of(machine)]:
         if time.monotonic() > deadline:
@@ -87,8 +87,8 @@ def power_off(name: str, machine: str) -> None:
 def group(machine: str) -> Path | None:
     """Return the control group that a machine has where no systemd gives it one.
 
-    Machines that share one have the same service of all of them in one group: their systemd, which
-    finds processes there that it cannot see, ends none.
+    Where machines share one, a service of all of them is in one group: systemd in a machine then
+    meets processes that it cannot see, and ends none.
     """
     for root in CGROUPS:
         if (root / "cgroup.procs").exists():
@@ -123,10 +123,10 @@ def ssh_command(lab: Lab, host: Host) -> list[str]:
         "ConnectTimeout": "5",
         "LogLevel": "ERROR",
     }
-    words = ["ssh", "-F", "none", "-i", str(lab.path / "ssh/id_ed25519")]
+    argv = ["ssh", "-F", "none", "-i", str(lab.path / "ssh/id_ed25519")]
     for name, value in options.items():
-        words += ["-o", f"{name}={value}"]
-    return [*words, f"root@{host.ip}"]
+        argv += ["-o", f"{name}={value}"]
+    return [*argv, f"root@{host.ip}"]
 
 
 def drop_connections(run_path: Path, ip: str = "*") -> None:
@@ -141,25 +141,25 @@ def drop_connections(run_path: Path, ip: str = "*") -> None:
 
 def nspawn_command(lab: Lab, host: Host, root: Path) -> tuple[list[str], dict[str, str]]:
     """Return the systemd-nspawn command line of a host, and its environment variables."""
-    words = ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}"]
-    words += [f"--machine={lab.machine(host)}", f"--hostname={host.name}", "--keep-unit"]
-    words += ["--register=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
-    words += ["--console=read-only", "--private-users=no"]
-    words += [f"--network-namespace-path={network.NAMESPACES / lab.machine(host)}"]
-    # Debian 13 refuses to boot on a cgroup v1 or hybrid hierarchy; harmless everywhere else.
+    argv = ["systemd-nspawn", "--quiet", "--boot", f"--directory={root}"]
+    argv += [f"--machine={lab.machine(host)}", f"--hostname={host.name}", "--keep-unit"]
+    argv += ["--register=no", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+    argv += ["--console=read-only", "--private-users=no"]
+    argv += [f"--network-namespace-path={network.NAMESPACES / lab.machine(host)}"]
+    # Debian 13 does not boot on a cgroup v1 or hybrid hierarchy; elsewhere this changes nothing.
     variables = {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     if lab.privileged:
         # A lab inside this host: its overlays cannot stand on the host's own overlay.
         plain = lab.disk(host) / "benchfleet"
         plain.mkdir(exist_ok=True)
-        words += ["--capability=all", f"--bind={plain}:/var/lib/benchfleet"]
+        argv += ["--capability=all", f"--bind={plain}:/var/lib/benchfleet"]
         variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "yes"
     else:
-        words += ["--capability=CAP_NET_ADMIN"]
+        argv += ["--capability=CAP_NET_ADMIN"]
         variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
     if host.role == "primary":
-        words += [f"--bind-ro={framework.repositories(lab)}:{framework.REPOSITORIES}"]
-    return words, variables
+        argv += [f"--bind-ro={framework.repositories(lab)}:{framework.REPOSITORIES}"]
+    return argv, variables
 
 
 def boot(lab: Lab, host: Host) -> None:
@@ -170,7 +170,7 @@ def boot(lab: Lab, host: Host) -> None:
     root = mount_disk(lab, host)
     personalise(lab, host, root)
     network.host_up(lab, host)
-    words, variables = nspawn_command(lab, host, root)
+    argv, variables = nspawn_command(lab, host, root)
     console = lab.disk(host) / "console.log"
     if console.exists():
         console.replace(console.with_suffix(".log.1"))
@@ -185,14 +185,14 @@ def boot(lab: Lab, host: Host) -> None:
         ):
             unit.append(f"--property={setting}")
         unit += [f"--setenv={name}={value}" for name, value in variables.items()]
-        run([*unit, "--", *words])
+        run([*unit, "--", *argv])
         return
     own = group(machine)
     if own:
         own.mkdir(exist_ok=True)
     with console.open("a") as log:
         subprocess.Popen(
-            words,
+            argv,
             # "0" is the process that writes it.
             preexec_fn=lambda: own and (own / "cgroup.procs").write_text("0"),
             stdin=subprocess.DEVNULL,
@@ -205,7 +205,7 @@ def boot(lab: Lab, host: Host) -> None:
 
 
 def answers(lab: Lab, host: Host) -> bool:
-    """Say whether a host lets us in over ssh."""
+    """Return whether a host can be signed in to over ssh."""
     try:
         socket.create_connection((host.ip, 22), timeout=1).close()
     except OSError:
@@ -239,7 +239,7 @@ def wait_for(lab: Lab, host: Host, since: float) -> None:
 def start_hosts(lab: Lab, hosts: list[Host]) -> None:
     """Switch hosts on together and wait until all of them answer.
 
-    A host that stays silent, seen once on a busy machine, is switched on a second time.
+    A host that does not answer is switched on once more: seen on a busy machine.
     """
     since = time.monotonic()
     for host in hosts:

@@ -1,8 +1,8 @@
 """A lab's network: a bridge, a namespace and cable per host, a way out through this machine.
 
-A lab can have a network space of its own, a namespace that is named like its bridge and holds it:
-its addresses are known in there alone, so that labs with the same ones run side by side. Commands
-on such a lab run in its space (`enter`).
+A lab can have a network space of its own: a network namespace that is named like its bridge and
+holds it. Labs with the same addresses run side by side in their spaces, and commands on such a lab
+run in its space (`enter`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CLONE_NEWNET = 0x40000000
 
 @contextlib.contextmanager
 def changing() -> Iterator[None]:
-    """Take turns with other labs of this machine where what is shared is changed."""
+    """Keep other commands from changing this machine's network while the block runs."""
     busy = "waiting for process {pid}, which is changing this machine's network"
     with locked(state.RUN / "network.lock", busy, wait=True):
         yield
@@ -68,7 +68,7 @@ def check_free(lab: Lab) -> None:
     if clash:
         raise FleetError(
             f"subnet {lab.subnet} of lab {lab.name!r} overlaps {clash[0]} ({clash[1]}):"
-            " choose a free one with --subnet, for example --subnet 10.204.0.0/24"
+            " choose a free one, for example `--subnet 10.204.0.0/24`"
         )
 
 
@@ -86,7 +86,7 @@ def rules_of(name: str, subnet: str, link: str) -> list[tuple[str, list[str]]]:
     outside = ["-s", subnet, "!", "-d", subnet]
     return [
         ("nat", ["POSTROUTING", *outside, *ours, "-j", "MASQUERADE"]),
-        # Where something else (a container engine, say) drops what it doesn't know.
+        # Another program, such as a container engine, may drop what it does not know.
         ("filter", ["FORWARD", "-i", link, *ours, "-j", "ACCEPT"]),
         ("filter", ["FORWARD", "-o", link, *ours, "-j", "ACCEPT"]),
     ]
@@ -133,7 +133,7 @@ def own_space() -> Path | None:
 
 
 def enter(name: str) -> None:
-    """Go into a lab's own network space, where it has one; what this process starts is in it, too.
+    """Enter a lab's own network space, where it has one; so do programs that this process starts.
 
     Raises FleetError where the kernel refuses.
     """
@@ -177,7 +177,7 @@ def remove_space(name: str) -> None:
 
 
 def host_up(lab: Lab, host: Host) -> None:
-    """Give a host its namespace and cable, made anew: what was there belongs to a dead host."""
+    """Make a host's namespace and cable; those of an earlier start are removed first."""
     host_down(lab, host)
     space, cable = lab.machine(host), lab.cable(host)
     mtu = str(uplink_mtu())
@@ -220,7 +220,7 @@ def state_of(lab: Lab, host: Host) -> str:
 
 
 def lab_down(name: str) -> None:
-    """Remove everything of a lab's network, known to a state file or not.
+    """Remove everything of a lab's network, whether it has a state file or not.
 
     A lab's own space stays while this process is in it.
     """
@@ -245,6 +245,6 @@ def remove_rules(name: str) -> None:
     """Delete the rules that carry the lab's comment."""
     for table in ("nat", "filter"):
         for line in run(["iptables", "-w", "-t", table, "-S"]).splitlines():
-            words = shlex.split(line)
-            if words[0] == "-A" and f"benchfleet lab {name}" in words:
-                run(["iptables", "-w", "-t", table, "-D", *words[1:]])
+            rule = shlex.split(line)
+            if rule[0] == "-A" and f"benchfleet lab {name}" in rule:
+                run(["iptables", "-w", "-t", table, "-D", *rule[1:]])

@@ -1,7 +1,7 @@
 """Saved fleets: a converged lab's disks, kept once, on which any number of labs start as copies.
 
 A snapshot lies below SNAPSHOTS in a folder named by a digest of all that made it, so it is never
-stale: changed code has another name. A copy shares the saved disks and keeps what it writes for
+stale: other code has another name. A copy shares the saved disks and keeps what it writes for
 itself, so it is made in an instant. Copies have the same addresses, keys and machine ids as what
 was saved; they run side by side where each has a network space of its own (network.space_up).
 """
@@ -35,14 +35,15 @@ PARTS = (
     "module_utils",
     "playbooks",
     "plugins",
+    "pyproject.toml",
     "requirements.txt",
     "roles",
     "site.yml",
 )
 LEFT_OUT = ("__pycache__", "node_modules")
-# Newest ones that stay, beside those that labs stand on: a branch or two and what was before.
+# How many of the newest stay, beside those that labs use: enough for two branches.
 KEPT = 2
-# The lab in which a snapshot is made that no scenario has left.
+# The lab in which a snapshot is made where no scenario has saved one.
 MAKER = "snapshot"
 STOP_SECONDS = 120
 
@@ -59,10 +60,12 @@ def sources(root: Path) -> Iterator[Path]:
 def digest(wanted: Lab, root: Path = runner.ROOT) -> str:
     """Return the name of the snapshot of a lab: a digest of its settings, its image and the code.
 
-    root: the project's folder. Only a lab of the demo without further apps can have one.
+    root: the project's folder. Raises FleetError for a lab that cannot have one.
     """
     if wanted.frappe_source or wanted.apps or wanted.prepare or wanted.privileged:
-        raise FleetError("only a lab of the demo, without --app and --prepare, has a snapshot")
+        raise FleetError(
+            "a snapshot needs a lab of the demo without `--app`, `--prepare` and `--privileged`"
+        )
     found = hashlib.sha256(json.dumps([*settings_of(wanted), sys.version]).encode())
     for path in sources(root):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -83,7 +86,7 @@ def folder_of(wanted: Lab) -> Path:
 
 @contextlib.contextmanager
 def changing() -> Iterator[None]:
-    """Wait for whoever makes, saves or copies a fleet, and keep others from it meanwhile."""
+    """Keep other commands from making, saving or copying a fleet while the block runs."""
     busy = "waiting for process {pid}, which is making or copying a saved fleet"
     with locked(state.RUN / "snapshots.lock", busy, wait=True):
         yield
@@ -100,13 +103,13 @@ def save(there: Lab) -> None:
             say(f"the same fleet has been saved before, in {folder}")
             return
         if there.snapshot:
-            raise FleetError(f"lab {there.name!r} is a copy, of {there.snapshot}: save another")
+            raise FleetError(f"lab {there.name!r} is a copy of {there.snapshot}; save another lab")
         keep(there, folder)
     commands.up(there)
 
 
 def keep(there: Lab, folder: Path) -> None:
-    """Shut a lab's hosts down and make their disks a snapshot, of which the lab is a copy then."""
+    """Shut a lab's hosts down and make their disks a snapshot; the lab becomes its first copy."""
     shut_down(there)
     partial = folder.with_name(f".making-{there.name}")
     remove_tree(partial)
@@ -125,7 +128,7 @@ def keep(there: Lab, folder: Path) -> None:
 
 
 def copy_identity(source: Path, target: Path) -> None:
-    """Copy what makes a lab that one lab: its keys, secrets and repositories, no disks."""
+    """Copy a lab's keys, secrets and repositories, without its disks."""
     for name in ("ssh", "secrets", "repositories"):
         shutil.copytree(source / name, target / name, symlinks=True)
     shutil.copy2(source / "known_hosts", target / "known_hosts")
@@ -163,7 +166,7 @@ def start(wanted: Lab, *, newest: bool = False) -> Lab:
         if not former.snapshot:
             raise FleetError(
                 f"lab {wanted.name!r} exists and is no copy: `./fleet lab down --name"
-                f" {wanted.name}` first, or use another --name"
+                f" {wanted.name}` first, or use another `--name`"
             )
         commands.up(former)
         return former
@@ -198,7 +201,7 @@ def newest_like(wanted: Lab) -> Path | None:
 
 def make(wanted: Lab, folder: Path) -> None:
     """Make a saved fleet in a lab of its own, which is gone afterwards."""
-    say("making the fleet that is to be copied (once for each state of the code)")
+    say("making the fleet to copy (once for each state of the code)")
     maker = dataclasses.replace(wanted, name=MAKER)
     commands.down(MAKER)
     try:
@@ -206,7 +209,7 @@ def make(wanted: Lab, folder: Path) -> None:
         environment = {"BENCHFLEET_LAB": MAKER}
         done = runner.play("site.yml", runner.LAB_INVENTORY, environment=environment)
         if not done.ok:
-            raise FleetError(f"the fleet that was to be copied could not be made (log: {done.log})")
+            raise FleetError(f"the fleet to copy could not be made (log: {done.log})")
         keep(maker, folder)
     finally:
         commands.down(MAKER)

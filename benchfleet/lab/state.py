@@ -26,8 +26,8 @@ def check_name(name: str) -> str:
     """Return a lab's name, or raise FleetError where interfaces could not be named after it."""
     if not NAME.fullmatch(name):
         raise FleetError(
-            f"lab name {name!r}: use 1 to 8 of a-z and 0-9, beginning with a letter"
-            " (--name or BENCHFLEET_LAB)"
+            f"lab name {name!r}: use 1 to 8 characters, a-z and 0-9, of which the first is a letter"
+            " (`--name` or `BENCHFLEET_LAB`)"
         )
     return name
 
@@ -37,11 +37,13 @@ def check_subnet(subnet: str) -> ipaddress.IPv4Network:
     try:
         network = ipaddress.IPv4Network(subnet)
     except ValueError as error:
-        raise FleetError(f"--subnet {subnet!r}: {error}; write it like {DEFAULT_SUBNET}") from error
+        raise FleetError(
+            f"`--subnet {subnet}`: {error}; write it like `{DEFAULT_SUBNET}`"
+        ) from error
     if not network.is_private or not 16 <= network.prefixlen <= 24:
         raise FleetError(
-            f"--subnet {subnet}: it has to be a private network between /16 and /24,"
-            f" like {DEFAULT_SUBNET}"
+            f"`--subnet {subnet}`: use a private network from /16 to /24, such as"
+            f" `{DEFAULT_SUBNET}`"
         )
     return network
 
@@ -70,7 +72,7 @@ class Host:
 
     @property
     def mac(self) -> str:
-        """The network card's address: the same at every start, or neighbours look for the old."""
+        """The network card's address, the same at every start: other hosts remember it."""
         return "02:bf:" + ":".join(f"{int(part):02x}" for part in self.ip.split("."))
 
     @property
@@ -111,7 +113,7 @@ class Lab:
 
     @property
     def run_path(self) -> Path:
-        """The folder of what doesn't outlive a reboot of this machine: ssh's control sockets."""
+        """The folder of what is lost when this machine reboots: ssh's control sockets."""
         return RUN / self.name
 
     @property
@@ -163,7 +165,7 @@ class Lab:
 
 
 def load(name: str) -> Lab | None:
-    """Return a lab's settings, None where there is no such lab or it is only half made."""
+    """Return a lab's settings, None where there is no such lab or it is only partly made."""
     try:
         return Lab(**json.loads((LABS / name / "lab.json").read_text()))
     except FileNotFoundError:
@@ -171,7 +173,7 @@ def load(name: str) -> Lab | None:
     except (TypeError, ValueError) as error:
         raise FleetError(
             f"{LABS / name / 'lab.json'} cannot be read ({error}): `./fleet lab down --name {name}`"
-            " clears it away"
+            " removes it"
         ) from error
 
 
@@ -189,14 +191,14 @@ def name_from_environment() -> str:
 def inventory_lab() -> Lab:
     """Return the lab that inventory/lab stands for: BENCHFLEET_LAB's, else the only one there is.
 
-    Raises FleetError where there is none, or several and none is named: hosts are never guessed.
+    Raises FleetError where there is none, or several and none is named.
     """
     asked = os.environ.get("BENCHFLEET_LAB")
     if asked:
         lab = load(check_name(asked))
         if lab is None:
             raise FleetError(
-                f"there is no lab {asked!r} (BENCHFLEET_LAB) on this machine;"
+                f"there is no lab {asked!r} (`BENCHFLEET_LAB`) on this machine;"
                 f" `./fleet lab up --name {asked}` makes it"
             )
         return lab
@@ -206,7 +208,7 @@ def inventory_lab() -> Lab:
     if len(labs) > 1:
         names = ", ".join(lab.name for lab in labs)
         raise FleetError(
-            f"inventory/lab: several labs are on this machine: {names}. Say which one is meant:"
-            f" BENCHFLEET_LAB={labs[0].name}"
+            f"`inventory/lab`: several labs are on this machine ({names}). Name one, for example"
+            f" `BENCHFLEET_LAB={labs[0].name}`"
         )
     return labs[0]

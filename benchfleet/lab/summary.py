@@ -1,21 +1,17 @@
-"""What `lab up` ends with: one report call seen through, how to sign in, and where the site is."""
+"""The last lines of `lab up`: who answered a report call, how to sign in, the site's address."""
 
 from __future__ import annotations
 
 import http.client
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
+from fleet.http import REPORT, Visitor
 
-from benchfleet import runner
 from benchfleet.lab import machines, state
 from benchfleet.lab.state import Host, Lab
 from benchfleet.shell import FleetError
-
-sys.path.append(str(runner.ROOT / "module_utils"))
-from fleet.http import REPORT, Visitor
 
 BENCH_HEADER = "X-Fleet-Bench"
 
@@ -28,8 +24,8 @@ def secrets_file(lab: Lab) -> Path:
 def selects(lab: Lab, host: Host) -> int:
     """Return how many SELECTs a host's MariaDB has answered since it started."""
     query = "SHOW GLOBAL STATUS LIKE 'Com_select'"
-    words = [*machines.ssh_command(lab, host), "--", f'mariadb -NBe "{query}"']
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    argv = [*machines.ssh_command(lab, host), "--", f'mariadb -NBe "{query}"']
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise FleetError(f"{host.name}: {done.stderr.strip()}")
     return int(done.stdout.split()[1])

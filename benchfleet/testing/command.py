@@ -62,14 +62,14 @@ def wanted(tests: Run, options: argparse.Namespace) -> list[Result]:
 
 
 def fast(tests: Run) -> list[Result]:
-    """Run what is worth a look after each change: unit, lint, and one scenario on a kept lab."""
+    """Run what takes little time: unit, lint, and one scenario on a kept lab."""
     with ThreadPoolExecutor(1) as pool:
         hosts = pool.submit(lambda: list(in_turn(tests, steps_on_kept_lab(FAST, None))))
         return [*filter(None, map(tests.one, chosen(["unit", "lint"]))), *hosts.result()]
 
 
 def long(tests: Run, minutes: float, seed: int) -> list[Result]:
-    """Play what takes long, again and again with other seeds, until the minutes are over.
+    """Run the long tests again and again, each time with another seed, until the minutes are over.
 
     Each round plays kills of runs on a lab of its own, then, on a copy that stays until the end,
     requests made at random and every failure of the read path.

@@ -33,17 +33,17 @@ class Program:
     """One program of the tests.
 
     lab: the lab in whose network it runs. scenario: whether it is a molecule scenario, whose lab is
-    made and taken away with it; copies: on a copy of the saved fleet. fine: statuses that are no
-    failure.
+    made and taken away with it; copies: on a copy of the saved fleet. accepted: exit
+    statuses that are no failure.
     """
 
     title: str
-    words: list[str]
+    argv: list[str]
     lab: str | None = None
     scenario: bool = False
     copies: bool = False
     env: dict[str, str] = field(default_factory=dict)
-    fine: tuple[int, ...] = (0,)
+    accepted: tuple[int, ...] = (0,)
 
 
 def scenarios() -> list[str]:
@@ -72,25 +72,25 @@ def settings(scenario: str) -> dict[str, Any]:
 
 def scenario_program(name: str) -> Program:
     """Return the program that plays a whole scenario."""
-    words = ["molecule", "test", "--no-command-borders", "-s", name]
+    argv = ["molecule", "test", "--no-command-borders", "-s", name]
     env = settings(name)["env"]
     copies = "--copy" in env["BENCHFLEET_TEST_LAB"].split()
-    return Program(name, words, env["BENCHFLEET_LAB"], scenario=True, copies=copies)
+    return Program(name, argv, env["BENCHFLEET_LAB"], scenario=True, copies=copies)
 
 
 def chosen(wanted: Sequence[str]) -> list[Program]:
     """Return the programs of suites and scenarios by name, all without one.
 
-    Raises FleetError with the names there are for one that isn't there.
+    Raises FleetError with all names for one that is unknown.
     """
     known = [*SUITES, *scenarios()]
-    if strange := [name for name in wanted if name not in known]:
-        raise FleetError(f"there is no test {strange[0]!r}; there is {', '.join(known)}")
+    if unknown := [name for name in wanted if name not in known]:
+        raise FleetError(f"there is no test {unknown[0]!r}; use {', '.join(known)}")
     programs = []
     if not wanted or "unit" in wanted:
         programs.append(Program("unit", ["pytest", "tests/unit"]))
     if not wanted or "lint" in wanted:
-        programs += [Program(title, list(words)) for title, words in LINTERS]
+        programs += [Program(title, list(argv)) for title, argv in LINTERS]
     for name in scenarios():
         if not wanted or "molecule" in wanted or name in wanted:
             programs.append(scenario_program(name))
@@ -109,15 +109,15 @@ def steps_on_kept_lab(scenario: str, expression: str | None) -> list[Program]:
     expression: pytest's -k. A copy is brought up to date by site.yml first.
     """
     found = settings(scenario)
-    name, words = found["env"]["BENCHFLEET_LAB"], found["env"]["BENCHFLEET_TEST_LAB"].split()
+    name, options = found["env"]["BENCHFLEET_LAB"], found["env"]["BENCHFLEET_TEST_LAB"].split()
     env = {**found["env"], "BENCHFLEET_SSH_COUNT": os.devnull}
     is_new = state.load(name) is None
     if not network.space_of(name).exists():
         network.space_up(name)
-    if "--copy" in words:
-        words.insert(words.index("--copy") + 1, "newest")
-    commands = [("lab", [str(ROOT / "fleet"), "lab", "up", *words])]
-    if "--copy" in words or ("converge" in found["steps"] and is_new):
+    if "--copy" in options:
+        options.insert(options.index("--copy") + 1, "newest")
+    commands = [("lab", [str(ROOT / "fleet"), "lab", "up", *options])]
+    if "--copy" in options or ("converge" in found["steps"] and is_new):
         commands.append(("site.yml", ["ansible-playbook", *found["arguments"], "site.yml"]))
     for step in found["steps"]:
         verb, _, place = step.partition(" ")
@@ -131,7 +131,7 @@ def steps_on_kept_lab(scenario: str, expression: str | None) -> list[Program]:
             command,
             name,
             env=env,
-            fine=(0, NOTHING_MATCHED) if command[0] == "pytest" and expression else (0,),
+            accepted=(0, NOTHING_MATCHED) if command[0] == "pytest" and expression else (0,),
         )
         for what, command in commands
     ]

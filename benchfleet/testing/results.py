@@ -1,4 +1,4 @@
-"""What a test program said: its counts, its red tests, its steps, and the sum of all."""
+"""Reads the output of test programs: counts, failed tests, steps; and sums up."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def closing_counts(line: str) -> Counter[str]:
 
 
 def red_test(line: str) -> str | None:
-    """Return pytest's line on a test that failed, cut to a bearable length; None for others."""
+    """Return pytest's line on a failed test, cut to RED_LETTERS; None for other lines."""
     found = RED.match(COLOURS.sub("", line).rstrip())
     return found[1][:RED_LETTERS] if found else None
 
@@ -64,9 +64,10 @@ def closing(results: Iterable[Result], seconds: float) -> list[str]:
     total: Counter[str] = Counter()
     lines = []
     for result in results:
-        words = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items()))
+        counts = ", ".join(f"{n} {kind}" for kind, n in sorted(result.counts.items()))
         verdict = "PASSED" if result.ok else "FAILED"
-        lines.append(f"{verdict} {result.title} ({clock(result.seconds)}){words and ': ' + words}")
+        took = clock(result.seconds)
+        lines.append(f"{verdict} {result.title} ({took}){counts and ': ' + counts}")
         lines += [f"    {line}" for line in result.red]
         total += result.counts
         if not result.counts or (not result.ok and not result.counts["failed"]):

@@ -22,7 +22,7 @@ from benchfleet.testing.results import COLOURS, Result, closing_counts, red_test
 SHOWN_LINES = 150
 # Two at once, where they have the memory: a scenario has up to three hosts.
 LANES, LANE_BYTES = 2, 3 * 1024**3
-# What a host logs, below its root; what it keeps in memory alone, its journal above all, is asked.
+# Logs below a host's root; what is in memory alone, such as the journal, is asked for by command.
 LOGS = ("var/log", "home/frappe/frappe-bench/logs")
 ASKED = {
     "journal": "journalctl --no-pager --output short-precise",
@@ -75,11 +75,11 @@ class Run:
                     keep_logs(str(program.lab), self.folder / program.title)
         else:
             result = self.play(program)
-        words = ", ".join(f"{number} {kind}" for kind, number in sorted(result.counts.items()))
+        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(result.counts.items()))
         verdict = "passed" if result.ok else "FAILED"
         if program.title == SAVER:
             self.saved.set()
-        say(f"{program.title} {verdict} after {clock(result.seconds)}{words and ': ' + words}")
+        say(f"{program.title} {verdict} after {clock(result.seconds)}{counts and ': ' + counts}")
         if not result.ok:
             self.show(program)
             if self.fail_fast:
@@ -111,7 +111,7 @@ class Run:
             result.stages.append((stage, time.monotonic() - began))
         with self.lock:
             self.running.remove(process)
-        result.ok = process.returncode in program.fine
+        result.ok = process.returncode in program.accepted
         result.seconds = time.monotonic() - since
         return result
 
@@ -119,7 +119,7 @@ class Run:
         """Start a program from the project's folder, with its output to be read."""
         with self.lock:
             process = subprocess.Popen(
-                [*(inside(program.lab) if program.lab else []), *program.words],
+                [*(inside(program.lab) if program.lab else []), *program.argv],
                 cwd=ROOT,
                 env={**environment(), **program.env},
                 stdin=subprocess.DEVNULL,
@@ -173,8 +173,8 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def hosts_of(name: str) -> Iterator[None]:
-    """Give a lab a network of its own, and leave nothing of it behind."""
-    # By a process of its own: this one's children are not to be collected by anybody else.
+    """Give a lab a network of its own, and remove all of it afterwards."""
+    # By a process of its own: in this one it would collect the exit status of children of others.
     down = [str(ROOT / "fleet"), "lab", "down", "--name", name]
     run(down)
     network.space_up(name)
@@ -185,7 +185,7 @@ def hosts_of(name: str) -> Iterator[None]:
 
 
 def inside(name: str) -> list[str]:
-    """Return the words that run a command in a lab's own network space."""
+    """Return how a command begins that runs in a lab's own network space."""
     return ["nsenter", f"--net={network.space_of(name)}", "--"]
 
 
@@ -204,11 +204,9 @@ def keep_logs(name: str, folder: Path) -> None:
         with suppress(FileNotFoundError):
             shutil.copy2(root / "console.log", target)
         for what, question in ASKED.items():
-            words = [*inside(name), *machines.ssh_command(there, host), "--", question]
+            argv = [*inside(name), *machines.ssh_command(there, host), "--", question]
             with suppress(subprocess.TimeoutExpired), (target / what).open("w") as file:
-                subprocess.run(
-                    words, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=60
-                )
+                subprocess.run(argv, stdout=file, stderr=subprocess.STDOUT, check=False, timeout=60)
 
 
 def in_turn(tests: Run, programs: list[Program]) -> Iterator[Result]:

@@ -281,7 +281,7 @@ def call(fn: str | Callable, *args: Any, **kwargs: Any) -> Any:
 
 
 def get_attr(path: str) -> Any:
-    """Return what a dotted name means; a bare name is one of frappe.handler's.
+    """Return the object of a dotted name; a bare name is one of frappe.handler's.
 
     AppNotInstalledError for a name of an app that the site does not have.
     """
@@ -409,7 +409,7 @@ def as_json(value: Any, indent: int | None = 1) -> str:
 
 
 def json_default(value: Any) -> Any:
-    """Serialise what JSON has no word for."""
+    """Serialise what JSON has no type for."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, bytes):

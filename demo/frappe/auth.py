@@ -1,4 +1,4 @@
-"""Who is asking."""
+"""The user of a request."""
 
 from __future__ import annotations
 

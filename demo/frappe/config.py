@@ -60,16 +60,16 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def cast(value: Any) -> Any:
-    """Turn the words of a shell into JSON's values ("1" into 1, "true" into True)."""
+    """Turn an argument of a shell into a value of JSON ("1" into 1, "true" into True)."""
     words = {"0": 0, "1": 1, "true": True, "false": False}
     return words.get(value, value) if isinstance(value, str) else value
 
 
 def update(path: str | os.PathLike[str], key: str, value: Any) -> None:
-    """Set one key of a config file; the word "None" removes it.
+    """Set one key of a config file; the value "None" removes it.
 
-    The file is rewritten in place, not renamed: the real framework does so too, and whoever
-    copies the file has to live with that.
+    The file is rewritten in place, not renamed, as by the real framework: a copy that is made
+    meanwhile can be incomplete.
     """
     content = read(path)
     if value == "None":

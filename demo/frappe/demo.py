@@ -1,8 +1,8 @@
-"""Calls for tests: who answered, from which database, where jobs ran, what a read_only call may do.
+"""Calls for tests: which bench and database answered, where jobs ran, what read_only allows.
 
-The `read_…` calls run under read_only, as reports do that write now and then. They answer with
-what they saw themselves, `server_ids` being the database servers' in the order of the steps; what
-was kept is for the test to ask afterwards.
+The `read_…` calls run under read_only, like a report that sometimes writes. They return what they
+saw, with `server_ids` of the database servers in the order of the steps; the test looks afterwards
+for what was kept.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def whoami() -> dict[str, Any]:
 
 @frappe.whitelist(allow_guest=True)
 def asked() -> dict[str, str]:
-    """Return from what address, and by http or https, the bench takes itself to be asked."""
+    """Return the client's address and the scheme (http or https), as the bench sees them."""
     headers = frappe.local.request.headers
     address = headers.get("X-Forwarded-For", "").partition(",")[0].strip()
     return {"address": address, "scheme": headers.get("X-Forwarded-Proto", "")}

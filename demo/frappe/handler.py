@@ -1,4 +1,4 @@
-"""Calls of whitelisted methods, and those with a bare name: login's companions, ping, uploads."""
+"""Calls of whitelisted methods, and those with a bare name: logout, ping, uploads."""
 
 from __future__ import annotations
 

@@ -161,7 +161,8 @@ def install_app(app: str, force: bool = False) -> None:
 def remove_from_installed_apps(app: str) -> None:
     """Take an app off the list of the site's apps.
 
-    Kept fault: the cache is cleared before the commit, so who reads meanwhile writes down the old.
+    Kept fault: the cache is cleared before the commit, so a process that reads meanwhile caches
+    the old list.
     """
     left = [one for one in frappe.get_installed_apps() if one != app]
     frappe.db.set_default("installed_apps", json.dumps(left))

@@ -55,7 +55,7 @@ class Document(Config):
         """Clear away before the row goes; a controller's to fill."""
 
     def _columns(self) -> dict[str, Any]:
-        """Return the fields that the meta knows. What it does not know is dropped in silence."""
+        """Return the fields that the meta knows. Others are dropped without a message."""
         known = set(STANDARD_FIELDS) | set(get_meta(self.doctype)["fields"])
         return {k: _storable(v) for k, v in self.items() if k in known}
 
@@ -146,7 +146,7 @@ def get_meta(doctype: str) -> dict[str, Any]:
     """Return {"name", "fields": {fieldname: fieldtype}} of a DocType.
 
     The shared cache is asked first and filled from the connection at hand, which under read_only
-    is the replica's: a replica that lags puts an old answer into everybody's cache.
+    is the replica's: a replica that lags puts an old answer into the cache of all benches.
     """
     if doctype in frappe.local.meta:
         return frappe.local.meta[doctype]

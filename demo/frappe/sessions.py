@@ -16,7 +16,7 @@ WRITE_EVERY_SECONDS = 600
 
 
 def _now() -> str:
-    # The real time whatever the demo's clock says: the database holds it against its own.
+    # The real time, not that of the demo's clock: the database compares it with its own.
     return datetime.now().isoformat(" ", "microseconds")
 
 
@@ -98,7 +98,7 @@ def delete(sid: str) -> None:
 
 
 def clear_expired_sessions() -> None:
-    """Delete the sessions nobody used for EXPIRY_SECONDS; run daily."""
+    """Delete the sessions that were not used for EXPIRY_SECONDS; run daily."""
     for sid in frappe.db.sql(
         "SELECT sid FROM tabSessions WHERE lastupdate < now() - INTERVAL %s SECOND",
         EXPIRY_SECONDS,

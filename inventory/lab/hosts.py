@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The lab's hosts, for Ansible: read from the state of the lab that BENCHFLEET_LAB names.
 
-Where it names none, the only lab of this machine is taken, and named; of several none is taken.
+Without it, the only lab of this machine is used and printed; where there are several, this fails.
 
-Which host is in which derived group stands in groups.yml, other settings in group_vars.
+Derived groups are in groups.yml, other settings in group_vars.
 """
 
 from __future__ import annotations
@@ -67,14 +67,16 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Print the inventory; status 1 and the remedy on standard error where no lab can be taken."""
+    """Print the inventory; returns 1, with the remedy on standard error, where no lab is found."""
     try:
         lab = state.inventory_lab()
     except FleetError as error:
         print(error, file=sys.stderr)
         return 1
     if not os.environ.get("BENCHFLEET_LAB"):
-        print(f"inventory/lab: lab {lab.name!r}, the only one here", file=sys.stderr)
+        print(
+            f"inventory/lab: using lab {lab.name!r}, the only one on this machine", file=sys.stderr
+        )
     print(json.dumps(inventory(lab), indent=2))
     return 0
 

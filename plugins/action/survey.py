@@ -9,11 +9,11 @@ from ansible.plugins.action import ActionBase
 
 
 def clock_bounds(before: float, after: float, started: float, ended: float) -> dict[str, float]:
-    """Between which offsets (seconds, host minus controller) the host's clock must lie.
+    """The least and the greatest offset of the host's clock: seconds, host minus controller.
 
     before and after are the controller's times around the call, started and ended the host's
     within it. The host read `started` no earlier than `before`, and `ended` no later than
-    `after`; so whatever ssh took only widens the bounds and never makes a right clock look wrong.
+    `after`; so the time that ssh takes widens the bounds and never makes a right clock look wrong.
     """
     return {"low": ended - after, "high": started - before}
 

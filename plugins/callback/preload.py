@@ -35,7 +35,7 @@ DOCUMENTATION = """
 name: preload
 type: aggregate
 short_description: loads plugins before workers are forked
-description: Saves the controller work; says nothing.
+description: Saves the controller work; prints nothing.
 """
 USED = (
     (
@@ -68,14 +68,14 @@ def kept_packages() -> Path:
 
 
 def is_own(path: Path) -> bool:
-    """Say whether this account alone can have made a file or folder: Ansible unpickles it."""
+    """Return whether only this account can have written a file or folder: Ansible unpickles it."""
     info = path.lstat()
     plain = stat.S_ISREG(info.st_mode) or stat.S_ISDIR(info.st_mode)
     return plain and info.st_uid == os.geteuid() and not info.st_mode & 0o022
 
 
 def bring(source: Path, target: Path) -> None:
-    """Put the packed modules that one folder has and another lacks there, whole or not at all."""
+    """Copy packed modules that the target lacks to it, each in one rename."""
     for folder in (target.parent, target):
         folder.mkdir(exist_ok=True, mode=0o700)
     ours = {f"{OURS}{path.stem}" for path in (ROOT / "library").glob("*.py")}
@@ -92,7 +92,7 @@ def bring(source: Path, target: Path) -> None:
 
 
 class CallbackModule(CallbackBase):
-    """Is told that a playbook begins and ends, and needs to know nothing else."""
+    """Called when a playbook begins and when it ends."""
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -106,15 +106,15 @@ class CallbackModule(CallbackBase):
             for name in names:
                 loader.get(name, class_only=True)
         self.kept = kept_packages()
-        # Where this run looks for them, and puts them.
+        # Where this run reads and writes them.
         self.used = Path(constants.DEFAULT_LOCAL_TMP) / "ansiballz_cache"
         with suppress(OSError):
             if is_own(self.kept):
                 bring(self.kept, self.used)
 
     def v2_playbook_on_stats(self, _stats: Any) -> None:
-        """Keep what was packed by this run; of other code's, the newest alone."""
-        # Whatever is wrong with the folder is no reason for a run to fail.
+        """Keep what this run packed; of other code's folders, only the newest stay."""
+        # A fault of the folder must not fail the run.
         with suppress(OSError):
             bring(self.used, self.kept)
             os.utime(self.kept)

@@ -21,7 +21,7 @@ options:
         description: Ports of C(mariadb), C(redis_cache), C(redis_queue) and C(web).
         type: dict
         required: true
-      redis_password: {description: This host's for Redis., type: str, required: true}
+      redis_password: {description: This host's password for Redis., type: str, required: true}
       web_workers: {description: Web workers of the bench., type: int, required: true}
       background_workers: {description: Its background workers., type: int, required: true}
       heavy_workers: {description: Its workers for heavy jobs., type: int, required: true}
@@ -34,9 +34,9 @@ options:
         type: dict
         required: true
       plan: {description: All planned settings of MariaDB., type: dict, required: true}
-      option_file: {description: MariaDB's file of them., type: path, required: true}
-      package_dir: {description: Where the package of the jobs is., type: path, required: true}
-      certificates_dir: {description: Folder of the fleet's own ones., type: path, required: true}
+      option_file: {description: MariaDB's option file with them., type: path, required: true}
+      package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
+      certificates_dir: {description: The fleet's certificates., type: path, required: true}
       guarded:
         description: Whether the fleet has the guard of the read path.
         type: bool
@@ -46,7 +46,7 @@ options:
     type: dict
     required: true
     suboptions:
-      token: {description: Word by which calls of this run are known., type: str, required: true}
+      token: {description: Marks the calls of this run., type: str, required: true}
       router: {description: "{address, http, https}.", type: dict, required: true}
       user: {description: Account that signs in., type: str, required: true}
       passwords: {description: Its password at each site., type: dict, required: true}

@@ -9,13 +9,13 @@ certificates:
   elements: dict
   default: []
 acme:
-  description: How a CA is asked for others.
+  description: How a CA is asked for the other sites' certificates.
   type: dict
   required: true
   suboptions:
-    email: {description: Of the account., type: str, required: true}
+    email: {description: Address of the account., type: str, required: true}
     server: {description: Address of the CA's directory., type: str, required: true}
-    webroot: {description: Where its questions are answered., type: path, required: true}
+    webroot: {description: Folder of the answers to its challenges., type: path, required: true}
     environment: {description: Of certbot., type: dict, default: {}}
 """
 
@@ -26,7 +26,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   settings:
-    description: What the timer that does the same between two runs has in its file.
+    description: Settings of the timer that does the same between two runs.
     type: dict
     required: true
     suboptions:

@@ -32,7 +32,7 @@ def test_archive_without_security_or_updates():
 
 
 def test_no_archive_is_an_error_with_a_remedy():
-    with pytest.raises(FleetError, match=r"bookworm main.*sources\.list\.d"):
+    with pytest.raises(FleetError, match=r"bookworm.*`/etc/apt/sources\.list\.d`"):
         base.parse_targets(["https://other.example.com/|nodistro|main"], "bookworm")
 
 
@@ -44,7 +44,7 @@ def test_a_mirror_list_becomes_its_first_mirror(tmp_path):
 
 @pytest.mark.parametrize("uri", ["file:/srv/mirror", "cdrom://disc/", "copy:/srv/mirror"])
 def test_an_archive_on_this_machine_cannot_serve_hosts(uri):
-    with pytest.raises(FleetError, match="cannot reach"):
+    with pytest.raises(FleetError, match=rf"'{uri}.*`/etc/apt/sources\.list\.d`"):
         base.real_uri(uri)
 
 

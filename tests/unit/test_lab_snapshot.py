@@ -53,7 +53,7 @@ def test_every_part_of_it_is_there():
 
 def test_only_the_demo_has_one(project):
     for changes in ({"frappe_source": "/x"}, {"apps": [{"name": "x"}]}, {"prepare": "/x"}):
-        with pytest.raises(FleetError, match="only a lab of the demo"):
+        with pytest.raises(FleetError, match="`--app`, `--prepare`"):
             snapshot.digest(dataclasses.replace(LAB, **changes), project)
 
 

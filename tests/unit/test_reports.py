@@ -1,5 +1,7 @@
 """Tables of verify and status."""
 
+import re
+
 import pytest
 
 from benchfleet import reports
@@ -17,16 +19,22 @@ BROKEN = {
 }
 
 
+def numbers(line: str) -> list[int]:
+    """The numbers that a line names."""
+    return [int(number) for number in re.findall(r"\d+", line)]
+
+
 def test_a_verdict_shows_the_remedy_of_what_is_broken():
-    assert reports.verdict_table([HELD, BROKEN]) == [
+    *lines, last = reports.verdict_table([HELD, BROKEN])
+    assert lines == [
         "ok    S1   rep1  A row arrives",
         "      saw: after 0.1 s",
         "FAIL  S10  rep1  No scheduler",
         "      saw: pid 12",
         "      wanted: none",
         "      remedy: stop it",
-        "1 of 2 checks hold",
     ]
+    assert numbers(last) == [1, 2]
     assert reports.verdict_table([]) == []
 
 
@@ -51,22 +59,22 @@ def test_status_shows_how_full_disks_are_and_what_is_kept():
 
 def test_a_check_that_is_not_applicable_neither_holds_nor_fails():
     printing = {"row": "S16", "check": "Prints", "host": "erp1", "ok": True, "saw": "a demo"}
-    assert reports.verdict_table([HELD, {**printing, "applicable": False}]) == [
+    *lines, last = reports.verdict_table([HELD, {**printing, "applicable": False}])
+    assert lines == [
         "ok    S1   rep1  A row arrives",
         "      saw: after 0.1 s",
         "n/a   S16  erp1  Prints",
         "      saw: a demo",
-        "1 of 1 checks hold, 1 not applicable",
     ]
+    assert numbers(last) == [1, 1, 1]
 
 
 def test_checks_that_could_not_be_made_are_counted_alone():
     silent = {**BROKEN, "asked": False}
-    assert reports.verdict_table([HELD, silent])[-1] == (
-        "1 of 1 checks hold, 1 checks could not be made"
-    )
+    assert numbers(reports.verdict_table([HELD, silent])[-1]) == [1, 1, 1]
     assert "remedy" not in "".join(reports.verdict_table([HELD, silent]))
-    assert reports.verdict_table([silent, silent]) == ["2 checks could not be made"]
+    [line] = reports.verdict_table([silent, silent])
+    assert numbers(line) == [2]
 
 
 def test_why_hosts_could_not_be_asked_is_shown():

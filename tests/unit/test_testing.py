@@ -7,7 +7,9 @@ import threading
 from collections import Counter
 
 import pytest
+import yaml
 
+from benchfleet.runner import ROOT
 from benchfleet.shell import FleetError
 from benchfleet.testing import programs, results, run
 from benchfleet.testing.programs import Program
@@ -72,7 +74,7 @@ def test_everything_is_chosen_but_what_takes_long():
 
 
 def test_an_unknown_test_is_refused_with_the_names_there_are():
-    with pytest.raises(FleetError, match=r"no test 'job'; there is unit, .*, jobs, "):
+    with pytest.raises(FleetError, match=r"'job'.*\bunit, .*, jobs, "):
         programs.chosen(["unit", "job"])
 
 
@@ -87,11 +89,11 @@ def test_each_scenario_has_a_lab_of_its_own():
 
 
 def test_copies_are_all_of_the_fleet_that_the_first_scenario_saves():
-    def words(name):
+    def options(name):
         return programs.settings(name)["env"]["BENCHFLEET_TEST_LAB"]
 
-    copies = {words(name) for name in programs.scenarios() if "--copy" in words(name)}
-    assert copies == {words("default").replace("--bare", "--copy")}
+    copies = {options(name) for name in programs.scenarios() if "--copy" in options(name)}
+    assert copies == {options("default").replace("--bare", "--copy")}
 
 
 def test_a_step_of_molecule_is_known_by_its_line():
@@ -116,8 +118,8 @@ def test_programs_are_counted_and_their_output_is_kept(tmp_path, capfd):
     assert "3 passed" not in shown
 
 
-def test_a_status_that_is_fine_is_no_failure(tmp_path):
-    nothing = python("none", "raise SystemExit(5)", fine=(0, 5))
+def test_an_accepted_status_is_no_failure(tmp_path):
+    nothing = python("none", "raise SystemExit(5)", accepted=(0, 5))
     assert run.Run(tmp_path).one(nothing).ok
 
 
@@ -139,6 +141,16 @@ def test_the_first_failure_ends_the_rest_where_that_is_wished(tmp_path):
     failing, never = python("failing", "raise SystemExit(1)"), python("never", "")
     results = tests.all([endless, failing, never])
     assert {result.title: result.ok for result in results} == {"endless": False, "failing": False}
+
+
+def test_hooks_of_commits_are_the_linters():
+    settings = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    hooks = [hook for repo in settings["repos"] for hook in repo["hooks"]]
+    commands = [hook["entry"].removeprefix(".venv/bin/").split() for hook in hooks]
+    # It takes minutes, too long for each commit.
+    linters = [words for title, words in programs.LINTERS if title != "ansible-lint"]
+    assert commands == linters
+    assert {hook["language"] for hook in hooks} == {"system"}
 
 
 @pytest.fixture

@@ -306,8 +306,8 @@ def test_newer_formats_are_problems() -> None:
 def test_the_mark_has_the_format_that_preflight_knows() -> None:
     values = yaml.safe_load((ROLES / "fleet/vars/main.yml").read_text())
     mark = next(e for e in values["__fleet_common_files"] if e["path"].endswith("fleet.json"))
-    assert values["fleet_format"] == 1
-    assert "fleet_format" in mark["content"]
+    assert "__fleet_mark_format" in mark["content"]
+    assert "default(fleet_format)" in values["__fleet_mark_format"]
 
 
 @pytest.mark.parametrize("text", ['"format": "2"', '"versions": []'])

@@ -91,7 +91,7 @@ class MariaDBConnectionUtil:
         return self.create_connection()
 
     def create_connection(self) -> Any:
-        """Open a connection; pymysql.OperationalError 2003 if nobody listens."""
+        """Open a connection; pymysql.OperationalError 2003 if nothing listens."""
         return pymysql.connect(**self.get_connection_settings())
 
     def set_execution_timeout(self, seconds: int) -> None:

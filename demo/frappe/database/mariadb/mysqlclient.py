@@ -23,5 +23,5 @@ class MariaDBDatabase(database.MariaDBDatabase):
     unbuffered: Any = SSCursor
 
     def create_connection(self) -> Any:
-        """Open a connection; MySQLdb.OperationalError 2002 or 2003 if nobody listens."""
+        """Open a connection; MySQLdb.OperationalError 2002 or 2003 if nothing listens."""
         return MySQLdb.connect(**self.get_connection_settings())

@@ -21,7 +21,7 @@ class PreparedReport(Document):
     """One order for a report: Queued, Started, then Completed or Error."""
 
     def before_insert(self) -> None:
-        """Begin at the beginning, whatever was given."""
+        """Begin as Queued, whatever was given."""
         self.status = "Queued"
 
     def after_insert(self) -> None:
