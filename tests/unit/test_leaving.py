@@ -59,48 +59,56 @@ def test_groups_without_a_node_that_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("node", "said"),
+    ("node", "problem"),
     [
-        ("", "no node is named"),
-        ("rep9", "'rep9' is no reporting node"),
-        ("erp1", "erp1 is the primary"),
+        ("", "leaving_node_not_named"),
+        ("rep9", "leaving_node_unknown"),
+        ("erp1", "leaving_node_primary"),
     ],
 )
-def test_only_a_reporting_node_leaves(node: str, said: str) -> None:
+def test_only_a_reporting_node_leaves(node: str, problem: str) -> None:
     (found,) = FILTERS["leaving_problems"](node, GROUPS, {})
-    assert said in found["what"]
-    assert "rep1, rep2" in found["remedy"]
+    assert found["id"] == problem
+    assert found["facts"] == {"node": node, "nodes": ["rep1", "rep2"]}
     assert found["remedy"] in FILTERS["leaving_text"]([found])
+    assert problem in FILTERS["leaving_text"]([found])
+    (found,) = FILTERS["leaving_problems"](node, {"primary": ["erp1"]}, {})
+    assert found["facts"]["nodes"] == "none"
 
 
 def test_a_node_with_placed_jobs_stays_and_each_entry_is_named() -> None:
     placement = {"a.b": "rep2", "c.*": "heavy", "d.e": "both", "f.g": "rep1", "h.i": "all"}
     found = FILTERS["leaving_problems"]("rep2", GROUPS, placement)
-    assert [problem["what"].split()[1] for problem in found] == ["a.b", "c.*"]
-    assert "group heavy, of which rep2 is all" in found[1]["what"]
+    assert [(problem["id"], problem["facts"]) for problem in found] == [
+        ("leaving_node_has_job", {"job": "a.b", "node": "rep2"}),
+        ("leaving_group_has_job", {"job": "c.*", "node": "rep2", "group": "heavy"}),
+    ]
     assert FILTERS["leaving_problems"]("rep2", GROUPS, {"d.e": "both"}) == []
     assert FILTERS["leaving_problems"]("rep2", GROUPS, "no map") == []
 
 
 def test_data_is_kept_or_deleted_and_nothing_else() -> None:
     (found,) = FILTERS["leaving_problems"]("rep2", GROUPS, {}, "gone")
-    assert found["what"] == "data is 'gone'"
+    assert (found["id"], found["facts"]) == ("leaving_data_unknown", {"data": "gone"})
     assert FILTERS["leaving_problems"]("rep2", GROUPS, {}, "delete") == []
 
 
 @pytest.mark.parametrize("app", ["", "frappe", "../x", "a b"])
 def test_only_an_app_leaves_and_never_the_framework(app: str) -> None:
     (found,) = FILTERS["app_leaving_problems"](app, [], [])
-    assert "-e app=NAME" in found["remedy"]
-    assert FILTERS["leaving_text"]([found], "app").startswith("The app is not taken out.")
+    assert found["id"] == ("leaving_app_refused" if app else "leaving_app_not_named")
+    assert found["facts"] == {"app": app}
+    texts = [FILTERS["leaving_text"]([found], what) for what in ("app", "node")]
+    assert found["remedy"] in texts[0]
+    assert texts[0] != texts[1]
 
 
 def test_an_app_that_the_inventory_still_names_stays() -> None:
     apps, sites = [{"name": "shop"}], [{"name": "a.test", "apps": ["shop"]}, {"name": "b.test"}]
     found = FILTERS["app_leaving_problems"]("shop", apps, sites)
-    assert [problem["place"] for problem in found] == [
-        "bench_apps in the inventory, entry shop",
-        "fleet_sites in the inventory, apps of a.test",
+    assert [(problem["id"], problem["facts"]) for problem in found] == [
+        ("leaving_app_in_inventory", {"app": "shop"}),
+        ("leaving_app_of_site", {"app": "shop", "site": "a.test"}),
     ]
     assert FILTERS["app_leaving_problems"]("stall", apps, sites) == []
 

@@ -26,6 +26,7 @@ import yaml
 from fleet import adoption, systems
 from fleet import preflight as judging
 from fleet.adoption import judge
+from fleet.bench import queues
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
@@ -48,19 +49,56 @@ ELSEWHERE = {
     "check_sudo": "test_surroundings.py",
     "check_crontabs": "test_surroundings.py",
     "check_filters": "test_surroundings.py",
-    "check_written_twice": "test_jobs_filters.py",
+    "placement_entry_twice": "test_jobs_filters.py",
     "secrets_state": "test_remedies_of_the_secrets_file",
     "opened_secrets": "test_preflight_secrets.py",
     "missing_secrets": "test_preflight_secrets.py",
     "agreement_problems": "test_agreement.py",
-    "app_leaving_problems": "test_leaving.py",
-    "app_problems": "test_apps.py",
-    "as_problems": "test_reach.py",
-    "check_node": "test_versions.py",
-    "check_python": "test_versions.py",
-    "leaving_problems": "test_leaving.py",
-    "untold_problems": "test_versions.py",
-    "version_problems": "test_versions.py",
+    "app_code_not_read": "test_versions.py",
+    "app_excludes_frappe": "test_apps.py",
+    "app_needs_other_app": "test_apps.py",
+    "app_of_other_major": "test_apps.py",
+    "bench_python_missing": "test_versions.py",
+    "bench_python_unfit": "test_versions.py",
+    "fleet_format_newer": "test_versions.py",
+    "host_name_unknown": "test_reach.py",
+    "host_not_asked": "test_reach.py",
+    "host_silent": "test_reach.py",
+    "leaving_app_in_inventory": "test_leaving.py",
+    "leaving_app_not_named": "test_leaving.py",
+    "leaving_app_of_site": "test_leaving.py",
+    "leaving_app_refused": "test_leaving.py",
+    "leaving_data_unknown": "test_leaving.py",
+    "leaving_group_has_job": "test_leaving.py",
+    "leaving_node_has_job": "test_leaving.py",
+    "leaving_node_not_named": "test_leaving.py",
+    "leaving_node_primary": "test_leaving.py",
+    "leaving_node_unknown": "test_leaving.py",
+    "login_shell_missing": "test_reach.py",
+    "no_node_fits": "test_versions.py",
+    "no_python_fits": "test_versions.py",
+    "node_unfit": "test_versions.py",
+    "node_unfit_without_other": "test_versions.py",
+    "python_missing": "test_reach.py",
+    "python_of_adopted_bench": "test_versions.py",
+    "python_unfit": "test_versions.py",
+    "site_app_unknown": "test_apps.py",
+    "ssh_cut_off": "test_reach.py",
+    "ssh_host_key_changed": "test_reach.py",
+    "ssh_host_key_unknown": "test_reach.py",
+    "ssh_host_key_unknown_behind_jump_host": "test_reach.py",
+    "ssh_key_missing": "test_reach.py",
+    "ssh_key_readable": "test_reach.py",
+    "ssh_login_refused": "test_reach.py",
+    "ssh_refused": "test_reach.py",
+    "sudo_denied": "test_reach.py",
+    "sudo_hangs": "test_reach.py",
+    "sudo_missing": "test_reach.py",
+    "sudo_password_missing": "test_reach.py",
+    "sudo_password_wrong": "test_reach.py",
+    "sudo_wants_terminal": "test_reach.py",
+    "vault_password_missing": "test_reach.py",
+    "vault_password_wrong": "test_reach.py",
 }
 
 
@@ -323,43 +361,51 @@ def placed(value: Any) -> dict[str, Any]:
 GOOD = placed({"app.tasks.run": "erp1"})
 WORKERS = "erp.background_workers"
 JOBS = [
-    Trial(placed("app.tasks.run"), "write a map of jobs to servers", GOOD),
-    Trial(placed({"app tasks": "erp1"}), "write the dotted name of its method", GOOD),
-    Trial(placed({"app.tasks.run": ["erp1", "rep1"]}), "make a group of them",
+    Trial(placed("app.tasks.run"), "placement_no_map", GOOD),
+    Trial(placed({"app tasks": "erp1"}), "placement_job_malformed", GOOD),
+    Trial(placed({"app.tasks.run": None}), "placement_server_malformed", GOOD),
+    Trial(placed({"app.tasks.run": ["erp1", "rep1"]}), "placement_several_servers",
           {**placed({"app.tasks.run": "reporting"}), "rep.background_workers": {"placed": 1}}),
-    Trial(placed({"app.tasks.run": "erp9"}), "name one of its hosts (erp1, rep1)", GOOD),
+    Trial(placed({"app.tasks.run": "erp9"}), "placement_server_unknown", GOOD),
     Trial({**placed({"app.tasks.run": "db1"}),
            "settings.groups": {**GROUPS, "all": ["erp1", "rep1", "db1"],
                                "mariadb_replica": ["db1"]}},
-          "name a host of group primary or reporting", GOOD),
+          "placement_host_without_bench", GOOD),
+    Trial({**placed({"app.tasks.run": "dbs"}), "settings.groups": {**GROUPS, "dbs": []}},
+          "placement_group_without_bench", GOOD),
     Trial({**placed({"app.tasks.run": "rep+1", "app.tasks.two": "rep/1"}),
            "settings.groups": {**GROUPS, "rep+1": ["erp1"], "rep/1": ["erp1"]}},
-          "rename one of them",
+          "placement_queue_shared",
           {**placed({"app.tasks.run": "rep_1", "app.tasks.two": "rep-1"}),
            "settings.groups": {**GROUPS, "rep_1": ["erp1"], "rep-1": ["erp1"]}}),
-    Trial({WORKERS: "many"}, "write a number of processes", {WORKERS: 6}),
-    Trial({WORKERS: {"": 1, "long,default,short": 1}}, "write one queue",
+    Trial({WORKERS: "many"}, "workers_malformed", {WORKERS: 6}),
+    Trial({WORKERS: {"": 1, "long,default,short": 1}}, "workers_without_queue",
           {WORKERS: {"long,default,short": 1}}),
-    Trial({WORKERS: {"long,default,short": "x"}}, "write a whole number of 0 or more",
+    Trial({WORKERS: {"long,default,short": "x"}}, "workers_not_counted",
           {WORKERS: {"long,default,short": 1}}),
-    Trial({WORKERS: {"long,default,short": 1, "long, default, short": 1}}, "make one entry of them",
+    Trial({WORKERS: {"long,default,short": 1, "long, default, short": 1}}, "workers_twice",
           {WORKERS: {"long,default,short": 2}}),
-    Trial({WORKERS: {"long,default,short": 1, "at-erp1": 1}}, "write placed",
+    Trial({WORKERS: {"long,default,short": 1, "at-erp1": 1}}, "workers_queue_of_server",
           {WORKERS: {"long,default,short": 1, "placed": 1}}),
-    Trial({WORKERS: {"long,default,short,shrt": 1}}, "known are",
+    Trial({WORKERS: {"long,default,short,shrt": 1}}, "workers_queue_unknown",
           {WORKERS: {"long,default,short": 1}}),
-    Trial({WORKERS: 0}, "give erp1 some", {WORKERS: 1}),
-    Trial({WORKERS: {"long,short": 1}}, "add {default: 1}",
+    Trial({WORKERS: 0}, "workers_none", {WORKERS: 1}),
+    Trial({WORKERS: {"long,short": 1}}, "queue_without_workers",
           {WORKERS: {"long,short": 1, "default": 1}}),
     Trial({WORKERS: {"long": 1}, "rep.background_workers": 2, **placed({"app.tasks.run": "rep1"})},
-          "set jobs_when_away to wait", {"erp.when_away": "wait"}),
-    Trial(placed({"app.tasks.run": "rep1"}), "give rep1 some",
+          "primary_lacks_queues", {"erp.when_away": "wait"}),
+    Trial(placed({"app.tasks.run": "rep1"}), "host_without_placed_workers",
           {"rep.background_workers": {"placed": 1}}),
-    Trial({"erp.away_seconds": 1}, "choose a value between", {"erp.away_seconds": 60}),
+    Trial(placed({"app.tasks.run": "reporting"}), "group_without_placed_workers",
+          {"rep.background_workers": {"placed": 1}}),
+    Trial({"erp.away_seconds": 1}, "away_seconds_out_of_bounds", {"erp.away_seconds": 60}),
     Trial({**placed({"app.tasks.rnu": "erp1"}), "erp.survey.jobs": {
         "known": True, "apps": ["app"], "matches": {"app.tasks.rnu": []}, "queues": {}}},
-          "correct it, or take it out", placed({})),
-    Trial(placed({"app.*": "erp1", "app.tasks.run": "erp1"}), "take one out", GOOD),
+          "placement_job_unknown", placed({})),
+    Trial({**placed({"app.*": "erp1"}), "erp.survey.jobs": {
+        "known": True, "apps": ["app"], "matches": {"app.*": []}, "queues": {}}},
+          "placement_pattern_without_jobs", placed({})),
+    Trial(placed({"app.*": "erp1", "app.tasks.run": "erp1"}), "job_placed_twice", GOOD),
 ]  # fmt: skip
 SYSTEMS = [
     Trial(lambda f: put_system(f.erp, "10.1"), "use Debian",  # type: ignore[arg-type]
@@ -508,7 +554,7 @@ JUDGES = [
     for package in (adoption, judging)
     for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if hasattr(module := importlib.import_module(entry.name), "problem") or hasattr(module, "Kind")
-]
+] + [queues]
 
 
 def calls(module: ModuleType) -> Iterator[tuple[str, range]]:

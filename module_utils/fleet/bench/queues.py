@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
+
+from ..preflight.problems import Kind, Problem
 
 # Queues of ours, beside those that Frappe knows.
 PREFIX = "at-"
@@ -33,6 +35,53 @@ HEAVY = f"{PREFIX}{ANY_REPORTING}"
 # Stands in bench_background_workers for the queues of all jobs that are placed on a host.
 PLACED = "placed"
 NOT_IN_QUEUES = re.compile(r"[^A-Za-z0-9_.-]")
+
+WORKERS_PLACE = "bench_background_workers in the inventory, for {hosts}"
+WORKERS_MALFORMED = Kind(
+    "workers_malformed",
+    "bench_background_workers is {workers}, neither a whole number of 0 or more nor a map",
+    WORKERS_PLACE,
+    "write a number of processes, or a map of queues to processes such as"
+    " {{'short,default': 2, long: 3, placed: 1}}",
+)
+WORKERS_WITHOUT_QUEUE = Kind(
+    "workers_without_queue",
+    "bench_background_workers has an entry {entry}, which names no queue",
+    WORKERS_PLACE,
+    "write one queue, or several with commas in order of preference, such as 'short,default'",
+)
+WORKERS_NOT_COUNTED = Kind(
+    "workers_not_counted",
+    "bench_background_workers has {processes} processes for {entry}",
+    WORKERS_PLACE,
+    "write a whole number of 0 or more",
+)
+WORKERS_TWICE = Kind(
+    "workers_twice",
+    "bench_background_workers names the same queues twice: {entries}",
+    WORKERS_PLACE,
+    "make one entry of them",
+)
+
+
+class Trouble(NamedTuple):
+    """What is wrong with a bench_background_workers, as several hosts may have it."""
+
+    kind: Kind
+    facts: tuple[tuple[str, str | tuple[str, ...]], ...]
+
+    def of(self, hosts: list[str]) -> Problem:
+        """The problem of these hosts."""
+        facts = {name: list(fact) if isinstance(fact, tuple) else fact for name, fact in self.facts}
+        return self.kind.found(**facts, hosts=hosts)
+
+
+class WorkersError(ValueError):
+    """A bench_background_workers is malformed; problem says how, as preflight shows it."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"{problem['what']}: {problem['remedy']}")
+        self.problem = problem
 
 
 def is_pattern(job: str) -> bool:
@@ -101,48 +150,31 @@ def queue_list(key: Any) -> list[str]:
     return list(dict.fromkeys(names)) if good else []
 
 
-def shape_troubles(workers: Any) -> Iterator[tuple[str, str]]:
-    """What is wrong with a bench_background_workers by itself, each with its remedy."""
+def shape_troubles(workers: Any) -> Iterator[Trouble]:
+    """What is wrong with the form of a bench_background_workers."""
     if whole_number(workers) is not None:
         return
     if not isinstance(workers, Mapping):
-        yield (
-            f"bench_background_workers is {workers!r}, neither a whole number of 0 or more nor "
-            "a map",
-            "write a number of processes, or a map of queues to processes such as "
-            "{'short,default': 2, long: 3, placed: 1}",
-        )
+        yield Trouble(WORKERS_MALFORMED, (("workers", repr(workers)),))
         return
     programs: dict[str, list[str]] = {}
     for key, value in workers.items():
         if names := queue_list(key):
             programs.setdefault("-".join(names), []).append(repr(str(key)))
         else:
-            yield (
-                f"bench_background_workers has an entry {key!r}, which names no queue",
-                "write one queue, or several with commas in order of preference, such as "
-                "'short,default'",
-            )
+            yield Trouble(WORKERS_WITHOUT_QUEUE, (("entry", repr(key)),))
         if whole_number(value) is None:
-            yield (
-                f"bench_background_workers has {value!r} processes for {key!r}",
-                "write a whole number of 0 or more",
-            )
+            facts = (("entry", repr(key)), ("processes", repr(value)))
+            yield Trouble(WORKERS_NOT_COUNTED, facts)
     for keys in programs.values():
         if len(keys) > 1:
-            yield (
-                f"bench_background_workers names the same queues twice: {', '.join(keys)}",
-                "make one entry of them",
-            )
+            yield Trouble(WORKERS_TWICE, (("entries", tuple(keys)),))
 
 
 def read_workers(workers: Any) -> int | dict[str, int]:
-    """bench_background_workers as a number or a map of numbers.
-
-    Raises ValueError for what is neither.
-    """
-    for what, remedy in shape_troubles(workers):
-        raise ValueError(f"{what}: {remedy}")
+    """bench_background_workers as a number or a map of numbers. Raises WorkersError."""
+    for trouble in shape_troubles(workers):
+        raise WorkersError(trouble.of([]))
     number = whole_number(workers)
     if number is not None:
         return number
@@ -167,7 +199,7 @@ def worker_programs(
     (see placed_queues), ``custom`` the `workers` of common_site_config.json. A number is shared
     between a program for all queues and one for the quick ones; the first gets the larger half, so
     that a single process serves everything.
-    Raises ValueError for a malformed setting.
+    Raises WorkersError.
     """
     placed = list(dict.fromkeys(placed))
     found = read_workers(workers)

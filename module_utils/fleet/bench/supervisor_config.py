@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..supervisor.programs import LOGS, task
-from .program_settings import environment_text, program_troubles
+from .program_settings import environment_text, program_problems
 
 HEADER = (
     "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
@@ -345,8 +345,8 @@ def supervisor_config(
     guard. ``environment`` has variables of all programs but Redis; ``web_arguments`` are further
     options of gunicorn, which win over those before them.
     """
-    for what, remedy in program_troubles(environment or {}, web_arguments):
-        raise AnsibleFilterError(f"{what}: {remedy}")
+    for problem in program_problems(environment or {}, web_arguments):
+        raise AnsibleFilterError(f"{problem['what']}: {problem['remedy']}")
     parser = generated_programs(text, bench, user)
     prefix = posixpath.basename(bench)
     web = f"{prefix}-frappe-web"
