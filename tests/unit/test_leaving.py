@@ -197,7 +197,7 @@ def test_a_bench_behind_a_link_does_not_stay_unsaid(
     bench = root / "home/frappe-bench"
     bench.rename(root / "elsewhere")
     bench.symlink_to(root / "elsewhere")
-    with pytest.raises(host_leaving.LeaveError, match=r"is a link to .*/elsewhere, which holds"):
+    with pytest.raises(host_leaving.LeaveError, match=str(root / "elsewhere")):
         leaver(root, data="delete").data()
     assert bench.is_symlink()
 
@@ -240,7 +240,7 @@ def test_whose_host_it_is(tmp_path: Path, text: str | None, fleet: str) -> None:
 
 def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text("{")
-    with pytest.raises(host_leaving.LeaveError, match="nothing was touched"):
+    with pytest.raises(host_leaving.LeaveError, match=r"fleet\.json"):
         host_leaving.fleet_of(str(tmp_path / "fleet.json"))
 
 
@@ -256,16 +256,21 @@ def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
 
     assert ask(drained=True, waiting=False)[0]
     assert ask(drained=True, waiting=True)[0]
-    assert ask(drained=False, waiting=True) == (
-        True,
-        "rep2 still gets no calls: it was drained by hand",
-    )
-    assert ask(drained=False, waiting=False) == (True, "rep2 gets calls again")
-    assert ask(drained=False, waiting=False) == (False, "rep2 was not drained")
+    assert len(nodes.drained(str(tmp_path))) == 1
+    changed, by_hand = ask(drained=False, waiting=True)
+    assert changed
+    assert list(nodes.drained(str(tmp_path))) == ["rep2"]
+    changed, back = ask(drained=False, waiting=False)
+    assert changed
+    assert list(nodes.drained(str(tmp_path))) == []
+    changed, nothing = ask(drained=False, waiting=False)
+    assert not changed
+    # A node that still gets no calls has a message of its own.
+    assert len({by_hand, back, nothing}) == 3
 
 
 def test_a_node_that_the_router_forgot_is_not_drained_again(tmp_path: Path) -> None:
     params = {"node": "rep2", "known_only": True, "waiting": False, "state_dir": str(tmp_path)}
     done = nodes.drain(params, {}, False)
-    assert (done["changed"], done["words"]) == (False, "the router sends rep2 no calls")
+    assert not done["changed"]
     assert not (tmp_path / "drained").exists()

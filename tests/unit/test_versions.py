@@ -222,7 +222,7 @@ def test_a_finished_bench_keeps_its_python_and_a_host_that_is_away_has_none() ->
             {"survey": {"env": "3.12.1", "adoption": {"bench": {}}}},
             code(),
             "python_of_adopted_bench",
-            {"host": "erp1", "version": "3.12", "other": "3.11", "named": "", "bench": BENCH},
+            {"host": "erp1", "version": "3.12", "other": "3.11", "bench": BENCH},
         ),
     ],
 )

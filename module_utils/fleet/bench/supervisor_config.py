@@ -107,10 +107,11 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
             wrong = ["the option command"]
         if wrong or not does:
             raise AnsibleFilterError(
-                f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
-                f" bench CLI does not write so, in [{section}]: run this again. If that does not"
-                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
-                " bench CLI is the pinned one; bench_environment sets variables of the programs"
+                f"[{section}] of the generated supervisor.conf is not as the bench CLI writes it"
+                + (f" ({', '.join(wrong)})" if wrong else "")
+                + f". Run this again. If that does not help, find out who changes"
+                f" {bench}/config/supervisor.conf.bench, and whether the bench CLI is the pinned"
+                " one. To set variables of the programs, use bench_environment"
             )
         made.add_section(section)
         for option, value in (options | settings_of(short, does[0], bench, user)).items():

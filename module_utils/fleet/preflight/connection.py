@@ -1,4 +1,4 @@
-"""Say why a host could not be asked: what ssh, sudo or Ansible reported, as a problem.
+"""Hosts that could not be asked: what ssh, sudo or Ansible reported, as problems.
 
 Pure functions, except that the controller's known_hosts file is read for a fingerprint. Of a host
 this reads

@@ -1,4 +1,4 @@
-"""All checks of jobs: where they are placed, and which workers run them.
+"""All checks of jobs and workers, and those of the jobs that jobs_placement names.
 
 Of a host these are read:
     name, groups             inventory name, names of its groups

@@ -47,7 +47,7 @@ NO_PYTHON_FITS = Kind(
 )
 PYTHON_OF_ADOPTED = Kind(
     "python_of_adopted_bench",
-    "the bench of {host} runs on Python {version}, but a new one there would run on {other}{named}",
+    "the bench of {host} runs on Python {version}, but a new one there would run on {other}",
     "{bench}/env on {host}, bench_python in the inventory",
     "set bench_python to a Python {version}: the reporting benches must run on the same",
 )
@@ -148,7 +148,6 @@ def check_python(host: Host, same: str, code: Code, updating: bool) -> Iterator[
             host=name,
             version=series(there),
             other=series(version),
-            named=f" (bench_python {host['python']})" if host["python"] else "",
             bench=host["bench_dir"],
         )
 
