@@ -64,6 +64,7 @@ ELSEWHERE = {
     "host_name_unknown": "test_reach.py",
     "host_not_asked": "test_reach.py",
     "host_silent": "test_reach.py",
+    "inventory_missing": "test_fit_inventory.py",
     "leaving_app_in_inventory": "test_leaving.py",
     "leaving_app_not_named": "test_leaving.py",
     "leaving_app_of_site": "test_leaving.py",

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .inventory import VAULT_PASSWORD_MISSING, VAULT_PASSWORD_WRONG
 from .problems import Host, Kind, Problem
 
 SSH_PORT = "22"
@@ -174,22 +175,6 @@ NOT_ACCEPTED = Kind(
     " ansible_user or ansible_ssh_private_key_file; a key with a passphrase has to be loaded first"
     " (ssh-add)",
 )
-VAULT_FILE = (
-    "--ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
-    " ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too)"
-)
-VAULT_PASSWORD_MISSING = Kind(
-    "vault_password_missing",
-    "{value} cannot be read: no vault password was given",
-    "inventory entry of {host}",
-    f"add {VAULT_FILE}",
-)
-VAULT_PASSWORD_WRONG = Kind(
-    "vault_password_wrong",
-    "{value} cannot be read: the vault password that was given does not fit",
-    "inventory entry of {host}",
-    f"give the right one: add {VAULT_FILE}",
-)
 SUDO = "sudo of {user} on {host}"
 PASSWORD_MISSING = Kind(
     "sudo_password_missing",
@@ -306,7 +291,7 @@ def locked(text: str, target: Target, _found: re.Match[str]) -> Problem:
     value = f"the encrypted value for {key[1]}" if key else "an encrypted value"
     missing = re.search("no vault secrets found", text)
     kind = VAULT_PASSWORD_MISSING if missing else VAULT_PASSWORD_WRONG
-    return kind.found(**target.facts, value=value)
+    return kind.found(**target.facts, value=value, where=f"inventory entry of {target.name}")
 
 
 # What Ansible calls an answer that is none of a module's; the output of the shell or sudo follows.
