@@ -84,7 +84,7 @@ def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
-    """Variables as supervisor's option ``environment`` has them."""
+    """Variables in the form of supervisor's option ``environment``."""
     parts = []
     for name, value in environment.items():
         text = str(value).replace("%", "%%")

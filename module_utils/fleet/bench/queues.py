@@ -2,7 +2,7 @@
 
 Pure functions on what the inventory says:
     jobs_placement           {dotted name of a job's method, or a pattern: host or group}
-    jobs_heavy               where heavy jobs are done that it does not name: reporting or primary
+    jobs_heavy               where heavy jobs run that it does not name: reporting or primary
     bench_background_workers a number of processes that share all queues, or {queues: processes}
 """
 
@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from ..preflight.problems import Kind, Problem
 
-# Queues of ours, beside those that Frappe knows.
+# Begins the names of the fleet's own queues, beside Frappe's.
 PREFIX = "at-"
-# Frappe's own, in the order in which its long workers serve them.
+# Frappe's own queues, in the order in which its long workers serve them.
 QUEUES = ("long", "default", "short")
-# Jobs that read much and write little, of Frappe 14 to 17; a bench queues those that it has.
+# Jobs that read much and write little, of Frappe 14 to 17; a bench has some of them.
 HEAVY_JOBS = (
     "frappe.core.doctype.prepared_report.prepared_report.generate_report",
     "frappe.desk.query_report.run_export_query_job",
@@ -28,7 +28,7 @@ HEAVY_JOBS = (
     "frappe.email.doctype.auto_email_report.auto_email_report.send_daily",
     "frappe.email.doctype.auto_email_report.auto_email_report.send_monthly",
 )
-# The server of heavy jobs: whichever reporting node comes first, or else the primary.
+# The server of heavy jobs: any reporting node that is free, or else the primary.
 ANY_REPORTING = "heavy"
 # Its queue, which every reporting node serves.
 HEAVY = f"{PREFIX}{ANY_REPORTING}"
@@ -95,7 +95,7 @@ def queue_name(server: str) -> str:
 
 
 def with_heavy(placement: Mapping[str, str], reporting: bool) -> dict[str, str]:
-    """jobs_placement and, with ``reporting``, the heavy jobs that none of its entries means."""
+    """jobs_placement and, with ``reporting``, the heavy jobs that none of its entries matches."""
     named = [str(entry) for entry in placement]
     rest = [job for job in HEAVY_JOBS if not any(fnmatchcase(job, entry) for entry in named)]
     return {**placement, **dict.fromkeys(rest if reporting else (), ANY_REPORTING)}
@@ -104,16 +104,16 @@ def with_heavy(placement: Mapping[str, str], reporting: bool) -> dict[str, str]:
 def placed_hosts(
     placement: Mapping[str, str], groups: Mapping[str, list[str]]
 ) -> dict[str, list[str]]:
-    """The hosts that are to do the jobs of each queue of ours, by queue.
+    """The hosts that are to run the jobs of each of the fleet's queues, by queue.
 
     ``placement`` is what with_heavy returns, ``groups`` are the inventory's.
     """
-    anybody = {**groups, ANY_REPORTING: groups.get("bench_reporting", [])}
-    return {queue_name(s): anybody.get(s, [s]) for s in map(str, placement.values())}
+    servers = {**groups, ANY_REPORTING: groups.get("bench_reporting", [])}
+    return {queue_name(s): servers.get(s, [s]) for s in map(str, placement.values())}
 
 
 def heavy_programs(placement: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The worker program of a reporting node for heavy jobs; none where no job counts as heavy."""
+    """The worker program of a reporting node for heavy jobs; [] where no job counts as heavy."""
     heavy = ANY_REPORTING in placement.values()
     return [{"name": HEAVY, "queues": [HEAVY], "processes": 1}] if heavy else []
 
@@ -132,7 +132,7 @@ def placed_queues(placement: Mapping[str, str], host: str, group_names: Iterable
 
 
 def whole_number(value: Any) -> int | None:
-    """A number of processes, also one written as text; None when it is none."""
+    """A number of processes, which may be written as text; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
@@ -143,7 +143,7 @@ def whole_number(value: Any) -> int | None:
 def queue_list(key: Any) -> list[str]:
     """The queues that a key of bench_background_workers names, in order of preference.
 
-    Without any for a key that names none, or what no queue can be called.
+    [] where it names none, or one with a character that no queue's name has.
     """
     names = [name.strip() for name in key.split(",")] if isinstance(key, str) else [""]
     good = all(names) and not any(NOT_IN_QUEUES.search(name) for name in names)
@@ -182,7 +182,7 @@ def read_workers(workers: Any) -> int | dict[str, int]:
 
 
 def further_queues(custom: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The queues that `workers` in common_site_config.json adds to Frappe's; not those of ours."""
+    """Queues that `workers` in common_site_config.json adds to Frappe's; none of the fleet's."""
     return {
         str(name): settings if isinstance(settings, Mapping) else {}
         for name, settings in (custom or {}).items()
@@ -197,8 +197,8 @@ def worker_programs(
 
     ``workers`` is bench_background_workers, ``placed`` the queues of the jobs placed on this host
     (see placed_queues), ``custom`` the `workers` of common_site_config.json. A number is shared
-    between a program for all queues and one for the quick ones; the first gets the larger half, so
-    that a single process serves everything.
+    between a program for all queues and one for the quick ones. The first gets the larger half, so
+    that a single process serves all queues.
     Raises WorkersError.
     """
     placed = list(dict.fromkeys(placed))
@@ -226,7 +226,7 @@ def worker_programs(
 def worker_count(workers: Any) -> int:
     """Background processes that bench_background_workers asks for.
 
-    Those of an entry `placed` run only where jobs are placed: programs_count counts what runs.
+    Those of an entry `placed` run only where jobs are placed; programs_count counts what runs.
     """
     found = read_workers(workers)
     return found if isinstance(found, int) else sum(found.values())
