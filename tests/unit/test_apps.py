@@ -12,7 +12,7 @@ PYPROJECT = '[tool.bench.frappe-dependencies]\nfrappe = ">=15.40.0,<16.0.0"\nerp
 
 
 def says(**files: str) -> dict[str, Any]:
-    """What the app shop says with these files."""
+    """What is read of the app shop with these files."""
     names = {"pyproject": "pyproject.toml", "hooks": "shop/hooks.py", "package": "shop/__init__.py"}
     return apps.says("shop", {names[key]: text for key, text in files.items()}.get)
 

@@ -1,4 +1,4 @@
-"""The bench CLI's generated files, turned into a node's."""
+"""Files that the bench CLI generates, made into those of a node."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_primary_has_every_program_with_its_counts() -> None:
     }
 
 
-def test_supervisor_gives_no_program_up() -> None:
+def test_supervisor_never_stops_starting_a_program() -> None:
     for conf in (node(), node(schedule=False, redis_config_dir=None, guard=GUARD)):
         programs = [s for s in conf.sections() if s.startswith("program:")]
         assert {conf[s]["startretries"] for s in programs} == {"1000000"}
@@ -109,7 +109,7 @@ def test_no_worker_programs_are_left_that_are_not_wanted() -> None:
     assert not [s for s in node(workers=[], schedule=False).sections() if "worker" in s]
 
 
-def test_a_worker_program_of_ones_own_has_its_queues_and_the_time_of_its_longest() -> None:
+def test_an_operators_worker_program_has_its_queues_and_the_stop_time_of_the_longest() -> None:
     wanted = [
         {"name": "placed", "queues": ["at-rep1", "at-reporting"], "processes": 2},
         {"name": "short-default", "queues": ["short", "default"], "processes": 1},
@@ -185,7 +185,7 @@ def test_unknown_shapes_are_refused(text: str, named: str) -> None:
         bench.supervisor_config(text, "/b", "frappe", ["a:1"], 1, [], "/usr/local/bin/bench")
 
 
-def test_redis_listens_where_told_and_has_our_users() -> None:
+def test_redis_listens_at_the_given_addresses_and_has_our_users() -> None:
     text = (
         "bind 127.0.0.1\nport 13000\nmaxmemory 50mb\n"
         "aclfile /b/x.acl\nRequirePass x\nmaxmemory-policy allkeys-lru\n"
@@ -270,7 +270,7 @@ def test_known_hosts_are_named_as_ssh_looks_for_them(port: int, name: str) -> No
     assert bench.known_host("fd00::1", port) == name
 
 
-def test_secrets_of_a_configuration_are_told_by_name_and_by_url() -> None:
+def test_secrets_of_a_configuration_are_known_by_name_and_by_url() -> None:
     config = {
         "redis_cache": "redis://:p@h:1",
         "db_host": "h",
@@ -353,7 +353,7 @@ def test_a_queue_named_redis_is_a_workers() -> None:
 
 
 SAFE = "[program:b-frappe-schedule]\ncommand=/opt/x/bin/bench schedule\n"
-# What the bench's account may write into the bench CLI's file, and the section that is told.
+# What the bench's account may write into the bench CLI's file, and the section that is named.
 SLIPPED_IN = [
     ("[program:x]\nuser=root\ncommand=/bin/sh", "program:x"),
     ("[program:b-frappe-evil]\ncommand=/bin/sh", "program:b-frappe-evil"),
@@ -372,7 +372,7 @@ SLIPPED_IN = [
     ("[supervisorctl]\nserverurl=unix:///tmp/s.sock", "supervisorctl"),
     ("[DEFAULT]\nuser=root", "DEFAULT"),
 ]
-# Lines below a program that the bench CLI writes, and the option that is told.
+# Lines below a program that the bench CLI writes, and the option that is named.
 OPTIONS = [
     ("User=root", "User"),
     ("user : frappe\nUSER=root", "USER"),

@@ -23,14 +23,14 @@ primary:
 """
 
 
-def run(*words: str, folder: Path, **told: str) -> subprocess.CompletedProcess[str]:
-    command, *others = words
+def run(*argv: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command, *others = argv
     return subprocess.run(
         [str(BIN / command), *others],
         cwd=ROOT,
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
-            **told,
+            **environment,
             "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
         },
@@ -60,8 +60,8 @@ def mine(tmp_path: Path) -> Path:
 
 def sealed(name: str, folder: Path) -> str:
     """A variable with an encrypted value."""
-    words = ("encrypt_string", "--vault-password-file", str(folder / "password"), "s3cret")
-    text = run("ansible-vault", *words, "--name", name, folder=folder).stdout
+    argv = ("encrypt_string", "--vault-password-file", str(folder / "password"), "s3cret")
+    text = run("ansible-vault", *argv, "--name", name, folder=folder).stdout
     return text[text.index(name) :].rpartition("\n")[0] + "\n"
 
 
@@ -101,8 +101,8 @@ def test_encrypted_variables_that_the_run_needs_are_named_with_their_line(mine: 
     (mine / "group_vars/all/main.yml").write_text(text)
     line = 1 + text.splitlines().index("vault_sudo: !vault |")
     password = ("--vault-password-file", str(tmp / "other"))
-    words = ("ansible-playbook", "-i", str(mine))
-    judged = run(*words, "playbooks/preflight.yml", *password, folder=tmp)
+    argv = ("ansible-playbook", "-i", str(mine))
+    judged = run(*argv, "playbooks/preflight.yml", *password, folder=tmp)
     assert ids(judged) == ["vault_password_wrong"] * 2
     assert f"place:  {mine}/group_vars/all/main.yml:{line} (erp1)" in judged.stdout
     assert "1. vault_sudo " in judged.stdout
@@ -110,12 +110,12 @@ def test_encrypted_variables_that_the_run_needs_are_named_with_their_line(mine: 
     # No variable of the fleet's needs it.
     assert "monitoring_key" not in judged.stdout
     # Only the connection's are needed where nothing else is read.
-    asked = run(*words, "playbooks/status.yml", folder=tmp)
+    asked = run(*argv, "playbooks/status.yml", folder=tmp)
     assert ids(asked) == ["vault_password_missing"]
     assert "1. vault_sudo " in asked.stdout
     assert "verify_passwords" not in asked.stdout
     right = run(
-        *words, "playbooks/status.yml", "--vault-password-file", str(tmp / "password"), folder=tmp
+        *argv, "playbooks/status.yml", "--vault-password-file", str(tmp / "password"), folder=tmp
     )
     assert "vault_" not in right.stdout
     assert "ssh_refused" in ids(right)
@@ -131,6 +131,6 @@ def test_what_a_host_says_of_itself_overrides_nothing(mine: Path):
     tasks = [{"liar": {}}, {"ansible.builtin.debug": {"msg": "{{ fleet_bench_dir }}"}}]
     about = {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}
     (mine.parent / "play.yml").write_text(json.dumps([about]))
-    words = ("ansible-playbook", "-i", str(mine / "hosts.yml"), str(mine.parent / "play.yml"))
-    done = run(*words, folder=mine, ANSIBLE_LIBRARY=str(mine))
+    argv = ("ansible-playbook", "-i", str(mine / "hosts.yml"), str(mine.parent / "play.yml"))
+    done = run(*argv, folder=mine, ANSIBLE_LIBRARY=str(mine))
     assert '"msg": "/home"' in done.stdout, done.stdout

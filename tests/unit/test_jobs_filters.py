@@ -1,4 +1,4 @@
-"""Queues of placed jobs, worker programs, and every check of where jobs shall run."""
+"""Queues of placed jobs, worker programs, and every check of jobs and workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_host_serves_its_own_queue_first_then_those_of_its_groups():
     assert queues.placed_queues({"a.b": "rep1"}, "rep1", ["rep1"]) == ["at-rep1"]
 
 
-def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_means_them():
+def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_matches_them():
     report, emailed = queues.HEAVY_JOBS[0], "*.auto_email_report.*"
     placement = {emailed: "rep1", "a.b": "rep2"}
     found = queues.with_heavy(placement, True)
@@ -157,7 +157,7 @@ BARE = {"known": False, "apps": [], "scheduled": False, "matches": {}, "near": {
 
 
 def a_host(name: str, group: str, **changes: Any) -> dict[str, Any]:
-    """A host about whose jobs nothing was said."""
+    """A host without settings of jobs."""
     host: dict[str, Any] = {
         "name": name,
         "groups": [group],
@@ -225,7 +225,7 @@ def facts(fleet: list[dict], settings: dict, *names: str) -> list[tuple[Any, ...
     ]
 
 
-def test_nothing_said_is_no_problem(fleet, settings):
+def test_a_fleet_without_settings_of_jobs_has_no_problem(fleet, settings):
     settings["inventory"] = str(Path(__file__).parents[2] / "inventory/example")
     assert ids(fleet, settings) == []
     assert job_problems([], settings) == []
@@ -529,7 +529,7 @@ def test_queue_without_workers(fleet, settings):
     assert ids(fleet, settings) == []
 
 
-def test_what_was_meant_is_not_missed_too(fleet, settings):
+def test_a_misspelt_queue_is_one_problem(fleet, settings):
     fleet[0]["background_workers"] = {"shrot,default": 1, "long": "x"}
     assert ids(fleet, settings) == ["workers_not_counted", "workers_queue_unknown"]
 
@@ -543,7 +543,7 @@ def test_no_workers_at_all_is_one_problem(fleet, settings):
     ]
 
 
-def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):
+def test_workers_of_half_a_fleet_are_not_judged(fleet, settings):
     fleet[0]["background_workers"] = 0
     assert ids(fleet[:2], settings) == []
     settings["groups"]["primary"] = []

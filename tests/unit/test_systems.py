@@ -132,11 +132,11 @@ def test_roles_install_what_the_table_says() -> None:
 def test_no_package_or_release_stands_beside_the_table() -> None:
     """Names that are something else, too, are left out: git, a command; nginx, a program."""
     packages = {name for names in systems.PACKAGES.values() for name in names}
-    words = {name for name in packages if name.startswith(("lib", "python3-"))}
-    words |= {"build-essential", "ca-certificates", "openssh-client", "openssh-server"}
-    words |= {systems.CHROMIUM} | {row["codename"] for row in systems.SYSTEMS}
-    words |= {f"{row['distribution']} {row['release']}" for row in systems.SYSTEMS}
-    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(words)))})(?!\.crt)")
+    names = {name for name in packages if name.startswith(("lib", "python3-"))}
+    names |= {"build-essential", "ca-certificates", "openssh-client", "openssh-server"}
+    names |= {systems.CHROMIUM} | {row["codename"] for row in systems.SYSTEMS}
+    names |= {f"{row['distribution']} {row['release']}" for row in systems.SYSTEMS}
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(names)))})(?!\.crt)")
     found = []
     for part in CODE:
         for path in sorted((ROOT / part).rglob("*")):

@@ -45,7 +45,7 @@ class Reason(NamedTuple):
 
 
 class Target:
-    """How ssh reaches a host; its inventory name where that was not found out."""
+    """How ssh reaches a host: by its inventory name where nothing more is known."""
 
     def __init__(self, host: Host) -> None:
         known = host.get("target") or {}
@@ -77,7 +77,7 @@ class Target:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What problems name of it; host is its inventory name."""
+        """Facts for problems; host is the inventory name."""
         return {
             "host": self.name,
             "address": self.address,
@@ -92,8 +92,8 @@ def known_fingerprint(path: str, line: int) -> str:
     "unknown" when it cannot be read.
     """
     try:
-        words = Path(path).expanduser().read_text(encoding="utf-8").splitlines()[line - 1].split()
-        key = next(word for word in words if word.startswith("AAAA"))
+        fields = Path(path).expanduser().read_text(encoding="utf-8").splitlines()[line - 1].split()
+        key = next(field for field in fields if field.startswith("AAAA"))
         digest = hashlib.sha256(base64.b64decode(key, validate=True)).digest()
     except (OSError, ValueError, IndexError, StopIteration):
         return "unknown"
@@ -236,7 +236,7 @@ NOT_ASKED = Kind(
 )
 
 
-# --- those that are found in several lines of a message ------------------------------------------
+# --- problems that need several parts of a message -----------------------------------------------
 
 
 def changed_key(text: str, target: Target, _found: re.Match[str]) -> Problem:
@@ -319,7 +319,7 @@ SIGNS: tuple[tuple[re.Pattern[str], Kind | Callable[..., Problem]], ...] = (
     (
         re.compile(
             r"not in the sudoers file|may not run sudo|is not allowed to (?:execute|run)"
-            # sudo's refusal of a single command is lost on the way: nothing is left to be read.
+            # Ansible drops sudo's message on a single command that it refuses: nothing follows.
             rf"|\A{NO_ANSWER.pattern}\s*\Z"
         ),
         SUDO_DENIED,

@@ -93,7 +93,7 @@ def primary_jobs(hosts: list[Host], settings: Settings) -> Mapping[str, Any] | N
 
 
 def placement_of(hosts: list[Host]) -> dict[str, str]:
-    """The sound entries of jobs_placement; {} where it is no map or differs between hosts."""
+    """The well-formed entries of jobs_placement; {} if it is no map or differs between hosts."""
     found = hosts[0]["placement"] if hosts else {}
     if not isinstance(found, Mapping) or any(host["placement"] != found for host in hosts):
         return {}
@@ -110,7 +110,7 @@ def servers_of(placement: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def bench_hosts(server: str, settings: Settings) -> list[str] | None:
-    """The hosts with a bench that a server's name stands for; None when it stands for nothing."""
+    """The hosts with a bench that a host's or group's name stands for; None for an unknown name."""
     groups = settings["groups"]
     if server not in groups and server not in groups.get("all", []):
         return None
@@ -145,7 +145,7 @@ def check_placement(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
 
 
 def check_servers(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Jobs are placed on hosts or groups of the inventory that have a bench, and one queue each."""
+    """Jobs are placed on hosts or groups of the inventory with a bench, each with its own queue."""
     groups = settings["groups"]
     servers = servers_of(placement_of(hosts))
     for server, entries in servers.items():

@@ -17,7 +17,7 @@ def as_problems(hosts: Iterable[Host]) -> list[Problem]:
 
 
 def together(problems: dict[str, Problem]) -> Problem:
-    """One problem of the same one of several hosts: {host: problem} goes in."""
+    """One problem for several hosts that have the same one; problems is {host: problem}."""
     one, *others = problems.values()
     return {
         **one,

@@ -12,8 +12,8 @@ from .problems import Host, Kind, Problem, grouped
 from .versions import Code, known_needs, series
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-# What uv is asked for where the host has none that fits: newest first of those that a Frappe runs
-# on, then those that may come.
+# Series that uv may install where the host has none that fits: first those on which a Frappe runs,
+# newest first, then future ones.
 UV_PYTHONS = ("3.14", "3.13", "3.12", "3.11", "3.10", "3.15", "3.16", "3.17", "3.18")
 # Stands for the releases of a series: apps exclude at most some of its first ones.
 LATEST = 999
@@ -77,11 +77,11 @@ def needs_of(asked: Mapping[str, str]) -> list[str]:
 
 
 def new_python(host: Host, code: Code, same: str) -> tuple[str, str]:
-    """The Python of a bench that is to be made on a host: path, version.
+    """The Python for a new bench on a host: path, version.
 
-    What bench_python names; else what the system has and the code takes, of the series ``same``
-    first, then /usr/bin/python3, then the newest; else a series that uv installs: then path is "",
-    and version a series. Both are "" where nothing fits.
+    It is the one that bench_python names. Without that it is one of the system that the code
+    accepts: of the series ``same`` first, then /usr/bin/python3, then the newest. Else uv installs
+    one: path is "" and version a series. Both are "" where nothing fits.
     """
     if host["python"]:
         return host["python"], host["survey"]["pythons"].get(host["python"]) or ""
@@ -103,7 +103,7 @@ def new_python(host: Host, code: Code, same: str) -> tuple[str, str]:
 def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, str]:
     """The Python of a host's bench: {path, install}; install is the series that uv installs.
 
-    A finished bench keeps its own; nothing is made of path then.
+    A finished bench keeps its own: path is that of its environment.
     """
     if (host.get("survey") or {}).get("env"):
         return {"path": f"{host['bench_dir']}/env/bin/python", "install": ""}
@@ -118,7 +118,7 @@ def python_of(host: Host, primary: Host, code: Code, cli_dir: str) -> dict[str, 
 
 
 def python_headers(path: str) -> list[str]:
-    """Debian's packages with the headers of a Python; any other brings its own."""
+    """Debian's packages with the headers of a Python of the system; others include theirs."""
     return [f"{Path(path).name}-dev"] if str(Path(path).parent) == "/usr/bin" else []
 
 
@@ -169,7 +169,7 @@ def check_node(hosts: list[Host], code: Code, releases: list[str]) -> Iterator[P
 def runtime_problems(
     hosts: list[Host], primary: Host, code: Code, releases: list[str], updating: bool
 ) -> Iterator[Problem]:
-    """Benches whose Python or Node cannot work for the code at hand; an update judges its own."""
+    """Benches whose Python or Node the code does not accept; an update judges its own code."""
     same = series(((primary or {}).get("survey") or {}).get("env") or "")
     here = [host for host, _survey in seen(hosts)]
     for host in here:

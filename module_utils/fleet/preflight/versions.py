@@ -24,8 +24,8 @@ from .problems import Host, Kind, Problem, Settings
 
 Code = Mapping[str, Mapping[str, str]]
 
-# The tools whose releases are pinned, and the variables that ask for one. Benches differ by what
-# the bench CLI generates, so all hosts of a fleet have the same.
+# Tools with pinned releases, and the variables that set them. All hosts of a fleet have the same
+# releases, because different bench CLIs generate different benches.
 VARIABLES = {
     "bench_cli": "bench_cli_version",
     "uv": "bench_uv_version",
@@ -48,7 +48,7 @@ CODE_NOT_READ = Kind(
 
 
 def release_versions(roles_dir: str) -> dict[str, str]:
-    """What this Benchfleet gives a new fleet: the defaults of role bench, {tool: release}."""
+    """The releases of a new fleet, {tool: release}: the defaults of role bench."""
     text = Path(roles_dir, "bench/defaults/main.yml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
     defaults[VARIABLES["node"]] = release_nodes(roles_dir)[0]
@@ -56,7 +56,7 @@ def release_versions(roles_dir: str) -> dict[str, str]:
 
 
 def release_nodes(roles_dir: str) -> list[str]:
-    """The releases of Node that this Benchfleet has: that of a new fleet first, then the others."""
+    """The releases of Node that this Benchfleet has; a new fleet gets the first."""
     text = Path(roles_dir, "bench/vars/main.yml").read_text(encoding="utf-8")
     return [str(release) for release in yaml.safe_load(text)["__bench_nodes"]]
 
@@ -66,14 +66,14 @@ def versions_in_force(
 ) -> dict[str, str]:
     """The releases that a host is to have, {tool: release}.
 
-    What the inventory asks for wins; then what is recorded on the primary, or installed there
-    where a fleet is older than the records; a new fleet has those of ``release``. Of Node it is the
-    first of these and of ``nodes`` that the code takes.
+    The inventory's wins. Else it is the one recorded on the primary, or installed there where a
+    fleet is older than the records; a new fleet gets those of ``release``. Node is the first of
+    these and of ``nodes`` that the code accepts.
     """
     asked, survey = host["asked_versions"], (primary or {}).get("survey") or {}
-    noted, there = survey.get("mark", {}).get("versions") or {}, survey.get("tools") or {}
+    recorded, there = survey.get("mark", {}).get("versions") or {}, survey.get("tools") or {}
     found = {
-        tool: str(asked.get(tool) or noted.get(tool) or there.get(tool) or release[tool])
+        tool: str(asked.get(tool) or recorded.get(tool) or there.get(tool) or release[tool])
         for tool in VARIABLES
     }
     if not asked.get("node"):

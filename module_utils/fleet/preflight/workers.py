@@ -137,7 +137,7 @@ def queue_troubles(workers: Any, known: list[str], all_known: bool) -> Iterator[
 def check_served(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Every queue has workers: Frappe's, the bench's own, and those of placed jobs."""
     primary = primary_of(hosts, settings)
-    # Whether a queue has workers can only be said of a whole fleet.
+    # Only with all hosts in the run is it known whether a queue has workers.
     if primary is None or not set(settings["groups"].get("all", [])) <= {h["name"] for h in hosts}:
         return
     custom = list(further_queues((primary_jobs(hosts, settings) or {}).get("queues")))
@@ -162,7 +162,7 @@ def check_served(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
 
 
 def is_away_time(value: Any) -> bool:
-    """Whether a time is within its bounds; what is no number is reported with the types."""
+    """Whether a time is within its bounds, or no number: that is reported with the types."""
     try:
         return value is None or AWAY_BOUNDS[0] <= float(value) <= AWAY_BOUNDS[1]
     except (TypeError, ValueError):
