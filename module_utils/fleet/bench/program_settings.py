@@ -12,7 +12,7 @@ ENVIRONMENT = "bench_environment in the inventory"
 ARGUMENTS = "bench_web_arguments in the inventory"
 ENVIRONMENT_NO_MAP = Kind(
     "environment_no_map",
-    "bench_environment is no map",
+    "bench_environment is not a map",
     ENVIRONMENT,
     'write {{NAME: "value"}}',
 )
@@ -38,11 +38,11 @@ ARGUMENTS_TAKEN = Kind(
     "web_arguments_taken",
     "bench_web_arguments has {options}",
     ARGUMENTS,
-    "take them out, the fleet sets them: bench_web_workers is the number of workers",
+    "take them out: the fleet sets them (bench_web_workers is the number of workers)",
 )
 ARGUMENTS_MALFORMED = Kind(
     "web_arguments_malformed",
-    "bench_web_arguments are no options of gunicorn",
+    "bench_web_arguments does not hold options of gunicorn alone",
     ARGUMENTS,
     'write options such as "-k gthread --threads 8"',
 )

@@ -169,7 +169,7 @@ KEY_FILE_OPEN = Kind(
 )
 NOT_ACCEPTED = Kind(
     "ssh_login_refused",
-    "{address} does not accept {account} (accepted: {methods}; keys tried: {keys})",
+    "{address} does not accept {account} (accepted methods: {methods}; keys tried: {keys})",
     f"{OUR_KEY}; ~{{account}}/.ssh/authorized_keys on {{host}}",
     "try `{command}`: put your public key into that account's authorized_keys, or correct"
     " ansible_user or ansible_ssh_private_key_file; a key with a passphrase has to be loaded first"

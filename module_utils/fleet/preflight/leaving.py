@@ -17,12 +17,12 @@ NODE_IS_PRIMARY = Kind(
 NODE_UNKNOWN = Kind("leaving_node_unknown", "{node!r} is no reporting node", NODE, NAME_NODE)
 DATA_UNKNOWN = Kind(
     "leaving_data_unknown",
-    "data is {data!r}",
+    "data is {data!r}, neither keep nor delete",
     "data on the command line",
     "leave it out to keep the node's copy of the data, or write data=delete",
 )
 JOB_ENTRY = "jobs_placement in the inventory, entry {job!r}"
-MOVE_JOB = "take the entry out, or name another server there, and run this again"
+MOVE_JOB = "take the entry out, or name another server there, and run the same command again"
 JOB_ON_NODE = Kind(
     "leaving_node_has_job",
     "job {job} is placed on {node}: without the node, the next site.yml would stop there",
@@ -41,7 +41,7 @@ NAME_APP = "name one of the bench's apps, but not frappe, with -e app=NAME"
 APP_NOT_NAMED = Kind("leaving_app_not_named", "no app is named", APP, NAME_APP)
 APP_REFUSED = Kind("leaving_app_refused", "{app!r} is no app that can be taken out", APP, NAME_APP)
 NAMED = "the inventory names {app}, so the next site.yml would install it again"
-TAKE_OUT = "take the entry out, and run this again"
+TAKE_OUT = "take the entry out, and run the same command again"
 APP_IN_INVENTORY = Kind(
     "leaving_app_in_inventory", NAMED, "bench_apps in the inventory, entry {app}", TAKE_OUT
 )

@@ -67,7 +67,7 @@ GROUP_WITHOUT_BENCH = Kind(
 )
 QUEUE_SHARED = Kind(
     "placement_queue_shared",
-    "these servers of jobs would have the same queue, {queue}: {servers}",
+    "these servers would have the same queue of jobs, {queue}: {servers}",
     "jobs_placement, and the names of hosts and groups in the inventory",
     "rename one of them; in a queue's name, all but letters, digits and . _ - becomes -",
 )

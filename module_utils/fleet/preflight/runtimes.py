@@ -41,7 +41,7 @@ BENCH_PYTHON_UNFIT = Kind(
 )
 NO_PYTHON_FITS = Kind(
     "no_python_fits",
-    "no Python is accepted by all apps of {host} ({asked})",
+    "no Python fits all apps of {host} ({asked})",
     "requires-python in the pyproject.toml of the apps",
     "use commits of the apps that belong together (bench_frappe_branch, bench_apps)",
 )

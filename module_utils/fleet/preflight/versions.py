@@ -34,8 +34,7 @@ VARIABLES = {
 }
 FORMAT_NEWER = Kind(
     "fleet_format_newer",
-    "fleet format {format} is newer than this Benchfleet, which knows formats up to {known}:"
-    " {hosts}",
+    "{hosts}: the fleet format is {format}, and this Benchfleet knows formats up to {known}",
     "fleet.json in fleet_config_dir on {hosts}",
     "these hosts were last changed by a newer Benchfleet: use that one, or a newer one still",
 )
