@@ -281,7 +281,7 @@ def not_accepted(text: str, target: Target, found: re.Match[str]) -> Problem:
     if loose:
         return KEY_FILE_OPEN.found(**facts, key=loose[1])
     return NOT_ACCEPTED.found(
-        **facts, methods=found[2] or "too many tries", keys=target.keys or "none"
+        **facts, methods=found[2] or "unknown after too many tries", keys=target.keys or "none"
     )
 
 
