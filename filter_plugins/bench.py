@@ -1,4 +1,4 @@
-"""Filters for benches: the bench CLI's files as a fleet needs them, addresses, apps, secrets."""
+"""Filters for benches: files of the bench CLI as a fleet needs them, addresses, apps, secrets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from fleet.bench.supervisor_config import (
 
 
 def config_keys(kind: str) -> list[str]:
-    """Keys of common_site_config.json: those ``out`` of it on the primary, those ``absent`` on a
-    reporting node, or those put ``back`` at a release; see module_utils/fleet/bench/files.py.
+    """Keys of common_site_config.json, by what is done with them.
+
+    kind: "out" for those that the primary does not have, "absent" for those that a reporting node
+    does not have, "back" for those that a release puts back; see module_utils/fleet/bench/files.py.
     """
     files = bench_files
     kinds = {
@@ -38,25 +40,24 @@ def host_port(address: str, port: int) -> str:
 
 
 def bench_id(path: str) -> str:
-    """The queue prefix that Frappe derives from a bench's path, made explicit.
+    """The prefix of queues that Frappe derives from a bench's path.
 
-    Setting exactly this value keeps the jobs that already wait in the queue.
+    With exactly this value as a setting, jobs that already wait in the queue are kept.
     """
     return path.strip("/").replace("/", "-")
 
 
 def known_host(address: str, port: int) -> str:
-    """A host as ssh looks it up in known_hosts: with brackets and port unless that is 22."""
+    """A host's name in known_hosts: with brackets and port unless the port is 22."""
     return address if int(port) == 22 else f"[{address}]:{int(port)}"
 
 
 def lockstep_apps(
     apps: dict[str, Any], user: str, address: str, port: int, bench: str
 ) -> list[dict[str, Any]]:
-    """Where a reporting bench gets its apps from: the primary's, over the LAN, at its commits.
+    """The apps of a reporting bench: the primary's, over the LAN, at its commits, frappe first.
 
-    ``apps`` as the module bench_info tells them of the primary; ``port`` is its sshd's; frappe
-    comes first.
+    ``apps`` are the primary's, as the module bench_info returns them; ``port`` is its sshd's.
     """
     host = f"[{address}]" if ":" in address else address
     if int(port) != 22:
@@ -74,11 +75,11 @@ def lockstep_apps(
 
 
 def repo_logins(apps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Apps whose repository's URL and the account in it, ``//USER:PASSWORD@``, are apart.
+    """Apps with ``repo`` and ``login``, the account ``//USER:PASSWORD@`` of its URL, separate.
 
-    The account is a secret option of the module bench_init. Ansible strikes the value of such an
-    option out of everything that the module returns: a whole ``repo``, which may be the name of the
-    app alone, would be missing in messages and paths.
+    The login is a secret option of the module bench_init. Ansible strikes the value of such an
+    option out of everything that the module returns: as a secret, a whole ``repo``, which may be
+    just the app's name, would be missing in messages and paths.
     """
     apart = []
     for app in apps:

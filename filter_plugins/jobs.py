@@ -1,4 +1,4 @@
-"""Filters on queues and their workers (fleet/bench/queues.py), and on where jobs shall run."""
+"""Filters on queues and their workers (fleet/bench/queues.py), and on the placement of jobs."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "system_problems": systems.system_problems,
     "system_warnings": systems.system_warnings,
     "unasked": reach.unasked,
-    "untold_problems": versions.untold_problems,
+    "unread_code_problems": versions.unread_code_problems,
     "version_problems": versions.version_problems,
     "versions_in_force": versions.versions_in_force,
     "wanted_apps": versions.wanted_apps,
@@ -71,7 +71,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
     """A judgement as templates can count it and add to it."""
-    return lambda *values: list(judge(*values))
+    return lambda *values, **named: list(judge(*values, **named))
 
 
 class FilterModule:

@@ -71,6 +71,13 @@ class Shouting(ast.NodeTransformer):
         names = [target.id for target in node.targets if isinstance(target, ast.Name)]
         return node if set(names) & set(BY_PROGRAMS) else self.generic_visit(node)
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """A pattern, the first argument of re's functions, matches what other programs print."""
+        if isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "re":
+            node.args[1:] = [self.visit(argument) for argument in node.args[1:]]
+            return node
+        return self.generic_visit(node)
+
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
         """An f-string is judged as a whole; its values are looked at, too."""
         for part in node.values:

@@ -1,4 +1,4 @@
-"""What apps say of the Frappe and the apps that they need, and how that is judged."""
+"""The Frappe and the apps that an app needs: how they are read, and how they are judged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PYPROJECT = '[tool.bench.frappe-dependencies]\nfrappe = ">=15.40.0,<16.0.0"\nerp
 
 
 def says(**files: str) -> dict[str, Any]:
-    """What the app shop says with these files."""
+    """What is read of the app shop with these files."""
     names = {"pyproject": "pyproject.toml", "hooks": "shop/hooks.py", "package": "shop/__init__.py"}
     return apps.says("shop", {names[key]: text for key, text in files.items()}.get)
 
@@ -69,8 +69,9 @@ def test_what_cannot_be_read_says_nothing(files: dict[str, str]):
     ],
 )
 def test_the_frappe_that_an_app_asks_for(asked: str, frappe: str, taken: bool):
-    says = {"frappe": asked, "version": "1"}
-    assert (misfit(says, frappe) == "") is taken
+    unfit = misfit("shop", {"frappe": asked, "version": "1"}, frappe)
+    assert (unfit is None) is taken
+    assert unfit is None or unfit["id"] == "app_excludes_frappe"
 
 
 @pytest.mark.parametrize(
@@ -79,19 +80,23 @@ def test_the_frappe_that_an_app_asks_for(asked: str, frappe: str, taken: bool):
 )
 def test_an_app_that_goes_with_its_own_major_version(version: str, frappe: str, taken: bool):
     own = {"version": version, "same_major": True}
-    assert (misfit(own, frappe) == "") is taken
-    assert misfit({**own, "same_major": False}, frappe) == ""
+    unfit = misfit("shop", own, frappe)
+    assert (unfit is None) is taken
+    assert unfit is None or unfit["id"] == "app_of_other_major"
+    assert misfit("shop", {**own, "same_major": False}, frappe) is None
 
 
 FRAPPE = {"version": "15.44.2", "here": True}
 WANTED = [{"name": "frappe"}, {"name": "shop"}, {"name": "erpnext"}]
 
 
-def judged(sites: Any = (), **code: dict[str, Any]) -> list[str]:
-    """What is wrong, in words."""
+def judged(sites: Any = (), **code: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The facts of what is wrong, by the problems' ids."""
     found = list(app_problems({"frappe": FRAPPE, **code}, WANTED, list(sites)))
     assert all(problem["place"] and problem["remedy"] for problem in found)
-    return [problem["what"] for problem in found]
+    facts = {problem["id"]: problem["facts"] for problem in found}
+    assert len(facts) == len(found)
+    return facts
 
 
 def test_all_that_is_wrong_with_apps_that_come_is_named_together():
@@ -101,24 +106,28 @@ def test_all_that_is_wrong_with_apps_that_come_is_named_together():
         shop={"frappe": ">=16.0.0", "version": "2.0", "requires": ["erpnext", "hrms"]},
         erpnext={"frappe": ">=1.0.0,<16.0.0", "version": "1.0.0", "same_major": True},
         by_hand={"here": True},
-    ) == [
-        "shop needs the app hrms, which bench_apps does not name",
-        "shop asks for Frappe >=16.0.0; Frappe is 15.44.2",
-        "erpnext is 1.0.0, and installs only on that major version of Frappe; Frappe is 15.44.2",
-        "the site a.example is to have the app depot, which bench_apps does not name",
-    ]
+    ) == {
+        "app_needs_other_app": {"app": "shop", "other": "hrms"},
+        "app_excludes_frappe": {"app": "shop", "asked": ">=16.0.0", "frappe": "15.44.2"},
+        "app_of_other_major": {"app": "erpnext", "version": "1.0.0", "frappe": "15.44.2"},
+        "site_app_unknown": {
+            "site": "a.example",
+            "app": "depot",
+            "known": ["frappe", "shop", "erpnext", "by_hand"],
+        },
+    }
 
 
 def test_what_runs_already_and_what_is_not_known_is_not_judged():
     bad = {"frappe": ">=16.0.0", "requires": ["hrms"]}
-    assert judged(shop={**bad, "here": True}, erpnext={"trouble": "no answer"}) == []
-    assert judged(sites=["x", {"name": "a.example"}, {"name": "b.example", "apps": "shop"}]) == []
+    assert judged(shop={**bad, "here": True}, erpnext={"trouble": "no answer"}) == {}
+    assert judged(sites=["x", {"name": "a.example"}, {"name": "b.example", "apps": "shop"}]) == {}
 
 
 def test_a_good_fleet_has_no_problem():
     sites = [{"name": "a.example", "apps": ["frappe", "shop"]}]
     shop = {"frappe": ">=15.40.0,<16.0.0", "version": "15.1", "requires": ["erpnext"]}
-    assert judged(sites, shop=shop) == []
+    assert judged(sites, shop=shop) == {}
 
 
 @pytest.mark.parametrize(

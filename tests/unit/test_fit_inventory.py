@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,14 +23,14 @@ primary:
 """
 
 
-def run(*words: str, folder: Path, **told: str) -> subprocess.CompletedProcess[str]:
-    command, *others = words
+def run(*argv: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command, *others = argv
     return subprocess.run(
         [str(BIN / command), *others],
         cwd=ROOT,
         env={
             **{k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")},
-            **told,
+            **environment,
             "ANSIBLE_LOCAL_TEMP": str(folder / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
         },
@@ -39,6 +40,11 @@ def run(*words: str, folder: Path, **told: str) -> subprocess.CompletedProcess[s
         stderr=subprocess.STDOUT,
         check=False,
     )
+
+
+def ids(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The ids of the problems that a run lists."""
+    return re.findall(r"^ +id: +(\w+)$", done.stdout, re.MULTILINE)
 
 
 @pytest.fixture
@@ -54,8 +60,8 @@ def mine(tmp_path: Path) -> Path:
 
 def sealed(name: str, folder: Path) -> str:
     """A variable with an encrypted value."""
-    words = ("encrypt_string", "--vault-password-file", str(folder / "password"), "s3cret")
-    text = run("ansible-vault", *words, "--name", name, folder=folder).stdout
+    argv = ("encrypt_string", "--vault-password-file", str(folder / "password"), "s3cret")
+    text = run("ansible-vault", *argv, "--name", name, folder=folder).stdout
     return text[text.index(name) :].rpartition("\n")[0] + "\n"
 
 
@@ -63,7 +69,7 @@ def sealed(name: str, folder: Path) -> str:
 def test_no_playbook_guesses_an_inventory(tmp_path: Path, playbook: str):
     done = run("ansible-playbook", playbook, "-e", "node=rep1", folder=tmp_path)
     assert done.returncode != 0
-    assert "No inventory was given, and none is guessed" in done.stdout
+    assert ids(done) == ["inventory_missing"]
     assert "-i inventory/mine" in done.stdout
     assert "PLAY" not in done.stdout
 
@@ -78,10 +84,9 @@ def test_all_encrypted_files_are_named_with_the_remedy(mine: Path):
         )
     done = run("ansible-playbook", "-i", str(mine), "playbooks/status.yml", folder=tmp)
     assert done.returncode != 0
-    assert "holds 2 encrypted values that cannot be read. Nothing was touched" in done.stdout
+    assert ids(done) == ["vault_password_missing"] * 2
     for name in ("one", "two"):
         assert f"place:  {mine}/group_vars/all/{name}.yml" in done.stdout
-    assert done.stdout.count("no vault password was given") == 2
     assert "--ask-vault-pass" in done.stdout
 
 
@@ -96,22 +101,25 @@ def test_encrypted_variables_that_the_run_needs_are_named_with_their_line(mine: 
     (mine / "group_vars/all/main.yml").write_text(text)
     line = 1 + text.splitlines().index("vault_sudo: !vault |")
     password = ("--vault-password-file", str(tmp / "other"))
-    words = ("ansible-playbook", "-i", str(mine))
-    judged = run(*words, "playbooks/preflight.yml", *password, folder=tmp).stdout
-    assert "vault_sudo is encrypted, and the vault password does not fit" in judged
-    assert f"place:  {mine}/group_vars/all/main.yml:{line} (erp1)" in judged
-    assert "verify_passwords is encrypted" in judged
-    # It belongs to something else, and nobody asks for it.
-    assert "monitoring_key" not in judged
+    argv = ("ansible-playbook", "-i", str(mine))
+    judged = run(*argv, "playbooks/preflight.yml", *password, folder=tmp)
+    assert ids(judged) == ["vault_password_wrong"] * 2
+    assert f"place:  {mine}/group_vars/all/main.yml:{line} (erp1)" in judged.stdout
+    assert "1. vault_sudo " in judged.stdout
+    assert "2. verify_passwords " in judged.stdout
+    # No variable of the fleet's needs it.
+    assert "monitoring_key" not in judged.stdout
     # Only the connection's are needed where nothing else is read.
-    asked = run(*words, "playbooks/status.yml", folder=tmp).stdout
-    assert "vault_sudo is encrypted, and no vault password was given" in asked
-    assert "verify_passwords" not in asked
+    asked = run(*argv, "playbooks/status.yml", folder=tmp)
+    assert ids(asked) == ["vault_password_missing"]
+    assert "1. vault_sudo " in asked.stdout
+    assert "verify_passwords" not in asked.stdout
     right = run(
-        *words, "playbooks/status.yml", "--vault-password-file", str(tmp / "password"), folder=tmp
+        *argv, "playbooks/status.yml", "--vault-password-file", str(tmp / "password"), folder=tmp
     )
-    assert "cannot be read" not in right.stdout
-    assert "erp1: 127.0.0.1 port 1 refuses the connection" in right.stdout
+    assert "vault_" not in right.stdout
+    assert "ssh_refused" in ids(right)
+    assert "erp1: 127.0.0.1 port 1 " in right.stdout
 
 
 def test_what_a_host_says_of_itself_overrides_nothing(mine: Path):
@@ -123,6 +131,6 @@ def test_what_a_host_says_of_itself_overrides_nothing(mine: Path):
     tasks = [{"liar": {}}, {"ansible.builtin.debug": {"msg": "{{ fleet_bench_dir }}"}}]
     about = {"hosts": "all", "connection": "local", "gather_facts": False, "tasks": tasks}
     (mine.parent / "play.yml").write_text(json.dumps([about]))
-    words = ("ansible-playbook", "-i", str(mine / "hosts.yml"), str(mine.parent / "play.yml"))
-    done = run(*words, folder=mine, ANSIBLE_LIBRARY=str(mine))
+    argv = ("ansible-playbook", "-i", str(mine / "hosts.yml"), str(mine.parent / "play.yml"))
+    done = run(*argv, folder=mine, ANSIBLE_LIBRARY=str(mine))
     assert '"msg": "/home"' in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""Queues of placed jobs, worker programs, and every check of where jobs shall run."""
+"""Queues of placed jobs, worker programs, and every check of jobs and workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_host_serves_its_own_queue_first_then_those_of_its_groups():
     assert queues.placed_queues({"a.b": "rep1"}, "rep1", ["rep1"]) == ["at-rep1"]
 
 
-def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_means_them():
+def test_heavy_jobs_are_any_reporting_nodes_unless_an_entry_matches_them():
     report, emailed = queues.HEAVY_JOBS[0], "*.auto_email_report.*"
     placement = {emailed: "rep1", "a.b": "rep2"}
     found = queues.with_heavy(placement, True)
@@ -114,31 +114,31 @@ def test_worker_programs(workers, placed, custom, programs):
 
 
 @pytest.mark.parametrize(
-    ("workers", "words"),
+    ("workers", "problem", "facts"),
     [
-        (-1, "is -1, neither a whole number"),
-        (True, "is True, neither"),
-        (1.5, "is 1.5, neither"),
-        ("{long: 1}", "neither a whole number of 0 or more nor a map: write a number of processes"),
-        (None, "is None, neither"),
-        (["long"], "neither"),
-        ({"long": -1}, "has -1 processes for 'long': write a whole number of 0 or more"),
-        ({"long": True}, "has True processes"),
-        ({"long,": 1}, "an entry 'long,', which names no queue: write one queue"),
-        ({"": 1}, "an entry '', which"),
-        ({"a b": 1}, "an entry 'a b', which"),
-        ({3: 1}, "an entry 3, which"),
-        ({"a,b": 1, "a, b": 2}, "names the same queues twice: 'a,b', 'a, b': make one"),
+        *(
+            (value, "workers_malformed", {"workers": repr(value)})
+            for value in (-1, True, 1.5, "{long: 1}", None, ["long"])
+        ),
+        ({"long": -1}, "workers_not_counted", {"entry": "'long'", "processes": "-1"}),
+        ({"long": True}, "workers_not_counted", {"entry": "'long'", "processes": "True"}),
+        *(
+            ({key: 1}, "workers_without_queue", {"entry": repr(key)})
+            for key in ("long,", "", "a b", 3)
+        ),
+        ({"a,b": 1, "a, b": 2}, "workers_twice", {"entries": ["'a,b'", "'a, b'"]}),
     ],
 )
-def test_malformed_workers_are_refused_with_a_remedy(workers, words):
+def test_malformed_workers_are_refused_with_a_remedy(workers, problem, facts):
     for function in (
         lambda: queues.worker_programs(workers, []),
         lambda: queues.worker_count(workers),
     ):
-        with pytest.raises(ValueError, match="bench_background_workers") as raised:
+        with pytest.raises(queues.WorkersError) as raised:
             function()
-        assert words in str(raised.value)
+        found = raised.value.problem
+        assert (found["id"], found["facts"]) == (problem, {**facts, "hosts": []})
+        assert str(raised.value) == f"{found['what']}: {found['remedy']}"
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ BARE = {"known": False, "apps": [], "scheduled": False, "matches": {}, "near": {
 
 
 def a_host(name: str, group: str, **changes: Any) -> dict[str, Any]:
-    """A host about whose jobs nothing was said."""
+    """A host without settings of jobs."""
     host: dict[str, Any] = {
         "name": name,
         "groups": [group],
@@ -208,41 +208,50 @@ def place(fleet: list[dict], placement: Any, **found: Any) -> None:
         fleet[0]["survey"] = {"jobs": {**base, **found}}
 
 
-def whats(fleet: list[dict], settings: dict) -> list[str]:
-    """What is wrong, without place and remedy; each problem must have both."""
+def ids(fleet: list[dict], settings: dict) -> list[str]:
+    """The ids of what is wrong; each problem must have its texts."""
     problems = job_problems(fleet, settings)
     for found in problems:
-        assert set(found) == {"what", "place", "remedy"}
+        assert set(found) == {"id", "what", "place", "remedy", "facts"}
         assert all(found.values())
-    return [found["what"] for found in problems]
+    return [found["id"] for found in problems]
 
 
-def test_nothing_said_is_no_problem(fleet, settings):
+def facts(fleet: list[dict], settings: dict, *names: str) -> list[tuple[Any, ...]]:
+    """The id and these facts of all that is wrong."""
+    return [
+        (found["id"], *(found["facts"][name] for name in names))
+        for found in job_problems(fleet, settings)
+    ]
+
+
+def test_a_fleet_without_settings_of_jobs_has_no_problem(fleet, settings):
     settings["inventory"] = str(Path(__file__).parents[2] / "inventory/example")
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     assert job_problems([], settings) == []
     alone = {**settings, "groups": {"primary": ["erp1"], "all": ["erp1"]}}
-    assert whats([a_host("erp1", "primary")], alone) == []
+    assert ids([a_host("erp1", "primary")], alone) == []
 
 
 @pytest.mark.parametrize("server", ["rep1", "reporting", "erp1", "primary", "all"])
 @pytest.mark.parametrize("job", [RUN, "erpnext.*", "*.run", "a.b[cd]?", "a.B.c", "[!f]*", "*"])
 def test_placement_in_order(fleet, settings, job, server):
     place(fleet, {job: server})
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize("value", ["rep1", [RUN], None, 3])
 def test_placement_that_is_no_map(fleet, settings, value):
     place(fleet, value)
-    assert whats(fleet, settings) == [f"jobs_placement is {value!r}, not a map"]
+    assert facts(fleet, settings, "placement") == [("placement_no_map", value)]
+    assert repr(value) in job_problems(fleet, settings)[0]["what"]
 
 
 def test_placement_that_differs_between_hosts(fleet, settings):
     place(fleet, {RUN: "rep1"})
     fleet[2]["placement"] = {}
-    # Told with all that the fleet must agree on (test_agreement.py).
-    assert whats(fleet, settings) == []
+    # Reported with all that must be the same on all hosts (test_agreement.py).
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize(
@@ -250,9 +259,7 @@ def test_placement_that_differs_between_hosts(fleet, settings):
 )
 def test_key_that_is_no_name_and_no_pattern(fleet, settings, job):
     place(fleet, {job: "rep1"})
-    assert whats(fleet, settings) == [
-        f"{job!r} in jobs_placement is neither the dotted name of a job nor a pattern"
-    ]
+    assert facts(fleet, settings, "job") == [("placement_job_malformed", job)]
 
 
 def test_scheduled_server_script_has_no_dots(fleet, settings):
@@ -261,70 +268,71 @@ def test_scheduled_server_script_has_no_dots(fleet, settings):
         {"send_letters_daily": "rep1"},
         matches={"send_letters_daily": ["send_letters_daily"]},
     )
-    assert whats(fleet, settings) == []
-    # Nobody could look.
+    assert ids(fleet, settings) == []
+    # The sites' databases could not be read.
     place(
         fleet, {"send_letters_daily": "rep1"}, matches={"send_letters_daily": []}, scheduled=False
     )
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["survey"] = None
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize("server", [["rep1", "rep2"], "", " ", None, 7])
 def test_server_that_is_no_text(fleet, settings, server):
     place(fleet, {RUN: server})
-    assert whats(fleet, settings) == [
-        f"{RUN!r} is placed on {server!r}, which is no name of a server"
-    ]
-    remedy = job_problems(fleet, settings)[0]["remedy"]
-    assert ("make a group of them" in remedy) is isinstance(server, list)
+    several = isinstance(server, list)
+    wanted = "placement_several_servers" if several else "placement_server_malformed"
+    assert facts(fleet, settings, "job", "server") == [(wanted, RUN, server)]
 
 
 def test_server_that_does_not_exist(fleet, settings):
     place(fleet, {RUN: "rep11", "a.b": "rep11", "c.d": "nowhere"})
-    assert whats(fleet, settings) == [
-        "'rep11' in jobs_placement is neither a host nor a group of the inventory;"
-        " did you mean rep1?",
-        "'nowhere' in jobs_placement is neither a host nor a group of the inventory",
+    unknown = "placement_server_unknown"
+    assert facts(fleet, settings, "server", "entries") == [
+        (unknown, "rep11", [RUN, "a.b"]),
+        (unknown, "nowhere", ["c.d"]),
     ]
-    found = job_problems(fleet, settings)[0]
-    assert found["place"] == f"jobs_placement in the inventory, {RUN!r} and 1 more"
+    found, other = job_problems(fleet, settings)
+    assert "rep1?" in found["facts"]["hint"]
+    assert other["facts"]["hint"] == ""
+    assert f"{RUN}, a.b" in found["place"]
     assert "erp1, rep1, rep2" in found["remedy"]
 
 
 def test_server_without_a_bench(fleet, settings):
     settings["groups"]["all"].append("db9")
     place(fleet, {"a.b": "db9", "c.d": "databases", "e.f": "empty"})
-    assert whats(fleet, settings) == [
-        "db9 has no bench, and jobs are placed on it",
-        "databases is a group of hosts without a bench, and jobs are placed on it",
-        "empty is a group of hosts without a bench, and jobs are placed on it",
+    assert facts(fleet, settings, "server", "entries") == [
+        ("placement_host_without_bench", "db9", ["a.b"]),
+        ("placement_group_without_bench", "databases", ["c.d"]),
+        ("placement_group_without_bench", "empty", ["e.f"]),
     ]
 
 
 def test_bench_of_a_host_in_the_groups_of_the_roles_alone(fleet, settings):
     settings["groups"]["bench_reporting"] = settings["groups"].pop("reporting")
     place(fleet, {"a.b": "rep1"})
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 def test_servers_with_one_queue(fleet, settings):
     settings["groups"].update({"a+b": ["rep1"], "a=b": ["rep1"]})
     place(fleet, {"a.b": "a+b", "c.d": "a=b"})
-    assert whats(fleet, settings) == [
-        "a+b and a=b would share the queue at-a-b: jobs of one would run on the other"
+    assert facts(fleet, settings, "queue", "servers") == [
+        ("placement_queue_shared", "at-a-b", ["a+b", "a=b"])
     ]
 
 
 def test_a_host_with_the_name_of_the_queue_of_heavy_jobs(fleet, settings):
     settings["groups"]["heavy"] = ["rep1"]
     place(fleet, {"a.b": "heavy"})
-    (found,) = whats(fleet, settings)
-    assert found.startswith("the reporting nodes as a whole (jobs_heavy) and heavy would share")
+    (found,) = job_problems(fleet, settings)
+    assert (found["id"], found["facts"]["queue"]) == ("placement_queue_shared", "at-heavy")
+    assert found["facts"]["servers"][1:] == ["heavy"]
     for host in fleet:
         host["heavy"] = "primary"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize(
@@ -337,30 +345,29 @@ def test_a_host_with_the_name_of_the_queue_of_heavy_jobs(fleet, settings):
 def test_workers_for_jobs_placed_on_a_host(fleet, settings, workers, served):
     fleet[2]["background_workers"] = workers
     place(fleet, {RUN: "rep2", "a.b": "rep2"})
-    expected = f"{RUN!r} and 1 more are placed on rep2, which has no workers for placed jobs"
-    assert whats(fleet, settings) == ([] if served else [expected])
-    if not served:
-        found = job_problems(fleet, settings)[0]
-        assert found["place"] == "bench_background_workers in the inventory, for rep2"
-        assert "bench_background_workers: {placed: 1}" in found["remedy"]
+    wanted = [("host_without_placed_workers", "rep2", ["rep2"], [RUN, "a.b"])]
+    assert facts(fleet, settings, "server", "hosts", "entries") == ([] if served else wanted)
+    for found in job_problems(fleet, settings):
+        assert "rep2" in found["place"]
+        assert "{placed: 1}" in found["remedy"]
 
 
 def test_workers_for_jobs_placed_on_a_group(fleet, settings):
     place(fleet, {RUN: "reporting"})
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[1]["background_workers"] = 0
-    assert whats(fleet, settings) == [
-        f"{RUN!r} is placed on reporting, and none of its hosts (rep1, rep2) has workers for "
-        "placed jobs"
+    unserved = "group_without_placed_workers"
+    assert facts(fleet, settings, "server", "hosts", "entries") == [
+        (unserved, "reporting", ["rep1", "rep2"], [RUN])
     ]
     place(fleet, {RUN: "idle"})
-    assert "none of its hosts (rep2)" in whats(fleet, settings)[0]
+    assert facts(fleet, settings, "hosts") == [(unserved, ["rep2"])]
 
 
 def test_placed_on_the_primary_whose_workers_are_of_other_queues(fleet, settings):
     fleet[0]["background_workers"] = {"long,default,short": 2}
     place(fleet, {RUN: "primary"})
-    assert "none of its hosts (erp1)" in whats(fleet, settings)[0]
+    assert facts(fleet, settings, "hosts") == [("group_without_placed_workers", ["erp1"])]
 
 
 def test_job_that_no_app_has(fleet, settings):
@@ -376,11 +383,13 @@ def test_job_that_no_app_has(fleet, settings):
         matches={RUN: [], "erpnext.x.*": [], "a.b": [], "frappe.ok": ["frappe.ok"]},
         near={RUN: ["erpnext.stock.reposting.rum", "x.y"], "a.b": []},
     )
-    assert whats(fleet, settings) == [
-        f"no installed app has a job {RUN!r}; did you mean erpnext.stock.reposting.rum, x.y?",
-        "the pattern 'erpnext.x.*' in jobs_placement matches no job of the installed apps",
-        "no installed app has a job 'a.b'",
+    near = ["erpnext.stock.reposting.rum", "x.y"]
+    assert facts(fleet, settings, "job", "near") == [
+        ("placement_job_unknown", RUN, near),
+        ("placement_pattern_without_jobs", "erpnext.x.*", []),
+        ("placement_job_unknown", "a.b", []),
     ]
+    assert ", ".join(near) in job_problems(fleet, settings)[0]["what"]
 
 
 def test_jobs_of_an_app_that_this_run_installs(fleet, settings):
@@ -389,33 +398,34 @@ def test_jobs_of_an_app_that_this_run_installs(fleet, settings):
         {"hrms.pay.run": "rep1", "*.pay": "rep1", "erpnext.pay.run": "rep1"},
         matches={"hrms.pay.run": [], "*.pay": [], "erpnext.pay.run": []},
     )
-    assert len(whats(fleet, settings)) == 3
+    assert len(ids(fleet, settings)) == 3
     fleet[0]["apps"] = [{"name": "erpnext"}, {"name": "hrms"}, {}, "hrms"]
-    assert whats(fleet, settings) == ["no installed app has a job 'erpnext.pay.run'"]
+    assert facts(fleet, settings, "job") == [("placement_job_unknown", "erpnext.pay.run")]
 
 
 def test_names_are_not_judged_without_a_bench(fleet, settings):
     place(fleet, {RUN: "rep1", "x.*": "rep1"})
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["survey"] = None
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize(
-    ("placement", "who"),
+    ("placement", "jobs"),
     [
-        ({"erpnext.*": "rep1", RUN: "rep1"}, f"{RUN} has"),
-        ({RUN: "rep1", "*.r?n": "reporting"}, f"{RUN} has"),
-        ({"erpnext.stock.*": "rep1", "erpnext.*": "rep1"}, "every job of 'erpnext.stock.*' has"),
-        ({"*": "rep1", "a.[bc]?": "rep1"}, "every job of 'a.[bc]?' has"),
+        ({"erpnext.*": "rep1", RUN: "rep1"}, RUN),
+        ({RUN: "rep1", "*.r?n": "reporting"}, RUN),
+        ({"erpnext.stock.*": "rep1", "erpnext.*": "rep1"}, "all of 'erpnext.stock.*'"),
+        ({"*": "rep1", "a.[bc]?": "rep1"}, "all of 'a.[bc]?'"),
     ],
 )
-def test_two_entries_for_a_job_by_the_entries_alone(fleet, settings, placement, who):
+def test_two_entries_for_a_job_by_the_entries_alone(fleet, settings, placement, jobs):
     place(fleet, placement)
     (one, at), (other, on) = placement.items()
-    assert whats(fleet, settings) == [
-        f"{who} two entries in jobs_placement: {one!r} on {at} and {other!r} on {on}"
-    ]
+    (found,) = job_problems(fleet, settings)
+    assert found["id"] == "job_placed_twice"
+    wanted = {"jobs": jobs, "one": one, "server": at, "other": other, "other_server": on}
+    assert found["facts"] == wanted
 
 
 @pytest.mark.parametrize(
@@ -431,14 +441,13 @@ def test_two_entries_for_a_job_by_the_entries_alone(fleet, settings, placement, 
 )
 def test_entries_that_may_have_no_job_in_common(fleet, settings, entries):
     place(fleet, dict.fromkeys(entries, "rep1"))
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize(
-    ("count", "who"),
-    [(1, "a.x has"), (2, "a.x and 1 more job have"), (9, "a.x and 8 more jobs have")],
+    ("count", "jobs"), [(1, "a.x"), (2, "a.x and 1 more"), (9, "a.x and 8 more")]
 )
-def test_two_patterns_for_a_job_by_what_the_bench_has(fleet, settings, count, who):
+def test_two_patterns_for_a_job_by_what_the_bench_has(fleet, settings, count, jobs):
     entries = ["a.*", "*.x"]
     place(
         fleet,
@@ -446,103 +455,99 @@ def test_two_patterns_for_a_job_by_what_the_bench_has(fleet, settings, count, wh
         matches={entry: ["a.x"] for entry in entries},
         overlaps=[{"entries": entries[::-1], "example": "a.x", "count": count}],
     )
-    assert whats(fleet, settings) == [
-        f"{who} two entries in jobs_placement: 'a.*' on rep1 and '*.x' on rep1"
+    assert facts(fleet, settings, "jobs", "one", "other") == [
+        ("job_placed_twice", jobs, "a.*", "*.x")
     ]
 
 
 def test_names_can_be_judged_after_the_first_run():
     found = job_name_problems({RUN: "rep1"}, {**BARE, "known": True, "matches": {RUN: []}})
-    assert [problem["what"] for problem in found] == [f"no installed app has a job {RUN!r}"]
+    assert [(problem["id"], problem["facts"]["job"]) for problem in found] == [
+        ("placement_job_unknown", RUN)
+    ]
     assert job_name_problems({RUN: "rep1"}, BARE) == []
 
 
 @pytest.mark.parametrize(
-    ("workers", "whats_wrong"),
+    ("workers", "wrong"),
     [
-        (-1, ["bench_background_workers is -1, neither a whole number of 0 or more nor a map"]),
-        (None, ["bench_background_workers is None, neither a whole number of 0 or more nor a map"]),
+        (-1, {"workers_malformed": {"workers": "-1"}}),
+        (None, {"workers_malformed": {"workers": "None"}}),
         (
             {"long": -1, "shrot": 1},
-            ["has -1 processes", "unknown queue 'shrot'; did you mean short"],
+            {
+                "workers_not_counted": {"entry": "'long'", "processes": "-1"},
+                "workers_queue_unknown": {"queue": "shrot", "hint": "; did you mean short?"},
+            },
         ),
-        ({"long,fast": 1}, ["unknown queue 'fast'"]),
-        ({"at-rep1": 1}, ["names the queue 'at-rep1'"]),
-        ({"a b": 1}, ["an entry 'a b', which names no queue"]),
-        ({"long,short": 1, "short,long": 1, "placed,long": 2, "slow": 1}, []),
-        (7, []),
-        ("7", []),
+        ({"long,fast": 1}, {"workers_queue_unknown": {"queue": "fast", "hint": ""}}),
+        ({"at-rep1": 1}, {"workers_queue_of_server": {"queue": "at-rep1"}}),
+        ({"a b": 1}, {"workers_without_queue": {"entry": "'a b'"}}),
+        ({"long,short": 1, "short,long": 1, "placed,long": 2, "slow": 1}, {}),
+        (7, {}),
+        ("7", {}),
     ],
 )
-def test_workers_are_judged(fleet, settings, workers, whats_wrong):
+def test_workers_are_judged(fleet, settings, workers, wrong):
     place(fleet, {}, queues={"slow": {}})
     fleet[1]["background_workers"] = workers
     fleet[0]["background_workers"] = 3
-    found = whats(fleet, settings)
-    assert len(found) == len(whats_wrong)
-    for text, wanted in zip(found, whats_wrong, strict=True):
-        for part in wanted.split("; "):
-            assert part in text
+    assert ids(fleet, settings) == list(wrong)
     for problem in job_problems(fleet, settings):
-        assert problem["place"] == "bench_background_workers in the inventory, for rep1"
+        assert problem["facts"] == {**problem["facts"], **wrong[problem["id"]], "hosts": ["rep1"]}
+        assert "rep1" in problem["place"]
 
 
 def test_same_mistake_on_two_hosts_is_one_problem(fleet, settings):
     for host in fleet[1:]:
         host["background_workers"] = {"fast": 1}
-    found = job_problems(fleet, settings)
-    assert [f["place"] for f in found] == [
-        "bench_background_workers in the inventory, for rep1, rep2"
+    assert facts(fleet, settings, "queue", "hosts", "known") == [
+        (
+            "workers_queue_unknown",
+            "fast",
+            ["rep1", "rep2"],
+            ["short", "default", "long", "placed"],
+        )
     ]
-    assert found[0]["remedy"].startswith("known are short, default, long, placed;")
 
 
-def test_queues_of_a_primary_that_nobody_saw_are_not_judged(fleet, settings):
+def test_queues_of_a_primary_that_was_not_seen_are_not_judged(fleet, settings):
     fleet[0]["survey"] = None
     fleet[1]["background_workers"] = {"fast": 1, "shrot": 1}
-    assert whats(fleet, settings) == [
-        "unknown queue 'shrot' in bench_background_workers; did you mean short?"
-    ]
+    assert facts(fleet, settings, "queue") == [("workers_queue_unknown", "shrot")]
 
 
 def test_queue_without_workers(fleet, settings):
     place(fleet, {}, queues={"slow": {"timeout": 9}, "at-x": {}})
     fleet[0]["background_workers"] = {"short": 1, "long": 0}
-    expected = [
-        f"no host has workers for the queue {queue}: its jobs would wait forever"
-        for queue in ("default", "long", "slow")
-    ]
-    assert whats(fleet, settings) == expected
+    expected = [("queue_without_workers", queue) for queue in ("default", "long", "slow")]
+    assert facts(fleet, settings, "queue") == expected
     assert "{default: 1}" in job_problems(fleet, settings)[0]["remedy"]
     fleet[2]["background_workers"] = {"default,long": 1}
-    assert whats(fleet, settings) == expected[2:]
+    assert facts(fleet, settings, "queue") == expected[2:]
     fleet[2]["background_workers"] = 1
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
-def test_what_was_meant_is_not_missed_too(fleet, settings):
+def test_a_misspelt_queue_is_one_problem(fleet, settings):
     fleet[0]["background_workers"] = {"shrot,default": 1, "long": "x"}
-    assert [text.partition(" in ")[0].partition(" for ")[0] for text in whats(fleet, settings)] == [
-        "bench_background_workers has 'x' processes",
-        "unknown queue 'shrot'",
-    ]
+    assert ids(fleet, settings) == ["workers_not_counted", "workers_queue_unknown"]
 
 
 def test_no_workers_at_all_is_one_problem(fleet, settings):
     for host in fleet:
         host["background_workers"] = 0
     place(fleet, {RUN: "rep1"})
-    found = job_problems(fleet, settings)
-    assert [f["what"] for f in found] == ["no host has background workers: no job would ever run"]
-    assert found[0]["place"].endswith("for erp1, rep1, rep2")
-    assert found[0]["remedy"].startswith("give erp1 some")
+    assert facts(fleet, settings, "hosts", "primary") == [
+        ("workers_none", ["erp1", "rep1", "rep2"], "erp1")
+    ]
 
 
-def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):
+def test_workers_of_half_a_fleet_are_not_judged(fleet, settings):
     fleet[0]["background_workers"] = 0
-    assert whats(fleet[:2], settings) == []
+    assert ids(fleet[:2], settings) == []
     settings["groups"]["primary"] = []
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 @pytest.mark.parametrize(
@@ -560,18 +565,15 @@ def test_half_a_fleet_says_nothing_about_its_workers(fleet, settings):
 def test_time_after_which_a_server_is_away(fleet, settings, value, good):
     for host in fleet[:2]:
         host["away_seconds"] = value
-    found = job_problems(fleet, settings)
-    assert [f["what"] for f in found] == (
-        [] if good else [f"jobs_away_seconds is {value}: it takes 10 to 3600 seconds"]
-    )
-    assert all(f["place"] == "jobs_away_seconds in the inventory, for erp1, rep1" for f in found)
+    wrong = ("away_seconds_out_of_bounds", value, ["erp1", "rep1"], 10, 3600)
+    found = facts(fleet, settings, "seconds", "hosts", "least", "greatest")
+    assert found == ([] if good else [wrong])
 
 
 def test_workers_for_placed_jobs_that_have_none(fleet, settings):
     fleet[0]["background_workers"] = {"placed,long,default,short": 1}
-    assert [text.partition(" has ")[0] for text in workers.job_warnings(fleet, settings)] == [
-        "bench_background_workers of rep1"
-    ]
+    (warning,) = workers.job_warnings(fleet, settings)
+    assert "rep1" in warning
     place(fleet, {RUN: "reporting"})
     assert workers.job_warnings(fleet, settings) == []
 
@@ -586,19 +588,16 @@ def test_many_problems_come_together(fleet, settings):
     fleet[0]["background_workers"] = {"short,long": 1}
     fleet[1]["background_workers"] = {"placd": 1}
     fleet[2]["away_seconds"] = 1
-    found = whats(fleet, settings)
-    for words in (
-        "'no name' in jobs_placement is neither",
-        "'rep3' in jobs_placement is neither a host nor a group",
-        f"no installed app has a job {RUN!r}",
-        "frappe.x.y has two entries",
-        "unknown queue 'placd' in bench_background_workers; did you mean placed?",
-        "no host has workers for the queue default",
-        "'frappe.*' is placed on idle",
-        "jobs_away_seconds is 1",
-    ):
-        assert sum(words in text for text in found) == 1, words
-    assert len(found) == 8
+    assert sorted(ids(fleet, settings)) == [
+        "away_seconds_out_of_bounds",
+        "group_without_placed_workers",
+        "job_placed_twice",
+        "placement_job_malformed",
+        "placement_job_unknown",
+        "placement_server_unknown",
+        "queue_without_workers",
+        "workers_queue_unknown",
+    ]
 
 
 def test_filters_are_offered():
@@ -622,16 +621,18 @@ def test_an_entry_that_is_written_twice_is_found_where_it_is(tmp_path: Path, nam
         if name == "hosts.yml" and source != tmp_path:
             continue
         (found,) = placement.check_written_twice([], {"inventory": f"/nowhere, {source}"})
-        assert found["what"] == "a.b has 2 entries in jobs_placement"
-        assert found["place"] == f"{place}, lines {first}, {first + 2}"
+        assert found["id"] == "placement_entry_twice"
+        where = {"path": str(place), "lines": [first, first + 2]}
+        assert found["facts"] == {"job": "a.b", "number": 2, **where}
 
 
 def test_the_primary_can_only_take_jobs_that_it_has_workers_for(fleet, settings):
     fleet[0]["background_workers"] = {"long": 1, "placed": 1}
     fleet[1]["background_workers"] = 2
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     place(fleet, {RUN: "rep1"})
-    (found,) = whats(fleet, settings)
-    assert "erp1 has no workers for the queues short, default: nobody would take" in found
+    assert facts(fleet, settings, "primary", "queues") == [
+        ("primary_lacks_queues", "erp1", ["short", "default"])
+    ]
     fleet[0]["when_away"] = "wait"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []

@@ -1,4 +1,4 @@
-"""Why a host could not be looked at, from the very words of ssh, sudo and ansible-core 2.19."""
+"""Why a host could not be asked, from messages of ssh, sudo and ansible-core 2.19 as they are."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fleet.preflight import connection, reach
+from fleet.preflight.problems import Kind, Problem
 
 from plugins.action import ask_host
 
@@ -36,7 +37,7 @@ CHANGED = (
 
 
 def a_host(trouble: str, name: str = "rep1", group: str = "reporting", **target: Any) -> dict:
-    """A host that could not be looked at."""
+    """A host that could not be asked."""
     known = {
         "host": "10.0.0.21",
         "port": "22",
@@ -51,19 +52,33 @@ def a_host(trouble: str, name: str = "rep1", group: str = "reporting", **target:
     return {**found, "target": known}
 
 
-# Words, and what the cause and the remedy say; whether such a host is merely off.
-REASONS = [
-    (SSH + "Host key verification failed.", "host key of 10.0.0.21 port 22 is not", "ssh-keyscan"),
+# Messages, the id of the problem, and facts of it; of a host that is not off.
+REASONS: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        SSH + "Host key verification failed.",
+        "ssh_host_key_unknown",
+        {"address": "10.0.0.21 port 22", "file": "/home/me/.ssh/known_hosts"},
+    ),
     (
         SSH + "ops@10.0.0.21: Permission denied (publickey,password).",
-        "does not let ops in (it accepts publickey,password; keys that were tried: /home/me/.ssh",
-        "try `ssh -i /home/me/.ssh/id_ed25519 ops@10.0.0.21`",
+        "ssh_login_refused",
+        {
+            "account": "ops",
+            "methods": "publickey,password",
+            "keys": ["/home/me/.ssh/id_ed25519"],
+            "command": "ssh -i /home/me/.ssh/id_ed25519 ops@10.0.0.21",
+        },
+    ),
+    (
+        SSH + "Received disconnect from 10.0.0.21 port 22:2: Too many authentication failures",
+        "ssh_login_refused",
+        {"account": "ops"},
     ),
     (
         SSH + "no such identity: /none/id: No such file or directory\r\n"
         "ops@10.0.0.21: Permission denied (publickey,password).",
-        "the ssh key /none/id does not exist",
-        "ansible_ssh_private_key_file",
+        "ssh_key_missing",
+        {"key": "/none/id", "account": "ops"},
     ),
     (
         SSH + "@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @\r\n"
@@ -72,110 +87,126 @@ REASONS = [
         "This private key will be ignored.\r\n"
         'Load key "/tmp/loose": bad permissions\r\n'
         "ops@10.0.0.21: Permission denied (publickey,password).",
-        "ssh does not use the key /tmp/loose",
-        "chmod 0600 /tmp/loose",
+        "ssh_key_readable",
+        {"key": "/tmp/loose", "account": "ops"},
     ),
     (
         SSH + "ssh: Could not resolve hostname rep1.nowhere.invalid: Name or service not known",
-        "the name rep1.nowhere.invalid cannot be resolved",
-        "ansible_host",
+        "host_name_unknown",
+        {"unknown": "rep1.nowhere.invalid"},
     ),
-    ("Missing sudo password", "sudo asks for a password, and none was given", "-K"),
-    ("Incorrect sudo password", "does not accept the password", "ANSIBLE_BECOME_PASSWORD_FILE"),
-    (
-        NO_ANSWER + "ops is not in the sudoers file.\n",
-        "ops may not run everything as root",
-        "adduser ops sudo",
-    ),
-    (NO_ANSWER.strip(), "ops may not run everything as root", "sudo -l -U ops"),
+    ("Missing sudo password", "sudo_password_missing", {"user": "ops"}),
+    ("Incorrect sudo password", "sudo_password_wrong", {"user": "ops"}),
+    (NO_ANSWER + "ops is not in the sudoers file.\n", "sudo_denied", {"user": "ops"}),
+    (NO_ANSWER.strip(), "sudo_denied", {"user": "ops"}),
     (
         NO_ANSWER + "sudo: sorry, you must have a tty to run sudo\n",
-        "requiretty",
-        "Defaults:ops !requiretty",
+        "sudo_wants_terminal",
+        {"user": "ops"},
     ),
-    (NO_ANSWER + "/bin/sh: 1: sudo: not found\n", "sudo is not installed", "apt-get install sudo"),
+    (NO_ANSWER + "/bin/sh: 1: sudo: not found\n", "sudo_missing", {}),
     (
         NO_ANSWER + "This account is currently not available.\n",
-        "ops has no login shell",
-        "usermod -s /bin/bash ops",
+        "login_shell_missing",
+        {"user": "ops"},
     ),
     (
         "The module interpreter '/usr/bin/python3' was not found.\n"
         "/bin/sh: 1: /usr/bin/python3: not found\n",
-        "python3 is not installed",
-        "apt-get install python3",
+        "python_missing",
+        {},
     ),
     (
         "Task failed: Error processing keyword 'become_pass': Error rendering template: Attempt to"
         " use undecryptable variable: Attempting to decrypt but no vault secrets found.",
-        "the encrypted value for become_pass cannot be read: no vault password was given",
-        "--ask-vault-pass",
+        "vault_password_missing",
+        {},
     ),
     (
-        "Timeout (12s) waiting for privilege escalation prompt: ",
-        "sudo neither asked for a password nor went on",
-        "sudo -v",
+        "Task failed: Error processing keyword 'become_pass': Error rendering template: Attempt to"
+        " use undecryptable variable: Decryption failed (no vault secrets were found that could"
+        " decrypt).",
+        "vault_password_wrong",
+        {},
     ),
-    ("something new", "it could not be looked at: something new", "ansible.builtin.ping"),
+    ("Timeout (12s) waiting for privilege escalation prompt: ", "sudo_hangs", {}),
+    ("something new", "host_not_asked", {"message": "something new"}),
 ]
-OFF = [
-    (SSH + "ssh: connect to host 10.0.0.21 port 22: Connection refused", "refuses the connection"),
+# Those of a host that is off.
+OFF: list[tuple[str, str, dict[str, Any]]] = [
+    (
+        SSH + "ssh: connect to host 10.0.0.21 port 22: Connection refused",
+        "ssh_refused",
+        {"address": "10.0.0.21 port 22"},
+    ),
     (
         SSH + "ssh: connect to host 10.0.0.21 port 22: No route to host",
-        "10.0.0.21 port 22 does not answer (no route to host)",
+        "host_silent",
+        {"address": "10.0.0.21 port 22", "seen": "No route to host"},
     ),
     (
         SSH + "ssh: connect to host 10.0.0.21 port 22: Connection timed out",
-        "10.0.0.21 port 22 does not answer (connection timed out)",
+        "host_silent",
+        {"address": "10.0.0.21 port 22", "seen": "Connection timed out"},
     ),
     (
         SSH + "kex_exchange_identification: Connection closed by remote host\r\n"
         "Connection closed by 10.0.0.21 port 22",
-        "cuts the connection off",
+        "ssh_cut_off",
+        {"address": "10.0.0.21 port 22"},
     ),
 ]
 
 
-@pytest.mark.parametrize(("words", "cause", "remedy"), REASONS)
-def test_each_reason_has_its_own_remedy(words, cause, remedy):
-    why = connection.reason(a_host(words))
-    assert cause in why.cause
-    assert remedy in why.remedy
-    assert "rep1" in why.place or "on the controller" in why.place
-    assert not why.off
+@pytest.mark.parametrize(("message", "problem", "facts"), REASONS + OFF)
+def test_each_reason_has_its_own_problem(message: str, problem: str, facts: dict[str, Any]) -> None:
+    why = connection.reason(a_host(message))
+    found = why.problem
+    assert found["id"] == problem
+    assert found["facts"] == {**found["facts"], **facts, "host": "rep1"}
+    for value in facts.values():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        assert any(shown in found[part] for part in ("what", "place", "remedy"))
+    assert why.off is (message in [row[0] for row in OFF])
 
 
-@pytest.mark.parametrize(("words", "cause"), OFF)
-def test_a_host_that_gives_no_answer_is_off(words, cause):
-    why = connection.reason(a_host(words))
-    assert cause in why.cause
-    assert why.off
+def test_each_kind_of_problem_is_seen() -> None:
+    kinds = {kind.id for kind in vars(connection).values() if isinstance(kind, Kind)}
+    tried = {problem for _, problem, _ in REASONS + OFF}
+    others = {"ssh_host_key_changed", "ssh_host_key_unknown_behind_jump_host"}
+    assert tried | others == kinds
 
 
 def test_an_unknown_key_is_fetched_from_the_port_in_use():
-    why = connection.reason(a_host(SSH + "Host key verification failed.", port="2222"))
-    assert why.remedy.startswith(
-        "ssh-keyscan -p 2222 -t ed25519 10.0.0.21 >> /home/me/.ssh/known_hosts, then compare"
-        " `ssh-keygen -lF '[10.0.0.21]:2222' -f /home/me/.ssh/known_hosts`"
-    )
-    host = a_host(SSH + "Host key verification failed.", proxy="gate.example.com")
-    behind = connection.reason(host)
-    assert "ssh-keyscan" not in behind.remedy
-    assert "-J gate.example.com ops@10.0.0.21`" in behind.remedy
+    unknown = SSH + "Host key verification failed."
+    found = connection.reason(a_host(unknown, port="2222")).problem
+    known = "/home/me/.ssh/known_hosts"
+    assert found["facts"]["scan"] == f"ssh-keyscan -p 2222 -t ed25519 10.0.0.21 >> {known}"
+    assert found["facts"]["find"] == f"ssh-keygen -lF '[10.0.0.21]:2222' -f {known}"
+    for command in ("scan", "find"):
+        assert f"`{found['facts'][command]}`" in found["remedy"]
+    behind = connection.reason(a_host(unknown, proxy="gate.example.com")).problem
+    assert behind["id"] == "ssh_host_key_unknown_behind_jump_host"
+    assert "ssh-keyscan" not in behind["remedy"]
+    assert "-J gate.example.com ops@10.0.0.21`" in behind["remedy"]
 
 
 def test_a_changed_key_shows_both_fingerprints_and_is_never_fetched(tmp_path: Path):
     known = tmp_path / "known_hosts"
     known.write_text(f"10.0.0.11 ssh-ed25519 AAAA\n10.0.0.21 ssh-ed25519 {OLD_KEY}\n")
-    words = CHANGED.replace("KNOWN", str(known))
-    why = connection.reason(a_host(words, port="2222"))
-    assert f"it shows {NEW} (ED25519), known is {OLD}" in why.cause
-    assert why.place == f"line 2 of {known} on the controller"
-    assert f"ssh-keygen -R '[10.0.0.21]:2222' -f {known}" in why.remedy
-    assert "ssh-keyscan" not in why.remedy
+    message = CHANGED.replace("KNOWN", str(known))
+    why = connection.reason(a_host(message, port="2222"))
+    found = why.problem
+    assert found["id"] == "ssh_host_key_changed"
+    assert found["facts"]["shown"] == f"{NEW} (ED25519)"
+    assert found["facts"]["known"] == OLD
+    assert all(fingerprint in found["what"] for fingerprint in (NEW, OLD))
+    assert found["facts"]["file"] == f"line 2 of {known}"
+    assert f"ssh-keygen -R '[10.0.0.21]:2222' -f {known}" in found["remedy"]
+    assert "ssh-keyscan" not in found["remedy"]
     assert not why.off
     known.unlink()
-    assert "known is unknown" in connection.reason(a_host(words)).cause
+    assert connection.reason(a_host(message)).problem["facts"]["known"] == "unknown"
 
 
 # --- the list ----------------------------------------------------------------------------------
@@ -185,69 +216,91 @@ REFUSED = OFF[0][0]
 SUDO = "Missing sudo password"
 
 
-def whats(hosts: list[dict], others: list = (), **settings: Any) -> list[str]:
+def ids(hosts: list[dict], others: list = (), **settings: Any) -> list[tuple[str, list[str]]]:
+    """The problems' ids, each with its hosts."""
     found = reach.reach_problems(hosts, {**SETTINGS, **settings}, list(others))
-    return [problem["what"] for problem in found]
+    return [(problem["id"], problem["facts"]["hosts"]) for problem in found]
 
 
 def test_hosts_with_the_same_reason_share_a_problem():
     hosts = [a_host(SUDO, "erp1", "primary"), a_host(SUDO)]
-    found = reach.reach_problems(hosts, SETTINGS, [])
-    assert [problem["what"] for problem in found] == [
-        "erp1, rep1: sudo asks for a password, and none was given"
-    ]
-    assert found[0]["place"] == "sudo of ops on erp1; sudo of ops on rep1"
+    (found,) = reach.reach_problems(hosts, SETTINGS, [])
+    assert found["id"] == "sudo_password_missing"
+    # What is not the same of all is left out.
+    facts = {name: found["facts"].get(name) for name in ("hosts", "host", "user")}
+    assert facts == {"hosts": ["erp1", "rep1"], "host": None, "user": "ops"}
+    assert found["what"].startswith("erp1, rep1: ")
+    one, other = found["place"].split("; ")
+    assert one.replace("erp1", "rep1") == other
+    alone = [a_host(REASONS[1][0], "erp1", "primary"), a_host(SUDO)]
+    assert len(reach.reach_problems(alone, SETTINGS, [])) == 2
 
 
-def test_a_reporting_host_that_is_off_stops_nobody_and_is_named_with_other_problems():
+def test_a_reporting_host_that_is_off_stops_nothing_and_is_named_with_other_problems():
     seen = {**a_host("", "erp1", "primary"), "survey": {"x": 1}}
     off = a_host(REFUSED)
-    named = ["rep1: 10.0.0.21 port 22 refuses the connection: no sshd listens there"]
-    assert whats([seen, off]) == []
-    assert whats([seen, off], others=[{"what": "x"}]) == named
-    assert whats([seen, off, a_host(SUDO, "rep2")]) == [
+    named = [("ssh_refused", ["rep1"])]
+    assert ids([seen, off]) == []
+    assert ids([seen, off], others=[{"what": "x"}]) == named
+    assert ids([seen, off, a_host(SUDO, "rep2")]) == [
         *named,
-        "rep2: sudo asks for a password, and none was given",
+        ("sudo_password_missing", ["rep2"]),
     ]
     # It has the old code: not left out of an update, but of the way back to that code.
-    assert whats([seen, off], updating=True) == named
-    assert whats([seen, off], updating=True, taking_back=True) == []
+    assert ids([seen, off], updating=True) == named
+    assert ids([seen, off], updating=True, taking_back=True) == []
 
 
-@pytest.mark.parametrize("words", [CHANGED, *[words for words, _, _ in REASONS[:2]]])
-def test_a_reporting_host_that_answers_and_is_not_used_stops_the_run(words):
-    assert len(whats([{**a_host(words), "away": True}])) == 1
+@pytest.mark.parametrize("message", [CHANGED, *[message for message, _, _ in REASONS[:2]]])
+def test_a_reporting_host_that_answers_and_cannot_be_used_stops_the_run(message):
+    assert len(ids([{**a_host(message), "away": True}])) == 1
 
 
 def test_the_primary_stops_the_run_also_where_limit_leaves_it_out():
     primary = a_host(REFUSED, "erp1", "primary")
-    assert whats([primary])[0].startswith("erp1: ")
-    assert whats([], primary=primary)[0].startswith("erp1: ")
+    assert ids([primary]) == [("ssh_refused", ["erp1"])]
+    assert ids([], primary=primary) == [("ssh_refused", ["erp1"])]
 
 
-def test_a_host_that_is_left_out_is_told_why():
-    words = reach.left_out(a_host(REFUSED))
-    assert words.startswith("rep1: 10.0.0.21 port 22 refuses the connection")
-    assert "the others are served. Remedy: start sshd" in words
+def test_the_message_on_a_host_that_is_left_out_names_problem_and_remedy():
+    host = a_host(REFUSED)
+    found = connection.reason(host).problem
+    message = reach.left_out(host)
+    assert message.startswith(f"rep1: {found['what']}")
+    assert found["id"] in message
+    assert found["remedy"] in message
 
 
-def test_verify_and_status_say_why_they_could_not_ask():
-    lost = {"what": "the secrets file does not exist", "place": "fleet.yml", "remedy": "give -i"}
-    found = reach.unasked([a_host(SUDO), {**a_host("", "rep2"), "problem": lost}])
+def test_verify_and_status_name_why_they_could_not_ask():
+    lost: Problem = {
+        "id": "secrets_lost",
+        "what": "the secrets file does not exist",
+        "place": "fleet.yml",
+        "remedy": "give -i",
+        "facts": {},
+    }
+    hosts = [a_host(SUDO), {**a_host("", "rep2"), "problem": lost}]
+    found = reach.unasked(hosts)
     assert found["causes"] == {
-        "rep1": "sudo asks for a password, and none was given",
+        "rep1": connection.reason(hosts[0]).problem["what"],
         "rep2": "the secrets file does not exist",
     }
-    assert found["text"].startswith("rep1, rep2 could not be asked.\n\n1. rep1: sudo asks")
-    assert "2. rep2: the secrets file does not exist\n   place:  fleet.yml" in found["text"]
-    # What ails the host itself is said first.
+    assert [(one["id"], one["facts"]["hosts"]) for one in found["problems"]] == [
+        ("sudo_password_missing", ["rep1"]),
+        ("secrets_lost", ["rep2"]),
+    ]
+    for number, problem in enumerate(found["problems"], start=1):
+        lines = [f"{number}. {problem['what']}", problem["place"], problem["remedy"], problem["id"]]
+        assert all(line in found["text"] for line in lines)
+    # What is wrong with the host itself comes first.
     both = reach.unasked([{**a_host(SUDO), "problem": lost}])
-    assert both["problems"][0]["what"].startswith("rep1: sudo asks")
+    assert both["problems"][0]["id"] == "sudo_password_missing"
     assert reach.unasked([]) == {"problems": [], "text": "", "causes": {}}
 
 
 def test_a_host_of_another_connection_has_no_target():
-    assert "rep1 port 22" in connection.reason({**a_host(REFUSED), "target": {}}).cause
+    found = connection.reason({**a_host(REFUSED), "target": {}}).problem
+    assert found["facts"]["address"] == "rep1 port 22"
 
 
 def test_ssh_s_own_answer_is_read(tmp_path: Path):

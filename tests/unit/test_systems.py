@@ -61,16 +61,18 @@ def test_another_system_is_refused_and_the_known_ones_are_named(
 ) -> None:
     host = a_host(distribution, version)
     (found,) = judged.system_problems([host])
-    assert found["what"] == f"rep1 runs {distribution} {version}"
+    assert all(value in found["what"] for value in ("rep1", f"{distribution} {version}"))
     for name in ("Debian 12 (bookworm)", "Debian 13 (trixie)", "Ubuntu 24.04 (noble)"):
         assert name in found["remedy"]
+    # Only a system of the table can be asked for.
+    assert list(judged.system_problems([{**host, "untried_system": True}])) == [found]
     facts = {"distribution": distribution, "distribution_version": version}
-    with pytest.raises(AnsibleFilterError, match=f"the system {distribution} {version}"):
+    with pytest.raises(AnsibleFilterError, match=f"{distribution} {version}"):
         filters.system_packages(facts, "mariadb")
     assert judged.system_warnings([host]) == []
 
 
-def test_a_tried_system_is_no_news() -> None:
+def test_a_tried_system_is_not_reported() -> None:
     hosts = [a_host("Debian", "12.5"), a_host("Debian", "13")]
     assert list(judged.system_problems(hosts)) == []
     assert judged.system_warnings(hosts) == []
@@ -79,12 +81,11 @@ def test_a_tried_system_is_no_news() -> None:
 def test_an_untried_system_is_refused_until_it_is_asked_for_and_then_named() -> None:
     host = a_host("Ubuntu", "24.04")
     (found,) = judged.system_problems([host])
-    assert "Ubuntu 24.04 (noble), on which Benchfleet was never tried" in found["what"]
-    assert "fleet_untried_system: true" in found["remedy"]
+    assert "Ubuntu 24.04 (noble)" in found["what"]
     host["untried_system"] = True
     assert list(judged.system_problems([host])) == []
-    (words,) = judged.system_warnings([host])
-    assert "rep1 runs Ubuntu 24.04 (noble)" in words
+    (warning,) = judged.system_warnings([host])
+    assert all(value in warning for value in ("rep1", "Ubuntu 24.04 (noble)"))
 
 
 def test_a_host_that_was_not_seen_has_no_system_to_judge() -> None:
@@ -131,11 +132,11 @@ def test_roles_install_what_the_table_says() -> None:
 def test_no_package_or_release_stands_beside_the_table() -> None:
     """Names that are something else, too, are left out: git, a command; nginx, a program."""
     packages = {name for names in systems.PACKAGES.values() for name in names}
-    words = {name for name in packages if name.startswith(("lib", "python3-"))}
-    words |= {"build-essential", "ca-certificates", "openssh-client", "openssh-server"}
-    words |= {systems.CHROMIUM} | {row["codename"] for row in systems.SYSTEMS}
-    words |= {f"{row['distribution']} {row['release']}" for row in systems.SYSTEMS}
-    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(words)))})(?!\.crt)")
+    names = {name for name in packages if name.startswith(("lib", "python3-"))}
+    names |= {"build-essential", "ca-certificates", "openssh-client", "openssh-server"}
+    names |= {systems.CHROMIUM} | {row["codename"] for row in systems.SYSTEMS}
+    names |= {f"{row['distribution']} {row['release']}" for row in systems.SYSTEMS}
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(names)))})(?!\.crt)")
     found = []
     for part in CODE:
         for path in sorted((ROOT / part).rglob("*")):

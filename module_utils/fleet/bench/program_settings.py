@@ -1,71 +1,90 @@
-"""What operators may set of a bench's programs: their variables, and options of gunicorn."""
+"""Settings of a bench's programs that operators may choose: variables, and options of gunicorn."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-# What a variable's value cannot hold in supervisor's files, and why.
-UNWRITABLE = (
+from ..preflight.problems import Kind, Problem
+
+ENVIRONMENT = "bench_environment in the inventory"
+ARGUMENTS = "bench_web_arguments in the inventory"
+ENVIRONMENT_NO_MAP = Kind(
+    "environment_no_map",
+    "bench_environment is not a map",
+    ENVIRONMENT,
+    'write {{NAME: "value"}}',
+)
+NAME_REFUSED = Kind(
+    "environment_name_refused",
+    "bench_environment has the name {name!r}",
+    ENVIRONMENT,
+    "use letters, digits and _ in a name; names that begin with BENCHFLEET_ are the fleet's",
+)
+VALUE_NO_TEXT = Kind(
+    "environment_value_no_text",
+    "bench_environment has no text for {name}",
+    ENVIRONMENT,
+    "write a text",
+)
+VALUE_UNWRITABLE = Kind(
+    "environment_value_unwritable",
+    "the value of {name} in bench_environment has {flaw}",
+    ENVIRONMENT,
+    "supervisor's files cannot hold it: give the program a file to read it from",
+)
+ARGUMENTS_TAKEN = Kind(
+    "web_arguments_taken",
+    "bench_web_arguments has {options}",
+    ARGUMENTS,
+    "take them out: the fleet sets them (bench_web_workers is the number of workers)",
+)
+ARGUMENTS_MALFORMED = Kind(
+    "web_arguments_malformed",
+    "bench_web_arguments does not hold options of gunicorn alone",
+    ARGUMENTS,
+    'write options such as "-k gthread --threads 8"',
+)
+# What a variable's value cannot hold in supervisor's files.
+FLAWS = (
     (r"[\r\n\0]", "a line break"),
     (r"\".*'|'.*\"", "both kinds of quotes"),
     (r"^[\"']|[\"']$", "a quote at its beginning or end"),
-    (r"\s[;#]", "a blank before ; or #, where supervisor begins a remark"),
+    (r"\s[;#]", "a blank before ; or #, where supervisor begins a comment"),
 )
 # Options of gunicorn that other settings have, or that the fleet needs as they are.
 TAKEN = re.compile(r"(-[bwcD]\S*|--(bind|workers|config|daemon|preload|pythonpath)(=.*)?)")
 
 
-def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
-    """What is wrong with bench_environment and bench_web_arguments, and the remedy: pairs of text.
-
-    No value of a variable is in it.
-    """
-    found: list[tuple[str, str]] = []
+def program_problems(environment: Any, arguments: Any) -> Iterator[Problem]:
+    """Problems of bench_environment and bench_web_arguments; they name no variable's value."""
     if not isinstance(environment, Mapping):
-        found.append(("bench_environment is no map", 'write {NAME: "value"}'))
+        yield ENVIRONMENT_NO_MAP.found()
         environment = {}
     for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or str(name).startswith("BENCHFLEET_"):
-            found.append(
-                (
-                    f"bench_environment has the name {name!r}",
-                    "a name has letters, digits and _ alone; those that begin with BENCHFLEET_ are"
-                    " the fleet's",
-                )
-            )
+            yield NAME_REFUSED.found(name=name)
         if isinstance(value, (Mapping, list)) or value is None:
-            found.append((f"bench_environment has no text for {name}", "write a text"))
+            yield VALUE_NO_TEXT.found(name=name)
             continue
-        found += [
-            (
-                f"the value of {name} in bench_environment has {what}",
-                "supervisor's files cannot hold it: give the program a file to read it from",
-            )
-            for pattern, what in UNWRITABLE
-            if re.search(pattern, str(value))
-        ][:1]
-    words = str(arguments).split()
-    if taken := [word for word in words if TAKEN.fullmatch(word)]:
-        found.append(
-            (
-                f"bench_web_arguments has {' '.join(taken)}",
-                "the fleet sets it: bench_web_workers is the number of workers",
-            )
-        )
-    if re.search(r"[\r\n]|\s[;#]", str(arguments)) or (words and not words[0].startswith("-")):
-        found.append(
-            (
-                "bench_web_arguments are no options of gunicorn",
-                'write such as "-k gthread --threads 8"',
-            )
-        )
-    return found
+        flaws = [flaw for pattern, flaw in FLAWS if re.search(pattern, str(value))]
+        if flaws:
+            yield VALUE_UNWRITABLE.found(name=name, flaw=flaws[0])
+    options = str(arguments).split()
+    if taken := [option for option in options if TAKEN.fullmatch(option)]:
+        yield ARGUMENTS_TAKEN.found(options=" ".join(taken))
+    if re.search(r"[\r\n]|\s[;#]", str(arguments)) or (options and options[0][0] != "-"):
+        yield ARGUMENTS_MALFORMED.found()
+
+
+def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
+    """The same as pairs of what is wrong and its remedy."""
+    return [(found["what"], found["remedy"]) for found in program_problems(environment, arguments)]
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:
-    """Variables as supervisor's option ``environment`` has them."""
+    """Variables in the form of supervisor's option ``environment``."""
     parts = []
     for name, value in environment.items():
         text = str(value).replace("%", "%%")

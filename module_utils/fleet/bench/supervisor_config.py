@@ -1,7 +1,7 @@
 """supervisor's configuration of a bench, made from what `bench setup supervisor` wrote.
 
-The shapes read here are those of the bench CLI 5.31. Anything that is not recognised is an error,
-not a guess. Used on the controller alone.
+The forms read here are those of the bench CLI 5.31; anything else is an error. Used on the
+controller alone.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..supervisor.programs import LOGS, task
-from .program_settings import environment_text, program_troubles
+from .program_settings import environment_text, program_problems
 
 HEADER = (
     "; Made by Benchfleet from the output of `bench setup supervisor`; changes here are undone.\n"
 )
-# Programs that `bench setup supervisor` writes, by what follows the bench's name, and what each
-# does; and what it writes of each. The file is the bench account's, and what comes of it is read by
-# root's supervisord: no line passes that is not known, and what root does by itself (account,
-# folder, logs) is set here, whatever the file says.
+# Programs that `bench setup supervisor` writes: what follows the bench's name, and what each does.
+# Below, their options. The bench's account owns the file, and root's supervisord reads the result,
+# so only known lines pass, and account, folder and logs are set here, whatever the file says.
 WRITTEN_PROGRAMS = {
     "frappe-web": "web",
     "frappe-schedule": "schedule",
@@ -46,14 +45,14 @@ WRITTEN_OPTIONS = {
 
 
 def empty_parser() -> configparser.RawConfigParser:
-    """A parser to which a section DEFAULT is one like others."""
+    """A parser that treats a section DEFAULT like any other."""
     parser = configparser.RawConfigParser(default_section="", inline_comment_prefixes=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     return parser
 
 
 def read_supervisor(text: str) -> configparser.RawConfigParser:
-    """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's words."""
+    """Parse a supervisor configuration. Raises AnsibleFilterError with the parser's message."""
     parser = empty_parser()
     try:
         parser.read_string(text)
@@ -81,15 +80,15 @@ def supervisor_groups(text: str) -> list[str]:
 
 
 def generated_programs(text: str, bench: str, user: str) -> configparser.RawConfigParser:
-    """The programs that `bench setup supervisor` wrote for a bench, as its account.
+    """The programs that `bench setup supervisor` wrote for a bench, run by the account ``user``.
 
-    Raises AnsibleFilterError with the section and the option of what it does not write.
+    Raises AnsibleFilterError for a section or an option that it does not write.
     """
     parser, name = read_supervisor(text), posixpath.basename(bench)
     made = empty_parser()
     for section in parser.sections():
         if section.startswith("group:"):
-            # Each program gets one of its own.
+            # Each program gets a group of its own.
             continue
         prefix = f"program:{name}-"
         short = section.removeprefix(prefix) if section.startswith(prefix) else ""
@@ -107,10 +106,11 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
             wrong = ["the option command"]
         if wrong or not does:
             raise AnsibleFilterError(
-                f"the generated supervisor.conf has {', '.join(wrong) or 'a section'} that the"
-                f" bench CLI does not write so, in [{section}]: run this again. If that does not"
-                f" help, see who changes {bench}/config/supervisor.conf.bench, and whether the"
-                " bench CLI is the pinned one; bench_environment sets variables of the programs"
+                f"[{section}] of the generated supervisor.conf is not as the bench CLI writes it"
+                + (f" ({', '.join(wrong)})" if wrong else "")
+                + f". Run this again. If that does not help, find out who changes"
+                f" {bench}/config/supervisor.conf.bench, and whether the bench CLI is the pinned"
+                " one. To set variables of the programs, use bench_environment"
             )
         made.add_section(section)
         for option, value in (options | settings_of(short, does[0], bench, user)).items():
@@ -119,7 +119,7 @@ def generated_programs(text: str, bench: str, user: str) -> configparser.RawConf
 
 
 def settings_of(short: str, does: str, bench: str, user: str) -> dict[str, str]:
-    """What root's supervisord does for a program: its account, its folder, its logs."""
+    """Options of a program that root's supervisord acts on: account, folder, logs."""
     log = "worker" if does == "worker" else short.removeprefix("frappe-")
     return {
         "user": user,
@@ -132,9 +132,9 @@ def settings_of(short: str, does: str, bench: str, user: str) -> dict[str, str]:
 def set_environment(
     parser: configparser.RawConfigParser, section: str, environment: Mapping[str, Any]
 ) -> None:
-    """Add variables to a program's; where both have one, the program's own wins.
+    """Add variables to those of a program, which win where both have one.
 
-    Folders of Python's modules are looked into one after the other.
+    Both values of PYTHONPATH are kept, the program's first.
     """
     own = dict(environment)
     text = parser.get(section, "environment", fallback="")
@@ -146,11 +146,11 @@ def set_environment(
 
 
 def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
-    """Give every program a group of its own, but both Redis programs one.
+    """Give every program a group of its own, but both Redis programs one together.
 
-    Supervisor takes a changed program over by stopping and starting its whole group, and a worker
-    may finish an hour's job before it stops: in one group, a changed count of one program would
-    keep all the others away for as long.
+    For a changed program, supervisor stops and starts its whole group, and a worker may need an
+    hour to finish its job before it stops. In one group, a changed number of processes of one
+    program would stop all the others for that time.
     """
     for section in [s for s in parser.sections() if s.startswith("group:")]:
         parser.remove_section(section)
@@ -168,10 +168,11 @@ def set_groups(parser: configparser.RawConfigParser, prefix: str) -> None:
 def set_workers(
     parser: configparser.RawConfigParser, prefix: str, programs: list[dict[str, Any]]
 ) -> None:
-    """Have the given worker programs and no others.
+    """Write the given worker programs and no others.
 
-    ``programs``: {name, queues, processes} each. A custom queue has the bench CLI's own program;
-    the others are made from the one that leaves a job, at a stop, the time which these queues need.
+    ``programs``: {name, queues, processes} each. A custom queue keeps the bench CLI's own program.
+    The others are made from its short or long worker, whichever gives jobs of these queues enough
+    time to finish at a stop.
     """
     suffix = "-worker"
     stock = {
@@ -189,8 +190,8 @@ def set_workers(
         template = own or stock.get("short" if quick else "long")
         if template is None:
             raise AnsibleFilterError(
-                f"the generated supervisor.conf has no worker program to make"
-                f" {program['name']!r} from; is the bench CLI the pinned one?"
+                "the generated supervisor.conf has no worker program from which"
+                f" {program['name']!r} can be made; check that the bench CLI is the pinned one"
             )
         section = f"program:{prefix}-frappe-{program['name']}{suffix}"
         parser.add_section(section)
@@ -210,7 +211,7 @@ def set_workers(
 def set_guard(
     parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
 ) -> None:
-    """Let a program find the guard and its settings."""
+    """Set the variables by which a program finds the guard and its settings."""
     parser.set(
         section,
         "environment",
@@ -221,7 +222,7 @@ def set_guard(
 def guard_web(
     parser: configparser.RawConfigParser, section: str, package_dir: str, settings: str
 ) -> None:
-    """Let gunicorn serve Frappe's application through the guard."""
+    """Make gunicorn serve Frappe's application through the guard."""
     command, found = re.subn(
         r"\bfrappe\.app:application\b",
         "benchfleet_guard.wsgi:application",
@@ -245,7 +246,7 @@ def add_report_pool(
 ) -> None:
     """Add the small web program for reports that no reporting bench can answer.
 
-    It is apart from the ordinary web workers, which such reports would keep from everybody else's
+    It is separate from the ordinary web workers, so that such reports do not keep these from other
     calls.
     """
     name = f"{prefix}-frappe-report-web"
@@ -259,10 +260,10 @@ def add_report_pool(
 
 
 def keep_trying(parser: configparser.RawConfigParser) -> None:
-    """Have supervisor start each program again for as long as it ends at once.
+    """Make supervisor start a program that ends at once again and again.
 
-    It would give up after ten times (FATAL): what needs the queue would stay away after a pause of
-    Redis. It waits a second longer each time.
+    By default it gives up after ten times (FATAL), so programs that need the queue would not come
+    back after a pause of Redis. It waits a second longer each time.
     """
     for section in programs_of(parser):
         parser.set(section, "startretries", "1000000")
@@ -271,7 +272,7 @@ def keep_trying(parser: configparser.RawConfigParser) -> None:
 def set_web(
     parser: configparser.RawConfigParser, section: str, bind: list[str], workers: int, further: str
 ) -> None:
-    """Have gunicorn listen at addresses, with a number of processes and further options."""
+    """Set gunicorn's addresses, number of processes and further options."""
     command = parser.get(section, "command")
     binds = " ".join(f"-b {address}" for address in bind)
     command, replaced = re.subn(r"-b \S+", lambda _: binds, command, count=1)
@@ -287,12 +288,12 @@ def set_web(
 def guard_workers(
     parser: configparser.RawConfigParser, bench: str, package_dir: str, settings: str
 ) -> None:
-    """Let the workers run in the guard."""
+    """Make the workers run in the guard."""
     for section in programs_of(parser):
         command = parser.get(section, "command")
         if task(command) == "worker":
-            words = [f"{bench}/env/bin/python", "-m", "benchfleet_guard", *command.split(" ")[1:]]
-            parser.set(section, "command", " ".join(words))
+            argv = [f"{bench}/env/bin/python", "-m", "benchfleet_guard", *command.split(" ")[1:]]
+            parser.set(section, "command", " ".join(argv))
             parser.set(section, "directory", f"{bench}/sites")
             set_guard(parser, section, package_dir, settings)
 
@@ -300,7 +301,7 @@ def guard_workers(
 def set_redis(
     parser: configparser.RawConfigParser, prefix: str, folder: str | None, start_queue: str
 ) -> None:
-    """Have the Redis programs use the configurations of a folder; None: there are none of them."""
+    """Make the Redis programs use the configurations of a folder; None removes the programs."""
     for kind, first in (("cache", []), ("queue", [start_queue])):
         section = f"program:{prefix}-redis-{kind}"
         if folder is None:
@@ -331,28 +332,28 @@ def supervisor_config(
 ) -> str:
     """The supervisor configuration of one node of the fleet.
 
-    ``text`` is what ``bench setup supervisor`` wrote for the folder ``bench``, whose account is
-    ``user``. ``web_bind`` lists the HOST:PORT on which
-    gunicorn listens; ``web_workers`` is its number of processes (0 drops the program);
-    ``workers`` are the worker programs, {name, queues, processes} each (see worker_programs);
-    ``bench_command`` is what runs the bench CLI with its tools in its path.
-    Without ``schedule`` the scheduler's program is gone. Each program is a group of its own, named
-    as it is.
-    ``redis_config_dir`` is the folder of the Redis configurations that the programs shall use;
-    None drops the Redis programs. ``start_queue`` is what starts the queue's. ``guard``
-    ({package_dir, settings}) makes the web and worker programs load the guard of the read path.
-    ``report_pool`` ({bind, workers, package_dir, settings}) adds a web program of its own, with the
-    guard. ``environment`` has variables of all programs but Redis; ``web_arguments`` are further
-    options of gunicorn, which win over those before them.
+    text: what ``bench setup supervisor`` wrote for the folder ``bench`` and its account ``user``.
+    web_bind: each HOST:PORT on which gunicorn listens. web_workers: its number of processes; 0
+    drops the program. workers: the worker programs, {name, queues, processes} each (see
+    queues.worker_programs). bench_command: runs the bench CLI with its tools in its path.
+    schedule, socketio: whether there are these programs.
+    redis_config_dir: the folder of the configurations of the Redis programs; None drops them.
+    start_queue: the command that starts the queue's Redis. guard: {package_dir, settings}; the web
+    and worker programs load the guard of the read path. report_pool: {bind, workers, package_dir,
+    settings}; adds a separate web program with the guard. environment: variables of all programs
+    but Redis. web_arguments: further options of gunicorn, which win over those before them.
+
+    Each program gets a group of its own. Raises AnsibleFilterError for what cannot be written.
     """
-    for what, remedy in program_troubles(environment or {}, web_arguments):
-        raise AnsibleFilterError(f"{what}: {remedy}")
+    for problem in program_problems(environment or {}, web_arguments):
+        raise AnsibleFilterError(f"{problem['what']}: {problem['remedy']}")
     parser = generated_programs(text, bench, user)
     prefix = posixpath.basename(bench)
     web = f"{prefix}-frappe-web"
     if not parser.has_section(f"program:{web}"):
         raise AnsibleFilterError(
-            f"the generated supervisor.conf has no program {web}; is the bench CLI the pinned one?"
+            f"the generated supervisor.conf has no program {web}; check that the bench CLI is the"
+            " pinned one"
         )
     if not schedule:
         parser.remove_section(f"program:{prefix}-frappe-schedule")
@@ -360,9 +361,9 @@ def supervisor_config(
         parser.remove_section(f"program:{prefix}-node-socketio")
     set_workers(parser, prefix, workers)
     for section in programs_of(parser):
-        words = parser.get(section, "command").split(" ")
-        if words[0].endswith("/bench"):
-            parser.set(section, "command", " ".join([bench_command, *words[1:]]))
+        program, *arguments = parser.get(section, "command").split(" ")
+        if program.endswith("/bench"):
+            parser.set(section, "command", " ".join([bench_command, *arguments]))
     if web_workers:
         set_web(parser, f"program:{web}", web_bind, web_workers, web_arguments)
         if report_pool:

@@ -1,4 +1,4 @@
-"""Apps that are to come, and those of the sites: whether they go with Frappe and each other."""
+"""Apps to be installed, and those of the sites: whether they fit Frappe and each other."""
 
 from __future__ import annotations
 
@@ -7,60 +7,78 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..bench.needs import python_fits
-from .problems import Problem, problem
+from .problems import Kind, Problem
+
+ENTRY = "bench_apps in the inventory, entry {app}"
+APP_MISSING = Kind(
+    "app_needs_other_app",
+    "{app} needs the app {other}, which bench_apps does not name",
+    ENTRY,
+    "add an entry for {other} to bench_apps, before {app}",
+)
+OTHER_BRANCH = (
+    "name a branch of {app} that fits this Frappe, or, for a new bench, another bench_frappe_branch"
+)
+FRAPPE_EXCLUDED = Kind(
+    "app_excludes_frappe",
+    "{app} requires Frappe {asked}; Frappe is {frappe}",
+    ENTRY,
+    OTHER_BRANCH,
+)
+OTHER_MAJOR = Kind(
+    "app_of_other_major",
+    "{app} is version {version}, and installs only on a Frappe of the same major version; Frappe is"
+    " {frappe}",
+    ENTRY,
+    OTHER_BRANCH,
+)
+SITE_APP_UNKNOWN = Kind(
+    "site_app_unknown",
+    "the site {site} is to have the app {app}, which bench_apps does not name",
+    "fleet_sites in the inventory",
+    "add an entry for {app} to bench_apps, with its repository, or take it out of the site's apps."
+    " Known apps are {known}",
+)
 
 
-def misfit(says: Mapping[str, Any], frappe: str) -> str:
-    """Why an app does not go with a version of Frappe, in words; "" when it may."""
-    # Of a release to come its numbers alone are judged: 17.0.0-dev is as good as 17.0.0.
-    asked = re.sub(r"(\d)-[\w.]+", r"\1", says.get("frappe", ""))
+def misfit(app: str, found: Mapping[str, Any], frappe: str) -> Problem | None:
+    """Why an app does not fit a version of Frappe; None when it may.
+
+    ``found`` is what its files say.
+    """
+    # Of a release to come its numbers alone are judged: 17.0.0-dev counts as 17.0.0.
+    asked = re.sub(r"(\d)-[\w.]+", r"\1", found.get("frappe", ""))
     if frappe and asked and python_fits(asked, frappe) is False:
-        return f"asks for Frappe {says['frappe']}"
-    version = says.get("version", "")
-    if frappe and version and says.get("same_major"):
-        same = frappe.split(".")[0] == version.split(".")[0]
-        return "" if same else f"is {version}, and installs only on that major version of Frappe"
-    return ""
+        return FRAPPE_EXCLUDED.found(app=app, asked=found["frappe"], frappe=frappe)
+    version = found.get("version", "")
+    other_major = frappe.split(".")[0] != version.split(".")[0]
+    if frappe and version and found.get("same_major") and other_major:
+        return OTHER_MAJOR.found(app=app, version=version, frappe=frappe)
+    return None
 
 
 def app_problems(
     code: Mapping[str, Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]], sites: Any
 ) -> Iterator[Problem]:
-    """What is wrong with the apps that are to come, and with those that the sites are to have.
+    """What is wrong with the apps to be installed, and with the apps of the sites.
 
-    code: what the apps say, those of the bench among them, which have ``here``: what runs already
-    is not judged. wanted: the apps as the inventory has them, frappe first.
+    code: what is known of each app. Those of the bench are among them and have ``here``: they run
+    already, and are not judged. wanted: the apps as the inventory has them, frappe first.
     """
     wanted = list(wanted)
     known = [*dict.fromkeys(["frappe", *(app["name"] for app in wanted), *code])]
     frappe = code.get("frappe", {}).get("version", "")
     for app in wanted:
-        name, says = app["name"], code.get(app["name"], {})
-        if says.get("here") or "trouble" in says:
+        name, found = app["name"], code.get(app["name"], {})
+        if found.get("here") or "trouble" in found:
             continue
-        place = f"bench_apps in the inventory, entry {name}"
-        for other in says.get("requires", []):
+        for other in found.get("requires", []):
             if other not in known:
-                yield problem(
-                    f"{name} needs the app {other}, which bench_apps does not name",
-                    place,
-                    f"add an entry for {other} to bench_apps, before {name}",
-                )
-        if why := misfit(says, frappe):
-            yield problem(
-                f"{name} {why}; Frappe is {frappe}",
-                place,
-                f"name a branch of {name} that goes with this Frappe, or another "
-                "bench_frappe_branch for a new bench",
-            )
+                yield APP_MISSING.found(app=name, other=other)
+        if unfit := misfit(name, found, frappe):
+            yield unfit
     for site in sites if isinstance(sites, list) else []:
         apps = site.get("apps") if isinstance(site, Mapping) else None
         for app in apps if isinstance(apps, list) else []:
             if str(app) not in known:
-                yield problem(
-                    f"the site {site.get('name')} is to have the app {app}, which bench_apps "
-                    "does not name",
-                    "fleet_sites in the inventory",
-                    f"add an entry for {app} to bench_apps, with its repository, or take it "
-                    f"out of the site's apps. Known are {', '.join(known)}",
-                )
+                yield SITE_APP_UNKNOWN.found(site=site.get("name"), app=str(app), known=known)

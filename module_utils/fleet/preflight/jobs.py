@@ -1,4 +1,4 @@
-"""Where jobs shall run, and who does them: all that is wrong with it.
+"""All checks of jobs and workers, and those of the jobs that jobs_placement names.
 
 Of a host these are read:
     name, groups             inventory name, names of its groups
@@ -7,7 +7,7 @@ Of a host these are read:
     background_workers       bench_background_workers
     away_seconds, when_away  jobs_away_seconds, jobs_when_away
     apps                     bench_apps
-    survey                   with `jobs` as fleet/bench/jobs.py tells it of the primary
+    survey                   its `jobs`, of the primary: see fleet/bench/jobs.py
 """
 
 from __future__ import annotations
@@ -26,8 +26,30 @@ from .placement import (
     primary_jobs,
     primary_of,
 )
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
 from .workers import check_away, check_served, check_workers
+
+ENTRY = "jobs_placement in the inventory, entry {job!r}"
+CORRECT = (
+    "correct it, or take it out: a job is a function of an app by its dotted name, or the method"
+    " of a scheduled job"
+)
+JOB_UNKNOWN = Kind(
+    "placement_job_unknown", "no installed app has a job {job!r}{hint}", ENTRY, CORRECT
+)
+PATTERN_WITHOUT_JOBS = Kind(
+    "placement_pattern_without_jobs",
+    "the pattern {job!r} in jobs_placement matches no job of the installed apps{hint}",
+    ENTRY,
+    CORRECT,
+)
+JOB_PLACED_TWICE = Kind(
+    "job_placed_twice",
+    "two entries in jobs_placement match the same jobs ({jobs}): {one!r} on {server},"
+    " {other!r} on {other_server}",
+    "jobs_placement in the inventory, entries {one!r} and {other!r}",
+    "take one out, or make a pattern narrower: a job has one entry at most",
+)
 
 
 def coming_apps(host: Host, jobs: Mapping[str, Any]) -> list[str]:
@@ -40,10 +62,10 @@ def coming_apps(host: Host, jobs: Mapping[str, Any]) -> list[str]:
 def job_name_problems(
     placement: Mapping[str, str], jobs: Mapping[str, Any], coming: Iterable[str] = ()
 ) -> list[Problem]:
-    """Every entry of jobs_placement means a job of the bench, and no job has two entries.
+    """Entries of jobs_placement that match no job of the bench, and jobs with two entries.
 
-    ``jobs`` is what fleet/bench/jobs.py found there; where no bench was, only what the entries
-    say by themselves is judged. ``coming`` are apps that are still to be installed.
+    ``jobs`` is what fleet/bench/jobs.py found there; without a bench the entries are judged by
+    themselves. ``coming`` are apps that are still to be installed.
     """
     unknown = unknown_jobs(placement, jobs, set(coming))
     return [*unknown, *double_entries(placement, jobs)]
@@ -52,54 +74,48 @@ def job_name_problems(
 def unknown_jobs(
     placement: Mapping[str, str], jobs: Mapping[str, Any], coming: set[str]
 ) -> Iterator[Problem]:
-    """Entries that mean no job of the bench."""
+    """Entries that match no job of the bench."""
     for job in placement if jobs.get("known") else ():
         found = (jobs.get("matches") or {}).get(job)
         app = job.partition(".")[0]
         later = coming and (app in coming or is_pattern(app))
-        # Without the sites' databases nobody knows the methods of server scripts.
+        # The methods of server scripts are known from the sites' databases alone.
         unsure = "." not in job and not is_pattern(job) and not jobs.get("scheduled")
         if found is None or found or later or unsure:
             continue
-        near = ", ".join((jobs.get("near") or {}).get(job) or [])
-        yield problem(
-            f"the pattern {job!r} in jobs_placement matches no job of the installed apps"
-            if is_pattern(job)
-            else f"no installed app has a job {job!r}"
-            + (f"; did you mean {near}?" if near else ""),
-            f"jobs_placement in the inventory, entry {job!r}",
-            "correct it, or take it out: a job is a function of an app by its dotted name, or "
-            "the method of a scheduled job",
-        )
+        near = list((jobs.get("near") or {}).get(job) or [])
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        kind = PATTERN_WITHOUT_JOBS if is_pattern(job) else JOB_UNKNOWN
+        yield kind.found(job=job, near=near, hint=hint)
 
 
 def double_entries(placement: Mapping[str, str], jobs: Mapping[str, Any]) -> Iterator[Problem]:
-    """Jobs with more than one entry: nothing says which would count."""
+    """Jobs with more than one entry: it is not defined which of them counts."""
     seen = {frozenset(overlap["entries"]): overlap for overlap in jobs.get("overlaps") or []}
     for one, other in itertools.combinations(placement, 2):
         if overlap := seen.get(frozenset((one, other))):
             more = overlap["count"] - 1
-            who = overlap["example"]
-            who += f" and {more} more job{'s' if more > 1 else ''} have" if more else " has"
+            found = overlap["example"] + (f" and {more} more" if more else "")
         elif covers(one, other):
-            who = f"every job of {other!r} has" if is_pattern(other) else f"{other} has"
+            found = f"all of {other!r}" if is_pattern(other) else other
         elif covers(other, one):
-            who = f"every job of {one!r} has" if is_pattern(one) else f"{one} has"
+            found = f"all of {one!r}" if is_pattern(one) else one
         else:
             continue
-        yield problem(
-            f"{who} two entries in jobs_placement: {one!r} on {placement[one]} and {other!r} "
-            f"on {placement[other]}",
-            f"jobs_placement in the inventory, entries {one!r} and {other!r}",
-            "take one out, or make a pattern narrower: a job has one entry at most",
+        yield JOB_PLACED_TWICE.found(
+            jobs=found,
+            one=one,
+            server=placement[one],
+            other=other,
+            other_server=placement[other],
         )
 
 
 def covers(pattern: str, other: str) -> bool:
     """Whether a pattern surely matches another entry, or all that this one matches.
 
-    Of two patterns that is only said where the first has no sign but *: what the other's signs
-    stand for is then matched with them.
+    Of two patterns that is certain only where the first has no special sign but *, which matches
+    the other's signs as well.
     """
     if not is_pattern(pattern) or (is_pattern(other) and any(s in pattern for s in "?[")):
         return False
@@ -107,7 +123,7 @@ def covers(pattern: str, other: str) -> bool:
 
 
 def check_names(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """What jobs_placement names is in the bench of the primary, if there is one yet."""
+    """The primary's bench, if there is one yet, has the jobs that jobs_placement names."""
     jobs = primary_jobs(hosts, settings) or {}
     primary = primary_of(hosts, settings)
     coming = coming_apps(primary, jobs) if primary else []
@@ -126,5 +142,5 @@ CHECKS = (
 
 
 def job_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """All that is wrong with where jobs shall run; [] when nothing is."""
+    """All problems of jobs_placement and of workers."""
     return [found for check in CHECKS for found in check(hosts, settings)]

@@ -1,4 +1,4 @@
-"""Nodes and apps that leave the fleet: who and what may go."""
+"""Nodes and apps that leave the fleet: whether they can be taken out."""
 
 from __future__ import annotations
 
@@ -6,70 +6,91 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .problems import Problem, listed, problem
+from .problems import Kind, Problem, listed
+
+NODE = "node on the command line"
+NAME_NODE = "name one of the inventory's reporting nodes with -e node=NAME: {nodes}"
+NODE_NOT_NAMED = Kind("leaving_node_not_named", "no node is named", NODE, NAME_NODE)
+NODE_IS_PRIMARY = Kind(
+    "leaving_node_primary", "{node} is the primary, which cannot be taken out", NODE, NAME_NODE
+)
+NODE_UNKNOWN = Kind("leaving_node_unknown", "{node!r} is no reporting node", NODE, NAME_NODE)
+DATA_UNKNOWN = Kind(
+    "leaving_data_unknown",
+    "data is {data!r}, neither keep nor delete",
+    "data on the command line",
+    "leave it out to keep the node's copy of the data, or write data=delete",
+)
+JOB_ENTRY = "jobs_placement in the inventory, entry {job!r}"
+MOVE_JOB = "take the entry out, or name another server there, and run the same command again"
+JOB_ON_NODE = Kind(
+    "leaving_node_has_job",
+    "job {job} is placed on {node}: without the node, the next site.yml would stop there",
+    JOB_ENTRY,
+    MOVE_JOB,
+)
+JOB_ON_GROUP = Kind(
+    "leaving_group_has_job",
+    "job {job} is placed on group {group}, whose only host is {node}: without the node, the next"
+    " site.yml would stop there",
+    JOB_ENTRY,
+    MOVE_JOB,
+)
+APP = "app on the command line"
+NAME_APP = "name one of the bench's apps, but not frappe, with -e app=NAME"
+APP_NOT_NAMED = Kind("leaving_app_not_named", "no app is named", APP, NAME_APP)
+APP_REFUSED = Kind("leaving_app_refused", "{app!r} is no app that can be taken out", APP, NAME_APP)
+NAMED = "the inventory names {app}, so the next site.yml would install it again"
+TAKE_OUT = "take the entry out, and run the same command again"
+APP_IN_INVENTORY = Kind(
+    "leaving_app_in_inventory", NAMED, "bench_apps in the inventory, entry {app}", TAKE_OUT
+)
+APP_OF_SITE = Kind(
+    "leaving_app_of_site", NAMED, "fleet_sites in the inventory, apps of {site}", TAKE_OUT
+)
 
 
 def leaving_problems(
     node: str, groups: Mapping[str, Iterable[str]], placement: Any, data: str = "keep"
 ) -> Iterator[Problem]:
-    """Why a node cannot be taken out of the fleet, [] when it can: {what, place, remedy} each.
+    """Why a node cannot be taken out of the fleet; [] when it can.
 
-    ``groups`` are the inventory's, ``placement`` is jobs_placement, ``data`` what shall become of
-    the node's data.
+    ``groups`` are the inventory's, ``placement`` is jobs_placement, ``data`` is "keep" or "delete":
+    what is done with the node's data.
     """
     reporting = sorted(groups.get("reporting", []))
     if node not in reporting:
-        what = f"{node!r} is no reporting node" if node else "no node is named"
+        kind = NODE_UNKNOWN if node else NODE_NOT_NAMED
         if node in groups.get("primary", []):
-            what = f"{node} is the primary, which cannot be taken out"
-        choice = ", ".join(reporting) or "none"
-        remedy = f"name one of the inventory's reporting nodes with -e node=NAME: {choice}"
-        yield problem(what, "node on the command line", remedy)
+            kind = NODE_IS_PRIMARY
+        yield kind.found(node=node, nodes=reporting or "none")
         return
     if data not in ("keep", "delete"):
-        yield problem(
-            f"data is {data!r}",
-            "data on the command line",
-            "leave it out to keep the node's copy of the data, or write data=delete",
-        )
+        yield DATA_UNKNOWN.found(data=data)
     for job, server in placement.items() if isinstance(placement, Mapping) else ():
-        if str(server) != node and set(groups.get(str(server), [])) != {node}:
-            continue
-        words = f"on {node}" if server == node else f"on group {server}, of which {node} is all"
-        yield problem(
-            f"job {job} is placed {words}: without it the next site.yml would refuse",
-            f"jobs_placement in the inventory, entry {job!r}",
-            "take the entry out, or name another server there, and run this again",
-        )
+        if str(server) == node:
+            yield JOB_ON_NODE.found(job=job, node=node)
+        elif set(groups.get(str(server), [])) == {node}:
+            yield JOB_ON_GROUP.found(job=job, node=node, group=server)
 
 
 def app_leaving_problems(app: str, wanted: Any, sites: Any) -> Iterator[Problem]:
-    """Why an app cannot be taken out of the fleet, [] when it can; see leaving_problems.
+    """Why an app cannot be taken out of the fleet; [] when it can.
 
     ``wanted`` is bench_apps, ``sites`` is fleet_sites.
     """
     if not re.fullmatch(r"[A-Za-z]\w*", app, re.ASCII) or app == "frappe":
-        what = f"{app!r} is no app that could be taken out" if app else "no app is named"
-        remedy = "name one of the bench's apps, but not frappe, with -e app=NAME"
-        yield problem(what, "app on the command line", remedy)
+        yield (APP_REFUSED if app else APP_NOT_NAMED).found(app=app)
         return
-    places = [
-        f"bench_apps in the inventory, entry {app}"
-        for one in (wanted if isinstance(wanted, list) else [])
-        if isinstance(one, Mapping) and one.get("name") == app
-    ]
-    places += [
-        f"fleet_sites in the inventory, apps of {site.get('name')}"
-        for site in (sites if isinstance(sites, list) else [])
-        if isinstance(site, Mapping) and app in (site.get("apps") or [])
-    ]
-    what = f"the inventory names {app}, and the next site.yml would bring it back"
-    remedy = "take the entry out, and run this again"
-    for place in places:
-        yield problem(what, place, remedy)
+    for one in wanted if isinstance(wanted, list) else []:
+        if isinstance(one, Mapping) and one.get("name") == app:
+            yield APP_IN_INVENTORY.found(app=app)
+    for site in sites if isinstance(sites, list) else []:
+        if isinstance(site, Mapping) and app in (site.get("apps") or []):
+            yield APP_OF_SITE.found(app=app, site=site.get("name"))
 
 
 def leaving_text(problems: list[Problem], what: str = "node") -> str:
-    """The problems as a text for people; what: the kind of thing that was to leave."""
+    """The problems as a message; what: "node" or "app"."""
     head = f"The {what} is not taken out. Nothing was touched on any host."
     return f"{head}\n{listed(problems, numbered=False)}"

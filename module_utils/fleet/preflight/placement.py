@@ -1,4 +1,4 @@
-"""Where jobs are placed: jobs_placement names jobs or patterns, and servers that can do them."""
+"""Entries of jobs_placement by themselves: jobs or patterns, and servers that can run them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,73 @@ from typing import Any
 import yaml
 
 from ..bench.queues import ANY_REPORTING, queue_name
-from .problems import Host, Problem, Settings, did_you_mean, grouped, problem
+from .problems import Host, Kind, Problem, Settings, did_you_mean, grouped
 
 BENCH_GROUPS = ("primary", "reporting", "bench_primary", "bench_reporting")
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 PATTERN = re.compile(r"[\w.*?\[\]!<>-]*[*?\[][\w.*?\[\]!<>-]*")
 
 
-def some(names: list[str]) -> str:
-    """The first of some entries, and how many more there are."""
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]!r}{more}"
+PLACE = "jobs_placement in the inventory (group_vars/all.yml)"
+ENTRY = f"{PLACE}, entry {{job!r}}"
+ENTRIES = "jobs_placement in the inventory, entries: {entries}"
+NO_MAP = Kind(
+    "placement_no_map",
+    "jobs_placement is {placement!r}, not a map",
+    PLACE,
+    "write a map of jobs to servers such as {{erpnext.stock.reposting.run: rep1}}",
+)
+JOB_MALFORMED = Kind(
+    "placement_job_malformed",
+    "{job!r} in jobs_placement is neither the dotted name of a job nor a pattern",
+    PLACE,
+    "write the dotted name of its method, such as erpnext.stock.reposting.run, or a pattern with"
+    " * ? or [..], such as 'erpnext.stock.*'",
+)
+SERVER_MALFORMED = Kind(
+    "placement_server_malformed",
+    "{job!r} is placed on {server!r}, which is no name of a server",
+    ENTRY,
+    "name one host or one group of the inventory, as text in quotes",
+)
+SEVERAL_SERVERS = Kind(
+    "placement_several_servers",
+    "{job!r} is placed on {server!r}, not on one server",
+    ENTRY,
+    "name one host or one group of the inventory, as text in quotes; for several hosts make a"
+    " group of them",
+)
+SERVER_UNKNOWN = Kind(
+    "placement_server_unknown",
+    "{server!r} in jobs_placement is neither a host nor a group of the inventory{hint}",
+    ENTRIES,
+    "name one of its hosts ({hosts}), or a group of them",
+)
+WITH_BENCH = "name a host of group primary or reporting, or a group with such hosts"
+HOST_WITHOUT_BENCH = Kind(
+    "placement_host_without_bench",
+    "jobs are placed on {server}, which has no bench",
+    ENTRIES,
+    WITH_BENCH,
+)
+GROUP_WITHOUT_BENCH = Kind(
+    "placement_group_without_bench",
+    "jobs are placed on {server}, a group of hosts without a bench",
+    ENTRIES,
+    WITH_BENCH,
+)
+QUEUE_SHARED = Kind(
+    "placement_queue_shared",
+    "these servers would have the same queue of jobs, {queue}: {servers}",
+    "jobs_placement, and the names of hosts and groups in the inventory",
+    "rename one of them; in a queue's name, all but letters, digits and . _ - becomes -",
+)
+ENTRY_TWICE = Kind(
+    "placement_entry_twice",
+    "{job} has {number} entries in jobs_placement",
+    "{path}, lines {lines}",
+    "keep one of them",
+)
 
 
 def primary_of(hosts: list[Host], settings: Settings) -> Host | None:
@@ -30,14 +86,14 @@ def primary_of(hosts: list[Host], settings: Settings) -> Host | None:
 
 
 def primary_jobs(hosts: list[Host], settings: Settings) -> Mapping[str, Any] | None:
-    """What the survey of the primary says about jobs; None when nobody could look."""
+    """What the survey of the primary found of jobs; None where there was no survey."""
     primary = primary_of(hosts, settings)
     survey = primary["survey"] if primary else None
     return None if survey is None else survey.get("jobs") or {}
 
 
 def placement_of(hosts: list[Host]) -> dict[str, str]:
-    """The sound entries of jobs_placement; {} where it is no map or differs between hosts."""
+    """The well-formed entries of jobs_placement; {} if it is no map or differs between hosts."""
     found = hosts[0]["placement"] if hosts else {}
     if not isinstance(found, Mapping) or any(host["placement"] != found for host in hosts):
         return {}
@@ -54,7 +110,7 @@ def servers_of(placement: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def bench_hosts(server: str, settings: Settings) -> list[str] | None:
-    """The hosts with a bench that a server's name stands for; None when it stands for nothing."""
+    """The hosts with a bench that a host's or group's name stands for; None for an unknown name."""
     groups = settings["groups"]
     if server not in groups and server not in groups.get("all", []):
         return None
@@ -64,17 +120,12 @@ def bench_hosts(server: str, settings: Settings) -> list[str] | None:
 
 def check_placement(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """jobs_placement: a map of names or patterns to servers."""
-    place = "jobs_placement in the inventory (group_vars/all.yml)"
     found = hosts[0]["placement"] if hosts else {}
     if any(host["placement"] != found for host in hosts):
-        # Told with all that the fleet must agree on.
+        # Reported with all that must be the same on all hosts.
         return
     if not isinstance(found, Mapping):
-        yield problem(
-            f"jobs_placement is {found!r}, not a map",
-            place,
-            "write a map of jobs to servers such as {erpnext.stock.reposting.run: rep1}",
-        )
+        yield NO_MAP.found(placement=found)
         return
     jobs = primary_jobs(hosts, settings)
     # The method of a scheduled server script has no dots; only the site's database knows it.
@@ -86,62 +137,39 @@ def check_placement(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         text = job if isinstance(job, str) else ""
         closed = all("]" in rest[1:] for rest in text.split("[")[1:])
         if not (NAME.fullmatch(text) or text in lone or (PATTERN.fullmatch(text) and closed)):
-            yield problem(
-                f"{job!r} in jobs_placement is neither the dotted name of a job nor a pattern",
-                place,
-                "write the dotted name of its method, such as erpnext.stock.reposting.run, or "
-                "a pattern with * ? or [..], such as 'erpnext.stock.*'",
-            )
+            yield JOB_MALFORMED.found(job=job)
         if not isinstance(server, str) or not server.strip():
             several = isinstance(server, (list, tuple, Mapping))
-            yield problem(
-                f"{job!r} is placed on {server!r}, which is no name of a server",
-                f"{place}, entry {job!r}",
-                "name one host or one group of the inventory, as text in quotes"
-                + ("; for several hosts make a group of them" if several else ""),
-            )
+            kind = SEVERAL_SERVERS if several else SERVER_MALFORMED
+            yield kind.found(job=job, server=server)
 
 
 def check_servers(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Jobs are placed on hosts or groups of the inventory that have a bench, and one queue each."""
+    """Jobs are placed on hosts or groups of the inventory with a bench, each with its own queue."""
     groups = settings["groups"]
     servers = servers_of(placement_of(hosts))
     for server, entries in servers.items():
-        place = f"jobs_placement in the inventory, {some(entries)}"
         with_bench = bench_hosts(server, settings)
         if with_bench is None:
-            yield problem(
-                f"{server!r} in jobs_placement is neither a host nor a group of the inventory"
-                + did_you_mean(server, [*groups.get("all", []), *groups]),
-                place,
-                f"name one of its hosts ({', '.join(groups.get('all', []))}), or a group of them",
-            )
+            names = groups.get("all", [])
+            hint = did_you_mean(server, [*names, *groups])
+            yield SERVER_UNKNOWN.found(server=server, entries=entries, hosts=names, hint=hint)
         elif not with_bench:
-            what = "is a group of hosts without a bench" if server in groups else "has no bench"
-            yield problem(
-                f"{server} {what}, and jobs are placed on it",
-                place,
-                "name a host of group primary or reporting, or a group with such hosts",
-            )
+            kind = GROUP_WITHOUT_BENCH if server in groups else HOST_WITHOUT_BENCH
+            yield kind.found(server=server, entries=entries)
     owners = [(queue_name(server), server) for server in servers]
     # Heavy jobs have a queue of their own, which every reporting node serves.
     if any(host["heavy"] == "reporting" for host in hosts):
-        heavy = "the reporting nodes as a whole (jobs_heavy)"
-        owners.insert(0, (queue_name(ANY_REPORTING), heavy))
+        owners.insert(0, (queue_name(ANY_REPORTING), "all reporting nodes (jobs_heavy)"))
     for queue, names in grouped(owners).items():
         if len(names) > 1:
-            yield problem(
-                f"{' and '.join(names)} would share the queue {queue}: jobs of one would run on "
-                "the other",
-                "jobs_placement, and the names of hosts and groups in the inventory",
-                "rename one of them; only letters, digits, and . _ - tell two queues apart",
-            )
+            yield QUEUE_SHARED.found(queue=queue, servers=names)
 
 
 def placement_keys(path: Path) -> list[tuple[str, int]]:
-    """Keys of jobs_placement in a YAML file and their lines, those that are there twice twice.
+    """Each key of jobs_placement in a YAML file with its line; a key written twice is there twice.
 
-    [] for a file that is none, or that Ansible itself will have a word about.
+    [] for a file that is no YAML: Ansible reports it where it is needed.
     """
     try:
         top = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -162,7 +190,7 @@ def placement_keys(path: Path) -> list[tuple[str, int]]:
 
 
 def check_written_twice(_hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """No entry stands twice in a file: YAML's reader would take the last without another word."""
+    """No entry is written twice in a file: YAML's reader takes the last without a message."""
     for source in map(Path, settings["inventory"].split(", ")):
         folder = source if source.is_dir() else source.parent
         files = {source} if source.is_file() else set(folder.glob("*.y*ml"))
@@ -171,8 +199,4 @@ def check_written_twice(_hosts: list[Host], settings: Settings) -> Iterator[Prob
         for path in sorted(files):
             for key, lines in grouped(placement_keys(path)).items():
                 if len(lines) > 1:
-                    yield problem(
-                        f"{key} has {len(lines)} entries in jobs_placement",
-                        f"{path}, lines {', '.join(map(str, lines))}",
-                        "keep one of them",
-                    )
+                    yield ENTRY_TWICE.found(job=key, number=len(lines), path=str(path), lines=lines)

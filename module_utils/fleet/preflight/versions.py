@@ -1,10 +1,10 @@
-"""Which releases a fleet is made of: what is recorded on its hosts wins over what is new here.
+"""Releases of the tools of a fleet: what is recorded on its hosts wins over this Benchfleet's own.
 
 Of a host this reads bench_dir, python (bench_python), asked_versions (the tools' variables as the
 inventory has them, "" when unset), and of its survey mark, tools, pythons, env, code and adoption.
 
 ``code`` is {app: {python, node}}, or {app: {trouble}} where that is not known; it is judged by
-fleet/bench/needs.py. Which Python and Node will do is in runtimes.py.
+fleet/bench/needs.py. runtimes.py chooses Python and Node.
 """
 
 from __future__ import annotations
@@ -17,24 +17,37 @@ import yaml
 
 from ..bench import needs
 from ..bench.apps import ADDRESS
+from ..bench.code import NO_GIT
 from ..bench.files import without_password
 from .hosts import is_ours
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
 
 Code = Mapping[str, Mapping[str, str]]
 
-# The tools whose releases are pinned, and the variables that ask for one. Benches differ by what
-# the bench CLI generates, so all hosts of a fleet have the same.
+# Tools with pinned releases, and the variables that set them. All hosts of a fleet have the same
+# releases, because different bench CLIs generate different benches.
 VARIABLES = {
     "bench_cli": "bench_cli_version",
     "uv": "bench_uv_version",
     "node": "bench_node_version",
     "yarn": "bench_yarn_version",
 }
+FORMAT_NEWER = Kind(
+    "fleet_format_newer",
+    "{hosts}: the fleet format is {format}, and this Benchfleet knows formats up to {known}",
+    "fleet.json in fleet_config_dir on {hosts}",
+    "these hosts were last changed by a newer Benchfleet: use that one, or a newer one still",
+)
+CODE_NOT_READ = Kind(
+    "app_code_not_read",
+    "the code of {app} could not be read from {repo} at {ref}: {trouble}",
+    "bench_frappe_repo, bench_frappe_branch and bench_apps in the inventory",
+    "name a repository, branch and commit that the bench's account can read on the primary",
+)
 
 
 def release_versions(roles_dir: str) -> dict[str, str]:
-    """What this Benchfleet gives a new fleet: the defaults of role bench, {tool: release}."""
+    """The releases of a new fleet, {tool: release}: the defaults of role bench."""
     text = Path(roles_dir, "bench/defaults/main.yml").read_text(encoding="utf-8")
     defaults = yaml.safe_load(text)
     defaults[VARIABLES["node"]] = release_nodes(roles_dir)[0]
@@ -42,7 +55,7 @@ def release_versions(roles_dir: str) -> dict[str, str]:
 
 
 def release_nodes(roles_dir: str) -> list[str]:
-    """The releases of Node that this Benchfleet has: that of a new fleet first, then the others."""
+    """The releases of Node that this Benchfleet has; a new fleet gets the first."""
     text = Path(roles_dir, "bench/vars/main.yml").read_text(encoding="utf-8")
     return [str(release) for release in yaml.safe_load(text)["__bench_nodes"]]
 
@@ -52,24 +65,24 @@ def versions_in_force(
 ) -> dict[str, str]:
     """The releases that a host is to have, {tool: release}.
 
-    What the inventory asks for wins; then what is recorded on the primary, or installed there
-    where a fleet is older than the records; a new fleet has those of ``release``. Of Node it is the
-    first of these and of ``nodes`` that the code takes.
+    The inventory's wins. Else it is the one recorded on the primary, or installed there where a
+    fleet is older than the records; a new fleet gets those of ``release``. Node is the first of
+    these and of ``nodes`` that the code accepts.
     """
     asked, survey = host["asked_versions"], (primary or {}).get("survey") or {}
-    noted, there = survey.get("mark", {}).get("versions") or {}, survey.get("tools") or {}
+    recorded, there = survey.get("mark", {}).get("versions") or {}, survey.get("tools") or {}
     found = {
-        tool: str(asked.get(tool) or noted.get(tool) or there.get(tool) or release[tool])
+        tool: str(asked.get(tool) or recorded.get(tool) or there.get(tool) or release[tool])
         for tool in VARIABLES
     }
     if not asked.get("node"):
-        fit = needs.first_fit(told(code), "node", [found["node"], *nodes])
+        fit = needs.first_fit(known_needs(code), "node", [found["node"], *nodes])
         found["node"] = fit or found["node"]
     return found
 
 
 def version_problems(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Hosts of a fleet that only a newer Benchfleet knows."""
+    """Hosts whose fleet format is newer than this Benchfleet."""
     newer = {
         host["name"]: mark["format"]
         for host in hosts
@@ -77,20 +90,16 @@ def version_problems(hosts: list[Host], settings: Settings) -> Iterator[Problem]
         and (mark := host["survey"]["mark"])["format"] > int(settings["format"])
     }
     if newer:
-        yield problem(
-            f"{', '.join(newer)} {'has' if len(newer) == 1 else 'have'} fleet format "
-            f"{max(newer.values())}, and this Benchfleet knows formats up to "
-            f"{settings['format']}",
-            f"fleet.json in fleet_config_dir on {', '.join(newer)}",
-            "a newer Benchfleet was here: use that one, or a newer one still",
+        yield FORMAT_NEWER.found(
+            hosts=list(newer), format=max(newer.values()), known=int(settings["format"])
         )
 
 
 def wanted_apps(frappe: Mapping[str, Any], apps: Any) -> list[dict[str, str]]:
     """The apps of a bench with their repositories; what is malformed is reported with the types.
 
-    A repo that is a name alone, which the bench CLI looks up at GitHub, is "": as a secret of a
-    module, as which addresses are treated, it would be struck out wherever the app is named.
+    A repo that is a name alone, which the bench CLI looks up at GitHub, is "". Modules get
+    repositories as secrets, and Ansible would strike the name out wherever the app is named.
     """
     entries = [frappe, *(apps if isinstance(apps, list) else [])]
     wanted = [
@@ -106,46 +115,45 @@ def series(version: str) -> str:
     return ".".join(str(version).split(".")[:2])
 
 
-def told(code: Code) -> Code:
-    """The apps of which it is known what they ask for."""
+def known_needs(code: Code) -> Code:
+    """The apps whose needs are known."""
     return {app: asked for app, asked in code.items() if "trouble" not in asked}
 
 
-def untold(code: Code) -> dict[str, str]:
-    """The apps of which it is not known, and why."""
+def unread_code(code: Code) -> dict[str, str]:
+    """The apps whose needs are not known, and why."""
     return {app: asked["trouble"] for app, asked in code.items() if "trouble" in asked}
 
 
 def is_code_known(code: Code) -> bool:
-    """Whether it is known of all apps what they ask for."""
-    return bool(code) and not untold(code)
+    """Whether the needs of all apps are known."""
+    return bool(code) and not unread_code(code)
 
 
-def untold_problems(
-    code: Code, apps: list[Mapping[str, str]], but: str = "no reason"
+def unread_code_problems(
+    code: Code, apps: list[Mapping[str, str]], before_git: bool = False
 ) -> Iterator[Problem]:
-    """Apps of which it could not be found out what they ask for: nobody can get them.
+    """Apps whose code could not be read, so that they cannot be installed either.
 
-    ``but`` is a reason that does not count.
+    before_git: the run installs git later where the primary has none, and reads them then.
     """
     wanted = {entry["name"]: entry for entry in apps}
-    for app, why in untold(code).items():
-        if app not in wanted or why == but:
+    for app, trouble in unread_code(code).items():
+        if app not in wanted or (before_git and trouble == NO_GIT):
             continue
         entry = wanted[app]
-        at = entry.get("commit") or entry.get("branch") or "its default branch"
-        repo = without_password(entry["repo"])
-        yield problem(
-            f"the code of {app} could not be read from {repo} at {at}: {why}",
-            "bench_frappe_repo, bench_frappe_branch and bench_apps in the inventory",
-            "name a repository, branch and commit that the bench's account can read on the primary",
+        yield CODE_NOT_READ.found(
+            app=app,
+            repo=without_password(entry["repo"]),
+            ref=entry.get("commit") or entry.get("branch") or "its default branch",
+            trouble=trouble,
         )
 
 
 def runtime_warnings(code: Code) -> list[str]:
-    """What the code says and cannot be judged, in words."""
+    """Needs of the code that cannot be judged, as messages."""
     return [
-        f"{app} asks for {text!r} ({needs.KEYS[kind]} in its {needs.FILES[kind]}), which Benchfleet"
+        f"{app} requires {text!r} ({needs.KEYS[kind]} in its {needs.FILES[kind]}), which Benchfleet"
         f" cannot read: check yourself that the {kind.capitalize()} of the benches fits"
-        for app, kind, text in needs.unread(told(code))
+        for app, kind, text in needs.unread(known_needs(code))
     ]

@@ -1,4 +1,4 @@
-"""Who does jobs: bench_background_workers, and which servers count as away."""
+"""Workers of jobs: bench_background_workers and jobs_away_seconds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from ..bench.queues import (
     PLACED,
     PREFIX,
     QUEUES,
+    WORKERS_PLACE,
+    Trouble,
     further_queues,
     queue_list,
     shape_troubles,
@@ -21,17 +23,73 @@ from .placement import (
     primary_jobs,
     primary_of,
     servers_of,
-    some,
 )
-from .problems import Host, Problem, Settings, did_you_mean, grouped, problem
+from .problems import Host, Kind, Problem, Settings, did_you_mean, grouped
 
 AWAY_BOUNDS = (10, 3600)
 
+QUEUE_OF_SERVER = Kind(
+    "workers_queue_of_server",
+    "bench_background_workers names the queue {queue!r}",
+    WORKERS_PLACE,
+    f"write {PLACED}, which stands for the queues of all jobs that jobs_placement puts on the host",
+)
+QUEUE_UNKNOWN = Kind(
+    "workers_queue_unknown",
+    "unknown queue {queue!r} in bench_background_workers{hint}",
+    WORKERS_PLACE,
+    "known queues are {known}; further ones are the keys of `workers` in the primary's"
+    " common_site_config.json",
+)
+NO_WORKERS = Kind(
+    "workers_none",
+    "no host has background workers, so no job would run",
+    WORKERS_PLACE,
+    "give {primary} some: a number of processes above 0, or a map of queues to processes",
+)
+QUEUE_WITHOUT_WORKERS = Kind(
+    "queue_without_workers",
+    "no host has workers for the queue {queue}, so its jobs would never run",
+    WORKERS_PLACE,
+    "add {{{queue}: 1}} to the map of a host, or give a host a number: its processes serve all"
+    " queues",
+)
+PRIMARY_LACKS_QUEUES = Kind(
+    "primary_lacks_queues",
+    "jobs_when_away is primary, but {primary} has no workers for these queues: {queues}. Jobs of"
+    " a server that is away would not be done",
+    "jobs_when_away and bench_background_workers of {primary} in the inventory",
+    "give {primary} workers for all three of Frappe's queues, or set jobs_when_away to wait",
+)
+NEED_PLACED_WORKERS = (
+    f"for instance bench_background_workers: {{{{{PLACED}: 1}}}}; the processes of a number"
+    " serve all queues, placed jobs first"
+)
+HOST_WITHOUT_PLACED_WORKERS = Kind(
+    "host_without_placed_workers",
+    "{server} has no workers for placed jobs, but these are placed there: {entries}",
+    WORKERS_PLACE,
+    f"give {{server}} some, {NEED_PLACED_WORKERS}",
+)
+GROUP_WITHOUT_PLACED_WORKERS = Kind(
+    "group_without_placed_workers",
+    "no host of {server} ({hosts}) has workers for placed jobs, but these are placed there:"
+    " {entries}",
+    WORKERS_PLACE,
+    f"give one of them some, {NEED_PLACED_WORKERS}",
+)
+AWAY_SECONDS_OUT_OF_BOUNDS = Kind(
+    "away_seconds_out_of_bounds",
+    "jobs_away_seconds is {seconds}, which is out of bounds",
+    "jobs_away_seconds in the inventory, for {hosts}",
+    "use a value from {least} to {greatest}",
+)
+
 
 def served(host: Host, custom: Iterable[str]) -> set[str]:
-    """Queues that a host's workers serve, `placed` for those of its placed jobs.
+    """Queues that a host's workers serve; `placed` stands for those of its placed jobs.
 
-    What is malformed is taken for what it may have been meant as: it has a problem of its own.
+    A misspelt queue counts as the one it is nearest to: it has a problem of its own.
     """
     known = [*QUEUES, *custom, PLACED]
     workers = host["background_workers"]
@@ -57,89 +115,54 @@ def check_workers(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         for troubles in (shape_troubles(workers), queue_troubles(workers, known, jobs is not None))
         for trouble in troubles
     )
-    for (what, remedy), names in found.items():
-        place = f"bench_background_workers in the inventory, for {', '.join(names)}"
-        yield problem(what, place, remedy)
+    for trouble, names in found.items():
+        yield trouble.of(names)
 
 
-def queue_troubles(workers: Any, known: list[str], all_known: bool) -> Iterator[tuple[str, str]]:
-    """Queues of one bench_background_workers that do not exist, each with its remedy.
+def queue_troubles(workers: Any, known: list[str], all_known: bool) -> Iterator[Trouble]:
+    """Queues of one bench_background_workers that do not exist.
 
     Without ``all_known`` there may be queues beside the known ones.
     """
     keys = workers if isinstance(workers, Mapping) else ()
     for name in (name for key in keys for name in queue_list(key) if name not in known):
-        near = did_you_mean(name, known)
+        hint = did_you_mean(name, known)
         if name.startswith(PREFIX):
-            yield (
-                f"bench_background_workers names the queue {name!r}",
-                f"write {PLACED}, which stands for the queues of all jobs that jobs_placement "
-                "puts on the host",
-            )
-        elif all_known or near:
-            yield (
-                f"unknown queue {name!r} in bench_background_workers{near}",
-                f"known are {', '.join(known)}; further queues are those of `workers` in the "
-                "primary's common_site_config.json",
-            )
+            yield Trouble(QUEUE_OF_SERVER, (("queue", name),))
+        elif all_known or hint:
+            facts = (("queue", name), ("hint", hint), ("known", tuple(known)))
+            yield Trouble(QUEUE_UNKNOWN, facts)
 
 
 def check_served(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Every queue has workers: Frappe's, the bench's own, and those of placed jobs."""
     primary = primary_of(hosts, settings)
-    # Whether a queue has workers can only be said of a whole fleet.
+    # Only with all hosts in the run is it known whether a queue has workers.
     if primary is None or not set(settings["groups"].get("all", [])) <= {h["name"] for h in hosts}:
         return
     custom = list(further_queues((primary_jobs(hosts, settings) or {}).get("queues")))
     taken = {host["name"]: served(host, custom) for host in hosts}
     everywhere = set().union(*taken.values())
-    place = f"bench_background_workers in the inventory, for {', '.join(taken)}"
+    name = primary["name"]
     if not everywhere:
-        yield problem(
-            "no host has background workers: no job would ever run",
-            place,
-            f"give {primary['name']} some: a number of processes above 0, or a map of queues "
-            "to processes",
-        )
+        yield NO_WORKERS.found(hosts=list(taken), primary=name)
         return
     for queue in (*reversed(QUEUES), *custom):
         if queue not in everywhere:
-            yield problem(
-                f"no host has workers for the queue {queue}: its jobs would wait forever",
-                place,
-                f"add {{{queue}: 1}} to the map of a host, or give one a number, whose processes "
-                "serve all queues",
-            )
-    missing = [q for q in reversed(QUEUES) if q in everywhere and q not in taken[primary["name"]]]
+            yield QUEUE_WITHOUT_WORKERS.found(queue=queue, hosts=list(taken))
+    missing = [q for q in reversed(QUEUES) if q in everywhere and q not in taken[name]]
     if missing and placement_of(hosts) and primary["when_away"] == "primary":
-        yield problem(
-            f"jobs_when_away is primary, and {primary['name']} has no workers for the queue"
-            f"{'s' if len(missing) > 1 else ''} {', '.join(missing)}: nobody would take the "
-            "jobs of a server that is away",
-            f"jobs_when_away and bench_background_workers of {primary['name']} in the inventory",
-            f"give {primary['name']} workers for all three of Frappe's queues, or set "
-            "jobs_when_away to wait",
-        )
+        yield PRIMARY_LACKS_QUEUES.found(primary=name, queues=missing)
     for server, entries in servers_of(placement_of(hosts)).items():
         names = bench_hosts(server, settings)
         if names and not any(PLACED in taken[name] for name in names):
-            group = names != [server]
-            yield problem(
-                f"{some(entries)} {'is' if len(entries) == 1 else 'are'} placed on {server}, "
-                + (
-                    f"and none of its hosts ({', '.join(names)}) has workers for placed jobs"
-                    if group
-                    else "which has no workers for placed jobs"
-                ),
-                f"bench_background_workers in the inventory, for {', '.join(names)}",
-                f"give {'one of them' if group else server} some, for instance "
-                f"bench_background_workers: {{{PLACED}: 1}}; those of a number serve all "
-                "queues, and placed jobs first",
-            )
+            alone = names == [server]
+            kind = HOST_WITHOUT_PLACED_WORKERS if alone else GROUP_WITHOUT_PLACED_WORKERS
+            yield kind.found(server=server, hosts=names, entries=entries)
 
 
 def is_away_time(value: Any) -> bool:
-    """Whether a time is within its bounds; what is no number is reported with the types."""
+    """Whether a time is within its bounds, or no number: that is reported with the types."""
     try:
         return value is None or AWAY_BOUNDS[0] <= float(value) <= AWAY_BOUNDS[1]
     except (TypeError, ValueError):
@@ -147,27 +170,25 @@ def is_away_time(value: Any) -> bool:
 
 
 def check_away(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """The time after which a server counts as away is neither hasty nor endless."""
+    """jobs_away_seconds is within its bounds."""
     least, greatest = AWAY_BOUNDS
     wrong = grouped(
-        (
-            f"jobs_away_seconds is {host['away_seconds']}: it takes {least} to {greatest} seconds",
-            host["name"],
-        )
+        (host["away_seconds"], host["name"])
         for host in hosts
         if not is_away_time(host["away_seconds"])
     )
-    for what, names in wrong.items():
-        place = f"jobs_away_seconds in the inventory, for {', '.join(names)}"
-        yield problem(what, place, "choose a value between")
+    for seconds, names in wrong.items():
+        yield AWAY_SECONDS_OUT_OF_BOUNDS.found(
+            seconds=seconds, hosts=names, least=least, greatest=greatest
+        )
 
 
 def job_warnings(hosts: list[Host], settings: Settings) -> list[str]:
-    """What is no mistake and does not do what it says, in words."""
+    """Settings of workers that are allowed but have no effect, as messages."""
     servers = servers_of(placement_of(hosts))
     busy = {name for server in servers for name in bench_hosts(server, settings) or []}
     return [
-        f"bench_background_workers of {host['name']} has workers for placed jobs, and "
+        f"bench_background_workers of {host['name']} has workers for placed jobs, but "
         "jobs_placement puts none there: they are not started"
         for host in hosts
         if isinstance(host["background_workers"], Mapping)

@@ -18,8 +18,8 @@ REMOVE = ("playbooks/remove_app.yml", "-e", "app=shop")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-e", "app=frappe"], "'frappe' is no app that could be taken out"),
-        (["-e", json.dumps(shop.APPS)], "bench_apps in the inventory, entry shop"),
+        (["-e", "app=frappe"], "leaving_app_refused"),
+        (["-e", json.dumps(shop.APPS)], "leaving_app_in_inventory"),
         ([], "-e confirm=shop where there is no terminal"),
     ],
 )

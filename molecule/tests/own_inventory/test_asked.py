@@ -36,25 +36,24 @@ def test_a_host_key_that_nobody_knows(stranger: Stranger, tmp_path: Path):
     nobody = ssh_settings(stranger.lab, tmp_path, "")
     # One for each host: each has a line of its own to run.
     said = problems(stranger, 2, ANSIBLE_SSH_COMMON_ARGS=nobody)
-    assert "is not known" in said
+    assert "ssh_host_key_unknown" in said
     assert f"ssh-keyscan -p {SSH_PORT} -t ed25519" in said
 
 
 def test_a_password_of_sudo_that_is_missing_or_wrong(stranger: Stranger, tmp_path: Path):
     said = problems(stranger, 1, **NO_PASSWORD)
-    assert "sudo asks for a password, and none was given" in said
+    assert "sudo_password_missing" in said
     assert "-K" in said
     (tmp_path / "wrong").write_text("by-the-cook\n")
     said = problems(stranger, 1, ANSIBLE_BECOME_PASSWORD_FILE=str(tmp_path / "wrong"))
-    assert "sudo does not accept the password that was given" in said
+    assert "sudo_password_wrong" in said
     assert "by-the-cook" not in said
 
 
 @pytest.mark.parametrize("command", ["verify", "status"])
 def test_who_cannot_ask_says_so(stranger: Stranger, command: str):
     said = stranger.fails(f"./fleet {command} -i inventory/asked", **NO_PASSWORD)
-    assert "could not be asked" in said
-    assert "sudo asks for a password" in said
+    assert re.search(r"id: +sudo_password_missing", said)
 
 
 def test_a_changed_host_key_is_seen_behind_an_open_connection(stranger: Stranger, tmp_path: Path):
@@ -70,7 +69,7 @@ def test_a_changed_host_key_is_seen_behind_an_open_connection(stranger: Stranger
     # erp1's key was another one, which is rep1's now.
     somebody = ssh_settings(stranger.lab, tmp_path, changed)
     said = problems(stranger, 1, ANSIBLE_SSH_COMMON_ARGS=somebody)
-    assert "shows another host key" in said
+    assert "ssh_host_key_changed" in said
     assert said.count("SHA256:") >= 2
     assert "ssh-keygen" in said
     assert "ssh-keyscan" not in said
@@ -88,11 +87,11 @@ def without_rep1(stranger: Stranger) -> Iterator[None]:
 def test_a_dead_host_is_in_the_list_with_other_problems(stranger: Stranger, without_rep1: None):
     said = problems(stranger, 2, **NO_PASSWORD)
     assert "rep1" in said
-    # Alone it stops nobody.
-    assert "the others are served" in stranger.fails(PREFLIGHT)
+    # Alone it does not stop the run.
+    assert "(id: host_silent)" in stranger.fails(PREFLIGHT)
 
 
 def test_without_an_inventory_nothing_is_guessed(stranger: Stranger):
     site = stranger.fails(".venv/bin/ansible-playbook site.yml")
-    assert "No inventory was given, and none is guessed" in site
+    assert "inventory_missing" in site
     assert "-i inventory/mine" in stranger.fails("./fleet drain rep1")
