@@ -22,6 +22,7 @@ import yaml
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.preflight.problems import Kind
+from fleet.status.troubles import OF_STATUS
 from fleet.verify.catalogue import CATALOGUE, ROWS, WITHOUT_CHECKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,9 +61,9 @@ HEADS = {
     "Problems": "All problems that Benchfleet reports before it changes a host. Each message shows"
     " an id: search for `id: ID` on this page. Words in capitals stand for what was found, such as"
     " a host or a path.",
-    "Verify": "All checks of `./fleet verify`, by the row that they prove. Each red check shows an"
-    " id: search for `id: ID` on this page. What a check writes (a row, a file, a ToDo, a job) it"
-    " also removes.",
+    "Verify": "All checks of `./fleet verify`, by the row that they prove. Checks, and what"
+    " `./fleet status` finds wrong, have an id: search for `id: ID` on this page. What a check"
+    " writes (a row, a file, a ToDo, a job) it also removes.",
 }
 
 
@@ -301,6 +302,9 @@ def verify_page() -> str:
                 ("remedy", check.remedy),
             ):
                 lines += wrapped(escaped(text), f"- {title}: ", "  ")
+    lines += ["", "## More ids of ./fleet status"]
+    for name, meaning in OF_STATUS.items():
+        lines += ["", f"### id: {name}", "", *wrapped(escaped(meaning))]
     return page("Verify", lines)
 
 

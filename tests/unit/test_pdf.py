@@ -199,7 +199,7 @@ def test_a_site_s_name_that_is_not_known_is_said(checks, commands, monkeypatch):
     command(commands / "wkhtmltopdf")
     found = printed(checks)
     assert found["ok"]
-    assert "cannot resolve erp.example.com" in found["saw"]
+    assert found["facts"]["unresolved"] == ["erp.example.com"]
 
 
 def test_what_is_no_pdf_is_red(checks, commands):
@@ -220,7 +220,7 @@ def test_what_debian_offers_and_is_not_installed_is_red(checks, commands):
     command(commands / "wkhtmltopdf")
     found = printed(checks, chromium=True)
     assert not found["ok"]
-    assert "chromium-headless-shell is not installed" in found["saw"]
+    assert found["facts"]["packages"] == ["chromium-headless-shell"]
     assert "wkhtmltopdf: 8 bytes" in found["saw"]
 
 
@@ -229,9 +229,9 @@ def test_what_debian_has_not_is_said(checks, commands, monkeypatch):
     command(Path(pdf.CHROMIUM_PATH))
     found = printed(checks, chromium=True)
     assert found["ok"]
-    assert "no wkhtmltopdf on this host: what asks for it is not printed" in found["saw"]
+    assert found["facts"]["missing"] == ["wkhtmltopdf"]
     os.unlink(pdf.CHROMIUM_PATH)
     checks.check_pdf()
     found = checks.gathering.results[-1]
     assert (found["ok"], found["applicable"]) == (True, False)
-    assert "prints with wkhtmltopdf or chrome" in found["saw"]
+    assert found["facts"]["missing"] == ["wkhtmltopdf", "chrome"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def test_a_redis_that_hangs_up_is_an_error():
     port = serve([b""])
     with (
         redis_client.Redis("127.0.0.1", port) as redis,
-        pytest.raises(redis_client.RedisError, match="closed"),
+        pytest.raises(redis_client.RedisError),
     ):
         redis.ask("PING")
 
@@ -179,7 +180,7 @@ def test_sign_in_needs_a_session_and_keeps_its_cookie():
     assert visitor.sign_in("me", "word") == "abc"
     assert visitor.at("127.0.0.2", 1).cookies == {"sid": "abc"}
     guest = Visitor("127.0.0.1", serve([head % (b"Guest", len(body)) + body]), "erp.test")
-    with pytest.raises(AssertionError, match="does not sign me in"):
+    with pytest.raises(AssertionError, match="HTTP 200"):
         guest.sign_in("me", "word")
 
 
@@ -219,22 +220,22 @@ def test_frappe_14_reads_as_the_site_itself():
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "key"),
     [
         ({"read_from_replica": 0}, "read_from_replica"),
-        ({"replica_host": "10.0.0.1"}, 'replica_host is "10.0.0.1", not "10.0.0.2"'),
+        ({"replica_host": "10.0.0.1"}, "replica_host"),
         ({"db_host": "127.0.0.1"}, "db_host"),
         ({"replica_db_port": 3307}, "replica_db_port"),
-        ({"replica_db_user": "_db"}, "not the reading account"),
-        ({"replica_db_password": ""}, "replica_db_password is missing"),
+        ({"replica_db_user": "_db"}, "replica_db_user"),
+        ({"replica_db_password": ""}, "replica_db_password"),
         ({"different_credentials_for_replica": 0}, "different_credentials_for_replica"),
     ],
 )
-def test_each_wrong_key_is_named(change: dict[str, Any], words: str):
+def test_each_wrong_key_is_named(change: dict[str, Any], key: str):
     config = {**SITE, "replica_db_user": "_db_ro", **change}
     problems = sites.key_problems(config, 16, "10.0.0.1", "10.0.0.2", 3306)
     assert len(problems) == 1
-    assert words in problems[0]
+    assert problems[0].split()[0] == key
 
 
 def unit(name: str, **changes: str) -> str:
@@ -251,9 +252,11 @@ def test_services_that_come_back_once_are_fine():
 def test_a_service_that_stays_away_or_comes_back_twice_is_told():
     texts = [unit("nginx.service", Restart="no"), unit("ssh.service", KillMode="process")]
     texts.append(unit("supervisor.service", KillMode="process"))
-    away, twice = units.restart_problems("\n\n".join(texts))
-    assert away == "nginx.service stays away when it is killed (Restart=no)"
-    assert "supervisor.service go on without it (KillMode=process)" in twice
+    found = units.restart_problems("\n\n".join(texts))
+    assert [(problem["unit"], problem["setting"]) for problem in found] == [
+        ("nginx.service", "Restart=no"),
+        ("supervisor.service", "KillMode=process"),
+    ]
 
 
 def own_unit(name: str, **facts: str) -> str:
@@ -267,30 +270,32 @@ SITES = "benchfleet-sites.service"
 
 
 @pytest.mark.parametrize(
-    ("facts", "trouble"),
+    ("facts", "shown"),
     [
-        ({}, {}),
+        ({}, []),
         # Between two looks, and during one.
-        ({"ActiveState": "inactive", "UnitFileState": "static"}, {}),
-        ({"ActiveState": "activating", "UnitFileState": "static"}, {}),
-        ({"ActiveState": "inactive"}, {SITES: "is inactive"}),
-        ({"ActiveState": "failed", "Result": "timeout"}, {SITES: "has failed (timeout)"}),
+        ({"ActiveState": "inactive", "UnitFileState": "static"}, []),
+        ({"ActiveState": "activating", "UnitFileState": "static"}, []),
+        ({"ActiveState": "inactive"}, ["inactive"]),
+        ({"ActiveState": "failed", "Result": "timeout"}, ["failed", "timeout"]),
         (
             {"ActiveState": "activating", "InactiveExitTimestampMonotonic": "0"},
-            {SITES: "has been starting for 301 s"},
+            ["301"],
         ),
     ],
 )
-def test_a_unit_that_failed_or_hangs_is_told(facts: dict[str, str], trouble: dict[str, str]):
+def test_a_unit_that_failed_or_hangs_is_reported(facts: dict[str, str], shown: list[str]):
     timer = "benchfleet-sites.timer"
     text = "\n".join([own_unit(timer), own_unit(SITES, **facts)])
-    assert units.unit_problems(text, [timer], 301) == trouble
+    found = units.unit_problems(text, [timer], 301)
+    assert list(found) == [SITES] * bool(shown)
+    assert [value for value in shown if value not in found[SITES]] == []
     stopped = "\n".join(
         [own_unit(timer, ActiveState="inactive", UnitFileState="disabled"), own_unit(SITES)]
     )
-    assert units.unit_problems(stopped, [timer], 2) == {timer: "is inactive"}
+    assert list(units.unit_problems(stopped, [timer], 2)) == [timer]
     gone = "\n".join([own_unit(timer, LoadState="not-found"), own_unit(SITES)])
-    assert units.unit_problems(gone, [timer], 2) == {timer: "is not there"}
+    assert list(units.unit_problems(gone, [timer], 2)) == [timer]
 
 
 def test_the_busiest_minute_is_found():
@@ -320,7 +325,7 @@ def test_a_check_that_was_not_made_is_red_and_says_why():
     assert all(entry["asked"] for entry in results)
     by_place = {(entry["id"], entry["host"]): entry for entry in results}
     assert by_place["save", "erp1"]["ok"]
-    assert by_place["row", "rep1"]["saw"] == "not checked: unreachable"
+    assert by_place["row", "rep1"]["facts"] == {"trouble": "unreachable"}
     assert ("row", "erp1") not in by_place
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
@@ -331,12 +336,12 @@ def test_checks_of_a_host_that_could_not_be_asked_are_red_and_have_no_remedy_of_
     made = [
         result("save", "erp1", True, "fine"),
         result("workers", "erp1", False, "web 0"),
-        result("commits", "rep1", False, "not compared: rep1 could not be looked at"),
+        result("commits", "rep1", False, "no data", compared=False),
         result("outside", "rep1", False, "10.0.0.2 lets 10.0.0.9 connect to 3306"),
     ]
     results = complete(made, HOSTS, {"rep1": "sudo asks for a password"})
     by_place = {(entry["id"], entry["host"]): entry for entry in results}
-    assert by_place["row", "rep1"]["saw"] == "not checked: sudo asks for a password"
+    assert by_place["row", "rep1"]["facts"] == {"trouble": "sudo asks for a password"}
     assert not by_place["row", "rep1"]["ok"]
     asked = {place for place, entry in by_place.items() if entry["asked"] and not entry["ok"]}
     # What was tried from the controller, and what was seen on the other host, stay.
@@ -360,17 +365,20 @@ def test_the_table_shows_the_red_ones_alone():
     table = red_table(results)
     assert "IO Yes, SQL No" in table
     assert "5 ms" not in table
-    assert "remedy: run site.yml" in table
+    assert f"remedy: {catalogue.CATALOGUE['threads'].remedy}" in table
+    assert "id:     threads" in table
 
 
 def test_a_check_that_is_not_applicable_is_counted_apart():
     gathering = Gathering("rep1")
     gathering.add("row", True, "there after 5 ms")
-    assert closing(gathering.results) == "all 1 checks hold"
+    alone = closing(gathering.results)
     gathering.skip("pdf", "not applicable: a demo")
     assert gathering.results[1]["ok"]
     assert red_table(gathering.results) == ""
-    assert closing(gathering.results) == "all 1 checks hold, 1 not applicable"
+    # Of the two one was made, and the other is named besides.
+    assert re.findall(r"\d+", alone) == ["1"]
+    assert re.findall(r"\d+", closing(gathering.results)) == ["1", "1"]
 
 
 def test_a_check_that_stumbles_is_red_and_the_next_is_made():
@@ -405,6 +413,10 @@ ANSWERS = {
     "packages": {"babel": "2.16.0"},
     "trouble": "",
 }
+
+
+# The facts of a node that answers as the primary does.
+ALIKE: dict[str, Any] = {"unanswered": [], "answers": [], "fonts": [], "keys": []}
 
 
 def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
@@ -448,57 +460,91 @@ def test_a_fleet_that_agrees_is_green():
     assert {entry["id"] for entry in results} == made
 
 
+BUNDLE = "desk.bundle.js /assets/frappe/dist/js/desk.bundle.AA.js"
+
+
 @pytest.mark.parametrize(
-    ("other", "red", "words"),
+    ("other", "red", "facts"),
     [
-        ({"apps": {"frappe": {**APP, "commit": "b" * 40}}}, "commits", "bbbbbbbbbb here"),
-        ({"apps": {"frappe": {**APP, "changes": "5e1f"}}}, "commits", "changes"),
-        ({"apps": {}}, "commits", "none here"),
-        ({"assets": {DESK: "9d8c"}}, "assets", "desk.bundle.AA.js differs"),
-        ({"assets": {DESK: ""}}, "assets", "desk.bundle.AA.js has no file here"),
-        ({"assets": {}}, "assets", "desk.bundle.AA.js is not in the list here"),
-        ({"assets": {DESK: "1f2e", "l b /u": "0"}}, "assets", "b /u is not in the primary's list"),
+        (
+            {"apps": {"frappe": {**APP, "commit": "b" * 40}}},
+            "commits",
+            {"other_commit": ["frappe"], "other_changes": []},
+        ),
+        (
+            {"apps": {"frappe": {**APP, "changes": "5e1f"}}},
+            "commits",
+            {"other_commit": [], "other_changes": ["frappe"]},
+        ),
+        ({"apps": {}}, "commits", {"other_commit": ["frappe"], "other_changes": []}),
+        ({"assets": {DESK: "9d8c"}}, "assets", {"differs": [BUNDLE]}),
+        ({"assets": {DESK: ""}}, "assets", {"no_file": [BUNDLE]}),
+        ({"assets": {}}, "assets", {"not_here": [BUNDLE]}),
+        ({"assets": {DESK: "1f2e", "l b /u": "0"}}, "assets", {"only_here": ["b /u"]}),
         (
             {"answers": {**ANSWERS, "servers": {"here": {"old_mode": "0"}, "primary": {}}}},
             "answers_alike",
-            "old_mode: 0 here, none on the primary",
+            {**ALIKE, "answers": ["old_mode"]},
         ),
         (
             {"answers": {**ANSWERS, "python": {"locale": "März ,"}}},
             "answers_alike",
-            "locale: März , here, March . on the primary; wkhtmltopdf: none here, 0.12.6 on the",
+            {**ALIKE, "answers": ["locale", "wkhtmltopdf"]},
         ),
-        ({"answers": {**ANSWERS, "fonts": ["A"]}}, "answers_alike", "no font DejaVu Sans here"),
+        (
+            {"answers": {**ANSWERS, "fonts": ["A"]}},
+            "answers_alike",
+            {**ALIKE, "fonts": ["DejaVu Sans"]},
+        ),
         (
             {"answers": {**ANSWERS, "config": {**ANSWERS["config"], "lang": "9d8c"}}},
             "answers_alike",
-            "lang of common_site_config.json is not the primary's",
+            {**ALIKE, "keys": ["lang"]},
         ),
-        (
-            {"answers": {**ANSWERS, "config": {}}},
-            "answers_alike",
-            "lang of common_site_config.json is not the primary's",
-        ),
+        ({"answers": {**ANSWERS, "config": {}}}, "answers_alike", {**ALIKE, "keys": ["lang"]}),
         (
             {"answers": {**ANSWERS, "packages": {"babel": "2.17.0", "more": "1"}}},
             "answers_alike",
-            "babel: 2.17.0 here, 2.16.0 on the primary",
+            {**ALIKE, "answers": ["babel"]},
         ),
         (
             {"answers": {**ANSWERS, "servers": {}, "trouble": "Access denied (1045)"}},
             "answers_alike",
-            "not all was asked of rep1: Access denied (1045)",
+            {**ALIKE, "unanswered": ["rep1"]},
         ),
-        ({"bench_id": "c"}, "bench_id", "bench_id c"),
-        ({"queue": "127.0.0.1:11000"}, "bench_id", "127.0.0.1:11000"),
-        ({"schedulers": ["schedule"]}, "one_scheduler", "rep1 1"),
-        ({"settings": {"sort_buffer_size": "2097152"}}, "apart", "the same on both"),
+        ({"bench_id": "c"}, "bench_id", {"bench_id": "c", "queue": "10.0.0.1:11000"}),
+        (
+            {"queue": "127.0.0.1:11000"},
+            "bench_id",
+            {"bench_id": "b", "queue": "127.0.0.1:11000"},
+        ),
+        (
+            {"schedulers": ["schedule"]},
+            "one_scheduler",
+            {"schedulers": {"erp1": 1, "rep1": 1}, "unseen": []},
+        ),
+        (
+            {"settings": {"sort_buffer_size": "2097152"}},
+            "apart",
+            {"same": ["sort_buffer_size"]},
+        ),
     ],
 )
-def test_each_difference_turns_its_check_red(other: dict[str, Any], red: str, words: str):
+def test_each_difference_turns_its_check_red(
+    other: dict[str, Any], red: str, facts: dict[str, Any]
+):
     results = judge.compare(fleet(**other), PLACED)
-    assert [entry["id"] for entry in results if not entry["ok"]] == [red]
-    assert words in next(entry["saw"] for entry in results if not entry["ok"])
+    (found,) = [entry for entry in results if not entry["ok"]]
+    assert (found["id"], found["facts"]) == (red, facts)
+
+
+def test_values_that_differ_are_shown_with_both_sides():
+    here, there = {"old_mode": "0", "same": "1"}, {"same": "1", "locale": "März"}
+    named = answers.unlike(here, there)
+    assert [shown.partition(":")[0] for shown in named] == ["locale", "old_mode"]
+    assert "none" in named[0]
+    assert "März" in named[0]
+    assert "0" in named[1]
 
 
 @pytest.mark.parametrize(
@@ -574,25 +620,26 @@ def test_python_is_asked_in_the_environment_of_a_program(
 
 
 @pytest.mark.parametrize(
-    ("changes", "ok", "words"),
+    ("changes", "ok", "shown"),
     [
-        ({}, True, "a.*: done on rep1"),
-        ({"node": "erp1", "landed": "short"}, False, "a.*: done on erp1"),
-        ({"node": "erp1"}, False, "a.*: done on erp1"),
-        ({"node": None, "status": "queued"}, True, "queued on at-rep1, not done yet"),
-        ({"node": None, "status": "queued", "landed": "short"}, False, "queued on short"),
-        ({"status": "failed"}, False, "failed on at-rep1"),
-        ({"queue": "at-rep2"}, False, "queues in force: at-rep2; those of the inventory: at-rep1"),
+        ({}, True, ["a.*", "rep1"]),
+        ({"node": "erp1", "landed": "short"}, False, ["a.*", "erp1"]),
+        ({"node": "erp1"}, False, ["a.*", "erp1"]),
+        ({"node": None, "status": "queued"}, True, ["a.*", "queued", "at-rep1"]),
+        ({"node": None, "status": "queued", "landed": "short"}, False, ["queued", "short"]),
+        ({"status": "failed"}, False, ["failed", "at-rep1"]),
+        # Another queue is in force than that of the inventory.
+        ({"queue": "at-rep2"}, False, ["at-rep2", "at-rep1"]),
     ],
 )
 def test_a_placed_job_is_green_where_the_inventory_wants_it(
-    changes: dict[str, Any], ok: bool, words: str
+    changes: dict[str, Any], ok: bool, shown: list[str]
 ):
     nodes = fleet()
     nodes["erp1"]["seen"]["tried"][0].update(changes)
     made = judge.compare_placed("erp1", nodes, PLACED)
     assert made["ok"] == ok
-    assert words in made["saw"]
+    assert [value for value in shown if value not in made["saw"]] == []
 
 
 def test_a_heavy_job_is_the_primarys_where_no_node_serves_it():
@@ -618,13 +665,22 @@ def test_what_was_not_seen_is_not_compared():
     nodes["rep1"]["seen"] = {}
     results = {entry["id"]: entry for entry in judge.compare(nodes, PLACED)}
     assert [name for name, entry in results.items() if entry["ok"]] == ["placed"]
-    assert "rep1 could not be looked at" in results["commits"]["saw"]
-    assert results["one_scheduler"]["saw"] == "not compared: erp1 1; not seen: rep1"
+    others = [entry for name, entry in results.items() if name != "placed"]
+    assert [entry["id"] for entry in others if entry["compared"]] == []
+    assert {tuple(entry["facts"]["unseen"]) for entry in others} == {("rep1",)}
+
+
+def test_a_second_scheduler_is_one_too_many_whatever_was_not_seen():
+    nodes = fleet(schedulers=["schedule"])
+    nodes["rep2"] = {**nodes["rep1"], "seen": {}}
+    found = judge.count_schedulers("erp1", nodes)
+    assert (found["ok"], found["compared"]) == (False, True)
+    assert found["facts"]["unseen"] == ["rep2"]
 
 
 def test_a_controller_inside_the_fleet_is_said_to_be():
     nodes = fleet()
-    assert "is rep1 itself" in judge.exempt("10.0.0.2", nodes, [])
+    assert "rep1" in judge.exempt("10.0.0.2", nodes, [])
     assert "10.0.0.0/24" in judge.exempt("10.0.0.9", nodes, ["10.0.0.0/24"])
     assert judge.exempt("10.0.1.9", nodes, ["10.0.0.0/24"]) == ""
 
@@ -634,19 +690,18 @@ def test_open_ports_are_red_and_closed_ones_are_not():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         params = {"ports": [port], "allowed": []}
-        told = judge.call_ports("erp1", node, {}, params)
-        assert not told["ok"]
-        assert str(port) in told["saw"]
+        found = judge.call_ports("erp1", node, {}, params)
+        assert not found["ok"]
+        assert found["facts"] == {"open": [port]}
     assert judge.call_ports("erp1", node, {}, params)["ok"]
 
 
 def test_status_of_a_silent_host_says_why():
     about = {"role": "reporting", "status": {}, "trouble": "no\nroute"}
-    assert row("rep1", about) == {
-        "host": "rep1",
-        "role": "reporting",
-        "state": "could not be asked: no route",
-    }
+    found = row("rep1", about)
+    assert (found["host"], found["role"]) == ("rep1", "reporting")
+    assert "no route" in found["state"]
+    assert [one["id"] for one in found["troubles"]] == ["host_not_asked"]
 
 
 def test_a_program_of_verify_is_read_out_of_the_archive_that_a_module_is(tmp_path: Any):
