@@ -122,8 +122,8 @@ def marked_up(text: str) -> str:
 
 def description(option: Mapping[str, Any]) -> str:
     """The description of an option as one text."""
-    told = option["description"]
-    return " ".join(marked_up(part) for part in ([told] if isinstance(told, str) else told))
+    text = option["description"]
+    return " ".join(marked_up(part) for part in ([text] if isinstance(text, str) else text))
 
 
 def typed(option: Mapping[str, Any]) -> str:

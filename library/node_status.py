@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Host says what it is doing
+- name: Status is read
   node_status:
     host: rep1
     role: reporting

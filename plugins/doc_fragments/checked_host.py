@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   about:
-    description: The host, and what is planned for it.
+    description: The host, and its planned settings.
     type: dict
     required: true
     suboptions:
@@ -21,7 +21,7 @@ options:
         description: Ports of C(mariadb), C(redis_cache), C(redis_queue) and C(web).
         type: dict
         required: true
-      redis_password: {description: This host's for Redis., type: str, required: true}
+      redis_password: {description: This host's password for Redis., type: str, required: true}
       web_workers: {description: Web workers of the bench., type: int, required: true}
       background_workers: {description: Its background workers., type: int, required: true}
       heavy_workers: {description: Its workers for heavy jobs., type: int, required: true}
@@ -34,19 +34,19 @@ options:
         type: dict
         required: true
       plan: {description: All planned settings of MariaDB., type: dict, required: true}
-      option_file: {description: MariaDB's file of them., type: path, required: true}
+      option_file: {description: The file with them., type: path, required: true}
       package_dir: {description: Where the package of the jobs is., type: path, required: true}
-      certificates_dir: {description: Folder of the fleet's own ones., type: path, required: true}
+      certificates_dir: {description: Folder of own certificates., type: path, required: true}
       guarded:
         description: Whether the fleet has the guard of the read path.
         type: bool
         required: true
   calls:
-    description: How the sites are called.
+    description: How to sign in at the sites.
     type: dict
     required: true
     suboptions:
-      token: {description: Word by which calls of this run are known., type: str, required: true}
+      token: {description: Part of the name of all that this run makes., type: str, required: true}
       router: {description: "{address, http, https}.", type: dict, required: true}
       user: {description: Account that signs in., type: str, required: true}
       passwords: {description: Its password at each site., type: dict, required: true}
