@@ -1,4 +1,4 @@
-"""What verify concludes from what it sees, on made-up hosts, processes and answers."""
+"""Verify's verdicts on made-up hosts, processes and answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fleet.verify import answers, catalogue, sites
 from fleet.verify import fleet as judge
 from fleet.verify import redis as verify_redis
 from fleet.verify.probes import environment as environment_probe
-from fleet.verify.probes import surroundings
+from fleet.verify.probes import python_answers
 from fleet.verify.results import Gathering, closing, complete, red_table, result
 from fleet.verify.scheduler import busiest_minute
 
@@ -101,7 +101,7 @@ def test_kernel_addresses_of_both_families_are_read():
     assert sockets.kernel_address("0000000000000000FFFF00000B06D20A") == "::ffff:10.210.6.11"
 
 
-def test_listeners_alone_are_told():
+def test_only_listeners_are_returned():
     head, tail = "  sl  local_address rem_address   st\n", "0:0 00:0 0 116 0"
     tables = [
         f"{head}   0: 0B06D20A:2AF8 00000000:0000 0A {tail} 71\n"
@@ -122,15 +122,15 @@ def test_listeners_alone_are_told():
         (["0.0.0.0", "10.0.0.1"], False),
     ],
 )
-def test_redis_listens_on_loopback_and_the_lan_alone(
+def test_redis_listens_on_loopback_and_the_lan_only(
     monkeypatch: Any, addresses: list[str], good: bool
 ):
     checks: Any = object.__new__(verify_redis.RedisChecks)
     checks.ports, checks.params = {"redis_cache": 1, "redis_queue": 2}, {"lan_ip": "10.0.0.1"}
     checks.gathering = Gathering("erp1")
     places = [(port, address) for port in (1, 2) for address in addresses]
-    told = {str(n): {"port": p, "address": a} for n, (p, a) in enumerate(places)}
-    monkeypatch.setattr(verify_redis, "listening", lambda _: told)
+    found = {str(n): {"port": p, "address": a} for n, (p, a) in enumerate(places)}
+    monkeypatch.setattr(verify_redis, "listening", lambda _: found)
     checks.check_redis_addresses()
     assert checks.gathering.results[0]["ok"] is good
 
@@ -184,7 +184,7 @@ def test_sign_in_needs_a_session_and_keeps_its_cookie():
         guest.sign_in("me", "word")
 
 
-def test_an_answer_is_told_in_a_few_words():
+def test_an_answer_is_summarised():
     assert Answer(500, {}, '{"exception": "Boom\\n  twice"}').said() == "HTTP 500: Boom twice"
     assert Answer(502, {}, "<html>").body == {}
     assert Answer(200, {}, '{"data": [{"name": "x"}, {}]}').rows == [{"name": "x"}]
@@ -249,7 +249,7 @@ def test_services_that_come_back_once_are_fine():
     assert units.restart_problems("\n\n".join(texts) + "\n") == []
 
 
-def test_a_service_that_stays_away_or_comes_back_twice_is_told():
+def test_a_service_that_stays_down_or_runs_twice_is_reported():
     texts = [unit("nginx.service", Restart="no"), unit("ssh.service", KillMode="process")]
     texts.append(unit("supervisor.service", KillMode="process"))
     found = units.restart_problems("\n\n".join(texts))
@@ -260,7 +260,7 @@ def test_a_service_that_stays_away_or_comes_back_twice_is_told():
 
 
 def own_unit(name: str, **facts: str) -> str:
-    """What systemd says of a unit that works, but for these facts."""
+    """The facts of a unit that works, changed by these."""
     usual = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled"}
     usual |= {"Result": "success", "InactiveExitTimestampMonotonic": "1000000"}
     return "".join(f"{key}={value}\n" for key, value in {"Id": name, **usual, **facts}.items())
@@ -273,7 +273,7 @@ SITES = "benchfleet-sites.service"
     ("facts", "shown"),
     [
         ({}, []),
-        # Between two looks, and during one.
+        # Between two runs of its timer, and during one.
         ({"ActiveState": "inactive", "UnitFileState": "static"}, []),
         ({"ActiveState": "activating", "UnitFileState": "static"}, []),
         ({"ActiveState": "inactive"}, ["inactive"]),
@@ -332,7 +332,7 @@ def test_a_check_that_was_not_made_is_red_and_says_why():
     assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(1, 15), 16]}
 
 
-def test_checks_of_a_host_that_could_not_be_asked_are_red_and_have_no_remedy_of_their_own():
+def test_checks_of_a_host_that_could_not_be_asked_are_red_and_marked():
     made = [
         result("save", "erp1", True, "fine"),
         result("workers", "erp1", False, "web 0"),
@@ -344,7 +344,7 @@ def test_checks_of_a_host_that_could_not_be_asked_are_red_and_have_no_remedy_of_
     assert by_place["row", "rep1"]["facts"] == {"trouble": "sudo asks for a password"}
     assert not by_place["row", "rep1"]["ok"]
     asked = {place for place, entry in by_place.items() if entry["asked"] and not entry["ok"]}
-    # What was tried from the controller, and what was seen on the other host, stay.
+    # The ports, which the controller tried, and the other host's checks keep their remedies.
     assert ("outside", "rep1") in asked
     assert ("workers", "erp1") in asked
     assert {host for _, host in asked - {("outside", "rep1")}} == {"erp1"}
@@ -376,12 +376,12 @@ def test_a_check_that_is_not_applicable_is_counted_apart():
     gathering.skip("pdf", "not applicable: a demo")
     assert gathering.results[1]["ok"]
     assert red_table(gathering.results) == ""
-    # Of the two one was made, and the other is named besides.
+    # One of the two was made; the other is counted as not applicable.
     assert re.findall(r"\d+", alone) == ["1"]
     assert re.findall(r"\d+", closing(gathering.results)) == ["1", "1"]
 
 
-def test_a_check_that_stumbles_is_red_and_the_next_is_made():
+def test_a_check_that_raises_an_error_is_red_and_the_next_is_made():
     gathering = Gathering("rep1")
 
     def half() -> None:
@@ -390,8 +390,8 @@ def test_a_check_that_stumbles_is_red_and_the_next_is_made():
 
     gathering.attempt(("threads", "heartbeat"), half)
     gathering.attempt("row", lambda: gathering.add("row", True, "fine"))
-    told = {entry["id"]: (entry["ok"], entry["saw"]) for entry in gathering.results}
-    assert told == {
+    found = {entry["id"]: (entry["ok"], entry["saw"]) for entry in gathering.results}
+    assert found == {
         "threads": (True, "fine"),
         "heartbeat": (False, "Connection refused (111)"),
         "row": (True, "fine"),
@@ -420,7 +420,7 @@ ALIKE: dict[str, Any] = {"unanswered": [], "answers": [], "fonts": [], "keys": [
 
 
 def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
-    """A primary and a reporting node that agree, but for what is given."""
+    """A primary and a reporting node without differences, but for what is given."""
     seen = {
         "apps": {"frappe": APP},
         "assets": {DESK: "1f2e"},
@@ -550,33 +550,33 @@ def test_values_that_differ_are_shown_with_both_sides():
 @pytest.mark.parametrize(
     "other",
     [
-        # Nothing runs there that makes reports.
+        # No program that makes reports runs there.
         {"python": {}, "fonts": []},
-        # Whether a host can print is a check of its own.
+        # Whether a host can print is the check pdf.
         {"python": {**ANSWERS["python"], "wkhtmltopdf": "none"}},
         {"fonts": []},
         {"config": {"lang": "1f2e", "db_host": "0", "replica_host": "0", "more": "0"}},
-        # Left by what the node had.
+        # Packages and fonts of former apps.
         {"packages": {**ANSWERS["packages"], "more": "1"}, "fonts": ["A", *ANSWERS["fonts"]]},
     ],
 )
-def test_a_difference_that_no_report_shows_is_none(other: dict[str, Any]):
+def test_a_difference_that_no_report_shows_is_green(other: dict[str, Any]):
     results = judge.compare(fleet(answers={**ANSWERS, **other}), PLACED)
     assert all(entry["ok"] for entry in results)
 
 
 def test_each_shared_setting_has_a_question():
-    # Without a table that is indexed by InnoDB no query tells these, and no answer is longer.
-    untold = {name for name in answers.SHARED if name.startswith("innodb_ft_")} | {
+    # Their effect can only be seen with a table and an InnoDB index.
+    unasked = {name for name in answers.SHARED if name.startswith("innodb_ft_")} | {
         "ft_max_word_len"
     }
-    # What it changes is a connection's collation.
-    untold.add("character_set_client_handshake")
+    # Its effect is the collation of a connection.
+    unasked.add("character_set_client_handshake")
     asked = {name.split()[0] for name in answers.QUESTIONS}
-    assert set(answers.SHARED) - asked == untold
+    assert set(answers.SHARED) - asked == unasked
 
 
-def test_a_program_that_wrote_a_title_over_its_environment_has_its_parents(tmp_path: Any):
+def test_a_program_whose_title_overwrites_its_environment_has_its_parents(tmp_path: Any):
     def program(pid: int, parent: int, environ: bytes) -> None:
         (tmp_path / str(pid)).mkdir()
         (tmp_path / f"{pid}/environ").write_bytes(environ)
@@ -608,7 +608,7 @@ def test_a_program_that_wrote_a_title_over_its_environment_has_its_parents(tmp_p
 def test_python_is_asked_in_the_environment_of_a_program(
     environment: dict[str, str], name: str, answer: str
 ):
-    probes = [inspect.getsource(probe) for probe in (environment_probe, surroundings)]
+    probes = [inspect.getsource(probe) for probe in (environment_probe, python_answers)]
     done = subprocess.run(
         [sys.executable, "-I", "-c", *probes],
         input=json.dumps({"PATH": "/usr/bin:/bin", "TZ": "UTC0", **environment}),
@@ -642,7 +642,7 @@ def test_a_placed_job_is_green_where_the_inventory_wants_it(
     assert [value for value in shown if value not in made["saw"]] == []
 
 
-def test_a_heavy_job_is_the_primarys_where_no_node_serves_it():
+def test_the_primary_does_a_heavy_job_where_no_node_takes_it():
     nodes, placed = fleet(), {"at-heavy": ["rep1"]}
     tried = nodes["erp1"]["seen"]["tried"][0]
     tried.update(queue="at-heavy", landed="short", node="erp1")
@@ -651,7 +651,7 @@ def test_a_heavy_job_is_the_primarys_where_no_node_serves_it():
     assert not judge.compare_placed("erp1", nodes, placed)["ok"]
 
 
-def test_nothing_placed_is_as_good_and_nothing_tried_is_not():
+def test_no_placed_job_is_green_and_no_tried_one_is_red():
     nodes = fleet()
     nodes["erp1"]["seen"]["tried"] = []
     assert judge.compare_placed("erp1", nodes, {})["ok"]
@@ -678,7 +678,7 @@ def test_a_second_scheduler_is_one_too_many_whatever_was_not_seen():
     assert found["facts"]["unseen"] == ["rep2"]
 
 
-def test_a_controller_inside_the_fleet_is_said_to_be():
+def test_a_controller_inside_the_fleet_is_exempt():
     nodes = fleet()
     assert "rep1" in judge.exempt("10.0.0.2", nodes, [])
     assert "10.0.0.0/24" in judge.exempt("10.0.0.9", nodes, ["10.0.0.0/24"])
@@ -704,7 +704,7 @@ def test_status_of_a_silent_host_says_why():
     assert [one["id"] for one in found["troubles"]] == ["host_not_asked"]
 
 
-def test_a_program_of_verify_is_read_out_of_the_archive_that_a_module_is(tmp_path: Any):
+def test_a_probe_is_read_from_the_archive_of_a_module(tmp_path: Any):
     package = Path(__file__).parents[2] / "module_utils/fleet"
     with zipfile.ZipFile(tmp_path / "payload.zip", "w") as archive:
         for name in (
@@ -721,7 +721,7 @@ def test_a_program_of_verify_is_read_out_of_the_archive_that_a_module_is(tmp_pat
     words = [sys.executable, "-c", text]
     done = subprocess.run(words, env=environment, text=True, capture_output=True, check=True)
     asked = [sys.executable, "-I", "-c", done.stdout, "json", "no_such_app"]
-    told = json.loads(subprocess.run(asked, text=True, capture_output=True, check=True).stdout)
-    assert told[0] == sys.prefix
-    assert told[1]["json"].endswith("json/__init__.py")
-    assert told[1]["no_such_app"] is None
+    answer = json.loads(subprocess.run(asked, text=True, capture_output=True, check=True).stdout)
+    assert answer[0] == sys.prefix
+    assert answer[1]["json"].endswith("json/__init__.py")
+    assert answer[1]["no_such_app"] is None

@@ -1,4 +1,4 @@
-"""The check modules of the hosts, on folders and servers that are made up."""
+"""The check modules of the hosts, on made-up folders and servers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def only(checks: Any) -> dict[str, Any]:
 
 
 class Connection:
-    """A connection whose one statement ends as told."""
+    """A connection whose one statement raises the error given, or none."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error = error
@@ -200,7 +200,7 @@ def test_what_an_interrupted_verify_left_is_cleared_later(primary: Any, bench: P
 
 
 class Site:
-    """A visitor of a site that answers as told, and notes what was asked of it."""
+    """A visitor of a site; it refuses to delete one DocType, and notes all calls."""
 
     site = SITE
 
@@ -225,7 +225,7 @@ class Site:
 
 
 class Server:
-    """A local MariaDB that holds the one row, and no logged run."""
+    """A local MariaDB with one row, and no logged run."""
 
     def __enter__(self) -> Server:
         return self
@@ -302,7 +302,7 @@ def test_every_worker_must_serve_the_fleets_queue(
     primary: Any, bench: Path, monkeypatch: Any, queue: str, done: int, good: bool
 ):
     (bench / "sites/common_site_config.json").write_text('{"bench_id": "b"}')
-    # The second has ended since.
+    # The second worker has ended since then.
     primary.params["begun"] = {"done": {"w1": 5, "w2": 7}}
     known = [{"name": "w1", "host": "erp1", "queues": [queue], "done": 5 + done}]
     monkeypatch.setattr(primary, "workers_known", lambda: known)
@@ -310,7 +310,7 @@ def test_every_worker_must_serve_the_fleets_queue(
     assert only(primary)["ok"] is good
 
 
-def test_status_tells_disk_memory_and_age_of_the_copy(bench: Path, monkeypatch: pytest.MonkeyPatch):
+def test_status_has_disk_memory_and_age_of_the_copy(bench: Path, monkeypatch: pytest.MonkeyPatch):
     assert node_status.disk(str(bench)).endswith("GiB")
     assert node_status.memory().endswith("GiB")
     assert node_status.sync_age(str(bench)) is None
@@ -328,7 +328,7 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
     reporting.params["user_of_bench"] = pwd.getpwuid(os.geteuid()).pw_name
     reporting.processes = []
     nothing_runs = BenchChecks.answers(reporting)
-    # Its values are secrets, perhaps.
+    # Its values may be secrets.
     assert set(nothing_runs.pop("config")) == {"db_host"}
     assert nothing_runs == {
         "packages": {"babel": "2.16.0"},
@@ -344,7 +344,7 @@ def test_answers_of_a_bench_come_from_the_environment_of_its_workers(
         worker.kill()
     assert found["trouble"] == ""
     assert found["python"]["time zone"] == "['2026-01-01 05:30', '2026-07-01 05:30']"
-    # What a worker could not be asked is said, and the servers are asked all the same.
+    # Where Python cannot be asked, the reason is reported, and the servers are asked nevertheless.
     monkeypatch.setattr(accounts, "site_connection", refused)
     monkeypatch.setattr(reporting, "frappe_major", lambda: 15)
     (bench / "env/bin/python").unlink()

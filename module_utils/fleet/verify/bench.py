@@ -16,7 +16,7 @@ from ..bench.look import installed_apps, installed_packages
 from ..bench.pdf import offered, printing
 from ..processes import background_workers, environment_of, schedulers, web_workers
 from .host import Host
-from .probes import environment, pages, places, surroundings
+from .probes import environment, pages, places, python_answers
 from .results import message_of
 
 
@@ -158,7 +158,7 @@ class BenchChecks(Host):
 
     def ask_python(self, pid: int) -> tuple[dict[str, str], list[str]]:
         """The answers of the bench's Python in a program's environment, and the fonts there."""
-        program, stdin = inspect.getsource(surroundings), json.dumps(environment_of(pid))
+        program, stdin = inspect.getsource(python_answers), json.dumps(environment_of(pid))
         answers, fonts = self.run_probe(environment, program, options=["-I"], stdin=stdin)
         texts = {str(name): str(answer)[:200] for name, answer in answers.items()}
         return texts, [str(name)[:100] for name in fonts]

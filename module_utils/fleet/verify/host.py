@@ -129,7 +129,7 @@ class Host:
     def run_probe(
         self,
         probe: ModuleType,
-        *words: str,
+        *arguments: str,
         options: Sequence[str] = (),
         stdin: str | None = None,
         says: str = "the bench's Python fails:",
@@ -141,7 +141,7 @@ class Host:
         """
         done = run_as(
             self.params["user_of_bench"],
-            [self.python, *options, "-c", inspect.getsource(probe), *words],
+            [self.python, *options, "-c", inspect.getsource(probe), *arguments],
             f"{self.bench}/sites",
             {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", **environment},
             stdin=stdin,

@@ -117,10 +117,10 @@ class RedisChecks(Host):
         good = bool(known) and not strange and bool(done and done > 0)
         self.gathering.add("queue", good, "; ".join([saw, *strange]))
 
-    def ask_jobs(self, command: str, *words: str) -> dict[str, Any]:
+    def ask_jobs(self, command: str, *options: str) -> dict[str, Any]:
         """What ``python -m benchfleet_jobs COMMAND`` prints in the bench's Python."""
         where = self.params["jobs"]
-        arguments = (command, where["settings"], *words)
+        arguments = (command, where["settings"], *options)
         user = self.params["user_of_bench"]
         return dict(ask(self.bench, user, where["package_dir"], *arguments, timeout=120))
 
