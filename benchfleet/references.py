@@ -31,6 +31,8 @@ PACKAGE = ROOT / "module_utils/fleet"
 WIDTH = 120
 COMMAND = "python -m benchfleet.references"
 MARK = f"<!-- Made from the code by `{COMMAND}`. Do not edit it by hand. -->"
+# Programs whose names are not written with a capital letter.
+PROGRAMS = ("apt", "cron", "git", "nginx", "ssh", "sshd", "sudo", "supervisor", "uv")
 # In the order of site.yml. Roles that are not named here come last.
 ORDER = (
     "preflight",
@@ -105,10 +107,11 @@ def page(title: str, lines: Iterable[str]) -> str:
 def sentence(text: str) -> str:
     """A text that begins with a capital letter and ends with a full stop.
 
-    A first word that is a name, such as apps/frappe or fleet_sites, stays as it is.
+    A first word that is a name, such as apps/frappe, fleet_sites or ssh, stays as it is.
     """
     word = text.split(maxsplit=1)[0]
-    begin = text[:1].upper() if re.fullmatch(r"[a-z]+[,;:]?", word) else text[:1]
+    is_name = word in PROGRAMS or not re.fullmatch(r"[a-z]+[,;:]?", word)
+    begin = text[:1] if is_name else text[:1].upper()
     return begin + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
 
 
@@ -263,8 +266,11 @@ def readable(text: str) -> str:
 
 
 def heading(module: ModuleType) -> str:
-    """The first sentence of a module's docstring, without its full stop."""
-    return escaped((module.__doc__ or module.__name__).strip().splitlines()[0].rstrip("."))
+    """The first line of a module's docstring, without its full stop."""
+    text = (module.__doc__ or module.__name__).strip().splitlines()[0].rstrip(".")
+    if module.__name__.startswith("fleet.adoption."):
+        text = f"Adoption: {text[:1].lower()}{text[1:]}"
+    return escaped(text)
 
 
 def problems_page() -> str:

@@ -65,6 +65,12 @@ def test_facts_are_shown_in_capitals() -> None:
     assert references.readable("fleet_*_port, `a * b`") == "fleet_\\*_port, `a * b`"
 
 
+def test_a_sentence_begins_with_a_capital_letter_unless_it_begins_with_a_name() -> None:
+    texts = ("port 1 is taken", "ssh has no key", "fleet_sites is empty", "apps/frappe is a link")
+    assert [references.sentence(text)[:4] for text in texts] == ["Port", "ssh ", "flee", "apps"]
+    assert references.sentence("so it is.") == "So it is."
+
+
 def test_every_variable_is_on_the_page_once() -> None:
     names = [
         name

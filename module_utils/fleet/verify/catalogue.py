@@ -141,8 +141,8 @@ CATALOGUE: dict[str, Check] = {
         "The fleet's own certificates are valid for at least 30 days",
         done="reads the certificates of the authority and of this host, and the one that MariaDB"
         " shows",
-        wanted="30 days or more for the authority's and this host's certificate; MariaDB shows the"
-        " latter",
+        wanted="30 days or more for the authority's and this host's certificate, and MariaDB shows"
+        " this host's",
         red="when a certificate expires, replication and the benches' connections to MariaDB fail",
         remedy="run playbooks/renew.yml, by a timer from now on (docs/nodes.md). If that changes"
         " nothing, a host of the inventory could not be reached: mend it, or remove it with"
@@ -155,14 +155,14 @@ CATALOGUE: dict[str, Check] = {
         done="tries to sign in without TLS as each site's accounts, on both servers",
         wanted="refused with 1045 on both servers",
         red="passwords and data of a site may cross the network unencrypted",
-        remedy="run site.yml without --limit: it demands TLS when the benches of all nodes use it",
+        remedy="run site.yml without --limit: it requires TLS once the benches of all nodes use it",
     ),
     "read_only": Check(
         "S2",
         REPORTING,
         "The replica is read-only and runs no events",
         done="reads @@read_only and @@event_scheduler of the replica",
-        wanted="@@read_only = 1, and @@event_scheduler is not ON: the copied events are enabled",
+        wanted="@@read_only = 1, and @@event_scheduler is not ON: events are enabled in the copy",
         red="a program or an event can write on the replica, and its data can differ from then on",
         remedy="run `SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host at"
         " once, look at the check errant, run site.yml. If you have set either of them in"
@@ -304,11 +304,11 @@ CATALOGUE: dict[str, Check] = {
     "redis_password": Check(
         "S8",
         EVERY,
-        "Redis demands this host's password",
+        "Redis requires this host's password",
         done="connects to both Redis ports of the primary, without a password and with this host's",
         wanted="NOAUTH without a password, PONG with this host's, on both ports",
         red="Redis is open to all that reach it, or this host's bench cannot use it",
-        remedy=SITE + "`supervisorctl restart` the bench's redis group on the primary",
+        remedy=SITE + "restart the bench's redis group on the primary with `supervisorctl restart`",
     ),
     "redis_rights": Check(
         "S8",
@@ -329,7 +329,7 @@ CATALOGUE: dict[str, Check] = {
         done="lists the addresses on which Redis listens",
         wanted="no other address",
         red="Redis can be reached from other networks",
-        remedy=SITE + "`supervisorctl restart` the bench's redis group on this host",
+        remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
     ),
     "outside": Check(
         "S8",
