@@ -269,7 +269,8 @@ def heading(module: ModuleType) -> str:
     """The first line of a module's docstring, without its full stop."""
     text = (module.__doc__ or module.__name__).strip().splitlines()[0].rstrip(".")
     if module.__name__.startswith("fleet.adoption."):
-        text = f"Adoption: {text[:1].lower()}{text[1:]}"
+        begin = text[:1].lower() if re.match(r"[A-Z]?[a-z]*\b", text) else text[:1]
+        text = f"Adoption: {begin}{text[1:]}"
     return escaped(text)
 
 

@@ -164,7 +164,8 @@ def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
         row, host = (cell(check.get(key)).ljust(widths[key]) for key in ("row", "host"))
         lines.append(f"{mark}  {row}  {host}  {cell(check.get('check'))}")
         lines.append(f"      saw: {cell(check.get('saw'))}")
-        lines.append(f"      id: {cell(check.get('id'))}")
+        if check.get("id"):
+            lines.append(f"      id: {cell(check['id'])}")
         if not holds:
             lines.append(f"      wanted: {cell(check.get('wanted'))}")
             lines.append(f"      remedy: {cell(check.get('remedy'))}")

@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   about:
-    description: The host, and its planned settings.
+    description: The host, and what is planned for it.
     type: dict
     required: true
     suboptions:
@@ -34,19 +34,19 @@ options:
         type: dict
         required: true
       plan: {description: All planned settings of MariaDB., type: dict, required: true}
-      option_file: {description: The file with them., type: path, required: true}
-      package_dir: {description: Where the package of the jobs is., type: path, required: true}
-      certificates_dir: {description: Folder of own certificates., type: path, required: true}
+      option_file: {description: MariaDB's option file with them., type: path, required: true}
+      package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
+      certificates_dir: {description: The fleet's certificates., type: path, required: true}
       guarded:
         description: Whether the fleet has the guard of the read path.
         type: bool
         required: true
   calls:
-    description: How to sign in at the sites.
+    description: How the sites are called.
     type: dict
     required: true
     suboptions:
-      token: {description: Part of the name of all that this run makes., type: str, required: true}
+      token: {description: Marks the calls of this run., type: str, required: true}
       router: {description: "{address, http, https}.", type: dict, required: true}
       user: {description: Account that signs in., type: str, required: true}
       passwords: {description: Its password at each site., type: dict, required: true}

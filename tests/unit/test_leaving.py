@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from fleet import leaving as host_leaving
+from fleet import nodes
 from fleet.supervisor import control as supervisor
 
 from filter_plugins import preflight
@@ -233,3 +234,30 @@ def test_a_mark_that_cannot_be_read_is_no_leave(tmp_path: Path) -> None:
     (tmp_path / "fleet.json").write_text("{")
     with pytest.raises(host_leaving.LeaveError, match="nothing was touched"):
         host_leaving.fleet_of(str(tmp_path / "fleet.json"))
+
+
+def test_a_node_that_waits_for_apps_is_put_back_apart_from_one_drained_by_hand(
+    tmp_path: Path,
+) -> None:
+    params = {"node": "rep2", "known_only": False, "seconds": 0, "state_dir": str(tmp_path)}
+
+    def ask(drained: bool, waiting: bool) -> tuple[bool, str]:
+        asked = {**params, "waiting": waiting}
+        done = nodes.drain(asked, {}, False) if drained else nodes.undrain(asked, False)
+        return done["changed"], done["words"]
+
+    assert ask(drained=True, waiting=False)[0]
+    assert ask(drained=True, waiting=True)[0]
+    assert ask(drained=False, waiting=True) == (
+        True,
+        "rep2 still gets no calls: it was drained by hand",
+    )
+    assert ask(drained=False, waiting=False) == (True, "rep2 gets calls again")
+    assert ask(drained=False, waiting=False) == (False, "rep2 was not drained")
+
+
+def test_a_node_that_the_router_forgot_is_not_drained_again(tmp_path: Path) -> None:
+    params = {"node": "rep2", "known_only": True, "waiting": False, "state_dir": str(tmp_path)}
+    done = nodes.drain(params, {}, False)
+    assert (done["changed"], done["words"]) == (False, "the router sends rep2 no calls")
+    assert not (tmp_path / "drained").exists()

@@ -28,10 +28,12 @@ def test_the_pages_are_as_the_code_is() -> None:
 def calls_of_kind() -> list[str]:
     """Where the product makes a kind of problem."""
     files = [path for folder in PRODUCT for path in sorted((ROOT / folder).rglob("*.py"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
     return [
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for path in files
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path, text in texts.items()
+        if "Kind(" in text
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Kind"
     ]
 

@@ -88,10 +88,14 @@ class Host:
         return misfits(self.bench, about["user_of_bench"], about["package_dir"], about["guarded"])
 
     @property
+    def unfit_parts(self) -> set[str]:
+        """The parts of our packages that do not fit this bench; see PARTS of contract.py."""
+        return {misfit.partition(":")[0] for misfit in self.misfits}
+
+    @property
     def takes_calls(self) -> bool:
         """Whether the router sends calls to this bench; see the guard's wsgi.py."""
-        kept_away = any(misfit.startswith(("guard:", "files:")) for misfit in self.misfits)
-        return not (self.params["guarded"] and kept_away)
+        return not (self.params["guarded"] and self.unfit_parts & {"guard", "files"})
 
     @cached_property
     def processes(self) -> list[Process]:
