@@ -258,7 +258,7 @@ def status(inventory: Path, *, as_json: bool) -> int:
     told |= {"file_systems": file_systems, "kept": kept}
     if as_json:
         print(json.dumps(told, indent=2))
-    tables = [*reports.table(rows), *reports.space_tables(file_systems, kept)]
+    tables = [*reports.status_table(rows), *reports.space_tables(file_systems, kept)]
     tables += reports.versions_table(versions)
     for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:
         print(line, file=sys.stderr)

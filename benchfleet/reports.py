@@ -79,6 +79,11 @@ def space_tables(
     return [line for rows in (disks, left) if rows for line in ("", *table(rows))]
 
 
+def status_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the status of hosts as lines; `state` has the troubles as a text."""
+    return table([{key: row[key] for key in row if key != "troubles"} for row in rows])
+
+
 def versions_table(versions: Sequence[dict[str, Any]]) -> list[str]:
     """Return what software is in force where, and how to upgrade it, as lines after an empty one.
 
@@ -159,6 +164,8 @@ def verdict_table(checks: Sequence[dict[str, Any]]) -> list[str]:
         row, host = (cell(check.get(key)).ljust(widths[key]) for key in ("row", "host"))
         lines.append(f"{mark}  {row}  {host}  {cell(check.get('check'))}")
         lines.append(f"      saw: {cell(check.get('saw'))}")
+        if check.get("id"):
+            lines.append(f"      id: {cell(check['id'])}")
         if not holds:
             lines.append(f"      wanted: {cell(check.get('wanted'))}")
             lines.append(f"      remedy: {cell(check.get('remedy'))}")

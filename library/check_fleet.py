@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Prove what no single host can see, and give the verdict over all checks of verify."""
+"""Compare the hosts of a fleet, and give the verdict over all checks of verify."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ DOCUMENTATION = r"""
 module: check_fleet
 short_description: Checks of verify that are made on the controller, and the verdict over all
 description:
-  - Compares what check_primary and check_reporting saw, and calls the fleet's ports from here.
-  - Returns all checks, complete and in order, and fails when one of them is red.
+  - Compares what check_primary and check_reporting saw, and connects to the fleet's ports.
+  - Returns all checks in order, also those that were not made, and fails when one is red.
 options:
   checks: {description: Results of the other modules., type: list, elements: dict, required: true}
   nodes:
@@ -21,11 +21,11 @@ options:
     type: dict
     required: true
   placed:
-    description: "Queue to the hosts that are to do its jobs: what jobs_placement says."
+    description: "Queue to the hosts that should do its jobs, by jobs_placement."
     type: dict
     required: true
   ports:
-    description: TCP ports that are the fleet's alone.
+    description: TCP ports that only the fleet may reach.
     type: list
     elements: int
     required: true
@@ -54,12 +54,14 @@ EXAMPLES = r"""
 RETURN = r"""
 checks:
   description: >-
-    All checks: {id, row, check, host, ok, applicable, asked, saw, wanted, remedy}; asked is whether
-    the host could be asked.
+    All checks: {id, row, check, host, ok, applicable, compared, asked, saw, wanted, remedy, facts}.
+    applicable: whether there was anything to check. compared: false where a host to compare with
+    was not seen. asked: whether the host could be asked. facts: values behind saw.
   returned: always
   type: list
 problems:
-  description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
+  description: "Why hosts could not be asked: {id, what, place, remedy, facts}; text has the same
+    for people."
   returned: always
   type: list
 """

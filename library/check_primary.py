@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Prove on the primary what its bench, its Redis and its scheduler do."""
+"""Check the bench, Redis and the scheduler of the primary."""
 
 from __future__ import annotations
 

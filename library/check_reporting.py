@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Prove on a reporting node what its replica and its bench do."""
+"""Check the replica and the bench of a reporting node."""
 
 from __future__ import annotations
 

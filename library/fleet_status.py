@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What all servers of the fleet are doing."""
+"""Return the state of all servers of the fleet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ansible.module_utils.fleet.status.fleet import status
 
 DOCUMENTATION = r"""
 module: fleet_status
-short_description: Status of every host, also of those that could not be asked
+short_description: Status of every host, including those that could not be asked
 description:
   - Fails when a host could not be asked; the status of the others is returned all the same.
 options:
@@ -21,13 +21,13 @@ options:
     type: dict
     required: true
   release:
-    description: "What this Benchfleet would give a new fleet: tool to release."
+    description: "What this Benchfleet installs in a new fleet: tool to release."
     type: dict
     required: true
 """
 
 EXAMPLES = r"""
-- name: Fleet's status is told
+- name: Fleet's status is known
   fleet_status:
     hosts: {rep1: {role: reporting, status: {}, trouble: left out by --limit}}
     unasked: {problems: [], text: ""}
@@ -37,21 +37,23 @@ EXAMPLES = r"""
 RETURN = r"""
 status: {description: A row for each host., returned: always, type: list}
 problems:
-  description: "Why hosts could not be asked: {what, place, remedy}; text has them for people."
+  description: "Why hosts could not be asked: {id, what, place, remedy, facts}; text has the same
+    for people."
   returned: always
   type: list
 file_systems:
-  description: "Those that something is written to: {host, path, holds, bytes, free, files_free,
+  description: "Those that the fleet writes to: {host, path, holds, bytes, free, files_free,
     used, full}."
   returned: always
   type: list
 kept:
-  description: "What is left of former times: {host, what, path, number, bytes, oldest}."
+  description: "Old dumps, data and code that are kept: {host, id, what, path, number, bytes,
+    oldest}."
   returned: always
   type: list
 versions:
   description: >-
-    A row for each software and the hosts that have the same of it, {software, hosts, in_force,
+    A row for each software and the hosts that have the same release, {software, hosts, in_force,
     recorded, available, upgrade}; upgrade says how, "" where there is nothing newer.
   returned: always
   type: list

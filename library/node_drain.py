@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Take a reporting node out of the router's choice, or put it back, without cutting a call off."""
+"""Drain a reporting node, or put it back, without interrupting a call."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from ansible.module_utils.fleet.nodes import DrainError, drain, known_nodes, und
 
 DOCUMENTATION = r"""
 module: node_drain
-short_description: A reporting node gets no more calls, or gets them again
+short_description: The router sends a reporting node no more calls, or sends them again
 description:
-  - The router looks at a file for each node at each report call, so nothing is reloaded.
-  - Draining waits until the last call that the node has is answered. Calls are counted by the
-    router's established connections to the node's web port, of which each call has one.
+  - The router checks a file for each node at each report call, so nothing is reloaded.
+  - Draining waits until the node has answered its last call. Each call has one established
+    connection from the router to the node's web port, and these are counted.
 options:
   node: {description: Name of the node in the inventory., type: str, required: true}
-  drained: {description: Whether it shall get no calls., type: bool, required: true}
+  drained: {description: Whether it should get no calls., type: bool, required: true}
   waiting:
     description:
-      - Whether that is because it waits for apps that the sites get. It is apart from draining a
-        node by hand, which site.yml leaves alone.
+      - Whether that is because it waits for apps of the sites. A node that was drained by hand
+        stays drained, also when site.yml runs.
     type: bool
     default: false
   state_dir: {description: Directory of Benchfleet's state., type: path, required: true}
   nodes_file: {description: The nodes that the router knows., type: path, required: true}
-  seconds: {description: How long to wait for the calls that run., type: int}
+  seconds: {description: How long to wait for its calls., type: int}
   known_only:
-    description: Leave a node alone that the router does not know, rather than drain it beforehand.
+    description: Do nothing for a node that the router does not know.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Node rep1 gets no more calls, and has answered the last
+- name: Node rep1 has no calls and gets no more
   node_drain:
     node: rep1
     drained: true
@@ -45,6 +45,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 words: {description: What was done and what it means., returned: always, type: str}
+reason:
+  description: "Why a node that was put back still gets no calls: drained, waiting or empty."
+  type: str
 calls: {description: Calls that the node had when it was drained., type: int}
 waited: {description: Seconds until the last of them was answered., type: float}
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What the primary still lacks of a node: asked where a run leaves the primary out."""
+"""Find out what the primary still needs for a node, in a run without the primary."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ansible.module_utils.fleet.nodes import lacks
 
 DOCUMENTATION = r"""
 module: node_known
-short_description: Whether the primary lets a reporting node in, and sends it calls
+short_description: Whether the primary accepts a reporting node and sends it calls
 description:
   - Runs on the primary and only reads.
 options:
   name: {description: The node's name in the inventory., type: str, required: true}
   address: {description: Its LAN address., type: str, required: true}
   authorized_keys:
-    description: "What each ssh key of the node is for, in words: the key, without its comment, and
-      the file that must hold it."
+    description: "Purpose of each ssh key of the node: the key without its comment, and the file
+      that must have it."
     type: dict
     required: true
   nodes_file: {description: The router's list of nodes., type: path, required: true}
 """
 
 EXAMPLES = r"""
-- name: Primary is asked what it knows of rep1
+- name: What the primary needs for rep1 is known
   node_known:
     name: rep1
     address: 192.0.2.21
@@ -35,11 +35,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 entrance:
-  description: What the node needs before it can be set up, and the primary lacks, in words.
+  description: What the primary needs before the node can be set up, as sentences.
   returned: success
   type: list
 router:
-  description: The same of what sends it calls.
+  description: What it needs before it sends the node calls.
   returned: success
   type: list
 """

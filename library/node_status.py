@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What one server of the fleet is doing, in one execution."""
+"""Return the state of one server of the fleet, in one execution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: node_status
 short_description: MariaDB, replication, bench, site files, disk and memory of this host
 description:
-  - Only reads, and never fails because something does not run; C(state) says so.
+  - Only reads, and never fails because something does not run; C(state) says what.
 options:
   host: {description: Name of the host in the inventory., type: str, required: true}
   role: {description: Its task., choices: [primary, reporting], required: true}
@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Host says what it is doing
+- name: Status is read
   node_status:
     host: rep1
     role: reporting
@@ -51,12 +51,13 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: >-
-    {host, role, state, mariadb, replication, lag_seconds, apps, sync_age_seconds, workers,
-    certificate_days {authority, server} that are left, disk_free, memory_free}, and of a
-    reporting node {reports_read, fallbacks, write_under_read_only}, of the primary {drained, sites,
-    sites_not_served}; what could not be found out is null, and C(state) says why. With file_systems
-    [{path, holds, bytes, free, files_free, used, full}], kept [{what, path, number, bytes,
-    oldest}], and versions {format, recorded, tools, mariadb, mariadb_candidate}.
+    {host, role, state, troubles [{id, what}], mariadb, replication, lag_seconds, apps,
+    sync_age_seconds, workers, certificate_days {authority, server} that are left, disk_free,
+    memory_free}, and of a reporting node {reports_read, fallbacks, write_under_read_only},
+    of the primary {drained, sites, sites_not_served}; what could not be found out is null, and
+    C(state) says why. With file_systems [{path, holds, bytes, free, files_free, used, full}], kept
+    [{id, what, path, number, bytes, oldest}], and versions {format, recorded, tools, mariadb,
+    mariadb_candidate}.
   returned: always
   type: dict
 """

@@ -1,4 +1,4 @@
-"""Reporting nodes as the primary knows them: drained or not, and what it lacks of one."""
+"""Reporting nodes on the primary: drained or not, and what the primary still needs for one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from .foreign import read_bytes
 from .mariadb.replica import USER
 from .mariadb.server import local
 
-# From looking for a drained node's file to the connection, a call takes no longer than this:
-# nodes.lua chooses for 1.5 s at most, and nginx has 1 s to connect.
+# A call takes at most this long from the check whether its node is drained to the connection:
+# nodes.lua takes 1.5 s to choose, and nginx 1 s to connect.
 UNDECIDED_SECONDS = 2.6
-# Folders of the marks, in that of the state: by hand, and for want of apps.
+# Folders of the marks in the state folder: drained by hand, and waiting for apps.
 REASONS = ("drained", "waiting")
 
 
 class DrainError(Exception):
-    """A node still has calls."""
+    """A node still has calls; ``calls`` is their number."""
+
+    def __init__(self, message: str, calls: int) -> None:
+        super().__init__(message)
+        self.calls = calls
 
 
 def known_nodes(text: str) -> dict[str, tuple[str, int]]:
-    """Address and web port of each node in the router's file of nodes."""
+    """The address and the web port of each node in the router's file of nodes."""
     nodes = {}
     for line in text.splitlines():
         fields = line.split()
@@ -35,17 +39,17 @@ def known_nodes(text: str) -> dict[str, tuple[str, int]]:
 
 
 def drained(state_dir: str) -> list[str]:
-    """The reporting nodes that the router of this host sends no calls to, for whatever reason."""
+    """The reporting nodes to which the router of this host sends no calls, for any reason."""
     return sorted({mark.name for reason in REASONS for mark in Path(state_dir, reason).glob("*")})
 
 
 def counted(calls: int) -> str:
-    """A number of calls in words."""
+    """A number of calls as a text."""
     return "1 call" if calls == 1 else f"{calls} calls"
 
 
 def wait(address: tuple[str, int], mark: Path, seconds: int) -> tuple[int, int, float]:
-    """Wait for a node's calls: (most at a time, those that still run, seconds until the last)."""
+    """Wait until a node has no calls: (most at a time, those that still run, seconds waited)."""
     since = time.monotonic()
     undecided = since + UNDECIDED_SECONDS - max(0.0, time.time() - mark.stat().st_mtime)
     most, last = 0, since
@@ -63,16 +67,16 @@ def wait(address: tuple[str, int], mark: Path, seconds: int) -> tuple[int, int, 
 
 
 def mark_of(params: Mapping[str, Any]) -> Path:
-    """The file whose presence keeps a node's calls away."""
+    """The file that marks a node as drained."""
     return Path(params["state_dir"], REASONS[params["waiting"]], params["node"])
 
 
 def drain(
     params: Mapping[str, Any], nodes: Mapping[str, tuple[str, int]], check_mode: bool
 ) -> dict[str, Any]:
-    """Put the mark there, and wait until the node has no call: {changed, words, calls, waited}.
+    """Mark a node as drained, and wait until it has no calls: {changed, words, calls, waited}.
 
-    params: those of module node_drain. Raises DrainError when its calls take too long.
+    params: those of module node_drain. Raises DrainError when calls take longer than ``seconds``.
     """
     node, mark = params["node"], mark_of(params)
     if params["known_only"] and node not in nodes:
@@ -90,43 +94,48 @@ def drain(
         most, still, waited = wait(nodes[node], mark, params["seconds"])
     if still:
         raise DrainError(
-            f"{node} gets no new calls, but {counted(still)} still run there after"
-            f" {waited:.0f} s. It stays drained: run the same command again to wait on, or"
-            f" `./fleet undrain {node} -i INVENTORY` to put it back"
+            f"{node} gets no new calls, but after {waited:.0f} s it still has {counted(still)}."
+            f" It stays drained: run the same command again to wait longer, or"
+            f" `./fleet undrain {node} -i INVENTORY` to put it back",
+            still,
         )
-    words = f"{node} gets no more calls"
+    message = f"{node} gets no more calls"
     if node not in nodes:
-        words += "; the router does not know it, site.yml makes it known"
+        message += "; the router does not know it yet: run site.yml"
     elif most:
-        words += f"; {counted(most)} that it had ended well within {waited:.0f} s"
+        message += f"; it had {counted(most)}, which ended within {waited:.0f} s"
     else:
-        words += "; it had none"
+        message += "; it had none"
     if not others:
-        words += (
-            ". No reporting node is in service now: the primary answers reports itself, so many at"
-            " a time as router_report_pool_calls says"
+        message += (
+            ". No reporting node is in service now: the primary answers reports itself,"
+            " router_report_pool_calls at a time"
         )
-    return {"changed": changed, "words": words, "calls": most, "waited": round(waited, 1)}
+    return {"changed": changed, "words": message, "calls": most, "waited": round(waited, 1)}
 
 
 def undrain(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Take the mark away: {changed, words}."""
+    """Remove a node's mark: {changed, words, reason}.
+
+    reason: why it still gets no calls, one of REASONS, "" where it gets them.
+    """
     node, mark = params["node"], mark_of(params)
     changed = mark.exists()
     if changed and not check_mode:
         mark.unlink(missing_ok=True)
-    words = f"{node} gets calls again" if changed else f"{node} was not drained"
+    message, reason = f"{node} gets calls again" if changed else f"{node} was not drained", ""
     if changed and node in drained(params["state_dir"]):
-        words = f"{node} still gets no calls: " + (
-            "it was drained by hand"
-            if params["waiting"]
-            else "it lacks an app of the sites, which site.yml brings"
-        )
-    return {"changed": changed, "words": words}
+        reason = REASONS[not params["waiting"]]
+        why = {
+            "drained": "it was drained by hand",
+            "waiting": "it lacks an app of the sites: run site.yml, which installs it",
+        }
+        message = f"{node} still gets no calls: {why[reason]}"
+    return {"changed": changed, "words": message, "reason": reason}
 
 
 def read(path: str) -> str:
-    """Text of a file, "" when there is none."""
+    """The text of a file; "" when there is none."""
     try:
         return read_bytes(path).decode(errors="replace")
     except OSError:
@@ -134,9 +143,9 @@ def read(path: str) -> str:
 
 
 def lacks(params: Mapping[str, Any], ruleset: str) -> dict[str, list[str]]:
-    """What the primary lacks of a node, in words: {entrance, router}. Raises MariaDBError.
+    """What the primary still needs for a node, as sentences: {entrance, router}.
 
-    params: those of module node_known. ruleset: the fleet's table of nft.
+    params: those of module node_known. ruleset: the fleet's table of nft. Raises MariaDBError.
     """
     address, entrance = params["address"], []
     if not re.search(rf"(?<![\w.:]){re.escape(address)}(?![\w.:])", ruleset):
@@ -154,5 +163,5 @@ def lacks(params: Mapping[str, Any], ruleset: str) -> dict[str, list[str]]:
     ]
     lines = read(params["nodes_file"]).splitlines()
     listed = any(line.split()[:2] == ["node", params["name"]] for line in lines)
-    router = [] if listed else ["its router sends the node no calls"]
+    router = [] if listed else ["its router does not know the node"]
     return {"entrance": entrance, "router": router}

@@ -1,4 +1,4 @@
-"""Services and timers of this host, as systemd knows them."""
+"""The state of services and timers of this host, from systemd."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 
-# Units of ours that each host of a role has, beside those that are there for a while only.
+# Our units that each host of a role always has.
 UNITS = {
     "primary": ("benchfleet-firewall.service", "benchfleet-sites.timer"),
     "reporting": ("benchfleet-files.socket", "benchfleet-firewall.service"),
@@ -15,20 +15,20 @@ UNIT_FACTS = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "Result"),
     "InactiveExitTimestampMonotonic",
 )
-# What a unit may take to start; its own time-out, which ends it, is twice as long.
+# How long a unit may take to start; systemd ends it after twice as long.
 START_SECONDS = 300
 
 
 def unit_problems(text: str, wanted: Iterable[str], now: float) -> dict[str, str]:
-    """What is wrong with units of systemd, by their names; {} where all is well.
+    """The faults of systemd units, by their names; {} where there is none.
 
-    text: UNIT_FACTS of each, as ``systemctl show`` writes them. wanted: those that have to be there
-    and active; of others only failures and hangs are told. now: seconds since boot.
+    text: UNIT_FACTS of each, as ``systemctl show`` writes them. wanted: those that must be there
+    and active; others may only not fail or hang. now: seconds since boot.
     """
     parts = (line.splitlines() for line in text.strip().split("\n\n"))
     units = [dict(line.split("=", 1) for line in part if "=" in line) for part in parts]
     states = {unit["Id"]: unit for unit in units if unit.get("LoadState") == "loaded"}
-    found = {name: "is not there" for name in wanted if name not in states}
+    found = {name: "is not installed" for name in wanted if name not in states}
     for name, unit in states.items():
         active = unit.get("ActiveState", "")
         since = now - int(unit.get("InactiveExitTimestampMonotonic") or 0) / 1e6
@@ -43,27 +43,27 @@ def unit_problems(text: str, wanted: Iterable[str], now: float) -> dict[str, str
 
 
 def wait_until_started(name: str, seconds: float = START_SECONDS) -> None:
-    """Wait while a unit is starting or restarted, as after a boot; at most for ``seconds``.
+    """Wait while a unit is starting or restarting, as after a boot; at most for ``seconds``.
 
-    A service is up at the end of what its ExecStartPost= does: MariaDB answers before it is open
-    for writes. One that is stopped, has failed or is still starting then is the caller's to tell.
+    A service is up after its ExecStartPost=: MariaDB answers before it is open for writes. The unit
+    may be stopped, failed or still starting when this returns.
     """
     until = time.monotonic() + seconds
-    words = ["systemctl", "show", "--property", "ActiveState", "--value", name]
+    command = ["systemctl", "show", "--property", "ActiveState", "--value", name]
     while time.monotonic() < until:
-        state = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+        state = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
         if state.stdout.strip() not in ("activating", "deactivating"):
             return
         time.sleep(0.2)
 
 
 def unit_troubles(wanted: Iterable[str]) -> dict[str, str]:
-    """The same of all units of ours on this host, as systemd knows them now."""
+    """The faults of all our units on this host now; see ``unit_problems``."""
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 
-    def ask(*words: str) -> str:
+    def ask(*arguments: str) -> str:
         return subprocess.run(
-            ["systemctl", *words],
+            ["systemctl", *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -77,10 +77,11 @@ def unit_troubles(wanted: Iterable[str]) -> dict[str, str]:
     return unit_problems(facts, wanted, time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
-def restart_problems(text: str) -> list[str]:
-    """Services that stay away when they are killed, or come back beside what they had started.
+def restart_problems(text: str) -> list[dict[str, str]]:
+    """Services that stay down when they are killed, or whose programs then run twice.
 
-    text: Id, LoadState, Restart and KillMode of each, as ``systemctl show`` writes them.
+    text: Id, LoadState, Restart and KillMode of each, as ``systemctl show`` writes them. Returns
+    {unit, setting, what} of each.
     """
     problems = []
     for part in text.strip().split("\n\n"):
@@ -89,10 +90,11 @@ def restart_problems(text: str) -> list[str]:
         if unit.get("LoadState") != "loaded":
             continue
         if unit.get("Restart") not in ("always", "on-failure", "on-abnormal"):
-            problems.append(f"{name} stays away when it is killed (Restart={unit.get('Restart')})")
+            setting = f"Restart={unit.get('Restart')}"
+            what = f"{name} stays down when it is killed ({setting})"
+            problems.append({"unit": name, "setting": setting, "what": what})
         if name == "supervisor.service" and unit.get("KillMode") not in ("mixed", "control-group"):
-            problems.append(
-                f"programs of {name} go on without it (KillMode={unit.get('KillMode')}), and run"
-                " twice when it is back"
-            )
+            setting = f"KillMode={unit.get('KillMode')}"
+            what = f"the programs of {name} survive it ({setting}), and run twice when it is back"
+            problems.append({"unit": name, "setting": setting, "what": what})
     return problems

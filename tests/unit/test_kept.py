@@ -127,7 +127,7 @@ def test_a_file_system_is_full_by_its_blocks_or_its_files(
     (found,) = kept.file_systems(places)
     assert (found["path"], found["holds"]) == (str(tmp_path), ["the bench", "dumps", "x"])
     assert (found["used"], found["full"], found["free"]) == (used, full, free * 2**20)
-    assert bool(node_status.full([found])) is full
+    assert [one["id"] for one in node_status.full([found])] == ["disk_full"] * full
     assert kept.lack_of_room(f"{tmp_path}/not/yet", free * 2**20, "it") == ""
     words = kept.lack_of_room(f"{tmp_path}/not/yet", (free + 1) * 2**20, "the dump")
     assert words == f"{tmp_path} has {free} MiB free, and the dump may take {free + 1}"
@@ -156,23 +156,22 @@ def test_status_tells_what_is_kept_and_where_it_writes(
         "places": [{"path": "/", "holds": "the rest"}],
     }
     rows = node_status.kept(params)
-    assert [(row["what"], row["number"], row["oldest"]) for row in rows][:-1] == [
-        ("dumps of updates", 1, "2026-01-01"),
-        ("files from before an adoption", 1, "2026-01-01"),
-        ("data that a reseed replaced", 1, "2026-01-04"),
-        ("files that the queue refused", 1, "2026-01-03"),
-        ("code of former apps", 1, "2026-01-02"),
+    assert [(row["id"], row["number"], row["oldest"]) for row in rows][:-1] == [
+        ("dumps", 1, "2026-01-01"),
+        ("adopted", 1, "2026-01-01"),
+        ("replaced", 1, "2026-01-04"),
+        ("refused", 1, "2026-01-03"),
+        ("apps", 1, "2026-01-02"),
     ]
-    assert rows[-1]["what"] == "new code of an update that was cut off"
+    assert rows[-1]["id"] == "update_cut_off"
     assert 100_000 <= rows[0]["bytes"] < 200_000
     monkeypatch.setattr(node_status, "server_folders", lambda: [("/db", "the databases")])
     site = tmp_path / "bench/sites/erp.test"
     site.mkdir(parents=True)
     (site / "site_config.json").write_text("{}")
-    places = list(node_status.places(params))
-    assert (f"{site}/private/files", "files of the sites") in places
-    assert {("/db", "the databases"), ("/", "the rest")} <= set(places)
-    assert (f"{tmp_path}/queue", "jobs that wait") in places
+    places = dict(node_status.places(params))
+    assert {f"{site}/private/files", f"{tmp_path}/queue"} <= places.keys()
+    assert (places["/db"], places["/"]) == ("the databases", "the rest")
     told = [{"host": "erp1", "kept": rows}, {"host": "rep1"}]
     assert fleet_status.taken_out(told, "kept")[0]["host"] == "erp1"
     assert "kept" not in told[0]

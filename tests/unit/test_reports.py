@@ -105,3 +105,14 @@ def test_lists_of_several_results_are_joined():
 )
 def test_resolvers_that_a_host_can_reach(line, server):
     assert disks.is_server(line) is server
+
+
+def test_each_check_shows_its_id():
+    held, broken = {**HELD, "id": "row"}, {**BROKEN, "id": "no_scheduler"}
+    lines = reports.verdict_table([held, broken])
+    assert [line.strip() for line in lines if "id:" in line] == ["id: row", "id: no_scheduler"]
+
+
+def test_status_shows_troubles_once():
+    row = {"host": "erp1", "state": "x (id: units)", "troubles": [{"id": "units", "what": "x"}]}
+    assert reports.status_table([row]) == ["host  state", "erp1  x (id: units)"]

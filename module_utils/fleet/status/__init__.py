@@ -1,1 +1,1 @@
-"""What the servers of a fleet are doing."""
+"""The state of the servers of a fleet."""

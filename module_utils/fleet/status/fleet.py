@@ -1,4 +1,4 @@
-"""What all servers of the fleet are doing: the rows of `./fleet status`."""
+"""The state of all servers of the fleet: the rows of `./fleet status`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from ..systems import MARIADB
+from .troubles import trouble
 
-# Tools by the names of bench/cli.py: for people, and the variable that asks for a release.
+# Names of tools in bench/cli.py → the name for people, and the variable that sets the release.
 TOOLS = {
     "bench_cli": ("bench CLI", "bench_cli_version"),
     "uv": ("uv", "bench_uv_version"),
@@ -17,17 +18,19 @@ TOOLS = {
 
 
 def row(host: str, about: dict[str, Any]) -> dict[str, Any]:
-    """A host's status; of one that could not be asked, why."""
+    """The status of a host; of one that could not be asked, the reason."""
     if about.get("status"):
         return dict(about["status"])
     why = " ".join(str(about.get("trouble") or "no answer").split())
-    return {"host": host, "role": about["role"], "state": f"could not be asked: {why}"}
+    state = f"could not be asked: {why}"
+    troubles = [trouble("host_not_asked", state)]
+    return {"host": host, "role": about["role"], "state": state, "troubles": troubles}
 
 
 def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, in which the nodes themselves, and not the primary, are drained or not.
+    """The rows, in which each node has ``drained``, and the primary no longer has the list.
 
-    What the primary could not be asked is null.
+    It is null where the primary could not be asked.
     """
     known = [names for row in rows if (names := row.pop("drained", None)) is not None]
     for row in rows:
@@ -37,7 +40,7 @@ def with_drained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def taken_out(rows: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """What hosts say of themselves under a key, in rows of their own with the host's name."""
+    """The lists that hosts have under a key, taken out of their rows; with the host's name."""
     return [{"host": row["host"], **entry} for row in rows for entry in row.pop(key, None) or []]
 
 
@@ -48,12 +51,12 @@ def is_newer(one: str, other: str) -> bool:
 
 
 def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str]]:
-    """The software of one host, in rows of C(versions) without its hosts."""
+    """The software of one host, in rows of ``versions`` without its hosts."""
     noted, form = seen["recorded"], str(seen["format"])
     rows = []
     for tool, (title, variable) in TOOLS.items():
         there, new = seen["tools"].get(tool, ""), release[tool]
-        # The fleet may have a newer one than this Benchfleet gives: what it has is all it could be.
+        # The fleet may have a newer one than this Benchfleet installs.
         if there and not is_newer(new, there):
             new = there
         how = f"{variable}: {new} in the inventory, then site.yml"
@@ -74,9 +77,9 @@ def of_host(seen: dict[str, Any], release: dict[str, str]) -> list[dict[str, str
 
 
 def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[str, Any]]:
-    """What is in force and what could be had; hosts that have the same share a row.
+    """Releases in force and available; hosts with the same ones share a row.
 
-    ``hosts``: name to what node_status says of its versions, None where that is unknown.
+    hosts: name -> the versions of node_status, None where they are unknown.
     """
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for host, seen in hosts.items():
@@ -91,7 +94,7 @@ def version_rows(hosts: dict[str, Any], release: dict[str, str]) -> list[dict[st
 def status(
     hosts: dict[str, Any], release: dict[str, str], unasked: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Why hosts could not be asked, "" when all could, and what is returned of the others."""
+    """Why hosts could not be asked, "" when all could, and what the module returns."""
     rows = with_drained([row(host, about) for host, about in hosts.items()])
     versions = {entry["host"]: entry.pop("versions", None) for entry in rows}
     found = {

@@ -1,1 +1,1 @@
-"""What verify proves, and how it looks at a host."""
+"""The checks of `./fleet verify`."""

@@ -1,4 +1,4 @@
-"""Checks of what the sites' accounts of a reporting node may do, on both servers."""
+"""Checks of what the sites' accounts of a reporting node may do on both servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..mariadb.server import describe, pymysql
 from ..sites.folders import own_account
 from .answers import ask_server
 from .bench import BenchChecks
-from .results import in_words
+from .results import message_of
 from .sites import key_problems, reading_account, site_connection, write_attempt
 
 REFUSALS = {1044, 1142, 1290}
@@ -44,8 +44,8 @@ class AccountChecks(BenchChecks):
                 ("refused_primary", primary, reader),
             ):
                 if name == "refused_primary" and account == main:
-                    # Frappe 14 has no reading account: there the server's read_only is the lock.
-                    saw[name].append(f"{site}: this Frappe version signs in as the site itself")
+                    # Frappe 14 has no reading account: the server's read_only refuses writes.
+                    saw[name].append(f"{site}: this Frappe version has no reading account")
                     continue
                 try:
                     with self.signed_in(host, account, database) as connection:
@@ -54,17 +54,17 @@ class AccountChecks(BenchChecks):
                     saw[name].append(f"{account[0]} cannot sign in at {host}: {describe(error)}")
                     good[name] = False
                     continue
-                saw[name].append(f"{account[0]}: {f'refused, {number}' if number else 'TAKEN'}")
+                saw[name].append(f"{account[0]}: {f'refused, {number}' if number else 'ACCEPTED'}")
                 good[name] = good[name] and number in REFUSALS
             rows = self.leftover_rows(config)
             if any(rows):
                 saw["refused_replica"].append(f"rows found (replica, primary): {rows}")
                 good["refused_replica"] = False
-        for name, words in saw.items():
-            self.gathering.add(name, good[name], "; ".join(words))
+        for name, parts in saw.items():
+            self.gathering.add(name, good[name], "; ".join(parts))
 
     def leftover_rows(self, config: dict[str, Any]) -> tuple[int, int]:
-        """Rows of such attempts on this server and on the primary."""
+        """The number of rows of such attempts on this server and on the primary."""
         found = []
         for host in (self.params["lan_ip"], self.params["primary_ip"]):
             with (
@@ -77,8 +77,8 @@ class AccountChecks(BenchChecks):
 
     def check_sites_tls(self) -> None:
         """Sign in without TLS as each account that a bench here uses, on both servers."""
-        if unfit := [words for words in self.misfits if words.startswith("tls:")]:
-            self.gathering.skip("sites_tls", f"not applicable: {unfit[0]}")
+        if "tls" in self.unfit_parts:
+            self.gathering.skip("sites_tls", "not applicable: TLS does not fit (see contract)")
             return
         saw, good = [], True
         for site in self.all_sites:
@@ -86,18 +86,18 @@ class AccountChecks(BenchChecks):
             accounts = {own_account(config), reading_account(config, self.frappe_major())}
             places = {self.params["primary_ip"], config.get("replica_host") or ""} - {""}
             for host, account in itertools.product(sorted(places), sorted(accounts)):
-                words = "LET IN"
+                answer = "SIGNED IN"
                 try:
                     with self.signed_in(host, account, str(config["db_name"]), tls=False):
                         good = False
                 except pymysql.MySQLError as error:
-                    words = f"refused, {error.args[0]}"
+                    answer = f"refused, {error.args[0]}"
                     good = good and error.args[0] == 1045
-                saw.append(f"{account[0]} at {host}: {words}")
+                saw.append(f"{account[0]} at {host}: {answer}")
         self.gathering.add("sites_tls", good, "; ".join(saw))
 
     def check_keys(self) -> None:
-        """The keys in force against those of this Frappe version."""
+        """Compare the keys in force with those that this Frappe version needs."""
         major = self.frappe_major()
         wrong = []
         for site in self.all_sites:
@@ -109,13 +109,12 @@ class AccountChecks(BenchChecks):
                 self.ports["mariadb"],
             )
             wrong += [f"{site}: {problem}" for problem in found]
-        saw = f"Frappe {major}: " + (
-            "; ".join(wrong) or "its keys, for " + ", ".join(self.all_sites)
-        )
+        right = "all keys are right, for " + ", ".join(self.all_sites)
+        saw = f"Frappe {major}: {'; '.join(wrong) or right}"
         self.gathering.add("keys", not wrong, saw)
 
     def answers(self) -> dict[str, Any]:
-        """Those of every host, and what both MariaDB servers answer the account that reads here.
+        """The answers of every host, and those of both MariaDB servers to the reading account.
 
         servers: {here, primary}, each setting → answer; {} where one could not be asked.
         """
@@ -133,5 +132,5 @@ class AccountChecks(BenchChecks):
                     servers[name] = ask_server(connection)
             found["servers"] = servers
         except Exception as error:
-            found["trouble"] = "; ".join(filter(None, (found["trouble"], in_words(error))))
+            found["trouble"] = "; ".join(filter(None, (found["trouble"], message_of(error))))
         return found

@@ -1,7 +1,7 @@
-"""What two servers of a fleet are asked, to see whether reports say the same on both.
+"""Questions for two servers of a fleet: the answers are the same where reports are the same.
 
-A setting that differs raises no error: the report only says something else. So each is told by a
-question whose answer it changes, and not by its value.
+A setting that differs raises no error: the report only has another result. So each setting is
+compared by a question whose answer depends on it, and not by its value.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 from ..mariadb.server import pymysql
 
-# Of MariaDB: setting → statements; the rows of the last one, or its error, are the answer. They
-# are asked by the account that reads for reports, in a site's database.
+# For MariaDB: setting → statements; the answer is the rows of the last one, or its error. The
+# account that reads for reports runs them in a site's database.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "time_zone": ("SELECT FROM_UNIXTIME(1767225600), FROM_UNIXTIME(1782864000)",),
-    # NULL where the tables of MariaDB's own are empty.
+    # NULL where MariaDB's time zone tables are empty.
     "time zone tables": (
         "SELECT CONVERT_TZ('2026-07-01 12:00', 'UTC', 'Europe/Berlin'),"
         " CONVERT_TZ('2026-07-01 12:00', 'UTC', 'Asia/Kolkata')",
@@ -30,7 +30,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "group_concat_max_len": (
         "SELECT LENGTH(GROUP_CONCAT(a)) FROM (SELECT REPEAT('a', 4194304) AS a) AS t",
     ),
-    # The longest comes first as far as it is looked at; where that ends, the number decides.
+    # Longer texts come first as far as MariaDB compares them; beyond that, the number decides.
     "max_sort_length": (
         "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 100)"
         " SELECT i FROM n ORDER BY CONCAT(REPEAT('a', 64 * i), 'b'), i LIMIT 1",
@@ -69,8 +69,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Settings of MariaDB that the reporting nodes take from the primary. Where it keeps its time zone
-# by name is not among them: a server whose tables are empty does not start with one.
+# Settings of MariaDB that the reporting nodes take from the primary. default_time_zone is not among
+# them: a server whose time zone tables are empty does not start with the name of a zone.
 SHARED = (
     "character_set_client_handshake",
     "default_week_format",
@@ -88,9 +88,9 @@ SHARED = (
     "old_mode",
     "sql_mode",
 )
-# Of a client's MariaDB that asks for utf8mb4: name, value and default a line. No variable tells the
-# first setting, and older servers do not have character_set_collations: both are told by what comes
-# of them.
+# For a client that uses utf8mb4: name, value and default on each line. No variable shows
+# character_set_client_handshake, and older servers do not have character_set_collations: both are
+# read from their effect.
 READ_SHARED = (
     "SET @handshake = @@collation_connection; SET NAMES utf8mb4;"
     " SELECT LOWER(VARIABLE_NAME), GLOBAL_VALUE, DEFAULT_VALUE"
@@ -103,7 +103,7 @@ READ_SHARED = (
 
 
 def ask_server(connection: Any) -> dict[str, str]:
-    """What a server answers: setting → rows as text, or the error's number."""
+    """The answers of a server: setting → rows as text, or the error's number."""
     found = {}
     for name, statements in QUESTIONS.items():
         try:
@@ -117,10 +117,14 @@ def ask_server(connection: Any) -> dict[str, str]:
     return found
 
 
+def different(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
+    """The questions with different answers; those that only one side was asked are among them."""
+    return [name for name in sorted({*here, *there}) if here.get(name) != there.get(name)]
+
+
 def unlike(here: Mapping[str, str], there: Mapping[str, str]) -> list[str]:
-    """Answers that are not the same, in words; what only one side was asked counts, too."""
+    """A sentence for each question with different answers."""
     return [
         f"{name}: {here.get(name, 'none')} here, {there.get(name, 'none')} on the primary"
-        for name in sorted({*here, *there})
-        if here.get(name) != there.get(name)
+        for name in different(here, there)
     ]

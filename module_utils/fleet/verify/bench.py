@@ -1,4 +1,4 @@
-"""Checks of a host's bench: its environment, its programs, and what it is compared by."""
+"""Checks of a host's bench: its environment, its programs, and data to compare with others."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..bench.look import installed_apps, installed_packages
 from ..bench.pdf import offered, printing
 from ..processes import background_workers, environment_of, schedulers, web_workers
 from .host import Host
-from .probes import environment, pages, places, surroundings
-from .results import in_words
+from .probes import environment, pages, places, python_answers
+from .results import message_of
 
 
 def resolves(name: str) -> bool:
-    """Whether this host knows an address for a name."""
+    """Whether this host can resolve a name."""
     try:
         return bool(socket.getaddrinfo(name, 80))
     except OSError:
@@ -32,7 +32,7 @@ class BenchChecks(Host):
     """Checks of a bench."""
 
     def check_environment(self) -> None:
-        """The bench's Python lives, and finds its apps, in the bench's own folder."""
+        """Whether the bench's Python and its apps are in the bench's own folder."""
         apps = sorted(installed_apps(self.bench))
         if not apps:
             raise AssertionError(f"there is no app in {self.bench}/apps")
@@ -49,7 +49,7 @@ class BenchChecks(Host):
         )
 
     def check_workers(self) -> None:
-        """Processes, counted, against the inventory."""
+        """Compare the number of processes with the inventory."""
         heavy = self.params["heavy_workers"]
         have = {
             "web": len(web_workers(self.processes)),
@@ -75,13 +75,13 @@ class BenchChecks(Host):
         )
 
     def check_contract(self) -> None:
-        """What our packages use of the bench's code is there."""
+        """Whether the bench's code has what our packages use."""
         self.gathering.add(
-            "contract", not self.misfits, "; ".join(self.misfits) or "all that is asked of it"
+            "contract", not self.misfits, "; ".join(self.misfits) or "all that the packages use"
         )
 
     def check_pdf(self) -> None:
-        """Have the bench's Python print a page, as its web workers do, with what they find."""
+        """Print a page with the bench's Python, as its web workers do."""
         kit = printing(self.bench)
         if not kit["real"]:
             self.gathering.skip("pdf", "not applicable: this framework prints no PDFs")
@@ -93,27 +93,32 @@ class BenchChecks(Host):
             self.gathering.skip(
                 "pdf",
                 f"PDFs do not work here: this Frappe prints with {' or '.join(none)}, which is not"
-                " on this host, and this release of Debian has none. Install one from elsewhere",
+                " on this host nor in this release of Debian. Install one of them yourself",
+                facts={"missing": none},
             )
             return
         good, saw = not lacking, [f"{name} is not installed" for name in lacking]
         if generators:
-            told = self.run_probe(pages, self.sites[0], *generators)
-            for name, (printed, words) in told.items():
+            answers = self.run_probe(pages, self.sites[0], *generators)
+            for name, (printed, answer) in answers.items():
                 good = good and printed
-                saw.append(f"{name}: {words}")
+                saw.append(f"{name}: {answer}")
         if not lacking:
-            saw += [f"no {name} on this host: what asks for it is not printed" for name in none]
-        # By which Frappe's pages name their styles and images.
+            saw += [
+                f"{name} is not on this host: print formats that use it do not print"
+                for name in none
+            ]
+        # Frappe's pages link to their styles and images by the site's name.
+        unknown = [site for site in self.sites if not resolves(site)]
         saw += [
             f"this host cannot resolve {site}: pages with styles or images will not print"
-            for site in self.sites
-            if not resolves(site)
+            for site in unknown
         ]
-        self.gathering.add("pdf", good, "; ".join(saw))
+        facts = {"packages": lacking, "missing": none, "unresolved": unknown}
+        self.gathering.add("pdf", good, "; ".join(saw), facts=facts)
 
     def note_apps(self) -> None:
-        """Apps, commits and web assets, for the comparison with the primary."""
+        """Note apps, commits and web assets, to compare them with the primary's."""
         self.seen["apps"] = {
             name: {"commit": app["commit"], "changes": app["changes"]}
             for name, app in installed_apps(self.bench).items()
@@ -121,11 +126,11 @@ class BenchChecks(Host):
         self.seen["assets"] = asset_state(self.bench)
 
     def note_bench(self) -> None:
-        """What decides whether two benches share their queue, and how many schedulers run."""
+        """Note the schedulers that run, and where the queue is, to compare them with the others."""
         self.seen["schedulers"] = [" ".join(p.words) for p in schedulers(self.processes)]
         common = self.common()
         self.seen["bench_id"] = common.get("bench_id")
-        # A Redis URL carries the password: only the place is compared.
+        # A Redis URL has the password in it: only the address is compared.
         queue = redis_address(common.get("redis_queue"))
         place = f"{queue['host']}:{queue['port']}" if queue["host"] else ""
         self.seen["queue"] = place + f"/{queue['db']}" * bool(queue["db"])
@@ -133,9 +138,9 @@ class BenchChecks(Host):
     def answers(self) -> dict[str, Any]:
         """What is compared with the primary's: {config, packages, python, fonts, trouble}.
 
-        config: the common configuration, key → hash, as some values are secrets. trouble: why the
-        bench's Python could not be asked, "" when it was. Where no program of the bench runs, there
-        is nothing that a report could be made with.
+        config: the common configuration, key → hash, as some values are secrets. trouble: why some
+        questions failed, "" when none did. Where no program of the bench runs, Python is not asked,
+        as no report is made there.
         """
         found: dict[str, Any] = {"config": {}, "packages": {}, "python": {}, "fonts": []}
         found["trouble"] = ""
@@ -148,12 +153,12 @@ class BenchChecks(Host):
             if programs:
                 found["python"], found["fonts"] = self.ask_python(programs[0].pid)
         except Exception as error:
-            found["trouble"] = in_words(error)
+            found["trouble"] = message_of(error)
         return found
 
     def ask_python(self, pid: int) -> tuple[dict[str, str], list[str]]:
-        """What the bench's Python answers in the environment of a program, and the fonts there."""
-        program, stdin = inspect.getsource(surroundings), json.dumps(environment_of(pid))
+        """The answers of the bench's Python in a program's environment, and the fonts there."""
+        program, stdin = inspect.getsource(python_answers), json.dumps(environment_of(pid))
         answers, fonts = self.run_probe(environment, program, options=["-I"], stdin=stdin)
-        told = {str(name): str(answer)[:200] for name, answer in answers.items()}
-        return told, [str(name)[:100] for name in fonts]
+        texts = {str(name): str(answer)[:200] for name, answer in answers.items()}
+        return texts, [str(name)[:100] for name in fonts]

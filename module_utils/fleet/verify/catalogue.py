@@ -1,8 +1,9 @@
-"""What verify proves: every check by name.
+"""What verify proves: the rows, and every check by its id. docs/verify.md is made from here.
 
 To add a check: an entry here, a method of the file of its subject beside this one that adds its
 result, and the call of that method in system.py (every host), reporting.py or primary.py: `make`
-where it is called check_NAME, else `attempt`. What compares hosts is in fleet.py.
+where it is called check_ID, else `attempt`. Comparisons of hosts are in fleet.py. Then run
+`.venv/bin/python -m benchfleet.references`.
 """
 
 from __future__ import annotations
@@ -13,380 +14,545 @@ PRIMARY = ("primary",)
 REPORTING = ("reporting",)
 EVERY = (*PRIMARY, *REPORTING)
 
+ROWS = {
+    "S1": "The primary replicates to each reporting node, one way and live; the first copy of the"
+    " data is made without locking the primary.",
+    "S2": "A replica takes no writes: the sites' accounts can only read there, and the server is"
+    " read-only.",
+    "S3": "Frappe on a reporting node reads from that node's replica.",
+    "S4": "A session is written on the primary, whichever bench a user signs in at.",
+    "S5": "A reporting node has a bench of its own, with its own Python environment and the same"
+    " commits of the apps as the primary.",
+    "S6": "The router sends report calls to the reporting nodes and all other calls to the"
+    " primary.",
+    "S7": "A user stays signed in, whichever bench answers.",
+    "S8": "All benches use the primary's Redis, which has passwords and cannot be reached from"
+    " outside the fleet.",
+    "S9": "Each node has the workers that the inventory says; background jobs of all nodes wait in"
+    " one queue.",
+    "S10": "The scheduler runs on the primary alone.",
+    "S11": "The sites folder of the primary is copied to each reporting node every minute.",
+    "S12": "A job can be placed on a server.",
+    "S13": "MariaDB is tuned for each host's task: replicas for heavy reading.",
+    "S14": "Code that writes under `@frappe.read_only()` works on a reporting node.",
+    "S15": "To add a reporting node, add one entry to the inventory and run the same command again;"
+    " the other nodes go on undisturbed.",
+    "S16": "All of this works with the user's own inventory, Frappe 15, 16 or 17, and ERPNext.",
+    "S17": "The primary can be lost without losing the data.",
+    "S18": "The bench's account is root nowhere; a node can do to the other hosts only what"
+    " docs/security.md says.",
+    "S19": "An operator sees at once what is wrong and which command mends it.",
+}
+# Rows that have no check here, and why.
+WITHOUT_CHECKS = {
+    "S15": "No check: the project's tests add nodes to a running fleet (`molecule/`).",
+    "S17": "No check: this release has no switchover and no failover.",
+    "S18": "No check of its own: docs/security.md names the check of each of its lines.",
+    "S19": "No check: `./fleet status` and `./fleet verify` are what the operator sees.",
+}
+
 
 @dataclass(frozen=True)
 class Check:
-    """One claim: the row (S1, S2, …) that it proves, its hosts, and what to do when it is red."""
+    """One check.
+
+    row: what it proves, a key of ROWS. hosts: the roles of the hosts that have it. title: what
+    holds when it is green. done: what verify does. wanted: what is seen when it is green. red: what
+    it means for the fleet when it is not. remedy: what to do then.
+    """
 
     row: str
     hosts: tuple[str, ...]
     title: str
+    done: str
     wanted: str
+    red: str
     remedy: str
 
 
-SITE = "run site.yml; if that does not mend it, "
+SITE = "run site.yml; if that does not help, "
 
 CATALOGUE: dict[str, Check] = {
     "threads": Check(
         "S1",
         REPORTING,
-        "Replica receives and applies the primary's transactions",
-        "both replication threads Yes",
-        SITE + "the error in `SHOW SLAVE STATUS` on this host says what stands in the way",
+        "The replica receives and applies the primary's transactions",
+        done="reads `SHOW SLAVE STATUS` of the replica",
+        wanted="IO Yes, SQL Yes",
+        red="the data on the replica does not change any more",
+        remedy=SITE + "read the error in `SHOW SLAVE STATUS` on this host",
     ),
     "heartbeat": Check(
         "S1",
         REPORTING,
-        "Heartbeat of the primary is fresh on the replica",
-        "younger than 5 s",
-        "a heartbeat that is old everywhere is a stopped event scheduler on the primary, an old one"
-        " here alone is lag: `SHOW PROCESSLIST` on this host shows what it applies",
+        "The replica has a fresh heartbeat of the primary",
+        done="compares the newest row of benchfleet.heartbeat on the replica with the clock",
+        wanted="younger than 5 s",
+        red="the replica lags behind the primary, or the primary writes no heartbeat",
+        remedy="if the heartbeat is old on all nodes, the event scheduler of the primary has"
+        " stopped: run site.yml. If it is old on this node only, the replica lags:"
+        " `SHOW PROCESSLIST` on this host shows what it applies",
     ),
     "row": Check(
         "S1",
         REPORTING,
-        "A row written on the primary arrives on the replica",
-        "there within 1 s",
-        "look at the threads and the heartbeat of this host, then at the network between the two",
+        "A row that is written on the primary arrives on the replica",
+        done="writes a row on the primary over the LAN and waits for it on the replica",
+        wanted="there within 1 s",
+        red="replication is slow or broken",
+        remedy="look at the checks threads and heartbeat of this host, then at the network between"
+        " it and the primary",
     ),
     "errant": Check(
         "S1",
         REPORTING,
-        "Replica holds nothing that the primary never had",
-        "no errant transaction",
-        "convert the tables of the next row first, when it is red, as MariaDB writes to this"
-        " server's log when it empties one; otherwise somebody wrote on the replica. Then seed it"
-        " again with -e mariadb_replica_reseed=HOST",
+        "The replica has only transactions of the primary",
+        done="compares the GTIDs in the binary logs of both servers",
+        wanted="no errant transaction",
+        red="something was written on the replica itself: its data may differ from the primary's",
+        remedy="if the check memory_tables is red, convert these tables first: MariaDB writes to"
+        " this server's log when it empties one. Otherwise find out what wrote on the replica. Then"
+        " seed it again: run site.yml with -e mariadb_replica_reseed=HOST",
     ),
     "memory_tables": Check(
         "S1",
         REPORTING,
-        "A restart empties no table on the replica",
-        "no table of ENGINE=MEMORY",
-        "on the primary, for each table named here (its rows go, as at each restart):"
-        " TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;",
+        "A restart of the replica empties no table",
+        done="looks for tables of ENGINE=MEMORY on the replica",
+        wanted="no table of ENGINE=MEMORY",
+        red="a restart of this server empties the table on this server only; reports then differ",
+        remedy="on the primary, for each table named here (this deletes its rows, as each restart"
+        " does): TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;",
     ),
     "tls": Check(
         "S1",
         REPORTING,
-        "Replication is possible over TLS alone",
-        "the primary's certificate is checked, and the replication account is refused without TLS",
-        SITE + "compare `SHOW CREATE USER` of the account repl on the primary: REQUIRE SSL",
+        "Replication works over TLS only",
+        done="looks at how the replica connects, and tries to sign in at the primary as repl"
+        " without TLS",
+        wanted="the primary's certificate is checked, and repl is refused without TLS",
+        red="transactions may cross the network unencrypted",
+        remedy=SITE + "compare `SHOW CREATE USER` of the account repl on the primary: it needs"
+        " REQUIRE SSL",
     ),
     "own_certificates": Check(
         "S1",
         EVERY,
-        "Certificates of the fleet have time left",
-        "30 days or more, of the authority, of this host's certificate and of the one that MariaDB"
-        " shows, which are the same",
-        "run playbooks/renew.yml, and have a timer run it (docs/nodes.md); when that changes"
-        " nothing, some host of the inventory was not reached by it: mend it, or take it out of"
-        " the fleet with playbooks/remove_node.yml",
+        "The fleet's own certificates are valid for at least 30 days",
+        done="reads the certificates of the authority and of this host, and the one that MariaDB"
+        " shows",
+        wanted="30 days or more for the authority's and this host's certificate, and MariaDB shows"
+        " this host's",
+        red="when a certificate expires, replication and the benches' connections to MariaDB fail",
+        remedy="run playbooks/renew.yml, by a timer from now on (docs/nodes.md). If that changes"
+        " nothing, a host of the inventory could not be reached: mend it, or remove it with"
+        " playbooks/remove_node.yml",
     ),
     "sites_tls": Check(
         "S1",
         REPORTING,
-        "Sites' accounts of this host are let in over TLS alone",
-        "refused with 1045 without TLS, on both servers",
-        "run site.yml without --limit: it asks for TLS once the benches of all nodes come with it",
+        "The sites' accounts of this host can sign in over TLS only",
+        done="tries to sign in without TLS as each site's accounts, on both servers",
+        wanted="refused with 1045 on both servers",
+        red="passwords and data of a site may cross the network unencrypted",
+        remedy="run site.yml without --limit: it requires TLS once the benches of all nodes use it",
     ),
     "read_only": Check(
         "S2",
         REPORTING,
-        "Replica's server is closed for writes",
-        "@@read_only = 1, and no event runs: in a copy of the data they are enabled",
-        "`SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host now, look for"
-        " errant transactions, run site.yml; a setting of your own for either must go from"
-        " /etc/mysql",
+        "The replica is read-only and runs no events",
+        done="reads @@read_only and @@event_scheduler of the replica",
+        wanted="@@read_only = 1, and @@event_scheduler is not ON: events are enabled in the copy",
+        red="a program or an event can write on the replica, and its data can differ from then on",
+        remedy="run `SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host at"
+        " once, look at the check errant, run site.yml. If you have set either of them in"
+        " /etc/mysql, remove that line",
     ),
     "refused_replica": Check(
         "S2",
         REPORTING,
-        "Replica refuses a write with each site's accounts",
-        "refused with 1142, 1044 or 1290, and no such row on either server",
-        SITE + "`SHOW GRANTS` for the accounts named here, and @@read_only of this host",
+        "The replica refuses writes of each site's accounts",
+        done="tries to write a row on the replica as each site's accounts",
+        wanted="refused with 1142, 1044 or 1290, and no such row on either server",
+        red="a site can write on the replica, and its data can differ from then on",
+        remedy=SITE + "look at `SHOW GRANTS` for the accounts named here, and at @@read_only of"
+        " this host",
     ),
     "refused_primary": Check(
         "S2",
         REPORTING,
-        "Primary refuses a write with each site's reading account",
-        "refused with 1142 or 1044",
-        SITE + "`SHOW GRANTS` for the accounts named here: SELECT, SHOW VIEW, EXECUTE and"
-        " CREATE TEMPORARY TABLES are all they may have",
+        "The primary refuses writes of each site's reading account",
+        done="tries to write a row on the primary as each site's reading account",
+        wanted="refused with 1142 or 1044",
+        red="the account that should only read can change data on the primary",
+        remedy=SITE + "look at `SHOW GRANTS` for the accounts named here: they should have SELECT,"
+        " SHOW VIEW, EXECUTE and CREATE TEMPORARY TABLES only",
     ),
     "keys": Check(
         "S3",
         REPORTING,
-        "Frappe here is told to read from this host's replica",
-        "the keys of this Frappe version, in the configuration that is in force",
-        SITE + "see logs/rsync.log of the bench: site_config.json comes with the site's files",
+        "Frappe on this host is configured to read from this host's replica",
+        done="reads the configuration in force of each site",
+        wanted="the keys that this Frappe version reads, with this host's replica and the primary",
+        red="reports are read from another server",
+        remedy=SITE + "look at logs/rsync.log of the bench: site_config.json is copied with the"
+        " site's files",
     ),
     "contract": Check(
         "S3",
         EVERY,
-        "Frappe here has all that Benchfleet's packages use of it",
-        "every requirement of benchfleet_jobs/contract.py is met",
-        "use a release of Frappe that Benchfleet's README names; until then users get their answers"
-        " from the primary, and jobs are done there",
+        "Frappe on this host has all that Benchfleet's packages use",
+        done="has the bench's Python look for what the packages use",
+        wanted="all requirements of benchfleet_jobs/contract.py are met",
+        red="Benchfleet's packages do not fit: users get their answers from the primary, and jobs"
+        " are done there",
+        remedy="use a release of Frappe that Benchfleet's README names",
     ),
     "own_writes": Check(
         "S3",
         REPORTING,
-        "What was just written on the primary is read here at once, from the replica",
-        "found in the same second, on this host's server",
-        "run site.yml with fleet_read_guard true; when it is, logs/web.error.log of this bench and"
-        " `./fleet status` say why calls do not read from the replica",
+        "What was just written on the primary is read at once from the replica",
+        done="writes a ToDo on the primary and reads it with the bench's Python on this host",
+        wanted="found at once, on this host's server",
+        red="users may get reports without what they have just saved, or all reports are read from"
+        " the primary",
+        remedy="run site.yml with fleet_read_guard true; if it is true already, read"
+        " logs/web.error.log of this bench and `./fleet status`: both say why calls do not read"
+        " from the replica",
     ),
     "answers_alike": Check(
         "S3",
         REPORTING,
-        "A report says the same here as on the primary",
-        "each question about a setting answered as on the primary",
-        "run site.yml: it gives this node the primary's settings of MariaDB and the packages of its"
-        " bench; docs/read-path.md says of each other question what mends it",
+        "A report has the same result on this node as on the primary",
+        done="asks MariaDB and Python on both hosts questions whose answers depend on settings,"
+        " and compares packages, fonts and configuration",
+        wanted="the same answers on this node as on the primary",
+        red="the same report can show something else on this node",
+        remedy="run site.yml: it gives this node the primary's MariaDB settings and the packages of"
+        " its bench; docs/read-path.md has the remedy for each other difference",
     ),
     "session_row": Check(
         "S4",
         REPORTING,
-        "A sign-in at the reporting bench writes its session on the primary",
-        "the session's row on the primary",
-        "run site.yml: db_host in this bench's common_site_config.json must be the primary",
+        "A sign-in at this bench writes the session on the primary",
+        done="signs in at this bench and looks for the session on the primary",
+        wanted="the session's row on the primary",
+        red="a user who signs in at this bench is unknown to the others",
+        remedy="run site.yml: it sets db_host in this bench's common_site_config.json to the"
+        " primary",
     ),
     "environment": Check(
         "S5",
         EVERY,
-        "Bench runs in a Python environment of its own",
-        "prefix and apps under the bench's folder on this host",
-        "an env folder that was copied from elsewhere does not do: move it away and run site.yml",
+        "The bench runs in its own Python environment",
+        done="asks the bench's Python for its prefix and where it finds the apps",
+        wanted="the prefix and all apps are in the bench's folder on this host",
+        red="the bench runs code that no update changes",
+        remedy="move the env folder away (it was probably copied from another bench) and run"
+        " site.yml",
     ),
     "commits": Check(
         "S5",
         REPORTING,
-        "Apps are at the very commits of the primary",
-        "the same apps at the same commits, unchanged",
-        "run site.yml: it brings the reporting benches to the primary's commits",
+        "The apps have the same commits as on the primary",
+        done="compares the apps of both benches",
+        wanted="the same apps, commits and uncommitted changes as on the primary",
+        red="reports are made by other code than the primary's",
+        remedy="run site.yml: it brings the reporting nodes to the primary's commits",
     ),
     "assets": Check(
         "S5",
         REPORTING,
-        "Web assets are the primary's own build",
-        "the same lists of bundles, and each bundle's file the same",
-        "run site.yml: it copies the primary's build; a list alone that differs comes with the copy"
-        " of the sites folder within a minute",
+        "The web assets are the primary's own build",
+        done="compares the lists of bundles, and each bundle's file, of both benches",
+        wanted="the same lists and the same files",
+        red="browsers may get files that are missing or old",
+        remedy="run site.yml: it copies the primary's build. If only a list differs, wait a minute:"
+        " it comes with the copy of the sites folder",
     ),
     "report": Check(
         "S6",
         REPORTING,
-        "A report call through the router is answered here and read from the replica",
-        "answered by this host's bench, and the replica's own counters rise",
-        "look at X-Fleet-Bench and nginx's error log on the primary; when the bench answers and the"
-        " counters stand still, look at the check of S3",
+        "The router sends report calls to this node, which reads them from its replica",
+        done="calls a report through the router until this node answers, and counts the SELECTs on"
+        " its replica",
+        wanted="answered by this host's bench, with at least one SELECT on the replica for each"
+        " answer",
+        red="this node takes no load off the primary",
+        remedy="look at the header X-Fleet-Bench and at nginx's error log on the primary; if this"
+        " bench answers and no SELECTs are counted, look at the checks of S3",
     ),
     "save": Check(
         "S6",
         PRIMARY,
-        "A save through the router is answered by the primary",
-        "answered by the primary's bench, the row on the primary's database",
-        "look at nginx's error log on this host and `supervisorctl status`",
+        "The router sends a save to the primary",
+        done="saves a ToDo on each site through the router and removes it",
+        wanted="answered by the primary's bench, and the row is in the primary's database",
+        red="users cannot save, or the wrong bench answers",
+        remedy="look at nginx's error log on this host and at `supervisorctl status`",
     ),
     "signed_in": Check(
         "S7",
         REPORTING,
-        "A user stays signed in whichever bench answers, and is signed out of both",
-        "the same user at the router and at this bench, and neither after signing out at the other",
-        "both benches must have the same redis_cache and the same database: run site.yml",
+        "A user stays signed in whichever bench answers, and is signed out of all",
+        done="signs in at the router and asks this bench for the user, then the other way round;"
+        " signs out and asks both again",
+        wanted="both know the user; after signing out at one, neither does",
+        red="users are asked to sign in again, or stay signed in after signing out",
+        remedy="run site.yml: both benches must have the same redis_cache and the same database",
     ),
     "redis_password": Check(
         "S8",
         EVERY,
-        "Redis wants this host's own password",
-        "NOAUTH without the password, PONG with this host's, on both ports",
-        SITE + "`supervisorctl restart` the bench's redis group on the primary",
+        "Redis requires this host's password",
+        done="connects to both Redis ports of the primary, without a password and with this host's",
+        wanted="NOAUTH without a password, PONG with this host's, on both ports",
+        red="Redis is open to all that reach it, or this host's bench cannot use it",
+        remedy=SITE + "restart the bench's redis group on the primary with `supervisorctl restart`",
     ),
     "redis_rights": Check(
         "S8",
         PRIMARY,
-        "Redis lets each bench do its work and no more",
-        "a user for each host with one password, as in its file, and no command refused to it for a"
-        " day",
-        "run site.yml without --limit. A refused command is an attack by whoever has that bench, or"
-        " an app's that no bench may use: docs/security.md says how to see more and to forget it",
+        "Each bench can use only the Redis commands that it needs",
+        done="compares Redis' users with their file, and reads which commands Redis refused",
+        wanted="a user for each host with one password, as in the file, and no command refused for"
+        " a day",
+        red="a bench can do more than it should, or has tried to",
+        remedy="run site.yml without --limit. A refused command comes from an intruder on that"
+        " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
+        " more, and how to clear the list",
     ),
     "redis_addresses": Check(
         "S8",
         PRIMARY,
-        "Redis listens on loopback and the LAN address alone",
-        "no other address",
-        "run site.yml, then `supervisorctl restart` the bench's redis group if it is still wrong",
+        "Redis listens on loopback and the LAN address only",
+        done="lists the addresses on which Redis listens",
+        wanted="no other address",
+        red="Redis can be reached from other networks",
+        remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
     ),
     "outside": Check(
         "S8",
         EVERY,
-        "Fleet's ports cannot be reached from outside the fleet",
-        "no connection from the controller",
-        "run site.yml; `nft list table inet benchfleet` on this host shows the rules in force",
+        "The fleet's ports cannot be reached from outside the fleet",
+        done="connects to each port of the fleet from the controller, unless that is in the fleet",
+        wanted="no connection",
+        red="others can connect to the fleet's services",
+        remedy="run site.yml; `nft list table inet benchfleet` on this host shows the rules",
     ),
     "workers": Check(
         "S9",
         EVERY,
-        "Web and background workers run in the number that the inventory says",
-        "bench_web_workers and bench_background_workers",
-        SITE + "`supervisorctl status` on this host shows what does not run",
+        "As many web and background workers run as the inventory says",
+        done="counts the processes of the bench",
+        wanted="the numbers of bench_web_workers and bench_background_workers",
+        red="the host does less work than planned, or uses more memory",
+        remedy=SITE + "`supervisorctl status` on this host shows what does not run",
     ),
     "queue": Check(
         "S9",
         PRIMARY,
-        "Background jobs of all nodes go through the one queue",
-        "every worker in the shared Redis works under the fleet's bench_id, and a job was done",
-        "bench_id in sites/common_site_config.json must be the same on all nodes: run site.yml",
+        "Background jobs of all nodes wait in one queue",
+        done="reads from Redis which workers there are and how many jobs they did meanwhile",
+        wanted="all workers in the shared Redis have the fleet's bench_id, and a job was done",
+        red="jobs of a node wait where no worker takes them, or no job is done",
+        remedy="run site.yml: bench_id in sites/common_site_config.json must be the same on all"
+        " nodes",
     ),
     "queue_safe": Check(
         "S9",
         PRIMARY,
-        "Jobs that wait outlive a crash of their Redis",
-        "append-only, written without an error, no file refused",
-        "run site.yml; logs/redis-queue.error.log of the bench says what was refused and when, and"
-        " docs/jobs.md what to do",
+        "Waiting jobs survive a crash of Redis",
+        done="asks the queue's Redis how it writes to disk",
+        wanted="append-only, no error at the last writes, no file refused",
+        red="a crash of Redis loses the jobs that wait",
+        remedy="run site.yml; logs/redis-queue.error.log of the bench says what was refused and"
+        " when, and docs/jobs.md what to do",
     ),
     "queue_room": Check(
         "S9",
         PRIMARY,
-        "Queue has room for more jobs",
-        "less than 80 % of its limit of memory, at which it refuses jobs and drops none",
-        "`./fleet jobs` shows what waits and whether it is done; redis_queue_memory_mb and site.yml"
-        " give it more room",
+        "The queue has room for more jobs",
+        done="asks the queue's Redis how much memory it uses",
+        wanted="less than 80 % of its memory limit; at the limit it refuses new jobs",
+        red="Redis will soon refuse new jobs",
+        remedy="`./fleet jobs` shows which jobs wait and whether workers take them; set"
+        " redis_queue_memory_mb higher and run site.yml to give the queue more room",
     ),
     "comes_back": Check(
         "S9",
         EVERY,
-        "Services that are killed come back by themselves, and each once",
-        "systemd restarts them, and ends what is left of supervisor's programs first",
-        "run site.yml; `systemctl cat SERVICE` on this host shows which file under"
-        " /etc/systemd/system says otherwise",
+        "Services that are killed are restarted, and each runs once",
+        done="reads the restart settings of the services from systemd",
+        wanted="systemd restarts each service, and ends supervisor's remaining programs first",
+        red="after a crash a service stays down, or its programs run twice",
+        remedy="run site.yml; `systemctl cat SERVICE` on this host shows which file under"
+        " /etc/systemd/system sets something else",
     ),
     "units": Check(
         "S9",
         EVERY,
         "Benchfleet's own services and timers work",
-        "each is there, active, and did not fail; none has been starting for more than 5 minutes",
-        "`systemctl status UNIT` and `journalctl -u UNIT` on this host say why",
+        done="asks systemd for their state",
+        wanted="each is installed and active and has not failed; none has been starting for more"
+        " than 5 minutes",
+        red="what the service does is not done on this host",
+        remedy="`systemctl status UNIT` and `journalctl -u UNIT` on this host say why",
     ),
     "bench_id": Check(
         "S9",
         REPORTING,
-        "Bench shares the primary's queue",
-        "bench_id and redis_queue as on the primary",
-        "run site.yml: it writes sites/common_site_config.json of this bench",
+        "The bench uses the primary's queue",
+        done="compares bench_id and redis_queue of both benches",
+        wanted="bench_id and redis_queue as on the primary",
+        red="jobs of this node wait where no worker takes them",
+        remedy="run site.yml: it writes sites/common_site_config.json of this bench",
     ),
     "no_scheduler": Check(
         "S10",
         REPORTING,
-        "No scheduler on this node",
-        "no process, no program of supervisor's, pause_scheduler set",
-        "end the process, then run site.yml: two schedulers run jobs twice",
+        "No scheduler runs on this node",
+        done="looks for a process and a supervisor program, and reads pause_scheduler",
+        wanted="no process, no program of supervisor, pause_scheduler set",
+        red="scheduled jobs run twice",
+        remedy="end the process and run site.yml",
     ),
     "one_scheduler": Check(
         "S10",
         PRIMARY,
-        "Exactly one scheduler in the fleet",
-        "one process, on the primary",
-        "`supervisorctl status` on the primary; end any scheduler elsewhere",
+        "The fleet has exactly one scheduler",
+        done="counts the schedulers of all hosts",
+        wanted="one process, on the primary",
+        red="scheduled jobs do not run, or run more than once",
+        remedy="look at `supervisorctl status` on the primary; end each scheduler on another host",
     ),
     "job_once": Check(
         "S10",
         PRIMARY,
         "A scheduled job runs, and runs once",
-        "one run in the minute in which it was due",
-        "no run: `bench --site SITE enable-scheduler`, `supervisorctl status` (schedule, workers),"
-        " logs/schedule.error.log; more than one: look for a second scheduler",
+        done="makes a scheduled job that is due each minute, waits for its first run, counts the"
+        " runs, and removes it",
+        wanted="one run in each minute",
+        red="scheduled jobs do not run, or run more than once",
+        remedy="if it did not run: `bench --site SITE enable-scheduler`, `supervisorctl status`"
+        " (schedule, workers), logs/schedule.error.log; if it ran more than once: look for a second"
+        " scheduler",
     ),
     "file_arrives": Check(
         "S11",
         REPORTING,
-        "A file put into the site on the primary is here",
-        "there within 70 s",
-        "the last lines of the bench's logs/rsync.log say why; is cron running on this host?",
+        "A file that is put into the site on the primary is copied to this node",
+        done="puts a file into the first site on the primary and waits for it on this node",
+        wanted="there within 70 s",
+        red="files of the sites are missing on this node, or come late",
+        remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
+        " this host",
     ),
     "file_goes": Check(
         "S11",
         REPORTING,
-        "A file removed from the site on the primary is gone here",
-        "gone after the next copy",
-        "run site-sync (in fleet_lib_dir) on this host and read what it says",
+        "A file that is removed on the primary is removed on this node",
+        done="removes that file on the primary, copies once more, and looks for it on this node",
+        wanted="gone after the next copy",
+        red="files that were deleted stay on this node",
+        remedy="run site-sync (in fleet_lib_dir) on this host and read its output",
     ),
     "fresh": Check(
         "S11",
         REPORTING,
-        "Sites folder was copied a moment ago",
-        "last success at most 130 s ago",
-        "the last lines of the bench's logs/rsync.log say why; is cron running on this host?",
+        "The sites folder was copied within the last 130 s",
+        done="reads when the last copy succeeded",
+        wanted="the last copy succeeded at most 130 s ago: two intervals of a minute, and 10 s",
+        red="files and configuration of the sites are out of date on this node",
+        remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
+        " this host",
     ),
     "file_kept": Check(
         "S11",
         REPORTING,
-        "A file that is made here is on the primary before its transaction ends, and gone with it",
-        "served by the primary at once, and no more once it was removed here",
-        "run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path on its"
-        " standard input, says what stands in the way",
+        "A file that a job makes on this node is at once on the primary, and removed there with it",
+        done="makes a public file with the bench's Python, asks the router for it, removes it, and"
+        " asks again",
+        wanted="HTTP 200 at once, HTTP 404 after the removal",
+        red="users cannot open files that jobs on this node make, or can open removed ones",
+        remedy="run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path"
+        " on its standard input, shows the error",
     ),
     "file_fetched": Check(
         "S11",
         REPORTING,
-        "A file that is not here yet is fetched from the primary when it is opened",
-        "opened at once, and whole",
-        "run site.yml; `journalctl -u benchfleet-files` on this host says what stands in the way",
+        "A file that is not on this node yet is fetched from the primary when it is opened",
+        done="removes that file from this node only, and opens it with the bench's Python",
+        wanted="opened at once, and whole",
+        red="jobs on this node fail on files that are not copied yet",
+        remedy="run site.yml; `journalctl -u benchfleet-files` on this host shows the error",
     ),
     "placed": Check(
         "S12",
         PRIMARY,
         "A job that is placed on a server is done there",
-        "done by a worker of the server that jobs_placement names",
-        "run site.yml; `./fleet jobs` shows who serves which queue; logs/worker.error.log of the"
-        " server's bench says why its workers do not",
+        done="has a job of each placed queue done",
+        wanted="done by a worker of the server that jobs_placement names",
+        red="jobs are done on another server, or not at all",
+        remedy="run site.yml; `./fleet jobs` shows which servers take jobs from which queue;"
+        " logs/worker.error.log of the server's bench says why its workers do not",
     ),
     "waiting": Check(
         "S12",
         PRIMARY,
-        "No job waits on a queue that nobody serves",
-        "workers for every queue of a placed job, and for every queue that holds jobs",
-        "`supervisorctl status` on the server that is away; with jobs_when_away primary the"
-        " primary does its jobs after jobs_away_seconds",
+        "Each queue with jobs has workers",
+        done="lists all queues with their jobs and workers",
+        wanted="workers for each queue of a placed job, and for each queue that holds jobs",
+        red="jobs wait that no worker takes",
+        remedy="look at `supervisorctl status` on the server that is away; with jobs_when_away set"
+        " to primary, the primary does its jobs after jobs_away_seconds",
     ),
     "settings": Check(
         "S13",
         EVERY,
         "MariaDB is tuned for this host's task",
-        "the settings planned for its memory and task",
-        "run site.yml: it sets them, or names the file and line of what wins over them",
+        done="compares the running server's settings with those planned, and reads option files",
+        wanted="the settings planned for the host's memory and task",
+        red="MariaDB may be slow, run out of memory, or lose transactions in a crash",
+        remedy="run site.yml: it sets them, or names the file and line that overrides them",
     ),
     "apart": Check(
         "S13",
         REPORTING,
-        "Replica is tuned for reading, apart from the primary",
-        "what the plan sets apart is apart on the running servers",
-        "run site.yml, and look at mariadb_settings_extra in the inventory",
+        "The replica is tuned for reading, other than the primary",
+        done="compares the settings that depend on the task on both running servers",
+        wanted="each of these settings differs from the primary's",
+        red="heavy reports are slower than they could be",
+        remedy="run site.yml, and look at mariadb_settings_extra in the inventory",
     ),
     "written": Check(
         "S14",
         REPORTING,
         "What code writes under read_only is kept, on both servers",
-        "the document on the primary and, at once, on this host's replica",
-        "run site.yml with fleet_read_guard true; logs/web.error.log of this bench says more",
+        done="writes a ToDo under `@frappe.read_only()` with the bench's Python on this host",
+        wanted="the document on the primary and, at once, on this host's replica",
+        red="such code fails, or what it writes is lost",
+        remedy="run site.yml with fleet_read_guard true; logs/web.error.log of this bench has"
+        " details",
     ),
     "certificates": Check(
         "S16",
         PRIMARY,
-        "Certificates are valid for the names that they are shown for",
-        "the certificate of the file that the inventory names, with the site's name, and with 30"
-        " days or a quarter of its time left",
-        "renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not taken it",
+        "The router shows a valid certificate for each name of each site",
+        done="connects to the router by each name of each site, as a browser does",
+        wanted="the certificate that the inventory names, for the site's name, and valid for"
+        " another 30 days or a quarter of its time",
+        red="browsers refuse the site, or soon will",
+        remedy="renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not"
+        " taken the new one",
     ),
     "pdf": Check(
         "S16",
         EVERY,
-        "Bench prints a page as PDF",
-        "a PDF by each generator that this Frappe can use",
-        "run site.yml, which installs what is missing",
+        "The bench prints a page as PDF",
+        done="has the bench's Python print a page with each PDF generator",
+        wanted="a PDF from each generator that this Frappe can use",
+        red="users cannot print documents or send them by e-mail",
+        remedy="run site.yml, which installs what is missing",
     ),
 }

@@ -1,4 +1,4 @@
-"""Checks of the sites' files: what is made on one host must be on the other."""
+"""Checks of the sites' files, which are copied between the hosts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..foreign import read_bytes, unlink
 from .host import Host
 from .probes import site_file
 
-# What a copy may take besides the time between two.
+# How long a copy may take, besides the interval between two copies.
 SPARE_SECONDS = 10.0
-# How much longer than its first file the rest of a copy may take.
+# How long a copy may go on after its first file.
 COPY_SECONDS = 30.0
 
 
@@ -22,7 +22,7 @@ class FileChecks(Host):
     def check_files(self) -> None:
         """Make a file as a job would, ask the router for it, remove it, and ask again.
 
-        In between it is taken away here alone, and opened as a job would.
+        In between the file is removed on this host only, and opened as a job would.
         """
         site = self.sites[0]
         name = f"fleet-verify-{self.params['token']}-{self.params['host']}.txt"
@@ -40,31 +40,38 @@ class FileChecks(Host):
             gone = visitor.call("GET", f"/files/{name}")
         there = made.status == 200 and made.text == name
         saw = f"{made.said()} at once, HTTP {gone.status} after its removal"
-        self.gathering.add("file_kept", there and gone.status == 404, saw)
+        facts = {"made": made.status, "removed": gone.status}
+        self.gathering.add("file_kept", there and gone.status == 404, saw, facts=facts)
         if read is not None:
-            self.gathering.add("file_fetched", read == name, "whole" if read == name else "torn")
+            self.gathering.add(
+                "file_fetched", read == name, "whole" if read == name else "incomplete"
+            )
 
     def check_file_arrives(self) -> None:
-        """Wait for the file, and tell its age on arrival."""
+        """Wait for the file, and measure how long the copy took."""
         put_at = self.params["put_at"]
         if put_at is None:
-            raise AssertionError("the primary was given no file (see the checks of the primary)")
+            raise AssertionError(
+                "the file could not be put on the primary (see the checks of the primary)"
+            )
         deadline = time.monotonic() + self.params["file_seconds"]
         while not self.file().exists():
             if time.monotonic() > deadline:
                 waited = time.time() - put_at
-                self.gathering.add("file_arrives", False, f"not there after {waited:.0f} s")
+                saw = f"not there after {waited:.0f} s"
+                self.gathering.add("file_arrives", False, saw, facts={"seconds": None})
                 return
             time.sleep(0.25)
-        # When it was renamed into place; its contents' own time came over with it.
+        # ctime is when it was renamed into place; mtime is copied from the primary.
         took = max(self.file().stat().st_ctime - put_at, 0.0)
         whole = read_bytes(str(self.file())).decode().strip() == self.params["token"]
-        saw = f"there after {took:.0f} s" + ", but torn" * (not whole)
+        saw = f"there after {took:.0f} s" + ", but incomplete" * (not whole)
         bound = self.params["copy_seconds"] + SPARE_SECONDS
-        self.gathering.add("file_arrives", whole and took <= bound, saw)
+        facts = {"seconds": round(took), "whole": whole}
+        self.gathering.add("file_arrives", whole and took <= bound, saw, facts=facts)
 
     def check_fresh(self) -> None:
-        """The mark of the last copy; one that has brought the file is waited for to its end."""
+        """Read when the last copy succeeded; a copy that has brought the file may end first."""
         allowed = 2 * self.params["copy_seconds"] + SPARE_SECONDS
         deadline = time.monotonic() + (COPY_SECONDS if self.file().exists() else 0)
         while True:
@@ -74,15 +81,17 @@ class FileChecks(Host):
                 break
             time.sleep(0.25)
         if not last:
-            self.gathering.add("fresh", False, f"no success yet; {mark.get('error') or 'no mark'}")
+            saw = f"no copy has succeeded yet; {mark.get('error') or 'no mark'}"
+            self.gathering.add("fresh", False, saw, facts={"error": mark.get("error")})
             return
-        saw = f"last success {age:.0f} s ago"
+        saw = f"the last copy succeeded {age:.0f} s ago"
         if mark.get("error"):
             saw += f"; since then: {mark['error']}"
-        self.gathering.add("fresh", -2 <= age <= allowed, saw)
+        facts = {"seconds": round(age), "error": mark.get("error")}
+        self.gathering.add("fresh", -2 <= age <= allowed, saw, facts=facts)
 
     def check_file_goes(self) -> None:
-        """Copy as cron does, and look for the file that the primary no longer has."""
+        """Copy as cron does, and look for the file that was removed on the primary."""
         done = subprocess.run(
             [self.params["sync"], "--wait", str(self.params["copy_seconds"])],
             capture_output=True,
@@ -90,12 +99,14 @@ class FileChecks(Host):
             check=False,
             timeout=180,
         )
-        said = (done.stdout + done.stderr).strip().splitlines()
+        output = (done.stdout + done.stderr).strip().splitlines()
         there = self.file().exists()
         if there and done.returncode != 0:
-            # Nobody else would take it away while copies fail.
+            # No copy would remove it while they fail.
             unlink(str(self.file()))
         saw = "still there" if there else "gone"
         if done.returncode != 0:
-            saw += f"; the copy ended with {done.returncode}: {said[-1] if said else 'no word'}"
+            saw += (
+                f"; the copy ended with {done.returncode}: {output[-1] if output else 'no output'}"
+            )
         self.gathering.add("file_goes", not there and done.returncode == 0, saw)

@@ -1,4 +1,4 @@
-"""What no single host can see: comparisons between hosts, the view from outside, the verdict."""
+"""What no single host can see: comparisons of hosts, the ports from outside, the verdict."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from ..bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
 from ..bench.queues import HEAVY
-from .answers import unlike
+from .answers import different, unlike
 from .results import closing, complete, red_table, result
 
-# In a node's common configuration these are its own, or are not there.
+# Keys of the common configuration that differ between nodes by design.
 OWN_KEYS = frozenset(KEYS) - frozenset(keys_that_are(SET, SHARED, KEPT))
 
 Result = dict[str, Any]
@@ -20,24 +20,28 @@ Nodes = dict[str, dict[str, Any]]
 
 
 def compare_apps(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's apps against the primary's."""
+    """Whether a reporting bench has the primary's apps, at the same commits."""
     own, theirs = node["seen"]["apps"], primary["seen"]["apps"]
+    moved = [app for app in sorted({*own, *theirs}) if _commit(own, app) != _commit(theirs, app)]
+    changed = [
+        app for app in sorted({*own} & {*theirs}) if own[app]["changes"] != theirs[app]["changes"]
+    ]
     wrong = [
-        f"{app}: {_commit(own, app)} here, {_commit(theirs, app)} on the primary"
-        for app in sorted({*own, *theirs})
-        if _commit(own, app) != _commit(theirs, app)
+        f"{app}: {_commit(own, app)} here, {_commit(theirs, app)} on the primary" for app in moved
     ]
-    wrong += [
-        f"{app} has changes that are in no commit, and not those of the primary"
-        for app in sorted({*own} & {*theirs})
-        if own[app]["changes"] != theirs[app]["changes"]
-    ]
+    wrong += [f"{app} has uncommitted changes that differ from the primary's" for app in changed]
     same = ", ".join(f"{app} {_commit(own, app)}" for app in sorted(own))
-    return result("commits", host, bool(own) and not wrong, "; ".join(wrong) or same or "no app")
+    return result(
+        "commits",
+        host,
+        bool(own) and not wrong,
+        "; ".join(wrong) or same or "no app",
+        facts={"other_commit": moved, "other_changes": changed},
+    )
 
 
 def shortened(wrong: list[str], most: int) -> str:
-    """What is wrong, in words; of much, how much more there is."""
+    """The first ``most`` faults as one text, and the number of the others."""
     return "; ".join(wrong[:most]) + f" and {len(wrong) - most} more" * (len(wrong) > most)
 
 
@@ -46,85 +50,108 @@ def _commit(apps: dict[str, Any], app: str) -> str:
 
 
 def compare_assets(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's web assets against the primary's; a bundle is its list, name and URL."""
+    """Whether a reporting bench has the primary's web assets.
+
+    A bundle is known by its list, its name and its URL.
+    """
     own, theirs = node["seen"]["assets"], primary["seen"]["assets"]
+    facts: dict[str, list[str]] = {}
     wrong = []
     for bundle in sorted({*own, *theirs}):
         name = " ".join(bundle.split()[1:])
         if bundle not in theirs:
-            wrong.append(f"{name} is not in the primary's list")
+            fault, saw = "only_here", f"{name} is not in the primary's list"
         elif bundle not in own:
-            wrong.append(f"{name} is not in the list here")
+            fault, saw = "not_here", f"{name} is not in this node's list"
         elif own[bundle] != theirs[bundle]:
-            wrong.append(f"{name} {'differs' if own[bundle] else 'has no file here'}")
+            fault = "differs" if own[bundle] else "no_file"
+            saw = f"{name} {'differs' if own[bundle] else 'has no file here'}"
         elif not own[bundle]:
-            wrong.append(f"{name} has no file on either bench")
+            fault, saw = "no_file", f"{name} has no file on either bench"
+        else:
+            continue
+        facts.setdefault(fault, []).append(name)
+        wrong.append(saw)
     saw = shortened(wrong, 5) or f"{len(own)} bundles listed, all the same"
-    return result("assets", host, not wrong, saw)
+    return result("assets", host, not wrong, saw, facts=facts)
 
 
 def compare_answers(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """What a reporting node answers against what the primary does.
+    """Whether a reporting node answers as the primary does.
 
-    What the node has besides counts for nothing: its tools made it, or it was left by what it had.
-    Where it has no fonts at all, it prints nothing, which is a check of its own.
+    Only what the primary has is compared: what the node has besides is of its own tools, or of
+    former apps. A host without fonts cannot print at all, which is the check pdf.
     """
     own, theirs = node["seen"]["answers"], primary["seen"]["answers"]
     troubles = {host: own["trouble"], "the primary": theirs["trouble"]}
-    wrong = [f"not all was asked of {name}: {words}" for name, words in troubles.items() if words]
+    unanswered = [name for name, trouble in troubles.items() if trouble]
+    wrong = [f"some questions failed on {name}: {troubles[name]}" for name in unanswered]
+    pairs: list[tuple[dict[str, str], dict[str, str]]] = []
+    fonts: list[str] = []
     if own["servers"]:
-        wrong += unlike(own["servers"]["here"], own["servers"]["primary"])
+        pairs.append((own["servers"]["here"], own["servers"]["primary"]))
     if own["python"] and theirs["python"]:
         both = [dict(answers["python"]) for answers in (own, theirs)]
         if "none" in [answers.get("wkhtmltopdf") for answers in both]:
-            # Whether a host can print is a check of its own.
+            # Whether a host can print is the check pdf.
             both = [{k: v for k, v in answers.items() if k != "wkhtmltopdf"} for answers in both]
-        wrong += unlike(*both)
-        lacking = [name for name in theirs["fonts"] if name not in own["fonts"]]
-        wrong += [f"no font {name} here" for name in lacking if own["fonts"]]
+        pairs.append((both[0], both[1]))
+        if own["fonts"]:
+            fonts = [name for name in theirs["fonts"] if name not in own["fonts"]]
     if own["packages"]:
         here = {name: own["packages"].get(name, "none") for name in theirs["packages"]}
-        wrong += unlike(here, theirs["packages"])
-    wrong += [
-        f"{key} of common_site_config.json is not the primary's"
+        pairs.append((here, theirs["packages"]))
+    keys = [
+        key
         for key, value in theirs["config"].items()
         if own["config"].get(key) != value and key not in OWN_KEYS
     ]
+    for here, there in pairs:
+        wrong += unlike(here, there)
+    wrong += [f"no font {name} here" for name in fonts]
+    wrong += [f"{key} of common_site_config.json is not the primary's" for key in keys]
     asked = {
         "MariaDB": len(own["servers"].get("here", {})),
         "Python": len(own["python"]) if theirs["python"] else 0,
         "packages": len(own["packages"]),
     }
     same = "the same: " + ", ".join(f"{name} {count}" for name, count in asked.items())
-    return result("answers_alike", host, not wrong, shortened(wrong, 10) or same)
+    facts = {
+        "unanswered": unanswered,
+        "answers": [name for here, there in pairs for name in different(here, there)],
+        "fonts": fonts,
+        "keys": keys,
+    }
+    return result("answers_alike", host, not wrong, shortened(wrong, 10) or same, facts=facts)
 
 
 def compare_queue(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """A reporting bench's queue against the primary's."""
+    """Whether a reporting bench uses the primary's queue."""
     both = (node["seen"], primary["seen"])
     here, there = ((seen.get("bench_id"), seen.get("queue")) for seen in both)
     saw = f"bench_id {here[0]} at {here[1] or 'no Redis'}"
     if here != there:
         saw += f"; the primary: {there[0]} at {there[1] or 'no Redis'}"
-    return result("bench_id", host, here == there and all(here), saw)
+    facts = {"bench_id": here[0], "queue": here[1]}
+    return result("bench_id", host, here == there and all(here), saw, facts=facts)
 
 
 def count_schedulers(host: str, nodes: Nodes) -> Result:
-    """Scheduler processes of the whole fleet."""
+    """Whether the fleet has one scheduler process, on the primary ``host``."""
     found = {name: len(node["seen"].get("schedulers") or []) for name, node in nodes.items()}
     unseen = sorted(name for name, node in nodes.items() if "schedulers" not in node["seen"])
     saw = ", ".join(f"{name} {count}" for name, count in found.items() if name not in unseen)
     right = found.get(host) == 1 and sum(found.values()) == 1
+    # Two schedulers are one too many, whatever the hosts that were not seen have.
+    compared = not (unseen and right)
     if unseen:
-        # One too many is a finding whatever the others have.
-        known = "not compared: " if right else ""
-        saw = f"{known}{saw}; not seen: {', '.join(unseen)}"
-    good = right and not unseen
-    return result("one_scheduler", host, good, saw)
+        saw = f"{'' if compared else 'not compared: '}{saw}; not seen: {', '.join(unseen)}"
+    facts = {"schedulers": found, "unseen": unseen}
+    return result("one_scheduler", host, right and not unseen, saw, compared=compared, facts=facts)
 
 
 def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """What the plan sets apart must be apart on the running servers."""
+    """Whether settings that the plan has different values for differ on the running servers."""
     apart = sorted(
         name
         for name, value in node["planned"].items()
@@ -138,11 +165,11 @@ def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -
         saw = f"{len(apart)} settings differ: " + ", ".join(
             f"{name} {here.get(name)} ({there.get(name)})" for name in apart
         )
-    return result("apart", host, bool(apart) and not same, saw)
+    return result("apart", host, bool(apart) and not same, saw, facts={"same": same})
 
 
 def exempt(source: str, nodes: Nodes, allowed: list[str]) -> str:
-    """Why the controller may reach the ports, "" when it is outside the fleet."""
+    """Why the controller may reach the ports; "" when it is outside the fleet."""
     for name, node in nodes.items():
         if source == node["lan_ip"]:
             return f"the controller is {name} itself"
@@ -153,11 +180,11 @@ def exempt(source: str, nodes: Nodes, allowed: list[str]) -> str:
 
 
 def call_ports(host: str, node: dict[str, Any], nodes: Nodes, params: dict[str, Any]) -> Result:
-    """Call a host's ports from here."""
+    """Whether the controller can connect to a host's ports."""
     address, ports = node["lan_ip"], params["ports"]
     source = source_address(address)
     if not source:
-        return result("outside", host, True, f"no way from the controller to {address}")
+        return result("outside", host, True, f"the controller has no route to {address}")
     reason = exempt(source, nodes, params["allowed"])
     if reason:
         return result("outside", host, True, f"not tried: {reason}")
@@ -165,43 +192,52 @@ def call_ports(host: str, node: dict[str, Any], nodes: Nodes, params: dict[str, 
         answers = dict(
             zip(ports, pool.map(lambda port: refuses(address, port), ports), strict=True)
         )
-    open_ports = [str(port) for port, words in answers.items() if not words]
+    open_ports = [str(port) for port, answer in answers.items() if not answer]
     if open_ports:
         saw = f"{address} lets {source} connect to {', '.join(open_ports)}"
     else:
-        saw = ", ".join(f"{port} {words}" for port, words in answers.items()) + f" from {source}"
-    return result("outside", host, not open_ports, saw)
+        saw = ", ".join(f"{port} {answer}" for port, answer in answers.items()) + f" from {source}"
+    return result("outside", host, not open_ports, saw, facts={"open": list(map(int, open_ports))})
 
 
 def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Result:
-    """Where placed jobs were done against where the inventory wants them."""
+    """Whether placed jobs are done where the inventory wants them.
+
+    placed: queue -> the hosts that should do its jobs.
+    """
     tried = nodes[host]["seen"].get("tried")
     if tried is None:
-        return result("placed", host, False, "not tried: the jobs could not be asked")
-    saw, good = [], {entry["queue"] for entry in tried} == set(placed)
+        why = "not tried: the queues of the jobs could not be read"
+        return result("placed", host, False, why, facts={"tried": None})
+    queues = [entry["queue"] for entry in tried]
+    saw: list[str] = []
+    good = {*queues} == {*placed}
     if not good:
         saw.append(
-            f"queues in force: {', '.join(entry['queue'] for entry in tried) or 'none'};"
-            f" those of the inventory: {', '.join(placed) or 'none'}"
+            f"queues in force: {', '.join(queues) or 'none'};"
+            f" in the inventory: {', '.join(placed) or 'none'}"
         )
     for entry in tried:
         if entry["status"] == "finished" and entry["queue"] == HEAVY != entry["landed"]:
-            # Whether a node should serve them is a check of its own.
+            # Whether a node should take them is the check waiting.
             fits = True
-            saw.append(f"{entry['job']}: done on {entry['node']}, for no reporting node serves it")
+            saw.append(
+                f"{entry['job']}: done on {entry['node']}, as no reporting node takes heavy jobs"
+            )
         elif entry["status"] == "finished":
             fits = entry["node"] in placed.get(entry["queue"], [])
             saw.append(f"{entry['job']}: done on {entry['node']}")
         else:
-            # Its workers are at other jobs: whether there are any is a check of its own.
+            # Its workers do other jobs first; whether there are any is the check waiting.
             fits = entry["landed"] == entry["queue"] and entry["status"] == "queued"
             saw.append(f"{entry['job']}: {entry['status']} on {entry['landed']}, not done yet")
         good = good and fits
-    return result("placed", host, good, "; ".join(saw) or "no job is placed")
+    facts = {"tried": tried, "queues": queues}
+    return result("placed", host, good, "; ".join(saw) or "no job is placed", facts=facts)
 
 
 def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
-    """All comparisons for which both sides were seen."""
+    """The results of all comparisons; those with a host that was not seen are red."""
     primary = next((name for name, node in nodes.items() if node["role"] == "primary"), "")
     if not primary:
         return []
@@ -218,15 +254,16 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
         ):
             unseen = [host for host in (name, primary) if part not in nodes[host]["seen"]]
             if unseen:
-                saw = f"not compared: {' and '.join(unseen)} could not be looked at"
-                results.append(result(check, name, False, saw))
+                saw = f"not compared: no data from {' and '.join(unseen)}"
+                facts = {"unseen": unseen}
+                results.append(result(check, name, False, saw, compared=False, facts=facts))
             else:
                 results.append(function(name, node, nodes[primary]))
     return results
 
 
 def refuses(address: str, port: int, seconds: float = 2.0) -> str:
-    """How an address keeps us out, "" when it lets us connect."""
+    """How a connection to a port fails; "" when it succeeds."""
     try:
         socket.create_connection((address, port), timeout=seconds).close()
     except TimeoutError:
@@ -239,11 +276,11 @@ def refuses(address: str, port: int, seconds: float = 2.0) -> str:
 
 
 def source_address(address: str) -> str:
-    """The address of ours from which we would call another one, "" without a way to it."""
+    """The address of this host from which it would connect to another; "" without a route."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            # Nothing is sent: a datagram socket only looks the route up.
+            # This sends nothing: a datagram socket only looks up the route.
             probe.connect((address, 9))
         except OSError:
             return ""
@@ -251,9 +288,9 @@ def source_address(address: str) -> str:
 
 
 def same_size(wanted: Any, running: Any) -> bool:
-    """Whether a running setting is the wanted one, but for the server's rounding (5 percent).
+    """Whether a running setting is the wanted one; the server may round it by up to 5 percent.
 
-    A switch is True or False where it is planned, and ON or OFF on the server.
+    A switch is True or False in the plan, and ON or OFF on the server.
     """
     if isinstance(wanted, bool):
         return str(running).upper() == ("ON" if wanted else "OFF")
@@ -267,17 +304,17 @@ def same_size(wanted: Any, running: Any) -> bool:
 def verdict(
     results: list[Result], nodes: Nodes, unasked: dict[str, Any]
 ) -> tuple[bool, dict[str, Any]]:
-    """Whether every check holds, and what is returned: {msg, checks, problems, text}.
+    """Whether all checks hold, and what the module returns: {msg, checks, problems, text}.
 
     unasked: why hosts could not be asked, {problems, text, causes}; see fleet/preflight/reach.py.
     """
     checks = complete(results, nodes, unasked["causes"])
     if not checks:
-        words = "no check was made: the inventory has no host in primary or reporting"
-        return False, {"msg": words}
+        message = "no check was made: the inventory has no host in primary or reporting"
+        return False, {"msg": message}
     red = [entry for entry in checks if not entry["ok"]]
     left = [f"{name}: {node['left']}" for name, node in nodes.items() if node.get("left")]
-    words = closing(checks)
+    message = closing(checks)
     if red:
         shown = [entry for entry in red if entry["asked"]]
         silent = len(red) - len(shown)
@@ -287,20 +324,20 @@ def verdict(
             f"{len(shown)} of {len(checks)} checks are red" if shown else "",
             red_table(shown),
         ]
-        words = "\n\n".join(filter(None, parts))
+        message = "\n\n".join(filter(None, parts))
     elif left:
-        words = "verify could not clean up: " + "; ".join(left)
+        message = "verify could not remove what it had made: " + "; ".join(left)
     found = {"checks": checks, "problems": unasked["problems"], "text": unasked["text"]}
-    return not (red or left), {"msg": words, **found}
+    return not (red or left), {"msg": message, **found}
 
 
 def judge(params: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
-    """Compare the hosts, call their ports, and give the verdict over these and all other checks."""
+    """The verdict over the checks of all hosts, their comparisons and their ports; see verdict."""
     nodes: Nodes = {
         name: {"seen": {}, "planned": {}, **node} for name, node in params["nodes"].items()
     }
     results = params["checks"] + compare(nodes, params["placed"])
-    # The silence of a host that is off proves nothing: the verdict says that it was not checked.
+    # That the ports of a host that is off do not answer proves nothing.
     there = {name: node for name, node in nodes.items() if node["seen"]}
     results += [call_ports(name, node, nodes, params) for name, node in there.items()]
     return verdict(results, nodes, params["unasked"])

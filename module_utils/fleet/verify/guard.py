@@ -10,7 +10,7 @@ from .probes import guard
 
 
 class GuardChecks(Host):
-    """Check of the guard, as the bench's workers run with it."""
+    """Check of the guard in the environment of the bench's workers."""
 
     def check_guard(self) -> None:
         """Write on the primary and read here at once; write under read_only."""
@@ -24,7 +24,7 @@ class GuardChecks(Host):
         for site in self.all_sites:
             seen = self.try_guard(site)
             server_id, found = seen["own"]
-            # Where the guard does not fit, which is a check of its own, all is read on the primary.
+            # Where the guard does not fit (the check contract), all is read on the primary.
             reads_here = self.takes_calls
             own_good = own_good and found and (int(server_id) == here) == reads_here
             place = "here" if int(server_id) == here else f"at server {server_id}"
@@ -39,7 +39,7 @@ class GuardChecks(Host):
         self.gathering.add("written", written_good, "; ".join(written))
 
     def try_guard(self, site: str) -> dict[str, Any]:
-        """What the bench's Python does with the guard: {own, written}."""
+        """What the probe saw: {own, written}."""
         return dict(
             self.run_probe(
                 guard,

@@ -1,4 +1,4 @@
-"""A host of the fleet: what its checks are made with, whatever they are about."""
+"""A host of the fleet: what all of its checks use."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 class Host:
-    """One host, its checks, and what the comparison of all hosts needs to know of it (``seen``).
+    """One host, its checks, and its data for the comparison of all hosts (``seen``).
 
-    params: a module's, with ARGUMENTS among them. In ``about``, ``sites`` are the names of the
-    sites; ``ports`` are those of mariadb, redis_cache, redis_queue and web; ``heavy_workers`` are
-    for heavy jobs, besides ``background_workers``; ``custom_workers`` says that the operator's own
-    queues have workers besides both; ``settings`` are the planned MariaDB settings that
-    depend on the host's task, ``plan`` are all of them but the host's own, and ``option_file``
-    holds them; ``certificates_dir`` has the fleet's own certificates; ``package_dir`` is where the
-    package of the jobs is; ``guarded`` says that the fleet has the guard. In ``calls``, ``token``
-    marks what this verify makes; ``router`` is its address and ports; ``user`` signs in with
-    ``passwords``, by site.
+    params: a module's, with ARGUMENTS among them. In ``about``:
+    sites: the names of the sites. ports: of mariadb, redis_cache, redis_queue and web.
+    heavy_workers: for heavy jobs, besides ``background_workers``. custom_workers: whether the
+    operator's own queues have workers besides both. settings: the planned MariaDB settings that
+    depend on the host's task; plan: all but the host's own; option_file: the file with them.
+    certificates_dir: the fleet's own certificates. package_dir: the package of the jobs. guarded:
+    whether the fleet has the guard. In ``calls``:
+    token: part of the name of all that this verify makes. router: its address and ports. user: who
+    signs in, with ``passwords`` by site.
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
@@ -83,15 +83,19 @@ class Host:
 
     @cached_property
     def misfits(self) -> list[str]:
-        """What of this bench does not fit our packages."""
+        """What of this bench does not fit our packages: sentences that begin with the part."""
         about = self.params
         return misfits(self.bench, about["user_of_bench"], about["package_dir"], about["guarded"])
 
     @property
+    def unfit_parts(self) -> set[str]:
+        """The parts of our packages that do not fit this bench; see PARTS of contract.py."""
+        return {misfit.partition(":")[0] for misfit in self.misfits}
+
+    @property
     def takes_calls(self) -> bool:
-        """Whether this bench is one that the router sends calls to; see the guard's wsgi.py."""
-        kept_away = any(words.startswith(("guard:", "files:")) for words in self.misfits)
-        return not (self.params["guarded"] and kept_away)
+        """Whether the router sends calls to this bench; see the guard's wsgi.py."""
+        return not (self.params["guarded"] and self.unfit_parts & {"guard", "files"})
 
     @cached_property
     def processes(self) -> list[Process]:
@@ -99,21 +103,22 @@ class Host:
         return of_bench(processes(), self.bench)
 
     def make(self, *names: str) -> None:
-        """Make the checks that have a method of their own name each: NAME is ``check_NAME``."""
+        """Make checks that have a method each: ``check_NAME``."""
         for name in names:
             self.gathering.attempt(name, getattr(self, f"check_{name}"))
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's configuration in force on this host."""
-        own = read_json(f"{self.bench}/sites/{site}/site_config.json")
+        path = f"{self.bench}/sites/{site}/site_config.json"
+        own = read_json(path)
         if not own:
-            raise AssertionError(f"{self.bench}/sites/{site}/site_config.json is not there")
+            raise AssertionError(f"there is no {path}")
         return {**self.common(), **own}
 
     def served_sites(self) -> list[str]:
-        """The sites of the fleet as this bench has them, those made by hand among them.
+        """The sites of the inventory, then those on this bench that were made by hand.
 
-        Nobody can sign in at these: only the inventory's have a password that is known.
+        Verify has no password for the latter.
         """
         try:
             named = parse_list(read_bytes(f"{self.bench}/sites/{LIST}").decode())
@@ -128,19 +133,19 @@ class Host:
     def run_probe(
         self,
         probe: ModuleType,
-        *words: str,
+        *arguments: str,
         options: Sequence[str] = (),
         stdin: str | None = None,
-        says: str = "the bench's Python says:",
+        says: str = "the bench's Python fails:",
         **environment: str,
     ) -> Any:
-        """Run a program of ``probes`` with the bench's Python, as its account; what it answers.
+        """Run a program of ``probes`` with the bench's Python, as its account.
 
-        That is the JSON on its last line. says: how the error begins where it fails.
+        Returns the JSON on its last line. says: how the error begins where it fails.
         """
         done = run_as(
             self.params["user_of_bench"],
-            [self.python, *options, "-c", inspect.getsource(probe), *words],
+            [self.python, *options, "-c", inspect.getsource(probe), *arguments],
             f"{self.bench}/sites",
             {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", **environment},
             stdin=stdin,
@@ -160,11 +165,11 @@ class Host:
         """Frappe's major version on this host's bench."""
         version = (installed_apps(self.bench).get("frappe") or {}).get("version") or ""
         if not re.match(r"\d+\.", version):
-            raise AssertionError(f"apps/frappe of {self.bench} has no version that can be read")
+            raise AssertionError(f"the version of {self.bench}/apps/frappe cannot be read")
         return int(version.split(".")[0])
 
     def visitor(self, site: str, *, router: bool = True) -> Visitor:
-        """Somebody signed in at the router, or at this bench directly."""
+        """A user who is signed in at the router, or at this bench directly."""
         if router:
             place = self.params["router"]
             port, secure = router_port(place, site)

@@ -1,4 +1,4 @@
-"""The primary: the order of its checks, and what is there for the time of a verify."""
+"""The primary: the order of its checks, and what verify makes there for a while."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from .. import atomic
 from ..foreign import replace, unlink
 from ..http import Visitor
-from .results import in_words
+from .results import message_of
 from .router import RouterChecks
 from .scheduler import JOB_LOG, JOB_TYPE, JobChecks
 from .system import EveryHost
 
-# A verify is never this long under way: what it left is nobody's any more.
+# No verify takes this long: what is older was left by one that was interrupted.
 ABANDONED_SECONDS = 1800
 
 
@@ -26,11 +26,11 @@ class Primary(EveryHost, RouterChecks, JobChecks):
 
     @property
     def state_file(self) -> Path:
-        """Where what this verify makes is remembered."""
+        """The file that remembers what this verify has made."""
         return Path(self.params["state_dir"], f"{self.params['token']}.json")
 
     def remember(self, made: dict[str, Any]) -> None:
-        """Write down what has been made, or that nothing is left of it."""
+        """Write down what has been made; where nothing is left, remove the file."""
         if not made:
             self.state_file.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -40,14 +40,14 @@ class Primary(EveryHost, RouterChecks, JobChecks):
         atomic.write(self.state_file, json.dumps(made), 0o644, durable=False)
 
     def remembered(self) -> dict[str, Any]:
-        """What the first phase made."""
+        """What the first phase has made."""
         try:
             return dict(json.loads(self.state_file.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
 
     def clear_abandoned(self) -> None:
-        """Take away what interrupted verifies left."""
+        """Remove what interrupted verifies have left."""
         for path in Path(self.params["state_dir"]).glob("*.json"):
             if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
                 left = json.loads(path.read_text(encoding="utf-8"))
@@ -60,12 +60,12 @@ class Primary(EveryHost, RouterChecks, JobChecks):
         return time.time()
 
     def take_away(self, made: dict[str, Any]) -> None:
-        """Remove what was made. Raises the first error after all of it was tried."""
+        """Remove what was made. Tries all of it, then raises the first error."""
         errors: list[Exception] = []
 
-        def attempt(function: Any, *words: Any) -> None:
+        def attempt(function: Any, *arguments: Any) -> None:
             try:
-                function(*words)
+                function(*arguments)
             except Exception as error:
                 errors.append(error)
 
@@ -78,7 +78,7 @@ class Primary(EveryHost, RouterChecks, JobChecks):
             raise errors[0]
 
     def take_documents(self, site: str, place: dict[str, str]) -> None:
-        """Remove what was made through the site itself; the job first, which runs each minute."""
+        """Remove what was made through the site; the job first, as it runs each minute."""
         with self.visitor(site) as visitor:
             if place.get("job"):
                 self.remove_job(visitor, place["job"])
@@ -94,18 +94,18 @@ class Primary(EveryHost, RouterChecks, JobChecks):
                 self.remove(visitor, JOB_LOG, row["name"])
 
     def remove(self, visitor: Visitor, doctype: str, name: str) -> None:
-        """Remove a document, and the copy that Frappe keeps of a removed one."""
+        """Remove a document, and the copy that Frappe keeps of it."""
         answer = visitor.call("DELETE", f"/api/resource/{doctype}/{name}")
         if answer.status not in (200, 202, 404):
             raise AssertionError(f"{doctype} {name} could not be removed: {answer.said()}")
         filters = json.dumps([["deleted_doctype", "=", doctype], ["deleted_name", "=", name]])
         query = urllib.parse.urlencode({"filters": filters})
-        # The demo framework keeps none and knows no such DocType.
+        # The demo framework has no such DocType.
         for copy in visitor.call("GET", f"/api/resource/Deleted Document?{query}").rows:
             visitor.call("DELETE", f"/api/resource/Deleted Document/{copy['name']}")
 
     def begin(self) -> dict[str, Any]:
-        """Put the file and the job into the first site; says in ``trouble`` what did not work."""
+        """Put the file and the job into the first site; ``trouble`` has the errors by step."""
         trouble: dict[str, str] = {}
         seen: dict[str, Any] = {"put_at": None, "done": None, "trouble": trouble}
         made: dict[str, Any] = {self.site: {"file": self.file().name}}
@@ -121,11 +121,11 @@ class Primary(EveryHost, RouterChecks, JobChecks):
             try:
                 step()
             except Exception as error:
-                trouble[name] = in_words(error)
+                trouble[name] = message_of(error)
         return seen
 
     def finish(self) -> None:
-        """Make the checks, and take away what the first phase put there."""
+        """Make the checks, and remove what the first phase put there."""
         made = self.remembered()
         trouble = self.params["begun"].get("trouble") or {}
         attempt = self.gathering.attempt
@@ -143,7 +143,7 @@ class Primary(EveryHost, RouterChecks, JobChecks):
                 self.take_away(made)
                 self.remember({})
             except Exception as error:
-                self.seen["left"] = in_words(error)
+                self.seen["left"] = message_of(error)
 
     def check_save(self, made: dict[str, Any]) -> None:
         """Save a ToDo on each site through the router, and remove it."""
@@ -152,17 +152,17 @@ class Primary(EveryHost, RouterChecks, JobChecks):
             with self.visitor(site) as visitor:
                 bench, rows = self.save(visitor, made)
             good = good and bench == self.params["host"] and rows == 1
-            there = "its row is on this database" if rows else "its row is NOT on this database"
+            there = "its row is in this database" if rows else "its row is NOT in this database"
             saw.append(f"{site}: answered by {bench or '(no header)'}, {there}")
         self.gathering.add("save", good, "; ".join(saw))
 
     def save(self, visitor: Visitor, made: dict[str, Any]) -> tuple[str, int]:
-        """Save a ToDo and remove it; returns who answered, and how many rows of it were here."""
+        """Save a ToDo and remove it; returns which bench answered, and its number of rows here."""
         site = visitor.site
-        words = f"fleet-verify-{self.params['token']}"
-        # Frappe lets nobody but the Administrator remove a ToDo that he neither assigned nor was
-        # given.
-        values = {"description": words, "assigned_by": visitor.user()}
+        mark = f"fleet-verify-{self.params['token']}"
+        # In Frappe a user can remove only a ToDo that they have assigned or that is assigned to
+        # them; the Administrator can remove all.
+        values = {"description": mark, "assigned_by": visitor.user()}
         answer = visitor.call("POST", "/api/resource/ToDo", values=values)
         name = str((answer.body.get("data") or {}).get("name") or "")
         if answer.status != 200 or not name:
@@ -184,5 +184,5 @@ def results(params: dict[str, Any]) -> dict[str, Any]:
     try:
         primary.finish()
     except Exception as error:
-        primary.seen["trouble"] = in_words(error)
+        primary.seen["trouble"] = message_of(error)
     return {"checks": primary.gathering.results, "seen": primary.seen}

@@ -1,4 +1,4 @@
-"""Checks of the bench's two Redis and of the queue in one of them."""
+"""Checks of the bench's two Redis instances, and of the queue in one of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..redis.users import INSTANCES, bench_user, conf_of, faults, file_of, redis
 from ..sockets import listening
 from .host import Host
 
-# A worker that is at leisure does a job at once; one that has others to do first is no fault.
+# An idle worker does a job at once; one that is busy is no fault.
 TRY_SECONDS = 15
 
 
 def queue_problems(conf: str) -> tuple[dict[str, str], list[str], list[str]]:
-    """What the queue's Redis says, why jobs may be lost there, and why it lacks room.
+    """INFO of the queue's Redis, why jobs may be lost there, and why it has too little room.
 
     conf: path of its settings.
     """
@@ -29,27 +29,29 @@ def queue_problems(conf: str) -> tuple[dict[str, str], list[str], list[str]]:
 
 
 class RedisChecks(Host):
-    """The check of every host, and those of the primary, where both run."""
+    """The check of every host, and those of the primary, where both instances run."""
 
     def check_redis_password(self) -> None:
-        """Both Redis ports of the primary, called from here."""
+        """Connect to both Redis ports of the primary, without and with the password."""
         saw, good = [], True
         for name in ("redis_cache", "redis_queue"):
             port = self.ports[name]
-            words = []
+            answers = []
             for password in (None, self.params["redis_password"]):
                 user = bench_user(self.params["host"]) if password else None
                 try:
                     with Redis(self.params["primary_ip"], port, password, user) as redis:
-                        words.append(str(redis.ask("PING")))
+                        answers.append(str(redis.ask("PING")))
                 except (OSError, RedisError) as error:
-                    words.append(str(error).split()[0] if "NOAUTH" in str(error) else str(error))
-            good = good and words[0] == "NOAUTH" and words[1] == "PONG"
-            saw.append(f"port {port}: {words[0]} without the password, {words[1]} with this host's")
+                    answers.append(str(error).split()[0] if "NOAUTH" in str(error) else str(error))
+            good = good and answers[0] == "NOAUTH" and answers[1] == "PONG"
+            saw.append(
+                f"port {port}: {answers[0]} without the password, {answers[1]} with this host's"
+            )
         self.gathering.add("redis_password", good, "; ".join(saw))
 
     def check_redis_addresses(self) -> None:
-        """Addresses on which Redis listens, from the kernel's tables."""
+        """Read from the kernel's tables on which addresses Redis listens."""
         ports = (self.ports["redis_cache"], self.ports["redis_queue"])
         found: dict[int, set[str]] = {port: set() for port in ports}
         for one in listening(ports).values():
@@ -60,43 +62,43 @@ class RedisChecks(Host):
             for addresses in found.values()
         )
         saw = "; ".join(
-            f"port {port}: {', '.join(sorted(addresses)) or 'nobody listens'}"
+            f"port {port}: {', '.join(sorted(addresses)) or 'no listener'}"
             for port, addresses in found.items()
         )
         self.gathering.add(
-            "redis_addresses", good, saw, wanted=f"127.0.0.1 and {self.params['lan_ip']} alone"
+            "redis_addresses", good, saw, wanted=f"127.0.0.1 and {self.params['lan_ip']} only"
         )
 
     def check_redis_rights(self) -> None:
-        """Redis' users, and what it has refused to the benches."""
+        """Compare Redis' users with their file, and read which commands it refused."""
         folder = os.path.dirname(self.params["jobs"]["redis"])
         found = []
         for instance in INSTANCES:
             acl = Path(file_of(folder, instance)).read_text(encoding="utf-8")
             with redis_admin(conf_of(folder, instance)) as redis:
-                found += [f"{instance}: {words}" for words in faults(redis, acl)]
-        saw = "; ".join(found) or "each bench has a user of its own, and nothing was refused to it"
+                found += [f"{instance}: {fault}" for fault in faults(redis, acl)]
+        saw = "; ".join(found) or "each bench has its own user, and no command was refused"
         self.gathering.add("redis_rights", not found, saw)
 
     def check_queue_store(self) -> None:
-        """What the queue's Redis says of its memory, and of what it writes down."""
+        """Ask the queue's Redis how much memory it uses, and how it writes to disk."""
         info, unsafe, full = queue_problems(self.params["jobs"]["redis"])
-        saw = "; ".join(unsafe) or "append-only, its last writes went well"
+        saw = "; ".join(unsafe) or "append-only, no error at the last writes"
         self.gathering.add("queue_safe", not unsafe, saw)
         used, limit = (int(info[name]) // 1024**2 for name in ("used_memory", "maxmemory"))
         self.gathering.add("queue_room", not full, "; ".join(full) or f"{used} of {limit} MiB")
 
     def workers_known(self) -> list[dict[str, Any]]:
-        """Background workers of all benches, as the shared Redis has them."""
+        """The background workers of all benches that are registered in the shared Redis."""
         with redis_admin(self.params["jobs"]["redis"]) as redis:
             return registered_workers(redis)
 
     def jobs_done(self) -> dict[str, int]:
-        """Jobs that each worker has done since it started."""
+        """The number of jobs that each worker has done since it started."""
         return {worker["name"]: worker["done"] for worker in self.workers_known()}
 
     def check_queue(self) -> None:
-        """Workers registered in the shared Redis, and jobs they did since the first phase."""
+        """Whether all workers serve the fleet's queues, and how many jobs they did meanwhile."""
         prefix = f"{self.common().get('bench_id')}:"
         known = self.workers_known()
         strange = [
@@ -107,7 +109,7 @@ class RedisChecks(Host):
         before = self.params["begun"].get("done")
         done = None
         if before is not None:
-            # Worker by worker: one that ended without a word stays registered for a while.
+            # By worker: one that was killed stays registered for a while.
             done = sum(worker["done"] - before.get(worker["name"], 0) for worker in known)
         hosts = sorted({worker["host"] for worker in known if worker["host"]})
         saw = f"{len(known)} workers of {', '.join(hosts) or 'no host'} under {prefix[:-1]}, "
@@ -115,26 +117,26 @@ class RedisChecks(Host):
         good = bool(known) and not strange and bool(done and done > 0)
         self.gathering.add("queue", good, "; ".join([saw, *strange]))
 
-    def ask_jobs(self, command: str, *words: str) -> dict[str, Any]:
-        """What the bench's own Python says about its jobs."""
+    def ask_jobs(self, command: str, *options: str) -> dict[str, Any]:
+        """What ``python -m benchfleet_jobs COMMAND`` prints in the bench's Python."""
         where = self.params["jobs"]
-        words = (command, where["settings"], *words)
+        arguments = (command, where["settings"], *options)
         user = self.params["user_of_bench"]
-        return dict(ask(self.bench, user, where["package_dir"], *words, timeout=120))
+        return dict(ask(self.bench, user, where["package_dir"], *arguments, timeout=120))
 
     def check_waiting(self) -> None:
-        """Queues that nobody serves although jobs are placed there, or wait there."""
-        told = self.ask_jobs("show")
-        placed = {entry["queue"] for entry in told["placement"]}
+        """Look for queues without workers although jobs are placed or wait there."""
+        shown = self.ask_jobs("show")
+        placed = {entry["queue"] for entry in shown["placement"]}
         left = [
             f"{row['queue']}: {row['length']} jobs, {row['state']}"
-            for row in told["queues"]
+            for row in shown["queues"]
             if row["state"] != "served"
             and ((row["queue"] in placed and row["state"] != "drained") or row["length"])
         ]
-        saw = f"{len(told['queues'])} queues, {sum(row['length'] for row in told['queues'])} jobs"
+        saw = f"{len(shown['queues'])} queues, {sum(row['length'] for row in shown['queues'])} jobs"
         self.gathering.add("waiting", not left, "; ".join(left) or saw)
 
     def note_placed(self) -> None:
-        """Where a job of each placed queue is done, for the comparison with the inventory."""
+        """Have a job of each placed queue done, to compare where with the inventory."""
         self.seen["tried"] = self.ask_jobs("try", self.site, str(TRY_SECONDS))["tried"]

@@ -14,7 +14,7 @@ HEARTBEAT_SECONDS = 5.0
 
 
 def heartbeat_age(server: Server) -> float | None:
-    """How old a server's newest heartbeat of the primary is, in seconds; None without one."""
+    """The age of the newest heartbeat on a server, in seconds; None without one."""
     age = server.value(
         "SELECT TIMESTAMPDIFF(MICROSECOND, MAX(at), NOW(6)) / 1000000 FROM benchfleet.heartbeat"
     )
@@ -35,7 +35,7 @@ class ReplicaChecks(Host):
         )
 
     def check_replication(self) -> None:
-        """Threads, heartbeat and read_only, from the server itself."""
+        """Read the threads, the heartbeat and read_only from the server."""
         with local() as server:
             status = server.replica_status()
             closed = int(server.value("SELECT @@GLOBAL.read_only"))
@@ -45,7 +45,7 @@ class ReplicaChecks(Host):
         saw = f"@@read_only = {closed}, @@event_scheduler = {events}"
         add("read_only", closed == 1 and events != "ON", saw)
         if status is None:
-            add("threads", False, "this server follows nobody")
+            add("threads", False, "this server is not a replica")
         else:
             threads = {name: str(status[f"Slave_{name}_Running"]) for name in ("IO", "SQL")}
             saw = ", ".join(f"{name} {state}" for name, state in threads.items())
@@ -57,7 +57,7 @@ class ReplicaChecks(Host):
         add("heartbeat", good, "no heartbeat" if age is None else f"{age:.1f} s old")
 
     def check_row(self) -> None:
-        """Write a row on the primary over the LAN, and time its way to this server."""
+        """Write a row on the primary over the LAN, and measure when it is on this server."""
         mark = f"verify-{self.params['token']}-{self.params['lan_ip']}"[:64]
         with self.primary_probe() as primary, local() as server:
             try:
@@ -72,7 +72,7 @@ class ReplicaChecks(Host):
 
     @staticmethod
     def arrival(server: Server, mark: str) -> float | None:
-        """Seconds until a row is here, None when it does not come."""
+        """Seconds until a row is here; None when it is not there after 10 s."""
         began = time.monotonic()
         while time.monotonic() - began < 10:
             if server.value("SELECT COUNT(*) FROM benchfleet.probe WHERE id = %s", (mark,)):
@@ -81,7 +81,7 @@ class ReplicaChecks(Host):
         return None
 
     def check_errant(self) -> None:
-        """Compare what both servers have in their binary logs, this one's first."""
+        """Compare the GTIDs in the binary logs of both servers, this one's first."""
         question = "SELECT @@GLOBAL.gtid_binlog_state"
         with local() as server:
             here = server.value(question)
@@ -91,13 +91,13 @@ class ReplicaChecks(Host):
         self.gathering.add("errant", not strange, ", ".join(strange) or "none")
 
     def check_memory_tables(self) -> None:
-        """Look for tables that a restart of this server empties: its copy differs from then on."""
+        """Look for tables that a restart of this server empties, after which its data differs."""
         with local() as server:
             found = memory_tables(server)
         self.gathering.add("memory_tables", not found, ", ".join(found) or "none")
 
     def check_tls(self) -> None:
-        """Sign in as the replication account without TLS, and look at how the replica connects."""
+        """Try to sign in as repl without TLS, and look at how the replica connects."""
         with local() as server:
             status = server.replica_status() or {}
         checked = {
@@ -118,5 +118,5 @@ class ReplicaChecks(Host):
             refused = error.args[0] == 1045
             saw += f"; without TLS: {describe(error)}"
         else:
-            saw += "; the primary lets repl in without TLS"
+            saw += "; repl can sign in at the primary without TLS"
         self.gathering.add("tls", refused and set(checked.values()) == {"Yes"}, saw)

@@ -9,7 +9,7 @@ from ..systems import PYMYSQL
 from .files import FileChecks
 from .guard import GuardChecks
 from .replica import ReplicaChecks
-from .results import in_words
+from .results import message_of
 from .router import CallChecks
 from .scheduler import NoScheduler
 from .system import EveryHost
@@ -19,7 +19,7 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
     """A reporting node's checks."""
 
     def measure(self) -> None:
-        """Make all checks but the file's removal."""
+        """Make all checks but file_goes."""
         attempt = self.gathering.attempt
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
         self.make("row", "errant", "memory_tables", "tls", "sites_tls")
@@ -48,5 +48,5 @@ def results(params: dict[str, Any]) -> dict[str, Any]:
         try:
             reporting.measure()
         except Exception as error:
-            reporting.seen["trouble"] = in_words(error)
+            reporting.seen["trouble"] = message_of(error)
     return {"checks": reporting.gathering.results, "seen": reporting.seen}

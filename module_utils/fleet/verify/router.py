@@ -1,4 +1,4 @@
-"""Checks of calls: through the router, and at a bench directly."""
+"""Checks of calls, through the router and to a bench directly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RouterChecks(Host):
     """Checks of the router itself, on the primary."""
 
     def check_certificates(self) -> None:
-        """Ask for each site by each of its names, as a browser does."""
+        """Connect to each site by each of its names, as a browser does."""
         router, table = self.params["router"], Certificates.by(self.params["certificates"])
         state_dir = str(Path(self.params["state_dir"]).parent)
         failed = read_asked(state_dir)["failed"]
@@ -41,8 +41,8 @@ class RouterChecks(Host):
                 pair = table.of(site, name)
                 if pair is None:
                     if table.acme:
-                        why = failed.get(name, {"why": "the CA was not asked yet"})["why"]
-                        faults.append(f"{name}: served by http, for it has no certificate: {why}")
+                        why = failed.get(name, {"why": "the CA has not been asked yet"})["why"]
+                        faults.append(f"{name}: served by http, as it has no certificate: {why}")
                     continue
                 where = (router["address"], int(router["https"]), name)
                 shown = shown_certificate(*where)
@@ -50,7 +50,7 @@ class RouterChecks(Host):
                 if fault := fault or ends_soon(parse_der(shown), time.time()):
                     faults.append(f"{name}: {fault}")
                 elif shown != first_certificate(pair[0]):
-                    faults.append(f"{name}: shown is another certificate than that of {pair[0]}")
+                    faults.append(f"{name}: the router shows another certificate than {pair[0]}")
                 else:
                     good.append(name)
         if not faults and not good:
@@ -65,7 +65,7 @@ class CallChecks(AccountChecks):
     """Checks of calls that a reporting node answers."""
 
     def check_calls(self) -> None:
-        """On each site: sign in at the router, call a report, be known at this bench, sign out."""
+        """On each site: sign in at the router, call a report, ask for the user, sign out."""
         major = self.frappe_major()
         reports, known = [], []
         report_good = known_good = True
@@ -87,24 +87,25 @@ class CallChecks(AccountChecks):
             if self.takes_calls:
                 report_good = report_good and own > 0 and risen >= own and not last
             else:
-                # Why is a check of its own; here it counts that users have their answers.
+                # Why it takes none is the check contract; users must get answers from others.
                 report_good = report_good and own == 0 and not last
             good = set(names) == {self.params["user"]} and not any(after)
             known_good = known_good and good
             known.append(
-                f"{site}: router knows {names[0] or 'nobody'}, bench {names[1] or 'nobody'};"
-                f" signed out at the router: {after[0] or 'nobody'}, {after[1] or 'nobody'}"
+                f"{site}: user at the router: {names[0] or 'none'}, at this bench:"
+                f" {names[1] or 'none'}; after signing out at the router: {after[0] or 'none'},"
+                f" {after[1] or 'none'}"
             )
         self.gathering.add("report", report_good, "; ".join(reports))
         other = self.signed_in_here()
         self.gathering.add("signed_in", known_good and other[0], "; ".join([*known, other[1]]))
 
     def call_report(self, visitor: Visitor) -> tuple[dict[str, int], str]:
-        """Call a report until this host has answered, with a bound for each node of the fleet.
+        """Call a report until this host has answered, at most CALLS_PER_NODE times for each node.
 
-        The router takes the nodes in turn, and all of them are verified at the same time: in step
-        with each other, each would get the other's answers only. So the calls are not in step.
-        Returns how many calls each bench answered, and what a call that failed said.
+        The router takes the nodes in turn, and all nodes are verified at the same time: with equal
+        pauses, each could get the other's answers only. So the pauses are random.
+        Returns how many calls each bench answered, and the answer of a call that failed.
         """
         answered: dict[str, int] = {}
         for _ in range(CALLS_PER_NODE * max(1, self.params["nodes"])):
@@ -118,7 +119,7 @@ class CallChecks(AccountChecks):
         return answered, ""
 
     def reads(self, account: str) -> int:
-        """SELECTs that an account has made on this server since it started."""
+        """The number of SELECTs of an account on this server since it started."""
         with local() as server:
             if not int(server.value("SELECT @@GLOBAL.userstat")):
                 raise AssertionError("userstat is off on this server: run site.yml")
@@ -130,14 +131,17 @@ class CallChecks(AccountChecks):
         return int(found or 0)
 
     def signed_in_here(self) -> tuple[bool, str]:
-        """The other way round: sign in and out at this bench, and ask the router."""
+        """Sign in and out at this bench, and ask the router for the user each time."""
         with self.visitor(self.sites[0], router=False) as visitor:
             place = self.params["router"]
             router = visitor.at(place["address"], *router_port(place, visitor.site))
             name = router.user()
             visitor.sign_out()
             after = router.user()
-        saw = f"signed in here, router knows {name or 'nobody'}; signed out: {after or 'nobody'}"
+        saw = (
+            f"signed in at this bench, user at the router: {name or 'none'};"
+            f" after signing out: {after or 'none'}"
+        )
         return name == self.params["user"] and not after, saw
 
     def check_session_row(self) -> None:

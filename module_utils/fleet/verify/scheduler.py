@@ -1,4 +1,4 @@
-"""Checks of the scheduler: none on a reporting node, and one on the primary whose jobs run once."""
+"""Checks of the scheduler: no reporting node has one; on the primary its jobs run once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .host import Host
 JOB_METHOD = "frappe.ping"
 JOB_TYPE = "Scheduled Job Type"
 JOB_LOG = "Scheduled Job Log"
-# In this time a second scheduler, whose clock strikes with the first one's, has run the job, too.
+# A second scheduler would have run the job, too, within this time.
 SETTLE_SECONDS = 5
 
 
@@ -29,7 +29,7 @@ class NoScheduler(Host):
     """The check of a reporting node."""
 
     def check_no_scheduler(self) -> None:
-        """Processes, supervisor's programs and the configuration in force."""
+        """Look at processes, supervisor's programs and the configuration in force."""
         running = schedulers(self.processes)
         name = Path(self.bench).name
         programs = doing(name, "schedule")(list(states(control("status"))))
@@ -37,12 +37,12 @@ class NoScheduler(Host):
         saw = [f"process {p.pid}: {' '.join(p.words)}" for p in running]
         saw += [f"supervisor has {name}" for name in programs]
         saw += [f"pause_scheduler is not set for {site}" for site in unpaused]
-        words = "; ".join(saw) or "no process, no program, pause_scheduler set"
-        self.gathering.add("no_scheduler", not saw, words)
+        message = "; ".join(saw) or "no process, no program, pause_scheduler set"
+        self.gathering.add("no_scheduler", not saw, message)
 
 
 class JobChecks(Host):
-    """The check of the primary, and the job that it is made with."""
+    """The check of the primary, and the job for it."""
 
     def make_job(self) -> str:
         """Make a scheduled job that is due each minute; returns its name."""
@@ -66,24 +66,32 @@ class JobChecks(Host):
             )
 
     def check_job(self, job: str | None, trouble: str | None) -> None:
-        """Wait until the scheduled job has run, and count how often it did."""
+        """Wait until the scheduled job has run, and count its runs."""
         if not job:
             raise AssertionError(f"the scheduled job could not be made: {trouble or 'no answer'}")
         since = time.monotonic()
-        # Without a scheduler nothing is worth waiting for, but what is in the queue already.
+        # Without a scheduler only what is in the queue already can still run.
         limit = self.params["job_seconds"] if self.seen.get("schedulers") else SETTLE_SECONDS
         while not (found := self.runs(job)):
             if time.monotonic() - since > limit:
-                words = "" if self.seen.get("schedulers") else ", and no scheduler on this host"
-                self.gathering.add("job_once", False, f"no run in {limit} s{words}")
+                scheduler = bool(self.seen.get("schedulers"))
+                saw = f"no run in {limit} s" + ", and no scheduler on this host" * (not scheduler)
+                self.gathering.add(
+                    "job_once", False, saw, facts={"runs": 0, "scheduler": scheduler}
+                )
                 return
             time.sleep(1)
         time.sleep(SETTLE_SECONDS)
         found = self.runs(job) or found
         minute, most = busiest_minute(run["at"] for run in found)
         failed = [run["status"] for run in found if run["status"] not in ("Complete", "Start")]
-        saw = f"{len(found)} runs in as many minutes" if most == 1 else f"{most} runs at {minute}"
+        saw = (
+            f"{len(found)} runs in {len(found)} minutes"
+            if most == 1
+            else f"{most} runs at {minute}"
+        )
         saw += f", the first at {found[0]['at'][:19]}"
         if failed:
             saw += f", {len(failed)} of them failed"
-        self.gathering.add("job_once", most == 1 and not failed, saw)
+        facts = {"runs": len(found), "in_one_minute": most, "failed": len(failed)}
+        self.gathering.add("job_once", most == 1 and not failed, saw, facts=facts)

@@ -1,4 +1,4 @@
-"""Sites by their configuration: accounts, and the keys by which Frappe reads from a replica."""
+"""A site's configuration: its accounts, and the keys that make Frappe read from a replica."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def reading_account(config: dict[str, Any], major: int) -> tuple[str, str]:
 def key_problems(
     config: dict[str, Any], major: int, primary_ip: str, own_ip: str, port: int
 ) -> list[str]:
-    """What is wrong with the keys that make a Frappe of this version read from its replica."""
+    """Faults of the keys that make a Frappe of this version read from its replica.
+
+    Each begins with the key.
+    """
     problems = []
 
     def want(key: str, value: Any, seen: Any) -> None:
@@ -44,7 +47,7 @@ def key_problems(
         problems.append("db_name is missing")
     different = bool(config.get("different_credentials_for_replica"))
     if major < 15:
-        # There one key is both user and database: a user of another name cannot be used.
+        # Frappe 14 has one key for both user and database: a user of another name cannot be used.
         want("different_credentials_for_replica", False, different)
         return problems
     want("different_credentials_for_replica", True, different)
@@ -72,7 +75,7 @@ def site_connection(
         connect_timeout=5,
         read_timeout=20,
         ssl={"ca": ca} if ca else None,
-        # Of its own accord a newer driver would use what the server offers.
+        # Without this a newer driver would use TLS where the server offers it.
         ssl_disabled=not ca,
     )
     try:
@@ -82,9 +85,9 @@ def site_connection(
 
 
 def write_attempt(connection: Any, token: str) -> int:
-    """Try to write a row; returns the error's number, 0 when the server took it.
+    """Try to write a row; returns the error's number, 0 when the server accepted it.
 
-    The transaction is rolled back: what is not refused leaves nothing either.
+    The transaction is rolled back, so no row stays.
     """
     connection.begin()
     try:

@@ -1,4 +1,4 @@
-"""The checks that every host has, in their order; here are those of its system."""
+"""The checks of every host in their order, and those of its system."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .redis import RedisChecks
 
 
 class EveryHost(BenchChecks, RedisChecks):
-    """What a primary and a reporting node have in common."""
+    """The checks that a primary and a reporting node have in common."""
 
     def look(self) -> None:
         """Make the checks that every host has."""
@@ -27,7 +27,7 @@ class EveryHost(BenchChecks, RedisChecks):
         self.gathering.attempt((), self.note_bench)
 
     def check_comes_back(self) -> None:
-        """What systemd does when a service is killed, whatever its files are."""
+        """Ask systemd what it does when a service is killed."""
         names = ["cron", "mariadb", "ssh", "supervisor"]
         names += ["nginx"] if self.params["lan_ip"] == self.params["primary_ip"] else []
         done = subprocess.run(
@@ -37,26 +37,26 @@ class EveryHost(BenchChecks, RedisChecks):
             check=False,
             timeout=30,
         )
-        wrong = restart_problems(done.stdout)
+        wrong = [problem["what"] for problem in restart_problems(done.stdout)]
         self.gathering.add("comes_back", not wrong, "; ".join(wrong) or ", ".join(names))
 
     def check_units(self) -> None:
-        """Our own services and timers."""
+        """Ask systemd for the state of our own services and timers."""
         primary = self.params["lan_ip"] == self.params["primary_ip"]
         wanted = UNITS["primary" if primary else "reporting"]
         troubles = unit_troubles(wanted)
-        words = [f"{name} {trouble}" for name, trouble in troubles.items()]
-        cure = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]
+        states = [f"{name} {trouble}" for name, trouble in troubles.items()]
+        commands = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]
         self.gathering.add(
             "units",
             not troubles,
-            "; ".join(words) or ", ".join(wanted),
-            remedy=f"{' and '.join(cure)} on this host say why; site.yml puts back what is missing"
-            " or switched off",
+            "; ".join(states) or ", ".join(wanted),
+            remedy=f"{' and '.join(commands)} on this host say why; run site.yml if it is"
+            " missing or disabled",
         )
 
     def check_settings(self) -> None:
-        """The running server's settings against those planned, and what may set others."""
+        """Compare the running server's settings, and those of all option files, with the plan."""
         wanted: dict[str, Any] = self.params["settings"]
         plan: dict[str, Any] = self.params["plan"]
         path = self.params["option_file"]
@@ -64,7 +64,7 @@ class EveryHost(BenchChecks, RedisChecks):
             rows = running_variables(server)
         running = {name: str(rows[name]["value"]) for name in wanted if name in rows}
         self.seen["settings"] = running
-        off = [
+        wrong = [
             f"{name} is {rows[name]['value']}, planned is {value}"
             for name, value in sorted(plan.items())
             if name in rows
@@ -78,14 +78,14 @@ class EveryHost(BenchChecks, RedisChecks):
             "port": self.params["ports"]["mariadb"],
         }
         others = problems_of({**own, **plan}, look(path), rows, path)
-        off += [what for what, _, _ in others]
+        wrong += [what for what, _, _ in others]
         pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
         saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
-        cure = "; ".join(f"{place}: {cure}" for _, place, cure in others)
-        self.gathering.add("settings", not off, "; ".join(off) or saw, remedy=cure)
+        remedy = "; ".join(f"{place}: {cure}" for _, place, cure in others)
+        self.gathering.add("settings", not wrong, "; ".join(wrong) or saw, remedy=remedy)
 
     def check_own_certificates(self) -> None:
-        """The fleet's own certificates, in their files and as MariaDB shows them."""
+        """Look at the fleet's own certificates, in their files and as MariaDB shows them."""
         found = look_at_certificates(
             self.params["certificates_dir"], shown_certificate(), time.time()
         )

@@ -1,4 +1,4 @@
-"""Programs that other Pythons of a host run, the bench's above all: see ``Host.run_probe``.
+"""Programs that the bench's Python runs: see ``Host.run_probe``.
 
-Each is imported for its text alone, so nothing but ``main`` imports what only the bench has.
+We import each of them only for its source, so only ``main`` imports what the bench alone has.
 """

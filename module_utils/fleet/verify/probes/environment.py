@@ -1,6 +1,6 @@
-"""Run a program in the environment on standard input, as the account that a program runs as.
+"""Run a program in the environment on standard input, as the account of the bench.
 
-Some of what may stand there would make root's own programs load something else.
+Root must not run one with it: some variables make programs load other code.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 
 def main() -> None:
-    """Become the program whose text and arguments the arguments are."""
+    """Replace this process by the program whose source and arguments are the arguments."""
     os.execve(sys.executable, [sys.executable, "-c", *sys.argv[1:]], json.load(sys.stdin))
 
 

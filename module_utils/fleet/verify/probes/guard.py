@@ -1,7 +1,6 @@
-"""Try the guard as a bench's workers run with it: write and read at once, write under read_only.
+"""Try the guard as a bench's workers use it: write and read at once, write under read_only.
 
-A document that the primary's connection writes, and one that code writes under read_only. Both are
-taken away again.
+One document is written by the primary's connection, one under read_only. Both are removed again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ def main() -> None:
     from benchfleet_guard.shared import State
 
     install()
-    # The operator's counts are of the apps' code.
+    # The counts in `./fleet status` are of the apps' code only.
     State.count = lambda *_, **__: 0  # type: ignore[method-assign]
     import frappe
 

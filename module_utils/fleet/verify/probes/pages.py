@@ -1,4 +1,4 @@
-"""Print a page by each generator named, as a bench's web workers do."""
+"""Print a page with each PDF generator named, as a bench's web workers do."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import time
 
 
 def main() -> None:
-    """Print for a site. Chromium would stay behind: all that was started ends."""
+    """Print a page of a site; in the end kill all that was started, as Chromium would stay."""
     import frappe
     from frappe.utils import pdf
 
-    # run_as has given it a session of its own.
+    # run_as has given this process a session of its own.
     site, *generators = sys.argv[1:]
     frappe.init(site=site, sites_path=".")
     frappe.connect()
@@ -28,10 +28,10 @@ def main() -> None:
             else:
                 made = pdf.get_pdf(page)
             good = made[:4] == b"%PDF"
-            words = f"{len(made)} bytes" if good else f"no PDF but {made[:40]!r}"
+            answer = f"{len(made)} bytes" if good else f"no PDF but {made[:40]!r}"
         except Exception as error:
-            good, words = False, f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}"
-        seen[generator] = [good, f"{words} after {time.monotonic() - since:.1f} s"]
+            good, answer = False, f"{type(error).__name__}: {' '.join(str(error).split())[-300:]}"
+        seen[generator] = [good, f"{answer} after {time.monotonic() - since:.1f} s"]
     frappe.db.rollback()
     print(json.dumps(seen), flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

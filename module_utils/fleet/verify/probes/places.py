@@ -1,4 +1,4 @@
-"""What a bench's Python says of itself: its prefix, and where it finds apps; runs none of them."""
+"""Print the prefix of the bench's Python and where it finds apps; no app's code is run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Look for the apps that the arguments name."""
+    """Print [prefix, {app: path}] for the apps in the arguments."""
     found = {}
     for app in sys.argv[1:]:
         spec = importlib.util.find_spec(app)

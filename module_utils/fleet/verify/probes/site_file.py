@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Do with a site's file what the last argument says."""
+    """Make, read or remove a site's file, as the last argument says."""
     import frappe
 
     site, name, action = sys.argv[1:]

@@ -1,7 +1,7 @@
-"""What a bench's Python answers in its environment, and the families of fonts there.
+"""Print the answers of the bench's Python in its environment, and the font families there.
 
-Nothing of an app is run. Which time zones there are besides those of the countries depends on
-packages that no report needs.
+No code of an app is run. Only the time zones of countries are compared: whether there are others
+depends on packages that no report needs.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ MOMENTS = (1767225600, 1782864000)
 
 
 def local_times() -> list[str]:
-    """The moments by the environment's time zone."""
+    """The moments in the environment's time zone."""
     return [time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in MOMENTS]
 
 
 def zones() -> str:
-    """How many time zones the countries have, and a hash of what is known of them."""
+    """The number of the countries' time zones, and a hash of the moments in all of them."""
     tables = [f"{folder}/zone.tab" for folder in zoneinfo.TZPATH]
     with open(next(filter(os.path.exists, tables))) as source:
         names = sorted(line.split()[2] for line in source if line[0] != "#")
-    told = [
+    times = [
         [str(datetime.datetime.fromtimestamp(at, zoneinfo.ZoneInfo(name))) for at in MOMENTS]
         for name in names
     ]
-    return f"{len(names)}, {hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]}"
+    return f"{len(names)}, {hashlib.sha256(json.dumps(times).encode()).hexdigest()[:8]}"
 
 
 def account_locale() -> str:
-    """A month's name and the decimal point of the account's locale."""
+    """A month's name and the decimal point in the account's locale."""
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_ALL, "")
     found = datetime.date(2026, 3, 1).strftime("%B"), str(locale.localeconv()["decimal_point"])
@@ -49,13 +49,13 @@ def account_locale() -> str:
 
 
 def file_encoding() -> str:
-    """How a file is written that is opened without a word about it."""
+    """The encoding of a file that is opened without one."""
     with open(os.devnull) as nothing:
         return nothing.encoding.lower()
 
 
-def said(*command: str) -> str:
-    """What a command prints, "none" where there is no such command."""
+def output_of(*command: str) -> str:
+    """What a command prints; "none" where there is no such command."""
     try:
         done = subprocess.run(command, capture_output=True, timeout=30)
     except OSError:
@@ -64,7 +64,7 @@ def said(*command: str) -> str:
 
 
 def answer(question: Callable[[], object]) -> str:
-    """An answer as text, or the error that stands in its way."""
+    """An answer as text, or the error."""
     try:
         return str(question())
     except Exception as error:
@@ -78,14 +78,14 @@ QUESTIONS: dict[str, Callable[[], object]] = {
     "encoding of files": file_encoding,
     "encoding of file names": sys.getfilesystemencoding,
     "locale": account_locale,
-    "wkhtmltopdf": lambda: said("wkhtmltopdf", "--version"),
+    "wkhtmltopdf": lambda: output_of("wkhtmltopdf", "--version"),
 }
 
 
 def main() -> None:
     """Print the answers and the fonts."""
     answers = {name: answer(question) for name, question in QUESTIONS.items()}
-    families = said("fc-list", "--format", "%{family[0]}\\n")
+    families = output_of("fc-list", "--format", "%{family[0]}\\n")
     print(json.dumps([answers, [] if families == "none" else sorted(set(families.splitlines()))]))
 
 
