@@ -37,7 +37,7 @@ READ_PATH_OUT_OF_RANGE = Kind(
 )
 KEEP = "fleet_keep in the inventory, for {hosts}"
 KEEP_BOTH = "give both values, for example {{number: 3, days: 30}}"
-KEEP_NOT_A_MAP = Kind("keep_not_a_map", "fleet_keep is {value!r}, not a map", KEEP, KEEP_BOTH)
+KEEP_NOT_A_MAP = Kind("keep_not_a_map", "fleet_keep is {value}, not a map", KEEP, KEEP_BOTH)
 KEEP_OUT_OF_RANGE = Kind(
     "keep_out_of_range",
     "{key} of fleet_keep is {value}; it can be {least} to {greatest}",
@@ -183,7 +183,7 @@ def check_keep(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
         keep = host["keep"]
         if not isinstance(keep, Mapping):
             # Ansible's own validation fails on it without a message.
-            found.append(((KEEP_NOT_A_MAP, (("value", str(keep)),)), host["name"]))
+            found.append(((KEEP_NOT_A_MAP, (("value", repr(keep)),)), host["name"]))
             continue
         for key, least, greatest in KEEP_BOUNDS:
             value = keep.get(key)
