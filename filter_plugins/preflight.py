@@ -1,4 +1,4 @@
-"""Filters of role preflight and of whoever asks the same: the judgement is in fleet/preflight."""
+"""Filters of role preflight and others: the checks are in module_utils/fleet/preflight."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 
 def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
-    """A judgement as templates can count it and add to it."""
+    """The generator as a function that returns a list: templates count and add lists."""
     return lambda *values: list(judge(*values))
 
 
