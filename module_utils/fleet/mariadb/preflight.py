@@ -43,7 +43,7 @@ def untakeable(name: str, value: Any) -> str:
     """Why mariadb_settings_extra may not have a setting; "" where it may."""
     variable, said = meaning(name, render(value), DECIDED | set(REFUSED))
     if variable in DECIDED:
-        return "is set by the fleet: on for one role, off for the other"
+        return "cannot be set: the fleet sets it for the primary and for replicas"
     if variable not in ALIKE and is_refused(variable, said):
         return f"cannot be {render(value)}: {REFUSED[variable][1]}"
     return ""

@@ -47,7 +47,7 @@ LAN_IP_NOT_PRIVATE = Kind(
 )
 LAN_IP_NOT_ON_HOST = Kind(
     "lan_ip_not_on_host",
-    "{host} does not have its lan_ip, {address}",
+    "lan_ip {address} is not an address of {host}",
     LAN_IP,
     "correct lan_ip, or give the host that address; its private addresses: {private}",
 )

@@ -29,7 +29,7 @@ FRAPPE_BRANCH_UNSUPPORTED = Kind(
     "frappe_branch_unsupported",
     "bench_frappe_branch {branch!r} is not a supported version of Frappe",
     "bench_frappe_branch of {hosts} in the inventory",
-    f"use version-14, version-15, version-16 or develop (Frappe {KNOWN})",
+    "use version-14, version-15, version-16 or develop",
 )
 
 

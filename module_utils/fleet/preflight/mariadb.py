@@ -17,15 +17,15 @@ INSTALLED = "{product} {version} is installed on {host}"
 PROGRAM = "{program} on {host}"
 DATABASE_NOT_MARIADB = Kind(
     "database_not_mariadb",
-    INSTALLED,
+    f"{INSTALLED}, which is not MariaDB",
     PROGRAM,
     "move its data elsewhere and remove it; the fleet runs on MariaDB {supported}",
 )
 MARIADB_UNSUPPORTED = Kind(
     "mariadb_unsupported",
-    INSTALLED,
+    f"{INSTALLED}, which is not supported",
     PROGRAM,
-    "use MariaDB {supported} (in the packages of this host's system: {packaged})",
+    "use MariaDB {supported} (the packages of this system have {packaged})",
 )
 REPLICA_OLDER = Kind(
     "replica_older",

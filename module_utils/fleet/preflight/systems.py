@@ -23,9 +23,9 @@ SSH_HOST_KEY_MISSING = Kind(
 SYSTEM = "operating system of {host}"
 SYSTEM_UNKNOWN = Kind(
     "system_unknown",
-    "{host} runs {system}",
+    "{host} runs {system}, which Benchfleet does not know",
     SYSTEM,
-    "use {tried}. With fleet_untried_system: true, also known, but never tried: {untried}",
+    "use {tried}. These were never tried and need fleet_untried_system: true: {untried}",
 )
 SYSTEM_UNTRIED = Kind(
     "system_untried",

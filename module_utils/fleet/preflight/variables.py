@@ -36,13 +36,17 @@ READ_PATH_OUT_OF_RANGE = Kind(
     "use a value from {least} to {greatest}",
 )
 KEEP = "fleet_keep in the inventory, for {hosts}"
-KEEP_BOTH = "give both values, for example {{number: 3, days: 30}}"
-KEEP_NOT_A_MAP = Kind("keep_not_a_map", "fleet_keep is {value}, not a map", KEEP, KEEP_BOTH)
+KEEP_NOT_A_MAP = Kind(
+    "keep_not_a_map",
+    "fleet_keep is {value}, not a map",
+    KEEP,
+    "give both values, for example {{number: 3, days: 30}}",
+)
 KEEP_OUT_OF_RANGE = Kind(
     "keep_out_of_range",
     "{key} of fleet_keep is {value}; it can be {least} to {greatest}",
     KEEP,
-    KEEP_BOTH,
+    "use a value from {least} to {greatest}",
 )
 PROXY_SET = "fleet_http_proxy in the inventory, for {hosts}"
 PROXY_FORM = (
