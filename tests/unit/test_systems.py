@@ -61,7 +61,7 @@ def test_another_system_is_refused_and_the_known_ones_are_named(
 ) -> None:
     host = a_host(distribution, version)
     (found,) = judged.system_problems([host])
-    assert found["what"] == f"rep1 runs {distribution} {version}"
+    assert all(value in found["what"] for value in ("rep1", f"{distribution} {version}"))
     for name in ("Debian 12 (bookworm)", "Debian 13 (trixie)", "Ubuntu 24.04 (noble)"):
         assert name in found["remedy"]
     facts = {"distribution": distribution, "distribution_version": version}
