@@ -70,7 +70,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
 
 
 def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
-    """The generator as a function that returns a list: templates count and add lists."""
+    """A judgement as templates can count it and add to it."""
     return lambda *values: list(judge(*values))
 
 

@@ -1,4 +1,4 @@
-"""The module survey, with the host's clock compared with the controller's."""
+"""Run the survey module and measure the host's clock against the controller's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ansible.plugins.action import ActionBase
 
 
 def clock_bounds(before: float, after: float, started: float, ended: float) -> dict[str, float]:
-    """Bounds of the host's clock minus the controller's, in seconds: {low, high}.
+    """Between which offsets (seconds, host minus controller) the host's clock must lie.
 
     before and after are the controller's times around the call, started and ended the host's
     within it. The host read `started` no earlier than `before`, and `ended` no later than
-    `after`: a slow ssh connection makes the bounds wider, and never makes a right clock look wrong.
+    `after`; so whatever ssh took only widens the bounds and never makes a right clock look wrong.
     """
     return {"low": ended - after, "high": started - before}
 
@@ -22,7 +22,7 @@ class ActionModule(ActionBase):
     """The survey module, with `clock` added to its result."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict:
-        """The module's result, with `clock` added to its survey."""
+        """Execute the module once; everything but `clock` is the module's own answer."""
         result = super().run(tmp, task_vars)
         before = time.time()
         result.update(self._execute_module(module_name="survey", task_vars=task_vars))

@@ -59,12 +59,12 @@ def look_at_supervisor() -> dict[str, Any]:
         read = configuration()
     except ConfigurationError as error:
         return {"supervisor": str(error), "supervisor_writers": {}}
-    trouble, message = read["trouble"], ""
+    trouble, words = read["trouble"], ""
     if trouble and not any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
-        message = trouble_words(trouble)
+        words = trouble_words(trouble)
     writers = {file["path"]: writer(file["path"]) for file in read["files"]}
     return {
-        "supervisor": message,
+        "supervisor": words,
         "supervisor_writers": {path: account for path, account in writers.items() if account},
     }
 
