@@ -1,8 +1,8 @@
-"""Variables of other hosts as they are in effect there, and whether the fleet agrees on them.
+"""Values of variables in effect on other hosts, and problems where they must not differ.
 
-The variables of other hosts hold what the inventory says and no role's defaults, so what is in
-effect there is put together here. Hosts that --limit leaves out count as well: the others are set
-up to talk to them.
+hostvars of other hosts have the inventory's variables and no defaults of roles, so the values in
+effect are computed here. Hosts that --limit leaves out count as well: the others are set up to
+connect to them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ ROLES = Path(__file__).parents[1] / "roles"
 
 @functools.cache
 def role_defaults() -> dict[str, Any]:
-    """The defaults of all roles, as they are written: templates among them are not resolved."""
+    """The defaults of all roles as they are written, with templates that are not resolved."""
     found: dict[str, Any] = {}
     loader = DataLoader()
-    # Role fleet has them all, so that every role that depends on it knows them.
+    # Role fleet links to the defaults of all roles.
     for file in sorted(ROLES.glob("fleet/defaults/main/*.yml")):
         found |= loader.load_from_file(str(file), trusted_as_template=True)
     return found
@@ -40,24 +40,26 @@ def role_defaults() -> dict[str, Any]:
 def in_effect(host: str, hostvars: Mapping[str, Any], name: str) -> Any:
     """A variable's value in effect on another host.
 
-    Raises AnsibleFilterError for one that depends on what is not known of the host.
+    Raises AnsibleFilterError where it depends on facts of that host that are not known.
     """
     raw = getattr(hostvars, "raw_get", hostvars.__getitem__)
     variables = {**role_defaults(), **raw(host)}
     try:
         return Templar(variables=variables).template(variables[name])
     except AnsibleError as error:
-        raise AnsibleFilterError(f"{name} of {host} cannot be told from here: {error}") from error
+        raise AnsibleFilterError(
+            f"the value of {name} on {host} is not known here: {error}"
+        ) from error
 
 
 def agreement_problems(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> list[Problem]:
-    """Fleet-wide variables that are not the same for all of these hosts."""
+    """Problems of fleet-wide variables that are not the same for all of these hosts."""
 
     def known(host: str, name: str) -> Any:
         try:
             return in_effect(host, hostvars, name)
         except AnsibleFilterError as error:
-            # It may depend on facts of a host that is left out of this run.
+            # It may depend on facts of a host that this run leaves out.
             raise LookupError(name) from error
 
     given = {host: hostvars[host] for host in hosts}
@@ -65,7 +67,7 @@ def agreement_problems(hostvars: Mapping[str, Any], hosts: Iterable[str]) -> lis
 
 
 class FilterModule:
-    """Filters of role preflight, and of whoever needs a variable of another host."""
+    """Filters of role preflight, and of others that need a variable of another host."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""

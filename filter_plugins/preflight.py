@@ -1,4 +1,4 @@
-"""Filters of role preflight and of whoever asks the same: the judgement is in fleet/preflight."""
+"""Filters of role preflight and others: the checks are in module_utils/fleet/preflight."""
 
 from __future__ import annotations
 

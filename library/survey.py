@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Gather everything about one host that preflight judges, in one execution."""
+"""Gather all that preflight needs to know of one host, in one execution."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from ansible.module_utils.fleet.survey.host import survey
 
 DOCUMENTATION = r"""
 module: survey
-short_description: Everything about a host that preflight judges, in one execution
+short_description: Gather all that preflight needs to know of a host
 description:
-  - Reads only. The judging is done on the controller, by fleet/preflight.
+  - Changes nothing. fleet/preflight on the controller finds the problems.
   - An action plugin of the same name adds C(clock), the host's offset from the controller.
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
   bench_home: {description: Home of the bench account., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
-  config_dir: {description: Where the fleet's mark lies., type: path, required: true}
-  state_dir: {description: Where the fleet's state on this host lies., type: path, required: true}
+  config_dir: {description: Folder of the fleet's mark., type: path, required: true}
+  state_dir: {description: Folder of the fleet's state on this host., type: path, required: true}
   adopt:
-    description: Whether a bench that is here and that no fleet made is to be looked at.
+    description: Whether to look at a bench that no fleet made, to adopt it.
     type: bool
     default: false
   ports:
-    description: TCP ports whose listeners are wanted.
+    description: TCP ports whose listeners are reported.
     type: list
     elements: int
     default: []
   pythons:
-    description: Python interpreters whose versions are wanted, besides those of the system.
+    description: Python interpreters whose versions are reported, besides those of the system.
     type: list
     elements: str
     default: []
   apps:
-    description: The apps that the bench shall have, to find out what Python and Node they ask for.
+    description: Apps of the bench; the versions of Python and Node that they need are reported.
     type: list
     elements: dict
     default: []
@@ -46,12 +46,12 @@ options:
       commit: {description: Commit., type: str}
   bench_user: {description: The bench's account., type: str, required: true}
   jobs:
-    description: Names of jobs, and patterns for them, that are looked for in the bench.
+    description: Names of jobs, and patterns for them, to search in the bench.
     type: list
     elements: str
     default: []
   certificates:
-    description: Certificates that the router is to show, C({of, certificate, key}) each.
+    description: Certificates of the router, C({of, certificate, key}) each.
     type: list
     elements: dict
     default: []
@@ -59,8 +59,8 @@ options:
   connect_port: {description: Port of that address., type: int}
   ways:
     description:
-      - Addresses and ports of other hosts of the fleet that this one will connect to,
-        C({address, port}) each, to find out what a packet filter on the way drops.
+      - Addresses and ports of other hosts to which this host will connect, C({address, port})
+        each. Those that a packet filter drops are reported.
     type: list
     elements: dict
     default: []
@@ -79,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 survey:
-  description: What was found, see fleet/survey/host.py.
+  description: The survey of the host, see fleet/survey/host.py.
   returned: success
   type: dict
 """

@@ -99,7 +99,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
 def first_settings() -> dict[str, Any]:
     """Settings of a first run over a primary erp1 and a replica rep1."""
     return {
-        # Without files: whatever they hold is read for each judgement.
+        # A path without files: an inventory's files are read for each judgement.
         "inventory": "/nowhere/inventory",
         "groups": {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]},
         "primary": {},
@@ -132,17 +132,31 @@ def first_settings() -> dict[str, Any]:
 
 
 def all_problems(hosts: list[dict], settings: dict) -> list[dict]:
-    """What the role puts together."""
+    """Problems of preflight's own checks and of jobs."""
     return checks.preflight_problems(hosts, settings) + jobs.job_problems(hosts, settings)
 
 
 def put_system(host: dict[str, Any], version: str) -> None:
-    """Have a host run a release of Debian."""
+    """Give a host a release of Debian."""
     host.update(version=version, system=systems.system_of("Debian", version))
 
 
+def kinds(hosts: list[dict], settings: dict) -> list[tuple[str, dict]]:
+    """The problems of preflight's own checks: (id, facts) each; their texts are there."""
+    problems = checks.preflight_problems(hosts, settings)
+    for found in problems:
+        assert set(found) == {"id", "what", "place", "remedy", "facts"}
+        assert all(found[text] for text in ("what", "place", "remedy"))
+    return [(found["id"], found["facts"]) for found in problems]
+
+
+def ids(hosts: list[dict], settings: dict) -> list[str]:
+    """The ids of these problems."""
+    return [kind for kind, _facts in kinds(hosts, settings)]
+
+
 def whats(hosts: list[dict], settings: dict) -> list[str]:
-    """What is wrong, without place and remedy; each problem must have both."""
+    """What is wrong, without place and remedy; asserts that each problem has both."""
     problems = all_problems(hosts, settings)
     for found in problems:
         assert set(found) - {"id", "facts"} == {"what", "place", "remedy"}

@@ -1,7 +1,8 @@
-"""All checks of preflight at once, and how their problems are told."""
+"""All checks of preflight at once, and the text of their problems."""
 
 from __future__ import annotations
 
+import pytest
 from fleet.preflight import problems
 
 from filter_plugins import preflight
@@ -60,30 +61,55 @@ def test_many_problems_come_in_one_message(fleet, settings):
     fleet[1]["background_workers"] = {"lnog": 1}
     found = all_problems(fleet, settings)
     text = problems.preflight_text(found)
-    assert text.startswith(f"Preflight found {len(found)} problems. Nothing was touched")
-    for words in (
-        "group primary holds 2 hosts",
-        "in group primary and in group reporting",
-        "fleet_sites is empty",
-        "unknown variable mariadb_servr_id; did you mean mariadb_server_id?",
-        "lan_ip 8.8.8.8 of erp1 is a public address",
-        "not an address of erp1",
-        "'version-12' is not a version",
-        "rep1 already holds a MariaDB data folder",
+    for kind in (
+        "primary_several",
+        "host_in_both_groups",
+        "sites_empty",
+        "variable_unknown",
+        "lan_ip_not_private",
+        "lan_ip_not_on_host",
+        "frappe_branch_unsupported",
+        "data_foreign",
         "port_taken",
-        "'rpe1' in jobs_placement is neither a host nor a group of the inventory; did you",
-        "unknown queue 'lnog' in bench_background_workers; did you mean long?",
     ):
-        assert words in text
+        assert f"   id:     {kind}" in text
+    for name in ("mariadb_servr_id", "mariadb_server_id", "'rpe1'", "'lnog'"):
+        assert name in text
+    assert str(len(found)) in text.partition("\n")[0]
     assert text.count("remedy:") == text.count("place:") == len(found)
 
 
-def test_one_problem_reads_well():
-    text = problems.preflight_text([problems.problem("a", "b", "c")])
-    assert text == (
-        "Preflight found 1 problem. Nothing was touched on any host.\n"
-        "\n1. a\n   place:  b\n   remedy: c"
-    )
+KIND = problems.Kind("one_of_ours", "{host} has {ports} and {values}", "{host}", "end {ports}")
+
+
+def test_a_problem_has_its_texts_with_its_facts():
+    facts = {"host": "erp1", "ports": [80, 443], "values": {"8000": ["erp1", "rep1"], "5": []}}
+    assert KIND.found(**facts) == {
+        "id": "one_of_ours",
+        "what": "erp1 has 80, 443 and 8000 (erp1, rep1); 5 (none)",
+        "place": "erp1",
+        "remedy": "end 80, 443",
+        "facts": facts,
+    }
+
+
+def test_a_fact_that_is_missing_is_an_error():
+    with pytest.raises(KeyError, match="ports"):
+        KIND.found(host="erp1", values={})
+
+
+def test_a_text_of_problems_has_a_headline_and_a_paragraph_each():
+    found = [KIND.found(host="erp1", ports=[80], values={})]
+    headline, *lines = problems.preflight_text(found, "TOUCHED").splitlines()
+    assert "1" in headline
+    assert headline.endswith("TOUCHED")
+    assert lines == [
+        "",
+        "1. erp1 has 80 and ",
+        "   place:  erp1",
+        "   remedy: end 80",
+        "   id:     one_of_ours",
+    ]
 
 
 def test_filters_are_offered():

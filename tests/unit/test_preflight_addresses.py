@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 from fleet.preflight import addresses as judged
-from fleet.preflight import checks
 
-from tests.unit.bare_fleet import whats
+from tests.unit.bare_fleet import ids, kinds
 
 
 @pytest.mark.parametrize(
@@ -69,67 +68,77 @@ def test_unusable_lan_ip_is_never_used(lan_ip):
 
 def test_missing_lan_ip(fleet, settings):
     fleet[0].update(default="8.8.8.8", addresses=["8.8.8.8", "127.0.0.1"])
-    assert whats(fleet, settings) == ["erp1 has no lan_ip, and no private address (it has 8.8.8.8)"]
+    assert kinds(fleet, settings) == [
+        ("lan_ip_missing", {"host": "erp1", "addresses": ["8.8.8.8"]})
+    ]
     fleet[0].update(addresses=["8.8.8.8", "10.0.0.1", "10.1.0.1"])
-    assert whats(fleet, settings) == [
-        "erp1 has no lan_ip, and several private addresses to choose from: 10.0.0.1, 10.1.0.1"
+    assert kinds(fleet, settings) == [
+        ("lan_ip_ambiguous", {"host": "erp1", "private": ["10.0.0.1", "10.1.0.1"]})
     ]
 
 
 def test_public_lan_ip(fleet, settings):
     fleet[0].update(lan_ip="8.8.8.8", addresses=["8.8.8.8", "10.0.0.11"])
-    found = checks.preflight_problems(fleet, settings)
-    assert [f["what"] for f in found] == [
-        "lan_ip 8.8.8.8 of erp1 is a public address; MariaDB and Redis are never put there"
-    ]
-    assert found[0]["place"] == "lan_ip of erp1 in the inventory"
-    assert found[0]["remedy"].endswith("erp1 has: 10.0.0.11")
+    facts = {"host": "erp1", "address": "8.8.8.8", "private": ["10.0.0.11"], "scope": "public"}
+    assert kinds(fleet, settings) == [("lan_ip_not_private", facts)]
 
 
-def test_loopback_lan_ip(fleet, settings):
-    fleet[0]["lan_ip"] = "127.0.0.1"
-    assert "is a loopback address" in whats(fleet, settings)[0]
+@pytest.mark.parametrize(
+    ("address", "scope"), [("127.0.0.1", "loopback"), ("fe80::1", "link-local")]
+)
+def test_lan_ip_that_no_other_host_can_use(fleet, settings, address, scope):
+    fleet[0]["lan_ip"] = address
+    ((kind, facts),) = kinds(fleet, settings)
+    assert (kind, facts["scope"]) == ("lan_ip_not_private", scope)
 
 
-def test_lan_ip_that_is_no_address(fleet, settings):
-    fleet[0]["lan_ip"] = "erp1.lan"
-    assert whats(fleet, settings) == ["lan_ip 'erp1.lan' of erp1 is not an IP address"]
-
-
-def test_lan_ip_of_another_machine(fleet, settings):
-    fleet[0]["lan_ip"] = "10.0.0.12"
-    assert whats(fleet, settings) == ["lan_ip 10.0.0.12 is not an address of erp1"]
+@pytest.mark.parametrize(
+    ("address", "kind"), [("erp1.lan", "lan_ip_invalid"), ("10.0.0.12", "lan_ip_not_on_host")]
+)
+def test_lan_ip_that_is_no_address_of_the_host(fleet, settings, address, kind):
+    fleet[0]["lan_ip"] = address
+    facts = {"host": "erp1", "address": address, "private": ["10.0.0.11"]}
+    assert kinds(fleet, settings) == [(kind, facts)]
 
 
 def test_shared_lan_ip_is_reported_once(fleet, settings):
     for host in fleet:
         host.update(lan_ip="10.0.0.5", addresses=["10.0.0.5"])
-    assert whats(fleet, settings) == ["lan_ip 10.0.0.5 is shared by erp1, rep1"]
+    facts = {"address": "10.0.0.5", "hosts": ["erp1", "rep1"]}
+    assert kinds(fleet, settings) == [("lan_ip_shared", facts)]
 
 
 def test_server_id_from_address():
     assert judged.lan_server_id("10.210.4.11") == 210 * 65536 + 4 * 256 + 11
     assert judged.lan_server_id("fd00::1:203") == 0x10203
-    with pytest.raises(ValueError, match="set mariadb_server_id"):
+    with pytest.raises(ValueError, match=r"10\.0\.0\.0"):
         judged.lan_server_id("10.0.0.0")
+
+
+def test_address_without_a_server_id(fleet, settings):
+    fleet[0].update(lan_ip="10.0.0.0", addresses=["10.0.0.0"])
+    facts = {"host": "erp1", "address": "10.0.0.0"}
+    assert kinds(fleet, settings) == [("server_id_not_derivable", facts)]
 
 
 def test_shared_server_id(fleet, settings):
     fleet[1]["server_id"] = str(judged.lan_server_id("10.0.0.11"))
-    assert whats(fleet, settings) == ["server_id 11 would be used by erp1, rep1"]
+    facts = {"number": 11, "hosts": ["erp1", "rep1"]}
+    assert kinds(fleet, settings) == [("server_id_shared", facts)]
     fleet[1]["server_id"] = 12
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 def test_server_ids_that_only_look_different(fleet, settings):
     fleet[0].update(lan_ip="10.0.0.1", addresses=["10.0.0.1"])
     fleet[1].update(lan_ip="100.64.0.1", addresses=["100.64.0.1"])
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[1].update(lan_ip="fd00::1", addresses=["fd00::1"])
-    assert whats(fleet, settings) == ["server_id 1 would be used by erp1, rep1"]
+    facts = {"number": 1, "hosts": ["erp1", "rep1"]}
+    assert kinds(fleet, settings) == [("server_id_shared", facts)]
 
 
 @pytest.mark.parametrize("value", [0, "abc", 2**32, "-1", "1.5"])
 def test_invalid_server_id(fleet, settings, value):
     fleet[0]["server_id"] = value
-    assert "is not a server_id" in whats(fleet, settings)[0]
+    assert kinds(fleet, settings) == [("server_id_invalid", {"host": "erp1", "value": value})]

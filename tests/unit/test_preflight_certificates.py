@@ -1,10 +1,8 @@
-"""Certificates that are given, and those that a CA is asked for."""
+"""Certificates of the inventory, and settings for those of a CA."""
 
 from __future__ import annotations
 
-from fleet.preflight import checks
-
-from tests.unit.bare_fleet import whats
+from tests.unit.bare_fleet import ids, kinds
 
 
 def test_certificates(fleet, settings):
@@ -12,44 +10,30 @@ def test_certificates(fleet, settings):
         return {"of": of, "certificate": "/c.pem", "key": "/c.key", "trouble": trouble, **files}
 
     fleet[0]["survey"]["certificates"] = [pair("certificate of a.test in fleet_sites")]
-    (found,) = whats(fleet, settings)
-    assert found.startswith("/c.pem is the certificate of a site, and router_certificate is not")
+    site = {"setting": "certificate of a.test in fleet_sites", "host": "erp1"}
+    assert kinds(fleet, settings) == [("certificate_of_one_site", {**site, "file": "/c.pem"})]
     fleet[0]["certificate"] = "/d.pem"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["survey"]["certificates"] = [
         pair("router_certificate", key="", trouble="x"),
         pair("certificate of a.test in fleet_sites", "/c.key is not the key of /c.pem"),
     ]
-    told = checks.preflight_problems(fleet, settings)
-    assert [(problem["what"], problem["place"]) for problem in told] == [
+    assert kinds(fleet, settings) == [
         (
-            "of a certificate and its key only /c.pem is named",
-            "router_certificate in the inventory, on erp1",
+            "certificate_incomplete",
+            {"setting": "router_certificate", "host": "erp1", "file": "/c.pem"},
         ),
-        (
-            "/c.key is not the key of /c.pem",
-            "certificate of a.test in fleet_sites in the inventory, on erp1",
-        ),
+        ("certificate_unusable", {**site, "trouble": "/c.key is not the key of /c.pem"}),
     ]
 
 
-def test_a_ca_is_asked_with_settings_that_can_work(fleet, settings):
+def test_settings_by_which_a_ca_cannot_be_asked(fleet, settings):
     fleet[0]["acme"] = {"email": "ops@example.com", "server": "https://ca.example.com/dir"}
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["acme"] = {"email": "ops", "server": "http://ca.example.com/dir"}
     fleet[0]["certificate"] = "/d.pem"
-    told = checks.preflight_problems(fleet, settings)
-    assert [(problem["what"].partition(":")[0], problem["place"]) for problem in told] == [
-        (
-            "router_acme_email 'ops' is no address of e-mail",
-            "router_acme_email in the inventory, for erp1",
-        ),
-        (
-            "router_acme_server 'http",
-            "router_acme_server in the inventory, for erp1",
-        ),
-        (
-            "router_certificate is set, and so is router_acme_email",
-            "router_certificate in the inventory, for erp1",
-        ),
+    assert kinds(fleet, settings) == [
+        ("acme_email_invalid", {"value": "ops", "host": "erp1"}),
+        ("acme_server_invalid", {"value": "http://ca.example.com/dir", "host": "erp1"}),
+        ("acme_beside_certificate", {"host": "erp1"}),
     ]

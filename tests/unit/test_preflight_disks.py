@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.bare_fleet import GIB, mark, whats
+from tests.unit.bare_fleet import GIB, ids, kinds, mark
 
 
 def test_disk_for_the_copy(fleet, settings):
@@ -14,19 +14,18 @@ def test_disk_for_the_copy(fleet, settings):
     ]
     disk = fleet[1]["survey"]["disk"]
     disk["data"]["free"] = disk["bench"]["free"] = 24 * GIB
-    assert whats(fleet, settings) == [
-        "rep1 has 24.0 GiB free, and needs 23.0 GiB for the copy of the primary's 10.0 GiB "
-        "and 2.0 GiB for a bench"
-    ]
+    facts = {"host": "rep1", "folder": "/var/lib", "free": 24, "needed": 25, "copy": 23, "bench": 2}
+    assert kinds(fleet, settings) == [("disk_too_small", facts)]
     disk["bench"].update(device="2", free=3 * GIB)
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     mark(fleet[1])
     fleet[1]["survey"]["database"].update(holds_data=True, bytes=10 * GIB)
     disk["data"]["free"] = 0
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 def test_disk_for_the_bench_of_the_primary(fleet, settings):
     for disk in fleet[0]["survey"]["disk"].values():
         disk["free"] = GIB
-    assert whats(fleet, settings) == ["erp1 has 1.0 GiB free, and needs 2.0 GiB for a bench"]
+    facts = {"host": "erp1", "folder": "/var/lib", "free": 1, "needed": 2, "copy": 0, "bench": 2}
+    assert kinds(fleet, settings) == [("disk_too_small", facts)]

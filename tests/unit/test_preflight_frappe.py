@@ -1,11 +1,11 @@
-"""Versions of Frappe, and what they print with."""
+"""Versions of Frappe, and the programs that make their PDFs."""
 
 from __future__ import annotations
 
 import pytest
 from fleet.preflight import frappe
 
-from tests.unit.bare_fleet import mark, put_system, whats
+from tests.unit.bare_fleet import ids, kinds, mark, put_system
 
 
 @pytest.mark.parametrize(
@@ -30,25 +30,25 @@ from tests.unit.bare_fleet import mark, put_system, whats
 def test_frappe_versions(fleet, settings, branch, known):
     assert frappe.is_known_frappe(branch) is known
     fleet[0].update(branch=branch, read_guard=False)
-    expected = f"bench_frappe_branch {branch!r} is not a version of Frappe that is supported"
-    assert whats(fleet, settings) == ([] if known else [expected])
+    expected = ("frappe_branch_unsupported", {"branch": branch, "hosts": ["erp1"]})
+    assert kinds(fleet, settings) == ([] if known else [expected])
 
 
 def test_frappe_14_runs_without_the_guard(fleet, settings):
     fleet[0]["branch"] = "version-14"
-    found = ["Frappe 14 has no place for the guard of the read path, and fleet_read_guard is on"]
-    assert whats(fleet, settings) == found
+    found = [("read_guard_on_frappe_14", {"hosts": ["erp1"]})]
+    assert kinds(fleet, settings) == found
     fleet[0].update(branch="", read_guard=False)
     settings["fleet_id"] = "f1"
     mark(fleet[0])
     fleet[0]["survey"]["benches"] = [
         {"path": settings["bench_dir"], "frappe_version": "14.9.0", "named": "", "others": {}}
     ]
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["read_guard"] = True
-    assert whats(fleet, settings) == found
+    assert kinds(fleet, settings) == found
     settings["groups"]["reporting"] = []
-    assert found[0] not in whats(fleet, settings)
+    assert found[0] not in kinds(fleet, settings)
 
 
 def test_frappe_of_our_own_bench(fleet, settings):
@@ -57,9 +57,10 @@ def test_frappe_of_our_own_bench(fleet, settings):
     fleet[0]["survey"]["benches"] = [
         {"path": settings["bench_dir"], "frappe_version": "13.0.1", "named": "", "others": {}}
     ]
-    assert whats(fleet, settings) == ["Frappe 13.0.1 is in the bench of erp1"]
+    facts = {"host": "erp1", "version": "13.0.1", "bench": settings["bench_dir"]}
+    assert kinds(fleet, settings) == [("frappe_unsupported", facts)]
     fleet[0]["survey"]["benches"][0]["frappe_version"] = "15.0.1"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 # What the survey says of benches of Frappe 15 and of one that can use Chromium.
@@ -73,19 +74,19 @@ FRAPPE_17 = {"real": True, "tools": {"wkhtmltopdf": "", "chrome": ""}}
     ("branch", "releases", "bench", "warned"),
     [
         ("version-15", ("12", "12"), None, ""),
-        ("version-15", ("13", "13"), None, "on erp1, rep1:"),
-        ("version-15", ("12", "13"), None, "on rep1:"),
-        ("v15.44.2", ("13", "13"), None, "on erp1, rep1:"),
+        ("version-15", ("13", "13"), None, " erp1, rep1:"),
+        ("version-15", ("12", "13"), None, " rep1:"),
+        ("v15.44.2", ("13", "13"), None, " erp1, rep1:"),
         ("version-16", ("13", "13"), None, ""),
         ("develop", ("13", "13"), None, ""),
         ("trial", ("13", "13"), None, ""),
-        ("trial", ("13", "13"), FRAPPE_15, "on erp1, rep1:"),
+        ("trial", ("13", "13"), FRAPPE_15, " erp1, rep1:"),
         ("trial", ("13", "13"), FRAPPE_17, ""),
         # An update goes from the code that is there.
         ("version-15", ("13", "13"), FRAPPE_17, ""),
     ],
 )
-def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned):
+def test_hosts_on_which_pdfs_will_not_work(fleet, branch, releases, bench, warned):
     for host, release in zip(fleet, releases, strict=True):
         host["branch"] = branch
         put_system(host, release)
@@ -93,10 +94,11 @@ def test_pdfs_that_will_not_work_are_told(fleet, branch, releases, bench, warned
         fleet[0]["survey"]["printing"] = bench
     found = frappe.pdf_warnings(fleet)
     assert len(found) == bool(warned)
-    assert all(warned in words and "which their system does not have" in words for words in found)
+    assert all(warned in warning for warning in found)
+    assert not any("erp1" in warning for warning in found if "erp1" not in warned)
 
 
-def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
+def test_a_wkhtmltopdf_that_the_operator_installed_is_used(fleet):
     for host in fleet:
         host["branch"] = "version-15"
         put_system(host, "13")
@@ -104,7 +106,8 @@ def test_a_wkhtmltopdf_of_the_operators_prints(fleet):
         "real": True,
         "tools": {"wkhtmltopdf": "/usr/local/bin/wkhtmltopdf"},
     }
-    (words,) = frappe.pdf_warnings(fleet)
-    assert "on rep1:" in words
+    (warning,) = frappe.pdf_warnings(fleet)
+    assert " rep1:" in warning
+    assert "erp1" not in warning
     fleet[1]["survey"] = None
     assert frappe.pdf_warnings(fleet) == []

@@ -1,77 +1,75 @@
-"""Groups, --limit, and who is known to whom."""
+"""Groups, --limit, and what hosts know of each other."""
 
 from __future__ import annotations
 
 from fleet.preflight import hosts
 
-from tests.unit.bare_fleet import whats
+from tests.unit.bare_fleet import ids, kinds
 
 
 def test_no_host_at_all(settings):
     settings["groups"] = {"all": []}
-    assert whats([], settings) == ["the inventory holds no host at all"]
+    assert kinds([], settings) == [("inventory_empty", {"inventory": "/nowhere/inventory"})]
 
 
 def test_no_primary(fleet, settings):
     settings["groups"]["primary"] = []
     settings["groups"]["reporting"] = ["erp1", "rep1"]
-    assert whats(fleet, settings) == ["no host is in group primary"]
+    assert ids(fleet, settings) == ["primary_missing"]
 
 
 def test_two_primaries(fleet, settings):
     settings["groups"]["primary"] = ["erp1", "rep1"]
     settings["groups"]["reporting"] = []
-    assert whats(fleet, settings) == ["group primary holds 2 hosts: erp1, rep1"]
+    facts = {"inventory": "/nowhere/inventory", "hosts": ["erp1", "rep1"]}
+    assert kinds(fleet, settings) == [("primary_several", facts)]
 
 
 def test_host_in_both_groups(fleet, settings):
     settings["groups"]["reporting"] = ["erp1", "rep1"]
-    assert whats(fleet, settings) == ["erp1 is in group primary and in group reporting"]
+    facts = {"inventory": "/nowhere/inventory", "host": "erp1"}
+    assert kinds(fleet, settings) == [("host_in_both_groups", facts)]
 
 
 def test_host_in_no_group(fleet, settings):
     settings["groups"]["reporting"] = []
-    assert whats(fleet, settings) == ["rep1 is in neither group primary nor group reporting"]
+    facts = {"inventory": "/nowhere/inventory", "host": "rep1"}
+    assert kinds(fleet, settings) == [("host_in_no_group", facts)]
 
 
-def test_a_run_without_the_primary_builds_on_one_of_this_fleet(fleet, settings):
+def test_a_run_without_the_primary_needs_a_primary_of_this_fleet(fleet, settings):
     erp1, rep1 = fleet
     settings["primary"] = erp1
-    assert whats([rep1], settings) == [
-        "the primary erp1 is left out of this run, and is not of this fleet yet"
-    ]
+    assert kinds([rep1], settings) == [("primary_left_out", {"host": "erp1"})]
     settings["fleet_id"] = "f1"
     erp1["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
-    assert whats([rep1], settings) == []
-    # It is what the others are compared with.
+    assert ids([rep1], settings) == []
+    # The others are compared with it.
     erp1["survey"]["database"].update(product="MariaDB", version="11.8.1")
-    assert whats([rep1], settings) == [
-        "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
-    ]
-    # That it cannot be looked at is said by preflight/reach.py.
+    assert ids([rep1], settings) == ["replica_older"]
+    # A primary that cannot be reached is reported by preflight/reach.py.
     erp1.update(survey=None, trouble="No route to host")
-    assert whats([rep1], settings) == []
+    assert ids([rep1], settings) == []
 
 
-def test_a_run_without_a_reporting_node_is_one_like_others(fleet, settings):
-    assert whats(fleet[:1], settings) == []
+def test_a_run_without_a_reporting_node_has_no_problem(fleet, settings):
+    assert ids(fleet[:1], settings) == []
 
 
-def test_a_host_that_could_not_be_looked_at_hides_no_other_problem(fleet, settings):
+def test_a_host_that_could_not_be_surveyed_hides_no_other_problem(fleet, settings):
     fleet[1].update(survey=None, trouble="Task failed: Incorrect sudo password", addresses=[])
     fleet[1].update(default="", distribution="", version="", system={})
     settings["groups"]["primary"] = []
-    assert whats(fleet, settings) == [
-        "no host is in group primary",
-        "erp1 is in neither group primary nor group reporting",
+    inventory = {"inventory": "/nowhere/inventory"}
+    assert kinds(fleet, settings) == [
+        ("primary_missing", inventory),
+        ("host_in_no_group", {**inventory, "host": "erp1"}),
     ]
 
 
-def test_an_update_is_everybodys(fleet, settings):
+def test_an_update_needs_all_hosts(fleet, settings):
     settings["updating"] = True
-    assert whats(fleet[:1], settings) == [
-        "rep1 left out of an update: the fleet would run two versions"
-    ]
+    assert kinds(fleet[:1], settings) == [("update_limited", {"hosts": ["rep1"]})]
 
 
 def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):

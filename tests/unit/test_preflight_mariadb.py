@@ -3,64 +3,86 @@
 from __future__ import annotations
 
 import pytest
-from fleet.preflight import checks, mariadb
+from fleet.preflight import mariadb
 
-from tests.unit.bare_fleet import put_system, whats
+from tests.unit.bare_fleet import ids, kinds, put_system
 
 
 @pytest.mark.parametrize(
-    ("product", "version", "bad"),
+    ("product", "version", "kind"),
     [
-        ("MariaDB", "10.11.6", False),
-        ("MariaDB", "11.4.3", False),
-        ("MariaDB", "11.8.2", False),
-        ("MariaDB", "10.6.18", True),
-        ("MariaDB", "10.1.11", True),
-        ("MySQL", "8.0.36", True),
+        ("MariaDB", "10.11.6", ""),
+        ("MariaDB", "11.4.3", ""),
+        ("MariaDB", "11.8.2", ""),
+        ("MariaDB", "10.6.18", "mariadb_unsupported"),
+        ("MariaDB", "10.1.11", "mariadb_unsupported"),
+        ("MySQL", "8.0.36", "database_not_mariadb"),
     ],
 )
-def test_installed_database(fleet, settings, product, version, bad):
+def test_installed_database(fleet, settings, product, version, kind):
     for host in fleet:
         host["survey"]["database"].update(
             product=product, version=version, program="/usr/sbin/mysqld"
         )
-    expected = [f"{product} {version} is installed on {h}" for h in ("erp1", "rep1")]
-    assert whats(fleet, settings) == (expected if bad else [])
+    found = [
+        (kind, facts["host"], facts["product"], facts["version"])
+        for kind, facts in kinds(fleet, settings)
+    ]
+    expected = [(kind, host, product, version) for host in ("erp1", "rep1")]
+    assert found == (expected if kind else [])
+
+
+def test_an_unsupported_mariadb_is_reported_with_the_one_of_the_system(fleet, settings):
+    old = {"product": "MariaDB", "version": "10.6.1", "program": "/m"}
+    fleet[0]["survey"]["database"].update(old)
+    ((_kind, facts),) = kinds(fleet, settings)
+    assert facts["packaged"] == "10.11"
+    fleet[0]["system"] = {}
+    ((_kind, facts),) = kinds(fleet, settings)
+    assert facts["packaged"] == "unknown"
 
 
 def test_replica_older_than_primary(fleet, settings):
     put_system(fleet[0], "13")
-    assert whats(fleet, settings) == [
-        "the replica rep1 would run MariaDB 10.11, older than the primary's 11.8"
-    ]
+    facts = {
+        "host": "rep1",
+        "version": "10.11",
+        "system": "Debian 12.5",
+        "primary": "erp1",
+        "primary_version": "11.8",
+        "primary_system": "Debian 13",
+    }
+    assert kinds(fleet, settings) == [("replica_older", facts)]
     put_system(fleet[0], "12.5")
     put_system(fleet[1], "13")
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
-def test_tables_that_a_restart_empties_are_told_when_they_are_copied(fleet, settings):
+def test_tables_in_memory_are_warned_of_where_they_are_copied(fleet, settings):
     settings["groups"]["mariadb_replica"] = ["rep1"]
     assert mariadb.memory_warnings(fleet, settings) == []
     fleet[1]["survey"]["database"]["memory_tables"] = ["`_a`.`left`"]
     fleet[0]["survey"]["database"]["memory_tables"] = ["`_a`.`cache`", "`wiki`.`hits`"]
-    (words,) = mariadb.memory_warnings(fleet, settings)
-    assert "erp1: `_a`.`cache`, `wiki`.`hits`." in words
-    assert words.index("TRUNCATE") < words.index("ALTER")
+    (warning,) = mariadb.memory_warnings(fleet, settings)
+    assert "erp1: `_a`.`cache`, `wiki`.`hits`." in warning
+    assert "_a`.`left" not in warning
+    assert "`TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;`" in warning
     del settings["groups"]["mariadb_replica"]
     assert mariadb.memory_warnings(fleet, settings) == []
 
 
 def test_a_reporting_node_has_no_setting_of_its_own_that_changes_reports(fleet, settings):
     fleet[1]["mariadb_extra"] = {"lc-time-names": "de_DE", "max_connections": 50}
-    (what,) = whats(fleet, settings)
-    assert what.startswith("lc_time_names is de_DE for rep1, and unset for the primary erp1: a rep")
+    facts = {"name": "lc_time_names", "value": "de_DE", "host": "rep1", "primary": "erp1"}
+    kind = "setting_differs_from_primary"
+    assert kinds(fleet, settings) == [(kind, {**facts, "primary_value": "unset"})]
     fleet[0]["survey"]["database"]["answers"]["lc_time_names"] = "en_US"
-    assert "en_US for the primary" in whats(fleet, settings)[0]
+    assert kinds(fleet, settings) == [(kind, {**facts, "primary_value": "en_US"})]
     # What the inventory sets for the primary holds from this run on.
     fleet[0]["mariadb_extra"] = {"lc_time_names": "DE_de"}
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[1]["mariadb_extra"] = fleet[0]["mariadb_extra"] = "no map"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 def test_settings_that_a_reporting_node_takes_from_the_primary(fleet):
@@ -117,26 +139,26 @@ def test_a_reporting_node_keeps_its_settings_while_the_primarys_server_is_down(f
 def test_time_zones_of_hosts_and_servers(fleet, settings):
     here, there = (host["survey"] for host in (fleet[1], fleet[0]))
     there["time_zone"] = {"name": "Europe/Berlin", "offsets": [3600, 7200, 3600]}
-    (problem,) = checks.preflight_problems(fleet, settings)
-    assert problem["what"].startswith("the time zone of rep1 is Etc/UTC, and Europe/Berlin on the")
-    assert "`timedatectl set-timezone Europe/Berlin` on rep1" in problem["remedy"]
+    names = {"host": "rep1", "primary": "erp1"}
+    zones = {"zone": "Etc/UTC", "primary_zone": "Europe/Berlin", "wanted": "Europe/Berlin"}
+    assert kinds(fleet, settings) == [("time_zone_differs", {**names, **zones})]
     here["time_zone"] = {"name": "Europe/Paris", "offsets": [3600, 7200, 3600]}
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     here["time_zone"]["offsets"] = [3600, 3600, 3600]
     here["time_zone"]["name"] = "Europe/Berlin"
-    (problem,) = checks.preflight_problems(fleet, settings)
-    assert problem["remedy"].startswith("upgrade the package tzdata on rep1 and erp1, and restart")
+    zones = {"zone": "Europe/Berlin", "primary_zone": "Europe/Berlin"}
+    assert kinds(fleet, settings) == [("time_zone_data_differs", {**names, **zones})]
     here["time_zone"] = dict(there["time_zone"])
     there["database"]["answers"]["time_zone"] = "Europe/Berlin"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     there["database"]["answers"]["time_zone"] = "Europe/Paris"
-    assert len(whats(fleet, settings)) == 1
+    assert ids(fleet, settings) == ["mariadb_time_zone_differs"]
     there["database"]["answers"]["time_zone"] = "+01:00"
-    (what,) = whats(fleet, settings)
-    assert what.startswith("time_zone of MariaDB is SYSTEM on rep1, and +01:00 on the primary erp1")
+    zones = {"zone": "SYSTEM", "primary_zone": "+01:00"}
+    assert kinds(fleet, settings) == [("mariadb_time_zone_differs", {**names, **zones})]
     here["database"]["answers"]["time_zone"] = "+01:00"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     for survey, zone in ((here, "SYSTEM"), (there, "-05:30")):
         survey["time_zone"] = {"name": "x", "offsets": [-19800] * 3}
         survey["database"]["answers"]["time_zone"] = zone
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []

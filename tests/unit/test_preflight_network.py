@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fleet.preflight import checks
+import pytest
 
-from tests.unit.bare_fleet import whats
+from tests.unit.bare_fleet import ids, kinds
 
 
 def test_lan(fleet, settings):
@@ -14,20 +14,23 @@ def test_lan(fleet, settings):
         "port": 22,
         "detail": "no answer",
     }
-    found = checks.preflight_problems(fleet, settings)
-    assert [f["what"] for f in found] == [
-        "rep1 cannot reach the primary erp1 over the LAN: no answer"
-    ]
-    assert found[0]["place"] == "TCP from rep1 (10.0.0.21) to 10.0.0.11 port 22"
+    facts = {
+        "host": "rep1",
+        "primary": "erp1",
+        "error": "no answer",
+        "source": "10.0.0.21",
+        "address": "10.0.0.11",
+        "port": 22,
+    }
+    assert kinds(fleet, settings) == [("primary_unreachable", facts)]
 
 
 def test_clocks(fleet, settings):
     fleet[1]["survey"]["clock"] = {"low": 2.0, "high": 2.9}
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[1]["survey"]["clock"] = {"low": -5.4, "high": -4.9}
-    assert whats(fleet, settings) == [
-        "the clocks of rep1 and erp1 differ by 4.6 s or more (limit 2 s)"
-    ]
+    facts = {"host": "rep1", "other": "erp1", "seconds": pytest.approx(4.6), "limit": 2}
+    assert kinds(fleet, settings) == [("clocks_differ", facts)]
 
 
 def test_clock_bounds_hold_a_right_clock_however_slow_ssh_is():

@@ -34,7 +34,7 @@ def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
     assert len(whats(fleet, settings)) == 2
 
 
-def test_right_service_on_a_host_that_is_not_ours_is_a_stranger(fleet, settings):
+def test_the_right_service_on_a_host_of_no_fleet_is_a_problem(fleet, settings):
     fleet[0]["survey"]["listeners"] = {"80": [listener(name="nginx")]}
     assert len(whats(fleet, settings)) == 1
     settings["fleet_id"] = "f1"

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import pytest
-from fleet.preflight import checks
 
-from tests.unit.bare_fleet import mark, whats
+from tests.unit.bare_fleet import ids, kinds, mark
+
+UPDATE = ("update_unfinished", {"began": "20250101-120000", "host": "erp1"})
 
 
-def test_an_unfinished_update_is_ended_first(fleet, settings):
+def test_an_unfinished_update_comes_first(fleet, settings):
     fleet[0]["survey"]["update"] = "20250101-120000"
-    assert whats(fleet, settings) == [
-        "the update of the apps that began 20250101-120000 is not finished"
-    ]
+    assert kinds(fleet, settings) == [UPDATE]
     settings["updating"] = True
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
-def test_an_unfinished_update_is_ended_first_by_a_run_without_the_primary_too(fleet, settings):
+def test_an_unfinished_update_comes_first_where_the_primary_is_left_out(fleet, settings):
     fleet[0]["survey"]["update"] = "20250101-120000"
     fleet[0]["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
     settings.update(primary=fleet[0], fleet_id="f1")
-    assert whats(fleet[1:], settings) == [
-        "the update of the apps that began 20250101-120000 is not finished"
-    ]
+    assert kinds(fleet[1:], settings) == [UPDATE]
 
 
-def test_what_supervisor_cannot_hold_or_read_is_told(fleet, settings):
+def test_settings_and_files_that_supervisor_cannot_read(fleet, settings):
     fleet[0]["program_troubles"] = [("bench_environment is no map", "write a map")]
     fleet[0]["survey"]["supervisor"] = "supervisord cannot read its configuration: [program:x]"
-    assert whats(fleet, settings) == [
-        f"bench_environment is no map ({fleet[0]['name']})",
-        "supervisord cannot read its configuration: [program:x]",
+    setting = {
+        "trouble": "bench_environment is no map",
+        "remedy": "write a map",
+        "host": "erp1",
+        "inventory": "/nowhere/inventory",
+    }
+    trouble = "supervisord cannot read its configuration: [program:x]"
+    assert kinds(fleet, settings) == [
+        ("program_setting_invalid", setting),
+        ("supervisor_unreadable", {"trouble": trouble, "host": "erp1"}),
     ]
 
 
@@ -40,60 +44,68 @@ def test_foreign_data_and_bench_on_a_replica(fleet, settings):
     fleet[1]["survey"]["benches"] = [
         {"path": "/home/erp/bench", "frappe_version": "15.1.0", "named": "", "others": {}}
     ]
-    assert whats(fleet, settings) == [
-        "rep1 already holds a MariaDB data folder that this fleet did not make",
-        "rep1 already holds a bench that this fleet did not make (Frappe 15.1.0)",
+    bench = {"host": "rep1", "path": "/home/erp/bench", "frappe": "15.1.0", "named": "its folder"}
+    assert kinds(fleet, settings) == [
+        ("data_foreign", {"host": "rep1", "folder": "/var/lib/mysql", "mib": 3}),
+        ("bench_foreign", bench),
     ]
 
 
-def test_existing_data_on_the_primary_is_not_adopted_without_a_wish(fleet, settings):
+def test_existing_data_on_the_primary_is_not_adopted_unasked(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
     fleet[0]["survey"]["benches"] = [
         {"path": "/home/erp/bench", "frappe_version": None, "named": "", "others": {}}
     ]
-    found = checks.preflight_problems(fleet, settings)
-    assert len(found) == 2
-    assert all("set fleet_adopt: true" in f["remedy"] for f in found)
+    assert ids(fleet, settings) == ["data_adoptable", "bench_adoptable"]
 
 
-def test_what_names_a_bench_is_said(fleet, settings):
+def test_the_file_that_names_a_bench_is_a_fact(fleet, settings):
     fleet[0]["survey"]["benches"] = [
         {"path": "/data/b", "frappe_version": None, "named": "/etc/a.service", "others": {}}
     ]
-    (found,) = checks.preflight_problems(fleet, settings)
-    assert found["place"] == "/data/b on erp1, named by /etc/a.service"
+    ((kind, facts),) = kinds(fleet, settings)
+    assert kind == "bench_adoptable"
+    assert (facts["path"], facts["named"]) == ("/data/b", "/etc/a.service")
 
 
-def test_what_is_being_adopted_is_no_strangers(fleet, settings):
+def test_an_adopted_bench_is_no_problem(fleet, settings):
     fleet[0]["survey"]["database"].update(holds_data=True, bytes=1)
     fleet[0]["survey"]["benches"] = [
         {"path": settings["bench_dir"], "frappe_version": None, "named": "", "others": {}}
     ]
     web = {"pid": 7, "name": "gunicorn", "program": "", "command": "", "unit": "supervisor.service"}
     fleet[0]["survey"]["listeners"] = {"8000": [{**web, "address": "127.0.0.1"}]}
-    # What the bench itself listens on is no trouble of its own.
-    assert len(whats(fleet, settings)) == 2
+    # Ports of the bench itself are not reported beside it.
+    assert ids(fleet, settings) == ["data_adoptable", "bench_adoptable"]
     fleet[0]["survey"]["adoption"] = {"bench": {}}
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     fleet[0]["survey"]["listeners"]["8000"][0]["name"] = "apache2"
-    assert "port 8000" in whats(fleet, settings)[0]
+    ((kind, facts),) = kinds(fleet, settings)
+    assert (kind, facts["port"]) == ("port_taken", 8000)
 
 
-@pytest.mark.parametrize(("own", "words"), [("f1", "is fleet f1"), ("", "is a new one")])
+@pytest.mark.parametrize(
+    ("own", "kind"), [("f1", "host_of_another_fleet"), ("", "host_of_a_fleet")]
+)
 @pytest.mark.parametrize("number", [0, 1])
-def test_host_of_another_fleet(fleet, settings, own, words, number):
+def test_host_of_another_fleet(fleet, settings, own, kind, number):
     settings["fleet_id"] = own
     mark(fleet[number], "f2")
     fleet[number]["survey"]["database"].update(holds_data=True, bytes=1)
-    found = whats(fleet, settings)
-    assert len(found) == 1
-    assert "belongs to fleet f2" in found[0]
-    assert words in found[0]
+    facts = {
+        "host": fleet[number]["name"],
+        "fleet": "f2",
+        "own": own,
+        "path": "/etc/benchfleet/fleet.json",
+        "secrets": settings["secrets_path"],
+    }
+    assert kinds(fleet, settings) == [(kind, facts)]
 
 
 def test_broken_mark(fleet, settings):
     fleet[0]["survey"]["mark"] = {"state": "broken", "path": "/x", "detail": "it is empty"}
-    assert whats(fleet, settings) == ["the fleet's mark on erp1 cannot be read: it is empty"]
+    facts = {"host": "erp1", "error": "it is empty", "path": "/x"}
+    assert kinds(fleet, settings) == [("mark_unreadable", facts)]
 
 
 def test_commands_of_other_tools(fleet, settings):
@@ -103,10 +115,14 @@ def test_commands_of_other_tools(fleet, settings):
         {"path": "/opt/bench/bin/bench", "origin": "frappe-bench"},
         {"path": "/root/bin/bench", "origin": "benchfleet"},
     ]
-    assert [w.split(" is that of ")[1] for w in whats(fleet, settings)] == [
-        "frappe/pilot, not of frappe-bench",
-        "an unknown tool, not of frappe-bench",
-    ]
+    pilot, unknown = (
+        ("bench_command_foreign", {"host": "erp1", "path": path, "origin": origin})
+        for path, origin in (
+            ("/usr/local/bin/bench", "frappe/pilot"),
+            ("/usr/bin/bench", "unknown"),
+        )
+    )
+    assert kinds(fleet, settings) == [pilot, unknown]
     settings["fleet_id"] = "f1"
     mark(fleet[0])
-    assert len(whats(fleet, settings)) == 1
+    assert kinds(fleet, settings) == [pilot]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fleet.preflight import secrets
 
-from tests.unit.bare_fleet import all_problems, whats
+from tests.unit.bare_fleet import ids, kinds
 
 
 def test_secrets_state_of_no_file(tmp_path):
@@ -14,27 +14,29 @@ def test_secrets_state_of_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "words"),
+    ("text", "mode", "kind", "facts"),
     [
-        ("fleet_id: f1\n", 0o600, None),
-        ("fleet_id: f1\n", 0o640, "mode 0640"),
-        ("fleet_id: 'f1\nx: {", 0o600, "not valid YAML"),
-        ("", 0o600, "holds no fleet_id"),
-        ("- a\n", 0o600, "holds no fleet_id"),
+        ("fleet_id: f1\n", 0o600, None, {}),
+        ("fleet_id: f1\n", 0o640, "secrets_open_to_others", {"mode": "0640"}),
+        ("fleet_id: 'f1\nx: {", 0o600, "secrets_not_yaml", {"line": 2}),
+        ("", 0o600, "secrets_without_fleet_id", {}),
+        ("- a\n", 0o600, "secrets_without_fleet_id", {}),
     ],
 )
-def test_secrets_state(tmp_path, fleet, settings, text, mode, words):
+def test_secrets_state(tmp_path, fleet, settings, text, mode, kind, facts):
     file = tmp_path / "fleet.yml"
     file.write_text(text)
     file.chmod(mode)
     state = settings["secrets"] = secrets.secrets_state(str(file))
-    found = whats(fleet, settings)
-    if words is None:
-        assert found == []
-        assert state["fleet_id"] == "f1"
-    else:
-        assert len(found) == 1
-        assert words in found[0]
+    expected = [(kind, {"path": str(file), **facts})] if kind else []
+    assert kinds(fleet, settings) == expected
+    assert state["fleet_id"] == ("" if kind else "f1")
+
+
+def test_secrets_file_that_cannot_be_read(tmp_path):
+    found = secrets.secrets_state(str(tmp_path))["problem"]
+    assert found["id"] == "secrets_unreadable"
+    assert found["facts"]["path"] == str(tmp_path)
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def test_encrypted_secrets_are_no_problem_once_they_are_open(fleet, settings, en
     assert state["encrypted"]
     settings["secrets"] = secrets.opened_secrets(state, path, {"fleet_id": "f1"}, fleet)
     assert settings["secrets"]["fleet_id"] == "f1"
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
     assert secrets.missing_secrets(state, path, {"fleet_id": "f1"}) is None
 
 
@@ -63,15 +65,11 @@ def test_encrypted_secrets_without_a_password_are_the_only_problem(
         host["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
     settings["secrets"] = secrets.opened_secrets(state, path, content, fleet)
     settings["fleet_id"] = settings["secrets"]["fleet_id"]
-    (found,) = all_problems(fleet, settings)
-    assert "no vault password was given, or one that does not fit" in found["what"]
-    assert found["place"] == f"{path} on the controller"
-    assert "--ask-vault-pass" in found["remedy"]
-    assert secrets.missing_secrets(state, path, content) == found
+    assert kinds(fleet, settings) == [("secrets_locked", {"path": path})]
+    assert secrets.missing_secrets(state, path, content) == settings["secrets"]["problem"]
 
 
 def test_a_running_fleet_has_secrets(tmp_path):
     path = str(tmp_path / "fleet.yml")
     found = secrets.missing_secrets(secrets.secrets_state(path), path, {})
-    assert found["what"] == "the secrets file does not exist"
-    assert "(-i)" in found["remedy"]
+    assert (found["id"], found["facts"]) == ("secrets_missing", {"path": path})

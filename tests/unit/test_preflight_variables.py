@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fleet.preflight import checks, variables
+from fleet.preflight import variables
 
 from filter_plugins import jobs
-from tests.unit.bare_fleet import whats
+from tests.unit.bare_fleet import all_problems, ids, kinds
 
 ROLES = Path(__file__).parents[2] / "roles"
 
@@ -16,29 +16,33 @@ ROLES = Path(__file__).parents[2] / "roles"
 def test_unknown_variable(fleet, settings):
     for host in fleet:
         host["variables"].append("bench_frappe_brnch")
-    found = checks.preflight_problems(fleet, settings)
-    assert [f["what"] for f in found] == [
-        "unknown variable bench_frappe_brnch; did you mean bench_frappe_branch?"
-    ]
-    assert "all hosts" in found[0]["place"]
+    ((kind, facts),) = kinds(fleet, settings)
+    assert (kind, facts["name"]) == ("variable_unknown", "bench_frappe_brnch")
+    assert " bench_frappe_branch?" in facts["hint"]
+    assert facts["hosts"] == "all hosts"
 
 
 def test_misspelt_lan_ip(fleet, settings):
     fleet[1]["variables"].append("lan_pi")
-    assert whats(fleet, settings) == ["unknown variable lan_pi; did you mean lan_ip?"]
+    ((kind, facts),) = kinds(fleet, settings)
+    assert (kind, facts["name"], facts["hosts"]) == ("variable_unknown", "lan_pi", ["rep1"])
+    assert " lan_ip?" in facts["hint"]
 
 
 def test_allowed_variable(fleet, settings):
     fleet[0]["variables"] += ["mariadb_exporter_port", "backup_dir", "fleet_lan_ip", "__bench_x"]
-    assert whats(fleet, settings) == ["unknown variable mariadb_exporter_port"]
+    ((kind, facts),) = kinds(fleet, settings)
+    assert (kind, facts["name"]) == ("variable_unknown", "mariadb_exporter_port")
+    assert facts["hint"] == ""
     settings["allowed_variables"] = ["mariadb_exporter_port"]
-    assert whats(fleet, settings) == []
+    assert ids(fleet, settings) == []
 
 
 def test_types(fleet, settings):
     for host in fleet:
         host["type_errors"] = ["argument 'x' is of type str"]
-    assert whats(fleet, settings) == ["argument 'x' is of type str"]
+    facts = {"error": "argument 'x' is of type str", "hosts": ["erp1", "rep1"]}
+    assert kinds(fleet, settings) == [("variable_type", facts)]
 
 
 @pytest.mark.parametrize("value", ["", 0, 2, "2"])
@@ -80,65 +84,53 @@ def test_variables_are_read_from_specs_defaults_and_tasks(tmp_path):
 def test_bounds_of_the_read_path(fleet, settings):
     fleet[1]["read_path"] = {"read_guard_wait": "60", "read_guard_fallback_calls": 0}
     fleet[0]["read_path"] = {"read_guard_wait": "60", "read_guard_fallback_seconds": "soon"}
-    assert whats(fleet, settings) == [
-        "read_guard_wait is 60: it takes 0 to 10 seconds",
-        "read_guard_fallback_calls is 0: it takes 1 to 100 calls",
+    found = [(kind, *facts.values()) for kind, facts in kinds(fleet, settings)]
+    kind = "read_path_out_of_range"
+    assert found == [
+        (kind, "read_guard_wait", "60", 0, 10, "seconds", ["erp1", "rep1"]),
+        (kind, "read_guard_fallback_calls", "0", 1, 100, "calls", ["rep1"]),
     ]
-    place = checks.preflight_problems(fleet, settings)[0]["place"]
-    assert place == "read_guard_wait in the inventory, for erp1, rep1"
 
 
 def test_bounds_of_what_is_kept(fleet, settings):
     fleet[0]["keep"] = {"number": 0, "days": "30"}
     fleet[1]["keep"] = {"number": "0", "days": -1}
-    assert whats(fleet, settings) == [
-        "number of fleet_keep is 0: it takes 1 to 1000",
-        "days of fleet_keep is -1: it takes 1 to 36500",
+    found = [(kind, *facts.values()) for kind, facts in kinds(fleet, settings)]
+    assert found == [
+        ("keep_out_of_range", "number", "0", 1, 1000, ["erp1", "rep1"]),
+        ("keep_out_of_range", "days", "-1", 1, 36500, ["rep1"]),
     ]
-    # What else is wrong in the map is reported with the types.
+    # Other errors in the map are reported as variable_type.
     for value in ({"number": None}, {"number": "many", "days": 1}):
         fleet[0]["keep"] = fleet[1]["keep"] = value
-        assert whats(fleet, settings) == []
+        assert ids(fleet, settings) == []
     fleet[1]["keep"] = 3
-    assert whats(fleet, settings) == ["fleet_keep is 3, and no map"]
+    assert kinds(fleet, settings) == [("keep_not_a_map", {"value": "3", "hosts": ["rep1"]})]
 
 
 def test_proxies(fleet, settings):
     for proxy in ("http://10.0.0.1:3128", "https://proxy.lan:8080/"):
         fleet[0]["proxy"] = proxy
-        assert whats(fleet, settings) == []
+        assert ids(fleet, settings) == []
     for host, proxy in zip(fleet, ("http://user:secret@proxy.lan:3128", "proxy.lan"), strict=True):
         host["proxy"] = proxy
-    told = checks.preflight_problems(fleet, settings)
-    assert [(problem["what"], problem["place"]) for problem in told] == [
-        (
-            "fleet_http_proxy 'http://proxy.lan:3128' holds an account",
-            "fleet_http_proxy in the inventory, for erp1",
-        ),
-        (
-            "fleet_http_proxy 'proxy.lan' is not the address of a proxy",
-            "fleet_http_proxy in the inventory, for rep1",
-        ),
+    assert kinds(fleet, settings) == [
+        ("proxy_with_account", {"value": "http://proxy.lan:3128", "hosts": ["erp1"]}),
+        ("proxy_invalid", {"value": "proxy.lan", "hosts": ["rep1"]}),
     ]
-    assert "secret" not in str(told)
+    assert "secret" not in str(all_problems(fleet, settings))
 
 
 def test_addresses_and_networks_of_settings(fleet, settings):
     for host in fleet:
         host["networks"] = {"firewall_allow": ["10.0.0.0/33"], "router_trusted_proxies": ["::1"]}
     fleet[0]["networks"]["router_trusted_proxies"] = ["10.0.0.5", "lb.lan", "0.0.0.0/0"]
-    told = checks.preflight_problems(fleet, settings)
-    assert [(problem["what"].partition(" (")[0], problem["place"]) for problem in told] == [
-        (
-            "'10.0.0.0/33' in firewall_allow is neither an address nor a network",
-            "firewall_allow in the inventory, for erp1, rep1",
-        ),
-        (
-            "'lb.lan' in router_trusted_proxies is neither an address nor a network",
-            "router_trusted_proxies in the inventory, for erp1",
-        ),
-        (
-            "'0.0.0.0/0' in router_trusted_proxies would be everybody",
-            "router_trusted_proxies in the inventory, for erp1",
-        ),
+    found = [
+        (kind, facts["value"], facts["name"], facts["hosts"])
+        for kind, facts in kinds(fleet, settings)
+    ]
+    assert found == [
+        ("network_invalid", "10.0.0.0/33", "firewall_allow", ["erp1", "rep1"]),
+        ("network_invalid", "lb.lan", "router_trusted_proxies", ["erp1"]),
+        ("network_too_wide", "0.0.0.0/0", "router_trusted_proxies", ["erp1"]),
     ]

@@ -32,7 +32,8 @@ from fleet.bench.look import installed_apps
 from fleet.nginx.certificates import certificate_trouble
 from fleet.preflight import checks, secrets
 from fleet.preflight.jobs import job_problems
-from fleet.preflight.problems import Kind, problem
+from fleet.preflight.problems import Kind
+from fleet.preflight.secrets import SECRETS_OPEN_TO_OTHERS as OPEN
 from fleet.preflight.systems import system_problems
 from fleet.survey import benches, database
 from fleet.survey import system as survey_system
@@ -44,22 +45,22 @@ from tests.unit.test_adoption import BENCH, an_adopted_host
 # Where the trials of other problems are, by the problem's id (by its function, where it has none
 # yet): beside the programs that are their judges.
 ELSEWHERE = {
-    "check_nginx": "test_nginx_look.py",
-    "stranger_problems": "test_nginx_look.py",
-    "check_sudo": "test_surroundings.py",
-    "check_crontabs": "test_surroundings.py",
-    "check_filters": "test_surroundings.py",
-    "placement_entry_twice": "test_jobs_filters.py",
-    "secrets_state": "test_remedies_of_the_secrets_file",
-    "opened_secrets": "test_preflight_secrets.py",
-    "missing_secrets": "test_preflight_secrets.py",
-    "agreement_problems": "test_agreement.py",
     "app_code_not_read": "test_versions.py",
     "app_excludes_frappe": "test_apps.py",
+    "app_leaving_problems": "test_leaving.py",
     "app_needs_other_app": "test_apps.py",
     "app_of_other_major": "test_apps.py",
+    "app_problems": "test_apps.py",
+    "as_problems": "test_reach.py",
     "bench_python_missing": "test_versions.py",
     "bench_python_unfit": "test_versions.py",
+    "check_crontabs": "test_surroundings.py",
+    "check_nginx": "test_nginx_look.py",
+    "check_node": "test_versions.py",
+    "check_python": "test_versions.py",
+    "check_sudo": "test_surroundings.py",
+    "filter_drops": "test_surroundings.py",
+    "filter_on_the_way_drops": "test_surroundings.py",
     "fleet_format_newer": "test_versions.py",
     "host_name_unknown": "test_reach.py",
     "host_not_asked": "test_reach.py",
@@ -75,14 +76,21 @@ ELSEWHERE = {
     "leaving_node_not_named": "test_leaving.py",
     "leaving_node_primary": "test_leaving.py",
     "leaving_node_unknown": "test_leaving.py",
+    "leaving_problems": "test_leaving.py",
     "login_shell_missing": "test_reach.py",
     "no_node_fits": "test_versions.py",
     "no_python_fits": "test_versions.py",
     "node_unfit": "test_versions.py",
     "node_unfit_without_other": "test_versions.py",
+    "placement_entry_twice": "test_jobs_filters.py",
     "python_missing": "test_reach.py",
     "python_of_adopted_bench": "test_versions.py",
     "python_unfit": "test_versions.py",
+    "secrets_locked": "test_preflight_secrets.py",
+    "secrets_missing": "test_preflight_secrets.py",
+    "secrets_not_yaml": "test_remedies_of_the_secrets_file",
+    "secrets_unreadable": "test_remedies_of_the_secrets_file",
+    "secrets_without_fleet_id": "test_remedies_of_the_secrets_file",
     "site_app_unknown": "test_apps.py",
     "ssh_cut_off": "test_reach.py",
     "ssh_host_key_changed": "test_reach.py",
@@ -92,14 +100,18 @@ ELSEWHERE = {
     "ssh_key_readable": "test_reach.py",
     "ssh_login_refused": "test_reach.py",
     "ssh_refused": "test_reach.py",
+    "stranger_problems": "test_nginx_look.py",
     "sudo_denied": "test_reach.py",
     "sudo_hangs": "test_reach.py",
     "sudo_missing": "test_reach.py",
     "sudo_password_missing": "test_reach.py",
     "sudo_password_wrong": "test_reach.py",
     "sudo_wants_terminal": "test_reach.py",
+    "untold_problems": "test_versions.py",
+    "variable_differs": "test_agreement.py",
     "vault_password_missing": "test_reach.py",
     "vault_password_wrong": "test_reach.py",
+    "version_problems": "test_versions.py",
 }
 
 
@@ -193,7 +205,6 @@ def plan(extra: dict[str, Any]) -> dict[str, Any]:
 
 
 HAVE = "erp.survey.adoption."
-PRIVATE = "use a private address"
 CERTIFICATE = {"of": "router_certificate", "certificate": "/c", "key": "/k", "trouble": ""}
 ACME = {"email": "admin@example.com", "server": "https://acme.example.com/directory"}
 MADE = {
@@ -204,152 +215,168 @@ MADE = {
 GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
 
 FLEET = [
-    Trial({"erp.program_troubles": [("bench_web_arguments has -b", "take -b out")]}, "take -b out",
-          {"erp.program_troubles": []}),
+    Trial({"erp.program_troubles": [("bench_web_arguments has -b", "take -b out")]},
+          "program_setting_invalid", {"erp.program_troubles": []}),
     Trial({"rep.survey.supervisor": "its option environment has a %"},
-          "see that `supervisorctl reread` works", {"rep.survey.supervisor": ""}),
+          "supervisor_unreadable", {"rep.survey.supervisor": ""}),
     Trial({"rep.survey.supervisor_writers": {"/etc/supervisor/conf.d/x.conf": "frappe"}},
-          "move it to a file of root's", {"rep.survey.supervisor_writers": {}}),
+          "supervisor_file_writable", {"rep.survey.supervisor_writers": {}}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
-          "set lan_ip to the address by which", {"erp.lan_ip": "10.0.0.11"}),
-    Trial({"erp.default": "", "erp.addresses": ["203.0.113.1"]}, "give the host a private address",
+          "lan_ip_ambiguous", {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"erp.default": "", "erp.addresses": ["203.0.113.1"]}, "lan_ip_missing",
           {"erp.addresses": ["203.0.113.1", "10.0.0.11"]}),
-    Trial({"erp.lan_ip": "erp1.lan"}, "write an address of the host itself",
+    Trial({"erp.lan_ip": "erp1.lan"}, "lan_ip_invalid",
           {"erp.lan_ip": "10.0.0.11"}),
-    Trial({"erp.lan_ip": "203.0.113.1", "erp.addresses": ["203.0.113.1", "10.0.0.11"]}, PRIVATE,
+    Trial({"erp.lan_ip": "203.0.113.1", "erp.addresses": ["203.0.113.1", "10.0.0.11"]},
+          "lan_ip_not_private",
           {"erp.lan_ip": "10.0.0.11"}),
-    Trial({"erp.lan_ip": "10.0.0.99"}, "correct lan_ip", {"erp.lan_ip": "10.0.0.11"}),
+    Trial({"erp.lan_ip": "10.0.0.99"}, "lan_ip_not_on_host", {"erp.lan_ip": "10.0.0.11"}),
     Trial({"rep.default": "10.0.0.11", "rep.addresses": ["10.0.0.11"]},
-          "give each host an address of its own",
+          "lan_ip_shared",
           {"rep.default": "10.0.0.21", "rep.addresses": ["10.0.0.21"]}),
     # Groups.
-    Trial({"settings.groups": {}}, "name one host in group primary", {"settings.groups": GROUPS}),
-    Trial({"settings.groups.primary": []}, "put the one server", {"settings.groups": GROUPS}),
-    Trial({"settings.groups.primary": ["erp1", "rep2"]}, "leave exactly one",
+    Trial({"settings.groups": {}}, "inventory_empty", {"settings.groups": GROUPS}),
+    Trial({"settings.groups.primary": []}, "primary_missing", {"settings.groups": GROUPS}),
+    Trial({"settings.groups.primary": ["erp1", "rep2"]}, "primary_several",
           {"settings.groups": GROUPS}),
-    Trial({"settings.groups.reporting": ["erp1", "rep1"]}, "keep it in one of the two",
+    Trial({"settings.groups.reporting": ["erp1", "rep1"]}, "host_in_both_groups",
           {"settings.groups": GROUPS}),
-    Trial({"settings.groups.all": ["erp1", "rep1", "old"]}, "take it out of this inventory",
+    Trial({"settings.groups.all": ["erp1", "rep1", "old"]}, "host_in_no_group",
           {"settings.groups": GROUPS}),
     Trial({"settings.updating": True, "settings.groups.all": ["erp1", "rep1", "rep2"],
-           "settings.groups.reporting": ["rep1", "rep2"]}, "run it without --limit",
+           "settings.groups.reporting": ["rep1", "rep2"]}, "update_limited",
           {"settings.groups": GROUPS}),
-    Trial({"settings.primary": a_host("erp1", 11, "primary"), "erp": None}, "without --limit, or",
+    Trial({"settings.primary": a_host("erp1", 11, "primary"), "erp": None}, "primary_left_out",
           {"settings.primary": {}, "erp": a_host("erp1", 11, "primary")}),
     # Sites.
-    Trial(sites("erp.example.com"), "write a list of entries", sites([SITE])),
-    Trial(sites([]), "add at least one entry", sites([SITE])),
-    Trial(sites([SITE, SITE]), "keep one entry", sites([SITE])),
-    Trial(sites([{**SITE, "names": "erp"}]), "write it as in [erp, 10.0.0.11]",
+    Trial(sites("erp.example.com"), "sites_not_a_list", sites([SITE])),
+    Trial(sites([]), "sites_empty", sites([SITE])),
+    Trial(sites([SITE, SITE]), "site_listed_twice", sites([SITE])),
+    Trial(sites([{**SITE, "names": "erp"}]), "site_names_not_a_list",
           sites([{**SITE, "names": ["erp", "10.0.0.11"]}])),
-    Trial(sites([{**SITE, "names": ["http://Erp:80"]}]), "in lower case, without port",
+    Trial(sites([{**SITE, "names": ["http://Erp:80"]}]), "site_further_name_invalid",
           sites([{**SITE, "names": ["erp"]}])),
-    Trial(sites([{**SITE, "names": ["erp", "erp"]}]), "keep it once",
+    Trial(sites([{**SITE, "names": ["erp", "erp"]}]), "site_name_taken",
           sites([{**SITE, "names": ["erp"]}])),
-    Trial(sites([{**SITE, "app": []}]), "known keys are apps, name, names", sites([SITE])),
-    Trial(sites(["erp.example.com"]), "write {name: erp.example.com}",
+    Trial(sites([{**SITE, "app": []}]), "site_key_unknown", sites([SITE])),
+    Trial(sites(["erp.example.com"]), "site_entry_invalid",
           sites([{"name": "erp.example.com"}])),
-    Trial(sites([{"apps": []}]), "add name:", sites([SITE])),
-    Trial(sites([{"name": "Erp Test.com"}]), "for instance erp-test.com",
+    Trial(sites([{"apps": []}]), "site_without_name", sites([SITE])),
+    Trial(sites([{"name": "Erp Test.com"}]), "site_name_invalid",
           sites([{"name": "erp-test.com"}])),
-    Trial({**MADE, "erp.survey.gone_sites": ["erp.example.com"]}, "take it out of fleet_sites",
+    Trial({**MADE, "erp.survey.gone_sites": ["erp.example.com"]}, "site_gone",
           sites([{"name": "crm.example.com"}])),
     # Variables.
-    Trial({"erp.variables": ["fleet_site"]}, "list it in preflight_allowed_variables",
+    Trial({"erp.variables": ["fleet_site"]}, "variable_unknown",
           {"settings.allowed_variables": ["fleet_site"]}),
-    Trial({"erp.type_errors": ["x is no number"]}, "types and choices are in the role's",
+    Trial({"erp.type_errors": ["x is no number"]}, "variable_type",
           {"erp.type_errors": []}),
-    Trial({"erp.read_path": {"read_guard_wait": 99}}, "choose a value between",
+    Trial({"erp.read_path": {"read_guard_wait": 99}}, "read_path_out_of_range",
           {"erp.read_path": {"read_guard_wait": 10}}),
-    Trial({"erp.keep": {"number": 0, "days": 30}}, "for example {number: 3, days: 30}",
+    Trial({"erp.keep": {"number": 0, "days": 30}}, "keep_out_of_range",
           {"erp.keep": {"number": 3, "days": 30}}),
-    Trial({"erp.proxy": "http://u:p@proxy.lan"}, "write it as http://HOST:PORT",
+    Trial({"erp.keep": 3}, "keep_not_a_map", {"erp.keep": {"number": 3, "days": 30}}),
+    Trial({"erp.proxy": "http://u:p@proxy.lan"}, "proxy_with_account",
           {"erp.proxy": "http://proxy.lan:3128"}),
-    Trial({"erp.networks.firewall_allow": ["office"]}, "a network such as 10.0.0.0/24",
+    Trial({"erp.proxy": "proxy.lan"}, "proxy_invalid", {"erp.proxy": "http://proxy.lan:3128"}),
+    Trial({"erp.networks.firewall_allow": ["office"]}, "network_invalid",
           {"erp.networks.firewall_allow": ["10.0.0.0/24"]}),
+    Trial({"erp.networks.router_trusted_proxies": ["::/0"]}, "network_too_wide",
+          {"erp.networks.router_trusted_proxies": ["fd00::5"]}),
     # Certificates.
     Trial({"erp.survey.certificates": [{**CERTIFICATE, "key": ""}], "erp.certificate": "/c"},
-          "name the files of both", {"erp.survey.certificates": [CERTIFICATE]}),
+          "certificate_incomplete", {"erp.survey.certificates": [CERTIFICATE]}),
     Trial({"erp.survey.certificates": [{**CERTIFICATE, "trouble": "no"}], "erp.certificate": "/c"},
-          "openssl pkey -in KEY", {"erp.survey.certificates": [CERTIFICATE]}),
-    Trial({"erp.survey.certificates": [CERTIFICATE]}, "the same files do",
+          "certificate_unusable", {"erp.survey.certificates": [CERTIFICATE]}),
+    Trial({"erp.survey.certificates": [CERTIFICATE]}, "certificate_of_one_site",
           {"erp.certificate": "/c"}),
-    Trial({"erp.acme": {**ACME, "email": "admin"}}, "name one at which somebody reads",
+    Trial({"erp.acme": {**ACME, "email": "admin"}}, "acme_email_invalid",
           {"erp.acme": ACME}),
-    Trial({"erp.acme": {**ACME, "server": "acme"}}, "write it as https://HOST/PATH",
+    Trial({"erp.acme": {**ACME, "server": "acme"}}, "acme_server_invalid",
           {"erp.acme": ACME}),
-    Trial({"erp.acme": ACME, "erp.certificate": "/c"}, "take one of the two away",
+    Trial({"erp.acme": ACME, "erp.certificate": "/c"}, "acme_beside_certificate",
           {"erp.certificate": ""}),
     # Folders.
-    Trial({"erp.bench_dir": "/opt/bench-1"}, "for instance /home/frappe/frappe-bench",
+    Trial({"erp.bench_dir": "/opt/bench-1"}, "bench_dir_outside_home",
           {"erp.bench_dir": BENCH}),
-    Trial({"erp.cli_dir": "/home/frappe"}, "name a folder for the bench CLI alone",
-          {"erp.cli_dir": "/opt/bench-cli"}),
-    Trial({"erp.survey.folders.cli": "foreign"}, "move it away",
+    *(Trial({"erp.cli_dir": folder}, kind, {"erp.cli_dir": "/opt/bench-cli"})
+      for folder, kind in (("/home/frappe", "cli_dir_holds_home"), ("cli", "cli_dir_relative"),
+                           ("/opt", "cli_dir_of_system"), (f"{BENCH}/cli", "cli_dir_in_bench"))),
+    Trial({"erp.survey.folders.cli": "foreign"}, "cli_dir_foreign",
           {"erp.survey.folders.cli": "absent"}),
-    Trial({"rep.survey.folders.bench": "foreign"}, "move it away",
+    Trial({"rep.survey.folders.bench": "foreign"}, "bench_dir_foreign",
           {"rep.survey.folders.bench": "absent"}),
     # Numbers, versions.
-    Trial({"erp.server_id": 5, "rep.server_id": 5}, "set mariadb_server_id of one of them",
+    Trial({"erp.server_id": 5, "rep.server_id": 5}, "server_id_shared",
           {"rep.server_id": 6}),
-    Trial({"erp.server_id": "x"}, "or leave it out", {"erp.server_id": ""}),
-    Trial({"erp.lan_ip": "10.0.0.0", "erp.addresses": ["10.0.0.0"]}, "set it to a unique number",
+    Trial({"erp.server_id": "x"}, "server_id_invalid", {"erp.server_id": ""}),
+    Trial({"erp.lan_ip": "10.0.0.0", "erp.addresses": ["10.0.0.0"]}, "server_id_not_derivable",
           {"erp.server_id": 77}),
-    Trial({"erp.survey.systemd": False}, "whose services systemd runs",
+    Trial({"erp.survey.systemd": False}, "no_systemd",
           {"erp.survey.systemd": True}),
-    Trial({"erp.ssh_key": ""}, "ssh-keygen -A", {"erp.ssh_key": "AAAA"}),
+    Trial({"erp.ssh_key": ""}, "ssh_host_key_missing", {"erp.ssh_key": "AAAA"}),
     Trial({"erp.survey.database.product": "MySQL", "erp.survey.database.version": "8.0",
-           "erp.survey.database.program": "/usr/sbin/mysqld"}, "move its data elsewhere",
+           "erp.survey.database.program": "/usr/sbin/mysqld"}, "database_not_mariadb",
           {"erp.survey.database.product": None}),
     Trial({"erp.survey.database.product": "MariaDB", "erp.survey.database.version": "10.6.1",
            "erp.survey.database.program": "/m"},
-          "use MariaDB 10.11", {"erp.survey.database.version": "10.11.6"}),
-    Trial(lambda f: put_system(f.erp, "13.1"), "never older",  # type: ignore[arg-type]
+          "mariadb_unsupported", {"erp.survey.database.version": "10.11.6"}),
+    Trial(lambda f: put_system(f.erp, "13.1"), "replica_older",  # type: ignore[arg-type]
           lambda f: put_system(f.rep, "13.1")),
     Trial({**MADE, "erp.survey.benches": [a_bench(BENCH, "13.9")]},
-          "use a bench of Frappe 14, 15, 16",
+          "frappe_unsupported",
           {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
-    Trial({"erp.branch": "version-14", "rep.branch": "version-14"}, "set fleet_read_guard to false",
+    Trial({"erp.branch": "version-14", "rep.branch": "version-14"}, "read_guard_on_frappe_14",
           {"erp.read_guard": False, "rep.read_guard": False}),
-    Trial({"erp.branch": "version-12", "rep.branch": "version-12"}, "use version-14, version-15",
+    Trial({"erp.branch": "version-12", "rep.branch": "version-12"}, "frappe_branch_unsupported",
           {"erp.branch": "version-15", "rep.branch": "version-15"}),
     # What is on the hosts.
-    Trial({"erp.survey.mark": {"state": "broken", "path": "/m", "detail": "x"}}, "remove it",
+    Trial({"erp.survey.mark": {"state": "broken", "path": "/m", "detail": "x"}}, "mark_unreadable",
           {"erp.survey.mark": {"state": "absent", "path": "/m"}}),
-    Trial({**MADE, "settings.fleet_id": "f2"}, "put its secrets file back",
+    Trial({**MADE, "settings.fleet_id": "f2"}, "host_of_another_fleet",
           {"settings.fleet_id": "f1"}),
-    Trial({"erp.survey.database.holds_data": True}, "nothing of it is taken over",
+    Trial({**MADE, "settings.fleet_id": ""}, "host_of_a_fleet", {"settings.fleet_id": "f1"}),
+    Trial({"erp.survey.database.holds_data": True}, "data_foreign",
           {"erp.survey.database.holds_data": False}),
-    Trial({"rep.survey.database.holds_data": True}, "move the folder away",
+    Trial({"rep.survey.database.holds_data": True}, "data_foreign",
           {"rep.survey.database.holds_data": False}),
-    Trial({"rep.survey.benches": [a_bench(BENCH, "15.1")]}, "off this host",
+    # Another host is used as primary.
+    *(Trial({"erp.survey.benches": [a_bench(BENCH, "15.1")],
+             "erp.survey.database.holds_data": True}, kind,
+            {"erp.survey.benches": [], "erp.survey.database.holds_data": False})
+      for kind in ("data_adoptable", "bench_adoptable")),
+    Trial({"rep.survey.benches": [a_bench(BENCH, "15.1")]}, "bench_foreign",
           {"rep.survey.benches": []}),
-    Trial({"erp.survey.update": "2026-01-01"}, "playbooks/update.yml goes on",
+    Trial({"erp.survey.update": "2026-01-01"}, "update_unfinished",
           {"erp.survey.update": ""}),
     Trial({"erp.survey.commands": [{"path": "/usr/bin/bench", "origin": "unknown"}]},
-          "remove or rename it", {"erp.survey.commands": []}),
+          "bench_command_foreign", {"erp.survey.commands": []}),
     Trial({"settings.ports.report": 8000}, "port_shared", {"settings.ports.report": 8001}),
     Trial({"erp.survey.listeners": {"8001": [listener("php-fpm")]}},
           "port_taken", {"settings.ports.report": 8017}),
     Trial({"erp.survey.listeners": {"80": [listener("apache2")]}}, "router_port_taken",
           {"erp.survey.listeners": {}}),
-    Trial({"erp.survey.disk.bench.free": 1, "erp.survey.disk.data.free": 1}, "add space there",
+    Trial({"erp.survey.disk.bench.free": 1, "erp.survey.disk.data.free": 1}, "disk_too_small",
           {"erp.survey.disk.bench.free": 9 * GIB, "erp.survey.disk.data.free": 9 * GIB}),
     Trial({"rep.survey.lan": {"ok": False, "detail": "no answer", "address": "x", "port": 22}},
-          "that routing and firewalls let it", {"rep.survey.lan": {"ok": True}}),
-    Trial({"rep.survey.clock": {"low": 60.0, "high": 61.0}}, "apt install systemd-timesyncd",
+          "primary_unreachable", {"rep.survey.lan": {"ok": True}}),
+    Trial({"rep.survey.clock": {"low": 60.0, "high": 61.0}}, "clocks_differ",
           {"rep.survey.clock": {"low": 0.0, "high": 0.1}}),
     Trial({"erp.survey.database.answers": {"lc_time_names": "en_US"},
-           "rep.mariadb_extra": {"lc_time_names": "de_DE"}}, "or set it for the primary",
+           "rep.mariadb_extra": {"lc_time_names": "de_DE"}}, "setting_differs_from_primary",
           {"erp.mariadb_extra": {"lc_time_names": "de_DE"}}),
     Trial({"rep.survey.time_zone": {"name": "Europe/Berlin", "offsets": [3600] * 3}},
-          "timedatectl set-timezone Etc/UTC",
+          "time_zone_differs",
+          {"rep.survey.time_zone": {"name": "Etc/UTC", "offsets": [0] * 3}}),
+    Trial({"rep.survey.time_zone": {"name": "Etc/UTC", "offsets": [3600] * 3}},
+          "time_zone_data_differs",
           {"rep.survey.time_zone": {"name": "Etc/UTC", "offsets": [0] * 3}}),
     Trial({"erp.survey.database.answers": {"time_zone": "+02:00"}},
-          "take default_time_zone out of these files",
+          "mariadb_time_zone_differs",
           {"erp.survey.database.answers": {"time_zone": "SYSTEM"}}),
-    Trial({"settings.secrets.problem": problem("x", "y", "chmod 0600 z")}, "chmod 0600",
+    Trial({"settings.secrets.problem": OPEN.found(path="/s", mode="0644")},
+          "secrets_open_to_others",
           {"settings.secrets.problem": None}),
 ]  # fmt: skip
 
@@ -409,10 +436,10 @@ JOBS = [
     Trial(placed({"app.*": "erp1", "app.tasks.run": "erp1"}), "job_placed_twice", GOOD),
 ]  # fmt: skip
 SYSTEMS = [
-    Trial(lambda f: put_system(f.erp, "10.1"), "use Debian",  # type: ignore[arg-type]
+    Trial(lambda f: put_system(f.erp, "10.1"), "system_unknown",  # type: ignore[arg-type]
           lambda f: put_system(f.erp, "12.5")),
     Trial({"erp.system": next(row for row in systems.SYSTEMS if not row["tried"])},
-          "fleet_untried_system: true", {"erp.untried_system": True}),
+          "system_untried", {"erp.untried_system": True}),
 ]  # fmt: skip
 
 ADOPTED = [
@@ -438,11 +465,11 @@ ADOPTED = [
     Trial({"erp.bench_dir": "/opt/bench/frappe-bench",
            "settings.bench_dir": "/opt/bench/frappe-bench",
            "erp.survey.benches": [a_bench("/opt/bench/frappe-bench", "15.1")]},
-          "usermod --home /opt/bench",
+          "bench_not_in_home",
           {"erp.bench_home": "/opt/bench", f"{HAVE}bench.home": "/opt/bench"}),
     Trial({"erp.bench_dir": "/opt/frappe-bench", "settings.bench_dir": "/opt/frappe-bench",
            "erp.survey.benches": [a_bench("/opt/frappe-bench", "15.1")]},
-          "move the bench into /home/frappe",
+          "bench_in_system_folder",
           {"erp.bench_dir": BENCH, "settings.bench_dir": BENCH,
            "erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({f"{HAVE}bench.unversioned": ["own"]}, "git init", {f"{HAVE}bench.unversioned": []}),
@@ -470,7 +497,7 @@ ADOPTED = [
     Trial({f"{HAVE}bench.keys.refused": ["read_from_replica"]}, "set it to 0",
           {f"{HAVE}bench.keys.refused": []}),
     Trial({"erp.survey.benches": [a_bench(BENCH, "15.1", pg={"kind": "postgres", "file": "/f"})]},
-          "bring the site to MariaDB first", {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
+          "site_on_other_database", {"erp.survey.benches": [a_bench(BENCH, "15.1")]}),
     Trial({f"{HAVE}bench.sites": {"erp.example.com": {**A_SITE, "host": "10.0.0.11"}}},
           "set db_host to 127.0.0.1",
           {f"{HAVE}bench.sites": {"erp.example.com": A_SITE}}),
@@ -606,24 +633,29 @@ def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:
     file = tmp_path / "fleet.yml"
     good = yaml.safe_dump({"fleet_id": "f1"})
 
-    def told() -> str:
+    def found() -> str:
         problem = secrets.secrets_state(str(file))["problem"]
-        return problem["remedy"] if problem else ""
+        return problem["id"] if problem else ""
 
-    assert told() == ""
+    assert found() == ""
     file.write_text(good)
     file.chmod(0o644)
-    assert told() == f"chmod 0600 {file}"
+    assert found() == "secrets_open_to_others"
     file.chmod(0o600)
-    assert told() == ""
-    for text in ("{", "[]", "fleet_id: 1"):
+    assert found() == ""
+    # Restored from a backup.
+    for text, kind in (
+        ("{", "secrets_not_yaml"),
+        ("[]", "secrets_without_fleet_id"),
+        ("fleet_id: 1", "secrets_without_fleet_id"),
+    ):
         file.write_text(text)
-        assert "put it back from a backup" in told()
-    file.write_text(good)
-    assert told() == ""
+        assert found() == kind
+        file.write_text(good)
+        assert found() == ""
     file.unlink()
     file.mkdir()
-    assert "put it back from a backup" in told()
+    assert found() == "secrets_unreadable"
 
 
 def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -689,7 +721,10 @@ def test_a_key_with_a_password_becomes_one_without(tmp_path: Path) -> None:
     subprocess.run(
         ["openssl", *words, "-keyout", key, "-out", certificate], check=True, capture_output=True
     )
-    assert "without a password" in certificate_trouble(certificate, key)
+    trouble = certificate_trouble(certificate, key)
+    # Another key's message begins with the key.
+    assert trouble.startswith(f"{certificate} ")
+    assert key in trouble
     words = ["pkey", "-in", key, "-out", new, "-passin", "pass:secret"]
     subprocess.run(["openssl", *words], check=True, capture_output=True)
     assert certificate_trouble(certificate, new) == ""

@@ -1,4 +1,4 @@
-"""What the survey reads from a host, on made-up directories and tables."""
+"""The survey of a host, on folders and processes made by the tests."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_mark(tmp_path, text, expected):
 
 
 def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
-    """A directory that looks like a bench."""
+    """A folder that looks like a bench."""
     (path / "sites").mkdir(parents=True)
     (path / "sites/apps.txt").write_text("frappe\n")
     if version:
@@ -67,7 +67,7 @@ def make_bench(path: Path, version: str | None = "15.1.0") -> Path:
 
 
 def benches_below(folder: Path, place: str = "/none", *patterns: str) -> list[dict]:
-    """Benches below a folder: on the machine of the tests, others may run."""
+    """Benches below a folder; others on the machine of the tests do not count."""
     files = (f"{folder}/*.conf", f"{folder}/*.service")
     found = benches.find_benches(place, patterns, files)
     return [bench for bench in found if bench["path"].startswith(f"{folder}/")]
@@ -84,7 +84,7 @@ def test_benches(tmp_path):
     assert benches_below(tmp_path / "none") == []
 
 
-# Folders of benches that people have, and what names them on such a server: a file and a line.
+# Folders of benches as on real servers, and the file and line that names each.
 NAMED = {
     "home/frappe/frappe-bench": ("supervisor.conf", "command={}/env/bin/gunicorn -b :8000"),
     "data/erp": ("supervisor.conf", "directory={}/sites"),
@@ -113,21 +113,21 @@ def test_a_bench_is_found_where_a_file_names_it(tmp_path: Path, folder: str):
     assert [(b["path"], b["named"]) for b in found] == [(str(bench), f"{tmp_path}/{name}")]
 
 
-@pytest.mark.parametrize("way", ["folder", "words"])
-def test_a_bench_is_found_where_a_process_works(tmp_path: Path, way: str):
+@pytest.mark.parametrize("way", ["folder", "command"])
+def test_a_bench_is_found_by_a_process(tmp_path: Path, way: str):
     bench = make_bench(tmp_path / "far/away")
     (bench / "env/bin").mkdir(parents=True)
     (bench / "env/bin/run").write_text("import sys\nsys.stdin.read()\n")
     folder = bench / "sites" if way == "folder" else "/"
-    words = ["cat"] if way == "folder" else [sys.executable, f"{bench}/env/bin/run"]
-    with subprocess.Popen(words, cwd=folder, stdin=subprocess.PIPE) as process:
+    command = ["cat"] if way == "folder" else [sys.executable, f"{bench}/env/bin/run"]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE) as process:
         (found,) = benches_below(tmp_path)
         process.communicate()
     assert found["path"] == str(bench)
     assert found["named"].startswith(f"process {process.pid} (")
 
 
-def test_a_copy_that_nobody_works_with_is_no_bench(tmp_path: Path):
+def test_a_copy_that_is_not_in_use_is_no_bench(tmp_path: Path):
     copy = make_bench(tmp_path / "backup/frappe-bench")
     (tmp_path / "a.service").write_text(f"ExecStart=/usr/bin/rsync -a /home/x/sites {copy}\n")
     with subprocess.Popen(["bash", "-c", "read"], cwd=copy, stdin=subprocess.PIPE) as shell:
@@ -158,7 +158,7 @@ def test_sites_on_another_database_are_found(tmp_path: Path):
     for name, content in files.items():
         (bench / "sites" / name).parent.mkdir(exist_ok=True)
         (bench / "sites" / name).write_text(json.dumps(content))
-    # It is not waited for.
+    # Reading this one must not block.
     (bench / "sites/d.test").mkdir()
     os.mkfifo(bench / "sites/d.test/site_config.json")
     (found,) = benches_below(tmp_path, str(bench))
@@ -195,9 +195,9 @@ def test_command_and_its_link_are_one(tmp_path):
     assert len(benches.find_commands([], (str(tmp_path), f"{tmp_path}/bin"))) == 1
 
 
-def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatch):
+def test_the_data_folder_is_that_of_the_servers_option_files(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    # The server's own could not reach into the test's folder.
+    # The server's account could not read the test's folder.
     monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     assert mariadb_options.data_folder() == "/var/lib/mysql"
     tool = tmp_path / "my_print_defaults"
@@ -208,7 +208,7 @@ def test_the_servers_own_option_files_say_where_its_data_is(tmp_path, monkeypatc
     assert mariadb_options.data_folder() == "/srv/b"
 
 
-def test_what_lies_where_something_will_be_made(tmp_path):
+def test_states_of_a_folder_that_will_be_made(tmp_path):
     place = tmp_path / "bench"
     assert benches.folder_state(str(place)) == "absent"
     place.mkdir()
@@ -246,7 +246,7 @@ def test_time_zone(tmp_path, monkeypatch):
     assert set(found["offsets"]) == {3600, 7200}
     (tmp_path / "copied").write_bytes((zones / "Berlin").read_bytes())
     assert system.time_zone(str(tmp_path / "copied")) == {**found, "name": ""}
-    # A host without that file keeps UTC.
+    # A host without that file uses UTC.
     assert system.time_zone(str(tmp_path / "none")) == {"name": "UTC", "offsets": [0] * 25}
 
 
@@ -270,7 +270,7 @@ def test_a_python_is_run_by_the_bench_s_account_and_not_by_root(monkeypatch):
     assert code.reader("no-such-account") == "nobody"
 
 
-def test_free_space_of_a_directory_that_is_to_be(tmp_path):
+def test_free_space_of_a_folder_that_will_be_made(tmp_path):
     found = system.free_bytes(f"{tmp_path}/a/b/c")
     assert found["on"] == str(tmp_path)
     assert found["free"] > 0
@@ -278,11 +278,11 @@ def test_free_space_of_a_directory_that_is_to_be(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [[], ["frappe.*"]])
-def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
+def test_jobs_are_searched_in_the_bench(tmp_path, monkeypatch, asked):
     bench = make_bench(tmp_path / "bench")
     (bench / "apps/frappe/frappe/tasks.py").write_text("def daily(): pass\n")
     (bench / "sites/common_site_config.json").write_text('{"workers": {"slow": {"timeout": 9}}}')
-    told = {}
+    result = {}
 
     class Module:
         def __init__(self, argument_spec, supports_check_mode):
@@ -297,10 +297,10 @@ def test_jobs_are_looked_for_in_the_bench(tmp_path, monkeypatch, asked):
 
         def exit_json(self, changed, survey):
             assert not changed
-            told.update(survey)
+            result.update(survey)
 
     monkeypatch.setattr(survey, "FleetModule", Module)
     survey.main()
-    assert told["jobs"]["known"]
-    assert told["jobs"]["queues"] == {"slow": {"timeout": 9}}
-    assert told["jobs"]["matches"] == {pattern: ["frappe.tasks.daily"] for pattern in asked}
+    assert result["jobs"]["known"]
+    assert result["jobs"]["queues"] == {"slow": {"timeout": 9}}
+    assert result["jobs"]["matches"] == {pattern: ["frappe.tasks.daily"] for pattern in asked}

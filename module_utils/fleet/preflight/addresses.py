@@ -8,15 +8,73 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .hosts import seen
-from .problems import Host, Problem, Settings, grouped, problem
+from .problems import Host, Kind, Problem, Settings, grouped
 
 # Three of RFC 1918, then RFC 6598, and the unique local addresses of RFC 4193.
 PRIVATE_NETWORKS = [
     ipaddress.ip_network(network)
     for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 ]
-PRIVATE_WORDS = (
+PRIVATE_RANGES = (
     "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 or a unique local fc00::/7 address"
+)
+
+LAN_IP = "lan_ip of {host} in the inventory"
+LAN_IP_MISSING = Kind(
+    "lan_ip_missing",
+    "{host} has no lan_ip and no private address (addresses of the host: {addresses})",
+    LAN_IP,
+    f"give the host a private address ({PRIVATE_RANGES})",
+)
+LAN_IP_AMBIGUOUS = Kind(
+    "lan_ip_ambiguous",
+    "{host} has no lan_ip and more than one private address: {private}",
+    LAN_IP,
+    "set lan_ip to the address by which the other hosts of the fleet reach it",
+)
+LAN_IP_INVALID = Kind(
+    "lan_ip_invalid",
+    "lan_ip {address!r} of {host} is not an IP address",
+    LAN_IP,
+    "set lan_ip to an address of the host; its private addresses: {private}",
+)
+LAN_IP_NOT_PRIVATE = Kind(
+    "lan_ip_not_private",
+    "lan_ip {address} of {host} is a {scope} address; MariaDB and Redis listen on lan_ip, so it"
+    " must be private",
+    LAN_IP,
+    f"use a private address ({PRIVATE_RANGES}); private addresses of the host: {{private}}",
+)
+LAN_IP_NOT_ON_HOST = Kind(
+    "lan_ip_not_on_host",
+    "lan_ip {address} is not an address of {host}",
+    LAN_IP,
+    "correct lan_ip, or give the host that address; its private addresses: {private}",
+)
+LAN_IP_SHARED = Kind(
+    "lan_ip_shared",
+    "lan_ip {address} is shared by {hosts}",
+    "lan_ip of {hosts} in the inventory",
+    "give each host an address of its own; if these are one machine, name it once",
+)
+SERVER_ID_NOT_DERIVABLE = Kind(
+    "server_id_not_derivable",
+    "no server_id can be derived from lan_ip {address} of {host}",
+    "mariadb_server_id of {host} in the inventory",
+    "set mariadb_server_id of this host to a unique number",
+)
+SERVER_ID_INVALID = Kind(
+    "server_id_invalid",
+    "mariadb_server_id {value!r} of {host} is not a server_id",
+    "mariadb_server_id of {host} in the inventory",
+    "use a whole number from 1 to 4294967295, or remove the setting",
+)
+SERVER_ID_SHARED = Kind(
+    "server_id_shared",
+    "server_id {number} would be used by {hosts}",
+    "mariadb_server_id (or, without it, lan_ip) of {hosts}",
+    "set mariadb_server_id of one of them to another number: MariaDB drops the events of a server"
+    " with its own id",
 )
 
 
@@ -47,9 +105,10 @@ def lan_server_id(ip: str) -> int:
 
 
 def lan_ip(host: Host) -> str:
-    """LAN address of a host: lan_ip, else the facts' default when private, else the only private.
+    """LAN address of a host: lan_ip, else the default address of the facts if it is private, else
+    the only private address.
 
-    "" when there is none; what the inventory says is returned unjudged.
+    "" when there is none. lan_ip of the inventory is returned as it is, also where it is wrong.
     """
     if host["lan_ip"] or is_private(host["default"]):
         return str(host["lan_ip"] or host["default"])
@@ -58,9 +117,9 @@ def lan_ip(host: Host) -> str:
 
 
 def addresses_of(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """What a host's variables say of its addresses: {lan_ip, default, addresses}, as lan_ip has it.
+    """Addresses of a host for lan_ip(): {lan_ip, default, addresses}.
 
-    variables: the inventory's, and the facts where it was asked for them.
+    variables: the inventory's, with the facts where they were gathered.
     """
     facts = variables.get("ansible_facts") or {}
     return {
@@ -71,63 +130,43 @@ def addresses_of(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def good_lan_ip(variables: Mapping[str, Any]) -> str:
-    """LAN address of a host, by its variables, when it is private and on the host, else ""."""
+    """LAN address of a host by its variables, if it is private and on the host; else ""."""
     host = addresses_of(variables)
     address = lan_ip(host)
     return address if is_private(address) and address in host["addresses"] else ""
 
 
 def check_addresses(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """LAN addresses: there, an address, private, on the host, not shared."""
+    """Problems of lan_ip: missing, no address, not private, not on the host, shared."""
     for host, _survey in seen(hosts):
         name, address = host["name"], lan_ip(host)
         on_host = [a for a in host["addresses"] if not ipaddress.ip_address(a).is_loopback]
-        usable = ", ".join(a for a in on_host if is_private(a)) or "none"
-        place = f"lan_ip of {name} in the inventory"
-        if not address:
-            words = f"no private address (it has {', '.join(on_host) or 'none at all'})"
-            remedy = f"give the host a private address ({PRIVATE_WORDS})"
-            if usable != "none":
-                words = f"several private addresses to choose from: {usable}"
-                remedy = "set lan_ip to the address by which the other hosts of the fleet reach it"
-            yield problem(f"{name} has no lan_ip, and {words}", place, remedy)
+        private = [a for a in on_host if is_private(a)]
+        if not address and private:
+            yield LAN_IP_AMBIGUOUS.found(host=name, private=private)
             continue
+        if not address:
+            yield LAN_IP_MISSING.found(host=name, addresses=on_host)
+            continue
+        facts = {"host": name, "address": address, "private": private}
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
-            yield problem(
-                f"lan_ip {address!r} of {name} is not an IP address",
-                place,
-                f"write an address of the host itself; private ones it has: {usable}",
-            )
+            yield LAN_IP_INVALID.found(**facts)
             continue
         if not is_private(address):
-            kind = "link-local" if parsed.is_link_local else "public"
-            kind = "loopback" if parsed.is_loopback else kind
-            yield problem(
-                f"lan_ip {address} of {name} is a {kind} address; MariaDB and Redis are never put"
-                " there",
-                place,
-                f"use a private address ({PRIVATE_WORDS}); {name} has: {usable}",
-            )
+            scope = "link-local" if parsed.is_link_local else "public"
+            scope = "loopback" if parsed.is_loopback else scope
+            yield LAN_IP_NOT_PRIVATE.found(**facts, scope=scope)
         if address not in host["addresses"]:
-            yield problem(
-                f"lan_ip {address} is not an address of {name}",
-                place,
-                f"private addresses on the host: {usable}; "
-                f"correct lan_ip, or give the host that address",
-            )
+            yield LAN_IP_NOT_ON_HOST.found(**facts)
     for address, names in grouped((lan_ip(host), host["name"]) for host in hosts).items():
         if address and len(names) > 1:
-            yield problem(
-                f"lan_ip {address} is shared by {', '.join(names)}",
-                f"lan_ip of {' and '.join(names)} in the inventory",
-                "give each host an address of its own; if these are one machine, name it once",
-            )
+            yield LAN_IP_SHARED.found(address=address, hosts=names)
 
 
 def check_server_ids(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """server_id, set or derived: a number MariaDB takes, and one host's alone."""
+    """Problems of server_id, set or derived: a number that MariaDB does not take, or shared."""
     used = []
     for host in hosts:
         name, given = host["name"], host["server_id"]
@@ -136,24 +175,14 @@ def check_server_ids(hosts: list[Host], _settings: Settings) -> Iterator[Problem
             if is_private(lan_ip(host)):
                 try:
                     used.append((lan_server_id(lan_ip(host)), name))
-                except ValueError as error:
-                    place = f"{name} in the inventory"
-                    yield problem(str(error), place, "set it to a unique number")
+                except ValueError:
+                    yield SERVER_ID_NOT_DERIVABLE.found(host=name, address=lan_ip(host))
         elif 1 <= number <= 2**32 - 1:
             used.append((number, name))
         else:
-            yield problem(
-                f"mariadb_server_id {given!r} of {name} is not a server_id",
-                f"mariadb_server_id of {name} in the inventory",
-                "use a whole number from 1 to 4294967295, or leave it out",
-            )
+            yield SERVER_ID_INVALID.found(host=name, value=given)
     same_address = grouped((lan_ip(host), host["name"]) for host in hosts).values()
     for number, names in grouped(used).items():
-        # Hosts that share an address are reported for that already.
+        # Hosts that share an address are reported as lan_ip_shared.
         if len(names) > 1 and names not in same_address:
-            yield problem(
-                f"server_id {number} would be used by {', '.join(names)}",
-                f"mariadb_server_id (or, without it, lan_ip) of {' and '.join(names)}",
-                "set mariadb_server_id of one of them to another number: MariaDB drops the events "
-                "of a server with its own id",
-            )
+            yield SERVER_ID_SHARED.found(number=number, hosts=names)

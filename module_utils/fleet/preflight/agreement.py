@@ -1,4 +1,4 @@
-"""Which variables the whole fleet shares, and whether all hosts have the same value in effect."""
+"""Which variables must have the same value in effect on all hosts, and whether they do."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ..bench.files import without_password
-from .problems import Problem, problem
+from .problems import Kind, Problem, grouped
 from .versions import VARIABLES
 
-# What one host does and another relies on: ports and folders that hosts use on each other, what
-# every copy of the code must know, and what preflight judges once for all. Every other option of
-# our roles stands in the list of those that may differ, in tests/unit/test_agreement.py.
+VARIABLE_DIFFERS = Kind(
+    "variable_differs",
+    "{name} is not the same for all hosts: {values}",
+    "{name} in the inventory",
+    "set it once, for all hosts, in group_vars/all.yml, and take it out of the variables of single"
+    " hosts and groups",
+)
+
+# Ports and folders that hosts use on each other, what every copy of the code must know, and what
+# preflight judges once for the whole fleet. Every other option of the roles is listed as one that
+# may differ, in tests/unit/test_agreement.py.
 FLEET_WIDE = frozenset(
     {
         # One code on all benches, and tools that generate the same files.
@@ -46,7 +54,7 @@ FLEET_WIDE = frozenset(
         "fleet_ssh_port",
         "fleet_state_dir",
         "fleet_web_port",
-        # Every process that queues or does a job decides by these.
+        # Read by every process that queues or runs a job.
         "jobs_away_seconds",
         "jobs_heavy",
         "jobs_placement",
@@ -62,13 +70,13 @@ FLEET_WIDE = frozenset(
         "update_commits",
     }
 )
-# Where nothing is set, the release that is recorded on the host is in force, and not the default.
+# Where one of these is not set, the release recorded on the host is in force, not the default.
 RECORDED = frozenset(VARIABLES.values())
 
 
 def comparable(kind: str | None, value: Any) -> str:
     """A value as text that is the same for values that mean the same, such as 1 and "1"."""
-    # What is of another type is reported with the types.
+    # A value of another type is reported as variable_type.
     with suppress(TypeError, ValueError):
         if kind == "bool":
             value = boolean(value)
@@ -80,7 +88,7 @@ def comparable(kind: str | None, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value for people, without the logins that addresses of repositories may hold."""
+    """A value for people, without logins that addresses of repositories may hold."""
     text = json.dumps(value, default=str) if isinstance(value, (list, dict)) else str(value)
     return without_password(text) or "nothing"
 
@@ -93,10 +101,10 @@ def agreement_problems(
     """Fleet-wide variables that are not the same for all hosts.
 
     given: each host's variables as the inventory has them. in_effect(host, variable) is the value
-    there; it raises LookupError where nobody can tell. options: the roles', by their names.
+    there; it raises LookupError where the value cannot be known. options: the roles', by name.
     """
     for name in sorted(FLEET_WIDE):
-        # A default may follow another variable, which is told by its own name.
+        # A default may follow another variable, which is reported by its own name.
         if not any(name in variables for variables in given.values()):
             continue
         found: dict[str, tuple[Any, list[str]]] = {}
@@ -109,10 +117,5 @@ def agreement_problems(
             key = comparable(options[name].get("type"), value)
             found.setdefault(key, (value, []))[1].append(host)
         if len(found) > 1:
-            words = "; ".join(f"{shown(value)} for {', '.join(on)}" for value, on in found.values())
-            yield problem(
-                f"{name} is not the same for all hosts: {words}",
-                f"{name} in the inventory",
-                "set it once, for all hosts, in group_vars/all.yml, and take it out of "
-                "the variables of single hosts and groups",
-            )
+            values = grouped((shown(value), host) for value, on in found.values() for host in on)
+            yield VARIABLE_DIFFERS.found(name=name, values=values)

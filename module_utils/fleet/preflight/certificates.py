@@ -1,4 +1,4 @@
-"""Certificates that the router is given, and those that a CA is asked for."""
+"""Certificates that the inventory names for the router, and those requested from a CA."""
 
 from __future__ import annotations
 
@@ -6,63 +6,76 @@ import re
 from collections.abc import Iterator
 
 from .hosts import is_primary
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
+
+CERTIFICATE = "{setting} in the inventory, on {host}"
+CERTIFICATE_INCOMPLETE = Kind(
+    "certificate_incomplete",
+    "only {file} of a certificate and its key is named",
+    CERTIFICATE,
+    "name the files of both, or of neither",
+)
+CERTIFICATE_UNUSABLE = Kind(
+    "certificate_unusable",
+    "{trouble}",
+    CERTIFICATE,
+    "name the files of a certificate and of its own key; if the key has a password, make a copy"
+    " without one: openssl pkey -in KEY -out NEW-KEY",
+)
+CERTIFICATE_OF_ONE_SITE = Kind(
+    "certificate_of_one_site",
+    "{file} is the certificate of one site, and router_certificate is not set: the other sites"
+    " would have no certificate",
+    CERTIFICATE,
+    "set router_certificate and router_certificate_key as well (the same files can be used), or"
+    " set router_acme_email to request certificates for the other sites from a CA",
+)
+ACME_EMAIL_INVALID = Kind(
+    "acme_email_invalid",
+    "router_acme_email {value!r} is not an e-mail address",
+    "router_acme_email in the inventory, for {host}",
+    "name an address that is read: the CA writes to it",
+)
+ACME_SERVER_INVALID = Kind(
+    "acme_server_invalid",
+    "router_acme_server {value!r} is not the address of an ACME directory",
+    "router_acme_server in the inventory, for {host}",
+    "write it as https://HOST/PATH, as the CA documents it",
+)
+ACME_BESIDE_CERTIFICATE = Kind(
+    "acme_beside_certificate",
+    "router_certificate and router_acme_email are both set: router_certificate serves every name,"
+    " so nothing would be requested from the CA",
+    "router_certificate in the inventory, for {host}",
+    "remove one of the two settings",
+)
 
 
 def check_certificates(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """Certificates on the primary, with their keys, are such as nginx takes."""
+    """Problems of certificates and keys on the primary that nginx would not take."""
     host = next(filter(is_primary, hosts), None)
     if host is None or not host["survey"]:
         return
     for pair in host["survey"]["certificates"]:
-        place = f"{pair['of']} in the inventory, on {host['name']}"
+        facts = {"setting": pair["of"], "host": host["name"]}
         named = pair["certificate"] or pair["key"]
         if not (pair["certificate"] and pair["key"]):
-            yield problem(
-                f"of a certificate and its key only {named} is named",
-                place,
-                "name the files of both, or none",
-            )
+            yield CERTIFICATE_INCOMPLETE.found(**facts, file=named)
         elif pair["trouble"]:
-            yield problem(
-                pair["trouble"],
-                place,
-                "name the files of a certificate and its own key; of a key with a password "
-                "make one without: openssl pkey -in KEY -out NEW-KEY",
-            )
+            yield CERTIFICATE_UNUSABLE.found(**facts, trouble=pair["trouble"])
         elif not host["certificate"] and not host["acme"]["email"]:
-            yield problem(
-                f"{named} is the certificate of a site, and router_certificate is not set, so "
-                "the other sites would have none",
-                place,
-                "set router_certificate and router_certificate_key, too; the same files do. Or "
-                "have a CA asked for the others (router_acme_email)",
-            )
+            yield CERTIFICATE_OF_ONE_SITE.found(**facts, file=named)
 
 
 def check_acme(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """A CA can be asked for certificates as the inventory has it."""
+    """Problems of the settings by which certificates are requested from a CA."""
     host = next(filter(is_primary, hosts), None)
     if host is None or not host["acme"]["email"]:
         return
     email, server = str(host["acme"]["email"]), str(host["acme"]["server"])
-    place = f"in the inventory, for {host['name']}"
     if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", email):
-        yield problem(
-            f"router_acme_email {email!r} is no address of e-mail",
-            f"router_acme_email {place}",
-            "name one at which somebody reads what the CA writes",
-        )
+        yield ACME_EMAIL_INVALID.found(value=email, host=host["name"])
     if not re.fullmatch(r"https://[^/\s@]+/\S*", server):
-        yield problem(
-            f"router_acme_server {server!r} is not the address of an ACME directory",
-            f"router_acme_server {place}",
-            "write it as https://HOST/PATH, as the CA's page has it",
-        )
+        yield ACME_SERVER_INVALID.found(value=server, host=host["name"])
     if host["certificate"]:
-        yield problem(
-            "router_certificate is set, and so is router_acme_email: no name would be left "
-            "for which the CA is asked",
-            f"router_certificate {place}",
-            "take one of the two away",
-        )
+        yield ACME_BESIDE_CERTIFICATE.found(host=host["name"])

@@ -1,4 +1,4 @@
-"""Checks that need hosts and settings alone, in the order in which one would mend what they find.
+"""The checks that need only hosts and settings, in the order in which to mend their problems.
 
 roles/preflight/vars/main.yml adds those of jobs, versions, runtimes, apps and an adoption.
 """
@@ -60,5 +60,5 @@ CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
 
 
 def preflight_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """All problems of a fleet; [] when it may go on."""
+    """All problems of a fleet; [] when the run may continue."""
     return [found for check in CHECKS for found in check(hosts, settings)]

@@ -6,9 +6,72 @@ import posixpath
 from collections.abc import Iterator
 
 from .hosts import has_own_bench, is_ours
-from .problems import Host, Problem, Settings, grouped, problem
+from .problems import Host, Kind, Problem, Settings, grouped
 
-# Belong to the system or to everybody: nothing of ours may be made, or made anew, in their place.
+# A Kind and its facts, but for the hosts: hosts that share them are one problem.
+Trouble = tuple[Kind, tuple[tuple[str, str], ...]]
+
+OUTSIDE_HOME = "fleet_bench_dir {folder} is not a folder inside fleet_bench_home {home}"
+BENCH_DIR_SET = "fleet_bench_dir in the inventory ({hosts})"
+BENCH_DIR_OUTSIDE_HOME = Kind(
+    "bench_dir_outside_home",
+    OUTSIDE_HOME,
+    BENCH_DIR_SET,
+    "name a folder inside it, for instance {suggestion}",
+)
+# A bench cannot simply be moved: its Python and its configuration contain its path.
+BENCH_NOT_IN_HOME = Kind(
+    "bench_not_in_home",
+    OUTSIDE_HOME,
+    BENCH_DIR_SET,
+    "make {parent} the home of its account (stop the bench, then `usermod --home {parent}"
+    " ACCOUNT`), and set fleet_bench_home to {parent}",
+)
+BENCH_IN_SYSTEM_FOLDER = Kind(
+    "bench_in_system_folder",
+    OUTSIDE_HOME,
+    BENCH_DIR_SET,
+    "{parent} cannot be the home of an account: move the bench into {home}, and make its"
+    " environment and its configuration again there (bench setup env, requirements, supervisor,"
+    " nginx)",
+)
+CLI_DIR_SET = "bench_cli_dir in the inventory ({hosts})"
+OWN_CLI_DIR = "name a folder for the bench CLI alone"
+CLI_DIR_RELATIVE = Kind(
+    "cli_dir_relative", "bench_cli_dir {folder} is not an absolute path", CLI_DIR_SET, OWN_CLI_DIR
+)
+CLI_DIR_OF_SYSTEM = Kind(
+    "cli_dir_of_system",
+    "bench_cli_dir {folder} is a folder of the system",
+    CLI_DIR_SET,
+    OWN_CLI_DIR,
+)
+CLI_DIR_HOLDS_HOME = Kind(
+    "cli_dir_holds_home",
+    "bench_cli_dir {folder} contains the bench account's home or its bench",
+    CLI_DIR_SET,
+    OWN_CLI_DIR,
+)
+CLI_DIR_IN_BENCH = Kind(
+    "cli_dir_in_bench",
+    "bench_cli_dir {folder} is a part of the bench",
+    CLI_DIR_SET,
+    OWN_CLI_DIR,
+)
+CLI_DIR_FOREIGN = Kind(
+    "cli_dir_foreign",
+    "bench_cli_dir {folder} of {host} holds something that Benchfleet did not make",
+    "{folder} on {host}",
+    "move it away, or name another folder in bench_cli_dir",
+)
+BENCH_DIR_FOREIGN = Kind(
+    "bench_dir_foreign",
+    "fleet_bench_dir {folder} of {host} holds something that is not a bench",
+    "{folder} on {host}",
+    "move it away, or name another folder in fleet_bench_dir",
+)
+
+# Folders of the system: the fleet neither makes nor replaces them.
 SYSTEM_FOLDERS = frozenset(
     {"/"}
     | {f"/{name}" for name in ("bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt")}
@@ -20,89 +83,65 @@ SYSTEM_FOLDERS = frozenset(
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder, and is not the folder itself."""
+    """Whether a path is below a folder, and not the folder itself."""
     inner, outer = posixpath.normpath(path), posixpath.normpath(folder)
     return inner != outer and inner.startswith(outer.rstrip("/") + "/")
 
 
-def home_remedy(host: Host) -> str:
-    """How a bench comes to lie inside the home of its account."""
-    bench, home = posixpath.normpath(str(host["bench_dir"])), str(host["bench_home"])
+def bench_dir_trouble(host: Host) -> Trouble | None:
+    """What is wrong with fleet_bench_dir, by its name alone; None when nothing is."""
+    home, bench = str(host["bench_home"]), str(host["bench_dir"])
+    if posixpath.isabs(bench) and is_inside(bench, home):
+        return None
+    facts = (("folder", bench), ("home", home))
     if not has_own_bench(host):
-        return f"name one inside it, for instance {posixpath.join(home, 'frappe-bench')}"
-    # Its Python and its configuration know it by its place.
-    parent = posixpath.dirname(bench)
-    if parent in SYSTEM_FOLDERS:
-        return (
-            f"{parent} can be nobody's home: move the bench into {home}, and make its environment "
-            "and its configuration anew there (bench setup env, requirements, supervisor, nginx)"
-        )
-    return (
-        f"make {parent} the home of its account (stop the bench, then usermod --home {parent} "
-        f"ACCOUNT), and set fleet_bench_home to {parent}"
-    )
+        suggestion = posixpath.join(home, "frappe-bench")
+        return BENCH_DIR_OUTSIDE_HOME, (*facts, ("suggestion", suggestion))
+    parent = posixpath.dirname(posixpath.normpath(bench))
+    kind = BENCH_IN_SYSTEM_FOLDER if parent in SYSTEM_FOLDERS else BENCH_NOT_IN_HOME
+    return kind, (*facts, ("parent", parent))
 
 
-def folder_trouble(host: Host) -> tuple[Problem | None, Problem | None]:
-    """What is wrong with fleet_bench_dir, and with bench_cli_dir, by their names alone."""
+def cli_dir_trouble(host: Host, in_home: bool) -> Trouble | None:
+    """What is wrong with bench_cli_dir, by its name alone; None when nothing is.
+
+    in_home: whether the bench is inside the home of its account, as it must be.
+    """
     home, bench, cli = (str(host[key]) for key in ("bench_home", "bench_dir", "cli_dir"))
-    bench_problem = cli_problem = None
-    if not (posixpath.isabs(bench) and is_inside(bench, home)):
-        bench_problem = problem(
-            f"fleet_bench_dir {bench} is not a folder inside fleet_bench_home {home}",
-            "fleet_bench_dir in the inventory",
-            home_remedy(host),
-        )
-    normal = posixpath.normpath(cli)
-    reason = ""
+    normal, kind = posixpath.normpath(cli), None
     if not posixpath.isabs(cli):
-        reason = "not an absolute path"
+        kind = CLI_DIR_RELATIVE
     elif normal in SYSTEM_FOLDERS:
-        reason = "a folder of the system"
+        kind = CLI_DIR_OF_SYSTEM
     elif normal == posixpath.normpath(home) or is_inside(home, cli) or is_inside(bench, cli):
-        reason = "a folder that holds the bench account's home or its bench"
-    elif bench_problem is None and (normal == posixpath.normpath(bench) or is_inside(cli, bench)):
-        reason = "a part of the bench"
-    if reason:
-        cli_problem = problem(
-            f"bench_cli_dir {cli} is {reason}",
-            "bench_cli_dir in the inventory",
-            "name a folder for the bench CLI alone",
-        )
-    return bench_problem, cli_problem
+        kind = CLI_DIR_HOLDS_HOME
+    elif in_home and (normal == posixpath.normpath(bench) or is_inside(cli, bench)):
+        kind = CLI_DIR_IN_BENCH
+    return (kind, (("folder", cli),)) if kind else None
 
 
 def check_folders(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """The bench and its CLI have a folder each that is theirs alone."""
-    troubles = [(host, *folder_trouble(host)) for host in hosts]
-    named = grouped(
-        (tuple(found.values()), host["name"]) for host, *both in troubles for found in both if found
-    )
-    for (what, place, remedy), names in named.items():
-        yield problem(what, f"{place} ({', '.join(names)})", remedy)
-    for host, bench_problem, cli_problem in troubles:
+    """Problems of the folders of the bench and its CLI: each has one of its own."""
+    troubles = []
+    for host in hosts:
+        of_bench = bench_dir_trouble(host)
+        troubles.append((host, of_bench, cli_dir_trouble(host, of_bench is None)))
+    named = grouped((found, host["name"]) for host, *both in troubles for found in both if found)
+    for (kind, facts), names in named.items():
+        yield kind.found(**dict(facts), hosts=names)
+    for host, of_bench, of_cli in troubles:
         survey = host["survey"]
         if not survey:
             continue
-        if cli_problem is None and survey["folders"]["cli"] == "foreign":
-            yield problem(
-                f"bench_cli_dir {host['cli_dir']} of {host['name']} holds something that "
-                "Benchfleet did not make",
-                f"{host['cli_dir']} on {host['name']}",
-                "move it away, or name another folder in bench_cli_dir",
-            )
-        # A bench of somebody else's, and what an interrupted run left on our own host, are told
-        # apart elsewhere.
+        if of_cli is None and survey["folders"]["cli"] == "foreign":
+            yield CLI_DIR_FOREIGN.found(folder=host["cli_dir"], host=host["name"])
+        # A bench that this fleet did not make is reported by check_marks. On a host of this fleet
+        # it may be what an interrupted run left.
         is_bench = host["bench_dir"] in [bench["path"] for bench in survey["benches"]]
         if (
-            bench_problem is None
+            of_bench is None
             and survey["folders"]["bench"] == "foreign"
             and not is_bench
             and not is_ours(host, settings)
         ):
-            yield problem(
-                f"fleet_bench_dir {host['bench_dir']} of {host['name']} holds something that "
-                "is no bench",
-                f"{host['bench_dir']} on {host['name']}",
-                "move it away, or name another folder in fleet_bench_dir",
-            )
+            yield BENCH_DIR_FOREIGN.found(folder=host["bench_dir"], host=host["name"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .hosts import is_ours
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
 
 GROUPS = (
     "primary",
@@ -18,64 +18,81 @@ GROUPS = (
     "router",
 )
 
+INVENTORY = "inventory {inventory}"
+INVENTORY_EMPTY = Kind(
+    "inventory_empty",
+    "the inventory has no hosts",
+    INVENTORY,
+    "name one host in group primary (and any number in group reporting), or give the right"
+    " inventory with -i",
+)
+PRIMARY_MISSING = Kind(
+    "primary_missing",
+    "no host is in group primary",
+    INVENTORY,
+    "put the one server that takes all writes into group primary",
+)
+PRIMARY_SEVERAL = Kind(
+    "primary_several",
+    "group primary has more than one host: {hosts}",
+    INVENTORY,
+    "keep one in group primary and move the others to group reporting",
+)
+HOST_IN_BOTH_GROUPS = Kind(
+    "host_in_both_groups",
+    "{host} is in group primary and in group reporting",
+    INVENTORY,
+    "keep it in one of the two: a reporting node replaces its own data by a copy of the primary's",
+)
+HOST_IN_NO_GROUP = Kind(
+    "host_in_no_group",
+    "{host} is in neither group primary nor group reporting",
+    INVENTORY,
+    "put it into one of them, or take it out of this inventory",
+)
+LIMIT = "--limit on the command line"
+UPDATE_LIMITED = Kind(
+    "update_limited",
+    "this update leaves out {hosts}: the fleet would run two versions",
+    LIMIT,
+    "run it without --limit",
+)
+PRIMARY_LEFT_OUT = Kind(
+    "primary_left_out",
+    "this run leaves out the primary {host}, which is not part of this fleet yet",
+    LIMIT,
+    "run it without --limit, or with {host} in it, before the others",
+)
+
 
 def check_groups(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """One primary, nobody in both groups, everybody in one."""
+    """Problems of the groups: one primary, and each host in exactly one of the two groups."""
     groups = settings["groups"]
     primary, reporting = list(groups.get("primary", [])), list(groups.get("reporting", []))
     everyone = list(groups.get("all", []))
-    place = f"inventory {settings['inventory']}"
+    inventory = settings["inventory"]
     if not everyone:
-        yield problem(
-            "the inventory holds no host at all",
-            place,
-            "name one host in group primary (and any number in group reporting), "
-            "or give the right inventory with -i",
-        )
+        yield INVENTORY_EMPTY.found(inventory=inventory)
         return
     if not primary:
-        yield problem(
-            "no host is in group primary",
-            place,
-            "put the one server that takes every write into group primary",
-        )
+        yield PRIMARY_MISSING.found(inventory=inventory)
     if len(primary) > 1:
-        yield problem(
-            f"group primary holds {len(primary)} hosts: {', '.join(primary)}",
-            place,
-            "leave exactly one in group primary and move the others to group reporting",
-        )
+        yield PRIMARY_SEVERAL.found(inventory=inventory, hosts=primary)
     for name in primary:
         if name in reporting:
-            yield problem(
-                f"{name} is in group primary and in group reporting",
-                place,
-                "keep it in one of the two: a reporting node copies the primary over its own data",
-            )
+            yield HOST_IN_BOTH_GROUPS.found(inventory=inventory, host=name)
     in_a_group = {name for group in GROUPS for name in groups.get(group, [])}
     for name in everyone:
         if name not in in_a_group:
-            yield problem(
-                f"{name} is in neither group primary nor group reporting",
-                place,
-                "put it into one of them, or take it out of this inventory",
-            )
+            yield HOST_IN_NO_GROUP.found(inventory=inventory, host=name)
 
 
 def check_left_out(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """A run without the primary builds on one that is of this fleet; an update is everybody's."""
+    """Problems of --limit: an update needs all hosts, and other runs a primary of this fleet."""
     primary = settings["primary"]
     here = [host["name"] for host in hosts]
     absent = [name for name in settings["groups"].get("all", []) if name not in here]
     if settings["updating"] and absent:
-        yield problem(
-            f"{', '.join(absent)} left out of an update: the fleet would run two versions",
-            "--limit on the command line",
-            "run it without --limit",
-        )
+        yield UPDATE_LIMITED.found(hosts=absent)
     elif primary and primary["survey"] and not is_ours(primary, settings):
-        yield problem(
-            f"the primary {primary['name']} is left out of this run, and is not of this fleet yet",
-            "--limit on the command line",
-            f"run it without --limit, or with {primary['name']} in it, before the others",
-        )
+        yield PRIMARY_LEFT_OUT.found(host=primary["name"])

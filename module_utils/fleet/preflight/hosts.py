@@ -1,4 +1,4 @@
-"""Who is who: the primary, hosts of this fleet, those that are taken over, those that leave."""
+"""The hosts by their part: the primary, members of this fleet, adopted ones, those that leave."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ SSH_KEY = re.compile(r"[A-Za-z0-9+/]+=*")
 
 
 def seen(hosts: Iterable[Host]) -> Iterator[tuple[Host, Any]]:
-    """The hosts that could be looked at, each with what the survey found there."""
+    """The hosts that were surveyed, each with its survey."""
     return ((host, host["survey"]) for host in hosts if host["survey"])
 
 
 def is_ours(host: Host, settings: Settings) -> bool:
-    """Whether the host bears the mark of this very fleet."""
+    """Whether the host has the mark of this fleet."""
     mark = (host["survey"] or {}).get("mark", {})
     return bool(mark.get("state") == "present" and mark["fleet_id"] == settings["fleet_id"])
 
 
 def primary_host(hosts: list[Host], settings: Settings) -> Host | None:
-    """The primary, when there is exactly one: of this run, or looked at besides."""
+    """The primary, when there is exactly one: in this run, or surveyed although left out of it."""
     names = list(settings["groups"].get("primary", []))
     besides = [settings["primary"]] if settings["primary"] else []
     return next((h for h in [*hosts, *besides] if [h["name"]] == names), None)
@@ -36,7 +36,7 @@ def is_primary(host: Host) -> bool:
 
 
 def is_adopted(host: Host) -> bool:
-    """Whether the host's own bench and data are being taken over (fleet_adopt)."""
+    """Whether the host's bench and data are being adopted (fleet_adopt)."""
     return bool((host["survey"] or {}).get("adoption"))
 
 
@@ -55,12 +55,11 @@ def without_hosts(groups: Mapping[str, Iterable[str]], leaving: Iterable[str]) -
 def fleet_hosts(
     names: Iterable[str], hosts: list[Host], addresses: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """Hosts that the others know, and by what: {name: {lan_ip, ssh_key}}.
+    """Address and ssh key of each host of the fleet: {name: {lan_ip, ssh_key}}.
 
-    names are the inventory's, hosts are those of this run, addresses are those of the
-    certificates that were made before. So a host that is off or left out of the run keeps its
-    entries on the others; one that was never reached is not in the result. ssh_key is "" where
-    no host knows it.
+    names: all hosts of the inventory. hosts: those of this run. addresses: those in certificates
+    made earlier; so a host that is off or left out of this run keeps its entries on the others. A
+    host that was never reached is not in the result. ssh_key is "" where no host has recorded it.
     """
     looked_at = {host["name"]: host for host, _survey in seen(hosts)}
     keys = {

@@ -1,4 +1,4 @@
-"""MariaDB on the hosts: its version, and settings that the fleet shares."""
+"""MariaDB on the hosts: its version, and settings that all servers of the fleet share."""
 
 from __future__ import annotations
 
@@ -8,14 +8,67 @@ from typing import Any
 
 from ..bench.needs import numbers
 from .hosts import primary_host, seen
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
 from .versions import series
 
 SUPPORTED_MARIADB = ("10.11", "11.4", "11.8")
 
+INSTALLED = "{product} {version} is installed on {host}"
+PROGRAM = "{program} on {host}"
+DATABASE_NOT_MARIADB = Kind(
+    "database_not_mariadb",
+    f"{INSTALLED}, which is not MariaDB",
+    PROGRAM,
+    "move its data elsewhere and remove it; the fleet runs on MariaDB {supported}",
+)
+MARIADB_UNSUPPORTED = Kind(
+    "mariadb_unsupported",
+    f"{INSTALLED}, which is not supported",
+    PROGRAM,
+    "use MariaDB {supported} (the packages of this system have {packaged})",
+)
+REPLICA_OLDER = Kind(
+    "replica_older",
+    "the replica {host} would run MariaDB {version}, older than the primary's {primary_version}",
+    "{system} on {host}, {primary_system} on {primary}",
+    "a replica may be newer than its primary, never older: use the same release of the system on"
+    " both",
+)
+SETTING_DIFFERS = Kind(
+    "setting_differs_from_primary",
+    "{name} is {value} for {host}, and {primary_value} for the primary {primary}: a report would"
+    " have another result there",
+    "mariadb_settings_extra of {host} in the inventory",
+    "take it out, or set it for the primary: reporting nodes use the primary's value",
+)
+HOST_ZONES = (
+    "the time zone of {host} is {zone}, and {primary_zone} on the primary {primary}: a report would"
+    " show other days and hours there"
+)
+TIME_ZONE_DIFFERS = Kind(
+    "time_zone_differs",
+    HOST_ZONES,
+    "/etc/localtime of {host}",
+    "run `timedatectl set-timezone {wanted}` on {host}, and restart that host",
+)
+TIME_ZONE_DATA_DIFFERS = Kind(
+    "time_zone_data_differs",
+    HOST_ZONES,
+    "/etc/localtime of {host}",
+    "upgrade the package tzdata on {host} and {primary}, and restart {host}",
+)
+MARIADB_TIME_ZONE_DIFFERS = Kind(
+    "mariadb_time_zone_differs",
+    "time_zone of MariaDB is {zone} on {host}, and {primary_zone} on the primary {primary}: a"
+    " report would show other days and hours there",
+    "default_time_zone in a file below /etc/mysql, on {host} and {primary}",
+    "take default_time_zone out of these files, set the wanted time zone on both hosts with"
+    " `timedatectl set-timezone ZONE`, and restart them",
+)
+
 
 def mariadb_of(host: Host) -> str:
-    """MariaDB series of a host: the installed one, else what its system brings; "" if unknown."""
+    """MariaDB series of a host: the installed one, else that of its system; "" if unknown."""
     database = (host["survey"] or {}).get("database", {})
     if database.get("version") and database.get("product") == "MariaDB":
         return series(database["version"])
@@ -23,23 +76,18 @@ def mariadb_of(host: Host) -> str:
 
 
 def check_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """An installed server is a MariaDB we know, and no replica is older than the primary."""
+    """Problems of the servers' versions: not supported, or older than the primary's."""
     for host, survey in seen(hosts):
         database = survey["database"]
         if not database.get("product"):
             continue
-        version, system = f"{database['product']} {database['version']}", host["system"]
-        good = f"MariaDB {', '.join(SUPPORTED_MARIADB)}"
+        facts = {key: database[key] for key in ("product", "version", "program")}
+        facts |= {"host": host["name"], "supported": SUPPORTED_MARIADB}
         if database["product"] != "MariaDB":
-            remedy = f"move its data elsewhere and remove it; the fleet runs on {good}"
-        elif series(database["version"]) in SUPPORTED_MARIADB:
-            continue
-        else:
-            remedy = f"use {good}"
-            if system:
-                remedy += f"; {host['distribution']} {system['release']} brings {system['mariadb']}"
-        what = f"{version} is installed on {host['name']}"
-        yield problem(what, f"{database['program']} on {host['name']}", remedy)
+            yield DATABASE_NOT_MARIADB.found(**facts)
+        elif series(database["version"]) not in SUPPORTED_MARIADB:
+            packaged = host["system"].get("mariadb", "unknown")
+            yield MARIADB_UNSUPPORTED.found(**facts, packaged=packaged)
     primary = primary_host(hosts, settings)
     theirs = mariadb_of(primary) if primary else ""
     if primary is None or not theirs:
@@ -47,42 +95,43 @@ def check_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     for host in hosts:
         ours = mariadb_of(host)
         if ours and host["name"] != primary["name"] and numbers(ours) < numbers(theirs):
-            yield problem(
-                f"the replica {host['name']} would run MariaDB {ours}, older than the "
-                f"primary's {theirs}",
-                f"{host['distribution']} {host['version']} on {host['name']}, "
-                f"{primary['distribution']} {primary['version']} on {primary['name']}",
-                "a replica may be newer than its primary, never older: use the same release "
-                "of the system on both",
+            yield REPLICA_OLDER.found(
+                host=host["name"],
+                version=ours,
+                system=f"{host['distribution']} {host['version']}",
+                primary=primary["name"],
+                primary_version=theirs,
+                primary_system=f"{primary['distribution']} {primary['version']}",
             )
 
 
 def memory_warnings(hosts: list[Host], settings: Settings) -> list[str]:
-    """Tables of the primary that a restart empties: a replica does not bear them."""
+    """Warnings of tables in memory on the primary: they break replication after a restart."""
     primary = primary_host(hosts, settings)
     if not primary or not primary["survey"] or not settings["groups"].get("mariadb_replica"):
         return []
     tables = primary["survey"]["database"]["memory_tables"]
     return [
-        f"tables of ENGINE=MEMORY in MariaDB of {primary['name']}: {', '.join(tables)}. A restart"
-        " empties them, the copies on the reporting nodes have them empty from the start, and"
-        " replication breaks there at the first row that is missing, or once one of them is opened."
-        " Convert each of them there (its rows go, as at each restart): TRUNCATE TABLE NAME; ALTER"
-        " TABLE NAME ENGINE=InnoDB;"
+        f"Tables with ENGINE=MEMORY in MariaDB of {primary['name']}: {', '.join(tables)}. They lose"
+        " their rows at each restart, and are empty in the first copy of the data on a reporting"
+        " node. Replication stops there at the first missing row, or when such a table is opened."
+        " Convert each of them on the primary (this removes its rows, as a restart does):"
+        " `TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;`"
     ] * bool(tables)
 
 
 def known_answers(host: Host) -> dict[str, Any]:
-    """Settings by which the answers of a host's MariaDB come about, without those not known."""
+    """Settings of a host's MariaDB that change results of queries, without unknown ones."""
     answers = ((host.get("survey") or {}).get("database") or {}).get("answers") or {}
     return {name: value for name, value in answers.items() if value is not None}
 
 
 def shared_settings(primary: Host, host: Host) -> dict[str, Any]:
-    """Settings that a reporting node takes over from the primary's MariaDB, with this run's own.
+    """Settings that a reporting node takes from the primary's MariaDB and from this run.
 
-    Those that are MariaDB's defaults there are taken over only where the node differs. Where the
-    primary's server does not answer, the node keeps what it has: to lose them, it would restart.
+    Where the primary has MariaDB's default, a setting is taken only if the node's value differs.
+    Where the primary's server does not answer, the node keeps what it has taken before: without
+    these settings it would restart.
     """
     theirs, mine = known_answers(primary), known_answers(host)
     database = (host.get("survey") or {}).get("database") or {}
@@ -99,20 +148,23 @@ def shared_settings(primary: Host, host: Host) -> dict[str, Any]:
     wanted.pop("time_zone", None)
     newest = SUPPORTED_MARIADB[-1]
     if (mariadb_of(host) == newest) is (mariadb_of(primary) == newest):
-        # Only a newer server has it, and has it as the fleet's, beside one of its own age.
+        # Only the newest series has it; between two of the same series it needs no setting.
         wanted.pop("character_set_collations", None)
     return wanted | primary_extra(primary)
 
 
 def primary_extra(primary: Host) -> dict[str, Any]:
-    """What the inventory sets for the primary of the settings that reporting nodes take over."""
+    """Settings in the primary's mariadb_settings_extra that reporting nodes take as well."""
     extra = extra_settings(primary)
     shared = primary["survey"]["database"]["answers"] if primary.get("survey") else {}
     return {name: extra[name] for name in shared if name in extra and name != "time_zone"}
 
 
 def extra_settings(host: Host) -> dict[str, Any]:
-    """mariadb_settings_extra by the variables' names; what is no map is told with the types."""
+    """mariadb_settings_extra by the variables' names; {} where it is not a map.
+
+    Such a value is reported as variable_type.
+    """
     extra = host.get("mariadb_extra")
     if not isinstance(extra, Mapping):
         return {}
@@ -120,7 +172,7 @@ def extra_settings(host: Host) -> dict[str, Any]:
 
 
 def check_shared(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """No setting of a reporting node's own makes its reports say something else."""
+    """Problems of settings and time zones of reporting nodes that would change reports."""
     primary = primary_host(hosts, settings)
     if primary is None or not primary["survey"]:
         return
@@ -132,29 +184,29 @@ def check_shared(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         for name, value in extra_settings(host).items():
             theirs = wanted.get(name, "unset")
             if name in shared and comparable(value) != comparable(theirs):
-                yield problem(
-                    f"{name} is {value} for {host['name']}, and {theirs} for the primary "
-                    f"{primary['name']}: a report would say something else there",
-                    f"mariadb_settings_extra of {host['name']} in the inventory",
-                    "take it out, or set it for the primary: the reporting nodes have the "
-                    "primary's value",
+                yield SETTING_DIFFERS.found(
+                    name=name,
+                    value=value,
+                    host=host["name"],
+                    primary_value=theirs,
+                    primary=primary["name"],
                 )
         yield from zone_problems(host, primary)
 
 
 def comparable(value: Any) -> str:
-    """A setting's value, so that ON, true and 1 are the same."""
+    """A setting's value as text that is the same for ON, true and 1."""
     text = str(value).strip().lower()
     return {"on": "1", "true": "1", "off": "0", "false": "0"}.get(text, text)
 
 
 def server_zone(survey: Mapping[str, Any]) -> str:
-    """time_zone of a host's MariaDB; one that is not there yet will have its host's."""
+    """time_zone of a host's MariaDB; SYSTEM where it is not installed yet."""
     return str(survey["database"].get("answers", {}).get("time_zone") or "SYSTEM")
 
 
 def zone_offsets(host: Host) -> Any:
-    """The offsets of MariaDB's time zone through two years; its name where they are not known."""
+    """Offsets of MariaDB's time zone over two years; its name where they are not known."""
     zone, system = server_zone(host["survey"]), host["survey"]["time_zone"]
     offsets = system["offsets"]
     if zone in ("SYSTEM", system["name"]):
@@ -167,27 +219,16 @@ def zone_offsets(host: Host) -> Any:
 
 
 def zone_problems(host: Host, primary: Host) -> Iterator[Problem]:
-    """The time zones of a reporting node and of its MariaDB are the primary's."""
+    """Problems where the time zone of a reporting node, or of its MariaDB, is not the primary's."""
     here, there = host["survey"]["time_zone"], primary["survey"]["time_zone"]
-    name = host["name"]
+    names = {"host": host["name"], "primary": primary["name"]}
     if here["offsets"] != there["offsets"]:
-        remedy = f"run `timedatectl set-timezone {there['name'] or 'ZONE'}` on {name}"
+        zones = {"zone": here["name"] or "unnamed", "primary_zone": there["name"] or "unnamed"}
         if here["name"] == there["name"]:
-            remedy = f"upgrade the package tzdata on {name} and {primary['name']}"
-        yield problem(
-            f"the time zone of {name} is {here['name'] or 'unnamed'}, and "
-            f"{there['name'] or 'unnamed'} on the primary {primary['name']}: a report would "
-            "show other days and hours there",
-            f"/etc/localtime of {name}",
-            f"{remedy}, and restart that host",
-        )
+            yield TIME_ZONE_DATA_DIFFERS.found(**names, **zones)
+        else:
+            yield TIME_ZONE_DIFFERS.found(**names, **zones, wanted=there["name"] or "ZONE")
     ours, theirs = (server_zone(h["survey"]) for h in (host, primary))
-    # What comes of the hosts' is told already.
+    # Where both servers use their host's zone, the hosts' difference is reported above.
     if {ours, theirs} != {"SYSTEM"} and zone_offsets(host) != zone_offsets(primary):
-        yield problem(
-            f"time_zone of MariaDB is {ours} on {name}, and {theirs} on the primary "
-            f"{primary['name']}: a report would show other days and hours there",
-            f"default_time_zone in a file below /etc/mysql, on {name} and {primary['name']}",
-            "take default_time_zone out of these files, give both hosts the wanted time zone "
-            "by `timedatectl set-timezone ZONE`, and restart them",
-        )
+        yield MARIADB_TIME_ZONE_DIFFERS.found(**names, zone=ours, primary_zone=theirs)

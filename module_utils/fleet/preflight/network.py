@@ -1,4 +1,4 @@
-"""What the hosts can reach of each other, packet filters, and clocks."""
+"""Connections between the hosts, packet filters, and clocks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,38 @@ from typing import Any
 
 from .addresses import good_lan_ip, lan_ip
 from .hosts import is_adopted, primary_host, seen
-from .problems import Host, Problem, Settings, grouped, problem
+from .problems import Host, Kind, Problem, Settings, grouped
 
-# What a packet filter between two hosts must let through: by who connects.
+PRIMARY_UNREACHABLE = Kind(
+    "primary_unreachable",
+    "{host} cannot reach the primary {primary} over the LAN: {error}",
+    "TCP from {host} (lan_ip: {source}) to {address} port {port}",
+    "check that lan_ip of both is in one network, that routing and firewalls allow the connection,"
+    " and that sshd of the primary listens there (fleet_ssh_port)",
+)
+WAY = "TCP from {source} to {address}"
+FILTER_DROPS = Kind(
+    "filter_drops",
+    "{filter} of {target} drops what {host} sends to {target}, to port {ports}",
+    WAY,
+    "on {target}: {command}",
+)
+FILTER_ON_THE_WAY_DROPS = Kind(
+    "filter_on_the_way_drops",
+    "a packet filter on the way drops what {host} sends to {target}, to port {ports}",
+    WAY,
+    "let TCP from {source} to {address} port {ports} through, in the filter of the network or of"
+    " the provider",
+)
+CLOCKS_DIFFER = Kind(
+    "clocks_differ",
+    "the clocks of {host} and {other} differ by {seconds:.1f} s or more (limit {limit} s)",
+    "system time of {host} and {other}",
+    "run a time service on both, for instance `apt install systemd-timesyncd`; with these clocks"
+    " the lag of a replica would be measured wrong",
+)
+
+# Services that hosts of a group connect to on the others: a packet filter must let these through.
 WAYS = {"reporting": ("mariadb", "redis_cache", "redis_queue"), "primary": ("web", "health")}
 
 
@@ -19,9 +48,9 @@ def ways(
     groups: Mapping[str, Iterable[str]],
     ports: Settings,
 ) -> list[dict[str, Any]]:
-    """What a host connects to on the others of the fleet: {address, port} each.
+    """Connections that a host makes to others of the fleet: {address, port} each.
 
-    variables are those of all hosts, with the facts of those that were asked.
+    variables: those of all hosts, with the facts of those whose facts were gathered.
     """
     here = next((group for group in WAYS if name in groups.get(group, [])), None)
     there = {"reporting": "primary", "primary": "reporting"}.get(here or "", "")
@@ -31,31 +60,31 @@ def ways(
         found += [
             {"address": address, "port": int(ports[service])}
             for service in WAYS[str(here)]
-            # What is no number is reported with the types.
+            # A port that is not a number is reported as variable_type.
             if address and str(ports[service]).isdigit()
         ]
     return found
 
 
 def check_lan(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Every other host reaches the primary over the LAN."""
+    """Problems of hosts that cannot reach the primary over the LAN."""
     primary = primary_host(hosts, settings)
     for host in hosts:
         lan = (host["survey"] or {}).get("lan")
         if not lan or lan["ok"] or primary is None or host["name"] == primary["name"]:
             continue
-        yield problem(
-            f"{host['name']} cannot reach the primary {primary['name']} over the LAN: "
-            f"{lan['detail']}",
-            f"TCP from {host['name']} ({lan_ip(host) or 'no lan_ip'}) to "
-            f"{lan['address']} port {lan['port']}",
-            "check that lan_ip of both is in one network, that routing and firewalls let it "
-            "through, and that sshd of the primary listens there (fleet_ssh_port)",
+        yield PRIMARY_UNREACHABLE.found(
+            host=host["name"],
+            primary=primary["name"],
+            error=lan["detail"],
+            source=lan_ip(host) or "none",
+            address=lan["address"],
+            port=lan["port"],
         )
 
 
 def opening(tool: str, source: str, ports: Iterable[int]) -> str:
-    """The command by which a packet filter lets a host's connections to some ports in."""
+    """The command that opens some ports to a host in a packet filter of this kind."""
     numbers, v6 = sorted(ports), ":" in source
     listed = ",".join(map(str, numbers))
     if tool == "ufw":
@@ -80,45 +109,39 @@ def opening(tool: str, source: str, ports: Iterable[int]) -> str:
 
 
 def check_filters(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """No packet filter drops what the hosts of the fleet send to each other."""
+    """Problems of packet filters that drop connections between hosts of the fleet."""
     primary = settings.get("primary") or {}
     targets = {lan_ip(host): host for host, _survey in seen(hosts)}
     if primary and primary.get("address"):
         targets.setdefault(primary["address"], primary)
     for host, survey in seen(hosts):
         if survey["lan"] and not survey["lan"]["ok"]:
-            # What reaches nothing is told already.
+            # Reported as primary_unreachable.
             continue
         dropped = grouped((way["address"], way["port"]) for way in survey["dropped"])
         for address, ports in dropped.items():
             target = targets.get(address)
             if target is None:
-                # It is down, or could not be looked at.
+                # It is down, or could not be surveyed.
                 continue
             filters = (target["survey"] or {}).get("filters") or []
             source = lan_ip(host) or host["name"]
-            by = f"{filters[0]} of {target['name']}" if filters else "a packet filter on the way"
-            remedy = (
-                f"on {target['name']}: {opening(filters[0], source, ports)}"
-                if filters
-                else f"let TCP from {source} to {address} port {', '.join(map(str, ports))} "
-                "through, in the filter of the network or of the provider"
-            )
-            yield problem(
-                f"{by} drops what {host['name']} sends to {target['name']}, to port "
-                f"{', '.join(map(str, ports))}",
-                f"TCP from {source} to {address}",
-                remedy,
-            )
+            way = {"host": host["name"], "target": target["name"], "ports": ports}
+            way |= {"source": source, "address": address}
+            if filters:
+                command = opening(filters[0], source, ports)
+                yield FILTER_DROPS.found(**way, filter=filters[0], command=command)
+            else:
+                yield FILTER_ON_THE_WAY_DROPS.found(**way)
 
 
 def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
-    """Packet filters of a bench made by hand, without reporting nodes: none could join."""
+    """Warnings of packet filters on an adopted primary that has no reporting nodes yet."""
     nodes = settings["groups"].get("reporting")
     ports = [int(p) for s in WAYS["reporting"] if str(p := settings["ports"][s]).isdigit()]
     return [
-        f"{tool} of {host['name']} drops what no rule of it lets in. Before a reporting node joins:"
-        f" {opening(tool, 'ADDRESS-OF-THE-NODE', ports)}"
+        f"{tool} of {host['name']} drops all connections that no rule allows. Run this before you"
+        f" add a reporting node: {opening(tool, 'ADDRESS-OF-THE-NODE', ports)}"
         for host in hosts
         if is_adopted(host) and not nodes
         for tool in host["survey"].get("filters") or []
@@ -126,7 +149,7 @@ def filter_warnings(hosts: list[Host], settings: Settings) -> list[str]:
 
 
 def check_clocks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Clocks agree with the primary's, as the heartbeat's age is a difference of two clocks."""
+    """Problems of clocks that differ from the primary's: lag is a difference of two clocks."""
     clocks = [h for h in hosts if (h["survey"] or {}).get("clock")]
     reference = primary_host(clocks, settings)
     if not (reference and (reference["survey"] or {}).get("clock")):
@@ -135,13 +158,12 @@ def check_clocks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         return
     for host in clocks:
         one, other = host["survey"]["clock"], reference["survey"]["clock"]
-        # At least, as the bounds of their offsets have it.
+        # The least difference that the bounds of both offsets allow.
         distance = max(one["low"] - other["high"], other["low"] - one["high"])
         if distance > settings["clock_seconds"]:
-            yield problem(
-                f"the clocks of {host['name']} and {reference['name']} differ by "
-                f"{distance:.1f} s or more (limit {settings['clock_seconds']} s)",
-                f"system time of {host['name']} and {reference['name']}",
-                "run a time service on both, for instance "
-                "`apt install systemd-timesyncd`; lag would be measured wrong",
+            yield CLOCKS_DIFFER.found(
+                host=host["name"],
+                other=reference["name"],
+                seconds=distance,
+                limit=settings["clock_seconds"],
             )

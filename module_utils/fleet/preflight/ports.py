@@ -8,8 +8,8 @@ from typing import Any
 from .hosts import has_own_bench, is_ours, is_primary, seen
 from .problems import Host, Kind, Problem, Settings, grouped
 
-# How a listener that the fleet itself put there can be told: a word in its name, program or
-# command line.
+# Services by their settings: a name for messages, and words of which one is in the name, program or
+# command line of the fleet's own listener.
 SERVICES = {
     "mariadb": ("MariaDB", ("mariadbd", "mysqld")),
     "redis_cache": ("the bench's Redis cache", ("redis-server",)),
@@ -38,36 +38,36 @@ PORT_TAKEN = Kind(
     USED_AT,
     "stop it for good, move it to another port or host, or set fleet_{setting}_port to a free one",
 )
-# Browsers ask for the router at no other port.
+# Browsers use no other port, so it cannot be changed.
 ROUTER_PORT_TAKEN = Kind(
     "router_port_taken", TAKEN, USED_AT, "stop it for good, or move it to another port or host"
 )
 
 
 def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """The ports of a host's services are free, or taken by what the fleet put there."""
+    """Problems of ports of the fleet's services that are set twice, or used by something else."""
     for host, survey in seen(hosts):
-        # The services of a bench that may be adopted are told with it, by check_marks: "stop it
-        # for good" is no advice there.
+        # A bench that may be adopted is reported with its services by check_marks. "Stop it for
+        # good" would be wrong advice there.
         ours = is_ours(host, settings) or has_own_bench(host)
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
         wanted = grouped(
             (int(settings["ports"][service]), service)
             for service in services
-            # What is no number is reported with the types.
+            # A port that is not a number is reported as variable_type.
             if str(settings["ports"][service]).isdigit()
         )
         for port, names in wanted.items():
             if len(names) > 1:
                 yield PORT_SHARED.found(port=port, host=host["name"], services=names)
         for port, names in wanted.items():
-            strangers = [
+            others = [
                 entry
                 for entry in survey["listeners"].get(str(port), [])
                 if not (ours and is_expected(entry, names, settings["bench_dir"]))
             ]
-            if strangers:
-                yield taken_port(host["name"], port, names[0], strangers)
+            if others:
+                yield taken_port(host["name"], port, names[0], others)
 
 
 def is_expected(entry: Mapping[str, Any], services: Iterable[str], bench_dir: str) -> bool:
@@ -77,12 +77,12 @@ def is_expected(entry: Mapping[str, Any], services: Iterable[str], bench_dir: st
     return any(word in text for word in words) or ("web" in services and f"{bench_dir}/" in text)
 
 
-def taken_port(name: str, port: int, service: str, strangers: list[Mapping[str, Any]]) -> Problem:
-    """The problem of a port that something else listens on."""
-    entry = strangers[0]
+def taken_port(name: str, port: int, service: str, others: list[Mapping[str, Any]]) -> Problem:
+    """The problem of a port on which something else listens."""
+    entry = others[0]
     process = entry["name"] or "an unknown process"
     details = [f"process {entry['pid']}"] if entry["pid"] else []
-    # What was started from a shell lives in the unit of the login, which nobody should stop.
+    # A program started from a shell is in the unit of the login, which must not be stopped.
     if entry["unit"] and not entry["unit"].startswith(("ssh", "user@", "getty")):
         details.append(entry["unit"])
     details += [entry["command"]] if entry["command"] else []
@@ -92,6 +92,6 @@ def taken_port(name: str, port: int, service: str, strangers: list[Mapping[str, 
         service=SERVICES[service][0],
         setting=service,
         process=process + (f" ({'; '.join(details)})" if details else ""),
-        addresses=sorted({item["address"] for item in strangers}),
+        addresses=sorted({item["address"] for item in others}),
         host=name,
     )

@@ -1,116 +1,163 @@
-"""What is on a host already: another fleet's mark, data, benches, programs."""
+"""Problems of what a host holds already: another fleet's mark, data, benches, programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from .hosts import is_adopted, is_ours, is_primary, seen
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
+
+MARK = "{path} on {host}"
+MARK_UNREADABLE = Kind(
+    "mark_unreadable",
+    "the fleet's mark on {host} cannot be read: {error}",
+    MARK,
+    "restore the file from a backup; remove it only if the host holds nothing that is needed",
+)
+MARK_AND_SECRETS = f"{MARK}; secrets file {{secrets}}"
+LEAVE_FLEET = (
+    "if it is the same fleet, put its secrets file back in place; if the host is to leave the other"
+    " fleet, take it out there and empty it first"
+)
+HOST_OF_ANOTHER_FLEET = Kind(
+    "host_of_another_fleet",
+    "{host} belongs to fleet {fleet}, and this inventory is fleet {own}",
+    MARK_AND_SECRETS,
+    LEAVE_FLEET,
+)
+HOST_OF_A_FLEET = Kind(
+    "host_of_a_fleet",
+    "{host} belongs to fleet {fleet}, and this inventory is a new fleet",
+    MARK_AND_SECRETS,
+    LEAVE_FLEET,
+)
+ADOPT = "set fleet_adopt: true for this host (docs/adopt.md); or use an empty host as primary"
+DATA = "{host} already holds a MariaDB data folder that this fleet did not make"
+DATA_PLACE = "{folder} on {host} ({mib:.0f} MiB)"
+DATA_ADOPTABLE = Kind(
+    "data_adoptable", DATA, DATA_PLACE, f"to adopt it together with its bench, {ADOPT}"
+)
+DATA_FOREIGN = Kind(
+    "data_foreign",
+    DATA,
+    DATA_PLACE,
+    "it cannot be adopted: save what is needed, stop the server, move the folder away and remove"
+    " its package, or use an empty host",
+)
+BENCH = "{host} already holds a bench that this fleet did not make (Frappe: {frappe})"
+BENCH_PLACE = "{path} on {host} (found by: {named})"
+ADOPT_BENCH = f"to adopt it together with its database, {ADOPT}"
+MOVE_BENCH = "save what is needed, then move the bench off this host, or use an empty host"
+BENCH_ADOPTABLE = Kind("bench_adoptable", BENCH, BENCH_PLACE, ADOPT_BENCH)
+BENCH_FOREIGN = Kind("bench_foreign", BENCH, BENCH_PLACE, MOVE_BENCH)
+UPDATE_UNFINISHED = Kind(
+    "update_unfinished",
+    "the update of the apps that began {began} is not finished",
+    "update.json in fleet_state_dir on {host}",
+    "`ansible-playbook -i INVENTORY playbooks/update.yml` continues it, and with"
+    " `-e update_back=true` takes it back",
+)
+COMMAND_FOREIGN = Kind(
+    "bench_command_foreign",
+    "the command bench on {host} is not that of frappe-bench (its origin: {origin})",
+    "{path} on {host}",
+    "remove or rename it: both commands have the same name",
+)
+PROGRAM_SETTING = Kind(
+    "program_setting_invalid", "{trouble} ({host})", "inventory {inventory}", "{remedy}"
+)
+SUPERVISOR_UNREADABLE = Kind(
+    "supervisor_unreadable",
+    "{trouble}",
+    "supervisor on {host}",
+    "correct its configuration until `supervisorctl reread` works",
+)
+SUPERVISOR_FILE_WRITABLE = Kind(
+    "supervisor_file_writable",
+    "supervisord reads a file that {account} can write, and would run its contents as root",
+    "{path} on {host}",
+    "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in each program, or"
+    " remove it there (and links to it); then `supervisorctl update`",
+)
 
 
 def check_marks(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Nothing of another fleet, and no data or bench that no fleet made."""
+    """Problems of hosts that belong to another fleet, or hold data or benches of no fleet."""
     for host, survey in seen(hosts):
         name, mark = host["name"], survey["mark"]
         if is_ours(host, settings):
             continue
         if mark["state"] == "broken":
-            yield problem(
-                f"the fleet's mark on {name} cannot be read: {mark['detail']}",
-                f"{mark['path']} on {name}",
-                "put the file back from a backup; only if the host may be emptied, remove it",
-            )
+            yield MARK_UNREADABLE.found(host=name, error=mark["detail"], path=mark["path"])
             continue
         if mark["state"] == "present":
             own = settings["fleet_id"]
-            yield problem(
-                f"{name} belongs to fleet {mark['fleet_id']}, "
-                + (f"this inventory is fleet {own}" if own else "this inventory is a new one"),
-                f"{mark['path']} on {name}; secrets file {settings['secrets_path']}",
-                "if it is the same fleet, put its secrets file back in place; if the host "
-                "shall leave the other fleet, take it out there and empty it first",
+            kind = HOST_OF_ANOTHER_FLEET if own else HOST_OF_A_FLEET
+            yield kind.found(
+                host=name,
+                fleet=mark["fleet_id"],
+                own=own,
+                path=mark["path"],
+                secrets=settings["secrets_path"],
             )
             continue
         if is_adopted(host):
             continue
         data = survey["database"]
         if data["holds_data"]:
-            yield problem(
-                f"{name} already holds a MariaDB data folder that this fleet did not make",
-                f"{data['data_dir']} on {name} ({data['bytes'] / 1024**2:.0f} MiB)",
-                "to take it over with its bench, set fleet_adopt: true for this host "
-                "(docs/adopt.md); else use an empty host as primary"
-                if is_primary(host) and survey["benches"]
-                else "nothing of it is taken over: save what is needed, stop the server, move "
-                "the folder away and remove its package, or use an empty host",
-            )
+            kind = DATA_ADOPTABLE if is_primary(host) and survey["benches"] else DATA_FOREIGN
+            yield kind.found(host=name, folder=data["data_dir"], mib=data["bytes"] / 1024**2)
         for bench in survey["benches"]:
-            # Sites on another kind of database are told first: not to be taken over as it is.
+            # A bench with sites on another kind of database cannot be adopted as it is, and is
+            # reported as site_on_other_database.
             if not bench["others"]:
-                yield problem(
-                    f"{name} already holds a bench that this fleet did not make"
-                    + (f" (Frappe {bench['frappe_version']})" if bench["frappe_version"] else ""),
-                    f"{bench['path']} on {name}"
-                    + (f", named by {bench['named']}" if bench["named"] else ""),
-                    "to take it over with its database, set fleet_adopt: true for this host "
-                    "(docs/adopt.md); else use an empty host as primary"
-                    if is_primary(host)
-                    else "save what is needed, then move the bench off this host, or use an empty"
-                    " one",
+                kind = BENCH_ADOPTABLE if is_primary(host) else BENCH_FOREIGN
+                yield kind.found(
+                    host=name,
+                    path=bench["path"],
+                    frappe=bench["frappe_version"] or "unknown version",
+                    named=bench["named"] or "its folder",
                 )
 
 
 def check_update(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """No update of the apps stands unfinished: its workers and sites are stopped on purpose.
+    """Problems of an unfinished update of the apps, which keeps workers and sites stopped.
 
-    It stands on the primary, also where --limit leaves that out of the run.
+    It is recorded on the primary, which is asked also where --limit leaves it out of the run.
     """
     primary = settings["primary"]
     for host, survey in seen([*([primary] if primary else []), *hosts]):
         if survey["update"] and not settings["updating"]:
-            yield problem(
-                f"the update of the apps that began {survey['update']} is not finished",
-                f"update.json in fleet_state_dir on {host['name']}",
-                "end it: ansible-playbook -i INVENTORY playbooks/update.yml goes on with it, and"
-                " with -e update_back=true takes it back",
-            )
+            yield UPDATE_UNFINISHED.found(began=survey["update"], host=host["name"])
 
 
 def check_commands(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """No `bench` of another tool."""
+    """Problems of commands named bench that belong to another tool."""
     for host, survey in seen(hosts):
         for command in survey["commands"]:
             origin = command["origin"]
-            # On our own hosts an unknown one may be a wrapper that an operator put there.
+            # On a host of this fleet an unknown one may be a wrapper of the operator's.
             if origin == "frappe/pilot" or (origin == "unknown" and not is_ours(host, settings)):
-                tool = "frappe/pilot" if origin == "frappe/pilot" else "an unknown tool"
-                yield problem(
-                    f"the command bench on {host['name']} is that of {tool}, not of frappe-bench",
-                    f"{command['path']} on {host['name']}",
-                    "remove or rename it: both tools answer to the same name",
-                )
+                yield COMMAND_FOREIGN.found(host=host["name"], path=command["path"], origin=origin)
 
 
 def check_programs(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """supervisord reads its files, which are root's, and they can hold what the bench's programs
-    are given.
-    """
+    """Problems of the settings of the bench's programs, and of supervisor's files."""
     for host in hosts:
-        for what, remedy in host["program_troubles"]:
-            yield problem(f"{what} ({host['name']})", f"inventory {settings['inventory']}", remedy)
+        for trouble, remedy in host["program_troubles"]:
+            yield PROGRAM_SETTING.found(
+                trouble=trouble,
+                host=host["name"],
+                inventory=settings["inventory"],
+                remedy=remedy,
+            )
     for host, survey in seen(hosts):
         if trouble := survey.get("supervisor"):
-            place = f"supervisor on {host['name']}"
-            yield problem(trouble, place, "see that `supervisorctl reread` works")
+            yield SUPERVISOR_UNREADABLE.found(trouble=trouble, host=host["name"])
     for host, survey in seen(hosts):
         adopted = (survey.get("adoption") or {}).get("supervisor", [])
+        # Files that the adoption replaces.
         going_out = [file["path"] for file in adopted if not file["ours"]]
-        for path, who in survey.get("supervisor_writers", {}).items():
+        for path, account in survey.get("supervisor_writers", {}).items():
             if path not in going_out:
-                yield problem(
-                    f"supervisord reads a file that {who} can write, and would run what stands"
-                    " there as root",
-                    f"{path} on {host['name']}",
-                    "move it to a file of root's in /etc/supervisor/conf.d, with user=ACCOUNT in"
-                    " each program, or remove it there, a link as well; then supervisorctl update",
-                )
+                yield SUPERVISOR_FILE_WRITABLE.found(account=account, path=path, host=host["name"])

@@ -1,4 +1,4 @@
-"""What a problem is, and how problems are told: used by every check, whatever it judges."""
+"""What a problem is, and how problems are shown: used by every check, whatever it judges."""
 
 from __future__ import annotations
 
@@ -17,12 +17,18 @@ Value = TypeVar("Value")
 
 
 class Listing(Formatter):
-    """Writes a text with its facts; those that are lists are joined by commas."""
+    """Writes a text with its facts.
+
+    A list is written as "a, b", and as "none" when it is empty; a mapping of lists as
+    "key (a, b); other (c)".
+    """
 
     def format_field(self, value: Any, format_spec: str) -> str:
         """One fact."""
         if isinstance(value, list | tuple):
-            return ", ".join(str(one) for one in value)
+            return ", ".join(str(one) for one in value) or "none"
+        if isinstance(value, Mapping):
+            return "; ".join(f"{key} ({self.format_field(of, '')})" for key, of in value.items())
         return str(super().format_field(value, format_spec))
 
 
@@ -30,8 +36,8 @@ class Listing(Formatter):
 class Kind:
     """One kind of problem: docs/problems.md shows all of them.
 
-    id: what tests and programs know it by, such as "port_taken"; it never changes, and is nobody
-    else's. what, place, remedy: as in `problem`, with the names of facts in braces.
+    id: the name by which tests and programs know it, such as "port_taken"; unique, and never
+    changed. what, place, remedy: as in `problem`, with the names of facts in braces.
     """
 
     id: str
@@ -42,8 +48,8 @@ class Kind:
     def found(self, **facts: Any) -> Problem:
         """A problem of this kind: {id, what, place, remedy, facts}.
 
-        facts: what the texts name, each a text, a number or a list of them. Raises KeyError for
-        one that a text names and that is not given.
+        facts: the values that the texts name, each a text, a number or a list of them. Raises
+        KeyError where a text names a fact that is not given.
         """
         write = Listing().vformat
         texts = {"what": self.what, "place": self.place, "remedy": self.remedy}
@@ -52,7 +58,7 @@ class Kind:
 
 
 def problem(what: str, place: str, remedy: str) -> Problem:
-    """What is wrong, with the value that was seen; where it is set or found; how it is mended."""
+    """What is wrong, with the value that was seen; where it is set or found; how to mend it."""
     return {"what": what, "place": place, "remedy": remedy}
 
 
@@ -63,7 +69,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
-    """What belongs to each key, such as the hosts that share a value: one problem tells all."""
+    """The values of each key, such as all hosts that share a setting, in their order."""
     found: dict[Key, list[Value]] = {}
     for key, value in pairs:
         found.setdefault(key, []).append(value)
@@ -71,7 +77,7 @@ def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
 
 
 def listed(problems: Iterable[Problem], numbered: bool = True) -> str:
-    """Problems as a text for people, after a line that says what they stand in the way of."""
+    """Problems as a text for people, a paragraph each; the caller puts a headline before it."""
     lines = []
     for number, found in enumerate(problems, start=1):
         lines += [
@@ -87,7 +93,7 @@ def listed(problems: Iterable[Problem], numbered: bool = True) -> str:
 def preflight_text(
     problems: list[Problem], touched: str = "Nothing was touched on any host."
 ) -> str:
-    """All problems that preflight found; touched says what was done before they were found."""
+    """All problems that preflight found; touched says what the run had changed before."""
     number = len(problems)
     head = f"Preflight found {number} problem{'' if number == 1 else 's'}. {touched}"
     return f"{head}\n{listed(problems)}"

@@ -1,4 +1,4 @@
-"""The secrets file on the controller: what can be said of it before it is used."""
+"""The secrets file on the controller: its state and its problems before it is used."""
 
 from __future__ import annotations
 
@@ -9,54 +9,81 @@ from typing import Any
 
 import yaml
 
-from .problems import Host, Problem, Settings, problem
+from .problems import Host, Kind, Problem, Settings
+
+FILE = "{path} on the controller"
+SECRETS_UNREADABLE = Kind(
+    "secrets_unreadable",
+    "the secrets file cannot be read: {error}",
+    FILE,
+    "run as the user who owns it, or restore it from a backup",
+)
+SECRETS_OPEN_TO_OTHERS = Kind(
+    "secrets_open_to_others",
+    "accounts other than its owner can read the secrets file (mode {mode})",
+    FILE,
+    "chmod 0600 {path}",
+)
+SECRETS_NOT_YAML = Kind(
+    "secrets_not_yaml",
+    "the secrets file is not valid YAML (line {line})",
+    FILE,
+    "restore it from a backup; Benchfleet makes no new one, which would lock the fleet out of its"
+    " own hosts",
+)
+SECRETS_WITHOUT_FLEET_ID = Kind(
+    "secrets_without_fleet_id",
+    "the secrets file holds no fleet_id",
+    FILE,
+    "restore it from a backup; if it was never used, remove it",
+)
+SECRETS_LOCKED = Kind(
+    "secrets_locked",
+    "the secrets file is encrypted, and no vault password, or a wrong one, was given",
+    FILE,
+    "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the password file"
+    " in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is right, restore the"
+    " secrets file from a backup",
+)
+SECRETS_MISSING = Kind(
+    "secrets_missing",
+    "the secrets file does not exist",
+    FILE,
+    "give the inventory that the fleet was made with (-i), or restore the file from a backup; for a"
+    " new fleet, run site.yml first: it makes the file",
+)
 
 
 def secrets_state(path: str) -> dict[str, Any]:
-    """What can be said of the secrets file without a password: {exists, encrypted, fleet_id,
+    """State of the secrets file as far as no password is needed: {exists, encrypted, fleet_id,
     problem}. fleet_id is "" when unknown; problem is None when the file may be used."""
     state: dict[str, Any] = {"exists": False, "encrypted": False, "fleet_id": "", "problem": None}
-    file, place = Path(path), f"{path} on the controller"
+    file = Path(path)
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         return state
     except (OSError, UnicodeDecodeError) as error:
-        state["problem"] = problem(
-            f"the secrets file cannot be read: {getattr(error, 'strerror', None) or error}",
-            place,
-            "run as the user who owns it, or put it back from a backup",
-        )
+        reason = getattr(error, "strerror", None) or str(error)
+        state["problem"] = SECRETS_UNREADABLE.found(path=path, error=reason)
         return state
     state["exists"] = True
     state["encrypted"] = text.startswith("$ANSIBLE_VAULT;")
     if state["encrypted"]:
         return state
     if mode & 0o077:
-        state["problem"] = problem(
-            f"the secrets file can be read by others than its owner (mode {mode:04o})",
-            place,
-            f"chmod 0600 {path}",
-        )
+        state["problem"] = SECRETS_OPEN_TO_OTHERS.found(path=path, mode=f"{mode:04o}")
         return state
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        state["problem"] = problem(
-            "the secrets file is not valid YAML" + (f" (line {mark.line + 1})" if mark else ""),
-            place,
-            "put it back from a backup; a new one would lock the fleet out of its own hosts, so "
-            "none is made",
-        )
+        line = mark.line + 1 if mark else "unknown"
+        state["problem"] = SECRETS_NOT_YAML.found(path=path, line=line)
         return state
     if not isinstance(content, dict) or not isinstance(content.get("fleet_id"), str):
-        state["problem"] = problem(
-            "the secrets file holds no fleet_id",
-            place,
-            "put it back from a backup; if it was never used, remove it",
-        )
+        state["problem"] = SECRETS_WITHOUT_FLEET_ID.found(path=path)
         return state
     state["fleet_id"] = content["fleet_id"]
     return state
@@ -65,23 +92,16 @@ def secrets_state(path: str) -> dict[str, Any]:
 def opened_secrets(
     state: Mapping[str, Any], path: str, content: Any, hosts: list[Host]
 ) -> dict[str, Any]:
-    """The state of the secrets file once its decryption was tried; content is {} if it failed.
+    """State of the secrets file after its decryption was tried; content is {} if that failed.
 
-    Of a file that cannot be used, the fleet is that of the hosts' marks: whether a host belongs to
-    another fleet cannot be judged then, and is not the problem.
+    Where the file cannot be used, fleet_id is that of the hosts' marks: so no host is reported as
+    one of another fleet, which cannot be known then.
     """
     found = dict(state)
     if found["encrypted"]:
         found["fleet_id"] = content.get("fleet_id") if isinstance(content, Mapping) else None
         if not isinstance(found["fleet_id"], str):
-            found["problem"] = problem(
-                "the secrets file is encrypted, and no vault password was given, or one that does"
-                " not fit",
-                f"{path} on the controller",
-                "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the"
-                " file in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is"
-                " right, put the secrets file back from a backup",
-            )
+            found["problem"] = SECRETS_LOCKED.found(path=path)
     if found["problem"]:
         marks = [host["survey"].get("mark", {}) for host in hosts if host["survey"]]
         found["fleet_id"] = next((m["fleet_id"] for m in marks if m.get("fleet_id")), "")
@@ -89,19 +109,14 @@ def opened_secrets(
 
 
 def missing_secrets(state: Mapping[str, Any], path: str, content: Any) -> Problem | None:
-    """Why the secrets of a running fleet cannot be used; None when they can."""
+    """The problem of a running fleet whose secrets cannot be used; None if they can."""
     if not state["exists"] and not state["problem"]:
-        return problem(
-            "the secrets file does not exist",
-            f"{path} on the controller",
-            "give the inventory that the fleet was made with (-i), or put the file back from a"
-            " backup; a fleet that is not made yet has none: run site.yml",
-        )
+        return SECRETS_MISSING.found(path=path)
     found: Problem | None = opened_secrets(state, path, content, [])["problem"]
     return found
 
 
 def check_secrets(_hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """The secrets file can be used."""
+    """The problem of a secrets file that cannot be used."""
     if settings["secrets"]["problem"]:
         yield settings["secrets"]["problem"]

@@ -1,4 +1,4 @@
-"""fleet_sites, and the sites that a bench has or had."""
+"""Problems of fleet_sites, and of the sites that a bench has or had."""
 
 from __future__ import annotations
 
@@ -8,10 +8,91 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .hosts import is_ours, is_primary, seen
-from .problems import Host, Problem, Settings, did_you_mean, grouped, problem
+from .problems import Host, Kind, Problem, Settings, did_you_mean, grouped
 
-# Underscores are no host's in DNS, but sites have them, and browsers and nginx take them.
+# DNS allows no underscores in host names, but sites have them, and browsers and nginx take them.
 LABEL = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
+
+SITES = "fleet_sites in the inventory (group_vars/all.yml)"
+ENTRY = f"{SITES}, entry {{entry}}"
+EXAMPLE = "such as {{name: erp.example.com, apps: [erpnext]}}"
+SITES_NOT_A_LIST = Kind(
+    "sites_not_a_list",
+    "fleet_sites is {value!r}, not a list",
+    SITES,
+    f"write a list of entries {EXAMPLE}",
+)
+SITES_EMPTY = Kind(
+    "sites_empty",
+    "fleet_sites is empty: there is no site to serve",
+    SITES,
+    f"add at least one entry {EXAMPLE}",
+)
+SITE_LISTED_TWICE = Kind(
+    "site_listed_twice",
+    "site {site} is listed more than once",
+    f"{SITES}, entries {{entries}}",
+    "keep one entry for each site",
+)
+SITE_ENTRY_INVALID = Kind(
+    "site_entry_invalid",
+    "{value!r} is not an entry for a site",
+    ENTRY,
+    "write {{name: {name}}}",
+)
+SITE_KEY_UNKNOWN = Kind(
+    "site_key_unknown",
+    "unknown key {key!r} in the entry of a site{hint}",
+    ENTRY,
+    "use one of the known keys: {known}",
+)
+SITE_WITHOUT_NAME = Kind(
+    "site_without_name",
+    "the entry of a site has no name",
+    ENTRY,
+    "add `name:` with the host name that users type",
+)
+SITE_NAME_INVALID = Kind(
+    "site_name_invalid",
+    "site name {name!r} is not a host name",
+    ENTRY,
+    "use lower-case letters, digits, dots, hyphens and underscores, for instance {suggestion}; to"
+    " rename a site that exists, stop the bench and rename the site's folder",
+)
+NAMES = f"{SITES}, names of {{site}}"
+SITE_NAMES_NOT_A_LIST = Kind(
+    "site_names_not_a_list",
+    "names is {value!r}, not a list",
+    NAMES,
+    "write it as in [erp, 10.0.0.11]",
+)
+SITE_FURTHER_NAME_INVALID = Kind(
+    "site_further_name_invalid",
+    "{name!r} is neither a host name nor an IPv4 address",
+    NAMES,
+    "write the name that users type after http://, in lower case, without a port",
+)
+SITE_NAME_TAKEN = Kind(
+    "site_name_taken",
+    "{name} is named twice",
+    NAMES,
+    "keep it once: a name leads to one site",
+)
+SITE_GONE = Kind(
+    "site_gone",
+    "fleet_sites names the site {site}, which was on the bench of {host} and no longer exists: it"
+    " would be made again, empty",
+    "{bench}/sites/{site} on {host}",
+    "if it was dropped, take it out of fleet_sites; if it was lost, restore its folder and its"
+    " database from a backup; to make it again, empty, remove {note} on {host}",
+)
+SITE_ON_OTHER_DATABASE = Kind(
+    "site_on_other_database",
+    "the database of site {site} of {host} is {kind} (db_type), and a fleet copies MariaDB only",
+    "{file} on {host}",
+    "leave this server out of the fleet, or move the site to MariaDB first: make a new site with"
+    " `--db-type mariadb`, and transfer its data with Data Export and Data Import",
+)
 
 
 def is_address(text: str) -> bool:
@@ -30,29 +111,25 @@ def is_site_name(name: str) -> bool:
         len(name) <= 253
         and all(LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
-        # A folder that every bench has beside its sites.
+        # Every bench has a folder of this name beside its sites.
         and name != "assets"
     )
 
 
 def check_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """fleet_sites: at least one, host names, no duplicates, known keys."""
-    place = "fleet_sites in the inventory (group_vars/all.yml)"
+    """Problems of fleet_sites: no entry, no host name, duplicates, unknown keys."""
     sites = hosts[0]["sites"] if hosts else None
     if not hosts or any(host["sites"] != sites for host in hosts):
-        # Told with all that the fleet must agree on.
+        # A difference is reported as variable_differs.
         return
-    example = "such as {name: erp.example.com, apps: [erpnext]}"
     if not isinstance(sites, list):
-        what = f"fleet_sites is {sites!r}, not a list"
-        yield problem(what, place, f"write a list of entries {example}")
+        yield SITES_NOT_A_LIST.found(value=sites)
         return
     if not sites:
-        what = "fleet_sites is empty: there is no site to serve"
-        yield problem(what, place, f"add at least one entry {example}")
+        yield SITES_EMPTY.found()
         return
     for number, entry in enumerate(sites, start=1):
-        yield from check_site(entry, f"{place}, entry {number}", settings["site_keys"])
+        yield from check_site(entry, number, settings["site_keys"])
     seen = grouped(
         (str(entry.get("name", "")).lower(), number)
         for number, entry in enumerate(sites, start=1)
@@ -60,101 +137,75 @@ def check_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     )
     for name, numbers in seen.items():
         if name and len(numbers) > 1:
-            yield problem(
-                f"site {name} is listed {len(numbers)} times",
-                f"{place}, entries {', '.join(map(str, numbers))}",
-                "keep one entry for each site",
-            )
-    yield from check_further_names(sites, place)
+            yield SITE_LISTED_TWICE.found(site=name, entries=numbers)
+    yield from check_further_names(sites)
 
 
-def check_site(entry: Any, place: str, known: Iterable[str]) -> Iterator[Problem]:
-    """One entry of fleet_sites."""
+def check_site(entry: Any, number: int, known: Iterable[str]) -> Iterator[Problem]:
+    """Problems of one entry of fleet_sites; number is its position, from 1."""
     if not isinstance(entry, Mapping):
-        yield problem(
-            f"{entry!r} is not a site entry",
-            place,
-            f"write {{name: {entry if isinstance(entry, str) else 'erp.example.com'}}}",
-        )
+        example = entry if isinstance(entry, str) else "erp.example.com"
+        yield SITE_ENTRY_INVALID.found(value=entry, entry=number, name=example)
         return
     for key in entry:
         if key not in known:
-            yield problem(
-                f"unknown key {key!r} in a site entry{did_you_mean(str(key), known)}",
-                place,
-                f"known keys are {', '.join(sorted(known))}",
-            )
+            hint = did_you_mean(str(key), known)
+            yield SITE_KEY_UNKNOWN.found(key=key, entry=number, known=sorted(known), hint=hint)
     name = entry.get("name")
     if not name:
-        yield problem("a site entry has no name", place, "add name: the host name users type")
+        yield SITE_WITHOUT_NAME.found(entry=number)
     elif not is_site_name(str(name)):
-        hint = re.sub(r"[^a-z0-9.-]+", "-", str(name).lower().strip()).strip(".-")
-        yield problem(
-            f"site name {name!r} is not a host name",
-            place,
-            "use lower-case letters, digits, dots, hyphens and underscores; a site that is "
-            "there already is renamed by the name of its folder, while the bench is stopped"
-            + (f"; for instance {hint}" if hint != name and is_site_name(hint) else ""),
+        suggestion = re.sub(r"[^a-z0-9.-]+", "-", str(name).lower().strip()).strip(".-")
+        yield SITE_NAME_INVALID.found(
+            name=name,
+            entry=number,
+            suggestion=suggestion if is_site_name(suggestion) else "erp.example.com",
         )
 
 
-def check_further_names(sites: list[Any], place: str) -> Iterator[Problem]:
-    """Further names of sites: host names or IPv4 addresses, and nobody else's."""
+def check_further_names(sites: list[Any]) -> Iterator[Problem]:
+    """Problems of further names of sites: neither host name nor IPv4 address, or taken."""
     entries = [entry for entry in sites if isinstance(entry, Mapping)]
     taken = {str(entry.get("name")).lower() for entry in entries}
     for entry in entries:
-        where = f"{place}, names of {entry.get('name')}"
-        names = entry.get("names") or []
+        site, names = str(entry.get("name")), entry.get("names") or []
         if not isinstance(names, list):
-            yield problem(
-                f"names is {names!r}, not a list", where, "write it as in [erp, 10.0.0.11]"
-            )
+            yield SITE_NAMES_NOT_A_LIST.found(value=names, site=site)
             continue
         for name in map(str, names):
             if not is_site_name(name):
-                yield problem(
-                    f"{name!r} is neither a host name nor an IPv4 address",
-                    where,
-                    "write a name as users type it after http://, in lower case, without port",
-                )
+                yield SITE_FURTHER_NAME_INVALID.found(name=name, site=site)
             elif name in taken:
-                what = f"{name} is named twice"
-                yield problem(what, where, "keep it once: a name leads to one site")
+                yield SITE_NAME_TAKEN.found(name=name, site=site)
             taken.add(name)
 
 
 def check_gone_sites(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """A site that was there and is gone would be made again by this run, and be empty."""
+    """Problems of sites that no longer exist: this run would make them again, empty."""
     host = next(filter(is_primary, hosts), None)
     if host is None or not host["survey"] or not isinstance(host["sites"], list):
         return
     listed = [entry.get("name") for entry in host["sites"] if isinstance(entry, Mapping)]
     for name in host["survey"]["gone_sites"]:
         if name in listed:
-            yield problem(
-                f"site {name} was on the bench of {host['name']} and is gone, and fleet_sites "
-                "names it: it would be made anew, empty",
-                f"{host['bench_dir']}/sites/{name} on {host['name']}",
-                "when it was dropped, take it out of fleet_sites; when it was lost, restore its "
-                "folder and its database from a backup; to have it anew, empty, remove "
-                f"{settings['state_dir']}/made-site-{name} on {host['name']}",
+            yield SITE_GONE.found(
+                site=name,
+                host=host["name"],
+                bench=host["bench_dir"],
+                note=f"{settings['state_dir']}/made-site-{name}",
             )
 
 
 def check_other_databases(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Every site's database is MariaDB: nothing else can be copied to a node.
+    """Problems of sites whose database is not MariaDB: no other can be copied to a node.
 
-    A site that came to a fleet later is told of by what looks for sites there, and is left alone.
+    Such a site that was made in a finished fleet is reported with the fleet's sites and left as it
+    is.
     """
     for host, survey in seen(hosts):
         mine = [bench for bench in survey["benches"] if bench["path"] == host["bench_dir"]]
         others = mine[0]["others"] if mine and not is_ours(host, settings) else {}
         for site, other in others.items():
-            yield problem(
-                f"the database of site {site} of {host['name']} is {other['kind']} (db_type), and"
-                " a fleet copies MariaDB alone",
-                f"{other['file']} on {host['name']}",
-                "leave this server out of the fleet, or bring the site to MariaDB first: make a"
-                " new site with --db-type mariadb, and take its data over by Data Export and Data"
-                " Import",
+            yield SITE_ON_OTHER_DATABASE.found(
+                site=site, host=host["name"], kind=other["kind"], file=other["file"]
             )

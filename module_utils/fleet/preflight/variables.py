@@ -1,4 +1,4 @@
-"""Variables of the inventory: known names, types, and bounds."""
+"""Problems of the inventory's variables: unknown names, wrong types, values out of bounds."""
 
 from __future__ import annotations
 
@@ -12,25 +12,83 @@ from typing import Any
 
 import yaml
 
-from .problems import Host, Problem, Settings, did_you_mean, grouped, problem
+from .problems import Host, Kind, Problem, Settings, did_you_mean, grouped
+
+GIVEN = "inventory or extra variables of {hosts}"
+SET = "{name} in the inventory, for {hosts}"
+VARIABLE_UNKNOWN = Kind(
+    "variable_unknown",
+    "unknown variable {name}{hint}",
+    GIVEN,
+    "correct or remove it; the variables of a role are in its defaults/main.yml. If it belongs to"
+    " something else, list it in preflight_allowed_variables",
+)
+VARIABLE_TYPE = Kind(
+    "variable_type",
+    "{error}",
+    GIVEN,
+    "correct it; types and choices are in the role's meta/argument_specs.yml",
+)
+READ_PATH_OUT_OF_RANGE = Kind(
+    "read_path_out_of_range",
+    "{name} is {value}; it can be {least} to {greatest} {unit}",
+    SET,
+    "use a value from {least} to {greatest}",
+)
+KEEP = "fleet_keep in the inventory, for {hosts}"
+KEEP_NOT_A_MAP = Kind(
+    "keep_not_a_map",
+    "fleet_keep is {value}, not a map",
+    KEEP,
+    "give both values, for example {{number: 3, days: 30}}",
+)
+KEEP_OUT_OF_RANGE = Kind(
+    "keep_out_of_range",
+    "{key} of fleet_keep is {value}; it can be {least} to {greatest}",
+    KEEP,
+    "use a value from {least} to {greatest}",
+)
+PROXY_SET = "fleet_http_proxy in the inventory, for {hosts}"
+PROXY_FORM = (
+    "write it as http://HOST:PORT, and let the proxy recognize the servers by their addresses"
+)
+PROXY_WITH_ACCOUNT = Kind(
+    "proxy_with_account", "fleet_http_proxy {value!r} contains an account", PROXY_SET, PROXY_FORM
+)
+PROXY_INVALID = Kind(
+    "proxy_invalid",
+    "fleet_http_proxy {value!r} is not the address of a proxy",
+    PROXY_SET,
+    PROXY_FORM,
+)
+NETWORK_FORM = "write an address such as 10.0.0.5, or a network such as 10.0.0.0/24"
+NETWORK_INVALID = Kind(
+    "network_invalid",
+    "{value!r} in {name} is neither an address nor a network ({error})",
+    SET,
+    NETWORK_FORM,
+)
+NETWORK_TOO_WIDE = Kind(
+    "network_too_wide", "{value!r} in {name} contains all addresses", SET, NETWORK_FORM
+)
 
 FACTS_WE_SET = frozenset(
     f"fleet_{name}" for name in ("hosts", "in_run", "lan_ip", "primary", "primary_ip", "secrets")
 )
-# What the bounds of the read path may be: variable, least and greatest value, unit.
+# Settings of the read path: variable, least and greatest value, unit.
 READ_PATH_BOUNDS = (
     ("read_guard_wait", 0, 10, "seconds"),
     ("read_guard_fallback_calls", 1, 100, "calls"),
     ("read_guard_fallback_seconds", 1, 3600, "seconds"),
 )
-# What fleet_keep may say: key, least and greatest value.
+# Settings of fleet_keep: key, least and greatest value.
 KEEP_BOUNDS = (("number", 1, 1000), ("days", 1, 36500))
 PROXY = re.compile(r"https?://[^\s/@]+:\d+/?")
 
 
 @functools.cache
 def role_options(roles_dir: str) -> dict[str, Any]:
-    """The options of our roles, as the argument specs of all their entry points have them."""
+    """The options of the roles: those of all entry points in their argument specs."""
     options: dict[str, Any] = {}
     for file in sorted(Path(roles_dir).glob("*/meta/argument_specs.yml")):
         specs = yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]
@@ -40,13 +98,12 @@ def role_options(roles_dir: str) -> dict[str, Any]:
 
 
 def known_variables(roles_dir: str) -> dict[str, Any]:
-    """Variables that our roles take: {variables, prefixes, site_keys, options}.
+    """Variables that the roles take: {variables, prefixes, site_keys, options}.
 
     Options of all entry points in the argument specs, and all defaults. Names that tasks
     register or set are known too, as they are among a host's variables once a role has run.
-    options is one argument spec of all roles, for checking types: nothing in it is required, as
-    some are given by tasks and not by the inventory, and fleet_sites is left to its own check,
-    which says more.
+    options is one argument spec of all roles, for checking types. Nothing in it is required, as
+    tasks give some of them; fleet_sites is left out, as check_sites reports more about it.
     """
     options = role_options(roles_dir)
     variables = set(options)
@@ -73,7 +130,7 @@ def known_variables(roles_dir: str) -> dict[str, Any]:
 
 
 def check_variables(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
-    """Variables with one of our prefixes that no role knows: a typo must not pass in silence."""
+    """Problems of variables that have a prefix of the roles and are unknown, such as typos."""
     known = set(settings["known_variables"]) | FACTS_WE_SET
     allowed = set(settings["allowed_variables"])
     prefixes = tuple(settings["prefixes"])
@@ -87,30 +144,25 @@ def check_variables(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         and (name.startswith(prefixes) or difflib.get_close_matches(name, ["lan_ip"], cutoff=0.8))
     )
     for name, names in sorted(found.items()):
-        yield problem(
-            f"unknown variable {name}{did_you_mean(name, [*known, 'lan_ip'])}",
-            "inventory or extra variables of "
-            + ("all hosts" if len(names) == len(hosts) and len(hosts) > 1 else ", ".join(names)),
-            "correct or remove it; the variables of a role are in its defaults/main.yml. If it "
-            "belongs to something else, list it in preflight_allowed_variables",
+        everywhere = len(names) == len(hosts) and len(hosts) > 1
+        yield VARIABLE_UNKNOWN.found(
+            name=name,
+            hint=did_you_mean(name, [*known, "lan_ip"]),
+            hosts="all hosts" if everywhere else names,
         )
 
 
 def check_types(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """Types and choices of our variables, as the argument specs of the roles have them."""
+    """Problems of types and choices, as Ansible finds them by the roles' argument specs."""
     found = grouped(
         (str(error).strip(), host["name"]) for host in hosts for error in host["type_errors"]
     )
     for error, names in found.items():
-        yield problem(
-            error,
-            f"inventory or extra variables of {', '.join(names)}",
-            "correct it; types and choices are in the role's meta/argument_specs.yml",
-        )
+        yield VARIABLE_TYPE.found(error=error, hosts=names)
 
 
 def check_read_path(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """The read path's bounds are such that a call can wait, fall back and end."""
+    """Problems of the read path's settings: a call must be able to wait, fall back and end."""
     found = []
     for host in hosts:
         for name, least, greatest, unit in READ_PATH_BOUNDS:
@@ -118,42 +170,37 @@ def check_read_path(hosts: list[Host], _settings: Settings) -> Iterator[Problem]
             try:
                 good = value is None or least <= float(value) <= greatest
             except (TypeError, ValueError):
-                # What is no number is reported with the types.
+                # A value that is not a number is reported as variable_type.
                 continue
             if not good:
-                what = f"{name} is {value}: it takes {least} to {greatest} {unit}"
-                found.append(((what, name), host["name"]))
-    for (what, name), names in grouped(found).items():
-        yield problem(
-            what, f"{name} in the inventory, for {', '.join(names)}", "choose a value between"
+                found.append(((name, str(value), least, greatest, unit), host["name"]))
+    for (name, value, least, greatest, unit), names in grouped(found).items():
+        yield READ_PATH_OUT_OF_RANGE.found(
+            name=name, value=value, least=least, greatest=greatest, unit=unit, hosts=names
         )
 
 
 def check_keep(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """fleet_keep says how many are kept, and for how many days."""
-    found = []
+    """Problems of fleet_keep: how many copies of a thing are kept, and for how many days."""
+    found: list[tuple[tuple[Kind, tuple[tuple[str, Any], ...]], str]] = []
     for host in hosts:
         keep = host["keep"]
         if not isinstance(keep, Mapping):
-            # Ansible's own validation fails on it without a word.
-            found.append((f"fleet_keep is {keep!r}, and no map", host["name"]))
+            # Ansible's own validation fails on it without a message.
+            found.append(((KEEP_NOT_A_MAP, (("value", repr(keep)),)), host["name"]))
             continue
         for key, least, greatest in KEEP_BOUNDS:
             value = keep.get(key)
-            # What is missing or no whole number is reported with the types.
+            # A missing value, or one that is not a whole number, is reported as variable_type.
             if re.fullmatch(r"-?\d+", str(value)) and not least <= int(str(value)) <= greatest:
-                what = f"{key} of fleet_keep is {value}: it takes {least} to {greatest}"
-                found.append((what, host["name"]))
-    for what, names in grouped(found).items():
-        yield problem(
-            what,
-            f"fleet_keep in the inventory, for {', '.join(names)}",
-            "name both, for example {number: 3, days: 30}",
-        )
+                facts = {"key": key, "value": str(value), "least": least, "greatest": greatest}
+                found.append(((KEEP_OUT_OF_RANGE, tuple(facts.items())), host["name"]))
+    for (kind, pairs), names in grouped(found).items():
+        yield kind.found(**dict(pairs), hosts=names)
 
 
 def check_proxies(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """fleet_http_proxy is an address that every program understands, and holds no password.
+    """Problems of fleet_http_proxy: not an address that all programs take, or with a password.
 
     Ansible puts it on a command line, which every account of a host can see.
     """
@@ -162,43 +209,33 @@ def check_proxies(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
         for host in hosts
         if host["proxy"] and not PROXY.fullmatch(str(host["proxy"]))
     )
-    yield from (
-        problem(
-            # An account may have a password.
-            f"fleet_http_proxy {re.sub('//.*@', '//', value)!r} "
-            + ("holds an account" if "@" in value else "is not the address of a proxy"),
-            f"fleet_http_proxy in the inventory, for {', '.join(names)}",
-            "write it as http://HOST:PORT, and let the proxy know the servers by their addresses",
-        )
-        for value, names in found.items()
-    )
+    for value, names in found.items():
+        kind = PROXY_WITH_ACCOUNT if "@" in value else PROXY_INVALID
+        # The account may have a password, which must not be shown.
+        yield kind.found(value=re.sub("//.*@", "//", value), hosts=names)
 
 
-def network_trouble(value: Any, whole: bool) -> str:
-    """What is wrong with an address or network of a setting; "" when nothing is.
+def network_trouble(value: Any, whole: bool) -> tuple[Kind, str] | None:
+    """What is wrong with an address or network of a setting: its Kind and Python's message.
 
-    whole: whether it may be all addresses there are.
+    whole: whether all addresses are allowed. None when nothing is wrong.
     """
     try:
         network = ipaddress.ip_network(str(value))
     except ValueError as error:
-        return f"is neither an address nor a network ({error})"
-    return "" if whole or network.prefixlen else "would be everybody"
+        return NETWORK_INVALID, str(error)
+    return None if whole or network.prefixlen else (NETWORK_TOO_WIDE, "")
 
 
 def check_networks(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
-    """What shall be let in, and whose word shall be believed, is written as addresses."""
+    """Problems of addresses and networks in settings of the firewall and of trusted proxies."""
     found = grouped(
-        ((name, repr(value), trouble), host["name"])
+        ((name, str(value), trouble), host["name"])
         for host in hosts
         for name, values in host["networks"].items()
-        # What is no list is reported with the types.
+        # A value that is not a list is reported as variable_type.
         for value in (values if isinstance(values, list) else ())
         if (trouble := network_trouble(value, name == "firewall_allow"))
     )
-    for (name, value, trouble), names in found.items():
-        yield problem(
-            f"{value} in {name} {trouble}",
-            f"{name} in the inventory, for {', '.join(names)}",
-            "write an address such as 10.0.0.5, or a network such as 10.0.0.0/24",
-        )
+    for (name, value, (kind, error)), names in found.items():
+        yield kind.found(value=value, name=name, error=error, hosts=names)

@@ -1,1 +1,1 @@
-"""Everything about one host that preflight judges."""
+"""What preflight needs to know of one host."""

@@ -1,4 +1,4 @@
-"""Benches on a host, what lies where one will be, and the commands named bench."""
+"""Benches on a host, the contents of the folders for one, and commands named bench."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from ..nginx.files import parts
 from ..processes import run
 from ..sites.folders import Folders, made_note
 
-# sites/apps.txt is written by every bench since 2014; benches are looked for where people put them,
-# and where what runs on the host says, not in the whole file system.
+# Benches are searched in the usual folders, and in those that files and processes of the host name:
+# the whole file system would take too long.
 BENCH_PATTERNS = ("/home/*/*", "/home/*/*/benches/*", "/opt/*", "/srv/*", "/root/*")
-# Files that name the folder of a bench: of programs and web servers; nginx is asked for all of its
-# own, too.
+# Files of programs and web servers that name the folder of a bench; `nginx -T` shows more of nginx.
 NAMING_FILES = (
     "/etc/supervisor/*.conf",
     "/etc/supervisor/conf.d/*",
@@ -41,8 +40,8 @@ NAMING_FILES = (
     "/etc/httpd/conf.d/*",
     "/etc/caddy/Caddyfile",
 )
-# What copies a bench names the copy, too, and nobody works with that: no line of such a program
-# counts, no shell that stands there, and no timetable.
+# A program that copies a bench names the copy as well, which is not in use: such lines do not
+# count, nor do shells that are open there, nor crontabs.
 COPYING = re.compile(r"^(?:.*[\s/=])?(?:rsync|rclone|cp|mv|tar|zip|borg|restic)\s.*$", re.MULTILINE)
 SHELLS = frozenset({"bash", "dash", "fish", "sh", "zsh", "su", "sudo", "tmux", "screen"})
 PATH = re.compile(r"(?<![\w./])/[^\s\"',;:|&<>(){}$=*]+")
@@ -55,17 +54,17 @@ def find_benches(
     patterns: tuple[str, ...] = BENCH_PATTERNS,
     files: tuple[str, ...] = NAMING_FILES,
 ) -> list[dict[str, Any]]:
-    """Benches on this host, the one at bench_dir included: {path, frappe_version, named, others}.
+    """Benches on this host, with the one at bench_dir: {path, frappe_version, named, others}.
 
-    named: the file or process that named it, "" where it was found by its place alone. others: see
-    other_databases. A bench that has several paths is one, at bench_dir if that is one of them.
+    named: the file or process that names it, "" where only its folder was found. others: see
+    other_databases. A bench with several paths is listed once, at bench_dir if that is one of them.
     """
     named = named_benches(files)
     sources = {os.path.realpath(path): source for path, source in named.items()}
     candidates = {path for pattern in patterns for path in glob.glob(pattern) if is_bench(path)}
     benches: dict[str, str] = {}
     for path in [bench_dir, *sorted(candidates | set(named))]:
-        # A part of a bench may look like one.
+        # A folder inside a bench may look like a bench.
         if is_bench(path) and not any(map(is_bench, map(str, Path(path).parents))):
             benches.setdefault(os.path.realpath(path), path)
     return [
@@ -80,21 +79,21 @@ def find_benches(
 
 
 def is_bench(path: str) -> bool:
-    """Whether a folder is a bench."""
+    """Whether a folder is a bench: every bench since 2014 has sites/apps.txt."""
     return os.path.isfile(f"{path}/sites/apps.txt") or all(
         os.path.isdir(f"{path}/{name}") for name in ("sites", "apps/frappe")
     )
 
 
 def frappe_version(bench_dir: str) -> str | None:
-    """Version that the framework in a bench gives itself; None when it has none."""
+    """Version in Frappe's own code in a bench; None when it has none."""
     text = read_foreign(f"{bench_dir}/apps/frappe/frappe/__init__.py") or ""
     match = re.search(r"""^__version__\s*=\s*["']([^"']+)["']""", text, re.MULTILINE)
     return match.group(1) if match else None
 
 
 def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
-    """Benches that files of programs and web servers name, and processes: path → who names it."""
+    """Benches that files of programs and web servers or processes name: {path: file or process}."""
     found: dict[str, str] = {}
     known: dict[str, bool] = {}
 
@@ -120,18 +119,18 @@ def named_benches(files: tuple[str, ...] = NAMING_FILES) -> dict[str, str]:
 
 
 def named_places(pid: str) -> str:
-    """Where a process works, and what it runs; "" for a shell, and for one in a container."""
+    """Working folder and command of a process; "" for a shell, and for one in a container."""
     place = Path("/proc", pid)
     with contextlib.suppress(OSError):
         name = (place / "comm").read_text(errors="replace").strip()
         if name not in SHELLS and (place / "root").samefile("/"):
-            words = (place / "cmdline").read_text(errors="replace").split("\0")
-            return f"{(place / 'cwd').readlink()} {' '.join(words[:2])}"
+            arguments = (place / "cmdline").read_text(errors="replace").split("\0")
+            return f"{(place / 'cwd').readlink()} {' '.join(arguments[:2])}"
     return ""
 
 
 def other_databases(bench_dir: str) -> dict[str, dict[str, str]]:
-    """Sites of a bench whose database is not MariaDB: site → {kind, file that says so}."""
+    """Sites of a bench whose database is not MariaDB: {site: {kind, file: where it is set}}."""
     common_file = f"{bench_dir}/sites/common_site_config.json"
     common = config_of(common_file)
     folders = Folders(f"{bench_dir}/sites", "")
@@ -145,7 +144,7 @@ def other_databases(bench_dir: str) -> dict[str, dict[str, str]]:
 
 
 def gone_sites(bench_dir: str, state_dir: str) -> list[str]:
-    """Sites of the inventory that were on this bench once and are not any more."""
+    """Sites that the fleet made on this bench and that no longer exist."""
     prefix = made_note(state_dir, "")
     names = [
         str(path).removeprefix(prefix) for path in Path(state_dir).glob(f"{Path(prefix).name}*")
@@ -155,9 +154,9 @@ def gone_sites(bench_dir: str, state_dir: str) -> list[str]:
 
 
 def folder_state(path: str) -> str:
-    """What is at a path that will be made: C(absent), C(empty), C(ours) or C(foreign).
+    """State of a folder that the fleet will make: absent, empty, ours or foreign.
 
-    Ours is what carries the mark of a finished piece, or of one that is being made.
+    It is ours if it has the mark of a finished folder, or of one that is being made.
     """
     place = Path(path)
     if not os.path.lexists(place):
@@ -170,7 +169,7 @@ def folder_state(path: str) -> str:
 def find_commands(
     homes: list[str], folders: tuple[str, ...] = COMMAND_DIRS
 ) -> list[dict[str, str]]:
-    """Commands named bench in the usual places of the host and of the given homes."""
+    """Commands named bench in the usual folders of the host and of these homes: {path, origin}."""
     places = list(folders) + [f"{home}/{d}" for home in homes for d in COMMAND_DIRS_OF_HOME]
     found = []
     seen: set[Path] = set()
@@ -184,10 +183,10 @@ def find_commands(
 
 
 def command_origin(path: str) -> str:
-    """Which tool a command named bench belongs to.
+    """The tool that a command named bench belongs to.
 
-    frappe-bench and benchfleet are returned by these names, frappe/pilot too; anything else
-    is "unknown". Told by what the script imports, because pilot is never installed as a package.
+    "frappe-bench", "benchfleet", "frappe/pilot" or "unknown". Judged by what the script imports,
+    because pilot is not installed as a package.
     """
     try:
         with open(open_plain(path), "rb") as file:

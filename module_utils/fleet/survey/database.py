@@ -1,4 +1,4 @@
-"""A host's database server: what it is, what it holds, and how it is set."""
+"""A host's database server: its version, its data and its settings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from ..mariadb.server import MEMORY_TABLES
 from ..processes import run
 from ..verify.answers import READ_SHARED, SHARED
 
-# What role mariadb writes.
+# The option file that role mariadb writes.
 SETTINGS = "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf"
 
 
 def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
-    """Product and version of an installed server, whether its data folder holds data, names of the
-    tables that a restart empties, and the settings by which its answers come about (answers), which
-    of them are MariaDB's defaults (usual), and those that the fleet has set (taken); of a server
-    that does not answer none are known, and the settings are None. options: see read_options.
+    """State of a host's database server.
+
+    product, version, program   of the installed server; product and version None without one
+    data_dir, holds_data, bytes its data folder, whether there is data in it, and how much
+    memory_tables               names of the tables that a restart empties
+    answers                     {setting that changes results of queries: value}; None where unknown
+    usual                       those of them that have MariaDB's default
+    taken                       {setting: value} of those that the fleet has set
+    options                     see read_options; None without MariaDB
+
+    Of a server that does not answer, memory_tables, answers and usual are unknown.
     """
     found: dict[str, Any] = {"product": None, "version": None, "data_dir": data_dir}
     for program in ("/usr/sbin/mariadbd", "/usr/sbin/mysqld", "/usr/local/bin/mariadbd"):
@@ -33,18 +40,17 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
             found["version"] = version.group(1)
             found["program"] = program
             break
-    # Any of these is written at a server's first start, never by the package alone.
+    # The server writes these at its first start; the package alone does not.
     kept = [
         name for name in ("ibdata1", "mysql", "aria_log_control") if Path(data_dir, name).exists()
     ]
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
-    told = [
-        sql(words).stdout.splitlines() if kept and found["product"] else []
-        for words in (MEMORY_TABLES, READ_SHARED)
-    ]
-    found["memory_tables"] = told[0]
-    rows = [row.split("\t") for row in told[1]]
+    found["memory_tables"], shared = (
+        sql(statement).stdout.splitlines() if kept and found["product"] else []
+        for statement in (MEMORY_TABLES, READ_SHARED)
+    )
+    rows = [row.split("\t") for row in shared]
     found["answers"] = dict.fromkeys(SHARED) | {name: value for name, value, _ in rows}
     found["usual"] = [name for name, value, default in rows if value == default]
     try:
@@ -59,22 +65,22 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
 
 
 def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
-    """What MariaDB's option files and command line say, as mariadb/options.py's look() tells it.
+    """MariaDB's options by its files and command line: the result of look() in mariadb/options.py.
 
-    With running, the server's variables: of what they name, of what is refused and, where it was
-    adopted, of what needs a restart. adopted says whether it was.
+    adopted is added, and running: the server's variables that are named there, those that may be
+    refused, and, on an adopted server, those that need a restart. runs: whether it may be asked.
     """
-    told = {**look(SETTINGS), "adopted": adopted}
+    options = {**look(SETTINGS), "adopted": adopted}
     rows = running_rows(
         *(
-            sql(words).stdout.splitlines() if runs else []
-            for words in (RUNNING, "SHOW MASTER STATUS")
+            sql(statement).stdout.splitlines() if runs else []
+            for statement in (RUNNING, "SHOW MASTER STATUS")
         )
     )
-    named = {entry.name for entry in told["said"]} | set(REFUSED)
-    told["running"] = {
+    named = {entry.name for entry in options["said"]} | set(REFUSED)
+    options["running"] = {
         name: row
         for name, row in rows.items()
         if name in named or (adopted and row.get("fixed") == "YES")
     }
-    return told
+    return options

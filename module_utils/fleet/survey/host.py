@@ -1,4 +1,4 @@
-"""Everything about one host that preflight judges, gathered at once."""
+"""All that preflight needs to know of one host, gathered in one call."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ from .system import (
     time_zone,
 )
 
-# How long a connection may take.
+# Time limit of one connection.
 CONNECT_SECONDS = 3
 
 
 def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found; asked: the options of the module survey. Raises BenchError."""
+    """All that preflight needs to know of this host.
+
+    asked: the options of the module survey. Raises BenchError.
+    """
     started = time.time()
     data_dir = data_folder()
     pythons, reader = asked["pythons"] + system_pythons(), code.reader(asked["bench_user"])

@@ -1,4 +1,4 @@
-"""What a fleet has noted on a host: whose it is, and what was begun there."""
+"""Notes of the fleet on a host: its mark, and an update or adoption that is not finished."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 
 def read_mark(config_dir: str) -> dict[str, Any]:
-    """The mark of a fleet: state is absent, present or broken.
+    """The mark of a fleet: {state: absent, present or broken, path}.
 
-    When present with fleet_id, role, format (1 where it names none) and versions, {name: release}.
+    When present also fleet_id, role, format (1 where it has none) and versions, {name: release};
+    when broken also detail.
     """
     path = f"{config_dir}/fleet.json"
     try:
@@ -21,10 +22,10 @@ def read_mark(config_dir: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         return {"state": "broken", "path": path, "detail": str(error)}
     if not isinstance(mark, dict) or not mark.get("fleet_id"):
-        return {"state": "broken", "path": path, "detail": "it names no fleet_id"}
+        return {"state": "broken", "path": path, "detail": "it has no fleet_id"}
     form, versions = mark.get("format", 1), mark.get("versions", {})
     if not isinstance(form, int) or not isinstance(versions, dict):
-        return {"state": "broken", "path": path, "detail": "its format or versions are malformed"}
+        return {"state": "broken", "path": path, "detail": "its format or versions are not valid"}
     return {
         "state": "present",
         "path": path,
@@ -36,18 +37,18 @@ def read_mark(config_dir: str) -> dict[str, Any]:
 
 
 def known_hosts(config_dir: str) -> dict[str, str]:
-    """Hosts of the fleet by this host's record: address → ed25519 key, {} when it has none."""
+    """Hosts of the fleet that this host has recorded: {address: ed25519 key}."""
     try:
         text = Path(f"{config_dir}/known_hosts").read_text(encoding="utf-8")
     except OSError:
         return {}
-    # An address stands as it is, or as [address]:port.
+    # A line begins with the address, or with [address]:port.
     lines = re.findall(r"^(\S+) ssh-ed25519 (\S+)", text, re.MULTILINE)
     return {re.sub(r"^\[(.*)\]:\d+$", r"\1", place): key for place, key in lines}
 
 
 def note(path: str) -> dict[str, Any]:
-    """What a note of an unfinished thing says; one that is not there says that it is finished."""
+    """The contents of a note of something unfinished; {finished: True} where there is no note."""
     try:
         found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -56,14 +57,14 @@ def note(path: str) -> dict[str, Any]:
 
 
 def read_update(state_dir: str) -> str:
-    """Since when an update of the apps stands unfinished on this host, "" when none does.
+    """When the unfinished update of the apps on this host began; "" when there is none.
 
-    One that has only reporting nodes left to bring along does not count.
+    An update that only has reporting nodes left to update does not count.
     """
     state = note(f"{state_dir}/update.json")
     return "" if state.get("finished") else str(state.get("stamp") or "unknown")
 
 
 def adoption_pending(state_dir: str) -> bool:
-    """Whether an adoption of this host was begun and has not come to its end."""
+    """Whether an adoption of this host was begun and is not finished."""
     return not note(f"{state_dir}/adopted.json").get("finished")

@@ -1,4 +1,4 @@
-"""Who listens on a host's ports, and whether another host's can be reached."""
+"""Processes that listen on a host's ports, and a trial connection to another host."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from ..sockets import listening
 
-# A process of which nothing can be told.
-NOBODY: dict[str, Any] = {"pid": 0, "name": "", "command": "", "program": "", "unit": ""}
+# A process that cannot be read.
+UNKNOWN: dict[str, Any] = {"pid": 0, "name": "", "command": "", "program": "", "unit": ""}
 
 
 def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
-    """Who listens on each of the ports: port (a string, as in JSON) → processes."""
+    """Processes that listen on each of the ports: {port: processes}, the port as text, for JSON."""
     sockets = listening(ports)
     owners: dict[str, str] = {}
     if sockets:
@@ -23,20 +23,20 @@ def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
             with contextlib.suppress(OSError):
                 target = str(link.readlink())
                 if target.startswith("socket:["):
-                    # Workers share their parent's socket: the parent, being older, is named.
+                    # Workers share their parent's socket; the parent has the lower id.
                     inode, pid = target[8:-1], link.parts[2]
                     if inode in sockets and int(pid) < int(owners.get(inode, "9999999")):
                         owners[inode] = pid
     found: dict[str, list[dict[str, Any]]] = {}
     for inode, entry in sockets.items():
-        process = describe_process(owners[inode]) if inode in owners else NOBODY
+        process = describe_process(owners[inode]) if inode in owners else UNKNOWN
         found.setdefault(str(entry["port"]), []).append({**process, "address": entry["address"]})
     return found
 
 
 def describe_process(pid: str) -> dict[str, Any]:
     """Name, command line (first 200 characters) and systemd unit of a process."""
-    found = {**NOBODY, "pid": int(pid)}
+    found = {**UNKNOWN, "pid": int(pid)}
     place = Path("/proc", pid)
     with contextlib.suppress(OSError):
         found["name"] = (place / "comm").read_text(errors="replace").strip()
@@ -52,7 +52,7 @@ def describe_process(pid: str) -> dict[str, Any]:
 
 
 def try_connect(address: str, port: int, seconds: int) -> dict[str, Any]:
-    """Open and close one TCP connection: ok, and what went wrong when it is not."""
+    """Open and close one TCP connection: {ok, address, port}, and detail where it failed."""
     try:
         socket.create_connection((address, port), timeout=seconds).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What a host's system has: room, time zone, Pythons, supervisor."""
+"""State of a host's system: free space, time zone, Pythons, supervisor."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from ..foreign import writer
 from ..kept import existing
 from ..supervisor.configuration import ConfigurationError, configuration, trouble_words
 
-# The interpreters that a distribution, or somebody's own installation, puts there.
+# Interpreters of the distribution, and others that were installed system-wide.
 SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/python3.*")
 # 2026-01-01, in seconds of the epoch.
 NEW_YEAR = 1767225600
 
 
 def free_bytes(path: str) -> dict[str, Any]:
-    """Free bytes of the file system that holds, or would hold, path; device tells two apart."""
+    """Free space for path: {free: bytes, device: id of the file system, on: a folder of it}.
+
+    path need not exist; then the nearest folder above it counts.
+    """
     there = existing(os.path.abspath(path))
     numbers = os.statvfs(there)
     return {
@@ -34,8 +37,9 @@ def free_bytes(path: str) -> dict[str, Any]:
 
 
 def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
-    """The host's time zone: its name, "" where the file is no link to one, and its offsets from
-    UTC through two years, in seconds.
+    """The host's time zone: {name, offsets}.
+
+    name: "" where the file is not a link to a zone. offsets: seconds from UTC over two years.
     """
     os.environ["TZ"] = f":{file}"
     time.tzset()
@@ -45,10 +49,11 @@ def time_zone(file: str = "/etc/localtime") -> dict[str, Any]:
 
 
 def look_at_supervisor() -> dict[str, Any]:
-    """{supervisor: why supervisord cannot read its configuration, "" when it can or is not
-    installed; supervisor_writers: who else than root can write its files, {path: who}}.
+    """State of supervisor's configuration: {supervisor, supervisor_writers}.
 
-    A file of ours is left out of the first: the run writes it anew, with the folders that it names.
+    supervisor: why supervisord cannot read it; "" when it can, or is not installed. Errors in a
+    file of the fleet do not count: the run writes that file again, and makes the folders it names.
+    supervisor_writers: {file: account other than root that can write it}.
     """
     try:
         read = configuration()
@@ -60,20 +65,20 @@ def look_at_supervisor() -> dict[str, Any]:
     writers = {file["path"]: writer(file["path"]) for file in read["files"]}
     return {
         "supervisor": words,
-        "supervisor_writers": {path: who for path, who in writers.items() if who},
+        "supervisor_writers": {path: account for path, account in writers.items() if account},
     }
 
 
 def system_pythons() -> list[str]:
-    """Python interpreters in the system's folders; their tools are left out."""
+    """Python interpreters in the system's folders, without tools such as python3-config."""
     found = [path for pattern in SYSTEM_PYTHONS for path in sorted(glob.glob(pattern))]
     return [path for path in found if re.fullmatch(r"python3(\.\d+)?", os.path.basename(path))]
 
 
 def python_version(path: str, user: str) -> str | None:
-    """Version of a Python interpreter, None where ``user`` cannot run it or it does not answer.
+    """Version of a Python interpreter; None where ``user`` cannot run it or it does not answer.
 
-    Root does not run it: it may be a link to one that the bench's account has built itself.
+    It is not run as root: it may be a link to an interpreter that the bench's account can replace.
     """
     try:
         done = run_as(user, [path, "--version"], "/", {"PATH": "/usr/bin:/bin"}, timeout=20)
@@ -84,7 +89,7 @@ def python_version(path: str, user: str) -> str | None:
 
 
 def env_python(bench_dir: str, user: str) -> str:
-    """Version of the Python that a finished bench of ``user``'s runs on, "" where none is."""
+    """Version of the Python of ``user``'s finished bench; "" where there is no such bench."""
     if not Path(bench_dir, ".benchfleet-complete").exists():
         return ""
     return adoption.python_version(bench_dir, user)

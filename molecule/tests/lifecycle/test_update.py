@@ -317,7 +317,7 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
             assert [line for line in output.splitlines() if what in line and "RUN" in line] == []
         refused = end("site.yml")
         assert refused.status != 0
-        assert "is not finished" in refused.output
+        assert "update_unfinished" in refused.output
     finally:
         upstream.withdraw()
         back = update("-e", BACK)
