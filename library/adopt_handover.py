@@ -31,8 +31,8 @@ options:
         Fails for those that cannot get into a file of root's, see fleet/supervisor/own.py.
     type: path
   user: {description: The bench's account., type: str}
-  told:
-    description: By what preflight knows what the operator was told of those programs.
+  digest:
+    description: Digest of those programs as preflight has shown them to the operator.
     type: str
   rest: {description: Leave supervisor's files as they are., type: bool, default: false}
   resting:
@@ -58,7 +58,7 @@ def main() -> None:
             "ours": {"type": "bool", "default": False},
             "own": {"type": "path"},
             "user": {"type": "str"},
-            "told": {"type": "str"},
+            "digest": {"type": "str"},
             "rest": {"type": "bool", "default": False},
             "resting": {"type": "list", "elements": "str", "default": []},
         },

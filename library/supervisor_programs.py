@@ -8,8 +8,8 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
+from ansible.module_utils.fleet.supervisor.bench_programs import BenchPrograms
 from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
-from ansible.module_utils.fleet.supervisor.restarts import Programs
 
 DOCUMENTATION = r"""
 module: supervisor_programs
@@ -130,7 +130,7 @@ def main() -> None:
         start_or_stop(module, asked["every"])
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
-    bench = Programs(asked, module.check_mode, module.warn)
+    bench = BenchPrograms(asked, module.check_mode, module.warn)
     with telling(module, BenchError):
         result: dict[str, Any] = {"programs": bench.bring()}
     if module.check_mode:

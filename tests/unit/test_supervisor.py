@@ -19,7 +19,7 @@ from fleet.adoption import programs as adoption
 from fleet.bench import program_settings
 from fleet.bench.account import BenchError
 from fleet.preflight import present
-from fleet.supervisor import call, configuration, programs, restarts
+from fleet.supervisor import bench_programs, call, configuration, programs
 from fleet.supervisor import control as supervisor
 from fleet.supervisor import own as own_programs
 from fleet.survey import system
@@ -158,8 +158,8 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     params |= {"logs": None, "every": None}
     module = Module(**usual | params | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
-    monkeypatch.setattr(restarts, "STEADY_SECONDS", 0)
-    monkeypatch.setattr(restarts, "WAIT_SECONDS", 20)
+    monkeypatch.setattr(bench_programs, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(bench_programs, "WAIT_SECONDS", 20)
     supervisor_programs.main()
     return module
 
@@ -775,7 +775,7 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     logs.mkdir()
     host.folder.chmod(0o755)
     as_nobody(bench_dir, bench_dir / "logs")
-    for module in (supervisor, restarts):
+    for module in (supervisor, bench_programs):
         monkeypatch.setattr(module, "LOGS", str(logs))
     (bench_dir / "logs/web.log").write_text("before\n")
     (bench_dir / "logs/web.log.1").write_text("long before\n")
@@ -825,7 +825,7 @@ def test_an_own_programs_log_in_the_accounts_folder_is_told(
 ) -> None:
     (host.folder / "home").mkdir()
     as_nobody(host.folder / "home")
-    monkeypatch.setattr(restarts, "LOGS", str(host.folder / "logs"))
+    monkeypatch.setattr(bench_programs, "LOGS", str(host.folder / "logs"))
     conf = host.write("conf.d/b.conf", program("b-web", WEB))
     host.write("conf.d/bot.conf", program("bot", BOT, f"stdout_logfile={host.folder}/home/x.log"))
     host.start()

@@ -141,7 +141,7 @@ def look_at_nginx(
         return {**found, "trouble": complaint(err)[-500:] or "no answer"}
     files = parts(out)
     if not files:
-        return {**found, "trouble": "nginx -T shows no file"}
+        return {**found, "trouble": "`nginx -T` shows no file"}
     try:
         kept = [
             directive
