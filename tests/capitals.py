@@ -36,13 +36,15 @@ LITTLE_WORDS = re.compile(
 WORDS = 4
 # Not said to anybody: names of fields, of arguments of % and what is run as it stands.
 KEPT = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|`[^`]*`|<[^>]*>|https?://\S+")
+# A line of a program in another language, or for another interpreter.
+PROGRAM = re.compile(r"^(#!|import \w|set -\w)", re.MULTILINE)
 BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
     """Whether a string is said to people."""
     sentence = len(text.split()) >= WORDS and "\\" not in text
-    return sentence and LITTLE_WORDS.search(text) is not None
+    return sentence and LITTLE_WORDS.search(text) is not None and not PROGRAM.search(text)
 
 
 def in_capitals(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Which certificate is for which name, and when a CA is asked for one."""
+"""The certificate for each name, and when it is requested from a CA."""
 
 from __future__ import annotations
 
@@ -139,15 +139,15 @@ def test_a_broken_file_is_served_to_nobody(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("output", "why"),
     [
         ("Saving debug log\n  Detail: DNS problem: NXDOMAIN\nHint: x", "DNS problem: NXDOMAIN"),
         (
             "Saving debug log\nAn unexpected error occurred:\nError creating new order :: rate",
             "An unexpected error occurred: Error creating new order :: rate",
         ),
-        ("", "certbot said nothing"),
+        ("", "certbot wrote nothing"),
     ],
 )
-def test_what_certbot_says_is_told_in_one_line(words: str, why: Any) -> None:
-    assert reason(words) == why
+def test_the_reason_in_certbots_output_is_one_line(output: str, why: Any) -> None:
+    assert reason(output) == why

@@ -79,9 +79,8 @@ def test_light_calls_are_told_apart() -> None:
     "method", ["login", "a..b", "a.b; return 1", "a.b\n", "/api/method/a.b", ""]
 )
 def test_what_is_no_dotted_name_is_named(method: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="not the dotted name") as error:
+    with pytest.raises(AnsibleFilterError, match=re.escape(repr(method))):
         report_patterns([method])
-    assert repr(method) in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +123,7 @@ def test_a_refusal_is_what_the_desk_shows() -> None:
 
 @pytest.mark.parametrize("words", ["it's", "$host", "a\\b"])
 def test_a_refusal_holds_nothing_that_nginx_would_read(words: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="cannot stand"):
+    with pytest.raises(AnsibleFilterError, match=re.escape(repr(words))):
         refusal(words, "Error")
 
 
@@ -160,7 +159,7 @@ def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
 
 def test_nodes_without_web_workers_are_no_upstreams() -> None:
     assert with_web_workers({"rep3": "2", "rep1": 4, "rep2": 0}) == ["rep1", "rep3"]
-    with pytest.raises(AnsibleFilterError, match="bench_web_workers of rep1: 'many'"):
+    with pytest.raises(AnsibleFilterError, match=r"rep1.*'many'"):
         with_web_workers({"rep1": "many"})
 
 
@@ -405,10 +404,11 @@ def test_certificates_of_an_inventory() -> None:
         "no entry",
     ]
     pairs = certificate_pairs(sites, "/r.pem", "/key")
-    assert [(pair["of"], pair["certificate"], pair["key"]) for pair in pairs] == [
-        ("router_certificate", "/r.pem", "/key"),
-        ("certificate of a.test in fleet_sites", "/a.pem", "/key"),
-        ("certificate of b.test in fleet_sites", "", "/b.key"),
+    assert [(pair["site"], pair["certificate"], pair["key"]) for pair in pairs] == [
+        ("", "/r.pem", "/key"),
+        ("a.test", "/a.pem", "/key"),
+        ("b.test", "", "/b.key"),
     ]
-    assert [pair["site"] for pair in pairs] == ["", "a.test", "b.test"]
+    assert pairs[0]["of"] == "router_certificate"
+    assert all(pair["site"] in pair["of"] for pair in pairs)
     assert certificate_pairs(None, "", "") == []
