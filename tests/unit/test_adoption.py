@@ -537,10 +537,10 @@ def test_root_runs_no_program_of_the_bench(
 def test_a_release_that_was_cut_off_can_go_on():
     """What a second run goes by is there until the step itself is done."""
     values = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
-    # Last things first: by the common configuration the waiting jobs are asked for.
+    # In reverse order: the common configuration leads to the waiting jobs.
     first = values["__adopt_bench_paths"][0]
     assert first["path"].endswith("/sites/common_site_config.json")
     tasks = yaml.safe_load((ROLE / "tasks/release.yml").read_text(encoding="utf-8"))
-    reload = next(task for task in tasks if task["name"] == "Web server takes its files")
-    # The files may be put back already, and nginx not have heard of it.
+    reload = next(task for task in tasks if task["name"] == "Web server uses its files")
+    # The files may be put back already, while nginx still uses the old ones.
     assert reload["when"] == "not ansible_check_mode"

@@ -419,10 +419,11 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
     found = adoption.look_at_programs(str(place), "frappe")
-    look = {"programs": found, "supervisor": found["files"]}
+    look = {"programs": found, "supervisor": found["files"], "bench": {"owner": "frappe"}}
     judged = {
         "name": "erp1",
         "bench_dir": str(place),
+        "bench_user": "frappe",
         "environment": ["V"],
         "web_workers": 4,
         "web_arguments": "",

@@ -10,8 +10,8 @@ import re
 from .database import sql
 
 ADDRESS = "127.0.0.1"
-# Users with an account for localhost that has a password, and none that is open and by address.
-WITHOUT_TWIN = """
+# Users with an account for localhost that has a password, but no unlocked one by address.
+ONLY_BY_NAME = """
 SELECT User FROM mysql.global_priv AS here WHERE Host = 'localhost'
   AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')
   AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1
@@ -45,16 +45,16 @@ def twin(lines: list[str], user: str) -> list[str]:
     return made
 
 
-def without_twin() -> list[str]:
+def only_by_name() -> list[str]:
     """Users with an account for localhost and a password, but with none for 127.0.0.1."""
-    done = sql(WITHOUT_TWIN)
+    done = sql(ONLY_BY_NAME)
     if done.returncode != 0:
         why = done.stderr.strip() or "no answer"
         raise AccountError(f"the accounts of MariaDB could not be read: {why}")
     return sorted(done.stdout.splitlines())
 
 
-def make_twin(user: str) -> None:
+def create_by_address(user: str) -> None:
     """Create the account for 127.0.0.1 with the password and rights of the one for localhost."""
     name = user.replace("`", "``")
     shown = sql(f"SHOW CREATE USER `{name}`@localhost; SHOW GRANTS FOR `{name}`@localhost;")

@@ -39,7 +39,7 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # What an adoption restarts, and a release, as somebody does it by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
-# What no fleet can live with: files that are on the host while one preflight looks.
+# Rules that a fleet cannot work with: files that are on the host during one preflight.
 REFUSED = {
     "/var/lib/erp/sites/apps.txt": "frappe",
     "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
