@@ -37,9 +37,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(PROGRAM.format(folder=tmp_path, server=SERVER))
     program.chmod(0o755)
     (tmp_path / "refused").touch()
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+    )
     subprocess.run(
-        [*words.split(), "-keyout", "given.key", "-out", "given.crt"],
+        [*command.split(), "-keyout", "given.key", "-out", "given.crt"],
         cwd=tmp_path,
         check=True,
         capture_output=True,

@@ -133,12 +133,12 @@ class Host:
         path.write_text(text)
         return path
 
-    def run(self, words: list[str]) -> tuple[int, str, str]:
+    def run(self, command: list[str]) -> tuple[int, str, str]:
         """nginx on this folder; it is the real one."""
         assert NGINX
-        where = [] if "-c" in words else ["-c", f"{self.folder}/nginx.conf"]
+        where = [] if "-c" in command else ["-c", f"{self.folder}/nginx.conf"]
         done = subprocess.run(
-            [NGINX, *words[1:], *where], capture_output=True, text=True, check=False
+            [NGINX, *command[1:], *where], capture_output=True, text=True, check=False
         )
         return done.returncode, done.stdout, done.stderr
 
@@ -178,7 +178,7 @@ def judged(
     return list(web.check_nginx(host, found, {})), list(web.nginx_notices(host, found))
 
 
-# Words of a directive, as they stand in a file: nginx answers each of them itself.
+# Words of a directive as they are written in a file; nginx answers each of them itself.
 SPELLINGS = [
     "plain",
     '"with ; and } and { inside"',
@@ -227,9 +227,9 @@ def test_words_are_read_as_nginx_reads_them(tmp_path: Path) -> None:
                 assert location.block
                 url = f"http://127.0.0.1:{port}/{number}"
                 with urllib.request.urlopen(url, timeout=60) as answer:
-                    said = answer.read().decode()
+                    theirs = answer.read().decode()
                 ours = location.block[0].words[2].replace("${server_port}", str(port))
-                assert ours == said, SPELLINGS[number]
+                assert ours == theirs, SPELLINGS[number]
         finally:
             server.terminate()
 
@@ -646,7 +646,7 @@ def test_what_the_router_has_itself_is_not_doubled(host: Host) -> None:
 
 def in_the_router(host: Host, own: str) -> str:
     """What nginx says against a rule of one's own in a site's server as the router writes it."""
-    words = {
+    variables = {
         "inventory_hostname": "erp1",
         "fleet_bench_dir": BENCH,
         "fleet_router_ports": {"http": 80, "https": 443},
@@ -661,7 +661,7 @@ def in_the_router(host: Host, own: str) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
     environment.filters.update(refusal=lambda *_: "{}", page=lambda _: "")
     template = (TEMPLATES / "server.conf.j2").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(words)
+    text = environment.from_string(template).render(variables)
     # The module for Lua may not be here; what is included besides is the fleet's.
     text = re.sub(
         r"^.*(_by_lua_file|lua_socket|include /etc/nginx/benchfleet/).*\n", "", text, flags=re.M
@@ -679,8 +679,8 @@ def in_the_router(host: Host, own: str) -> str:
     site = 'server_name erp.example.com; set $benchfleet_site "erp.example.com";'
     host.put("conf.d/frappe-bench.conf", f"server {{ {site}\n{text}\n}}")
     host.put("benchfleet.d/own.conf", own)
-    code, _, said = host.run(["nginx", "-t"])
-    return "" if code == 0 else nginx.complaint(said)
+    code, _, errors = host.run(["nginx", "-t"])
+    return "" if code == 0 else nginx.complaint(errors)
 
 
 @with_nginx

@@ -121,19 +121,19 @@ def test_a_refusal_is_what_the_desk_shows() -> None:
     assert body["errors"][0]["type"] == "TooManyRequestsError"
 
 
-@pytest.mark.parametrize("words", ["it's", "$host", "a\\b"])
-def test_a_refusal_holds_nothing_that_nginx_would_read(words: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=re.escape(repr(words))):
-        refusal(words, "Error")
+@pytest.mark.parametrize("message", ["it's", "$host", "a\\b"])
+def test_a_refusal_holds_nothing_that_nginx_would_read(message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=re.escape(repr(message))):
+        refusal(message, "Error")
 
 
 def test_the_complaint_is_what_nginx_says_against_the_file() -> None:
-    words = (
+    output = (
         'nginx: [warn] conflicting server name "x"\n'
         'nginx: [emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1\n'
         "nginx: configuration file /etc/nginx/nginx.conf test failed\n"
     )
-    assert complaint(words) == '[emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1'
+    assert complaint(output) == '[emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1'
     assert complaint("something else\n") == "something else"
 
 
@@ -180,20 +180,20 @@ class FakeModule:
         self.result: dict[str, Any] = {}
         self.refuses = ""
 
-    def run_command(self, words: list[str]) -> tuple[int, str, str]:
-        if "reload" in words:
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        if "reload" in command:
             if self.killed:
                 raise KeyboardInterrupt
             self.reloads += 1
-        if "-t" in words and self.refuses:
+        if "-t" in command and self.refuses:
             return 1, "", self.refuses
         return 0, "", ""
 
     def exit_json(self, **result: Any) -> None:
         self.result = result
 
-    def warn(self, words: str) -> None:
-        raise AssertionError(words)
+    def warn(self, message: str) -> None:
+        raise AssertionError(message)
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(nginx_files, "FleetModule", lambda **_: self)
@@ -311,16 +311,16 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     warnings: list[str] = []
 
     class Host(FakeModule):
-        def run_command(self, words: list[str]) -> tuple[int, str, str]:
-            if words[0] == "dpkg-query":
+        def run_command(self, command: list[str]) -> tuple[int, str, str]:
+            if command[0] == "dpkg-query":
                 return 0, CONFFILE.format(made), ""
-            if "-T" in words:
+            if "-T" in command:
                 # As nginx does that refuses a configuration: it shows nothing.
                 return 1, "", ""
-            return super().run_command(words)
+            return super().run_command(command)
 
-        def warn(self, words: str) -> None:
-            warnings.append(words)
+        def warn(self, message: str) -> None:
+            warnings.append(message)
 
     module = Host(tmp_path)
     module.warnings = warnings
@@ -356,7 +356,7 @@ def test_debians_own_site_makes_way(
     ],
     ids=["edited", "own-page", "another-file", "adopted-without-it"],
 )
-def test_another_default_server_stays_and_is_told(
+def test_another_default_server_stays_with_a_warning(
     served: FakeModule,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

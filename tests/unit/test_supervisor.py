@@ -66,9 +66,9 @@ class Host:
         (folder / "bin").mkdir()
         (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
 
-    def control(self, *words: str) -> str:
-        """What supervisorctl says."""
-        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *words]
+    def control(self, *arguments: str) -> str:
+        """Output of supervisorctl."""
+        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
         path = {"PATH": os.defpath}
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd="/", env=path
@@ -84,7 +84,7 @@ class Host:
             time.sleep(0.1)
 
     def status(self) -> str:
-        """What supervisorctl says of its programs."""
+        """States of its programs, as supervisorctl shows them."""
         return self.control("status")
 
     def settle(self) -> None:
@@ -131,15 +131,15 @@ class EndedError(Exception):
 
 
 class Module:
-    """What a module of ours needs of Ansible's; results are kept."""
+    """A stand-in for AnsibleModule that keeps the results."""
 
     def __init__(self, **params: Any) -> None:
         self.params, self.check_mode = params, False
         self.result: dict[str, Any] = {}
         self.warnings: list[str] = []
 
-    def warn(self, words: str) -> None:
-        self.warnings.append(words)
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
     def fail_json(self, msg: str, **_: Any) -> None:
         raise EndedError(msg)
@@ -147,8 +147,8 @@ class Module:
     def exit_json(self, **result: Any) -> None:
         self.result = result
 
-    def run_command(self, words: list[str], **_: Any) -> tuple[int, str, str]:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
 
@@ -358,9 +358,9 @@ def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
         supervisor.control("status")
     host.start()
     assert "already started" in supervisor.control("start", "b-web")
-    for words in (("start", "nope"), ("update", "nope"), ("remove", "b-web"), ("fly",)):
-        with pytest.raises(BenchError, match=" ".join(words)):
-            supervisor.control(*words)
+    for arguments in (("start", "nope"), ("update", "nope"), ("remove", "b-web"), ("fly",)):
+        with pytest.raises(BenchError, match=" ".join(arguments)):
+            supervisor.control(*arguments)
 
 
 GUNICORN = SLEEP.format(
@@ -544,7 +544,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
 
 
 def as_nobody(*paths: Path) -> None:
-    """Give paths to the account that stands for the bench's."""
+    """Give paths to the account that plays the bench's."""
     if os.geteuid() != 0:
         pytest.skip("accounts are changed by root alone")
     for path in paths:

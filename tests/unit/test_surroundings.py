@@ -22,10 +22,10 @@ BENCH = "/home/frappe/frappe-bench"
 USER = "daemon"
 
 
-def inside(bound: dict[str, str], words: list[str], stdin: str = "") -> Done:
-    """A command with other files in their places, which nobody else sees."""
+def inside(bound: dict[str, str], command: list[str], stdin: str = "") -> Done:
+    """Run a command with other files in place of these, for that command alone."""
     mounts = " && ".join(f"mount --bind {new} {old}" for old, new in bound.items())
-    return run(["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words], stdin)
+    return run(["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *command], stdin)
 
 
 def can_mount() -> bool:
@@ -37,7 +37,7 @@ def can_mount() -> bool:
 
 with_sudo = pytest.mark.skipif(not can_mount(), reason="no sudo here, or no mounts of one's own")
 
-# What stands in sudoers, whether the account is root by it without a password.
+# Rules in sudoers, and whether they make the account root without a password.
 RULES = [
     ("daemon ALL=(ALL) NOPASSWD:ALL", True),
     ("daemon\tALL = ( ALL : ALL )  NOPASSWD : ALL", True),
@@ -81,7 +81,7 @@ def looked(
     bound = {"/etc/sudoers": f"{tmp_path}/sudoers"}
     real = sudo.read
     monkeypatch.setattr(sudo, "read", lambda path: real(bound.get(path, path)))
-    found = sudo.look_at_sudo(USER, lambda words, stdin="": inside(bound, words, stdin))
+    found = sudo.look_at_sudo(USER, lambda command, stdin="": inside(bound, command, stdin))
     return bound, found
 
 
@@ -104,15 +104,15 @@ def test_an_account_that_is_root_is_refused(
     # sudo itself, asked by that account.
     done = inside(bound, ["runuser", "-u", USER, "--", "sudo", "-n", "/usr/bin/id", "-u"])
     assert (done.returncode == 0 and done.stdout.strip() == "0") is is_root, done
-    told, _ = judged(found)
-    assert bool(told) is is_root, found
+    problems, _ = judged(found)
+    assert bool(problems) is is_root, found
     if not is_root:
         return
     lines = text.splitlines()
     number = max(n for n, line in enumerate(lines, 1) if re.match(r"\S+\s+ALL\s*=", line))
-    assert told[0]["id"] == "adopt_sudo_without_password"
-    assert told[0]["place"] == f"{tmp_path}/more/own:{number} on erp1"
-    assert "ALL" in told[0]["facts"]["commands"]
+    assert problems[0]["id"] == "adopt_sudo_without_password"
+    assert problems[0]["place"] == f"{tmp_path}/more/own:{number} on erp1"
+    assert "ALL" in problems[0]["facts"]["commands"]
     # The remedies: without the rule, and with the word.
     assert judged(found, confirmed=True)[0] == []
     assert judged(looked(tmp_path, monkeypatch, "")[1])[0] == []
@@ -142,8 +142,8 @@ def test_programs_that_do_what_they_are_told(
     _, found = looked(tmp_path, monkeypatch, f"daemon ALL=(root) NOPASSWD: {command}")
     assert [rule["command"] for rule in found["rules"]] == [command]
     assert found["rules"][0]["place"] == f"{tmp_path}/more/own:1"
-    told, notices = judged(found)
-    assert [one["id"] for one in told] == ["adopt_sudo_without_password"] * is_root
+    problems, notices = judged(found)
+    assert [one["id"] for one in problems] == ["adopt_sudo_without_password"] * is_root
     assert [one["id"] for one in notices] == ["sudo_half_root"] * (not is_root)
 
 
@@ -163,8 +163,8 @@ def test_a_program_that_the_account_can_change_is_root_s(
 def test_a_rule_that_asks_for_a_password_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, (notice,) = judged(looked(tmp_path, monkeypatch, "%daemon ALL=(ALL:ALL) ALL")[1])
-    assert told == []
+    problems, (notice,) = judged(looked(tmp_path, monkeypatch, "%daemon ALL=(ALL:ALL) ALL")[1])
+    assert problems == []
     assert notice["id"] == "sudo_with_password"
     assert notice["facts"]["commands"] == [f"ALL ({tmp_path}/more/own:1)"]
 
@@ -173,18 +173,18 @@ def test_ansible_needs_another_account_first() -> None:
     rule = {"command": "ALL", "password": False, "place": "/etc/sudoers:9", "own": False}
     found = {"sudo": {"rules": [rule], "groups": []}, "bench": {"owner": USER}}
     host = {"name": "erp1", "sudo_confirmed": False, "target": {"user": USER}}
-    (told,) = sudo.check_sudo(host, found, {})
-    assert told["id"] == "adopt_sudo_of_ansible"
-    assert told["facts"]["user"] == USER
+    (problem,) = sudo.check_sudo(host, found, {})
+    assert problem["id"] == "adopt_sudo_of_ansible"
+    assert problem["facts"]["user"] == USER
     host["target"] = {"user": "admin"}
-    (told,) = sudo.check_sudo(host, found, {})
-    assert told["id"] == "adopt_sudo_without_password"
+    (problem,) = sudo.check_sudo(host, found, {})
+    assert problem["id"] == "adopt_sudo_without_password"
 
 
 def test_groups_of_root_are_refused() -> None:
-    (told,), _ = judged({"trouble": "", "rules": [], "groups": ["docker"]})
-    assert told["id"] == "adopt_group_of_root"
-    assert "`gpasswd --delete daemon docker`" in told["remedy"]
+    (problem,), _ = judged({"trouble": "", "rules": [], "groups": ["docker"]})
+    assert problem["id"] == "adopt_group_of_root"
+    assert "`gpasswd --delete daemon docker`" in problem["remedy"]
     _, (notice,) = judged({"trouble": "no answer", "rules": [], "groups": []})
     assert notice["id"] == "sudo_unknown"
     assert notice["facts"]["trouble"] == "no answer"
@@ -227,12 +227,14 @@ def test_crontabs_that_change_the_bench_are_named(tmp_path: Path, line: str, com
     found = crontabs.look_at_crontabs(BENCH, masks)
     assert [entry["command"] for entry in found] == ([command] if command else [])
     host = {"name": "erp1"}
-    told = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
+    problems = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
     notices = list(crontabs.crontab_notices(host, {"crontabs": found}))
     stays = command in crontabs.HARMLESS_COMMANDS
-    assert [one["id"] for one in told] == ["adopt_command_in_crontab"] * bool(command and not stays)
+    assert [one["id"] for one in problems] == ["adopt_command_in_crontab"] * bool(
+        command and not stays
+    )
     assert [one["id"] for one in notices] == ["command_stays"] * stays
-    for one in (*told, *notices):
+    for one in (*problems, *notices):
         assert one["facts"]["place"] == f"{file}:{2 + line.count(chr(10))}"
         assert one["facts"]["command"] == command
     # The remedy.
@@ -296,14 +298,14 @@ class Net:
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
             "print([way['port'] for way in packet_filters.look_at_ways(ways, 0.5)])"
         )
-        said = subprocess.run(
+        done = subprocess.run(
             ["ip", "netns", "exec", self.names[0], sys.executable, "-c", code],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert said.returncode == 0, said.stderr
-        return list(map(int, re.findall(r"\d+", said.stdout)))
+        assert done.returncode == 0, done.stderr
+        return list(map(int, re.findall(r"\d+", done.stdout)))
 
     def end(self) -> None:
         """Take it away."""
@@ -348,7 +350,8 @@ def test_what_a_packet_filter_drops_is_opened_by_the_remedy(
     assert net.dropped() == [3306, 13000]
     assert packet_filters.look_at_filters(net.on) == [tool]
     command = network.opening(tool, net.addresses[0], [13000, 3306])
-    command = command.partition(", and the same")[0]
+    # Without the remark behind it.
+    command = command.rpartition(", ")[0]
     assert net.on(["sh", "-c", command]).returncode == 0
     assert net.dropped() == []
 
@@ -372,15 +375,15 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
     hosts[1]["survey"]["dropped"] = [
         {"address": "10.0.0.11", "port": port} for port in (3306, 11000)
     ]
-    (told,) = network.check_filters(hosts, settings)
+    (problem,) = network.check_filters(hosts, settings)
     for value in ("ufw", "erp1", "rep1", "3306, 11000"):
-        assert value in told["what"]
-    assert network.opening("ufw", "10.0.0.12", [3306, 11000]) in told["remedy"]
+        assert value in problem["what"]
+    assert network.opening("ufw", "10.0.0.12", [3306, 11000]) in problem["remedy"]
     hosts[0]["survey"]["filters"] = []
-    (told,) = network.check_filters(hosts, settings)
-    assert "ufw" not in told["what"]
+    (problem,) = network.check_filters(hosts, settings)
+    assert "ufw" not in problem["what"]
     for value in ("10.0.0.12", "10.0.0.11", "3306, 11000"):
-        assert value in told["remedy"]
+        assert value in problem["remedy"]
     hosts[0]["survey"] = None
     assert list(network.check_filters(hosts, settings)) == []
     hosts[0]["survey"] = {**survey, "filters": ["firewalld"]}

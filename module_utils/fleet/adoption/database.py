@@ -25,7 +25,7 @@ def sql(statements: str) -> Done:
 
 
 def look_at_database() -> dict[str, Any]:
-    """What an adoption needs to know of the server: trouble is why root cannot sign in, or "".
+    """The state of the server: trouble is why root cannot sign in, or "".
 
     accounts, databases: names. asleep: enabled events that do not run now. follows: whether it is a
     replica. settings: those of its option files.
@@ -147,8 +147,8 @@ def overridden_notices(host: Host, found: Found) -> Iterator[Notice]:
     ours is a problem, reported as such.
     """
     plan, there = host["mariadb_plan"], host["survey"]["database"].get("options")
-    said = [options.Said(*entry) for entry in there["said"]] if there else []
-    passed = {"event_scheduler", *(entry["name"] for entry in conflicts.beaten(plan, said, {}))}
+    lines = [options.Said(*entry) for entry in there["said"]] if there else []
+    passed = {"event_scheduler", *(entry["name"] for entry in conflicts.beaten(plan, lines, {}))}
     theirs = found["database"]["settings"]
     lost = [
         f"{name} {theirs[name]} -> {conflicts.readable(value)}"

@@ -16,7 +16,7 @@ Notice = Mapping[str, Any]
 class NoticeKind:
     """One kind of notice.
 
-    id: by which tests and programs know it; it never changes, and is unique among the notices.
+    id: the name for tests and programs; it never changes, and is unique among the notices.
     text: what the operator reads, with the names of facts in braces.
     """
 

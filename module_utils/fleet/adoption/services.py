@@ -103,8 +103,8 @@ def check_services(host: Host, found: Found, settings: Settings) -> Iterator[Pro
             yield SERVICE_PORT.found(
                 key=key, port=value, service=service, wanted=wanted, config=config
             )
-    for file, said in found["bench"]["files"].items():
-        for setting in said["refused"]:
+    for file, redis in found["bench"]["files"].items():
+        for setting in redis["refused"]:
             yield REDIS_SETTING.found(setting=setting, bench=bench, file=file, host=name)
     for service in SUPERVISED:
         for entry in host["survey"]["listeners"].get(str(settings["ports"][service]), []):

@@ -33,15 +33,15 @@ def sudo_entries(listed: str) -> list[dict[str, Any]]:
     for text in re.split(r"^(?:Sudoers entry|LDAP Role|SSSD Role):.*$", listed, flags=re.M)[1:]:
         runas = re.search(r"^\s*RunAsUsers: (.*)$", text, re.MULTILINE)
         options = re.search(r"^\s*Options: (.*)$", text, re.MULTILINE)
-        said = options[1] if options else ""
+        flags = options[1] if options else ""
         commands = re.search(r"^\s*Commands:\n((?:\t.*\n?)*)", text, re.MULTILINE)
         entries.append(
             {
                 "runas": runas[1].strip() if runas else "root",
                 "commands": [line.strip() for line in commands[1].splitlines()] if commands else [],
                 "password": not (
-                    re.search(r"(?<!\w)!authenticate\b", said)
-                    or (free and not re.search(r"(?<![!\w])authenticate\b", said))
+                    re.search(r"(?<!\w)!authenticate\b", flags)
+                    or (free and not re.search(r"(?<![!\w])authenticate\b", flags))
                 ),
             }
         )

@@ -219,7 +219,7 @@ def reload_nginx(run: Run) -> None:
         )
 
 
-def run_here(words: list[str]) -> tuple[int, str, str]:
+def run_here(command: list[str]) -> tuple[int, str, str]:
     """Run a command outside of Ansible."""
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     return done.returncode, done.stdout, done.stderr

@@ -110,9 +110,9 @@ def tasks(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     raw = values(read)
     found = {}
     for process in read["processes"]:
-        words = [process["command"], process["directory"], *process.get("runs", [])]
-        words += raw.get(process["section"], {}).values()
-        if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *words):
+        texts = [process["command"], process["directory"], *process.get("runs", [])]
+        texts += raw.get(process["section"], {}).values()
+        if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *texts):
             found[full_name(process)] = does(process)
     return found
 
@@ -127,8 +127,8 @@ def bench_sections(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for section, options in raw.items():
         process = processes.get(section, {"command": options.get("command", "")})
-        words = [process["command"], *process.get("runs", []), *options.values()]
-        if section.startswith(PROGRAM) and does(process) and concerns(bench, *words):
+        texts = [process["command"], *process.get("runs", []), *options.values()]
+        if section.startswith(PROGRAM) and does(process) and concerns(bench, *texts):
             found[section] = does(process)
     names = {section.partition(":")[2] for section in found}
     groups = {
