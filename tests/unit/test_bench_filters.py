@@ -280,9 +280,8 @@ def test_secrets_of_a_configuration_are_told_by_name_and_by_url() -> None:
 def test_a_program_that_the_bench_cli_does_not_write_is_told():
     text = generated()
     assert missing_programs(text) == []
-    (words,) = missing_programs(text.replace("[program:b-frappe-schedule]", "[program:b-clock]"))
-    assert words.startswith("supervisor: ")
-    assert words.endswith("no program named *-frappe-schedule; so no scheduled job is queued")
+    (message,) = missing_programs(text.replace("[program:b-frappe-schedule]", "[program:b-clock]"))
+    assert "*-frappe-schedule" in message
 
 
 def test_programs_but_redis_have_the_environment_that_the_inventory_names() -> None:
