@@ -11,14 +11,14 @@ from nodes import Node, wait_until
 
 from benchfleet.lab import state
 
-# Written by dpkg, useradd and ldconfig; what packages bring stays after a release, too. What has
-# our name is never theirs.
+# Written by dpkg, useradd and ldconfig; files of packages stay after a release, too. A path with
+# the name of the fleet is never one of these.
 PACKAGES = re.compile(
     r"^(?!.*benchfleet)(/etc/(group|gshadow|passwd|shadow)-?$|/etc/ld\.so\.cache$|/etc/nftables\.conf$"
     r"|/etc/nginx/modules-enabled($|/)|/etc$|/etc/(alternatives|init\.d|rc.\.d|logrotate\.d|default|systemd/system)($|/[^/]*$)"
     r"|/etc/systemd/system/[a-z-]+\.target\.wants/(rsync|nftables)\.service$|/etc/subu?g?id-?$)"
 )
-# Marks and links, and what is told by what it is for.
+# Marks and links, and paths that a dry run announces by their purpose.
 UNSAID = (
     "/.benchfleet-complete",
     ".wants/benchfleet-firewall.service",
@@ -28,7 +28,7 @@ UNSAID = (
     "/sites/.fleet-sites.json",
     "/site_config.json",
 )
-# Of each kind what a binary log, or a setting of the fleet, could keep a site's account from.
+# One of each kind that a binary log, or a setting of the fleet, could forbid to a site's account.
 MADE = (
     "CREATE TABLE fleet_try (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(40))",
     "CREATE FUNCTION fleet_f() RETURNS INT RETURN (SELECT COUNT(*) FROM fleet_try)",
@@ -176,7 +176,6 @@ def test_whatever_was_changed_is_in_the_record(story: Any, adopted: Any):
     for path in sorted(different):
         if path in entries or path.startswith(trees) or PACKAGES.search(path):
             continue
-        # A folder that is there in any case: its own attributes did not change.
         raise AssertionError(f"{path} was changed and is not in the record")
     saved = [path for path in different if path in story.tree and path in entries]
     assert f"{BENCH}/sites/common_site_config.json" in saved
@@ -263,8 +262,8 @@ def test_the_second_run_asks_nothing_and_changes_nothing(adopted: Any, later_tri
     recaps = re.findall(r"changed=(\d+)", later_tries.said["second run"].result())
     assert len(recaps) >= 2
     assert set(recaps) == {"0"}
-    # A reporting node's first files of jobs make the one, whenever they come; the other is what the
-    # program that looks after the sites writes by itself.
+    # One is made by the first files of jobs of a reporting node, the other is written by the
+    # timer of the sites.
     unsteady = ("/files/.fleet-push", "/var/lib/benchfleet/sites.json")
     files = changed(adopted.tree, later_tries.tree)
     assert not [path for path in files if not path.endswith(unsteady)]

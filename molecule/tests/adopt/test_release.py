@@ -11,7 +11,7 @@ from test_adopt import PACKAGES
 
 from benchfleet.lab import state
 
-# The opposites of what handmade.sh makes: files as bench writes them, a bot in a file of its own, a
+# The opposite of handmade.sh's settings: files as bench writes them, a bot in a file of its own, a
 # file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.
 OPPOSITES = f"""
 cd {BENCH}
@@ -55,14 +55,14 @@ def test_a_restart_of_the_server_leaves_it_open(story: Any, by_hand: float):
 
 def test_files_are_as_they_were(story: Any, released: Any):
     left = {path for path in changed(story.tree, released.tree) if not PACKAGES.search(path)}
-    # Passwords may have been encrypted with the key that came.
+    # Passwords may have been encrypted with the key that was added.
     assert left <= {f"{BENCH}/sites/{state.SITE}/site_config.json"}
 
 
 def test_everything_else_is_as_it_was(story: Any, released: Any):
     assert story.state() == story.facts
     assert story.node.run("nft list tables") == ""
-    # With the jobs of that time, should the bench be adopted again.
+    # It has old jobs, which would come back if the bench were adopted again.
     assert "appendonlydir" not in story.node.run(f"ls {BENCH}/config/pids")
     assert story.node.run("ls /var/lib/mysql | grep -c '^binlog' || true") == "0"
 
