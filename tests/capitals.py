@@ -36,15 +36,13 @@ LITTLE_WORDS = re.compile(
 WORDS = 4
 # Not said to anybody: names of fields, of arguments of % and what is run as it stands.
 KEPT = re.compile(r"\{[^{}]*\}|%\(\w+\)[a-z]|%[a-z]|`[^`]*`|<[^>]*>|https?://\S+")
-# A line of a program in another language, or for another interpreter.
-PROGRAM = re.compile(r"^(#!|import \w|set -\w)", re.MULTILINE)
 BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
     """Whether a string is said to people."""
     sentence = len(text.split()) >= WORDS and "\\" not in text
-    return sentence and LITTLE_WORDS.search(text) is not None and not PROGRAM.search(text)
+    return sentence and LITTLE_WORDS.search(text) is not None
 
 
 def in_capitals(text: str) -> str:
@@ -53,6 +51,10 @@ def in_capitals(text: str) -> str:
     edges = [0, *(edge for span in kept for edge in span), len(text)]
     parts = [text[begin:end] for begin, end in pairwise(edges)]
     return "".join(part if at % 2 else part.upper() for at, part in enumerate(parts))
+
+
+# A line of a program in a string, which another interpreter runs.
+PROGRAM = re.compile(r"^(#!|import \w|set -\w)", re.MULTILINE)
 
 
 class Shouting(ast.NodeTransformer):
@@ -80,8 +82,9 @@ class Shouting(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         """A plain string."""
-        if isinstance(node.value, str) and is_prose(node.value):
-            node.value = in_capitals(node.value)
+        text = node.value
+        if isinstance(text, str) and is_prose(text) and not PROGRAM.search(text):
+            node.value = in_capitals(text)
         return node
 
 
