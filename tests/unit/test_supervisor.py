@@ -348,7 +348,9 @@ def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
         read = configuration.configuration()
         assert [process["name"] for process in read["processes"]] == ["b-web"]
     script.write_text("#!/bin/sh\n")
-    with pytest.raises(configuration.ConfigurationError, match=r"supervisor\.options"):
+    with pytest.raises(
+        configuration.ConfigurationError, match=re.escape(f"{host.folder}/supervisord.conf")
+    ):
         configuration.configuration()
 
 
