@@ -1,4 +1,4 @@
-"""Filters on the adoption of a bench that was made by hand: see module_utils/fleet/adoption."""
+"""Filters on the adoption of a bench made by hand: see module_utils/fleet/adoption."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
         return {
+            "adoption_notices": judge.notice_texts,
             "adoption_problems": judge.adoption_problems,
             "adoption_set_aside": host.set_aside,
-            "adoption_words": judge.adoption_words,
         }

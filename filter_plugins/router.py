@@ -1,4 +1,4 @@
-"""Which calls nginx may send to a reporting bench, and how it writes addresses: pure functions."""
+"""Filters of role router: calls that nginx may send to a reporting bench, addresses, texts."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ API_PREFIX = "/api/(?:v[12]/)?method/"
 
 
 def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[dict[str, str]]:
-    """Regular expressions, for nginx maps, of the calls that are reports.
+    """Regular expressions, for maps of nginx, that match calls of reports.
 
-    Input: dotted names of whitelisted methods, and which of them are light. Output: one {method,
-    path, kind} for each, sorted, without doubles; ``method`` matches the name itself, ``path``
-    nginx's normalised $uri; ``kind`` is light or heavy. Both match the whole text, upper
-    and lower case apart (a plain key of an nginx map would not). Raises AnsibleFilterError that
-    names a value that is no dotted name.
+    methods: dotted names of whitelisted methods; light: those of them that are light. Returns
+    {method, path, kind} for each, sorted and without doubles: ``method`` matches the name itself,
+    ``path`` nginx's normalised $uri; ``kind`` is light or heavy. Both match the whole text and are
+    case-sensitive (a plain key of a map is not). Raises AnsibleFilterError with the value that is
+    not a dotted name.
     """
     small = set(light)
     patterns = []
     for method in sorted({str(name) for name in methods}):
         if not METHOD.fullmatch(method):
             raise AnsibleFilterError(
-                f"{method!r} is not the dotted name of a method such as"
-                " frappe.desk.query_report.run; correct it in the inventory"
+                f"{method!r} is not the dotted name of a method, such as"
+                " frappe.desk.query_report.run: correct it in the inventory"
             )
         escaped = method.replace(".", r"\.")
-        # \z, for $ would also match before a newline at the end.
+        # \z, because $ would also match before a newline at the end.
         patterns.append(
             {
                 "method": rf"^{escaped}\z",
@@ -46,11 +46,11 @@ def report_patterns(methods: Iterable[str], light: Iterable[str] = ()) -> list[d
 
 
 def certificate_pairs(sites: Any, certificate: str, key: str) -> list[dict[str, str]]:
-    """The certificates that the inventory names: {of, site, certificate, key} each, in its order.
+    """The certificates that the inventory names, in its order: {of, site, certificate, key} each.
 
-    ``sites`` is fleet_sites, the others router_certificate and router_certificate_key; ``of`` says
-    where they are written, and the site is "" for these two. A pair of which one half is missing
-    has "" for it.
+    ``sites`` is fleet_sites; ``certificate`` and ``key`` are router_certificate and
+    router_certificate_key, for which the site is "". ``of`` names the setting. A missing half of a
+    pair is "".
     """
     entries = sites if isinstance(sites, list) else []
     pairs = [{"of": "router_certificate", "site": "", "certificate": certificate, "key": key}]
@@ -68,25 +68,25 @@ def certificate_pairs(sites: Any, certificate: str, key: str) -> list[dict[str, 
 
 
 def further_names(sites: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The sites of fleet_sites, each with the names that the inventory gives it besides."""
+    """The sites of fleet_sites with their further names: {site: names}."""
     return {site["name"]: list(site.get("names") or []) for site in sites}
 
 
 def socket_address(host: str, port: int) -> str:
-    """An address and port as nginx writes them: ``10.0.0.2:80``, ``[fd00::2]:80``.
+    """An address and port for nginx: ``10.0.0.2:80``, ``[fd00::2]:80``.
 
-    Raises AnsibleFilterError when ``host`` is no address or ``port`` no port.
+    Raises AnsibleFilterError when ``host`` is not an address or ``port`` not a port.
     """
     address = bracketed(host)
     if not 0 < int(port) < 65536:
-        raise AnsibleFilterError(f"{port} is not a TCP port; correct it in the inventory")
+        raise AnsibleFilterError(f"{port} is not a TCP port: correct it in the inventory")
     return f"{address}:{int(port)}"
 
 
 def bracketed(host: str) -> str:
-    """An address as it stands before a port: ``10.0.0.2``, ``[fd00::2]``.
+    """An address in the form that is used before a port: ``10.0.0.2``, ``[fd00::2]``.
 
-    Raises AnsibleFilterError when ``host`` is no address.
+    Raises AnsibleFilterError when ``host`` is not an address.
     """
     try:
         address = ipaddress.ip_address(str(host))
@@ -100,7 +100,7 @@ def nodes_with_workers(
     fleet_hosts: Mapping[str, Mapping[str, str]],
     workers: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    """The reporting benches as nodes.lua wants to know them: {host, address, workers}."""
+    """The reporting benches in the form that nodes.lua reads: {host, address, workers} each."""
     return [
         {
             "host": host,
@@ -114,7 +114,7 @@ def nodes_with_workers(
 def answering_nodes(
     hosts: Iterable[str], fleet_hosts: Mapping[str, Mapping[str, str]], port: int
 ) -> list[dict[str, str]]:
-    """The reporting benches as nginx's log of an answer names them: {address, host, kind}."""
+    """The reporting benches by the addresses in nginx's log: {address, host, kind} each."""
     return [
         {
             "address": socket_address(fleet_hosts[host]["lan_ip"], port),
@@ -126,46 +126,48 @@ def answering_nodes(
 
 
 def check_quotable(*texts: str) -> None:
-    """Raise AnsibleFilterError where nginx would take words between quotes for more than words."""
-    for words in texts:
-        if re.search(r"['$\\]", words):
-            raise AnsibleFilterError(f"{words!r} cannot stand in nginx's configuration")
+    """Raise AnsibleFilterError for a text that nginx would not take literally between quotes."""
+    for text in texts:
+        if re.search(r"['$\\]", text):
+            raise AnsibleFilterError(
+                f"{text!r} cannot be in nginx's configuration: it has one of ' $ \\"
+            )
 
 
-def refusal(words: str, kind: str) -> str:
-    """A refusal in the form in which Frappe's desk shows it, to stand between quotes in nginx.
+def refusal(message: str, kind: str) -> str:
+    """A refusal in the form that Frappe's desk shows, for a quoted text of nginx.
 
-    ``words`` are for the user, ``kind`` is the name of an exception. Raises AnsibleFilterError for
-    words that nginx would take for more than words.
+    ``message`` is for the user, ``kind`` is the name of an exception. Raises AnsibleFilterError for
+    a text that nginx would not take literally.
     """
-    check_quotable(words, kind)
-    shown = json.dumps([json.dumps({"message": words, "title": "Report", "indicator": "red"})])
+    check_quotable(message, kind)
+    shown = json.dumps([json.dumps({"message": message, "title": "Report", "indicator": "red"})])
     body = {
         "exc_type": kind,
-        "exception": f"{kind}: {words}",
+        "exception": f"{kind}: {message}",
         "_server_messages": shown,
-        "errors": [{"type": kind, "message": words}],
+        "errors": [{"type": kind, "message": message}],
     }
-    # nginx takes one backslash of two away.
+    # nginx turns two backslashes into one.
     return json.dumps(body).replace("\\", "\\\\")
 
 
-def page(words: str) -> str:
-    """A plain page with words for a browser, to stand between quotes in nginx.
+def page(message: str) -> str:
+    """A plain page with a message for a browser, for a quoted text of nginx.
 
-    Raises AnsibleFilterError for words that nginx would take for more than words.
+    Raises AnsibleFilterError for a text that nginx would not take literally.
     """
-    check_quotable(words)
+    check_quotable(message)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
-        f"<title>Please wait</title><p>{html.escape(words.strip())}</p></html>"
+        f"<title>Please wait</title><p>{html.escape(message.strip())}</p></html>"
     )
 
 
 def with_web_workers(workers: Mapping[str, Any]) -> list[str]:
     """The hosts that answer calls, sorted: all but those whose ``bench_web_workers`` is 0.
 
-    ``workers`` is {host: bench_web_workers}. Raises AnsibleFilterError when one is no number.
+    ``workers`` is {host: bench_web_workers}. Raises AnsibleFilterError when one is not a number.
     """
     chosen = []
     for host, number in sorted(workers.items()):
@@ -174,7 +176,7 @@ def with_web_workers(workers: Mapping[str, Any]) -> list[str]:
                 chosen.append(host)
         except (TypeError, ValueError) as error:
             raise AnsibleFilterError(
-                f"bench_web_workers of {host}: {number!r} is not a number of processes; correct"
+                f"bench_web_workers of {host}: {number!r} is not a number of processes: correct"
                 " it in the inventory"
             ) from error
     return chosen

@@ -1,13 +1,13 @@
 #!/usr/bin/python
-"""Let accounts of an adopted server sign in over TCP although it resolves no names any more."""
+"""Create accounts of an adopted server for 127.0.0.1, as it no longer resolves localhost."""
 
 from __future__ import annotations
 
 from ansible.module_utils.fleet.adoption.accounts import (
     ADDRESS,
     AccountError,
-    make_twin,
-    without_twin,
+    create_by_address,
+    only_by_name,
 )
 from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
 
@@ -15,11 +15,11 @@ DOCUMENTATION = r"""
 module: adopt_accounts
 short_description: Accounts of an adopted server for localhost also hold for 127.0.0.1
 description:
-  - A fleet's MariaDB resolves no names, so that C(user@localhost) no longer holds for a
-    connection by TCP. Each such account that has a password, whatever app it is for, gets a twin
-    for 127.0.0.1 with the same password and rights.
-  - An account that is there is left as it is, unless it is locked, as an earlier release may have
-    left a twin.
+  - MariaDB of a fleet resolves no names, so C(user@localhost) cannot sign in over TCP. Each account
+    for localhost that has a password is also created for 127.0.0.1, with the same password and
+    rights.
+  - An account for 127.0.0.1 that exists is not changed, unless it is locked, as after an earlier
+    release.
 options: {}
 """
 
@@ -32,9 +32,9 @@ EXAMPLES = r"""
 def main() -> None:
     module = FleetModule(argument_spec={}, supports_check_mode=True)
     with telling(module, AccountError):
-        missing = without_twin()
+        missing = only_by_name()
         for user in [] if module.check_mode else missing:
-            make_twin(user)
+            create_by_address(user)
     module.exit_json(
         changed=bool(missing),
         accounts=missing,

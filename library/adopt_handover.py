@@ -12,12 +12,12 @@ DOCUMENTATION = r"""
 module: adopt_handover
 short_description: Workers and scheduler of a bench made by hand have ended
 description:
-  - Stops the programs by supervisor, so that each worker ends the job that it is at. Jobs that
-    wait go on waiting in the queue. Web workers go on.
-  - Removes other files of supervisor's that run the bench than the one that the fleet writes.
-    Supervisor learns of that with the fleet's own file.
+  - Stops the programs with supervisor, so that each worker ends its current job. Waiting jobs stay
+    in the queue. Web workers go on.
+  - Removes supervisor's files that run the bench, but for the one that the fleet writes. Supervisor
+    reads the change together with the fleet's file.
   - Does nothing once supervisor's file is the fleet's. With C(ours) it is the other way round.
-  - With C(rest) they shall run again afterwards, and no file is removed; C(resting) starts them.
+  - With C(rest) no file is removed, and a later call with C(resting) starts the programs again.
 options:
   bench: {description: Directory of the bench., type: path, required: true}
   configuration: {description: The file that the fleet writes., type: path, required: true}
@@ -27,16 +27,16 @@ options:
     default: false
   own:
     description:
-      - Where programs of the operator's own are kept that stand in files which go out of service.
-        Fails for those that cannot get into a file of root's, see fleet/supervisor/own.py.
+      - File for programs of the operator's own that are in files which go out of service. Fails for
+        those that cannot move to a file of root's, see fleet/supervisor/own.py.
     type: path
   user: {description: The bench's account., type: str}
-  told:
-    description: By what preflight knows what the operator was told of those programs.
+  digest:
+    description: Digest of those programs as preflight has shown them to the operator.
     type: str
   rest: {description: Leave supervisor's files as they are., type: bool, default: false}
   resting:
-    description: Programs that a call with C(rest) has ended, to be started again.
+    description: Programs to start again, which a call with C(rest) has stopped.
     type: list
     elements: str
     default: []
@@ -58,7 +58,7 @@ def main() -> None:
             "ours": {"type": "bool", "default": False},
             "own": {"type": "path"},
             "user": {"type": "str"},
-            "told": {"type": "str"},
+            "digest": {"type": "str"},
             "rest": {"type": "bool", "default": False},
             "resting": {"type": "list", "elements": "str", "default": []},
         },

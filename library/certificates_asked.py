@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Names of the sites that lack a certificate get one from a CA, by ACME."""
+"""Request certificates from a CA, by ACME, for names of the sites without one."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ansible.module_utils.fleet.sites.folders import SiteError, read_state, serv
 
 DOCUMENTATION = r"""
 module: certificates_asked
-short_description: Names that lack a certificate get one from a CA
+short_description: Names without a certificate get one from a CA
 description:
-  - Asks with certbot, for each name by itself, and has nginx serve what came. A name that gets
-    none is a warning that says why; it is served by http until then.
+  - Requests a certificate for each name with certbot, and has nginx serve it. For a name that gets
+    none there is a warning with the reason; it is served by http until it has one.
 options:
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   listed:
-    description: Sites of the inventory with their names, for a dry run on a host without any.
+    description: Sites of the inventory with their names, for a host without a list.
     type: dict
     required: true
 extends_documentation_fragment: site_settings.asked
 """
 
 EXAMPLES = r"""
-- name: Names that lack a certificate have one
+- name: Names without a certificate have one
   certificates_asked:
     settings:
       acme: "{{ fleet_acme }}"
@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 made:
-  description: Names that got a certificate, or would be asked for in check mode.
+  description: Names that got a certificate, or would get one in check mode.
   returned: always
   type: list
 """

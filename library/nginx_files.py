@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring nginx's files to their content, and nginx to use them, or leave everything as it was."""
+"""Write nginx's files and have nginx load them, or leave everything as it was."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from ansible.module_utils.fleet.snapshot import SnapshotError
 
 DOCUMENTATION = r"""
 module: nginx_files
-short_description: Configuration files of nginx, tested before they count
+short_description: Configuration files of nginx, tested before nginx loads them
 description:
-  - Writes the files, asks C(nginx -t), and reloads nginx (never restarts it). When nginx refuses,
-    the old files come back before the module fails, so that neither the running nginx nor its next
-    start meets the refused ones.
+  - Writes the files, tests them with C(nginx -t), and reloads nginx (never restarts it). When nginx
+    refuses them, the module puts the old files back before it fails.
 options:
   files:
-    description: The files, path and content. Parent directories that are missing are made.
+    description: The files, path and content. Missing parent directories are created.
     type: list
     elements: dict
     required: true
@@ -28,33 +27,33 @@ options:
       path: {description: Absolute path., type: path, required: true}
       content: {description: Whole content., type: str, required: true}
   absent:
-    description: Files that shall be gone, in the same test and reload.
+    description: Files that are removed, in the same test and reload.
     type: list
     elements: path
     default: []
   default_server:
     description:
-      - The server that answers when somebody asks for a name that is no site. It takes the place of
-        Debian's own site, where that is as Debian made it. Another default server on this host
-        stays, with a warning, and the file is written without its content.
+      - The server that answers requests for names that are no site. It replaces Debian's own site,
+        unless that was changed. Another default server on this host stays, with a warning; the
+        file then has no server.
     type: dict
     suboptions:
       file: {description: Path among I(files)., type: path, required: true}
       record:
-        description: Where it is noted what an adopted host had; what that does not hold stays.
+        description: The record of an adopted host; a site of Debian's that it lacks stays.
         type: path
         required: true
   loaded_file:
     description:
-      - Where the module keeps what nginx took at the last reload. A run that was killed between
-        writing and reloading leaves files that look right and an nginx that does not use them;
-        the next run tells by this file, and reloads.
+      - Where the module keeps digests of the files that nginx loaded last. After a run that was
+        killed between writing and reloading, the next run finds by it that nginx has to be
+        reloaded.
     type: path
     required: true
   sites:
     description:
-      - The sites that nginx serves. Which those are stands on this host, not in the inventory
-        alone, and a timer looks after it between two runs; so it is read here, under its lock.
+      - The sites that nginx serves. Their list is kept on this host, where a timer updates it
+        between two runs, so the module reads it there, under its lock.
     type: dict
     suboptions:
       template:
@@ -64,25 +63,25 @@ options:
       target: {description: Path of the configuration of all sites., type: path, required: true}
       state_dir: {description: The fleet's state on this host., type: path, required: true}
       listed:
-        description: Sites of the inventory with their names, for a dry run on a host without any.
+        description: Sites of the inventory with their names, for a host without a list.
         type: dict
         required: true
       certificates:
         description:
           - Those that the inventory names, {site, certificate, key} each; the site is C("") for all
-            others. When a file has changed, nginx is told to read it.
+            others. When one of the files has changed, nginx is reloaded.
         type: list
         elements: dict
         default: []
       acme:
-        description: How a CA is asked for others, see module_utils/fleet/nginx/certificates.py.
+        description: Requests for others from a CA, see module_utils/fleet/nginx/certificates.py.
         type: dict
         required: true
         suboptions:
-          email: {description: Of the account; nobody is asked without., type: str, required: true}
+          email: {description: Of the account; "" for no CA., type: str, required: true}
           server: {description: Address of the CA's directory., type: str, required: true}
-          webroot: {description: Where its questions are answered., type: path, required: true}
-          environment: {description: Of certbot., type: dict, default: {}}
+          webroot: {description: Folder for its challenges., type: path, required: true}
+          environment: {description: Variables for certbot., type: dict, default: {}}
 """
 
 EXAMPLES = r"""

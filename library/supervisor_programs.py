@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Let supervisor run a bench's programs as its configuration says."""
+"""Have supervisor run a bench's programs as its configuration says."""
 
 from __future__ import annotations
 
@@ -8,75 +8,74 @@ from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError
 from ansible.module_utils.fleet.module import FleetModule, new_lines, telling
+from ansible.module_utils.fleet.supervisor.bench_programs import BenchPrograms
 from ansible.module_utils.fleet.supervisor.control import STARTED, programs, start, stop
-from ansible.module_utils.fleet.supervisor.restarts import Programs
 
 DOCUMENTATION = r"""
 module: supervisor_programs
-short_description: Programs of one supervisor configuration are the wanted ones and run
+short_description: Programs of a bench run with their present configuration and files
 description:
-  - Takes over a changed configuration, starts what is stopped, restarts a group whose programs
-    were started with other files than those of today, and waits until every program runs.
+  - Has supervisor take a changed configuration, starts programs that are stopped, restarts groups
+    whose files have changed since they were started, and waits until every program runs.
     Programs of other configurations are never touched.
-  - What a group was started with is remembered only after it runs, so a run that was killed
-    between a changed file and the restart is made good by the next one.
-  - Fails before it touches a program where supervisord cannot read its configuration.
+  - The files that a group was started with are noted only after it runs, so the run after one that
+    was killed between a changed file and the restart restarts it.
+  - Fails where supervisord cannot read its configuration, before any program is touched.
   - Programs of the operator's own that work with the bench need not run. Those that do are
     restarted when what they read has changed.
 options:
   name: {description: Prefix of the bench's programs and groups., type: str, required: true}
   every:
     description:
-      - Stops all programs of the bench, or starts those that are stopped, and does nothing else,
-        for the time in which a bench must run none of its code. A worker that is stopped ends its
-        job first.
+      - Only stops all programs of the bench, or starts those that are stopped, for a time in which
+        the bench must not run its code. A worker that is stopped ends its job first.
     type: str
     choices: [started, stopped]
   configuration: {description: The supervisor configuration., type: path}
-  empty: {description: Whether that configuration has no program., type: bool, default: false}
+  empty: {description: Whether the configuration may have no program., type: bool, default: false}
   depends:
     description:
-      - "What the programs of a group read at their start, C({group: [path or text, ...]}). Words
+      - "What the programs of a group read when they start, C({group: [path or text, ...]}). Entries
         that begin with a slash are files, or folders of Python modules."
     type: dict
     default: {}
   own_depends:
-    description: What programs of the operator's own read at their start, as in C(depends).
+    description: What programs of the operator's own read when they start, as in C(depends).
     type: list
     elements: str
     default: []
   serves:
     description:
-      - "Where the programs of a group that users wait for answer, C({group: address:port}). The
-        programs of other groups are started when these do, as long as that is within two minutes:
-        all of them at once would take the processor from each other."
+      - "Addresses of groups that answer users, C({group: address:port}). Other groups are started
+        once these answer, or after two minutes, so that they do not compete for the processor."
     type: dict
     default: {}
   hold:
     description:
-      - For the groups of C(serves), how calls wait at the router while they are restarted,
-        C({path, host, port}) as in module_utils/fleet/calls.py; without it they do not.
+      - How users' calls wait at the router while groups of C(serves) are restarted, C({path, host,
+        port}) as in module_utils/fleet/calls.py; without it they do not wait.
     type: dict
   shown:
     description:
-      - Where the bench has what runs, as the bench CLI's pages name it. The bench's account writes
-        it, for the folder is that account's.
+      - The bench's copy of the configuration, at the path that the bench CLI's documentation names.
+        It is written by the bench's account, which owns the folder.
     type: dict
     suboptions:
       path: {description: The file., type: path, required: true}
       user: {description: The bench's account., type: str, required: true}
   logs:
     description:
-      - Whose folder C(logs) leads to the programs' logs, as the bench CLI's pages name them.
+      - The bench whose folder C(logs) gets links to the programs' logs, at the paths that the bench
+        CLI's documentation names.
     type: dict
     suboptions:
       bench: {description: Directory of the bench., type: path, required: true}
       user: {description: The bench's account., type: str, required: true}
       linked:
-        description: Without it the bench gets its own logs back.
+        description: Whether there are links; if not, the bench gets its own logs back.
         type: bool
         default: true
-  state: {description: File that remembers what each group was started with., type: path}
+  state: {description: File that notes what each group was started with., type: path}
 """
 
 EXAMPLES = r"""
@@ -130,7 +129,7 @@ def main() -> None:
         start_or_stop(module, asked["every"])
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
         module.exit_json(changed=True, did=["start the programs"])
-    bench = Programs(asked, module.check_mode, module.warn)
+    bench = BenchPrograms(asked, module.check_mode, module.warn)
     with telling(module, BenchError):
         result: dict[str, Any] = {"programs": bench.bring()}
     if module.check_mode:

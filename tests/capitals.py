@@ -59,6 +59,10 @@ def in_capitals(text: str) -> str:
     return "".join(part if at % 2 else part.upper() for at, part in enumerate(parts))
 
 
+# A line of a program in a string, which another interpreter runs.
+PROGRAM = re.compile(r"^(#!|import \w|set -\w)", re.MULTILINE)
+
+
 class Shouting(ast.NodeTransformer):
     """Puts prose in capitals."""
 
@@ -97,8 +101,9 @@ class Shouting(ast.NodeTransformer):
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         """A plain string."""
-        if isinstance(node.value, str) and is_prose(node.value):
-            node.value = in_capitals(node.value)
+        text = node.value
+        if isinstance(text, str) and is_prose(text) and not PROGRAM.search(text):
+            node.value = in_capitals(text)
         return node
 
 

@@ -1,6 +1,6 @@
-"""The fleet's own certificates on a host: how long they are valid, and whether they fit.
+"""The fleet's own certificates on a host: the days that are left, and whether they fit.
 
-These are for MariaDB's connections between the hosts; the router's are in nginx/certificates.py.
+They are for MariaDB's connections between the hosts; the router's are in nginx/certificates.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .processes import run
 
-# A certificate of the fleet is renewed long before: from here on something stands in the way.
+# A certificate of the fleet is renewed long before this: fewer days left mean that renewal fails.
 LEAST_DAYS = 30
 DAY = 86400
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -22,7 +22,7 @@ PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is asked of one; begins and ends in seconds since the epoch."""
+    """A certificate; begins and ends are in seconds since the epoch."""
 
     subject: str
     issuer: str
@@ -30,34 +30,37 @@ class Certificate:
     ends: float
 
     def days(self, now: float) -> int:
-        """Whole days that are left, less than 0 once it has ended."""
+        """Whole days that are left; negative once it has ended."""
         return int((self.ends - now) // DAY)
 
 
 def parse(pem: str) -> Certificate:
     """A certificate from its text. Raises ValueError."""
-    words = ["openssl", "x509", "-noout", "-subject", "-issuer", "-startdate", "-enddate"]
-    done = run(words, pem)
+    command = ["openssl", "x509", "-noout", "-subject", "-issuer", "-startdate", "-enddate"]
+    done = run(command, pem)
     if done.returncode != 0:
         raise ValueError(f"openssl reads no certificate there: {done.stderr.strip()[-200:]}")
-    told = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    fields = dict(line.split("=", 1) for line in done.stdout.splitlines())
 
     def moment(key: str) -> float:
-        return calendar.timegm(time.strptime(told[key].strip(), "%b %d %H:%M:%S %Y %Z"))
+        return calendar.timegm(time.strptime(fields[key].strip(), "%b %d %H:%M:%S %Y %Z"))
 
     return Certificate(
-        told["subject"].strip(), told["issuer"].strip(), moment("notBefore"), moment("notAfter")
+        fields["subject"].strip(),
+        fields["issuer"].strip(),
+        moment("notBefore"),
+        moment("notAfter"),
     )
 
 
 def parse_der(der: bytes) -> Certificate:
-    """A certificate as a server shows it. Raises ValueError."""
+    """A certificate from the form in which a server sends it. Raises ValueError."""
     return parse(ssl.DER_cert_to_PEM_cert(der))
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was found: days that are left, None for what is not there; what is wrong, in words."""
+    """Days left of the authority's and the server's certificate, or None; troubles as texts."""
 
     authority: int | None
     server: int | None
@@ -65,9 +68,10 @@ class Look:
 
 
 def look(folder: str, shown: bytes | None, now: float) -> Look:
-    """Look at the certificates in a folder, and at the one that the server of this host shows.
+    """The state of the certificates in a folder, and of the one that this host's server shows.
 
-    Days left of the server are those of the first to end: a file's, or the one that is shown.
+    Days left of the server are those of the certificate that ends first: the file's, or the one
+    that is shown, which is None where the server shows none.
     Raises OSError, ValueError.
     """
     trusted = [parse(pem) for pem in PEM.findall(Path(folder, "ca.crt").read_text())]
@@ -95,15 +99,15 @@ def look(folder: str, shown: bytes | None, now: float) -> Look:
 
 
 def ending(days: int) -> str:
-    """When something ends that is, in words."""
+    """When a certificate ends, as a text."""
     many = f"{abs(days)} day{'s' * (abs(days) != 1)}"
     return f"ends in {many}" if days >= 0 else f"ended {many} ago"
 
 
 def ends_soon(certificate: Certificate, now: float) -> str:
-    """What to say of a certificate that somebody else renews; "" while it has time.
+    """When a certificate of the router ends, as a text; "" while it is not due for renewal.
 
-    One of a CA that is asked by ACME is renewed when a third of it is left, or 30 days.
+    A certificate by ACME is renewed when a third of its lifetime, or 30 days, is left.
     """
     least = min(LEAST_DAYS, (certificate.ends - certificate.begins) / DAY / 4)
     days = (certificate.ends - now) / DAY

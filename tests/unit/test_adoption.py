@@ -1,4 +1,4 @@
-"""A bench made by hand is judged before it is adopted: each trouble with what to set."""
+"""A bench made by hand is judged before it is adopted."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ FOUND: dict[str, Any] = {
         "queues": {},
         "kept": [],
         "refused": [],
-        "told": "",
+        "digest": "",
     },
     "nginx": {
         "trouble": "",
@@ -145,28 +145,47 @@ def an_adopted_host() -> dict[str, Any]:
 
 @pytest.fixture
 def settings() -> dict[str, Any]:
-    """What the judge knows besides."""
+    """The settings of the fleet."""
     return {"inventory": "hosts.yml", "ports": dict(PORTS), "check_mode": False}
+
+
+def problem_ids(host: dict[str, Any], settings: dict[str, Any]) -> list[str]:
+    """Ids of the problems of a host, in their order."""
+    return [found["id"] for found in adoption.adoption_problems([host], settings)]
+
+
+def notices(host: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Facts of the notices of a host, by their ids."""
+    return {found["id"]: dict(found["facts"]) for found in adoption.adoption_notices([host])}
 
 
 def test_a_sound_bench_is_taken(host, settings):
     assert adoption.adoption_problems([host], settings) == []
-    words = " ".join(adoption.adoption_words([host]))
-    assert "restarts once" in words
-    assert "max_connections 150 -> 300" in words
-    assert "max_allowed_packet" not in words
-    assert "events" not in words
+    found = notices(host)
+    assert found.keys() == {"adopted", "restarted", "out_of_service", "settings_overridden"}
+    assert found["adopted"] == {
+        "host": "erp1",
+        "bench": BENCH,
+        "apps": ["frappe"],
+        "mib": "1",
+        "record": "/var/backups/benchfleet",
+    }
+    assert found["out_of_service"]["files"] == [
+        "/etc/nginx/conf.d/frappe-bench.conf",
+        "/etc/supervisor/conf.d/frappe-bench.conf",
+    ]
+    assert found["settings_overridden"] == {"settings": ["max_connections 150 -> 300"]}
+    assert len(adoption.notice_texts([host])) == len(found)
     host["survey"]["adoption"]["database"]["asleep"] = ["_a.nightly"]
     host["survey"]["adoption"]["database"]["settings"]["event_scheduler"] = "ON"
     host["mariadb_plan"]["event_scheduler"] = False
-    words = " ".join(adoption.adoption_words([host]))
-    assert "begin to run" in words
-    assert "_a.nightly" in words
-    assert "event_scheduler ON" not in words
+    found = notices(host)
+    assert found["events_begin"] == {"host": "erp1", "events": ["_a.nightly"]}
+    assert found["settings_overridden"] == {"settings": ["max_connections 150 -> 300"]}
     host["mariadb_plan"] = {"max_connections": 300, "innodb_buffer_pool_size": 402653184}
     host["survey"]["adoption"]["database"]["settings"]["innodb_buffer_pool_size"] = "192M"
-    said = "innodb_buffer_pool_size 192M -> 384M, max_connections 150 -> 300"
-    assert said in " ".join(adoption.adoption_words([host]))
+    changed = ["innodb_buffer_pool_size 192M -> 384M", "max_connections 150 -> 300"]
+    assert notices(host)["settings_overridden"] == {"settings": changed}
     assert judged_host.set_aside(host) == {
         "nginx": ["/etc/nginx/conf.d/frappe-bench.conf"],
         "supervisor": ["/etc/supervisor/conf.d/frappe-bench.conf"],
@@ -176,7 +195,7 @@ def test_a_sound_bench_is_taken(host, settings):
 def test_without_an_adoption_nothing_is_judged_or_said(host, settings):
     host["survey"]["adoption"] = None
     assert adoption.adoption_problems([host, {"survey": None}], settings) == []
-    assert adoption.adoption_words([host]) == []
+    assert adoption.adoption_notices([host]) == []
     assert judged_host.set_aside(host) == {"nginx": [], "supervisor": []}
 
 
@@ -186,85 +205,157 @@ def test_an_adoption_that_was_begun_is_not_judged_again(host, settings):
     assert adoption.adoption_problems([host], settings) == []
 
 
-# Where in the host or in what was found, the value there, and what the problem or its remedy says.
+# Where in what was found, the value there, the id of the problem, and some of its facts.
 TROUBLES = [
-    ("bench.unversioned", ["tarball"], "git init, git add --all, git commit"),
-    ("bench.owner", "erp", "set fleet_bench_user to erp"),
-    ("bench.home", "/srv/frappe", "set fleet_bench_home to /srv/frappe"),
-    ("bench.shell", "/bin/sh", "usermod --shell /bin/bash frappe"),
-    ("bench.python", "", "bench setup env"),
+    ("bench.unversioned", ["tarball"], "adopt_app_without_git", {"app": "tarball"}),
+    ("bench.owner", "erp", "adopt_bench_owner", {"owner": "erp", "user": "frappe"}),
+    ("bench.home", "/srv/frappe", "adopt_bench_home", {"home": "/srv/frappe"}),
+    ("bench.shell", "/bin/sh", "adopt_bench_shell", {"shell": "/bin/sh", "owner": "frappe"}),
+    ("bench.python", "", "adopt_bench_python", {"bench": BENCH}),
     (
         "bench.sites",
         {"crm.example.com": {"user": "_c", "host": "", "names": [], "refused": []}},
-        "name its sites in",
+        "adopt_no_site_named",
+        {"names": ["crm.example.com"]},
     ),
-    ("bench.sites.erp.host", "10.0.0.9", "its database is not on erp1"),
-    ("bench.redis.redis_queue.port", 11001, "set fleet_redis_queue_port to 11001"),
-    ("bench.redis.redis_queue.db", 1, "a fleet's queue is database 0"),
-    ("bench.redis.redis_queue.port", 13000, "is the Redis of redis_cache"),
-    ("bench.redis.redis_cache", redis_address("redis://c:1") | {"local": False}, "other host (c)"),
-    ("bench.redis.redis_cache", redis_address("rediss://c") | {"local": False}, "is encrypted"),
-    ("bench.redis.redis_queue", redis_address("unix:///s") | {"local": True}, "is a socket"),
-    ("bench.redis.redis_queue", redis_address("redis://:x/y@h") | {"local": True}, "can read"),
+    (
+        "bench.sites.erp.host",
+        "10.0.0.9",
+        "adopt_database_elsewhere",
+        {"address": "10.0.0.9", "whose": "site erp.example.com"},
+    ),
+    (
+        "bench.redis.redis_queue.port",
+        11001,
+        "adopt_service_port",
+        {"service": "redis_queue", "port": "11001", "wanted": "11000"},
+    ),
+    ("bench.redis.redis_queue.db", 1, "adopt_redis_database", {"key": "redis_queue", "db": 1}),
+    ("bench.redis.redis_queue.port", 13000, "adopt_redis_shared", {"key": "redis_queue"}),
+    (
+        "bench.redis.redis_cache",
+        redis_address("redis://c:1") | {"local": False},
+        "adopt_redis_elsewhere",
+        {"key": "redis_cache", "at": "c"},
+    ),
+    (
+        "bench.redis.redis_cache",
+        redis_address("rediss://c") | {"local": False},
+        "adopt_redis_tls",
+        {"key": "redis_cache"},
+    ),
+    (
+        "bench.redis.redis_queue",
+        redis_address("unix:///s") | {"local": True},
+        "adopt_redis_socket",
+        {"key": "redis_queue"},
+    ),
+    (
+        "bench.redis.redis_queue",
+        redis_address("redis://:x/y@h") | {"local": True},
+        "adopt_redis_url",
+        {"key": "redis_queue"},
+    ),
     (
         "bench.files",
         {"config/redis_queue.conf": {"refused": ["line 3, include, names"], "gone": []}},
-        "line 3, include",
+        "adopt_redis_setting",
+        {"setting": "line 3, include, names", "file": "config/redis_queue.conf"},
     ),
-    ("bench.keys.unread", ["common_site_config.json"], "is no JSON object"),
-    ("bench.keys.refused", ["db_password"], "move it to the site_config.json of its"),
-    ("bench.keys.refused", ["read_from_replica"], "set it to 0"),
-    ("bench.sites.erp.refused", ["use_rq_auth"], "take it out: what all sites share"),
-    ("bench.services.webserver_port", "8080", "set fleet_web_port to 8080"),
-    ("database.trouble", "Access denied", "unix_socket OR mysql_native_password"),
-    ("database.follows", True, "follows another server"),
-    ("database.read_only", True, "is read-only"),
-    ("database.accounts", ["repl@%"], "repl@%"),
-    ("database.databases", ["benchfleet"], "database benchfleet"),
-    ("database.accounts", ["app@web01.lan"], "skip_name_resolve: false"),
-    ("database.settings", {"port": "3307"}, "set fleet_mariadb_port to 3307"),
-    ("supervisor", [], "runs no program of the bench"),
-    ("programs.unread", True, "does not read /etc/supervisor/conf.d/*.conf"),
-    ("nginx.trouble", "unknown directive", "refuses its own configuration"),
+    (
+        "bench.keys.unread",
+        ["common_site_config.json"],
+        "adopt_config_unreadable",
+        {"file": "common_site_config.json"},
+    ),
+    (
+        "bench.keys.refused",
+        ["db_password"],
+        "adopt_key_of_a_site",
+        {"key": "db_password", "file": "common_site_config.json"},
+    ),
+    ("bench.keys.refused", ["db_ssl_ca"], "adopt_key_of_tls", {"key": "db_ssl_ca"}),
+    ("bench.keys.refused", ["read_from_replica"], "adopt_key_of_a_replica", {}),
+    ("bench.keys.refused", ["redis_queue_sentinel_enabled"], "adopt_key_of_sentinel", {}),
+    (
+        "bench.sites.erp.refused",
+        ["use_rq_auth"],
+        "adopt_key_of_all_sites",
+        {"key": "use_rq_auth", "file": "erp.example.com/site_config.json"},
+    ),
+    (
+        "bench.services.webserver_port",
+        "8080",
+        "adopt_service_port",
+        {"service": "web", "port": "8080", "wanted": "8000"},
+    ),
+    ("database.trouble", "Access denied", "adopt_root_refused", {"trouble": "Access denied"}),
+    ("database.follows", True, "adopt_server_follows", {"host": "erp1"}),
+    ("database.read_only", True, "adopt_server_read_only", {"host": "erp1"}),
+    ("database.accounts", ["repl@%"], "adopt_names_taken", {"names": ["repl@%"]}),
+    ("database.databases", ["benchfleet"], "adopt_names_taken", {"names": ["database benchfleet"]}),
+    (
+        "database.accounts",
+        ["app@web01.lan"],
+        "adopt_accounts_by_name",
+        {"accounts": ["app@web01.lan"]},
+    ),
+    (
+        "database.settings",
+        {"port": "3307"},
+        "adopt_mariadb_port",
+        {"port": "3307", "wanted": 3306},
+    ),
+    ("supervisor", [], "adopt_no_program", {"host": "erp1", "owner": "frappe"}),
+    (
+        "programs.unread",
+        True,
+        "adopt_folder_unread",
+        {"folder": "/etc/supervisor/conf.d", "host": "erp1"},
+    ),
+    ("nginx.trouble", "unknown directive", "adopt_nginx_broken", {"trouble": "unknown directive"}),
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "words"), TROUBLES)
-def test_trouble_is_told_with_its_remedy(host, settings, place, value, words):
+@pytest.mark.parametrize(("place", "value", "kind", "facts"), TROUBLES)
+def test_each_trouble_is_a_problem_with_its_facts(host, settings, place, value, kind, facts):
     *folders, last = place.split(".")
     here = host["survey"]["adoption"]
     for name in folders:
         here = here["erp.example.com" if name == "erp" else name]
     here[last] = value
-    told = adoption.adoption_problems([host], settings)
-    assert len(told) == 1
-    assert words in f"{told[0]['what']} {told[0]['remedy']}"
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == kind
+    assert found["facts"] | facts == found["facts"]
 
 
-def test_the_restart_is_asked_for_but_in_a_dry_run(host, settings):
+def test_the_restart_is_confirmed_but_in_a_dry_run(host, settings):
     host["restart_confirmed"] = False
-    told = adoption.adoption_problems([host], settings)
-    assert "has to be restarted once" in told[0]["what"]
-    assert "adopt_restart_confirmed=true" in told[0]["remedy"]
+    assert problem_ids(host, settings) == ["adopt_restart_for_binlog"]
     assert adoption.adoption_problems([host], {**settings, "check_mode": True}) == []
+    host["survey"]["adoption"]["database"]["log_bin"] = True
+    assert problem_ids(host, settings) == ["adopt_restart_for_settings"]
 
 
 def test_a_bench_elsewhere_is_named_and_nothing_else_is_said(host, settings):
     host["survey"]["benches"] = [
         {"path": "/opt/bench", "frappe_version": None, "named": "", "others": {}}
     ]
-    told = adoption.adoption_problems([host], settings)
-    assert [problem["remedy"] for problem in told] == ["set fleet_bench_dir to /opt/bench"]
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_bench_elsewhere"
+    assert found["facts"] == {"host": "erp1", "bench": BENCH, "found": "/opt/bench"}
 
 
-def test_a_second_bench_is_told_with_what_names_it(host, settings):
+def test_a_second_bench_is_reported_with_what_names_it(host, settings):
     other = {"path": "/data/b", "frappe_version": None, "named": "process 7 (node)", "others": {}}
     host["survey"]["benches"].append(other)
-    (told,) = adoption.adoption_problems([host], settings)
-    assert told["place"] == "/data/b on erp1, named by process 7 (node)"
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_second_bench_named"
+    assert found["facts"] == {"host": "erp1", "bench": "/data/b", "named": "process 7 (node)"}
     other["named"] = ""
-    (told,) = adoption.adoption_problems([host], settings)
-    assert told["place"] == "/data/b on erp1"
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_second_bench"
+    assert found["place"] == "/data/b on erp1"
 
 
 def test_of_a_bench_without_mariadb_nothing_else_is_said(host, settings):
@@ -279,25 +370,32 @@ def test_of_a_bench_without_mariadb_nothing_else_is_said(host, settings):
         "names": [],
         "refused": [],
     }
-    assert len(adoption.adoption_problems([host], settings)) == 1
+    assert problem_ids(host, settings) == ["adopt_root_refused"]
 
 
 def test_the_servers_own_lan_address_is_no_other_server(host, settings):
     host["addresses"] = ["10.0.0.11"]
     host["survey"]["adoption"]["bench"]["services"]["db_host"] = "10.0.0.11"
-    (told,) = adoption.adoption_problems([host], settings)
-    assert told["remedy"].endswith("set db_host to 127.0.0.1")
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_database_by_own_address"
+    assert found["facts"] | {"whose": "the bench", "address": "10.0.0.11"} == found["facts"]
 
 
-def test_halves_that_go_are_told_without_their_values(host):
+def test_settings_that_go_are_named_without_their_values(host):
     bench = host["survey"]["adoption"]["bench"]
     bench["keys"] |= {"out": ["db_socket", "rq_password"], "adds": True, "paths": ["key of x"]}
     bench["files"] = {"config/redis_queue.conf": {"refused": [], "gone": ["aclfile", "user erp"]}}
-    words = " ".join(adoption.adoption_words([host]))
-    assert "db_socket of common_site_config.json, rq_password of common" in words
-    assert "aclfile of config/redis_queue.conf, user erp of" in words
-    assert "extra_config of common_site_config.json names a function" in words
-    assert "name a file, which reporting nodes will not have: key of x" in words
+    found = notices(host)
+    assert found["settings_go"]["settings"] == [
+        "db_socket of common_site_config.json",
+        "rq_password of common_site_config.json",
+        "aclfile of config/redis_queue.conf",
+        "user erp of config/redis_queue.conf",
+    ]
+    assert found["keys_of_files"] == {"keys": ["key of x"]}
+    assert "keys_by_function" in found
+    bench["keys"]["adds"] = False
+    assert "keys_by_function" not in notices(host)
 
 
 INPUT = """\
@@ -322,7 +420,7 @@ def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: py
     assert found["keys"]["paths"] == ["ledger_key of a.test/site_config.json"]
     assert found["keys"]["out"] == ["db_socket", "rq_password", "rq_username", "use_rq_auth"]
     assert found["redis"]["redis_cache"]["port"] == 6379
-    assert found["redis"]["redis_queue"]["trouble"] == "is no address that redis-py can read"
+    assert found["redis"]["redis_queue"]["trouble"]
     assert found["sites"]["a.test"]["refused"] == ["redis_cache"]
     assert (found["sites"]["a.test"]["host"], found["services"]["db_host"]) == ("", "")
     assert found["files"]["config/redis_queue.conf"]["gone"] == ["user erp"]
@@ -335,41 +433,52 @@ def test_a_look_at_a_bench_takes_no_secret_along(tmp_path: Path, monkeypatch: py
 
 def test_another_frappe_than_the_inventorys(host, settings):
     host["branch"] = "version-14"
-    told = adoption.adoption_problems([host], settings)
-    assert told[0]["remedy"] == "set bench_frappe_branch to version-15"
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_frappe_branch"
+    assert found["facts"]["version"] == "15.4.0"
+    assert found["facts"]["branch"] == "version-14"
+    assert found["facts"]["wanted"] == "version-15"
 
 
-def test_what_no_supervisor_runs_is_stopped_first(host, settings):
+def test_a_service_that_supervisor_does_not_run_is_refused(host, settings):
     host["survey"]["listeners"]["8000"][0]["unit"] = "session-3.scope"
-    told = adoption.adoption_problems([host], settings)
-    assert "is not run by supervisor" in told[0]["what"]
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_not_by_supervisor"
+    facts = {"process": "gunicorn", "service": "web", "unit": "session-3.scope", "pid": 1}
+    assert found["facts"] | facts == found["facts"]
 
 
-def test_strange_names_and_places_of_programs_are_told(host, settings):
+def test_strange_names_and_places_of_programs_are_refused(host, settings):
     file = host["survey"]["adoption"]["supervisor"][0]
     file.update(programs=["erp-web"], kept=["wiki", "frappe-bench-frappe-long-worker"])
-    told = [problem["what"] for problem in adoption.adoption_problems([host], settings)]
-    assert "do not begin with frappe-bench-: erp-web" in told[0]
-    assert "may get: frappe-bench-frappe-long-worker" in told[1]
+    prefix, taken = adoption.adoption_problems([host], settings)
+    assert prefix["id"] == "adopt_prefix_missing"
+    assert prefix["facts"]["prefix"] == "frappe-bench-"
+    assert prefix["facts"]["programs"] == ["erp-web"]
+    assert taken["id"] == "adopt_program_names_taken"
+    assert taken["facts"]["programs"] == ["frappe-bench-frappe-long-worker"]
     file.update(path=f"{BENCH}/config/supervisor.conf", programs=[], kept=["wiki"])
-    (problem,) = adoption.adoption_problems([host], settings)
-    assert "not in /etc/supervisor/conf.d" in problem["what"]
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_other_folder"
+    assert found["facts"]["file"] == f"{BENCH}/config/supervisor.conf"
 
 
 def test_certificates_go_on_being_served(host, settings):
     file = host["survey"]["adoption"]["nginx"]["files"][0]
     file["certificates"] = [["/etc/le/full.pem", "/etc/le/key.pem"]]
-    told = adoption.adoption_problems([host], settings)
-    assert told[0]["remedy"].startswith("set router_certificate: /etc/le/full.pem and")
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_certificate_unset"
+    assert found["facts"]["certificate"] == "/etc/le/full.pem"
+    assert found["facts"]["key"] == "/etc/le/key.pem"
     file["certificates"].append(["/etc/le/two.pem", "/etc/le/two.key"])
-    assert (
-        "certificate_key (fleet_sites)" in adoption.adoption_problems([host], settings)[0]["remedy"]
-    )
+    (found,) = adoption.adoption_problems([host], settings)
+    assert found["id"] == "adopt_certificates_unset"
+    assert found["facts"]["certificates"] == ["/etc/le/full.pem", "/etc/le/two.pem"]
     host["certificate"] = "/etc/le/full.pem"
     assert adoption.adoption_problems([host], settings) == []
 
 
-def test_what_would_no_longer_be_served_is_told(host, settings):
+def test_names_that_would_no_longer_be_served_are_refused(host, settings):
     found = host["survey"]["adoption"]
     found["bench"]["sites"]["crm.example.com"] = {
         "user": "_c",
@@ -378,14 +487,14 @@ def test_what_would_no_longer_be_served_is_told(host, settings):
         "refused": [],
     }
     assert adoption.adoption_problems([host], settings) == []
-    assert "site crm.example.com will be served" in " ".join(adoption.adoption_words([host]))
+    assert notices(host)["site_not_named"] == {"site": "crm.example.com"}
     # Of these, one is a site, one is a further name of a site in its site_config.json.
     found["nginx"]["files"][0]["names"] += ["crm.example.com", "shop.example.com"]
     assert adoption.adoption_problems([host], settings) == []
     found["nginx"]["files"][0]["names"].append("wiki.example.com")
-    told = adoption.adoption_problems([host], settings)
-    assert len(told) == 1
-    assert told[0]["what"].endswith("would no longer be served: wiki.example.com")
+    (unserved,) = adoption.adoption_problems([host], settings)
+    assert unserved["id"] == "adopt_unserved_names"
+    assert unserved["facts"]["names"] == ["wiki.example.com"]
     host["sites"][0]["names"] = ["wiki.example.com"]
     assert adoption.adoption_problems([host], settings) == []
 
@@ -426,12 +535,12 @@ def test_root_runs_no_program_of_the_bench(
 
 
 def test_a_release_that_was_cut_off_can_go_on():
-    """What a second run is told by is there until the step itself is done."""
+    """What a second run goes by is there until the step itself is done."""
     values = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
-    # Last things first: by the common configuration the waiting jobs are asked for.
+    # In reverse order: the common configuration leads to the waiting jobs.
     first = values["__adopt_bench_paths"][0]
     assert first["path"].endswith("/sites/common_site_config.json")
     tasks = yaml.safe_load((ROLE / "tasks/release.yml").read_text(encoding="utf-8"))
-    reload = next(task for task in tasks if task["name"] == "Web server takes its files")
-    # The files may be put back already, and nginx not have heard of it.
+    reload = next(task for task in tasks if task["name"] == "Web server uses its files")
+    # The files may be put back already, while nginx still uses the old ones.
     assert reload["when"] == "not ansible_check_mode"

@@ -1,4 +1,4 @@
-"""Which certificate is for which name, and when a CA is asked for one."""
+"""The certificate for each name, and when it is requested from a CA."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(PROGRAM.format(folder=tmp_path, server=SERVER))
     program.chmod(0o755)
     (tmp_path / "refused").touch()
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
+    )
     subprocess.run(
-        [*words.split(), "-keyout", "given.key", "-out", "given.crt"],
+        [*command.split(), "-keyout", "given.key", "-out", "given.crt"],
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -139,15 +141,15 @@ def test_a_broken_file_is_served_to_nobody(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("output", "why"),
     [
         ("Saving debug log\n  Detail: DNS problem: NXDOMAIN\nHint: x", "DNS problem: NXDOMAIN"),
         (
             "Saving debug log\nAn unexpected error occurred:\nError creating new order :: rate",
             "An unexpected error occurred: Error creating new order :: rate",
         ),
-        ("", "certbot said nothing"),
+        ("", "certbot wrote nothing"),
     ],
 )
-def test_what_certbot_says_is_told_in_one_line(words: str, why: Any) -> None:
-    assert reason(words) == why
+def test_the_reason_in_certbots_output_is_one_line(output: str, why: Any) -> None:
+    assert reason(output) == why

@@ -17,7 +17,7 @@ from fleet import files, snapshot
 from fleet import module as fleet
 from fleet.nginx import files as nginx
 from fleet.sites import making as site_making
-from fleet.supervisor import restarts
+from fleet.supervisor import bench_programs
 
 from library import json_config, packages
 from library.files import ENTRY_SPEC
@@ -87,12 +87,12 @@ def test_a_site_has_one_database_name_for_ever() -> None:
 
 def test_a_changed_file_or_text_changes_the_fingerprint(tmp_path) -> None:
     config = tmp_path / "c.json"
-    empty = restarts.fingerprint([str(config), "commit a"])
+    empty = bench_programs.fingerprint([str(config), "commit a"])
     config.write_text("{}")
-    assert restarts.fingerprint([str(config), "commit a"]) != empty
-    full = restarts.fingerprint([str(config), "commit a"])
-    assert restarts.fingerprint([str(config), "commit a"]) == full
-    assert restarts.fingerprint([str(config), "commit b"]) != full
+    assert bench_programs.fingerprint([str(config), "commit a"]) != empty
+    full = bench_programs.fingerprint([str(config), "commit a"])
+    assert bench_programs.fingerprint([str(config), "commit a"]) == full
+    assert bench_programs.fingerprint([str(config), "commit b"]) != full
 
 
 def test_a_bench_shows_what_runs(tmp_path) -> None:
@@ -101,27 +101,27 @@ def test_a_bench_shows_what_runs(tmp_path) -> None:
     other.write_text("kept")
     # The folder is the bench account's: a link there is replaced, not followed.
     path.symlink_to(other)
-    restarts.show("[program:b-web]\n", str(path), me)
+    bench_programs.show("[program:b-web]\n", str(path), me)
     assert (path.read_text(), path.is_symlink()) == ("[program:b-web]\n", False)
     assert other.read_text() == "kept"
 
 
 def test_what_was_remembered_comes_back_and_rubbish_is_forgotten(tmp_path) -> None:
     path = str(tmp_path / "started.json")
-    assert restarts.remembered(path) == {}
-    restarts.remember(path, {"b-web": "1"})
-    assert restarts.remembered(path) == {"b-web": "1"}
+    assert bench_programs.remembered(path) == {}
+    bench_programs.remember(path, {"b-web": "1"})
+    assert bench_programs.remembered(path) == {"b-web": "1"}
     (tmp_path / "started.json").write_text("{torn")
-    assert restarts.remembered(path) == {}
+    assert bench_programs.remembered(path) == {}
 
 
 def test_users_do_not_wait_for_workers_at_a_job() -> None:
     groups = ["b-long-worker", "b-web", "b-schedule", "b-redis"]
-    found = restarts.pressing(groups, {"b-web": "127.0.0.1:8000"})
+    found = bench_programs.restart_order(groups, {"b-web": "127.0.0.1:8000"})
     assert found == ["b-redis", "b-web", "b-schedule", "b-long-worker"]
 
 
-class Supervisor(restarts.Programs):
+class Supervisor(bench_programs.BenchPrograms):
     """A supervisor whose group is in the states that are told, one after the other."""
 
     def __init__(self, *states: str) -> None:
@@ -135,7 +135,7 @@ class Supervisor(restarts.Programs):
 def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(restarts.time, "sleep", lambda _: None)
+    monkeypatch.setattr(bench_programs.time, "sleep", lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         Supervisor().await_answer("b-web", f"127.0.0.1:{port}")
@@ -154,7 +154,7 @@ def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> No
         "b-socketio: disappeared",
         "b-redis: changed",
     ]
-    found = restarts.in_order(lines)
+    found = bench_programs.update_order(lines)
     assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]
 
 

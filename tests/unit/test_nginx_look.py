@@ -1,6 +1,6 @@
-"""nginx's files are read as nginx reads them, and what the router would not serve is named.
+"""nginx's files are read as nginx reads them, and rules that the router would not serve are found.
 
-nginx itself is the judge: it runs as a process of the test's own.
+The results are compared with an nginx that runs as a process of the test's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +133,17 @@ class Host:
         path.write_text(text)
         return path
 
-    def run(self, words: list[str]) -> tuple[int, str, str]:
+    def run(self, command: list[str]) -> tuple[int, str, str]:
         """nginx on this folder; it is the real one."""
         assert NGINX
-        where = [] if "-c" in words else ["-c", f"{self.folder}/nginx.conf"]
+        where = [] if "-c" in command else ["-c", f"{self.folder}/nginx.conf"]
         done = subprocess.run(
-            [NGINX, *words[1:], *where], capture_output=True, text=True, check=False
+            [NGINX, *command[1:], *where], capture_output=True, text=True, check=False
         )
         return done.returncode, done.stdout, done.stderr
 
     def look(self, **options: Any) -> dict[str, Any]:
-        """What preflight is told of this host."""
+        """The survey of this host's nginx."""
         own = f"{self.folder}/benchfleet.d"
         return nginx_look.look_at_nginx(BENCH, {SITE}, run=self.run, own=own, **options)
 
@@ -156,8 +157,10 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return host
 
 
-def judged(look: dict[str, Any], **more: Any) -> tuple[list[str], list[str]]:
-    """What preflight says of this nginx: its problems with their remedies, and its words."""
+def judged(
+    look: dict[str, Any], **more: Any
+) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]]]:
+    """Problems and notices of preflight for this nginx."""
     host: dict[str, Any] = {
         "name": "erp1",
         "sites": [{"name": SITE}],
@@ -172,14 +175,10 @@ def judged(look: dict[str, Any], **more: Any) -> tuple[list[str], list[str]]:
         **more,
     }
     found = {"nginx": look, "bench": {"sites": {SITE: {"names": []}}}}
-    problems = web.check_nginx(host, found, {})
-    return (
-        [f"{p['what']} | {p['place']} | {p['remedy']}" for p in problems],
-        list(web.nginx_words(host, found)),
-    )
+    return list(web.check_nginx(host, found, {})), list(web.nginx_notices(host, found))
 
 
-# Words of a directive, as they stand in a file: nginx answers each of them itself.
+# Words of a directive as they are written in a file; nginx answers each of them itself.
 SPELLINGS = [
     "plain",
     '"with ; and } and { inside"',
@@ -228,9 +227,9 @@ def test_words_are_read_as_nginx_reads_them(tmp_path: Path) -> None:
                 assert location.block
                 url = f"http://127.0.0.1:{port}/{number}"
                 with urllib.request.urlopen(url, timeout=60) as answer:
-                    said = answer.read().decode()
+                    theirs = answer.read().decode()
                 ours = location.block[0].words[2].replace("${server_port}", str(port))
-                assert ours == said, SPELLINGS[number]
+                assert ours == theirs, SPELLINGS[number]
         finally:
             server.terminate()
 
@@ -301,31 +300,49 @@ def test_what_bench_writes_goes_without_a_word(host: Host) -> None:
     assert judged(look) == ([], [])
 
 
-# What an operator writes into the bench's server, and what preflight says of it.
+# Rules that an operator writes into the bench's server, the kind of the problem, and its rules.
 OWN = [
-    ("auth_basic 'staff only'; auth_basic_user_file /etc/nginx/staff;", "auth_basic staff only"),
-    ("allow 10.0.0.0/8; deny all;", "allow 10.0.0.0/8, deny all"),
-    ("satisfy any;", "satisfy any"),
-    ("limit_rate 100k;", "limit_rate 100k"),
-    ("location /wiki { proxy_pass http://127.0.0.1:8090; }", "location /wiki"),
-    ("location ~ '^/a{2}' { return 404; }", "location ~ ^/a{2}"),
-    ("location = /robots.txt { return 200 'Disallow: /;'; }", "location = /robots.txt"),
-    ("rewrite ^/old$ /new permanent;", "rewrite ^/old$ /new permanent"),
-    ("if ($http_user_agent ~* bot) { return 403; }", "if ($http_user_agent ~* bot)"),
+    (
+        "auth_basic 'staff only'; auth_basic_user_file /etc/nginx/staff;",
+        "adopt_nginx_access",
+        ["auth_basic staff only", "auth_basic_user_file /etc/nginx/staff"],
+    ),
+    ("allow 10.0.0.0/8; deny all;", "adopt_nginx_access", ["allow 10.0.0.0/8", "deny all"]),
+    ("satisfy any;", "adopt_nginx_access", ["satisfy any"]),
+    ("limit_rate 100k;", "adopt_nginx_access", ["limit_rate 100k"]),
+    (
+        "location /wiki { proxy_pass http://127.0.0.1:8090; }",
+        "adopt_nginx_rule",
+        ["location /wiki"],
+    ),
+    ("location ~ '^/a{2}' { return 404; }", "adopt_nginx_rule", ["location ~ ^/a{2}"]),
+    (
+        "location = /robots.txt { return 200 'Disallow: /;'; }",
+        "adopt_nginx_rule",
+        ["location = /robots.txt"],
+    ),
+    ("rewrite ^/old$ /new permanent;", "adopt_nginx_rule", ["rewrite ^/old$ /new permanent"]),
+    (
+        "if ($http_user_agent ~* bot) { return 403; }",
+        "adopt_nginx_rule",
+        ["if ($http_user_agent ~* bot)"],
+    ),
 ]
 
 
 @with_nginx
-@pytest.mark.parametrize(("line", "words"), OWN)
-def test_own_rules_are_named_and_their_remedy_keeps_them(host: Host, line: str, words: str) -> None:
+@pytest.mark.parametrize(("line", "kind", "rules"), OWN)
+def test_own_rules_are_named_and_their_remedy_keeps_them(
+    host: Host, line: str, kind: str, rules: list[str]
+) -> None:
     host.put("staff", "")
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace("sendfile on;", f"sendfile on; {line}"))
-    (told,), said = judged(host.look())
-    assert words in told
-    assert f"{host.folder}/conf.d/frappe-bench.conf:" in told
-    assert said == []
-    # The remedy, as it is written.
-    assert "/etc/nginx/benchfleet.d" in told
+    (found,), notices = judged(host.look())
+    assert found["id"] == kind
+    assert found["facts"]["rules"] == rules
+    assert f"{host.folder}/conf.d/frappe-bench.conf:" in found["place"]
+    assert notices == []
+    # The remedy.
     host.put("benchfleet.d/own.conf", f"# Kept.\n{line}\n")
     assert judged(host.look()) == ([], [])
     host.put("conf.d/frappe-bench.conf", WRITTEN)
@@ -335,42 +352,75 @@ def test_own_rules_are_named_and_their_remedy_keeps_them(host: Host, line: str, 
 
 @with_nginx
 @pytest.mark.parametrize(
-    ("old", "new", "words"),
+    ("old", "new", "kind", "rule"),
     [
-        ("_size 50m", "_size 200m", "client_max_body_size 200m -> 50m"),
-        ("client_max_body_size 50m;", "", "client_max_body_size 1m -> 50m"),
-        ("_timeout 120;", "_timeout 10m;", "proxy_read_timeout 10m in location @webserver -> 120"),
-        ("sendfile on;", "add_header X-Own 'a; b';", "add_header X-Own a; b"),
-        ("sendfile on;", "set_real_ip_from 10.0.0.9;", "router_trusted_proxies keeps it"),
-        ("sendfile on;", "access_log /dev/null;", "benchfleet.d keeps them"),
-        ("listen 80;", "listen 127.0.0.9:80;", "listen 127.0.0.9:80, this address alone"),
-        ("listen 80;", "listen 80 backlog=9;", "backlog=9 of listen 80"),
-        ("keepalive_timeout 15;", "keepalive_timeout 99;", "keepalive_timeout 99"),
-        ("8000 fail", "8000; server 10.9.9.9:8000 fail", "server 10.9.9.9:8000 fail_timeout=0"),
-        ("listen 80;", "listen 80 http2;", "`http2 on;` in a file"),
-        ("proxy_redirect off;", "proxy_redirect off; expires 1y;", "its own, without a setting"),
-        ("sendfile on;", "proxy_set_header X-Real-IP $remote_addr;", "without a setting"),
+        ("_size 50m", "_size 200m", "router_max_upload", "client_max_body_size 200m -> 50m"),
+        ("client_max_body_size 50m;", "", "router_max_upload", "client_max_body_size 1m -> 50m"),
+        (
+            "_timeout 120;",
+            "_timeout 10m;",
+            "router_read_timeout",
+            "proxy_read_timeout 10m in location @webserver -> 120",
+        ),
+        ("sendfile on;", "add_header X-Own 'a; b';", "nginx_own_file", "add_header X-Own a; b"),
+        (
+            "sendfile on;",
+            "set_real_ip_from 10.0.0.9;",
+            "router_trusted_proxies",
+            "set_real_ip_from 10.0.0.9",
+        ),
+        ("sendfile on;", "access_log /dev/null;", "nginx_own_file", "access_log /dev/null"),
+        ("listen 80;", "listen 127.0.0.9:80;", "nginx_fixed", "127.0.0.9:80"),
+        ("listen 80;", "listen 80 backlog=9;", "nginx_fixed", "backlog=9 of listen 80"),
+        (
+            "keepalive_timeout 15;",
+            "keepalive_timeout 99;",
+            "nginx_own_file",
+            "keepalive_timeout 99",
+        ),
+        (
+            "8000 fail",
+            "8000; server 10.9.9.9:8000 fail",
+            "nginx_fixed",
+            "server 10.9.9.9:8000 fail_timeout=0",
+        ),
+        ("listen 80;", "listen 80 http2;", "nginx_http2", "http2"),
+        ("proxy_redirect off;", "proxy_redirect off; expires 1y;", "nginx_fixed", "expires 1y"),
+        (
+            "sendfile on;",
+            "proxy_set_header X-Real-IP $remote_addr;",
+            "nginx_fixed",
+            "proxy_set_header X-Real-IP $remote_addr",
+        ),
         (
             "sendfile on;",
             "real_ip_header CF-Connecting-IP;",
-            "The router has its own, without a setting",
+            "nginx_fixed",
+            "real_ip_header CF-Connecting-IP",
         ),
-        ("sendfile on;", "add_header X-Frame-Options DENY;", "without a setting"),
+        (
+            "sendfile on;",
+            "add_header X-Frame-Options DENY;",
+            "nginx_fixed",
+            "add_header X-Frame-Options DENY",
+        ),
     ],
 )
 def test_settings_that_change_are_named_with_what_keeps_them(
-    host: Host, old: str, new: str, words: str
+    host: Host, old: str, new: str, kind: str, rule: str
 ) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace(old, new))
-    problems, (said,) = judged(host.look())
+    problems, (found,) = judged(host.look())
     assert problems == []
-    assert words in said
-    assert f"{host.folder}/conf.d/frappe-bench.conf:" in said
+    assert kind == (found["facts"]["setting"] or found["id"])
+    assert (found["id"] == "nginx_setting") is bool(found["facts"]["setting"])
+    assert rule in found["facts"]["rules"]
+    assert f"{host.folder}/conf.d/frappe-bench.conf:" in found["facts"]["rules"]
 
 
 @with_nginx
 @pytest.mark.parametrize("line", ["add_header X-Own 'a; b';", "access_log /dev/null;"])
-def test_settings_in_a_file_of_one_s_own_are_told_no_more(host: Host, line: str) -> None:
+def test_settings_in_a_file_of_one_s_own_are_no_longer_shown(host: Host, line: str) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace("sendfile on;", f"sendfile on; {line}"))
     assert len(judged(host.look())[1]) == 1
     host.put("benchfleet.d/own.conf", line)
@@ -378,7 +428,7 @@ def test_settings_in_a_file_of_one_s_own_are_told_no_more(host: Host, line: str)
 
 
 @with_nginx
-def test_what_changes_nothing_is_not_told(host: Host) -> None:
+def test_settings_that_do_not_change_are_not_shown(host: Host) -> None:
     text = WRITTEN.replace("listen [::]:80;", "listen [::]:80 ipv6only=on;")
     text = text.replace('"upgrade";', '"upgrade"; proxy_read_timeout 7d; proxy_send_timeout 7d;')
     host.put("conf.d/frappe-bench.conf", text)
@@ -386,7 +436,7 @@ def test_what_changes_nothing_is_not_told(host: Host) -> None:
 
 
 @with_nginx
-def test_a_setting_of_ours_that_keeps_theirs_makes_the_words_end(host: Host) -> None:
+def test_a_setting_of_ours_that_keeps_theirs_ends_the_notice(host: Host) -> None:
     text = WRITTEN.replace("_size 50m", "_size 1G").replace("_timeout 120;", "_timeout 3m;")
     text = text.replace(
         "sendfile on;", "set_real_ip_from 10.0.0.9; real_ip_header X-Forwarded-For;"
@@ -408,25 +458,26 @@ def test_a_setting_of_ours_that_keeps_theirs_makes_the_words_end(host: Host) -> 
 def test_a_size_that_stands_above_the_server_counts(host: Host) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace("client_max_body_size 50m;", ""))
     host.put("nginx.conf", host.main("client_max_body_size 300m;"))
-    assert "client_max_body_size 300m -> 50m" in judged(host.look())[1][0]
+    (found,) = judged(host.look())[1]
+    assert "client_max_body_size 300m -> 50m" in found["facts"]["rules"]
     host.put("nginx.conf", host.main())
     host.put("conf.d/frappe-bench.conf", WRITTEN + "proxy_cache_min_uses 3;")
-    assert "proxy_cache_min_uses 3" in judged(host.look())[1][0]
+    assert "proxy_cache_min_uses 3" in judged(host.look())[1][0]["facts"]["rules"]
 
 
 @with_nginx
 def test_sites_by_port_are_refused_until_they_have_a_file_of_their_own(host: Host) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN + PORTS)
     look = host.look()
-    told = judged(look, sites=[{"name": SITE, "names": ["two.example.com"]}])[0]
-    assert len(told) == 1
-    assert "port 8001 (two.example.com on 8001)" in told[0]
+    (found,) = judged(look, sites=[{"name": SITE, "names": ["two.example.com"]}])[0]
+    assert found["id"] == "adopt_nginx_port"
+    assert found["facts"]["rules"] == ["port 8001 (two.example.com on 8001)"]
     # The remedy: a server of its own, in a file of its own.
     host.put("conf.d/frappe-bench.conf", WRITTEN)
-    # As they are, they use what goes: nginx says so.
+    # Unchanged, they use upstreams of a file that goes.
     host.put("conf.d/ports.conf", PORTS)
-    (told,), _ = judged(host.look())
-    assert "would not start without the bench's files" in told
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_files_needed"
     text = PORTS.replace("http://frappe-bench-frappe", "http://127.0.0.1:8000")
     text = text.replace("http://frappe-bench-socketio-server", "http://127.0.0.1:9000")
     host.put("conf.d/ports.conf", text)
@@ -448,7 +499,7 @@ def test_sites_by_port_are_refused_until_they_have_a_file_of_their_own(host: Hos
 )
 def test_further_addresses_of_the_bench_do_not_vanish(host: Host, line: str) -> None:
     host.put("conf.d/frappe-bench.conf", WRITTEN.replace("listen 80;", f"listen 80; {line}"))
-    assert "an address that the router does not have" in judged(host.look())[0][0]
+    assert [found["id"] for found in judged(host.look())[0]] == ["adopt_nginx_port"]
     host.put("conf.d/frappe-bench.conf", WRITTEN)
     assert judged(host.look()) == ([], [])
 
@@ -457,17 +508,17 @@ def test_further_addresses_of_the_bench_do_not_vanish(host: Host, line: str) -> 
 def test_the_proxy_protocol_is_refused(host: Host) -> None:
     text = WRITTEN.replace("listen 80;", "listen 80 proxy_protocol;")
     host.put("conf.d/frappe-bench.conf", text.replace("listen [::]:80;", ""))
-    assert "set router_trusted_proxies" in judged(host.look())[0][0]
+    assert judged(host.look())[0][0]["id"] == "adopt_nginx_proxy_protocol"
 
 
 @with_nginx
 def test_what_other_files_use_of_the_bench_s_is_found_by_nginx(host: Host) -> None:
     other = "server { listen 8090; location / { proxy_pass http://frappe-bench-frappe; } }\n"
     host.put("conf.d/other.conf", other)
-    (told,), _ = judged(host.look())
-    assert "would not start without the bench's files" in told
-    assert "frappe-bench-frappe" in told
-    assert f"{host.folder}/conf.d/other.conf:1" in told
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_files_needed"
+    assert "frappe-bench-frappe" in found["facts"]["trouble"]
+    assert f"{host.folder}/conf.d/other.conf:1" in found["facts"]["trouble"]
     # The remedy: what is used has a file of its own.
     first, rest = WRITTEN.split("\n", 1)
     host.put("conf.d/frappe-bench.conf", rest)
@@ -492,11 +543,14 @@ def test_what_is_kept_uses_nothing_that_goes(host: Host, there: str, own: str) -
     text = there + "\n" + WRITTEN.replace("sendfile on;", f"sendfile on; {own}")
     host.put("conf.d/frappe-bench.conf", text)
     host.put("benchfleet.d/own.conf", own)
-    (told,), _ = judged(host.look())
-    assert "would not start without the bench's files" in told
-    # nginx tells the line of what it cannot read, and the name of what it cannot find.
-    assert any(w in told for w in ("benchfleet.d/own.conf:1", '"per_host_x"', '"own_site"'))
-    assert "without the bench's files: [emerg] " in told
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_files_needed"
+    # nginx names the line that it cannot read, or the zone or variable that it cannot find.
+    trouble = found["facts"]["trouble"]
+    assert any(
+        part in trouble for part in ("benchfleet.d/own.conf:1", '"per_host_x"', '"own_site"')
+    )
+    assert trouble.startswith("[emerg] ")
     # The remedy: what is used has a file of its own.
     host.put("conf.d/frappe-bench.conf", text.partition("\n")[2])
     host.put("conf.d/a-own.conf", there)
@@ -508,8 +562,9 @@ def test_a_file_that_is_included_by_its_name_is_missed(host: Host) -> None:
     host.put("nginx.conf", host.main("include bench/erp.conf;"))
     host.put("bench/erp.conf", (host.folder / "conf.d/frappe-bench.conf").read_text())
     (host.folder / "conf.d/frappe-bench.conf").unlink()
-    (told,), _ = judged(host.look())
-    assert "bench/erp.conf" in told.split(" | ")[0]
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_files_needed"
+    assert "bench/erp.conf" in found["facts"]["trouble"]
     host.put("nginx.conf", host.main("include bench/*.conf;"))
     assert judged(host.look()) == ([], [])
 
@@ -520,11 +575,15 @@ def test_names_are_kept_in_the_way_that_fits_them(host: Host) -> None:
     text += "server { listen 80; server_name old.example.com; return 301 http://new.example.com; }"
     host.put("conf.d/frappe-bench.conf", text)
     aliases, patterns, apart = judged(host.look())[0]
-    assert "www.example.com |" in aliases
-    assert "the names of its site" in aliases
-    assert "*.example.org |" in patterns
-    assert "take the pattern out" in patterns
-    assert "old.example.com |" in apart
+    assert [aliases["id"], aliases["facts"]["names"]] == [
+        "adopt_unserved_names",
+        ["www.example.com"],
+    ]
+    assert [patterns["id"], patterns["facts"]["names"]] == [
+        "adopt_unserved_patterns",
+        ["*.example.org"],
+    ]
+    assert [apart["id"], apart["facts"]["names"]] == ["adopt_unserved_servers", ["old.example.com"]]
     # Each remedy, followed.
     text, _, redirect = text.replace(" *.example.org", "").rpartition("server {")
     host.put("conf.d/frappe-bench.conf", text)
@@ -538,7 +597,9 @@ def test_names_are_kept_in_the_way_that_fits_them(host: Host) -> None:
 def test_a_server_of_something_else_in_the_bench_s_file_does_not_vanish(host: Host) -> None:
     wiki = 'server { listen 8090; return 200 "wiki; {}"; }'
     host.put("conf.d/frappe-bench.conf", WRITTEN + wiki)
-    assert "has nothing of the bench would end" in judged(host.look())[0][0]
+    (found,) = judged(host.look())[0]
+    assert found["id"] == "adopt_nginx_server"
+    assert "8090" in found["facts"]["rules"][0]
     host.put("conf.d/frappe-bench.conf", WRITTEN)
     host.put("conf.d/wiki.conf", wiki)
     assert judged(host.look()) == ([], [])
@@ -570,21 +631,22 @@ def test_what_a_ca_asks_is_the_router_s_with_acme(host: Host) -> None:
     assert judged(host.look(), **acme) == ([], [])
     host.put("benchfleet.d/own.conf", own)
     assert judged(host.look()) == ([], [])
-    (told,), _ = judged(host.look(), **acme)
-    assert "nginx takes them once" in told
+    (found,), _ = judged(host.look(), **acme)
+    assert found["id"] == "adopt_nginx_doubled"
 
 
 @with_nginx
 def test_what_the_router_has_itself_is_not_doubled(host: Host) -> None:
     host.put("benchfleet.d/own.conf", "location = / { return 301 /app; } sendfile off;")
-    (told,), _ = judged(host.look())
-    assert "location = / (" in told
-    assert "sendfile off (" in told
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_doubled"
+    place = f"({host.folder}/benchfleet.d/own.conf:1)"
+    assert found["facts"]["rules"] == [f"location = / {place}", f"sendfile off {place}"]
 
 
 def in_the_router(host: Host, own: str) -> str:
     """What nginx says against a rule of one's own in a site's server as the router writes it."""
-    words = {
+    variables = {
         "inventory_hostname": "erp1",
         "fleet_bench_dir": BENCH,
         "fleet_router_ports": {"http": 80, "https": 443},
@@ -599,7 +661,7 @@ def in_the_router(host: Host, own: str) -> str:
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
     environment.filters.update(refusal=lambda *_: "{}", page=lambda _: "")
     template = (TEMPLATES / "server.conf.j2").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(words)
+    text = environment.from_string(template).render(variables)
     # The module for Lua may not be here; what is included besides is the fleet's.
     text = re.sub(
         r"^.*(_by_lua_file|lua_socket|include /etc/nginx/benchfleet/).*\n", "", text, flags=re.M
@@ -617,12 +679,12 @@ def in_the_router(host: Host, own: str) -> str:
     site = 'server_name erp.example.com; set $benchfleet_site "erp.example.com";'
     host.put("conf.d/frappe-bench.conf", f"server {{ {site}\n{text}\n}}")
     host.put("benchfleet.d/own.conf", own)
-    code, _, said = host.run(["nginx", "-t"])
-    return "" if code == 0 else nginx.complaint(said)
+    code, _, errors = host.run(["nginx", "-t"])
+    return "" if code == 0 else nginx.complaint(errors)
 
 
 @with_nginx
-@pytest.mark.parametrize("own", ["", *(line for line, _ in OWN)])
+@pytest.mark.parametrize("own", ["", *(line for line, _, _ in OWN)])
 def test_what_is_kept_fits_into_the_router_s_server(host: Host, own: str) -> None:
     assert in_the_router(host, own) == ""
 
@@ -646,13 +708,13 @@ def test_what_is_kept_fits_into_the_router_s_server(host: Host, own: str) -> Non
         "real_ip_header X-Real-IP;",
     ],
 )
-def test_what_does_not_fit_is_told_before(host: Host, own: str) -> None:
+def test_what_does_not_fit_is_refused_before(host: Host, own: str) -> None:
     assert "duplicate" in in_the_router(host, own)
     host.put("nginx.conf", host.main())
     host.put("conf.d/frappe-bench.conf", WRITTEN)
-    (told,), _ = judged(host.look())
-    assert "nginx takes them once" in told
-    assert f"{host.folder}/benchfleet.d/own.conf:1" in told
+    (found,), _ = judged(host.look())
+    assert found["id"] == "adopt_nginx_doubled"
+    assert f"{host.folder}/benchfleet.d/own.conf:1" in found["facts"]["rules"][0]
 
 
 def test_what_the_router_has_itself_is_known() -> None:
@@ -703,16 +765,20 @@ def test_servers_in_the_main_file_get_a_file_of_their_own(host: Host) -> None:
     assert file["path"] == f"{host.folder}/nginx.conf"
     # As on a host, where that is its main file.
     file["path"] = "/etc/nginx/nginx.conf"
-    (told,), _ = judged(look)
-    assert "move its server blocks to a file in /etc/nginx/conf.d" in told
+    (found,), _ = judged(look)
+    assert found["id"] == "adopt_nginx_main_file"
     host.put("nginx.conf", host.main())
     host.put("conf.d/erp.conf", WRITTEN)
     assert judged(host.look()) == ([], [])
 
 
-def test_a_broken_configuration_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_configuration_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nginx_look, "PROGRAM", "/bin/sh")
     found = nginx_look.look_at_nginx(BENCH, {SITE}, run=lambda _: (1, "", "[emerg] no\n"))
-    assert "refuses its own configuration: [emerg] no" in judged(found)[0][0]
+    (problem,) = judged(found)[0]
+    assert problem["id"] == "adopt_nginx_broken"
+    assert problem["facts"]["trouble"] == "[emerg] no"
     found = nginx_look.look_at_nginx(BENCH, {SITE}, run=lambda _: (0, "", ""))
-    assert "shows no file" in judged(found)[0][0]
+    (problem,) = judged(found)[0]
+    assert problem["id"] == "adopt_nginx_broken"
+    assert "`nginx -T`" in problem["facts"]["trouble"]

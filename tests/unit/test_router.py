@@ -79,9 +79,8 @@ def test_light_calls_are_told_apart() -> None:
     "method", ["login", "a..b", "a.b; return 1", "a.b\n", "/api/method/a.b", ""]
 )
 def test_what_is_no_dotted_name_is_named(method: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="not the dotted name") as error:
+    with pytest.raises(AnsibleFilterError, match=re.escape(repr(method))):
         report_patterns([method])
-    assert repr(method) in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -122,19 +121,19 @@ def test_a_refusal_is_what_the_desk_shows() -> None:
     assert body["errors"][0]["type"] == "TooManyRequestsError"
 
 
-@pytest.mark.parametrize("words", ["it's", "$host", "a\\b"])
-def test_a_refusal_holds_nothing_that_nginx_would_read(words: str) -> None:
-    with pytest.raises(AnsibleFilterError, match="cannot stand"):
-        refusal(words, "Error")
+@pytest.mark.parametrize("message", ["it's", "$host", "a\\b"])
+def test_a_refusal_holds_nothing_that_nginx_would_read(message: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=re.escape(repr(message))):
+        refusal(message, "Error")
 
 
 def test_the_complaint_is_what_nginx_says_against_the_file() -> None:
-    words = (
+    output = (
         'nginx: [warn] conflicting server name "x"\n'
         'nginx: [emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1\n'
         "nginx: configuration file /etc/nginx/nginx.conf test failed\n"
     )
-    assert complaint(words) == '[emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1'
+    assert complaint(output) == '[emerg] unknown directive "y" in /etc/nginx/conf.d/z.conf:1'
     assert complaint("something else\n") == "something else"
 
 
@@ -160,7 +159,7 @@ def test_the_way_to_a_directory_is_walked_from_the_root(tmp_path: Path) -> None:
 
 def test_nodes_without_web_workers_are_no_upstreams() -> None:
     assert with_web_workers({"rep3": "2", "rep1": 4, "rep2": 0}) == ["rep1", "rep3"]
-    with pytest.raises(AnsibleFilterError, match="bench_web_workers of rep1: 'many'"):
+    with pytest.raises(AnsibleFilterError, match=r"rep1.*'many'"):
         with_web_workers({"rep1": "many"})
 
 
@@ -181,20 +180,20 @@ class FakeModule:
         self.result: dict[str, Any] = {}
         self.refuses = ""
 
-    def run_command(self, words: list[str]) -> tuple[int, str, str]:
-        if "reload" in words:
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        if "reload" in command:
             if self.killed:
                 raise KeyboardInterrupt
             self.reloads += 1
-        if "-t" in words and self.refuses:
+        if "-t" in command and self.refuses:
             return 1, "", self.refuses
         return 0, "", ""
 
     def exit_json(self, **result: Any) -> None:
         self.result = result
 
-    def warn(self, words: str) -> None:
-        raise AssertionError(words)
+    def warn(self, message: str) -> None:
+        raise AssertionError(message)
 
     def run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.setattr(nginx_files, "FleetModule", lambda **_: self)
@@ -312,16 +311,16 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeModule:
     warnings: list[str] = []
 
     class Host(FakeModule):
-        def run_command(self, words: list[str]) -> tuple[int, str, str]:
-            if words[0] == "dpkg-query":
+        def run_command(self, command: list[str]) -> tuple[int, str, str]:
+            if command[0] == "dpkg-query":
                 return 0, CONFFILE.format(made), ""
-            if "-T" in words:
+            if "-T" in command:
                 # As nginx does that refuses a configuration: it shows nothing.
                 return 1, "", ""
-            return super().run_command(words)
+            return super().run_command(command)
 
-        def warn(self, words: str) -> None:
-            warnings.append(words)
+        def warn(self, message: str) -> None:
+            warnings.append(message)
 
     module = Host(tmp_path)
     module.warnings = warnings
@@ -357,7 +356,7 @@ def test_debians_own_site_makes_way(
     ],
     ids=["edited", "own-page", "another-file", "adopted-without-it"],
 )
-def test_another_default_server_stays_and_is_told(
+def test_another_default_server_stays_with_a_warning(
     served: FakeModule,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -405,10 +404,11 @@ def test_certificates_of_an_inventory() -> None:
         "no entry",
     ]
     pairs = certificate_pairs(sites, "/r.pem", "/key")
-    assert [(pair["of"], pair["certificate"], pair["key"]) for pair in pairs] == [
-        ("router_certificate", "/r.pem", "/key"),
-        ("certificate of a.test in fleet_sites", "/a.pem", "/key"),
-        ("certificate of b.test in fleet_sites", "", "/b.key"),
+    assert [(pair["site"], pair["certificate"], pair["key"]) for pair in pairs] == [
+        ("", "/r.pem", "/key"),
+        ("a.test", "/a.pem", "/key"),
+        ("b.test", "", "/b.key"),
     ]
-    assert [pair["site"] for pair in pairs] == ["", "a.test", "b.test"]
+    assert pairs[0]["of"] == "router_certificate"
+    assert all(pair["site"] in pair["of"] for pair in pairs)
     assert certificate_pairs(None, "", "") == []

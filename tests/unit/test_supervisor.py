@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ from fleet.adoption import programs as adoption
 from fleet.bench import program_settings
 from fleet.bench.account import BenchError
 from fleet.preflight import present
-from fleet.supervisor import call, configuration, programs, restarts
+from fleet.supervisor import bench_programs, call, configuration, programs
 from fleet.supervisor import control as supervisor
 from fleet.supervisor import own as own_programs
 from fleet.survey import system
@@ -42,7 +43,7 @@ serverurl=unix://{folder}/s.sock
 [include]
 files = conf.d/*.conf %(here)s/more/*.ini
 """
-# Runs for as long as it is let; what comes behind the sign tells what it would be.
+# Runs until it is stopped; the part after || only makes it look like a program of a bench.
 SLEEP = 'sh -c "exec sleep 1000 || {}"'
 WEB = SLEEP.format("/b/env/bin/gunicorn -b 127.0.0.1:8000 frappe.app:application --preload")
 WORKER = SLEEP.format("/usr/local/bin/bench worker --queue default")
@@ -65,9 +66,9 @@ class Host:
         (folder / "bin").mkdir()
         (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
 
-    def control(self, *words: str) -> str:
-        """What supervisorctl says."""
-        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *words]
+    def control(self, *arguments: str) -> str:
+        """Output of supervisorctl."""
+        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
         path = {"PATH": os.defpath}
         return subprocess.run(
             command, capture_output=True, text=True, check=False, cwd="/", env=path
@@ -83,7 +84,7 @@ class Host:
             time.sleep(0.1)
 
     def status(self) -> str:
-        """What supervisorctl says of its programs."""
+        """States of its programs, as supervisorctl shows them."""
         return self.control("status")
 
     def settle(self) -> None:
@@ -130,15 +131,15 @@ class EndedError(Exception):
 
 
 class Module:
-    """What a module of ours needs of Ansible's; results are kept."""
+    """A stand-in for AnsibleModule that keeps the results."""
 
     def __init__(self, **params: Any) -> None:
         self.params, self.check_mode = params, False
         self.result: dict[str, Any] = {}
         self.warnings: list[str] = []
 
-    def warn(self, words: str) -> None:
-        self.warnings.append(words)
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
     def fail_json(self, msg: str, **_: Any) -> None:
         raise EndedError(msg)
@@ -146,8 +147,8 @@ class Module:
     def exit_json(self, **result: Any) -> None:
         self.result = result
 
-    def run_command(self, words: list[str], **_: Any) -> tuple[int, str, str]:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
 
@@ -158,8 +159,8 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     params |= {"logs": None, "every": None}
     module = Module(**usual | params | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
-    monkeypatch.setattr(restarts, "STEADY_SECONDS", 0)
-    monkeypatch.setattr(restarts, "WAIT_SECONDS", 20)
+    monkeypatch.setattr(bench_programs, "STEADY_SECONDS", 0)
+    monkeypatch.setattr(bench_programs, "WAIT_SECONDS", 20)
     supervisor_programs.main()
     return module
 
@@ -175,44 +176,46 @@ def test_an_override_of_a_program_that_goes_is_named_and_nothing_is_remembered(
     host.start()
     run(monkeypatch, conf, state)
     before, status = state.read_text(), host.status()
-    assert "has no command" in configuration.trouble_words(
-        configuration.configuration({str(conf): program("b-web", WEB)})["trouble"]
-    )
+    trouble = configuration.configuration({str(conf): program("b-web", WEB)})["trouble"]
+    assert trouble["reason"] == "no_command"
     conf.write_text(program("b-web", WEB))
     with pytest.raises(EndedError) as caught:
         run(monkeypatch, conf, state)
-    words = str(caught.value)
-    assert f"[program:b-old-worker] in {vault}: it has no command" in words
-    assert "bench_environment" in words
-    assert "ret" not in words.replace("environment", "")
+    message = str(caught.value)
+    assert "program:b-old-worker" in message
+    assert str(vault) in message
+    assert "sec%" not in message
     assert state.read_text() == before
     assert host.status().split("pid")[0] == status.split("pid")[0]
     vault.unlink()
     assert run(monkeypatch, conf, state).result["did"] == ["update b-old-worker"]
 
 
-# Option, what supervisor's own reader makes of it, and the words of ours.
+# Option, the reason why supervisord cannot read it, and what the message names.
 SPELLINGS = [
-    ('environment=A="50%"', "its option environment has a % that begins none"),
-    ('environment=A="%(ENV_NOT_THERE)s"', "a name after % that supervisor does not know"),
-    ("environment=A", "its environment is not NAME"),
-    ("numprocs=2", "process_num"),
-    ("stdout_logfile=/nowhere/%d.log", "its option stdout_logfile has a %"),
-    ("user=nobody-of-this-name", "Invalid user name"),
-    ("stray words without a sign", "line 3 is none of an option or a section"),
+    ('environment=A="50%"', "percent", "environment"),
+    ('environment=A="%(ENV_NOT_THERE)s"', "name", "environment"),
+    ("environment=A", "environment", "program:z"),
+    # Messages of supervisor's own.
+    ("numprocs=2", "other", "process_num"),
+    ("user=nobody-of-this-name", "other", "Invalid user name"),
+    ("stdout_logfile=/nowhere/%d.log", "percent", "stdout_logfile"),
+    ("stray words without a sign", "line", "3"),
 ]
 
 
-def test_what_supervisord_cannot_read_is_told_with_file_and_section(host: Host) -> None:
+def test_a_file_that_supervisord_cannot_read_is_reported_with_its_section(host: Host) -> None:
     host.write("conf.d/b.conf", program("b-web", WEB))
     host.start()
-    for line, words in SPELLINGS:
+    for line, reason, named in SPELLINGS:
         wrong = host.write("conf.d/z.conf", program("z", "/bin/true", line))
         assert "CANT_REREAD" in host.control("reread"), line
-        with pytest.raises(BenchError, match="cannot read its configuration") as caught:
+        trouble = configuration.configuration()["trouble"]
+        assert trouble["reason"] == reason
+        assert trouble["files"] == [str(wrong)]
+        with pytest.raises(BenchError, match=re.escape(str(wrong))) as caught:
             supervisor.control("reread")
-        assert words in str(caught.value)
-        assert str(wrong) in str(caught.value)
+        assert named in str(caught.value)
 
 
 def test_a_broken_file_of_ours_stops_no_run_that_writes_it_anew(
@@ -345,7 +348,9 @@ def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
         read = configuration.configuration()
         assert [process["name"] for process in read["processes"]] == ["b-web"]
     script.write_text("#!/bin/sh\n")
-    with pytest.raises(configuration.ConfigurationError, match=r"supervisor\.options"):
+    with pytest.raises(
+        configuration.ConfigurationError, match=re.escape(f"{host.folder}/supervisord.conf")
+    ):
         configuration.configuration()
 
 
@@ -355,9 +360,9 @@ def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
         supervisor.control("status")
     host.start()
     assert "already started" in supervisor.control("start", "b-web")
-    for words in (("start", "nope"), ("update", "nope"), ("remove", "b-web"), ("fly",)):
-        with pytest.raises(BenchError, match="failed"):
-            supervisor.control(*words)
+    for arguments in (("start", "nope"), ("update", "nope"), ("remove", "b-web"), ("fly",)):
+        with pytest.raises(BenchError, match=" ".join(arguments)):
+            supervisor.control(*arguments)
 
 
 GUNICORN = SLEEP.format(
@@ -416,10 +421,11 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     host.settle()
     pids = dict(line.split()[0:4:3] for line in host.status().splitlines())
     found = adoption.look_at_programs(str(place), "frappe")
-    look = {"programs": found, "supervisor": found["files"]}
+    look = {"programs": found, "supervisor": found["files"], "bench": {"owner": "frappe"}}
     judged = {
         "name": "erp1",
         "bench_dir": str(place),
+        "bench_user": "frappe",
         "environment": ["V"],
         "web_workers": 4,
         "web_arguments": "",
@@ -431,26 +437,29 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
         {**judged, "survey": {"adoption": {**look, "nginx": {"files": []}}}}
     )["supervisor"] == [str(conf), str(vault)]
     monkeypatch.setattr(adoption, "set_aside", lambda _: {"supervisor": [str(conf), str(vault)]})
-    words = adoption.program_words(judged, look)
-    text = "\n".join(words)
+    notices = list(adoption.program_notices(judged, look))
+    facts = {notice["id"]: notice["facts"] for notice in notices}
     commands = {"b-telegram-bot": BOT, "b-mail": "sleep 1000", "memory": "/bin/cat"}
-    shown = ", ".join(f"{name} (root runs {command})" for name, command in commands.items())
-    assert f"stay, in {own}: {shown}" in text
-    assert "restarted once" in text
-    assert "b-telegram-bot, chat" in text.replace("b-workers:b-mail, ", "")
-    assert "the variable VAULT_TOKEN of b-frappe-web goes; bench_environment sets it" in text
-    assert "HTTPS_PROXY" in text
-    assert "variable V " not in text
+    shown = [f"{name} (root runs {command})" for name, command in commands.items()]
+    assert facts["programs_stay"] == {"file": str(own), "programs": shown}
+    restarted = set(facts["programs_restart"]["programs"])
+    assert restarted - {"b-workers:b-mail"} == {"b-telegram-bot", "chat"}
+    variables = [n["facts"] for n in notices if n["id"] == "variable_goes"]
+    assert {one["variable"] for one in variables} == {"VAULT_TOKEN", "HTTPS_PROXY"}
+    assert {name for one in variables for name in one["programs"]} == {"b-frappe-web"}
     for secret in ("a%1", "3128", "abc", "x;y"):
-        assert secret not in text + repr(found)
-    assert "web workers: 9 -> 4; bench_web_workers: 9 keeps yours" in text
-    assert "bench_web_arguments: '-t 600 -k gthread --threads 8' keeps them" in text
-    assert "max-requests" not in text
-    assert "options of b-frappe-web go: umask=002;" in text
-    assert "bench_background_workers: {'long,default,short': 2, 'reports': 1} keeps yours" in text
+        assert secret not in repr(notices) + repr(found)
+    assert facts["web_workers"] == {"yours": 9, "ours": 4}
+    assert facts["web_arguments_go"]["arguments"] == "-t 600 -k gthread --threads 8"
+    options = {
+        n["facts"]["program"]: n["facts"]["options"] for n in notices if n["id"] == "options_go"
+    }
+    assert options["b-frappe-web"] == ["umask=002"]
+    setting = "{'long,default,short': 2, 'reports': 1}"
+    assert facts["workers_change"]["setting"] == setting
 
     params = {"bench": str(place), "configuration": str(conf), "ours": False, "resting": []}
-    module = Module(**params, rest=False, own=str(own), user="frappe", told=found["told"])
+    module = Module(**params, rest=False, own=str(own), user="frappe", digest=found["digest"])
     monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
     adopt_handover.main()
     assert module.result["ended"] == [
@@ -473,7 +482,7 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert now == dict.fromkeys(
         ("b-frappe-web", "b-own:b-mail", "b-telegram-bot", "chat", "memory", "older"), "RUNNING"
     )
-    # One that its operator has stopped is nobody's trouble.
+    # One that its operator has stopped stays stopped.
     supervisor.control("stop", "b-telegram-bot")
     again = run(monkeypatch, conf, state, own_depends=["addresses"])
     assert supervisor.programs("b").keys() == {"b-frappe-web"}
@@ -498,16 +507,18 @@ def test_what_an_adoption_changes_is_named_and_what_is_the_operators_lives(
     assert set(after.values()) == {"RUNNING"}
 
 
-def test_a_file_that_wins_over_ours_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_wins_over_ours_is_a_warning(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
     conf = host.write("conf.d/b.conf", program("b-web", WEB, 'environment=A="1"', "umask=022"))
     host.write("conf.d/a.conf", '[program:b-web]\nenvironment=B="s3cr3t"\n')
     late = host.write("conf.d/z.conf", "[program:b-web]\numask=002\nstopwaitsecs=5\n")
     host.start()
     assert run(monkeypatch, conf, host.folder / "state.json").warnings == []
     late.write_text('[program:b-web]\nenvironment=B="s3cr3t"\nnumprocs=1\n')
-    (words,) = run(monkeypatch, conf, host.folder / "state.json").warnings
-    assert f"{late}: [program:b-web] environment, numprocs: this file of your own wins" in words
-    assert "s3cr3t" not in words
+    (warning,) = run(monkeypatch, conf, host.folder / "state.json").warnings
+    assert f"{late}: [program:b-web] environment, numprocs" in warning
+    assert "s3cr3t" not in warning
 
 
 def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
@@ -535,7 +546,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
 
 
 def as_nobody(*paths: Path) -> None:
-    """Give paths to the account that stands for the bench's."""
+    """Give paths to the account that plays the bench's."""
     if os.geteuid() != 0:
         pytest.skip("accounts are changed by root alone")
     for path in paths:
@@ -634,7 +645,7 @@ def test_of_two_configurations_the_one_that_reaches_supervisord_is_taken(
     assert call.control_file() == found
 
 
-def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
+def test_a_file_that_others_than_root_can_write_is_reported(host: Host) -> None:
     home = host.folder / "home"
     (home / "config").mkdir(parents=True)
     for name in ("home/config/mine.conf", "home/config/roots.conf", "open.conf", "conf.d/own.conf"):
@@ -660,31 +671,41 @@ def test_a_file_that_somebody_else_can_write_is_told(host: Host) -> None:
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
 
 
-# Lines of the account's in its own file that would get into one of root's, and what is told.
+# Lines of the account's in its own file that would get into one of root's, and why they are
+# refused: section, reason, names.
 NOT_KEPT = [
-    (program("bot", "/tmp/x"), "the program bot runs as root; set user=nobody there"),
-    (program("bot", "/tmp/x", "user=root"), "the program bot runs as root"),
-    (program("bot", "/tmp/x", "user=daemon"), "the program bot runs as daemon"),
-    ("[eventlistener:ear]\ncommand=/tmp/x\nevents=TICK_5\n", "the program ear runs as root"),
+    (program("bot", "/tmp/x"), "program:bot", "account", "root"),
+    (program("bot", "/tmp/x", "user=root"), "program:bot", "account", "root"),
+    (program("bot", "/tmp/x", "user=daemon"), "program:bot", "account", "daemon"),
+    (
+        "[eventlistener:ear]\ncommand=/tmp/x\nevents=TICK_5\n",
+        *("eventlistener:ear", "account", "root"),
+    ),
     (
         "[eventlistener:ear]\ncommand=/tmp/x\nevents=TICK_5\nuser=nobody\nresult_handler=x:y\n",
-        "[eventlistener:ear] has result_handler",
+        *("eventlistener:ear", "options", "result_handler"),
     ),
     (
         "[fcgi-program:fast]\ncommand=/tmp/x\nuser=nobody\nsocket=unix:///etc/x.sock\n",
-        "[fcgi-program:fast] is no program",
+        *("fcgi-program:fast", "section", "fcgi-program:fast"),
     ),
-    (program("bot", "/tmp/x", "user=nobody", "serverurl=unix:///x"), "[program:bot] has serverurl"),
-    ("[include]\nfiles=/home/x/*.conf\n", "[include] is no program"),
-    ("[supervisord]\nlogfile=/etc/cron.d/x\n", "[supervisord] is no program"),
-    ("[inet_http_server]\nport=127.0.0.1:9001\n", "[inet_http_server] is no program"),
+    (
+        program("bot", "/tmp/x", "user=nobody", "serverurl=unix:///x"),
+        *("program:bot", "options", "serverurl"),
+    ),
+    ("[include]\nfiles=/home/x/*.conf\n", "include", "section", "include"),
+    ("[supervisord]\nlogfile=/etc/cron.d/x\n", "supervisord", "section", "supervisord"),
+    (
+        "[inet_http_server]\nport=127.0.0.1:9001\n",
+        *("inet_http_server", "section", "inet_http_server"),
+    ),
     (
         "[rpcinterface:x]\nsupervisor.rpcinterface_factory=x:y\n",
-        "[rpcinterface:x] is no program",
+        *("rpcinterface:x", "section", "rpcinterface:x"),
     ),
-    ("[DEFAULT]\nuser=root\n" + program("bot", "/tmp/x"), "the program bot runs as root"),
-    (program("bot", "/tmp/x\n  user=nobody"), "the program bot runs as root"),
-    (program("bot", "/tmp/x", "user=nobody ; x", "User=root"), "the program bot runs as root"),
+    ("[DEFAULT]\nuser=root\n" + program("bot", "/tmp/x"), "program:bot", "account", "root"),
+    (program("bot", "/tmp/x\n  user=nobody"), "program:bot", "account", "root"),
+    (program("bot", "/tmp/x", "user=nobody ; x", "User=root"), "program:bot", "account", "root"),
 ]
 
 
@@ -702,10 +723,10 @@ def by_hand(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Module
     link.symlink_to(path)
     as_nobody(host.folder / "b", path.parent, path)
 
-    def hand_over(told: str) -> Module:
+    def hand_over(seen: str) -> Module:
         params = {"bench": f"{host.folder}/b", "configuration": str(link), "ours": False}
         own = f"{host.folder}/conf.d/b-own.conf"
-        params |= {"resting": [], "rest": False, "own": own, "user": "nobody", "told": told}
+        params |= {"resting": [], "rest": False, "own": own, "user": "nobody", "digest": seen}
         module = Module(**params)
         monkeypatch.setattr(adopt_handover, "FleetModule", lambda **_: module)
         adopt_handover.main()
@@ -714,20 +735,27 @@ def by_hand(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Module
     return hand_over
 
 
-@pytest.mark.parametrize(("lines", "words"), NOT_KEPT)
+@pytest.mark.parametrize(("lines", "section", "reason", "name"), NOT_KEPT)
 def test_what_the_account_wrote_gets_into_no_file_of_roots(
-    host: Host, by_hand: object, lines: str, words: str
+    host: Host, by_hand: object, lines: str, section: str, reason: str, name: str
 ) -> None:
     with open(host.folder / "b/config/supervisor.conf", "a") as out:
         out.write(lines)
     read, place = configuration.configuration(), f"{host.folder}/b"
     (file,) = adoption.supervisor_files(place, read)
-    # Whatever it says of itself.
+    # Whatever its first line says.
     assert not file["ours"]
-    with pytest.raises(configuration.ConfigurationError) as caught:
+    refused = own_programs.refused_sections(place, read, [file["path"]], "nobody")
+    assert {
+        "section": section,
+        "reason": reason,
+        "names": [name],
+        "file": f"{host.folder}/conf.d/b.conf",
+        "writer": "nobody",
+    } in refused
+    with pytest.raises(configuration.ConfigurationError, match=re.escape(section)) as caught:
         own_programs.kept_text(place, read, [file["path"]], "nobody")
-    assert words in str(caught.value)
-    assert f"{host.folder}/conf.d/b.conf, which nobody can write" in str(caught.value)
+    assert f"{host.folder}/conf.d/b.conf" in str(caught.value)
 
 
 def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_links(
@@ -742,18 +770,20 @@ def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_lin
     )
     written = host.write("b/config/supervisor.conf", mine(host), lines, program("late", "/tmp/x"))
     found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
-    assert [what for what, _, _ in found["refused"]] == ["the program late runs as root"]
+    refused = [(one["section"], one["reason"], one["names"]) for one in found["refused"]]
+    assert refused == [("program:late", "account", ["root"])]
     written.write_text(mine(host) + lines)
     found = adoption.look_at_programs(f"{host.folder}/b", "nobody")
     assert found["kept"] == [{"name": "bot", "user": "nobody", "command": bot}]
     assert found["refused"] == []
-    # Slipped in after the operator was told.
+    # Added after preflight had shown the programs.
     written.write_text(mine(host) + lines + program("late", "/tmp/x", "user=nobody"))
     host.start()
-    with pytest.raises(EndedError, match="have changed since preflight told of them"):
-        by_hand(found["told"])
+    with pytest.raises(EndedError) as caught:
+        by_hand(found["digest"])
+    assert type(caught.value.__context__).__name__ == "ProgramsChangedError"
     written.write_text(mine(host) + lines)
-    by_hand(found["told"])
+    by_hand(found["digest"])
     (host.folder / "conf.d/b.conf").unlink()
     host.write("conf.d/b.conf", program("b-web", WEB))
     text = (host.folder / "conf.d/b-own.conf").read_text()
@@ -775,7 +805,7 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     logs.mkdir()
     host.folder.chmod(0o755)
     as_nobody(bench_dir, bench_dir / "logs")
-    for module in (supervisor, restarts):
+    for module in (supervisor, bench_programs):
         monkeypatch.setattr(module, "LOGS", str(logs))
     (bench_dir / "logs/web.log").write_text("before\n")
     (bench_dir / "logs/web.log.1").write_text("long before\n")
@@ -820,19 +850,19 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     assert texts == {"before\n", "long before\n", "rotated\n"}
 
 
-def test_an_own_programs_log_in_the_accounts_folder_is_told(
+def test_an_own_programs_log_in_the_accounts_folder_is_a_warning(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (host.folder / "home").mkdir()
     as_nobody(host.folder / "home")
-    monkeypatch.setattr(restarts, "LOGS", str(host.folder / "logs"))
+    monkeypatch.setattr(bench_programs, "LOGS", str(host.folder / "logs"))
     conf = host.write("conf.d/b.conf", program("b-web", WEB))
     host.write("conf.d/bot.conf", program("bot", BOT, f"stdout_logfile={host.folder}/home/x.log"))
     host.start()
     asked = {"bench": str(host.folder / "b"), "user": "nobody", "linked": True}
-    (words,) = run(monkeypatch, conf, host.folder / "state.json", logs=asked).warnings
-    assert f"supervisord, as root, writes {host.folder}/home/x.log of the program bot" in words
-    assert "nobody can put a link there: name a folder of root's" in words
+    (warning,) = run(monkeypatch, conf, host.folder / "state.json", logs=asked).warnings
+    for value in (f"{host.folder}/home/x.log", "bot", "nobody"):
+        assert value in warning
 
 
 def test_the_bench_clis_file_as_supervisord_reads_it(host: Host) -> None:

@@ -1,4 +1,4 @@
-"""Rules of sudo, crontabs and packet filters: the programs that read them are the judges."""
+"""Rules of sudo, crontabs and packet filters, compared with the programs that read them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import surroundings
+from fleet import packet_filters
 from fleet.adoption import crontabs, sudo
 from fleet.preflight import network
 from fleet.processes import Done, run
@@ -22,10 +22,10 @@ BENCH = "/home/frappe/frappe-bench"
 USER = "daemon"
 
 
-def inside(bound: dict[str, str], words: list[str], stdin: str = "") -> Done:
-    """A command with other files in their places, which nobody else sees."""
+def inside(bound: dict[str, str], command: list[str], stdin: str = "") -> Done:
+    """Run a command with other files in place of these, for that command alone."""
     mounts = " && ".join(f"mount --bind {new} {old}" for old, new in bound.items())
-    return run(["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *words], stdin)
+    return run(["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh", *command], stdin)
 
 
 def can_mount() -> bool:
@@ -37,7 +37,7 @@ def can_mount() -> bool:
 
 with_sudo = pytest.mark.skipif(not can_mount(), reason="no sudo here, or no mounts of one's own")
 
-# What stands in sudoers, whether the account is root by it without a password.
+# Rules in sudoers, and whether they make the account root without a password.
 RULES = [
     ("daemon ALL=(ALL) NOPASSWD:ALL", True),
     ("daemon\tALL = ( ALL : ALL )  NOPASSWD : ALL", True),
@@ -81,17 +81,17 @@ def looked(
     bound = {"/etc/sudoers": f"{tmp_path}/sudoers"}
     real = sudo.read
     monkeypatch.setattr(sudo, "read", lambda path: real(bound.get(path, path)))
-    found = sudo.look_at_sudo(USER, lambda words, stdin="": inside(bound, words, stdin))
+    found = sudo.look_at_sudo(USER, lambda command, stdin="": inside(bound, command, stdin))
     return bound, found
 
 
-def judged(rules: dict[str, Any], *, confirmed: bool = False) -> tuple[list[Any], list[str]]:
-    """What preflight says of it: problems, and words."""
+def judged(rules: dict[str, Any], *, confirmed: bool = False) -> tuple[list[Any], list[Any]]:
+    """Problems and notices of preflight for these rules."""
     host = {"name": "erp1", "sudo_confirmed": confirmed}
     found = {"sudo": rules, "bench": {"owner": USER}}
     return (
         list(sudo.check_sudo(host, found, {})),
-        list(sudo.sudo_words(host, found)),
+        list(sudo.sudo_notices(host, found)),
     )
 
 
@@ -104,14 +104,15 @@ def test_an_account_that_is_root_is_refused(
     # sudo itself, asked by that account.
     done = inside(bound, ["runuser", "-u", USER, "--", "sudo", "-n", "/usr/bin/id", "-u"])
     assert (done.returncode == 0 and done.stdout.strip() == "0") is is_root, done
-    told, _ = judged(found)
-    assert bool(told) is is_root, found
+    problems, _ = judged(found)
+    assert bool(problems) is is_root, found
     if not is_root:
         return
     lines = text.splitlines()
     number = max(n for n, line in enumerate(lines, 1) if re.match(r"\S+\s+ALL\s*=", line))
-    assert told[0]["place"] == f"{tmp_path}/more/own:{number} on erp1"
-    assert "ALL" in told[0]["what"]
+    assert problems[0]["id"] == "adopt_sudo_without_password"
+    assert problems[0]["place"] == f"{tmp_path}/more/own:{number} on erp1"
+    assert "ALL" in problems[0]["facts"]["commands"]
     # The remedies: without the rule, and with the word.
     assert judged(found, confirmed=True)[0] == []
     assert judged(looked(tmp_path, monkeypatch, "")[1])[0] == []
@@ -141,9 +142,9 @@ def test_programs_that_do_what_they_are_told(
     _, found = looked(tmp_path, monkeypatch, f"daemon ALL=(root) NOPASSWD: {command}")
     assert [rule["command"] for rule in found["rules"]] == [command]
     assert found["rules"][0]["place"] == f"{tmp_path}/more/own:1"
-    told, words = judged(found)
-    assert bool(told) is is_root
-    assert bool(words) is not is_root
+    problems, notices = judged(found)
+    assert [one["id"] for one in problems] == ["adopt_sudo_without_password"] * is_root
+    assert [one["id"] for one in notices] == ["sudo_half_root"] * (not is_root)
 
 
 @with_sudo
@@ -162,26 +163,31 @@ def test_a_program_that_the_account_can_change_is_root_s(
 def test_a_rule_that_asks_for_a_password_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, words = judged(looked(tmp_path, monkeypatch, "%daemon ALL=(ALL:ALL) ALL")[1])
-    assert told == []
-    assert f"with its password: ALL ({tmp_path}/more/own:1)" in words[0]
+    problems, (notice,) = judged(looked(tmp_path, monkeypatch, "%daemon ALL=(ALL:ALL) ALL")[1])
+    assert problems == []
+    assert notice["id"] == "sudo_with_password"
+    assert notice["facts"]["commands"] == [f"ALL ({tmp_path}/more/own:1)"]
 
 
 def test_ansible_needs_another_account_first() -> None:
     rule = {"command": "ALL", "password": False, "place": "/etc/sudoers:9", "own": False}
     found = {"sudo": {"rules": [rule], "groups": []}, "bench": {"owner": USER}}
     host = {"name": "erp1", "sudo_confirmed": False, "target": {"user": USER}}
-    (told,) = sudo.check_sudo(host, found, {})
-    assert told["remedy"].startswith("make an account of its own for Ansible (ansible_user)")
+    (problem,) = sudo.check_sudo(host, found, {})
+    assert problem["id"] == "adopt_sudo_of_ansible"
+    assert problem["facts"]["user"] == USER
     host["target"] = {"user": "admin"}
-    (told,) = sudo.check_sudo(host, found, {})
-    assert told["remedy"].startswith("take it out with visudo")
+    (problem,) = sudo.check_sudo(host, found, {})
+    assert problem["id"] == "adopt_sudo_without_password"
 
 
 def test_groups_of_root_are_refused() -> None:
-    told, _ = judged({"trouble": "", "rules": [], "groups": ["docker"]})
-    assert "gpasswd --delete daemon docker" in told[0]["remedy"]
-    assert "no answer" in judged({"trouble": "no answer", "rules": [], "groups": []})[1][0]
+    (problem,), _ = judged({"trouble": "", "rules": [], "groups": ["docker"]})
+    assert problem["id"] == "adopt_group_of_root"
+    assert "`gpasswd --delete daemon docker`" in problem["remedy"]
+    _, (notice,) = judged({"trouble": "no answer", "rules": [], "groups": []})
+    assert notice["id"] == "sudo_unknown"
+    assert notice["facts"]["trouble"] == "no answer"
 
 
 # Lines of crontabs, and what of them changes or stops a bench.
@@ -221,11 +227,16 @@ def test_crontabs_that_change_the_bench_are_named(tmp_path: Path, line: str, com
     found = crontabs.look_at_crontabs(BENCH, masks)
     assert [entry["command"] for entry in found] == ([command] if command else [])
     host = {"name": "erp1"}
-    told = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
-    said = list(crontabs.crontab_words(host, {"crontabs": found}))
-    assert len(told) + len(said) == bool(command)
-    for words in (*(p["place"] for p in told), *said):
-        assert f"{file}:{2 + line.count(chr(10))}" in words
+    problems = list(crontabs.check_crontabs(host, {"crontabs": found}, {}))
+    notices = list(crontabs.crontab_notices(host, {"crontabs": found}))
+    stays = command in crontabs.HARMLESS_COMMANDS
+    assert [one["id"] for one in problems] == ["adopt_command_in_crontab"] * bool(
+        command and not stays
+    )
+    assert [one["id"] for one in notices] == ["command_stays"] * stays
+    for one in (*problems, *notices):
+        assert one["facts"]["place"] == f"{file}:{2 + line.count(chr(10))}"
+        assert one["facts"]["command"] == command
     # The remedy.
     file.write_text("SHELL=/bin/bash\n#" + line.replace("\\\n", "") + "\n")
     assert crontabs.look_at_crontabs(BENCH, masks) == []
@@ -244,14 +255,17 @@ def test_scripts_that_a_crontab_runs_are_looked_into(tmp_path: Path) -> None:
     (tmp_path / "bench.service").write_text(f"[Service]\nExecStart={script}\n")
     (found,) = crontabs.look_at_crontabs(BENCH, [f"{tmp_path}/*.service"])
     assert found["through"] == f"{script}:4"
+    (problem,) = crontabs.check_crontabs({"name": "erp1"}, {"crontabs": [found]}, {})
+    assert problem["id"] == "adopt_command_in_script"
+    assert problem["facts"] == {"host": "erp1", **found}
 
 
 def test_a_port_without_a_listener_is_not_dropped() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert surroundings.look_at_ways([{"address": "127.0.0.1", "port": port}], 1) == []
-    assert surroundings.look_at_ways([{"address": "127.0.0.1", "port": port}], 1) == []
-    assert surroundings.look_at_ways([], 1) == []
+        assert packet_filters.look_at_ways([{"address": "127.0.0.1", "port": port}], 1) == []
+    assert packet_filters.look_at_ways([{"address": "127.0.0.1", "port": port}], 1) == []
+    assert packet_filters.look_at_ways([], 1) == []
 
 
 class Net:
@@ -280,18 +294,18 @@ class Net:
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
         code = (
-            "import sys; sys.path.append('module_utils'); from fleet import surroundings;"
+            "import sys; sys.path.append('module_utils'); from fleet import packet_filters;"
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
-            "print([way['port'] for way in surroundings.look_at_ways(ways, 0.5)])"
+            "print([way['port'] for way in packet_filters.look_at_ways(ways, 0.5)])"
         )
-        said = subprocess.run(
+        done = subprocess.run(
             ["ip", "netns", "exec", self.names[0], sys.executable, "-c", code],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert said.returncode == 0, said.stderr
-        return list(map(int, re.findall(r"\d+", said.stdout)))
+        assert done.returncode == 0, done.stderr
+        return list(map(int, re.findall(r"\d+", done.stdout)))
 
     def end(self) -> None:
         """Take it away."""
@@ -331,12 +345,13 @@ def test_what_a_packet_filter_drops_is_opened_by_the_remedy(
     net: Net, close: list[str], stdin: str, tool: str
 ) -> None:
     assert net.dropped() == []
-    assert surroundings.look_at_filters(net.on) == []
+    assert packet_filters.look_at_filters(net.on) == []
     assert net.on(close, stdin).returncode == 0
     assert net.dropped() == [3306, 13000]
-    assert surroundings.look_at_filters(net.on) == [tool]
+    assert packet_filters.look_at_filters(net.on) == [tool]
     command = network.opening(tool, net.addresses[0], [13000, 3306])
-    command = command.partition(", and the same")[0]
+    # Without the remark behind it.
+    command = command.rpartition(", ")[0]
     assert net.on(["sh", "-c", command]).returncode == 0
     assert net.dropped() == []
 
@@ -360,12 +375,15 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
     hosts[1]["survey"]["dropped"] = [
         {"address": "10.0.0.11", "port": port} for port in (3306, 11000)
     ]
-    (told,) = network.check_filters(hosts, settings)
-    assert told["what"].startswith("ufw of erp1 drops what rep1 sends to erp1, to port 3306, 11000")
-    assert told["remedy"] == ("on erp1: ufw allow proto tcp from 10.0.0.12 to any port 3306,11000")
+    (problem,) = network.check_filters(hosts, settings)
+    for value in ("ufw", "erp1", "rep1", "3306, 11000"):
+        assert value in problem["what"]
+    assert network.opening("ufw", "10.0.0.12", [3306, 11000]) in problem["remedy"]
     hosts[0]["survey"]["filters"] = []
-    (told,) = network.check_filters(hosts, settings)
-    assert "of the network or of the provider" in told["remedy"]
+    (problem,) = network.check_filters(hosts, settings)
+    assert "ufw" not in problem["what"]
+    for value in ("10.0.0.12", "10.0.0.11", "3306, 11000"):
+        assert value in problem["remedy"]
     hosts[0]["survey"] = None
     assert list(network.check_filters(hosts, settings)) == []
     hosts[0]["survey"] = {**survey, "filters": ["firewalld"]}
@@ -373,8 +391,9 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
     settings["groups"]["reporting"] = []
     assert network.filter_warnings(hosts, settings) == []
     hosts[0]["survey"]["adoption"] = {"bench": {}}
-    (said,) = network.filter_warnings(hosts, settings)
-    assert "port=3306 protocol=tcp accept" in said
+    (warning,) = network.filter_warnings(hosts, settings)
+    assert "firewalld" in warning
+    assert "3306" in warning
 
 
 def test_the_ways_of_a_host_are_those_of_the_fleet() -> None:

@@ -1,1 +1,1 @@
-"""A bench that somebody made by hand, which becomes a fleet's primary."""
+"""A bench made by hand that becomes the primary of a fleet."""

@@ -1,4 +1,7 @@
-"""Accounts of an adopted server sign in over TCP although it resolves no names any more."""
+"""Accounts for localhost of an adopted server, created for 127.0.0.1 as well.
+
+The server resolves no names any more, so over TCP an account for localhost cannot sign in.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import re
 from .database import sql
 
 ADDRESS = "127.0.0.1"
-# Users with an account for localhost that has a password, and none that is open and by address.
-WITHOUT_TWIN = """
+# Users with an account for localhost that has a password, but no unlocked one by address.
+ONLY_BY_NAME = """
 SELECT User FROM mysql.global_priv AS here WHERE Host = 'localhost'
   AND JSON_VALUE(Priv, '$.authentication_string') NOT IN ('', 'invalid')
   AND COALESCE(JSON_VALUE(Priv, '$.account_locked'), 0) <> 1
@@ -20,41 +23,44 @@ SELECT User FROM mysql.global_priv AS here WHERE Host = 'localhost'
 
 
 class AccountError(Exception):
-    """The server does not do what it must; the message says what."""
+    """An account could not be created for 127.0.0.1; the message says why."""
 
 
 def twin(lines: list[str], user: str) -> list[str]:
     """Statements for the account at 127.0.0.1, made from those of SHOW CREATE USER and SHOW
-    GRANTS for the one at localhost; what root may hand on to others (PROXY) is left out.
+    GRANTS for the one at localhost, without grants of PROXY.
 
-    Raises AccountError when the server spells the account in a way that is not known here.
+    Raises AccountError when the server writes the account in another way than `user`@`localhost`.
     """
     name = user.replace("`", "``")
     old, new = f"`{name}`@`localhost`", f"`{name}`@`{ADDRESS}`"
     lines = [line for line in lines if not line.startswith("GRANT PROXY ")]
     if not lines or any(old not in line for line in lines):
-        raise AccountError(f"the server does not spell the account {user}@localhost as expected")
+        raise AccountError(
+            f"MariaDB shows the account {user}@localhost in an unexpected form: see `SHOW CREATE"
+            f" USER '{user}'@localhost`"
+        )
     made = [line.replace(old, new, 1) for line in lines]
     made[0] = re.sub(r"^CREATE USER ", "CREATE OR REPLACE USER ", made[0])
     return made
 
 
-def without_twin() -> list[str]:
-    """Users with an account at localhost, and a password, that have none by address."""
-    done = sql(WITHOUT_TWIN)
+def only_by_name() -> list[str]:
+    """Users with an account for localhost and a password, but with none for 127.0.0.1."""
+    done = sql(ONLY_BY_NAME)
     if done.returncode != 0:
         why = done.stderr.strip() or "no answer"
-        raise AccountError(f"MariaDB does not tell its accounts: {why}")
+        raise AccountError(f"the accounts of MariaDB could not be read: {why}")
     return sorted(done.stdout.splitlines())
 
 
-def make_twin(user: str) -> None:
-    """Make the account at 127.0.0.1 with the password and rights of the one at localhost."""
+def create_by_address(user: str) -> None:
+    """Create the account for 127.0.0.1 with the password and rights of the one for localhost."""
     name = user.replace("`", "``")
     shown = sql(f"SHOW CREATE USER `{name}`@localhost; SHOW GRANTS FOR `{name}`@localhost;")
     statements = twin(shown.stdout.splitlines(), user)
     done = sql("".join(f"{statement};\n" for statement in statements))
     if done.returncode != 0:
-        # Its words quote a statement, and that one holds a password's hash.
-        words = re.sub(r"'\*[0-9A-F]{40}'", "'(secret)'", done.stderr.strip())
-        raise AccountError(f"the account {user}@{ADDRESS} could not be made: {words}")
+        # The message quotes the statement, which holds the hash of a password.
+        message = re.sub(r"'\*[0-9A-F]{40}'", "'(secret)'", done.stderr.strip())
+        raise AccountError(f"the account {user}@{ADDRESS} could not be created: {message}")

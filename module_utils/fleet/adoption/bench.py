@@ -23,9 +23,10 @@ from ..bench.files import (
     refused_keys,
 )
 from ..bench.look import installed_apps
-from ..preflight.problems import Host, Problem, Settings, problem
+from ..preflight.problems import Host, Kind, Problem, Settings
 from ..sites.folders import Folders, further_names
 from .host import Found, site_names
+from .notices import Notice, NoticeKind
 
 COMMON = "common_site_config.json"
 # Of that file: where the bench's services listen.
@@ -48,7 +49,7 @@ def configs_of(bench: str, sites: list[str]) -> dict[str, dict[str, Any] | None]
 
 def site_of(config: dict[str, Any], links: Iterable[str]) -> dict[str, Any]:
     """A site: {user, host of its database, names: its further names, refused: keys of its
-    configuration with which no fleet can live}.
+    configuration that a fleet cannot work with}.
     """
     return {
         "user": str(config.get("db_user") or config.get("db_name") or ""),
@@ -59,41 +60,41 @@ def site_of(config: dict[str, Any], links: Iterable[str]) -> dict[str, Any]:
 
 
 def python_version(bench: str, owner: str) -> str:
-    """Version of a bench's own Python, which its owner runs; "" where it does not answer.
+    """Version of a bench's own Python, run as the bench's owner; "" where it does not run.
 
-    The file is the owner's to replace, so root never runs it: not in a bench of root's either, for
-    the bench may be a link to a folder in which everybody may write.
+    The owner can replace the file, so root never runs it: not in a bench of root's either, as the
+    bench may be a link to a folder in which everybody may write.
     """
     if owner in ("", "root"):
         return ""
-    words = [f"{bench}/env/bin/python", "--version"]
+    command = [f"{bench}/env/bin/python", "--version"]
     try:
-        said = run_as(owner, words, "/", {"PATH": "/usr/bin:/bin"}, timeout=30).stdout
+        output = run_as(owner, command, "/", {"PATH": "/usr/bin:/bin"}, timeout=30).stdout
     except (KeyError, OSError, subprocess.TimeoutExpired):
         return ""
-    found = re.match(r"Python (\S+)", said)
+    found = re.match(r"Python (\S+)", output)
     return found.group(1) if found else ""
 
 
 def account_of(bench: str) -> dict[str, str]:
     """Owner of a bench, with home and shell; "" where there is none."""
-    nobody = {"owner": "", "home": "", "shell": ""}
+    none = {"owner": "", "home": "", "shell": ""}
     if not os.path.isdir(bench):
-        return nobody
+        return none
     number = os.stat(bench).st_uid
     try:
         found = pwd.getpwuid(number)
     except KeyError:
-        return {**nobody, "owner": str(number)}
+        return {**none, "owner": str(number)}
     return {"owner": found.pw_name, "home": found.pw_dir, "shell": found.pw_shell}
 
 
 def look_at_bench(bench: str) -> dict[str, Any]:
     """Owner with home and shell, Python, apps, sites and services of a bench.
 
-    unversioned are the apps of which git knows nothing; redis is where its URLs lead to, files what
-    its files of Redis' say that is refused, or goes; keys are those of its common configuration
-    that are refused, or go, or add others.
+    unversioned: apps without a commit of git. redis: where its URLs lead to. files: settings in its
+    files of Redis that are refused, or taken out. keys: those of its common configuration that are
+    refused, are taken out, or add others.
     """
     account = account_of(bench)
     apps = sorted(installed_apps(bench))
@@ -134,7 +135,7 @@ def look_at_bench(bench: str) -> dict[str, Any]:
             "refused": refused_keys(config),
             "out": sorted(set(keys_that_are(OUT)) & set(config)),
             "adds": bool(config.get("extra_config")),
-            # Of this host, which no reporting node will have.
+            # Files of this host, which reporting nodes will not have.
             "paths": [
                 f"{key} of {name}"
                 for name, config in configs.items()
@@ -146,194 +147,278 @@ def look_at_bench(bench: str) -> dict[str, Any]:
 
 
 HANDED_OVER = ("bench_primary", "mariadb_primary", "redis", "router")
-# Of the keys that are refused, those that begin so, and what to do.
-KEY_REMEDIES = {
-    "db_ssl_": "take it out: site and database are on one server, and MariaDB gets the fleet's"
-    " certificate",
-    "db_": "move it to the site_config.json of its site, where that has none of its own",
-    "read_from_replica": "set it to 0 (bench set-config): the fleet's reporting nodes come in place"
-    " of that replica",
-    "redis_cache_sentinel": "let the bench have its own Redis, and take the key out",
-    "redis_queue_sentinel": "let the bench have its own Redis, and take the key out",
-    "": "take it out: what all sites share is in common_site_config.json",
-}
+
+GROUP_MISSING = Kind(
+    "adopt_group_missing",
+    "{host} is to be adopted, but is not in group {group}",
+    "inventory {inventory}",
+    "put {host} into that group, too: an adopted bench has all its services on one server",
+)
+BENCH_ELSEWHERE = Kind(
+    "adopt_bench_elsewhere",
+    "{host} is to be adopted, but has no bench in {bench}; there is one in {found}",
+    "fleet_bench_dir {bench}",
+    "set fleet_bench_dir to {found}",
+)
+BENCH_MISSING = Kind(
+    "adopt_bench_missing",
+    "{host} is to be adopted, but no bench was found on it",
+    "fleet_bench_dir {bench}",
+    "name the folder of the bench in fleet_bench_dir; for a new server, take fleet_adopt out",
+)
+SECOND = "{host} has a second bench; only one bench can be adopted"
+SECOND_BENCH = Kind(
+    "adopt_second_bench", SECOND, "{bench} on {host}", "move that bench to another server"
+)
+SECOND_BENCH_NAMED = Kind(
+    "adopt_second_bench_named",
+    SECOND,
+    "{bench} on {host}, named by {named}",
+    "move that bench to another server, and take its folder out of what names it",
+)
+BENCH_OWNER = Kind(
+    "adopt_bench_owner",
+    "the bench of {host} belongs to {owner}, but fleet_bench_user is {user}",
+    "{bench} on {host}",
+    "set fleet_bench_user to {owner} in the inventory",
+)
+BENCH_HOME = Kind(
+    "adopt_bench_home",
+    "the home of {owner} on {host} is {home}, but fleet_bench_home is {wanted}",
+    "/etc/passwd on {host}",
+    "set fleet_bench_home to {home} in the inventory",
+)
+BENCH_SHELL = Kind(
+    "adopt_bench_shell",
+    "the shell of {owner} on {host} is {shell}; accounts of a fleet have /bin/bash",
+    "/etc/passwd on {host}",
+    "`usermod --shell /bin/bash {owner}`",
+)
 
 
 def check_place(host: Host, found: Found, settings: Settings) -> Iterator[Problem]:
-    """The bench is where the inventory says, its account's, and the only one."""
+    """The bench is where the inventory says, belongs to its account, and is the only one."""
     name, bench = host["name"], host["bench_dir"]
-    strangers = [b for b in host["survey"]["benches"] if b["path"] != bench]
-    others = [b["path"] for b in strangers]
+    others = [b for b in host["survey"]["benches"] if b["path"] != bench]
     for group in HANDED_OVER:
         if group not in host["groups"]:
-            yield problem(
-                f"{name} shall be adopted and is not in group {group}",
-                f"inventory {settings['inventory']}",
-                f"put {name} into that group, too: a bench made by hand has all its services on "
-                "one server",
-            )
+            yield GROUP_MISSING.found(host=name, group=group, inventory=settings["inventory"])
     if bench not in [b["path"] for b in host["survey"]["benches"]]:
-        remedy = (
-            f"set fleet_bench_dir to {others[0]}"
-            if others
-            else "name its folder in fleet_bench_dir; for a new server take fleet_adopt away"
-        )
-        yield problem(
-            f"{name} shall be adopted and has no bench", f"fleet_bench_dir {bench}", remedy
-        )
+        if others:
+            yield BENCH_ELSEWHERE.found(host=name, bench=bench, found=others[0]["path"])
+        else:
+            yield BENCH_MISSING.found(host=name, bench=bench)
         return
-    for other in strangers:
-        yield problem(
-            f"{name} holds a second bench, and one alone can be adopted",
-            f"{other['path']} on {name}" + f", named by {other['named']}" * bool(other["named"]),
-            "move it to another server, and take it out of what names it"
-            if other["named"]
-            else "move it to another server",
-        )
+    for other in others:
+        kind = SECOND_BENCH_NAMED if other["named"] else SECOND_BENCH
+        yield kind.found(host=name, bench=other["path"], named=other["named"])
     owner = found["bench"]["owner"]
     if owner != host["bench_user"]:
-        yield problem(
-            f"the bench of {name} is {owner}'s, and fleet_bench_user is {host['bench_user']}",
-            f"{bench} on {name}",
-            f"set fleet_bench_user to {owner} in the inventory",
-        )
+        yield BENCH_OWNER.found(host=name, bench=bench, owner=owner, user=host["bench_user"])
         return
-    if found["bench"]["home"] != host["bench_home"]:
-        yield problem(
-            f"the home of {owner} on {name} is {found['bench']['home']}, and fleet_bench_home is "
-            f"{host['bench_home']}",
-            f"/etc/passwd on {name}",
-            f"set fleet_bench_home to {found['bench']['home']} in the inventory",
-        )
-    if found["bench"]["shell"] != "/bin/bash":
-        yield problem(
-            f"the shell of {owner} on {name} is {found['bench']['shell'] or 'none'}; the fleet's "
-            "accounts have /bin/bash",
-            f"/etc/passwd on {name}",
-            f"usermod --shell /bin/bash {owner}",
-        )
+    home, shell = found["bench"]["home"], found["bench"]["shell"]
+    if home != host["bench_home"]:
+        yield BENCH_HOME.found(host=name, owner=owner, home=home, wanted=host["bench_home"])
+    if shell != "/bin/bash":
+        yield BENCH_SHELL.found(host=name, owner=owner, shell=shell or "none")
+
+
+APP_WITHOUT_GIT = Kind(
+    "adopt_app_without_git",
+    "the app {app} of {host} is not a git repository with a commit; reporting benches fetch the"
+    " apps with git",
+    "{bench}/apps/{app} on {host}",
+    "make it one, as the bench's account: `git init`, `git add --all`, `git commit`",
+)
+BENCH_PYTHON = Kind(
+    "adopt_bench_python",
+    "the Python of the bench on {host} does not run",
+    "{bench}/env/bin/python on {host}",
+    "as the bench's account, run `bench setup env`, then `bench setup requirements`",
+)
+FRAPPE_BRANCH = Kind(
+    "adopt_frappe_branch",
+    "the bench of {host} has Frappe {version}, but bench_frappe_branch is {branch}",
+    "{bench}/apps/frappe on {host}, bench_frappe_branch in the inventory",
+    "set bench_frappe_branch to {wanted}",
+)
 
 
 def check_versions(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """Frappe is the one that the inventory names, and runs; the apps can be had by git."""
+    """Frappe is the one that the inventory names, Python runs, and git has the apps."""
     name, bench = host["name"], host["bench_dir"]
     for app in found["bench"]["unversioned"]:
-        yield problem(
-            f"the app {app} of {name} is no git repository with a commit, and the reporting "
-            "benches fetch the apps with git",
-            f"{bench}/apps/{app} on {name}",
-            "make it one, as the bench's account: git init, git add --all, git commit",
-        )
+        yield APP_WITHOUT_GIT.found(host=name, bench=bench, app=app)
     if not found["bench"]["python"]:
-        yield problem(
-            f"the bench of {name} has no Python that runs",
-            f"{bench}/env/bin/python on {name}",
-            "mend it as the bench's account: bench setup env, bench setup requirements",
-        )
+        yield BENCH_PYTHON.found(host=name, bench=bench)
     version = next(
         (b["frappe_version"] for b in host["survey"]["benches"] if b["path"] == bench), ""
     )
-    # What role bench has by default.
+    # The default of role bench.
     branch = host["branch"] or "version-15"
     named = re.fullmatch(r"(?:version-|v)(\d+)(?:[.-].*)?", branch)
     if version and named and named.group(1) != version.split(".")[0]:
-        # A version in the making has no branch of its number.
+        # A version in development has no branch with its number.
         wanted = "develop" if "dev" in version else f"version-{version.split('.')[0]}"
-        yield problem(
-            f"the bench of {name} holds Frappe {version}, and bench_frappe_branch is {branch}",
-            f"{bench}/apps/frappe on {name}, bench_frappe_branch in the inventory",
-            f"set bench_frappe_branch to {wanted}",
+        yield FRAPPE_BRANCH.found(
+            host=name, bench=bench, version=version, branch=branch, wanted=wanted
         )
+
+
+CONFIG_UNREADABLE = Kind(
+    "adopt_config_unreadable",
+    "{file} of the bench is not a JSON object, so Frappe takes nothing from it",
+    "{sites}/{file} on {host}",
+    "correct it; `python3 -m json.tool FILE` shows the place",
+)
+REFUSED_KEY = "a fleet cannot work with the key {key} in {file}"
+KEY_AT = "{sites}/{file} on {host}"
+KEY_OF_TLS = Kind(
+    "adopt_key_of_tls",
+    REFUSED_KEY,
+    KEY_AT,
+    "take it out: site and database are on one server, and MariaDB gets the fleet's certificate",
+)
+KEY_OF_A_SITE = Kind(
+    "adopt_key_of_a_site",
+    REFUSED_KEY,
+    KEY_AT,
+    "move it to the site_config.json of its site, unless that has one of its own",
+)
+KEY_OF_A_REPLICA = Kind(
+    "adopt_key_of_a_replica",
+    REFUSED_KEY,
+    KEY_AT,
+    "set it to 0 (`bench set-config`): the fleet's reporting nodes replace that replica",
+)
+KEY_OF_SENTINEL = Kind(
+    "adopt_key_of_sentinel",
+    REFUSED_KEY,
+    KEY_AT,
+    "give the bench a Redis of its own, and take the key out",
+)
+KEY_OF_ALL_SITES = Kind(
+    "adopt_key_of_all_sites",
+    REFUSED_KEY,
+    KEY_AT,
+    "take it out: settings that all sites share are in common_site_config.json",
+)
+# Kinds for refused keys by how the keys begin; the first that fits counts.
+REFUSED_KEYS = {
+    "db_ssl_": KEY_OF_TLS,
+    "db_": KEY_OF_A_SITE,
+    "read_from_replica": KEY_OF_A_REPLICA,
+    "redis_cache_sentinel": KEY_OF_SENTINEL,
+    "redis_queue_sentinel": KEY_OF_SENTINEL,
+    "": KEY_OF_ALL_SITES,
+}
 
 
 def check_keys(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """Configurations can be read, and have no key with which no fleet can live."""
-    sites = f"{host['bench_dir']}/sites"
+    """The configurations can be read, and have no key with which a fleet cannot work."""
+    place = {"sites": f"{host['bench_dir']}/sites", "host": host["name"]}
     for name in found["bench"]["keys"]["unread"]:
-        yield problem(
-            f"{name} of the bench is no JSON object, so Frappe takes nothing from it",
-            f"{sites}/{name} on {host['name']}",
-            "correct it: python3 -m json.tool shows the place",
-        )
-    files = {f"{sites}/common_site_config.json": found["bench"]["keys"]["refused"]}
+        yield CONFIG_UNREADABLE.found(file=name, **place)
+    files = {COMMON: found["bench"]["keys"]["refused"]}
     for site, entry in found["bench"]["sites"].items():
-        files[f"{sites}/{site}/site_config.json"] = entry["refused"]
+        files[f"{site}/site_config.json"] = entry["refused"]
     for file, keys in files.items():
         for key in keys:
-            remedy = next(text for start, text in KEY_REMEDIES.items() if key.startswith(start))
-            yield problem(
-                f"no fleet can live with {key} in {file.removeprefix(f'{sites}/')}",
-                f"{file} on {host['name']}",
-                remedy,
-            )
+            kind = next(kind for start, kind in REFUSED_KEYS.items() if key.startswith(start))
+            yield kind.found(key=key, file=file, **place)
+
+
+NO_SITE = "no site of fleet_sites is in the bench of {host}"
+NO_SITE_NAMED = Kind(
+    "adopt_no_site_named",
+    NO_SITE,
+    "{sites} on {host}",
+    "name the sites of the bench in fleet_sites: {names}",
+)
+NO_SITE_IN_LOWER_CASE = Kind(
+    "adopt_no_site_in_lower_case",
+    NO_SITE,
+    "{sites} on {host}",
+    "stop the bench, rename the folder of a site in lower case ({names}), and name the site in"
+    " fleet_sites, which takes no capital letters",
+)
+DATABASE_BY_OWN_ADDRESS = Kind(
+    "adopt_database_by_own_address",
+    "db_host of {whose} is {address}; the bench of a primary signs in at 127.0.0.1",
+    "{sites} on {host}",
+    "in MariaDB, create its account for the host 127.0.0.1 beside the one for that address, then"
+    " set db_host to 127.0.0.1",
+)
+DATABASE_ELSEWHERE = Kind(
+    "adopt_database_elsewhere",
+    "db_host of {whose} is {address}, so its database is not on {host}",
+    "{sites} on {host}",
+    "move the database to this server first: a database on another host is not supported. If that"
+    " name is this server's, set db_host to 127.0.0.1",
+)
 
 
 def check_sites(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """The bench holds sites of fleet_sites, with their databases on this host."""
-    name, there = host["name"], found["bench"]["sites"]
+    """The bench has sites of fleet_sites, and their databases are on this host."""
+    there = found["bench"]["sites"]
+    place = {"sites": f"{host['bench_dir']}/sites", "host": host["name"]}
     if not set(site_names(host)) & set(there):
-        # fleet_sites takes no capitals.
-        usable = [site for site in there if site == site.lower()]
-        yield problem(
-            f"none of fleet_sites is in the bench of {name}",
-            f"{host['bench_dir']}/sites on {name}",
-            f"name its sites in fleet_sites: {', '.join(usable)}"
-            if usable
-            else "name one of its sites in fleet_sites, which takes no capitals: stop the bench "
-            f"and rename the folder in lower case ({', '.join(there) or 'it has none'})",
-        )
+        # fleet_sites takes no capital letters.
+        if usable := [site for site in there if site == site.lower()]:
+            yield NO_SITE_NAMED.found(names=usable, **place)
+        else:
+            yield NO_SITE_IN_LOWER_CASE.found(names=list(there) or "none", **place)
     hosts = {f"site {site}": entry["host"] for site, entry in there.items()}
     hosts["the bench"] = found["bench"]["services"]["db_host"]
     for whose, address in hosts.items():
         if address in host.get("addresses", []):
-            yield problem(
-                f"db_host of {whose} is {address}, and the bench of a primary signs in at"
-                " 127.0.0.1",
-                f"{host['bench_dir']}/sites on {name}",
-                "give its account in MariaDB the host 127.0.0.1 beside that address, and set"
-                " db_host to 127.0.0.1",
-            )
+            yield DATABASE_BY_OWN_ADDRESS.found(whose=whose, address=address, **place)
         elif address:
-            yield problem(
-                f"db_host of {whose} is {address}: its database is not on {name}",
-                f"{host['bench_dir']}/sites on {name}",
-                "bring the database to this server first: another place is not supported. If that"
-                " name means this very server, set db_host to 127.0.0.1",
-            )
+            yield DATABASE_ELSEWHERE.found(whose=whose, address=address, **place)
 
 
-def configuration_words(found: Found) -> Iterator[str]:
-    """What of the bench's configurations goes, or is more than it looks."""
+SETTINGS_GO = NoticeKind(
+    "settings_go",
+    "settings of the bench that are taken out, because they belong to settings of Redis or MariaDB"
+    " that become the fleet's; a release puts them back: {settings}",
+)
+KEYS_BY_FUNCTION = NoticeKind(
+    "keys_by_function",
+    "extra_config of common_site_config.json names a function that adds keys, which only Frappe"
+    " sees: make sure that it sets none of the keys in docs/adopt.md",
+)
+KEYS_OF_FILES = NoticeKind(
+    "keys_of_files",
+    "keys that name a file, which reporting nodes will not have: {keys}",
+)
+SITE_NOT_NAMED = NoticeKind(
+    "site_not_named",
+    "site {site} is served and copied to the reporting nodes like every site of the bench, although"
+    " fleet_sites does not name it",
+)
+SITE_MADE = NoticeKind("site_made", "site {site} is not in the bench and will be created")
+
+
+def configuration_notices(found: Found) -> Iterator[Notice]:
+    """Settings of the bench that are taken out, and those that need the operator's attention."""
     keys = found["bench"]["keys"]
-    gone = [f"{key} of common_site_config.json" for key in keys["out"]]
-    for file, said in found["bench"]["files"].items():
-        gone += [f"{words} of {file}" for words in said["gone"]]
+    gone = [f"{key} of {COMMON}" for key in keys["out"]]
+    for file, settings in found["bench"]["files"].items():
+        gone += [f"{setting} of {file}" for setting in settings["gone"]]
     if gone:
-        yield (
-            "settings of the bench that go, and come back at a release, as their other half is"
-            f" the fleet's: {', '.join(gone)}"
-        )
+        yield SETTINGS_GO.found(settings=gone)
     if keys["adds"]:
-        yield (
-            "extra_config of common_site_config.json names a function that adds keys, which"
-            " nobody but Frappe sees: look that it sets none of those in docs/adopt.md"
-        )
+        yield KEYS_BY_FUNCTION.found()
     if keys["paths"]:
-        yield (
-            "keys that name a file, which reporting nodes will not have: "
-            f"{', '.join(keys['paths'])}"
-        )
+        yield KEYS_OF_FILES.found(keys=keys["paths"])
 
 
-def site_words(host: Host, found: Found) -> Iterator[str]:
+def site_notices(host: Host, found: Found) -> Iterator[Notice]:
     """Sites of the bench that fleet_sites does not name, and the other way round."""
     there, wanted = found["bench"]["sites"], site_names(host)
     for site in there:
         if site not in wanted:
-            yield (
-                f"site {site} will be served and copied to the reporting nodes, as every site of "
-                "the bench, although fleet_sites does not name it"
-            )
+            yield SITE_NOT_NAMED.found(site=site)
     for site in wanted:
         if site not in there:
-            yield f"site {site} is not in the bench and will be made"
+            yield SITE_MADE.found(site=site)

@@ -1,4 +1,4 @@
-"""Commands that cron or a timer runs by itself, and that change or stop the bench."""
+"""Commands of cron or of a timer that change or stop the bench."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import shlex
 import stat
 from collections.abc import Iterable, Iterator
 
-from ..preflight.problems import Host, Problem, Settings, problem
-from ..surroundings import read
+from ..preflight.problems import Host, Kind, Problem, Settings
+from .files import read
 from .host import Found
+from .notices import Notice, NoticeKind
 
 # Crontabs, and units that a timer may start.
 FILES = (
     *("/etc/crontab", "/etc/cron.d/*", "/etc/cron.*ly/*", "/var/spool/cron/crontabs/*"),
     *("/etc/systemd/system/*.service", "/etc/systemd/system/*.service.d/*.conf"),
 )
-# What changes a bench, or stops it, as somebody would let it run by itself. Options may stand
-# between.
+# Commands of the bench CLI that change or stop a bench; options may come before the command.
 BENCH_COMMAND = re.compile(
     r"(?:(?:^|[\s;&|'\"`(=/])bench|bench_helper\s+frappe)"
     r"(?:\s+(?:--site[ =]\S+|--use-feature[ =]\S+|-\S+))*\s+"
@@ -31,7 +31,7 @@ GIT_PULL = re.compile(r"(?:^|[\s;&|'\"`(/])git\b[^;&|\n]*?\s(pull|checkout|reset
 
 
 def scripts_of(line: str) -> list[str]:
-    """Files that a command line names, small ones of text: what it runs may stand in them."""
+    """Small files that a command line names: they may be scripts that it runs."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:
@@ -51,7 +51,7 @@ def scripts_of(line: str) -> list[str]:
 def commands_in(text: str, bench: str) -> list[tuple[int, str]]:
     """Lines of a crontab or script that change or stop a bench: (number, the command in short).
 
-    What else stands there is left out: it may hold a password.
+    The rest of a line is left out: it may hold a password.
     """
     found = []
     begun = ""
@@ -67,7 +67,7 @@ def commands_in(text: str, bench: str) -> list[tuple[int, str]]:
 
 
 def look_at_crontabs(bench: str, masks: Iterable[str] = FILES) -> list[dict[str, str]]:
-    """Commands that cron or a timer runs by itself and that change or stop the bench.
+    """Commands of cron or of a timer that change or stop the bench.
 
     {place, command, through}: ``path:line`` in the crontab or unit, the command in short, and
     ``path:line`` in the script that the line runs, "" without one.
@@ -97,30 +97,42 @@ def look_at_crontabs(bench: str, masks: Iterable[str] = FILES) -> list[dict[str,
     return found
 
 
-# Commands that a crontab may go on with.
+# Commands that a crontab may keep.
 HARMLESS_COMMANDS = frozenset({"bench restart", "bench build"})
+
+COMMAND_BY_CRON = "cron or a timer runs {command} on {host}"
+COMMAND_IN_CRONTAB = Kind(
+    "adopt_command_in_crontab",
+    f"{COMMAND_BY_CRON}: the reporting benches would then have other apps and settings",
+    "{place} on {host}",
+    "take the line out, or put a # before it. playbooks/update.yml updates the fleet"
+    " (docs/update.md)",
+)
+COMMAND_IN_SCRIPT = Kind(
+    "adopt_command_in_script",
+    COMMAND_IN_CRONTAB.what,
+    "{place}, by {through} on {host}",
+    COMMAND_IN_CRONTAB.remedy,
+)
+COMMAND_STAYS = NoticeKind(
+    "command_stays",
+    f"{COMMAND_BY_CRON} ({{place}}), and still will: let it call /usr/local/bin/bench, so that"
+    " users' calls wait meanwhile",
+)
 
 
 def check_crontabs(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """Nothing changes the bench by itself: the reporting benches would not follow."""
+    """No crontab or timer changes the bench: the reporting benches would not follow."""
     for line in found["crontabs"]:
-        if line["command"] in HARMLESS_COMMANDS:
-            continue
-        through = f", by {line['through']}" if line["through"] else ""
-        yield problem(
-            f"{line['command']} is run by itself on {host['name']}: the reporting benches would "
-            "not have the same apps and settings",
-            f"{line['place']}{through} on {host['name']}",
-            "take the line out, or put a # before it. playbooks/update.yml updates the fleet "
-            "(docs/update.md)",
-        )
+        if line["command"] not in HARMLESS_COMMANDS:
+            kind = COMMAND_IN_SCRIPT if line["through"] else COMMAND_IN_CRONTAB
+            yield kind.found(host=host["name"], **line)
 
 
-def crontab_words(host: Host, found: Found) -> Iterator[str]:
-    """Commands of crontabs that are allowed, and that users notice."""
+def crontab_notices(host: Host, found: Found) -> Iterator[Notice]:
+    """Commands of crontabs that stay, and that users notice."""
     for line in found["crontabs"]:
         if line["command"] in HARMLESS_COMMANDS:
-            yield (
-                f"{line['command']} stands in {line['place']} on {host['name']} and goes on: let "
-                "it call /usr/local/bin/bench, so that calls are held meanwhile"
+            yield COMMAND_STAYS.found(
+                command=line["command"], place=line["place"], host=host["name"]
             )

@@ -1,4 +1,4 @@
-"""The database server that goes on as the fleet's primary."""
+"""The database server that becomes the fleet's primary."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 from ..mariadb import conflicts, options
 from ..mariadb.server import SOCKET, client
-from ..preflight.problems import Host, Problem, Settings, problem
+from ..preflight.problems import Host, Kind, Problem, Settings
 from ..processes import Done, run
 from .host import Found
+from .notices import Notice, NoticeKind
 
 # Names that the fleet gives to accounts and to a database of its own.
 OUR_ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
@@ -18,13 +19,17 @@ OUR_DATABASE = "benchfleet"
 
 
 def sql(statements: str) -> Done:
-    """Run statements as the server's root, on its socket; they are on no command line."""
-    words = ["--user=root", "--default-character-set=utf8mb4", "--batch", "-N"]
-    return run(client("mariadb", *words), statements)
+    """Run statements as the server's root by its socket; no process list shows them."""
+    arguments = ["--user=root", "--default-character-set=utf8mb4", "--batch", "-N"]
+    return run(client("mariadb", *arguments), statements)
 
 
 def look_at_database() -> dict[str, Any]:
-    """Whether root gets in, and what stands in the way of a fleet: see the keys."""
+    """The state of the server: trouble is why root cannot sign in, or "".
+
+    accounts, databases: names. asleep: enabled events that do not run now. follows: whether it is a
+    replica. settings: those of its option files.
+    """
     asked = sql(
         "SELECT CONCAT('account ', user, '@', host) FROM mysql.user;"
         "SELECT CONCAT('database ', SCHEMA_NAME) FROM information_schema.SCHEMATA;"
@@ -36,8 +41,8 @@ def look_at_database() -> dict[str, Any]:
     follows = sql("SHOW ALL SLAVES STATUS")
     found: dict[str, list[str]] = {}
     for line in asked.stdout.splitlines():
-        word, _, rest = line.partition(" ")
-        found.setdefault(word, []).append(rest)
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
     return {
         "trouble": "".join(
             done.stderr.strip() or "no answer" for done in (asked, follows) if done.returncode != 0
@@ -52,49 +57,64 @@ def look_at_database() -> dict[str, Any]:
     }
 
 
+ROOT_REFUSED = Kind(
+    "adopt_root_refused",
+    "root cannot sign in to MariaDB of {host} by its socket: {trouble}",
+    "{socket} on {host}",
+    "start the server. If root has only a password, allow the socket beside it: `ALTER USER"
+    " root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password USING PASSWORD('...')`",
+)
+FOLLOWS = Kind(
+    "adopt_server_follows",
+    "MariaDB of {host} is the replica of another server",
+    "SHOW ALL SLAVES STATUS on {host}",
+    "adopt the server that takes the writes",
+)
+READ_ONLY = Kind(
+    "adopt_server_read_only",
+    "MariaDB of {host} is read-only",
+    "@@read_only on {host}",
+    "adopt the server that takes the writes",
+)
+NAMES_TAKEN = Kind(
+    "adopt_names_taken",
+    "MariaDB of {host} already has accounts or a database with names of the fleet: {names}",
+    "mysql.user and databases on {host}",
+    "rename or drop them",
+)
+ACCOUNTS_BY_NAME = Kind(
+    "adopt_accounts_by_name",
+    "accounts of MariaDB that sign in from a host's name: {accounts}",
+    "mysql.user on {host}",
+    "servers of a fleet resolve no names: RENAME USER to the same with an address, or set"
+    " mariadb_settings_extra: {{skip_name_resolve: false}}",
+)
+MARIADB_PORT = Kind(
+    "adopt_mariadb_port",
+    "MariaDB of {host} has port {port}, but fleet_mariadb_port is {wanted}",
+    "option files of MariaDB on {host}",
+    "set fleet_mariadb_port to {port} in the inventory",
+)
+
+
 def check_database(host: Host, found: Found, settings: Settings) -> Iterator[Problem]:
-    """Root gets into MariaDB by its socket, and nothing of the fleet's names is there."""
+    """Root can sign in to MariaDB, which takes writes and has none of the fleet's names."""
     name, database = host["name"], found["database"]
     if database["trouble"]:
-        yield problem(
-            f"MariaDB of {name} does not let root in by its socket: {database['trouble']}",
-            f"{SOCKET} on {name}",
-            "start the server; where root has a password only, give it the socket beside it: "
-            "ALTER USER root@localhost IDENTIFIED VIA unix_socket OR mysql_native_password "
-            "USING PASSWORD('...')",
-        )
+        yield ROOT_REFUSED.found(host=name, trouble=database["trouble"], socket=SOCKET)
         return
     if database["follows"] or database["read_only"]:
-        yield problem(
-            f"MariaDB of {name} "
-            + ("follows another server" if database["follows"] else "is read-only"),
-            f"SHOW ALL SLAVES STATUS, @@read_only on {name}",
-            "adopt the server that takes the writes",
-        )
+        yield (FOLLOWS if database["follows"] else READ_ONLY).found(host=name)
     clashes = [a for a in database["accounts"] if a.rpartition("@")[0] in OUR_ACCOUNTS]
     clashes += [f"database {OUR_DATABASE}"] * (OUR_DATABASE in database["databases"])
     if clashes:
-        yield problem(
-            f"MariaDB of {name} already has what the fleet makes: {', '.join(clashes)}",
-            f"mysql.user and databases on {name}",
-            "rename or drop them",
-        )
+        yield NAMES_TAKEN.found(host=name, names=clashes)
     by_name = [a for a in database["accounts"] if is_host_name(a.rpartition("@")[2])]
     if by_name and host["mariadb_plan"].get("skip_name_resolve"):
-        yield problem(
-            f"accounts that sign in by a host's name: {', '.join(by_name)}",
-            f"mysql.user on {name}",
-            "the fleet's servers resolve no names: RENAME USER to the same with an address, or set "
-            "mariadb_settings_extra: {skip_name_resolve: false}",
-        )
-    port = database["settings"].get("port", "3306")
-    if port != str(settings["ports"]["mariadb"]):
-        yield problem(
-            f"MariaDB of {name} has port {port}, and fleet_mariadb_port is "
-            f"{settings['ports']['mariadb']}",
-            f"option files of MariaDB on {name}",
-            f"set fleet_mariadb_port to {port} in the inventory",
-        )
+        yield ACCOUNTS_BY_NAME.found(host=name, accounts=by_name)
+    port, wanted = database["settings"].get("port", "3306"), settings["ports"]["mariadb"]
+    if port != str(wanted):
+        yield MARIADB_PORT.found(host=name, port=port, wanted=wanted)
 
 
 def is_host_name(host: str) -> bool:
@@ -108,15 +128,27 @@ def is_host_name(host: str) -> bool:
     return False
 
 
-def overridden_words(host: Host, found: Found) -> Iterator[str]:
-    """Settings in the server's own files that ours win over, as `name theirs -> ours`.
+SETTINGS_OVERRIDDEN = NoticeKind(
+    "settings_overridden",
+    "settings of MariaDB's own files that the fleet's file replaces: {settings}."
+    " mariadb_settings_extra keeps yours",
+)
+EVENTS_BEGIN = NoticeKind(
+    "events_begin",
+    "MariaDB of {host} runs no events now (event_scheduler); these enabled events begin to run:"
+    " {events}. `ALTER EVENT NAME DISABLE` stops one",
+)
 
-    Not event_scheduler: events run on the primary whatever any file says. What wins over ours is a
-    problem, and told as such.
+
+def overridden_notices(host: Host, found: Found) -> Iterator[Notice]:
+    """Settings in the server's own files that ours replace, as `name theirs -> ours`.
+
+    Not event_scheduler: events run on the primary whatever any file says. A setting that wins over
+    ours is a problem, reported as such.
     """
     plan, there = host["mariadb_plan"], host["survey"]["database"].get("options")
-    said = [options.Said(*entry) for entry in there["said"]] if there else []
-    passed = {"event_scheduler", *(entry["name"] for entry in conflicts.beaten(plan, said, {}))}
+    lines = [options.Said(*entry) for entry in there["said"]] if there else []
+    passed = {"event_scheduler", *(entry["name"] for entry in conflicts.beaten(plan, lines, {}))}
     theirs = found["database"]["settings"]
     lost = [
         f"{name} {theirs[name]} -> {conflicts.readable(value)}"
@@ -126,16 +158,10 @@ def overridden_words(host: Host, found: Found) -> Iterator[str]:
         and options.normal(theirs[name]) != options.normal(value)
     ]
     if lost:
-        yield (
-            "settings of MariaDB's own files that ours win over: "
-            f"{', '.join(lost)}. mariadb_settings_extra keeps yours"
-        )
+        yield SETTINGS_OVERRIDDEN.found(settings=lost)
 
 
-def event_words(host: Host, found: Found) -> Iterator[str]:
-    """Events that were asleep."""
+def event_notices(host: Host, found: Found) -> Iterator[Notice]:
+    """Enabled events that did not run before."""
     if asleep := found["database"]["asleep"]:
-        yield (
-            f"events that are enabled begin to run, as MariaDB of {host['name']} runs none now"
-            f" (event_scheduler): {', '.join(asleep)}. ALTER EVENT ... DISABLE stops one"
-        )
+        yield EVENTS_BEGIN.found(host=host["name"], events=asleep)

@@ -1,4 +1,4 @@
-"""A bench's programs end their work, before its services change their addresses."""
+"""Workers of a bench made by hand end their jobs before its services change their addresses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from ..supervisor.programs import JOBS, tasks
 from .programs import supervisor_files
 
 
+class ProgramsChangedError(BenchError):
+    """Programs of the operator's own are others than preflight showed."""
+
+
 def background(status: str, does: Mapping[str, str]) -> list[str]:
     """Running processes that do jobs or queue them, as supervisorctl names them.
 
-    ``status`` is what ``supervisorctl status`` says, ``does`` what the bench's processes do.
+    ``status`` is the output of ``supervisorctl status``, ``does`` the result of tasks().
     """
     running = ("RUNNING", "STARTING", "BACKOFF")
     return [
@@ -28,17 +32,17 @@ def background(status: str, does: Mapping[str, str]) -> list[str]:
 
 
 def start_again(resting: list[str]) -> None:
-    """Start programs that rested. Raises BenchError."""
+    """Start programs that a call of hand_over() stopped. Raises BenchError."""
     try:
-        said = control("start", *resting)
+        output = control("start", *resting)
     except BenchError as error:
-        raise BenchError(f"the workers do not start again: {error}") from error
-    if lost := [line for line in said.splitlines() if "ERROR" in line and "already" not in line]:
-        raise BenchError(f"the workers do not start again: {'; '.join(lost)}")
+        raise BenchError(f"the workers could not be started again: {error}") from error
+    if lost := [line for line in output.splitlines() if "ERROR" in line and "already" not in line]:
+        raise BenchError(f"the workers could not be started again: {'; '.join(lost)}")
 
 
 def hand_over(asked: Mapping[str, Any], dry: bool) -> tuple[list[str], list[str]]:
-    """End a bench's jobs, and take its files from supervisor: (what has ended, all that was done).
+    """End a bench's jobs, and remove its files of supervisor: (processes that ended, all actions).
 
     ``asked`` are the parameters of the module adopt_handover. Raises BenchError, and
     ConfigurationError.
@@ -51,18 +55,18 @@ def hand_over(asked: Mapping[str, Any], dry: bool) -> tuple[list[str], list[str]
     others = [path for path in files if path not in stay]
     own = kept_text(bench, read, files, user) if place else ""
     if own:
-        if asked["told"] != digest(own):
-            raise BenchError(
-                f"programs of your own in {' or '.join(files)} have changed since preflight told of"
-                " them: look at them, and run the same command again. Nothing was changed there"
+        if asked["digest"] != digest(own):
+            raise ProgramsChangedError(
+                f"programs of your own in {' or '.join(files)} have changed since preflight showed"
+                " them. Nothing was changed there: check them, and run the same command again"
             )
-        # With what a run that was killed, or the operator, has put there.
+        # With the programs that a killed run, or the operator, has put there.
         own = kept_text(bench, read, [*files, place], user)
     if not dry:
         if own:
             # Before the programs' own files go, so that supervisor never misses them.
             readable({place: own, **dict.fromkeys(others)})
-            # For root alone: variables in it may be secrets.
+            # Readable by root alone: variables in it may be secrets.
             write(place, own, 0o600)
         if running:
             control("stop", *running)

@@ -1,4 +1,4 @@
-"""A host that is being adopted, as it is judged: that of fleet/preflight, with some keys more.
+"""A host that is being adopted: the host of fleet/preflight with these keys besides.
 
 restart_confirmed            adopt_restart_confirmed
 sudo_confirmed               adopt_sudo_confirmed
@@ -10,7 +10,7 @@ environment                  names of bench_environment
 background_workers           bench_background_workers
 acme                         fleet_acme
 mariadb_plan                 the server's settings of the fleet, name to value
-survey.adoption              what look() of look.py found, None when nothing is adopted
+survey.adoption              the result of look() in look.py, None where nothing is adopted
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 
 from ..preflight.problems import Host
 
-# What look() of look.py has found.
+# The result of look() in look.py.
 Found = Mapping[str, Any]
 
 
 def looked_at(host: Host) -> Found | None:
-    """What was found on a host that is being adopted, None on every other."""
+    """The survey of a host that is being adopted, None for every other."""
     found: Found | None = (host["survey"] or {}).get("adoption")
     return found
 
 
 def adopting(hosts: list[Host]) -> list[Host]:
-    """Hosts that are about to be adopted: those that bear the fleet's mark are judged no more."""
+    """Hosts that are about to be adopted; one with the fleet's mark already is."""
     return [h for h in hosts if looked_at(h) and h["survey"]["mark"]["state"] == "absent"]
 
 
@@ -45,7 +45,7 @@ def set_aside(host: Host) -> dict[str, list[str]]:
 
 
 def site_names(host: Host) -> list[str]:
-    """Names in fleet_sites; what is no entry is reported elsewhere."""
+    """Names of the sites in fleet_sites; an entry of a wrong form is reported elsewhere."""
     sites = host["sites"] if isinstance(host["sites"], list) else []
     return [str(s["name"]) for s in sites if isinstance(s, Mapping) and s.get("name")]
 

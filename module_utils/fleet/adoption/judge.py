@@ -1,41 +1,66 @@
-"""All that stands in the way of an adoption, and all that it will change, in words."""
+"""Problems that stop an adoption, and notices of all that it will change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..preflight.problems import Host, Problem, Settings, problem
+from ..preflight.problems import Host, Kind, Problem, Settings
 from .bench import (
     check_keys,
     check_place,
     check_sites,
     check_versions,
-    configuration_words,
-    site_words,
+    configuration_notices,
+    site_notices,
 )
-from .crontabs import check_crontabs, crontab_words
-from .database import check_database, event_words, overridden_words
+from .crontabs import check_crontabs, crontab_notices
+from .database import check_database, event_notices, overridden_notices
 from .host import Found, adopting, looked_at, set_aside
-from .programs import check_programs, program_words
+from .notices import Notice, NoticeKind
+from .programs import check_programs, program_notices
 from .services import check_services
-from .sudo import check_sudo, sudo_words
-from .web import check_nginx, nginx_words
+from .sudo import check_sudo, sudo_notices
+from .web import check_nginx, nginx_notices
 
 MIB = 1024**2
 
 
+RESTART = "MariaDB of {host} has to be restarted once"
+MEANWHILE = "Until it has stopped and started, calls that write fail or wait"
+MARIADB_UNIT = "mariadb.service on {host}"
+CONSENT = (
+    "see all that will change with --check --diff; then, at a time of your choice, run with -e"
+    " adopt_restart_confirmed=true"
+)
+RESTART_FOR_BINLOG = Kind(
+    "adopt_restart_for_binlog",
+    f"{RESTART}, because its binary log is off. {MEANWHILE}",
+    MARIADB_UNIT,
+    CONSENT,
+)
+RESTART_FOR_SETTINGS = Kind(
+    "adopt_restart_for_settings",
+    f"{RESTART}, because its settings change. {MEANWHILE}",
+    MARIADB_UNIT,
+    CONSENT,
+)
+ADOPTED = NoticeKind(
+    "adopted",
+    "{host} is adopted: the bench {bench} with the apps {apps}, and MariaDB with {mib} MiB of data."
+    " Everything that is changed is first copied to {record}",
+)
+RESTARTED = NoticeKind("restarted", "MariaDB of {host} restarts once, for its binary log")
+OUT_OF_SERVICE = NoticeKind(
+    "out_of_service", "files that go out of service, until a release puts them back: {files}"
+)
+
+
 def check_consent(host: Host, found: Found, settings: Settings) -> Iterator[Problem]:
-    """The restart may take place; a dry run asks nothing."""
+    """The operator has confirmed the restart of MariaDB; a dry run needs no confirmation."""
     if settings["check_mode"] or host["restart_confirmed"]:
         return
-    log = "its binary log is off" if not found["database"]["log_bin"] else "its settings change"
-    yield problem(
-        f"MariaDB of {host['name']} has to be restarted once: {log}. Calls that write fail or "
-        "wait for some seconds then, as many as the server takes to stop and start",
-        f"mariadb.service on {host['name']}",
-        "see all that will change with --check --diff; then, at a moment of your choice, run with "
-        "-e adopt_restart_confirmed=true",
-    )
+    kind = RESTART_FOR_SETTINGS if found["database"]["log_bin"] else RESTART_FOR_BINLOG
+    yield kind.found(host=host["name"])
 
 
 CHECKS = (
@@ -53,42 +78,49 @@ CHECKS = (
 
 
 def adoption_problems(hosts: list[Host], settings: Settings) -> list[Problem]:
-    """All that stands in the way of the adoption; [] without one."""
+    """Problems that stop an adoption; [] where no host is adopted."""
     problems: list[Problem] = []
     for host in adopting(hosts):
         found = looked_at(host) or {}
         others = [b["others"] for b in host["survey"]["benches"] if b["path"] == host["bench_dir"]]
         if found["bench"]["sites"] and others and not set(found["bench"]["sites"]) - set(others[0]):
-            # No site is on MariaDB, as preflight tells: what else there is to say would mislead.
+            # No site is on MariaDB, which preflight reports; other problems would mislead.
             continue
         problems += check_place(host, found, settings)
-        # Of a bench that is not there nothing else can be said.
+        # Nothing else can be judged of a bench that is not there.
         if host["bench_dir"] in [bench["path"] for bench in host["survey"]["benches"]]:
             problems += [p for check in CHECKS for p in check(host, found, settings)]
     return problems
 
 
-def adoption_words(hosts: list[Host]) -> list[str]:
-    """What an adoption will do, for people; [] without one."""
-    words = []
+def adoption_notices(hosts: list[Host]) -> list[Notice]:
+    """What an adoption will change; [] where no host is adopted."""
+    notices: list[Notice] = []
     for host in adopting(hosts):
         found, name = looked_at(host) or {}, host["name"]
         aside = set_aside(host)
-        words += [
-            f"{name} is adopted: the bench {host['bench_dir']} with the apps "
-            f"{', '.join(found['bench']['apps'])}, and MariaDB with "
-            f"{host['survey']['database']['bytes'] / MIB:.0f} MiB of data. What is changed is "
-            f"copied to {host['backup_dir']} first",
-            f"MariaDB of {name} restarts once, for its binary log",
-            "out of service go, and come back at a release: "
-            + ", ".join(aside["nginx"] + aside["supervisor"]),
-            *program_words(host, found),
-            *configuration_words(found),
-            *overridden_words(host, found),
-            *nginx_words(host, found),
-            *sudo_words(host, found),
-            *crontab_words(host, found),
-            *event_words(host, found),
-            *site_words(host, found),
+        notices += [
+            ADOPTED.found(
+                host=name,
+                bench=host["bench_dir"],
+                apps=found["bench"]["apps"],
+                mib=f"{host['survey']['database']['bytes'] / MIB:.0f}",
+                record=host["backup_dir"],
+            ),
+            RESTARTED.found(host=name),
+            OUT_OF_SERVICE.found(files=aside["nginx"] + aside["supervisor"]),
+            *program_notices(host, found),
+            *configuration_notices(found),
+            *overridden_notices(host, found),
+            *nginx_notices(host, found),
+            *sudo_notices(host, found),
+            *crontab_notices(host, found),
+            *event_notices(host, found),
+            *site_notices(host, found),
         ]
-    return words
+    return notices
+
+
+def notice_texts(hosts: list[Host]) -> list[str]:
+    """The texts of adoption_notices(), for people."""
+    return [notice["text"] for notice in adoption_notices(hosts)]

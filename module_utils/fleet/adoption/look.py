@@ -1,6 +1,6 @@
-"""A bench that somebody made by hand, as preflight has to know it before it is taken over.
+"""A bench made by hand, as preflight surveys it before it is adopted.
 
-Reads only, and without the fleet's own packages: nothing has been installed yet.
+Reads only, and without the fleet's packages, which are not installed yet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .sudo import look_at_sudo
 
 
 def look(bench: str, ports: Iterable[int] = ()) -> dict[str, Any]:
-    """Everything about this host that an adoption is judged by; ports are the fleet's."""
+    """Everything of this host by which an adoption is judged; ports: those of the fleet."""
     about = look_at_bench(bench)
     programs = look_at_programs(bench, about["owner"])
     names = {

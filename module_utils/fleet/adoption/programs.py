@@ -1,4 +1,4 @@
-"""What supervisor runs of the bench, and what becomes of it."""
+"""The programs of the bench that supervisor runs, and what an adoption changes of them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..bench.files import without_password
 from ..bench.jobs import custom_queues
 from ..bench.queues import PLACED, shape_troubles, worker_programs
 from ..foreign import writer
-from ..preflight.problems import Host, Problem, Settings, grouped, problem
-from ..supervisor.configuration import ConfigurationError, configuration, trouble_words
-from ..supervisor.own import digest, kept_text, own_names, own_troubles
+from ..preflight.problems import Host, Kind, Problem, Settings, grouped
+from ..supervisor.configuration import ConfigurationError, configuration, trouble_text
+from ..supervisor.own import digest, kept_text, own_names, refused_sections
 from ..supervisor.programs import (
     bench_sections,
     queues_of,
@@ -24,13 +24,14 @@ from ..supervisor.programs import (
     words_of,
 )
 from .host import Found, set_aside
+from .notices import Notice, NoticeKind
 
 PROGRAMS_FOLDER = "/etc/supervisor/conf.d"
-# A file of supervisor's that is never written: whether it would be read.
+# A file that is never written: would supervisor read it there?
 PROBE = f"{PROGRAMS_FOLDER}/benchfleet-probe.conf"
-# What a worker takes jobs from that names no queue.
+# Queues of a worker whose command names none.
 EVERY_QUEUE = "short,default,long"
-# Of the bench CLI.
+# The bench CLI's.
 DEFAULT_MAX_REQUESTS = 5000
 # Long names of gunicorn's options.
 SHORT = {"--bind": "-b", "--workers": "-w", "--timeout": "-t", "--worker-class": "-k"}
@@ -45,9 +46,9 @@ WRITTEN = (
 def supervisor_files(bench: str, read: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Files of supervisor's that run the bench: {path, ours, programs, kept}.
 
-    ``read`` is what programs.configuration() says. programs are those that do the bench's own work,
-    and their groups; kept are the other programs of the file. One that others than root can write
-    is not ours, whatever it says.
+    ``read`` as of configuration(). programs are those that do the bench's own work, and their
+    groups; kept are the other programs of the file. A file that others than root can write is not
+    ours, whatever its text says.
     """
     work = bench_sections(bench, read)
     found = []
@@ -63,24 +64,24 @@ def supervisor_files(bench: str, read: Mapping[str, Any]) -> list[dict[str, Any]
 
 def look_at_programs(bench: str, account: str) -> dict[str, Any]:
     """What supervisor runs of a bench: {trouble, unread, files, work, own, queues, kept, refused,
-    told}.
+    digest}.
 
-    trouble is why supervisord cannot read its configuration, "" when it can; unread whether it does
-    not read the folder that the fleet writes to; queues as of custom_queues(); files as of
-    supervisor_files(). kept are the programs {name, user, command} of files that go out of service,
-    told is by what they are known again, refused those that cannot go on so, as of own_troubles()
-    for the bench's account. own are processes of programs of the operator's that work with the
-    bench; work has for each program of the bench's own work
-    {name, file, task, processes, queues, environment, arguments, options}: names of variables, and
-    what `bench setup supervisor` does not write so. No value of a variable is in it.
+    trouble: why supervisord cannot read its configuration, "" when it can. unread: whether it does
+    not read the folder that the fleet writes to. queues: as of custom_queues(). files: as of
+    supervisor_files(). kept: the operator's programs {name, user, command} in files that go out of
+    service; digest: that of the file they will be kept in; refused: those that cannot be kept, as
+    of refused_sections(). own: processes of the operator's programs that work with the bench. work:
+    each program of the bench's own work, {name, file, task, processes, queues, environment,
+    arguments, options}: names of variables, and options that `bench setup supervisor` does not
+    write so. No value of a variable is in it.
     """
-    told: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
-    told |= {"queues": custom_queues(bench), "kept": [], "refused": [], "told": ""}
+    found: dict[str, Any] = {"trouble": "", "unread": False, "files": [], "work": [], "own": []}
+    found |= {"queues": custom_queues(bench), "kept": [], "refused": [], "digest": ""}
     try:
         read = configuration()
         probe = configuration({PROBE: "[program:benchfleet-probe]\ncommand=/bin/true\n"})
     except ConfigurationError as error:
-        return {**told, "trouble": str(error)}
+        return {**found, "trouble": str(error)}
     files = supervisor_files(bench, read)
     going = [file for file in files if not file["ours"]]
     paths = [file["path"] for file in going]
@@ -90,16 +91,16 @@ def look_at_programs(bench: str, account: str) -> dict[str, Any]:
         {
             "name": name,
             "user": processes[name]["user"],
-            # As written: what it names may be a secret.
+            # As written in the file: the value of a variable in it may be a secret.
             "command": without_password(raw[processes[name]["section"]].get("command", "")),
         }
         for name in dict.fromkeys(name for file in going for name in file["kept"])
         if name in processes
     ]
-    refused = own_troubles(bench, read, paths, account)
+    refused = refused_sections(bench, read, paths, account)
     return {
-        **told,
-        "trouble": trouble_words(read["trouble"]) if read["trouble"] else "",
+        **found,
+        "trouble": trouble_text(read["trouble"]) if read["trouble"] else "",
         "unread": bool(read["path"]) and PROBE not in [file["path"] for file in probe["files"]],
         "files": files,
         "work": [
@@ -110,14 +111,14 @@ def look_at_programs(bench: str, account: str) -> dict[str, Any]:
         "own": [name for name, does in tasks(bench, read).items() if not does],
         "kept": kept,
         "refused": refused,
-        "told": "" if refused else digest(kept_text(bench, read, paths, account)),
+        "digest": "" if refused else digest(kept_text(bench, read, paths, account)),
     }
 
 
 def work_of(
     bench: str, section: str, does: str, read: Mapping[str, Any], options: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A program of the bench's own work, by its section and what it does; see look_at_programs."""
+    """A program of the bench's own work, as in work of look_at_programs()."""
     config = common_config(bench)
     processes = [process for process in read["processes"] if process["section"] == section]
     command = processes[0]["command"] if processes else options.get("command", "")
@@ -183,7 +184,7 @@ def own_options(
 ) -> list[str]:
     """Options of a program's section that `bench setup supervisor` would not write so.
 
-    Numbers with their value, others by name.
+    Numbers with their value, others by name alone.
     """
     workers = config.get("workers")
     asked = (workers if isinstance(workers, dict) else {}).get(queues_of(command))
@@ -194,141 +195,185 @@ def own_options(
     return [f"{name}={options[name]}" if options[name].isdigit() else name for name in strange]
 
 
-def supervised(found: Found) -> str:
-    """How supervisor gets to run a bench: the CLI writes the bench's own file alone."""
-    return (
-        f"bench setup supervisor --user {found['bench']['owner']}, a link to the bench's "
-        f"config/supervisor.conf in {PROGRAMS_FOLDER}, and supervisorctl update"
-    )
+# How supervisor gets to run a bench: the bench CLI writes the bench's own file alone.
+BY_SUPERVISOR = (
+    "`bench setup supervisor --user {owner}`, then link config/supervisor.conf of the bench into"
+    " {folder}, then `supervisorctl update`"
+)
+IN_FILE = "{file} on {host}"
+WRITTEN_BY = "{file}, which {writer} can write, on {host}"
+FOLDER_UNREAD = Kind(
+    "adopt_folder_unread",
+    "supervisord of {host} does not read {folder}/*.conf",
+    "[include] in supervisord's configuration on {host}",
+    "add {folder}/*.conf to its files, and restart supervisor",
+)
+NO_PROGRAM = Kind(
+    "adopt_no_program",
+    "supervisor of {host} runs no program of the bench",
+    "{folder} on {host}",
+    f"let supervisor run the bench first: {BY_SUPERVISOR}. Or begin with a new server",
+)
+OTHER_SECTION = Kind(
+    "adopt_other_section",
+    "[{section}] is not a program; the fleet cannot keep it",
+    WRITTEN_BY,
+    "move it to a file of root's in {folder}, or take it out",
+)
+OTHER_OPTIONS = Kind(
+    "adopt_other_options",
+    "[{section}] has {names}; the fleet cannot keep such options",
+    WRITTEN_BY,
+    "take them out, or move the section to a file of root's in {folder}",
+)
+OTHER_ACCOUNT = Kind(
+    "adopt_other_account",
+    "[{section}] runs as {names}; the fleet cannot keep it so",
+    WRITTEN_BY,
+    "set user={account} there, or move the section to a file of root's in {folder}",
+)
+# By the reasons of refused_sections().
+REFUSED = {"section": OTHER_SECTION, "options": OTHER_OPTIONS, "account": OTHER_ACCOUNT}
+PREFIX_MISSING = Kind(
+    "adopt_prefix_missing",
+    "names of the bench's programs and groups do not begin with {prefix}: {programs}",
+    IN_FILE,
+    f"let the bench CLI write that file again: {BY_SUPERVISOR}",
+)
+OTHER_FOLDER = Kind(
+    "adopt_other_folder",
+    "supervisor runs the bench from a file that is not in {folder}",
+    IN_FILE,
+    "move its programs to a file in {folder}, or link it there, and take it out of [include] in"
+    " supervisord's configuration; then `supervisorctl update`",
+)
+PROGRAM_NAMES_TAKEN = Kind(
+    "adopt_program_names_taken",
+    "programs of your own have names that programs of the fleet may get: {programs}",
+    IN_FILE,
+    "give them other names, then `supervisorctl update`",
+)
 
 
 def check_programs(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """supervisor reads its files, runs the bench, and the fleet's programs can take its place."""
+    """supervisor runs the bench, from files that the fleet can replace."""
     name, programs = host["name"], found["programs"]
-    # That supervisord cannot read its files is told of every host, by preflight.
+    # A supervisord that cannot read its files is reported by preflight, on every host.
     if programs["trouble"]:
         return
+    place = {"host": name, "folder": PROGRAMS_FOLDER, "owner": found["bench"]["owner"]}
     if programs["unread"]:
-        yield problem(
-            f"supervisord of {name} does not read {PROGRAMS_FOLDER}/*.conf",
-            f"[include] of supervisord's configuration on {name}",
-            f"add {PROGRAMS_FOLDER}/*.conf to its files, and restart supervisor",
-        )
+        yield FOLDER_UNREAD.found(**place)
     files = [file for file in found["supervisor"] if not file["ours"]]
     if not files:
-        yield problem(
-            f"supervisor of {name} runs no program of the bench",
-            f"{PROGRAMS_FOLDER} on {name}",
-            f"let it run the bench first: {supervised(found)}. Or begin with a new server",
-        )
+        yield NO_PROGRAM.found(**place)
     prefix = f"{host['bench_dir'].rstrip('/').rsplit('/', 1)[-1]}-"
-    for what, place, remedy in programs["refused"]:
-        yield problem(f"{what}; the fleet cannot keep it so", f"{place}, on {name}", remedy)
+    for refused in programs["refused"]:
+        yield REFUSED[refused["reason"]].found(account=host["bench_user"], **refused, **place)
     for file in files:
+        path = file["path"]
         if strange := [name for name in file["programs"] if not name.startswith(prefix)]:
-            yield problem(
-                f"programs and groups of the bench do not begin with {prefix}: "
-                f"{', '.join(strange)}",
-                f"{file['path']} on {name}",
-                f"let the bench CLI write that file anew: {supervised(found)}",
-            )
-        if file["path"].rpartition("/")[0] != PROGRAMS_FOLDER:
-            yield problem(
-                f"supervisor runs the bench by a file that is not in {PROGRAMS_FOLDER}",
-                f"{file['path']} on {name}",
-                f"move its programs to a file in {PROGRAMS_FOLDER}, or link it there, and take it"
-                " out of [include] in supervisord's configuration; then supervisorctl update",
-            )
+            yield PREFIX_MISSING.found(prefix=prefix, programs=strange, file=path, **place)
+        if path.rpartition("/")[0] != PROGRAMS_FOLDER:
+            yield OTHER_FOLDER.found(file=path, **place)
         ours = rf"{re.escape(prefix)}(frappe-.*(web|schedule|worker)|redis-\w+|node-socketio)"
         if taken := [name for name in file["kept"] if re.fullmatch(ours, name)]:
-            yield problem(
-                "programs of your own have names that the fleet's programs may get: "
-                f"{', '.join(taken)}",
-                f"{file['path']} on {name}",
-                "give them other names, and run supervisorctl update",
-            )
+            yield PROGRAM_NAMES_TAKEN.found(programs=taken, file=path, **place)
 
 
-def program_words(host: Host, found: Found) -> list[str]:
-    """What stops at an adoption, or runs in another way, with the setting that keeps it."""
-    programs, words = found["programs"], []
-    aside = set_aside(host)["supervisor"]
+PROGRAMS_STAY = NoticeKind("programs_stay", "programs of your own stay, in {file}: {programs}")
+PROGRAMS_RESTART = NoticeKind(
+    "programs_restart",
+    "programs of your own that work with the bench are restarted once, because the bench's"
+    " addresses and passwords change: {programs}",
+)
+VARIABLE_GOES = NoticeKind(
+    "variable_goes",
+    "the variable {variable} of {programs} goes; bench_environment sets a variable for all programs"
+    " of the bench",
+)
+OPTIONS_GO = NoticeKind(
+    "options_go",
+    "options of {program} go: {options}. To keep them: once the fleet runs, write these lines below"
+    " [program:{program}] in a file of your own in {folder}, with a name after the bench's",
+)
+WEB_WORKERS = NoticeKind(
+    "web_workers", "web workers: {yours} -> {ours}; `bench_web_workers: {yours}` keeps yours"
+)
+WEB_ARGUMENTS_GO = NoticeKind(
+    "web_arguments_go",
+    "gunicorn of {program} runs without {lost}; `bench_web_arguments: '{arguments}'` keeps them",
+)
+WORKERS_BEGIN = NoticeKind("workers_begin", "background workers: none -> {ours}")
+WORKERS_CHANGE = NoticeKind(
+    "workers_change",
+    "background workers by queues: {yours} -> {ours}; `bench_background_workers: {setting}` keeps"
+    " yours",
+)
+
+
+def program_notices(host: Host, found: Found) -> Iterator[Notice]:
+    """Programs that stop or run in another way, each with the setting that keeps it."""
+    programs, aside = found["programs"], set_aside(host)["supervisor"]
     goes = [program for program in programs["work"] if program["file"] in aside]
     kept = [f"{one['name']} ({one['user']} runs {one['command']})" for one in programs["kept"]]
     if kept:
         bench = host["bench_dir"].rstrip("/").rsplit("/", 1)[-1]
-        words.append(
-            f"programs of your own stay, in {PROGRAMS_FOLDER}/{bench}-own.conf: {', '.join(kept)}"
-        )
+        yield PROGRAMS_STAY.found(file=f"{PROGRAMS_FOLDER}/{bench}-own.conf", programs=kept)
     if programs["own"]:
-        words.append(
-            "programs of your own that work with the bench are restarted once, as the bench's"
-            f" addresses and passwords change: {', '.join(programs['own'])}"
-        )
+        yield PROGRAMS_RESTART.found(programs=programs["own"])
     variables = grouped(
         (variable, program["name"])
         for program in goes
         for variable in program["environment"]
         if variable not in host["environment"]
     )
-    words += [
-        f"the variable {variable} of {', '.join(names)} goes; bench_environment sets it for all"
-        " programs of the bench"
-        for variable, names in variables.items()
-    ]
+    for variable, names in variables.items():
+        yield VARIABLE_GOES.found(variable=variable, programs=names)
     for program in goes:
         if program["task"] == "web":
-            words += web_words(host, program)
+            yield from web_notices(host, program)
         if program["options"]:
-            words.append(
-                f"options of {program['name']} go: {', '.join(program['options'])}; a file of your"
-                f" own in {PROGRAMS_FOLDER}, with a name that comes later than the bench's, keeps"
-                f" them with these lines below [program:{program['name']}], once the fleet runs"
+            yield OPTIONS_GO.found(
+                program=program["name"], options=program["options"], folder=PROGRAMS_FOLDER
             )
-    return words + (worker_words(host, programs["queues"], goes) if goes else [])
+    if goes:
+        yield from worker_notices(host, programs["queues"], goes)
 
 
-def web_words(host: Host, program: Mapping[str, Any]) -> list[str]:
-    """What becomes of a web program that goes."""
-    words = []
+def web_notices(host: Host, program: Mapping[str, Any]) -> Iterator[Notice]:
+    """Differences between a web program that goes and the fleet's."""
     if program["processes"] != host["web_workers"]:
-        words.append(
-            f"web workers: {program['processes']} -> {host['web_workers']};"
-            f" bench_web_workers: {program['processes']} keeps yours"
-        )
+        yield WEB_WORKERS.found(yours=program["processes"], ours=host["web_workers"])
     lost = [a for a in program["arguments"] if a not in host["web_arguments"]]
     if lost:
-        words.append(
-            f"gunicorn of {program['name']} runs without {' '.join(lost)};"
-            f" bench_web_arguments: '{' '.join(program['arguments'])}' keeps them"
+        yield WEB_ARGUMENTS_GO.found(
+            program=program["name"], lost=" ".join(lost), arguments=" ".join(program["arguments"])
         )
-    return words
 
 
-def worker_words(
+def worker_notices(
     host: Host, custom: Mapping[str, Any], goes: Iterable[Mapping[str, Any]]
-) -> list[str]:
-    """What becomes of the workers that go; custom are the queues of the bench's own."""
+) -> Iterator[Notice]:
+    """Differences between the workers that go and the fleet's; custom: the bench's own queues."""
     theirs: dict[str, int] = {}
     for program in goes:
         if program["task"] == "worker":
             theirs[program["queues"]] = theirs.get(program["queues"], 0) + program["processes"]
     asked = host["background_workers"]
     placed = [PLACED] if isinstance(asked, Mapping) else []
-    # What is malformed is told by preflight.
+    # A malformed setting is reported by preflight.
     programs = [] if any(shape_troubles(asked)) else worker_programs(asked, placed, custom)
     ours = {",".join(program["queues"]): program["processes"] for program in programs}
-    # The order of a worker's queues matters little for what is served.
+    # The order of a worker's queues matters little.
     mine, yours = (
         {",".join(sorted(q.split(","))): n for q, n in x.items()} for x in (ours, theirs)
     )
     if mine == yours:
-        return []
+        return
     shown, now = ("; ".join(f"{q}: {n}" for q, n in x.items()) or "none" for x in (theirs, ours))
     if not theirs:
-        return [f"background workers: none -> {now}"]
+        yield WORKERS_BEGIN.found(ours=now)
+        return
     entries = ", ".join(f"'{queues}': {number}" for queues, number in theirs.items())
-    return [
-        f"background workers by queues: {shown} -> {now}; bench_background_workers:"
-        f" {{{entries}}} keeps yours"
-    ]
+    yield WORKERS_CHANGE.found(yours=shown, ours=now, setting=f"{{{entries}}}")

@@ -1,4 +1,4 @@
-"""What the bench's account may do as root, by the rules of sudo; sudo itself is asked."""
+"""Commands that sudo lets the bench's account run as root, as sudo itself lists them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..preflight.problems import Host, Problem, Settings, problem
+from ..preflight.problems import Host, Kind, Problem, Settings
 from ..processes import Run, run
-from ..surroundings import read
+from .files import read
 from .host import Found
+from .notices import Notice, NoticeKind
 
-# Whoever is in one of these is root by what its programs do.
+# A member of one of these groups can become root with the group's programs.
 ROOTS_GROUPS = ("docker", "lxd", "incus", "disk", "libvirt")
 
 
 def sudo_entries(listed: str) -> list[dict[str, Any]]:
-    """What ``sudo -ll -U`` says, in its order: {runas, commands, password} for each rule.
+    """The rules that ``sudo -ll -U`` lists, in its order: {runas, commands, password} each.
 
     Commands are as sudo shows them, with their arguments; password: whether it asks for one.
     """
@@ -32,15 +33,15 @@ def sudo_entries(listed: str) -> list[dict[str, Any]]:
     for text in re.split(r"^(?:Sudoers entry|LDAP Role|SSSD Role):.*$", listed, flags=re.M)[1:]:
         runas = re.search(r"^\s*RunAsUsers: (.*)$", text, re.MULTILINE)
         options = re.search(r"^\s*Options: (.*)$", text, re.MULTILINE)
-        said = options[1] if options else ""
+        flags = options[1] if options else ""
         commands = re.search(r"^\s*Commands:\n((?:\t.*\n?)*)", text, re.MULTILINE)
         entries.append(
             {
                 "runas": runas[1].strip() if runas else "root",
                 "commands": [line.strip() for line in commands[1].splitlines()] if commands else [],
                 "password": not (
-                    re.search(r"(?<!\w)!authenticate\b", said)
-                    or (free and not re.search(r"(?<![!\w])authenticate\b", said))
+                    re.search(r"(?<!\w)!authenticate\b", flags)
+                    or (free and not re.search(r"(?<![!\w])authenticate\b", flags))
                 ),
             }
         )
@@ -70,9 +71,9 @@ def logical_lines(text: str) -> list[tuple[int, str]]:
 
 
 def sudo_lines(user: str, run: Run = run) -> list[tuple[str, list[str]]]:
-    """Lines of sudo's files that say something of an account: (``path:line``, commands).
+    """Lines of sudo's files with rules for an account: (``path:line``, commands).
 
-    visudo says which files there are, cvtsudoers reads each line with all aliases.
+    visudo lists the files, cvtsudoers reads each line with all aliases.
     """
     paths = re.findall(r"^(/.+): parsed OK$", run(["visudo", "-c"]).stdout, re.MULTILINE)
     lines = []
@@ -87,18 +88,18 @@ def sudo_lines(user: str, run: Run = run) -> list[tuple[str, list[str]]]:
     for place, line in lines:
         if alias.match(line) or not re.match(r"\s*[^#@\s]|\s*#\d", line) or "=" not in line:
             continue
-        words = ["cvtsudoers", "-M", "-e", "-f", "json", "-s", "defaults", "-m", whose]
-        done = run(words, f"{aliases}{line}\n")
+        command = ["cvtsudoers", "-M", "-e", "-f", "json", "-s", "defaults", "-m", whose]
+        done = run(command, f"{aliases}{line}\n")
         try:
             specs = json.loads(done.stdout).get("User_Specs", []) if done.returncode == 0 else []
         except ValueError:
             continue
         commands = [
-            command["command"]
+            entry["command"]
             for spec in specs
             for rule in spec["Cmnd_Specs"]
-            for command in rule["Commands"]
-            if "command" in command
+            for entry in rule["Commands"]
+            if "command" in entry
         ]
         if commands:
             found.append((place, commands))
@@ -106,7 +107,7 @@ def sudo_lines(user: str, run: Run = run) -> list[tuple[str, list[str]]]:
 
 
 def writable(path: str, account: pwd.struct_passwd) -> bool:
-    """Whether an account could put something of its own in a program's place."""
+    """Whether an account could replace a program's file."""
     place = Path(path)
     for part in (place, *place.parents):
         try:
@@ -115,7 +116,7 @@ def writable(path: str, account: pwd.struct_passwd) -> bool:
             continue
         if info.st_uid == account.pw_uid:
             return True
-        # In a sticky folder nobody takes away what is another's.
+        # In a sticky folder, only the owner of a file can replace it.
         if info.st_mode & stat.S_IWOTH and not info.st_mode & stat.S_ISVTX:
             return True
         if info.st_mode & stat.S_IWGRP and info.st_gid == account.pw_gid:
@@ -124,12 +125,12 @@ def writable(path: str, account: pwd.struct_passwd) -> bool:
 
 
 def look_at_sudo(user: str, run: Run = run) -> dict[str, Any]:
-    """What an account may do as root: {trouble, rules, groups}.
+    """The commands that an account may run as root: {trouble, rules, groups}.
 
-    A rule is {command, password, place, own}: one command that sudo lets it run as root, whether
-    sudo asks for a password first, where that stands (``path:line``, "" where it was not found),
-    and whether the account could change the command's file. groups are those of ROOTS_GROUPS that
-    it is in.
+    trouble: why sudo does not list them, or "". A rule is {command, password, place, own}: the
+    command, whether sudo asks for a password, where the rule is (``path:line``, "" if not found),
+    and whether the account could replace the command's file. groups: those of ROOTS_GROUPS that it
+    is in.
     """
     groups = [
         name
@@ -141,13 +142,13 @@ def look_at_sudo(user: str, run: Run = run) -> dict[str, Any]:
     if not (user and any(os.access(f"{folder}/sudo", os.X_OK) for folder in folders)):
         return found
     done = run(["sudo", "-ll", "-U", user])
-    said = done.stdout or done.stderr
-    if done.returncode != 0 and "not allowed to run sudo" not in said:
-        return {**found, "trouble": said.strip()[-200:] or "no answer"}
+    output = done.stdout or done.stderr
+    if done.returncode != 0 and "not allowed to run sudo" not in output:
+        return {**found, "trouble": output.strip()[-200:] or "no answer"}
     rules: dict[str, bool] = {}
-    for entry in filter(lambda entry: as_root(entry["runas"]), sudo_entries(said)):
+    for entry in filter(lambda entry: as_root(entry["runas"]), sudo_entries(output)):
         for command in entry["commands"]:
-            # Of two that fit a command the later one counts.
+            # Of two rules for a command the later one counts.
             if command == "!ALL":
                 rules = {}
             elif command.startswith("!"):
@@ -170,7 +171,7 @@ def look_at_sudo(user: str, run: Run = run) -> dict[str, Any]:
     return found
 
 
-# Programs that do whatever they are told, or write any file.
+# Programs that run other commands, or write any file.
 SHELLS = re.compile(
     r"(ba|da|z|k|c|tc|fi)?sh|su|sudo|env|runuser|setpriv|chroot|nsenter|unshare|systemd-run|"
     r"python[\d.]*|perl[\d.]*|ruby[\d.]*|php[\d.]*|node|nodejs|lua[\d.]*|n?vim?|vim\.\w+|nano|emacs|ed|"
@@ -178,68 +179,93 @@ SHELLS = re.compile(
     r"apt|apt-get|aptitude|dpkg|snap|pip[\d.]*|npm|npx|yarn|uv|docker|podman|git|mount|visudo|"
     r"crontab|at|screen|tmux|script|strace|gdb|useradd|usermod|passwd|mysql|mariadb|bench"
 )
-# What `bench setup sudoers` lets the account do: each can be made to run something else.
+# Programs of `bench setup sudoers`: each can be made to run other commands.
 HALF_ROOT = frozenset({"certbot", "nginx", "systemctl", "service", "supervisorctl"})
 
 
 def makes_root(rule: Mapping[str, Any]) -> bool:
-    """Whether a rule of sudo's gives its account all of root's rights."""
-    words = rule["command"].split(" ", 1)
-    program = words[0].rpartition("/")[2]
+    """Whether a rule of sudo gives its account all of root's rights."""
+    path = rule["command"].split(" ", 1)[0]
+    program = path.rpartition("/")[2]
     return (
         rule["own"]
-        or words[0] in ("ALL", "sudoedit")
+        or path in ("ALL", "sudoedit")
         # A pattern for the program itself.
-        or bool(re.search(r"[*?\[]", words[0]))
-        or words[0].endswith("/")
+        or bool(re.search(r"[*?\[]", path))
+        or path.endswith("/")
         or bool(SHELLS.fullmatch(program))
     )
 
 
+RULES = "{places} on {host}"
+SUDO_IS_ROOT = (
+    "sudo lets {user} of {host} run commands as root without a password: {commands}. Whoever breaks"
+    " into an app of the bench is then root"
+)
+KEEP = "to keep it, set adopt_sudo_confirmed: true"
+SUDO_WITHOUT_PASSWORD = Kind(
+    "adopt_sudo_without_password",
+    SUDO_IS_ROOT,
+    RULES,
+    f"take the rule out with visudo, or name single commands in it; {KEEP}",
+)
+# Ansible itself signs in as the bench's account.
+SUDO_OF_ANSIBLE = Kind(
+    "adopt_sudo_of_ansible",
+    SUDO_IS_ROOT,
+    RULES,
+    "create an account for Ansible (ansible_user), which signs in as {user} now; then take the rule"
+    f" out with visudo, or name single commands in it; {KEEP}",
+)
+GROUP_OF_ROOT = Kind(
+    "adopt_group_of_root",
+    "{user} of {host} is in group {group}, whose members can become root",
+    "/etc/group on {host}",
+    f"`gpasswd --delete {{user}} {{group}}`; {KEEP}",
+)
+SUDO_UNKNOWN = NoticeKind(
+    "sudo_unknown",
+    "sudo does not list what {user} of {host} may run as root: {trouble}",
+)
+STAYS = "It stays; the fleet needs none of it"
+SUDO_WITH_PASSWORD = NoticeKind(
+    "sudo_with_password",
+    f"sudo lets {{user}} of {{host}} run as root, with its password: {{commands}}. {STAYS}",
+)
+SUDO_HALF_ROOT = NoticeKind(
+    "sudo_half_root",
+    "sudo lets {user} of {host} run as root, without a password, commands that can be made to run"
+    f" others: {{commands}}. {STAYS}",
+)
+
+
 def check_sudo(host: Host, found: Found, _settings: Settings) -> Iterator[Problem]:
-    """The bench's account is not root, or somebody has said that it may be."""
+    """The bench's account cannot become root, unless the operator has confirmed that it may."""
     sudo, user = found["sudo"], found["bench"]["owner"]
     rules = [rule for rule in sudo["rules"] if makes_root(rule) and not rule["password"]]
     if host["sudo_confirmed"] or not (rules or sudo["groups"]):
         return
     if rules:
-        yield problem(
-            f"sudo lets {user} of {host['name']} do without a password: "
-            f"{', '.join(rule['command'] for rule in rules)}. Whoever breaks into an app is root",
-            f"{', '.join(dict.fromkeys(r['place'] or 'rules of sudo' for r in rules))} on "
-            f"{host['name']}",
-            (
-                f"make an account of its own for Ansible (ansible_user), which signs in as {user}; "
-                "then "
-                if (host.get("target") or {}).get("user") == user
-                else ""
-            )
-            + "take it out with visudo, or name single commands there; to keep it, set "
-            "adopt_sudo_confirmed: true",
+        by_ansible = (host.get("target") or {}).get("user") == user
+        yield (SUDO_OF_ANSIBLE if by_ansible else SUDO_WITHOUT_PASSWORD).found(
+            host=host["name"],
+            user=user,
+            commands=[rule["command"] for rule in rules],
+            places=list(dict.fromkeys(rule["place"] or "rules of sudo" for rule in rules)),
         )
     for group in sudo["groups"]:
-        yield problem(
-            f"{user} of {host['name']} is in group {group}, and so is root by another name",
-            f"/etc/group on {host['name']}",
-            f"gpasswd --delete {user} {group}; to keep it, set adopt_sudo_confirmed: true",
-        )
+        yield GROUP_OF_ROOT.found(host=host["name"], user=user, group=group)
 
 
-def sudo_words(host: Host, found: Found) -> Iterator[str]:
-    """What the bench's account may do as root that is no reason to stop."""
+def sudo_notices(host: Host, found: Found) -> Iterator[Notice]:
+    """Rules of sudo for the bench's account that are no reason to stop."""
     sudo, user = found["sudo"], found["bench"]["owner"]
     if sudo["trouble"]:
-        yield f"sudo does not say what {user} of {host['name']} may do as root: {sudo['trouble']}"
+        yield SUDO_UNKNOWN.found(host=host["name"], user=user, trouble=sudo["trouble"])
     asked = [r for r in sudo["rules"] if r["password"] and makes_root(r)]
     some = [r for r in sudo["rules"] if not r["password"] and not makes_root(r)]
     some = [r for r in some if r["command"].split(" ")[0].rpartition("/")[2] in HALF_ROOT]
-    for rules, how in (
-        (asked, "with its password"),
-        (some, "without one, and these can be led to do more than they say"),
-    ):
+    for rules, kind in ((asked, SUDO_WITH_PASSWORD), (some, SUDO_HALF_ROOT)):
         if rules:
-            listed = ", ".join(f"{r['command']} ({r['place'] or 'sudo'})" for r in rules)
-            yield (
-                f"sudo lets {user} of {host['name']} do as root, {how}: {listed}. It stays; the "
-                "fleet needs none of it"
-            )
+            commands = [f"{rule['command']} ({rule['place'] or 'sudo'})" for rule in rules]
+            yield kind.found(host=host["name"], user=user, commands=commands)

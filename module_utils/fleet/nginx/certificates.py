@@ -1,11 +1,11 @@
-"""The router's certificates: which one each name is shown with, and those that a CA is asked for.
+"""The router's certificates: which one each name is served with, and those requested from a CA.
 
-A CA is asked by ACME (RFC 8555) with Debian's certbot, which also renews: one certificate for each
-name, so that a name whose address leads elsewhere holds up no other. Until a name has one, it is
-served by plain http.
+They are requested by ACME (RFC 8555) with Debian's certbot, which also renews them: one certificate
+for each name, so that a name whose address leads elsewhere does not delay others. A name without a
+certificate is served by plain http.
 
-What only an asking needs is imported there: the timer of the sites looks for certificates every
-15 s, and nearly always in vain.
+Modules that only a request needs are imported in the functions: the timer of the sites checks for
+missing certificates every 15 s, and nearly always finds none.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ CERTBOT = "/usr/bin/certbot"
 # certbot's own folder.
 FOLDER = "/etc/letsencrypt"
 STATE = "certificates.json"
-# Let's Encrypt counts five failures of a name in an hour; after each the next waits twice as long.
+# Let's Encrypt allows five failures of a name in an hour; the wait doubles after each failure.
 FIRST_SECONDS, LAST_SECONDS = 3600, 86400
-# Another certbot at work, such as Debian's timer, is done by then.
+# Another certbot, such as Debian's timer, has ended by then.
 BUSY, BUSY_SECONDS = "Another instance of Certbot is already running", 120
 CERTBOT_SECONDS = 300
 LOCK_SECONDS = 1800
 
-# What nginx' part of the settings of site.yml and the timer says of certificates.
+# Options on certificates of the module nginx_files, and in the settings of the sites' timer.
 OPTIONS: dict[str, dict[str, Any]] = {
     "certificates": {"type": "list", "elements": "dict", "default": []},
     "acme": {
@@ -49,7 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def certificate_trouble(certificate: str, key: str) -> str:
-    """Why nginx would not take a certificate and its private key; "" where it would."""
+    """Why nginx would refuse a certificate and its private key; "" where it accepts them."""
     import ssl
 
     for path in (certificate, key):
@@ -59,18 +59,21 @@ def certificate_trouble(certificate: str, key: str) -> str:
         except OSError as error:
             return f"{path} cannot be read: {error.strerror}"
     try:
-        # A key with a password: nobody would be there to type it.
+        # With an empty password: nginx could not ask for the password of a key when it starts.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, lambda: "")
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error)
         if reason == "KEY_VALUES_MISMATCH":
             return f"{key} is not the key of {certificate}"
-        return f"{certificate} and {key} are no certificate and key without a password ({reason})"
+        return (
+            f"{certificate} and {key} are not a certificate and its key without a password"
+            f" ({reason})"
+        )
     return ""
 
 
 def is_public(name: str) -> bool:
-    """Whether a CA may have a certificate for a name: it has a dot, and is no address."""
+    """Whether a CA can issue a certificate for a name: it has a dot, and is not an address."""
     import ipaddress
 
     try:
@@ -82,10 +85,10 @@ def is_public(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Certificates:
-    """Which certificate is for which name.
+    """Finds the certificate for a name.
 
-    named: those that the inventory names, {site, certificate, key} each; the site is "" for that
-    of all others. acme: whether names that have none by these get one from a CA. folder: certbot's.
+    named: certificates of the inventory, {site, certificate, key} each; site is "" for the one of
+    all other sites. acme: whether names without one get theirs from a CA. folder: certbot's.
     """
 
     named: Iterable[Mapping[str, str]]
@@ -94,7 +97,7 @@ class Certificates:
 
     @classmethod
     def by(cls, settings: Mapping[str, Any], folder: str = FOLDER) -> Certificates:
-        """By settings as OPTIONS has them."""
+        """The certificates by settings of the form of OPTIONS."""
         return cls(settings["certificates"], bool(settings["acme"]["email"]), folder)
 
     def of(self, site: str, name: str) -> tuple[str, str] | None:
@@ -118,7 +121,7 @@ class Certificates:
         return list(dict.fromkeys(named + asked))
 
     def wanted(self, sites: Mapping[str, Iterable[str]]) -> list[str]:
-        """The names that a CA is asked for, of sites and their further names."""
+        """The names, of sites and their further names, that need a certificate of a CA."""
         own = {entry["site"] for entry in self.named}
         if not self.acme or "" in own:
             return []
@@ -128,9 +131,9 @@ class Certificates:
 
 @dataclass
 class Asking:
-    """Asks the CA for the certificates that are missing. settings: as OPTIONS has them.
+    """Requests missing certificates from the CA. settings: of the form of OPTIONS.
 
-    made: the names that got one; failed: why others did not.
+    made: the names that got one; failed: the reasons for others.
     """
 
     settings: Mapping[str, Any]
@@ -163,7 +166,7 @@ class Asking:
         return found is not None and found[1] == self.settings["acme"]["server"]
 
     def due(self, sites: Mapping[str, Iterable[str]]) -> bool:
-        """Whether the CA is to be asked now; if not, until the next time that it may be."""
+        """Whether a certificate is to be requested now; if not, notes when to check again."""
         state, today = read_asked(self.state_dir), time.time()
         missing = self.missing(sites)
         if any(state["failed"].get(name, {"again": 0})["again"] < today for name in missing):
@@ -173,15 +176,15 @@ class Asking:
         return False
 
     def keep(self, failed: Mapping[str, dict[str, Any]], today: float) -> None:
-        """Write down which names failed, and when the next look is due."""
+        """Write which names failed, and when the next check is due."""
         again = min([entry["again"] for entry in failed.values()], default=today + LAST_SECONDS)
         text = json.dumps({"failed": failed, "again": again}, indent=1, sort_keys=True) + "\n"
         atomic.write(f"{self.state_dir}/{STATE}", text, 0o644)
 
     def ask(self, sites: Mapping[str, Iterable[str]], now: bool) -> None:
-        """Ask for what is missing, one at a time. now: also for names that failed a moment ago.
+        """Request what is missing, one at a time. now: also for names that failed a moment ago.
 
-        Raises BenchError when somebody else asks for longer than half an hour.
+        Raises BenchError when another run requests certificates for longer than half an hour.
         """
         from ..bench.account import exclusive
 
@@ -189,7 +192,7 @@ class Asking:
             self.ask_each(self.missing(sites), now)
 
     def ask_each(self, names: list[str], now: bool) -> None:
-        """Ask for the certificates of names."""
+        """Request the certificates of names."""
         state, today = read_asked(self.state_dir), time.time()
         failed = {}
         for name in names:
@@ -206,21 +209,28 @@ class Asking:
         self.keep(failed, today)
 
     def certbot(self, name: str) -> str:
-        """Ask for one name's certificate; why there is none, "" when there is."""
+        """Request one name's certificate; returns why it failed, "" when it was issued."""
         import subprocess
 
         acme = self.settings["acme"]
-        words = [CERTBOT, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"]
-        words += ["--email", acme["email"], "--server", acme["server"], "--config-dir", self.folder]
-        words += ["--webroot", "--webroot-path", acme["webroot"], "--cert-name", name, "-d", name]
-        # One of another CA, or one that its key does not fit.
-        words += ["--force-renewal", "--renew-with-new-domains"]
+        command = [CERTBOT, "certonly", "--non-interactive", "--agree-tos", "--no-eff-email"]
+        command += [
+            "--email",
+            acme["email"],
+            "--server",
+            acme["server"],
+            "--config-dir",
+            self.folder,
+        ]
+        command += ["--webroot", "--webroot-path", acme["webroot"], "--cert-name", name, "-d", name]
+        # Also replaces a certificate of another CA, or one that does not fit its key.
+        command += ["--force-renewal", "--renew-with-new-domains"]
         environment = {**os.environ, **acme["environment"]}
         end = time.monotonic() + BUSY_SECONDS
         while True:
             try:
                 done = subprocess.run(
-                    words,
+                    command,
                     env=environment,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -237,17 +247,21 @@ class Asking:
         return "" if done.returncode == 0 else reason(done.stdout)
 
 
-def reason(words: str) -> str:
-    """What went wrong, in what certbot said: the CA's words on the name, or else its own."""
-    details = re.findall(r"^\s*Detail:\s*(.+)$", words, re.M)
-    own = re.sub(r"^(Saving debug log|Ask for help|See the logfile).*$", "", words, flags=re.M)
-    return " ".join((details[0] if details else own).split()) or "certbot said nothing"
+# Lines of certbot that every failure has.
+WITHOUT_REASON = ("Saving debug log", "Ask for help", "See the logfile")
+
+
+def reason(output: str) -> str:
+    """The error in certbot's output: the CA's detail on the name, or else certbot's own message."""
+    details = re.findall(r"^\s*Detail:\s*(.+)$", output, re.M)
+    own = " ".join(line for line in output.splitlines() if not line.startswith(WITHOUT_REASON))
+    return " ".join((details[0] if details else own).split()) or "certbot wrote nothing"
 
 
 def read_asked(state_dir: str) -> dict[str, Any]:
-    """What the last asking led to: {failed: {name: {why, tries, again}}, again}.
+    """The result of the last requests: {failed: {name: {why, tries, again}}, again}.
 
-    ``again``: when the CA is to be asked again, in seconds of the epoch.
+    ``again``: when the next request is due, in seconds since the epoch.
     """
     try:
         state = json.loads(Path(state_dir, STATE).read_text(encoding="utf-8"))

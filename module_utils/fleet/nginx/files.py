@@ -1,4 +1,4 @@
-"""nginx's files: brought to their content, tested, and taken by nginx, or left as they were."""
+"""nginx's files: written, tested and loaded by nginx, or put back as they were."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .. import atomic
 from .syntax import NginxError, default_listens, included, read_configuration
 
 PROGRAM = "/usr/sbin/nginx"
-# Debian's own site: the link, where it leads, and all that it shows.
+# Debian's own site: the link, its target, and the only page that it has.
 DEBIAN_LINK = "etc/nginx/sites-enabled/default"
 DEBIAN_FILE = "etc/nginx/sites-available/default"
 DEBIAN_ROOT, DEBIAN_PAGE = "var/www/html", "index.nginx-debian.html"
@@ -26,7 +26,7 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 def read(path: Path) -> bytes | Path | None:
-    """Content of a file, None when there is none; of a link, where it leads."""
+    """Content of a file, or the target of a link; None where there is neither."""
     try:
         return path.readlink() if path.is_symlink() else path.read_bytes()
     except FileNotFoundError:
@@ -45,7 +45,7 @@ def write(path: Path, data: bytes | Path | None) -> None:
 
 
 def digest(wanted: Mapping[Path, bytes | None]) -> bytes:
-    """What stands for these files with this content: a line for each."""
+    """Digests of files with a content, a line for each file."""
     return b"".join(
         f"{hashlib.sha256(data).hexdigest()} {path}\n".encode()
         for path, data in sorted(wanted.items())
@@ -54,14 +54,14 @@ def digest(wanted: Mapping[Path, bytes | None]) -> bytes:
 
 
 def digest_with(before: bytes | None, wanted: dict[Path, bytes]) -> bytes:
-    """The digest of more files, some of which have a new content."""
+    """The digests before, with the lines of some files replaced by those of a new content."""
     lines = {line.split(b" ", 1)[-1]: line for line in (before or b"").splitlines(keepends=True)}
     lines |= {line.split(b" ", 1)[-1]: line for line in digest(wanted).splitlines(keepends=True)}
     return b"".join(line for _, line in sorted(lines.items()))
 
 
 def contents(paths: Iterable[str]) -> dict[Path, bytes]:
-    """What files hold that nginx reads and we do not write; a link's is its target's."""
+    """Content of files that nginx reads and the fleet does not write; of a link, its target's."""
     return {Path(path): Path(path).read_bytes() for path in paths if Path(path).is_file()}
 
 
@@ -72,30 +72,30 @@ def shown(data: bytes | Path | None) -> str:
     return (data or b"").decode(errors="replace")
 
 
-def complaint(words: str) -> str:
-    """What nginx -t says against a configuration, without its warnings and its last line."""
-    lines = [line for line in words.splitlines() if "[emerg]" in line or "[alert]" in line]
-    # Once it has read where its log is, nginx says it as it stands there.
-    said = (re.sub(r"^nginx: |^[\d/]+ [\d:]+ (?=\[)|\d+#\d+: ", "", line) for line in lines)
-    return " ".join(dict.fromkeys(said)) or words.strip()
+def complaint(output: str) -> str:
+    """The errors in the output of ``nginx -t``, without its warnings and its last line."""
+    lines = [line for line in output.splitlines() if "[emerg]" in line or "[alert]" in line]
+    # Once nginx has read where its log is, it writes lines as in the log.
+    errors = (re.sub(r"^nginx: |^[\d/]+ [\d:]+ (?=\[)|\d+#\d+: ", "", line) for line in lines)
+    return " ".join(dict.fromkeys(errors)) or output.strip()
 
 
 def tested(run: Run) -> str:
-    """Empty when nginx accepts the configuration on disk, else its complaint."""
+    """Why nginx refuses the configuration on disk; "" where it accepts it."""
     code, out, err = run([PROGRAM, "-t"])
     return "" if code == 0 else complaint(err or out)
 
 
 def parts(shown_by_nginx: str) -> dict[str, str]:
-    """Files and their content in what ``nginx -T`` shows."""
+    """Files and their content in the output of ``nginx -T``."""
     split = re.split(r"^# configuration file (/.+):$", shown_by_nginx, flags=re.MULTILINE)
     return {path: text[1:] for path, text in zip(split[1::2], split[2::2], strict=True)}
 
 
 def configuration(run: Run, root: Path = Path("/")) -> dict[str, str]:
-    """Files that nginx reads and their content; of a broken configuration those that Debian reads.
+    """Files that nginx reads and their content; {} where nginx is not installed.
 
-    Nothing where nginx is not installed.
+    For a broken configuration, the files that Debian's configuration reads.
     """
     if not (root / PROGRAM[1:]).exists():
         return {}
@@ -109,16 +109,16 @@ def configuration(run: Run, root: Path = Path("/")) -> dict[str, str]:
 def stands_without(
     run: Run, files: Mapping[str, str], without: Collection[str], within: str
 ) -> str:
-    """What nginx says against its configuration once some of its files are gone; "" if nothing.
+    """Why nginx would refuse its configuration without some of its files; "" if it would not.
 
-    within: files, as ``/folder/*.conf``, that will be read inside of a server then. nginx itself
-    is asked, about a copy.
+    within: a pattern of files, ``/folder/*.conf``, that will then be included in a server. nginx
+    itself tests a copy.
     """
     main = next(iter(files))
     home = os.path.dirname(main)
     with tempfile.TemporaryDirectory(prefix="benchfleet-nginx-") as folder:
         copy, there = f"{folder}/files", f"{folder}/home"
-        # Certificates and the like may be named by their way from there.
+        # Relative paths, of certificates for instance, begin there.
         Path(there).mkdir()
         for entry in Path(home).iterdir():
             if str(entry) != main:
@@ -135,7 +135,7 @@ def stands_without(
             directives = (d for outer in read for d in outer.walk())
             includes = [d for d in directives if d.name == "include" and len(d.words) == 2]
             for found in sorted(includes, key=lambda d: -d.start):
-                # A file that is named by no pattern is missed where it is gone.
+                # A missing file is an error if it is included by its name, not by a pattern.
                 named = not re.search(r"[*?\[]", found.words[1])
                 paths = [p for p in included(found, files, home) if named or p not in without]
                 lines = " ".join(f'include "{copy}{path}";' for path in paths)
@@ -145,12 +145,12 @@ def stands_without(
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.write_text(changed)
         code, out, err = run([PROGRAM, "-t", "-c", f"{there}/nginx.conf"])
-        said = complaint(err or out).replace(copy, "").replace(f"{there}/nginx.conf", main)
-        return "" if code == 0 else said.replace(there, home)
+        error = complaint(err or out).replace(copy, "").replace(f"{there}/nginx.conf", main)
+        return "" if code == 0 else error.replace(there, home)
 
 
 def other_defaults(files: Mapping[str, str], ours: str, without: Collection[Path]) -> list[str]:
-    """Of nginx's files those that name another default server for the addresses of ours.
+    """Files of nginx with another default server for the addresses of ours.
 
     without: files that will be gone, or are ours.
     """
@@ -160,7 +160,7 @@ def other_defaults(files: Mapping[str, str], ours: str, without: Collection[Path
 
 
 def debians_site(run: Run, root: Path = Path("/")) -> Path | None:
-    """The link to Debian's own site, None where it is not in use, or not as Debian made it."""
+    """The link to Debian's own site; None where it is not in use, or was changed."""
     link, file = root / DEBIAN_LINK, root / DEBIAN_FILE
     pages = root / DEBIAN_ROOT
     if not link.is_symlink() or link.resolve() != file.resolve() or not file.is_file():
@@ -175,7 +175,7 @@ def debians_site(run: Run, root: Path = Path("/")) -> Path | None:
 def put(
     run: Run, wanted: Mapping[Path, bytes | None], old: Mapping[Path, bytes | Path | None]
 ) -> None:
-    """Write, test, reload. Raises NginxError after the old files are back."""
+    """Write, test, reload. On failure puts the old files back and raises NginxError."""
 
     def go_back() -> None:
         for path, data in old.items():
@@ -197,29 +197,29 @@ def put(
     before = tested(run)
     if before and not ours:
         raise NginxError(
-            f"nginx's configuration on this host is broken already, before Benchfleet's part:"
-            f" {before}. Correct that file; nothing was changed"
+            f"nginx's configuration on this host is broken without Benchfleet's files, too:"
+            f" {before}. Nothing was changed: correct that file"
         )
     raise NginxError(
-        f"nginx refuses the new configuration: {problem}. The old files are back and nginx runs on"
-        " with them"
+        f"nginx refuses the new configuration: {problem}. The old files are back, and nginx still"
+        " uses them"
     )
 
 
 def reload_nginx(run: Run) -> None:
-    """Tell a running nginx to take the new configuration; one that is stopped reads it at start."""
+    """Have a running nginx load the new configuration; a stopped one reads it when it starts."""
     code, _, _ = run(["systemctl", "is-active", "--quiet", "nginx.service"])
     if code != 0:
         return
     code, out, err = run(["systemctl", "reload", "nginx.service"])
     if code != 0:
         raise NginxError(
-            f"nginx could not be reloaded: {(err or out).strip()}; the old files are back. See"
+            f"nginx could not be reloaded: {(err or out).strip()}. The old files are back: see"
             " `journalctl -u nginx`"
         )
 
 
-def run_here(words: list[str]) -> tuple[int, str, str]:
+def run_here(command: list[str]) -> tuple[int, str, str]:
     """Run a command outside of Ansible."""
-    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     return done.returncode, done.stdout, done.stderr

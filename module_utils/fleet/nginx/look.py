@@ -1,7 +1,7 @@
-"""What nginx of a bench made by hand serves, and what of it the router would not.
+"""What nginx of a bench made by hand serves, and which of its rules the router would not serve.
 
-Reads only; nginx itself says which files it reads (``nginx -T``) and whether it would stand
-without them.
+Reads only; nginx itself lists the files that it reads (``nginx -T``) and tests whether it would
+start without them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .syntax import (
     whole_configuration,
 )
 
-# What goes out of service: kind, words, place, and by what it is known as kept.
+# A rule that goes out of service: kind, text, place, and the directive that a kept copy has.
 Stop = tuple[str, str, str, str]
 
-# An operator's own part of every site's server: the fleet leaves it alone.
+# Operators' own rules for every site's server: the fleet never changes them.
 OWN = "/etc/nginx/benchfleet.d"
 WEB_PORTS = ("80", "443")
-# What `bench setup nginx` writes; the router has the same, or better.
+# Written by `bench setup nginx`; the router has the same, or better.
 USUAL = frozenset(
     {
         "sendfile on;",
@@ -70,7 +70,7 @@ USUAL = frozenset(
         "internal;",
     }
 )
-# By name alone, for their words are the site's and the bench's; and gzip, which the router has.
+# Known by name alone, as their values differ from bench to bench; and gzip, which the router has.
 USUAL_NAMES = re.compile(
     r"server_name|listen|root|try_files|gzip(_.*)?|ssl_certificate(_key)?|proxy_pass|upstream|map|"
     r"log_format|limit_(conn|req)_zone|include"
@@ -94,12 +94,12 @@ USUAL_REWRITES = re.compile(r"rewrite \^\(\.\+\)(/|/index\\\.html|\\\.html)\$ \$
 TO_HTTPS = re.compile(r"return 30[178] https://\$(host|http_host|server_name)\$request_uri;")
 # An upstream's server on this host.
 HERE = re.compile(r"127\.|localhost\b|\[::1\]|unix:")
-# Who may come in. The router would let everybody in.
+# Rules on who may come in; the router would let everybody in.
 ACCESS = re.compile(r"auth_|allow$|deny$|satisfy|ssl_(verify_client|client_certificate)|limit_")
-# What answers in the bench's place, or sends users elsewhere.
+# Rules that answer instead of the bench, or send users elsewhere.
 RULES = ("location", "if", "return", "rewrite")
-# Settings that the router has under names of its own, and those that it writes into its locations
-# or servers itself, so that a file of an operator's own changes nothing there.
+# Settings that the router has under names of its own; and those that it writes into its locations
+# or servers itself, where a file of the operator's has no effect.
 NAMED = re.compile(r"client_max_body_size|proxy_(read|send|connect)_timeout|set_real_ip_from")
 FIXED = re.compile(
     r"proxy_(set_header|hide_header|buffer_size|buffers|busy_buffers_size|http_version|redirect)|"
@@ -108,7 +108,7 @@ FIXED = re.compile(
 FIXED_HEADERS = frozenset(
     {"x-frame-options", "x-content-type-options", "referrer-policy", "strict-transport-security"}
 )
-# What the router's own file says for every site: a second one beside it is refused by nginx.
+# In the router's own file for every site: nginx refuses a second one beside it.
 ROUTER_LOCATIONS = frozenset(
     {"/", "= /", "/api/", "/assets/", "/socket.io", "/.well-known/acme-challenge/"}
 )
@@ -129,9 +129,9 @@ def look_at_nginx(
     """Files by which nginx serves the bench or one of its sites: {trouble, files, missed, doubled}.
 
     A file is {path, names, certificates, stops}: the host names in it, the pairs of certificate and
-    key, and what the router would not serve, {kind, what, place} each (see stops). missed is what
-    nginx says against its configuration without these files, "" when it would start; doubled is
-    what an operator's own files have that the router has, too, each with its place.
+    key, and the rules that the router would not serve, {kind, what, place} each (see stops).
+    trouble: why nginx refuses its configuration, or "". missed: why nginx would not start without
+    these files, or "". doubled: rules of an operator's own files that the router has, too.
     """
     found: dict[str, Any] = {"trouble": "", "files": [], "missed": "", "doubled": []}
     if not os.path.exists(PROGRAM):
@@ -141,7 +141,7 @@ def look_at_nginx(
         return {**found, "trouble": complaint(err)[-500:] or "no answer"}
     files = parts(out)
     if not files:
-        return {**found, "trouble": "nginx -T shows no file"}
+        return {**found, "trouble": "`nginx -T` shows no file"}
     try:
         kept = [
             directive
@@ -151,7 +151,7 @@ def look_at_nginx(
         found["doubled"] = doubled(kept)
         found["files"] = serving_files(files, bench, sites, ports, set(map(str, kept)))
         gone = [file["path"] for file in found["files"]]
-        # Without its main file it would say nothing else, and that is told by its path.
+        # A main file that goes is a problem of its own, known by its path.
         if gone and next(iter(files)) not in gone:
             found["missed"] = stands_without(run, files, gone, f"{own}/*.conf")
     except (NginxError, OSError) as error:
@@ -160,12 +160,12 @@ def look_at_nginx(
 
 
 def doubled(kept: Iterable[Directive]) -> list[str]:
-    """Of these what nginx would refuse, as the router's own file has it, too."""
+    """The directives, with their places, that nginx would refuse beside the router's own."""
     return [
         f"{' '.join(d.words)} ({d.place})"
         for d in kept
         if ROUTER_SETTINGS.fullmatch(d.name)
-        # To nginx ^~ makes no other location.
+        # For nginx, a location with ^~ is the same location.
         or (d.name == "location" and " ".join(d.words[1:]).removeprefix("^~ ") in ROUTER_LOCATIONS)
     ]
 
@@ -177,16 +177,16 @@ def serving_files(
     ports: Iterable[int] = (),
     kept: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Of the files that nginx reads those that serve the bench where the router will; ours do not.
+    """Files of nginx, but for the fleet's, that serve the bench on a port of the router.
 
-    A file is one that a server stands in that listens on a port of the web, and has a path of the
-    bench in it or the name of a site. Others stay, whatever they serve. See look_at_nginx.
+    Such a file has a server that listens on a port of the web, with a path of the bench in it or
+    the name of a site. Other files stay, whatever they serve. The result is as in look_at_nginx.
     """
     web, main = {*WEB_PORTS, *map(str, ports)}, next(iter(files))
     whole = whole_configuration(files)
     http = [inner for outer in whole if outer.name == "http" for inner in outer.block or ()]
     servers = [d for d in http if d.name == "server" and "Made by Benchfleet" not in files[d.path]]
-    # The bench's own, also those that listen elsewhere only.
+    # The bench's own servers, also those that listen only on other ports.
     own = [server for server in servers if serves(server, bench, {*sites})]
     found = []
     for path in dict.fromkeys(server.path for server in own if listens(server) & web):
@@ -198,7 +198,7 @@ def serving_files(
             {
                 "path": path,
                 "names": sorted({name for server in mine + others for name in names_of(server)}),
-                # Of servers that have nothing of the bench: they can move to a file of their own.
+                # Of servers that are not the bench's: they can move to a file of their own.
                 "apart": sorted({name for server in others for name in names_of(server)}),
                 "certificates": sorted({pair for s in mine for pair in certificates(s, main)}),
                 "stops": [
@@ -212,10 +212,10 @@ def serving_files(
 
 
 def file_stops(path: str, others: Iterable[Directive], http: Iterable[Directive]) -> Iterator[Stop]:
-    """What goes out of service with a file beside the bench's servers; others are its servers."""
+    """Rules that go out of service with a file, beside the bench's servers; others: its servers."""
     for server in others:
         if not names_of(server):
-            yield stop("server", f"a server for {called(server)}", server)
+            yield stop("server", f"a server for {description(server)}", server)
     beside = [d for d in http if d.path == path and d.name != "server"]
     for directive in beside:
         if not USUAL_NAMES.fullmatch(directive.name):
@@ -227,12 +227,12 @@ def file_stops(path: str, others: Iterable[Directive], http: Iterable[Directive]
 
 
 def values(server: Directive, name: str) -> list[str]:
-    """The words of a server's directives of a name."""
+    """All values of a server's directives of one name."""
     return [word for d in server.block or () if d.name == name for word in d.words[1:]]
 
 
 def certificates(server: Directive, main: str) -> Iterator[tuple[str, str]]:
-    """The pairs of certificate and key of a server: nginx looks beside its main file."""
+    """The pairs of certificate and key of a server; relative paths are those beside main."""
     named = (values(server, name) for name in ("ssl_certificate", "ssl_certificate_key"))
     paths = ([os.path.join(os.path.dirname(main), w) for w in ws if "$" not in w] for ws in named)
     yield from zip(*paths, strict=False)
@@ -244,7 +244,7 @@ def names_of(server: Directive) -> list[str]:
 
 
 def listens(server: Directive) -> set[str]:
-    """Ports of a server, and its sockets; without a listen line nginx takes port 80."""
+    """Ports and sockets of a server; without a listen line, port 80."""
     lines = [d.words[1:] for d in server.block or () if d.name == "listen"]
     found = set()
     for host, port in map(listen_address, lines):
@@ -254,8 +254,8 @@ def listens(server: Directive) -> set[str]:
     return found or {"80"}
 
 
-def called(server: Directive) -> str:
-    """A server in a few words: its names, and its ports."""
+def description(server: Directive) -> str:
+    """A short description of a server: its names and ports."""
     ports = ", ".join(sorted(listens(server)))
     return f"{' '.join(names_of(server)) or 'any name'} on {ports}"
 
@@ -272,12 +272,12 @@ def serves(server: Directive, bench: str, sites: set[str]) -> bool:
 
 
 def stop(kind: str, what: str, directive: Directive) -> Stop:
-    """Something that goes out of service: kind, words, place, and by what it is known as kept."""
+    """A rule that goes out of service, from its directive."""
     return kind, what, directive.place, str(directive)
 
 
 def is_redirect_to_https(server: Directive) -> bool:
-    """Whether a server does nothing but send its users to https, as the router does."""
+    """Whether a server only redirects to https, as the router does."""
     rest = [d for d in server.block or () if d.name not in ("listen", "server_name", "root")]
     plain = [
         d
@@ -295,21 +295,21 @@ def is_redirect_to_https(server: Directive) -> bool:
 
 
 def stops(server: Directive, http: Iterable[Directive], web: Collection[str]) -> Iterator[Stop]:
-    """What the router would not serve of one of the bench's servers.
+    """Rules of one of the bench's servers that the router would not serve.
 
-    kind is port (an address of its own), protocol, access (who may come in), rule (a location or a
-    redirect), server (nothing of the bench's), setting (a value that a setting of ours or a file of
-    the operator's own keeps), or fixed (one that becomes the router's).
+    kind is port (an address of its own), protocol (PROXY), access (who may come in), rule (a
+    location or a redirect), server (one that is not the bench's), setting (a value that a setting
+    of ours, or a file of the operator's, can keep), or fixed (a value that becomes the router's).
     """
     block = server.block or ()
     for directive in block:
         if directive.name == "listen":
-            yield from listen_stops(directive, called(server), web)
+            yield from listen_stops(directive, description(server), web)
     if is_redirect_to_https(server):
         return
     if not any(d.name == "client_max_body_size" for d in block):
         above = [d for d in http if d.name == "client_max_body_size"]
-        # Without any, nginx takes its own.
+        # nginx's default.
         usual = Directive(("client_max_body_size", "1m"), None, server.path, server.line)
         size = above[-1] if above else usual
         yield stop("setting", str(size), size)
@@ -318,7 +318,7 @@ def stops(server: Directive, http: Iterable[Directive], web: Collection[str]) ->
 
 
 def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterator[Stop]:
-    """What of a listen line the router does not do."""
+    """Parts of a listen line that the router does not have."""
     host, port = listen_address(directive.words[1:])
     if port not in web:
         yield stop("port", f"{host if not port else f'port {port}'} ({who})", directive)
@@ -335,7 +335,7 @@ def listen_stops(directive: Directive, who: str, web: Collection[str]) -> Iterat
 
 
 def block_stops(directive: Directive, inside: tuple[str, ...]) -> Iterator[Stop]:
-    """What of a directive in a server, or in a location of it, goes out of service."""
+    """Rules of a directive, in a server or in a location of it, that go out of service."""
     text, place = str(directive), f" in location {inside[-1]}" if inside else ""
     name = " ".join(directive.words[1:])
     if text in USUAL or USUAL_REWRITES.fullmatch(text) or USUAL_NAMES.fullmatch(directive.name):
@@ -349,14 +349,14 @@ def block_stops(directive: Directive, inside: tuple[str, ...]) -> Iterator[Stop]
         yield stop("access", f"{' '.join(directive.words)}{place}", directive)
     elif directive.name in RULES:
         yield stop("rule", f"{' '.join(directive.words)}{place}", directive)
-    # Realtime sends something every few seconds: its connections are never idle for long.
+    # Time-outs of realtime do not matter: it sends something every few seconds.
     elif not (NAMED.fullmatch(directive.name) and inside and "/socket.io" in inside[-1]):
         kind = "fixed" if is_fixed(directive, inside) else "setting"
         yield stop(kind, f"{' '.join(directive.words)}{place}", directive)
 
 
 def is_fixed(directive: Directive, inside: tuple[str, ...]) -> bool:
-    """Whether a setting becomes the router's, whatever stands in a file of an operator's own."""
+    """Whether a setting becomes the router's, whatever the operator's own files set."""
     if NAMED.fullmatch(directive.name):
         return False
     if directive.name == "add_header" and directive.words[1].lower() in FIXED_HEADERS:

@@ -1,4 +1,4 @@
-"""The router's files: brought to their content all at once, with what the sites need."""
+"""The router's files: all written at once, with those that the sites need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .files import (
 
 @dataclass(frozen=True)
 class Router:
-    """What nginx is to have. asked: options of the module nginx_files. dry: nothing is changed."""
+    """The router's files of nginx. asked: options of nginx_files. dry: change nothing."""
 
     asked: Mapping[str, Any]
     run: Run
@@ -38,7 +38,7 @@ class Router:
     dry: bool
 
     def bring(self) -> dict[str, Any]:
-        """Bring the files to their content, and nginx to use them; what the module answers.
+        """Write the files and have nginx load them; returns the result of the module.
 
         Raises BenchError, NginxError, OSError, SiteError, SnapshotError.
         """
@@ -48,7 +48,7 @@ class Router:
             return self.bring_all(sites)
 
     def bring_all(self, sites: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The same, while nobody else changes which sites there are."""
+        """The same, under the lock of the sites."""
         files = {Path(f["path"]): f["content"].encode() for f in self.asked["files"]}
         certificates: list[str] = []
         if sites:
@@ -69,7 +69,7 @@ class Router:
         loaded = not changed and read(loaded_file) == digest(used)
         if loaded and (problem := tested(self.run)):
             self.warn(
-                "nginx runs, but would not start again with the configuration on this host:"
+                "nginx runs, but could not start again with the configuration on this host:"
                 f" {problem}. Correct that file"
             )
         if not loaded and not self.dry:
@@ -87,8 +87,8 @@ class Router:
         if not loaded and not changed:
             diffs.append(
                 {
-                    "before": "nginx may run with older files than there are\n",
-                    "after": "nginx runs with its files\n",
+                    "before": "nginx may use older files than those on disk\n",
+                    "after": "nginx uses the files on disk\n",
                 }
             )
         return {
@@ -100,7 +100,7 @@ class Router:
     def make_way(
         self, default: Mapping[str, Any], files: dict[Path, bytes], absent: list[Path]
     ) -> list[Path]:
-        """Settle who is nginx's default server; returns what has to go for ours."""
+        """Choose nginx's default server; returns files that are removed for ours."""
         file = Path(default["file"])
         debians = debians_site(self.run)
         gone = [debians] if debians and is_recorded(default["record"], str(debians)) else []
@@ -111,8 +111,8 @@ class Router:
             files[file] = f"# The default server of this host is another: {names}.\n".encode()
             self.warn(
                 f"nginx has a default server of this host's own, in {names}. It stays, and answers"
-                " when somebody asks for a name that is no site. To have Benchfleet's page instead,"
-                " take default_server out of its listen lines and run this again"
+                " requests for names that are no site. For Benchfleet's page instead, take"
+                " default_server out of its listen lines and run this again"
             )
             return []
         return gone

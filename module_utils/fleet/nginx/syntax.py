@@ -1,4 +1,4 @@
-"""nginx's files as nginx itself takes them apart."""
+"""Reads nginx's files as nginx itself does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class NginxError(Exception):
 
 @dataclass(frozen=True)
 class Directive:
-    """A directive as nginx reads it: its words without quotes, and what is between its braces.
+    """A directive: its words without quotes, and the directives between its braces.
 
-    block is None where it has none; place is ``path:line``; start and end are its offsets in the
-    text of its file, without its block, and close is that of the block's end.
+    block is None where it has no braces; place is ``path:line``; start and end are its offsets in
+    the text of its file, without its block, and close is that of the block's end.
     """
 
     words: tuple[str, ...]
@@ -36,16 +36,16 @@ class Directive:
 
     @property
     def place(self) -> str:
-        """Where it stands."""
+        """Its file and line."""
         return f"{self.path}:{self.line}"
 
     def __str__(self) -> str:
-        """On one line, so that two that say the same are equal."""
+        """The directive on one line, whatever its layout in the file."""
         inside = "" if self.block is None else f" {{ {' '.join(map(str, self.block))} }}"
         return " ".join(self.words) + (inside or ";")
 
     def walk(self) -> Iterator[Directive]:
-        """Itself, and all that is inside."""
+        """Itself, and all directives inside."""
         yield self
         for inner in self.block or ():
             yield from inner.walk()
@@ -70,9 +70,9 @@ LUA = re.compile(
 
 
 def read_configuration(text: str, path: str = "") -> tuple[Directive, ...]:
-    """The directives of one file, as nginx itself takes them apart; includes stay as they are.
+    """The directives of one file; includes are not followed.
 
-    Raises NginxError that names the line where nginx would not read on.
+    Raises NginxError with the line where nginx would stop.
     """
     open_blocks: list[tuple[list[Directive], tuple[str, ...], int, int, int]] = []
     found: list[Directive] = []
@@ -82,7 +82,7 @@ def read_configuration(text: str, path: str = "") -> tuple[Directive, ...]:
         token = TOKEN.match(text, position)
         if token is None:
             line = text.count("\n", 0, position) + 1
-            raise NginxError(f"{path}:{line}: a quote has no end")
+            raise NginxError(f"{path}:{line}: a quote is not closed")
         position = token.end()
         if token["space"] is not None:
             continue
@@ -105,25 +105,25 @@ def read_configuration(text: str, path: str = "") -> tuple[Directive, ...]:
             found, whose, line, start, end = open_blocks.pop()
             found.append(Directive(whose, inside, path, line, start, end, token.start()))
         else:
-            raise NginxError(f"{path}:{line}: {token['end']} has no place here")
+            raise NginxError(f"{path}:{line}: unexpected {token['end']}")
         words = []
     if open_blocks or words:
-        raise NginxError(f"{path}: its end comes too early")
+        raise NginxError(f"{path}: a directive or block is not closed")
     return tuple(found)
 
 
 def lua_end(text: str, position: int) -> int:
-    """Where the closing brace of a block of Lua stands that begins at position."""
+    """Position of the closing brace of a block of Lua that begins at position."""
     depth = 1
     for found in LUA.finditer(text, position):
         depth += {"{": 1, "}": -1}.get(found[0], 0)
         if not depth:
             return found.start()
-    raise NginxError("a block of Lua has no end")
+    raise NginxError("a block of Lua is not closed")
 
 
 def included(directive: Directive, files: Iterable[str], folder: str) -> list[str]:
-    """Of the files that nginx reads those that an include names; folder is that of nginx.conf."""
+    """The files, of those that nginx reads, that an include names; folder: that of nginx.conf."""
     mask = os.path.normpath(os.path.join(folder, directive.words[1])).split("/")
     return [
         path
@@ -137,7 +137,7 @@ def included(directive: Directive, files: Iterable[str], folder: str) -> list[st
 
 
 def whole_configuration(files: Mapping[str, str]) -> tuple[Directive, ...]:
-    """What nginx serves by: its first file, with those that it includes in their places."""
+    """All directives of nginx: those of its first file, with included files in their places."""
     read = {path: read_configuration(text, path) for path, text in files.items()}
     main = next(iter(files))
 
@@ -156,9 +156,9 @@ def whole_configuration(files: Mapping[str, str]) -> tuple[Directive, ...]:
 
 
 def listen_address(words: Iterable[str]) -> tuple[str, str]:
-    """Host and port of a listen line without its name: ("0.0.0.0", "80").
+    """Host and port of the words of a listen line: ("0.0.0.0", "80").
 
-    A socket has no port; of a range the port is as it stands: "8090-8099".
+    A socket has no port; a range of ports stays as written: "8090-8099".
     """
     address = next(iter(words))
     if address.startswith("unix:"):
@@ -175,7 +175,7 @@ def default_listens(text: str) -> set[str]:
     try:
         read = read_configuration(text)
     except NginxError:
-        # nginx says so itself, when it is asked to take the files.
+        # nginx reports it when it loads the files.
         return set()
     for directive in (inner for outer in read for inner in outer.walk()):
         if directive.name == "listen" and {"default_server", "default"} & {*directive.words[2:]}:

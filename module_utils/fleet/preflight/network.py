@@ -88,7 +88,9 @@ def opening(tool: str, source: str, ports: Iterable[int]) -> str:
     numbers, v6 = sorted(ports), ":" in source
     listed = ",".join(map(str, numbers))
     if tool == "ufw":
-        return f"ufw allow proto tcp from {source} to any port {listed}"
+        return " ".join(
+            ["ufw", "allow", "proto", "tcp", "from", source, "to", "any", "port", listed]
+        )
     if tool == "firewalld":
         rules = " ".join(
             f"--add-rich-rule='rule family={'ipv6' if v6 else 'ipv4'} source address={source} "
@@ -97,15 +99,14 @@ def opening(tool: str, source: str, ports: Iterable[int]) -> str:
         )
         return f"firewall-cmd --permanent {rules} && firewall-cmd --reload"
     if tool == "iptables":
-        return (
-            f"{'ip6tables' if v6 else 'iptables'} -I INPUT -p tcp -s {source} -m multiport "
-            f"--dports {listed} -j ACCEPT, and the same where these rules are kept for a boot"
-        )
-    return (
+        program = "ip6tables" if v6 else "iptables"
+        command = f"{program} -I INPUT -p tcp -s {source} -m multiport --dports {listed} -j ACCEPT"
+        return f"{command}, and the same where these rules are kept for a boot"
+    command = (
         f"nft insert rule {tool.rpartition('chain ')[2]} {'ip6' if v6 else 'ip'} saddr {source} "
-        f"tcp dport '{{ {', '.join(map(str, numbers))} }}' accept, and the same in "
-        "/etc/nftables.conf"
+        f"tcp dport '{{ {', '.join(map(str, numbers))} }}' accept"
     )
+    return f"{command}, and the same in /etc/nftables.conf"
 
 
 def check_filters(hosts: list[Host], settings: Settings) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""Calls of supervisor's programs as root makes them."""
+"""Calls of supervisor's programs by root."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import subprocess
 
 # Debian's unit names the first of these.
 CONFIGURATIONS = ("/etc/supervisor/supervisord.conf", "/etc/supervisord.conf")
-# Of root's calls of supervisor's programs, whatever folder and account a run came from:
-# supervisorctl takes a configuration, and code that it names, from the folder that it is called in.
+# For calls by root, whatever folder and account a run came from: supervisorctl takes a
+# configuration, and code that this names, from the folder in which it is called.
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -17,7 +17,7 @@ ENVIRONMENT = {
 
 
 def control_file() -> str:
-    """The configuration by which supervisorctl reaches supervisord: of two, the one that does."""
+    """The configuration for supervisorctl: of two, the one by which supervisord answers."""
     there = [path for path in CONFIGURATIONS if os.path.exists(path)]
     if len(there) > 1:
         there = [path for path in there if reaches(path)] + there
@@ -33,16 +33,16 @@ def reaches(path: str) -> bool:
 
 
 def control_words(*words: str) -> list[str]:
-    """A call of supervisorctl that reads no file but supervisor's own."""
+    """The command line of a call of supervisorctl that reads no file but supervisor's own."""
     return ["supervisorctl", "-c", control_file(), *words]
 
 
 def run(
     command: list[str], timeout: float | None = 30, seen: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as root does, in ``/`` and with ENVIRONMENT; ``timeout`` is in seconds.
+    """Run a command as root, in ``/`` and with ENVIRONMENT; ``timeout`` is in seconds.
 
-    ``seen``: its output goes where ours does, and is not kept.
+    ``seen``: its output goes to ours, and is not kept.
     """
     return subprocess.run(
         command,

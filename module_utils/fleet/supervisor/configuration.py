@@ -1,4 +1,4 @@
-"""All that supervisord itself reads, by its own reader, and what is wrong with it."""
+"""The whole configuration of supervisord, read with its own reader, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ DECIDE = ("command", "environment", "numprocs", "process_name", "directory", "us
 
 
 class ConfigurationError(Exception):
-    """supervisor's configuration cannot be read, or taken over; the message says what mends it."""
+    """supervisor's configuration cannot be read, or taken over; the message says what to do."""
 
 
 def configuration(instead: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """All that supervisord would read now, by its own reader: {path, trouble, files, processes}.
+    """The configuration as supervisord would read it now: {path, trouble, files, processes}.
 
-    ``instead`` has texts in place of files' own, {path: text}, None for a file that is gone.
-    trouble is None, or {what, section, files} without any value of an option; a file is {path,
+    ``instead``: texts that replace those of files, {path: text}, None for a file that is gone.
+    trouble is None, or {reason, what, section, files}: what is a text without any value of an
+    option, reason one of line, name, percent, environment, no_command, other. A file is {path,
     sections: {section: {option: value}}}, values as written; a process {section, group, name,
-    command, directory, environment: names, user, logs: paths}, and runs, what it has started, where
-    its command says nothing.
+    command, directory, environment: names, user, logs: paths}, and runs, the commands that it has
+    started, where its own command is a script.
     Without supervisord all is empty. Raises ConfigurationError where its reader cannot be run.
     """
     interpreter, path, environment = supervisord()
@@ -50,31 +51,31 @@ def configuration(instead: Mapping[str, str | None] | None = None) -> dict[str, 
             timeout=60,
             check=False,
         )
-        told: dict[str, Any] = json.loads(done.stdout)
+        read: dict[str, Any] = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise ConfigurationError(
-            f"supervisor's own reader did not read {path} ({type(error).__name__}); see"
+            f"supervisor's own reader could not read {path} ({type(error).__name__}): see"
             f" `{' '.join(interpreter)} -c 'import supervisor.options'` on this host"
         ) from error
-    # The command of a script of the operator's says nothing.
-    unknown = [process for process in told["processes"] if not task(process["command"])]
+    # The operator's script: its command does not show what it runs.
+    unknown = [process for process in read["processes"] if not task(process["command"])]
     started = started_by(unknown)
     for process in unknown:
         process["runs"] = started.get(full_name(process), [])
-    return {**told, "path": path}
+    return {**read, "path": path}
 
 
 def supervisord() -> tuple[list[str], str, dict[str, str]]:
-    """Interpreter and configuration of supervisord, and its environment: of the one that runs, or
-    of the one that would; ([], "", {}) where it is not installed.
+    """Interpreter, configuration and environment of the running supervisord, or of the one that
+    would be started; ([], "", {}) where it is not installed.
     """
     try:
-        said = run(control_words("pid")).stdout.strip()
-        words = read_words(f"/proc/{int(said)}/cmdline")
+        pid = int(run(control_words("pid")).stdout.strip())
+        command = proc_words(f"/proc/{pid}/cmdline")
         environment = dict(
-            word.split("=", 1) for word in read_words(f"/proc/{int(said)}/environ") if "=" in word
+            word.split("=", 1) for word in proc_words(f"/proc/{pid}/environ") if "=" in word
         )
-        folder = os.readlink(f"/proc/{int(said)}/cwd")
+        folder = os.readlink(f"/proc/{pid}/cwd")
         # Where supervisord itself looks when its command line names no file.
         usual = CONFIGURATIONS[::-1]
     except (OSError, ValueError, subprocess.TimeoutExpired):
@@ -83,23 +84,23 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
             return [], "", {}
         with open(script, encoding="utf-8", errors="replace") as source:
             interpreter = source.readline().removeprefix("#!").split()
-        words = [interpreter["env" in interpreter[0] and len(interpreter) > 1], script]
+        command = [interpreter["env" in interpreter[0] and len(interpreter) > 1], script]
         environment, folder, usual = ENVIRONMENT, "/", CONFIGURATIONS
-    path = option_of(words) or next((name for name in usual if os.path.exists(name)), "")
-    return words[:1], os.path.join(folder, path) if path else "", environment
+    path = option_of(command) or next((name for name in usual if os.path.exists(name)), "")
+    return command[:1], os.path.join(folder, path) if path else "", environment
 
 
-def read_words(path: str) -> list[str]:
-    """Words of one of the kernel's lists that end with a zero byte."""
+def proc_words(path: str) -> list[str]:
+    """Words of a file in /proc in which each ends with a zero byte."""
     with open(path, "rb") as source:
         return [word.decode(errors="replace") for word in source.read().split(b"\0") if word]
 
 
-def option_of(words: list[str]) -> str:
-    """The file that supervisord's own command line names with -c, "" where it names none."""
-    for at, word in enumerate(words):
+def option_of(command: list[str]) -> str:
+    """The file that supervisord's command line names with -c, "" where it names none."""
+    for at, word in enumerate(command):
         if word in ("-c", "--configuration"):
-            return words[at + 1] if at + 1 < len(words) else ""
+            return command[at + 1] if at + 1 < len(command) else ""
         found = re.match(r"(?:-c|--configuration=)(.+)", word)
         if found and at > 1:
             return found.group(1)
@@ -107,11 +108,11 @@ def option_of(words: list[str]) -> str:
 
 
 def started_by(processes: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """What processes of supervisor's are now, and what they have started: {name: command lines}."""
+    """Command lines of supervisor's processes and of all that they have started, by name."""
     if not processes:
         return {}
     try:
-        said = run(control_words("status")).stdout
+        status = run(control_words("status")).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
     children: dict[str, list[str]] = {}
@@ -120,36 +121,36 @@ def started_by(processes: list[dict[str, Any]]) -> dict[str, list[str]]:
             parent = source.read().rpartition(")")[2].split()[1]
             children.setdefault(parent, []).append(path.split("/")[2])
     found = {}
-    for name, first in re.findall(r"^(\S+)\s.*\bpid (\d+)", said, re.MULTILINE):
+    for name, first in re.findall(r"^(\S+)\s.*\bpid (\d+)", status, re.MULTILINE):
         tree, lines = [first], []
         for pid in tree:
             tree += children.get(pid, [])
             with contextlib.suppress(OSError):
-                lines.append(shlex.join(read_words(f"/proc/{pid}/cmdline")))
+                lines.append(shlex.join(proc_words(f"/proc/{pid}/cmdline")))
         found[name] = lines
     return found
 
 
-def trouble_words(trouble: Mapping[str, Any]) -> str:
-    """What keeps supervisord from reading its configuration, and the remedy."""
+def trouble_text(trouble: Mapping[str, Any]) -> str:
+    """Why supervisord cannot read its configuration, and the remedy, for people."""
     files, section = " and ".join(trouble["files"]), trouble["section"]
     place = f"[{section}] in {files}" if section else files
-    remedy = "mend it there"
-    if trouble["what"] == "it has no command":
+    remedy = "correct it"
+    if trouble["reason"] == "no_command":
         remedy = (
-            "take these lines out, or rename the program: they were for a program that is no more"
-            " there. bench_environment sets variables of the bench's programs"
+            "take these lines out, or rename the program: they belong to a program that no longer"
+            " exists. bench_environment sets variables of the bench's programs"
         )
     return (
         f"supervisord cannot read its configuration: {place}: {trouble['what']}. At the next start"
-        f" it would run no program at all; {remedy}"
+        f" it would run no program at all: {remedy}"
     )
 
 
 def overridden(path: str, read: Mapping[str, Any]) -> list[str]:
-    """Options of a file's programs that other files set anew and win, as `FILE: SECTION, OPTIONS`.
+    """Options of a file's programs that later files replace, as `FILE: [SECTION] OPTIONS`.
 
-    Those alone by which a program is another than the file says.
+    Only options that change what the program runs (DECIDE).
     """
     paths = [file["path"] for file in read["files"]]
     after = read["files"][paths.index(path) + 1 :] if path in paths else []

@@ -1,4 +1,4 @@
-"""Programs of a bench as supervisor runs them: their states, stopping and starting them."""
+"""Programs of a bench under supervisor: their states, stopping and starting them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from ..bench.account import BenchError, checked, run_as
 from .call import control_words, run
-from .configuration import ConfigurationError, configuration, trouble_words
+from .configuration import ConfigurationError, configuration, trouble_text
 from .programs import LOGS, tasks
 
-# Run by the bench's account: what stands in its own folder may lead root anywhere. A log that lay
-# there gets the first number that is free.
+# Run by the bench's account: links in its own folder could lead root anywhere. A log that is there
+# already gets the first free number.
 LINK_LOGS = """
 set -eu
 mkdir -p -- "$1"
@@ -48,24 +48,23 @@ for name; do
     fi
 done
 """
-# Bound on what a bench's account does to its own files: it may be in its own way.
+# Limit for scripts of the bench's account, whose own processes may block them.
 ACCOUNT_SECONDS = 300
 RUNNING = "RUNNING"
 STARTED = (RUNNING, "STARTING")
-# A process that is none of the bench's.
+# A process that is not the bench's.
 OTHER = "other"
 
-# Programs that the bench CLI has to write, by how their names end, and what is missing without one.
+# Programs that the bench CLI has to write, by the ends of their names, and the effect without one.
 PROGRAMS = {
-    "-frappe-web": "nobody answers calls",
+    "-frappe-web": "no calls are answered",
     "-frappe-schedule": "no scheduled job is queued",
     "-frappe-short-worker": "quick jobs have no workers",
     "-frappe-long-worker": "long jobs have no workers",
 }
 
-
-# What supervisorctl says of programs that it has handled, or that are in that state already. What
-# did not start is told by its state afterwards.
+# Lines of supervisorctl about programs that it has handled, or that are in that state already. A
+# program that did not start is found by its state afterwards.
 HANDLED = re.compile(
     r"""No\ config\ updates\ to\ processes
     |\S+:\ (
@@ -88,7 +87,7 @@ def log_names(read: Mapping[str, Any]) -> list[str]:
 
 
 def is_linked(bench: str, name: str) -> bool:
-    """Whether a name in a bench's logs leads to the log in LOGS."""
+    """Whether a name in a bench's logs is a link to the log in LOGS."""
     try:
         return os.readlink(f"{bench}/logs/{name}") == f"{LOGS}/{name}"
     except OSError:
@@ -96,7 +95,7 @@ def is_linked(bench: str, name: str) -> bool:
 
 
 def link_logs(bench: str, user: str, names: Iterable[str]) -> None:
-    """Have a bench's logs lead to LOGS; what lay there gets a number. Raises BenchError."""
+    """Make a bench's logs links to LOGS; logs that were there get a number. Raises BenchError."""
     log_script(LINK_LOGS, bench, user, [name for name in names if not is_linked(bench, name)])
 
 
@@ -108,7 +107,7 @@ def return_logs(bench: str, user: str) -> list[str]:
 
 
 def linked_logs(bench: str) -> list[str]:
-    """Names in a bench's logs that lead to LOGS."""
+    """Names in a bench's logs that are links to LOGS."""
     folder = f"{bench}/logs"
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return sorted(name for name in names if is_linked(bench, name))
@@ -122,54 +121,54 @@ def log_script(script: str, bench: str, user: str, names: list[str]) -> None:
 
 
 def by_account(user: str, command: list[str], what: str, stdin: str | None = None) -> None:
-    """Have a bench's account change its own files. Raises BenchError, also where it takes long."""
+    """Run a command as a bench's account. Raises BenchError, also after ACCOUNT_SECONDS."""
     try:
         done = run_as(user, command, "/", {"PATH": os.defpath}, stdin, ACCOUNT_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise BenchError(
-            f"{what} has not ended within {ACCOUNT_SECONDS} s: see which processes of {user} are in"
-            " the way, and run this again"
+            f"{what} has not ended within {ACCOUNT_SECONDS} s: see which processes of {user} block"
+            " it, and run this again"
         ) from error
     checked(done, what)
 
 
-def control(*words: str) -> str:
-    """Output of supervisorctl. Raises BenchError for all that it does not usually say.
+def control(*arguments: str) -> str:
+    """Output of supervisorctl. Raises BenchError for unusual output.
 
-    Its exit status alone is not enough: that of ``status`` tells the state of programs.
+    The exit status alone is not enough: that of ``status`` depends on the programs' states.
     """
-    done = run(control_words(*words), timeout=None)
-    usual = STATUS.match if words[0] == "status" else HANDLED.fullmatch
+    done = run(control_words(*arguments), timeout=None)
+    usual = STATUS.match if arguments[0] == "status" else HANDLED.fullmatch
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     strange = [line for line in lines if not usual(line)]
     if strange or (done.returncode != 0 and not lines):
-        said = " ".join(strange) or done.stderr.strip()[-500:]
-        if "CANT_REREAD" in said:
-            # Its own words may quote a secret.
+        message = " ".join(strange) or done.stderr.strip()[-500:]
+        if "CANT_REREAD" in message:
+            # supervisor's message may quote a secret.
             path = readable()["path"]
             raise BenchError(
                 f"supervisord could not read its configuration ({path}): run this again"
             )
         raise BenchError(
-            f"`supervisorctl {' '.join(words)}` failed ({done.returncode}): {said}; see `systemctl"
-            " status supervisor` on this host"
+            f"`supervisorctl {' '.join(arguments)}` failed ({done.returncode}): {message}; see"
+            " `systemctl status supervisor` on this host"
         )
     return done.stdout
 
 
 def readable(instead: Mapping[str, str | None] | None = None) -> dict[str, Any]:
-    """All that supervisord would read, as of configuration(). Raises BenchError where it cannot."""
+    """The configuration as of configuration(). Raises BenchError if it is unreadable."""
     try:
         read = configuration(instead)
     except ConfigurationError as error:
         raise BenchError(str(error)) from error
     if read["trouble"]:
-        raise BenchError(trouble_words(read["trouble"]))
+        raise BenchError(trouble_text(read["trouble"]))
     return read
 
 
 def control_each(word: str, names: list[str]) -> None:
-    """Stop or start programs side by side: supervisorctl itself waits for each in its turn."""
+    """Stop or start programs at the same time; one supervisorctl would wait for each in turn."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: control(word, name), names))
 
@@ -177,7 +176,7 @@ def control_each(word: str, names: list[str]) -> None:
 def states(text: str) -> dict[str, str]:
     """State of each process of supervisor's: {"group:process": "RUNNING", ...}.
 
-    ``text`` is what ``supervisorctl status`` says.
+    ``text`` is the output of ``supervisorctl status``.
     """
     found = {}
     for line in text.splitlines():
@@ -187,10 +186,10 @@ def states(text: str) -> dict[str, str]:
 
 
 def missing_programs(text: str) -> list[str]:
-    """What the bench CLI's supervisor.conf has not of PROGRAMS, in sentences."""
+    """A message for each of PROGRAMS that is not in the bench CLI's supervisor.conf."""
     names = re.findall(r"^\[program:([^\]]+)\]", text, re.MULTILINE)
     return [
-        f"supervisor: `bench setup supervisor` writes no program named *{end}; so {lost}"
+        f"supervisor: `bench setup supervisor` writes no program named *{end}, so {lost}"
         for end, lost in PROGRAMS.items()
         if not any(name.endswith(end) for name in names)
     ]
@@ -203,7 +202,7 @@ known_tasks: dict[str, dict[str, str]] = {}
 def tasks_of(bench: str, names: Iterable[str]) -> dict[str, str]:
     """What processes of a bench do, by their commands: see tasks().
 
-    Those of other benches are left out, and so are those of which the configuration knows nothing.
+    Processes of other benches, and those that are not in the configuration, are left out.
     """
     if not set(names) <= set(known_tasks.get(bench, {})):
         every = dict.fromkeys(names, OTHER)
@@ -214,7 +213,8 @@ def tasks_of(bench: str, names: Iterable[str]) -> dict[str, str]:
 def programs(bench: str) -> dict[str, str]:
     """State of each process of a bench now, without programs of the operator's own.
 
-    ``bench`` is the bench's name. One that the configuration has no more is told by its name.
+    ``bench`` is the bench's name. A process that is no longer in the configuration is known by its
+    name.
     """
     now = states(control("status"))
     does = tasks_of(bench, now)
@@ -226,7 +226,7 @@ def programs(bench: str) -> dict[str, str]:
 
 
 def doing(bench: str, *wanted: str) -> Callable[[list[str]], list[str]]:
-    """Chooses those processes of a bench that do this: worker, schedule, web, socketio, redis."""
+    """A function that chooses the processes of a bench with these tasks, as of task()."""
 
     def choose(names: list[str]) -> list[str]:
         does = tasks_of(bench, names)
@@ -236,16 +236,16 @@ def doing(bench: str, *wanted: str) -> Callable[[list[str]], list[str]]:
 
 
 def together(names: list[str], known: list[str]) -> list[str]:
-    """The same processes for supervisorctl, which handles those of a whole group at once.
+    """The processes as arguments of supervisorctl, a whole group as one.
 
     known: all processes of the bench.
     """
-    words = []
+    arguments = []
     for group in dict.fromkeys(name.split(":")[0] for name in names):
         inside = [name for name in known if name.split(":")[0] == group]
         chosen = [name for name in names if name in inside]
-        words += [f"{group}:*"] if len(chosen) == len(inside) else chosen
-    return words
+        arguments += [f"{group}:*"] if len(chosen) == len(inside) else chosen
+    return arguments
 
 
 def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
@@ -271,7 +271,7 @@ def start(bench: str) -> list[str]:
     down = [f"{name} is {after.get(name, 'gone')}" for name in names if after.get(name) != RUNNING]
     if down:
         raise BenchError(
-            f"these programs should run and do not: {', '.join(down)}; `supervisorctl tail NAME"
-            " stderr` on this host shows their last words"
+            f"these programs should run, but do not: {', '.join(down)}; `supervisorctl tail NAME"
+            " stderr` on this host shows their last output"
         )
     return names

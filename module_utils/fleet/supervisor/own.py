@@ -1,4 +1,4 @@
-"""Programs of the operator's own in files that go out of service: kept, in a file of root's."""
+"""Programs of the operator's own in files that go out of service: kept in a file of root's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .programs import LOGS, PROGRAM, bench_sections, members_of
 KEPT_HEADER = (
     "; Programs of your own, from files of supervisor's that went out of service: yours to change."
 )
-# What of a file that others than root can write may get into one of root's: programs and groups,
-# with options by which supervisord opens no file and loads no code for them.
+# Sections and options that may move from a file that others than root can write to one of root's:
+# programs and groups, with options for which supervisord opens no file and loads no code.
 OWN_SECTIONS = ("program:", "eventlistener:", "group:")
 OWN_OPTIONS = frozenset(
     {
@@ -41,15 +41,19 @@ NO_FILE = ("AUTO", "NONE", "SYSLOG")
 def kept_text(
     bench: str, read: Mapping[str, Any], paths: Iterable[str], account: str = "root"
 ) -> str:
-    """A file with all that stands in files that go out of service and is none of the bench's own
-    work; "" where there is nothing.
+    """The text of a file with all sections, of files that go out of service, that are not of the
+    bench's own work; "" where there are none.
 
-    A program that shared a group with the bench's gets into the group BENCH-own, as the name of
-    that group is the bench's. What others than root can write runs as ``account``, and its logs lie
-    in LOGS. Raises ConfigurationError for what own_troubles() says.
+    A program that shared a group with the bench's programs gets into the group BENCH-own. A program
+    from a file that others than root can write runs as ``account``, with its logs in LOGS. Raises
+    ConfigurationError for the first of refused_sections().
     """
-    for what, place, remedy in own_troubles(bench, read, paths, account):
-        raise ConfigurationError(f"{place}: {what}; {remedy}")
+    for refused in refused_sections(bench, read, paths, account):
+        raise ConfigurationError(
+            f"{refused['file']}, which {refused['writer']} can write: [{refused['section']}] cannot"
+            f" be kept because of its {refused['reason']}"
+            f" {', '.join(refused['names'])}. Run playbooks/preflight.yml: it shows the remedy"
+        )
     work = bench_sections(bench, read)
     sections: dict[str, dict[str, str]] = {}
     apart: list[str] = []
@@ -77,7 +81,7 @@ def kept_text(
 
 
 def confined_options(section: str, options: Mapping[str, str], account: str) -> dict[str, str]:
-    """Options of a program, with its account, and its logs where the account puts no links."""
+    """Options of a program, with its account, and logs in a folder where that can make no links."""
     known = {**options, "user": account}
     for name, end in (("stdout_logfile", ".log"), ("stderr_logfile", ".error.log")):
         if name in known and known[name].upper() not in NO_FILE:
@@ -85,43 +89,42 @@ def confined_options(section: str, options: Mapping[str, str], account: str) -> 
     return known
 
 
-def own_troubles(
+def refused_sections(
     bench: str, read: Mapping[str, Any], paths: Iterable[str], account: str
-) -> list[tuple[str, str, str]]:
-    """What of files that go out of service cannot get into a file of root's: (what, file, remedy).
+) -> list[dict[str, Any]]:
+    """Sections of files that go out of service that cannot move to a file of root's:
+    {reason, section, file, writer, names}.
 
-    Those alone that others than root can write: whoever does could have anything run as root, or
-    any file written.
+    Only those of files that others than root can write: by such a section the writer could have any
+    command run, or any file written, as root. reason: "section" (no program or group), "options"
+    (names: the options) or "account" (names: the accounts that it runs as).
     """
     work = bench_sections(bench, read)
     users: dict[str, set[str]] = {}
     for process in read["processes"]:
         users.setdefault(process["section"], set()).add(process["user"])
-    move = "move it to a file of root's in /etc/supervisor/conf.d"
     found = []
     for file in read["files"]:
         path = file["path"]
         if path not in paths or not (who := writer(path)):
             continue
-        place = f"{path}, which {who} can write"
         for section, options in file["sections"].items():
             name = section.partition(":")[2]
             if section in work:
                 continue
+            place = {"section": section, "file": path, "writer": who}
             if not section.startswith(OWN_SECTIONS) or not re.fullmatch(r"[\w.-]+", name):
-                found.append((f"[{section}] is no program", place, f"{move}, or take it out"))
+                found.append({"reason": "section", "names": [section], **place})
                 continue
             if strange := sorted(set(options) - OWN_OPTIONS):
-                what = f"[{section}] has {', '.join(strange)}"
-                found.append((what, place, f"take that out, or {move}"))
+                found.append({"reason": "options", "names": strange, **place})
             if section.startswith(PROGRAM) and (others := users.get(section, set()) - {account}):
-                what = f"the program {name} runs as {', '.join(sorted(others))}"
-                found.append((what, place, f"set user={account} there, or {move}"))
+                found.append({"reason": "account", "names": sorted(others), **place})
     return found
 
 
 def own_names(read: Mapping[str, Any], paths: Iterable[str], bench: str) -> list[str]:
-    """Programs in files that are none of the bench's own work, in their order."""
+    """Names of the programs in files that are not of the bench's own work, in their order."""
     work = bench_sections(bench, read)
     return [
         section.partition(":")[2]
@@ -133,5 +136,5 @@ def own_names(read: Mapping[str, Any], paths: Iterable[str], bench: str) -> list
 
 
 def digest(text: str) -> str:
-    """By what a text is known again, without its secrets."""
+    """A digest by which a text is recognised, without its secrets."""
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What each program of supervisor's configuration does, by its command."""
+"""What each program in supervisor's configuration does, by its command."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-# What a bench's program does, as task() names it.
+# The tasks of programs that do jobs or queue them; see task().
 JOBS = ("worker", "schedule")
-# Commands of Frappe's command line that go on until they are stopped.
+# Commands of Frappe that run until they are stopped.
 COMMANDS = {
     "worker": "worker",
     "worker-pool": "worker",
@@ -30,7 +30,7 @@ PROGRAM = ("program:", "fcgi-program:", "eventlistener:")
 
 
 def words_of(command: str) -> list[str]:
-    """The words of a command; those of a shell's script (`sh -c "..."`) as well."""
+    """The words of a command, also of a script in it (`sh -c "..."`)."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -39,11 +39,11 @@ def words_of(command: str) -> list[str]:
 
 
 def task(command: str) -> str:
-    """What a program of a bench does by its command: web, worker, schedule, socketio or redis.
+    """The task of a bench's program by its command: web, worker, schedule, socketio or redis.
 
-    "" is everything else: a program of the operator's own.
+    "" is a program of the operator's own.
     """
-    # As its process calls itself, or a script of the operator's starts it.
+    # The title of its process, or the code by which the operator's script starts it.
     if re.search(r"^rq: ?worker\b|\b(start_worker|start_worker_pool)\b", command):
         return "worker"
     if re.search(r"\bstart_scheduler\b", command):
@@ -51,7 +51,7 @@ def task(command: str) -> str:
     words = [word.strip(";[]") for word in words_of(command)]
     names = [os.path.basename(word) for word in words]
     if any(name in REDIS for name in names):
-        # Another Redis is somebody else's.
+        # Any other Redis is not the bench's.
         return "redis" if any(BENCH_REDIS.fullmatch(name) for name in names) else ""
     if any(re.fullmatch(r"(frappe\.app|benchfleet_guard\.wsgi)(:\w+)?", word) for word in words):
         return "web"
@@ -66,7 +66,7 @@ def task(command: str) -> str:
 
 
 def does(process: Mapping[str, Any]) -> str:
-    """What a process does: by its command, else by what that has started; see task()."""
+    """The task of a process: by its command, else by the commands that it has started."""
     commands = [process["command"], *process.get("runs", [])]
     return next((found for found in map(task, commands) if found), "")
 
@@ -83,7 +83,7 @@ def first_command(words: list[str]) -> str:
 
 
 def queues_of(command: str) -> str:
-    """Queues of a worker, as its command names them; "" for those that are Frappe's default."""
+    """Queues of a worker, as its command names them; "" where it names none."""
     found = re.search(r"--queue[ =](\S+)", command)
     return (
         ",".join(word for word in found.group(1).strip("\"'").split(",") if word) if found else ""
@@ -97,22 +97,22 @@ def concerns(bench: str, *texts: str) -> bool:
 
 
 def full_name(process: Mapping[str, Any]) -> str:
-    """A process as supervisorctl names it: alone in a group of its name it has that name only."""
+    """A process as supervisorctl names it: GROUP:NAME, or NAME where both are the same."""
     name, group = process["name"], process["group"]
     return str(name if name == group else f"{group}:{name}")
 
 
 def tasks(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
-    """What each of a bench's processes does: {"group:process": task()}, "" for an own program's.
+    """The task of each of a bench's processes: {"group:process": task}, "" for the operator's own.
 
     ``bench`` is the bench's path or name; ``read`` as of configuration().
     """
     raw = values(read)
     found = {}
     for process in read["processes"]:
-        words = [process["command"], process["directory"], *process.get("runs", [])]
-        words += raw.get(process["section"], {}).values()
-        if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *words):
+        texts = [process["command"], process["directory"], *process.get("runs", [])]
+        texts += raw.get(process["section"], {}).values()
+        if process["group"].startswith(f"{os.path.basename(bench)}-") or concerns(bench, *texts):
             found[full_name(process)] = does(process)
     return found
 
@@ -127,8 +127,8 @@ def bench_sections(bench: str, read: Mapping[str, Any]) -> dict[str, str]:
     found = {}
     for section, options in raw.items():
         process = processes.get(section, {"command": options.get("command", "")})
-        words = [process["command"], *process.get("runs", []), *options.values()]
-        if section.startswith(PROGRAM) and does(process) and concerns(bench, *words):
+        texts = [process["command"], *process.get("runs", []), *options.values()]
+        if section.startswith(PROGRAM) and does(process) and concerns(bench, *texts):
             found[section] = does(process)
     names = {section.partition(":")[2] for section in found}
     groups = {
@@ -145,7 +145,7 @@ def members_of(options: Mapping[str, str]) -> list[str]:
 
 
 def values(read: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Options of each section, those of a later file in place of an earlier one's."""
+    """Options of each section; those of a later file replace those of an earlier one."""
     merged: dict[str, dict[str, str]] = {}
     for file in read["files"]:
         for section, options in file["sections"].items():

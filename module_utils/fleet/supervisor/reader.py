@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Runs supervisor's own reader with the interpreter of supervisord. Its messages quote values, which
-# may be secrets: only the option is named here.
+# Runs supervisor's own reader with the interpreter of supervisord. Messages of that reader quote
+# values, which may be secrets: here only the option is named.
 READER = r"""
 import fnmatch, glob, io, json, os, pwd, sys, types
 from supervisor import options
@@ -40,7 +40,7 @@ def take(parser, text, name, here):
             options.ConfigParser.RawConfigParser.read_file(each, io.StringIO(text), name)
     except options.ConfigParser.ParsingError as error:
         line = getattr(error, "lineno", None) or [number for number, _ in error.errors][0]
-        fail("line %s is none of an option or a section" % line, "", [name])
+        fail("line", "line %s is neither an option nor a section" % line, "", [name])
         raise
     if here:
         alone.expand_here(os.path.dirname(os.path.abspath(name)))
@@ -59,8 +59,9 @@ def read_main(self, source):
     take(self, source.read(), source.name, False)
 
 
-def fail(what, section="", holders=()):
-    failures.append({"what": what, "section": section, "files": list(holders) or [asked["path"]]})
+def fail(reason, what, section="", holders=()):
+    holders = list(holders) or [asked["path"]]
+    failures.append({"reason": reason, "what": what, "section": section, "files": holders})
 
 
 def holders_of(section, option=""):
@@ -72,13 +73,14 @@ def expand(value, names, where, whole=options.expand):
     try:
         return whole(value, names, where)
     except ValueError as error:
-        word = "a name after % that supervisor does not know"
+        reason, word = "name", "a name after % that supervisor does not know"
         if "badly formatted" in str(error):
-            word = "a % that begins none of supervisor's names: a plain one is written %%"
+            reason, word = "percent", "a % without a name: write %% for a plain %"
         # An environment is named without its section there.
         section, _, option = where.rpartition(".")
         section = section or (now[-1] if now else "")
-        fail("its option %s has %s" % (option, word), section, holders_of(section, option))
+        what = "its option %s has %s" % (option, word)
+        fail(reason, what, section, holders_of(section, option))
         raise
 
 
@@ -88,7 +90,7 @@ def pairs(value, whole=options.dict_of_key_value_pairs):
     except ValueError:
         section = now[-1] if now else "supervisord"
         what = 'its environment is not NAME="value",NAME="value"'
-        fail(what, section, holders_of(section, "environment"))
+        fail("environment", what, section, holders_of(section, "environment"))
         raise
 
 
@@ -101,7 +103,8 @@ def processes_of(self, parser, section, group, klass=None):
         made = whole_section(self, parser, section, group, klass)
     except ValueError as error:
         lacks = "does not specify a command" in str(error)
-        fail("it has no command" if lacks else str(error), section, holders_of(section))
+        reason = "no_command" if lacks else "other"
+        fail(reason, "it has no command" if lacks else str(error), section, holders_of(section))
         raise
     now.pop()
     for one in made:
@@ -127,7 +130,7 @@ reader.here = os.path.dirname(os.path.abspath(asked["path"]))
 try:
     reader.read_config(asked["path"])
 except Exception as error:
-    fail(str(error) or type(error).__name__)
+    fail("other", str(error) or type(error).__name__)
 trouble = failures[0] if failures else None
 json.dump({"trouble": trouble, "files": files, "processes": processes}, sys.stdout)
 """

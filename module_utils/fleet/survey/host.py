@@ -13,7 +13,7 @@ from ..bench.cli import cli_releases
 from ..bench.pdf import printing
 from ..mariadb.options import data_folder
 from ..nginx.certificates import certificate_trouble
-from ..surroundings import look_at_filters, look_at_ways
+from ..packet_filters import look_at_filters, look_at_ways
 from .benches import find_benches, find_commands, folder_state, gone_sites
 from .database import read_database
 from .notes import adoption_pending, known_hosts, read_mark, read_update

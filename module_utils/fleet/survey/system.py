@@ -14,7 +14,7 @@ from ..adoption import bench as adoption
 from ..bench.account import read_text, run_as
 from ..foreign import writer
 from ..kept import existing
-from ..supervisor.configuration import ConfigurationError, configuration, trouble_words
+from ..supervisor.configuration import ConfigurationError, configuration, trouble_text
 
 # Interpreters of the distribution, and others that were installed system-wide.
 SYSTEM_PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.*", "/usr/local/bin/python3.*")
@@ -61,7 +61,7 @@ def look_at_supervisor() -> dict[str, Any]:
         return {"supervisor": str(error), "supervisor_writers": {}}
     trouble, words = read["trouble"], ""
     if trouble and not any("Made by Benchfleet" in (read_text(f) or "") for f in trouble["files"]):
-        words = trouble_words(trouble)
+        words = trouble_text(trouble)
     writers = {file["path"]: writer(file["path"]) for file in read["files"]}
     return {
         "supervisor": words,

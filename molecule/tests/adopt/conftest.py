@@ -37,16 +37,16 @@ KEEPS = ("-e", json.dumps({"bench_environment": {"VAULT_TOKEN": "a%1,2"}}))
 CONFIRMED = (*ADOPT, *KEEPS, "-e", "adopt_restart_confirmed=true")
 ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
-# What an adoption restarts, and a release, as somebody does it by hand.
+# The restarts of an adoption and of a release, by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
-# What no fleet can live with: files that are on the host while one preflight looks.
+# Rules that a fleet cannot work with: files that are on the host during one preflight.
 REFUSED = {
     "/var/lib/erp/sites/apps.txt": "frappe",
     "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
     f"{BENCH}/sites/pg.test/site_config.json": json.dumps(
         {"db_type": "postgres", "redis_cache": "redis://:hush@h"}
     ),
-    # Of nginx, sudo, MariaDB and cron, none of which takes it.
+    # Files of nginx, sudo, MariaDB and cron, which these do not load meanwhile.
     "/etc/nginx/conf.d/refused.conf": f"""server {{
         listen 80; listen 8092; server_name refused.lab.test; root {BENCH}/sites;
         auth_basic staff; auth_basic_user_file /etc/hostname;
@@ -62,12 +62,12 @@ REFUSED = {
 BLOCK = r"cd /etc/mysql; cp -a mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>mariadb.cnf"
 UNBLOCK = "cp -a /run/mariadb.cnf /etc/mysql"
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
-# How much longer a user may wait while a playbook needs the processor, too.
+# How much longer a user may wait than by hand, as a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
 
 # Runs on the host: every file and link that an adoption could have changed, as {path: [kind, mode,
-# owner, group, ACL, content]}. What a running server writes by itself is left out.
+# owner, group, ACL, content]}. Files that a running server writes by itself are left out.
 TREE = f"""
 import hashlib, json, os, stat
 ROOTS = ["/etc", "/usr/local", "/opt", "/home/frappe", "/root", "/var/spool/cron",
@@ -100,7 +100,7 @@ for root in ROOTS:
 print(json.dumps(found))
 """
 
-# What is no file; the commands run on the host.
+# State that is not in files; the commands run on the host.
 FACTS = {
     "programs": "supervisorctl status | awk '{print $1, $2}'",
     "units": "systemctl is-enabled mariadb nginx supervisor redis-server cron;"
@@ -120,7 +120,7 @@ Tree = dict[str, list[Any]]
 
 
 def playbook(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> str:
-    """Run ansible-playbook, which must end well, or badly; returns what it said."""
+    """Run ansible-playbook, which must succeed, or fail; returns its output."""
     environment = {k: v for k, v in os.environ.items() if k != "ANSIBLE_SSH_EXECUTABLE"}
     done = subprocess.run(
         ["ansible-playbook", "-i", str(inventory), *words],
@@ -136,7 +136,7 @@ def playbook(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> s
 
 
 def side_by_side(runs: dict[str, Callable[[], str]]) -> dict[str, Future[str]]:
-    """Run playbooks that do not disturb each other; a failure is told where its run is asked for.
+    """Run playbooks that do not disturb each other; a failure is raised where its result is read.
 
     Those that take longest come first.
     """
@@ -145,7 +145,7 @@ def side_by_side(runs: dict[str, Callable[[], str]]) -> dict[str, Future[str]]:
 
 
 def changed(before: Tree, after: Tree) -> set[str]:
-    """Paths that came, went or are not what they were; a folder's own are its attributes."""
+    """Paths that were added, removed or changed; of a folder, its attributes count."""
     return {path for path in {*before, *after} if before.get(path) != after.get(path)}
 
 
@@ -163,7 +163,7 @@ class Player:
     over: threading.Event = field(default_factory=threading.Event)
 
     def call(self, path: str, **content: dict[str, str]) -> str:
-        """POST something; what was wrong, "" for nothing."""
+        """POST a call; returns what was wrong, "" for nothing."""
         try:
             answer = self.visitor.call("POST", path, **content)
         except (OSError, http.client.HTTPException) as error:
@@ -171,7 +171,7 @@ class Player:
         return "" if answer.status == 200 else answer.said()
 
     def queue(self, token: str) -> None:
-        """Queue a job: more than the workers do in that time, so that some wait at any moment."""
+        """Queue a job; there are more than the workers can do, so some always wait."""
         if not self.call(ENQUEUE, form={"queue": "long", "token": token, "seconds": "0.5"}):
             self.queued.append(token)
 
@@ -199,23 +199,23 @@ class Player:
 
     @property
     def good(self) -> list[float]:
-        """When a save worked."""
+        """Times at which a save succeeded."""
         return [moment for moment, wrong in self.saves if not wrong]
 
     @property
     def bad(self) -> list[str]:
-        """What was wrong with the others."""
+        """Errors of the other saves."""
         return [wrong for _, wrong in self.saves if wrong]
 
     @property
     def gaps(self) -> list[float]:
-        """Seconds without a save that worked, the longest first; the end counts as one."""
+        """Seconds without a successful save, the longest first; the end counts as one."""
         times = [self.begun, *self.good, self.ended]
         return sorted((b - a for a, b in itertools.pairwise(times)), reverse=True)
 
     @property
     def outages(self) -> list[list[str]]:
-        """What was said each time that saves failed one after the other; one alone is none."""
+        """Errors of each time that several saves failed in a row."""
         rows = itertools.groupby(self.saves, lambda save: bool(save[1]))
         said = [[wrong for _, wrong in row] for failed, row in rows if failed]
         return [words for words in said if len(words) > 1]
@@ -234,7 +234,7 @@ class Player:
 
 @dataclass
 class Story:
-    """The host, and what was seen of it before its adoption."""
+    """The host, with its state before its adoption."""
 
     node: Node
     user: Visitor
@@ -249,7 +249,7 @@ class Story:
         return tree
 
     def state(self) -> dict[str, str]:
-        """What is no file."""
+        """State that is not in files."""
         script = "; ".join(f"echo '== {name}'; {command}" for name, command in FACTS.items())
         parts = re.split(r"^== (\w+)$", self.node.run(script), flags=re.MULTILINE)
         return dict(zip(parts[1::2], map(str.strip, parts[2::2]), strict=True))
@@ -293,7 +293,7 @@ class Story:
         assert len(done()) == len(set(done()))
 
     def player(self, name: str) -> Player:
-        """Somebody who works meanwhile, signed in since the beginning."""
+        """A user who works meanwhile, signed in since the beginning."""
         return Player(self.user.at(self.user.address, 80), name)
 
     def pause_by_hand(self) -> float:
@@ -314,7 +314,7 @@ class Story:
 
 
 def make_by_hand(node: Node) -> None:
-    """Make the bench, as its operator did."""
+    """Make the bench as an operator does."""
     lab = node.lab
     arguments = f"bash -s {lab.frappe_repo} {lab.frappe_branch} {state.SITE}"
     words = [*ssh_command(lab, node.host), "--", arguments]
@@ -324,7 +324,7 @@ def make_by_hand(node: Node) -> None:
 
 
 def install_tools(node: Node) -> None:
-    """Install what takes longest of the packages that the adoption will want on a host."""
+    """Install the packages of an adoption that take longest."""
     install = "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends"
     node.run(f"apt-get update -qq; {install} {' '.join(PACKAGES['bench'])}", 600)
 
@@ -349,13 +349,13 @@ def story(lab: state.Lab) -> Story:
 
 @dataclass
 class Tries:
-    """What runs said that may change nothing, and the primary's files after them."""
+    """Output of runs that must change nothing, and the primary's files after them."""
 
     said: dict[str, Future[str]] = field(repr=False)
     tree: Tree = field(repr=False)
 
     def words(self, name: str) -> str:
-        """What one of them said, with blanks for its line breaks."""
+        """Output of one of them, with blanks for its line breaks."""
         return " ".join(self.said[name].result().split())
 
 
@@ -375,7 +375,7 @@ def tries(story: Story) -> Tries:
         }
     )
     for path, text in REFUSED.items():
-        # sudo takes no others.
+        # sudo refuses files with another mode.
         mode = "0440" if "sudoers" in path else "0644"
         story.node.run(f"install -D -m {mode} /dev/stdin {path} <<'END'\n{text}\nEND")
     story.node.run(BLOCK)
@@ -388,7 +388,7 @@ def tries(story: Story) -> Tries:
 
 @dataclass
 class Adoption:
-    """What was seen of the adoption. by_hand: the pause that the same restarts make."""
+    """The adoption as users saw it. by_hand: the pause that the same restarts make."""
 
     player: Player
     by_hand: float
@@ -399,7 +399,7 @@ class Adoption:
 
 @pytest.fixture(scope="session")
 def adopted(story: Story, tries: Tries) -> Adoption:
-    """The adoption, while somebody works and jobs wait."""
+    """The adoption, while a user works and jobs wait."""
     by_hand = story.pause_by_hand()
     since = story.node.run("date +%s")
     story.enqueue(JOBS, 8)
@@ -421,7 +421,7 @@ def alone(lab: state.Lab, tmp_path_factory: Any) -> Path:
 
 @pytest.fixture(scope="session")
 def release(story: Story) -> tuple[str, ...]:
-    """Words that release the primary."""
+    """Arguments that release the primary."""
     return ("playbooks/release.yml", "-e", f"confirm={story.node.name}")
 
 
@@ -443,7 +443,7 @@ def later_tries(adopted: Adoption, story: Story, alone: Path, release: tuple[str
 
 @dataclass
 class Release:
-    """What was seen of the release. by_hand: the pause that the same restarts make."""
+    """The release as users saw it. by_hand: the pause that the same restarts make."""
 
     player: Player
     by_hand: float

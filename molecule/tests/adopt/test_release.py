@@ -1,4 +1,4 @@
-"""An adopted primary is put back as it was, and its users notice a moment only."""
+"""An adopted primary is put back as it was; its users notice two short pauses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from test_adopt import PACKAGES
 
 from benchfleet.lab import state
 
-# The opposites of what handmade.sh makes: files as bench writes them, a bot in a file of its own, a
+# The opposite of handmade.sh's settings: files as bench writes them, a bot in a file of its own, a
 # file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.
 OPPOSITES = f"""
 cd {BENCH}
@@ -55,14 +55,14 @@ def test_a_restart_of_the_server_leaves_it_open(story: Any, by_hand: float):
 
 def test_files_are_as_they_were(story: Any, released: Any):
     left = {path for path in changed(story.tree, released.tree) if not PACKAGES.search(path)}
-    # Passwords may have been encrypted with the key that came.
+    # Passwords may have been encrypted with the key that was added.
     assert left <= {f"{BENCH}/sites/{state.SITE}/site_config.json"}
 
 
 def test_everything_else_is_as_it_was(story: Any, released: Any):
     assert story.state() == story.facts
     assert story.node.run("nft list tables") == ""
-    # With the jobs of that time, should the bench be adopted again.
+    # It has old jobs, which would come back if the bench were adopted again.
     assert "appendonlydir" not in story.node.run(f"ls {BENCH}/config/pids")
     assert story.node.run("ls /var/lib/mysql | grep -c '^binlog' || true") == "0"
 
@@ -91,14 +91,14 @@ def test_a_second_release_says_that_there_is_none(released: Any, alone: Path, re
     assert "this host has no record of what it was" in refused
 
 
-def test_of_a_bench_with_the_opposites_nothing_is_said(story: Any, released: Any, alone: Path):
+def test_a_bench_with_the_opposites_has_no_such_notices(story: Any, released: Any, alone: Path):
     story.node.run(OPPOSITES)
     words = playbook("--check", "--diff", "playbooks/preflight.yml", *ADOPT, inventory=alone)
     told = words[words.index(f"{story.node.name} is adopted") :]
-    assert "are restarted once, as the bench's addresses and passwords change: bot" in told
+    assert "addresses and passwords change: bot" in told
     for what in (
-        *("programs of your own stay", "the variable", "runs without", "options of"),
+        *("frappe-bench-own.conf", "the variable", "runs without", "options of"),
         *("db_socket", "rq_", "sudo lets", "client_max_body_size", "location"),
-        *("innodb_flush_log_at_trx_commit", "max_connections", "wins over"),
+        *("innodb_flush_log_at_trx_commit", "max_connections", "mariadb_settings_extra"),
     ):
         assert what not in told, told

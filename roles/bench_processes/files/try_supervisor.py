@@ -11,14 +11,14 @@ from pathlib import Path
 
 sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
 
-from fleet.supervisor.configuration import configuration, trouble_words
+from fleet.supervisor.configuration import configuration, trouble_text
 
 
 def main(path: str, new: str) -> None:
     """End with what supervisord could not read if the file ``path`` had the content of ``new``."""
     told = configuration({path: Path(new).read_text(encoding="utf-8")})
     if told["trouble"]:
-        raise SystemExit(trouble_words(told["trouble"]))
+        raise SystemExit(trouble_text(told["trouble"]))
 
 
 if __name__ == "__main__":

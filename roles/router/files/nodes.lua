@@ -1,14 +1,14 @@
 -- Made by Benchfleet; changes here are undone by its next run.
--- Which reporting bench answers a report: of those that are in service and say that they are alive,
--- the one with the fewest calls; one whose replica is away or behind, and which would read from the
--- primary, only when there is no better one. When none is left, the primary's own pool for reports.
--- A light call goes to a node that can read from its replica and has processes to spare, or else to
--- the primary's ordinary bench.
+-- Chooses the reporting bench that answers a report: of those in service that answer at their health
+-- port, the one with the fewest calls. A bench whose replica is down or lags, so that it would read from
+-- the primary, is used only when there is no other; without any, the primary's own pool for reports.
+-- A light call goes to a node that can read from its replica and has a free process, or else to the
+-- primary's ordinary bench.
 --
--- A call of the primary's bench waits for it, while that is being restarted or is not up yet: only what
--- was never sent. One that stays away is nobody's to wait for after that.
+-- A call for the primary's bench that was not sent yet waits while that bench is restarted or starts. If
+-- the bench stays down, later calls do not wait.
 --
--- What has to outlive a change of location is kept in variables of nginx: ngx.ctx does not.
+-- State that must survive a change of location is in variables of nginx, as ngx.ctx does not survive it.
 --   benchfleet_held     node whose count of calls this call is in
 --   benchfleet_tried    nodes that this call was sent to, each followed by a space
 --   benchfleet_sent     how many of these got it and failed
@@ -17,13 +17,14 @@
 --   benchfleet_again    how often the primary's bench refused this call
 
 local FILE = "/etc/nginx/benchfleet/nodes"
--- Seconds that a node may take to say that it is alive, and that the whole choice may take.
+-- Seconds that a node may take to answer at its health port, and that the whole choice may take.
 local ASK, CHOICE = 0.5, 1.5
--- A mark that nobody renews is gone after so many seconds: its keeper may have been reloaded away.
+-- A mark expires after so many seconds unless it is renewed: a reload may have ended the worker that
+-- renews it.
 local MARK, AGAIN = 5, 1
--- nginx follows at most ten changes of location in a call; more than these are never worth the wait.
+-- Most nodes that are tried for a call; nginx follows at most ten changes of location.
 local MOST = 3
--- Seconds from its beginning for which a call waits for the primary's bench, and how often it looks.
+-- Seconds, from its beginning, for which a call waits for the primary's bench, and between two checks.
 local PATIENCE, LOOK = 10, 0.05
 
 local shared = ngx.shared.benchfleet
@@ -43,7 +44,7 @@ for line in io.lines(FILE) do
         }
     elseif key == "primary" then
         local name, host, web = value:match("^(%S+) (%S+) (%d+)$")
-        -- No node has this name; the primary is not asked at a health port.
+        -- No node can have this name. The primary has no health port.
         primary = { name = "primary " .. name, host = host, web = tonumber(web), address = host .. ":" .. web, gets = "calls" }
     elseif key then
         settings[key] = value
@@ -52,7 +53,7 @@ end
 local window = tonumber(settings.window)
 local guarded = settings.guard == "on"
 
--- The time now; nginx's own clock stands still while Lua runs.
+-- The time now; nginx's cached time does not advance while Lua runs.
 local function now()
     ngx.update_time()
     return ngx.now()
@@ -87,9 +88,9 @@ local function release()
     end
 end
 
--- Calls of workers that were killed are counted no longer. Run once in every worker, so also in the
--- one that takes a killed one's place.
-local function forget_the_dead()
+-- Take calls of killed workers out of the counts. Every worker runs this once, so also the one that
+-- replaces a killed worker.
+local function forget_killed_workers()
     for _, key in ipairs(shared:get_keys(0)) do
         local pid, name = key:match("^held:(%d+):(.+)$")
         if pid and pid ~= own and not exists("/proc/" .. pid .. "/stat") then
@@ -99,7 +100,7 @@ local function forget_the_dead()
     end
 end
 
--- Connect, and read a line where one is said: "ok", "away", "refused" or "silent".
+-- Connect, and read a line if one is expected: "ok", "away", "refused" or "silent".
 local function knock(host, port, seconds, says)
     local ending = now() + seconds
     local socket = ngx.socket.tcp()
@@ -117,9 +118,8 @@ local function knock(host, port, seconds, says)
     return (line == "ok" or line == "away") and line or "silent"
 end
 
--- How a node's bench is: "ok", "away" when its replica cannot be read from, nil when it is not alive.
--- One without the guard has nobody at the health port, and is asked no more than whether somebody
--- listens.
+-- State of a node's bench: "ok", "away" when its replica cannot be read from, nil when it is down.
+-- A bench without the guard has no health port: there only the web port is tried.
 local function state_of(node, seconds)
     local ending = now() + seconds
     local answer = "refused"
@@ -147,7 +147,7 @@ local function ask_again(premature, node)
     end
 end
 
--- Nobody is sent to this node until it answers again.
+-- Send no calls to this node until it answers again.
 local function mark(node)
     shared:set("down:" .. node.name, 1, MARK)
     if shared:add("asking:" .. node.name, own, MARK) then
@@ -156,8 +156,8 @@ local function mark(node)
     end
 end
 
--- The node with the fewest calls of those that may be asked; in turn where there are several. For a
--- light call it must have processes to spare.
+-- The usable node with the fewest calls; in turn where there are several. For a light call, only a node
+-- with a free process.
 local function least_busy(skipped, light)
     local turn = shared:incr("turn", 1, 0)
     local best, fewest
@@ -178,7 +178,7 @@ local function never_sent()
     return (ngx.var.upstream_connect_time or ""):match("%-$") ~= nil
 end
 
--- What the last attempt means for this call; false when it may not be sent to anybody any more.
+-- Judge the last attempt; false when this call may not be sent to another node.
 local function may_go_on(skipped)
     local last
     for name in (ngx.var.benchfleet_tried or ""):gmatch("%S+") do
@@ -195,8 +195,8 @@ local function may_go_on(skipped)
             end
         end
     else
-        -- What ended a bench's work may end the next one's: one more tries, not all of them. And one
-        -- that was only too slow is still at work.
+        -- A report that ended one bench's process may end the next one's, so one more node is tried, not
+        -- all. A bench that was only too slow still works on it.
         local sent = (tonumber(ngx.var.benchfleet_sent) or 0) + 1
         ngx.var.benchfleet_sent = sent
         if sent > 1 or (ngx.var.upstream_status or ""):match("504$") then
@@ -212,8 +212,8 @@ local function send_to(node, tried)
     ngx.var.benchfleet_address = node.address
 end
 
--- Count this call in a node, unless it is drained. Counted first, looked at after: who drains a node
--- looks at its calls after the file is there.
+-- Count this call in a node, unless it is drained. Count first, then check: a drain writes its file first
+-- and then reads the count.
 local function enter(node)
     hold(node)
     if drained(node) then
@@ -223,7 +223,7 @@ local function enter(node)
     return true
 end
 
--- Whether the primary's bench is being restarted: the file says until when that is to be believed.
+-- Whether the primary's bench is being restarted; the file has the time until which it is valid.
 local function is_held()
     local file = io.open(settings.hold)
     if not file then
@@ -234,7 +234,7 @@ local function is_held()
     return ending ~= nil and now() < ending
 end
 
--- Wait for the end of a restart of the primary's bench. Its pool may be part of it.
+-- Wait for the end of a restart of the primary's bench, which may include its pool.
 local function wait_while_held()
     local ending = ngx.req.start_time() + PATIENCE
     while is_held() and now() < ending do
@@ -286,8 +286,8 @@ local function choose()
     return ngx.exec(spare)
 end
 
--- Tell the user that the primary's bench is away: in a page, or in the desk's form.
-local function tell_away()
+-- Answer that the primary's bench is down: with a page, or in the desk's form.
+local function answer_away()
     local page = (ngx.var.http_accept or ""):find("text/html", 1, true)
     return ngx.exec(page and "@primary_away_page" or "@primary_away")
 end
@@ -297,14 +297,14 @@ local function before_primary()
     wait_while_held()
     if shared:get("down:" .. primary.name) then
         if not state_of(primary, ASK) then
-            return tell_away()
+            return answer_away()
         end
         shared:delete("down:" .. primary.name)
     end
 end
 
--- Access phase of a call that the primary's bench did not answer: it is sent again once that listens,
--- if it never was.
+-- Access phase of a call that the primary's bench did not answer: if it was not sent, it is sent once the
+-- bench listens again.
 local function again()
     if not never_sent() then
         return ngx.exec("@primary_lost")
@@ -319,10 +319,10 @@ local function again()
         ngx.sleep(LOOK)
     end
     mark(primary)
-    return tell_away()
+    return answer_away()
 end
 
--- Access phase of what comes after the pool: only a call that the pool never got may go on.
+-- Access phase of a call that the pool did not answer: only one that the pool never got is sent on.
 local function after_pool()
     if not never_sent() then
         return ngx.exec("@report_lost")
@@ -330,7 +330,7 @@ local function after_pool()
     return before_primary()
 end
 
-forget_the_dead()
+forget_killed_workers()
 package.loaded.benchfleet_nodes = {
     choose = choose, release = release, after_pool = after_pool, before_primary = before_primary, again = again,
 }

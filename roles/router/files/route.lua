@@ -1,25 +1,24 @@
 -- Made by Benchfleet; changes here are undone by its next run.
--- Is this call a report? Then a reporting bench answers it (named location @report, where nodes.lua
--- chooses one); every other call, and every call about which there is any doubt, goes on to the
--- primary bench.
+-- Decides whether a call is a report. A report is answered by a reporting bench (named location @report,
+-- where nodes.lua chooses one); every other call, and every doubtful one, goes to the primary's bench.
 --
--- Frappe runs the method that `cmd` names, in the query or in the body, whatever the path says, and
--- only without a `cmd` the one in the path. So a call is a report when everything in it that could
--- name a method names a report.
+-- Frappe runs the method that `cmd` names, in the query or in the body, whatever the path is, and only
+-- without a `cmd` the method in the path. So a call is a report when every method that it names, in any
+-- of these places, is one.
 
 -- Bodies up to this many bytes are read; a larger one is an upload, not a report.
 local LIMIT = 1024 * 1024
 
--- Whether something else than the desk's small calls is asked for.
+-- Whether a method is more than one of the desk's small calls.
 local heavy = false
 
--- What the maps of benchfleet.conf say of a method ("heavy", "light", or nothing): is it a report?
+-- Whether the value of a map in benchfleet.conf ("heavy", "light", or nothing) means a report.
 local function note(kind)
     heavy = heavy or kind ~= "light"
     return kind == "heavy" or kind == "light"
 end
 
--- Whether a method is a report: asked of a volatile map.
+-- Whether a method is a report, by a volatile map.
 local function is_report(method)
     if type(method) ~= "string" then
         return false
@@ -28,12 +27,12 @@ local function is_report(method)
     return note(ngx.var.benchfleet_report_cmd)
 end
 
--- The judgement on the methods named so far: nil = none named, true = only reports.
+-- The verdict on the methods named so far: nil = none named, true = only reports.
 local function judge(so_far, method)
     return so_far ~= false and is_report(method)
 end
 
--- Judgement on every `cmd` of decoded arguments.
+-- The verdict with every `cmd` of decoded arguments.
 local function judge_arguments(so_far, arguments)
     local value = arguments.cmd
     if type(value) == "table" then
@@ -48,7 +47,7 @@ local function judge_arguments(so_far, arguments)
     return so_far
 end
 
--- The body as text, nil when it is too large to be looked at.
+-- The body as text, nil when it is larger than LIMIT.
 local function body_text()
     local length = tonumber(ngx.var.http_content_length)
     if length and length > LIMIT then
@@ -72,8 +71,8 @@ local function body_text()
     return #text <= LIMIT and text or nil
 end
 
--- Judgement on a multipart form. Anything but a plain boundary, as every browser and client sends it,
--- and plain `form-data; name="…"` parts is doubt.
+-- The verdict with a multipart form. Anything but a plain boundary, as browsers and clients send it, and
+-- plain `form-data; name="…"` parts is doubtful.
 local function judge_multipart(so_far, text, content_type)
     local boundary = content_type:match("^multipart/form%-data;%s*boundary=([%w_-]+)$")
         or content_type:match('^multipart/form%-data;%s*boundary="([%w_-]+)"$')
@@ -87,7 +86,7 @@ local function judge_multipart(so_far, text, content_type)
     local position = #marker + 1
     while true do
         if text:sub(position, position + 1) == "--" then
-            -- What comes after the end must not hold another part for a more lenient reader.
+            -- After the end there must be no further part, which a more lenient reader would take.
             return not text:find(marker, position, true) and so_far
         end
         if text:sub(position, position + 1) ~= "\r\n" then
@@ -134,7 +133,7 @@ local function judge_multipart(so_far, text, content_type)
     end
 end
 
--- Judgement on the body, by its declared type.
+-- The verdict with the body, by its declared type.
 local function judge_body(so_far)
     local headers, problem = ngx.req.get_headers(0)
     if problem or headers["content-encoding"] then
@@ -169,8 +168,8 @@ local function judge_body(so_far)
         return judge_multipart(so_far, text, content_type)
     end
     -- JSON, or a type that the bench may take for it. Frappe then ignores the query, so the path must
-    -- name the report; a key `cmd`, even one written with escapes (\u0063\u006d\u0064), is doubt, and
-    -- so is text in which it could not be seen (UTF-16 and UTF-32 have zero bytes).
+    -- name the report. A key `cmd`, even one with escapes (\u0063\u006d\u0064), is doubtful, and so is
+    -- text in which it could not be found (UTF-16 and UTF-32 have zero bytes).
     if ngx.var.uri == "/" or text:find("cmd", 1, true) or text:find("\\u006", 1, true) or text:find("%z") then
         return false
     end

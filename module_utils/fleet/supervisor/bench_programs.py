@@ -1,4 +1,4 @@
-"""Programs of a bench run as supervisor's configuration says, started with the files of today."""
+"""Brings a bench's programs to what supervisor's configuration says, with their files of today."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from .control import (
 from .programs import LOGS, full_name, tasks
 
 STEADY_SECONDS = 4
-# Bound on the wait for programs to run, and on that for those that users wait for.
+# Limit of the wait until programs run, and until a group that serves users answers.
 WAIT_SECONDS = 120
 
 
-def fingerprint(words: list[str]) -> str:
-    """One hash over texts, files and folders' Python modules; what is missing counts as empty."""
+def fingerprint(parts: list[str]) -> str:
+    """One hash over texts, files and folders' Python modules; a missing file counts as empty."""
     total = hashlib.sha256()
-    for word in words:
-        content = word.encode()
-        if word.startswith("/"):
-            path = Path(word)
+    for part in parts:
+        content = part.encode()
+        if part.startswith("/"):
+            path = Path(part)
             files = sorted(path.glob("*.py")) if path.is_dir() else [path]
             content = b"".join(file.read_bytes() for file in files if file.exists())
         total.update(hashlib.sha256(content).digest())
@@ -53,7 +53,7 @@ def fingerprint(words: list[str]) -> str:
 
 
 def remembered(path: str) -> dict[str, str]:
-    """What each group was started with, {} when nothing is known."""
+    """The fingerprint that each group was started with; {} where none is known."""
     try:
         with open(path, encoding="utf-8") as source:
             known = json.load(source)
@@ -63,21 +63,21 @@ def remembered(path: str) -> dict[str, str]:
 
 
 def remember(path: str, known: dict[str, str]) -> None:
-    """Write what each group was started with."""
+    """Write the fingerprints that the groups were started with."""
     atomic.write(path, json.dumps(known, indent=1, sort_keys=True), durable=False)
 
 
 def show(text: str, path: str, user: str) -> None:
-    """Have a file of a bench say what runs there, to its account alone. Raises BenchError."""
+    """Write the configuration that runs to a file of the bench's account. Raises BenchError."""
     script = 'umask 077; rm -f "$0.new" && cat >"$0.new" && mv -T "$0.new" "$0"'
     by_account(user, ["sh", "-c", script, path], f"writing {path}", text)
 
 
-def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
-    """The same groups in the order in which they are restarted.
+def restart_order(groups: list[str], serves: dict[str, str]) -> list[str]:
+    """The groups in the order in which they are restarted.
 
-    Redis, which the others use, then those that users wait for; workers come last, as they may
-    be at a job.
+    First Redis, which the others use, then groups that answer users, last workers, which may be at
+    a job.
     """
 
     def rank(group: str) -> int:
@@ -91,16 +91,16 @@ def pressing(groups: list[str], serves: dict[str, str]) -> list[str]:
 
 
 def answers(address: str) -> bool:
-    """Whether somebody takes connections at ``host:port``."""
+    """Whether a program listens at ``host:port``."""
     host, _, port = address.rpartition(":")
     return listens(host.strip("[]"), int(port))
 
 
-def in_order(lines: list[str]) -> list[str]:
-    """Groups that supervisor has to take over, from the lines of its reread.
+def update_order(lines: list[str]) -> list[str]:
+    """Groups that supervisor has to update, in that order, from the output of its reread.
 
-    What leaves makes room for what comes, on its ports too; then Redis, which the others use.
-    Workers that leave come last: they may be at a job.
+    First groups that leave, which frees their ports, then Redis, which the others use. Workers that
+    leave come last: they may be at a job.
     """
 
     def rank(line: str) -> int:
@@ -114,30 +114,30 @@ def in_order(lines: list[str]) -> list[str]:
     return [line.split(":")[0] for line in sorted(lines, key=rank)]
 
 
-class Programs:
-    """A bench's programs, as they are and as they shall be.
+class BenchPrograms:
+    """A bench's programs, brought to the state that the module supervisor_programs asks for.
 
-    asked: the options of the module supervisor_programs. warn: tells the operator something.
-    did: what was done, or would be, in words.
+    asked: the options of that module. warn: shows the operator a warning. did: the actions that
+    were done, or would be, as texts.
     """
 
     def __init__(self, asked: Mapping[str, Any], check: bool, warn: Callable[[str], None]) -> None:
         self.asked, self.check, self.warn = asked, check, warn
         self.name: str = asked["name"]
         self.did: list[str] = []
-        # What each program does.
+        # The task of each process.
         self.tasks: dict[str, str] = {}
-        # Of programs whose logs are in LOGS.
+        # Names of the logs in LOGS, and the groups that write them.
         self.logs: list[str] = []
         self.logging: set[str] = set()
 
     def learn(self) -> None:
-        """Know what each program does. Raises BenchError where the configuration cannot be read."""
+        """Find the task of each process. Raises BenchError for an unreadable configuration."""
         try:
             read = readable()
         except BenchError:
             if self.check:
-                # The folders that it names may come in the same run.
+                # Folders that it names may be created in the same run.
                 return
             raise
         self.tasks = tasks(self.name, read)
@@ -148,22 +148,22 @@ class Programs:
         for process in read["processes"]:
             if any(os.path.dirname(path) == LOGS for path in process["logs"]):
                 self.logging.add(process["group"])
-        for words in overridden(self.asked["configuration"], read):
+        for lines in overridden(self.asked["configuration"], read):
             self.warn(
-                f"{words}: this file of your own wins over Benchfleet's. Take these lines out;"
-                " bench_environment, bench_web_arguments and the numbers of workers are for that"
+                f"{lines}: this file of your own wins over Benchfleet's. Take these lines out; set"
+                " bench_environment, bench_web_arguments and the numbers of workers instead"
             )
 
     def warn_of_logs(self, read: dict[str, Any], user: str) -> None:
-        """Tell of programs of the operator's own whose logs the bench's account can replace."""
+        """Warn of programs of the operator's own whose logs the bench's account can replace."""
         for process in read["processes"]:
-            # A dry run finds the bench's own as they were.
+            # In a dry run, the bench's own logs are still where they were.
             own = not self.tasks.get(full_name(process))
             if own and (loose := [path for path in process["logs"] if writer(path) == user]):
                 self.warn(
                     f"supervisord, as root, writes {' and '.join(loose)} of the program"
-                    f" {process['name']}, and {user} can put a link there: name a folder of root's"
-                    " in its section"
+                    f" {process['name']}, and {user} can put a link there: name a log in a folder"
+                    " of root's in its section"
                 )
 
     def programs(self) -> dict[str, str]:
@@ -175,25 +175,25 @@ class Programs:
         }
 
     def own(self) -> list[str]:
-        """Processes of the operator's own programs that run and work with the bench."""
+        """Running processes of the operator's own programs that work with the bench."""
         now = states(control("status"))
         return [name for name in now if self.tasks.get(name) == "" and now[name] in STARTED]
 
     def restart_own(self, names: list[str]) -> None:
-        """Restart programs of the operator's own; those that stay away are told."""
+        """Restart programs of the operator's own; warn of those that do not run afterwards."""
         for name in names:
             control("restart", name)
         self.did += [f"restart {name}" for name in names]
         now = states(control("status"))
         if down := [name for name in names if now.get(name) not in (*STARTED, "BACKOFF")]:
             self.warn(
-                f"these programs of your own do not run any more: {', '.join(down)}; `supervisorctl"
-                " tail NAME stderr` on this host shows their last words"
+                f"these programs of your own no longer run: {', '.join(down)}; `supervisorctl tail"
+                " NAME stderr` on this host shows their last output"
             )
 
     @contextmanager
     def holding(self, group: str) -> Iterator[None]:
-        """Have calls wait until a group that answers them does so again; others hold nobody up."""
+        """Let calls wait at the router until a group that serves them answers again."""
         address: str | None = self.asked["serves"].get(group)
         hold: dict[str, Any] | None = self.asked["hold"]
         with held(**hold) if hold and address and answers(address) else nullcontext():
@@ -204,7 +204,7 @@ class Programs:
     def await_answer(self, group: str, address: str) -> None:
         """Wait until a group answers, unless it is gone or supervisor has given it up.
 
-        What is wrong then is told by ``wait``, at the end.
+        ``wait`` reports, at the end, what is wrong then.
         """
         deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline and not answers(address):
@@ -214,10 +214,10 @@ class Programs:
             time.sleep(0.1)
 
     def wait(self, steady: int) -> dict[str, str]:
-        """Poll until all have run for ``steady`` seconds; fails with what the others wrote last.
+        """Poll until all programs have run for ``steady`` seconds; returns their states.
 
-        Supervisor calls a program running after one second, which is sooner than a missing
-        part ends most of them.
+        To supervisor a program runs after one second, but most programs that lack something end
+        later than that. Raises BenchError with the last output of those that do not run.
         """
         deadline = time.monotonic() + WAIT_SECONDS
         since = None
@@ -237,30 +237,30 @@ class Programs:
             time.sleep(0.5)
 
     def fail(self, waiting: dict[str, str], known: dict[str, str]) -> NoReturn:
-        """Raise BenchError with the last words of the programs that do not run."""
+        """Raise BenchError with the last output of the programs that do not run."""
         if not known:
-            raise BenchError(f"supervisor knows no program of {self.name}")
-        words = [f"{name} is {state}" for name, state in sorted(waiting.items())]
+            raise BenchError(f"supervisor has no program of {self.name}")
+        lines = [f"{name} is {state}" for name, state in sorted(waiting.items())]
         for name in sorted(waiting)[:3]:
             for stream in ("stderr", "stdout"):
                 out = run(control_words("tail", "-2000", name, stream), timeout=None).stdout
                 if out.strip():
-                    words.append(f"--- {name} {stream}:\n{out.strip()}")
-        raise BenchError("these programs should run and do not: " + "\n".join(words))
+                    lines.append(f"--- {name} {stream}:\n{out.strip()}")
+        raise BenchError("these programs should run, but do not: " + "\n".join(lines))
 
     def today(self) -> dict[str, str]:
-        """What each group would be started with now."""
+        """The fingerprint that each group would be started with now."""
         return {
-            **{group: fingerprint(words) for group, words in self.asked["depends"].items()},
+            **{group: fingerprint(parts) for group, parts in self.asked["depends"].items()},
             "configuration": fingerprint([self.asked["configuration"]]),
             "own": fingerprint(self.asked["own_depends"]),
             "logging": " ".join(sorted(self.logging)),
         }
 
     def bring(self) -> dict[str, str]:
-        """Have them run; returns their states. Raises BenchError.
+        """Start, restart and update the programs; returns their states. Raises BenchError.
 
-        In a dry run, only ``did`` says what would be done.
+        A dry run only lists in ``did`` what would be done.
         """
         asked, logs, shown = self.asked, self.asked["logs"], self.asked["shown"]
         self.learn()
@@ -269,8 +269,8 @@ class Programs:
         known, today = remembered(asked["state"]), self.today()
         groups = {name.split(":")[0] for name in before}
         outdated = [g for g in groups if g in today and known.get(g) != today[g]]
-        outdated = pressing(outdated, asked["serves"])
-        # A memory of an older release has nothing of them.
+        outdated = restart_order(outdated, asked["serves"])
+        # A state file of an older release has no fingerprint of them.
         is_new = known.get("own", today["own"] if known else "") != today["own"]
         own = self.own() if is_new else []
         text = read_foreign(asked["configuration"])
@@ -288,7 +288,7 @@ class Programs:
             self.did += moved
             return before
         if back:
-            # First: supervisord would go on with what a link leads to.
+            # First: otherwise supervisord would go on writing to the link's target.
             return_logs(logs["bench"], logs["user"])
         fresh = self.take_over(set(known.get("logging", "").split()))
         self.each("restart", [group for group in outdated if group not in fresh])
@@ -297,7 +297,7 @@ class Programs:
             control("start", *together(idle, list(before)))
             self.did += [f"start {name}" for name in idle]
         now = self.wait(STEADY_SECONDS if self.did else 0)
-        # After the bench's own, which they may use; those that came just now have been started so.
+        # After the bench's own, which they may use; those of updated groups were started just now.
         self.restart_own([name for name in own if name.split(":")[0] not in fresh])
         if known != today:
             remember(asked["state"], today)
@@ -305,21 +305,21 @@ class Programs:
             show(text or "", **shown)
             self.did.append(f"write {shown['path']}")
         if lost:
-            # The programs that wrote into the old ones have ended.
+            # Now no program writes to the old logs any more.
             link_logs(logs["bench"], logs["user"], lost)
         self.did += moved
         return now
 
     def take_over(self, known_groups: set[str]) -> list[str]:
-        """Have supervisor take changed groups over; returns them.
+        """Have supervisor update changed groups; returns them.
 
-        known_groups: those whose logs were in LOGS before. A run that was killed between writing
-        the configuration and this step left supervisor with the old one: reread tells.
+        known_groups: those whose logs were in LOGS before. After a run that was killed between
+        writing the configuration and this step, reread still shows the changed groups.
         """
         known_groups = self.logging | known_groups
         lines = [line for line in control("reread").splitlines() if ": " in line]
         ours = (f"{self.name}-", *(f"{group}:" for group in known_groups))
-        fresh = in_order([line for line in lines if line.startswith(ours)])
+        fresh = update_order([line for line in lines if line.startswith(ours)])
         self.each("update", fresh)
         return fresh
 

@@ -1,6 +1,6 @@
-"""What else has a say on a host: packet filters that are not ours, there and on the way.
+"""Packet filters that are not the fleet's, on a host and on the way between hosts.
 
-Reads only. Where there is a program that reads the rules itself, that is asked: ufw, nft.
+Reads only. The programs that own the rules list them: ufw, firewall-cmd, iptables, nft.
 """
 
 from __future__ import annotations
@@ -9,38 +9,26 @@ import re
 import socket
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from .foreign import read_bytes
 from .processes import Run, run
 
 
-def read(path: str) -> str:
-    """A text file's content, "" for what is none, or no file of a usual size.
-
-    Some are the bench account's, which may put a pipe in their place at any moment.
-    """
-    try:
-        data = read_bytes(path, 1024**2)
-    except OSError:
-        return ""
-    return "" if b"\0" in data else data.decode(errors="replace")
-
-
 def look_at_filters(run: Run = run) -> list[str]:
-    """Packet filters of this host that drop what no rule of theirs lets in, by their tools' names.
+    """Packet filters of this host that drop packets which no rule accepts, by their tools' names.
 
-    ufw and firewalld, where one of them is active; else iptables, and the chains of nftables as
-    ``nftables, chain inet filter input``.
+    ufw or firewalld, where it is active; else iptables, or the chains of nftables as ``nftables,
+    chain inet filter input``.
     """
     if re.search(r"^Status: active", run(["ufw", "status"]).stdout, re.MULTILINE):
-        said = run(["ufw", "status", "verbose"]).stdout
-        return ["ufw"] if re.search(r"^Default: (deny|reject) \(incoming\)", said, re.M) else []
+        status = run(["ufw", "status", "verbose"]).stdout
+        return ["ufw"] if re.search(r"^Default: (deny|reject) \(incoming\)", status, re.M) else []
     if run(["firewall-cmd", "--state"]).stdout.strip() == "running":
         return ["firewalld"]
     programs = ["iptables-nft"]
-    # To ask about a table that the kernel does not have would make it.
-    if "filter" in read("/proc/net/ip_tables_names").split():
+    # Asking for a table that the kernel does not have would create it.
+    if "filter" in kernel_tables():
         programs.append("iptables-legacy")
     if any(drops(run([program, "-S", "INPUT"]).stdout) for program in programs):
         return ["iptables"]
@@ -57,14 +45,22 @@ def look_at_filters(run: Run = run) -> list[str]:
     return found
 
 
+def kernel_tables() -> list[str]:
+    """Names of the tables of iptables-legacy that the kernel has."""
+    try:
+        return Path("/proc/net/ip_tables_names").read_text(encoding="ascii").split()
+    except OSError:
+        return []
+
+
 def drops(rules: str) -> bool:
-    """Whether an INPUT chain of iptables drops or refuses what nothing before has let in."""
+    """Whether an INPUT chain of iptables drops or refuses packets which no rule accepts."""
     last = rules.strip().splitlines()[-1:] or [""]
     return "-P INPUT DROP" in rules or bool(re.fullmatch(r"-A INPUT -j (DROP|REJECT).*", last[0]))
 
 
 def filtered(address: str, port: int, seconds: float) -> bool:
-    """Whether something drops what is sent to a port. One that nobody listens on is none such."""
+    """Whether packets to a port are dropped; a port without a listener is not filtered."""
     try:
         socket.create_connection((address, port), timeout=seconds).close()
     except ConnectionRefusedError:
@@ -75,7 +71,7 @@ def filtered(address: str, port: int, seconds: float) -> bool:
 
 
 def look_at_ways(ways: Iterable[Mapping[str, Any]], seconds: float) -> list[dict[str, Any]]:
-    """Of {address, port} those that something on the way drops."""
+    """The entries of ways, {address, port} each, whose packets are dropped on the way."""
     wanted = [{"address": str(way["address"]), "port": int(way["port"])} for way in ways]
     if not wanted:
         return []
