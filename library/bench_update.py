@@ -9,7 +9,8 @@ from typing import Any
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.redis.client import RedisError
-from ansible.module_utils.fleet.update.back import Update
+from ansible.module_utils.fleet.update.phases import Update
+from ansible.module_utils.fleet.update.problems import UpdateRefusedError
 
 DOCUMENTATION = r"""
 module: bench_update
@@ -98,9 +99,17 @@ RETURN = r"""
 going: {description: Whether there is something to do., type: bool}
 code: {description: Whether the primary's part is still to be done., type: bool}
 touched: {description: Whether the migration of a site had begun., type: bool}
-told: {description: "With tell: where the update stands, and the ways on.", type: str}
+message: {description: "With tell: where the update is, and how it can go on.", type: str}
+status: {description: "With tell: the same as facts; see report.status.", type: dict}
+outcome: {description: "With finish: what the update took; see report.outcome.", type: dict}
+problems:
+  description: "Why the update was refused: {id, what, place, remedy, facts} each."
+  returned: failure
+  type: list
+restored: {description: "With back: backups that were restored, {site: file}.", type: dict}
+not_restored: {description: "The same, of sites that are gone from the bench.", type: dict}
 drained: {description: Nodes that this update took out of service., type: list, elements: str}
-words: {description: What would be done, or was., type: list, elements: str}
+report: {description: "What would be done, or was, in lines.", type: list, elements: str}
 """
 
 PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget"]
@@ -136,14 +145,16 @@ def main() -> None:
         exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800),
     ):
         update = Update(module.params)
-        # Judged, there is what would be done; told, what failed.
-        outcome = getattr(update, phase)() or {}
+        try:
+            outcome = getattr(update, phase)() or {}
+        except UpdateRefusedError as error:
+            module.fail_json(msg=str(error), problems=error.problems)
         known = {
             "drained": update.state.get("drained", []),
             "touched": bool(update.state.get("touched")),
         }
     changed = module.check_mode and outcome["going"] if reads and outcome else not reads
-    module.exit_json(changed=changed, words=update.words, **known, **outcome)
+    module.exit_json(changed=changed, report=update.report, **known, **outcome)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from fleet.bench.making import Maker
 from fleet.routes import source
 from fleet.sites import folders as sites
 from fleet.sites import reconcile
-from fleet.update.back import Update
+from fleet.update.phases import Update
 from fleet.verify.primary import Primary
 
 from library import json_config

@@ -45,10 +45,10 @@ ANSWERS: dict[str, Any] = {
     # Nothing of a release goes on from there.
     "snapshot_restore": {"failed": True, "msg": "no record"},
     "supervisor_programs": {"did": []},
-    "bench_update judge": {"going": True, "code": True, "drained": ["rep1", "rep2"], "words": []},
-    "bench_update tell": {"touched": False, "told": "told"},
-    "bench_update back": {"touched": False, "drained": ["rep1", "rep2"], "words": ["old commits"]},
-    "bench_update finish": {"drained": ["rep1", "rep2"], "words": []},
+    "bench_update judge": {"going": True, "code": True, "drained": ["rep1", "rep2"], "report": []},
+    "bench_update tell": {"touched": False, "message": "told"},
+    "bench_update back": {"touched": False, "drained": ["rep1", "rep2"], "report": ["old commits"]},
+    "bench_update finish": {"drained": ["rep1", "rep2"], "report": []},
 }
 
 

@@ -7,8 +7,10 @@ from contextlib import suppress
 
 from ..bench.account import BenchError
 from ..bench.look import drop_git_locks, git, installed_apps
+from . import problems
 from .gates import Gates
 from .judge import Judge
+from .problems import UpdateRefusedError
 from .state import new_stamp
 
 
@@ -61,10 +63,10 @@ class Code(Judge, Gates):
         old = self.state["from"]
         moved = [app for app, commit in to.items() if {old[app], here.get(app)} != {commit}]
         try:
-            with self.phase("new code and packages, beside the running bench"):
+            with self.phase("code"):
                 self.staging.make_code(to, moved)
             if self.params["build"]:
-                with self.phase("web assets, beside the running bench"):
+                with self.phase("assets"):
                     self.staging.make_assets()
             items = self.staging.end(moved, self.params["build"])
             self.judge_owners(items)
@@ -76,15 +78,15 @@ class Code(Judge, Gates):
         self.state.setdefault("migrates", self.reasons(self.state["from"], to) != [])
 
     def judge_owners(self, items: list[str]) -> None:
-        """BenchError for folders that the bench's account cannot move away."""
+        """UpdateRefusedError for folders that the bench's account cannot move away."""
         mine = os.stat(self.path).st_uid
         folders = [f"{self.path}/{item}" for item in items]
         wrong = [f for f in folders if os.path.isdir(f) and os.lstat(f).st_uid != mine]
         if wrong:
-            raise BenchError(
-                f"{', '.join(wrong[:5])} belongs to another account, and {self.user} must put"
-                f" another in its place: chown -R {self.user}: {' '.join(wrong[:5])}"
+            found = problems.FOLDER_OWNER.found(
+                folders=wrong[:5], user=self.user, path=" ".join(wrong[:5])
             )
+            raise UpdateRefusedError([found])
 
     def bring_code(self) -> None:
         """Put code, environment and web assets in place."""

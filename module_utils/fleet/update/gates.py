@@ -15,8 +15,8 @@ from ..foreign import replace
 from ..http import Visitor
 from ..redis.client import Redis
 from ..supervisor.control import RUNNING, control, control_each, doing, programs, start, together
+from .report import job_name
 from .state import State
-from .words import job_words
 
 # Frappe 16 reads its configuration anew after a minute at the latest, and new processes at once.
 KEEPS_CONFIG = 16
@@ -82,7 +82,7 @@ class Gates(State):
             state, job = redis.ask("HMGET", f"rq:worker:{worker}", "state", "current_job")
             if state == "busy" or job:
                 text = redis.ask("HGET", f"rq:job:{job}", "description") if job else None
-                busy.append(f"{job_words(text or job or 'a job')} on {node}")
+                busy.append(f"{job_name(text or job or 'a job')} on {node}")
         return busy
 
     def open(self) -> None:
@@ -92,9 +92,9 @@ class Gates(State):
             if not self.state["former"]:
                 self.wait_for_answer(200)
         if self.state.get("held"):
-            self.words.append(
-                f"jobs go on waiting: somebody held them ({SUSPENDED} in the queue's Redis, as `rq"
-                " suspend` sets it) before the update"
+            self.report.append(
+                f"jobs still wait: {SUSPENDED}, as `rq suspend` sets it, was in the queue's Redis"
+                " before the update; `rq resume` lets them run"
             )
         elif self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
@@ -110,8 +110,8 @@ class Gates(State):
             # As `set-maintenance-mode off` leaves it. It says nothing more than its absence, but it
             # would keep the site open.
             if not read_json(self.folders.config(site)).get(SWITCH, 1):
-                words = ["bench", "--site", site, "set-config", SWITCH, "None"]
-                self.run(words, f"taking {SWITCH} out of the configuration of {site}")
+                argv = ["bench", "--site", site, "set-config", SWITCH, "None"]
+                self.run(argv, f"taking {SWITCH} out of the configuration of {site}")
         if not self.state.get("closed"):
             self.save(closed=time.time())
         self.switch(1)
@@ -201,21 +201,21 @@ class Gates(State):
 
     def restart_web(
         self,
-        words: str,
+        phase: str,
         between: Callable[[], None] | None = None,
         then: Callable[[], None] | None = None,
     ) -> None:
         """Restart what users are connected to, while their calls wait at the router.
 
-        words: name of the phase. between: what is done while nothing runs. then: what is done once
-        all is started, while calls still wait.
+        phase: its id in report.PHASES. between: what is done while nothing runs. then: what is
+        done once all is started, while calls still wait.
         """
         known = list(programs(self.name))
         serving = together(doing(self.name, "web")(known), known)
         pool = self.params["report_port"]
         hold = f"{self.params['state_dir']}/hold"
         waits = held(hold, "127.0.0.1", self.params["web_port"], pool=pool)
-        with self.phase(words), waits:
+        with self.phase(phase), waits:
             control_each("stop", serving)
             if between:
                 between()

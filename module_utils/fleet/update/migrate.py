@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from ..bench.account import BenchError, run_frappe
 from ..bench.files import without_password
@@ -11,7 +12,7 @@ from ..redis.client import RedisError
 from ..supervisor.control import RUNNING, doing, programs, stop
 from ..supervisor.programs import JOBS
 from .code import Code
-from .words import MIGRATION, OUT, last_patch, outcome
+from .report import MIGRATION, last_patch, outcome, outcome_lines
 
 LAST_LINES = 25
 
@@ -23,7 +24,7 @@ class Migration(Code):
         """Jobs wait, those that run have ended, and users notice nothing yet."""
         if self.state.get("coded"):
             return
-        with self.phase("jobs that ran were waited for"):
+        with self.phase("jobs"):
             self.suspend_jobs()
         self.save()
 
@@ -38,32 +39,31 @@ class Migration(Code):
             self.save(coded=True)
         else:
             self.save(renewed=True)
-            words = "restart with the new code, for which calls waited at the router"
-            self.restart_web(words, self.bring_code, self.see_answers)
+            self.restart_web("restart_waiting", self.bring_code, self.see_answers)
             self.settle()
             self.save(coded=True, opened=True, restarted=True)
 
     def code_behind_closed_doors(self) -> None:
         """Users see the maintenance page; backups are made, and the new code is put in place."""
         backed_up = bool(self.state.get("backups"))
-        with self.phase(f"{OUT}closing the sites"):
+        with self.phase("close"):
             self.close()
             if not backed_up:
                 self.wait_for_calls()
             # A worker that was waiting took what the last calls queued, switch or not.
             self.wait_for_jobs()
         if not backed_up:
-            with self.phase(f"{OUT}backup"):
+            with self.phase("backup"):
                 self.back_up()
-        with self.phase(f"{OUT}new code in place"):
+        with self.phase("place"):
             self.bring_code()
             self.settle()
 
     def see_answers(self) -> None:
         """Nothing cached is of the old code, and each site answers with the new one."""
         for site in self.sites:
-            words = ["--site", site, "clear-cache"]
-            self.frappe(words, " ".join(words))
+            arguments = ["--site", site, "clear-cache"]
+            self.frappe(arguments, " ".join(arguments))
         self.wait_until_it_listens()
         self.wait_for_answer(200)
 
@@ -86,12 +86,12 @@ class Migration(Code):
                 continue
             touched = self.state.get("touched", [])
             self.save(touched=touched if site in touched else [*touched, site], restarted=False)
-            with self.phase(f"{OUT}{MIGRATION} of {site}"):
+            with self.phase(MIGRATION, site):
                 self.migrate_site(site)
             migrated = [*migrated, site]
             self.save(migrated=migrated)
         if not self.state.get("restarted"):
-            self.restart_web(f"{OUT}restart", then=self.let_in)
+            self.restart_web("restart", then=self.let_in)
             self.save(restarted=True)
             try:
                 if not self.state.get("former"):
@@ -124,10 +124,13 @@ class Migration(Code):
                 f"{tail}"
             )
 
-    def finish(self) -> None:
-        """Let users and jobs in, and try each site; what does not answer is closed again."""
+    def finish(self) -> dict[str, Any]:
+        """Let users and jobs in, and try each site; all are closed again when one does not answer.
+
+        Returns {outcome}, {} where that was done before.
+        """
         if self.state.get("finished"):
-            return
+            return {}
         down = [name for name, state in programs(self.name).items() if state != RUNNING]
         if down:
             raise BenchError(f"these programs should run and do not: {', '.join(down)}")
@@ -142,4 +145,6 @@ class Migration(Code):
             raise
         self.save(finished=True)
         self.drop_staging()
-        self.words += outcome(self.state)
+        took = outcome(self.state)
+        self.report += outcome_lines(took)
+        return {"outcome": took}
