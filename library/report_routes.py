@@ -47,7 +47,9 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-routes: {description: "{method, bench, why, where, light} of each method, sorted.", type: list}
+routes:
+  description: "{method, bench, reason, why, where, light} of each method, sorted."
+  type: list
 methods: {description: Names of those that the reporting benches answer, sorted., type: list}
 light: {description: Those that the primary's own bench answers when they are busy., type: list}
 """

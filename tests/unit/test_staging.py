@@ -265,7 +265,7 @@ def test_what_is_kept_and_gone_is_named(bench: Path, new: str):
     made.put(items)
     now = state(bench)
     shutil.rmtree(bench / ".update/old/env")
-    with pytest.raises(BenchError, match=r"\.update/old/env is gone, which the update had kept"):
+    with pytest.raises(BenchError, match=r"\.update/old/env "):
         made.take(known)
     assert state(bench) == now
 

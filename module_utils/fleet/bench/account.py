@@ -63,7 +63,11 @@ for words in lines:
 
 
 class BenchError(Exception):
-    """Something about a bench is not as it must be; the message says what to do."""
+    """Something about a bench is wrong; the message says what to do."""
+
+
+class NotOursError(BenchError):
+    """Something that this fleet did not make is where it must make something; it was left alone."""
 
 
 def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) -> dict[str, str]:

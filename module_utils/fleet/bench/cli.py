@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..kept import archived, things, tidy
-from .account import TRUSTED_ROOTS, Bench, BenchError, read_foreign
+from .account import TRUSTED_ROOTS, Bench, BenchError, NotOursError, read_foreign
 from .files import apps_in, without_password
 
 # The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
@@ -151,9 +151,9 @@ class Environment:
         making = f"{self.path}/.benchfleet-making"
         if os.path.exists(self.path) and os.listdir(self.path):
             if not os.path.exists(self.mark) and not os.path.exists(making):
-                raise BenchError(
+                raise NotOursError(
                     f"{self.path} exists, and this fleet did not make it; nothing was removed."
-                    " Move it away, or name another bench_cli_dir, and run again"
+                    " Move it away, or set another bench_cli_dir, and run again"
                 )
             if not os.path.exists(self.mark):
                 shutil.rmtree(self.path)

@@ -15,16 +15,18 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 # --- keys of Frappe's configurations ------------------------------------------------------------
 
-# What becomes of a key: the words of the table in docs/adopt.md.
-SET = "set, and put back at a release"
-OWN = "set on each host, and put back at a release"
-OUT = "taken out, and put back at a release"
-NODE = "kept; reporting nodes have their own"
-PRIMARY = "kept, but not on reporting nodes"
-LOCAL = "kept where it means this server, but not on reporting nodes; else refused"
+# What becomes of a key; the table in docs/adopt.md has it in sentences.
+# Set by the fleet, and put back at a release: the same on all hosts, or each host's own.
+SET, OWN = "set", "own"
+# Removed, and put back at a release.
+OUT = "out"
+# Kept: reporting nodes have their own; not on reporting nodes; there, too.
+NODE, PRIMARY, KEPT = "node", "primary", "kept"
+# Kept where it means this server, but not on reporting nodes; else refused.
+LOCAL = "local"
+# Kept, with the fleet's entries `at-…` beside the operator's.
+SHARED = "shared"
 REFUSED = "refused"
-SHARED = "kept, with the fleet's entries `at-…` beside yours"
-KEPT = "kept, on reporting nodes, too"
 
 # Key → what becomes of it in common_site_config.json, and in a site's site_config.json. Every other
 # key is kept in both. What is taken out of the one and refused in the other is the half of a pair:
@@ -256,7 +258,7 @@ def redis_lines(text: str) -> list[tuple[int, str, list[str]]]:
             continue
         words = redis_words(bare)
         if not words:
-            raise ValueError(f"line {number} has quotes that do not match")
+            raise ValueError(f"line {number}: its quotes do not match")
         found.append((number, words[0].lower(), words[1:]))
     return found
 
@@ -276,17 +278,17 @@ def redis_refused(text: str) -> list[str]:
     for number, name, values in lines:
         why = ""
         if name == "include":
-            why = "names a file of which the fleet sees nothing: put its lines here"
+            why = "names a file that the fleet does not read: put its lines here"
         elif name in ("replicaof", "slaveof"):
-            why = "makes this Redis another one's copy: take the line out"
+            why = "makes this Redis a replica of another one: remove the line"
         elif name == "cluster-enabled" and "yes" in [value.lower() for value in values]:
-            why = "makes this Redis a part of a cluster: take the line out"
+            why = "makes this Redis a part of a cluster: remove the line"
         elif name == "rename-command":
-            why = "renames a command that Frappe and the fleet use: take the line out"
+            why = "renames a command that Frappe and the fleet use: remove the line"
         if why:
             found.append(f"line {number}, {name}, {why}")
     if redis_settings(text).get("port", "") in ("", "0"):
-        found.append("it names no port, and a fleet's hosts come by a port: give it one")
+        found.append("`port` is not set, and the hosts of a fleet connect to a port: set it")
     return found
 
 

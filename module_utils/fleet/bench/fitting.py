@@ -11,7 +11,7 @@ from typing import Any
 from .. import atomic
 from ..supervisor.control import missing_programs
 from .account import read_foreign, read_json, read_text
-from .jobs_tool import UNKNOWN, misfits
+from .jobs_tool import fit
 
 # By the name of the file, where it lies.
 GENERATED = {
@@ -51,9 +51,10 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     known = read_json(file)
     if known.get("key") == key:
         return list(known["misfits"])
-    found = misfits(path, params["user"], *asked) + missing
-    if any(words.startswith(UNKNOWN) for words in found):
-        # The next run asks again: there may have been too little memory, say.
+    fits = fit(path, params["user"], *asked)
+    found = fits.misfits + missing
+    if not fits.known:
+        # The next run asks again: the cause may have been too little memory, for example.
         key = ""
     if write and os.path.isdir(params["state_dir"]):
         content = json.dumps({"key": key, "misfits": found}, indent=1)

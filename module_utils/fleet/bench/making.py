@@ -9,12 +9,14 @@ from typing import Any
 
 from .. import atomic
 from ..foreign import as_owner
-from .account import Bench, BenchError, read_foreign, read_text
+from .account import Bench, BenchError, NotOursError, read_foreign, read_text
 from .cli import remove_app, requirement_steps
 from .files import without_password
 from .look import drop_git_locks, installed_apps, installed_packages
 
 MARK = ".benchfleet-complete"
+# A line in it is run by the environment's Python at each start.
+STARTUP_FILE = "benchfleet.pth"
 
 
 class Maker(Bench):
@@ -63,9 +65,9 @@ class Maker(Bench):
         if not os.path.lexists(self.path):
             return
         if not self.begun("bench", self.path):
-            raise BenchError(
+            raise NotOursError(
                 f"{self.path} exists, and this fleet did not make it; nothing was removed. Move it"
-                " away, or name another fleet_bench_dir, and run again"
+                " away, or set another fleet_bench_dir, and run again"
             )
         self.remove(self.path)
 
@@ -128,7 +130,7 @@ class Maker(Bench):
         self.trust(app["repo"])
         if os.path.lexists(self.folder(app)):
             if not self.getting(app):
-                raise BenchError(
+                raise NotOursError(
                     f"{self.folder(app)} exists and is not a git repository; nothing was removed."
                     " Make it one, or move it away, and run again"
                 )
@@ -169,7 +171,7 @@ class Maker(Bench):
     def startup_files(self) -> list[str]:
         """Where the environment's Python looks for lines to run at its start."""
         folders = glob.glob(f"{self.path}/env/lib/python3*/site-packages")
-        return [f"{folder}/benchfleet.pth" for folder in sorted(folders)]
+        return [f"{folder}/{STARTUP_FILE}" for folder in sorted(folders)]
 
     def starts(self) -> bool:
         """Whether the line stands in the environment; one that was made anew lacks it."""
@@ -181,14 +183,14 @@ class Maker(Bench):
         return bool(app["commit"]) and not commit.startswith(app["commit"])
 
     def differences(self) -> list[str]:
-        """What is missing or elsewhere than wanted, in words; [] means nothing to do.
+        """What is missing or at another commit than wanted, in lines; [] means nothing to do.
 
-        Raises BenchError for an app that would have to be moved and must not be.
+        Raises BenchError for an app in use that is at another commit.
         """
         if not self.complete():
             return [f"bench {self.path}"]
         here = installed_apps(self.path)
-        wrong = [] if self.starts() else ["benchfleet.pth of the environment"]
+        wrong = [] if self.starts() else [f"{STARTUP_FILE} of the environment"]
         for app in self.apps:
             name, state = app["name"], here.get(app["name"])
             if state is None or self.getting(app):
@@ -198,9 +200,9 @@ class Maker(Bench):
                 if not self.moves and not self.moving(app):
                     raise BenchError(
                         f"{name} is at {state['commit'][:12]} and the inventory wants"
-                        f" {app['commit'][:12]}: a bench in use is not moved here, its sites would"
-                        " need a migration. Run playbooks/update.yml, which makes it, then this"
-                        " again"
+                        f" {app['commit'][:12]}: site.yml does not change the commit of an app in"
+                        " use, as its sites may need a migration. Run playbooks/update.yml, which"
+                        " migrates them, then this again"
                     )
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):
