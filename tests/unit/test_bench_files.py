@@ -326,7 +326,7 @@ def test_our_users_hold_whatever_the_operators_file_says(tmp_path: Path, own: st
         ("cluster-enabled yes\nport 1", "line 1, cluster-enabled"),
         ('port 1\nrename-command CONFIG ""', "line 2, rename-command"),
         ("port 0\nunixsocket /run/redis.sock", "`port`"),
-        ('port 1\nrequirepass "x', " 2:"),
+        ('port 1\nrequirepass "x', " 2 "),
     ],
 )
 def test_what_cannot_be_taken_over_is_told_with_its_line(text: str, words: str):

@@ -37,7 +37,7 @@ from fleet.update.problems import UpdateRefusedError
 from fleet.update.report import STAGES, job_name, last_patch, stage_of, stage_text
 from fleet.update.state import sites_of
 
-from filter_plugins.update import lost_nodes, task_words
+from filter_plugins.update import failure_message, lost_nodes
 from tests.repositories import git
 
 BenchError = bench.BenchError
@@ -1145,13 +1145,13 @@ def test_processes_of_a_whole_group_are_handled_at_once():
     assert supervisor.together(["b-long:1", "b-web:0"], known) == ["b-long:1", "b-web:*"]
 
 
-def test_a_failed_tasks_words():
-    assert task_words({"msg": "no"}) == "no"
-    assert task_words({})
+def test_the_message_of_a_failed_task():
+    assert failure_message({"msg": "no"}) == "no"
+    assert failure_message({})
     loop = {"msg": "items failed", "results": [{"item": "rep1"}, {"item": "rep2", "failed": True}]}
-    assert task_words(loop) == "rep2: no reason"
+    assert failure_message(loop) == "rep2: no message"
     lost = {"results": [{"item": "rep1"}, {"item": "rep2", "unreachable": True, "msg": "gone"}]}
-    assert task_words(lost) == "rep2: gone"
+    assert failure_message(lost) == "rep2: gone"
 
 
 def test_nodes_that_did_not_start_on_the_way_back_are_named():

@@ -258,7 +258,7 @@ def redis_lines(text: str) -> list[tuple[int, str, list[str]]]:
             continue
         words = redis_words(bare)
         if not words:
-            raise ValueError(f"line {number}: its quotes do not match")
+            raise ValueError(f"line {number} has quotes that do not match")
         found.append((number, words[0].lower(), words[1:]))
     return found
 

@@ -1,4 +1,4 @@
-"""Whether an update may begin or go on, and what it would do."""
+"""Whether an update may begin or continue, and what it would do."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Judge(Backups):
         return {"going": going, "code": code, "to": to, "from": old, "migration": reasons}
 
     def unknown_apps(self, apps: dict[str, Any]) -> list[Problem]:
-        """Problems for apps that are named, or part of the update, and not on the bench."""
+        """Problems for apps that are named, or are part of the update, and are not on the bench."""
         found = [
             problems.APP_UNKNOWN.found(app=app, apps=sorted(apps))
             for app in self.params["commits"]
@@ -99,7 +99,7 @@ class Judge(Backups):
         ]
 
     def judge_all(self, apps: dict[str, Any], old: dict[str, str], to: dict[str, str]) -> None:
-        """Add the problems of all that the update will meet."""
+        """Add the problems of the hosts, the code, the sites and the disk."""
         self.judge_trees(apps, to)
         self.judge_nodes(apps, old, to)
         self.judge_runtime(to)
@@ -195,7 +195,7 @@ class Judge(Backups):
         return commit
 
     def fetched(self, app: str, ref: str, branch: str | None) -> str:
-        """The commit of a reference, brought here from the app's remote; "" after a problem."""
+        """The commit of a reference, fetched from the app's remote; "" after a problem."""
         remote = self.remote(app)
         if not remote:
             self.problems.append(
@@ -238,12 +238,12 @@ class Judge(Backups):
         return found.stdout.strip()
 
     def remote(self, app: str) -> str:
-        """The remote that an app's commits come from, "" when it has none."""
+        """Name of the remote from which an app's commits are fetched, "" when it has none."""
         remotes = self.app_git(app, "remote").stdout.split()
         return next((name for name in REMOTES if name in remotes), "")
 
     def url(self, app: str, remote: str) -> str:
-        """Address of a remote, without a password that may be in it."""
+        """Address of a remote, without the password in it."""
         url = self.app_git(app, "remote", "get-url", remote).stdout.strip()
         return without_password(url)
 
@@ -256,7 +256,7 @@ class Judge(Backups):
             folder = self.folder(app)
             mine = ["diff", "--name-only", "HEAD", "--", ".", ":!yarn.lock"]
             lost = git_said(folder, *mine).split("\n")
-            # Without renames: a file that moves is a new one where it comes to lie.
+            # Without renames: a file that is moved is a new one in its new place.
             come = ["diff", "--name-only", "--no-renames", "--diff-filter=A", "HEAD"]
             added = git_said(folder, *come, targets[app])
             strange = git_said(folder, "ls-files", "--others")
@@ -269,7 +269,7 @@ class Judge(Backups):
                 )
 
     def judge_nodes(self, apps: dict[str, Any], old: dict[str, str], to: dict[str, str]) -> None:
-        """Problems for reporting benches that are not in step."""
+        """Problems for reporting benches whose apps differ from the primary's."""
         allowed = {app: {state["commit"]} for app, state in apps.items()}
         if self.state:
             for app, commit in old.items():

@@ -1,4 +1,4 @@
-"""From the running bench to the migrated one: jobs wait, users are out, sites are migrated."""
+"""Updates the primary: jobs wait, users are out where needed, and sites are migrated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Migration(Code):
     """Migrates the sites."""
 
     def quiet(self) -> None:
-        """Jobs wait, those that run have ended, and users notice nothing yet."""
+        """Hold new jobs, and wait for those that run; users notice nothing yet."""
         if self.state.get("coded"):
             return
         with self.phase("jobs"):
@@ -29,13 +29,13 @@ class Migration(Code):
         self.save()
 
     def code(self) -> None:
-        """The bench has the new code; users are out from here on where sites are to be migrated."""
+        """Put the new code in place; if sites are to be migrated, users are out from here on."""
         if self.state.get("coded"):
             return
         self.suspend_jobs()
         stop(self.name, doing(self.name, *JOBS))
         if self.migrates():
-            self.code_behind_closed_doors()
+            self.code_while_closed()
             self.save(coded=True)
         else:
             self.save(renewed=True)
@@ -43,14 +43,14 @@ class Migration(Code):
             self.settle()
             self.save(coded=True, opened=True, restarted=True)
 
-    def code_behind_closed_doors(self) -> None:
-        """Users see the maintenance page; backups are made, and the new code is put in place."""
+    def code_while_closed(self) -> None:
+        """Close the sites, make backups, and put the new code in place."""
         backed_up = bool(self.state.get("backups"))
         with self.phase("close"):
             self.close()
             if not backed_up:
                 self.wait_for_calls()
-            # A worker that was waiting took what the last calls queued, switch or not.
+            # A worker that was waiting takes what the last calls queue, in spite of the switch.
             self.wait_for_jobs()
         if not backed_up:
             with self.phase("backup"):
@@ -60,7 +60,7 @@ class Migration(Code):
             self.settle()
 
     def see_answers(self) -> None:
-        """Nothing cached is of the old code, and each site answers with the new one."""
+        """Clear the sites' caches, and wait until each site answers with the new code."""
         for site in self.sites:
             arguments = ["--site", site, "clear-cache"]
             self.frappe(arguments, " ".join(arguments))
@@ -70,12 +70,12 @@ class Migration(Code):
     def migrate(self) -> None:
         """Bring the new code, migrate each site, restart all programs, and let users in.
 
-        In one go: who is out waits for no further step of Ansible's.
+        In one phase, so that users are not out for further steps of Ansible's.
         """
         self.code()
         if not self.migrates():
             return
-        # New code was built meanwhile, in this run or in one that was killed.
+        # The code may have been put in place by a run that was killed.
         self.suspend_jobs()
         stop(self.name, doing(self.name, *JOBS))
         if self.without_backup():
@@ -102,7 +102,7 @@ class Migration(Code):
 
     def migrate_site(self, site: str) -> None:
         """Frappe's own migration of one site; its output is kept in a file."""
-        # Modules that an app has since this commit are in no cache yet.
+        # Modules that an app has since this commit are not in the cache yet.
         done = run_frappe(
             self.path,
             self.user,
@@ -133,8 +133,11 @@ class Migration(Code):
             return {}
         down = [name for name, state in programs(self.name).items() if state != RUNNING]
         if down:
-            raise BenchError(f"these programs should run and do not: {', '.join(down)}")
-        # From here on users may have written, and no backup holds that.
+            raise BenchError(
+                f"these programs do not run: {', '.join(down)}. Find the cause in their logs, and"
+                " run the same command again"
+            )
+        # From here on users may write, and no backup has that.
         self.save(opened=True)
         try:
             self.open()

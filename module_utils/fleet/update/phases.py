@@ -50,8 +50,8 @@ class Update(Migration):
             self.restart_web("restart_old")
         if not touched:
             start(self.name)
-            # Users are let in next. Should the same command go on from there, it begins whole: with
-            # a backup of what they did, beside this one.
+            # Users are let in next. If the same command then continues, it needs new backups, of
+            # what they did.
             self.save(backups={}, stamp=new_stamp())
         backups = {site: self.state["backups"][site] for site in touched}
         restored = {site: file for site, file in backups.items() if site in here}

@@ -1,4 +1,4 @@
-"""What is known of one update, and kept in update.json; what every phase of it uses."""
+"""The state of one update, kept in update.json, and what every phase uses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sites_of(folders: Folders, named: list[str]) -> list[str]:
 
 
 class State(Bench):
-    """One update of a bench, and what is known of it."""
+    """The state of one update of a bench."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params = {**params, **params["about"]}
@@ -55,7 +55,7 @@ class State(Bench):
         self.report: list[str] = []
 
     def save(self, **changes: Any) -> None:
-        """Note something of the update; survives a power cut."""
+        """Keep changes of the state in update.json; they survive a power cut."""
         self.state.update(changes)
         atomic.write(self.file, json.dumps(self.state, indent=1, sort_keys=True))
 
