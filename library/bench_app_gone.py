@@ -62,8 +62,9 @@ def main() -> None:
     )
     params = module.params
     with telling(module, BenchError):
-        words = Leaving(params).leave(params["sites"], module.check_mode)
-    module.exit_json(changed=bool(words), words=words or [f"{params['app']} is not here"])
+        steps = Leaving(params).leave(params["sites"], module.check_mode)
+    report = steps or [f"{params['app']} is not on the bench"]
+    module.exit_json(changed=bool(steps), report=report)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,13 @@ description:
   - If the new commits need no migration, users do not see that page. C(migrate) then restarts the
     web workers with the new code, while calls wait at the router.
   - C(back) undoes what was done before users were let in; a database is restored only if its
-    migration had begun. C(open) lets users and jobs in again. C(tell) reports the state of a failed
-    update. C(forget) ends an update, and removes what is no longer kept, which are backups of
-    former updates and outputs of former sites.
+    migration had begun. C(open) lets users and jobs in again. C(status) reports the state of a
+    failed update. C(forget) ends an update, and removes what is no longer kept, which are backups
+    of former updates and outputs of former sites.
 options:
   phase:
     description: What is to be done.
-    choices: [judge, begin, quiet, migrate, finish, back, open, tell, forget]
+    choices: [judge, begin, quiet, migrate, finish, back, open, status, forget]
     required: true
   about:
     description: The bench, and what it is to become.
@@ -84,7 +84,7 @@ options:
     type: list
     elements: str
     default: []
-  reason: {description: "With tell: what failed.", type: str}
+  reason: {description: "With status: what failed.", type: str}
 """
 
 EXAMPLES = r"""
@@ -99,9 +99,9 @@ RETURN = r"""
 going: {description: Whether there is something to do., type: bool}
 code: {description: Whether the primary's part is still to be done., type: bool}
 touched: {description: Whether the migration of a site had begun., type: bool}
-message: {description: "With tell: where the update is, and how it can go on.", type: str}
-status: {description: "With tell: the same as facts; see report.status.", type: dict}
-outcome: {description: "With finish: what the update took; see report.outcome.", type: dict}
+message: {description: "With status: where the update is, and how it can go on.", type: str}
+status: {description: "With status: the same as facts; see fleet/update/report.py.", type: dict}
+outcome: {description: "With finish: what the update took; see fleet/update/report.py.", type: dict}
 problems:
   description: "Why the update was refused: {id, what, place, remedy, facts} each."
   returned: failure
@@ -112,7 +112,7 @@ drained: {description: Nodes that this update took out of service., type: list, 
 report: {description: "What would be done, or was, in lines.", type: list, elements: str}
 """
 
-PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget"]
+PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "status", "forget"]
 ABOUT: dict[str, Any] = {
     **required("path", "path", "cli_dir", "state_dir", "backup_dir", "redis"),
     **required("dict", "keep", "commits"),
@@ -137,7 +137,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     phase = module.params["phase"]
-    reads = phase in ("judge", "tell")
+    reads = phase in ("judge", "status")
     if module.check_mode and not reads:
         module.exit_json(changed=True)
     with (

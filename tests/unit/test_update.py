@@ -316,7 +316,7 @@ def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_pa
         (tmp_path / f"bench/sites/{site}/site_config.json").write_text(f'{{"db_name": "_{site}"}}')
     update = judge(state=state)
     update.params["reason"] = "it broke"
-    told = update.tell()
+    told = update.status()
     assert told["status"] == {
         "stamp": "S",
         "stage": "migrating",
@@ -1046,7 +1046,7 @@ def test_no_backup_is_restored_over_what_users_did(
     assert list(refusal(judge(state=left, back=True))) == ["update_back_too_late"]
     update = judge(state=left)
     update.params["reason"] = "it broke"
-    told = update.tell()
+    told = update.status()
     assert told["status"]["ways"] == ["forth"]
     assert "update_back" not in told["message"]
     # Other commits: with a backup of what users did, and without a way back to the first one.

@@ -207,21 +207,21 @@ def run_frappe(
     bench: str,
     user: str,
     environment: dict[str, str],
-    words: list[str],
+    arguments: list[str],
     modules_anew: bool = False,
     timeout: float | None = 3600,
     then: list[str] | None = None,
     seen: bool = False,
     database_made: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a framework command with ``words`` as its command line; ``seen`` as in run_as.
+    """Run a framework command with ``arguments`` as its command line; ``seen`` as in run_as.
 
-    The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
-    command makes DocTypes, and must read from the disk which modules the apps have. ``then``: a
+    The arguments, passwords among them, are on no process's command line. ``modules_anew``: whether
+    the command makes DocTypes, and must read from the disk which modules the apps have. ``then``: a
     second command, run in the same process if the first one succeeds, as starting takes seconds.
     ``database_made``: whether the command must use a site's database and account as they are.
     """
-    lines = [["frappe", *line] for line in (words, then) if line]
+    lines = [["frappe", *line] for line in (arguments, then) if line]
     return run_as(
         user,
         [f"{bench}/env/bin/python", "-c", RUNNER],
@@ -238,12 +238,12 @@ def frappe_command(
     bench: str,
     user: str,
     environment: dict[str, str],
-    words: list[str],
+    arguments: list[str],
     what: str,
     **options: Any,
 ) -> str:
     """Output of a framework command, see run_frappe; BenchError that names ``what``."""
-    return checked(run_frappe(bench, user, environment, words, **options), what)
+    return checked(run_frappe(bench, user, environment, arguments, **options), what)
 
 
 def encryption_key() -> str:
@@ -342,9 +342,9 @@ class Bench:
         """Run a command that has to succeed; returns its output."""
         return checked(self.tried(argv, cwd), what)
 
-    def frappe(self, words: list[str], what: str, **options: Any) -> str:
+    def frappe(self, arguments: list[str], what: str, **options: Any) -> str:
         """Run a framework command that has to succeed, see run_frappe."""
-        return frappe_command(self.path, self.user, self.environment, words, what, **options)
+        return frappe_command(self.path, self.user, self.environment, arguments, what, **options)
 
     def write(self, path: str, text: str) -> None:
         """Write a file in the bench, completely or not at all."""

@@ -23,10 +23,10 @@ class Leaving(Bench):
         self.state_dir: str = params["state_dir"]
         self.keep: dict[str, Any] = params["keep"]
 
-    def on_site(self, site: str, *words: str, then: str | None = None) -> str:
+    def on_site(self, site: str, *arguments: str, then: str | None = None) -> str:
         """Run a framework command for a site, and another one right after it; see run_frappe."""
-        first, second = ["--site", site, *words], ["--site", site, then] if then else None
-        what = f"{' '.join(words)} of {site}"
+        first, second = ["--site", site, *arguments], ["--site", site, then] if then else None
+        what = f"{' '.join(arguments)} of {site}"
         # Frappe's own backup takes hours where the database is large.
         return self.frappe(first, what, then=second, timeout=24 * 3600)
 

@@ -64,9 +64,9 @@ class Staging:
         """Paths of an item: in the bench, beside it, and of what it replaced."""
         return f"{self.bench}/{item}", f"{self.path}/{item}", f"{self.path}/old/{item}"
 
-    def script(self, text: str, what: str, *words: str, cwd: str | None = None) -> None:
+    def script(self, text: str, what: str, *arguments: str, cwd: str | None = None) -> None:
         """Run a script of bash."""
-        self.run(["bash", "-e", "-o", "pipefail", "-c", text, "bash", *words], what, cwd)
+        self.run(["bash", "-e", "-o", "pipefail", "-c", text, "bash", *arguments], what, cwd)
 
     # --- making -------------------------------------------------------------------------------
 
@@ -136,8 +136,8 @@ class Staging:
 
     def made_in(self, app: str) -> list[str]:
         """Items that installing and building have made in an app's folder, besides git's files."""
-        words = ["git", "ls-files", "--others", "--directory", "--no-empty-directory", "-z"]
-        found = self.run(words, f"listing what was made in {app}", f"{self.path}/apps/{app}")
+        arguments = ["git", "ls-files", "--others", "--directory", "--no-empty-directory", "-z"]
+        found = self.run(arguments, f"listing what was made in {app}", f"{self.path}/apps/{app}")
         names = [name.rstrip("/") for name in found.split("\0") if name]
         return [
             f"apps/{app}/{name}" for name in names if not re.search(r"__pycache__|\.pyc$", name)
@@ -145,13 +145,13 @@ class Staging:
 
     def name_anew(self, known: str, pattern: str, new: str) -> None:
         """Replace a path in the environment's files: known, followed by a pattern of sed."""
-        words = [known, f"{self.path}/env", re.sub(r"[][\\.*^$#]", r"\\\g<0>", known) + pattern]
-        self.script(NAME_ANEW, "naming the environment's folder", *words, new)
+        arguments = [known, f"{self.path}/env", re.sub(r"[][\\.*^$#]", r"\\\g<0>", known) + pattern]
+        self.script(NAME_ANEW, "naming the environment's folder", *arguments, new)
 
     def link_anew(self, old: str, new: str) -> None:
         """Make the links that the build follows and makes lead to another folder."""
-        words = [old, new, f"{self.path}/apps", f"{self.path}/sites/assets"]
-        self.script(LINK_ANEW, "linking the web assets", *words)
+        arguments = [old, new, f"{self.path}/apps", f"{self.path}/sites/assets"]
+        self.script(LINK_ANEW, "linking the web assets", *arguments)
 
     def is_same_link(self, item: str) -> bool:
         """Whether the bench has the same link already."""

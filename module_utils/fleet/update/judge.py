@@ -46,7 +46,7 @@ def out_of_step(
 
 
 def difference_text(app: str, kind: str, commit: str) -> str:
-    """How an app of a reporting bench differs, in words."""
+    """How an app of a reporting bench differs, as a text."""
     if kind == ELSEWHERE:
         return f"{app} is at {commit}"
     return f"{app} is missing" if kind == MISSING else f"{app} has changes that are in no commit"
@@ -250,7 +250,7 @@ class Judge(Backups):
     def judge_trees(self, apps: dict[str, Any], targets: dict[str, str]) -> None:
         """Problems for files that the checkout would overwrite."""
         for app, state in apps.items():
-            # What an interrupted checkout of ours has left is not somebody's work.
+            # What an interrupted checkout of ours has left is not work of the operator.
             if targets[app] in ("", state["commit"]) or app in self.state.get("moving", []):
                 continue
             folder = self.folder(app)

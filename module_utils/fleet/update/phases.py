@@ -16,7 +16,7 @@ from ..supervisor.control import doing, start, stop
 from ..supervisor.programs import JOBS
 from .gates import SWITCH
 from .migrate import Migration
-from .report import status, status_lines, way_lines
+from .report import status_lines, status_of, way_lines
 from .state import new_stamp
 
 
@@ -80,9 +80,9 @@ class Update(Migration):
         names = [re.fullmatch(r"update-(.+)\.log", n) for n in os.listdir(self.params["state_dir"])]
         return [name.group(1) for name in names if name]
 
-    def tell(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Where a failed update is, and how it can go on: {going, message, status}."""
-        found = status(self.state, installed_apps(self.path), self.sites)
+        found = status_of(self.state, installed_apps(self.path), self.sites)
         found["maintenance"] = SWITCH if self.common().get(SWITCH) else ""
         reason = self.params["reason"] or "the update was not finished"
         lines = [reason, "", "State of the update:", *status_lines(found)]

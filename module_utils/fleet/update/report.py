@@ -106,7 +106,7 @@ def outcome(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def outcome_lines(took: dict[str, Any]) -> list[str]:
-    """An `outcome` as lines for the operator."""
+    """An outcome as lines for the operator."""
     lines = [f"backup: {', '.join(took['backups']) or 'none'}"]
     for one in took["phases"]:
         # An update that an older release began has its text there.
@@ -118,7 +118,7 @@ def outcome_lines(took: dict[str, Any]) -> list[str]:
     return [*lines, f"users were out for {out} s, {migration:.0f} s of them for the migration"]
 
 
-def status(state: dict[str, Any], apps: dict[str, Any], sites: list[str]) -> dict[str, Any]:
+def status_of(state: dict[str, Any], apps: dict[str, Any], sites: list[str]) -> dict[str, Any]:
     """Where a failed update is, as facts; apps: as they are on the bench now.
 
     {stamp, stage, site, apps: {app: {here, old, new}}, sites: {site: none, begun or migrated},
@@ -149,7 +149,7 @@ def status(state: dict[str, Any], apps: dict[str, Any], sites: list[str]) -> dic
 
 
 def status_lines(found: dict[str, Any]) -> list[str]:
-    """A `status` as lines for the operator."""
+    """A status as lines for the operator."""
     stage = STAGES[found["stage"]].format(site=found["site"])
     lines = [f"  the update of {found['stamp']} is unfinished: {stage}"]
     for app, at in found["apps"].items():
