@@ -94,7 +94,7 @@ def test_a_database_of_another_kind():
     assert files.other_database({"db_type": "mariadb"}, {"db_type": "postgres"}) == ""
 
 
-def test_secrets_are_told_by_name_or_address():
+def test_secrets_are_recognised_by_name_or_address():
     secret = {"rq_password": "x", "Mail_Token": "x", "stripe_secret": "x", "encryption_key": "x"}
     secret |= {"a": "redis://:p@h", "b": "redis://:p/q@h", "c": "redis://h?password=x"}
     public = {"host_name": "https://erp.example.com", "http_timeout": 600}
@@ -161,7 +161,7 @@ def test_redis_py_reads_them_so(url: str):
     assert (scheme, place[0], int(place[1]), int(known.get("db", 0))) == URLS[url]
 
 
-def test_what_is_no_url_is_told_without_its_words():
+def test_what_is_no_url_is_reported_without_quoting_it():
     for url in (11000, None, ["redis://h"], "redis://:pa/ss@h", "http://:pa/ss@h"):
         trouble = files.redis_address(url)["trouble"]
         assert trouble
@@ -329,11 +329,11 @@ def test_our_users_hold_whatever_the_operators_file_says(tmp_path: Path, own: st
         ('port 1\nrequirepass "x', " 2 "),
     ],
 )
-def test_what_cannot_be_taken_over_is_told_with_its_line(text: str, words: str):
+def test_unsupported_settings_are_reported_with_their_line(text: str, words: str):
     assert [words in told for told in files.redis_refused(text)] == [True]
     assert files.redis_refused("port 1\ncluster-enabled no\n# include x\n") == []
 
 
-def test_what_goes_is_told_without_a_value():
+def test_removed_settings_are_reported_without_a_value():
     text = "port 1\naclfile /x\nUSER erp on >secret\nuser\n"
     assert files.redis_gone(text) == ["aclfile", "user erp", "user"]

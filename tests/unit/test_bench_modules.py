@@ -182,7 +182,7 @@ def test_the_password_of_a_repository_is_secret_and_its_name_is_not(
     assert make(app).apps[0]["repo"] == repo
 
 
-def test_an_app_that_its_repository_does_not_hold_is_told_without_the_password(
+def test_an_app_missing_in_its_repository_is_reported_without_the_password(
     make: Any, tmp_path: Path
 ):
     (tmp_path / "bench/apps").mkdir(parents=True)
@@ -541,7 +541,9 @@ def test_what_is_there_is_not_made_by_hand(sites: Hand):
         ("a.example", ["--mariadb-root-password", "x"], "--mariadb-root-password"),
     ],
 )
-def test_what_a_site_by_hand_cannot_be(sites: Hand, site: str, words: list[str], why: str):
+def test_names_and_options_that_a_site_by_hand_cannot_have(
+    sites: Hand, site: str, words: list[str], why: str
+):
     with pytest.raises(BenchError, match=f"^{why} "):
         sites.bring(site, words)
     assert sites.said == []
@@ -1012,7 +1014,9 @@ def test_root_runs_bench_as_its_account_whatever_a_file_says(command: Any, tmp_p
     )
 
 
-def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):
+def test_bench_names_our_commands_where_roots_password_would_be_needed(
+    command: Any, tmp_path: Path
+):
     said = command("erp1", "new-site", "--admin-password", "secret", "a.example")
     assert f"sudo {tmp_path}/bin/new-site NAME" in said
     assert "secret" not in said

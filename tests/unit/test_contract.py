@@ -55,7 +55,7 @@ def database(parameters: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("release", SHAPES)
-def test_a_database_object_is_told_what_its_release_can_be_told(release: str) -> None:
+def test_a_database_object_gets_the_arguments_that_its_release_has(release: str) -> None:
     module = database(SHAPES[release])
     assert contract.connects("Database")(module) is None
     cls: Any = module.Database
@@ -97,7 +97,7 @@ def test_calls_and_names_are_looked_for() -> None:
     assert contract.has("order", "gone")(module) == "there is no gone"
 
 
-def test_a_module_that_does_not_fit_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_does_not_fit_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     table = (
         contract.Requirement("guard", "looked_at", contract.connects("Database")),
         contract.Requirement("guard", "not.there", contract.has("x"), optional=True),
@@ -130,7 +130,7 @@ def test_a_module_that_does_not_fit_is_told_in_words(monkeypatch: pytest.MonkeyP
         ("no json", None),
     ],
 )
-def test_what_a_bench_says_of_itself_is_not_believed(tmp_path: Path, said: str, shown: Any) -> None:
+def test_the_answer_of_a_bench_is_not_trusted(tmp_path: Path, said: str, shown: Any) -> None:
     """Its Python is the bench account's, and could print anything."""
     (tmp_path / "said").write_text(f"{said}\n")
     python = tmp_path / "env/bin/python"
@@ -310,7 +310,7 @@ CHANGES = (
 )
 
 
-def test_what_another_release_does_otherwise_is_told(demo_15: Path, libraries: Path) -> None:
+def test_what_another_release_does_differently_is_reported(demo_15: Path, libraries: Path) -> None:
     for file, old, new, _part, _seen in CHANGES:
         replace(demo_15 / "frappe" / file, old, new)
     replace(demo_15 / "frappe/desk/query_report.py", "generate_report_result", "make_result")

@@ -56,7 +56,7 @@ def failed(said: str) -> subprocess.CompletedProcess[str]:
         ("traceback", "frappe.exceptions.IncorrectSitePath: nope", "nope does not exist."),
     ],
 )
-def test_the_cause_is_told_and_no_traceback(name: str, first: str, last: str):
+def test_the_cause_is_shown_without_a_traceback(name: str, first: str, last: str):
     lines = kept.cause(output(name))
     assert first in lines[0]
     assert last in lines[-1]
@@ -76,7 +76,7 @@ def test_the_line_that_helps_is_among_them(name: str, line: str):
     assert any(line in told for told in kept.cause(output(name)))
 
 
-def test_of_many_lines_the_first_and_the_last_are_told():
+def test_of_many_lines_the_first_and_the_last_are_shown():
     lines = kept.cause("".join(f"error: number {n}\n" for n in range(100)))
     assert (lines[0], lines[-1], len(lines)) == ("error: number 0", "error: number 99", 13)
 
@@ -118,7 +118,7 @@ def test_a_link_in_the_folder_leads_nowhere(outputs: Path, tmp_path: Path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_where_no_cause_can_be_told_the_end_of_the_output_is(monkeypatch: pytest.MonkeyPatch):
+def test_without_a_known_cause_the_end_of_the_output_is_shown(monkeypatch: pytest.MonkeyPatch):
     said = "".join(f"line {n}\n" for n in range(100))
     with pytest.raises(bench.BenchError, match=r" 1:\nline 60\n(.|\n)*line 99\n.*\.log") as caught:
         bench.checked(failed(said), "bench build")

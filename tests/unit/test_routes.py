@@ -1,4 +1,4 @@
-"""Which methods leave the primary: read from source, judged with the inventory's words."""
+"""Which methods leave the primary: by the apps' source and the inventory's lists."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_what_is_offered_is_shown_where_this_frappe_has_it(bench: Path):
     assert (row["bench"], row["light"]) == ("reporting", True)
 
 
-def test_what_is_offered_goes_away_when_it_is_added(bench: Path):
+def test_an_offered_method_leaves_the_primary_when_it_is_added(bench: Path):
     put(bench, "frappe", "desk/search.py", PLAIN)
     row = found(bench, added=[SEARCH])[SEARCH]
     # Never waits behind reports, as any other call of the desk.
@@ -229,7 +229,7 @@ def hooks(bench: Path, app: str, text: str) -> None:
     put(bench, app, "hooks.py", text)
 
 
-def test_a_replacement_says_where_the_method_goes(bench: Path):
+def test_a_replacement_decides_where_the_method_goes(bench: Path):
     put(
         bench,
         "shop",
@@ -431,7 +431,7 @@ def test_routes_are_a_table_or_json(
     assert "error: 'x' is not the dotted name" in capsys.readouterr().err
 
 
-def test_status_tells_of_each_node_whether_it_is_drained(tmp_path: Path):
+def test_status_has_whether_each_node_is_drained(tmp_path: Path):
     for mark in ("drained/rep2", "waiting/rep3"):
         (tmp_path / mark).parent.mkdir()
         (tmp_path / mark).touch()

@@ -1,4 +1,4 @@
-"""What the update of a fleet judges, and how its parts tell things apart."""
+"""Updates of a fleet: how they are judged, their phases, and what they report."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
     new = commit(upstream, "two", code="2", more="m")
     update = judge({"erpnext": "v1"}, {"rep1": {"frappe": {"commit": "e" * 40, "changes": ""}}})
     (update.app / "code.py").write_text("mine")
-    (update.app / "more.py").write_text("in nobody's commit")
+    (update.app / "more.py").write_text("uncommitted")
     found = refusal(update)
     assert found["update_app_unknown"] == {"app": "erpnext", "apps": ["frappe"]}
     assert found["update_changes_lost"]["files"] == ["code.py", "more.py"]
@@ -212,18 +212,18 @@ def test_all_problems_are_named_at_once(judge: Any, upstream: Path):
         assert (pin or commits["frappe"]) in facts.values()
 
 
-def test_a_file_of_nobodys_commit_is_not_lost_to_a_renamed_one(judge: Any, upstream: Path):
+def test_an_uncommitted_file_is_not_lost_to_a_renamed_one(judge: Any, upstream: Path):
     (upstream / "long.py").write_text("line\n" * 50)
     commit(upstream, "two")
     update = judge()
     git(update.app, "pull", "--quiet")
     git(upstream, "mv", "long.py", "moved.py")
     commit(upstream, "three")
-    (update.app / "moved.py").write_text("in nobody's commit")
+    (update.app / "moved.py").write_text("uncommitted")
     assert refusal(update)["update_changes_lost"]["files"] == ["moved.py"]
 
 
-def test_commits_of_ones_own_are_not_left_behind_unasked(judge: Any, upstream: Path):
+def test_local_commits_are_not_replaced_unless_asked_for(judge: Any, upstream: Path):
     new = commit(upstream, "two", code="2")
     update = judge()
     own = commit(update.app, "mine", mine="1")
@@ -283,7 +283,7 @@ def test_an_app_that_left_an_unfinished_update_is_named(judge: Any, upstream: Pa
     judge(state={**state, "finished": True}).judge()
 
 
-def test_a_checkout_that_was_cut_off_is_made_good(judge: Any, upstream: Path):
+def test_an_interrupted_checkout_is_repeated(judge: Any, upstream: Path):
     old = git(upstream, "rev-parse", "HEAD")
     two = commit(upstream, "two", code="2")
     state = {"stamp": "S", "from": {"frappe": old}, "to": {"frappe": two}, "asked": {}}
@@ -299,7 +299,7 @@ def test_a_checkout_that_was_cut_off_is_made_good(judge: Any, upstream: Path):
     assert (update.app / "code.py").read_text() == "2"
 
 
-def test_a_failed_update_says_where_it_stands(judge: Any, upstream: Path, tmp_path: Path):
+def test_a_failed_update_reports_its_state(judge: Any, upstream: Path, tmp_path: Path):
     old = git(upstream, "rev-parse", "HEAD")
     state = {
         "stamp": "S",
@@ -371,7 +371,7 @@ def test_a_job_is_called_by_its_name():
     assert job_name("frappe.ping()") == "frappe.ping()"
 
 
-def test_no_password_of_a_url_is_told():
+def test_passwords_of_urls_are_not_shown():
     for_two = "https://me:se@cret@git.example/app and https://git.example/@scope/a@b"
     safe = "https://git.example/app and https://git.example/@scope/a@b"
     assert without_password(for_two) == safe
@@ -390,7 +390,7 @@ def test_no_password_of_a_url_is_told():
     assert "connecting to redis://10.0.0.1:11000" in str(caught.value)
 
 
-def test_a_migration_that_fails_tells_no_password(
+def test_a_failed_migration_shows_no_password(
     judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     said = "Executing app.patches.one in a (_a)\nError connecting to redis://:hush@10.0.0.1:11000\n"
@@ -423,7 +423,7 @@ def put_site(sites: Path, name: str, **config: Any) -> Path:
     return folder
 
 
-def test_sites_that_somebody_made_besides_come_last(tmp_path: Path):
+def test_sites_that_are_not_in_the_inventory_come_last(tmp_path: Path):
     sites = tmp_path / "sites"
     for name in ("b.test", "a.test", "z.test", "no host"):
         put_site(sites, name)
@@ -590,7 +590,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return done
 
 
-def test_jobs_are_waited_for_until_nobody_can_queue_any(
+def test_jobs_are_waited_for_until_no_user_can_queue_any(
     judge: Any, upstream: Path, steps: list[str]
 ):
     old = git(upstream, "rev-parse", "HEAD")
@@ -639,7 +639,7 @@ def restart(monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("restart")
-def test_without_a_migration_nobody_is_out(
+def test_without_a_migration_users_are_not_out(
     judge: Any, upstream: Path, tmp_path: Path, steps: list[str]
 ):
     put_site(tmp_path / "bench/sites", "a.test")
@@ -794,7 +794,7 @@ def test_backups_of_former_updates_go_once_an_update_has_ended(judge: Any, tmp_p
     assert os.listdir(tmp_path / "state") == []
 
 
-def test_a_failed_restore_tells_none_of_the_sites_data(
+def test_a_failed_restore_shows_no_data_of_the_site(
     judge: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "b.sql.gz").write_bytes(gzip.compress(b"SELECT 1;"))
@@ -840,7 +840,7 @@ def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
     assert bench.read_json(update.file) == {}
 
 
-def test_jobs_that_somebody_held_go_on_waiting(
+def test_jobs_held_before_the_update_still_wait_after_it(
     judge: Any, monkeypatch: pytest.MonkeyPatch, steps: list[str]
 ):
     asked: list[str] = []
@@ -958,7 +958,7 @@ def test_an_update_that_was_undone_begins_whole(judge: Any, upstream: Path, step
     ]
 
 
-def test_sites_that_come_and_go_while_an_update_stands(
+def test_sites_that_are_made_or_dropped_during_an_update(
     judge: Any, upstream: Path, tmp_path: Path, steps: list[str]
 ):
     old = git(upstream, "rev-parse", "HEAD")
@@ -1008,7 +1008,7 @@ def test_a_way_back_that_was_cut_off_leaves_no_code_that_seems_new(
     assert (left["coded"], left["backups"]) == (False, {"a": "/b"})
 
 
-def test_no_backup_is_restored_over_what_users_did(
+def test_no_backup_is_restored_after_users_were_let_in(
     judge: Any, upstream: Path, steps: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     old = git(upstream, "rev-parse", "HEAD")
