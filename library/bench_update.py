@@ -103,7 +103,7 @@ message: {description: "With status: where the update is, and how it can go on."
 status: {description: "With status: the same as facts; see fleet/update/report.py.", type: dict}
 outcome: {description: "With finish: what the update took; see fleet/update/report.py.", type: dict}
 problems:
-  description: "Why the update was refused: {id, what, place, remedy, facts} each."
+  description: "Why the update was refused: {id, facts} each; the message has their texts."
   returned: failure
   type: list
 restored: {description: "With back: backups that were restored, {site: file}.", type: dict}
@@ -148,7 +148,9 @@ def main() -> None:
         try:
             outcome = getattr(update, phase)() or {}
         except UpdateRefusedError as error:
-            module.fail_json(msg=str(error), problems=error.problems)
+            # Their texts are in the message.
+            found = [{"id": one["id"], "facts": one["facts"]} for one in error.problems]
+            module.fail_json(msg=str(error), problems=found)
         known = {
             "drained": update.state.get("drained", []),
             "touched": bool(update.state.get("touched")),
