@@ -1,14 +1,14 @@
-"""Words for what failed in an update."""
+"""Messages for what failed in an update."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def task_words(result: dict[str, Any]) -> str:
-    """The message of a failed task; of a loop, those of its failed items, with their items.
+def failure_message(result: dict[str, Any]) -> str:
+    """The message of a failed task; of a loop, those of its failed items, each with its item.
 
-    A host that could not be reached has failed, too.
+    An item whose host could not be reached has failed, too.
     """
     failed = [
         item
@@ -16,18 +16,18 @@ def task_words(result: dict[str, Any]) -> str:
         if item.get("failed") or item.get("unreachable")
     ]
     if not failed:
-        return str(result.get("msg") or "a task failed and gave no reason")
-    return "; ".join(f"{item.get('item')}: {item.get('msg') or 'no reason'}" for item in failed)
+        return str(result.get("msg") or "a task failed without a message")
+    return "; ".join(f"{item.get('item')}: {item.get('msg') or 'no message'}" for item in failed)
 
 
 def lost_nodes(results: list[dict[str, Any]]) -> dict[str, str]:
-    """Reporting nodes whose programs could not be started on the way back, with words for each.
+    """Reporting nodes whose programs did not start on the way back, with a message for each.
 
     results: those of a loop over the nodes with the module supervisor_programs.
     """
     return {
         result["item"]: f"{result['item']}: {result.get('msg') or 'no answer'}; it stays out of"
-        " service, and its programs may be stopped. Mend it, run site.yml, and then"
+        " service, and its programs may be stopped. Find the cause, run site.yml, and then"
         f" `./fleet undrain {result['item']} -i INVENTORY`"
         for result in results
         if "did" not in result
@@ -39,4 +39,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Names under which Ansible finds the functions."""
-        return {"lost_nodes": lost_nodes, "task_words": task_words}
+        return {"lost_nodes": lost_nodes, "failure_message": failure_message}

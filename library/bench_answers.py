@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ask a reporting bench directly, past the router, and look at the code that it runs."""
+"""Call a reporting bench directly, not through the router, and read which code it runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ DOCUMENTATION = r"""
 module: bench_answers
 short_description: A bench answers calls of its own, at the wanted commits
 description:
-  - Signs in at the bench, past the router, and runs a report that every Frappe has. Where the
-    account is not let in, as when its password was changed, the bench's own answer is enough.
-  - A site that somebody has put into maintenance by itself answers nobody, and is not asked.
+  - Signs in at the bench, not through the router, and runs a report that every Frappe has. Where
+    the account cannot sign in, for example after its password was changed, an answer of the bench
+    is enough.
+  - A site in maintenance mode by its own configuration is not asked.
   - Arguments carry passwords; use C(no_log).
 options:
   path: {description: Directory of the bench., type: path, required: true}
@@ -63,10 +64,11 @@ def main() -> None:
     params = module.params
     wrong = wrong_commits(installed_apps(params["path"]), params["commits"])
     if wrong:
-        module.fail_json(msg=f"the bench is not at the primary's commits: {', '.join(wrong)}")
+        found = ", ".join(f"{app} is at {here}, not at {there}" for app, here, there in wrong)
+        module.fail_json(msg=f"the bench is not at the primary's commits: {found}")
     with telling(module, AssertionError, BenchError, OSError, http.client.HTTPException):
         said = ask_all(params) if params["web_workers"] else []
-    module.exit_json(changed=False, answered="; ".join(said) or "it has no web workers")
+    module.exit_json(changed=False, answered="; ".join(said) or "the bench has no web workers")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Take an app off the sites and the bench of the primary while users work."""
+"""Remove an app from the sites and the bench of the primary while users work."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: bench_app_gone
-short_description: An app leaves the sites of a fleet, with its data, and then the primary's bench
+short_description: Removes an app from the sites of a fleet, with its data, and from the primary
 description:
-  - The app is taken off a site's list first, while calls wait at the router. From then on nothing
-    of it runs for users, so they do not notice that its DocTypes and tables go.
-  - Its code leaves the bench when no site has it, and no cache names it, any more. The bench CLI
-    keeps it in C(archived/apps).
-  - A run that was killed is made good by the next one, which finds what is left.
+  - The app is removed from a site's list first, while calls wait at the router. From then on
+    nothing of it runs for users, so they do not notice that its DocTypes and tables are removed.
+  - Its code leaves the bench when no site has the app, and no cache names it, any more. The bench
+    CLI keeps the code in C(archived/apps).
+  - After a run that was killed, the next run removes what is left.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
-  state_dir: {description: Where it is noted what is going on., type: path, required: true}
+  state_dir: {description: Folder of notes about what has begun., type: path, required: true}
   app: {description: Name of the app., type: str, required: true}
   sites: {description: The sites that are served., type: list, elements: str, required: true}
   keep:
-    description: How much of the app's code of former times is kept, C({number, days}).
+    description: How many former copies of the app's code are kept, C({number, days}).
     type: dict
     required: true
   hold:
@@ -45,7 +45,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-words: {description: What was done, in sentences., returned: success, type: list, elements: str}
+report: {description: "What was done, in lines.", returned: success, type: list, elements: str}
 """
 
 
@@ -62,8 +62,9 @@ def main() -> None:
     )
     params = module.params
     with telling(module, BenchError):
-        words = Leaving(params).leave(params["sites"], module.check_mode)
-    module.exit_json(changed=bool(words), words=words or [f"{params['app']} is not here"])
+        steps = Leaving(params).leave(params["sites"], module.check_mode)
+    report = steps or [f"{params['app']} is not on the bench"]
+    module.exit_json(changed=bool(steps), report=report)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,15 @@ DOCUMENTATION = r"""
 module: bench_assets
 short_description: The web assets of a reporting bench are the primary's build
 description:
-  - The benches share the cache in which the names of the bundles are kept, and two builds have two
-    sets of names. So nothing is built here; the built folders and the lists are fetched together.
+  - The benches share the cache with the names of the bundles, and each build has names of its own.
+    So nothing is built here; the built folders and the lists are fetched together.
   - Nothing is fetched while the bundles that the lists name are the same on both benches.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   wanted:
-    description: The primary's assets, as bench_sites tells them.
+    description: The primary's assets, as returned by bench_sites.
     type: dict
     required: true
   source:
@@ -27,7 +27,7 @@ options:
     type: str
     required: true
   port: {description: Port of its sshd., type: int, required: true}
-  ssh_command: {description: "ssh with the key that code-gate lets in.", type: str, required: true}
+  ssh_command: {description: "ssh with the key that code-gate accepts.", type: str, required: true}
 """
 
 EXAMPLES = r"""

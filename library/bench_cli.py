@@ -9,10 +9,10 @@ from ansible.module_utils.fleet.module import FleetModule, new_lines, required, 
 
 DOCUMENTATION = r"""
 module: bench_cli
-short_description: The bench CLI and the tools that it calls
+short_description: Installs the bench CLI and the tools that it calls
 description:
   - Makes a virtual environment with frappe-bench, uv, and Node.js from its Python package, and
-    puts yarn into it. An environment whose making was interrupted is made anew.
+    puts yarn into it. An environment whose making was interrupted is made again from the start.
 options:
   path: {description: Directory of the environment., type: path, required: true}
   bench_cli: {description: Release of frappe-bench., type: str, required: true}
@@ -24,7 +24,7 @@ options:
     type: str
     default: ""
   python_mirror:
-    description: Where uv gets it, a mirror or a list of downloads (.json); empty for its own place.
+    description: Where uv gets it, a mirror or a list of downloads (.json); empty for uv's default.
     type: str
     default: ""
 """

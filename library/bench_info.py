@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Read the state of a bench in one execution."""
+"""Read the state of a bench."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ options:
   assets: {description: "Whether the web assets are read, all of them.", type: bool, default: false}
   user:
     description:
-      - The bench's account. With it, the bench is asked whether its code fits our packages; the
-        answer is kept in C(state_dir) for as long as the code and the packages are the same.
+      - The bench's account. If it is given, the bench's code is checked against our packages; the
+        result is kept in C(state_dir) for as long as the code and the packages are the same.
     type: str
   package_dir: {description: Where the package of the jobs is., type: path}
   guard: {description: Whether the fleet has the guard of the read path., type: bool, default: true}
@@ -43,13 +43,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-apps: {description: As module_utils.bench.installed_apps tells them., type: dict}
-packages: {description: As module_utils.bench.installed_packages tells them., type: dict}
+apps: {description: As returned by installed_apps of fleet/bench/look.py., type: dict}
+packages: {description: As returned by installed_packages there., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
-assets: {description: "As module_utils.bench.asset_state tells them, {} unasked.", type: dict}
+assets: {description: "As returned by asset_state, {} without the option.", type: dict}
 sites: {description: Sites that are served, by the fleet's state., type: list}
-waiting: {description: Reporting nodes that get no calls for want of apps., type: list}
+waiting: {description: Reporting nodes that get no calls until they have all apps., type: list}
 misfits: {description: "What of the code does not fit our packages, in sentences.", type: list}
 supervisorctl: {description: How supervisorctl is called on this host., type: str}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
-from ansible.module_utils.fleet.bench.making import Maker
+from ansible.module_utils.fleet.bench.making import BenchMaker
 from ansible.module_utils.fleet.bench.pdf import available, printing
 from ansible.module_utils.fleet.module import FleetModule, new_lines, required, telling
 
@@ -16,10 +16,10 @@ module: bench_init
 short_description: A bench with its apps, at given commits
 description:
   - Runs C(bench init) and C(bench get-app) as the bench's account. What is begun is noted in
-    C(state_dir) first, and only what was noted there is ever removed and made again.
-  - With C(moves), an app is brought to its C(commit) with its requirements, and one that is not
-    among C(apps) leaves the bench. Without, an app of a finished bench that is elsewhere is an
-    error, as its sites would need a migration, and others stay.
+    C(state_dir) first, and only what is noted there is removed and made again.
+  - With C(moves), the C(commit) of an app is checked out and its requirements are installed, and an
+    app that is not in C(apps) is removed. Without it, an app of a finished bench at another commit
+    is an error, as its sites may need a migration, and other apps stay.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -36,8 +36,8 @@ options:
       branch: {description: Branch or tag., type: str}
       commit: {description: Commit., type: str}
       login:
-        description: The account of the repository's URL with what encloses it,
-          C(//USER:PASSWORD@), which is never shown. The filter repo_logins takes it out of C(repo).
+        description: Account of the repository's URL as C(//USER:PASSWORD@); it is never shown. The
+          filter repo_logins takes it out of C(repo).
         type: str
   ssh_command: {description: GIT_SSH_COMMAND for the repositories., type: str}
   moves:
@@ -51,7 +51,7 @@ options:
   packages:
     description:
       - Packages that the environment is to have at these versions, name to version, those of the
-        bench that this one follows. One that cannot be had is a warning, and no error.
+        bench that this one follows. One that cannot be installed is a warning, not an error.
     type: dict
     default: {}
   startup:
@@ -59,7 +59,7 @@ options:
       benchfleet.pth in its environment.
     type: str
     required: true
-  state_dir: {description: Where it is noted what is being made., type: path, required: true}
+  state_dir: {description: Folder of notes about what is being made., type: path, required: true}
   adopted:
     description:
       - Whether the bench was made by hand and is taken over in this run. It is marked as complete
@@ -84,8 +84,8 @@ EXAMPLES = r"""
 RETURN = r"""
 printing:
   description:
-    - What the bench prints PDFs with, and what is missing, as module_utils.pdf says; of the
-      packages those that this release of Debian has.
+    - The programs with which the bench prints PDFs, and those that are missing, as returned by
+      fleet/bench/pdf.py; of the packages those that apt can install here.
   returned: success
   type: dict
 """
@@ -120,7 +120,7 @@ def main() -> None:
                 differences=[f"bench {module.params['path']}"],
                 printing=available(printing(module.params["path"])),
             )
-        maker = Maker(module.params, dry=module.check_mode)
+        maker = BenchMaker(module.params, dry=module.check_mode)
         differences = maker.differences()
         if differences and not module.check_mode:
             with exclusive(f"{module.params['state_dir']}/bench.lock", 1800):
@@ -130,9 +130,9 @@ def main() -> None:
                     "Packages of the primary's bench could not be installed in the same versions,"
                     f" so reports may differ: {'; '.join(left)}"
                 )
-                differences = [words for words in differences if words not in left]
+                differences = [line for line in differences if line not in left]
         elif not module.check_mode:
-            # A stale note would give a bench that somebody makes here later the look of ours.
+            # With an old note, a bench that is made here by hand later would seem to be ours.
             maker.forget("bench")
         module.exit_json(
             changed=bool(differences),

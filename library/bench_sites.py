@@ -15,14 +15,13 @@ DOCUMENTATION = r"""
 module: bench_sites
 short_description: Sites with their apps, scheduler, encryption key and assets
 description:
-  - Runs Frappe's own C(new-site). Its words, passwords among them, reach the framework on
-    standard input, so that no process of the host shows them on its command line.
-  - Root makes the database and the site's account, which has rights on that database alone. The
-    C(new-site) of a Frappe that cannot leave that to others (14) is run with what would make them
-    taken out.
-  - A site that was there once and is gone is not made again, empty, until somebody says so.
-  - A site whose making was interrupted is recognised by a note, removed, and made anew. What was
-    there before the note, or after C(new-site) succeeded, is never removed.
+  - Runs Frappe's own C(new-site). Its arguments, passwords among them, are passed on standard
+    input, so that they are on no process's command line.
+  - Root makes the database and the site's account, which has rights on that database only. The
+    C(new-site) of a Frappe that always makes them itself (14) is run with that part taken out.
+  - A site that existed once and is gone is not made again, empty, until the operator says so.
+  - A site whose making was interrupted is recognised by a note, removed, and made again. What
+    existed before the note, or after C(new-site) succeeded, is never removed.
   - An app counts as installed when its DocTypes and their tables are in the site's database. One
     that is listed as installed, and of which no DocType is there, is installed again.
 options:
@@ -36,19 +35,19 @@ options:
     required: true
     suboptions:
       name: {description: Name of the site., type: str, required: true}
-      apps: {description: Its apps besides frappe., type: list, elements: str, default: []}
+      apps: {description: Its apps other than frappe., type: list, elements: str, default: []}
       admin_password: {description: Its administrator's., type: str, required: true}
   apps_only:
     description:
-      - Whether the sites are made by then, and get their apps. An app is installed once all benches
-        that answer for the sites have it.
+      - Whether the sites exist already, and get their apps. An app is installed once all benches
+        that serve the sites have it.
     type: bool
     default: false
   build:
-    description: Whether web assets are built after an app has come.
+    description: Whether web assets are built after an app was installed.
     type: bool
     default: true
-  state_dir: {description: Where it is noted what is being made., type: path, required: true}
+  state_dir: {description: Folder of notes about what is being made., type: path, required: true}
 """
 
 EXAMPLES = r"""

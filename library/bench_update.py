@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring a running primary bench to other commits of its apps, resumably, phase by phase."""
+"""Update the apps of a running primary bench to other commits, phase by phase."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ from typing import Any
 from ansible.module_utils.fleet.bench.account import BenchError, exclusive
 from ansible.module_utils.fleet.module import FleetModule, required, telling
 from ansible.module_utils.fleet.redis.client import RedisError
-from ansible.module_utils.fleet.update.back import Update
+from ansible.module_utils.fleet.update.phases import Update
+from ansible.module_utils.fleet.update.problems import UpdateRefusedError
 
 DOCUMENTATION = r"""
 module: bench_update
 short_description: Update the apps of a running bench, phase by phase
 description:
-  - Every phase may be run again; what is done is kept in C(state_dir)/update.json, so a run that
-    was killed is continued by the same command. While that file is there, its commits are the
-    wanted ones, and those of C(commits) win over them.
-  - C(judge) names all that stands in the way, and what would be done. It brings commits into the
-    apps' repositories, and changes nothing else.
+  - Every phase may be run again; what is done is kept in C(state_dir)/update.json, so the same
+    command continues a run that was killed. While that file exists, its commits are the wanted
+    ones, unless C(commits) names others.
+  - C(judge) reports all problems, or what would be done. It fetches commits into the apps'
+    repositories, and changes nothing else.
   - C(begin) makes code, environment and web assets of the new commits in a folder beside the
-    running bench, and notes the update. C(quiet) has jobs wait, and waits for those that run.
-    C(migrate) stops the workers, has users see the maintenance page, backs the sites' databases up,
+    running bench, and notes the update. C(quiet) holds new jobs, and waits for those that run.
+    C(migrate) stops the workers, shows users the maintenance page, backs up the sites' databases,
     puts in place what was made, migrates each site, restarts the web workers, starts the others and
-    lets users in. C(finish) tries each site, and lets jobs in.
-  - Where the new commits need no migration, users see no page. C(migrate) restarts the web workers
-    with the new code then, while calls wait at the router.
-  - C(back) undoes what was done before users were let in; databases are restored only when their
-    migration had begun. C(open) lets users and jobs in again. C(tell) says where a failed update
-    stands, and C(forget) ends an update, and removes
-    backups of former ones and outputs of former sites that are no longer kept.
+    lets users in. C(finish) checks that each site answers, and lets jobs run.
+  - If the new commits need no migration, users do not see that page. C(migrate) then restarts the
+    web workers with the new code, while calls wait at the router.
+  - C(back) undoes what was done before users were let in; a database is restored only if its
+    migration had begun. C(open) lets users and jobs in again. C(status) reports the state of a
+    failed update. C(forget) ends an update, and removes what is no longer kept, which are backups
+    of former updates and outputs of former sites.
 options:
   phase:
     description: What is to be done.
-    choices: [judge, begin, quiet, migrate, finish, back, open, tell, forget]
+    choices: [judge, begin, quiet, migrate, finish, back, open, status, forget]
     required: true
   about:
-    description: The bench, and what is wanted of it.
+    description: The bench, and what it is to become.
     type: dict
     required: true
     suboptions:
@@ -56,8 +57,8 @@ options:
         elements: str
         required: true
       commits:
-        description: Wanted commit, tag or branch of an app, by its name; of the others the newest
-          of their branch.
+        description: Wanted commit, tag or branch of an app, by its name; the others get the newest
+          commit of their branch.
         type: dict
         required: true
       apps:
@@ -69,8 +70,8 @@ options:
       web_port: {description: Port of the bench's gunicorn., type: int, required: true}
       web_workers: {description: Its number of processes., type: int, required: true}
       report_port: {description: Port of the pool for reports., type: int, required: true}
-      job_seconds: {description: How long jobs that run are waited for., type: int, required: true}
-      back: {description: Whether the way back is wanted., type: bool, required: true}
+      job_seconds: {description: How long to wait for jobs that run., type: int, required: true}
+      back: {description: Whether the update is to be taken back., type: bool, required: true}
       redis: {description: Folder of Redis' settings., type: path, required: true}
       pythons: {description: "Python of each bench, {host: version}.", type: dict, default: {}}
   nodes:
@@ -83,7 +84,7 @@ options:
     type: list
     elements: str
     default: []
-  reason: {description: "With tell: what failed.", type: str}
+  reason: {description: "With status: what failed.", type: str}
 """
 
 EXAMPLES = r"""
@@ -98,12 +99,20 @@ RETURN = r"""
 going: {description: Whether there is something to do., type: bool}
 code: {description: Whether the primary's part is still to be done., type: bool}
 touched: {description: Whether the migration of a site had begun., type: bool}
-told: {description: "With tell: where the update stands, and the ways on.", type: str}
+message: {description: "With status: where the update is, and how it can go on.", type: str}
+status: {description: "With status: the same as facts; see fleet/update/report.py.", type: dict}
+outcome: {description: "With finish: what the update took; see fleet/update/report.py.", type: dict}
+problems:
+  description: "Why the update was refused: {id, facts} each; the message has their texts."
+  returned: failure
+  type: list
+restored: {description: "With back: backups that were restored, {site: file}.", type: dict}
+not_restored: {description: "The same, of sites that are gone from the bench.", type: dict}
 drained: {description: Nodes that this update took out of service., type: list, elements: str}
-words: {description: What would be done, or was., type: list, elements: str}
+report: {description: "What would be done, or was, in lines.", type: list, elements: str}
 """
 
-PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "tell", "forget"]
+PHASES = ["judge", "begin", "quiet", "migrate", "finish", "back", "open", "status", "forget"]
 ABOUT: dict[str, Any] = {
     **required("path", "path", "cli_dir", "state_dir", "backup_dir", "redis"),
     **required("dict", "keep", "commits"),
@@ -128,7 +137,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     phase = module.params["phase"]
-    reads = phase in ("judge", "tell")
+    reads = phase in ("judge", "status")
     if module.check_mode and not reads:
         module.exit_json(changed=True)
     with (
@@ -136,14 +145,18 @@ def main() -> None:
         exclusive(f"{module.params['about']['state_dir']}/bench.lock", 1800),
     ):
         update = Update(module.params)
-        # Judged, there is what would be done; told, what failed.
-        outcome = getattr(update, phase)() or {}
+        try:
+            outcome = getattr(update, phase)() or {}
+        except UpdateRefusedError as error:
+            # Their texts are in the message.
+            found = [{"id": one["id"], "facts": one["facts"]} for one in error.problems]
+            module.fail_json(msg=str(error), problems=found)
         known = {
             "drained": update.state.get("drained", []),
             "touched": bool(update.state.get("touched")),
         }
     changed = module.check_mode and outcome["going"] if reads and outcome else not reads
-    module.exit_json(changed=changed, words=update.words, **known, **outcome)
+    module.exit_json(changed=changed, report=update.report, **known, **outcome)
 
 
 if __name__ == "__main__":

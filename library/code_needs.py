@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Which Python and Node the code of the apps asks for."""
+"""Which Python and Node.js the code of the apps requires."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: code_needs
-short_description: Which Python and Node the code of the apps asks for
+short_description: Which Python and Node.js the code of the apps requires
 description:
-  - Only reads. For a host on which the module survey could not find it out yet.
+  - Only reads. For a host on which the module survey could not read it yet.
 options:
   bench_dir: {description: Directory of the bench., type: path, required: true}
   bench_user: {description: The bench's account., type: str, required: true}
   apps:
-    description: The apps that the bench shall have.
+    description: The apps that the bench is to have.
     type: list
     elements: dict
     required: true
@@ -27,7 +27,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Code of the apps is asked what it needs
+- name: Requirements of the apps' code are read
   code_needs:
     bench_dir: "{{ fleet_bench_dir }}"
     bench_user: frappe

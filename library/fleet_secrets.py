@@ -22,10 +22,10 @@ DOCUMENTATION = r"""
 module: fleet_secrets
 short_description: Make the secrets of a fleet, or extend them
 description:
-  - Runs on the controller. What exists is never changed, apart from certificates (a host's when its
-    address changed or it is due, the CA when it is due), and by a rotation.
+  - Runs on the controller. What exists is not changed, except certificates (a host's if its address
+    changed or it expires soon, the CA's if it expires soon), and except in a rotation.
   - The file is replaced atomically, under a lock. In check mode nothing is written, and what is
-    missing is made up in memory.
+    missing is made in memory only.
   - Every task that uses this module needs C(no_log), since it returns the secrets.
 options:
   path:
@@ -56,19 +56,19 @@ options:
     elements: str
     default: []
   trusting:
-    description: Hosts that trust the next CA by now. Once all of C(fleet) do, it signs.
+    description: Hosts that trust the next CA already. Once all of C(fleet) do, it signs.
     type: list
     elements: str
   showing:
-    description: Hosts whose server shows its certificate of this file. Once all of C(fleet) do, no
+    description: Hosts whose server uses its certificate of this file. Once all of C(fleet) do, no
       former CA is trusted any more.
     type: list
     elements: str
   rotation:
     description:
-      - C(begin) makes new passwords and keys that the servers are to accept besides; one that was
-        begun goes on. C(take) puts them in force, and what was in force is accepted besides.
-        C(end) forgets that.
+      - C(begin) makes new passwords and keys, which the servers accept together with the present
+        ones; a rotation that was begun continues. C(take) makes the new ones the present ones; the
+        former ones are still accepted. C(end) removes the former ones.
     choices: [begin, take, end]
 """
 
@@ -85,8 +85,8 @@ EXAMPLES = r"""
 RETURN = r"""
 secrets:
   description: The whole content of the file, and what is derived from it, C(site_key), C(trusted)
-    (certificates of all CAs that a host trusts) and C(besides) (what servers accept besides the
-    passwords and keys in force, {} but in a rotation).
+    (certificates of all CAs that a host trusts) and C(besides) (what servers accept in addition to
+    the present passwords and keys, {} except in a rotation).
   returned: success
   type: dict
 addresses:
@@ -94,7 +94,7 @@ addresses:
   returned: success
   type: dict
 days:
-  description: Days that are left of the CA in force and of each host's certificate.
+  description: Days until the present CA and each host's certificate expire.
   returned: success
   type: dict
 added:
@@ -122,8 +122,8 @@ def main() -> None:
     asked = module.params
     if MISSING:
         module.fail_json(
-            msg=f"{MISSING} in {sys.executable}, which runs this on the controller: do not set "
-            "ansible_python_interpreter for localhost, nor on the command line"
+            msg=f"{MISSING} in {sys.executable}, which runs this on the controller: do not set"
+            " ansible_python_interpreter for localhost, nor on the command line"
         )
     with telling(module, SecretsError):
         wish = Wish(**{one.name: asked[one.name] for one in fields(Wish)})

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""What a bench has of the jobs that the inventory places on servers."""
+"""Which of the jobs that the inventory places on servers a bench has."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: job_names
-short_description: What a bench has of the jobs that the inventory places on servers
+short_description: Which of the jobs that the inventory places on servers a bench has
 description:
-  - Only reads, and imports nothing of the apps. For the first run, whose preflight had no bench to
-    look at; the filter C(job_name_problems) judges the answer.
+  - Only reads, and imports nothing of the apps. For the first run, in which preflight has no bench
+    to read; the filter C(job_name_problems) judges the result.
 options:
   bench: {description: Directory of the primary bench., type: path, required: true}
   patterns:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Keep nothing in the jobs' Redis of a node that left the fleet."""
+"""Remove what the jobs' Redis has of a node that left the fleet."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ansible.module_utils.fleet.module import FleetModule, required, telling
 
 DOCUMENTATION = r"""
 module: job_node_forgotten
-short_description: The queue of a node that left is gone, and what its workers said
+short_description: Removes the queue of a node that left, and what its workers wrote
 description:
-  - Jobs that wait on its queue go at once to the queues on which Frappe would have put them.
+  - Jobs that wait on its queue are moved at once to the queues on which Frappe would put them.
   - Refuses while jobs are placed on the node. Run on the primary, after its workers have stopped.
 options:
   bench: {description: Directory of the primary bench., type: path, required: true}
@@ -47,13 +47,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    words = ["forget", params["settings"], params["node"], params["queue"]]
+    arguments = ["forget", params["settings"], params["node"], params["queue"]]
     with telling(module, BenchError):
         found = ask(
             params["bench"],
             params["user"],
             params["package_dir"],
-            *words,
+            *arguments,
             *(["pretend"] if module.check_mode else []),
         )
     module.exit_json(changed=found["kept"], moved=found["moved"])

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Which server does which job, and what waits in the queues."""
+"""Which server runs which job, and what waits in the queues."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DOCUMENTATION = r"""
 module: job_queues
 short_description: The placement of jobs in force, and the state of every queue of the bench
 description:
-  - Only reads. Asked by the bench's own Python, as its account.
+  - Only reads, with the bench's own Python, as its account.
 options:
   bench: {description: Directory of the primary bench., type: path, required: true}
   user: {description: Account that owns the bench., type: str, required: true}
@@ -20,7 +20,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Queues are looked at
+- name: Queues are read
   job_queues:
     bench: "{{ fleet_bench_dir }}"
     user: frappe

@@ -15,10 +15,10 @@ from ansible.module_utils.fleet.routes.source import Apps, reader
 
 DOCUMENTATION = r"""
 module: report_routes
-short_description: Routes of the methods that are read_only, by reading the apps' source
+short_description: Routes of the methods that are read_only, read from the apps' source
 description:
-  - Only reads, and imports nothing of the apps. Files that cannot be parsed are named in a
-    warning; what they define stays on the primary.
+  - Only reads, and imports nothing of the apps. Files that cannot be parsed are named in a warning;
+    their methods stay on the primary.
 options:
   bench: {description: Directory of the primary bench., type: path, required: true}
   user: {description: Account that owns the bench., type: str, required: true}
@@ -28,9 +28,13 @@ options:
     elements: dict
     required: true
   report_methods: {description: Methods to add., type: list, elements: str, required: true}
-  primary_methods: {description: Methods to take out., type: list, elements: str, required: true}
+  primary_methods:
+    description: Methods to keep on the primary.
+    type: list
+    elements: str
+    required: true
   guard:
-    description: Whether the reporting benches guard their connections to the replicas.
+    description: Whether the reporting benches have the guard of the read path.
     type: bool
     required: true
 """
@@ -47,9 +51,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-routes: {description: "{method, bench, why, where, light} of each method, sorted.", type: list}
+routes:
+  description: "{method, bench, reason, why, where, light} of each method, sorted."
+  type: list
 methods: {description: Names of those that the reporting benches answer, sorted., type: list}
-light: {description: Those that the primary's own bench answers when they are busy., type: list}
+light: {description: Those that the primary's own bench answers while they are busy., type: list}
 """
 
 

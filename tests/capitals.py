@@ -44,7 +44,9 @@ BY_PROGRAMS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 def is_prose(text: str) -> bool:
-    """Whether a string is said to people."""
+    """Whether a string is said to people; a program in a text of several lines is not."""
+    if text.startswith("\n") and text.count("\n") > 2:
+        return False
     sentence = len(text.split()) >= WORDS and "\\" not in text
     return sentence and LITTLE_WORDS.search(text) is not None
 

@@ -39,7 +39,7 @@ def make_app(bench: Path, name: str) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
-class Maker(making.Maker):
+class Maker(making.BenchMaker):
     """A maker whose commands are recorded, not run."""
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
@@ -95,7 +95,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_a_folder_that_we_did_not_begin_is_never_removed(make: Any, tmp_path: Path):
     precious = tmp_path / "bench" / "precious"
     precious.mkdir(parents=True)
-    with pytest.raises(BenchError, match="did not make it; nothing was removed"):
+    with pytest.raises(bench.NotOursError, match=f"{tmp_path}/bench "):
         make({"name": "frappe"}).make()
     assert precious.is_dir()
 
@@ -124,7 +124,8 @@ def test_a_dry_run_of_an_adoption_makes_no_bench(make: Any, tmp_path: Path):
     (tmp_path / "bench/env/lib/python3.11/site-packages").mkdir(parents=True)
     assert make({"name": "frappe"}).differences() == [f"bench {tmp_path}/bench"]
     adopted = make({"name": "frappe"}, adopted=True)
-    assert adopted.differences() == ["benchfleet.pth of the environment"]
+    [line] = adopted.differences()
+    assert "benchfleet.pth" in line
 
 
 def test_an_interrupted_bench_of_ours_is_made_anew(
@@ -148,7 +149,8 @@ def test_a_new_environment_gets_the_line_that_its_python_starts_with(
     packages = path / "env/lib/python3.11/site-packages"
     packages.mkdir(parents=True)
     (path / MARK).touch()
-    assert maker.differences() == ["benchfleet.pth of the environment"]
+    [line] = maker.differences()
+    assert "benchfleet.pth" in line
     maker.make()
     assert maker.differences() == []
     assert [file.name for file in packages.iterdir()] == ["benchfleet.pth"]
@@ -180,13 +182,13 @@ def test_the_password_of_a_repository_is_secret_and_its_name_is_not(
     assert make(app).apps[0]["repo"] == repo
 
 
-def test_an_app_that_its_repository_does_not_hold_is_told_without_the_password(
+def test_an_app_missing_in_its_repository_is_reported_without_the_password(
     make: Any, tmp_path: Path
 ):
     (tmp_path / "bench/apps").mkdir(parents=True)
     (tmp_path / "bench" / MARK).touch()
     (app,) = repo_logins([{"name": "hrms", "repo": "https://me:s3cret@git.example/hr"}])
-    with pytest.raises(BenchError, match=r"repository https://git\.example/hr holds"):
+    with pytest.raises(BenchError, match=r"https://git\.example/hr.* hrms\b"):
         make(app).make()
 
 
@@ -206,7 +208,7 @@ def test_an_app_folder_without_git_is_left_alone(make: Any, tmp_path: Path):
     own.touch()
     maker = make({"name": "frappe", "commit": commit}, {"name": "mine"})
     assert maker.differences() == ["app mine"]
-    with pytest.raises(BenchError, match="is not a git repository; nothing was removed"):
+    with pytest.raises(bench.NotOursError, match=f"{own.parent} "):
         maker.make()
     assert own.exists()
 
@@ -214,7 +216,7 @@ def test_an_app_folder_without_git_is_left_alone(make: Any, tmp_path: Path):
 def test_an_app_in_use_is_not_moved_to_another_commit(make: Any, tmp_path: Path):
     make_app(tmp_path / "bench", "frappe")
     (tmp_path / "bench" / MARK).touch()
-    with pytest.raises(BenchError, match="would need a migration"):
+    with pytest.raises(BenchError, match=r"^frappe .* f{12}"):
         make({"name": "frappe", "commit": "f" * 40}).differences()
     follower = make({"name": "frappe", "commit": "f" * 40}, moves=True)
     assert "-> ffffffffffff" in follower.differences()[0]
@@ -243,7 +245,7 @@ def test_a_bench_that_follows_another_gives_up_what_that_has_not(
         return run_here("", ["true"] if argv[0] == "bench" else argv, cwd, stdin=stdin)
 
     monkeypatch.setattr(bench, "run_as", run)
-    monkeypatch.setattr(Maker, "run", making.Maker.run)
+    monkeypatch.setattr(Maker, "run", making.BenchMaker.run)
     assert make({"name": "frappe"}).differences() == []
     follower = make({"name": "frappe"}, moves=True)
     assert follower.differences() == ["app shop: gone"]
@@ -485,9 +487,17 @@ def test_a_new_site_takes_a_database_that_is_made_as_it_is(tmp_path: Path, made:
 
 
 def test_a_closed_server_gets_no_sites(sites: Sites, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sites, "sql", lambda _: "1\n")
-    with pytest.raises(BenchError, match="is read-only"):
+    asked = []
+
+    def sql(statement: str) -> str:
+        asked.append(statement)
+        return "1\n" if "read_only" in statement else "0\n"
+
+    monkeypatch.setattr(sites, "sql", sql)
+    with pytest.raises(BenchError):
         sites.bring(SITE)
+    assert "read_only" in asked[-1]
+    assert sites.said == []
 
 
 by_hand = pytest.mark.parametrize("sites", [Hand], indirect=True)
@@ -508,14 +518,14 @@ def test_what_is_made_by_hand_is_whole_or_leaves_nothing(sites: Hand, breaks: bo
 @by_hand
 def test_what_is_there_is_not_made_by_hand(sites: Hand):
     sites.bring("a.example", [])
-    with pytest.raises(BenchError, match="is there already"):
+    with pytest.raises(BenchError, match=r"\ba\.example\b"):
         sites.bring("a.example", [])
     sites.held = True
-    with pytest.raises(BenchError, match=r"database _\w+ is there"):
+    with pytest.raises(BenchError, match=site_making.database_name("b.example")):
         sites.bring("b.example", [])
     # site.yml has not finished that one, and will.
     sites.enter("a.example", "made")
-    with pytest.raises(BenchError, match="is there already"):
+    with pytest.raises(BenchError, match=r"\ba\.example\b"):
         sites.bring("a.example", [])
     assert sites.phase("a.example") == "made"
     assert not dropped(sites)
@@ -525,14 +535,16 @@ def test_what_is_there_is_not_made_by_hand(sites: Hand):
 @pytest.mark.parametrize(
     ("site", "words", "why"),
     [
-        ("../a", [], "no host name"),
-        ("a.example", ["--force"], "--force is not for"),
-        ("a.example", ["--db-name=mysql"], "--db-name is not for"),
-        ("a.example", ["--mariadb-root-password", "x"], "--mariadb-root-password is not"),
+        ("../a", [], r"'\.\./a'"),
+        ("a.example", ["--force"], "--force"),
+        ("a.example", ["--db-name=mysql"], "--db-name"),
+        ("a.example", ["--mariadb-root-password", "x"], "--mariadb-root-password"),
     ],
 )
-def test_what_a_site_by_hand_cannot_be(sites: Hand, site: str, words: list[str], why: str):
-    with pytest.raises(BenchError, match=why):
+def test_names_and_options_that_a_site_by_hand_cannot_have(
+    sites: Hand, site: str, words: list[str], why: str
+):
+    with pytest.raises(BenchError, match=f"^{why} "):
         sites.bring(site, words)
     assert sites.said == []
 
@@ -552,9 +564,10 @@ def test_only_a_site_can_be_dropped(sites: Hand, tmp_path: Path):
     (elsewhere / "site_config.json").write_text('{"db_name": "d", "db_password": "p"}')
     os.symlink(elsewhere, sites.folder("alias.example"))
     for site in ("none.example", "alias.example", "../../elsewhere"):
-        with pytest.raises(BenchError, match="there is no site"):
+        with pytest.raises(BenchError, match=re.escape(f" {site}: ")):
             sites.drop(site, [])
-    with pytest.raises(BenchError, match="--archived-sites-path is not for"):
+    assert (elsewhere / "site_config.json").exists()
+    with pytest.raises(BenchError, match=r"^--archived-sites-path "):
         sites.drop("alias.example", ["--archived-sites-path"])
 
 
@@ -569,9 +582,7 @@ def test_a_site_that_is_gone_is_not_made_again(sites: Sites):
     sites.note_made("a.example")
     shutil.rmtree(f"{sites.path}/sites/a.example")
     sites.said.clear()
-    with pytest.raises(
-        BenchError, match=r"take it out of fleet_sites.*remove .*/made-site-a\.example"
-    ):
+    with pytest.raises(BenchError, match=r"/made-site-a\.example"):
         sites.bring(SITE)
     assert not any("new-site" in said or "CREATE" in said for said in sites.said)
     os.unlink(f"{sites.state_dir}/made-site-a.example")
@@ -598,7 +609,7 @@ def test_a_site_is_made_once(sites: Sites):
 def test_a_database_without_its_folder_is_never_dropped(sites: Sites):
     sites.held = True
     for _ in range(3):
-        with pytest.raises(BenchError, match="nothing was removed"):
+        with pytest.raises(BenchError, match=site_making.database_name("a.example")):
             sites.bring(SITE)
     assert not dropped(sites)
 
@@ -607,7 +618,7 @@ def test_a_folder_without_a_configuration_is_never_removed(sites: Sites, tmp_pat
     folder = tmp_path / "bench/sites/a.example"
     folder.mkdir()
     for _ in range(3):
-        with pytest.raises(BenchError, match="nothing was removed"):
+        with pytest.raises(BenchError, match=f"{folder} "):
             sites.bring(SITE)
     assert folder.is_dir()
 
@@ -671,13 +682,13 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked: list[tuple[Any, ...]] = []
-    said = "guard: no"
+    said, known = "guard: no", True
 
-    def misfits(*words: Any) -> list[str]:
-        asked.append(words)
-        return [said]
+    def fit(*arguments: Any) -> jobs_tool.Fit:
+        asked.append(arguments)
+        return jobs_tool.Fit(known, [said])
 
-    monkeypatch.setattr(fitting, "misfits", misfits)
+    monkeypatch.setattr(fitting, "fit", fit)
     package = tmp_path / "jobs/benchfleet_jobs"
     for folder in (package, tmp_path / "env/bin", tmp_path / "state"):
         folder.mkdir(parents=True)
@@ -710,7 +721,7 @@ def test_a_bench_is_asked_whether_it_fits_when_something_has_changed(
     assert asked[-1] == (str(tmp_path), "frappe", str(tmp_path / "jobs"), False)
     assert kept() == (["guard: no"], 5)
     # What could not be found out is shown by the status, and asked again.
-    said = f"{jobs_tool.UNKNOWN}timed out"
+    said, known = "contract: timed out", False
     apps["frappe"]["commit"] = "c"
     assert kept() == ([said], 6)
     assert kept() == ([said], 7)
@@ -762,10 +773,10 @@ def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path):
     for name in ("folder", "pipe", "link", "none"):
         assert bench.read_foreign(str(tmp_path / name)) is None
     for name in ("folder", "pipe"):
-        with pytest.raises(BenchError, match=f"{name} is not a plain file"):
+        with pytest.raises(BenchError, match=rf"/{name}\b"):
             bench.read_json(str(tmp_path / name))
     (tmp_path / "file").write_text("[" * 100_000)
-    with pytest.raises(BenchError, match="not valid JSON"):
+    with pytest.raises(BenchError, match=r"/file\b"):
         bench.read_json(str(tmp_path / "file"))
     assert look.lacking_doctypes([str(tmp_path / "file")], {}, set()) == []
 
@@ -798,9 +809,7 @@ def test_an_app_that_stays_without_its_doctypes_is_not_taken_for_installed(
     sites: Sites, shop: dict[str, Any]
 ):
     sites.attempts = [[], ["Order"], ["Order"]]
-    with pytest.raises(
-        BenchError, match=r"install-app shop on a\.example reported success.*: Order Row"
-    ):
+    with pytest.raises(BenchError, match=r"\bshop\b.*\ba\.example\b.*: Order Row"):
         sites.bring(shop)
     # The next run goes on.
     assert sites.differences(shop) == ["app shop on a.example"]
@@ -910,7 +919,7 @@ def test_an_app_that_another_one_needs_stays(leaving: Leaving, tmp_path: Path):
     hooks = tmp_path / "bench/apps/stall/stall/hooks.py"
     hooks.parent.mkdir(parents=True)
     hooks.write_text('required_apps = ["frappe/shop"]\n')
-    with pytest.raises(BenchError, match="stall on c needs shop; nothing was touched"):
+    with pytest.raises(BenchError, match=r"\bstall\b.* c .*\bshop\b"):
         leaving.sites_with(["a", "b", "c"])
 
 
@@ -1005,7 +1014,9 @@ def test_root_runs_bench_as_its_account_whatever_a_file_says(command: Any, tmp_p
     )
 
 
-def test_bench_asks_for_no_password_that_nobody_has(command: Any, tmp_path: Path):
+def test_bench_names_our_commands_where_roots_password_would_be_needed(
+    command: Any, tmp_path: Path
+):
     said = command("erp1", "new-site", "--admin-password", "secret", "a.example")
     assert f"sudo {tmp_path}/bin/new-site NAME" in said
     assert "secret" not in said

@@ -23,11 +23,11 @@ from fleet import files, leaving, snapshot
 from fleet.bench import account as bench
 from fleet.bench import assets, jobs
 from fleet.bench import look as repositories
-from fleet.bench.making import Maker
+from fleet.bench.making import BenchMaker
 from fleet.routes import source
 from fleet.sites import folders as sites
 from fleet.sites import reconcile
-from fleet.update.back import Update
+from fleet.update.phases import Update
 from fleet.verify.primary import Primary
 
 from library import json_config
@@ -167,8 +167,8 @@ def make_anew(path: Path) -> None:
     """What is done with an app that was not fetched completely."""
     maker: Any = SimpleNamespace(path=str(path), user=ACCOUNT, begun=lambda *_: True)
     maker.run = lambda argv, *_, **__: bench.run_as(ACCOUNT, argv, "/", {"PATH": "/bin:/usr/bin"})
-    maker.remove = lambda path: Maker.remove(maker, path)
-    Maker.clear_the_way(maker)
+    maker.remove = lambda path: BenchMaker.remove(maker, path)
+    BenchMaker.clear_the_way(maker)
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], Any]]] = {

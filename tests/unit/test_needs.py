@@ -212,7 +212,8 @@ def test_a_checkout_in_which_git_waits_is_trouble(monkeypatch, tmp_path: Path) -
     os.mkfifo(folder / ".git/config")
     monkeypatch.setattr(look, "GIT_SECONDS", 0.05)
     found = code.look(str(tmp_path), [], ME)
-    assert "gave no answer" in found["notes"]["trouble"]
+    assert str(folder) in found["notes"]["trouble"]
+    assert "0.05" in found["notes"]["trouble"]
 
 
 def test_a_bench_is_asked_before_the_repositories(repository: Path, tmp_path: Path) -> None:
@@ -238,4 +239,4 @@ def test_a_bench_is_asked_before_the_repositories(repository: Path, tmp_path: Pa
 def test_without_git_nothing_is_known(monkeypatch, repository: Path) -> None:
     monkeypatch.setattr(code.shutil, "which", lambda _: None)
     app = {"name": "frappe", "repo": str(repository)}
-    assert code.look("/nowhere", [app], ME) == {"frappe": {"trouble": "git is not installed"}}
+    assert code.look("/nowhere", [app], ME) == {"frappe": {"trouble": code.NO_GIT}}

@@ -194,7 +194,7 @@ def has_ended(pid: int) -> bool:
         os.close(process)
 
 
-def test_a_site_s_name_that_is_not_known_is_said(checks, commands, monkeypatch):
+def test_a_site_name_that_does_not_resolve_is_reported(checks, commands, monkeypatch):
     monkeypatch.setattr(verify_bench, "resolves", lambda name: False)
     command(commands / "wkhtmltopdf")
     found = printed(checks)
@@ -212,14 +212,14 @@ def test_what_is_no_pdf_is_red(checks, commands):
     assert "no PDF but b'<html>'" in found["saw"]
 
 
-def test_a_framework_that_fails_is_red_with_its_words(checks, commands):
+def test_a_framework_that_fails_is_red_with_its_message(checks, commands):
     command(commands / "wkhtmltopdf")
     framework(Path(checks.bench))
     with pytest.raises(AssertionError, match=r"No module named 'frappe\.utils'"):
         checks.check_pdf()
 
 
-def test_what_debian_offers_and_is_not_installed_is_red(checks, commands):
+def test_a_package_of_debian_that_is_not_installed_is_red(checks, commands):
     command(commands / "wkhtmltopdf")
     found = printed(checks, chromium=True)
     assert not found["ok"]
@@ -227,7 +227,7 @@ def test_what_debian_offers_and_is_not_installed_is_red(checks, commands):
     assert "wkhtmltopdf: 8 bytes" in found["saw"]
 
 
-def test_what_debian_has_not_is_said(checks, commands, monkeypatch):
+def test_a_package_that_debian_lacks_is_reported(checks, commands, monkeypatch):
     monkeypatch.setattr(verify_bench, "offered", lambda names: [])
     command(Path(pdf.CHROMIUM_PATH))
     found = printed(checks, chromium=True)

@@ -45,10 +45,10 @@ ANSWERS: dict[str, Any] = {
     # Nothing of a release goes on from there.
     "snapshot_restore": {"failed": True, "msg": "no record"},
     "supervisor_programs": {"did": []},
-    "bench_update judge": {"going": True, "code": True, "drained": ["rep1", "rep2"], "words": []},
-    "bench_update tell": {"touched": False, "told": "told"},
-    "bench_update back": {"touched": False, "drained": ["rep1", "rep2"], "words": ["old commits"]},
-    "bench_update finish": {"drained": ["rep1", "rep2"], "words": []},
+    "bench_update judge": {"going": True, "code": True, "drained": ["rep1", "rep2"], "report": []},
+    "bench_update status": {"touched": False, "message": "told"},
+    "bench_update back": {"touched": False, "drained": ["rep1", "rep2"], "report": ["old commits"]},
+    "bench_update finish": {"drained": ["rep1", "rep2"], "report": []},
 }
 
 
@@ -125,7 +125,7 @@ def test_a_node_that_is_lost_on_the_way_ends_in_the_way_back(play: Callable[...,
     assert "the run went on" not in done.output
     phases = [which for module, which, _ in done.asked if module == "bench_update"]
     # Users have not been out for it.
-    assert phases == ["judge", "begin", "quiet", "tell", "back", "open", "forget"], done.output
+    assert phases == ["judge", "begin", "quiet", "status", "back", "open", "forget"], done.output
     # The other one is in service again; the lost one is named and stays as it is.
     assert [
         node for module, which, node in done.asked if (module, which) == ("node_drain", "")

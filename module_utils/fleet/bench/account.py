@@ -1,4 +1,4 @@
-"""Acting as the bench's account: commands, the framework's own among them, and files."""
+"""Runs commands and reads files as the bench's account; commands of the framework, too."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ TRUSTED_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 # Runs inside the bench's environment: the framework's command line is set in the process, from
 # standard input, after the process has started.
 #
-# Frappe keeps each app's modules in the shared cache, reads them there once, when a command begins,
-# and makes DocTypes of those alone: an app or a module that came later is installed without them.
-# Only forgetting them within the command is safe. Whatever else runs may write down the old ones
-# again at any time: a job on a reporting node, say, that has the app not yet.
+# Frappe keeps each app's modules in the shared cache, reads them from there when a command begins,
+# and makes the DocTypes of those alone: an app or a module that came later is installed without its
+# DocTypes. They have to be removed from the cache within the command, as other processes may write
+# the old ones again at any time: for example a job on a reporting node without the app.
 #
-# A new-site that cannot leave the database alone (Frappe 14 and early 15) believes that it made it.
+# A new-site that always makes the database (Frappe 14 and early 15) is run with what would make or
+# drop something taken out.
 RUNNER = """
 import json, runpy, sys
 lines, anew, made = json.load(sys.stdin)
@@ -63,7 +64,11 @@ for words in lines:
 
 
 class BenchError(Exception):
-    """Something about a bench is not as it must be; the message says what to do."""
+    """Something about a bench is wrong; the message says what to do."""
+
+
+class NotOursError(BenchError):
+    """Something that this fleet did not make is where it must make something; it was left alone."""
 
 
 def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) -> dict[str, str]:
@@ -86,8 +91,8 @@ def user_environment(user: str, cli_dir: str, ssh_command: str | None = None) ->
         if os.environ.get(name):
             environment[name] = os.environ[name]
     if os.path.exists(TRUSTED_ROOTS):
-        # uv, pip, node and requests carry roots of their own; the host's trust store is what
-        # the operator maintains.
+        # uv, pip, node and requests bring certificates of their own; the operator maintains the
+        # host's.
         for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
             environment[name] = TRUSTED_ROOTS
     if ssh_command:
@@ -106,8 +111,8 @@ def run_as(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as ``user``. ``timeout`` is in seconds.
 
-    Never interactively, unless ``seen``: then its output goes where ours does, and is not kept. The
-    account never has root's terminal, into which it could type commands: see on_terminal.
+    Not interactively, unless ``seen``: then its output goes where ours goes, and is not kept. The
+    account never has root's terminal, as it could type commands into it: see on_terminal.
     """
     account = pwd.getpwnam(user)
     identity: dict[str, Any] = {}
@@ -147,9 +152,9 @@ def run_as(
 def on_terminal(
     argv: list[str], stdin: str, terminal: int, common: dict[str, Any]
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command on a terminal of its own that shows what it says on ours, and asks there.
+    """Run a command on a terminal of its own; its output and input go to and come from ours.
 
-    common: further arguments of Popen's.
+    common: further arguments of Popen.
     """
     ours, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, fcntl.ioctl(terminal, termios.TIOCGWINSZ, bytes(8)))
@@ -165,7 +170,7 @@ def on_terminal(
             assert process.stdin is not None
             process.stdin.write(stdin)
             process.stdin.close()
-            # Whoever goes on with the terminal afterwards is not waited for.
+            # A background process that still uses the terminal is not waited for.
             while process.poll() is None or select.select([ours], [], [], 0)[0]:
                 ready = select.select([ours, terminal], [], [], 0.2)[0]
                 try:
@@ -176,7 +181,7 @@ def on_terminal(
                     if ours in ready:
                         os.write(1, said)
                 except OSError:
-                    # Nobody has it open any more.
+                    # No process has it open any more.
                     break
         return subprocess.CompletedProcess(argv, process.returncode)
     finally:
@@ -202,21 +207,21 @@ def run_frappe(
     bench: str,
     user: str,
     environment: dict[str, str],
-    words: list[str],
+    arguments: list[str],
     modules_anew: bool = False,
     timeout: float | None = 3600,
     then: list[str] | None = None,
     seen: bool = False,
     database_made: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a framework command with ``words`` as its command line; ``seen`` as in run_as.
+    """Run a framework command with ``arguments`` as its command line; ``seen`` as in run_as.
 
-    The words, passwords among them, are on no process's command line. ``modules_anew``: whether the
-    command makes DocTypes, and is to read from the disk which modules the apps have. ``then``: a
-    second command, which follows at once where the first went well: starting takes seconds.
-    ``database_made``: whether the command is to take a site's database and account as they are.
+    The arguments, passwords among them, are on no process's command line. ``modules_anew``: whether
+    the command makes DocTypes, and must read from the disk which modules the apps have. ``then``: a
+    second command, run in the same process if the first one succeeds, as starting takes seconds.
+    ``database_made``: whether the command must use a site's database and account as they are.
     """
-    lines = [["frappe", *line] for line in (words, then) if line]
+    lines = [["frappe", *line] for line in (arguments, then) if line]
     return run_as(
         user,
         [f"{bench}/env/bin/python", "-c", RUNNER],
@@ -233,16 +238,16 @@ def frappe_command(
     bench: str,
     user: str,
     environment: dict[str, str],
-    words: list[str],
+    arguments: list[str],
     what: str,
     **options: Any,
 ) -> str:
     """Output of a framework command, see run_frappe; BenchError that names ``what``."""
-    return checked(run_frappe(bench, user, environment, words, **options), what)
+    return checked(run_frappe(bench, user, environment, arguments, **options), what)
 
 
 def encryption_key() -> str:
-    """A key for Frappe's Fernet, never one that a command line would take for an option."""
+    """A key for Frappe's Fernet that does not begin with "-", as an option would."""
     while True:
         key = base64.urlsafe_b64encode(os.urandom(32)).decode()
         if not key.startswith("-"):
@@ -251,7 +256,7 @@ def encryption_key() -> str:
 
 @contextmanager
 def exclusive(path: str, seconds: float) -> Iterator[None]:
-    """Hold a lock file, so that a rerun waits for a run whose controller was killed.
+    """Hold a lock file, so that a new run waits for one whose controller was killed.
 
     Raises BenchError when another process holds it for longer than ``seconds``.
     """
@@ -264,8 +269,8 @@ def exclusive(path: str, seconds: float) -> Iterator[None]:
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise BenchError(
-                        f"another run still works on this bench ({path} is locked since"
-                        f" {seconds:.0f} s); wait for it or end it, then run again"
+                        f"another run still works on this bench ({path} has been locked for"
+                        f" {seconds:.0f} s); wait until it ends or end it, then run again"
                     ) from error
                 time.sleep(1)
         yield
@@ -274,7 +279,7 @@ def exclusive(path: str, seconds: float) -> Iterator[None]:
 def read_json(path: str, follow: bool = True) -> dict[str, Any]:
     """A JSON object from a file, {} when there is none. Raises BenchError on bad content.
 
-    ``follow``: whether the file may be a link. Not where it is written again in place of the link.
+    ``follow``: whether the file may be a link. It may not where the file is written, too.
     """
     try:
         content = json.loads(read_bytes(path, follow=follow).decode())
@@ -284,15 +289,18 @@ def read_json(path: str, follow: bool = True) -> dict[str, Any]:
         raise BenchError(str(error)) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            words = f"{path} is a link; put the file itself there and run again"
-            raise BenchError(words) from error
+            message = f"{path} is a link; put the file itself there and run again"
+            raise BenchError(message) from error
         raise BenchError(
-            f"{path} cannot be read ({error.strerror}); mend it and run again"
+            f"{path} cannot be read ({error.strerror}); correct that and run again"
         ) from error
     except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path} is not valid JSON ({error}); mend it and run again") from error
+        raise BenchError(f"{path} is not valid JSON ({error}); correct it and run again") from error
     if not isinstance(content, dict):
-        raise BenchError(f"{path} holds a {type(content).__name__}, a JSON object is needed")
+        raise BenchError(
+            f"{path} contains a {type(content).__name__} and must be a JSON object; correct it and"
+            " run again"
+        )
     return content
 
 
@@ -305,9 +313,9 @@ def read_text(path: str) -> str | None:
 
 
 def read_foreign(path: str) -> str | None:
-    """Text of a file in a folder that is another account's; None for anything but a plain file.
+    """Text of a file in another account's folder; None for a link and all but plain files.
 
-    A link is none. Of a longer one, the first 4 Mi characters.
+    Of a longer file, the first 4 Mi characters.
     """
     try:
         handle = open_plain(path, follow=False)
@@ -318,7 +326,7 @@ def read_foreign(path: str) -> str | None:
 
 
 class Bench:
-    """A bench, and commands in it by its account; BenchError says what failed, in words."""
+    """A bench, and commands that its account runs in it; BenchError says what failed."""
 
     def __init__(self, path: str, user: str, cli_dir: str, ssh_command: str | None = None) -> None:
         self.path, self.user = path, user
@@ -327,19 +335,19 @@ class Bench:
     def tried(
         self, argv: list[str], cwd: str | None = None, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command that may fail, in the bench unless told otherwise."""
+        """Run a command that may fail, in ``cwd`` or in the bench."""
         return run_as(self.user, argv, cwd or self.path, self.environment, stdin=stdin)
 
     def run(self, argv: list[str], what: str, cwd: str | None = None) -> str:
         """Run a command that has to succeed; returns its output."""
         return checked(self.tried(argv, cwd), what)
 
-    def frappe(self, words: list[str], what: str, **options: Any) -> str:
-        """Run a command of the framework's that has to succeed, see run_frappe."""
-        return frappe_command(self.path, self.user, self.environment, words, what, **options)
+    def frappe(self, arguments: list[str], what: str, **options: Any) -> str:
+        """Run a framework command that has to succeed, see run_frappe."""
+        return frappe_command(self.path, self.user, self.environment, arguments, what, **options)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file in the bench whole, or not at all."""
+        """Write a file in the bench, completely or not at all."""
         script = 'cat >"$0.new" && mv "$0.new" "$0"'
         checked(self.tried(["sh", "-c", script, path], stdin=text), f"writing {path}")
 

@@ -1,4 +1,4 @@
-"""A reporting bench is asked directly, past the router; see the module bench_answers."""
+"""Calls a reporting bench directly, not through the router; see the module bench_answers."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from .account import read_json
 
 PING = "/api/method/ping"
 REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
-# How long an answer is waited for.
+# How long to wait for an answer.
 ANSWER_SECONDS = 60
 
 
-def wrong_commits(apps: dict[str, dict[str, Any]], wanted: dict[str, str]) -> list[str]:
-    """Apps that are not where they should be, in words."""
+def wrong_commits(
+    apps: dict[str, dict[str, Any]], wanted: dict[str, str]
+) -> list[tuple[str, str, str]]:
+    """Apps that are not at their wanted commits: (app, its commit or "none", the wanted one)."""
     return [
-        f"{app} is at {apps.get(app, {}).get('commit', 'none')[:10]}, not at {commit[:10]}"
+        (app, apps.get(app, {}).get("commit", "none")[:10], commit[:10])
         for app, commit in sorted(wanted.items())
         if apps.get(app, {}).get("commit") != commit
     ]
 
 
 def in_maintenance(bench: str, site: str) -> bool:
-    """Whether a site's own configuration says so."""
+    """Whether a site's own configuration puts it into maintenance mode."""
     return bool(read_json(f"{bench}/sites/{site}/site_config.json").get("maintenance_mode"))
 
 
 def ask(visitor: Visitor, user: str, password: str) -> str:
-    """Wait for an answer, then run a report; what was answered. Raises AssertionError."""
+    """What a site answered: to a ping, waited for, and to a report. Raises AssertionError."""
     deadline = time.monotonic() + ANSWER_SECONDS
     while True:
         try:
@@ -46,7 +48,7 @@ def ask(visitor: Visitor, user: str, password: str) -> str:
     try:
         visitor.sign_in(user, password)
     except AssertionError:
-        return f"{visitor.site} answers; no report was run, as {user} is not let in"
+        return f"{visitor.site} answers; no report was run, as {user} cannot sign in"
     answer = visitor.call("GET", REPORT)
     if answer.status != 200:
         raise AssertionError(f"{visitor.site}: the report ToDo ends with {answer.said()}")

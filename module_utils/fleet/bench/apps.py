@@ -1,7 +1,7 @@
-"""What an app says of the Frappe and of the other apps that it needs, read from its files.
+"""Which Frappe and which other apps an app needs, read from its files.
 
-Pure functions that need nothing but Python. The texts are somebody else's: whatever cannot be read
-says nothing.
+Pure functions that need nothing but Python. The files are the app's authors': what cannot be read
+counts as empty.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def required(hooks: str) -> list[str]:
 
 
 def says(app: str, read: Read, here: bool = False) -> dict[str, Any]:
-    """What an app says: {version, frappe, requires, same_major, here}.
+    """What an app's files say: {version, frappe, requires, same_major, here}.
 
     ``read`` gives the text of a file of its repository, None without one. frappe is a version
     specifier. same_major: whether it installs on a Frappe of its own major version alone, as
@@ -84,8 +84,8 @@ MIGRATION_HOOKS = {"before_migrate", "after_migrate"}
 def migrates(app: str, changed: Iterable[str], hooks: str) -> list[str]:
     """Those of an app's changed files for which its sites need a migration; [] means none.
 
-    changed: paths in its repository. hooks: its hooks.py. An app may have functions called at each
-    migration, and they may use any code of it; what Frappe itself has there tidies up only.
+    changed: paths in its repository. hooks: its hooks.py. An app may have functions that run at
+    each migration, and they may use any code of it; Frappe's own such functions only tidy up.
     """
     called = app != "frappe" and bool(MIGRATION_HOOKS & assigned(hooks))
     return [
@@ -107,7 +107,7 @@ def assigned(python: str) -> set[str]:
     try:
         body = ast.parse(python[:LONGEST]).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        # Nobody can say, so everything is.
+        # Unknown, so all of them count as assigned.
         return set(MIGRATION_HOOKS)
     targets = [
         t for statement in body if isinstance(statement, ast.Assign) for t in statement.targets

@@ -1,4 +1,4 @@
-"""The web assets of a bench; a reporting bench has the primary's own build, copied."""
+"""The web assets of a bench; a reporting bench gets a copy of the primary's build."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def differing(here: dict[str, str], wanted: dict[str, str]) -> list[str]:
 
 
 class Assets(Bench):
-    """The assets of one bench, and how they come here."""
+    """The assets of one reporting bench, fetched from the primary."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         super().__init__(params["path"], params["user"], params["cli_dir"])
@@ -59,7 +59,7 @@ class Assets(Bench):
         self.staging = f"{self.path}/.assets"
 
     def fetch(self) -> None:
-        """Bring the primary's built folders and lists into the staging folder, and in place."""
+        """Fetch the primary's built folders and lists, and put them in place."""
         self.run(["rm", "-rf", self.staging], f"removing {self.staging}")
         unpack = f"tar --extract --no-same-owner --no-same-permissions --directory {self.staging}"
         script = f"mkdir {self.staging} && {self.call} | {unpack}"
@@ -68,7 +68,7 @@ class Assets(Bench):
         self.run(["mkdir", "-p", f"{self.path}/sites/assets"], "making the folder of the assets")
         for app in installed_apps(self.path):
             self.place(app)
-        # Last: they name what is there by now.
+        # Last, as they name files that must be there by then.
         for name in ASSET_LISTS:
             if os.path.isfile(f"{self.staging}/{name}"):
                 move = ["mv", "-fT", f"{self.staging}/{name}", f"{self.path}/sites/assets/{name}"]
@@ -76,9 +76,9 @@ class Assets(Bench):
         self.run(["rm", "-rf", self.staging], f"removing {self.staging}")
         if left := differing(asset_state(self.path), self.wanted):
             raise BenchError(
-                f"the web assets of this bench are not the primary's after the copy:"
-                f" {', '.join(left[:5])}. If somebody builds on the primary now, wait for the"
-                " end and run the same command again"
+                f"after the copy, the web assets of this bench differ from the primary's:"
+                f" {', '.join(left[:5])}. If `bench build` runs on the primary now, wait until it"
+                " has ended, then run the same command again"
             )
 
     def place(self, app: str) -> None:

@@ -1,4 +1,4 @@
-"""The bench CLI: its environment with the tools that it calls, and what it does to a bench."""
+"""The bench CLI: its environment, with the tools that it calls, and steps that use it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..kept import archived, things, tidy
-from .account import TRUSTED_ROOTS, Bench, BenchError, read_foreign
+from .account import TRUSTED_ROOTS, Bench, BenchError, NotOursError, read_foreign
 from .files import apps_in, without_password
 
-# The packages of the bench CLI's environment whose releases are pinned, by the names we give them.
+# Packages of the bench CLI's environment whose releases are pinned: our name for it, its own.
 CLI_PACKAGES = {
     "bench_cli": "frappe-bench",
     "uv": "uv",
@@ -30,7 +30,7 @@ NPM = (
 
 
 def cli_releases(path: str) -> dict[str, str]:
-    """Releases that the bench CLI's environment holds: {tool: release}; {} for one half made."""
+    """Releases in the bench CLI's environment: {tool: release}; {} while it is incomplete."""
     if not os.path.exists(f"{path}/.benchfleet-complete"):
         return {}
     packages = {}
@@ -54,7 +54,7 @@ class Environment:
         self.wanted = {tool: wanted[tool] for tool in CLI_PACKAGES}
 
     def differences(self) -> list[str]:
-        """Tools that are missing or of another release, in words."""
+        """Tools that are missing or of another release, in lines."""
         here = cli_releases(self.path)
         return [
             f"{CLI_PACKAGES[tool]} {here.get(tool, 'absent')} -> {release}"
@@ -63,11 +63,11 @@ class Environment:
         ] + [f"python {self.python} absent -> {self.python}"] * (not self.has_python())
 
     def is_closed(self) -> bool:
-        """Whether others than root are kept out of the environment that is there."""
+        """Whether the environment is there and closed to accounts other than root."""
         return os.path.exists(self.path) and os.stat(self.path).st_mode & 0o055 != 0o055
 
     def open(self) -> None:
-        """Let everybody in; nobody but root may write there."""
+        """Let all accounts read the environment; only root may write there."""
         os.chmod(self.path, 0o755)
 
     def has_python(self) -> bool:
@@ -75,11 +75,11 @@ class Environment:
         return not self.python or os.access(f"{self.pythons()}/bin/python{self.python}", os.X_OK)
 
     def pythons(self) -> str:
-        """The name by which the wanted Python is known, whatever its release."""
+        """Path of the wanted Python, the same for all releases of its series."""
         return f"{self.path}/python/{self.python}"
 
     def run(self, argv: list[str], remedy: str = "", **variables: str) -> None:
-        """Run a step; BenchError with its last words when it fails."""
+        """Run a step; BenchError with the end of its output when it fails."""
         # The tools' caches would stay behind in root's home.
         environment = {
             "PATH": f"{self.path}/bin:/usr/bin:/bin",
@@ -102,9 +102,9 @@ class Environment:
             check=False,
         )
         if done.returncode != 0:
-            words = without_password((done.stderr or done.stdout).strip()[-2000:])
+            message = without_password((done.stderr or done.stdout).strip()[-2000:])
             raise BenchError(
-                f"`{' '.join(argv[:4])} …` failed with status {done.returncode}: {words}{remedy}"
+                f"`{' '.join(argv[:4])} …` failed with status {done.returncode}: {message}{remedy}"
             )
 
     def write(self, name: str, content: str) -> None:
@@ -115,14 +115,14 @@ class Environment:
         os.chmod(target, 0o755)
 
     def install_python(self) -> None:
-        """Have uv install the wanted Python, for all to read and for nobody but root to write."""
+        """Install the wanted Python by uv; all accounts may read it, only root may write."""
         listed = self.mirror.endswith(".json")
         name = "UV_PYTHON_DOWNLOADS_JSON_URL" if listed else "UV_PYTHON_INSTALL_MIRROR"
         folder = os.path.dirname(self.pythons())
         remedy = (
-            f"\nNo Python of this host fits the code of the apps, and uv could not get Python"
+            f"\nNo Python of this host fits the code of the apps, and uv could not install Python"
             f" {self.python}. Set bench_python_mirror to a mirror that this host can reach, or"
-            " install a Python that fits on the host and name it in bench_python"
+            " install a Python that fits on the host and set bench_python to it"
         )
         install = [f"{self.path}/bin/uv", "python", "install", self.python]
         self.run(
@@ -132,7 +132,7 @@ class Environment:
             UV_NO_CACHE="1",
             **({name: self.mirror} if self.mirror else {}),
         )
-        # What uv locks while it works; everybody may write there.
+        # uv's lock file, which all accounts may write.
         lock = f"{folder}/.lock"
         if os.path.exists(lock):
             os.unlink(lock)
@@ -140,7 +140,7 @@ class Environment:
         found = glob.glob(f"{glob.escape(folder)}/cpython-{self.python}-*")
         if not found:
             raise BenchError(f"uv installed no Python {self.python} in {folder}")
-        # One that does not run here has no name yet, and is fetched anew by the next run.
+        # One that does not run here gets no link, so the next run installs it again.
         self.run([f"{found[0]}/bin/python{self.python}", "--version"], remedy)
         if os.path.lexists(self.pythons()):
             os.unlink(self.pythons())
@@ -151,9 +151,9 @@ class Environment:
         making = f"{self.path}/.benchfleet-making"
         if os.path.exists(self.path) and os.listdir(self.path):
             if not os.path.exists(self.mark) and not os.path.exists(making):
-                raise BenchError(
+                raise NotOursError(
                     f"{self.path} exists, and this fleet did not make it; nothing was removed."
-                    " Move it away, or name another bench_cli_dir, and run again"
+                    " Move it away, or set another bench_cli_dir, and run again"
                 )
             if not os.path.exists(self.mark):
                 shutil.rmtree(self.path)
@@ -178,33 +178,33 @@ class Environment:
             pass
         if os.path.exists(making):
             os.unlink(making)
-        # Last, so that what is above is not made again where there is no Python to be had.
+        # Last, so that a Python that cannot be installed does not undo the steps above.
         if not self.has_python():
             self.install_python()
         if left := self.differences():
-            raise BenchError(f"{self.path} does not hold what was installed: {left}")
+            raise BenchError(f"after the installation, {self.path} still lacks: {', '.join(left)}")
 
 
 def requirement_steps(bench: str, app: str) -> list[tuple[list[str], str, str]]:
-    """What brings the bench's environment to what an app's checkout asks for.
+    """The steps that install what an app's checkout requires into the bench's environment.
 
-    Each step is a command, what it does in words, and the folder that it is run in.
+    Each step is a command, its description, and the folder in which it runs.
     """
     folder = f"{bench}/apps/{app}"
     pip = ["uv", "pip", "install", "--quiet", "-e", folder, "--python", f"{bench}/env/bin/python"]
     steps = [(pip, f"installing the requirements of {app}", bench)]
     if os.path.exists(f"{folder}/package.json"):
-        # Silent, it says nothing of a script that failed.
+        # With --silent it would not report a script that fails.
         yarn = ["yarn", "install", "--check-files"]
         steps.append((yarn, f"yarn install of {app}", folder))
     return steps
 
 
 def remove_app(bench: Bench, app: str, *options: str, keep: Mapping[str, Any]) -> None:
-    """Take an app off a bench, its name before its code: Frappe ends where it finds the name alone.
+    """Remove an app from a bench: first its name, as Frappe fails on a name without code.
 
-    The bench CLI keeps the code in ``archived/apps``, where what it kept of the same app before
-    goes by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
+    The bench CLI keeps the code in ``archived/apps``; what it kept of the same app before is
+    removed by number and age; keep: {number, days}. ``options`` are those of its ``remove-app``.
     """
     path = f"{bench.path}/sites/apps.txt"
     left = [name for name in apps_in(read_foreign(path) or "") if name != app]

@@ -1,4 +1,4 @@
-"""What the code of the apps asks for, read on a bench or from the repositories."""
+"""Which Python and Node.js the code of the apps requires, read on a bench or in repositories."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .needs import ASKED, FILES, shown
 
 # How long a repository may take to answer.
 SECONDS = 60
-# A repository is read by whoever shall have no rights, where the bench's account is not there yet.
+# Reads a repository while the bench's account does not exist yet: an account without rights.
 NOBODY = "nobody"
 
-# Why nothing is known on a bare host.
+# Why nothing is known on a new host.
 NO_GIT = "git is not installed"
 # What git says of a commit that a repository does not have.
 NOT_THERE = "not our ref"
@@ -44,14 +44,14 @@ Read = Callable[[str], str | None]
 
 
 def asked(read: Read) -> dict[str, Any]:
-    """What an app asks for; ``read`` gives the text of a file of its repository, None without."""
+    """What an app requires; ``read`` gives the text of a file of its repository, None without."""
     return {kind: ASKED[kind](read(name) or "") for kind, name in FILES.items()}
 
 
 def of_checkout(folder: str) -> dict[str, Any] | None:
-    """What an app's checkout asks for at its commit, None where there is no commit.
+    """What an app's checkout requires at its commit, None where there is no commit.
 
-    Whether it goes with the other apps is nobody's question any more.
+    Whether it fits the other apps is not read again: it is installed.
     """
     try:
         if git(folder, "rev-parse", "--verify", "--quiet", "HEAD^{commit}") is None:
@@ -67,9 +67,9 @@ def of_checkout(folder: str) -> dict[str, Any] | None:
 
 
 def of_folder(folder: str, ref: str, to_get: str = "") -> dict[str, Any]:
-    """What a repository on this host asks for at a commit, branch or tag.
+    """What a repository on this host requires at a commit, branch or tag.
 
-    to_get: the app that is to be got from it.
+    to_get: the app that is to be installed from it.
     """
     if git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}") is None:
         return {"trouble": f"it has no {ref}, or git may not read it"}
@@ -81,15 +81,15 @@ def of_folder(folder: str, ref: str, to_get: str = "") -> dict[str, Any]:
 
 
 def to_come(app: str, read: Read) -> dict[str, Any]:
-    """What an app that is to be got asks for, and what it says of the others."""
+    """What an app that is to be installed requires, of other apps, too."""
     return {**asked(read), **of_app.says(app, read)}
 
 
 def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
-    """What a repository elsewhere asks for at a commit, branch or tag: one commit, without files.
+    """What a repository elsewhere requires at a commit, branch or tag; fetches only that commit.
 
-    The address may hold a password, so it is on none of our command lines: it stands in the
-    configuration of a repository that is removed again.
+    The address may hold a password, so it is not on a command line: it is written to the
+    configuration of a temporary repository.
     """
     account = pwd.getpwnam(user)
     place = tempfile.mkdtemp(prefix="benchfleet-code-")
@@ -100,8 +100,8 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
         ssh = "ssh -o BatchMode=yes -o ConnectTimeout=10"
         environment = {**user_environment(user, "/usr/local", ssh), "HOME": home}
 
-        def run(*words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-            return run_as(user, [*words], place, environment, stdin=stdin, timeout=SECONDS)
+        def run(*argv: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+            return run_as(user, [*argv], place, environment, stdin=stdin, timeout=SECONDS)
 
         run("git", "init", "--quiet", "--bare", place)
         quoted = address.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "")
@@ -111,14 +111,14 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
         done = run(*fetch, "--end-of-options", ref)
         if done.returncode != 0:
             lines = [line for line in done.stdout.splitlines() if not ADVICE.match(line)]
-            # What an ssh server greets with comes first.
-            words = without_password("; ".join(lines[-3:]) or "no word from git")
-            return {"trouble": shown(words, LONGEST)}
+            # An ssh server's greeting comes first.
+            message = without_password("; ".join(lines[-3:]) or "git gave no reason")
+            return {"trouble": shown(message, LONGEST)}
 
         def read(name: str) -> str | None:
-            # The file is fetched now, and what ssh says beside it does not belong to it.
-            words = 'exec git cat-file blob "$1" 2>/dev/null'
-            blob = run("sh", "-c", words, "sh", f"FETCH_HEAD:{name}")
+            # The file is fetched now; messages of ssh are not part of it.
+            script = 'exec git cat-file blob "$1" 2>/dev/null'
+            blob = run("sh", "-c", script, "sh", f"FETCH_HEAD:{name}")
             return blob.stdout if blob.returncode == 0 else None
 
         return to_come(app, read)
@@ -129,7 +129,7 @@ def of_address(app: str, address: str, ref: str, user: str) -> dict[str, Any]:
 
 
 def of_repository(app: dict[str, Any], user: str) -> dict[str, Any]:
-    """What an app will ask for once it is got; ``trouble`` says why that is not known."""
+    """What an app that is to be installed requires; ``trouble`` says why that is not known."""
     name, repo, commit = app["name"], app["repo"], app.get("commit") or ""
     if not shutil.which("git"):
         return {"trouble": NO_GIT}
@@ -137,18 +137,18 @@ def of_repository(app: dict[str, Any], user: str) -> dict[str, Any]:
     if os.path.isdir(repo):
         return of_folder(repo, ref, name)
     if not repo:
-        # A name that the bench CLI looks up at GitHub. What it will find is not known.
+        # A name that the bench CLI looks up at GitHub. What it finds there is not known.
         return asked(lambda _: None)
     found = of_address(name, repo, ref, user)
     gone = NOT_THERE in found.get("trouble", "") and len(commit) == WHOLE_COMMIT
     if "trouble" in found and not gone and commit and app.get("branch"):
-        # A short commit, or one that the server gives to nobody who asks for it by name.
+        # A short commit, or one that the server does not serve by its name.
         return of_address(name, repo, str(app["branch"]), user)
     return found
 
 
 def reader(user: str) -> str:
-    """The bench's account, or one without any rights as long as that is not there."""
+    """The bench's account, or one without rights while that does not exist."""
     try:
         return pwd.getpwnam(user).pw_name
     except KeyError:
@@ -156,10 +156,10 @@ def reader(user: str) -> str:
 
 
 def look(bench: str, apps: list[dict[str, Any]], user: str) -> dict[str, dict[str, Any]]:
-    """What the code at hand asks for: {app: {python, node, …}}, or {trouble} where it is not known.
+    """What the code of the apps requires: {app: {python, node, …}}, or {trouble} if not known.
 
-    Of the apps of the bench, and of those that ``apps`` adds to them: {name, repo, branch, commit}.
-    What they say of each other is in it, too: see apps.py.
+    These are the apps of the bench, and those that ``apps`` adds: {name, repo, branch, commit}.
+    It also has which apps they require of each other: see apps.py.
     """
     user = reader(user)
     found = {}

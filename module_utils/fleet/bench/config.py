@@ -1,4 +1,4 @@
-"""Configurations of a bench and its sites, for those who only look: a broken one says nothing."""
+"""Reads configurations of a bench and its sites; one that cannot be read counts as empty."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .account import BenchError, read_json
 
 
 def config_of(path: str) -> dict[str, Any]:
-    """A JSON object of the bench's, {} where it is missing or none."""
+    """The JSON object in a file of the bench, {} where it is missing or cannot be read."""
     try:
         return read_json(path)
     except (BenchError, OSError):
@@ -16,5 +16,5 @@ def config_of(path: str) -> dict[str, Any]:
 
 
 def common_config(bench: str) -> dict[str, Any]:
-    """What all sites of a bench share."""
+    """The bench's common_site_config.json."""
     return config_of(f"{bench}/sites/common_site_config.json")

@@ -1,7 +1,7 @@
-"""What a bench's own files say, as the programs read them whose files they are.
+"""Reads a bench's own files as the programs to which they belong read them.
 
-Frappe's configurations and its list of apps, Redis' configurations, and the URLs that redis-py
-takes. No imports but the standard library's: the controller and the hosts go by the same rules.
+These are Frappe's configurations and its list of apps, Redis' configurations, and URLs of redis-py.
+Nothing but the standard library is imported: the controller and the hosts use the same code.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from urllib.parse import parse_qs, unquote, urlparse
 
 # --- keys of Frappe's configurations ------------------------------------------------------------
 
-# What becomes of a key: the words of the table in docs/adopt.md.
-SET = "set, and put back at a release"
-OWN = "set on each host, and put back at a release"
-OUT = "taken out, and put back at a release"
-NODE = "kept; reporting nodes have their own"
-PRIMARY = "kept, but not on reporting nodes"
-LOCAL = "kept where it means this server, but not on reporting nodes; else refused"
+# What becomes of a key; the table in docs/adopt.md has it in sentences.
+# Set by the fleet, and put back at a release: the same on all hosts, or each host's own.
+SET, OWN = "set", "own"
+# Removed, and put back at a release.
+OUT = "out"
+# Kept: reporting nodes have their own; not on reporting nodes; there, too.
+NODE, PRIMARY, KEPT = "node", "primary", "kept"
+# Kept where it means this server, but not on reporting nodes; else refused.
+LOCAL = "local"
+# Kept, with the fleet's entries `at-…` beside the operator's.
+SHARED = "shared"
 REFUSED = "refused"
-SHARED = "kept, with the fleet's entries `at-…` beside yours"
-KEPT = "kept, on reporting nodes, too"
 
-# Key → what becomes of it in common_site_config.json, and in a site's site_config.json. Every other
-# key is kept in both. What is taken out of the one and refused in the other is the half of a pair:
-# its other half is Redis' or MariaDB's, and the fleet's afterwards.
+# Key → what becomes of it in common_site_config.json, and in a site's site_config.json. All other
+# keys are kept in both. A key that is removed from the one and refused in the other belongs to a
+# setting of Redis or MariaDB, which the fleet manages afterwards.
 KEYS: dict[str, tuple[str, str]] = {
     "bench_id": (SET, REFUSED),
     "frappe_user": (SET, KEPT),
@@ -81,14 +83,14 @@ KEYS: dict[str, tuple[str, str]] = {
     "redis_cache_sentinel_enabled": (REFUSED, REFUSED),
     "redis_queue_sentinel_enabled": (REFUSED, REFUSED),
 }
-# A role or site-sync sets what of these a node shall have.
+# Where a node needs one of these, a role or site-sync sets it.
 ABSENT_ON_NODES = (OUT, NODE, PRIMARY, REFUSED)
-# Frappe without a key: an address of its own, no port of the bench's.
+# What Frappe uses without the key.
 FRAPPE_REDIS = {
     "redis_cache": "redis://127.0.0.1:13311",
     "redis_queue": "redis://127.0.0.1:11311",
 }
-# The only kind of database that a fleet copies; what Frappe takes without a key.
+# The only kind of database that a fleet copies; Frappe's own default, too.
 DATABASE = "mariadb"
 
 
@@ -98,7 +100,7 @@ def keys_that_are(*kinds: str, site: bool = False) -> list[str]:
 
 
 def refused_keys(config: Mapping[str, Any], site: bool = False) -> list[str]:
-    """Keys of a configuration with which no fleet can live; one without a value is none.
+    """Keys of a configuration that a fleet does not support; those without a value do not count.
 
     db_type is not among them: see other_database.
     """
@@ -107,7 +109,7 @@ def refused_keys(config: Mapping[str, Any], site: bool = False) -> list[str]:
 
 
 def kept_paths(config: Mapping[str, Any], site: bool = False) -> dict[str, str]:
-    """Keys that reporting nodes have, too, and that name a place on the primary: key → place."""
+    """Keys that reporting nodes have, too, and whose value is a path on the primary: key → path."""
     kept = {key: value for key, value in config.items() if KEYS.get(key, (KEPT,) * 2)[site] == KEPT}
     return {key: value for key, value in kept.items() if str(value).startswith("/")}
 
@@ -119,7 +121,7 @@ def other_database(config: Mapping[str, Any], common: Mapping[str, Any]) -> str:
 
 
 def is_local(host: Any) -> bool:
-    """Whether a host's name or address means "the server I am on", as it does without any."""
+    """Whether a host's name or address means this server; no value does, too."""
     if not isinstance(host, str):
         return True
     name = host.strip("[]").lower()
@@ -127,17 +129,17 @@ def is_local(host: Any) -> bool:
 
 
 def for_node(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A site's configuration without the keys that are the primary's alone."""
+    """A site's configuration without the keys that only the primary has."""
     absent = set(keys_that_are(*ABSENT_ON_NODES, site=True))
     if is_local(config.get("db_host")):
         absent |= set(keys_that_are(LOCAL, site=True))
-    # What is left of it decides whose the site's database is.
+    # It decides which kind of database the site uses.
     absent.discard("db_type")
     return {key: value for key, value in config.items() if key not in absent}
 
 
 def is_secret(key: str, value: Any) -> bool:
-    """Whether a key of a configuration is, or carries, a secret: told by its name or URL."""
+    """Whether a value of a configuration is or holds a secret, by the key's name or its URL."""
     if re.search(r"passw|pwd|secret|token|_key$", key, re.IGNORECASE):
         return True
     return isinstance(value, str) and re.search(r"://.*(@|passw)", value) is not None
@@ -145,9 +147,9 @@ def is_secret(key: str, value: Any) -> bool:
 
 # --- URLs ---------------------------------------------------------------------------------------
 
-# The account of a URL, with what encloses it. A password may have an @ in it: as git and curl do,
-# the last one before the path counts. One with a / in it is an error of somebody's, and no less a
-# password; a / after a port begins the path.
+# The account of a URL, with // and @. A password may have an @ in it: like git and curl, take the
+# last one before the path. A password with a / in it is an error, but must not be shown either; a /
+# after a port begins the path.
 ACCOUNT = re.compile(r"//(?:[^/\s]+|[^/\s:@]*:(?!\d+/)\S*)@")
 
 
@@ -157,15 +159,15 @@ def without_password(text: str) -> str:
 
 
 def redis_address(url: Any) -> dict[str, Any]:
-    """Where a URL leads to, as redis-py takes it: {trouble, scheme, host, port, db}.
+    """Where a URL leads, as redis-py reads it: {trouble, scheme, host, port, db}.
 
-    The account in it is left out, and no word of a URL that cannot be read is in the trouble. A
+    The account in it is left out, and ``trouble`` quotes nothing of a URL that cannot be read. A
     socket has neither host nor port.
     """
     found: dict[str, Any] = {"trouble": "", "scheme": "", "host": "", "port": 0, "db": 0}
     scheme = str(url).partition("://")[0]
     if not isinstance(url, str) or scheme not in ("redis", "rediss", "unix"):
-        return {**found, "trouble": "begins with neither redis:// nor rediss:// nor unix://"}
+        return {**found, "trouble": "does not begin with redis://, rediss:// or unix://"}
     try:
         parts = urlparse(url)
         asked = {name: unquote(values[0]) for name, values in parse_qs(parts.query).items()}
@@ -178,7 +180,7 @@ def redis_address(url: Any) -> dict[str, Any]:
             with suppress(ValueError):
                 found["db"] = int(unquote(parts.path).replace("/", ""))
     except ValueError:
-        # The error quotes what it does not understand: a part of a password, say.
+        # The error quotes what it cannot read, which may be a part of a password.
         return {**found, "trouble": "is no address that redis-py can read"}
     return found
 
@@ -194,7 +196,7 @@ def apps_in(text: str) -> list[str]:
 
 # --- Redis' configurations ----------------------------------------------------------------------
 
-# A fleet has one password, and supervisor runs Redis.
+# Not used by a fleet: it sets the users and passwords, and supervisor runs Redis.
 REDIS_GONE = ("aclfile", "user", "daemonize")
 # Between words, and around them.
 BREAK, SPACE = " \t\n\r", " \t\n\r\v\f"
@@ -202,7 +204,7 @@ ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "a": "\a"}
 
 
 def redis_words(line: str) -> list[str] | None:
-    """The words of a line, with quotes as Redis understands them; None where it refuses them."""
+    """The words of a line, with quotes as Redis reads them; None where Redis refuses the line."""
     words: list[str] = []
     at, end = 0, len(line)
     while True:
@@ -247,7 +249,7 @@ def is_hex(digits: str) -> bool:
 def redis_lines(text: str) -> list[tuple[int, str, list[str]]]:
     """The settings of a configuration in their order: (line number, name, values).
 
-    Raises ValueError, which names the line alone, for one that Redis refuses.
+    Raises ValueError, with the line's number only, for one that Redis refuses.
     """
     found = []
     for number, line in enumerate(text.split("\n"), start=1):
@@ -267,7 +269,7 @@ def redis_settings(text: str) -> dict[str, str]:
 
 
 def redis_refused(text: str) -> list[str]:
-    """What in a configuration no fleet can take over, each with its line; [] where all can be."""
+    """Settings that a fleet does not support, each with its line; [] where there are none."""
     try:
         lines = redis_lines(text)
     except ValueError as error:
@@ -276,22 +278,22 @@ def redis_refused(text: str) -> list[str]:
     for number, name, values in lines:
         why = ""
         if name == "include":
-            why = "names a file of which the fleet sees nothing: put its lines here"
+            why = "names a file that the fleet does not read: put its lines here"
         elif name in ("replicaof", "slaveof"):
-            why = "makes this Redis another one's copy: take the line out"
+            why = "makes this Redis a replica of another one: remove the line"
         elif name == "cluster-enabled" and "yes" in [value.lower() for value in values]:
-            why = "makes this Redis a part of a cluster: take the line out"
+            why = "makes this Redis a part of a cluster: remove the line"
         elif name == "rename-command":
-            why = "renames a command that Frappe and the fleet use: take the line out"
+            why = "renames a command that Frappe and the fleet use: remove the line"
         if why:
             found.append(f"line {number}, {name}, {why}")
     if redis_settings(text).get("port", "") in ("", "0"):
-        found.append("it names no port, and a fleet's hosts come by a port: give it one")
+        found.append("`port` is not set, and the hosts of a fleet connect to a port: set it")
     return found
 
 
 def redis_gone(text: str) -> list[str]:
-    """Settings that go out of service, without their values but the names of users."""
+    """Settings that a fleet removes: their names, and of users the users' names."""
     try:
         lines = redis_lines(text)
     except ValueError:
@@ -304,7 +306,7 @@ def redis_gone(text: str) -> list[str]:
 
 
 def redis_without(text: str, names: Iterable[str]) -> list[str]:
-    """The lines of a configuration, as they are, but for empty ones and those of these names."""
+    """The lines of a configuration, without empty ones and settings of these names."""
     gone = {number for number, name, _values in redis_lines(text) if name in set(names)}
     lines = enumerate(text.split("\n"), start=1)
     return [line.rstrip() for number, line in lines if line.strip() and number not in gone]

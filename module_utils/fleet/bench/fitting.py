@@ -1,4 +1,4 @@
-"""What the bench CLI has generated, and whether the code of a bench fits our packages."""
+"""Files that the bench CLI has generated, and whether a bench's code fits our packages."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from .. import atomic
 from ..supervisor.control import missing_programs
 from .account import read_foreign, read_json, read_text
-from .jobs_tool import UNKNOWN, misfits
+from .jobs_tool import fit
 
-# By the name of the file, where it lies.
+# Name of the file: its name in the bench's folder config.
 GENERATED = {
     "supervisor.conf": "supervisor.conf.bench",
     "redis_cache.conf": "redis_cache.conf",
@@ -22,15 +22,15 @@ GENERATED = {
 
 
 def generated(path: str) -> dict[str, str | None]:
-    """What the bench CLI wrote, by the names of its files; None for what it did not.
+    """The files that the bench CLI wrote: {name: text}, None for those that are missing.
 
-    Where the bench has what runs instead, it lies beside that (role bench_processes).
+    Where the fleet's own file has its name, the original is beside it (role bench_processes).
     """
     return {name: read_foreign(f"{path}/config/{file}") for name, file in GENERATED.items()}
 
 
 def fitting_key(path: str, package_dir: str, *others: Any) -> str:
-    """Hash of what decides whether a bench fits: its environment, our packages, and the others."""
+    """Hash of what decides whether a bench fits: its environment, our packages, and ``others``."""
     places = [*glob.glob(f"{glob.escape(path)}/env/lib/python*/site-packages"), f"{path}/env"]
     about = [(place, os.stat(place).st_mtime_ns) for place in places]
     texts = [read_text(source) for source in sorted(glob.glob(f"{package_dir}/*/contract.py"))]
@@ -38,9 +38,9 @@ def fitting_key(path: str, package_dir: str, *others: Any) -> str:
 
 
 def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> list[str]:
-    """What does not fit, asked when anything has changed; [] for a bench that is not there yet."""
+    """What does not fit, checked again after a change; [] for a bench that does not exist yet."""
     path, file = params["path"], f"{params['state_dir']}/contract.json"
-    # A dry run finds an older release's packages, or none.
+    # In a dry run our packages may be those of an older release, or missing.
     needed = (f"{path}/env/bin/python", f"{params['package_dir']}/benchfleet_jobs/contract.py")
     if not params["user"] or not apps or not all(map(os.path.exists, needed)):
         return []
@@ -51,9 +51,10 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     known = read_json(file)
     if known.get("key") == key:
         return list(known["misfits"])
-    found = misfits(path, params["user"], *asked) + missing
-    if any(words.startswith(UNKNOWN) for words in found):
-        # The next run asks again: there may have been too little memory, say.
+    fits = fit(path, params["user"], *asked)
+    found = fits.misfits + missing
+    if not fits.known:
+        # The next run asks again: the cause may have been too little memory, for example.
         key = ""
     if write and os.path.isdir(params["state_dir"]):
         content = json.dumps({"key": key, "misfits": found}, indent=1)

@@ -1,8 +1,8 @@
-"""Names of jobs in a bench, for those that the inventory places: read from source and databases.
+"""Names of a bench's jobs, for the placement of jobs: read from source and databases.
 
-A job is a function that somebody may queue by its dotted name, so every function at the top of an
-app's module counts, and so do the methods of the sites' scheduled jobs (a server script's is in no
-source). Nothing is imported, and nothing is parsed: the bench's Python may be newer than ours.
+A job is a function that can be queued by its dotted name, so every function at the top of an app's
+module counts, and the methods of the sites' scheduled jobs, too (those of server scripts are not in
+the source). Nothing is imported or parsed: the bench's Python may be newer than ours.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .queues import PREFIX, is_pattern
 
 # Methods of a site's scheduled jobs.
 SCHEDULED = "SELECT method FROM `tabScheduled Job Type`"
-# No answer of a module needs more.
+# Limits of what a module returns.
 MOST_MATCHES = 2000
 MOST_NEAR = 3
 
@@ -48,7 +48,7 @@ def read_text(path: str) -> str:
 
 
 def top_level(text: str) -> str:
-    """A module's text, followed by what its branches hold as if it stood outside of them."""
+    """A module's text, followed by the bodies of its branches, without their indentation."""
     parts = [text]
     for body in BRANCH.findall(text + "\n"):
         indent = re.search(r"^[ \t]+(?=\S)", body, re.M)
@@ -64,7 +64,7 @@ def defined(text: str) -> tuple[set[str], set[str]]:
     within = ""
     for function, cls, method in DEFINED.findall(text):
         if method:
-            # Without a class it is inside a function, or in a branch that top_level repeats.
+            # Without a class it is inside a function, or in a branch, whose body follows below.
             methods.update([f"{within}.{method}"] if within else [])
         else:
             within = cls
@@ -73,7 +73,7 @@ def defined(text: str) -> tuple[set[str], set[str]]:
 
 
 def imported(text: str) -> set[str]:
-    """Names that a module's ``from … import …`` lines bind, "*" for those that do not name them."""
+    """Names that a module's ``from … import …`` lines bind, with "*" for ``import *``."""
     found = set()
     plain = re.sub(r"\\\n", " ", re.sub(r"#[^\n]*", "", text))
     for several, line in IMPORTED.findall(plain):
@@ -104,7 +104,7 @@ def source_names(bench: str) -> tuple[set[str], set[str]]:
 
 
 def is_bound(bench: str, job: str, functions: Iterable[str]) -> bool:
-    """Whether a module of the bench's apps binds a dotted name by an import or an assignment."""
+    """Whether a module of the bench's apps binds a name by an import or an assignment."""
     module, _, name = job.rpartition(".")
     app, *rest = module.split(".")
     if not name.isidentifier() or app not in source.app_names(bench):
@@ -115,7 +115,7 @@ def is_bound(bench: str, job: str, functions: Iterable[str]) -> bool:
         names = imported(text)
         if name in names or re.search(rf"^{name}[ \t]*(?::[^=\n]*)?=(?!=)", text, re.M):
             return True
-        # Where all names of another module are taken, one that any module defines may be it.
+        # After an import of all names of a module, it may be any module's function of that name.
         if "*" in names and any(known.endswith(f".{name}") for known in functions):
             return True
     return False
@@ -135,7 +135,7 @@ def scheduled_names(bench: str) -> tuple[set[str], bool]:
                     with server.signed_in(*own_account(config), str(database)) as theirs:
                         rows = theirs.rows(SCHEDULED) if theirs else []
                         complete = complete and theirs is not None
-                except Exception:  # a site that is being made, for instance
+                except Exception:  # for example a site that is being made
                     complete = False
                     continue
                 found.update(str(row["method"]) for row in rows if row["method"])
@@ -152,13 +152,13 @@ def custom_queues(bench: str) -> dict[str, Any]:
 
 
 def look(bench: str, patterns: Iterable[str]) -> dict[str, Any]:
-    """What the bench has of the named jobs.
+    """Which of the named jobs the bench has.
 
     known      whether a bench with apps is there; without one the rest is empty
     apps       the apps that are there
     scheduled  whether the sites' scheduled jobs could be read
     matches    {name or pattern: names of jobs}, sorted, of each the first 2000
-    near       {name that is no job: up to 3 that are nearly written so}
+    near       {name that is no job: up to 3 similar names of jobs}
     overlaps   [{entries: [two of the patterns], example, count}]: jobs that both match
     queues     {queue: settings} that common_site_config.json adds to Frappe's
     """

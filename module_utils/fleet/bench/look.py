@@ -1,4 +1,4 @@
-"""Reading a bench: its apps and their commits, packages, web assets, and DocTypes."""
+"""Reads a bench: its apps with their commits, its packages and its DocTypes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ GIT_SECONDS = 120
 def git(folder: str, *arguments: str) -> str | None:
     """Output of a read-only git command in ``folder``, None when it fails.
 
-    As the folder's owner: a repository's own configuration names programs that git runs. Root
-    leaves git its own rule, that nobody else's repository is read: the folder may be a link of the
-    bench's account to one of root's in which everybody may make a repository, as /tmp. It is opened
-    once, so that the link cannot be turned after the owner was asked.
+    It runs as the folder's owner: a repository's configuration may name programs that git runs. For
+    folders of root, git's own rule is kept, that it reads no repository of another account: the
+    folder may be a link, made by the bench's account, to a folder of root in which all accounts may
+    make a repository, as /tmp. The folder is opened once, so that the link cannot be changed after
+    its owner was read.
 
-    Raises BenchError where git gives no answer, as one that waits for a pipe.
+    Raises BenchError where git does not end, for example one that waits for a pipe.
     """
     if os.getuid() != os.geteuid():
         raise RuntimeError("git is run while root acts as another account")
@@ -60,32 +61,34 @@ def git(folder: str, *arguments: str) -> str | None:
     except KeyError:
         return None
     except subprocess.TimeoutExpired as error:
-        words = f"`git {arguments[0]}` in {folder} gave no answer within {GIT_SECONDS} s; look why"
-        raise BenchError(words) from error
+        raise BenchError(
+            f"`git {arguments[0]}` in {folder} did not end within {GIT_SECONDS} s; run it there, as"
+            " the bench's account, to see why"
+        ) from error
     finally:
         os.close(place)
     return result.stdout.strip() if result.returncode == 0 else None
 
 
 def git_said(folder: str, *arguments: str) -> str:
-    """Output of a read-only git command that has to succeed; "" is an answer of git's own.
+    """Output of a read-only git command that has to succeed; "" is a possible output.
 
-    Raises BenchError where it fails: what could not be read is not unchanged.
+    Raises BenchError where it fails: what cannot be read must not count as unchanged.
     """
     said = git(folder, *arguments)
     if said is None:
-        words = " ".join(arguments)
+        command = " ".join(arguments)
         raise BenchError(
-            f"`git {arguments[0]}` failed in {folder}: run `git {words}` there, as the bench's"
+            f"`git {arguments[0]}` failed in {folder}: run `git {command}` there, as the bench's"
             " account, to see why"
         )
     return said
 
 
 def drop_git_locks(folder: str) -> None:
-    """Remove what git leaves in a repository when it is cut off, and stumbles at ever after.
+    """Remove the locks that an interrupted git leaves in a repository; later ones fail on them.
 
-    Only for a repository in which a run of ours was cut off, and nobody else's works now.
+    Only for a repository in which a git of ours was interrupted, and no other one runs now.
     """
     for name in ("index.lock", "shallow.lock"):
         path = f"{folder}/.git/{name}"
@@ -125,7 +128,7 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
     return apps
 
 
-# Came with the tools that made an environment, and no app asks for them.
+# Part of each new environment; no app requires them.
 ENVIRONMENT_TOOLS = frozenset({"pip", "setuptools", "uv", "wheel"})
 
 
@@ -139,7 +142,7 @@ def installed_packages(bench: str) -> dict[str, str]:
     with as_owner(f"{bench}/env"):
         paths = [p for p in glob.glob(folders) if not os.path.lexists(f"{p}/direct_url.json")]
     for path in paths:
-        # Whatever else the account may have put there is no argument for a command.
+        # Other names, which the account may have made, must not become arguments of a command.
         about = re.fullmatch(r"([A-Za-z0-9][\w.]*)-(\d[\w.+!]*)\.dist-info", os.path.basename(path))
         if about:
             name = re.sub(r"[-_.]+", "-", about.group(1)).lower()

@@ -9,16 +9,18 @@ from typing import Any
 
 from .. import atomic
 from ..foreign import as_owner
-from .account import Bench, BenchError, read_foreign, read_text
+from .account import Bench, BenchError, NotOursError, read_foreign, read_text
 from .cli import remove_app, requirement_steps
 from .files import without_password
 from .look import drop_git_locks, installed_apps, installed_packages
 
 MARK = ".benchfleet-complete"
+# A line in it is run by the environment's Python at each start.
+STARTUP_FILE = "benchfleet.pth"
 
 
-class Maker(Bench):
-    """The steps by which one bench comes to its wanted state."""
+class BenchMaker(Bench):
+    """The steps that bring one bench to its wanted state."""
 
     def __init__(self, params: dict[str, Any], dry: bool = False) -> None:
         super().__init__(params["path"], params["user"], params["cli_dir"], params["ssh_command"])
@@ -35,23 +37,23 @@ class Maker(Bench):
         self.taken_for_complete: bool = dry and params["adopted"]
 
     def complete(self) -> bool:
-        """Whether ``bench init`` once came to its end here."""
+        """Whether ``bench init`` has ended here once."""
         return self.taken_for_complete or os.path.exists(f"{self.path}/{MARK}")
 
     def note(self, what: str) -> str:
-        """Path of the note that stands while something is being made."""
+        """Path of the note that exists while something is being made."""
         return f"{self.state_dir}/making-{what}"
 
     def begin(self, what: str, path: str) -> None:
-        """Note that ``path`` is about to be made by us."""
+        """Note that we are about to make ``path``."""
         atomic.write(self.note(what), path)
 
     def begun(self, what: str, path: str) -> bool:
-        """Whether the note says that what lies at ``path`` is an unfinished piece of ours."""
+        """Whether the note says that what is at ``path`` is unfinished, and ours."""
         return read_text(self.note(what)) == path
 
     def forget(self, what: str) -> None:
-        """Take the note away: what it named is finished."""
+        """Remove the note: what it names is finished."""
         if os.path.exists(self.note(what)):
             os.unlink(self.note(what))
 
@@ -63,20 +65,20 @@ class Maker(Bench):
         if not os.path.lexists(self.path):
             return
         if not self.begun("bench", self.path):
-            raise BenchError(
+            raise NotOursError(
                 f"{self.path} exists, and this fleet did not make it; nothing was removed. Move it"
-                " away, or name another fleet_bench_dir, and run again"
+                " away, or set another fleet_bench_dir, and run again"
             )
         self.remove(self.path)
 
     def remove(self, path: str) -> None:
-        """Remove what was begun. Not by root: a folder on the way there may have become a link."""
+        """Remove what was begun, as the bench's account: a folder above it may be a link now."""
         self.run(["rm", "-rf", "--", path], f"removing {path}", cwd="/")
 
     def initialise(self) -> None:
-        """``bench init`` with the first app, then what Debian's Python needs besides."""
+        """``bench init`` with the first app, then pkg_resources if it is missing."""
         frappe = self.apps[0]
-        # fleet_bench_dir may lie deeper in the account's home.
+        # fleet_bench_dir may be in a folder that does not exist yet.
         self.run(["mkdir", "-p", os.path.dirname(self.path)], "making its folder", cwd="/")
         self.trust(frappe["repo"])
         argv = ["bench", "init", "--frappe-path", frappe["repo"], "--python", self.python]
@@ -90,8 +92,8 @@ class Maker(Bench):
     def trust(self, repo: str) -> None:
         """Let git read a repository on this host that another account owns.
 
-        git refuses those until its user names them, and hands no such setting to the process
-        that it starts on the other side of a clone; so it must stand in the account's own file.
+        git refuses those until its user names them, and does not pass such a setting to the process
+        that serves a clone; so it must be in the account's own configuration.
         """
         if not os.path.isdir(repo):
             return
@@ -103,7 +105,7 @@ class Maker(Bench):
                 self.run(add, "trusting the repository", cwd=cwd)
 
     def ensure_pkg_resources(self) -> None:
-        """Frappe imports pkg_resources, which newer setuptools no longer brings."""
+        """Install pkg_resources if it is missing: Frappe imports it; newer setuptools lack it."""
         python = f"{self.path}/env/bin/python"
         if self.tried([python, "-c", "import pkg_resources"]).returncode != 0:
             self.run(
@@ -116,7 +118,7 @@ class Maker(Bench):
         return f"{self.path}/apps/{app['name']}"
 
     def getting(self, app: dict[str, Any]) -> bool:
-        """Whether an interrupted run left a piece of this app."""
+        """Whether an interrupted run left a part of this app."""
         return self.begun(f"app-{app['name']}", self.folder(app))
 
     def moving(self, app: dict[str, Any]) -> bool:
@@ -124,11 +126,11 @@ class Maker(Bench):
         return self.begun(f"requirements-{app['name']}", self.folder(app))
 
     def get_app(self, app: dict[str, Any]) -> None:
-        """``bench get-app`` of one app; what an interrupted run left of it is removed first."""
+        """``bench get-app`` of one app, after removing what an interrupted run left of it."""
         self.trust(app["repo"])
         if os.path.lexists(self.folder(app)):
             if not self.getting(app):
-                raise BenchError(
+                raise NotOursError(
                     f"{self.folder(app)} exists and is not a git repository; nothing was removed."
                     " Make it one, or move it away, and run again"
                 )
@@ -139,12 +141,12 @@ class Maker(Bench):
             argv += ["--branch", app["branch"]]
         self.run([*argv, app["repo"]], f"bench get-app {app['name']}")
         if app["commit"]:
-            # Until it is there, whatever the branch brought is no choice of anybody's.
+            # Until its commit is checked out, what the branch brought may be replaced.
             self.begin(f"requirements-{app['name']}", self.folder(app))
         self.forget(f"app-{app['name']}")
 
     def check_out(self, app: dict[str, Any]) -> None:
-        """Bring an app that is here to its commit, then its requirements."""
+        """Check out an app's commit, then install its requirements."""
         folder = self.folder(app)
         if self.moving(app):
             drop_git_locks(folder)
@@ -162,17 +164,17 @@ class Maker(Bench):
         )
         for argv, what, cwd in requirement_steps(self.path, app["name"]):
             self.run(argv, what, cwd=cwd)
-        # git leaves the files to the kernel, and a commit of which some are empty would seem whole.
+        # git leaves writing to the kernel: after a power cut, files may be empty.
         os.sync()
         self.forget(f"requirements-{app['name']}")
 
     def startup_files(self) -> list[str]:
-        """Where the environment's Python looks for lines to run at its start."""
+        """Files of the environment with the line that its Python runs at each start."""
         folders = glob.glob(f"{self.path}/env/lib/python3*/site-packages")
-        return [f"{folder}/benchfleet.pth" for folder in sorted(folders)]
+        return [f"{folder}/{STARTUP_FILE}" for folder in sorted(folders)]
 
     def starts(self) -> bool:
-        """Whether the line stands in the environment; one that was made anew lacks it."""
+        """Whether the environment has that line; a new environment lacks it."""
         found = [read_foreign(path) for path in self.startup_files()]
         return all(text == self.startup for text in found)
 
@@ -181,14 +183,14 @@ class Maker(Bench):
         return bool(app["commit"]) and not commit.startswith(app["commit"])
 
     def differences(self) -> list[str]:
-        """What is missing or elsewhere than wanted, in words; [] means nothing to do.
+        """What is missing or at another commit than wanted, in lines; [] means nothing to do.
 
-        Raises BenchError for an app that would have to be moved and must not be.
+        Raises BenchError for an app in use that is at another commit.
         """
         if not self.complete():
             return [f"bench {self.path}"]
         here = installed_apps(self.path)
-        wrong = [] if self.starts() else ["benchfleet.pth of the environment"]
+        wrong = [] if self.starts() else [f"{STARTUP_FILE} of the environment"]
         for app in self.apps:
             name, state = app["name"], here.get(app["name"])
             if state is None or self.getting(app):
@@ -198,9 +200,9 @@ class Maker(Bench):
                 if not self.moves and not self.moving(app):
                     raise BenchError(
                         f"{name} is at {state['commit'][:12]} and the inventory wants"
-                        f" {app['commit'][:12]}: a bench in use is not moved here, its sites would"
-                        " need a migration. Run playbooks/update.yml, which makes it, then this"
-                        " again"
+                        f" {app['commit'][:12]}: site.yml does not change the commit of an app in"
+                        " use, as its sites may need a migration. Run playbooks/update.yml, which"
+                        " migrates them, then this again"
                     )
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):
@@ -209,7 +211,7 @@ class Maker(Bench):
         return [*wrong, *self.other_packages().values()]
 
     def other_packages(self) -> dict[str, str]:
-        """Packages that the environment has not, or at another version: requirement → in words."""
+        """Packages that are missing or at another version: {requirement: what differs}."""
         here = installed_packages(self.path)
         return {
             f"{name}=={version}": f"package {name}: {here.get(name, 'none')} -> {version}"
@@ -218,16 +220,16 @@ class Maker(Bench):
         }
 
     def match_packages(self) -> None:
-        """Install such packages: all at once, and each alone where one of them cannot be had."""
+        """Install such packages: all at once, or each alone if one of them cannot be installed."""
         wanted = list(self.other_packages())
         install = ["uv", "pip", "install", "--quiet", "--no-deps"]
         install += ["--python", f"{self.path}/env/bin/python"]
-        for words in [wanted, *([name] for name in wanted)] if wanted else []:
-            if self.tried([*install, *words]).returncode == 0 and words is wanted:
+        for names in [wanted, *([name] for name in wanted)] if wanted else []:
+            if self.tried([*install, *names]).returncode == 0 and names is wanted:
                 break
 
     def leaving(self, here: Iterable[str]) -> list[str]:
-        """Apps of the bench that the one which it follows has not."""
+        """Apps of the bench that are not wanted, where it follows another bench."""
         wanted = [app["name"] for app in self.apps]
         return [name for name in here if name not in wanted] if self.moves else []
 
@@ -247,18 +249,18 @@ class Maker(Bench):
                 here = installed_apps(self.path)
                 if app["name"] not in here:
                     raise BenchError(
-                        f"the repository {without_password(app['repo'])} holds the apps"
-                        f" {', '.join(sorted(here))} but none named {app['name']}; correct the"
+                        f"`bench get-app {without_password(app['repo'])}` brought no app named"
+                        f" {app['name']}; the bench has {', '.join(sorted(here))}. Correct the"
                         " name in bench_apps"
                     )
             if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
                 self.check_out(app)
         for name in self.leaving(installed_apps(self.path)):
-            # No site has it: the bench that this one follows has made sure.
+            # No site has it: it was removed from the sites before it left the other bench.
             remove_app(self, name, "--force", keep=self.keep)
         self.match_packages()
         if not self.starts():
-            # As the account that owns the environment.
+            # Written by the account that owns the environment.
             for path in self.startup_files():
                 self.write(path, self.startup)
         if fresh:

@@ -1,4 +1,4 @@
-"""Which Python and Node the code of the apps asks for, judged without touching anything.
+"""Which Python and Node.js the code of the apps requires, judged without changing anything.
 
 Pure functions that need nothing but Python: modules use them on the hosts, preflight/runtimes.py
 on the controller. needs is {app: {python, node}} with what the app's pyproject.toml
@@ -36,7 +36,7 @@ def numbers(release: str) -> Numbers:
 
 
 def shown(text: object, longest: int = LONGEST) -> str:
-    """What somebody else's code says, fit to be shown: one line, not too long."""
+    """A text of foreign code as one printable line of limited length."""
     line = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
     return line if len(line) <= longest else f"{line[:longest]}…"
 
@@ -115,7 +115,7 @@ def after(part: Numbers) -> Numbers:
 def node_interval(operator: str, part: Numbers) -> Interval:
     """What one comparator of a range means; part is a release or the beginning of one."""
     if not part:
-        # <* and >* mean nothing at all, the others everything.
+        # <* and >* match no release, the others match all.
         return ((), ()) if operator in ("<", ">") else ((), None)
     if operator == "^":
         first = next((n for n, number in enumerate(part) if number), len(part) - 1)
@@ -205,5 +205,5 @@ def first_fit(needs: Needs, kind: str, releases: Iterable[str]) -> str:
 
 
 def asked_words(asked: Mapping[str, str]) -> str:
-    """Apps with what they ask for, in words: frappe asks for >=3.14."""
+    """Apps with what they require, as a text: frappe asks for >=3.14."""
     return ", ".join(f"{app} asks for {text}" for app, text in asked.items())

@@ -1,4 +1,4 @@
-"""What commands that failed have said: the lines that tell why, and the whole of it in files."""
+"""Output of failed commands: the lines that show the cause, and files with all of it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ TROUBLE = re.compile(
     r"|.*: (?:fatal )?error: |\s*stderr: ",
     re.IGNORECASE,
 )
-# What bench says of a command that failed, beside what the command itself has said.
+# Lines of the bench CLI about a command that failed; the command's own lines say more.
 ECHO = re.compile(
     r"ERROR: (?:\w+ (?:clone|install|pip|venv|fetch)\b|There was a problem while)"
     r"|Error occured during|\s*error: (?:Command '\[|subprocess-exited|failed-wheel)"
     r"|subprocess\.CalledProcessError|bench\.exceptions\.CommandFailedError"
 )
 TRACE = "Traceback (most recent call last):"
-# What failed commands have said, for root alone.
+# Outputs of failed commands, for root only.
 LOG_DIR = "/var/log/benchfleet-commands"
-# Names hold commits and sites, so there are new ones again and again.
+# Their names have commits and sites in them, so there are always new ones.
 KEEP_LOGS = {"number": 50, "days": 90}
 
 
 def cause(output: str, most: int = 12) -> list[str]:
-    """The lines that say why a command failed; [] when none can be told from the others.
+    """The lines that show why a command failed; [] when none can be recognised.
 
     These are the error lines of the programs that it called and the last line of each traceback, in
     their order. bench prints a long traceback of its own after them.
@@ -40,17 +40,17 @@ def cause(output: str, most: int = 12) -> list[str]:
         # The frames of a traceback are indented, the exception that follows them is not.
         exception = traced and line[:1].strip() != ""
         traced = line == TRACE or (traced and not exception)
-        told = exception or (not traced and TROUBLE.match(line))
-        if told and not ECHO.match(line) and line.strip() not in found:
+        shown = exception or (not traced and TROUBLE.match(line))
+        if shown and not ECHO.match(line) and line.strip() not in found:
             found.append(line.strip())
-    # The first is the cause, the last what came of it.
+    # The first lines show the cause, the last ones its effect.
     return found if len(found) <= most else [*found[: most - 2], "…", *found[-2:]]
 
 
 def keep_output(output: str, what: str) -> str:
-    """Keep the whole output of a failed command in a file; returns its path, "" without one.
+    """Keep the whole output of a failed command in a file; returns its path, "" if that failed.
 
-    The next failure of the same kind overwrites it; the oldest of others go.
+    The next failure of the same command overwrites it; the oldest files are removed.
     """
     name = re.sub(r"[^A-Za-z0-9.]+", "-", what).strip("-.")[:100]
     path = f"{LOG_DIR}/{name}.log"

@@ -1,4 +1,4 @@
-"""What a bench prints PDFs with: what its Frappe can use, and what is on this host."""
+"""The programs with which a bench prints PDFs: those that its Frappe can use, and those here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def printing(bench: str) -> dict[str, Any]:
-    """What a bench prints with, read from its own code, configuration and this host.
+    """The programs with which a bench prints, by its code, its configuration and this host.
 
-    real: whether its framework prints PDFs at all; a bench that is not there prints none.
+    real: whether its framework prints PDFs at all; False where there is no bench.
     tools: the generators that the framework can use, by its own names, each with its command,
-    "" where there is none. packages: of the system, that bring those that are missing.
+    "" where there is none. packages: the system's packages for those that are missing.
     config: keys of the common site configuration by which the framework finds Chromium.
     """
     utils = f"{bench}/apps/frappe/frappe/utils"
@@ -32,7 +32,7 @@ def printing(bench: str) -> dict[str, Any]:
     found["real"] = True
     if not tools["wkhtmltopdf"]:
         found["packages"].append(WKHTMLTOPDF)
-    # By this key Frappe 16 and later find a Chromium of the host's.
+    # With this key Frappe 16 and later find the host's Chromium.
     if "chromium_path" in (read_foreign(f"{utils}/print_utils.py") or ""):
         chromium = own_chromium(bench)
         if chromium and not chromium.startswith(f"{bench}/"):
@@ -47,7 +47,7 @@ def printing(bench: str) -> dict[str, Any]:
 
 
 def own_chromium(bench: str) -> str:
-    """The Chromium that the bench uses already: the one it names, or the one it has fetched."""
+    """The Chromium that the bench uses already: the one it names or has fetched; "" without one."""
     named = common_config(bench).get("chromium_path")
     if isinstance(named, str) and named and shutil.which(named, path=PATH):
         return named
@@ -56,15 +56,15 @@ def own_chromium(bench: str) -> str:
 
 
 def offered(names: list[str]) -> list[str]:
-    """Those of some packages that the system offers here, by apt's lists as they are."""
+    """Those of some packages that apt can install here, by its present lists."""
     ask = ["apt-cache", "policy", *names]
     return candidates(run(ask, seconds=SLOW_SECONDS).stdout) if names else []
 
 
 def available(kit: dict[str, Any]) -> dict[str, Any]:
-    """What printing found, with those packages alone that the system offers here.
+    """What ``printing`` found, with only those packages that apt can install here.
 
-    No Chromium is named to the framework where there is none and none can be had.
+    If there is no Chromium and none can be installed, the framework gets no path of one.
     """
     packages = offered(kit["packages"])
     lacking = CHROMIUM in kit["packages"] and CHROMIUM not in packages

@@ -18,11 +18,11 @@ def redis_config(
 ) -> str:
     """The configuration of one Redis of the bench.
 
-    ``text`` is what ``bench setup redis`` wrote, and what the operator made of it; ``bind`` the
-    addresses to listen on; ``acl_file`` has the users, each with a password, and the operator's own
-    users and password go; ``max_memory_mb`` in MiB. The ``queue`` drops no job and is on the disk
-    after a second; the operator's own limit and a stricter ``appendfsync`` stay. That it is
-    append-only is not said here: see module_utils/fleet/redis/store.py.
+    ``text`` is what ``bench setup redis`` wrote, with the operator's changes; ``bind`` the
+    addresses to listen on; ``acl_file`` has the users, each with a password, and replaces the
+    operator's own users and password; ``max_memory_mb`` is in MiB. The ``queue`` drops no job and
+    is on disk after a second; the operator's own limit and a stricter ``appendfsync`` are kept.
+    That it is append-only is set elsewhere: see module_utils/fleet/redis/store.py.
     """
     try:
         settings = redis_settings(text)

@@ -1,7 +1,7 @@
 """The next state of a bench, made in a folder beside the running one and put in place at once.
 
-What lies in a bench is its account's, and a link there would lead root elsewhere: so everything
-here is done as that account, by the function that the class is given.
+The files of a bench belong to its account, which may put links anywhere: so everything here is done
+as that account, by the function ``run``.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from .account import BenchError, read_foreign
 from .cli import requirement_steps
 from .files import apps_in
 
-# Runs a command as the bench's account; what it does, in words; the folder that it is run in.
+# Runs a command as the bench's account. Arguments: the command, its description, its folder.
 Run = Callable[[list[str], str, str | None], str]
 
-# A folder of these is a bench to what builds in it.
+# A folder with these is a bench for the programs that build in it.
 PARTS = ("apps", "config", "env", "logs", "sites")
 COPY_TREE = 'tar --create --exclude=./.git --exclude=node_modules . | tar --extract -C "$1"'
-# node_modules are a yarn's cache of its last work: with them most of its next is done.
+# With the node_modules of its last run, yarn has less to do in the next one.
 COPY_MODULES = """
 find . -name node_modules -type d -prune -print0 | while IFS= read -r -d '' folder; do
     if [ -d "$1/$(dirname "$folder")" ]; then cp "$2" "$folder" "$1/$folder"; fi
 done
 """
-# Environments name their own folder in scripts, in .pth files and in what says where an app lies.
+# An environment has its own path in scripts, in .pth files and in the metadata of the apps.
 NAME_ANEW = """
 { grep -rlIFZ -e "$1" "$2" || [ $? -eq 1 ]; } | xargs -0r sed -i -e "s#$3#$4#g"
 """
@@ -40,7 +40,7 @@ while IFS= read -r -d '' link; do
     ln -sfnT "$new${target#"$old"}" "$link"
 done
 """
-# What the bench's programs begin with; an app that cannot be imported stops each of them.
+# What the bench's programs import first; an app that cannot be imported stops each of them.
 IMPORTS = """
 import importlib, sys
 for name in ["frappe.app", "frappe.utils.background_jobs", *sys.argv[1:]]:
@@ -51,9 +51,9 @@ for name in ["frappe.app", "frappe.utils.background_jobs", *sys.argv[1:]]:
 class Staging:
     """The folder ``.update`` of a bench.
 
-    ``apps``, ``env`` and ``sites`` in it are a bench of their own while they are made. What is to
-    change there are items: paths that are the same in both. What an item replaces goes to ``old``
-    until nobody can want it back.
+    ``apps``, ``env`` and ``sites`` in it are a bench of their own while they are made. An item is a
+    path in it that is put in place at the same path of the bench. What it replaces is moved to
+    ``old``, until there is no way back any more.
     """
 
     def __init__(self, bench: str, run: Run) -> None:
@@ -61,19 +61,19 @@ class Staging:
         self.path = f"{bench}/.update"
 
     def places(self, item: str) -> tuple[str, str, str]:
-        """Where an item lies: in the bench, beside it, and where what it replaced is kept."""
+        """Paths of an item: in the bench, beside it, and of what it replaced."""
         return f"{self.bench}/{item}", f"{self.path}/{item}", f"{self.path}/old/{item}"
 
-    def script(self, text: str, what: str, *words: str, cwd: str | None = None) -> None:
+    def script(self, text: str, what: str, *arguments: str, cwd: str | None = None) -> None:
         """Run a script of bash."""
-        self.run(["bash", "-e", "-o", "pipefail", "-c", text, "bash", *words], what, cwd)
+        self.run(["bash", "-e", "-o", "pipefail", "-c", text, "bash", *arguments], what, cwd)
 
     # --- making -------------------------------------------------------------------------------
 
     def make_code(self, to: Mapping[str, str], moved: Collection[str]) -> None:
-        """Make code and environment at the given commits, and see that they can be imported.
+        """Make code and environment at the given commits, and check that they can be imported.
 
-        moved: the apps that come to another commit; the others are as they lie in the bench.
+        moved: the apps whose commit changes; the others are copied as they are in the bench.
         """
         self.drop(to, keep_old=True)
         folders = [f"{self.path}/{name}" for name in (*PARTS, "sites/assets")]
@@ -93,23 +93,23 @@ class Staging:
         self.run(python, "importing the new code", f"{self.path}/sites")
 
     def folders(self) -> list[str]:
-        """The apps of the bench, those that are in no repository of git among them."""
+        """The apps of the bench, with those that are not git repositories."""
         return sorted(entry.name for entry in os.scandir(f"{self.bench}/apps") if entry.is_dir())
 
     def place(self, app: str, commit: str, moved: bool) -> None:
-        """An app at a commit, or as it lies in the bench; commit: "" where git knows nothing."""
+        """Make an app's folder, at a commit or as it is in the bench; commit: "" without git."""
         here, folder = f"{self.bench}/apps/{app}", f"{self.path}/apps/{app}"
         add = ["git", "worktree", "add", "--quiet", "--detach", *["--no-checkout"] * (not moved)]
         argv = [*add, folder, commit] if commit else ["mkdir", folder]
         self.run(argv, f"reading {app} at {commit[:10]}", here)
         if not moved:
             self.script(COPY_TREE, f"copying {app}", folder, cwd=here)
-        # Where nothing is installed nothing is changed, and links to the same files will do.
+        # Nothing is installed into an app that stays, so hard links are enough.
         kind = "-a" if moved else "-al"
         self.script(COPY_MODULES, f"copying node_modules of {app}", folder, kind, cwd=here)
 
     def make_assets(self) -> None:
-        """Build the web assets of the apps that lie beside."""
+        """Build the web assets of the apps beside the bench."""
         there = f"{self.path}/sites/assets"
         if os.path.isdir(f"{self.bench}/sites/assets"):
             copy = ["cp", "-a", f"{self.bench}/sites/assets/.", there]
@@ -119,7 +119,7 @@ class Staging:
         self.run([f"{self.path}/env/bin/python", *build], "bench build", f"{self.path}/sites")
 
     def end(self, moved: Collection[str], assets: bool) -> list[str]:
-        """Have all that was made name the place where it will lie; returns the items."""
+        """Change paths in what was made to those of the bench; returns the items."""
         self.name_anew(f"{self.path}/", "", f"{self.bench}/")
         self.link_anew(self.path, self.bench)
         items = ["env"]
@@ -135,23 +135,23 @@ class Staging:
         return [item for item in items if not self.is_same_link(item)]
 
     def made_in(self, app: str) -> list[str]:
-        """What installing and building have made in an app's folder, beside the files of git."""
-        words = ["git", "ls-files", "--others", "--directory", "--no-empty-directory", "-z"]
-        found = self.run(words, f"listing what was made in {app}", f"{self.path}/apps/{app}")
+        """Items that installing and building have made in an app's folder, besides git's files."""
+        arguments = ["git", "ls-files", "--others", "--directory", "--no-empty-directory", "-z"]
+        found = self.run(arguments, f"listing what was made in {app}", f"{self.path}/apps/{app}")
         names = [name.rstrip("/") for name in found.split("\0") if name]
         return [
             f"apps/{app}/{name}" for name in names if not re.search(r"__pycache__|\.pyc$", name)
         ]
 
     def name_anew(self, known: str, pattern: str, new: str) -> None:
-        """Have the environment's files name another folder: known, followed by a pattern of sed."""
-        words = [known, f"{self.path}/env", re.sub(r"[][\\.*^$#]", r"\\\g<0>", known) + pattern]
-        self.script(NAME_ANEW, "naming the environment's folder", *words, new)
+        """Replace a path in the environment's files: known, followed by a pattern of sed."""
+        arguments = [known, f"{self.path}/env", re.sub(r"[][\\.*^$#]", r"\\\g<0>", known) + pattern]
+        self.script(NAME_ANEW, "naming the environment's folder", *arguments, new)
 
     def link_anew(self, old: str, new: str) -> None:
-        """Have the links that the build follows and makes lead to another folder."""
-        words = [old, new, f"{self.path}/apps", f"{self.path}/sites/assets"]
-        self.script(LINK_ANEW, "linking the web assets", *words)
+        """Make the links that the build follows and makes lead to another folder."""
+        arguments = [old, new, f"{self.path}/apps", f"{self.path}/sites/assets"]
+        self.script(LINK_ANEW, "linking the web assets", *arguments)
 
     def is_same_link(self, item: str) -> bool:
         """Whether the bench has the same link already."""
@@ -162,17 +162,17 @@ class Staging:
     # --- putting in place ---------------------------------------------------------------------
 
     def is_whole(self, items: Iterable[str]) -> bool:
-        """Whether all items lie beside the bench."""
+        """Whether all items are beside the bench."""
         return all(os.path.lexists(self.places(item)[1]) for item in items)
 
     def put(self, items: Iterable[str]) -> None:
-        """Put items in place. It may be cut off anywhere, and called again."""
+        """Put items in place. If this is interrupted anywhere, it can be called again."""
         for item in items:
             here, there, old = self.places(item)
             if not os.path.lexists(there):
                 continue
             if os.path.lexists(here) and os.path.lexists(old):
-                # Of a try before this one.
+                # From an earlier try.
                 self.run(["rm", "-rf", here], f"removing {here}", None)
                 self.move(there, here)
             elif os.path.lexists(here):
@@ -181,7 +181,7 @@ class Staging:
                 self.move(there, here)
 
     def take(self, items: Mapping[str, bool]) -> None:
-        """Put back what items have replaced; they lie beside the bench again. See ``put``.
+        """Put back what items have replaced; the items are beside the bench again. See ``put``.
 
         items: the item, and whether it has replaced something. Raises BenchError when that is gone.
         """
@@ -192,8 +192,8 @@ class Staging:
         ]
         if gone:
             raise BenchError(
-                f"{', '.join(gone[:5])} is gone, which the update had kept for the way back: put it"
-                " there again from a backup of this host"
+                f"the update kept {', '.join(gone[:5])} for the way back, and it is gone: restore"
+                " it from a backup of this host"
             )
         for item, replaced in items.items():
             here, there, old = self.places(item)
@@ -219,7 +219,7 @@ class Staging:
         self.script(script, f"moving {source}", source, target)
 
     def drop(self, apps: Iterable[str], keep_old: bool = False) -> None:
-        """Remove what lies beside the bench, whoever left it; git forgets its work trees."""
+        """Remove what is beside the bench, and git's work trees; keep_old: not ``old``."""
         gone = [f"{self.path}/{name}" for name in PARTS] if keep_old else [self.path]
         self.run(["rm", "-rf", *gone], f"removing {self.path}", None)
         for app in apps:

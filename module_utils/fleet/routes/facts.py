@@ -1,7 +1,7 @@
-"""What one source text says of its functions and overrides.
+"""Reads the functions and overrides of one module from its source.
 
-Also run by the bench's own Python where ours is too old to parse an app, so it needs nothing but
-the standard library.
+The bench's own Python runs this, too, where ours is too old to parse an app, so it needs nothing
+but the standard library.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 DECORATORS = ("whitelist", "read_only")
-# What the decorators say of a function, in their order.
+# Keys of the facts about a function, in the order of the decorators.
 KINDS = ("whitelisted", "read_only")
 OVERRIDES = "override_whitelisted_methods"
 
@@ -60,13 +60,13 @@ def bound_names(node: ast.stmt) -> list[str]:
 
 
 def facts(source: str, *, of_frappe: bool = False) -> dict[str, Any]:
-    """What a module's source says about its functions and overrides.
+    """Facts about a module's functions and overrides, from its source.
 
     ``of_frappe``: the source is the package frappe's own ``__init__``, where the decorators have
     bare names. Returns {names: {name: {line, whitelisted, read_only}}, overrides: {name: [target]},
     unclear: [line]}; a name that is bound more than once, or by anything but a plain function, has
-    ``line`` alone. ``unclear`` are lines that change the overrides in a way that only running
-    would tell. Raises SyntaxError or ValueError.
+    only ``line``. ``unclear`` are lines whose changes of the overrides are known only when they
+    run. Raises SyntaxError or ValueError.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -102,7 +102,7 @@ def facts(source: str, *, of_frappe: bool = False) -> dict[str, Any]:
 
 
 def read_overrides(node: ast.stmt, overrides: dict[str, list[str]]) -> bool:
-    """Add what a statement says about overrides; False when it cannot be told without running."""
+    """Add a statement's overrides; False where they are known only when it runs."""
     if isinstance(node, ast.Assign):
         for target in node.targets:
             if isinstance(target, ast.Name) and target.id == OVERRIDES:
@@ -125,7 +125,7 @@ def read_overrides(node: ast.stmt, overrides: dict[str, list[str]]) -> bool:
 
 
 def add_overrides(value: ast.expr, overrides: dict[str, list[str]]) -> bool:
-    """Add a literal dictionary's entries; False when some of it is no literal."""
+    """Add a literal dictionary's entries; False when a part of it is not a literal."""
     if not isinstance(value, ast.Dict):
         return False
     clear = True

@@ -1,4 +1,4 @@
-"""Which methods go to the reporting benches: what the apps, the fleet and the inventory say."""
+"""Which methods go to the reporting benches, by the apps' code, our lists and the inventory."""
 
 from __future__ import annotations
 
@@ -10,33 +10,43 @@ from .source import Apps
 
 METHOD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
 REPORTING, PRIMARY = "reporting", "primary"
-# What a desk sends all day and carries no read_only. It stays on the primary until the operator
-# adds it, for each call takes a little longer from a node (docs/read-path.md has the figures); a
-# node's guard then runs it as if it were read_only.
-SLOWER = (
-    "built in: it only reads, but takes 3 to 4 ms longer from a node;"
-    " router_report_methods can add it"
-)
+# Why a method goes where it goes, by the reason's id: what the operator reads.
+BUILT_IN = "built in: "
+REASONS = {
+    "read_only": "read_only by its decorator",
+    "runs_report": f"{BUILT_IN}it only runs frappe.desk.query_report.run, which is read_only",
+    "replaced": "replaced by {replacements}: read_only by its decorator",
+    "replaced_by_writer": "app {app} replaces it by {replacement}, which is not read_only",
+    "slower": f"{BUILT_IN}it only reads, but takes 3 to 4 ms longer from a node;"
+    " router_report_methods can add it",
+    "writes_last": f"{BUILT_IN}it writes at each call, after it has read;"
+    " router_report_methods can add it",
+    "writes": f"{BUILT_IN}it writes",
+    "writes_session": f"{BUILT_IN}it writes the session",
+    "writes_file": f"{BUILT_IN}it writes a file, and files are made on the primary",
+    "newest": f"{BUILT_IN}a form must show the newest state",
+    "deletes": f"{BUILT_IN}it deletes",
+    "unguarded": "it shows what was just saved, and fleet_read_guard is off",
+    "report_methods": "the inventory says so: router_report_methods",
+    "primary_methods": "the inventory says so: router_primary_methods",
+}
+# Methods of which a desk sends many all day, and that are not read_only. They stay on the primary
+# until the operator adds them, as each call takes a little longer from a node (docs/read-path.md
+# has the figures); a node's guard then runs them as if they were read_only.
 OFFERED = {
-    "erpnext.accounts.party.get_party_details": SLOWER,
-    "erpnext.stock.get_item_details.get_item_details": SLOWER,
-    "frappe.desk.doctype.dashboard_chart.dashboard_chart.get": (
-        "built in: it writes at each call, when it has read; router_report_methods can add it"
-    ),
-    "frappe.desk.doctype.number_card.number_card.get_percentage_difference": SLOWER,
-    "frappe.desk.doctype.number_card.number_card.get_result": SLOWER,
-    "frappe.desk.search.search_link": SLOWER,
-    "frappe.desk.search.search_widget": SLOWER,
-    "frappe.utils.global_search.search": SLOWER,
+    "erpnext.accounts.party.get_party_details": "slower",
+    "erpnext.stock.get_item_details.get_item_details": "slower",
+    "frappe.desk.doctype.dashboard_chart.dashboard_chart.get": "writes_last",
+    "frappe.desk.doctype.number_card.number_card.get_percentage_difference": "slower",
+    "frappe.desk.doctype.number_card.number_card.get_result": "slower",
+    "frappe.desk.search.search_link": "slower",
+    "frappe.desk.search.search_widget": "slower",
+    "frappe.utils.global_search.search": "slower",
 }
-# Methods that only read although they carry no read_only themselves.
-ADDED = {
-    "frappe.desk.query_report.export_query": (
-        "built in: all it does is to run frappe.desk.query_report.run, which is read_only"
-    ),
-}
+# Methods that only read although they are not read_only themselves.
+ADDED = {"frappe.desk.query_report.export_query": "runs_report"}
 # The desk's small calls, which a primary answers all day. They must never wait behind reports; and
-# they show what was just saved, which a replica that nobody waits for may lack.
+# they show what was just saved, which a replica may not have yet unless the guard waits for it.
 LIGHT = (
     "frappe.desk.desktop.get_desktop_page",
     "frappe.desk.notifications.get_notifications",
@@ -48,60 +58,71 @@ LIGHT = (
     "frappe.desk.reportview.get_stats",
     *OFFERED,
 )
-# Calls that write, or that must see the newest state; whatever decorators they carry.
-WRITES = "built in: it writes"
+# Calls that write, or that must see the newest state, whatever decorators they have.
 STAYS = {
-    "frappe.client.delete": WRITES,
-    "frappe.client.insert": WRITES,
-    "frappe.client.save": WRITES,
-    "frappe.client.set_value": WRITES,
-    "frappe.client.submit": WRITES,
-    "frappe.core.doctype.prepared_report.prepared_report.enqueue_json_to_csv_conversion": WRITES,
-    "frappe.core.doctype.prepared_report.prepared_report.make_prepared_report": WRITES,
-    "frappe.desk.form.load.getdoc": "built in: a form must show the newest state",
-    "frappe.desk.form.load.getdoctype": "built in: a form must show the newest state",
-    "frappe.desk.form.save.savedocs": WRITES,
-    "frappe.desk.query_report.background_enqueue_run": WRITES,
-    "frappe.desk.query_report.save_report": WRITES,
-    "frappe.desk.reportview.save_report": WRITES,
-    "frappe.handler.login": "built in: it writes the session",
-    "frappe.handler.logout": "built in: it writes the session",
-    "frappe.handler.upload_file": "built in: it writes a file, and files are born on the primary",
+    "frappe.client.delete": "writes",
+    "frappe.client.insert": "writes",
+    "frappe.client.save": "writes",
+    "frappe.client.set_value": "writes",
+    "frappe.client.submit": "writes",
+    "frappe.core.doctype.prepared_report.prepared_report.enqueue_json_to_csv_conversion": "writes",
+    "frappe.core.doctype.prepared_report.prepared_report.make_prepared_report": "writes",
+    "frappe.desk.form.load.getdoc": "newest",
+    "frappe.desk.form.load.getdoctype": "newest",
+    "frappe.desk.form.save.savedocs": "writes",
+    "frappe.desk.query_report.background_enqueue_run": "writes",
+    "frappe.desk.query_report.save_report": "writes",
+    "frappe.desk.reportview.save_report": "writes",
+    "frappe.handler.login": "writes_session",
+    "frappe.handler.logout": "writes_session",
+    "frappe.handler.upload_file": "writes_file",
 }
 DELETES = re.compile(r"(?:\w+\.)+delete_\w+")
 
 
 class RoutesError(Exception):
-    """The inventory asks for what cannot be; the message names value, variable and remedy."""
+    """The inventory's lists of methods are wrong.
+
+    kind: method_invalid, method_stays, method_in_both or method_unknown; variable: the list.
+    """
+
+    def __init__(self, kind: str, variable: str, message: str) -> None:
+        super().__init__(f"{variable}: {message}")
+        self.kind, self.variable = kind, variable
 
 
 def stays(method: str) -> str | None:
-    """Why a method must never leave the primary, None when nothing says so."""
+    """The reason for which a method must never leave the primary, None where there is none."""
     if method in STAYS:
         return STAYS[method]
-    return "built in: it deletes" if DELETES.fullmatch(method) else None
+    return "deletes" if DELETES.fullmatch(method) else None
 
 
 def check_lists(added: Iterable[str], taken: Iterable[str]) -> None:
-    """Judge the inventory's two lists by themselves. Raises RoutesError."""
+    """Check the inventory's two lists by themselves. Raises RoutesError."""
     both = {"router_report_methods": list(added), "router_primary_methods": list(taken)}
     for variable, methods in both.items():
         for method in methods:
             if not METHOD.fullmatch(str(method)):
                 raise RoutesError(
-                    f"{variable}: {method!r} is not the dotted name of a method such as"
-                    " frappe.desk.query_report.run; correct it in the inventory"
+                    "method_invalid",
+                    variable,
+                    f"{method!r} is not the dotted name of a method, such as"
+                    " frappe.desk.query_report.run; correct it in the inventory",
                 )
     for method in both["router_report_methods"]:
-        if why := stays(method):
+        if reason := stays(method):
             raise RoutesError(
-                f"router_report_methods: {method!r} has to stay on the primary"
-                f" ({why.removeprefix('built in: ')}); take it out of the list"
+                "method_stays",
+                "router_report_methods",
+                f"{method!r} must stay on the primary"
+                f" ({REASONS[reason].removeprefix(BUILT_IN)}); remove it from the list",
             )
         if method in both["router_primary_methods"]:
             raise RoutesError(
-                f"{method!r} is in router_report_methods and in router_primary_methods; take it out"
-                " of one of them"
+                "method_in_both",
+                "router_report_methods",
+                f"{method!r} is in router_primary_methods, too; remove it from one of them",
             )
 
 
@@ -112,19 +133,20 @@ def common_apps(sites: list[dict[str, Any]]) -> set[str]:
 
 
 class Judgement:
-    """Where the methods of a bench's apps go, and what there is to say about that."""
+    """Where the methods of a bench's apps go, and warnings about that."""
 
     def __init__(self, apps: Apps, guard: bool) -> None:
         self.apps, self.guard = apps, guard
         self.found: dict[str, dict[str, Any]] = {}
         self.notes: list[str] = []
 
-    def put(self, method: str, bench: str, why: str, where: str) -> None:
-        """Route a method."""
+    def put(self, method: str, bench: str, reason: str, where: str, **facts: str) -> None:
+        """Route a method; reason: an id of REASONS, facts: what its text names."""
         self.found[method] = {
             "method": method,
             "bench": bench,
-            "why": why,
+            "reason": reason,
+            "why": REASONS[reason].format(**facts),
             "where": where,
             "light": self.guard and bench == REPORTING and method in LIGHT,
         }
@@ -134,14 +156,14 @@ class Judgement:
         return bool(self.found.get(method, {}).get("bench") == REPORTING)
 
     def by_code(self) -> None:
-        """What the apps' decorators say, and our own lists of methods that only read."""
+        """Route by the apps' decorators, and by our own lists of methods that only read."""
         for method, _, place in self.apps.decorated():
-            self.put(method, REPORTING, "read_only by its decorator", place)
+            self.put(method, REPORTING, "read_only", place)
         for bench, known in ((REPORTING, ADDED), (PRIMARY, OFFERED)):
-            for method, why in known.items():
+            for method, reason in known.items():
                 at = None if method in OFFERED and method in self.found else self.apps.find(method)
                 if at and at[0].get("whitelisted"):
-                    self.put(method, bench, why, at[1])
+                    self.put(method, bench, reason, at[1])
 
     def override(
         self, method: str, replacements: list[tuple[str, str]], everywhere: set[str]
@@ -161,50 +183,51 @@ class Judgement:
             if not reads and target not in ADDED:
                 if original:
                     hooks = self.apps.where(f"{self.apps.folder(app)}/hooks.py", 1)
-                    why = f"app {app} replaces it by {target}, which is not read_only"
-                    self.put(method, PRIMARY, why, at[1] if at else hooks.rpartition(":")[0])
+                    where = at[1] if at else hooks.rpartition(":")[0]
+                    facts = {"app": app, "replacement": target}
+                    self.put(method, PRIMARY, "replaced_by_writer", where, **facts)
                 return
             place = at[1] if at else ""
         names = ", ".join(dict.fromkeys(target for _, target in replacements))
-        self.put(method, REPORTING, f"replaced by {names}: read_only by its decorator", place)
+        self.put(method, REPORTING, "replaced", place, replacements=names)
 
     def stay(self) -> None:
         """Keep on the primary what writes, and without a guard what shows what was just saved."""
         for method in {*self.found, *STAYS}:
-            why = stays(method)
-            at = self.apps.find(method) if why else None
-            if why and at and (method in self.found or at[0].get("whitelisted")):
-                self.put(method, PRIMARY, why, at[1])
+            reason = stays(method)
+            at = self.apps.find(method) if reason else None
+            if reason and at and (method in self.found or at[0].get("whitelisted")):
+                self.put(method, PRIMARY, reason, at[1])
         for method in () if self.guard else LIGHT:
             if self.goes(method):
-                why = "it shows what was just saved, and fleet_read_guard is off"
-                self.put(method, PRIMARY, why, self.found[method]["where"])
+                self.put(method, PRIMARY, "unguarded", self.found[method]["where"])
 
     def add(self, method: str) -> None:
-        """Send a method of router_report_methods. Raises RoutesError for one that is not there."""
+        """Route a method of router_report_methods. Raises RoutesError for an unknown one."""
         at = self.apps.find(method)
         if at is None or at[0].get("whitelisted") is False:
             raise RoutesError(
-                f"router_report_methods: no app of the bench ({', '.join(self.apps.names)}) has a"
-                f" whitelisted method {method!r}; correct the name in the inventory, or take it out"
+                "method_unknown",
+                "router_report_methods",
+                f"no app of the bench ({', '.join(self.apps.names)}) has a whitelisted method"
+                f" {method!r}; correct the name in the inventory, or remove it",
             )
         if not self.guard and method in LIGHT and method not in OFFERED:
             self.notes.append(
                 f"router_report_methods sends {method} to the reporting benches although"
                 " fleet_read_guard is off: lists may lack what their user just saved"
             )
-        self.put(method, REPORTING, "the inventory says so: router_report_methods", at[1])
+        self.put(method, REPORTING, "report_methods", at[1])
 
     def take(self, method: str) -> None:
-        """Keep a method of router_primary_methods."""
+        """Keep a method of router_primary_methods on the primary."""
         at = self.apps.find(method)
         if at is None:
             self.notes.append(
-                f"router_primary_methods: no app of the bench has a method {method!r}; is the name"
-                " right?"
+                f"router_primary_methods: no app of the bench has a method {method!r}; check the"
+                " name"
             )
-        why = "the inventory says so: router_primary_methods"
-        self.put(method, PRIMARY, why, at[1] if at else "")
+        self.put(method, PRIMARY, "primary_methods", at[1] if at else "")
 
 
 def routes(
@@ -215,13 +238,13 @@ def routes(
     guard: bool = True,
     everywhere: Iterable[str] = ("frappe",),
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Where each method goes that is read_only, or about which there is something to say.
+    """Where each method goes that is read_only, or that the lists here or the inventory name.
 
     ``added`` and ``taken`` are router_report_methods and router_primary_methods, ``guard`` whether
     the reporting benches wait for their replicas, ``everywhere`` the apps that every site has.
-    Returns routes {method, bench, why, where, light}, sorted by method, and warnings. ``light``
-    ones go to a reporting bench only as long as it has nothing better to do.
-    Raises RoutesError for what the inventory asks for and cannot be.
+    Returns routes {method, bench, reason, why, where, light}, sorted by method, and warnings.
+    ``light`` ones go to a reporting bench only while it has no reports to answer.
+    Raises RoutesError where the inventory's lists are wrong.
     """
     added, taken = list(added), list(taken)
     check_lists(added, taken)

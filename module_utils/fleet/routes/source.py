@@ -1,4 +1,4 @@
-"""The source of a bench's apps, read where something asks for it."""
+"""Reads the source of a bench's apps, each file when it is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..foreign import read_bytes
 from . import facts as of_text
 from .facts import DECORATORS, OVERRIDES, facts
 
-# Never a place of an app's own Python code, and large.
+# Large folders that have no Python code of the app itself.
 SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__"})
 
 Reader = Callable[[str, bool], dict[str, Any]]
@@ -27,13 +27,13 @@ def read_facts(path: str, of_frappe: bool) -> dict[str, Any]:
 def newer_python(bench: str, user: str, path: str, of_frappe: bool) -> dict[str, Any]:
     """Facts of a file as the bench's own Python reads it, as the bench's account.
 
-    Isolated and without site, so that nothing of the bench is run but its interpreter.
+    Python runs isolated and without site, so that no other code of the bench runs.
     Raises SyntaxError when it cannot either.
     """
     script = inspect.getsource(of_text) + "\nforeign_main()\n"
     python = f"{bench}/env/bin/python"
-    words = [python, "-I", "-S", "-", path, "frappe" if of_frappe else ""]
-    done = run_as(user, words, "/", {"PATH": "/usr/bin:/bin"}, stdin=script, timeout=60)
+    argv = [python, "-I", "-S", "-", path, "frappe" if of_frappe else ""]
+    done = run_as(user, argv, "/", {"PATH": "/usr/bin:/bin"}, stdin=script, timeout=60)
     if done.returncode != 0:
         raise SyntaxError((done.stdout.strip().splitlines() or ["cannot be parsed"])[-1])
     found: dict[str, Any] = json.loads(done.stdout)
@@ -41,7 +41,7 @@ def newer_python(bench: str, user: str, path: str, of_frappe: bool) -> dict[str,
 
 
 def reader(bench: str, user: str) -> Reader:
-    """Reads a file by this Python, and by the bench's where that fails."""
+    """A function that reads a file by this Python, or by the bench's where that fails."""
 
     def read(path: str, of_frappe: bool) -> dict[str, Any]:
         try:
@@ -55,10 +55,10 @@ def reader(bench: str, user: str) -> Reader:
 
 
 class Apps:
-    """The source of a bench's apps, read where something asks for it.
+    """The source of a bench's apps, each file read when it is needed.
 
-    ``reader`` gives a file's facts, and is asked once for each. ``troubles`` are the files that it
-    cannot read and the lines that cannot be understood: {place: what it means}.
+    ``reader`` returns a file's facts, and is called once for each. ``troubles`` are the files that
+    cannot be read and the lines that are unclear: {place: what that means}.
     """
 
     def __init__(self, bench: str, reader: Reader = read_facts) -> None:
@@ -87,7 +87,7 @@ class Apps:
         return self.cache[path]
 
     def where(self, path: str, line: int) -> str:
-        """A place in an app, from the bench's folder of apps on."""
+        """A line of a file, as a path below the bench's folder of apps."""
         return f"{os.path.relpath(path, self.bench + '/apps')}:{line}"
 
     def decorated(self) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -116,15 +116,15 @@ class Apps:
         return None
 
     def overrides(self) -> dict[str, list[tuple[str, str]]]:
-        """What apps put in a method's place: {method: [(app, replacement)]}."""
+        """Methods that apps replace: {method: [(app, replacement)]}."""
         found: dict[str, list[tuple[str, str]]] = {}
         for app in self.names:
             path = f"{self.folder(app)}/hooks.py"
             about = self.facts(path)
             for line in about["unclear"]:
                 self.troubles[f"{path}:{line}"] = (
-                    f"changes {OVERRIDES} in a way that only running it would tell; a method"
-                    " that it replaces by one that writes belongs in router_primary_methods"
+                    f"changes {OVERRIDES} in a way that is known only when it runs; if it replaces"
+                    " a method by one that writes, add that method to router_primary_methods"
                 )
             for method, targets in about["overrides"].items():
                 found.setdefault(method, []).append((app, targets[-1]))
@@ -149,13 +149,13 @@ def python_files(root: str) -> Iterator[str]:
         )
         for name in sorted(files):
             path = f"{folder}/{name}"
-            # A pipe, say, would be waited for without end.
+            # Reading a pipe, for example, would wait without end.
             if name.endswith(".py") and name[:-3].isidentifier() and os.path.isfile(path):
                 yield path
 
 
 def mentions_both(path: str) -> bool:
-    """Whether a file's text holds both decorators' names: most files are not parsed."""
+    """Whether a file's text has both decorators' names; other files are not parsed."""
     try:
         text = read_bytes(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The sites' databases before an update: dumped, and brought back."""
+"""Backups of the sites' databases before an update: written, and restored."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from .state import State
 
 # Beside the dumps of an update: how large the databases were, {site: bytes}.
 SIZES = "bytes.json"
-# A dump may grow by more than its database since the last one, and other things write meanwhile.
+# A dump may have grown more than its database since the last one, and other programs write, too.
 GROWTH, SPARE_BYTES = 1.2, 64 * 2**20
-# Of the server, for who connects while a database is dumped or restored; seconds, and see client().
+# Settings of the server for connections made while a database is dumped or restored; in seconds.
+# See client().
 PATIENT = {
     "max_allowed_packet": LARGEST_PACKET,
     "net_read_timeout": 3600,
@@ -34,7 +35,10 @@ class Backups(State):
     """Backs up and restores databases."""
 
     def data_bytes(self, database: str) -> int:
-        """How large a database is on disk, or by its statistics, which lag behind large rows."""
+        """Size of a database: on disk or by its statistics, whichever is larger.
+
+        The statistics lag behind large rows.
+        """
         asked = self.mariadb(
             "SELECT GREATEST((SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES"
             f" WHERE TABLE_SCHEMA = '{database}'), (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM"
@@ -44,13 +48,13 @@ class Backups(State):
         return int(float(asked))
 
     def dumps(self) -> list[Thing]:
-        """Folders of backups: those of this update while it stands are needed."""
+        """Folders of backups; those of this update are needed until it ends."""
         needed = list(self.state.get("backups", {}).values())
         needed += [f"{self.params['backup_dir']}/{self.state.get('stamp')}"] * bool(self.state)
         return things(self.params["backup_dir"], DUMPS, needed, is_whole_dump)
 
     def dump_bytes(self, site: str, now: int) -> int:
-        """What a dump may take: by the last one and how the database has grown since, or all of it.
+        """Bytes that a dump may take: by the last one and the growth since then, or all of it.
 
         now: bytes of the database.
         """
@@ -63,7 +67,7 @@ class Backups(State):
         return now + SPARE_BYTES
 
     def back_up(self) -> None:
-        """Dump the database of every site that has no backup into a folder of this update's own."""
+        """Dump the database of each site without a backup into this update's own folder."""
         folder = f"{self.params['backup_dir']}/{self.state['stamp']}"
         os.makedirs(folder, mode=0o700, exist_ok=True)
         os.chmod(folder, 0o700)
@@ -78,35 +82,35 @@ class Backups(State):
             config = f"{self.path}/sites/{site}/site_config.json"
             replace(f"{folder}/{site}.site_config.json", read_bytes(config), 0o600)
             files[site] = target
-        # The databases are changed next, and the note of the backups may lie on another disk.
+        # The databases are changed next, and update.json may be on another disk.
         os.sync()
         self.save(backups=files)
 
     def without_backup(self) -> list[str]:
-        """Sites that this update has not backed up: all, or those made since it was begun."""
+        """Sites that this update has not backed up: all, or those made since it began."""
         return [site for site in self.sites if site not in self.state.get("backups", {})]
 
     def dump(self, database: str, target: str) -> None:
-        """Write a dump that brings a database back as it was, tables that are new later dropped."""
+        """Write a dump that restores a database as it was; tables made later are dropped then."""
         argv = client("mariadb-dump")
         argv += ["--single-transaction", "--quick", "--routines", "--triggers", "--events"]
         argv += ["--default-character-set=utf8mb4", "--add-drop-database", "--databases", database]
         try:
             with self.patient_server():
-                status, words = self.written(argv, f"{target}.new", f"{target}.errors")
+                status, message = self.written(argv, f"{target}.new", f"{target}.errors")
         except OSError as error:
-            status, words = 1, f"{target}.new: {error.strerror}"
+            status, message = 1, f"{target}.new: {error.strerror}"
         for path in (f"{target}.errors", *[f"{target}.new"] * (status != 0)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
         if status != 0:
-            raise BenchError(f"the backup of {database} failed: {words[-500:]}")
+            raise BenchError(f"the backup of {database} failed: {message[-500:]}")
         os.replace(f"{target}.new", target)
 
     def written(self, argv: list[str], target: str, errors: str) -> tuple[int, str]:
-        """Write a command's output to a file, packed; its exit status and last words.
+        """Write a command's output to a file, packed; returns its exit status and its errors.
 
-        The words go to a file of their own meanwhile: a pipe that nobody reads would fill up.
+        The errors go to a file meanwhile: a pipe that is not read would fill up.
         """
         with (
             open(errors, "w+", encoding="utf-8") as said,
@@ -123,25 +127,25 @@ class Backups(State):
             return process.returncode, said.read().strip()
 
     def restore(self, site: str) -> None:
-        """Bring a site's database back to its backup.
+        """Restore a site's database from its backup.
 
-        BenchError before anything is dropped where it finds no room. The binary log beside the data
-        gets all of it, too.
+        Raises BenchError before anything is dropped if there is not enough room: MariaDB's binary
+        log, beside the data, gets all of it, too.
         """
         backup = self.state["backups"][site]
         size = read_json(f"{os.path.dirname(backup)}/{SIZES}").get(site, 0)
         if lack := lack_of_room(self.mariadb("SELECT @@datadir"), size, f"restoring {site}"):
             raise BenchError(
-                f"{lack}, as all of it goes through MariaDB's binary log: make room there, and run"
-                " the same command again"
+                f"{lack}, as all of it is written to MariaDB's binary log, too: make room there,"
+                " and run the same command again"
             )
-        # Else the log would hold each statement beside its rows; and a limit of time that somebody
-        # has set for all could cut off what drops the database, at which replicas stop.
+        # Else the log would hold each statement beside its rows; and a general max_statement_time
+        # could interrupt the statement that drops the database, at which replicas stop.
         first = "SET binlog_annotate_row_events = OFF, max_statement_time = 0"
-        words = client("mariadb", f"--init-command={first}")
+        argv = client("mariadb", f"--init-command={first}")
         with self.patient_server():
             done = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *words],
+                ["bash", "-o", "pipefail", "-c", 'gunzip -c "$0" | "$@"', backup, *argv],
                 text=True,
                 errors="replace",
                 stdout=subprocess.PIPE,
@@ -149,19 +153,21 @@ class Backups(State):
                 check=False,
             )
         if done.returncode != 0:
-            # The client may repeat the statement that failed, and that is the site's data.
-            told = re.findall(r"^(?:ERROR|bash:|gzip:|mariadb:).{0,300}", done.stdout, re.MULTILINE)
+            # The client may repeat the statement that failed, which holds the site's data.
+            errors = re.findall(
+                r"^(?:ERROR|bash:|gzip:|mariadb:).{0,300}", done.stdout, re.MULTILINE
+            )
             raise BenchError(
-                f"restoring {site} (gunzip -c '{backup}' | {shlex.join(words)}) failed:"
-                f" {'; '.join(told[-5:]) or f'exit status {done.returncode}'}"
+                f"restoring {site} (gunzip -c '{backup}' | {shlex.join(argv)}) failed:"
+                f" {'; '.join(errors[-5:]) or f'exit status {done.returncode}'}"
             )
 
     @contextmanager
     def patient_server(self) -> Iterator[None]:
-        """Who connects meanwhile may send and get packets of any size, and stop for an hour.
+        """Connections made meanwhile may have packets of any size, and pause for an hour.
 
-        Else a disk that stalls for a minute would end a dump. Where this is cut off, the settings
-        stay so until MariaDB is restarted, or the next run of site.yml.
+        Else a disk that stalls for a minute would end a dump. If this is interrupted, the settings
+        remain until MariaDB is restarted, or until the next run of site.yml.
         """
         former = self.mariadb(f"SELECT {', '.join(f'@@GLOBAL.{name}' for name in PATIENT)}")
         self.mariadb(f"SET GLOBAL {', '.join(f'{n} = {value}' for n, value in PATIENT.items())}")

@@ -1,4 +1,4 @@
-"""The new code of an update: made beside the running bench, and put in place."""
+"""The new code of an update: made beside the running bench, then put in place."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ from contextlib import suppress
 
 from ..bench.account import BenchError
 from ..bench.look import drop_git_locks, git, installed_apps
+from . import problems
 from .gates import Gates
 from .judge import Judge
+from .problems import UpdateRefusedError
 from .state import new_stamp
 
 
 class Code(Judge, Gates):
-    """Makes new code, and brings it."""
+    """Makes the new code, and puts it in place."""
 
     def begin(self) -> None:
-        """Make what the update brings beside the running bench, and note the update."""
+        """Make the new code beside the running bench, and note the update."""
         judged = self.judge()
         if self.state:
             self.retarget({app: judged["to"][app] for app in self.state["to"]})
@@ -24,7 +26,7 @@ class Code(Judge, Gates):
             self.save()
             return
         self.state = {key: judged[key] for key in ("from", "to")}
-        # Noted once it is whole: what is left of one that was cut off goes with the next.
+        # Noted once it is complete: the next one removes what an interrupted one has left.
         self.prepare()
         self.save(
             stamp=new_stamp(),
@@ -33,14 +35,14 @@ class Code(Judge, Gates):
         )
 
     def retarget(self, to: dict[str, str]) -> None:
-        """Other commits for an unfinished update: code and migrations are to be done again."""
+        """Set other commits for an unfinished update: code and migrations are done again."""
         if to == self.state["to"]:
             return
         tried = self.state.get("tried", {})
         for app, commit in self.state["to"].items():
             tried.setdefault(app, []).append(commit)
         asked = {**self.state["asked"], **self.params["commits"]}
-        # Users have written since the backups were made: those of these commits are new ones.
+        # Users have written since the backups were made, so new ones are made for these commits.
         anew = {"backups": {}, "stamp": new_stamp()} if self.state.get("opened") else {}
         migrates = self.migrates() or self.reasons(self.state["from"], to) != []
         self.save(
@@ -61,10 +63,10 @@ class Code(Judge, Gates):
         old = self.state["from"]
         moved = [app for app, commit in to.items() if {old[app], here.get(app)} != {commit}]
         try:
-            with self.phase("new code and packages, beside the running bench"):
+            with self.phase("code"):
                 self.staging.make_code(to, moved)
             if self.params["build"]:
-                with self.phase("web assets, beside the running bench"):
+                with self.phase("assets"):
                     self.staging.make_assets()
             items = self.staging.end(moved, self.params["build"])
             self.judge_owners(items)
@@ -76,15 +78,15 @@ class Code(Judge, Gates):
         self.state.setdefault("migrates", self.reasons(self.state["from"], to) != [])
 
     def judge_owners(self, items: list[str]) -> None:
-        """BenchError for folders that the bench's account cannot move away."""
+        """UpdateRefusedError for folders that the bench's account cannot move away."""
         mine = os.stat(self.path).st_uid
         folders = [f"{self.path}/{item}" for item in items]
         wrong = [f for f in folders if os.path.isdir(f) and os.lstat(f).st_uid != mine]
         if wrong:
-            raise BenchError(
-                f"{', '.join(wrong[:5])} belongs to another account, and {self.user} must put"
-                f" another in its place: chown -R {self.user}: {' '.join(wrong[:5])}"
+            found = problems.FOLDER_OWNER.found(
+                folders=wrong[:5], user=self.user, path=" ".join(wrong[:5])
             )
+            raise UpdateRefusedError([found])
 
     def bring_code(self) -> None:
         """Put code, environment and web assets in place."""
@@ -93,7 +95,7 @@ class Code(Judge, Gates):
         known = self.state.get("items", {})
         items = self.state.get("made", {}).get("items", [])
         replaced = {item: os.path.lexists(f"{self.path}/{item}") for item in items}
-        # Of a try before this one: what that has replaced is what there was.
+        # If an earlier try has replaced something, that is what the way back restores.
         self.save(items={**replaced, **known})
         self.staging.put(items)
         self.forget_asset_list()
@@ -105,17 +107,17 @@ class Code(Judge, Gates):
         self.forget_asset_list()
 
     def forget_asset_list(self) -> None:
-        """The shared cache names no web assets that are not there."""
+        """Remove the list of web assets from the shared cache, as it names the old ones."""
         with self.redis("redis_cache") as redis:
             redis.ask("DEL", "assets_json")
 
     def check_out(self, app: str, commit: str) -> None:
-        """Bring an app's files to a commit; they are on disk when this ends."""
+        """Check out an app's commit; the files are on disk when this returns."""
         self.reset(app, commit)
         self.settle()
 
     def reset(self, app: str, commit: str) -> None:
-        """Bring an app's files to a commit; until they are on disk it counts as moving."""
+        """Check out an app's commit; until the files are on disk the app is noted as moving."""
         moving = self.state.get("moving", [])
         if git(self.folder(app), "rev-parse", "HEAD") == commit and app not in moving:
             return
@@ -126,9 +128,9 @@ class Code(Judge, Gates):
         self.run(["git", "reset", "--quiet", "--hard", commit], what, cwd=self.folder(app))
 
     def settle(self) -> None:
-        """Have the disk hold what git leaves to the kernel.
+        """Bring to disk what git leaves to the kernel.
 
-        A commit of which some files are empty after a power cut would seem whole.
+        Else files may be empty after a power cut, in a checkout that seems complete.
         """
         if self.state.get("moving"):
             os.sync()

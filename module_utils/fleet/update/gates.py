@@ -1,4 +1,4 @@
-"""Who waits while a bench is updated: jobs by RQ's switch, calls at the router, users outside."""
+"""Holds jobs (RQ's switch), calls (at the router) and users (maintenance_mode) during an update."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from ..foreign import replace
 from ..http import Visitor
 from ..redis.client import Redis
 from ..supervisor.control import RUNNING, control, control_each, doing, programs, start, together
+from .report import job_name
 from .state import State
-from .words import job_words
 
-# Frappe 16 reads its configuration anew after a minute at the latest, and new processes at once.
+# From Frappe 16 on, a process reads a changed configuration after up to a minute.
 KEEPS_CONFIG = 16
 SETTLE_SECONDS = 90
 QUIET_LOOKS, LOOK_SECONDS = 3, 0.3
-# So long the web workers may take to listen after a start.
+# How long the web workers may take until they listen.
 START_SECONDS = 60
 # Processes of the pool for reports; see roles/bench_processes.
 POOL_WORKERS = 2
-# Longer than gunicorn lets a call take.
+# Longer than gunicorn's own limit for a call.
 CALL_SECONDS = 150
 SUSPENDED = "rq:suspended"
-# A worker says every 2 s that it is there; see roles/jobs.
+# A worker reports every 2 s; see roles/jobs. One that is silent for longer does not run.
 SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
 
 
 class Gates(State):
-    """Shuts and opens what jobs, calls and users come through."""
+    """Holds jobs, calls and users, and lets them in again."""
 
     def suspend_jobs(self) -> None:
-        """No worker of any node takes a job, by RQ's own switch: the processes stay."""
+        """Have no worker of any host take a job, by RQ's own switch; the processes stay."""
         if not self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 self.save(suspended=True, held=bool(redis.ask("EXISTS", SUSPENDED)))
@@ -46,7 +46,7 @@ class Gates(State):
         self.wait_for_jobs()
 
     def suspend(self) -> None:
-        """Set RQ's switch; survives a power cut, after which the workers start by themselves."""
+        """Set RQ's switch; it survives a power cut, after which workers start by themselves."""
         with self.redis("redis_queue") as redis:
             redis.ask("SET", SUSPENDED, "1")
             redis.write_down()
@@ -54,8 +54,8 @@ class Gates(State):
     def wait_for_jobs(self) -> None:
         """Wait for the jobs that run; BenchError when one runs for too long.
 
-        A worker that was waiting for a job when the switch was set may still take one, so they are
-        looked at more than once.
+        A worker that was waiting for a job when the switch was set may still take one, so the
+        workers are read more than once.
         """
         since, quiet = time.monotonic(), 0
         with self.redis("redis_queue") as redis:
@@ -65,24 +65,25 @@ class Gates(State):
                 if busy and time.monotonic() - since > self.params["job_seconds"]:
                     raise BenchError(
                         f"after {self.params['job_seconds']} s (update_job_seconds) these jobs"
-                        f" still run, and they would meet two versions: {'; '.join(busy)}."
-                        " `./fleet jobs` shows the queues"
+                        f" still run: {'; '.join(busy)}. They must end before the code changes."
+                        " Wait for them, or set a larger update_job_seconds, and run the same"
+                        " command again; `./fleet jobs` shows the queues"
                     )
                 time.sleep(LOOK_SECONDS)
 
     def busy_workers(self, redis: Redis) -> list[str]:
-        """Jobs that run now, with the nodes that do them."""
+        """Jobs that run now, with the hosts on which they run."""
         beats = redis.ask("HGETALL", f"{self.common()['bench_id']}:fleet:beats") or []
         now = float(redis.ask("TIME")[0])
         busy = []
-        for worker, told in zip(beats[::2], beats[1::2], strict=True):
-            at, _, node = told.partition(" ")
+        for worker, beat in zip(beats[::2], beats[1::2], strict=True):
+            at, _, node = beat.partition(" ")
             if now - float(at) > SILENT_SECONDS:
                 continue
             state, job = redis.ask("HMGET", f"rq:worker:{worker}", "state", "current_job")
             if state == "busy" or job:
                 text = redis.ask("HGET", f"rq:job:{job}", "description") if job else None
-                busy.append(f"{job_words(text or job or 'a job')} on {node}")
+                busy.append(f"{job_name(text or job or 'a job')} on {node}")
         return busy
 
     def open(self) -> None:
@@ -92,14 +93,14 @@ class Gates(State):
             if not self.state["former"]:
                 self.wait_for_answer(200)
         if self.state.get("held"):
-            self.words.append(
-                f"jobs go on waiting: somebody held them ({SUSPENDED} in the queue's Redis, as `rq"
-                " suspend` sets it) before the update"
+            self.report.append(
+                f"jobs still wait: {SUSPENDED}, as `rq suspend` sets it, was in the queue's Redis"
+                " before the update; `rq resume` lets them run"
             )
         elif self.state.get("suspended"):
             with self.redis("redis_queue") as redis:
                 redis.ask("DEL", SUSPENDED)
-                # Else a power cut could bring the switch back, and no job would be done any more.
+                # Else a power cut could bring the switch back, and no job would run any more.
                 redis.write_down()
 
     def close(self) -> None:
@@ -107,11 +108,10 @@ class Gates(State):
         if "former" not in self.state:
             self.save(former=self.common().get(SWITCH))
         for site in self.sites:
-            # As `set-maintenance-mode off` leaves it. It says nothing more than its absence, but it
-            # would keep the site open.
+            # `set-maintenance-mode off` leaves a 0 here, which would keep the site open.
             if not read_json(self.folders.config(site)).get(SWITCH, 1):
-                words = ["bench", "--site", site, "set-config", SWITCH, "None"]
-                self.run(words, f"taking {SWITCH} out of the configuration of {site}")
+                argv = ["bench", "--site", site, "set-config", SWITCH, "None"]
+                self.run(argv, f"taking {SWITCH} out of the configuration of {site}")
         if not self.state.get("closed"):
             self.save(closed=time.time())
         self.switch(1)
@@ -135,7 +135,7 @@ class Gates(State):
     def wait_for_calls(self) -> None:
         """Wait for the calls that began before the sites were closed; none writes after that.
 
-        Frappe has a connection for the time of a call; who only holds one open does not count.
+        Frappe has a connection for the time of a call; an idle one does not count.
         """
         names = ", ".join(f"'{self.database(site)}'" for site in self.sites) or "''"
         question = (
@@ -148,9 +148,9 @@ class Gates(State):
         while working := self.mariadb(question):
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"{CALL_SECONDS} s after the sites were closed somebody still works on their"
-                    f" databases: {'; '.join(working.splitlines())}. `SHOW PROCESSLIST` on the"
-                    " primary shows what they do; end them"
+                    f"{CALL_SECONDS} s after the sites were closed, these connections still use"
+                    f" their databases: {'; '.join(working.splitlines())}. See what they do with"
+                    " `SHOW PROCESSLIST` on the primary, end them, and run the same command again"
                 )
             time.sleep(0.5)
 
@@ -166,22 +166,22 @@ class Gates(State):
         return [(port, processes) for port, processes in ports if processes]
 
     def wait_for_answer(self, status: int) -> None:
-        """Wait until every site answers so, often enough that each web process was asked."""
+        """Wait until every site answers with this status, from each web process."""
         ports = self.serving_ports()
         deadline = time.monotonic() + SETTLE_SECONDS
         for site in self.sites:
             own = read_json(self.folders.config(site))
             if {**self.common(), **own}.get("allow_reads_during_maintenance"):
-                # It answers in both states.
+                # It answers in maintenance, too.
                 continue
             if status == 200 and own.get(SWITCH):
-                # Somebody has closed it by itself, and it stays closed.
+                # It is in maintenance by its own configuration, and stays so.
                 continue
             for port, processes in ports:
                 self.wait_at(port, processes, site, status, deadline)
 
     def wait_at(self, port: int, processes: int, site: str, status: int, deadline: float) -> None:
-        """The same at one port, for one site."""
+        """Wait until one site answers with this status at one port."""
         visitor = Visitor("127.0.0.1", port, site, timeout=20)
         good, saw = 0, "no answer"
         while good < 3 * processes:
@@ -195,27 +195,27 @@ class Gates(State):
                 if time.monotonic() > deadline:
                     raise BenchError(
                         f"{site} does not answer {status} on port {port} within"
-                        f" {SETTLE_SECONDS} s, but: {saw}"
+                        f" {SETTLE_SECONDS} s; the last answer was: {saw}"
                     )
                 time.sleep(0.5)
 
     def restart_web(
         self,
-        words: str,
+        phase: str,
         between: Callable[[], None] | None = None,
         then: Callable[[], None] | None = None,
     ) -> None:
-        """Restart what users are connected to, while their calls wait at the router.
+        """Restart what serves users, while their calls wait at the router.
 
-        words: name of the phase. between: what is done while nothing runs. then: what is done once
-        all is started, while calls still wait.
+        phase: its id in report.PHASES. between: what is done while nothing runs. then: what is
+        done once all is started, while calls still wait.
         """
         known = list(programs(self.name))
         serving = together(doing(self.name, "web")(known), known)
         pool = self.params["report_port"]
         hold = f"{self.params['state_dir']}/hold"
         waits = held(hold, "127.0.0.1", self.params["web_port"], pool=pool)
-        with self.phase(words), waits:
+        with self.phase(phase), waits:
             control_each("stop", serving)
             if between:
                 between()
@@ -226,23 +226,23 @@ class Gates(State):
         control_each("restart", doing(self.name, "socketio")(known))
 
     def wait_until_it_listens(self) -> None:
-        """Wait for the web workers; BenchError when they do not come."""
+        """Wait until the web workers listen; BenchError when they do not."""
         deadline = time.monotonic() + START_SECONDS
         while self.params["web_workers"] and not listens("127.0.0.1", self.params["web_port"]):
             if time.monotonic() > deadline:
                 raise BenchError(
                     f"the web workers do not listen on port {self.params['web_port']} within"
-                    f" {START_SECONDS} s; {self.path}/logs/web.error.log has their last words"
+                    f" {START_SECONDS} s; the cause is at the end of {self.path}/logs/web.error.log"
                 )
             time.sleep(0.05)
 
     def let_in(self) -> None:
-        """All programs run the new code, and users are let in.
+        """Start all programs with the new code, and let users in.
 
-        No call has come yet: no process has seen, and keeps for a while, that the sites are closed.
+        No call has come yet, so no process has cached that the sites are closed.
         """
         self.wait_until_it_listens()
         start(self.name)
-        # From here on users may have written, and no backup holds that.
+        # From here on users may write, and no backup has that.
         self.save(opened=True, out=round(time.time() - self.state.pop("closed", time.time())))
         self.switch(self.state.get("former"))

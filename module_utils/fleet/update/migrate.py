@@ -1,9 +1,10 @@
-"""From the running bench to the migrated one: jobs wait, users are out, sites are migrated."""
+"""Updates the primary: jobs wait, users are out where needed, and sites are migrated."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
+from typing import Any
 
 from ..bench.account import BenchError, run_frappe
 from ..bench.files import without_password
@@ -11,7 +12,7 @@ from ..redis.client import RedisError
 from ..supervisor.control import RUNNING, doing, programs, stop
 from ..supervisor.programs import JOBS
 from .code import Code
-from .words import MIGRATION, OUT, last_patch, outcome
+from .report import MIGRATION, last_patch, outcome, outcome_lines
 
 LAST_LINES = 25
 
@@ -20,62 +21,61 @@ class Migration(Code):
     """Migrates the sites."""
 
     def quiet(self) -> None:
-        """Jobs wait, those that run have ended, and users notice nothing yet."""
+        """Hold new jobs, and wait for those that run; users notice nothing yet."""
         if self.state.get("coded"):
             return
-        with self.phase("jobs that ran were waited for"):
+        with self.phase("jobs"):
             self.suspend_jobs()
         self.save()
 
     def code(self) -> None:
-        """The bench has the new code; users are out from here on where sites are to be migrated."""
+        """Put the new code in place; if sites are to be migrated, users are out from here on."""
         if self.state.get("coded"):
             return
         self.suspend_jobs()
         stop(self.name, doing(self.name, *JOBS))
         if self.migrates():
-            self.code_behind_closed_doors()
+            self.code_while_closed()
             self.save(coded=True)
         else:
             self.save(renewed=True)
-            words = "restart with the new code, for which calls waited at the router"
-            self.restart_web(words, self.bring_code, self.see_answers)
+            self.restart_web("restart_waiting", self.bring_code, self.see_answers)
             self.settle()
             self.save(coded=True, opened=True, restarted=True)
 
-    def code_behind_closed_doors(self) -> None:
-        """Users see the maintenance page; backups are made, and the new code is put in place."""
+    def code_while_closed(self) -> None:
+        """Close the sites, make backups, and put the new code in place."""
         backed_up = bool(self.state.get("backups"))
-        with self.phase(f"{OUT}closing the sites"):
+        with self.phase("close"):
             self.close()
             if not backed_up:
                 self.wait_for_calls()
-            # A worker that was waiting took what the last calls queued, switch or not.
+            # A worker that was waiting takes what the last calls queue, in spite of the switch.
             self.wait_for_jobs()
         if not backed_up:
-            with self.phase(f"{OUT}backup"):
+            with self.phase("backup"):
                 self.back_up()
-        with self.phase(f"{OUT}new code in place"):
+        with self.phase("place"):
             self.bring_code()
             self.settle()
 
     def see_answers(self) -> None:
-        """Nothing cached is of the old code, and each site answers with the new one."""
+        """Clear the sites' caches, and wait until each site answers with the new code."""
         for site in self.sites:
-            words = ["--site", site, "clear-cache"]
-            self.frappe(words, " ".join(words))
+            arguments = ["--site", site, "clear-cache"]
+            self.frappe(arguments, " ".join(arguments))
         self.wait_until_it_listens()
         self.wait_for_answer(200)
 
     def migrate(self) -> None:
         """Bring the new code, migrate each site, restart all programs, and let users in.
 
-        In one go: who is out waits for no further step of Ansible's.
+        In one phase, so that users are not out for further steps of Ansible's.
         """
         self.code()
         if not self.migrates():
             return
-        # New code was built meanwhile, in this run or in one that was killed.
+        # The code may have been put in place by a run that was killed.
         self.suspend_jobs()
         stop(self.name, doing(self.name, *JOBS))
         if self.without_backup():
@@ -86,12 +86,12 @@ class Migration(Code):
                 continue
             touched = self.state.get("touched", [])
             self.save(touched=touched if site in touched else [*touched, site], restarted=False)
-            with self.phase(f"{OUT}{MIGRATION} of {site}"):
+            with self.phase(MIGRATION, site):
                 self.migrate_site(site)
             migrated = [*migrated, site]
             self.save(migrated=migrated)
         if not self.state.get("restarted"):
-            self.restart_web(f"{OUT}restart", then=self.let_in)
+            self.restart_web("restart", then=self.let_in)
             self.save(restarted=True)
             try:
                 if not self.state.get("former"):
@@ -102,7 +102,7 @@ class Migration(Code):
 
     def migrate_site(self, site: str) -> None:
         """Frappe's own migration of one site; its output is kept in a file."""
-        # Modules that an app has since this commit are in no cache yet.
+        # Modules that an app has since this commit are not in the cache yet.
         done = run_frappe(
             self.path,
             self.user,
@@ -124,14 +124,20 @@ class Migration(Code):
                 f"{tail}"
             )
 
-    def finish(self) -> None:
-        """Let users and jobs in, and try each site; what does not answer is closed again."""
+    def finish(self) -> dict[str, Any]:
+        """Let users and jobs in, and try each site; all are closed again when one does not answer.
+
+        Returns {outcome}, {} where that was done before.
+        """
         if self.state.get("finished"):
-            return
+            return {}
         down = [name for name, state in programs(self.name).items() if state != RUNNING]
         if down:
-            raise BenchError(f"these programs should run and do not: {', '.join(down)}")
-        # From here on users may have written, and no backup holds that.
+            raise BenchError(
+                f"these programs do not run: {', '.join(down)}. Find the cause in their logs, and"
+                " run the same command again"
+            )
+        # From here on users may write, and no backup has that.
         self.save(opened=True)
         try:
             self.open()
@@ -142,4 +148,6 @@ class Migration(Code):
             raise
         self.save(finished=True)
         self.drop_staging()
-        self.words += outcome(self.state)
+        took = outcome(self.state)
+        self.report += outcome_lines(took)
+        return {"outcome": took}

@@ -1,4 +1,4 @@
-"""What is known of one update, and kept in update.json; what every phase of it uses."""
+"""The state of one update, kept in update.json, and what every phase uses."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from ..mariadb.server import SYSTEM_SCHEMAS, client
 from ..redis.client import Redis
 from ..redis.users import redis_admin
 from ..sites.folders import Folders, SiteError, is_name, parse_site
+from . import problems
+from .problems import UpdateRefusedError
 
 
 def new_stamp() -> str:
-    """Name of an update, and of the folder of its backups: the time in which it begins."""
+    """Name of an update, and of the folder of its backups: the time at which it begins."""
     return time.strftime("%Y%m%d-%H%M%S")
 
 
 def sites_of(folders: Folders, named: list[str]) -> list[str]:
-    """Sites of a bench: those of the inventory first, then those that somebody made besides.
+    """Sites of a bench: those of the inventory first, then those that were made by hand.
 
-    A folder whose name no host can have is no site to anybody, see docs/sites.md.
+    A folder whose name cannot be a host's is not a site, see docs/sites.md.
     """
     there = [site for site in folders.names() if is_name(site)]
     return [site for site in named if site in there] + [s for s in there if s not in named]
 
 
 class State(Bench):
-    """One update of a bench, and what is known of it."""
+    """The state of one update of a bench."""
 
     def __init__(self, params: dict[str, Any]) -> None:
         self.params = params = {**params, **params["about"]}
@@ -50,10 +52,10 @@ class State(Bench):
         self.file = f"{params['state_dir']}/update.json"
         self.staging = Staging(self.path, self.run)
         self.state: dict[str, Any] = read_json(self.file)
-        self.words: list[str] = []
+        self.report: list[str] = []
 
     def save(self, **changes: Any) -> None:
-        """Note something of the update; survives a power cut."""
+        """Keep changes of the state in update.json; they survive a power cut."""
         self.state.update(changes)
         atomic.write(self.file, json.dumps(self.state, indent=1, sort_keys=True))
 
@@ -61,9 +63,9 @@ class State(Bench):
         """Folder of an app."""
         return f"{self.path}/apps/{app}"
 
-    def app_git(self, app: str, *words: str) -> subprocess.CompletedProcess[str]:
+    def app_git(self, app: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run git in an app's folder as the bench's account."""
-        quiet = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", *words]
+        quiet = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", *arguments]
         return self.tried(quiet, self.folder(app))
 
     def common(self) -> dict[str, Any]:
@@ -77,7 +79,7 @@ class State(Bench):
             yield redis
 
     def mariadb(self, statement: str) -> str:
-        """Answer of the server's root on its socket."""
+        """Output of a statement that root runs on the server's socket."""
         argv = client("mariadb", "-BN", "-e", statement)
         done = subprocess.run(argv, text=True, capture_output=True, check=False)
         if done.returncode != 0:
@@ -85,26 +87,22 @@ class State(Bench):
         return done.stdout.strip()
 
     def database(self, site: str) -> str:
-        """Name of a site's database; BenchError for one that cannot be backed up."""
+        """Name of a site's database; UpdateRefusedError for one that cannot be backed up."""
         path = self.folders.config(site)
         if self.folders.unfinished(site):
-            raise BenchError(
-                f"{site} is still being made: wait until new-site has ended, and run site.yml where"
-                f" that began it; what is left of one that was cut off, `drop-site {site}` removes"
-                " (docs/sites.md)"
-            )
+            raise UpdateRefusedError([problems.SITE_UNFINISHED.found(site=site, config=path)])
         try:
             name = parse_site(site, read_bytes(path).decode(), path).database
         except (SiteError, OSError, UnicodeDecodeError) as error:
-            raise BenchError(
-                f"{site} cannot be backed up: {error}. Mend it, or move its folder out of"
-                f" {self.folders.sites}"
-            ) from error
-        if not re.fullmatch(r"\w+", name) or name.lower() in SYSTEM_SCHEMAS | {"benchfleet"}:
-            raise BenchError(
-                f"{path}: db_name is {name!r}, which is no site's database; mend it, or move the"
-                f" folder out of {self.folders.sites}"
+            found = problems.SITE_UNREADABLE.found(
+                site=site, message=str(error), config=path, sites=self.folders.sites
             )
+            raise UpdateRefusedError([found]) from error
+        if not re.fullmatch(r"\w+", name) or name.lower() in SYSTEM_SCHEMAS | {"benchfleet"}:
+            found = problems.DATABASE_RESERVED.found(
+                site=site, database=name, config=path, sites=self.folders.sites
+            )
+            raise UpdateRefusedError([found])
         return name
 
     def owner(self) -> tuple[int, int]:
@@ -133,17 +131,17 @@ class State(Bench):
         return found
 
     @contextmanager
-    def phase(self, words: str) -> Iterator[None]:
-        """Note how many seconds a phase takes, for the outcome."""
+    def phase(self, phase: str, *site: str) -> Iterator[None]:
+        """Note how many seconds a phase takes, for the outcome; its ids are in report.PHASES."""
         begun = time.monotonic()
         try:
             yield
         finally:
             took = time.monotonic() - begun
-            self.state.setdefault("phases", []).append([words, round(took, 1)])
+            self.state.setdefault("phases", []).append([phase, round(took, 1), *site])
 
     def drop_staging(self) -> None:
-        """Nobody goes back any more."""
+        """Remove what was kept for the way back, once there is none."""
         if os.path.lexists(self.staging.path):
             self.staging.drop(self.staging.folders())
 

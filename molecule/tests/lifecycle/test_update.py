@@ -171,7 +171,7 @@ def test_nothing_to_do_changes_nothing(upstream: Upstream, nodes: dict[str, Node
     assert processes(nodes) == before
 
 
-def test_what_stands_in_the_way_is_named_before_anything_is_touched(
+def test_all_problems_are_reported_before_anything_is_changed(
     upstream: Upstream, nodes: dict[str, Node], primary_node: Node
 ):
     old, before = commits(nodes), processes(nodes)
@@ -182,8 +182,8 @@ def test_what_stands_in_the_way_is_named_before_anything_is_touched(
     try:
         done = update("-e", '{"update_commits": {"erpnext": "v1"}}')
         assert done.status != 0
-        assert "1. update_commits names erpnext; the bench has frappe" in done.output
-        assert re.search("2. .* would be lost: pyproject.toml", done.output)
+        for words in ("update_app_unknown", "erpnext", "update_changes_lost", "pyproject.toml"):
+            assert words in done.output
     finally:
         primary_node.run(f"git -c safe.directory=* -C {BENCH}/apps/frappe checkout pyproject.toml")
         upstream.withdraw()
@@ -236,8 +236,8 @@ def test_an_update_without_a_migration_fails_no_call(
     with Watcher(anybody(), OWN_CALL) as own, working(anybody) as taken:
         done = update()
     assert done.status == 0, done.output
-    assert "users stay in: no patch, DocType or hook has changed" in done.output
-    assert "users were not out: nothing was to be migrated" in done.output
+    assert "users stay in" in done.output
+    assert "users were not out" in done.output
     assert [call for call in taken if not call.ok] == []
     # Nobody got the old version after the new one.
     kinds = [(status, seen == version) for _, status, seen, _ in own.seen]
@@ -303,7 +303,7 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
         assert place, done.output
         for words in (
             "this patch fails on purpose",
-            f"stands in the migration of {state.SITE}",
+            f"in the migration of {state.SITE}",
             f"maintenance_mode is on for all sites ({state.SITE})",
             f"backup of {state.SITE}: /var/backups/benchfleet/",
             "-e update_back=true",
