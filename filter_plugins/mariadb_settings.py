@@ -213,7 +213,7 @@ def mariadb_cnf(plan: Plan) -> str:
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
     lines = [
         "# Made by Benchfleet; changes here are undone by its next run. To change these",
-        "# settings, use mariadb_settings_extra in the inventory. For others, add another file here.",
+        "# settings, use mariadb_settings_extra in the inventory. For others, add a file here.",
     ]
     for title, settings in sections.items():
         lines += [title, *settings]

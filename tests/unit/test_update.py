@@ -874,9 +874,7 @@ def test_redis_writes_its_data_down_when_it_may(monkeypatch: pytest.MonkeyPatch)
         peer.write(info + b"-ERR\r\n")
         with redis:
             redis.write_down(60)
-            with pytest.raises(
-                redis_client.RedisError, match=r"cannot write its data down \(ERR\)"
-            ):
+            with pytest.raises(redis_client.RedisError, match=r"\(ERR\)"):
                 redis.write_down(60)
         info, save = b"*2\r\n$4\r\nINFO\r\n$11\r\npersistence\r\n", b"*1\r\n$4\r\nSAVE\r\n"
         assert peer.read(200) == info + save * 2 + info + save
