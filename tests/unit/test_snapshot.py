@@ -136,8 +136,8 @@ def test_lines_of_ours_go_and_others_stay(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_lost_record_is_told(tmp_path: Path) -> None:
-    with pytest.raises(snapshot.SnapshotError, match="nothing can be put back"):
+def test_a_lost_record_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(snapshot.SnapshotError, match=str(tmp_path / "manifest.json")):
         snapshot.load(str(tmp_path))
 
 
@@ -151,7 +151,7 @@ def test_an_account_gets_a_twin_with_its_password_and_rights() -> None:
     made = accounts.twin(lines, "_a")
     assert made[0] == "CREATE OR REPLACE USER `_a`@`127.0.0.1` IDENTIFIED BY PASSWORD '*F00'"
     assert made[2:] == ["GRANT ALL PRIVILEGES ON `_a`.* TO `_a`@`127.0.0.1`"]
-    with pytest.raises(accounts.AccountError, match="not spell"):
+    with pytest.raises(accounts.AccountError, match="_a"):
         accounts.twin([], "_a")
 
 
@@ -211,5 +211,5 @@ def test_a_server_that_does_not_answer_has_no_lack_of_accounts(
     module = SimpleNamespace(check_mode=False, fail_json=fail, exit_json=lambda **_: None)
     monkeypatch.setattr(adopt_accounts, "FleetModule", lambda **_: module)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EndedError, match="MariaDB does not tell its accounts"):
+    with pytest.raises(EndedError, match="No such file or directory: 'mariadb'"):
         adopt_accounts.main()

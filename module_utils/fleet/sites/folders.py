@@ -20,6 +20,7 @@ from ..foreign import as_owner, open_plain, read_bytes
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
+NO_HOST_NAME = "its name is not a valid host name, so no browser could call it"
 
 
 class SiteError(Exception):
@@ -207,7 +208,7 @@ class Folders:
         for name in names:
             ours = name in listed or name in known
             if not is_name(name):
-                passed[name] = "its name is no host name, so nobody can ask for it"
+                passed[name] = NO_HOST_NAME
                 continue
             if not ours and self.unfinished(name):
                 passed[name] = "it is still being made"

@@ -22,7 +22,6 @@ from ..mariadb.server import Server, has_database, local
 from ..nginx.certificates import OPTIONS, Certificates
 from ..nginx.files import contents, digest_with, put, read, run_here, write
 from .accounts import Registry, has_data, is_foreign, not_let_in, rights_of, wanted_accounts
-from .closed import close
 from .credentials import passwords_by_database
 from .folders import (
     LIST,
@@ -36,6 +35,7 @@ from .folders import (
     served_names,
 )
 from .nginx import render_servers
+from .private_paths import close
 
 LOCK_SECONDS = 120
 

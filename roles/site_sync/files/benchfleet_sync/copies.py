@@ -12,6 +12,8 @@ from benchfleet_sync.names import FOLDERS, NEVER_COPIED, STAGING
 from benchfleet_sync.primary import SyncError, parse_stats, rsync
 from benchfleet_sync.settings import Settings
 
+IN_STEP = "already in step with the primary"
+
 
 def copy_folder(settings: Settings, site: str, name: str, outcome: Outcome) -> None:
     """Copy one folder of a site with deletion and add to the counts. Raises SyncError."""
@@ -54,7 +56,7 @@ def pull(settings: Settings, site: str, asked: float) -> str:
     """Copy one site's files now, unless that was done since ``asked``. Raises SyncError."""
     mark = read_mark(settings.mark)
     if in_step_since(mark, site) >= asked:
-        return f"{site}: already in step"
+        return f"{site}: {IN_STEP}"
     started = time.time()
     with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
         copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))

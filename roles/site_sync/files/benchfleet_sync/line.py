@@ -10,7 +10,7 @@ import time
 from typing import IO, Any
 
 from benchfleet_sync.names import CHUNK
-from benchfleet_sync.primary import environment, gate_words
+from benchfleet_sync.primary import environment, gate_command
 from benchfleet_sync.settings import Settings
 
 MAX_ANSWER = 1 << 16
@@ -33,7 +33,7 @@ class Line:
     def __init__(self, settings: Settings, deadline: float) -> None:
         self.patience = settings.transfer_timeout
         self.process = subprocess.Popen(
-            gate_words(settings, "fetch"),
+            gate_command(settings, "fetch"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

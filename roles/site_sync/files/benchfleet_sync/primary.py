@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchfleet_sync.settings import Settings
 
-RSYNC_WORDS = {
+RSYNC_ERRORS = {
     5: "the primary refused the request",
     10: "the connection broke",
     11: "a file could not be written here (disk full?)",
@@ -28,7 +28,7 @@ class SyncError(Exception):
     """A step failed; the message says which, and why, in plain words."""
 
 
-def ssh_words(settings: Settings) -> str:
+def ssh_command(settings: Settings) -> str:
     """rsync's -e: the sync key alone, the fleet's known hosts alone, no questions."""
     options = {
         "Port": settings.source_port,
@@ -71,7 +71,7 @@ def rsync(
         "--no-human-readable",
         f"--timeout={settings.transfer_timeout}",
         "-e",
-        ssh_words(settings),
+        ssh_command(settings),
         f"{settings.source_user}@{host}:{source}",
         f"{target}/",
     ]
@@ -85,7 +85,7 @@ def rsync(
         input=None if given is None else os.fsdecode(given),
     )
     if done.returncode not in (0, 24):
-        words = RSYNC_WORDS.get(done.returncode, f"rsync ended with {done.returncode}")
+        words = RSYNC_ERRORS.get(done.returncode, f"rsync ended with {done.returncode}")
         said = done.stderr.encode(errors="replace").decode()
         lines = [line for line in said.splitlines() if line and "rsync error:" not in line]
         raise SyncError(f"{words}: {' | '.join(lines[:3]) or 'no further word from rsync'}")
@@ -106,7 +106,7 @@ def parse_stats(text: str) -> tuple[int, int, int]:
     )
 
 
-def gate_words(settings: Settings, command: str) -> list[str]:
+def gate_command(settings: Settings, command: str) -> list[str]:
     """The words that run a command of the primary's gate."""
     there = f"{settings.source_user}@{settings.source_host}"
-    return [*shlex.split(ssh_words(settings)), there, command]
+    return [*shlex.split(ssh_command(settings)), there, command]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from benchfleet_sync.names import CHUNK, place_of
-from benchfleet_sync.primary import RSYNC_WORDS, SyncError, environment, gate_words
+from benchfleet_sync.primary import RSYNC_ERRORS, SyncError, environment, gate_command
 from benchfleet_sync.settings import Settings
 
 
@@ -87,7 +87,7 @@ def deliver(settings: Settings, command: str, write: Callable[[IO[bytes]], None]
     """Run a command of the primary's gate with what ``write`` gives it. Raises SyncError."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        gate_words(settings, command),
+        gate_command(settings, command),
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,
@@ -108,6 +108,6 @@ def deliver(settings: Settings, command: str, write: Callable[[IO[bytes]], None]
         lines = words_of_error.decode(errors="replace").splitlines()
         said = " | ".join(line for line in lines[-3:] if line) or "no further word"
         reason = (
-            RSYNC_WORDS[255] if process.returncode == 255 else "the primary did not take the files"
+            RSYNC_ERRORS[255] if process.returncode == 255 else "the primary did not take the files"
         )
         raise SyncError(f"{reason}: {said}")
