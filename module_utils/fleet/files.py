@@ -132,11 +132,11 @@ def write_file(run: Run, entry: Entry, data: bytes, uid: int, gid: int) -> None:
         new_attributes(out.fileno(), old, entry, uid, gid)
         if entry["validate"]:
             command = [word.replace("%s", out.name) for word in shlex.split(entry["validate"])]
-            code, out, err = run(command)
+            code, output, errors = run(command)
             if code != 0:
                 raise FileError(
                     f"{path}: `{entry['validate']}` refuses the new content (exit {code}):"
-                    f" {(err or out).strip()}; the old file is untouched"
+                    f" {(errors or output).strip()}; the old file is untouched"
                 )
 
 

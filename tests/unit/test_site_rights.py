@@ -108,7 +108,7 @@ def test_a_server_that_is_full_is_no_refusal(
     server.run("ALTER USER _site@127.0.0.1 WITH MAX_CONNECTIONS_PER_HOUR 1")
     server.run("FLUSH USER_RESOURCES")
     assert server.lets_in("_site", "known", "_site")
-    with pytest.raises(mariadb.MariaDBError, match=r"_site .*max_connections_per_hour"):
+    with pytest.raises(mariadb.MariaDBError, match=r"_site\b.*max_connections_per_hour"):
         server.lets_in("_site", "known", "_site")
     server.run("ALTER USER _site@127.0.0.1 WITH MAX_CONNECTIONS_PER_HOUR 0")
 
