@@ -131,7 +131,7 @@ def load_of(connection: Any, name: str) -> dict[str, Any]:
 def state_of(
     connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
 ) -> dict[str, Any]:
-    """Whether somebody serves a queue of ours, and what becomes of its jobs if nobody does."""
+    """Whether a worker serves a queue of ours, and what happens to its jobs if none does."""
     if is_served(connection, bench, queue):
         return {"state": "served"}
     silent = unserved_for(connection, bench, queue)

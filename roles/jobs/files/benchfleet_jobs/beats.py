@@ -79,7 +79,7 @@ def forget_the_silent(redis: Any, bench: str) -> None:
 
 
 def watch(redis: Any, bench: str) -> None:
-    """Note that somebody looks, and since when that has gone on without a break.
+    """Note that the queues are being checked, and since when without a break.
 
     After a time in which Redis or the primary was off, or in which the clock was set forward, all
     that is noted is old and says nothing: every server has the whole bound to be heard of again.
@@ -97,7 +97,7 @@ def unserved_for(redis: Any, bench: str, queue: str) -> float | None:
 
 
 def is_served(redis: Any, bench: str, queue: str) -> bool:
-    """Whether somebody has just said that a queue of ours is served."""
+    """Whether a worker reported within SILENT_SECONDS that it serves a queue of ours."""
     silent = unserved_for(redis, bench, queue)
     return silent is not None and silent <= SILENT_SECONDS
 

@@ -58,8 +58,8 @@ class State:
         for path in self.folder.glob("replica-*.json"):
             account = unquote(path.stem.removeprefix("replica-"))
             if _read(path).away:
-                with self.sole(lookout(account)) as nobody:
-                    if not nobody:
+                with self.sole(lookout(account)) as alone:
+                    if not alone:
                         return True
         return False
 
