@@ -1,7 +1,4 @@
-"""Settings of a MariaDB server of the fleet: from memory, task and processors to a file.
-
-Pure functions, so that a figure can be questioned and tested without a server.
-"""
+"""Settings of a MariaDB server of the fleet, from its memory, role and processors, as a file."""
 
 from __future__ import annotations
 
@@ -22,48 +19,48 @@ Setting = tuple[str, Any, str]
 MIB = 1024 * 1024
 ROLES = ("primary", "reporting")
 
-# The same on every node, so that roles can be swapped without touching a file.
+# The same on every server, so that a promotion changes no file.
 COMMON: tuple[Setting, ...] = (
     (
         "skip_name_resolve",
         True,
-        "Accounts name addresses; a slow DNS server must not slow a login.",
+        "Accounts use addresses; a slow DNS server must not delay a login.",
     ),
     ("character_set_server", "utf8mb4", "What Frappe stores."),
     ("collation_server", "utf8mb4_unicode_ci", "What Frappe compares with."),
     ("max_allowed_packet", 64 * MIB, "Long documents and imports travel as one statement."),
-    ("read_only", True, "Every server boots closed; only the confirmed primary is opened."),
+    ("read_only", True, "Every server starts read-only; only the confirmed primary is opened."),
     (
         "event_scheduler",
         False,
-        "Events run on the opened primary alone: a root event ignores read_only.",
+        "Events run on the primary only: an event of root ignores read_only.",
     ),
-    ("gtid_domain_id", 0, "One line of history."),
+    ("gtid_domain_id", 0, "The fleet has one history of transactions."),
     (
         "gtid_strict_mode",
         True,
-        "A write on a replica stops replication instead of diverging unseen.",
+        "A write on a replica stops replication, so that it is noticed.",
     ),
-    ("log_bin", "binlog", "A fixed name: a renamed host keeps its history."),
+    ("log_bin", "binlog", "A fixed name: a renamed host keeps its binary log."),
     ("relay_log", "relay", "A fixed name, for the same reason."),
     ("log_slave_updates", True, "Any replica can be promoted."),
-    ("binlog_format", "ROW", "What was written is what arrives."),
+    ("binlog_format", "ROW", "Replicas get the rows as they were written."),
     (
         "log_bin_trust_function_creators",
         True,
-        "A site's account makes functions and triggers, as without the log; with ROW no replica"
-        " runs them.",
+        "A site's account may create functions and triggers, as without a binary log; with ROW no"
+        " replica runs them.",
     ),
-    ("binlog_row_image", "FULL", "Rows can be checked and rebuilt from the log."),
+    ("binlog_row_image", "FULL", "Whole rows are in the log, for checks and repairs."),
     ("sync_binlog", 1, "An acknowledged write survives a power cut, also after a promotion."),
     ("innodb_flush_log_at_trx_commit", 1, "An acknowledged write survives a power cut."),
-    ("binlog_expire_logs_seconds", 604800, "A replica may be away for a week."),
-    ("max_binlog_size", 256 * MIB, "Old logs are released in small steps."),
+    ("binlog_expire_logs_seconds", 604800, "A replica may be down for a week."),
+    ("max_binlog_size", 256 * MIB, "Old logs are deleted in small steps."),
     ("relay_log_recovery", True, "After a crash the relay log is fetched anew."),
-    ("slave_net_timeout", 10, "A dead link is noticed in seconds, not in a minute."),
-    ("slave_exec_mode", "STRICT", "A row that does not fit is an error, not a guess."),
+    ("slave_net_timeout", 10, "A dead connection is noticed within seconds."),
+    ("slave_exec_mode", "STRICT", "A change that does not fit the data is an error."),
     ("slave_parallel_mode", "conservative", "Parallel apply without retried conflicts."),
-    ("userstat", True, "Counts reads per account: shows which server answered a report."),
+    ("userstat", True, "Counts reads per account, which shows the server that answered a report."),
 )
 
 # Only for servers of one series, which read a section of their own: (series, name, value, why).
@@ -72,25 +69,24 @@ BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
         "11.8",
         "character_set_collations",
         "utf8mb4=utf8mb4_unicode_ci",
-        "A client that asks for utf8mb4 would get another collation than the tables'.",
+        "Else a client that asks for utf8mb4 gets another collation than the tables have.",
     ),
 )
 
-# For whoever uses MariaDB's clients on the host, as Frappe does for its backups. Debian's own file
-# allows 16 MB, and a row that the server takes would break each backup.
-CLIENTS = """# Rows of any size are dumped and shown.
-[mysqldump]
-max_allowed_packet = 1G
-[mysql]
-max_allowed_packet = 1G
-"""
+# For MariaDB's clients on the host, which Frappe uses for its backups. Debian's own file allows
+# 16 MB, and a larger row, which the server takes, would break each backup.
+CLIENTS = (
+    "# Rows of any size can be dumped and shown.",
+    *("[mysqldump]", "max_allowed_packet = 1G"),
+    *("[mysql]", "max_allowed_packet = 1G"),
+)
 
 
 def buffer_pool_mb(memory_mb: int, role: str) -> int:
     """InnoDB buffer pool in MiB: a multiple of 64, at least 64.
 
-    The host also runs a bench (and, on the primary, Redis): 40 percent on the primary. On a
-    reporting node the reports live from cached pages: 50 percent.
+    The host also runs a bench and, on the primary, Redis: 40 percent on the primary. On a
+    reporting node, 50 percent, because reports read many pages.
     """
     share = 0.40 if role == "primary" else 0.50
     return max(64, int(memory_mb * share) // 64 * 64)
@@ -99,9 +95,9 @@ def buffer_pool_mb(memory_mb: int, role: str) -> int:
 def for_primary(memory: int) -> tuple[Setting, ...]:
     """Settings of a server that writes; memory in MiB."""
     temporary = 64 if memory >= 4096 else 32 if memory >= 1024 else 16
-    why = "Short transactions: memory belongs to the buffer pool."
+    why = "Transactions are short: the buffer pool needs the memory."
     return (
-        ("max_connections", 300, "Web and background workers of every bench, and people."),
+        ("max_connections", 300, "Web and background workers of every bench, and operators."),
         ("tmp_table_size", temporary * MIB, why),
         ("max_heap_table_size", temporary * MIB, why),
         ("sort_buffer_size", 2 * MIB, why),
@@ -110,7 +106,7 @@ def for_primary(memory: int) -> tuple[Setting, ...]:
         (
             "innodb_read_ahead_threshold",
             56,
-            "Reads are points, not scans: the server's own figure.",
+            "Most reads are of single rows: the server's default.",
         ),
     )
 
@@ -118,18 +114,18 @@ def for_primary(memory: int) -> tuple[Setting, ...]:
 def for_reports(memory: int) -> tuple[Setting, ...]:
     """Settings of a server that is read for reports; memory in MiB."""
     temporary, each = max(32, min(512, memory // 32)), max(4, min(32, memory // 512))
-    strict = "A table that the primary took is taken here: whether it was strict is in no log."
-    why = "Grouping a report's rows in memory instead of on disk."
-    rows = "Sorted rows are fetched in larger runs."
+    strict = "A table that the primary accepted is accepted here; the log has no strict mode."
+    why = "Reports group their rows in memory, not on disk."
+    rows = "Sorted rows are read in larger pieces."
     return (
         ("max_connections", 200, "One bench reads here."),
         ("innodb_strict_mode", False, strict),
         ("tmp_table_size", temporary * MIB, why),
         ("max_heap_table_size", temporary * MIB, why),
-        ("sort_buffer_size", each * MIB, "Few connections, each sorting many rows."),
-        ("join_buffer_size", each * MIB, "Few connections, each joining large tables."),
+        ("sort_buffer_size", each * MIB, "Few connections, but each sorts many rows."),
+        ("join_buffer_size", each * MIB, "Few connections, but each joins large tables."),
         ("read_rnd_buffer_size", max(1, each // 4) * MIB, rows),
-        ("innodb_read_ahead_threshold", 24, "Reports scan: the next extent is fetched sooner."),
+        ("innodb_read_ahead_threshold", 24, "Reports scan tables: the next extent is read sooner."),
     )
 
 
@@ -139,7 +135,7 @@ def sized(memory: int, role: str, processors: int) -> tuple[Setting, ...]:
     log = min(2048, max(96, pool // 4 // 32 * 32))
     tables = 4000 if memory >= 2048 else 2000
     threads = max(4, min(8, 2 * processors)) if role == "reporting" else 4
-    serial = "Serial apply cannot keep up with a busy primary (measured: 19.5 s against 9.7 s)."
+    serial = "One thread cannot keep up with a busy primary (measured: 19.5 s against 9.7 s)."
     return (
         (
             "innodb_buffer_pool_size",
@@ -162,67 +158,66 @@ def mariadb_settings(
     extra: dict[str, Any] | None = None,
     shared: dict[str, Any] | None = None,
 ) -> Plan:
-    """Plan a server's sized settings.
+    """A server's settings: name -> {value, why}; sizes are bytes, switches are booleans.
 
-    In: memory in MiB that sizing may count on, ``primary`` or ``reporting``, number of
-    processors, settings that belong to the host (its address, its files), the operator's, which
-    win, and the primary's, by which its answers come about: a reporting node takes these over.
-    Out: name -> {value, why}; sizes are bytes, switches are booleans. Raises AnsibleFilterError
-    for figures that make no sense.
+    memory_mb: MiB for which the server is sized. role: ``primary`` or ``reporting``. cpus: number
+    of processors. own: settings of this host (its address, its files). extra: the operator's, which
+    win. shared: the primary's settings that change its answers; a reporting node uses them, too.
+    Raises AnsibleFilterError for values that cannot be used.
     """
     memory, processors = int(memory_mb), int(cpus)
     if role not in ROLES:
-        raise AnsibleFilterError(f"mariadb_settings: role {role!r}; use one of {', '.join(ROLES)}")
+        raise AnsibleFilterError(f"mariadb_settings: role is {role!r}; use {' or '.join(ROLES)}")
     if memory < 256:
         raise AnsibleFilterError(
-            f"mariadb_settings: {memory} MiB of memory (fleet_memory_mb) is too little for a"
-            " server; give the host at least 256"
+            f"mariadb_settings: `fleet_memory_mb` is {memory}, too little for a server; use at"
+            " least 256"
         )
     if processors < 1:
-        raise AnsibleFilterError(f"mariadb_settings: {processors} processors; at least 1 is needed")
+        raise AnsibleFilterError(f"mariadb_settings: `cpus` is {processors}; use at least 1")
     settings = (*COMMON, *sized(memory, role, processors))
     plan: Plan = {name: {"value": value, "why": why} for name, value, why in settings}
     for series, name, value, why in BY_SERIES:
         plan[name] = {"value": value, "why": why, "series": series}
     for name, value in (shared or {}).items() if role == "reporting" else ():
-        why = "The primary's: a report says the same on both."
+        why = "The primary's value, so that a report has the same result on both."
         plan[name] = {**plan.get(name, {}), "value": value, "why": why}
     for name, value in (own or {}).items():
-        plan[name] = {"value": value, "why": "This host's own."}
+        plan[name] = {"value": value, "why": "Of this host only."}
     for name, value in (extra or {}).items():
         if why := untakeable(name, value):
-            raise AnsibleFilterError(f"mariadb_settings_extra: {name} {why}. Take it out")
-        plan[name] = {"value": value, "why": "Set in the inventory (mariadb_settings_extra)."}
+            raise AnsibleFilterError(f"mariadb_settings_extra: {name} {why}. Remove it")
+        plan[name] = {"value": value, "why": "Set in the inventory (`mariadb_settings_extra`)."}
     return plan
 
 
 def mariadb_values(plan: Plan) -> dict[str, Any]:
-    """The bare name -> value of a plan, as the module that compares a running server takes it."""
+    """The plan as name -> value, for the module mariadb_settings."""
     return {name: entry["value"] for name, entry in plan.items()}
 
 
 def mariadb_cnf(plan: Plan) -> str:
-    """The option file for a plan, each setting under its reason.
+    """The option file for a plan, each setting below its reason.
 
-    Raises AnsibleFilterError for a value that would spill into another line or section.
+    Raises AnsibleFilterError for a value that would begin another line or section.
     """
     sections: dict[str, list[str]] = {}
     for name, entry in plan.items():
         value = render(entry["value"])
         if "\n" in value or not name.replace("_", "").isalnum():
             raise AnsibleFilterError(
-                f"mariadb_settings_extra: {name!r} with value {value!r} is not one option on one"
-                " line"
+                f"mariadb_settings_extra: {name!r} with the value {value!r} is not one option on"
+                " one line"
             )
         title = f"[mariadbd-{entry['series']}]" if entry.get("series") else "[mariadbd]"
         sections.setdefault(title, []).extend([f"# {entry['why']}", f"{name} = {value}"])
     lines = [
-        "# Written by Benchfleet and rewritten at its next run. Other values for these settings:",
-        "# mariadb_settings_extra in the inventory. Other settings: another file beside this one.",
+        "# Made by Benchfleet; changes here are undone by its next run. To change these",
+        "# settings, use mariadb_settings_extra in the inventory. For others, add a file here.",
     ]
     for title, settings in sections.items():
         lines += [title, *settings]
-    return "\n".join(lines) + "\n" + CLIENTS
+    return "".join(f"{line}\n" for line in (*lines, *CLIENTS))
 
 
 class FilterModule:

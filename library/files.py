@@ -16,8 +16,8 @@ description:
     module takes the finished contents of all files of a role and needs one.
   - Replaces are atomic (temporary file in the same directory, fsync, rename).
   - Missing parent directories are an error, so that a typo does not grow a tree.
-  - In a folder of another account's this module acts as that account, so that a link there leads no
-    further than the account itself gets. Nothing of anybody else's can be made there.
+  - In a folder of another account this module acts as that account, so that through a link there it
+    reaches no more than the account itself. Only files of that account can be made there.
 options:
   files:
     description: The wanted entries, in order.
@@ -33,14 +33,14 @@ options:
         type: str
       content: {description: "The whole content of a file, or its block, see C(marker).", type: str}
       marker:
-        description: "Line before and after the block of a file that is not all ours; C({mark}) in
-          it becomes BEGIN and END. The block of an empty content goes."
+        description: "Line before and after our block in a file with other content; C({mark}) in it
+          becomes BEGIN and END. With an empty content the block is removed."
         type: str
       owner: {description: Owner's name; unchanged when omitted., type: str}
       group: {description: Group's name; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
-      hides: {description: Pattern of what the diff shows as C((secret))., type: str}
+      hides: {description: Pattern of text that the diff shows as C((secret))., type: str}
       keep: {description: Leave an existing file's content as it is., type: bool, default: false}
       validate:
         description: Command that must succeed on the new file, C(%s) is its temporary path.

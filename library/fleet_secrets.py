@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ansible.module_utils.fleet.module import FleetModule, telling
 
-# ansible-core brings yaml and cryptography, so they are missing only where the module is run by
-# another Python than Ansible's own.
+# ansible-core needs yaml and cryptography, so they are missing only where another Python than
+# Ansible's own runs the module.
 MISSING = ""
 try:
-    from ansible.module_utils.fleet.secrets.contents import Wish, told
+    from ansible.module_utils.fleet.secrets.contents import Wish, module_result
     from ansible.module_utils.fleet.secrets.file import SecretsError, ensure, to_yaml
 except ImportError as import_error:
     MISSING = str(import_error)
@@ -22,10 +22,10 @@ DOCUMENTATION = r"""
 module: fleet_secrets
 short_description: Make the secrets of a fleet, or extend them
 description:
-  - Runs on the controller. What exists is not changed, except certificates (a host's if its address
-    changed or it expires soon, the CA's if it expires soon), and except in a rotation.
-  - The file is replaced atomically, under a lock. In check mode nothing is written, and what is
-    missing is made in memory only.
+  - Runs on the controller. Existing secrets are never changed, except that certificates are renewed
+    (a host's also when its address changed), and by a rotation.
+  - The file is replaced atomically, under a lock. In check mode nothing is written; missing secrets
+    are made in memory only.
   - Every task that uses this module needs C(no_log), since it returns the secrets.
 options:
   path:
@@ -43,7 +43,7 @@ options:
     default: []
   decrypted:
     description: Content of a file encrypted with ansible-vault, which the action plugin of this
-      name opens and writes. The new content is returned as C(text).
+      name decrypts and writes. The new content is returned as C(text).
     type: dict
   forget:
     description: Hosts that have left the fleet. Their entries are removed.
@@ -56,19 +56,19 @@ options:
     elements: str
     default: []
   trusting:
-    description: Hosts that trust the next CA already. Once all of C(fleet) do, it signs.
+    description: Hosts that already trust the next CA. Once all of C(fleet) do, it signs.
     type: list
     elements: str
   showing:
-    description: Hosts whose server uses its certificate of this file. Once all of C(fleet) do, no
-      former CA is trusted any more.
+    description: Hosts whose server already uses its certificate of this file. Once all of C(fleet)
+      do, former CAs are no longer trusted.
     type: list
     elements: str
   rotation:
     description:
-      - C(begin) makes new passwords and keys, which the servers accept together with the present
-        ones; a rotation that was begun continues. C(take) makes the new ones the present ones; the
-        former ones are still accepted. C(end) removes the former ones.
+      - C(begin) makes new passwords and keys, which the servers then accept besides those in force;
+        a rotation that was begun goes on. C(take) puts them in force, and the former ones are
+        accepted besides. C(end) removes the former ones.
     choices: [begin, take, end]
 """
 
@@ -85,8 +85,8 @@ EXAMPLES = r"""
 RETURN = r"""
 secrets:
   description: The whole content of the file, and what is derived from it, C(site_key), C(trusted)
-    (certificates of all CAs that a host trusts) and C(besides) (what servers accept in addition to
-    the present passwords and keys, {} except in a rotation).
+    (certificates of all CAs that a host trusts) and C(besides) (what servers accept besides the
+    passwords and keys in force; {} outside a rotation).
   returned: success
   type: dict
 addresses:
@@ -94,11 +94,11 @@ addresses:
   returned: success
   type: dict
 days:
-  description: Days until the present CA and each host's certificate expire.
+  description: Days until the CA in force and each host's certificate end.
   returned: success
   type: dict
 added:
-  description: What was added, renewed or removed, without any secret.
+  description: What was added, renewed or removed, as place and reason, without any secret.
   returned: success
   type: list
 """
@@ -123,7 +123,7 @@ def main() -> None:
     if MISSING:
         module.fail_json(
             msg=f"{MISSING} in {sys.executable}, which runs this on the controller: do not set"
-            " ansible_python_interpreter for localhost, nor on the command line"
+            " ansible_python_interpreter for localhost or on the command line"
         )
     with telling(module, SecretsError):
         wish = Wish(**{one.name: asked[one.name] for one in fields(Wish)})
@@ -133,7 +133,7 @@ def main() -> None:
         changed=bool(added),
         text=to_yaml(content) if encrypted and added and not module.check_mode else "",
         added=added,
-        **told(content),
+        **module_result(content),
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Have the MariaDB server of this host show the certificate of its file."""
+"""Have the MariaDB server of this host use the certificate in its file."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_certificate
-short_description: MariaDB shows the certificate of its file
+short_description: MariaDB uses the certificate in its file
 description:
-  - Without a restart, and connections stay. The CAs that it trusts are read with it.
+  - Without a restart; connections stay. The file of trusted CAs is read again, too.
 options:
   file: {description: The server's certificate., type: path, required: true}
 """
 
 EXAMPLES = r"""
-- name: Server shows its certificate
+- name: Server uses its certificate
   mariadb_certificate:
     file: "{{ fleet_config_dir }}/tls/server.crt"
 """

@@ -11,16 +11,15 @@ DOCUMENTATION = r"""
 module: mariadb_open
 short_description: The confirmed primary accepts writes, also after a restart
 description:
-  - Writes the marker that the server's unit looks for after each start, and opens the running
-    server.
-  - Refuses on a host of another fleet and on a server that follows another one.
+  - Writes the marker that the server's unit checks after each start, and opens the running server.
+  - Refuses on a host of another fleet, and on a server that follows another one.
 options:
   marker:
     description: The marker's path.
     type: path
     required: true
   fleet_file:
-    description: The file that says whose host this is.
+    description: The file with the id of this host's fleet.
     type: path
     required: true
   fleet_id:
@@ -39,11 +38,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 read_only:
-  description: Whether the server was closed before.
+  description: Whether the server was read-only before.
   returned: when there is a server
   type: bool
 root_takes_password:
-  description: Whether somebody can be root there by a password, as C(bench new-site) asks for it.
+  description: Whether root can sign in there with a password, for which C(bench new-site) asks.
   returned: when there is a server
   type: bool
 """

@@ -10,20 +10,20 @@ from ansible.module_utils.fleet.snapshot import SnapshotError
 
 DOCUMENTATION = r"""
 module: mariadb_release
-short_description: A server that the fleet adopted is its own again
+short_description: An adopted server gets its own settings, accounts and databases back
 description:
-  - Drops what the fleet made - accounts that it noted in benchfleet.account, its own ones, the
-    twins of local accounts, the database benchfleet - and nothing that was there before. An
-    account that views, triggers, routines or events run as is locked instead.
-  - Restarts the server once, when it still runs with the fleet's option file, and removes the
-    binary logs where there was none before.
+  - Drops what the fleet made - accounts that it noted in benchfleet.account, its own ones, those
+    for 127.0.0.1 beside local accounts, the database benchfleet - and nothing that existed before.
+    An account as which views, triggers, routines or events run is locked instead.
+  - Restarts the server once where it still runs with the fleet's option file, and removes the
+    binary logs where there were none before.
   - Refuses while a replica is connected.
 options:
-  state_file: {description: Notes which record is the host's., type: path, required: true}
+  state_file: {description: File with the path of the host's record., type: path, required: true}
   file: {description: The fleet's option file., type: path, required: true}
   log_bin: {description: Name of the fleet's binary logs., type: str, required: true}
   look_only:
-    description: Only refuse where it has to be refused.
+    description: Only check whether a replica is connected.
     type: bool
     default: false
 """

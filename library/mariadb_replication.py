@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""A replica follows its primary: connect a seeded one, mend what is safe, name the rest."""
+"""A replica follows its primary: connect it, repair what is safe, report the rest."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ DOCUMENTATION = r"""
 module: mariadb_replication
 short_description: A replica follows its primary
 description:
-  - C(following) connects a freshly seeded server, points a changed password or CA anew, starts
-    stopped threads
-    that carry no error, and then demands both threads, a fresh heartbeat and no errant transaction.
+  - C(following) connects a seeded server, updates a changed password or CA, and starts stopped
+    threads without an error. Then both threads have to run, the heartbeat has to be fresh, and
+    there may be no errant transaction.
   - C(caught_up) waits until the replica has a GTID.
 options:
   state:
-    description: What to bring about.
+    description: The wanted state.
     choices: [following, caught_up]
     default: following
     type: str
@@ -29,15 +29,15 @@ options:
     description: Password of the account that may read the primary's state.
     type: str
   fleet_id: {description: This fleet., type: str}
-  state_file: {description: What the seed left., type: path}
+  state_file: {description: The seed's state file., type: path}
   keep:
-    description: How much of the data that reseeds have replaced is kept, C({number, days}).
+    description: How much of the data that reseeds replaced is kept, C({number, days}).
     type: dict
   heartbeat_max_age:
     description: Seconds after which a heartbeat is stale.
     type: float
   timeout:
-    description: Seconds to wait for the replica to be where it should be.
+    description: Seconds to wait until the replica has the wanted state.
     type: int
   gtid: {description: Position to reach (C(caught_up))., type: str}
 """
@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 replication:
-  description: What was seen.
+  description: The state of the replica.
   returned: when there is a server
   type: dict
 """

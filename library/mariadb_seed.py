@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Give a replica its first copy of the primary's data: decide, start, and tell how far it is."""
+"""Give a replica its first copy of the primary's data: decide, start, and show the progress."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ module: mariadb_seed
 short_description: A replica holds a copy of the primary's data
 description:
   - Starts the seed as a unit of its own and returns; the action plugin of the same name follows it.
-  - Seeds only a server that nobody seeded, that follows nobody and that holds no schema but the
-    system's,
-    on a host of this fleet. Goes on with a seed that was cut short. Everything else is refused.
+  - Seeds only a server on a host of this fleet that was not seeded before, does not replicate, and
+    holds no databases but the system's. Goes on with a seed that was cut off. Refuses the rest.
 options:
   step:
-    description: C(begin) decides and starts, C(poll) only looks.
+    description: C(begin) decides and starts; C(poll) only returns the state.
     choices: [begin, poll]
     default: begin
     type: str
   sources:
-    description: Servers that may give the copy, each as name=address, in the order in which they
+    description: Servers that may send the copy, each as name=address, in the order in which they
       are asked; the primary last.
     type: list
     elements: str
     required: true
   ssh_port: {description: Their ssh port., type: int, required: true}
-  seed_user: {description: Unix account that hands out seeds there., type: str, required: true}
+  seed_user: {description: Unix account that sends copies there., type: str, required: true}
   fleet_id: {description: This fleet., type: str, required: true}
-  fleet_file: {description: The file that says whose host this is., type: path, required: true}
-  state_file: {description: What the seed is doing., type: path, required: true}
+  fleet_file: {description: The file with the id of this host's fleet., type: path, required: true}
+  state_file: {description: The seed's phase and figures., type: path, required: true}
   script: {description: The receiving script., type: path, required: true}
   memory_mb: {description: MiB for applying the log., type: int, default: 128}
   reseed:
-    description: Replace the data although it is not an unseeded server's; the old folder is kept.
+    description: Replace the data of this server in any case; the old folder is kept.
     type: bool
     default: false
 """
@@ -53,7 +52,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-running: {description: Whether the seed is at work., returned: always, type: bool}
+running: {description: Whether the seed is running., returned: always, type: bool}
 finished: {description: Whether the server runs on a seeded copy., returned: always, type: bool}
 state: {description: Phase and figures of the seed., returned: always, type: dict}
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Make a running MariaDB server live by its option file, restarting only when it must."""
+"""Give a running MariaDB server the settings of its option file, by a restart only if needed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from ansible.module_utils.fleet.module import FleetModule, required
 
 DOCUMENTATION = r"""
 module: mariadb_settings
-short_description: A running MariaDB server lives by its option file
+short_description: A running MariaDB server has the settings of its option file
 description:
-  - Compares the wanted settings with what the server runs with. What can be changed in place is
-    set;
-    the rest is one restart.
-  - Fails, and restarts nothing, where a file that is read later or the command line sets another
-    value, or where an option is set with which no fleet can live.
-  - A restart that cannot help, as the server was started after the last change of its files, is
-    not made; what it would be for is an error.
+  - Compares the wanted settings with those of the running server. Changes them in place where that
+    is possible, and the rest by one restart.
+  - Fails without a restart where a later file or the command line sets another value, or where an
+    option has a value with which no fleet can work.
+  - Fails without a restart where that would not help, because the server was started after the last
+    change of its files.
   - Starts and enables the service, reloads changed units and renewed TLS files.
   - Does nothing while a seed is moving data into place (O(fence) exists).
 options:
@@ -26,11 +25,11 @@ options:
     type: dict
     required: true
   file:
-    description: The option file that holds these settings.
+    description: The option file with these settings.
     type: path
     required: true
   runtime:
-    description: Settings whose running value is somebody else's business (the opened primary).
+    description: Settings whose running value is not compared, such as those of an opened primary.
     type: list
     elements: str
     default: []
@@ -39,7 +38,7 @@ options:
     type: path
     required: true
   adopted:
-    description: Path that exists on a host whose server was there before the fleet.
+    description: Path that exists on a host whose server was adopted.
     type: path
     required: true
   restart_confirmed:

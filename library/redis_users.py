@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Let the bench's Redis know a user for each host of the fleet, and one for root."""
+"""Make a user for each host of the fleet, and one for root, in the bench's Redis."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from ansible.module_utils.fleet.redis.users import (
 
 DOCUMENTATION = r"""
 module: redis_users
-short_description: Users of the bench's Redis, in its files and in the one that runs
+short_description: Users of the bench's Redis, in its files and in the running Redis
 description:
-  - What a user may do stands in fleet/redis/users.py. The files have hashes of passwords.
-  - A Redis that runs is told and goes on running. The connections of a user that goes end with it,
-    and no other.
+  - What a user may do is in fleet/redis/users.py. The files have hashes of passwords.
+  - A running Redis is changed without a restart. Only the connections of a removed user end.
 options:
   path: {description: Folder of Redis' settings; made when missing., type: path, required: true}
   group: {description: Group of the account that runs Redis., type: str, required: true}
@@ -24,15 +23,15 @@ options:
   hosts: {description: "Benches: host → password.", type: dict, required: true}
   admin: {description: Root's own password., type: str, required: true}
   keep:
-    description: Whether passwords that Redis takes so far are good for longer. So a new password is
-      known before a bench comes with it, and a former one until no bench does. A host that is not
-      among C(hosts) is out at once.
+    description: Whether passwords that Redis accepts so far stay accepted. So a new password is
+      accepted before a bench uses it, and a former one until no bench does. A host that is not in
+      C(hosts) is removed at once.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Redis knows each host's bench by a password of its own
+- name: Each host's bench has a Redis password of its own
   redis_users:
     path: "{{ fleet_config_dir }}/redis"
     group: frappe

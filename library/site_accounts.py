@@ -13,17 +13,17 @@ DOCUMENTATION = r"""
 module: site_accounts
 short_description: Reporting benches know the sites and can sign in to their databases
 description:
-  - The sites are those of the inventory and all others that are on the bench. Per site and
-    reporting host the site's own account (it writes, on the primary) and a second one that can
-    only read. Both are made on the primary and replicate.
-  - Accounts this module made are remembered in benchfleet.account; those of hosts that have left
-    the fleet, and those whose database is gone, are dropped, accounts it did not make never.
-  - The sites are written down on the host, for the web server, and in the sites folder, for the
+  - The sites are those of the inventory and all others on the bench. For each site and reporting
+    host, the site's own account (which writes, on the primary) and a second one that can only read
+    are made on the primary, and replicate.
+  - The table benchfleet.account lists the accounts that this module made. Those of hosts that have
+    left the fleet, and those whose database is gone, are dropped; other accounts never are.
+  - The list of sites is written on the host, for the web server, and to the sites folder, for the
     reporting hosts.
 options:
   require_tls:
-    description: Whether every bench that uses the accounts comes over TLS by now. Accounts that
-      have asked for it once go on doing so.
+    description: Whether every bench that uses the accounts now connects over TLS. Accounts that
+      require it once keep doing so.
     type: bool
     default: false
 extends_documentation_fragment: site_settings

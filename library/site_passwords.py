@@ -19,9 +19,9 @@ short_description: Sites get new passwords for their databases
 description:
   - A site's account, on every host that it signs in from, first accepts a new password besides its
     own; then the new one is written to C(db_password) in site_config.json. So no process of the
-    bench is refused, whichever of the two it has read. C(end) takes the former one away.
-  - Nothing is kept anywhere else. Where an account accepts two, the second one is the new one; what
-    was interrupted goes on from there.
+    bench is refused, whichever of the two it has read. C(end) removes the former one.
+  - No other record is needed. Where an account accepts two passwords, the second one is the new
+    one, so an interrupted run can go on.
 options:
   step:
     description: C(begin) gives every site a new password, C(resume) those that were interrupted.

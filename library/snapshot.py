@@ -27,16 +27,16 @@ from ansible.module_utils.fleet.supervisor.call import control_words
 
 DOCUMENTATION = r"""
 module: snapshot
-short_description: What a host had is recorded once, before its first change
+short_description: The state of a host is recorded once, before its first change
 description:
   - Copies the files that a run may change, with owner, mode and checksum, notes which paths are
-    missing, and records what is no file (units, packages, accounts and databases of MariaDB,
+    missing, and records other state (units, packages, accounts and databases of MariaDB,
     supervisor's programs, checksums of the crontabs). See C(module_utils/fleet/snapshot.py).
   - Does nothing on a host that has a record.
 options:
   folder: {description: Folder that holds the records., type: path, required: true}
   state_file:
-    description: Where it is noted which record is the host's. Its folder is made.
+    description: The file with the path of the host's record. Its folder is made.
     type: path
     required: true
   bench: {description: Directory of the bench., type: path, required: true}
@@ -50,26 +50,26 @@ options:
     suboptions:
       path: {description: Absolute path., type: path, required: true}
       how:
-        description: What becomes of it at a release, see C(module_utils/fleet/snapshot.py).
+        description: What happens to it at a release, see C(module_utils/fleet/snapshot.py).
         choices: [file, tree, folder, keys, block, kept]
         default: file
       part:
         description: The part of the host that it belongs to.
         choices: [bench, web, database, system]
         required: true
-      keys: {description: With C(how=keys) those of ours., type: list, elements: str}
+      keys: {description: With C(how=keys) our keys., type: list, elements: str}
       prefixes:
         description: With C(how=keys), keys that are not all ours, and the prefix of our entries.
         type: dict
       marker: {description: With C(how=block) as of the module files., type: str}
   set_aside:
-    description: Files of the host's own that a run takes out of service.
+    description: Files of the host that a run disables.
     type: dict
     default: {}
 """
 
 EXAMPLES = r"""
-- name: What the host had is recorded
+- name: State of the host is recorded
   snapshot:
     folder: "{{ adopt_backup_dir }}"
     state_file: "{{ fleet_state_dir }}/adopted.json"
@@ -97,14 +97,14 @@ PATH_SPEC: dict[str, Any] = {
 
 
 def crontabs() -> dict[str, str]:
-    """Checksums of the users' crontabs, which nothing of ours ever touches."""
+    """Checksums of the users' crontabs, which the fleet never changes."""
     folder = Path("/var/spool/cron/crontabs")
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def exists(user: str) -> bool:
-    """Whether an account is there."""
+    """Whether an account exists."""
     try:
         pwd.getpwnam(user)
     except KeyError:
@@ -113,7 +113,7 @@ def exists(user: str) -> bool:
 
 
 def facts(params: dict[str, Any]) -> dict[str, Any]:
-    """What is no file."""
+    """The state of the host besides files."""
     bench = look_at_bench(params["bench"])
     database = look_at_database()
     if database["trouble"]:

@@ -1,8 +1,8 @@
-"""The one way to write a file whole: whoever reads it finds the old content or the new.
+"""Files are replaced in one step: a reader finds either the old content or the new.
 
-Files in folders of another account are written by foreign.replace, which acts as that account.
+foreign.replace writes files in folders of another account, with the rights of that account.
 
-No imports but the standard library's: the programs on the hosts run this, too.
+Only the standard library is imported, because programs on the hosts use this, too.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ Path = str | os.PathLike[str]
 
 @contextmanager
 def new_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A file beside a path, for root alone, that takes the path's place when the block ends well.
+    """A file beside a path, for root only, that replaces the path when the block succeeds.
 
-    durable: it and its name survive a power cut; otherwise it costs no wait for the disk. Owner and
-    mode are set by its handle: in a folder of another account its name may be a link by now.
+    durable: the file and its name survive a power cut; otherwise there is no wait for the disk. Set
+    owner and mode by its handle: in a folder of another account its name may have become a link.
     """
-    # Not at the top: nearly every look of the sites' timer ends before it is needed.
+    # Not at the top: the sites' timer seldom needs it.
     import tempfile
 
     folder = os.path.dirname(os.path.abspath(path))
@@ -49,10 +49,10 @@ def write(
     owner: tuple[int, int] | None = None,
     durable: bool = True,
 ) -> None:
-    """Put a file in place in one rename; durable: see new_file.
+    """Replace a file by one rename; durable: see new_file.
 
-    mode: without it that of the file that is there, or 0644. owner: user and group id, which only
-    root can give; without it whoever writes.
+    mode: by default that of the former file, or 0644. owner: user and group id, which only root can
+    set; by default those of this process.
     """
     with new_file(path, durable) as out:
         out.write(data.encode() if isinstance(data, str) else data)
@@ -62,7 +62,7 @@ def write(
 
 
 def mode_of(path: Path) -> int:
-    """Mode of the plain file that is at a path, 0644 where none is."""
+    """Mode of the plain file at a path, 0644 where there is none."""
     with suppress(FileNotFoundError):
         info = os.lstat(path)
         if stat.S_ISREG(info.st_mode):

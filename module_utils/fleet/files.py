@@ -17,19 +17,31 @@ from .foreign import acting_as, owner_of, read_bytes
 # As the module files has it.
 Entry = dict[str, Any]
 Run = Callable[[list[str]], tuple[int, str, str]]
-# Whether something was changed, or would be, and a diff without headers.
+# Whether anything was changed, or would be, and a diff without headers.
 Change = tuple[bool, dict[str, str]]
 
 
 class FileError(Exception):
-    """An entry cannot be brought to its state; the message names path and remedy."""
+    """An entry cannot be brought to its state; the message has the path and a remedy."""
+
+
+class OwnerError(FileError):
+    """The folder belongs to another account than the entry shall."""
+
+
+class LinkError(FileError):
+    """The path is a link to another account's folder."""
+
+
+class ClosedError(FileError):
+    """The account whose folder it is cannot read or write the path."""
 
 
 def wanted_ids(entry: Entry, dry: bool) -> tuple[int, int, list[str]]:
-    """Numeric owner and group of an entry, -1 for "leave as it is".
+    """Numeric owner and group of an entry, -1 for "leave as it is", and missing names.
 
-    In a dry run a name that does not exist yet (its package or account comes in the same
-    run) is returned in the third element instead of failing.
+    In a dry run a name that does not exist yet, because the same run would make it, is returned as
+    missing. Raises FileError for it in a real run.
     """
     missing: list[str] = []
     uid = gid = -1
@@ -63,7 +75,7 @@ def attribute_changes(path: str, entry: Entry, uid: int, gid: int) -> dict[str, 
     return changes
 
 
-def in_words(changes: dict[str, Any]) -> tuple[str, str]:
+def attribute_lines(changes: dict[str, Any]) -> tuple[str, str]:
     """Attributes before and after for a diff."""
     before, after = (
         "".join(f"{name} {pair[at]}\n" for name, pair in changes.items()) for at in (0, 1)
@@ -72,7 +84,7 @@ def in_words(changes: dict[str, Any]) -> tuple[str, str]:
 
 
 def with_block(text: str, marker: str, block: str) -> str:
-    """A text whose lines between the two markers are these, at its end where it had none."""
+    """The text with this block between the two markers, at the end where it had none."""
     begin, end = (marker.replace("{mark}", word) for word in ("BEGIN", "END"))
     found = re.search(rf"^{re.escape(begin)}\n.*?^{re.escape(end)}(?:\n|\Z)", text, re.M | re.S)
     lines = f"{begin}\n{block.rstrip()}\n{end}\n" if block.strip() else ""
@@ -92,9 +104,9 @@ def apply_attributes(path: str, entry: Entry, uid: int, gid: int) -> None:
 def new_attributes(
     handle: int, old: os.stat_result | None, entry: Entry, uid: int, gid: int
 ) -> None:
-    """Owner, group and mode of a new file, those of the old one where the entry names none.
+    """Set owner, group and mode of a new file, as the old file had them where the entry has none.
 
-    By its handle: in a folder of another account its name may be a link by now.
+    By its handle: in a folder of another account its name may have become a link.
     """
     if old is not None:
         uid, gid = (uid if uid != -1 else old.st_uid), (gid if gid != -1 else old.st_gid)
@@ -110,7 +122,7 @@ def write_file(run: Run, entry: Entry, data: bytes, uid: int, gid: int) -> None:
     if not os.path.isdir(folder):
         raise FileError(f"{path}: the directory {folder} does not exist on this host")
     if entry["validate"] and os.geteuid() != os.getuid():
-        raise FileError(f"{path}: a file in a folder of another account's is not validated")
+        raise FileError(f"{path}: a file in a folder of another account cannot be validated")
     with atomic.new_file(path) as out:
         out.write(data)
         out.flush()
@@ -120,25 +132,25 @@ def write_file(run: Run, entry: Entry, data: bytes, uid: int, gid: int) -> None:
         new_attributes(out.fileno(), old, entry, uid, gid)
         if entry["validate"]:
             command = [word.replace("%s", out.name) for word in shlex.split(entry["validate"])]
-            code, said, complaint = run(command)
+            code, output, errors = run(command)
             if code != 0:
                 raise FileError(
-                    f"{path}: the new content is refused by `{entry['validate']}` (exit {code}):"
-                    f" {(complaint or said).strip()}; the old file is untouched"
+                    f"{path}: `{entry['validate']}` refuses the new content (exit {code}):"
+                    f" {(errors or output).strip()}; the old file is untouched"
                 )
 
 
 def bring_file(run: Run, dry: bool, entry: Entry, uid: int, gid: int) -> Change:
-    """State ``file``: content and attributes."""
+    """Bring a file to its content and attributes."""
     path = entry["path"]
     if os.path.isdir(path):
-        raise FileError(f"{path}: is a directory, a file is wanted; move it away first")
+        raise FileError(f"{path}: is a directory, but a file is wanted; move it away first")
     exists = os.path.lexists(path)
     if entry["content"] is None and entry["marker"] is None:
-        # Ansible hands an empty template over as nothing at all; taking that for "leave the
-        # content alone" would keep keys that were meant to go.
+        # Ansible passes an empty template on as no content. If that meant "keep the content", keys
+        # that should go would stay.
         raise FileError(
-            f"{path}: no content is given; a file meant to be empty needs a comment line"
+            f"{path}: no content is given; a file that shall be empty needs a comment line"
         )
     old = read_bytes(path) if os.path.exists(path) else b""
     content = entry["content"] or ""
@@ -148,7 +160,7 @@ def bring_file(run: Run, dry: bool, entry: Entry, uid: int, gid: int) -> Change:
         data = with_block(text, entry["marker"], content).encode(errors="surrogateescape")
     attributes = attribute_changes(path, entry, uid, gid) if exists else {}
     if "owner" in attributes and os.geteuid() != 0:
-        # No account can make another one's file its own, but it can put one in its place.
+        # An account cannot take over another one's file, but it can replace it.
         data = old if data is None else data
     different = data is not None and (
         not exists or old != data or os.path.islink(path) or "owner" in attributes
@@ -166,20 +178,20 @@ def bring_file(run: Run, dry: bool, entry: Entry, uid: int, gid: int) -> Change:
     if entry["secret"]:
         before, after = "(secret)\n" if exists else "", "(secret, changed)\n"
     if not different:
-        before, after = in_words(attributes)
+        before, after = attribute_lines(attributes)
     return True, {"before": before, "after": after}
 
 
 def bring_directory(dry: bool, entry: Entry, uid: int, gid: int) -> Change:
-    """State ``directory``."""
+    """Bring a directory to its attributes."""
     path = entry["path"]
     if os.path.lexists(path) and not os.path.isdir(path):
         raise FileError(f"{path}: exists and is not a directory; move it away first")
     exists = os.path.isdir(path)
     if os.geteuid() != 0 and os.path.islink(path) and os.stat(path).st_uid != os.geteuid():
-        raise FileError(
-            f"{path} is a link of {entry['owner']}'s to a folder that is not its own: take the link"
-            " away, and run again"
+        raise LinkError(
+            f"{path} is a link of the account {entry['owner']} to a folder of another account:"
+            " remove the link and run again"
         )
     attributes = attribute_changes(path, entry, uid, gid) if exists else {}
     if exists and not attributes:
@@ -187,30 +199,30 @@ def bring_directory(dry: bool, entry: Entry, uid: int, gid: int) -> Change:
     if "owner" in attributes and os.geteuid() != 0:
         whose = f"{entry['owner']}:{entry['group'] or ''}"
         raise FileError(
-            f"{path} belongs to another account: chown -h {whose} {path}, and run again"
+            f"{path} belongs to another account: `chown -h {whose} {path}`, then run again"
         )
     if not dry:
         if not exists:
             os.mkdir(path, 0o755)
         apply_attributes(path, entry, uid, gid)
-    before, after = in_words(attributes) if exists else ("absent\n", "directory\n")
+    before, after = attribute_lines(attributes) if exists else ("absent\n", "directory\n")
     return True, {"before": before, "after": after}
 
 
 def bring(entry: Entry, run: Run, dry: bool) -> Change:
-    """Bring one entry to its state.
+    """Bring one entry to its state; returns whether it changed, and a diff.
 
-    entry: one of the option ``files`` of the module files; run: AnsibleModule.run_command. dry:
-    nothing is changed. Raises FileError, OSError.
+    entry: an element of the option ``files`` of the module files. run: AnsibleModule.run_command.
+    dry: nothing is changed. Raises FileError, OSError.
     """
     if not os.path.isabs(entry["path"]):
         raise FileError(f"{entry['path']}: an absolute path is needed")
     uid, gid, missing = wanted_ids(entry, dry)
     owner = owner_of(entry["path"], follow=False)
     if owner and uid not in (-1, owner):
-        raise FileError(
-            f"{entry['path']} is in a folder of the user id {owner}, who can change all that is"
-            f" there: nothing of {entry['owner']}'s is put there"
+        raise OwnerError(
+            f"{entry['path']} is in a folder of user id {owner}, which can change every file there:"
+            f" no file of {entry['owner']} is put there"
         )
     try:
         with acting_as(owner):
@@ -221,10 +233,10 @@ def bring(entry: Entry, run: Run, dry: bool) -> Change:
     except PermissionError as error:
         if not owner:
             raise
-        raise FileError(
-            f"{error.filename or entry['path']} cannot be read or written by the user id {owner},"
-            f" whose folder it is in ({error.strerror}): give it back to that account, or take a"
-            " link away that leads to somebody else's, and run again"
+        raise ClosedError(
+            f"{error.filename or entry['path']} cannot be read or written by user id {owner}, the"
+            f" owner of its folder ({error.strerror}): change its owner to that account or, where a"
+            " link leads to another account's file, remove the link, and run again"
         ) from error
     if missing and not changed:
         changed, diff = True, {"before": "", "after": ", ".join(missing) + "\n"}

@@ -1,10 +1,10 @@
-"""Files in folders of another account, which root touches as that account alone.
+"""Files in folders of another account, which root reads and writes with that account's rights.
 
-Whoever owns a folder can put a link, a pipe or a file without end into it at any moment, and turn
-it between root's look and root's deed. So root takes on the account's rights for that long: a link
-leads no further than the account itself gets. What was read is input and no more.
+The owner of a folder can put a link, a pipe or an endless file into it at any moment, also between
+a check by root and its use. So root takes on the account's rights meanwhile: through a link it
+reaches no more than the account itself. The content that was read is not trusted.
 
-No imports but the standard library's: the programs on the hosts run this, too.
+Only the standard library is imported, because programs on the hosts use this, too.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from .atomic import write
 
 # No configuration, list or source file is larger, in bytes.
 MOST = 16 * 1024**2
-# As many links follow each other as the kernel allows.
+# The number of links that the kernel follows.
 MOST_LINKS = 40
 
 
 class NotPlainError(OSError):
-    """A path is there and is no plain file, or a larger one than anybody needs."""
+    """A path exists but is not a plain file, or is too large."""
 
 
 def way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Each folder, link and file on the way to an absolute path, as the kernel goes it.
+    """Each folder, link and file on the way to an absolute path, as the kernel resolves it.
 
-    With its own state, and whether it is the last. Ends where nothing is.
+    With its own state, and whether it is the last. Ends where nothing exists.
     """
     here, links = "/", 0
     todo = os.path.abspath(path).split("/")[:0:-1]
@@ -60,10 +60,10 @@ def way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
 
 
 def owner_of(path: str, follow: bool = True) -> int:
-    """User id of the account that decides what lies at an absolute path; 0 where root alone does.
+    """User id of the account that controls an absolute path; 0 where only root does.
 
-    It is the owner of the first folder, or link, on the way that is not root's. follow: whether
-    the last name counts as part of the way, too, where it is a link.
+    It is the owner of the first folder, or link, on the way that does not belong to root. follow:
+    whether the last name also counts where it is a link.
     """
     for _, info, last in way(path):
         if last and not (follow and stat.S_ISLNK(info.st_mode)):
@@ -74,20 +74,20 @@ def owner_of(path: str, follow: bool = True) -> int:
 
 
 def writer(path: str) -> str:
-    """Who else than root can change what lies at a path, or put something else there; "" if nobody.
+    """The account, besides root, that can change or replace the file at a path; "" for none.
 
-    Root is whoever asks.
+    The account of this process counts as root.
     """
     return next((who for place, info, _ in way(path) if (who := other_writer(place, info))), "")
 
 
 def other_writer(path: str, info: os.stat_result) -> str:
-    """Who else than root can write a file, or into a folder; "" if nobody."""
+    """The account, besides root, that can write a file or into a folder; "" for none."""
     if info.st_uid not in (0, os.geteuid()):
         with suppress(KeyError):
             return pwd.getpwuid(info.st_uid).pw_name
         return f"account {info.st_uid}"
-    # What is root's in a folder such as /tmp stays there.
+    # In a folder such as /tmp other accounts cannot replace root's files.
     if stat.S_ISLNK(info.st_mode) or info.st_mode & stat.S_ISVTX:
         return ""
     if info.st_mode & stat.S_IWOTH:
@@ -100,11 +100,10 @@ def other_writer(path: str, info: os.stat_result) -> str:
 
 @contextmanager
 def acting_as(number: int) -> Iterator[None]:
-    """Have the rights of an account, by its user id, for files; root has its own back afterwards.
+    """Take on an account's rights for files, by its user id; afterwards root has its own again.
 
-    Nothing but root can take on others. It is for the whole process, so no other thread works on
-    files meanwhile. Commands are run by run_as and never in here: a child could get root's rights
-    back.
+    Only root can do so. It applies to the whole process, so no other thread may work on files
+    meanwhile. Commands are run by run_as, never inside this: a child could get root's rights back.
     """
     if number == 0 or os.geteuid() != 0:
         yield
@@ -113,7 +112,7 @@ def acting_as(number: int) -> Iterator[None]:
         account = pwd.getpwuid(number)
         group, groups = account.pw_gid, os.getgrouplist(account.pw_name, account.pw_gid)
     except KeyError:
-        # A number that is nobody's has no group either.
+        # A user id without an account has no group.
         group, groups = 65534, [65534]
     own_group, own_groups, umask = os.getegid(), os.getgroups(), os.umask(0o022)
     try:
@@ -130,13 +129,13 @@ def acting_as(number: int) -> Iterator[None]:
 
 @contextmanager
 def as_owner(path: str, follow: bool = True) -> Iterator[None]:
-    """Act as the account that decides what lies at a path; see owner_of."""
+    """Act as the account that controls a path; see owner_of."""
     with acting_as(owner_of(path, follow) if os.geteuid() == 0 else 0):
         yield
 
 
 def open_plain(path: str, follow: bool = True) -> int:
-    """Handle of a plain file, for reading. Raises NotPlainError, and OSError as open() does.
+    """A handle to read a plain file. Raises NotPlainError, and OSError as open() does.
 
     follow: whether the name itself may be a link.
     """
@@ -144,7 +143,7 @@ def open_plain(path: str, follow: bool = True) -> int:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
         handle = os.open(path, flags)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
-        # A pipe, say, would be waited for without end.
+        # Reading a pipe, for example, could wait forever.
         os.close(handle)
         raise NotPlainError(f"{path} is not a plain file; put one there and run again")
     return handle
@@ -155,7 +154,7 @@ def read_bytes(path: str, most: int = MOST, follow: bool = True) -> bytes:
     with open(open_plain(path, follow), "rb") as source:
         data = source.read(most + 1)
     if len(data) > most:
-        raise NotPlainError(f"{path} is larger than {most // 1024} KiB; mend it and run again")
+        raise NotPlainError(f"{path} is larger than {most // 1024} KiB; correct it and run again")
     return data
 
 
@@ -164,13 +163,13 @@ def replace(
 ) -> None:
     """Put a file in place as atomic.write does.
 
-    owner: of a file in a folder of root's; in others it is the folder's owner's.
+    owner: for a file in a folder of root; in others it belongs to the folder's owner.
     """
     with as_owner(path, follow=False):
         write(path, data, mode, owner)
 
 
 def unlink(path: str) -> None:
-    """Remove a file, or a link; one that is not there is no error."""
+    """Remove a file, or a link; it is no error when it does not exist."""
     with as_owner(path, follow=False), suppress(FileNotFoundError):
         os.unlink(path)

@@ -1,4 +1,4 @@
-"""One client for HTTP: who calls a site, at the router or at a bench, as a browser does."""
+"""A client for HTTP that calls a site as a browser does, at the router or at a bench."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT = "/api/method/frappe.desk.query_report.run?report_name=ToDo"
 
 @dataclass
 class Answer:
-    """What a bench answered."""
+    """The answer of a bench."""
 
     status: int
     headers: dict[str, str]
@@ -42,32 +42,32 @@ class Answer:
 
     @property
     def bench(self) -> str:
-        """The host whose bench answered, as the router says."""
+        """The host whose bench answered, from the router's header."""
         return self.headers.get("x-fleet-bench", "")
 
     def said(self) -> str:
         """The answer in a few words, for a message."""
         body = self.body
-        words = body.get("exception") or body.get("message") or self.text
-        return f"HTTP {self.status}: {' '.join(str(words).split())[:200]}"
+        message = body.get("exception") or body.get("message") or self.text
+        return f"HTTP {self.status}: {' '.join(str(message).split())[:200]}"
 
 
 class HTTPSByName(http.client.HTTPSConnection):
-    """HTTPS at an address that is asked for a site by name; the certificate proves nothing here."""
+    """HTTPS to an address for a site's name; the certificate is not verified."""
 
     def __init__(self, address: str, port: int, name: str, timeout: float) -> None:
         super().__init__(address, port, timeout=timeout)
         self.name = name
 
     def connect(self) -> None:
-        """Connect to the address, and name the site before the certificate is sent."""
+        """Connect to the address, and send the site's name in the TLS handshake."""
         http.client.HTTPConnection.connect(self)
         context = ssl._create_unverified_context()
         self.sock = context.wrap_socket(self.sock, server_hostname=self.name)
 
 
 def router_port(router: dict[str, Any], site: str) -> tuple[int, bool]:
-    """The port at which the router serves a site, and whether by https: where http leads there.
+    """The port at which the router serves a site, and whether by https: if http redirects there.
 
     router: its ``address``, and its ports ``http`` and ``https``. Raises OSError.
     """
@@ -83,7 +83,7 @@ def router_port(router: dict[str, Any], site: str) -> tuple[int, bool]:
 
 @dataclass
 class Visitor:
-    """Somebody who calls a site, at the router or at a bench directly."""
+    """A browser that calls a site, at the router or directly at a bench."""
 
     address: str
     port: int
@@ -98,7 +98,7 @@ class Visitor:
 
     def __exit__(self, *_: Any) -> None:
         if self.signed_in:
-            # What ended the visit is worth more than that the session could not be ended.
+            # An error of the block matters more than one of this call.
             with contextlib.suppress(OSError, http.client.HTTPException):
                 self.sign_out()
 
@@ -150,7 +150,7 @@ class Visitor:
         return sid
 
     def user(self) -> str:
-        """Who the site thinks is calling; "" for nobody who is signed in."""
+        """The signed-in user, as the site sees it; "" for none."""
         answer = self.call("GET", "/api/method/frappe.auth.get_logged_user")
         if answer.status in (401, 403):
             return ""
@@ -160,7 +160,7 @@ class Visitor:
         return "" if name == "Guest" else name
 
     def sign_out(self) -> None:
-        """End the session; the cookies stay, to be shown to be worth nothing."""
+        """End the session; the cookies stay, so that a test can show that they no longer work."""
         self.call("POST", "/api/method/logout", form={})
         self.signed_in = False
 
@@ -173,7 +173,7 @@ class Visitor:
 def secured(
     context: ssl.SSLContext, address: str, port: int, name: str, timeout: float
 ) -> Iterator[ssl.SSLSocket]:
-    """A connection by TLS to who is asked for a name. Raises OSError."""
+    """A TLS connection to a server, with a name. Raises OSError."""
     with (
         socket.create_connection((address, port), timeout=timeout) as plain,
         context.wrap_socket(plain, server_hostname=name) as secure,
@@ -182,7 +182,7 @@ def secured(
 
 
 def shown_certificate(address: str, port: int, name: str, timeout: float = 10) -> bytes:
-    """The certificate, in DER, that a server shows who asks for a name. Raises OSError."""
+    """The certificate, in DER, that a server sends for a name. Raises OSError."""
     with secured(ssl._create_unverified_context(), address, port, name, timeout) as connection:
         return connection.getpeercert(binary_form=True) or b""
 
@@ -196,9 +196,9 @@ def first_certificate(path: str) -> bytes:
 
 
 def certificate_fault(shown: bytes, address: str, port: int, name: str, timeout: float = 10) -> str:
-    """What browsers would say against a server's certificate but who signed it; "" for nothing.
+    """Why browsers would refuse a server's certificate, apart from its CA; "" where they would not.
 
-    shown: that certificate, see shown_certificate. Raises OSError where the server cannot be asked.
+    shown: that certificate, see shown_certificate. Raises OSError where the server is unreachable.
     """
     context = ssl.create_default_context(cadata=ssl.DER_cert_to_PEM_cert(shown))
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

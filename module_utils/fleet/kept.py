@@ -1,9 +1,8 @@
-"""What is left for somebody who wants to go back, and which of it goes: by number and age.
+"""Dumps and replaced data that are kept for a way back, and removed by number and age.
 
-Dumps, replaced data and the like are made now and then, and nobody comes to remove them. Each kind
-is a folder whose entries are named after the time at which they were made. Whatever makes a new one
-removes those that are no longer kept. Nothing but Python is needed: the queue's Redis is started by
-this code, too.
+Each kind is in a folder whose entries are named after the time at which they were made. Code that
+makes a new entry also removes those that are no longer kept. Only Python is needed, because the
+program that starts the queue's Redis uses this, too.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-# How entries are named: dumps of updates, data that reseeds replaced, and files that the queue's
-# Redis refused. The group is the time.
+# Names of entries: dumps of updates, data that reseeds replaced, and files that the queue's Redis
+# refused. The group is the time.
 DUMPS = re.compile(r"(\d{8}-\d{6})")
 REPLACED = re.compile(r"replaced-(\d{8}-\d{6})")
 REFUSED = re.compile(r"refused-(\d{8}-\d{6})")
-# Records of adoptions, which a release needs: nobody removes them.
+# Records of adoptions, which a release needs; they are never removed.
 ADOPTED = re.compile(r"(\d{4}-\d\d-\d\dT\d{6})Z")
 DAY = 86400.0
-# From here on a file system counts as full, of its blocks or of its files.
+# Share of its blocks or files from which a file system counts as full.
 FULL = 0.9
 
 
@@ -34,7 +33,7 @@ FULL = 0.9
 class Thing:
     """An entry that is kept: its path, and when it was made (seconds since the epoch).
 
-    whole: it can be gone back to. needed: something unfinished may go back to it.
+    whole: it is complete and can be restored. needed: an unfinished operation may restore it.
     """
 
     path: str
@@ -44,11 +43,10 @@ class Thing:
 
 
 def surplus(things: Iterable[Thing], number: int, days: float, now: float) -> list[Thing]:
-    """Those that go, oldest first.
+    """Entries to remove, oldest first.
 
-    The newest ``number`` stay until they are ``days`` old. The newest whole one always stays, and
-    so does what is needed. One that is not whole counts for nothing, and goes once a newer one is
-    whole.
+    The newest ``number`` stay until they are ``days`` old. The newest complete one always stays,
+    and so do needed ones. Incomplete ones do not count, and are removed after a newer complete one.
     """
     ordered = sorted(things, key=lambda thing: (thing.made, thing.path))
     whole = [thing for thing in ordered if thing.whole]
@@ -65,14 +63,14 @@ def surplus(things: Iterable[Thing], number: int, days: float, now: float) -> li
 
 
 def archived(app: str = ".+") -> re.Pattern[str]:
-    """How the bench CLI names the code of an app that it has moved away; app: a pattern."""
+    """The names that the bench CLI gives to the archived code of an app; app: a pattern."""
     return re.compile(rf"{app}-(\d{{4}}-\d\d-\d\d)(?:_\d+)?")
 
 
 def moment(digits: str) -> float:
     """A date, or a date and a time, in the host's time zone as seconds since the epoch.
 
-    Raises ValueError for one that there is not.
+    Raises ValueError for an impossible one.
     """
     digits = re.sub(r"\D", "", digits)
     return time.mktime(time.strptime(digits, "%Y%m%d%H%M%S" if len(digits) > 8 else "%Y%m%d"))
@@ -84,9 +82,9 @@ def things(
     needed: Collection[str] = (),
     is_whole: Callable[[str], bool] = lambda _: True,
 ) -> list[Thing]:
-    """The folders in a folder that are named so; other names, and links, are none of ours.
+    """The folders in a folder whose names match; links are left out.
 
-    needed: paths of such folders, or of what lies in them.
+    needed: paths of such folders, or of files in them.
     """
     found = []
     try:
@@ -104,7 +102,7 @@ def things(
 
 
 def is_whole_dump(folder: str) -> bool:
-    """Whether a folder of dumps holds some, and none that was cut off."""
+    """Whether a folder of dumps has some, and none that was cut off."""
     names = os.listdir(folder)
     return any(name.endswith(".sql.gz") for name in names) and not any(
         name.endswith(".new") for name in names
@@ -116,9 +114,9 @@ def tidy(
     keep: Mapping[str, Any],
     remove: Callable[[str], Any] = shutil.rmtree,
 ) -> list[str]:
-    """Remove what is no longer kept; returns its paths.
+    """Remove entries that are no longer kept; returns their paths.
 
-    keep: {number, days}, see fleet_keep. What cannot be removed is tried again by the next.
+    keep: {number, days}, see fleet_keep. One that cannot be removed is tried again the next time.
     """
     gone = []
     for thing in surplus(found, int(keep["number"]), float(keep["days"]), time.time()):
@@ -129,9 +127,9 @@ def tidy(
 
 
 def tree_bytes(path: str, without: str = "") -> int:
-    """Bytes on disk of a file, or below a folder; what vanishes meanwhile is left out.
+    """Bytes on disk of a file, or of a folder with its content; vanished files are left out.
 
-    without: name of folders that are left out, too.
+    without: the name of folders that are left out.
     """
     total = 0
     with suppress(OSError):
@@ -147,18 +145,18 @@ def tree_bytes(path: str, without: str = "") -> int:
 
 
 def existing(path: str) -> str:
-    """A path, or the nearest folder above it that is there."""
+    """A path, or the nearest folder above it that exists."""
     while not os.path.exists(path):
         path = os.path.dirname(path) or "/"
     return path
 
 
 def file_systems(places: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
-    """The file systems that paths lie on, or will lie on, each once.
+    """The file systems on which paths are, or will be, each once.
 
-    places: path and what it is for. Returns {path, holds, bytes, free, files_free, used, full}:
-    the first path and all uses; bytes that others than root may use; the share of blocks or of
-    files that is used, whichever is greater, and whether that is too much.
+    places: path and its use. Returns {path, holds, bytes, free, files_free, used, full}: the first
+    path and all uses; bytes that accounts other than root may use; the used share of blocks or of
+    files, whichever is greater, and whether that is too much.
     """
     found: dict[int, dict[str, Any]] = {}
     for path, use in places:
@@ -186,7 +184,7 @@ def file_systems(places: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def lack_of_room(path: str, need: int, what: str) -> str:
-    """Why something finds no room, in words; "" where it does. need: bytes."""
+    """Why there is not enough free space; "" where there is. need: bytes."""
     there = existing(path)
     numbers = os.statvfs(there)
     free = numbers.f_bavail * numbers.f_frsize

@@ -1,4 +1,4 @@
-"""A host leaves its fleet: what a fleet runs there stops, and what it put there goes."""
+"""A host leaves its fleet: the fleet's programs there are stopped and its files removed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .supervisor.call import control_words
 from .supervisor.control import linked_logs, readable, return_logs
 from .supervisor.programs import LOGS
 
-# Runs a command as AnsibleModule.run_command does.
+# A function such as AnsibleModule.run_command.
 Run = Callable[..., tuple[int, str, str]]
 MARK = "fleet.json"
-# By these the sites folder is copied every minute.
+# They copy the sites folder every minute.
 COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
-# By these single files are copied as soon as they are opened.
+# They fetch single files when these are opened.
 FETCHERS = ("benchfleet-files.socket", "benchfleet-files.service")
-# Files and folders besides those that the options name.
+# Files and folders besides those in the module's options.
 OWN = (
     *COPIES,
     *(f"/etc/systemd/system/{unit}" for unit in FETCHERS),
@@ -45,7 +45,7 @@ COPY_SECONDS = 90
 
 
 class LeaveError(Exception):
-    """Something could not be stopped; the message says what and what to do."""
+    """Something could not be stopped or removed; the message says what, and what to do."""
 
 
 def fleet_of(path: str) -> str:
@@ -56,7 +56,7 @@ def fleet_of(path: str) -> str:
         return ""
     except (OSError, ValueError) as error:
         raise LeaveError(
-            f"{path} cannot be read ({error}), so nobody can tell whose host this is; nothing was"
+            f"{path} cannot be read ({error}), so it is unknown whose host this is; nothing was"
             " touched. Put the file back, or clear the host by hand"
         ) from error
     return str(mark.get("fleet_id", "")) if isinstance(mark, dict) else ""
@@ -74,7 +74,7 @@ def is_folder_of_its_own(path: str) -> bool:
 
 
 def remove(path: str) -> bool:
-    """Remove a file or a folder with all that is in it; whether there was one."""
+    """Remove a file or a folder with its content; returns whether there was one."""
     with as_owner(path, follow=False):
         if not os.path.lexists(path):
             return False
@@ -95,14 +95,14 @@ class Leaver:
         self.asked, self.command, self.dry = asked, run, dry
         self.did: list[str] = []
 
-    def run(self, *words: str) -> tuple[int, str]:
+    def run(self, *command: str) -> tuple[int, str]:
         """Exit code and output of a command; 127 where it does not exist."""
-        code, out, err = self.command(list(words), handle_exceptions=True)
+        code, out, err = self.command(list(command), handle_exceptions=True)
         return code, out + err
 
-    def must(self, words: str, *command: str) -> None:
-        """Run a command, noted as ``words``. Raises LeaveError with its output."""
-        self.did.append(words)
+    def must(self, note: str, *command: str) -> None:
+        """Run a command, and note it as ``note``. Raises LeaveError with its output."""
+        self.did.append(note)
         if self.dry:
             return
         code, out = self.run(*command)
@@ -117,7 +117,7 @@ class Leaver:
                 remove(path)
 
     def unit(self, name: str) -> None:
-        """Stop and disable a unit that is there."""
+        """Stop and disable an existing unit."""
         _, out = self.run("systemctl", "show", name, "-p", "LoadState,ActiveState,UnitFileState")
         state = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
         if state.get("LoadState") in (None, "not-found", "masked"):
@@ -126,11 +126,11 @@ class Leaver:
             self.must(f"stop and disable {name}", "systemctl", "disable", "--now", name)
 
     def programs(self) -> None:
-        """No program of the bench runs, and supervisor does not know them."""
+        """Stop the bench's programs, and remove them from supervisor."""
         name = os.path.basename(self.asked["bench"])
         conf = f"/etc/supervisor/conf.d/{name}.conf"
         if os.path.lexists(conf):
-            # Before anything stops: supervisord can read what is left.
+            # Before anything is stopped: make sure that supervisord can read the other files.
             readable({conf: None})
         code, status = self.run(*control_words("status"))
         groups = groups_of(status, name) if code != 127 else []
@@ -142,21 +142,21 @@ class Leaver:
             self.must(f"forget {group}", *control_words("remove", group))
 
     def logs(self) -> None:
-        """The bench that stays has its logs itself."""
+        """Move the logs of a bench that stays back into it."""
         bench = self.asked["bench"]
         if not (names := linked_logs(bench)):
             return
-        words = f"bring {', '.join(names)} back to {bench}/logs"
+        note = f"move {', '.join(names)} back to {bench}/logs"
         try:
             if not self.dry:
                 return_logs(bench, self.asked["user"])
         except BenchError as error:
-            # The account shall not keep its host in the fleet.
-            words = f"leave {bench}/logs as they are: {error}"
-        self.did.append(words)
+            # A fault in the account's folder must not stop the host from leaving.
+            note = f"leave {bench}/logs as they are: {error}"
+        self.did.append(note)
 
     def copies(self) -> None:
-        """No copy of the sites folder begins, and none is under way."""
+        """Stop copies of the sites folder, and wait for a running one."""
         for path in COPIES:
             self.drop(path)
         for unit in FETCHERS:
@@ -166,19 +166,19 @@ class Leaver:
         while not self.dry and any(script in process.words for process in processes()):
             if time.monotonic() > deadline:
                 raise LeaveError(
-                    f"{script} has not ended within {COPY_SECONDS} s; see logs/rsync.log of the"
+                    f"{script} did not end within {COPY_SECONDS} s; see logs/rsync.log of the"
                     " bench, and run the same command again"
                 )
             time.sleep(0.2)
 
     def database(self) -> None:
-        """MariaDB is at rest, and no first copy is being fetched into it."""
+        """Stop MariaDB, and a seed that is running."""
         if not self.dry:
             self.run("systemctl", "stop", "benchfleet-seed*")
         self.unit("mariadb.service")
 
     def table(self) -> None:
-        """The fleet's packet filter is gone, and nothing else of nftables."""
+        """Remove the fleet's packet filter, and nothing else of nftables."""
         self.unit("benchfleet-firewall.service")
         if self.run("nft", "list", "table", "inet", "benchfleet")[0] == 0:
             self.must(
@@ -187,7 +187,7 @@ class Leaver:
             )
 
     def own_files(self) -> None:
-        """Files and folders of ours, but for the mark and what lies beside it."""
+        """Remove our files and folders, except the mark and the files beside it."""
         for path in OWN:
             self.drop(path)
         try:
@@ -203,24 +203,24 @@ class Leaver:
             self.drop(path)
 
     def account(self, name: str) -> None:
-        """The account that hands out copies is gone, where it is the one that we made."""
+        """Remove the account that sends copies, if we made it."""
         _, entry = self.run("getent", "passwd", name)
         if entry.split(":")[5:6] == [f"{self.asked['state_dir']}/seed"]:
             self.must(f"remove account {name}", "userdel", name)
 
     def data(self) -> None:
-        """The copy of the database and the bench are deleted."""
+        """Delete the copy of the database and the bench."""
         folder = server_options().get("datadir", "/var/lib/mysql").rstrip("/")
         for path in (folder, self.asked["bench"]):
             if not is_folder_of_its_own(path):
                 raise LeaveError(f"{path} is no folder that may be emptied; nothing of it was")
         if os.path.islink(bench := self.asked["bench"]):
-            # Where it leads to is its account's choice, and only the link would go.
+            # The bench's account chose its target, and only the link would be removed.
             raise LeaveError(
                 f"{bench} is a link to {os.readlink(bench)}, which holds the bench and its"
                 " passwords: remove that and the link by hand, and run the same command again"
             )
-        # The folder itself stays: it is the package's, or a file system of its own.
+        # The folder itself stays: it belongs to the package, or is a file system of its own.
         entries = (
             [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
         )
@@ -228,7 +228,7 @@ class Leaver:
             self.drop(path)
 
     def whose(self) -> str:
-        """Whose the host is, in words; "" where it is this fleet's."""
+        """Whose host this is, as a text; "" where it is this fleet's."""
         fleet = fleet_of(f"{self.asked['config_dir']}/{MARK}")
         if fleet == self.asked["fleet_id"]:
             return ""
@@ -237,7 +237,7 @@ class Leaver:
         return "bears no mark of a fleet, as after a run that had cleared it"
 
     def leave(self) -> str:
-        """All of it, what others could notice first; in words. Raises BenchError, LeaveError."""
+        """Do all steps, in this order; returns a summary. Raises BenchError, LeaveError."""
         self.copies()
         self.programs()
         self.database()

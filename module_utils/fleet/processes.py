@@ -1,4 +1,4 @@
-"""Programs that are run for what they say, and what runs on this host for a bench."""
+"""Programs that are run for their output, and the processes of a bench on this host."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 Done = subprocess.CompletedProcess[str]
-# What a slow host may take to look through its packages or units.
+# Seconds that a slow host may need to list its packages or units.
 SLOW_SECONDS = 300.0
-# What has run() below in its place in tests.
+# The type of run() below, for its replacements in tests.
 Run = Callable[..., Done]
 
 
 def run(words: list[str], stdin: str = "", seconds: float = 30) -> Done:
-    """The result of a program, which speaks English.
+    """The result of a program, run with messages in English.
 
-    One that is missing, or takes longer, has failed: status 1, and stderr says why.
+    One that is missing, or takes longer, counts as failed: status 1, and the reason in stderr.
     """
     try:
         return subprocess.run(
@@ -65,7 +65,7 @@ def processes(folder: str = "/proc") -> list[Process]:
 
 
 def of_bench(found: Iterable[Process], bench: str) -> list[Process]:
-    """Processes that work in a bench's folder or name it."""
+    """Processes that run in a bench's folder or have it in their command line."""
     inside = f"{bench}/"
     return [
         process
@@ -75,7 +75,7 @@ def of_bench(found: Iterable[Process], bench: str) -> list[Process]:
 
 
 def _runs(process: Process, command: str) -> bool:
-    """Whether this is ``bench COMMAND``, in whichever form it shows."""
+    """Whether this is ``bench COMMAND``, in any of its forms."""
     words = process.words
     if command not in words[1:]:
         return False
@@ -112,9 +112,9 @@ def web_workers(found: Iterable[Process]) -> list[Process]:
 
 
 def environment_of(pid: int, folder: str = "/proc") -> dict[str, str]:
-    """Environment of a process; {} where it is gone.
+    """Environment of a process; {} where it has ended.
 
-    What has written its title over it (setproctitle) has that of the process which started it.
+    For a process whose title has overwritten it (setproctitle), that of its parent.
     """
     while pid > 1:
         try:

@@ -38,7 +38,7 @@ ACL = "system.posix_acl_access"
 
 
 class SnapshotError(Exception):
-    """A record cannot be made or used; the message says why."""
+    """A record cannot be made or used; the message has the reason."""
 
 
 def acl_of(path: str | int) -> str:
@@ -50,7 +50,7 @@ def acl_of(path: str | int) -> str:
 
 
 def names_of(info: os.stat_result) -> tuple[str, str]:
-    """Owner and group by name; by number where nobody has that number."""
+    """Owner and group by name; by number where there is no name."""
     owner, group = str(info.st_uid), str(info.st_gid)
     with suppress(KeyError):
         owner = pwd.getpwuid(info.st_uid).pw_name
@@ -60,13 +60,13 @@ def names_of(info: os.stat_result) -> tuple[str, str]:
 
 
 def record(path: str, how: str) -> Entry:
-    """What is at a path now: kind is absent, file, link or folder."""
+    """The present state of a path: kind is absent, file, link or folder."""
     with as_owner(path, follow=False):
         return look({"path": path, "how": how, "kind": "absent"})
 
 
 def look(entry: Entry) -> Entry:
-    """The same, for whoever this process acts as."""
+    """The same, with the rights that this process has now."""
     path = entry["path"]
     if not os.path.lexists(path):
         return entry
@@ -84,12 +84,12 @@ def look(entry: Entry) -> Entry:
 
 
 def copy_of(folder: str, path: str) -> Path:
-    """Where a record keeps the copy of a file."""
+    """Path of a file's copy in a record."""
     return Path(f"{folder}/files{path}")
 
 
 def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, Any]:
-    """Make a record at folder, whole or not at all; returns its manifest.
+    """Make a complete record at folder, or none; returns its manifest.
 
     wanted: {path, how} and, for keys and block, keys, prefixes or marker. facts are kept beside
     the entries.
@@ -110,7 +110,7 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
         entries.append(entry)
     manifest = {**facts, "entries": entries}
     write_note(f"{making}/manifest.json", manifest)
-    # The originals are changed next: a power cut must not leave names without what they hold.
+    # The originals are changed next: after a power cut the copies must be complete.
     os.sync()
     os.rename(making, folder)
     atomic.sync_folder(os.path.dirname(folder))
@@ -118,7 +118,7 @@ def take(folder: str, wanted: list[Entry], facts: dict[str, Any]) -> dict[str, A
 
 
 def write_note(path: str, content: dict[str, Any]) -> None:
-    """A JSON file in a folder of root's, whole or not at all; for root alone."""
+    """Write a JSON file that only root can read, in one step."""
     atomic.write(path, json.dumps(content, indent=1, sort_keys=True), 0o600)
 
 
@@ -130,14 +130,14 @@ def load(folder: str) -> dict[str, Any]:
             manifest: dict[str, Any] = json.load(source)
     except (OSError, ValueError) as error:
         raise SnapshotError(
-            f"{path} cannot be read ({error}): without it nothing can be put back; bring it from a"
-            " backup of the host"
+            f"{path} cannot be read ({error}), and without it nothing can be restored: put it back"
+            " from a backup of the host"
         ) from error
     return manifest
 
 
 def is_recorded(note: str, path: str) -> bool:
-    """Whether a release of this host would put a path back; nothing has to be on one not adopted.
+    """Whether a release of this host would restore a path; True on a host that was not adopted.
 
     note: the file that says which record is the host's.
     """
@@ -174,10 +174,10 @@ def with_old_keys(
 
 
 def set_attributes(path: str | int, entry: Entry) -> None:
-    """Owner, group, mode and ACL as they were; a name that is gone leaves root's.
+    """Restore owner, group, mode and ACL; a name that no longer exists becomes root's.
 
-    path may be the handle of an open file. What an account has in its own folder stays its own:
-    only root could give it away.
+    path may be the handle of an open file. A file in an account's own folder stays the account's:
+    only root could change that.
     """
     number = {}
     for key, find in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
@@ -211,20 +211,20 @@ def write(path: str, data: bytes, entry: Entry) -> None:
 
 
 def wanted_data(entry: Entry, old: bytes) -> bytes:
-    """Content that a file shall have after the release; old: what it had."""
+    """The content of a file after the release; old: its former content."""
     path = Path(entry["path"])
     if entry["how"] != "keys" or not path.is_file() or path.is_symlink():
         return old
     before = json.loads(old)
     now = json.loads(read_bytes(entry["path"], follow=False))
-    # A record of an earlier Benchfleet names fewer than have been taken out since.
+    # A record of an earlier Benchfleet has fewer keys than were removed since.
     keys = [*(entry.get("keys") or []), *(key for key in keys_that_are(OUT) if key not in now)]
     wanted = with_old_keys(now, before, keys, entry.get("prefixes") or {})
     return old if wanted == before else json.dumps(wanted, indent=1, sort_keys=True).encode()
 
 
 def put_back_block(entry: Entry, dry: bool) -> str:
-    """Take the lines of ours out of a file; what was done in words, "" for nothing."""
+    """Remove our lines from a file; returns a line on what was done, "" for nothing."""
     path = Path(entry["path"])
     if not path.is_file():
         return ""
@@ -243,13 +243,13 @@ def put_back_block(entry: Entry, dry: bool) -> str:
 
 
 def remove(entry: Entry, dry: bool) -> str:
-    """Take away what was not there before; what was done in words, "" for nothing."""
+    """Remove a path that did not exist before; returns a line on what was done, "" for nothing."""
     path = entry["path"]
     if not os.path.lexists(path):
         return ""
     is_folder = os.path.isdir(path) and not os.path.islink(path)
     if is_folder and entry["how"] != "tree":
-        # In a dry run it holds what a real one would have taken away before.
+        # In a dry run it still has the files that a real run would have removed before.
         if not dry:
             try:
                 os.rmdir(path)
@@ -265,7 +265,7 @@ def remove(entry: Entry, dry: bool) -> str:
 
 
 def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
-    """Bring one path to what it was; what was done in words, "" for nothing."""
+    """Restore one path; returns a line on what was done, "" for nothing."""
     path, how = entry["path"], entry["how"]
     if how == "kept":
         return ""
@@ -275,7 +275,7 @@ def put_back(entry: Entry, folder: str, dry: bool = False) -> str:
 
 
 def bring_back(entry: Entry, old: bytes, dry: bool) -> str:
-    """The same, for whoever this process acts as; old: what a file had in it."""
+    """The same, with the rights that this process has now; old: a file's former content."""
     path, how = entry["path"], entry["how"]
     if how == "block":
         return put_back_block(entry, dry)
@@ -307,9 +307,9 @@ def bring_back(entry: Entry, old: bytes, dry: bool) -> str:
 
 
 def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
-    """Of each systemd unit whether it is enabled and whether it runs, in systemd's words.
+    """Whether each systemd unit is enabled and runs, in systemd's terms.
 
-    Raises SnapshotError where systemd does not tell.
+    Raises SnapshotError where systemctl fails.
     """
     found = {}
     for name in names:
@@ -318,7 +318,7 @@ def unit_states(names: list[str]) -> dict[str, dict[str, str]]:
             seconds=SLOW_SECONDS,
         )
         if done.returncode != 0:
-            raise SnapshotError(f"systemctl does not tell of {name}: {done.stderr.strip()}")
+            raise SnapshotError(f"`systemctl show {name}` failed: {done.stderr.strip()}")
         state = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
         if state.get("LoadState") == "loaded":
             found[name] = {
@@ -334,6 +334,6 @@ def packages() -> list[str]:
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\\n"], seconds=SLOW_SECONDS
     )
     if done.returncode != 0:
-        raise SnapshotError(f"dpkg-query does not tell the packages: {done.stderr.strip()}")
+        raise SnapshotError(f"`dpkg-query -W` failed: {done.stderr.strip()}")
     lines = done.stdout.splitlines()
     return sorted({line.split(" ", 1)[1] for line in lines if line.startswith("installed ")})

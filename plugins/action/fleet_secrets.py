@@ -1,7 +1,7 @@
 """Run the module fleet_secrets; a secrets file that ansible-vault has encrypted stays encrypted.
 
-A module knows no vault password, so an encrypted file is opened and written here. It keeps the
-password, and the vault id, that it was encrypted with.
+A module has no vault password, so an encrypted file is decrypted and written here. It keeps the
+password and the vault id with which it was encrypted.
 """
 
 from __future__ import annotations
@@ -36,19 +36,23 @@ class ActionModule(ActionBase):
         try:
             encrypted = path.read_bytes().startswith(MARK)
         except OSError:
-            # The module says what is wrong, where a file that is missing is.
+            # The module reports it, unless the file is just missing.
             encrypted = False
         if not encrypted:
             return {**result, **self.module(dict(self._task.args), task_vars)}
         try:
             return {**result, **self.encrypted(path, task_vars)}
         except AnsibleError as error:
-            words = f"{path} cannot be decrypted ({error.message}): give its password with"
-            words += " --vault-password-file or --ask-vault-pass"
+            message = (
+                f"{path} cannot be decrypted ({error.message}): pass"
+                " `--vault-password-file FILE` or `--ask-vault-pass`"
+            )
         except OSError as error:
-            words = f"{path} cannot be read or written ({error.strerror}): run as its owner, and"
-            words += " see that the disk is not full"
-        return {**result, "failed": True, "msg": words}
+            message = (
+                f"{path} cannot be read or written ({error.strerror}): run as its owner, and check"
+                " that the disk is not full"
+            )
+        return {**result, "failed": True, "msg": message}
 
     def module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         """Run the module itself."""

@@ -379,7 +379,7 @@ class Sites(Recorded, wanted.Sites):
 class Hand(Recorded, ByHand):
     """An operator's sites."""
 
-    new_site = site_making.Maker.new_site
+    new_site = site_making.SiteMaker.new_site
 
 
 @pytest.fixture(params=[Sites])

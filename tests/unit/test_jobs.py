@@ -155,7 +155,9 @@ def test_a_module_is_changed_when_it_is_imported_and_only_then(
     import hooked_example
 
     assert (hooked_example.read(), seen) == (2, ["changed"])
-    assert "hooked_example is not what was expected" in capsys.readouterr().err
+    reported = capsys.readouterr().err
+    assert "hooked_example" in reported.splitlines()[0]
+    assert "RuntimeError: not what was expected" in reported
     hooks.when_imported("hooked_example", change)
     assert seen == ["changed", "changed"]
 

@@ -13,10 +13,10 @@ from fleet.mariadb.statements import grant_statements
 
 
 def test_every_client_takes_rows_of_any_size() -> None:
-    words = mariadb.client("mariadb-dump", "--databases", "d")
-    assert "--max-allowed-packet=1073741824" in words
-    assert words[0] == "mariadb-dump"
-    assert words[-2:] == ["--databases", "d"]
+    command = mariadb.client("mariadb-dump", "--databases", "d")
+    assert "--max-allowed-packet=1073741824" in command
+    assert command[0] == "mariadb-dump"
+    assert command[-2:] == ["--databases", "d"]
     root = Path(__file__).parents[2]
     files = [path for name in ("library", "module_utils") for path in (root / name).rglob("*.py")]
     starts = re.compile(r"""["']mariadb(?:-dump)?["'],\s*["']--no-defaults""")
@@ -120,7 +120,7 @@ def test_summary_keeps_secrets() -> None:
     state = accounts.wanted_state(entry)
     line = accounts.summary("a@h", state, {"*.*": {"REPLICATION SLAVE"}}, True)
     assert (
-        line == "a@h; TLS only; 1 connections; 2 s a statement; another password;"
+        line == "a@h; TLS only; 1 connections; 2 s per statement; another password;"
         " REPLICATION SLAVE on *.*"
     )
     assert "hunter2" not in accounts.options_clause(state)
@@ -154,7 +154,7 @@ class FakeServer:
 
 def test_nothing_is_written_on_a_closed_server() -> None:
     server = FakeServer({"SELECT @@GLOBAL.read_only": 1})
-    with pytest.raises(mariadb.MariaDBError, match="read_only"):
+    with pytest.raises(mariadb.MariaDBError, match="`read_only`"):
         accounts.Writer(server, False).write(["DROP USER x"])
     assert server.ran == []
 

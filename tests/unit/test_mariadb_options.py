@@ -210,12 +210,15 @@ def test_a_remedy_leaves_a_server_that_starts() -> None:
             ("skip_networking", "ON"),
         )
     ]
-    told = {"trouble": "", "own": "/o", "said": said}
-    cures = [cure for _, _, cure in conflicts.problems_of({}, told, {}, "/o")]
-    assert cures[0] == "set it in mariadb_settings_extra for all hosts"
-    assert cures[1].startswith("stop MariaDB, move what is there into its data folder, then take")
+    files = {"trouble": "", "own": "/o", "said": said}
+    cures = [one.remedy for one in conflicts.conflicts_of({}, files, {}, "/o")]
+    removed = conflicts.remedy("/f:1")
+    assert cures[0] == conflicts.EVERYWHERE
+    assert cures[1].startswith(conflicts.MOVED)
+    assert removed in cures[1]
     assert "INNODB_TABLESPACES_ENCRYPTION" in cures[2]
-    assert cures[3] == "take the line out, and restart MariaDB"
+    assert cures[3].startswith(removed)
+    assert cures[3].endswith(conflicts.RESTART)
 
 
 def test_the_page_names_what_is_refused() -> None:
@@ -305,15 +308,24 @@ class Host:
         self.start(*self.words[1:])
         return 0, "", ""
 
-    def settle(self) -> tuple[str, int]:
+    def settle(self) -> tuple[str | mariadb.MariaDBError, int]:
         """Run the module: its error or what it changed, and how often it restarted the server."""
         before, keeper = self.restarts, module.Keeper(self)  # type: ignore[arg-type]
+        outcome: str | mariadb.MariaDBError
         try:
             keeper.settle()
-            said = " ".join((*keeper.applied, *keeper.restarted_for))
+            outcome = " ".join((*keeper.applied, *keeper.restarted_for))
         except mariadb.MariaDBError as error:
-            said = str(error)
-        return said, self.restarts - before
+            outcome = error
+        return outcome, self.restarts - before
+
+    def conflicts(self) -> list[conflicts.Conflict]:
+        """Run the module: what it cannot work with; it must not restart the server for that."""
+        outcome, restarts = self.settle()
+        assert restarts == 0
+        assert isinstance(outcome, module.ConflictError), outcome
+        assert all(one.what in str(outcome) for one in outcome.conflicts)
+        return outcome.conflicts
 
 
 @pytest.fixture
@@ -339,45 +351,46 @@ def put_bottom(host: Host) -> None:
 
 @needs_mariadb
 @pytest.mark.parametrize(
-    ("put", "told"),
+    ("put", "winners"),
     [
         (
             put_frappe,
             {
-                "innodb_flush_log_at_trx_commit is 2": "99-frappe.cnf:2",
-                "log_bin is 0": "99-frappe.cnf:5",
+                ("innodb_flush_log_at_trx_commit", "2", "99-frappe.cnf:2"),
+                ("log_bin", "0", "99-frappe.cnf:5"),
             },
         ),
         (
             put_bottom,
-            {"sync_binlog is 0": "my.cnf:7", "binlog_expire_logs_seconds is 259200": "my.cnf:6"},
+            {
+                ("sync_binlog", "0", "my.cnf:7"),
+                ("binlog_expire_logs_seconds", "259200", "my.cnf:6"),
+            },
         ),
     ],
 )
-def test_what_wins_over_ours_is_told_with_its_line_and_never_restarted_for(
-    host: Host, put: Callable[[Host], None], told: dict[str, str]
+def test_what_wins_over_ours_is_reported_with_its_line_and_never_restarted_for(
+    host: Host, put: Callable[[Host], None], winners: set[tuple[str, str, str]]
 ) -> None:
     put(host)
     host.start()
     for _ in range(2):
-        said, restarts = host.settle()
-        assert restarts == 0
-        for what, place in told.items():
-            assert any(what in line and place in line for line in said.splitlines()), said
+        found = host.conflicts()
+        assert {one.id for one in found} == {"option_wins"}
+        assert {(one.name, one.value, os.path.basename(one.place)) for one in found} >= winners
     # The remedy that it gives, followed.
     (host.included / "99-frappe.cnf").unlink(missing_ok=True)
     host.my.write_text(host.my.read_text().replace(BOTTOM, ""))
-    said, restarts = host.settle()
-    assert "cannot live" not in said
+    outcome, restarts = host.settle()
+    assert isinstance(outcome, str), outcome
     assert restarts <= 1
     assert host.settle() == ("", 0)
 
 
 @needs_mariadb
-def test_what_comes_after_the_start_or_by_the_command_line_is_told(host: Host) -> None:
+def test_what_comes_after_the_start_or_by_the_command_line_is_reported(host: Host) -> None:
     host.start("--innodb-flush-log-at-trx-commit=2")
-    said, _ = host.settle()
-    assert "the command line of mariadb.service" in said
+    assert [one.place for one in host.conflicts()] == [mariadb_options.COMMAND_LINE]
     host.stop()
     host.start()
     assert host.settle() == ("", 0)
@@ -385,7 +398,7 @@ def test_what_comes_after_the_start_or_by_the_command_line_is_told(host: Host) -
         server.run("SET GLOBAL sync_binlog = 0")
     assert host.settle() == ("sync_binlog", 0)
     put_frappe(host)
-    assert "99-frappe.cnf:2" in host.settle()[0]
+    assert f"{host.included}/99-frappe.cnf:2" in [one.place for one in host.conflicts()]
 
 
 @needs_mariadb
@@ -396,17 +409,20 @@ def test_a_server_that_was_adopted_restarts_once_and_with_consent(host: Host) ->
     host.ours.write_text(content)
     Path(host.params["adopted"]).touch()
     for _ in range(2):
-        said, restarts = host.settle()
-        assert (restarts, "adopt_restart_confirmed=true" in said) == (0, True)
+        outcome, restarts = host.settle()
+        assert (type(outcome), restarts) == (module.ConsentError, 0)
+        assert "log_bin" in str(outcome)
+        assert "`-e adopt_restart_confirmed=true`" in str(outcome)
     host.params["restart_confirmed"] = True
-    said, restarts = host.settle()
-    assert (restarts, "log_bin" in said) == (1, True)
+    outcome, restarts = host.settle()
+    assert isinstance(outcome, str), outcome
+    assert ("log_bin" in outcome, restarts) == (True, 1)
     host.params["restart_confirmed"] = False
     assert host.settle() == ("", 0)
 
 
 @needs_mariadb
-def test_a_restart_that_did_not_help_is_told_and_not_repeated(host: Host) -> None:
+def test_a_restart_that_did_not_help_is_reported_and_not_repeated(host: Host) -> None:
     host.start()
     # The server makes another path of it.
     host.params["settings"]["log_error"] = "other.err"
@@ -415,9 +431,9 @@ def test_a_restart_that_did_not_help_is_told_and_not_repeated(host: Host) -> Non
     )
     first, again = host.settle(), host.settle()
     assert (first[1], again[1]) == (1, 0)
-    for said, _ in (first, again):
-        assert "log_error is ./other.err" in said
-        assert "would not help" in said
+    for outcome, _ in (first, again):
+        assert isinstance(outcome, module.UnchangedError), outcome
+        assert re.search(r" log_error \w+ \./other\.err \(", str(outcome))
 
 
 @needs_mariadb
@@ -440,24 +456,25 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
     lines += ["wsrep_on", "init_connect='SET NAMES latin1'", "expire_logs_days = 3", "server-id=9"]
     file.write_text("\n".join(["[mysqld]", *lines]))
     host.start()
-    said, restarts = host.settle()
-    assert restarts == 0
-    told = [line for line in said.splitlines() if line.startswith("- ")]
+    found = host.conflicts()
+    assert {one.id for one in found} == {"value_refused"}
     # The last two are before ours, which wins.
-    assert [line.split()[1] for line in told] == [
+    assert [one.name for one in found] == [
         "binlog_do_db",
         "replicate_wild_do_table",
         "slave_skip_errors",
         "wsrep_on",
         "init_connect",
     ]
-    assert all(f"60-backup.cnf:{number}" in line for number, line in enumerate(told, 2))
+    assert [one.place for one in found] == [f"{file}:{number}" for number in range(2, 7)]
     # Out of the file, and not yet out of the server.
     file.unlink()
-    said, _ = host.settle()
-    assert said.count("restart MariaDB") == 5
-    assert "binlog_do_db is _one" in said
-    assert "replicate_wild_do_table is _one%.%" in said
+    left = host.conflicts()
+    assert [one.place for one in left] == [conflicts.NO_FILE] * 5
+    assert all(conflicts.RESTART in one.remedy for one in left)
+    values = {one.name: one.value for one in left}
+    assert values["binlog_do_db"] == "_one"
+    assert values["replicate_wild_do_table"] == "_one%.%"
     host.stop()
     host.start()
     assert host.settle() == ("", 0)
@@ -484,8 +501,8 @@ def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     checks.check_settings()
     sound, red = checks.gathering.results
     assert (sound["ok"], red["ok"]) == (True, False)
-    assert "sync_binlog is 0, planned is 1" in red["saw"]
-    assert "bind_address is 0.0.0.0" in red["saw"]
+    assert re.search(r"sync_binlog \w+ 0\b.*\b1\b", red["saw"])
+    assert re.search(r"bind_address \w+ 0\.0\.0\.0\b", red["saw"])
     assert "zz.cnf:2" in red["remedy"]
 
 

@@ -1,8 +1,10 @@
-"""Files of the queue's Redis: what is said of them, and that none is lost when they are moved."""
+"""Files of the queue's Redis: what is reported of them, and that none is lost when moved."""
 
 from __future__ import annotations
 
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -52,24 +54,28 @@ def test_a_queue_that_keeps_its_jobs_and_has_room_is_fine(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "figures"),
     [
-        ("aof_enabled", "0", "does not write each change down"),
-        ("aof_last_write_status", "err", "cannot write changes"),
-        ("aof_last_bgrewrite_status", "err", "cannot write its changes anew"),
-        ("maxmemory", "0", "no limit of memory"),
-        ("maxmemory_policy", "allkeys-lru", "drops jobs at its limit"),
-        ("used_memory", str(81 * 1024**2), "81% of its limit of 100 MiB"),
+        ("aof_enabled", "0", ["0"]),
+        ("aof_last_write_status", "err", []),
+        ("aof_last_bgrewrite_status", "err", []),
+        ("maxmemory", "0", ["0"]),
+        ("maxmemory_policy", "allkeys-lru", []),
+        ("used_memory", str(81 * 1024**2), ["81", "100"]),
     ],
 )
-def test_a_queue_that_may_lose_jobs_is_told(tmp_path: Path, name: str, value: str, words: str):
+def test_a_queue_that_may_lose_jobs_is_reported(
+    tmp_path: Path, name: str, value: str, figures: list[str]
+):
     info = {**GOOD, name: value}
     problems = queue_store.safety_problems(info, str(tmp_path)) + queue_store.room_problems(info)
     (problem,) = problems
-    assert words in problem
+    assert problem.startswith(f"`{name}` ")
+    assert value in problem or figures
+    assert re.findall(r"\d+", problem) == figures
 
 
-def test_refused_files_are_told_until_they_are_removed(tmp_path: Path):
+def test_refused_files_are_reported_until_they_are_removed(tmp_path: Path):
     (tmp_path / "refused-20260101-000000").mkdir()
     (problem,) = queue_store.safety_problems(GOOD, str(tmp_path))
     assert f"{tmp_path}/refused-20260101-000000" in problem
@@ -108,25 +114,24 @@ def test_what_is_lost_is_little_by_its_dates_and_else_by_its_size():
     assert not queue_store.is_little(early, b"\0" * 2 * 1024**2, 0)
 
 
-def test_the_last_word_is_what_went_wrong():
+def test_the_last_error_of_the_log_is_the_reason():
     log = (
         "7:M 29 Nov 2026 02:14:51.967 * RDB age 7 seconds\n"
         "7:M 29 Nov 2026 02:14:51.968 # Bad file format of x.aof: make a backup of your AOF file\n"
         "[info] 0 expires\n"
     )
-    assert queue_store.last_word(log) == "Bad file format of x.aof"
-    assert queue_store.last_word("cannot execute\n") == "cannot execute"
+    assert queue_store.last_error(log) == "Bad file format of x.aof"
+    assert queue_store.last_error("cannot execute\n") == "cannot execute"
 
 
 def test_a_refused_file_is_kept_beside_the_names_of_its_jobs(store: Store, tmp_path: Path):
     key = f"rq:job:{JOB}".encode()
     (tmp_path / "q.rdb").write_bytes(b"REDIS\x04" + bytes([64, len(key)]) + key)
-    said = store.set_aside(store.rdb, "a reason")
+    report = store.set_aside(store.rdb, "a reason")
     (place,) = queue_store.refused(str(tmp_path))
-    assert "q.rdb (a reason)" in said
-    assert "begins with an empty queue" in said
-    assert "1 can be named" in said
-    assert Path(place, "jobs.txt").read_text() == f"# {said}\n{JOB}\n"
+    assert report == queue_store.SetAside(f"{tmp_path}/q.rdb", "a reason", place, "", 1)
+    assert all(fact in str(report) for fact in ("q.rdb (a reason)", f"{place}/jobs.txt", " 1 "))
+    assert Path(place, "jobs.txt").read_text() == f"# {report}\n{JOB}\n"
     assert os.stat(place).st_mode & 0o777 == 0o700
     assert Path(place, "q.rdb").exists()
     assert not (tmp_path / "q.rdb").exists()
@@ -139,14 +144,14 @@ def test_refused_files_go_by_number_when_others_were_refused(
     for name in (*names, "refused", "mine"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(queue_store, "FILE", tmp_path / "folders.json")
-    # An update of Benchfleet that has not come so far keeps Redis from nothing.
+    # Redis starts also where an update of Benchfleet has not written that file yet.
     queue_store.let_go(str(tmp_path))
     (tmp_path / "folders.json").write_text("{}")
     queue_store.let_go(str(tmp_path))
     assert len(queue_store.refused(str(tmp_path))) == 3
     (tmp_path / "folders.json").write_text('{"keep": {"number": 2, "days": 30}}')
     queue_store.let_go(str(tmp_path))
-    # All are too old, and the newest one stays: verify is red until somebody has seen it.
+    # All are too old, and the newest one stays: verify is red until the operator removes it.
     assert queue_store.refused(str(tmp_path)) == [f"{tmp_path}/{names[-1]}"]
     assert (tmp_path / "mine").exists()
 
@@ -159,8 +164,9 @@ def test_the_snapshot_is_gone_on_with_where_it_is_as_new_as_the_changes(
     aof.write_bytes(queued())
     os.utime(snapshot, (1795918140, 1795918140))
     os.utime(aof, (1795918145, 1795918145))
-    said = store.set_aside(store.changes, "a reason")
-    assert "goes on with what was written until" in said
+    report = store.set_aside(store.changes, "a reason")
+    assert report.until == time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1795918140))
+    assert report.until in str(report)
     assert snapshot.exists()
     assert not aof.exists()
 

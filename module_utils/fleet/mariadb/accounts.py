@@ -1,4 +1,4 @@
-"""Accounts, grants and our own database: compare with the server, change only what differs."""
+"""Accounts, grants and the fleet's own database: only what differs from the server is changed."""
 
 from __future__ import annotations
 
@@ -40,8 +40,11 @@ DATABASE_SPEC: dict[str, Any] = {
 }
 
 
+LOCKED = "locked, because views, triggers, routines or events run as it"
+
+
 def wanted_state(entry: dict[str, Any]) -> dict[str, Any]:
-    """A wanted account in the form parse_create_user returns."""
+    """A wanted account in the form that parse_create_user returns."""
     accepted = [entry["password"], entry.get("besides")]
     return {
         "hashes": [password_hash(one) for one in accepted if one],
@@ -66,25 +69,25 @@ def summary(
     name: str, state: dict[str, Any], grants: dict[str, set[str]], other_password: bool
 ) -> str:
     """One account as a line of a diff, without anything secret."""
-    words = [name]
+    parts = [name]
     if state["locked"]:
-        words.append("locked")
+        parts.append("locked")
     if state["require_ssl"]:
-        words.append("TLS only")
+        parts.append("TLS only")
     if state["max_user_connections"]:
-        words.append(f"{state['max_user_connections']} connections")
+        parts.append(f"{state['max_user_connections']} connections")
     if state["max_statement_time"]:
-        words.append(f"{state['max_statement_time']:g} s a statement")
+        parts.append(f"{state['max_statement_time']:g} s per statement")
     if len(state["hashes"]) > 1:
-        words.append(f"{len(state['hashes'])} passwords")
+        parts.append(f"{len(state['hashes'])} passwords")
     if other_password:
-        words.append("another password")
-    words += [f"{', '.join(sorted(grants[place]))} on {place}" for place in sorted(grants)]
-    return "; ".join(words)
+        parts.append("another password")
+    parts += [f"{', '.join(sorted(grants[place]))} on {place}" for place in sorted(grants)]
+    return "; ".join(parts)
 
 
 class Writer(Changes):
-    """Runs statements, refuses on a closed server, remembers nothing secret."""
+    """Runs statements, but not on a read-only server; keeps nothing secret."""
 
     def __init__(self, server: Server, check_mode: bool) -> None:
         super().__init__()
@@ -103,8 +106,8 @@ class Writer(Changes):
         """Raise MariaDBError on a read-only server."""
         if int(self.server.value("SELECT @@GLOBAL.read_only")):
             raise MariaDBError(
-                "this server is read_only, so it is not the fleet's opened primary: accounts are"
-                " made on the primary only, here they would be an errant transaction"
+                "this server is `read_only`, so it is not the fleet's primary: accounts are made on"
+                " the primary only; here they would be an errant transaction"
             )
 
 
@@ -112,7 +115,7 @@ class AccountKeeper(Writer):
     """Accounts with their limits and grants."""
 
     def current(self, user: str, host: str) -> tuple[dict[str, Any], dict[str, set[str]]] | None:
-        """State and grants of an account, None when there is none."""
+        """State and grants of an account, None when it does not exist."""
         if not self.server.value(
             "SELECT 1 FROM mysql.global_priv WHERE User = %s AND Host = %s", (user, host)
         ):
@@ -123,9 +126,9 @@ class AccountKeeper(Writer):
         return parse_create_user(str(created)), parse_grants([str(line) for line in grants])
 
     def bring(self, wanted: list[dict[str, Any]]) -> None:
-        """Bring the accounts to their state.
+        """Create or change the accounts.
 
-        An entry with ``keep_second`` keeps a password that is accepted besides its own.
+        With ``keep_second``, an account keeps a second password that it accepts besides its own.
         """
         for entry in wanted:
             who = account(entry["name"], entry["host"])
@@ -138,7 +141,7 @@ class AccountKeeper(Writer):
             found = self.current(entry["name"], entry["host"])
             had, have = found or ({"hashes": []}, {})
             kept = entry.get("keep_second") and state["hashes"][0] in had["hashes"]
-            # In which order passwords are tried is the same to all.
+            # The order in which the server tries passwords does not matter.
             if kept or {*had["hashes"]} == {*state["hashes"]}:
                 state["hashes"] = had["hashes"]
             statements = grant_statements(who, have, grants)
@@ -156,8 +159,9 @@ class AccountKeeper(Writer):
     def drop(self, user: str, host: str) -> bool:
         """Drop one account and end its sessions; lock it while something runs as it (DEFINERS).
 
-        A replica's session would stay for a quarter of an hour when its host is dead or shut out,
-        and a server that is being stopped waits a minute for it. Returns whether it is gone.
+        The session of a replica whose host is dead or blocked would last for a quarter of an hour,
+        and a server that is being stopped waits a minute for it. Returns whether the account is
+        gone.
         """
         who, name = account(user, host), f"{user}@{host}"
         needed = name in {row["who"] for row in self.server.rows(DEFINERS)}
@@ -166,13 +170,13 @@ class AccountKeeper(Writer):
             return False
         self.before.append(name)
         if found:
-            self.after.append(f"{name}; locked, as views, triggers, routines or events run as it")
+            self.after.append(f"{name}; {LOCKED}")
         end = f"ALTER USER {who} ACCOUNT LOCK" if found else f"DROP USER IF EXISTS {who}"
         self.write([end, f"KILL CONNECTION USER {who}"])
         return not found
 
     def drop_others(self, wanted: list[dict[str, Any]], names: list[str]) -> None:
-        """Drop accounts of these user names on hosts that are not wanted."""
+        """Drop accounts with these user names for hosts that are not wanted."""
         kept = {(entry["name"], entry["host"]) for entry in wanted}
         for name in names:
             for row in self.server.rows(
@@ -183,20 +187,20 @@ class AccountKeeper(Writer):
 
 
 class SchemaKeeper(Writer):
-    """Our own database: tables that exist, events that run."""
+    """The fleet's own database, with its tables and events."""
 
     def make(self, title: str, statement: str) -> None:
-        """Make one thing."""
+        """Create one object."""
         self.after.append(title)
         self.write([statement])
 
     def databases(self, wanted: list[dict[str, Any]]) -> None:
-        """Databases and tables exist. Columns of an existing table are not compared."""
+        """Create databases and tables. Columns of an existing table are not compared."""
         for entry in wanted:
             name = entry["name"]
             if not has_database(self.server, name):
-                words = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-                statement = f"CREATE DATABASE IF NOT EXISTS {quote_name(name)} {words}"
+                charset = "CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+                statement = f"CREATE DATABASE IF NOT EXISTS {quote_name(name)} {charset}"
                 self.make(f"database {name}", statement)
             rows = self.server.rows(
                 "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s",
@@ -210,7 +214,7 @@ class SchemaKeeper(Writer):
                     self.make(f"table {name}.{table}", statement)
 
     def events(self, wanted: list[dict[str, Any]]) -> None:
-        """Events exist with their interval, definer and body, and are enabled on this server."""
+        """Create events with their interval, definer and body, enabled on this server."""
         events = ((entry["name"], event) for entry in wanted for event in entry["events"])
         for name, event in events:
             found = self.server.rows(
@@ -241,7 +245,7 @@ class SchemaKeeper(Writer):
 
 
 def squeeze(text: str) -> str:
-    """Text with runs of white space made one space, for comparing statements."""
+    """The text with single spaces instead of other white space, to compare statements."""
     return re.sub(r"\s+", " ", text).strip()
 
 

@@ -1,4 +1,4 @@
-"""A running server lives by its option file: settings in place, else one restart."""
+"""The running server has the settings of its option file: changed in place, else by one restart."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from ..changes import Changes, diff
 from ..module import FleetModule
 from ..systems import PYMYSQL
-from .conflicts import agrees, differences, is_by_files, problems_of
+from .conflicts import Conflict, agrees, conflicts_of, differences, is_by_files
 from .options import BINARY, Row, Said, bare, data_folder, look, normal
 from .server import (
     MariaDBError,
@@ -27,17 +27,34 @@ from .statements import quote_text
 
 SERVICE = "mariadb"
 DROP_INS = f"/etc/systemd/system/{SERVICE}.service.d"
-# By how much the start of a process may be told wrongly.
+# By how much the start time of a process may be wrong.
 START_SECONDS = 0.05
+
+
+class ConflictError(MariaDBError):
+    """The fleet's settings cannot be in force; conflicts says why."""
+
+    def __init__(self, conflicts: list[Conflict]) -> None:
+        self.conflicts = conflicts
+        lines = "\n".join(f"- {one.what} ({one.place}): {one.remedy}" for one in conflicts)
+        super().__init__(f"MariaDB cannot use the fleet's settings; it was not restarted:\n{lines}")
+
+
+class UnchangedError(MariaDBError):
+    """The server has other values than its file, and no restart would help."""
+
+
+class ConsentError(MariaDBError):
+    """The server was adopted, and needs a restart that its operator has not confirmed."""
 
 
 def left_over(
     wanted: dict[str, Any], running: Mapping[str, Row], own: str, said: list[Said]
 ) -> dict[str, str]:
-    """Settings the server took from our file that are no longer in it, nor in any other.
+    """Settings that the server took from our file and that are no longer in any file.
 
-    own: the path by which ours is read. What stands below an include has the path of the file that
-    was included last.
+    own: the path by which ours is read. What is below an include has the path of the file that was
+    included last.
     """
     others = {entry.name for entry in said if not entry.place.startswith(f"{own}:")}
     # expire_logs_days is the other name of one that is set.
@@ -62,17 +79,17 @@ def started_at(server: Server) -> float:
     folder, file = (str(server.value(f"SELECT @@{name}")) for name in ("datadir", "pid_file"))
     try:
         number = Path(folder, file).read_text().strip()
-        # Field 22: the name before it can hold blanks, and ends with the last bracket.
+        # Field 22: the name before it can have blanks, and ends with the last bracket.
         ticks = Path("/proc", number, "stat").read_text().rpartition(")")[2].split()[19]
         up = float(Path("/proc/uptime").read_text().split()[0])
     except OSError:
-        # Whole seconds.
+        # Only whole seconds.
         return time.time() - float(server.rows("SHOW GLOBAL STATUS LIKE 'Uptime'")[0]["Value"])
     return time.time() - up + int(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 class Keeper(Changes):
-    """Brings one server in line; collects what was done for the result."""
+    """Gives one server its settings; collects for the result what was done."""
 
     def __init__(self, module: FleetModule) -> None:
         super().__init__()
@@ -80,31 +97,31 @@ class Keeper(Changes):
         self.applied: list[str] = []
         self.restarted_for: list[str] = []
 
-    def must(self, *words: str) -> None:
-        """Run systemctl but in a dry run; a failure is told with the server's own last words."""
+    def must(self, *arguments: str) -> None:
+        """Run systemctl, except in a dry run. Raises MariaDBError with the end of the log."""
         if self.module.check_mode:
             return
-        code, out, err = self.module.run_command(["systemctl", *words])
+        code, out, err = self.module.run_command(["systemctl", *arguments])
         if code == 0:
             return
         journal = ["journalctl", "-u", SERVICE, "-n", "15", "--no-pager", "-o", "cat"]
         _, log, _ = self.module.run_command(journal)
         raise MariaDBError(
-            f"systemctl {' '.join(words)} failed: {(out + err).strip()}\n"
-            f"The server's last words:\n{log.strip()}"
+            f"`systemctl {' '.join(arguments)}` failed: {(out + err).strip()}\n"
+            f"The end of the server's log:\n{log.strip()}"
         )
 
     def unread(self, state: dict[str, str]) -> bool:
-        """Whether systemd does not know the unit's files as they are.
+        """Whether systemd has not read the unit's files as they are now.
 
-        It says so by itself, but for a drop-in whose folder is new.
+        NeedDaemonReload shows that, except for a drop-in whose folder is new.
         """
         files = glob.glob(f"{DROP_INS}/*.conf")
         known = state.get("DropInPaths", "").split()
         return state.get("NeedDaemonReload") == "yes" or not set(files) <= set(known)
 
     def service_up(self) -> bool:
-        """Service enabled and running, units reread. False when check mode left it stopped."""
+        """Enable and start the service. Returns False when check mode left it stopped."""
         about = "ActiveState,DropInPaths,NeedDaemonReload,UnitFileState"
         _, out, _ = self.module.run_command(["systemctl", "show", SERVICE, "-p", about])
         state = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
@@ -124,52 +141,49 @@ class Keeper(Changes):
         return True
 
     def fill_empty_folder(self) -> None:
-        """Give a server whose data folder was emptied the system tables that it starts with."""
+        """Make the system tables, without which no server starts, in an emptied data folder."""
         folder = data_folder()
         if not os.path.isdir(folder) or os.listdir(folder):
             return
-        words = ["--no-defaults", f"--datadir={folder}", "--user=mysql", "--skip-test-db"]
-        code, out, err = self.module.run_command(["mariadb-install-db", *words])
+        options = ["--no-defaults", f"--datadir={folder}", "--user=mysql", "--skip-test-db"]
+        code, out, err = self.module.run_command(["mariadb-install-db", *options])
         if code != 0:
             raise MariaDBError(
                 f"{folder} is empty, and mariadb-install-db failed: {(err or out).strip()[-600:]}"
             )
 
-    def refuse(self, told: dict[str, Any], variables: Mapping[str, Row]) -> None:
-        """Stop where our settings cannot win, or another one lets no fleet live."""
+    def refuse(self, files: dict[str, Any], variables: Mapping[str, Row]) -> None:
+        """Raise ConflictError where the fleet's settings cannot be in force."""
         plan, path = self.module.params["settings"], self.module.params["file"]
-        if problems := problems_of(plan, told, variables, path):
-            words = "\n".join(f"- {what} ({place}): {cure}" for what, place, cure in problems)
-            raise MariaDBError(
-                f"MariaDB cannot live by the fleet's settings; it was not restarted:\n{words}"
-            )
+        if conflicts := conflicts_of(plan, files, variables, path):
+            raise ConflictError(conflicts)
 
     def stale(self, server: Server, seen: list[str]) -> bool:
-        """Whether anything that the server reads at its start has changed since then."""
+        """Whether a file that the server reads at its start has changed since it started."""
         files = [self.module.params["file"], *seen, DROP_INS, *glob.glob(f"{DROP_INS}/*")]
         changed = [os.stat(path).st_ctime for path in files if os.path.exists(path)]
         return max(changed, default=0.0) > started_at(server) + START_SECONDS
 
-    def to_be_written(self, name: str, told: dict[str, Any]) -> bool:
-        """Whether a dry run has left a setting in our file as it was."""
-        own = [entry for entry in told["said"] if entry.place.startswith(f"{told['own']}:")]
+    def to_be_written(self, name: str, files: dict[str, Any]) -> bool:
+        """Whether a real run would have changed a setting in our file."""
+        own = [entry for entry in files["said"] if entry.place.startswith(f"{files['own']}:")]
         there = {entry.name: normal(entry.value) for entry in own}
         wanted = {key: normal(value) for key, value in self.wanted.items()}
         return bool(self.module.check_mode) and there.get(name) != wanted.get(name)
 
     def settle(self) -> None:
         """Compare, set, restart, and compare again."""
-        told = look(self.module.params["file"])
+        files = look(self.module.params["file"])
         with local() as server:
             variables = running_variables(server)
-            self.refuse(told, variables)
+            self.refuse(files, variables)
             differing = differences(self.wanted, variables)
             surplus = left_over(
-                self.module.params["settings"], variables, told["own"], told["said"]
+                self.module.params["settings"], variables, files["own"], files["said"]
             )
-            changed = self.stale(server, told["seen"])
+            changed = self.stale(server, files["seen"])
             for name, value in {**differing, **surplus}.items():
-                stale = changed or self.to_be_written(name, told)
+                stale = changed or self.to_be_written(name, files)
                 if not stale and (name in surplus or is_by_files(name, variables)):
                     continue
                 dynamic = name in differing and variables[name]["fixed"] != "YES"
@@ -203,7 +217,7 @@ class Keeper(Changes):
 
     @property
     def wanted(self) -> dict[str, Any]:
-        """The settings that are ours to compare, by their variables."""
+        """The settings to compare, by their variables."""
         return {
             bare(name): value
             for name, value in self.module.params["settings"].items()
@@ -212,32 +226,32 @@ class Keeper(Changes):
 
     @staticmethod
     def give_up(left: dict[str, str], variables: Mapping[str, Row]) -> None:
-        """Say what no restart brings; nothing where there is nothing."""
+        """Raise UnchangedError where settings are left that no restart would change."""
         if left:
-            told = ", ".join(
+            values = ", ".join(
                 f"{name} is {value} (origin {variables[name]['origin']})"
                 for name, value in left.items()
             )
-            raise MariaDBError(
-                f"MariaDB was started with the fleet's file and has other values: {told}. Another"
-                " restart would not help. Set these values in mariadb_settings_extra, or look at"
-                " `journalctl -u mariadb` and `systemctl cat mariadb` for what changes them"
+            raise UnchangedError(
+                f"MariaDB was started with the fleet's file and has other values: {values}. Another"
+                " restart would not help. Set these values in mariadb_settings_extra, or find out"
+                " with `journalctl -u mariadb` and `systemctl cat mariadb` what changes them"
             )
 
     def consent(self) -> None:
-        """A server that was adopted restarts when its operator says so."""
+        """Raise ConsentError where an adopted server's restart was not confirmed."""
         params = self.module.params
         if params["restart_confirmed"] or self.module.check_mode:
             return
         if os.path.exists(params["adopted"]):
-            raise MariaDBError(
-                f"MariaDB has to be restarted for {', '.join(self.restarted_for)}; it was adopted,"
-                " and is not restarted unasked. The other settings are in force. Run the same"
-                " command with -e adopt_restart_confirmed=true, at a moment of your choice"
+            raise ConsentError(
+                f"MariaDB has to be restarted for {', '.join(self.restarted_for)}. It was adopted,"
+                " so it is restarted only when you confirm it; the other settings are in force. Run"
+                " the same command with `-e adopt_restart_confirmed=true` when it suits you"
             )
 
     def set_global(self, server: Server, name: str, value: Any) -> bool:
-        """Change a setting in place; False when the server wants a restart for it."""
+        """Change a setting in place; returns False when it needs a restart."""
         if self.module.check_mode:
             return True
         try:
@@ -251,16 +265,16 @@ def bring(module: FleetModule) -> dict[str, Any]:
     """Result of the module mariadb_settings. Raises MariaDBError."""
     nothing: dict[str, Any] = {"changed": False, "applied": [], "restarted_for": []}
     if os.path.exists(module.params["fence"]):
-        words = "a seed is moving data into place; the server reads its file when it starts"
-        return {**nothing, "msg": words}
+        message = "a seed is moving data into place; the server reads its file when it starts"
+        return {**nothing, "msg": message}
     if not installed():
         if not module.check_mode:
             raise MariaDBError(
-                f"{BINARY} or {PYMYSQL} is missing on this host although both"
-                " were just installed; look at /var/log/apt/history.log"
+                f"{BINARY} or {PYMYSQL} is missing on this host although both were just installed;"
+                " see /var/log/apt/history.log"
             )
         if os.path.exists(BINARY):
-            # Without the client library it cannot be asked: a server that the fleet adopts.
+            # A server to be adopted: without the client library it cannot be asked.
             return {
                 **nothing,
                 "changed": True,

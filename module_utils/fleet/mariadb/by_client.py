@@ -1,4 +1,4 @@
-"""The local server is asked by its client program, as root through the socket."""
+"""Statements on the local server by its client program, as root through the socket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 
 
 def ask(statement: str, form: str = "--skip-column-names") -> str:
-    """What it answers, in a form of the client's. Raises OSError or SubprocessError."""
+    """The server's answer, in a form of the client. Raises OSError or SubprocessError."""
     done = subprocess.run(
         ["mariadb", "--no-defaults", "--batch", form, "-e", statement],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""How a module that asks MariaDB ends."""
+"""The end of each module that works with MariaDB."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def answer(
 ) -> None:
     """End a module with the result of its work.
 
-    errors: what else the work raises with words for the operator. would: the result, beside
-    ``changed``, of a dry run on a host that has no server yet; without it that is an error, too.
+    errors: further exceptions of the work whose message is for the operator. would: the result,
+    besides ``changed``, of a dry run on a host without a server; without it that is an error.
     """
-    told: tuple[type[Exception], ...] = (MariaDBError, *errors)
+    reported: tuple[type[Exception], ...] = (MariaDBError, *errors)
     result: dict[str, Any] | str
     try:
         result = work()
@@ -28,7 +28,7 @@ def answer(
         result = str(absent)
         if would is not None and module.check_mode:
             result = {"changed": True, **would, "diff": {"before": f"{absent}\n", **would["diff"]}}
-    except told as error:
+    except reported as error:
         result = str(error)
     except pymysql.MySQLError as error:
         result = f"MariaDB refused a statement: {describe(error)}"

@@ -1,9 +1,9 @@
 """MariaDB's option files as the server of this host reads them, each option with its place.
 
-MariaDB's own my_print_defaults says which options count, and in which order, but not where they
-stand; and information_schema.SYSTEM_VARIABLES names a wrong file for what stands below an include.
-So the files are read here as well, by the rules of MariaDB's reader, and the two are compared: an
-option that only MariaDB's reader sees has no line, and one that only ours sees does not count.
+MariaDB's own my_print_defaults shows which options count, and in which order, but not their files
+and lines; and information_schema.SYSTEM_VARIABLES has a wrong file for options below an include. So
+the files are also read here, by the rules of MariaDB's reader, and the results are compared: an
+option that only MariaDB's reader finds has no line, and one that only ours finds does not count.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ACCOUNT = "mysql"
 Row = Mapping[str, Any]
 FILES = ("/etc/my.cnf", "/etc/mysql/my.cnf", "~/.my.cnf")
 GROUPS = ("mysqld", "server", "mariadb", "mariadbd", "client-server", "galera")
-# How deep files may include one another, and how many bytes of a line MariaDB reads as one.
+# How deep includes may be nested, and how many bytes of a line MariaDB reads at once.
 DEEPEST = 10
 LONGEST = 4094
 BLANKS = " \t\n\v\f\r"
@@ -34,11 +34,11 @@ RUNNING = (
     " GLOBAL_VALUE_PATH AS path, READ_ONLY AS fixed, NUMERIC_MIN_VALUE AS low,"
     " NUMERIC_MAX_VALUE AS high, NUMERIC_BLOCK_SIZE AS block"
     " FROM information_schema.SYSTEM_VARIABLES WHERE VARIABLE_SCOPE <> 'SESSION ONLY'"
-    # What was installed by a statement is loaded at each start, too.
+    # Plugins that were installed by a statement are loaded at each start, too.
     " UNION ALL SELECT 'plugin_load', GROUP_CONCAT(PLUGIN_LIBRARY), 'SQL', '', 'YES', '', '', ''"
     " FROM information_schema.PLUGINS WHERE PLUGIN_LIBRARY IS NOT NULL"
 )
-# Options that nobody needs to see.
+# Options whose values are secret.
 SECRET = re.compile(r"(?i)pass(word|wd|phrase)?$|[-_]auth$")
 # In SHOW MASTER STATUS, after the log's name and position.
 LOG_FILTERS = ("binlog_do_db", "binlog_ignore_db")
@@ -49,11 +49,11 @@ NO_LINE = "an option file of MariaDB's"
 
 
 class OptionsError(Exception):
-    """No server starts with these files; the message says where and why."""
+    """No server starts with these files; the message has the reason and the place."""
 
 
 class Option(NamedTuple):
-    """One option: as it is spelled, its value (None without one), and path:line."""
+    """An option as it is written, its value (None without one), and path:line."""
 
     spelled: str
     value: str | None
@@ -61,12 +61,12 @@ class Option(NamedTuple):
 
     @property
     def word(self) -> str:
-        """As MariaDB's own tools print it."""
+        """The option as MariaDB's own tools print it."""
         return f"--{self.spelled}" + ("" if self.value is None else f"={self.value}")
 
 
 class Said(NamedTuple):
-    """What an option says: variable, value as it is written, place, whether it wins over ours."""
+    """What an option sets: variable, value as written, place, whether it wins over our file."""
 
     name: str
     value: str
@@ -75,7 +75,7 @@ class Said(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What mariadbd says of itself: the files and groups that it reads, and its options' names."""
+    """The files and groups that mariadbd reads, and the names of its options."""
 
     files: tuple[str, ...]
     groups: tuple[str, ...]
@@ -83,9 +83,9 @@ class Program(NamedTuple):
 
 
 def normal(value: Any) -> str:
-    """One spelling for a value, so that 256M and 268435456, or ON and 1, compare equal.
+    """A value in a normal form, so that 256M and 268435456, or ON and 1, compare equal.
 
-    Not so YES and NO, which MariaDB takes for OFF both.
+    Not YES and NO: MariaDB reads both as OFF.
     """
     if isinstance(value, bool):
         return "1" if value else "0"
@@ -103,7 +103,7 @@ def normal(value: Any) -> str:
 
 
 def bare(name: str) -> str:
-    """A setting's variable, without the prefix that lets an older server ignore it."""
+    """The variable of a setting, without the prefix with which older servers ignore it."""
     return name.replace("-", "_").lower().removeprefix("loose_")
 
 
@@ -129,7 +129,7 @@ def unquoted(text: str) -> str:
 class Reader:
     """Reads option files as MariaDB does, for some groups.
 
-    Where the file ``ours`` is read, or would be if it were there, stands an Option without a name.
+    At the point where the file ``ours`` is read, or would be, there is an Option without a name.
     """
 
     def __init__(self, groups: Iterable[str], home: str, ours: str = "") -> None:
@@ -140,50 +140,50 @@ class Reader:
 
     @staticmethod
     def real(path: str) -> str:
-        """A path whose folder is no link; the file itself may be one, or be absent."""
+        """The path with its folder's links resolved; the file may be a link, or be absent."""
         return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
     def expanded(self, path: str) -> str:
-        """A path with the home in it."""
+        """The path with ~ replaced by the home folder."""
         return self.home + path[1:] if path.startswith("~/") else path
 
     def read(self, path: str, depth: int = 0) -> Iterator[Option]:
-        """The options of a file and of those that it includes, in order; none where it is absent.
+        """The options of a file and of its includes, in order; none where it is absent.
 
-        Raises OptionsError for what ends every program of MariaDB's. In an included file that only
-        ends the reading of this file.
+        Raises OptionsError for a fault that ends every program of MariaDB's. In an included file,
+        such a fault only ends the reading of this file.
         """
         if self.ours and self.real(path) == self.ours:
             yield Option("", None, path)
         group, counts = None, False
         for number, line in self.lines(path):
-            words = line.lstrip(BLANKS)
+            text = line.lstrip(BLANKS)
             wrong = ""
-            if not words or words[0] in "#;":
+            if not text or text[0] in "#;":
                 continue
-            if words[0] == "!":
-                yield from self.included(words[1:].strip(BLANKS), depth, f"{path}:{number}")
-            elif words[0] == "[":
-                group, closed, _ = words[1:].partition("]")
+            if text[0] == "!":
+                yield from self.included(text[1:].strip(BLANKS), depth, f"{path}:{number}")
+            elif text[0] == "[":
+                group, closed, _ = text[1:].partition("]")
                 counts = group.rstrip(BLANKS).lower() in self.groups
-                wrong = "" if closed else "a group has no ]"
+                wrong = "" if closed else "a group's name has no closing ]"
             elif group is None:
-                wrong = "an option stands above the first group"
+                wrong = "an option is above the first group"
             elif counts:
-                name, separator, value = uncommented(words).partition("=")
-                told = unquoted(value.strip(BLANKS)) if separator else None
-                yield Option(name.rstrip(BLANKS), told, f"{path}:{number}")
+                name, separator, value = uncommented(text).partition("=")
+                found = unquoted(value.strip(BLANKS)) if separator else None
+                yield Option(name.rstrip(BLANKS), found, f"{path}:{number}")
             if wrong and depth:
                 return
             if wrong:
                 raise OptionsError(f"{wrong}: {path}:{number}")
 
     def lines(self, path: str) -> Iterator[tuple[int, str]]:
-        """Numbered lines of a file, in the pieces in which MariaDB reads long ones."""
+        """Numbered lines of a file; long ones in the pieces in which MariaDB reads them."""
         self.seen.append(path)
         try:
             if os.path.isfile(path) and os.stat(path).st_mode & 0o002:
-                # What everybody can write is ignored.
+                # MariaDB ignores a file that every account can write.
                 return
             content = Path(path).read_bytes()
         except OSError:
@@ -193,9 +193,9 @@ class Reader:
                 piece = line[begin : begin + LONGEST].partition(b"\0")[0]
                 yield number, piece.decode("utf-8", "surrogateescape")
 
-    def included(self, words: str, depth: int, place: str) -> Iterator[Option]:
-        """What an include brings."""
-        found = re.fullmatch(r"(includedir|include)(?:[ \t\v\f\r]+(.*))?", words)
+    def included(self, directive: str, depth: int, place: str) -> Iterator[Option]:
+        """The options of included files."""
+        found = re.fullmatch(r"(includedir|include)(?:[ \t\v\f\r]+(.*))?", directive)
         if not found or depth >= DEEPEST:
             return
         kind, path = found[1], (found[2] or "").strip(BLANKS)
@@ -217,22 +217,22 @@ class Reader:
 
 
 def home_of_server() -> str:
-    """The home of the server's account: not that of whoever asks."""
+    """The home folder of the server's account."""
     try:
         return pwd.getpwnam(ACCOUNT).pw_dir
     except KeyError:
         return "/nonexistent"
 
 
-def asked(words: list[str]) -> str:
-    """What a program of MariaDB's says, asked as the server's account; "" where it fails."""
+def asked(command: list[str]) -> str:
+    """The output of a program of MariaDB's, run as the server's account; "" where it fails."""
     surroundings = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "HOME": home_of_server()}
     server: dict[str, Any] = {"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []}
-    # As somebody else where that account, or the right to be it, is missing.
+    # As the current account where that one is missing or cannot be used.
     for account in (server, {}):
         try:
             done = subprocess.run(
-                words,
+                command,
                 capture_output=True,
                 timeout=20,
                 check=False,
@@ -249,7 +249,7 @@ def asked(words: list[str]) -> str:
 
 
 def program() -> Program:
-    """What mariadbd says of itself; what Debian's servers have where it cannot be run."""
+    """What mariadbd reads and knows; the values of Debian's servers where it cannot be run."""
     text = asked([BINARY, "--no-defaults", "--help", "--verbose"])
     files = re.search(r"in the given order:\n(.+)", text)
     groups = re.search(r"groups are read: (.+)", text)
@@ -262,7 +262,7 @@ def program() -> Program:
 
 
 def arguments() -> list[str]:
-    """Words of the running server's command line; [] where it does not run by systemd."""
+    """Arguments of the running server; [] where systemd does not run it."""
     number = asked(["systemctl", "show", "mariadb", "-p", "MainPID", "--value"]).strip()
     try:
         line = Path("/proc", number or "0", "cmdline").read_bytes().decode("utf-8", "replace")
@@ -271,24 +271,24 @@ def arguments() -> list[str]:
     return line.rstrip("\0").split("\0")[1:]
 
 
-def leading(words: list[str]) -> list[str]:
-    """Of a command line, the first words: which option files are read."""
+def leading(options: list[str]) -> list[str]:
+    """The first options of a command line, which choose the option files."""
     count = 0
-    while count < len(words) and re.match(r"--(no-)?defaults(-|$)", words[count]):
+    while count < len(options) and re.match(r"--(no-)?defaults(-|$)", options[count]):
         count += 1
-    return words[:count]
+    return options[:count]
 
 
 def printed() -> list[str]:
-    """The words that the option files of this host's server give it; [] where there are none."""
+    """The options in the files of this host's server; [] where there are none."""
     first = leading(arguments())
     return asked(["my_print_defaults", *first, "--mysqld"]).splitlines()
 
 
 def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str, str]:
-    """Variable and value of an option, as the server takes it.
+    """Variable and value of an option, as the server reads it.
 
-    ``names`` are the server's options: it takes the beginning of a name for the name, too.
+    ``names`` are the server's options: the server also accepts the beginning of a name.
     """
 
     def known(word: str) -> str:
@@ -305,32 +305,32 @@ def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str,
                 found, said = rest, forced
     found = ALIASES.get(found, found or word)
     if found == "expire_logs_days" and re.fullmatch(r"\d+(\.\d+)?", said.strip()):
-        # Two names of one variable.
+        # Two names for one variable.
         return "binlog_expire_logs_seconds", str(round(float(said) * 86400))
     return found, said
 
 
 def server_options() -> dict[str, str]:
-    """Option -> value of this host's server by its option files; {} where they cannot be read."""
+    """Option -> value from the files of this host's server; {} where they cannot be read."""
     names = program().names
     parts = (word.removeprefix("--").partition("=") for word in printed())
     return dict(meaning(name, value if equals else None, names) for name, equals, value in parts)
 
 
-def data_folder(told: Mapping[str, str] | None = None) -> str:
-    """Where this host's server keeps its data; told: what server_options() says."""
-    return ((told or server_options()).get("datadir") or "/var/lib/mysql").rstrip("/")
+def data_folder(options: Mapping[str, str] | None = None) -> str:
+    """The data folder of this host's server. options: the result of server_options()."""
+    return ((options or server_options()).get("datadir") or "/var/lib/mysql").rstrip("/")
 
 
 def look(ours: str) -> dict[str, Any]:
-    """What this host's server is told: {trouble, own, said, seen}.
+    """The options of this host's server: {trouble, own, said, seen}.
 
-    trouble is why no server starts with these files, own the path by which our own file is read, or
-    would be, "" where it is not; said is a list of Said, in the order in which it counts, and seen
-    are the files and folders that were read.
+    trouble: why no server starts with these files, or "". own: the path by which our own file is
+    read, or would be; "" where it is not. said: a list of Said, in the order of their effect. seen:
+    the files and folders that were read.
     """
-    about, words = program(), arguments()
-    first = leading(words)
+    about, options = program(), arguments()
+    first = leading(options)
     files, groups = list(about.files), list(about.groups)
     for word in first:
         kind, _, value = word.partition("=")
@@ -358,7 +358,7 @@ def look(ours: str) -> dict[str, Any]:
         for option, after in agreed(places, printed())
         if not SECRET.search(option.spelled)
     ]
-    for word in words[len(first) :]:
+    for word in options[len(first) :]:
         name, separator, value = word.removeprefix("--").partition("=")
         if word.startswith("--"):
             variable = meaning(name, value if separator else None, about.names)
@@ -366,21 +366,21 @@ def look(ours: str) -> dict[str, Any]:
     return {"trouble": "", "own": own, "said": said, "seen": reader.seen}
 
 
-def agreed(found: list[tuple[Option, bool]], words: list[str]) -> list[tuple[Option, bool]]:
-    """What MariaDB's own reader sees (words), with the places that ours has found.
+def agreed(found: list[tuple[Option, bool]], theirs: list[str]) -> list[tuple[Option, bool]]:
+    """The options that MariaDB's own reader finds (theirs), with the places that ours has found.
 
-    Without a word of that one, what ours has found counts.
+    Where MariaDB's reader has no output, the options that ours has found count.
     """
-    if not words:
+    if not theirs:
         return found
     result: list[tuple[Option, bool]] = []
     ours = [option.word for option, _ in found]
-    matcher = difflib.SequenceMatcher(None, ours, words, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
     for kind, begin, end, there, until in matcher.get_opcodes():
         if kind == "equal":
             result += found[begin:end]
             continue
-        for word in words[there:until]:
+        for word in theirs[there:until]:
             name, separator, value = word.removeprefix("--").partition("=")
             result.append((Option(name, value if separator else None, NO_LINE), True))
     return result

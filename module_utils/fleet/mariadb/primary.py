@@ -1,4 +1,4 @@
-"""The confirmed primary accepts writes."""
+"""Open the confirmed primary for writes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def open_for_writes(
         status = server.replica_status()
         if status is not None:
             raise MariaDBError(
-                f"this host is the inventory's primary, but its server follows"
-                f" {status['Master_Host']}; it stays read-only. Name the real primary in the"
+                f"this host is the primary in the inventory, but its server follows"
+                f" {status['Master_Host']}; it stays read-only. Correct the primary in the"
                 " inventory, or switch over first"
             )
         if read_json(fleet_file).get("fleet_id") != fleet_id and not check_mode:
@@ -35,7 +35,7 @@ def open_for_writes(
             if not check_mode:
                 server.run("SET GLOBAL read_only = 0")
         if not server.runs_events():
-            changes.note("events rest", "events run")
+            changes.note("events do not run", "events run")
             if not check_mode:
                 server.run("SET GLOBAL event_scheduler = 1")
     return changes.result(read_only=closed, root_takes_password=by_password)

@@ -1,4 +1,4 @@
-"""A server that the fleet adopted gets its own settings, accounts and databases back."""
+"""Release of an adopted server: it gets its own settings, accounts and databases back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .statements import account
 
 
 def asked(statements: str) -> list[str]:
-    """Lines that the server answers."""
+    """The lines of the server's answer."""
     done = sql(statements)
     if done.returncode != 0:
         raise MariaDBError(f"MariaDB refused a statement: {done.stderr.strip()}")
@@ -25,19 +25,19 @@ def asked(statements: str) -> list[str]:
 
 
 def ours(accounts: list[str], before: list[str], noted: list[str]) -> list[str]:
-    """Of the accounts that are there, those that the fleet made: none that was there before."""
+    """The existing accounts that the fleet made: none that existed before the adoption."""
     local = (who.rpartition("@") for who in before)
-    twins = {f"{user}@127.0.0.1" for user, _, host in local if host == "localhost"}
+    copies = {f"{user}@127.0.0.1" for user, _, host in local if host == "localhost"}
     return [
         who
         for who in accounts
         if who not in before
-        and (who.rpartition("@")[0] in OUR_ACCOUNTS or who in noted or who in twins)
+        and (who.rpartition("@")[0] in OUR_ACCOUNTS or who in noted or who in copies)
     ]
 
 
 class Releaser:
-    """What is to be done on one server, and its doing."""
+    """Releases one server."""
 
     def __init__(self, module: FleetModule, manifest: dict[str, Any]) -> None:
         self.module = module
@@ -45,10 +45,10 @@ class Releaser:
         self.did: list[str] = []
 
     def refuse_replicas(self) -> None:
-        """Nobody may follow this server: he would lose it without a word.
+        """Raise MariaDBError while replicas follow this server.
 
-        A node that was taken out may look connected for a quarter of an hour, as the firewall
-        keeps its farewell away; but its account is gone.
+        A node that was removed may look connected for a quarter of an hour, because the firewall
+        blocks the end of its connection; but its account is gone.
         """
         dumps = asked(
             "SELECT HOST FROM information_schema.PROCESSLIST WHERE COMMAND LIKE 'Binlog Dump%'"
@@ -56,12 +56,12 @@ class Releaser:
         )
         if dumps:
             raise MariaDBError(
-                f"replicas still follow this server: {', '.join(sorted(set(dumps)))}. Take the"
-                " reporting nodes out first (docs/nodes.md)"
+                f"replicas still follow this server: {', '.join(sorted(set(dumps)))}."
+                " Remove the reporting nodes first (docs/nodes.md)"
             )
 
     def drop(self) -> None:
-        """Drop what the fleet made; after the restart, until which the sites need the twins."""
+        """Drop what the fleet made; after the restart, as sites need its accounts until then."""
         here = look_at_database()
         if here["trouble"]:
             raise MariaDBError(f"MariaDB does not let root in by its socket: {here['trouble']}")
@@ -75,7 +75,7 @@ class Releaser:
         names = {who: account(*who.rsplit("@", 1)) for who in (*needed, *gone)}
         statements = [f"ALTER USER {names[who]} ACCOUNT LOCK;" for who in sorted(needed)]
         statements += [f"DROP USER IF EXISTS {names[who]};" for who in gone]
-        # Last: the notes in it say which accounts are ours.
+        # Last: a table in it lists the accounts that are ours.
         statements += [f"DROP DATABASE IF EXISTS {OUR_DATABASE};"] * own
         if statements and not self.module.check_mode:
             asked("\n".join(statements))
@@ -83,7 +83,7 @@ class Releaser:
         self.did += [f"drop account {who}" for who in gone] + ["drop database benchfleet"] * own
 
     def restart(self) -> None:
-        """Restart the server if it was started with our file; then the logs are nobody's."""
+        """Restart the server if it runs with our file, and remove our binary logs."""
         path = self.module.params["file"].replace("'", "''")
         from_us = asked(
             "SELECT COUNT(*) FROM information_schema.SYSTEM_VARIABLES"
@@ -92,11 +92,11 @@ class Releaser:
         if from_us != ["0"]:
             self.did.append("restart mariadb")
             if not self.module.check_mode:
-                for words in (["daemon-reload"], ["restart", "mariadb.service"]):
-                    code, out, err = self.module.run_command(["systemctl", *words])
+                for arguments in (["daemon-reload"], ["restart", "mariadb.service"]):
+                    code, out, err = self.module.run_command(["systemctl", *arguments])
                     if code != 0:
                         raise MariaDBError(
-                            f"systemctl {' '.join(words)} failed: {(out + err).strip()}; see"
+                            f"`systemctl {' '.join(arguments)}` failed: {(out + err).strip()}; see"
                             " `journalctl -u mariadb`"
                         )
         if self.before["log_bin"]:

@@ -1,4 +1,4 @@
-"""A replica follows its primary: connect a seeded one, mend what is safe, name the rest."""
+"""Replication on a replica: connect it, repair what is safe, report the rest."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .server import (
 )
 from .statements import quote_text
 
-# The fleet's accounts on the primary: by which replicas follow, and by which its state is read.
+# The fleet's accounts on the primary: for replication, and for reading its state.
 USER, PROBE = "repl", "fleet_probe"
 
 
 def connection_settings(status: dict[str, Any]) -> dict[str, str]:
-    """How the replica connects, from its status row, in the form wanted_settings returns."""
+    """The replica's connection settings from its status, in the form of wanted_settings."""
     return {
         "port": str(status["Master_Port"]),
         "user": str(status["Master_User"]),
@@ -42,13 +42,13 @@ def connection_settings(status: dict[str, Any]) -> dict[str, str]:
 
 
 def wanted_settings(port: int, ca: str) -> dict[str, str]:
-    """How it should connect."""
+    """The connection settings that a replica shall have."""
     about = {"port": str(port), "user": USER, "ca": ca}
     return about | {"ssl": "yes", "verify": "yes", "gtid": "slave_pos"}
 
 
 def change_statement(primary: str | None, params: dict[str, Any]) -> str:
-    """CHANGE MASTER TO; without an address the one it follows stays."""
+    """The statement CHANGE MASTER TO; without a primary the address stays."""
     parts = [f"MASTER_HOST={quote_text(primary)}"] if primary else []
     parts += [
         f"MASTER_PORT={params['port']}",
@@ -64,9 +64,9 @@ def change_statement(primary: str | None, params: dict[str, Any]) -> str:
 
 
 def stored_password(datadir: str) -> str | None:
-    """The password the replica connects with, None when it cannot be read.
+    """The password with which the replica connects, None when it cannot be read.
 
-    The server shows it nowhere; its own file has it on the sixth line.
+    No statement shows it; the sixth line of master.info has it.
     """
     try:
         return Path(datadir, "master.info").read_text(encoding="utf-8").splitlines()[5]
@@ -75,9 +75,9 @@ def stored_password(datadir: str) -> str | None:
 
 
 class Replica(Changes):
-    """One replica's server and what is done to it.
+    """One replica's server, and the changes to it.
 
-    params: as the module mariadb_replication has them.
+    params: those of the module mariadb_replication.
     """
 
     def __init__(self, server: Server, params: dict[str, Any], check_mode: bool) -> None:
@@ -93,7 +93,7 @@ class Replica(Changes):
                 self.server.run(statement)
 
     def seed_state(self) -> dict[str, Any]:
-        """What the seed left, empty when it is not this fleet's."""
+        """The seed's state file, {} when it is not this fleet's."""
         found = read_json(self.params["state_file"])
         return found if found.get("fleet_id") == self.params["fleet_id"] else {}
 
@@ -109,15 +109,15 @@ class Replica(Changes):
         return None if age is None else float(age)
 
     def remedy(self, number: int) -> str:
-        """What to do about a replication error of this replica."""
+        """What the operator can do about a replication error of this replica."""
         return remedy(number, memory_tables(self.server))
 
     def broken(self, what: str, found: dict[str, Any], error: list[Any]) -> MariaDBError:
-        """An error of a thread, with what to do about it."""
+        """The exception for an error of a replication thread, with its remedy."""
         return MariaDBError(f"{what}: {self.seen(found)}. {self.remedy(error[0])}")
 
     def look(self) -> dict[str, Any]:
-        """Everything worth saying about this replica."""
+        """The state of this replica."""
         status = self.server.replica_status()
         state = self.server.value("SELECT @@GLOBAL.gtid_binlog_state")
         found: dict[str, Any] = {
@@ -140,24 +140,24 @@ class Replica(Changes):
         return found
 
     def seen(self, found: dict[str, Any]) -> str:
-        """What was seen, in a line."""
+        """The state of a replica in one line."""
         if not found["configured"]:
-            return "follows nobody"
+            return "follows no primary"
         age = found["heartbeat_age"]
-        words = [
+        parts = [
             f"follows {found['primary']}",
             f"receiving: {found['io']}",
             f"applying: {found['sql']}",
             "no heartbeat" if age is None else f"heartbeat {age:.1f} s old",
         ]
         errors = {"receive": found["io_error"], "apply": found["sql_error"]}
-        words += [f"{which} error {no}: {text}" for which, (no, text) in errors.items() if no]
-        return ", ".join(words)
+        parts += [f"{which} error {no}: {text}" for which, (no, text) in errors.items() if no]
+        return ", ".join(parts)
 
     def connect_seeded(self, state: dict[str, Any]) -> None:
-        """First connection of a seeded server, from the position its copy stands for."""
+        """Connect a seeded server for the first time, from the position of its copy."""
         gtid = str(state["gtid"])
-        self.note("follows nobody", f"follows {self.params['primary']} from {gtid}")
+        self.note("follows no primary", f"follows {self.params['primary']} from {gtid}")
         self.act(
             "STOP ALL SLAVES",
             "RESET SLAVE ALL",
@@ -167,12 +167,11 @@ class Replica(Changes):
         )
 
     def repoint(self, status: dict[str, Any]) -> None:
-        """Bring a connection's settings to those wanted; the position is the server's own."""
+        """Correct the settings of the connection; the position stays."""
         if str(status["Master_Host"]) != self.params["primary"]:
             raise MariaDBError(
-                f"this replica follows {status['Master_Host']}, the inventory's primary is"
-                f" {self.params['primary']}: which of the two is right is not guessed. Correct the"
-                f" inventory, or {RESEED}"
+                f"this replica follows {status['Master_Host']}, but the primary in the inventory is"
+                f" {self.params['primary']}. Correct the inventory, or {RESEED}"
             )
         have = connection_settings(status)
         want = wanted_settings(self.params["port"], self.params["ca"])
@@ -190,7 +189,7 @@ class Replica(Changes):
         self.act("STOP SLAVE", change_statement(None, self.params), "START SLAVE")
 
     def start_stopped(self) -> None:
-        """Start threads that are stopped without an error; refuse those that carry one."""
+        """Start threads that stopped without an error. Raises MariaDBError for others."""
         found = self.look()
         if not found["configured"]:
             return
@@ -199,31 +198,31 @@ class Replica(Changes):
             return
         for error in (found["sql_error"], found["io_error"]):
             if error[0] and not passing(error[0]):
-                raise self.broken("replication stands still", found, error)
+                raise self.broken("replication has stopped", found, error)
         self.note(f"stopped: {', '.join(stopped)}", "both threads run")
         self.act("START SLAVE")
 
     def close_for_writes(self) -> None:
-        """A replica that takes writes is one mistake away from diverging."""
+        """Make the replica read-only: a write on it would make its data differ."""
         if not int(self.server.value("SELECT @@GLOBAL.read_only")):
             self.note("open for writes", "read_only")
             self.act("SET GLOBAL read_only = 1")
         if self.server.runs_events():
-            self.note("events run", "events rest")
+            self.note("events run", "events do not run")
             self.act("SET GLOBAL event_scheduler = 0")
 
     def wait_until_following(self) -> dict[str, Any]:
-        """Both threads run and the heartbeat is fresh. Raises MariaDBError when that stays out.
+        """Wait until both threads run and the heartbeat is fresh. Raises MariaDBError otherwise.
 
-        While the heartbeat moves the replica is catching up and gets the whole time; a connection
-        that does not come about, or a heartbeat that stands still, is given up on sooner.
+        While the heartbeat advances, the replica is catching up and gets the whole time; without a
+        connection, or with a heartbeat that does not change, the wait ends sooner.
         """
         began = moved = time.monotonic()
         last_gtid = None
         while True:
             found = self.look()
             if not found["configured"]:
-                raise MariaDBError("replication was reset while it was being checked; run again")
+                raise MariaDBError("replication was reset during this check; run again")
             limit = float(self.params["heartbeat_max_age"])
             age = found["heartbeat_age"]
             running = found["io"] == "Yes" and found["sql"] == "Yes"
@@ -233,16 +232,16 @@ class Replica(Changes):
             if found["gtid_slave_pos"] != last_gtid:
                 last_gtid, moved = found["gtid_slave_pos"], now
             if found["sql_error"][0]:
-                raise self.broken("replication broke", found, found["sql_error"])
+                raise self.broken("replication stopped", found, found["sql_error"])
             number = found["io_error"][0]
             if found["io"] == "No" and number and not passing(number):
-                raise self.broken("replication broke", found, found["io_error"])
+                raise self.broken("replication stopped", found, found["io_error"])
             if now - moved > 30 or now - began > self.params["timeout"]:
                 what = (
                     self.remedy(number)
                     if number
-                    else "the heartbeat does not arrive: look at the primary's event_scheduler,"
-                    " and at the clocks of both hosts (they are compared)"
+                    else "the heartbeat does not arrive: check the primary's event_scheduler, and"
+                    " the clocks of both hosts, which must agree"
                     if now - moved > 30
                     else "it is still catching up: run again later, or raise"
                     " mariadb_replica_catch_up_timeout"
@@ -251,7 +250,7 @@ class Replica(Changes):
             time.sleep(0.5)
 
     def errant_transactions(self, found: dict[str, Any]) -> list[str] | None:
-        """Transactions of this replica that the primary never had; None when it cannot be asked."""
+        """Transactions here that the primary never had; None where it does not answer."""
         try:
             where = (self.params["primary"], self.params["port"])
             who = (PROBE, self.params["probe_password"])
@@ -262,14 +261,14 @@ class Replica(Changes):
                 return None
             raise MariaDBError(
                 f"the primary {self.params['primary']} does not let {PROBE} in from here"
-                f" ({describe(error)}): run site.yml on the primary too"
+                f" ({describe(error)}): run site.yml on the primary, too"
             ) from error
         return errant(found["gtid_binlog_state"], theirs)
 
     def finish_seed(self, state: dict[str, Any]) -> None:
-        """The copy proved itself: what it replaced is no longer needed, unless asked to be kept.
+        """Remove the replaced data, as the copy works, unless it shall be kept.
 
-        What reseeds before it have replaced goes by number and age.
+        Data that earlier reseeds replaced is removed by number and age.
         """
         if state.get("phase") != "seeded" or self.check_mode:
             return
@@ -283,18 +282,18 @@ class Replica(Changes):
             tidy(things(os.path.dirname(old), REPLACED), self.params["keep"])
 
     def following(self) -> dict[str, Any]:
-        """The whole of state ``following``."""
+        """Bring the replica to state ``following``; returns its state."""
         state = self.seed_state()
         status = self.server.replica_status()
         if status is None:
             if state.get("phase") == "seeded":
                 self.connect_seeded(state)
             elif self.check_mode and state.get("phase") != "done":
-                self.note("follows nobody", f"follows {self.params['primary']}")
+                self.note("follows no primary", f"follows {self.params['primary']}")
             else:
                 raise MariaDBError(
-                    "this server follows nobody although it is a replica"
-                    + (" that was seeded before" if state else " and was never seeded")
+                    "this replica follows no primary"
+                    + (", although it was seeded before" if state else ", and was never seeded")
                     + f": {RESEED}"
                 )
         else:
@@ -307,14 +306,14 @@ class Replica(Changes):
         found["errant"] = self.errant_transactions(found)
         if found["errant"]:
             raise MariaDBError(
-                "this replica holds transactions the primary never had:"
+                "this replica has transactions that the primary never had:"
                 f" {', '.join(found['errant'])}; {self.remedy(1950)}"
             )
         self.finish_seed(state)
         return found
 
     def caught_up(self) -> dict[str, Any]:
-        """Wait for a GTID."""
+        """Wait until the replica has reached a GTID; returns its state."""
         gtid, timeout = self.params["gtid"], self.params["timeout"]
         if self.check_mode or not gtid:
             return self.look()
@@ -327,8 +326,8 @@ class Replica(Changes):
                 return found
             if not found["configured"] or found["sql"] == "No":
                 raise MariaDBError(
-                    f"the replica cannot reach {gtid}: {self.seen(found)}. See to it first:"
-                    " ansible-playbook -i INVENTORY playbooks/database.yml says what is wrong"
+                    f"the replica cannot reach {gtid}: {self.seen(found)}. Repair replication"
+                    " first: `ansible-playbook -i INVENTORY playbooks/database.yml` shows the error"
                 )
             if ends - time.monotonic() <= 0:
                 raise MariaDBError(

@@ -1,4 +1,4 @@
-"""The first copy of the primary's data: whether a replica gets one, its start, how far it is."""
+"""A replica's first copy of the primary's data: whether it gets one, its start, its progress."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..module import FleetModule
 from .options import data_folder
 from .server import SYSTEM_SCHEMAS, MariaDBError, ServerAbsentError, local, read_json
 
-# A name of its own for each start: a dead unit that systemd has not let go of is in nobody's way.
+# Each start has a unit name of its own, so that a dead unit that systemd still has does no harm.
 UNIT = "benchfleet-seed-"
-# The old data is being replaced: there is only forward.
+# Phases in which the old data is being replaced: the seed can only go on.
 REPLACING = ("swap_out", "swap_in", "start")
 FINISHED = ("seeded", "done")
 
 
 @dataclass(frozen=True)
 class Situation:
-    """What a replica's server looks like before a decision."""
+    """The state of a replica's server, from which decide() judges."""
 
     phase: str | None
     failed: bool
@@ -34,29 +34,29 @@ class Situation:
 def decide(seen: Situation) -> tuple[str, str]:
     """What to do: (verb, reason).
 
-    Verbs: attach (a seed is at work), resume (go on with one that was cut short), seed, reseed,
-    abandon (give up a seed that cannot finish and begin anew), nothing, refuse.
+    Verbs: attach (a seed is running), resume (go on with one that was cut off), seed, reseed,
+    abandon (give up a seed that cannot finish, and start over), nothing, refuse.
     """
     if seen.running:
-        return "attach", "a seed is at work already"
+        return "attach", "a seed is running already"
     if seen.phase in REPLACING:
         if seen.reseed and seen.failed:
             return "abandon", f"the last seed failed in phase {seen.phase}"
-        return "resume", f"a seed was cut short in phase {seen.phase}"
+        return "resume", f"a seed was cut off in phase {seen.phase}"
     if seen.reseeding and seen.phase not in (None, *FINISHED):
-        return "resume", f"a reseed was cut short in phase {seen.phase}"
+        return "resume", f"a reseed was cut off in phase {seen.phase}"
     if seen.reseed:
-        return "reseed", "asked for with mariadb_replica_reseed"
+        return "reseed", "asked for by `mariadb_replica_reseed`"
     if seen.phase in FINISHED:
         return "nothing", "seeded before"
     if not seen.answers:
-        return "refuse", "its server does not answer, so nobody can tell what its data folder holds"
+        return "refuse", "its server does not answer, so it is unknown what its data folder holds"
     if seen.follows:
         return "nothing", f"follows {seen.follows} already"
     if seen.schemas:
-        return "refuse", "it holds data this fleet did not put there: " + ", ".join(seen.schemas)
+        return "refuse", "it has databases of another origin: " + ", ".join(seen.schemas)
     if seen.phase not in (None, *FINISHED):
-        return "resume", f"a seed was cut short in phase {seen.phase}"
+        return "resume", f"a seed was cut off in phase {seen.phase}"
     return "seed", "an empty server"
 
 
@@ -66,35 +66,36 @@ def public(state: dict[str, Any]) -> dict[str, Any]:
 
 
 class Seeder:
-    """Looks, decides and starts."""
+    """Looks at the replica, decides, and starts the seed."""
 
     def __init__(self, module: FleetModule) -> None:
         self.module = module
         self.params = module.params
 
     def unit_running(self) -> bool:
-        """Whether the seed's unit is at work."""
+        """Whether the seed's unit is running."""
         code, out, err = self.module.run_command(
             ["systemctl", "show", f"{UNIT}*", "-p", "ActiveState", "--value"]
         )
         if code != 0:
             raise MariaDBError(
-                f"systemctl does not tell whether a seed runs: {(err or out).strip()}"
+                f"`systemctl show` failed, so it is unknown whether a seed runs:"
+                f" {(err or out).strip()}"
             )
         return bool(set(out.split()) & {"active", "activating", "deactivating", "reloading"})
 
     def state(self) -> dict[str, Any]:
-        """The seed's state file. Raises MariaDBError when it is another fleet's."""
+        """The content of the seed's state file. Raises MariaDBError when it is another fleet's."""
         found = read_json(self.params["state_file"])
         if found and found.get("fleet_id") != self.params["fleet_id"]:
             raise MariaDBError(
-                f"{self.params['state_file']} belongs to another fleet: this host was seeded by it."
-                " Take the host out of that fleet first, or move the file away and see to the data"
+                f"{self.params['state_file']} belongs to another fleet, which seeded this host."
+                " Remove the host from that fleet first, or move the file and the data away"
             )
         return found
 
     def look(self, state: dict[str, Any]) -> Situation:
-        """What there is. ServerAbsentError passes through."""
+        """The replica's situation. Raises ServerAbsentError where there is no server yet."""
         follows, schemas, answers = None, [], True
         try:
             with local() as server:
@@ -119,7 +120,7 @@ class Seeder:
 
     def command(self, verb: str) -> list[str]:
         """The command that starts the unit, which outlives this session."""
-        words = [
+        command = [
             "systemd-run",
             f"--unit={UNIT}{int(time.time())}",
             "--collect",
@@ -134,19 +135,19 @@ class Seeder:
             f"--memory={self.params['memory_mb']}",
         ]
         if verb in ("reseed", "abandon"):
-            # Anew, for a copy that waits to be moved in may be older than the data it replaces.
-            words += ["--keep-old", "--anew"]
-        return words
+            # From the start: a copy that is ready may be older than the data that it would replace.
+            command += ["--keep-old", "--anew"]
+        return command
 
     def begin(self) -> dict[str, Any]:
-        """Decide and start. Returns the module's result."""
+        """Decide and start; returns the module's result."""
         state = self.state()
         seen = self.look(state)
         verb, reason = decide(seen)
         if verb == "refuse":
             raise MariaDBError(
-                f"this host is not seeded: {reason}. If that data may go,"
-                " -e mariadb_replica_reseed=<host> replaces it and keeps the old folder beside it"
+                f"this host gets no copy of the data: {reason}. If its data may be replaced,"
+                " `-e mariadb_replica_reseed=<host>` does so, and keeps the old folder beside it"
             )
         finished = verb == "nothing"
         about = {"finished": finished, "state": public(state), "msg": reason}
@@ -160,7 +161,7 @@ class Seeder:
             if read_json(self.params["fleet_file"]).get("fleet_id") != self.params["fleet_id"]:
                 raise MariaDBError(
                     f"{self.params['fleet_file']} does not name this fleet, so the data on this"
-                    " host is not ours to replace; run the whole site.yml"
+                    " host is not replaced; run the whole site.yml"
                 )
             code, out, err = self.module.run_command(self.command(verb))
             if code != 0:
@@ -168,7 +169,7 @@ class Seeder:
         return {**result, "running": True}
 
     def poll(self) -> dict[str, Any]:
-        """Only look."""
+        """The seed's progress, as the module's result."""
         running, state = self.unit_running(), self.state()
         finished = not running and state.get("phase") in FINISHED
         return {"changed": False, "running": running, "finished": finished, "state": public(state)}

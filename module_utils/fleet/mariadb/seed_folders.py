@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from ..atomic import sync_folder
-from .seed_stream import SeedError
+from .seed_stream import PositionError
 
 
 def work_folder(datadir: Path) -> Path:
@@ -78,14 +78,17 @@ def move_all(source: Path, target: Path, spared: Path) -> None:
 
 
 def gtid_of(staged: Path) -> str:
-    """The position a copy stands for, from the file the backup tool leaves in it."""
+    """The GTID position of a copy, from the file that the backup tool leaves in it.
+
+    Raises PositionError where there is none.
+    """
     for name in ("mariadb_backup_binlog_info", "xtrabackup_binlog_info"):
         path = staged / name
         if path.exists():
             words = path.read_text().split()
             if len(words) >= 3:
                 return "".join(words[2:])
-    raise SeedError(
-        "the copy carries no GTID: the primary has written nothing to its binary log yet; run"
+    raise PositionError(
+        "the copy has no GTID, because the primary has not yet written to its binary log: run"
         " site.yml on the primary first"
     )

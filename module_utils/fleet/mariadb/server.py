@@ -21,32 +21,31 @@ except ImportError:
     pymysql = None  # type: ignore[assignment]
 
 SOCKET = "/run/mysqld/mysqld.sock"
-# What MariaDB lets a packet have at most. A row travels in one, and in a dump it is one statement,
-# in which each quote, backslash and line end takes two bytes: a row that came in by the server's
-# max_allowed_packet may need twice of that to come in again.
+# The largest packet that MariaDB allows. A row is sent in one, and in a dump it is one statement,
+# in which each quote, backslash and line end takes two bytes: a row as large as the server's
+# max_allowed_packet may need twice that size to be restored.
 LARGEST_PACKET = 1024**3
 
-# Errors by which a server, or pymysql for it, refuses a sign-in: wrong account, password or
-# database, a host that is not let in, a way to sign in that is not known, an expired password, a
-# locked account.
+# Errors with which a server, or pymysql, refuses a sign-in: wrong account, password or database, a
+# host that is not allowed, an unknown way to sign in, an expired password, a locked account.
 REFUSED = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 2059, 3159, 4151})
 # User id of the account that has no rights.
 NOBODY = 65534
 
-# System schemas: everything else is somebody's data.
+# All other schemas hold data of sites or of other applications.
 SYSTEM_SCHEMAS = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
 
 
 class MariaDBError(Exception):
-    """Something is not as it must be; the message says what was seen and what to do."""
+    """MariaDB is not as it should be; the message says what was seen and what to do."""
 
 
 class ServerAbsentError(MariaDBError):
-    """There is no server on this host yet (package or client library missing)."""
+    """There is no server on this host yet: its package or the client library is missing."""
 
 
 def connect(read_timeout: int, connect_timeout: int = 10, **way: Any) -> Any:
-    """A connection with rows as dictionaries; seconds, and pymysql's words for the way there."""
+    """A connection with rows as dictionaries. Time-outs in seconds; way: arguments of pymysql."""
     return pymysql.connect(
         **way,
         connect_timeout=connect_timeout,
@@ -58,7 +57,7 @@ def connect(read_timeout: int, connect_timeout: int = 10, **way: Any) -> Any:
 
 
 class Server:
-    """A connection: thin, with rows as dictionaries."""
+    """A connection to a server, with rows as dictionaries."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -83,9 +82,9 @@ class Server:
     def signed_in(self, user: str, password: str, database: str) -> Iterator[Server | None]:
         """A connection of a site's own account to its database; None where it is refused.
 
-        From this server's own host. What root reads of a site, it reads so: a table may be a view
-        by now, whose functions run with the rights of whoever reads it. Raises MariaDBError where
-        the server does not get as far as that.
+        From this server's own host. Root reads a site's data only in this way: a table may have
+        become a view, whose functions run with the reader's rights. Raises MariaDBError where the
+        server neither accepts nor refuses the account.
         """
         place = self.rows("SELECT @@port AS port, @@socket AS socket")[0]
         ways = ({"host": "127.0.0.1", "port": int(place["port"])}, {"unix_socket": place["socket"]})
@@ -93,18 +92,18 @@ class Server:
         connection = None
         for way in ways:
             try:
-                # Nobody: at its socket, the server would take root's word instead of a password.
+                # Without root's rights: at its socket, the server lets root in without a password.
                 with acting_as(NOBODY):
                     connection = connect(60, **way, **about)
                 break
             except (RuntimeError, UnicodeError):
-                # pymysql lacks a library for some ways to sign in, and takes not every password.
+                # pymysql has no library for some ways to sign in, and not for every password.
                 continue
             except pymysql.MySQLError as error:
                 if error.args[0] in REFUSED:
                     continue
                 raise MariaDBError(
-                    f"MariaDB on this host does not say whether it lets {user} in:"
+                    f"MariaDB on this host neither accepts nor refuses {user}:"
                     f" {describe(error)}; see `systemctl status mariadb`"
                 ) from error
         if connection is None:
@@ -122,10 +121,10 @@ class Server:
             return name, host
 
     def reload_certificates(self) -> None:
-        """Have the server show what its files hold now, and trust it; sessions go on.
+        """Have the server read its certificate files again; sessions go on.
 
-        LOCAL: else a replica would note it in its own binary log, as a write that the primary has
-        not, and stop replicating.
+        LOCAL: otherwise a replica would write the statement to its own binary log, as a transaction
+        that the primary does not have, and stop replicating.
         """
         self.run("FLUSH LOCAL SSL")
 
@@ -134,30 +133,30 @@ class Server:
         return str(self.value("SELECT @@GLOBAL.event_scheduler")).upper() in ("ON", "1")
 
     def replica_status(self) -> dict[str, Any] | None:
-        """The row of SHOW SLAVE STATUS, None when the server follows nobody."""
+        """The row of SHOW SLAVE STATUS, None when the server is no replica."""
         found = self.rows("SHOW SLAVE STATUS")
         return found[0] if found else None
 
 
 def server_folders() -> list[tuple[str, str]]:
-    """Folders that a server on this host writes to by its option files, and what they hold.
+    """Folders to which this host's server writes, from its option files, and what they hold.
 
-    It is not asked: one whose disk is full does not answer. [] where there is none.
+    The server itself is not asked: it does not answer while its disk is full. [] without a server.
     """
     if not os.path.exists(BINARY):
         return []
-    told = server_options()
-    temporary = told.get("tmpdir", "/tmp").split(":")[0]
-    return [(data_folder(told), "the databases"), (temporary, "temporary files")]
+    options = server_options()
+    temporary = options.get("tmpdir", "/tmp").split(":")[0]
+    return [(data_folder(options), "the databases"), (temporary, "temporary files")]
 
 
-def client(program: str, *words: str) -> list[str]:
-    """Command of one of MariaDB's own clients, as root through the server's socket.
+def client(program: str, *arguments: str) -> list[str]:
+    """The command of one of MariaDB's own clients, as root through the server's socket.
 
-    No option file of the host's counts. By themselves they take rows of up to 16 or 24 MB only.
+    Option files of the host are not read. By default, clients take rows of at most 16 or 24 MB.
     """
     limit = f"--max-allowed-packet={LARGEST_PACKET}"
-    return [program, "--no-defaults", f"--socket={SOCKET}", limit, *words]
+    return [program, "--no-defaults", f"--socket={SOCKET}", limit, *arguments]
 
 
 def installed() -> bool:
@@ -174,26 +173,26 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
     if not os.path.exists(BINARY):
         raise ServerAbsentError("no MariaDB server on this host yet")
     if pymysql is None:
-        raise ServerAbsentError("MariaDB here cannot be asked before PyMySQL is installed")
+        raise ServerAbsentError("PyMySQL, with which MariaDB is asked, is not installed yet")
     try:
         connection = connect(600, unix_socket=socket, user="root")
     except pymysql.MySQLError as error:
         raise MariaDBError(
-            f"MariaDB on this host does not let root in through {socket}: {describe(error)};"
-            " look at `systemctl status mariadb`, root@localhost must sign in by unix_socket"
+            f"MariaDB on this host does not let root in through {socket}: {describe(error)}; see"
+            " `systemctl status mariadb`; root@localhost has to sign in by unix_socket"
         ) from error
     with closing(connection):
         yield Server(connection)
 
 
 def running_variables(server: Server) -> dict[str, Row]:
-    """Every variable: value, where it came from, whether it can be changed in place."""
+    """All variables by name: value, origin, and whether it needs a restart to change."""
     status = [list(row.values()) for row in server.rows("SHOW MASTER STATUS")]
     return with_filters(server.rows(RUNNING), status)
 
 
 def with_filters(rows: Iterable[Row], status: Iterable[list[Any]]) -> dict[str, Row]:
-    """Variables by name; the filters of the binary log, which may be none, are in its status."""
+    """Variables by name; filters of the binary log, if no variables, are taken from its status."""
     found = {row["name"]: row for row in rows}
     for line in status:
         for name, value in zip(LOG_FILTERS, line[2:4], strict=False):
@@ -202,9 +201,9 @@ def with_filters(rows: Iterable[Row], status: Iterable[list[Any]]) -> dict[str, 
 
 
 def root_takes_password(server: Server) -> bool:
-    """Whether root can sign in over TCP on the server's own host by a password, an empty one too.
+    """Whether root can sign in over TCP from the server's own host with a (maybe empty) password.
 
-    As `bench new-site` does. Root of a package's MariaDB signs in by unix_socket alone.
+    `bench new-site` signs in so. In a MariaDB from a package, root signs in by unix_socket only.
     """
     hosts = ["127.0.0.1", "%"]
     if not int(server.value("SELECT @@skip_name_resolve")):
@@ -220,7 +219,7 @@ def root_takes_password(server: Server) -> bool:
 
 
 def takes_password(way: dict[str, Any]) -> bool:
-    """Whether a way to sign in, as mysql.global_priv has it, asks for a password that there is."""
+    """Whether a way to sign in, as in mysql.global_priv, is by a password that exists."""
     plugin, secret = way.get("plugin", ""), way.get("authentication_string", "")
     if plugin == "mysql_native_password":
         return bool(re.fullmatch(r"(\*[0-9A-F]{40})?", secret))
@@ -237,9 +236,9 @@ def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[
 
 
 def shown_certificate(socket: str = SOCKET) -> bytes | None:
-    """The certificate (DER) that the server of this host shows, None where it does no TLS.
+    """The certificate (DER) of this host's running server, None where it does no TLS.
 
-    It is looked at, not trusted: the connection stays on this host.
+    It is not verified, because the connection stays on this host.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -255,7 +254,7 @@ def shown_certificate(socket: str = SOCKET) -> bytes | None:
 
 
 def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
-    """Whether the server of this host shows another certificate than that of a file."""
+    """Whether this host's running server has another certificate than a file."""
     with open(path, encoding="ascii") as source:
         on_disk = ssl.PEM_cert_to_DER_cert(source.read().strip() + "\n")
     shown = shown_certificate(socket)
@@ -264,14 +263,14 @@ def shows_another_certificate(path: str, socket: str = SOCKET) -> bool:
 
 def show_certificate(path: str, check_mode: bool) -> dict[str, bool]:
     """Result of the module mariadb_certificate. Raises MariaDBError."""
-    refused = f"MariaDB did not take the certificate of {path}"
+    refused = f"MariaDB did not load the certificate of {path}"
     try:
         with local() as server:
             changed = shows_another_certificate(path)
             if changed and not check_mode:
                 server.reload_certificates()
                 if shows_another_certificate(path):
-                    raise MariaDBError(f"{refused}: `journalctl -u mariadb` says why")
+                    raise MariaDBError(f"{refused}: see `journalctl -u mariadb`")
     except pymysql.MySQLError as error:
         raise MariaDBError(
             f"{refused} ({describe(error)}): run site.yml, which writes it and its key"
@@ -298,10 +297,10 @@ def parse_gtids(text: str | None) -> dict[tuple[int, int], int]:
 
 
 def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
-    """Transactions in a replica's binlog that its primary never had, as GTIDs.
+    """Transactions in a replica's binary log that its primary never had, as GTIDs.
 
-    Both arguments are ``@@gtid_binlog_state``, the replica's read *before* the primary's, so
-    that a replica is never blamed for being in front.
+    Both arguments are ``@@gtid_binlog_state``; the replica's has to be read *before* the primary's,
+    so that the primary has all transactions that the replica got from it.
     """
     known = parse_gtids(primary_state)
     return [
@@ -320,8 +319,8 @@ def has_database(server: Server, name: str) -> bool:
     )
 
 
-# Accounts, user@host, that somebody's views, triggers, routines and events run as: when one is
-# dropped, each write to a table with such a trigger fails (1449); when it is locked, none does.
+# Accounts, user@host, as which views, triggers, routines and events run: when one is dropped, each
+# write to a table with such a trigger fails (1449); when it is locked, none does.
 DEFINERS = " UNION ".join(
     f"SELECT DEFINER AS who FROM information_schema.{kind}S WHERE {schema}_SCHEMA <> 'benchfleet'"
     for kind, schema in (
@@ -331,8 +330,8 @@ DEFINERS = " UNION ".join(
         ("EVENT", "EVENT"),
     )
 )
-# Tables that a restart empties, quoted, but the server's own. Asking for the engine alone opens no
-# table: the first opening after a restart is what writes to the binary log.
+# Tables that a restart empties, quoted, without the server's own. Asking only for the engine opens
+# no table: the first opening after a restart writes to the binary log.
 MEMORY_TABLES = (
     "SELECT CONCAT('`', REPLACE(TABLE_SCHEMA, '`', '``'), '`.`', REPLACE(TABLE_NAME, '`', '``'),"
     " '`') AS name FROM information_schema.TABLES WHERE ENGINE = 'MEMORY'"
@@ -357,9 +356,11 @@ def read_json(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise MariaDBError(f"{path} is not JSON ({error}); move it away to start over") from error
+        raise MariaDBError(
+            f"{path} is not valid JSON ({error}); move it away and run again"
+        ) from error
     if not isinstance(found, dict):
-        raise MariaDBError(f"{path} holds no JSON object; move it away to start over")
+        raise MariaDBError(f"{path} is not a JSON object; move it away and run again")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Statements on MariaDB's accounts: names and hashes in them, and what SHOW answers."""
+"""Statements on MariaDB's accounts: names and hashes in them, and the results of SHOW."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def account(user: str, host: str) -> str:
 
 
 def password_hash(password: str) -> str:
-    """mysql_native_password's hash, computed here so that a password is compared, not reset."""
+    """The hash of mysql_native_password, computed here to compare passwords with the server's."""
     inner = hashlib.sha1(password.encode()).digest()
     return "*" + hashlib.sha1(inner).hexdigest().upper()
 
 
 def identified(hashes: list[str]) -> str:
-    """How ALTER USER has an account accept passwords, by their hashes; nobody's without one."""
+    """The clause with which an account accepts passwords, by their hashes; without one, none."""
     if len(hashes) == 1:
         return f"IDENTIFIED BY PASSWORD {quote_text(hashes[0])}"
     ways = [f"mysql_native_password USING {quote_text(one)}" for one in hashes or ["invalid"]]
@@ -43,10 +43,10 @@ def identified(hashes: list[str]) -> str:
 
 
 def parse_create_user(text: str) -> dict[str, Any]:
-    """What SHOW CREATE USER says: hashes, TLS, limits, lock.
+    """An account from SHOW CREATE USER: hashes, TLS, limits, lock.
 
-    ``hashes`` are of the passwords that are accepted, in their order; [] for an account that signs
-    in another way.
+    ``hashes``: those of the accepted passwords, in their order; [] for an account that signs in in
+    another way.
     """
     hashed = re.findall(
         r"(?:IDENTIFIED BY PASSWORD|mysql_native_password (?:USING|AS)) '(\*[0-9A-F]{40})'", text
@@ -63,7 +63,7 @@ def parse_create_user(text: str) -> dict[str, Any]:
 
 
 def parse_grants(lines: list[str]) -> dict[str, set[str]]:
-    """What SHOW GRANTS says: object -> privileges. USAGE (nothing) is left out."""
+    """Grants from SHOW GRANTS: object -> privileges. USAGE (no privilege) is left out."""
     found: dict[str, set[str]] = {}
     for line in lines:
         match = re.match(r"GRANT (.+?) ON (\S.*?) TO [`']", line)
@@ -81,7 +81,7 @@ def parse_grants(lines: list[str]) -> dict[str, set[str]]:
 
 
 def grant_statements(who: str, have: dict[str, set[str]], want: dict[str, set[str]]) -> list[str]:
-    """Statements that turn the grants an account has into those it should have."""
+    """Statements that change the grants of an account from those it has to those it shall have."""
     statements: list[str] = []
     for place in sorted(set(have) | set(want)):
         had, wanted = have.get(place, set()), want.get(place, set())

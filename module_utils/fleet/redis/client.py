@@ -1,4 +1,4 @@
-"""One client for Redis: no library for it is on the hosts."""
+"""A client for Redis: the hosts have no library for it."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Redis:
         self.source.close()
         self.socket.close()
 
-    def ask(self, *words: str) -> Any:
-        """Send a command and return its answer. Raises RedisError for an error of Redis' own."""
-        parts = [word.encode() for word in words]
+    def ask(self, *command: str) -> Any:
+        """Send a command and return Redis' answer. Raises RedisError where that is an error."""
+        parts = [part.encode() for part in command]
         request = b"*%d\r\n" % len(parts)
         request += b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
         self.socket.sendall(request)
         return self._answer()
 
     def write_down(self, seconds: float = 60.0) -> None:
-        """Have all data on Redis' disk, which else has it now and then. Raises RedisError.
+        """Have Redis write all its data to disk now. Raises RedisError.
 
-        An append-only Redis loads its changes and nothing else: it writes these anew.
+        An append-only Redis loads only its file of changes, so it rewrites that.
         """
         self.socket.settimeout(seconds)
         deadline = time.monotonic() + seconds
@@ -55,9 +55,9 @@ class Redis:
                     self._not_written(str(error), error)
                 time.sleep(0.2)
         while appends:
-            said = self.ask("INFO", "persistence")
-            if not re.search(r"aof_rewrite_(in_progress|scheduled):1", said):
-                if "aof_last_bgrewrite_status:ok" not in said:
+            info = self.ask("INFO", "persistence")
+            if not re.search(r"aof_rewrite_(in_progress|scheduled):1", info):
+                if "aof_last_bgrewrite_status:ok" not in info:
                     self._not_written("aof_last_bgrewrite_status is not ok")
                 return
             if time.monotonic() > deadline:
@@ -65,9 +65,9 @@ class Redis:
             time.sleep(0.05)
 
     @staticmethod
-    def _not_written(words: str, cause: Exception | None = None) -> NoReturn:
+    def _not_written(why: str, cause: Exception | None = None) -> NoReturn:
         raise RedisError(
-            f"Redis cannot write its data down ({words}); see its log, and the room on its disk"
+            f"Redis cannot write its data to disk ({why}); see its log, and the free disk space"
         ) from cause
 
     def _answer(self) -> Any:
@@ -91,7 +91,7 @@ class Redis:
 
 
 def registered_workers(redis: Redis) -> list[dict[str, Any]]:
-    """Background workers as they registered themselves: {name, host, queues, done}."""
+    """Registered background workers: {name, host, queues, done}."""
     found = []
     for key in redis.ask("SMEMBERS", "rq:workers") or []:
         host, queues, done = redis.ask("HMGET", key, "hostname", "queues", "successful_job_count")

@@ -1,9 +1,9 @@
-"""The queue's Redis and its files: what supervisor starts so that jobs that wait are not lost.
+"""The queue's Redis and its files: supervisor starts it so that no waiting job is lost.
 
-It runs as the bench's account, with nothing but Python and Redis' own tools. Redis writes each
-change down (append-only); the settings in its file do not say so, for a Redis that is started with
-them alone, as a bench made by hand does it, would begin with an empty queue. Before each start, the
-files are loaded once by a Redis that nobody reaches: those that it refuses are moved aside.
+It runs as the bench's account and needs only Python and Redis' own tools. Redis writes each change
+to disk (append-only); the settings in its file do not turn that on, because a Redis that is started
+with them alone, as by a bench made by hand, would then begin with an empty queue. Before each
+start, a Redis without a port loads the files once: those that it refuses are moved aside.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,7 +29,7 @@ from ..bench.files import redis_settings
 from ..folders import FILE
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
-# Of the Redis that only loads the files: nobody reaches it, and it changes nothing.
+# Of the Redis that only loads the files: no client can reach it, and it changes nothing.
 ALONE = (
     *("--port", "0", "--requirepass", "", "--save", "", "--maxmemory", "0", "--logfile", ""),
     *("--auto-aof-rewrite-percentage", "0", "--aclfile", ""),
@@ -39,24 +40,24 @@ DEFAULTS = {
     "appenddirname": "appendonlydir",
     "appendfilename": "appendonly.aof",
 }
-# How the names of folders begin that hold refused files, and the list of jobs in each.
+# Folders with refused files have names that begin so; each has a list of jobs.
 REFUSED, JOBS = "refused-", "jobs.txt"
-# What Redis refuses is cut off where less than this is lost: jobs that were done in the time that
-# is lost are done again. Where nothing says how long that was, the size has to do.
+# The part that Redis refuses is cut off where less than this is lost: jobs done in the lost time
+# are done again. Where the changes have no dates, their size decides.
 LOST_SECONDS, LOST_BYTES = 10, 1024**2
-# With less room on the disk, Redis may refuse what is as it should be.
+# With less free disk space, Redis may refuse good files.
 ROOM_BYTES = 16 * 1024**2
-# Of the queue's limit; from here on verify is red.
+# Share of the queue's limit above which verify is red.
 FULL = 0.8
 KEY = b"rq:job:"
 
 
 class RefusedError(Exception):
-    """Redis did not load its files; the message is its last word."""
+    """Redis did not load its files; the message is the last error in its log."""
 
 
 class StoreError(Exception):
-    """Redis cannot be started now, and its files are not to blame; the message says why."""
+    """Redis cannot be started now, but not because of its files; the message says why."""
 
 
 def settings(text: str) -> dict[str, str]:
@@ -65,52 +66,55 @@ def settings(text: str) -> dict[str, str]:
 
 
 def refused(folder: str) -> list[str]:
-    """Folders with files that Redis refused; other names are not ours."""
+    """Folders with files that Redis refused."""
     return sorted(thing.path for thing in kept.things(folder, kept.REFUSED))
 
 
 def parse_info(text: str) -> dict[str, str]:
-    """What Redis says to INFO, by name."""
+    """Redis' answer to INFO, by name."""
     return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def safety_problems(info: Mapping[str, str], folder: str) -> list[str]:
-    """Why jobs that wait may be lost, or were: from INFO persistence and the files' folder."""
+    """Why waiting jobs may be lost, or were: from INFO persistence and the files' folder."""
     problems = []
-    if info.get("aof_enabled") != "1":
-        problems.append("it does not write each change down (appendonly)")
-    for name, what in (("write", "write changes"), ("bgrewrite", "write its changes anew")):
-        if info.get(f"aof_last_{name}_status") != "ok":
-            problems.append(f"it cannot {what}: see its log and the room on its disk")
+    if (enabled := info.get("aof_enabled")) != "1":
+        problems.append(f"`aof_enabled` is {enabled}: changes are not written to disk")
+    for name in ("aof_last_write_status", "aof_last_bgrewrite_status"):
+        if (status := info.get(name)) != "ok":
+            problems.append(
+                f"`{name}` is {status}: Redis cannot write to its disk; see its log, and the free"
+                " disk space"
+            )
     return problems + [
-        f"it refused files, now in {path}: see {JOBS} there for jobs that may be gone, then remove"
-        " the folder"
+        f"Redis refused files, now in {path}: {JOBS} there lists jobs that may be lost; remove the"
+        " folder once you have checked them"
         for path in refused(folder)
     ]
 
 
 def room_problems(info: Mapping[str, str]) -> list[str]:
-    """Why the queue may take no more jobs: from INFO memory."""
+    """Why the queue may soon take no more jobs: from INFO memory."""
     limit, used = int(info["maxmemory"]), int(info["used_memory"])
-    problems = [] if limit else ["it has no limit of memory"]
-    if limit and info["maxmemory_policy"] != "noeviction":
-        problems.append(f"it drops jobs at its limit (maxmemory-policy {info['maxmemory_policy']})")
+    problems = [] if limit else ["`maxmemory` is 0: the queue's memory has no limit"]
+    if limit and (policy := info["maxmemory_policy"]) != "noeviction":
+        problems.append(f"`maxmemory_policy` is {policy}: at its limit, the queue drops jobs")
     if used > FULL * limit > 0:
         problems.append(
-            f"it uses {used / limit:.0%} of its limit of {limit // 1024**2} MiB; when it is full,"
-            " jobs are lost"
+            f"`used_memory` is {used / limit:.0%} of the limit of {limit // 1024**2} MiB; when the"
+            " queue is full, new jobs are lost"
         )
     return problems
 
 
-def last_word(log: str) -> str:
-    """What Redis' log says last of what went wrong, without process, time and advice."""
-    found = re.findall(r"^\d+:\w .*?\d # (.*)", log, re.MULTILINE) or [log.strip() or "no word"]
-    return str(found[-1]).split(": make a backup")[0]
+def last_error(log: str) -> str:
+    """The last error in Redis' log, without process, time and advice."""
+    found = re.findall(r"^\d+:\w .*?\d # (.*)", log, re.MULTILINE) or [log.strip() or "no error"]
+    return str(found[-1]).split(": make ")[0]
 
 
 def key_at(data: bytes, at: int) -> str:
-    """The key at a place in Redis' files, "" for none: its length is before it in either form."""
+    """The key at a position in Redis' files, "" for none: its length is before it in both forms."""
     lengths = []
     if data[at - 2 : at] == b"\r\n":
         lengths = [data.find(b"\r\n", at) - at]
@@ -125,7 +129,7 @@ def key_at(data: bytes, at: int) -> str:
 
 
 def jobs_in(data: bytes) -> dict[str, str]:
-    """Jobs that Redis' files name: id to method, "" where that cannot be read."""
+    """Jobs in Redis' files: id to method, "" where that cannot be read."""
     found: dict[str, str] = {}
     places = [match.start() for match in re.finditer(re.escape(KEY), data)]
     for at, end in zip(places, [*places, len(data)][1:], strict=True):
@@ -137,13 +141,13 @@ def jobs_in(data: bytes) -> dict[str, str]:
 
 
 def written_at(data: bytes) -> int:
-    """When the last dated change in a file of changes was written, 0 where none has a date."""
+    """Time of the last dated change in a file of changes, 0 where none has a date."""
     dates = re.findall(rb"#TS:(\d{9,11})\r\n", data)
     return int(dates[-1]) if dates else 0
 
 
 def is_little(kept: bytes, lost: bytes, since: int) -> bool:
-    """Whether few enough changes are lost for Redis to go on with those before them.
+    """Whether so few changes are lost that Redis can go on with those before them.
 
     since: when the file was begun.
     """
@@ -154,17 +158,45 @@ def is_little(kept: bytes, lost: bytes, since: int) -> bool:
 
 
 def content(paths: list[str]) -> bytes:
-    """What is in these files; one that is not there has nothing."""
+    """The content of these files together; one that does not exist is empty."""
     return b"".join(Path(path).read_bytes() for path in paths if os.path.exists(path))
 
 
 def end_with_us() -> None:
-    """Have the kernel end this process when the one that started it is gone."""
+    """Have the kernel end this process when its parent ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+@dataclass(frozen=True)
+class SetAside:
+    """Files that Redis refused and that were moved aside.
+
+    place: the folder with them. until: the time up to which the queue goes on, "" where it begins
+    empty. jobs: how many of the jobs that may be lost are listed.
+    """
+
+    what: str
+    why: str
+    place: str
+    until: str
+    jobs: int
+
+    def __str__(self) -> str:
+        """For the log and the list of jobs."""
+        goes_on = "begins with an empty queue. The jobs that waited are lost"
+        if self.until:
+            goes_on = (
+                f"goes on with what was written until {self.until}. Jobs queued after that may be"
+                " lost, and jobs done after that may be done again"
+            )
+        return (
+            f"Redis refused {self.what} ({self.why}), and {goes_on}. {self.jobs} of these jobs are"
+            f" listed in {self.place}/{JOBS}, beside the refused files"
+        )
+
+
 class Store:
-    """The files of one Redis, which does not run."""
+    """The files of one Redis that does not run."""
 
     def __init__(self, server: str, conf: str) -> None:
         self.server, self.conf = server, conf
@@ -177,7 +209,7 @@ class Store:
 
     @property
     def has_manifest(self) -> bool:
-        """Whether there are changes that Redis would load."""
+        """Whether Redis would load any changes."""
         return os.path.exists(f"{self.changes}/{self.manifest}")
 
     def files(self, folder: str) -> list[str]:
@@ -185,28 +217,34 @@ class Store:
         paths = [f"{folder}/{name}" for name in os.listdir(folder)] if os.path.isdir(folder) else []
         return sorted(filter(os.path.isfile, paths), key=lambda path: os.stat(path).st_mtime)
 
-    def tool(self, name: str, *words: str, answer: str = "") -> subprocess.CompletedProcess[str]:
+    def tool(
+        self, name: str, *arguments: str, answer: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of Redis' tools."""
-        command = [os.path.join(os.path.dirname(self.server), name), *words]
+        command = [os.path.join(os.path.dirname(self.server), name), *arguments]
         return subprocess.run(command, input=answer, capture_output=True, text=True, check=False)
 
     @contextmanager
     def loaded(self, *options: str) -> Iterator[Callable[..., str]]:
-        """A Redis that has loaded the files; what is asked through what this gives, it answers.
+        """A Redis that has loaded the files: gives a function that asks it.
 
-        Raises RefusedError when it ends instead.
+        Raises RefusedError when Redis ends instead.
         """
         with tempfile.TemporaryDirectory() as place:
-            words = [self.server, self.conf, *ALONE, "--unixsocket", f"{place}/socket", *options]
+            alone = [*ALONE, "--unixsocket", f"{place}/socket", *options]
             with open(f"{place}/log", "wb") as log:
                 server = subprocess.Popen(
-                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=end_with_us
+                    [self.server, self.conf, *alone],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=end_with_us,
                 )
 
-            def ask(*words: str) -> str:
+            def ask(*command: str) -> str:
                 if server.poll() is not None:
-                    raise RefusedError(last_word(Path(f"{place}/log").read_text(errors="replace")))
-                return self.tool("redis-cli", "-s", f"{place}/socket", *words).stdout.strip()
+                    raise RefusedError(last_error(Path(f"{place}/log").read_text(errors="replace")))
+                return self.tool("redis-cli", "-s", f"{place}/socket", *command).stdout.strip()
 
             try:
                 while ask("PING") != "PONG":
@@ -217,36 +255,36 @@ class Store:
                 server.wait()
 
     def load(self) -> None:
-        """Load the files once; what a Redis without changes left is written down as such.
+        """Load the files once; where there are no changes yet, have Redis write them.
 
-        Raises RefusedError, and StoreError where that cannot be written.
+        Raises RefusedError, and StoreError where Redis cannot write them.
         """
         if self.has_manifest:
             with self.loaded("--appendonly", "yes"):
                 return
         if any(path.endswith(".incr.aof") and os.path.getsize(path) for path in self.changes_left):
-            raise RefusedError(f"{self.manifest} is gone")
+            raise RefusedError(f"{self.manifest} is missing")
         if not os.path.exists(self.rdb):
             return
         with self.loaded("--appendonly", "no") as ask:
             ask("CONFIG", "SET", "appendonly", "yes")
             while re.search(
-                r"aof_rewrite_(in_progress|scheduled):1", said := ask("INFO", "persistence")
+                r"aof_rewrite_(in_progress|scheduled):1", info := ask("INFO", "persistence")
             ):
                 time.sleep(0.01)
         if not self.has_manifest:
-            status = parse_info(said).get("aof_last_bgrewrite_status")
+            status = parse_info(info).get("aof_last_bgrewrite_status")
             raise StoreError(f"Redis cannot write {self.changes} (status {status})")
 
     @property
     def changes_left(self) -> list[str]:
-        """Files of changes that are there, with or without a manifest."""
+        """Existing files of changes, with or without a manifest."""
         return self.files(self.changes)
 
-    def to_blame(self) -> str:
-        """The file or folder with which Redis' own tools find fault, "" for none.
+    def damaged(self) -> str:
+        """The file or folder that Redis' own tools report as damaged, "" for none.
 
-        Raises OSError and StoreError where that cannot be said.
+        Raises OSError and StoreError where that cannot be found out.
         """
         rdb = [self.rdb] if os.path.exists(self.rdb) else []
         for path in (*self.changes_left, *rdb):
@@ -265,10 +303,10 @@ class Store:
         return "" if fine else self.rdb
 
     def mend(self) -> tuple[int, bytes] | None:
-        """Have a copy of the changes that ends where Redis refuses them, at ``mended``.
+        """Make a copy of the changes that ends where Redis refuses them, at ``mended``.
 
-        Returns when the last of them was written and what is lost; None, and no copy, where that
-        cannot be done or too much is lost.
+        Returns when the last of them was written, and what is lost; None, without a copy, where
+        that cannot be done or too much is lost.
         """
         new = f"{self.mended}.new"
         for folder in (new, self.mended):
@@ -300,73 +338,70 @@ class Store:
         return until, lost
 
     def snapshot_at(self) -> float:
-        """When Redis wrote all of its data into one file, 0 where changes came later.
+        """When Redis wrote all its data into one file, 0 where changes came later.
 
-        It does so when it is told to end, and now and then.
+        Redis does so when it is stopped, and from time to time.
         """
         changes = max((os.stat(path).st_mtime for path in self.changes_left), default=0)
         written = os.stat(self.rdb).st_mtime if os.path.exists(self.rdb) else 0
         return written if changes and written >= changes - LOST_SECONDS else 0
 
-    def set_aside(self, what: str, words: str) -> str:
-        """Move refused files aside; returns what is to be said of it.
+    def set_aside(self, what: str, why: str) -> SetAside:
+        """Move refused files aside.
 
-        Killed at any moment, the next start goes on with this or begins it again.
+        When this is killed at any moment, the next start goes on with it or begins it again.
         """
         kept, going, known = self.mend(), [self.changes], {}
+        until = ""
         if not kept and (saved := self.snapshot_at()):
             kept, known = (int(saved), content(self.changes_left)), jobs_in(content([self.rdb]))
         if kept:
-            moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(kept[0]))
-            goes_on = f"goes on with what was written until {moment}. Jobs queued after that"
-            goes_on += " may be gone, and jobs done after that may be done again"
+            until = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(kept[0]))
             jobs = {job: name for job, name in jobs_in(kept[1]).items() if job not in known}
         else:
-            # The older form first: alone, it would be loaded at the next start.
+            # The snapshot first: alone, it would be loaded at the next start.
             going = [self.rdb, self.changes]
-            goes_on = "begins with an empty queue. Jobs that waited are gone"
             jobs = jobs_in(content([self.rdb, *self.changes_left]))
         place = f"{self.folder}/{REFUSED}{time.strftime('%Y%m%d-%H%M%S')}"
-        said = f"Redis refused {what} ({words}), and {goes_on}: {len(jobs)} can be named, see"
-        said += f" {place}/{JOBS} beside the refused files"
+        report = SetAside(what, why, place, until, len(jobs))
         os.makedirs(place, mode=0o700, exist_ok=True)
         with open(f"{place}/{JOBS}", "a", encoding="utf-8") as out:
-            out.write(f"# {said}\n")
+            out.write(f"# {report}\n")
             out.writelines(f"{job} {method}".strip() + "\n" for job, method in jobs.items())
         for path in going:
             if os.path.lexists(path):
                 os.rename(path, f"{place}/{os.path.basename(path)}")
         self.finish()
         os.sync()
-        return said
+        return report
 
     def finish(self) -> None:
-        """Put mended changes into the place of those that were moved aside."""
+        """Put the mended changes in place of those that were moved aside."""
         if os.path.exists(self.mended) and not os.path.exists(self.changes):
             os.rename(self.mended, self.changes)
 
-    def prepare(self) -> list[str]:
-        """Bring the files into a state that Redis loads; returns what was moved aside, in words.
+    def prepare(self) -> list[SetAside]:
+        """Make the files such that Redis loads them; returns what was moved aside.
 
-        Raises OSError and StoreError where Redis would not start, whatever its files are.
+        Raises OSError and StoreError where Redis would not start in any case.
         """
         self.finish()
-        said: list[str] = []
+        reports: list[SetAside] = []
         while True:
             try:
                 self.load()
-                return said
+                return reports
             except RefusedError as refusal:
-                what = self.to_blame()
+                what = self.damaged()
                 if not what:
                     raise StoreError(f"Redis does not start: {refusal}") from refusal
-                said.append(self.set_aside(what, str(refusal)))
+                reports.append(self.set_aside(what, str(refusal)))
 
 
 def let_go(folder: str) -> None:
     """Remove folders with refused files that are no longer kept; the newest one stays.
 
-    Redis starts all the same where nothing says how many are.
+    Where the number to keep cannot be read, Redis starts anyway.
     """
     with suppress(OSError, ValueError, KeyError):
         keep = json.loads(FILE.read_text(encoding="utf-8"))["keep"]
@@ -376,15 +411,15 @@ def let_go(folder: str) -> None:
 def main(server: str, conf: str) -> NoReturn:
     """Become the queue's Redis. Ends with 1 where it cannot start: supervisor tries again."""
 
-    def say(words: object) -> None:
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), words, file=sys.stderr, flush=True)
+    def log(message: object) -> None:
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)
 
     try:
         store = Store(server, conf)
-        for said in store.prepare():
-            say(said)
+        for report in store.prepare():
+            log(report)
         let_go(store.folder)
     except (OSError, StoreError) as error:
-        say(error)
+        log(error)
         sys.exit(1)
     os.execv(server, [server, conf, *OPTIONS])

@@ -1,8 +1,7 @@
-"""Who may do what in the bench's two Redis: a user for each host's bench, and one for root.
+"""Users of the bench's two Redis instances: one for each host's bench, and one for root.
 
-Redis has no user without a password. The benches' passwords are in their
-common_site_config.json; root's, in a file beside Redis' settings that only root reads. Redis itself
-is given hashes.
+Each user needs a password. The benches' passwords are in their common_site_config.json; root's is
+in a file beside Redis' settings that only root can read. Redis' own files have hashes.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..bench.account import read_text
 from ..bench.files import redis_settings
@@ -28,8 +27,8 @@ ADMIN_FILE = "admin"
 DEFAULT = "default"
 
 # What any app may do with its data: Frappe's wrapper of the cache (utils/redis_wrapper.py), RQ and
-# apps of the operator's own have the whole of each type. Of these groups goes what Redis itself
-# calls dangerous: FLUSHALL, FLUSHDB, MIGRATE, RESTORE, SORT, SWAPDB, CLIENT KILL and CLIENT PAUSE.
+# the operator's own apps may use all commands of each type, except those that Redis calls
+# dangerous: FLUSHALL, FLUSHDB, MIGRATE, RESTORE, SORT, SWAPDB, CLIENT KILL and CLIENT PAUSE.
 DATA = (
     *("string", "hash", "list", "set", "sortedset", "stream", "bitmap", "hyperloglog", "geo"),
     # MULTI of RQ and the wrapper; PUBLISH and SUBSCRIBE of realtime, RQ's commands and the cache.
@@ -44,22 +43,22 @@ COMMON = (
     "-@admin",
     # Frappe: clear_cache and delete_keys look for keys by pattern.
     "+keys",
-    # RQ asks for the server's version, Frappe's System Health Report for its memory.
+    # RQ reads the server's version, Frappe's System Health Report its memory.
     "+info",
-    # Our presence.py goes by Redis' clock.
+    # benchfleet_jobs/presence.py uses Redis' clock.
     "+time",
-    # Locks of redis-py, RQ's cleanup, our presence.py.
+    # Locks of redis-py, RQ's cleanup, benchfleet_jobs/presence.py.
     *("+eval", "+evalsha", "+script|load", "+script|exists"),
 )
 FURTHER: dict[str, tuple[str, ...]] = {
     "cache": (),
-    # A worker of RQ looks its own address up.
+    # A worker of RQ looks up its own address.
     "queue": ("+client|list",),
 }
-# Nodes take the primary's build: `bench build` of Frappe 16 empties the cache.
+# Nodes do not build, they copy the primary's build: `bench build` of Frappe 16 empties the cache.
 PRIMARY: dict[str, tuple[str, ...]] = {"cache": ("+flushdb",), "queue": ()}
 
-# What no bench may do, each with arguments that Redis takes: verify asks Redis about them.
+# What no bench may do, each with valid arguments: verify asks Redis about them.
 FORBIDDEN = (
     ("CONFIG", "SET", "dir", "/"),
     ("CONFIG", "GET", "*"),
@@ -76,12 +75,34 @@ FORBIDDEN = (
     ("FUNCTION", "FLUSH"),
     ("SCRIPT", "FLUSH"),
 )
-# A refusal of yesterday is no news.
+# Older refusals are not reported.
 NEWS_SECONDS = 24 * 3600
 
 
 class UsersError(Exception):
-    """Redis' users cannot be brought to what they should be; the message names place and remedy."""
+    """Redis' users cannot be made as wanted; the message has place and remedy."""
+
+
+class Fault(NamedTuple):
+    """Something wrong with the users of a Redis.
+
+    id: "differs" (the user is not as in the file), "former_password" (it is still accepted),
+    "shared_password" (all benches' former one is), "allowed" or "refused" (detail: the command).
+    """
+
+    id: str
+    user: str
+    detail: str = ""
+
+    def __str__(self) -> str:
+        """For the operator."""
+        return {
+            "differs": f"user {self.user} differs from its line in the file",
+            "former_password": f"a former password of {self.user} is still accepted",
+            "shared_password": "the former password of all benches is still accepted",
+            "allowed": f"{self.user} may use {self.detail}",
+            "refused": f"refused to {self.user}: {self.detail}",
+        }[self.id]
 
 
 def bench_user(host: str) -> str:
@@ -95,18 +116,18 @@ def hashed(password: str) -> str:
 
 
 def rights(instance: str, primary: bool) -> tuple[str, ...]:
-    """What a bench may do: the words of Redis' rule."""
+    """What a bench may do, in the terms of Redis' rules."""
     return ("~*", "&*", *COMMON, *FURTHER[instance], *(PRIMARY[instance] if primary else ()))
 
 
 def rule(hashes: Iterable[str], allowed: Iterable[str]) -> tuple[str, ...]:
-    """The words of a user that is on with these passwords."""
+    """The rule of an enabled user with these passwords."""
     return ("on", SANITIZE, *(f"#{one}" for one in sorted(hashes)), *allowed)
 
 
-# What a reset of a user puts there, and a file does not.
+# Redis adds this when a user is reset, but not when it reads a file.
 SANITIZE = "sanitize-payload"
-# Nobody can sign in. As this user Redis reads its own append-only file: it would leave out every
+# No client can sign in. Redis reads its own append-only file as this user, and would skip every
 # transaction that the user may not do.
 OFF = ("off", SANITIZE, "resetpass", "~*", "&*", "+@all")
 
@@ -114,9 +135,9 @@ OFF = ("off", SANITIZE, "resetpass", "~*", "&*", "+@all")
 def users(
     instance: str, primary: str, passwords: Mapping[str, set[str]], admin: str
 ) -> dict[str, tuple[str, ...]]:
-    """Each user of an instance and the words of its rule.
+    """The rule of each user of an instance.
 
-    passwords: hashes of each host's bench, and of ``default`` while a bench may still use it.
+    passwords: hashes for each host's bench, and for ``default`` while a bench may still use it.
     admin: the hash of root's password.
     """
     found = {ADMIN: rule([admin], ("~*", "&*", "+@all"))}
@@ -125,24 +146,24 @@ def users(
             continue
         found[bench_user(name)] = rule(hashes, rights(instance, name == primary))
     former = passwords.get(DEFAULT)
-    # Last: until then it may be the account by which the others are made.
+    # Last: until then it may be the account that makes the others.
     found[DEFAULT] = rule(former, rights(instance, True)) if former else OFF
     return found
 
 
 def text(wanted: Mapping[str, tuple[str, ...]]) -> str:
-    """Redis' file of users. It has no comments: Redis takes none there."""
+    """Redis' file of users. It has no comments, because Redis does not allow them there."""
     return "".join(f"user {name} {' '.join(words)}\n" for name, words in wanted.items())
 
 
 def rules_in(acl: str) -> dict[str, tuple[str, ...]]:
-    """Each user of a file of users and the words of its rule: what ``text`` has written."""
+    """The rule of each user in a file of users, as ``text`` wrote them."""
     lines = (line.split() for line in acl.splitlines())
     return {words[1]: tuple(words[2:]) for words in lines if len(words) > 2 and words[0] == "user"}
 
 
 def known_hashes(acl: str) -> dict[str, set[str]]:
-    """Hashes of the passwords of each user in a file of users."""
+    """Password hashes of each user in a file of users."""
     return {
         name: {word[1:] for word in words if re.fullmatch(r"#[0-9a-f]{64}", word)}
         for name, words in rules_in(acl).items()
@@ -150,10 +171,10 @@ def known_hashes(acl: str) -> dict[str, set[str]]:
 
 
 def former_hashes(acl: str | None, conf: str | None) -> dict[str, set[str]]:
-    """Passwords that Redis takes so far.
+    """Hashes of the passwords that Redis accepts so far.
 
     acl: its file of users; None: a fleet of an older Benchfleet, or none yet. conf: its settings,
-    which had the one password of everybody then.
+    which had one password for all benches then.
     """
     if acl is not None:
         return known_hashes(acl)
@@ -164,9 +185,9 @@ def former_hashes(acl: str | None, conf: str | None) -> dict[str, set[str]]:
 def passwords_of(
     hosts: Mapping[str, str], former: Mapping[str, set[str]], keep: bool
 ) -> dict[str, set[str]]:
-    """Hashes by host, and of ``default`` where it has one: see users.
+    """Hashes by host, and for ``default`` where it has one: see users.
 
-    keep: those that Redis takes so far are taken further, but for hosts that are no longer there.
+    keep: passwords that Redis accepts so far stay, except those of hosts that have left.
     """
     found = {name: {hashed(password)} for name, password in hosts.items()}
     if keep:
@@ -188,7 +209,7 @@ def redis_admin(conf: str) -> Redis:
     conf: their path.
     """
     known = Path(conf).read_text(encoding="utf-8")
-    # A fleet of an older Benchfleet: everybody has one password, and with it all rights.
+    # A fleet of an older Benchfleet: all have the same password, with all rights.
     if former := redis_settings(known).get("requirepass", ""):
         return Redis("127.0.0.1", port_of(known), former)
     password = (Path(conf).parent / ADMIN_FILE).read_text(encoding="utf-8").strip()
@@ -196,25 +217,25 @@ def redis_admin(conf: str) -> Redis:
 
 
 def state(redis: Redis, name: str) -> dict[str, list[str]]:
-    """What Redis knows of a user, in a form that can be compared; {} for none."""
-    told = redis.ask("ACL", "GETUSER", name) or []
-    pairs = dict(zip(told[::2], told[1::2], strict=True))
+    """A user as Redis has it, in a form that can be compared; {} for none."""
+    answer = redis.ask("ACL", "GETUSER", name) or []
+    pairs = dict(zip(answer[::2], answer[1::2], strict=True))
     return {
         key: sorted(value.split() if isinstance(value, str) else map(json.dumps, value))
         for key, value in pairs.items()
     }
 
 
-# There for as long as a rule is compared with what Redis has.
+# A user that exists while a rule is compared with what Redis has.
 PROBE = "benchfleet-compared"
 
 
 def live_changes(redis: Redis, wanted: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """Names of users that Redis has otherwise than these, or that should be gone."""
+    """Names of users that differ in Redis from these, or that should not exist."""
     changed = []
     for name, words in wanted.items():
         redis.ask("ACL", "SETUSER", PROBE, "reset", *words)
-        # Redis writes down a rule in its own words.
+        # Redis stores a rule in another form, so both are compared in Redis' form.
         if state(redis, name) != state(redis, PROBE):
             changed.append(name)
     redis.ask("ACL", "DELUSER", PROBE)
@@ -223,9 +244,9 @@ def live_changes(redis: Redis, wanted: Mapping[str, tuple[str, ...]]) -> list[st
 
 
 def apply(redis: Redis, wanted: Mapping[str, tuple[str, ...]], changed: Iterable[str]) -> None:
-    """Have Redis know these users so; no connection of another one is touched.
+    """Change these users in Redis; connections of others stay.
 
-    The connections of a user that goes end with it, and those of a default that is turned off.
+    The connections of a removed user end, and those of a default user that is turned off.
     """
     names = sorted(changed, key=lambda name: name == DEFAULT)
     for name in names:
@@ -238,13 +259,13 @@ def apply(redis: Redis, wanted: Mapping[str, tuple[str, ...]], changed: Iterable
 
 
 def sign_in(port: int, passwords: Iterable[str], conf: str) -> Redis | None:
-    """A connection that may set users; None where no Redis runs at this port.
+    """A connection that may change users; None where no Redis runs at this port.
 
     passwords: root's, the new one first. Raises UsersError where Redis does not let root in.
     """
-    # Of a fleet of an older Benchfleet; where a run ended too early, either may be in force.
+    # Of a fleet of an older Benchfleet; where a run was cut off, either may be in force.
     former = redis_settings(conf).get("requirepass", "")
-    said = ""
+    refusal = ""
     for user, secret in (*((ADMIN, one) for one in passwords), (None, former)):
         if not secret:
             continue
@@ -253,44 +274,45 @@ def sign_in(port: int, passwords: Iterable[str], conf: str) -> Redis | None:
         except ConnectionRefusedError:
             return None
         except (OSError, RedisError) as error:
-            said = str(error)
+            refusal = str(error)
     raise UsersError(
-        f"Redis at 127.0.0.1:{port} does not let root in ({said}): it runs with other settings than"
-        " its file's. Restart it (`supervisorctl restart` the bench's redis group) and run again"
+        f"Redis at 127.0.0.1:{port} does not let root in ({refusal}): it runs with other settings"
+        " than those in its file. Restart it (`supervisorctl restart` with the bench's Redis group)"
+        " and run again"
     )
 
 
-def refusals(redis: Redis, names: Iterable[str]) -> list[str]:
-    """Commands that Redis refused to these users within a day: "USER: COMMAND, N times"."""
+def refusals(redis: Redis, names: Iterable[str]) -> list[Fault]:
+    """Commands that Redis refused to these users within a day, each with its count."""
     found = []
-    for told in redis.ask("ACL", "LOG", "128"):
-        entry = dict(zip(told[::2], told[1::2], strict=True))
+    for answer in redis.ask("ACL", "LOG", "128"):
+        entry = dict(zip(answer[::2], answer[1::2], strict=True))
         new = float(entry["age-seconds"]) < NEWS_SECONDS
         if new and entry["reason"] != "auth" and entry["username"] in set(names):
             what = entry["object"] if entry["reason"] == "command" else entry["reason"]
-            found.append(f"{entry['username']}: {what}, {entry['count']} times")
+            found.append(Fault("refused", entry["username"], f"{what}, {entry['count']} times"))
     return found
 
 
 def allowed_wrongly(redis: Redis, name: str) -> list[str]:
-    """Commands of FORBIDDEN that Redis would do for a user; it does none of them now."""
+    """Commands of FORBIDDEN that Redis would run for a user; none is run by asking."""
     return [
         " ".join(words) for words in FORBIDDEN if redis.ask("ACL", "DRYRUN", name, *words) == "OK"
     ]
 
 
-def faults(redis: Redis, acl: str) -> list[str]:
-    """What is wrong with the users of a Redis: acl is its file of them, in words."""
+def faults(redis: Redis, acl: str) -> list[Fault]:
+    """What is wrong with the users of a Redis. acl: the content of its file of users."""
     wanted = rules_in(acl)
-    found = [f"user {name} is not as in its file" for name in live_changes(redis, wanted)]
+    found = [Fault("differs", name) for name in live_changes(redis, wanted)]
     for name, hashes in known_hashes(acl).items():
         if name == DEFAULT and hashes:
-            found.append("the password of before is still good for everybody")
+            found.append(Fault("shared_password", name))
         elif len(hashes) > 1:
-            found.append(f"a former password of {name} is still good")
+            found.append(Fault("former_password", name))
         if name not in (ADMIN, DEFAULT):
-            found += [f"{name} may use {words}" for words in allowed_wrongly(redis, name)]
-    return found + [f"refused to {words}" for words in refusals(redis, wanted)]
+            found += [Fault("allowed", name, command) for command in allowed_wrongly(redis, name)]
+    return found + refusals(redis, wanted)
 
 
 def file_of(folder: str, instance: str) -> str:
@@ -304,7 +326,7 @@ def conf_of(folder: str, instance: str) -> str:
 
 
 class Users:
-    """The users of both instances, as they shall be. asked: options of the module redis_users."""
+    """Makes the users of both instances. asked: the options of the module redis_users."""
 
     def __init__(self, asked: Mapping[str, Any], dry: bool) -> None:
         self.asked, self.dry = asked, dry
@@ -312,7 +334,7 @@ class Users:
         self.did: list[str] = []
 
     def bring(self) -> None:
-        """Both instances, and root's file. Raises UsersError, OSError, RedisError."""
+        """Change both instances, and root's file. Raises UsersError, OSError, RedisError."""
         try:
             group = grp.getgrnam(self.asked["group"]).gr_gid
         except KeyError:
@@ -328,18 +350,18 @@ class Users:
         admins = [self.asked["admin"], (read_text(file) or "").strip()]
         for instance in INSTANCES:
             self.instance(instance, group, admins)
-        # Last: until both know the new one, the former one may be needed.
+        # Last: until both instances know the new one, the former one may be needed.
         self.put(file, self.asked["admin"] + "\n", 0, 0o600)
 
     def put(self, path: str, content: str, group: int, mode: int) -> None:
-        """Have a file say this."""
+        """Write a file where its content differs."""
         if read_text(path) != content:
             self.did.append(f"write {path}")
             if not self.dry:
                 replace(path, content.encode(), mode, (0, group))
 
     def instance(self, instance: str, group: int, admins: list[str]) -> None:
-        """One of the two: the Redis that runs, then its file, by which the next run judges.
+        """Change one instance: the running Redis, then its file, which the next run compares.
 
         admins: root's passwords, the new one first.
         """
@@ -348,7 +370,7 @@ class Users:
         former = former_hashes(read_text(path), conf)
         passwords = passwords_of(self.asked["hosts"], former, self.asked["keep"])
         wanted = users(instance, self.asked["primary"], passwords, hashed(self.asked["admin"]))
-        # Without settings of ours, whoever listens there is not ours.
+        # Without settings of ours, what listens there is not ours.
         if conf is not None and not self.dry:
             redis = sign_in(port_of(conf), admins, conf)
             if redis is not None:

@@ -1,4 +1,4 @@
-"""The fleet's certificate authorities, one after the other, and the certificates of its hosts."""
+"""The fleet's certificate authorities, each replaced by the next, and its hosts' certificates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# A CA is followed by the next one when a server's certificate could outlive it.
+# A CA is replaced by the next one when a server's certificate could outlive it.
 CA_LIFETIME = datetime.timedelta(days=3650)
 SERVER_LIFETIME = datetime.timedelta(days=730)
-# What is left of a server's certificate when it is renewed.
+# A server's certificate is renewed when less time than this is left.
 RENEW_BEFORE = SERVER_LIFETIME / 3
 # Clocks of hosts may be behind the controller's.
 BACKDATE = datetime.timedelta(days=1)
@@ -66,9 +66,9 @@ def make_authority(fleet_id: str) -> dict[str, str]:
     """A certificate authority of the fleet: {certificate, key}, valid for CA_LIFETIME."""
     key = ec.generate_private_key(ec.SECP256R1())
     start = now() - BACKDATE
-    # Two that are trusted at the same time have different names.
-    words = f"benchfleet {fleet_id} {start:%Y-%m-%d} {secrets.token_hex(2)}"
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, words)])
+    # Two CAs that are trusted at the same time need different names.
+    common_name = f"benchfleet {fleet_id} {start:%Y-%m-%d} {secrets.token_hex(2)}"
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     extensions = [
         (x509.BasicConstraints(ca=True, path_length=0), True),
         (key_usage(authority=True), True),
@@ -126,27 +126,28 @@ def load(pem: str) -> x509.Certificate:
 
 
 def longest(issuer: x509.Certificate) -> datetime.datetime:
-    """Until when a host's certificate is valid that a CA issues now."""
+    """The end of validity of a host's certificate that this CA issues now."""
     return min(now() - BACKDATE + SERVER_LIFETIME, expiry(issuer))
 
 
 def certificate_fault(authority: str, pem: str, host: str, address: str) -> str:
-    """Why a host's certificate must be issued again; "" when it need not.
+    """Why a host's certificate must be issued again, in one word; "" when it need not.
 
-    authority: the CA's certificate.
+    authority: the CA's certificate. Returns "ca_replaced", "address_changed", "name_changed" or, as
+    in "9_days_left", how long it is still valid.
     """
     issuer, certificate = load(authority), load(pem)
     if certificate.issuer != issuer.subject:
-        return "its CA was followed by another"
+        return "ca_replaced"
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if ipaddress.ip_address(address) not in names.get_values_for_type(x509.IPAddress):
-        return "its LAN address changed"
+        return "address_changed"
     if host not in names.get_values_for_type(x509.DNSName):
-        return "its name changed"
+        return "name_changed"
     left = expiry(certificate) - now()
-    # One that ends with its CA cannot be renewed by it.
+    # The same CA cannot renew a certificate that ends when the CA does.
     if left < RENEW_BEFORE and longest(issuer) > expiry(certificate):
-        return f"{left.days} days of it are left"
+        return f"{left.days}_days_left"
     return ""
 
 
@@ -167,31 +168,30 @@ def days_left(certificate: x509.Certificate) -> int:
 
 
 def ensure_authority(content: dict[str, Any]) -> list[str]:
-    """Make the fleet's CA, and the next one in time; what was made."""
+    """Make the fleet's CA, and the next one in time; returns what was made."""
     made = []
     if not content.get("ca"):
         content["ca"] = make_authority(content["fleet_id"])
-        made.append("certificate authority")
+        made.append("ca: new")
     certificate = load(content["ca"]["certificate"])
     if not content.get("next_ca") and expiry(certificate) - now() < SERVER_LIFETIME:
         content["next_ca"] = make_authority(content["fleet_id"])
-        left = days_left(certificate)
-        made.append(f"next certificate authority ({left} days of this one are left)")
+        made.append(f"next_ca: {days_left(certificate)}_days_left")
     return made
 
 
 def certify(content: dict[str, Any], addresses: dict[str, str]) -> list[str]:
-    """Give each host a certificate of the CA in force, where its own will not do; what was made."""
+    """Issue certificates of the CA in force to hosts that need one; returns what was made."""
     made = []
     for host, address in addresses.items():
         entry, authority = content["hosts"][host], content["ca"]
-        fault = "it is new"
+        fault = "new"
         if entry.get("certificate") and entry.get("key"):
             issued = entry["certificate"]
             fault = certificate_fault(authority["certificate"], issued, host, address)
         if fault:
             entry.update(make_certificate(authority, host, address))
-            made.append(f"certificate of {host} ({fault})")
+            made.append(f"hosts/{host}/certificate: {fault}")
     return made
 
 
@@ -203,16 +203,16 @@ def trusted(content: dict[str, Any]) -> str:
 
 
 def drop_former(content: dict[str, Any], fleet: list[str], showing: list[str]) -> list[str]:
-    """Trust former CAs no more, once no server shows a certificate of theirs; what was done."""
+    """Trust former CAs no more, once no server shows their certificates; returns what was done."""
     known = [host for host in fleet if host in content["hosts"]]
     if not content.get("former_cas") or not set(known) <= set(showing):
         return []
     del content["former_cas"]
-    return ["former certificate authority, trusted no more"]
+    return ["former_cas: removed"]
 
 
 def days(content: dict[str, Any]) -> dict[str, int]:
-    """Days that are left of each certificate, by host, and of the CA in force."""
+    """Days until the certificate of each host, and of the CA in force, ends."""
     hosts = {host: entry for host, entry in content["hosts"].items() if entry.get("certificate")}
     ends = {"certificate authority": content["ca"], **hosts}
     return {name: days_left(load(one["certificate"])) for name, one in ends.items()}

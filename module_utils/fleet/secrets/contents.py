@@ -1,4 +1,8 @@
-"""What a fleet's secrets are to be: made, extended, forgotten, and rotated step by step."""
+"""The contents of the secrets file: made, extended, removed, and rotated step by step.
+
+What was done to them is a list of texts such as "hosts/rep1/certificate: new": the entry's place in
+the file, and what was done.
+"""
 
 from __future__ import annotations
 
@@ -51,41 +55,41 @@ def extend(
 ) -> tuple[dict[str, Any], list[str]]:
     """Secrets with everything that the hosts and sites need, and a list of what was added.
 
-    existing is not modified. Entries of hosts and sites that are no longer asked for stay.
+    existing is not modified. Entries of other hosts and sites stay.
     """
     content = copy.deepcopy(existing)
     added: list[str] = []
 
-    def need(where: dict[str, Any], key: str, label: str, value: Callable[[], Any]) -> None:
-        """Put value() there unless something is."""
+    def need(where: dict[str, Any], key: str, folder: str, value: Callable[[], Any]) -> None:
+        """Put value() there unless there is one."""
         if not where.get(key):
             where[key] = value()
-            added.append(label)
+            added.append(f"{folder}{key}: new")
 
-    need(content, "fleet_id", "fleet_id", lambda: secrets.token_hex(8))
+    need(content, "fleet_id", "", lambda: secrets.token_hex(8))
     for name in (
         "redis_admin_password",
         "mariadb_replication_password",
         "mariadb_probe_password",
     ):
-        need(content, name, name, password)
+        need(content, name, "", password)
     added += ensure_authority(content)
     content["sites"] = content.get("sites") or {}
     for site in sites:
         entry = content["sites"].setdefault(site, {})
-        need(entry, "admin_password", f"administrator's password of {site}", password)
+        need(entry, "admin_password", f"sites/{site}/", password)
     content["hosts"] = content.get("hosts") or {}
     for host in hosts:
         content["hosts"].setdefault(host, {})
-    # Of those that are not in this run, too: they get it when they are.
+    # Also of hosts that are not in this run: they get theirs in the next run.
     added += certify(content, {**certified_addresses(content), **hosts})
     for host in hosts:
         entry = content["hosts"][host]
-        need(entry, "redis_password", f"Redis password of {host}", password)
+        need(entry, "redis_password", f"hosts/{host}/", password)
         entry["ssh"] = entry.get("ssh") or {}
         for purpose in PURPOSES:
             make = partial(make_ssh_key, f"benchfleet-{purpose}@{host}")
-            need(entry["ssh"], purpose, f"ssh key {purpose} of {host}", make)
+            need(entry["ssh"], purpose, f"hosts/{host}/ssh/", make)
     return content, added
 
 
@@ -97,15 +101,15 @@ def without(content: dict[str, Any], forget: list[str]) -> tuple[dict[str, Any],
     for host in gone:
         del content["hosts"][host]
         besides["hosts"].pop(host, None)
-    return content, [f"entry of {host}, removed" for host in gone]
+    return content, [f"hosts/{host}: removed" for host in gone]
 
 
 def site_key(content: dict[str, Any]) -> str:
-    """What the reading accounts' passwords are derived from, for sites without one in the file.
+    """The key from which reading accounts' passwords are derived where a site has none in the file.
 
     The primary and the reporting hosts hold it, so that a site made there by hand needs no run of
-    the controller. Until the first CA is followed by another or a rotation makes a new one, it is
-    derived from the one secret that never leaves the controller and not kept.
+    the controller. Until the first CA is replaced or a rotation makes a new key, it is derived from
+    the CA's key, the one secret that never leaves the controller, and is not in the file.
     """
     if content.get("site_key"):
         return str(content["site_key"])
@@ -114,21 +118,21 @@ def site_key(content: dict[str, Any]) -> str:
 
 
 def follow(content: dict[str, Any], fleet: list[str], trusting: list[str]) -> list[str]:
-    """Let the next CA sign, once every host of the fleet trusts it; what was done."""
+    """Let the next CA sign, once every host of the fleet trusts it; returns what was done."""
     known = [host for host in fleet if host in content["hosts"]]
     if not content.get("next_ca") or not set(known) <= set(trusting):
         return []
-    # Which was derived from the CA that goes.
+    # It was derived from the former CA's key, which is dropped here.
     content["site_key"] = site_key(content)
     former = {"certificate": content["ca"]["certificate"]}
     content["former_cas"] = [*content.get("former_cas", []), former]
     content["ca"] = content.pop("next_ca")
     issued = certify(content, certified_addresses(content))
-    return ["next certificate authority, in force", *issued]
+    return ["ca: replaced_by_next", *issued]
 
 
 def fresh(content: dict[str, Any]) -> dict[str, Any]:
-    """New passwords and keys for all that a rotation changes, in the shape of the file."""
+    """New passwords and keys for everything that a rotation changes, in the shape of the file."""
     hosts: dict[str, Any] = {}
     for host, entry in content["hosts"].items():
         keys = entry.get("ssh") or {}
@@ -136,9 +140,9 @@ def fresh(content: dict[str, Any]) -> dict[str, Any]:
             "ssh": {name: make_ssh_key(keys[name]["public"].split()[2]) for name in keys}
         }
         if "redis_password" in entry:
-            # Redis keeps former ones until it is told of the end: role redis, tasks users.yml.
+            # Redis accepts former ones until the role redis ends that: tasks/users.yml.
             hosts[host]["redis_password"] = password()
-    # Of sites that had one before they were derived.
+    # Sites that had a password of their own before passwords were derived.
     own = [site for site, entry in content["sites"].items() if "read_only_password" in entry]
     return {
         "redis_admin_password": password(),
@@ -151,7 +155,7 @@ def fresh(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def exchange(content: dict[str, Any], besides: dict[str, Any]) -> None:
-    """Exchange what is in force with what is accepted besides."""
+    """Swap the secrets in force with those that are accepted besides."""
     for key, value in besides.items():
         if isinstance(value, dict):
             exchange(content[key], value)
@@ -160,34 +164,34 @@ def exchange(content: dict[str, Any], besides: dict[str, Any]) -> None:
 
 
 def rotate(content: dict[str, Any], step: str) -> list[str]:
-    """One step of a rotation, see the option; what was done, nothing where it was done before.
+    """Take one step of a rotation (see the module's option); returns what was done.
 
-    Servers accept new secrets before these are in force, and former ones until nobody uses them:
-    so no host of the fleet is refused, in whatever order the hosts are brought in line, and
-    wherever a rotation was interrupted.
+    A step that was taken before does nothing. Servers accept new secrets before these are in force,
+    and former ones until they are no longer used: so no host of the fleet is refused, in whatever
+    order the hosts are updated, and wherever a rotation was interrupted.
     """
     under_way = content.get("rotation")
     if step == "begin" and not under_way:
         content["rotation"] = {"stage": "offered", "besides": fresh(content)}
-        added = ["new passwords and keys, accepted besides"]
+        added = ["rotation: offered"]
         if not content.get("next_ca"):
             content["next_ca"] = make_authority(content["fleet_id"])
-            added.append("next certificate authority")
+            added.append("next_ca: rotation")
         return added
     if step == "take" and under_way and under_way["stage"] == "offered":
         content["site_key"] = site_key(content)
         exchange(content, under_way["besides"])
         under_way["stage"] = "taken"
-        return ["new passwords and keys, in force"]
+        return ["rotation: taken"]
     if step == "end" and under_way and under_way["stage"] == "taken":
         del content["rotation"]
-        return ["former passwords and keys, removed"]
+        return ["rotation: ended"]
     return []
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of the secrets, see the module's options of these names."""
+    """What the secrets file shall hold: the module's options of these names."""
 
     hosts: dict[str, str]
     sites: list[str]
@@ -198,7 +202,7 @@ class Wish:
     rotation: str | None = None
 
     def applied(self, existing: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The secrets as they are to be, and what was added, changed or removed."""
+        """The secrets as they shall be, and what was added, changed or removed."""
         content, added = extend(existing, self.hosts, self.sites)
         content, gone = without(content, self.forget)
         added += gone
@@ -211,8 +215,8 @@ class Wish:
         return content, added
 
 
-def told(content: dict[str, Any]) -> dict[str, Any]:
-    """What the module returns of secrets: {secrets, days, addresses}."""
+def module_result(content: dict[str, Any]) -> dict[str, Any]:
+    """The part of the module's result that comes from the secrets: {secrets, days, addresses}."""
     derived = {
         "site_key": site_key(content),
         "trusted": trusted(content),

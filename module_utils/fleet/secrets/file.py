@@ -16,17 +16,33 @@ from .. import atomic
 from .contents import Wish
 
 HEADER = (
-    "# Secrets of this fleet, made by Benchfleet. Keep it safe and keep it: without it the hosts\n"
-    "# cannot be managed any more. It may be encrypted with ansible-vault.\n"
+    "# Secrets of this fleet, made by Benchfleet. Keep this file, and keep it secret: without it\n"
+    "# the hosts can no longer be managed. It may be encrypted with ansible-vault.\n"
 )
 
 
 class SecretsError(Exception):
-    """The secrets cannot be read or written; the message names path and remedy."""
+    """The secrets cannot be read or written; the message has the path and a remedy."""
+
+
+class EncryptedError(SecretsError):
+    """The file is encrypted."""
+
+
+class OpenToOthersError(SecretsError):
+    """Other accounts can read the file."""
+
+
+class ContentError(SecretsError):
+    """The file does not hold secrets of a fleet."""
+
+
+class FolderError(SecretsError):
+    """The file's folder cannot be used."""
 
 
 class TextDumper(yaml.SafeDumper):
-    """Writes texts of several lines as they are, so that keys and certificates stay readable."""
+    """Writes texts of several lines as such, so that keys and certificates stay readable."""
 
 
 TextDumper.add_representer(
@@ -44,10 +60,10 @@ def to_yaml(content: dict[str, Any]) -> str:
 
 
 def read_file(path: Path) -> dict[str, Any] | None:
-    """Content of the secrets file, None when there is none.
+    """Content of the secrets file, None when there is no file.
 
-    Raises:
-        SecretsError: the file is readable by others, encrypted, or not what it should be.
+    Raises SecretsError where it cannot be read, or as EncryptedError, OpenToOthersError or
+    ContentError.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -57,15 +73,15 @@ def read_file(path: Path) -> dict[str, Any] | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise SecretsError(
-            f"{path} cannot be read ({reason}): run as its owner, or put it back from a backup"
+            f"{path} cannot be read ({reason}): run as its owner, or restore it from a backup"
         ) from error
     if text.startswith("$ANSIBLE_VAULT;"):
-        raise SecretsError(
-            f"{path} is encrypted: give its password with --vault-password-file or --ask-vault-pass"
+        raise EncryptedError(
+            f"{path} is encrypted: pass `--vault-password-file FILE` or `--ask-vault-pass`"
         )
     if mode & 0o077:
-        raise SecretsError(
-            f"{path} can be read by others than its owner (mode {mode:04o}): chmod 0600 {path}"
+        raise OpenToOthersError(
+            f"{path} can be read by other accounts (mode {mode:04o}): `chmod 0600 {path}`"
         )
     try:
         content = yaml.safe_load(text)
@@ -73,45 +89,43 @@ def read_file(path: Path) -> dict[str, Any] | None:
         # The error's own text would quote the line, and the line may be a password.
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise SecretsError(
-            f"{path} is not valid YAML{line}: put it back from a backup; it is never overwritten"
+        raise ContentError(
+            f"{path} is not valid YAML{line}: restore it from a backup; it is never overwritten"
         ) from None
     if not isinstance(content, dict) or not content.get("fleet_id"):
-        raise SecretsError(
-            f"{path} holds no fleet_id: put it back from a backup; if it was never used, remove it"
+        raise ContentError(
+            f"{path} has no `fleet_id`: restore it from a backup; if it was never used, remove it"
         )
     return content
 
 
 def write_file(path: Path, content: dict[str, Any]) -> None:
-    """Replace the secrets file atomically, 0600.
+    """Replace the secrets file atomically, with mode 0600.
 
-    Raises:
-        SecretsError: it cannot be written; the old file is then untouched.
+    Raises SecretsError where it cannot be written; the old file is then untouched.
     """
     try:
         atomic.write(path, to_yaml(content), 0o600)
     except OSError as error:
         raise SecretsError(
-            f"{path} cannot be written ({error.strerror}): make its directory writable for the "
-            "user who runs this, and see that the disk is not full"
+            f"{path} cannot be written ({error.strerror}): make its folder writable for the user"
+            " who runs this, and check that the disk is not full"
         ) from error
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock of a secrets directory, made 0700 when missing; a second run waits.
+    """Hold the lock of a secrets folder, made with mode 0700 when missing; a second run waits.
 
-    Raises:
-        SecretsError: the directory cannot be made or used.
+    Raises FolderError where the folder cannot be made or used.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise SecretsError(
-            f"{folder} cannot be made or opened ({error.strerror}): make it writable for the user "
-            "who runs this"
+        raise FolderError(
+            f"{folder} cannot be made or opened ({error.strerror}): make it writable for the user"
+            " who runs this"
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -123,10 +137,9 @@ def locked(folder: Path) -> Iterator[None]:
 def ensure(
     path: Path, wish: Wish, decrypted: dict[str, Any] | None, check_mode: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Bring the secrets to what is wished; content and what was added, changed or removed.
+    """Make the secrets as wished; returns them, and what was added, changed or removed.
 
-    Raises:
-        SecretsError: the file cannot be used as it is.
+    Raises SecretsError where the file cannot be used as it is.
     """
     if decrypted is not None:
         return wish.applied(decrypted)

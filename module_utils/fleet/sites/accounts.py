@@ -1,4 +1,4 @@
-"""Accounts of the sites: whom MariaDB knows, and which the reporting hosts are to have."""
+"""Accounts of the sites in MariaDB, and those that the reporting hosts shall have."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def wanted_accounts(
     besides: str | None = None,
     require_ssl: bool = False,
 ) -> list[dict[str, Any]]:
-    """The accounts of one site.
+    """The accounts of one site for the reporting hosts.
 
-    password is the reading account's. besides: another one that it accepts in a rotation; the
-    site's own account keeps a second one then, see the module site_passwords.
+    password: the reading account's. besides: another one that it accepts during a rotation, in
+    which the site's own account keeps a second password, too (see the module site_passwords).
     """
     place = database_pattern(site.database)
     own = {
@@ -52,12 +52,12 @@ def wanted_accounts(
 def is_foreign(server: Server, site: Site) -> str:
     """Why a site gets no accounts; "" when it may have them.
 
-    The timer is root and the folder is the bench account's: what stands there must not give away
-    another database, or change an account that is not a site's. So the site's account must have
-    been given this very database by who made the site.
+    The timer runs as root, but the bench's account can write the site's folder: its content must
+    not give access to another database, or change an account that is not a site's. So the site's
+    account must already have rights on this database.
     """
     if site.database in SYSTEM_SCHEMAS | {"benchfleet"}:
-        return f"its database is {site.database}, which is no site's"
+        return f"its database is {site.database}, which is not a site's"
     escaped = site.database.replace("_", "\\_").replace("%", "\\%")
     owns = server.value(
         "SELECT 1 FROM mysql.db WHERE User = %s AND Db IN (%s, %s)"
@@ -68,10 +68,10 @@ def is_foreign(server: Server, site: Site) -> str:
 
 
 def rights_of(server: Server, site: Site) -> tuple[str, ...]:
-    """Rights on a site's database of the account that its configuration signs in to; () for none.
+    """The rights of a site's account on its database; () where it cannot sign in.
 
-    Whoever can write the file may name any account: nothing is given to one whose password is not
-    known there, and no more than it has.
+    A client that can write the site's configuration could put any account there. So an account
+    needs the right password, and gets no more rights than it has.
     """
     who = server.lets_in(site.user, site.password, site.database)
     found = AccountKeeper(server, check_mode=True).current(*who) if who else None
@@ -83,25 +83,25 @@ def rights_of(server: Server, site: Site) -> tuple[str, ...]:
 def not_let_in(site: Site) -> str:
     """Why a site without rights_of gets no accounts."""
     return (
-        f"MariaDB lets nobody in to the database {site.database} as {site.user} with the password"
-        " of its site_config.json"
+        f"MariaDB does not let {site.user} in to the database {site.database} with the password in"
+        " its site_config.json"
     )
 
 
 def has_data(server: Server, grants: dict[str, set[str]]) -> bool:
-    """Whether an account with these grants reaches a database that is there."""
+    """Whether an account with these grants can use an existing database."""
     places = (place.removesuffix(".*").strip("`").replace("\\", "") for place in grants)
     return any(has_database(server, place) for place in places)
 
 
 class Registry:
-    """Which accounts were made here, in the database so that it survives a promotion."""
+    """The accounts that were made here, kept in the database so that a promotion keeps them."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
 
     def read(self) -> list[tuple[str, str]]:
-        """All of them; none where the table is still missing."""
+        """All accounts; none where the table does not exist yet."""
         try:
             rows = self.server.rows(f"SELECT user, host FROM {REGISTRY} ORDER BY user, host")
         except pymysql.MySQLError:
@@ -109,9 +109,9 @@ class Registry:
         return [(row["user"], row["host"]) for row in rows]
 
     def add(self, user: str, host: str) -> None:
-        """Remember an account before it is made, so that a kill in between leaves no orphan."""
+        """Add an account before it is made, so that none is unknown after a kill in between."""
         self.server.run(f"INSERT IGNORE INTO {REGISTRY} (user, host) VALUES (%s, %s)", (user, host))
 
     def remove(self, user: str, host: str) -> None:
-        """Forget an account."""
+        """Remove an account."""
         self.server.run(f"DELETE FROM {REGISTRY} WHERE user = %s AND host = %s", (user, host))

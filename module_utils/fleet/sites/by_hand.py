@@ -1,7 +1,7 @@
-"""Making and dropping a site for an operator on the primary: commands new-site and drop-site.
+"""The commands new-site and drop-site for an operator on the primary.
 
-Frappe's own ask for the password of MariaDB's root. On the server's host root needs none, and has
-none.
+Frappe's own commands ask for the password of MariaDB's root. On the server's host root needs no
+password, and has none.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from ..mariadb.server import Server, local
 from ..mariadb.statements import account, quote_name
 from .accounts import is_foreign, not_let_in, rights_of
 from .folders import is_name, parse_site
-from .making import Maker
+from .making import SiteMaker
 
-# Options of new-site that name the database, its account, or somebody who makes them; --force would
+# Options of new-site for the database, its account, or an account that makes them; --force would
 # overwrite a site.
 OURS = ("--db-", "--mariadb-", "--no-mariadb-", "--setup-db", "--no-setup-db", "--force")
 
 
-class ByHand(Maker):
-    """Makes and drops sites as an operator asks for it, who sees what Frappe says and answers it.
+class ByHand(SiteMaker):
+    """Makes and drops sites for an operator, who sees Frappe's output and answers its questions.
 
-    params: as Maker has them.
+    params: as SiteMaker has them.
     """
 
-    def new_site(self, words: list[str], database_made: bool) -> None:
-        """Run Frappe's new-site on the terminal; ``words`` begin with the site's name."""
+    def new_site(self, arguments: list[str], database_made: bool) -> None:
+        """Run Frappe's new-site on the terminal; ``arguments`` begin with the site's name."""
         done = run_frappe(
             self.path,
             self.user,
             self.environment,
-            ["new-site", *words],
+            ["new-site", *arguments],
             modules_anew=True,
             timeout=None,
             seen=True,
@@ -41,59 +41,59 @@ class ByHand(Maker):
         if done.returncode != 0:
             raise BenchError(f"Frappe's new-site failed with exit status {done.returncode}")
 
-    def bring(self, site: str, words: list[str]) -> None:
-        """Make a site, or leave nothing of it; ``words`` are options of new-site.
+    def bring(self, site: str, options: list[str]) -> None:
+        """Make a site, or leave nothing of it; ``options`` are those of new-site.
 
         Raises BenchError.
         """
         if not is_name(site):
-            raise BenchError(f"{site!r} is no host name, so nobody could ask for such a site")
-        for word in words:
-            if word.startswith(OURS):
+            raise BenchError(f"{site!r} is no host name, so it cannot be called")
+        for option in options:
+            if option.startswith(OURS):
                 raise BenchError(
-                    f"{word.split('=')[0]} is not for this command, which makes the database and"
-                    " its account itself, and only where there is none"
+                    f"{option.split('=')[0]} is not for this command, which makes the database and"
+                    " its account itself, and only where they do not exist"
                 )
         self.begin(site)
         try:
-            self.make(site, words)
+            self.make(site, options)
         except BaseException:
             self.remove_remains(site)
             os.unlink(self.note(site))
             raise
         os.unlink(self.note(site))
 
-    def drop(self, site: str, words: list[str]) -> None:
+    def drop(self, site: str, options: list[str]) -> None:
         """Drop a site's database and accounts, and archive its folder, as Frappe's drop-site does.
 
-        words: --no-backup, --force (go on after a failed backup). Raises BenchError, SiteError.
+        options: --no-backup, --force (go on after a failed backup). Raises BenchError, SiteError.
 
-        The configuration of the site is the bench account's. It counts only where root has given
-        the site's account that very database, which the account could drop as well.
+        The bench's account can write the site's configuration. It counts only where the site's
+        account has rights on that database, so that it could drop the database itself.
         """
-        if unknown := set(words) - {"--no-backup", "--force"}:
+        if unknown := set(options) - {"--no-backup", "--force"}:
             raise BenchError(f"{min(unknown)} is not for this command")
         path = f"{self.folder(site)}/site_config.json"
         if is_name(site) and self.phase(site) == "making":
-            # A making that was cut off, by a loss of power, say.
+            # It was being made when the host lost power, for example.
             self.remove_remains(site)
             os.unlink(self.note(site))
             return
-        # A link would be another name of a site.
+        # A link would be another name for a site.
         is_own = is_name(site) and not os.path.islink(self.folder(site))
         text = read_foreign(path) if is_own else None
         if text is None:
             raise BenchError(
-                f"there is no site {site}: {path} is not there, is no plain file, or is in a linked"
-                " folder"
+                f"there is no site {site}: {path} is missing, is not a plain file, or is in a"
+                " linked folder"
             )
         about = parse_site(site, text, path)
         with local() as server:
             problem = is_foreign(server, about)
             if problem or not rights_of(server, about):
                 raise BenchError(f"{site} is not dropped: {problem or not_let_in(about)}")
-            if "--no-backup" not in words:
-                self.back_up(site, force="--force" in words)
+            if "--no-backup" not in options:
+                self.back_up(site, force="--force" in options)
             server.run(f"DROP DATABASE IF EXISTS {quote_name(about.database)}")
             self.archive(site)
             drop_local_accounts(server, about.user)
@@ -104,23 +104,25 @@ class ByHand(Maker):
             self.frappe(["--site", site, "backup", "--with-files"], f"backup of {site}")
         except BenchError as error:
             if not force:
-                raise BenchError(f"{error}\nNothing was dropped; --force does so") from error
+                raise BenchError(
+                    f"{error}\nNothing was dropped; `--force` drops the site anyway"
+                ) from error
 
     def archive(self, site: str) -> None:
-        """Move a site's folder to archived/sites of the bench, by a name that is free there."""
+        """Move a site's folder to archived/sites of the bench, under a name that is free there."""
         archive, name, count = f"{self.path}/archived/sites", site, 0
         while os.path.lexists(f"{archive}/{name}"):
             count += 1
             name = f"{site}{count}"
         script = 'mkdir -p "$0" && mv -T "$1" "$0/$2"'
-        words = ["sh", "-c", script, archive, self.folder(site), name]
-        self.run(words, f"archiving {site}")
+        command = ["sh", "-c", script, archive, self.folder(site), name]
+        self.run(command, f"archiving {site}")
 
 
 def drop_local_accounts(server: Server, user: str) -> None:
-    """Drop a site's accounts for its own bench, unless one has rights on another database, too.
+    """Drop a site's accounts for its own bench, except those with rights on another database.
 
-    Those for the reporting nodes are the timer's.
+    The timer drops those for the reporting nodes.
     """
     rows = server.rows(
         "SELECT Host FROM mysql.db WHERE User = %s AND Host IN ('127.0.0.1', 'localhost', '%%')"

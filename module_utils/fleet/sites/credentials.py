@@ -21,9 +21,10 @@ def read_only_user(database: str) -> str:
 
 
 def read_only_password(key: str, database: str) -> str:
-    """Password of a database's reading account, for who has the fleet's site key.
+    """Password of a database's reading account, derived from the fleet's site key.
 
-    So the primary and its reporting hosts agree on a site that nobody told the controller of.
+    So the primary and its reporting hosts use the same one, also for a site that was made without
+    the controller.
     """
     return hmac.new(key.encode(), database.encode(), hashlib.sha256).hexdigest()[:48]
 
@@ -40,11 +41,10 @@ def replica_keys(
       so a user of another name works there too.
     - 14 and before use ``replica_db_name`` as user and as database at once. A read-only user would
       need the database's name, which the site's own user has: the site's own credentials are
-      used, and the server's ``read_only`` alone keeps writes out.
+      used, and only the server's ``read_only`` prevents writes.
 
-    Inputs: Frappe's major version; the site's database; its reading account and that one's
-    password; address and TCP port of the replica. Raises SiteError for a version before 13, which
-    knows none of these keys.
+    user, password: of the database's reading account. host, port: of the replica. Raises SiteError
+    for a version before 13, which has none of these keys.
     """
     if frappe_major < 13:
         raise SiteError(f"Frappe {frappe_major} cannot read from a replica; use 14 or later")

@@ -1,4 +1,4 @@
-"""Sites as folders of a bench, and what is derived from them."""
+"""The sites of a bench, from their folders."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from ..foreign import as_owner, open_plain, read_bytes
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 # In the sites folder: the sites of the fleet, for the reporting hosts.
 LIST = ".fleet-sites.json"
+NO_HOST_NAME = "its name is not a valid host name, so no browser could call it"
 
 
 class SiteError(Exception):
-    """A site is not as it must be; the message says what to do."""
+    """A site cannot be served as it is; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Site:
     """A site's database and account, as its site_config.json has them.
 
-    names: those that it has beside its own. refused: keys with which no fleet can live. rights:
-    those of its account on its database, where MariaDB was asked.
+    names: its further names. refused: keys with which no fleet can work. rights: those of its
+    account on its database, where MariaDB was asked.
     """
 
     name: str
@@ -45,10 +46,10 @@ class Site:
 
 
 def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names that a site_config.json gives its site beside its own, those that are names.
+    """The further names of a site in its site_config.json, without those that are not valid.
 
     They are in ``domains``, as `bench setup add-domain` writes it: a list of names, or of {domain,
-    ssl_certificate, ssl_certificate_key}; and in ``host_name``, an address to which links lead.
+    ssl_certificate, ssl_certificate_key}; and in ``host_name``, the address used in links.
     """
     domains = config.get("domains")
     named = [
@@ -63,12 +64,12 @@ def further_names(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def is_name(name: str) -> bool:
-    """Whether a site can be asked for by a name: it is a host name or an IPv4 address."""
+    """Whether a site can be called by a name: it is a host name or an IPv4 address."""
     return bool(NAME.fullmatch(name))
 
 
 def own_account(config: Mapping[str, Any]) -> tuple[str, str]:
-    """User and password of the account that a site_config.json has for its site, "" for none."""
+    """User and password of a site's account in its site_config.json, "" for none."""
     user = config.get("db_user") or config.get("db_name") or ""
     return str(user), str(config.get("db_password") or "")
 
@@ -78,14 +79,14 @@ def parse_site(name: str, text: str, path: str) -> Site:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SiteError(f"{path} is not valid JSON ({error}); mend it and run again") from error
+        raise SiteError(f"{path} is not valid JSON ({error}); correct it and run again") from error
     if not isinstance(config, dict):
-        raise SiteError(f"{path} holds no JSON object; mend it and run again")
+        raise SiteError(f"{path} is not a JSON object; correct it and run again")
     if kind := other_database(config, {}):
-        raise SiteError(f"{path} names a database of another kind, {kind}: a fleet copies MariaDB")
+        raise SiteError(f"{path} has a database of another kind, {kind}: a fleet needs MariaDB")
     for key in ("db_name", "db_password"):
         if not isinstance(config.get(key), str) or not config[key]:
-            raise SiteError(f"{path} has no {key}: the site was not created completely")
+            raise SiteError(f"{path} has no {key}: the site was not made completely")
     return Site(
         name,
         config["db_name"],
@@ -97,19 +98,19 @@ def parse_site(name: str, text: str, path: str) -> Site:
 
 
 def making_note(state_dir: str, site: str) -> str:
-    """Path of the note that stands until site.yml has made a site completely."""
+    """Path of the file that exists until site.yml has made a site completely."""
     return f"{state_dir}/making-site-{site}"
 
 
 def made_note(state_dir: str, site: str) -> str:
-    """Path of the note that site.yml once had this site, and does not make it by itself again."""
+    """Path of the file that shows that this site existed, so that site.yml never makes it again."""
     return f"{state_dir}/made-site-{site}"
 
 
 def is_locked(path: str) -> bool:
-    """Whether another process holds a lock (flock) on a file; what is no plain file is not locked.
+    """Whether another process holds a lock (flock) on a file; only a plain file can be locked.
 
-    The file is the bench account's: nothing but a plain one can be locked by Frappe.
+    The file belongs to the bench's account, and Frappe locks only plain files.
     """
     try:
         with open(open_plain(path, follow=False), "rb") as file:
@@ -123,9 +124,9 @@ def is_locked(path: str) -> bool:
 
 @dataclass(frozen=True)
 class Folders:
-    """The sites folder of the primary's bench. ``state_dir`` is the fleet's on that host.
+    """The sites folder of the primary's bench. ``state_dir`` is the fleet's folder on that host.
 
-    Root looks there as the account whose folder it is; see module_utils/fleet/foreign.py.
+    Root reads it with the rights of the folder's owner; see module_utils/fleet/foreign.py.
     """
 
     sites: str
@@ -136,7 +137,7 @@ class Folders:
         return f"{self.sites}/{site}/site_config.json"
 
     def names(self) -> list[str]:
-        """Folders that are sites. A link to one is not: it is another name of the same data."""
+        """Folders that are sites. A link to one is not: it is another name for the same site."""
         try:
             with as_owner(f"{self.sites}/-"), os.scandir(self.sites) as entries:
                 return sorted(
@@ -149,7 +150,7 @@ class Folders:
             return []
 
     def links(self, names: Iterable[str]) -> dict[str, str]:
-        """Links in the sites folder that lead to a site's, by their names: the site of each.
+        """Links in the sites folder that lead to a site's folder: name of the link -> site.
 
         names: those of the sites.
         """
@@ -164,10 +165,10 @@ class Folders:
         return dict(sorted(found.items()))
 
     def unfinished(self, site: str) -> bool:
-        """Whether somebody is still making a site: Frappe's new-site, or site.yml.
+        """Whether a site is still being made, by Frappe's new-site or by site.yml.
 
-        Frappe 14 removes its file at the end; from 15 on it stays, and is locked meanwhile
-        (frappe.installer, filelock "bench_new_site").
+        Frappe 14 removes its file at the end; from 15 on the file stays, but is locked only
+        meanwhile (frappe.installer, filelock "bench_new_site").
         """
         locks = f"{self.sites}/{site}/locks"
         with as_owner(f"{self.sites}/-"):
@@ -176,7 +177,7 @@ class Folders:
         return locked or os.path.exists(making_note(self.state_dir, site))
 
     def fingerprint(self, *others: str) -> str:
-        """Changes when the sites or one of the other files do, and is cheap: nothing is opened."""
+        """A text that changes when the sites or the other files do; cheap, as no file is opened."""
         seen: list[Any] = []
         names = self.names()
         for path in [*others, *(self.config(name) for name in names)]:
@@ -193,12 +194,12 @@ class Folders:
     def look(
         self, listed: list[str], known: dict[str, str]
     ) -> tuple[dict[str, Site], dict[str, str], dict[str, str]]:
-        """The sites that are there, and what is wrong with those of ``known`` and with others.
+        """The sites, what is wrong with those of ``known``, and what with other folders.
 
-        ``listed`` are those of the inventory, ``known`` those that were served before. A
-        configuration that cannot be read is told of one that was served: it stays as it was, for
-        Frappe rewrites the file in place and the next look finds it whole. One of the inventory
-        that was not is an error (SiteError). Other folders may be half made, or no sites at all.
+        listed: sites of the inventory. known: sites that were served before. Where the
+        configuration of a known site cannot be read, the site is served as before, because Frappe
+        rewrites the file in place and the next look finds it complete. For a listed site that was
+        not served before, this raises SiteError. Other folders may be incomplete, or no sites.
         """
         found: dict[str, Site] = {}
         torn: dict[str, str] = {}
@@ -207,7 +208,7 @@ class Folders:
         for name in names:
             ours = name in listed or name in known
             if not is_name(name):
-                passed[name] = "its name is no host name, so nobody can ask for it"
+                passed[name] = NO_HOST_NAME
                 continue
             if not ours and self.unfinished(name):
                 passed[name] = "it is still being made"
@@ -232,11 +233,11 @@ class Folders:
 def further_and_doubtful(
     sites: Iterable[Site], given: Mapping[str, Iterable[str]]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Whom the further names of sites are for, and sentences on those that are nobody's.
+    """The further names of each site, and messages on names that are not served.
 
-    given: names that the inventory gives to sites. A name that is a site's own is that site's, then
-    the inventory counts, and one that several sites claim is nobody's: the files are the bench
-    account's, and the calls of one site are not another's.
+    given: names that the inventory gives to sites. A site's own name is always its own; then the
+    inventory counts. A name that several sites claim is not served: the bench's account can write
+    the files, and no site may get the calls of another.
     """
     sites = sorted(sites, key=lambda site: site.name)
     own = {site.name.lower() for site in sites}
@@ -256,18 +257,17 @@ def further_and_doubtful(
             found.setdefault(claimed[0], []).append(name)
         else:
             doubtful.append(
-                f"{name} is not served: {' and '.join(claimed)} have it in site_config.json, or "
-                "as a link; leave it to one of them"
+                f"{name} is not served: {' and '.join(claimed)} have it in site_config.json, or as"
+                " a link; remove it from all but one of them"
             )
     return found, doubtful
 
 
 def read_state(state_dir: str) -> dict[str, Any] | None:
-    """What the last look on this host led to, None before the first.
+    """The result of the last look on this host, None before the first.
 
     {sites: {name: database}, names: {site: [further name]}, lost: [name], notes: [line],
-    fingerprint}. Raises SiteError when it
-    cannot be read.
+    fingerprint}. Raises SiteError when it cannot be read.
     """
     path = f"{state_dir}/sites.json"
     try:
@@ -282,7 +282,7 @@ def read_state(state_dir: str) -> dict[str, Any] | None:
 
 
 def served(state: dict[str, Any] | None) -> list[str]:
-    """The sites that nginx sends somebody to."""
+    """The sites to which nginx sends calls."""
     return sorted(set(state["sites"]) - set(state["lost"])) if state else []
 
 
@@ -292,7 +292,7 @@ def served_names(state: dict[str, Any] | None) -> dict[str, list[str]]:
 
 
 def parse_list(text: str) -> list[str]:
-    """Names in a list of sites. Raises SiteError when it is none, or a name cannot be a site's."""
+    """Names in a list of sites. Raises SiteError where it is not valid."""
     try:
         names = json.loads(text)["sites"]
     except (ValueError, RecursionError, KeyError, TypeError) as error:

@@ -1,6 +1,6 @@
-"""Making a site: its database by the server's root, all else by the bench's account.
+"""Making a site: root makes its database, the bench's account everything else.
 
-Done by site.yml (module bench_sites) and for an operator on the primary (site_by_hand).
+Used by site.yml (module bench_sites) and by the command new-site on the primary (site_by_hand).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ..mariadb.statements import account, database_pattern, password_hash
 from ..units import wait_until_started
 from .folders import making_note
 
-# Of a making by an earlier Benchfleet that was killed, with all rights.
+# An account with all rights, left by an earlier Benchfleet that was killed while it made a site.
 FORMER_SETUP_USER = "benchfleet_setup"
-# The fleet's benches reach the primary's server there, and it resolves no names.
+# The benches reach the primary's server there; it resolves no names.
 HOST = "127.0.0.1"
 
 
@@ -30,8 +30,8 @@ def database_name(site: str) -> str:
     return "_" + hashlib.sha256(site.encode()).hexdigest()[:16]
 
 
-class Maker(Bench):
-    """Makes a site, and takes away what an interrupted making has left.
+class SiteMaker(Bench):
+    """Makes a site, and removes what an interrupted run has left.
 
     params: {path, user, cli_dir, state_dir}, as the module bench_sites has them.
     """
@@ -40,28 +40,28 @@ class Maker(Bench):
         super().__init__(params["path"], params["user"], params["cli_dir"])
         self.state_dir: str = params["state_dir"]
 
-    def new_site(self, words: list[str], database_made: bool) -> None:
-        """Run Frappe's new-site; ``words`` begin with the site's name. Raises BenchError.
+    def new_site(self, arguments: list[str], database_made: bool) -> None:
+        """Run Frappe's new-site; ``arguments`` begin with the site's name. Raises BenchError.
 
         database_made: as in run_frappe.
         """
-        what = f"new-site {words[0]}"
-        self.frappe(["new-site", *words], what, modules_anew=True, database_made=database_made)
+        what = f"new-site {arguments[0]}"
+        self.frappe(["new-site", *arguments], what, modules_anew=True, database_made=database_made)
 
     def folder(self, site: str) -> str:
         """The folder of a site."""
         return f"{self.path}/sites/{site}"
 
     def note(self, site: str) -> str:
-        """Path of the note that stands until a site is finished."""
+        """Path of the file that exists until a site is finished."""
         return making_note(self.state_dir, site)
 
     def phase(self, site: str) -> str:
-        """Where the making of a site stands: "" (not begun or finished), "making" or "made"."""
+        """The phase of a site: "" (not begun, or finished), "making" or "made"."""
         return (read_text(self.note(site)) or "").strip()
 
     def enter(self, site: str, phase: str) -> None:
-        """Note a phase."""
+        """Write the phase of a site."""
         atomic.write(self.note(site), phase)
 
     def sql(self, statements: str) -> str:
@@ -84,7 +84,7 @@ class Maker(Bench):
         return self.sql(f"{question}'{name}'").strip() != "0"
 
     def remove_remains(self, site: str) -> None:
-        """Take an interrupted making of ``site`` away: its database, accounts and folder."""
+        """Remove an unfinished site: its database, accounts and folder."""
         name = database_name(site)
         accounts = self.sql(
             f"SELECT CONCAT(QUOTE(user), '@', QUOTE(host)) FROM mysql.user WHERE user = '{name}'"
@@ -93,11 +93,10 @@ class Maker(Bench):
         self.sql(f"DROP DATABASE IF EXISTS `{name}`;\n{drops}")
         if os.path.lexists(self.folder(site)):
             # Not by root: a folder on the way there may have become a link.
-            words = ["rm", "-rf", "--", self.folder(site)]
-            self.run(words, f"rm of {site}")
+            self.run(["rm", "-rf", "--", self.folder(site)], f"rm of {site}")
 
     def refuse_existing(self, site: str) -> None:
-        """Raise BenchError where the site, or a part of it, is there."""
+        """Raise BenchError where the site, or a part of it, exists."""
         folder = self.folder(site)
         with as_owner(folder):
             has_config = os.path.lexists(f"{folder}/site_config.json")
@@ -105,22 +104,21 @@ class Maker(Bench):
             raise BenchError(f"the site {site} is there already; nothing was changed")
         if os.path.lexists(folder):
             raise BenchError(
-                f"{folder} exists without a site_config.json and was not made by"
-                " this fleet; nothing was removed. Restore the file, or move the folder away, and"
-                " run again"
+                f"{folder} exists without a site_config.json, and was not made by this fleet;"
+                " nothing was removed. Restore the file, or move the folder away, and run again"
             )
         if self.has_database(site):
             raise BenchError(
-                f"the folder of the site {site} is missing and its database"
+                f"the folder of the site {site} is missing, but its database"
                 f" {database_name(site)} is there; nothing was removed. Restore the folder from a"
-                " backup, or drop the database if the site shall begin anew, and run again"
+                " backup, or drop the database if the site shall be made again, and run again"
             )
 
     def begin(self, site: str) -> None:
-        """Note that a site is being made, where nothing of it is there. Raises BenchError.
+        """Note that a site is being made, where no part of it exists. Raises BenchError.
 
-        Only what a making of ours has begun is ever removed again: a folder or a database that is
-        there before the note is written belongs to somebody.
+        Only a folder or database made after this note is ever removed: one that existed before
+        was not made here.
         """
         wait_until_started("mariadb.service")
         if self.sql("SELECT @@GLOBAL.read_only").strip() == "1":
@@ -134,11 +132,11 @@ class Maker(Bench):
             self.refuse_existing(site)
         self.enter(site, "making")
 
-    def make(self, site: str, words: list[str]) -> None:
-        """Make the site that was begun; ``words`` are further ones of new-site.
+    def make(self, site: str, options: list[str]) -> None:
+        """Make the site that was begun; ``options`` are further ones of new-site.
 
-        Root makes the database and the site's account; the bench's account never has another one.
-        An account of this name is the site's by its name, left behind by a site that was dropped.
+        Root makes the database and the site's account; the bench's account uses no other one. An
+        account that already has this name was left behind by a dropped site of the same name.
         """
         name, password = database_name(site), secrets.token_hex(16)
         who = account(name, HOST)
@@ -152,7 +150,7 @@ class Maker(Bench):
         made = not self.leaves_database()
         own += ["--db-root-username", name, "--db-root-password", password] * made
         own += ["--no-setup-db"] * (not made)
-        self.new_site([site, *own, *words], database_made=made)
+        self.new_site([site, *own, *options], database_made=made)
 
     def leaves_database(self) -> bool:
         """Whether this Frappe's new-site can leave the database alone; 14 and early 15 cannot."""

@@ -1,22 +1,22 @@
-"""nginx's configuration of the sites, from the template that role router brings."""
+"""nginx's configuration of the sites, from the template of the role router."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+HEADER = "# Made by Benchfleet; changes here are undone by its next run."
 PLACEHOLDER, NAMES = "@site@", "@names@"
-# In nginx's template, above what serves names by https; what serves others by http comes first.
+# In nginx's template, this line is between the part for plain http and the part for https.
 SECURE = "# With a certificate\n"
 CERTIFICATE, KEY = "@certificate@", "@key@"
-# nginx refuses a plain name that fills more than a line of the processor's cache (64 bytes, with
-# what it keeps beside it), unless somebody enlarges a table of the whole server's. Patterns have no
-# limit.
+# nginx refuses a plain name that is longer than a line of the processor's cache (64 bytes, with
+# other data), unless a table of the whole server is enlarged. Patterns have no limit.
 PLAIN_NAME = 40
 
 
 def server_name(name: str) -> str:
-    """A name as nginx takes it in ``server_name``, whatever its length."""
+    """A name of any length as nginx accepts it in ``server_name``."""
     return name if len(name) <= PLAIN_NAME else f'"~^{re.escape(name)}$"'
 
 
@@ -27,10 +27,10 @@ def render_servers(
 ) -> str:
     """nginx's configuration of these sites, each with its further names.
 
-    certificate: tells certificate and key for a name of a site; None for plain http.
+    certificate: gives certificate and key for a site and one of its names; None for plain http.
     """
     plain, secure = template.split(SECURE)
-    text = "# Made by Benchfleet; changes here are undone by its next run.\n"
+    text = f"{HEADER}\n"
     for site, further in sorted(sites.items()):
         alike: dict[tuple[str, str] | None, list[str]] = {}
         for name in (site, *further):

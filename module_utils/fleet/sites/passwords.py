@@ -1,4 +1,4 @@
-"""New passwords of the sites' own database accounts, while both are accepted."""
+"""New passwords for the sites' own database accounts; both are accepted meanwhile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .reconcile import Line
 
 
 def hashes_of(server: Server, user: str) -> dict[str, list[str]]:
-    """Hashes of the passwords that an account accepts, by the host it signs in from."""
+    """Hashes of the passwords that an account accepts, by the host from which it signs in."""
     rows = server.rows("SELECT Host AS host FROM mysql.global_priv WHERE User = %s", (user,))
     return {
         row["host"]: parse_create_user(
@@ -25,7 +25,7 @@ def hashes_of(server: Server, user: str) -> dict[str, list[str]]:
 
 
 class Passwords:
-    """Brings sites to new passwords, and away from the former ones."""
+    """Gives sites new passwords, and removes the former ones."""
 
     def __init__(self, server: Server, line: Line) -> None:
         self.server = server
@@ -34,7 +34,7 @@ class Passwords:
         self.changed: list[str] = []
 
     def run(self, step: str) -> None:
-        """One step for all sites, see the module's option. Raises SiteError, MariaDBError."""
+        """Take one step for all sites (see the module's option). Raises SiteError, MariaDBError."""
         found, _ = self.line.look(self.server)
         by_user: dict[str, list[Site]] = {}
         for site in found.values():
@@ -42,7 +42,7 @@ class Passwords:
         for user, sites in sorted(by_user.items()):
             accepted = hashes_of(self.server, user)
             known = {one for hashes in accepted.values() for one in hashes}
-            # A copied folder may have an old password, by which nobody signs in.
+            # A copied folder may have an old password, which no longer works.
             own = [site for site in sites if password_hash(site.password) in known]
             if not own:
                 raise SiteError(
@@ -55,7 +55,7 @@ class Passwords:
                 self.renew(user, own, accepted, step == "begin")
 
     def accept(self, user: str, accepted: dict[str, list[str]], wanted: list[str]) -> bool:
-        """Have the account accept these on all hosts where it accepts one; whether any did not."""
+        """Have an account accept all of these where it accepts one; returns whether any changed."""
         statements = [
             f"ALTER USER {account(user, host)} {identified(wanted)}"
             for host, hashes in accepted.items()
@@ -67,7 +67,7 @@ class Passwords:
     def renew(
         self, user: str, sites: list[Site], accepted: dict[str, list[str]], anew: bool
     ) -> None:
-        """Give the sites of an account a new password, unless they have it already."""
+        """Give the sites of an account a new password, unless they already have it."""
         seconds = {hashes[-1] for hashes in accepted.values() if len(hashes) > 1}
         done = {site.password for site in sites if password_hash(site.password) in seconds}
         left = [site for site in sites if site.password not in done]
@@ -87,7 +87,7 @@ class Passwords:
         try:
             config = json.loads(read_bytes(path, follow=False))
             if config.get("db_password") != site.password:
-                raise ValueError("db_password was changed meanwhile")
+                raise ValueError("`db_password` was changed meanwhile")
             config["db_password"] = password
             # As Frappe writes it.
             replace(path, json.dumps(config, indent=1, sort_keys=True).encode())
@@ -95,13 +95,13 @@ class Passwords:
             raise SiteError(f"{path} could not be written ({error}): run this again") from error
 
     def end(self, user: str, sites: list[Site], accepted: dict[str, list[str]]) -> None:
-        """Take away what no site of an account uses any more."""
+        """Remove passwords that no site of an account uses any more."""
         former = {hashes[0] for hashes in accepted.values() if len(hashes) > 1}
         for site in sites:
             if password_hash(site.password) in former:
                 raise SiteError(
                     f"{self.line.folders.config(site.name)} has the former db_password again:"
-                    " something wrote it back meanwhile. Run this again"
+                    " another program wrote it back meanwhile. Run this again"
                 )
         wanted = [password_hash(sites[0].password)]
         if self.accept(user, accepted, wanted):

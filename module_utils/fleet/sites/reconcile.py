@@ -1,4 +1,4 @@
-"""The primary's sites brought into line with what is there: accounts, list, nginx.
+"""Accounts, list and nginx configuration made to match the sites that exist on the primary.
 
 Run by site.yml (module site_accounts) and, between two runs, by the primary's timer (fleet-sites).
 """
@@ -22,7 +22,6 @@ from ..mariadb.server import Server, has_database, local
 from ..nginx.certificates import OPTIONS, Certificates
 from ..nginx.files import contents, digest_with, put, read, run_here, write
 from .accounts import Registry, has_data, is_foreign, not_let_in, rights_of, wanted_accounts
-from .closed import close
 from .credentials import passwords_by_database
 from .folders import (
     LIST,
@@ -36,6 +35,7 @@ from .folders import (
     served_names,
 )
 from .nginx import render_servers
+from .private_paths import close
 
 LOCK_SECONDS = 120
 
@@ -50,7 +50,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hosts": {"type": "list", "elements": "str", "required": True},
     "passwords": {"type": "dict", "required": True, "no_log": True},
     "site_key": {"type": "str", "required": True, "no_log": True},
-    # In a rotation: other passwords, and another site_key, by which the accounts can be used, too.
+    # In a rotation: other passwords, and another site_key, that the accounts accept, too.
     "besides": {"type": "dict", "required": True, "no_log": True},
     "max_statement_time": {"type": "float", "required": True},
     "max_user_connections": {"type": "int", "required": True},
@@ -69,11 +69,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Outcome:
-    """What one look led to. before and after are lines without anything secret.
+    """The result of one look. before and after are lines without anything secret.
 
-    sites: the fleet's, with their databases; lost are those of them that nobody can be sent to,
-    torn those whose configuration cannot be read. names: what else sites are called. passed:
-    folders that are no sites of the fleet's. doubtful: sentences on names that are nobody's,
+    sites: the fleet's, with their databases. lost: those of them that cannot be served. torn: those
+    whose configuration cannot be read, with the reason. names: further names of sites. passed:
+    folders that are not served, with the reason. doubtful: messages on names that are not served,
     and on keys that break a site.
     """
 
@@ -89,10 +89,10 @@ class Outcome:
 
     @property
     def notes(self) -> list[str]:
-        """What somebody should know."""
+        """Messages for the operator."""
         gone = (
-            "{} is not served: its folder is gone, and its database is there or fleet_sites names"
-            " it; nothing more of it is removed"
+            "{} is not served: its folder is gone, but its database still exists, or fleet_sites"
+            " has it; nothing more of it is removed"
         )
         return [
             *(f"{name} is not served: {why}" for name, why in sorted(self.passed.items())),
@@ -103,19 +103,19 @@ class Outcome:
 
 
 def called(names: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Sites and their further names, as lines have them."""
+    """Sites and their further names, for lines of a diff."""
     return [(site, ", ".join(names[site])) for site in sorted(names) if names[site]]
 
 
 class Line:
-    """Brings what hangs on the sites into line with the sites that are there.
+    """Makes accounts, list and nginx configuration match the existing sites.
 
-    settings: as SETTINGS has them. A site is dropped when its folder and its database are gone. One
-    of which only the folder is missing, or which the inventory still names, is lost: that is
-    somebody's mistake. nginx sends nobody there, but the copies on the reporting hosts stay.
+    settings: as SETTINGS has them. A site counts as dropped when its folder and its database are
+    gone. Where only the folder is missing, or the inventory still has the site, it is lost, by
+    mistake: nginx no longer serves it, but the copies on the reporting hosts stay.
 
-    require_tls: every bench that uses the accounts comes over TLS by now. Once that was said, it
-    holds: the accounts that are there have it.
+    require_tls: every bench that uses the accounts now connects over TLS. The accounts keep that
+    requirement, so it has to be given only once.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class Line:
         self.list_file = f"{self.folders.sites}/{LIST}"
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
-        """One at a time: site.yml and the timer."""
+        """A lock, so that site.yml and the timer do not run at the same time."""
         if self.check_mode:
             return contextlib.nullcontext()
         return exclusive(f"{self.settings['state_dir']}/sites.lock", LOCK_SECONDS)
 
     def look(self, server: Server) -> tuple[dict[str, Site], Outcome]:
-        """The sites to be served, and what was passed over or lost. Raises SiteError."""
+        """The sites to serve, and the outcome so far. Raises SiteError."""
         known = read_state(self.settings["state_dir"]) or {"sites": {}, "names": {}}
         listed: list[str] = self.settings["listed"]
         found, torn, passed = self.folders.look(listed, known["sites"])
@@ -149,11 +149,11 @@ class Line:
             if name in listed:
                 raise SiteError(
                     f"site {name} is not served: {problem or not_let_in(site)}. Correct db_name,"
-                    f" db_user and db_password in {self.folders.config(name)}, or give the account"
-                    " its rights back"
+                    f" db_user and db_password in {self.folders.config(name)}, or grant the account"
+                    " its rights again"
                 )
             if not problem and known["sites"].get(name) == site.database:
-                # Its password is being changed, say; its accounts stay as they are.
+                # Its password may be changing at this moment; its accounts stay as they are.
                 torn[name] = not_let_in(site)
             else:
                 outcome.passed[name] = problem or not_let_in(site)
@@ -162,8 +162,8 @@ class Line:
             found.values(), self.settings["names"]
         )
         outcome.doubtful += [
-            f"{self.folders.config(name)} has {', '.join(site.refused)}, which the fleet has in"
-            " common_site_config.json, or not at all: take it out (docs/adopt.md has the table)"
+            f"{self.folders.config(name)} has {', '.join(site.refused)}, which a fleet has only in"
+            " common_site_config.json, or nowhere: remove it (see the table in docs/adopt.md)"
             for name, site in sorted(found.items())
             if site.refused
         ]
@@ -186,16 +186,16 @@ class Line:
         return found, outcome
 
     def bring(self, server: Server) -> Outcome:
-        """Encryption keys, accounts, and the list that the reporting hosts read."""
+        """Make encryption keys, accounts, and the list that the reporting hosts read."""
         found, outcome = self.look(server)
         common = read_json(f"{self.settings['bench']}/sites/common_site_config.json")
         bench, user = self.settings["bench"], self.settings["user"]
         keyless = [s for s in found.values() if not (s.encrypted or common.get("encryption_key"))]
         for site in [] if self.check_mode else keyless:
             # Frappe makes one at its first use, and a copy without it would make another.
-            words = ["--site", site.name, "set-config", "encryption_key", encryption_key()]
+            command = ["--site", site.name, "set-config", "encryption_key", encryption_key()]
             environment = user_environment(user, self.settings["cli_dir"])
-            frappe_command(bench, user, environment, words, " ".join(words[:3]))
+            frappe_command(bench, user, environment, command, " ".join(command[:3]))
         outcome.before += close(self.folders.sites, user, sorted(found), self.check_mode)
         keeper = self.accounts(server, found)
         outcome.before += keeper.before
@@ -206,7 +206,7 @@ class Line:
         return outcome
 
     def accounts(self, server: Server, sites: dict[str, Site]) -> AccountKeeper:
-        """Make the accounts of the sites on the reporting hosts; drop those that are nobody's."""
+        """Make the sites' accounts for the reporting hosts; drop those that are not needed."""
         settings = self.settings
         hosts: list[str] = settings["hosts"]
         keeper = AccountKeeper(server, self.check_mode)
@@ -221,7 +221,7 @@ class Line:
         if besides := settings["besides"]:
             others = passwords_by_database(sites, besides["passwords"], besides["site_key"])
         wanted: dict[tuple[str, str], dict[str, Any]] = {}
-        # A copied folder may have an old password: of two with one database the inventory's counts.
+        # A copied folder may have an old password: of two with one database, the listed one counts.
         for name in sorted(sites, key=lambda name: (name not in settings["listed"], name)):
             for entry in wanted_accounts(
                 sites[name],
@@ -247,7 +247,7 @@ class Line:
         return keeper
 
     def is_left(self, server: Server, keeper: AccountKeeper, user: str, host: str) -> bool:
-        """Whether a registered account is of no use any more; local ones are never meant."""
+        """Whether a registered account is no longer needed; local ones are never dropped."""
         if ipaddress.ip_address(host).is_loopback:
             return False
         if host not in self.settings["hosts"]:
@@ -256,10 +256,10 @@ class Line:
         return current is None or not has_data(server, current[1])
 
     def publish(self, outcome: Outcome) -> None:
-        """Write what is there, here and for the reporting hosts, who must find the accounts."""
+        """Write the state, and the list for the reporting hosts, once the accounts exist."""
         before = read_state(self.settings["state_dir"]) or {"sites": {}, "fingerprint": ""}
         for name in set(before["sites"]) - set(outcome.sites):
-            # Whoever lists this name again later wants a new site.
+            # If this name is listed again later, a new site is wanted.
             Path(made_note(self.settings["state_dir"], name)).unlink(missing_ok=True)
         self.keep(outcome, before["fingerprint"])
         text = render_list(list(outcome.sites)).encode()
@@ -271,7 +271,7 @@ class Line:
             put_in_place(self.list_file, text, 0o644)
 
     def keep(self, outcome: Outcome, fingerprint: str) -> None:
-        """Write the state, when it differs."""
+        """Write the state where it differs."""
         state = {
             "sites": dict(sorted(outcome.sites.items())),
             "names": {name: outcome.names[name] for name in sorted(outcome.names)},
@@ -284,9 +284,9 @@ class Line:
             write(self.state_file, text)
 
     def route(self) -> bool:
-        """Have nginx serve the sites; whether it did not already. Raises NginxError.
+        """Have nginx serve the sites; returns whether that changed. Raises NginxError.
 
-        Before the router is installed there is nothing to do.
+        Does nothing before the router is installed.
         """
         files = self.settings["nginx"]
         template, target, loaded_file = (
@@ -298,7 +298,7 @@ class Line:
         names = served_names(read_state(self.settings["state_dir"]))
         shown = Certificates.by(files)
         wanted = {target: render_servers(here[template].decode(), names, shown.of).encode()}
-        # A certificate that certbot has renewed counts once nginx has read it, too.
+        # nginx also has to read a certificate that certbot has renewed.
         used = wanted | contents(shown.files(names))
         old, loaded = read(target), here.get(loaded_file)
         if old == wanted[target] and loaded == digest_with(loaded, used):
@@ -310,16 +310,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Tick:
-    """What a tick of the timer did, in lines."""
+    """What one run of the timer did, in lines."""
 
     did: list[str]
     notes: list[str]
 
 
 def tick(settings: dict[str, Any], fingerprint: str) -> Tick:
-    """One tick of the timer, when the sites' fingerprint is this one and was another before.
+    """One run of the timer, for a changed fingerprint of the sites.
 
-    Raises SiteError, MariaDBError, NginxError, BenchError; the next tick tries again.
+    Raises SiteError, MariaDBError, NginxError, BenchError; the next run tries again.
     """
     line = Line(settings)
     with line.lock(), local() as server:
@@ -327,8 +327,8 @@ def tick(settings: dict[str, Any], fingerprint: str) -> Tick:
         outcome = line.bring(server)
         did = [f"- {text}" for text in outcome.before] + [f"+ {text}" for text in outcome.after]
         if line.route():
-            did.append("nginx has the sites")
-        # What is not in order may become so without a change of a file.
+            did.append("nginx serves the sites")
+        # A reported problem may be solved without a change of a file.
         line.keep(outcome, "" if outcome.notes else fingerprint)
     return Tick(did, outcome.notes if outcome.notes != old_notes else [])
 

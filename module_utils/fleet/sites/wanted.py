@@ -1,4 +1,4 @@
-"""The sites that the inventory wants, with their apps; see the module bench_sites."""
+"""The sites of the inventory, with their apps; see the module bench_sites."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..bench.look import doctype_files, installed_apps, lacking_doctypes, scrub
 from ..bench.needs import shown
 from ..mariadb.server import MariaDBError, describe, local, pymysql
 from .folders import made_note, own_account
-from .making import Maker
+from .making import SiteMaker
 
 
 def unmade(site: dict[str, Any], apps_only: bool) -> list[str]:
-    """What is missing of a site that is not there, in words; a dry run meets it with apps_only."""
+    """What is missing of a site that does not exist; with apps_only, for a dry run, its apps."""
     name = site["name"]
     return [f"app {app} on {name}" for app in site["apps"]] if apps_only else [f"site {name}"]
 
 
-class Sites(Maker):
+class Sites(SiteMaker):
     """Makes what is missing of the wanted sites."""
 
     def __init__(self, params: dict[str, Any]) -> None:
@@ -32,28 +32,28 @@ class Sites(Maker):
         return read_json(f"{self.folder(site)}/site_config.json")
 
     def has_key(self, site: str) -> bool:
-        """Whether a site has an encryption key; that of all sites is one, too."""
+        """Whether a site has an encryption key, its own or one common to all sites."""
         common = read_json(f"{self.path}/sites/common_site_config.json")
         return bool(self.config(site).get("encryption_key") or common.get("encryption_key"))
 
     def installing(self, site: str, app: str) -> str:
-        """Path of the note that stands while an app is being installed on a site."""
+        """Path of the file that exists while an app is being installed on a site."""
         return f"{self.state_dir}/installing-{app}-on-{site}"
 
     def refuse_existing(self, site: str) -> None:
-        """Also one that was here and is gone."""
+        """Raise BenchError where the site exists, or existed before and is gone."""
         gone = not os.path.lexists(self.folder(site))
         if gone and os.path.exists(made_note(self.state_dir, site)):
             raise BenchError(
-                f"the site {site} was here and is gone, and fleet_sites still names it; it is not"
-                " made anew, for it would be empty. If it was dropped, take it out of fleet_sites;"
-                " if it was lost, restore its folder and database from a backup; to make it anew,"
+                f"the site {site} existed and is gone, but is still in fleet_sites; it is not made"
+                " again, because it would be empty. If it was dropped, take it out of fleet_sites;"
+                " if it was lost, restore its folder and database from a backup; to make it again,"
                 f" empty, remove {made_note(self.state_dir, site)} on this host. Then run again"
             )
         super().refuse_existing(site)
 
     def database_content(self, site: str) -> tuple[dict[str, bool], set[str]]:
-        """DocTypes of a site's database, and whether each is a single; its tables."""
+        """DocTypes in a site's database, with whether each is a single, and its tables."""
         config = self.config(site)
         name = str(config.get("db_name") or "")
         who = (*own_account(config), name)
@@ -70,18 +70,18 @@ class Sites(Maker):
                     " WHERE TABLE_SCHEMA = DATABASE()"
                 )
         except (MariaDBError, pymysql.MySQLError) as error:
-            words = str(error) if isinstance(error, MariaDBError) else describe(error)
-            raise BenchError(f"the DocTypes of {site} cannot be read: {words}") from error
+            why = str(error) if isinstance(error, MariaDBError) else describe(error)
+            raise BenchError(f"the DocTypes of {site} cannot be read: {why}") from error
         return (
             {str(row["name"]): bool(row["issingle"]) for row in singles},
             {str(row["name"]) for row in tables},
         )
 
     def lacking(self, site: str, app: str) -> tuple[list[str], bool]:
-        """DocTypes of an app that a site lacks, and whether it has none of them at all."""
+        """DocTypes of an app that a site lacks, and whether it lacks all of them."""
         files = doctype_files(self.path, app)
         if not files:
-            # Of an app without any, nothing is asked of the database.
+            # Without DocTypes, there is nothing to look for in the database.
             return [], False
         singles, tables = self.database_content(site)
         lacking = lacking_doctypes(files, singles, tables)
@@ -89,10 +89,10 @@ class Sites(Maker):
         return lacking, bool(lacking) and not any(os.path.basename(f) in there for f in files)
 
     def missing_apps(self, site: dict[str, Any]) -> dict[str, bool]:
-        """Apps that the site shall have and has not, or not wholly; whether each was begun before.
+        """Wanted apps that the site lacks, or has only in part; whether each was begun before.
 
-        One that lacks a part of its DocTypes is not among them: it waits for a migration, say,
-        and installing it again would mark the patches of that as done.
+        An app that lacks some of its DocTypes is not returned: it may wait for a migration, and
+        installing it again would mark that migration's patches as done.
         """
         here = self.installed_on(site["name"]) if site["apps"] else []
         missing = {}
@@ -104,7 +104,7 @@ class Sites(Maker):
         return missing
 
     def differences(self, site: dict[str, Any], apps_only: bool = False) -> list[str]:
-        """What is missing of a site, in words."""
+        """What is missing of a site, as lines."""
         name = site["name"]
         config = self.config(name)
         if not config or self.phase(name):
@@ -113,19 +113,19 @@ class Sites(Maker):
         return missing + [f"app {app} on {name}" for app in self.missing_apps(site)]
 
     def bring(self, site: dict[str, Any]) -> None:
-        """Do what ``differences`` names; the note goes last."""
+        """Make what ``differences`` lists; the note is removed last."""
         name = site["name"]
         if not self.config(name) or self.phase(name) == "making":
             self.begin(name)
             self.make(name, ["--admin-password", site["admin_password"]])
             self.enter(name, "made")
         if not self.has_key(name):
-            words = ["--site", name, "set-config", "encryption_key", encryption_key()]
-            self.frappe(words, f"set-config encryption_key of {name}")
+            command = ["--site", name, "set-config", "encryption_key", encryption_key()]
+            self.frappe(command, f"set-config encryption_key of {name}")
         for app, begun in self.missing_apps(site).items():
             atomic.write(self.installing(name, app), app)
             self.install(name, app, again=begun)
-            # A call that had begun before may have written down the site's former apps meanwhile.
+            # A call that began before may have cached the site's former apps.
             self.frappe(["--site", name, "clear-cache"], f"clear-cache of {name}")
             os.unlink(self.installing(name, app))
         if self.phase(name):
@@ -133,14 +133,14 @@ class Sites(Maker):
             os.unlink(self.note(name))
 
     def install(self, site: str, app: str, again: bool) -> None:
-        """``install-app``, until the app's DocTypes are there; a second time if need be.
+        """Run ``install-app``, if need be twice, until the app's DocTypes exist.
 
-        ``again``: whether one was begun before. It has left rows behind at which a plain one
-        stumbles, or the app listed as installed.
+        again: whether one was begun before. It may have left rows with which a plain one fails, or
+        the app listed as installed.
         """
         for force in [["--force"]] if again else [[], ["--force"]]:
-            words = ["--site", site, "install-app", app, *force]
-            self.frappe(words, f"install-app {app} on {site}", modules_anew=True)
+            command = ["--site", site, "install-app", app, *force]
+            self.frappe(command, f"install-app {app} on {site}", modules_anew=True)
             lacking, _ = self.lacking(site, app)
             if not lacking:
                 return
@@ -148,18 +148,18 @@ class Sites(Maker):
         names += f" and {len(lacking) - 10} more" * (len(lacking) > 10)
         raise BenchError(
             f"install-app {app} on {site} reported success, but the site's database lacks these"
-            f" DocTypes or their tables: {names}. Read what `bench --site {site} install-app {app}"
-            " --force` says, and check that modules.txt of the app names their modules; then run"
-            " again"
+            f" DocTypes or their tables: {names}. Run `bench --site {site} install-app"
+            f" {app} --force` to see why, and check that modules.txt of the app has their modules;"
+            " then run again"
         )
 
     def note_made(self, site: str) -> None:
-        """Remember that a site is there, whoever made it, so that it is never made twice."""
+        """Note that a site exists, in whatever way it was made, so that it is never made again."""
         if self.config(site) and not os.path.exists(made_note(self.state_dir, site)):
             atomic.write(made_note(self.state_dir, site), "")
 
     def unbuilt(self) -> list[str]:
-        """What says that the assets are to be built: apps that came since the last build."""
+        """Why the assets have to be built: apps that are newer than the last build."""
         built = (read_text(f"{self.state_dir}/assets-built") or "").split()
         return [f"web assets of {app}" for app in installed_apps(self.path) if app not in built]
 
@@ -170,7 +170,7 @@ class Sites(Maker):
         atomic.write(f"{self.state_dir}/assets-built", apps)
 
     def ensure(self, wanted: list[dict[str, Any]], apps_only: bool, dry: bool) -> list[str]:
-        """Bring sites, and the web assets, to what is wanted; what was missing, in words.
+        """Make the wanted sites, and the web assets; returns lines on what was missing.
 
         dry: change nothing.
         """

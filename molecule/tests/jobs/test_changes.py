@@ -116,4 +116,4 @@ def test_jobs_wait_where_the_operator_wants_them_to_and_verify_says_what_is_wron
     # A scheduled one may have come to wait there, too.
     assert re.search(rf"at-rep1: [12] jobs, away for \d+ s; {words}", seen["waiting", "erp1"])
     assert f"{RECORD}: done on erp1" in seen["placed", "erp1"]
-    assert "could not be taken from rep2" in seen["file_kept", "rep2"]
+    assert "from rep2 to the primary" in seen["file_kept", "rep2"]

@@ -141,7 +141,6 @@ def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
     (place,) = queue.refused()
     named = queue.node.run(f"cat {place}/jobs.txt").splitlines()
     assert f"Redis refused {FILES}/redis_queue.rdb" in named[0]
-    assert "begins with an empty queue" in named[0]
     # The others were beyond the end.
     assert {line.split()[0] for line in named[1:]} & set(before)
 

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """Fetch a copy of the primary's data and put it in the place of this server's own.
 
-It comes from a replica that follows, so that the primary feels nothing, or from the primary.
+It comes from a replica that follows, so that the primary is not slowed down, or from the primary.
 
 Runs as a unit of its own (benchfleet-seed-*), so that neither a lost ssh session nor a killed
 controller ends it. Every step is written to the state file before it begins; started again after
 a kill or a power cut at any point, it goes on from there or, while nothing has been replaced
-yet, begins anew. It needs no password: the caller connects replication afterwards, from the
-position this script leaves in the state file.
+yet, starts over. It needs no password: the caller connects replication afterwards, from the
+position that this script leaves in the state file.
 
 Phases: stream, prepare, prepared, swap_out, swap_in, start, seeded (and, by the caller, done).
 """
@@ -36,28 +36,29 @@ from fleet.mariadb.seed_stream import (
     MIB,
     BusyError,
     SeedError,
+    TornError,
     check_header,
     read_exactly,
     read_line,
 )
 
-# Files that tell the package which server the folder belongs to; a copy does not carry them.
+# Files of the package that belong to this server's data folder; a copy does not have them.
 KEPT = ("debian-", "mysql_upgrade_info", "mariadb_upgrade_info")
-# How often a source that gives as many copies as it can is asked again.
+# Seconds between two requests to a source that already sends as many copies as it may.
 AGAIN_SECONDS = 5.0
-# A copy is another host's work: what unpacks it and makes it ready may do what MariaDB may.
+# A copy comes from another host: it is unpacked and prepared with MariaDB's rights, not root's.
 AS_SERVER: dict[str, Any] = {"user": "mysql", "group": "mysql", "extra_groups": []}
-# From here on the old data is being replaced: a restart goes forward, never back.
+# Phases from which a restart goes on, never back: the old data is being replaced.
 FORWARD = ("prepared", "swap_out", "swap_in", "start")
 
 
 def fence() -> Path:
-    """The file that keeps the server from being started on half a data folder."""
+    """The file that keeps the server from being started on an incomplete data folder."""
     return folder("state") / "mariadb-swap"
 
 
 class State:
-    """What the seed is doing, on disk."""
+    """The seed's phase and figures, on disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +68,7 @@ class State:
             self.data = json.loads(path.read_text())
 
     def write(self, durable: bool = True) -> None:
-        """Replace the file; durable before a step, cheap for figures."""
+        """Replace the file; durable before a step, not for figures."""
         self.data["updated"] = time.time()
         write(self.path, json.dumps(self.data, indent=2), durable=durable)
         self.written = time.monotonic()
@@ -79,7 +80,7 @@ class State:
         print(f"benchfleet: seed: {phase}", flush=True)
 
     def figures(self, **figures: Any) -> None:
-        """Figures of the running phase, at most once a second on disk."""
+        """Note figures of the running phase, on disk at most once a second."""
         self.data.update(figures)
         if time.monotonic() - self.written >= 1:
             self.write(durable=False)
@@ -93,7 +94,7 @@ def tail(path: Path, lines: int = 6) -> str:
 
 
 class Seed:
-    """One seed from the beginning, or from where the last one stopped."""
+    """One seed, from the beginning or from where the last one stopped."""
 
     def __init__(self, arguments: argparse.Namespace, state: State) -> None:
         self.arguments = arguments
@@ -111,15 +112,15 @@ class Seed:
         self.start()
 
     def stream(self) -> None:
-        """Fetch the copy into the staging folder, from the first source that has one to give.
+        """Fetch the copy into the staging folder, from the first source that sends one.
 
-        Replicas come first, and busy ones are waited for: the primary is not burdened without need.
+        Replicas are asked first, and busy ones are waited for, to spare the primary.
         """
         self.state.enter(
             "stream", bytes=0, expected=None, rate=None, gtid=None, source=None, started=time.time()
         )
         self.work.mkdir(exist_ok=True)
-        # MariaDB's account passes through.
+        # MariaDB's account has to pass through it.
         self.work.chmod(0o711)
         *replicas, primary = self.arguments.source
         while True:
@@ -142,8 +143,8 @@ class Seed:
     def fetch(self, source: str) -> None:
         """Fetch the copy from one source (name=address) into the staging folder.
 
-        Raises BusyError where it will have one to give later, SeedError where it has none or the
-        copy is torn.
+        Raises BusyError where it can send one later, SeedError where it has none or the copy is
+        incomplete.
         """
         name, _, address = source.partition("=")
         empty(self.staged)
@@ -163,13 +164,13 @@ class Seed:
             except SeedError as error:
                 ssh.kill()
                 ssh.wait()
-                said = tail(errors)
+                output = tail(errors)
                 empty(self.staged)
-                raise type(error)(f"{error}; ssh said: {said or 'nothing'}") from error
+                raise type(error)(f"{error}; output of ssh: {output or 'none'}") from error
             ssh.wait()
 
     def ssh_command(self, address: str) -> list[str]:
-        """How a source is asked: only the fleet's own key and host keys."""
+        """The ssh command for a source: only the fleet's own key and host keys count."""
         options = {
             "IdentityFile": str(folder("config") / "ssh" / "seed"),
             "IdentitiesOnly": "yes",
@@ -182,20 +183,20 @@ class Seed:
             "ServerAliveCountMax": "4",
             "Compression": "no",
         }
-        words = ["ssh", "-F", "/dev/null", "-T", "-p", str(self.arguments.port)]
+        command = ["ssh", "-F", "/dev/null", "-T", "-p", str(self.arguments.port)]
         for name, value in options.items():
-            words += ["-o", f"{name}={value}"]
-        return [*words, f"{self.arguments.user}@{address}", "seed"]
+            command += ["-o", f"{name}={value}"]
+        return [*command, f"{self.arguments.user}@{address}", "seed"]
 
     def receive(self, source: IO[bytes], name: str) -> None:
         """Read the stream of a server into the staging folder.
 
-        Raises BusyError where it has no place, SeedError on anything else but the whole copy.
+        Raises BusyError where the server has no place, SeedError where the copy is not complete.
         """
         header = read_line(source)
         if header.get("refused"):
             kind = BusyError if header["refused"] == "busy" else SeedError
-            raise kind(f"{name} gives no copy: {header['refused']}")
+            raise kind(f"{name} sends no copy: {header['refused']}")
         version = subprocess.run(
             ["mariadbd", "--version"], capture_output=True, text=True, check=True
         ).stdout
@@ -229,9 +230,9 @@ class Seed:
                 codes = (unzip.wait(), unpack.wait())
         if not ending.get("complete"):
             free = shutil.disk_usage(self.work).free
-            raise SeedError(
-                f"the copy is torn: {ending.get('error')}; unpacking said"
-                f" {tail(log_path) or 'nothing'}; {free // MIB} MiB are free"
+            raise TornError(
+                f"the copy is incomplete: {ending.get('error')}; output of the unpacking:"
+                f" {tail(log_path) or 'none'}; {free // MIB} MiB are free"
             )
         if codes != (0, 0):
             raise SeedError(
@@ -239,7 +240,7 @@ class Seed:
             )
 
     def pump(self, source: IO[bytes], target: IO[bytes]) -> dict[str, Any]:
-        """Frames to the unpacker; returns how the source says it ended."""
+        """Pass the frames to the unpacker; returns the source's last line."""
         total, mark, mark_total = 0, time.monotonic(), 0
         while True:
             (length,) = FRAME.unpack(read_exactly(source, FRAME.size))
@@ -254,7 +255,7 @@ class Seed:
                 mark, mark_total = now, total
 
     def stored(self) -> int:
-        """Bytes in the staging folder: what the expected size is measured in."""
+        """Bytes in the staging folder, measured like the expected size."""
         total = 0
         for inside, _, files in os.walk(self.staged):
             for name in files:
@@ -263,7 +264,7 @@ class Seed:
         return total
 
     def prepare(self) -> None:
-        """Apply the log to the copy, take its position, make it durable."""
+        """Apply the log to the copy, note its position, and write it to disk for good."""
         self.state.enter("prepare", stored=self.stored())
         log_path = folder("state") / "seed-prepare.log"
         with log_path.open("wb") as log:
@@ -298,13 +299,13 @@ class Seed:
         self.state.enter("prepared", gtid=gtid, old=str(old))
 
     def swap(self) -> None:
-        """Stop the server, move its data aside, move the copy in. The fence keeps it stopped."""
+        """Stop the server, move its data aside and the copy in. The fence keeps it stopped."""
         phase = self.state.data["phase"]
         if phase == "start":
             return
         stop = ["systemctl", "stop", "mariadb"]
         # Before the fence, so that a server that cannot be stopped is not kept from starting later;
-        # and after it, for whoever started it in between.
+        # and after it, because it may have been started in between.
         subprocess.run(stop, check=True)
         fence().write_text("a seed is being moved into place; the seed removes this\n")
         sync_folder(folder("state"))
@@ -348,10 +349,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--source",
         required=True,
         action="append",
-        help="name=address of a server that may give the copy; the primary last",
+        help="name=address of a server that may send the copy; the primary last",
     )
     parser.add_argument("--port", type=int, default=22, help="their ssh port")
-    parser.add_argument("--user", required=True, help="unix account that hands out seeds")
+    parser.add_argument("--user", required=True, help="unix account that sends copies")
     parser.add_argument("--fleet", required=True, help="fleet_id")
     parser.add_argument("--datadir", required=True, help="where the server keeps its data")
     parser.add_argument("--memory", type=int, default=128, help="MiB for applying the log")
@@ -363,8 +364,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def begin(arguments: argparse.Namespace, state: State) -> None:
     """Begin with a clean state, or go on with what is there.
 
-    Whoever asks to keep the replaced data gets it kept, also where a seed goes on that was begun
-    without asking.
+    With --keep-old the replaced data is kept, also where a seed goes on that began without it.
     """
     keep_old = arguments.keep_old or bool(state.data.get("keep_old"))
     if arguments.anew or state.data.get("phase") not in FORWARD:
@@ -373,7 +373,7 @@ def begin(arguments: argparse.Namespace, state: State) -> None:
 
 
 def main() -> int:
-    """Run one seed; the state file tells the caller how it went."""
+    """Run one seed; the caller finds the result in the state file."""
     arguments = parse(sys.argv[1:])
     lock = (folder("state") / "mariadb-seed.lock").open("w")
     try:

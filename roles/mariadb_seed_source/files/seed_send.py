@@ -5,7 +5,7 @@ Started by sshd for the key of one reporting host, as root through sudo, without
 What it writes: see fleet.mariadb.seed_stream.
 
 The server goes on writing while it is copied. mariadb-backup holds back commits for a moment at
-the end; a receiver that stops reading then would prolong that moment, so it is given up on.
+the end; a receiver that stops reading then would prolong that, so the copy is given up.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from fleet.folders import folder
 from fleet.mariadb.by_client import ask
 from fleet.mariadb.seed_stream import FRAME
 
-# Stays empty while streaming, and a power cut clears it.
+# The folder that mariadb-backup wants: it stays empty while streaming, and a reboot clears it.
 SCRATCH = Path("/run")
 CHUNK = 1024 * 1024
-# Seconds that nobody reads before the copy is given up: at most times, and while commits wait.
+# Seconds without a read by the receiver after which the copy is given up: normally, and while
+# commits wait.
 PATIENCE = 60.0
 PATIENCE_COMMITS_WAIT = 5.0
 # How often the tool reads the redo log. Commits wait for one more reading at the end, so its own
 # figure of 1000 holds every writer back for a second.
 LOG_COPY_INTERVAL_MS = 50
-# Copies that this server gives at the same time; who comes later waits, or asks another.
+# Copies that this server sends at the same time; further replicas wait or ask another source.
 PLACES = 3
+NO_COPY = "it holds no copy yet"
 
 
 class StalledError(Exception):
@@ -47,7 +49,7 @@ class StalledError(Exception):
 
 
 class Log:
-    """The backup tool's own words: kept in a file, watched for what matters here."""
+    """The backup tool's log: kept in a file, and watched for a few lines."""
 
     def __init__(self, source: IO[bytes], path: Path) -> None:
         self.commits_wait = False
@@ -77,7 +79,7 @@ class Log:
 
 
 def send(out: int, data: bytes, patience: float | None = None, log: Log | None = None) -> None:
-    """Write all of it. Raises StalledError when the receiver does not read for too long."""
+    """Write all the data. Raises StalledError when the receiver does not read for too long."""
     rest = memoryview(data)
     poller = select.poll()
     poller.register(out, select.POLLOUT)
@@ -96,15 +98,15 @@ def send(out: int, data: bytes, patience: float | None = None, log: Log | None =
 
 
 def unsound() -> str | None:
-    """Why a copy of this server would be no good; None where it would be.
+    """Why this server's data must not be copied; None where it may.
 
-    The primary is open; a replica is good as long as it follows.
+    The primary is open for writes; a replica is a sound source as long as it follows.
     """
     status = ask("SHOW SLAVE STATUS", "--vertical")
     lines = (line.strip().partition(": ") for line in status.splitlines())
     fields = {name: value for name, _, value in lines}
     if not status:
-        return "it holds no copy yet" if ask("SELECT @@GLOBAL.read_only") == "1" else None
+        return NO_COPY if ask("SELECT @@GLOBAL.read_only") == "1" else None
     for thread in ("Slave_IO_Running", "Slave_SQL_Running"):
         if fields.get(thread) != "Yes":
             return f"it does not follow the primary ({thread}: {fields.get(thread)})"
@@ -112,7 +114,7 @@ def unsound() -> str | None:
 
 
 def take_place() -> IO[bytes] | None:
-    """One of the places of this server, held until it is closed; None where all are taken."""
+    """One of this server's places, taken until the file is closed; None where all are taken."""
     for number in range(PLACES):
         place = (folder("state") / f"seed-place-{number}.lock").open("wb")
         try:
@@ -125,7 +127,7 @@ def take_place() -> IO[bytes] | None:
 
 
 def refusal() -> str | None:
-    """What the first line says where nothing comes after it; None where a copy does."""
+    """Why the source sends no copy, for the header; None where it sends one."""
     try:
         return unsound()
     except (OSError, subprocess.SubprocessError) as error:
@@ -193,7 +195,7 @@ def copy(out: int, scratch: Path, log_path: Path) -> str | None:
         return None
     return (
         f"mariadb-backup ended with {backup.returncode}, zstd with {squeezed.returncode};"
-        f" its last words: {' | '.join(log.last)}"
+        f" the end of its log: {' | '.join(log.last)}"
     )
 
 

@@ -22,12 +22,12 @@ from pathlib import Path
 HERE = Path(__file__).resolve()
 
 
-def main(command: str, words: list[str]) -> int:
+def main(command: str, arguments: list[str]) -> int:
     """Run new-site or drop-site; returns the exit status."""
-    if not words or words[0].startswith("-"):
+    if not arguments or arguments[0].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 1
-    site = words[0]
+    site = arguments[0]
     if os.geteuid() != 0:
         print(f"{command}: run it as root: sudo {HERE} {site}", file=sys.stderr)
         return 1
@@ -46,7 +46,7 @@ def main(command: str, words: list[str]) -> int:
         hand = ByHand({**settings, "path": settings["bench"]})
         # site.yml makes sites as well.
         with exclusive(f"{settings['state_dir']}/bench.lock", 2):
-            (hand.bring if command == "new-site" else hand.drop)(site, words[1:])
+            (hand.bring if command == "new-site" else hand.drop)(site, arguments[1:])
     except (BenchError, MariaDBError, SiteError, OSError, subprocess.SubprocessError) as error:
         print(f"{command}: {error}", file=sys.stderr)
         return 1

@@ -4,12 +4,12 @@ Loaded by a .pth file into every process of the bench's Python, on all nodes, it
 things, most of them when RQ and Frappe are imported, and nothing on disk:
 
 - a job that is placed on a server goes to the queue that only this server's workers serve;
-- workers say that they are there, and the primary's take the jobs of a server that is away;
-- on a reporting node, what a transaction does to a site's files is done on the primary, too, a file
-  that is not here yet is fetched from there, and snapshot reports are left to the primary;
-- a call that meets a change of a table begins anew;
-- a reporting node's bench reaches MariaDB over TLS;
-- an app that comes to the bench is found by the processes that were started before.
+- workers report that they run, and the primary's take over the jobs of a server that is down;
+- on a reporting node, changes of a transaction to a site's files are sent to the primary, a file
+  that is not here yet is fetched from there, and snapshot reports run on the primary;
+- a call that fails because a table was changed meanwhile starts over;
+- a reporting node's bench connects to MariaDB over TLS;
+- processes that were started before find an app that is added to the bench.
 """
 
 from __future__ import annotations

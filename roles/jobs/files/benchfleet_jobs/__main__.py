@@ -1,9 +1,9 @@
-"""What the fleet's jobs are doing, for programs: ``python -m benchfleet_jobs COMMAND JOBS_JSON …``.
+"""The state of the fleet's jobs, as JSON: ``python -m benchfleet_jobs COMMAND JOBS_JSON …``.
 
 Run by the bench's Python, as its account, in its sites folder. ``show`` prints the map in force and
 the state of every queue; ``try SITE SECONDS`` queues a harmless job as if it were a placed one, for
-every queue of ours, and prints where each was done; ``forget NODE QUEUE [pretend]`` keeps nothing
-of a node that left the fleet. ``contract [guard]``, without a file, prints what of this bench does
+every queue of ours, and prints where each was done; ``forget NODE QUEUE [pretend]`` removes a node
+that left the fleet. ``contract [guard]``, without a file, prints the parts of this bench that do
 not fit. All print one JSON object.
 """
 
@@ -131,7 +131,7 @@ def load_of(connection: Any, name: str) -> dict[str, Any]:
 def state_of(
     connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
 ) -> dict[str, Any]:
-    """Whether somebody serves a queue of ours, and what becomes of its jobs if nobody does."""
+    """Whether a worker serves a queue of ours, and what happens to its jobs if none does."""
     if is_served(connection, bench, queue):
         return {"state": "served"}
     silent = unserved_for(connection, bench, queue)

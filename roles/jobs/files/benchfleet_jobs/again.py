@@ -1,11 +1,11 @@
-"""A call that met a change of a table is answered by another attempt.
+"""A call that fails because a table was changed meanwhile is tried again.
 
-While an app comes to a site, or a site is migrated by hand, tables change under the people who
-work. MariaDB does not read a table in a transaction that began before its columns changed (error
-1412, "please retry transaction"), and Frappe passes that on as HTTP 500. Here the call begins anew
-instead, as long as nothing of the attempt before can have stayed: it has committed nothing and
-queued no job. A call that reads many tables may meet the next one at each attempt; so in the last
-attempt each statement sees the data as they are then, at which this error cannot come.
+While an app is installed on a site, or a site is migrated by hand, tables change while users work.
+MariaDB does not read a table in a transaction that began before its columns changed (error 1412,
+"please retry transaction"), and Frappe answers that with HTTP 500. Here the call starts over
+instead, as long as the failed attempt can have left no effects: it committed nothing and queued no
+job. A call that reads many tables may fail again at the next one; so in the last attempt each
+statement reads the present data, where this error is impossible.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Application = Callable[..., Iterable[bytes]]
 
 CHANGED = 1412
 ATTEMPTS = 3
-# Bytes of a body that is kept for another attempt; an upload is larger.
+# Largest body, in bytes, that is kept for another attempt; uploads are larger.
 BODY_BYTES = 1024 * 1024
 # Other statements may commit what was written before them.
 _ORDINARY = re.compile(
@@ -38,18 +38,18 @@ _threads = threading.local()
 
 
 class Again(BaseException):
-    """The call is to begin anew. No Exception: nobody's code shall take it for an error."""
+    """The call has to start over. Not an Exception, so that no code handles it as an error."""
 
 
 def install() -> None:
-    """Begin such calls anew, in every process that answers calls."""
+    """Have such calls start over, in every process that answers calls."""
     when_imported("frappe.app", _begin_anew)
 
 
 def answered(
     stock: Application, environ: dict[str, Any], start_response: Callable[..., Any]
 ) -> Iterable[bytes]:
-    """What the application answers to a request, at the last of ATTEMPTS whatever it is."""
+    """The application's answer to a request, after at most ATTEMPTS attempts."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if "HTTP_TRANSFER_ENCODING" in environ or not length.isdigit() or int(length) > BODY_BYTES:
         return stock(environ, start_response)
@@ -63,7 +63,7 @@ def answered(
             except Again:
                 import frappe
 
-                # Closes the connection, which undoes what the attempt wrote.
+                # Closes the connection, which rolls back the attempt.
                 frappe.destroy()
     finally:
         _threads.may_repeat = _threads.is_last = False
@@ -85,7 +85,7 @@ def _begin_anew(module: Any) -> None:
 
 
 def _keep() -> None:
-    """Something of this attempt stays."""
+    """Note that this attempt has effects that stay."""
     _threads.may_repeat = False
     snapshots.stay()
 
@@ -103,7 +103,7 @@ def _hear_database(module: ModuleType) -> None:
 
     @functools.wraps(stock_sql)
     def sql(self: Any, query: Any, *args: Any, **options: Any) -> Any:
-        # The query builder makes ordinary ones alone.
+        # The query builder makes only ordinary ones.
         if isinstance(query, str) and not _ORDINARY.match(query):
             _keep()
         try:

@@ -1,8 +1,8 @@
-"""Apps that come to the bench while its processes run.
+"""Apps that are added to the bench while its processes run.
 
-Python reads where the apps are, from .pth files, when a process starts. Frappe reads which apps
-there are from apps.txt at any time, and cannot go on with one that this process does not find:
-from `bench get-app` until the restart, that would end jobs, and calls that clear the cache.
+Python reads the apps' folders from .pth files when a process starts. Frappe reads the list of apps
+from apps.txt at any time, and fails with one that this process cannot import: from `bench get-app`
+until the restart, jobs would fail, and calls that clear the cache.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from types import ModuleType
 
 
 class _Finder(MetaPathFinder):
-    """Finds an app's package in the bench's folder when nobody else has found it."""
+    """Finds an app's package in the bench's folder when no other finder has."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,5 +32,5 @@ class _Finder(MetaPathFinder):
 
 
 def install(bench: Path) -> None:
-    """From now on this process finds the apps that come to the bench."""
+    """Have this process find apps that are added to the bench."""
     sys.meta_path.append(_Finder(bench / "apps"))

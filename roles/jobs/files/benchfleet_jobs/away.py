@@ -1,8 +1,8 @@
-"""The jobs of a server that is away are the primary's.
+"""The primary takes over the jobs of a server that is down.
 
-Those of a queue that nobody has served for the bound are moved to the queues that Frappe would have
-put them on, so the primary's own workers take them as they take all others. New jobs keep going to
-their server's queue: as soon as somebody serves it again, they are done there.
+When no worker has served a queue for a set time, its jobs are moved to the queues on which Frappe
+would have put them, so that the primary's own workers run them like all others. New jobs still go
+to their server's queue: as soon as it is served again, they run there.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from benchfleet_jobs.beats import (
 )
 from benchfleet_jobs.settings import HEAVY, HOME, Settings
 
-# So long a heavy job waits for a reporting node when none is heard of: any server can do it.
+# Seconds that a heavy job waits for a reporting node when none answers: any server can run it.
 HEAVY_AWAY_SECONDS = 10.0
 FAILED_TTL = 7 * 24 * 3600
-# Where a job goes that says nothing of where it came from.
+# The queue for a job whose former queue is unknown.
 FALLBACK = "default"
-# Atomically: a worker that comes back in this moment either has the job, or does not find it.
+# Atomic: a worker that comes back at this moment either has the job, or does not find it.
 MOVE = """
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[3], 'origin', ARGV[2])
@@ -39,7 +39,7 @@ redis.call('SADD', 'rq:queues', KEYS[2])
 redis.call('RPUSH', KEYS[2], ARGV[1])
 return 1
 """
-# A job that counts as queued and is on no list goes back to the end of its queue.
+# A job with the status "queued" that is on no list goes back to the end of its queue.
 COLLECT = """
 if redis.call('HGET', KEYS[3], 'status') ~= 'queued' then return 0 end
 for _, id in ipairs(redis.call('LRANGE', KEYS[1], 0, -1)) do
@@ -49,14 +49,14 @@ redis.call('LREM', KEYS[2], 0, ARGV[1])
 redis.call('RPUSH', KEYS[1], ARGV[1])
 return 1
 """
-# How long a worker may take to begin what Redis gave to it, where its queue is served; and where
-# nobody has served the queue for the bound.
+# Seconds that a worker has to start a job that Redis gave to it: where its queue is served, and
+# where no worker has served it for the set time.
 BEGIN_SECONDS = 30.0
 BEGIN_SECONDS_AWAY = 5.0
 
 
 def look(redis: Any, bench: str, settings: Settings) -> None:
-    """Take the jobs of every queue of ours that has been without a worker for the bound."""
+    """Take over the jobs of each queue of ours that had no worker for the set time."""
     forget_the_silent(redis, bench)
     watch(redis, bench)
     note_drained(redis, bench, settings)
@@ -72,14 +72,14 @@ def look(redis: Any, bench: str, settings: Settings) -> None:
         collect_given(redis, bench, queue, BEGIN_SECONDS_AWAY if is_away else BEGIN_SECONDS)
         if silent >= settings.away_seconds:
             end_abandoned(redis, bench, queue)
-        # Where nothing is placed any more, nobody is worth waiting for.
+        # Where no jobs are placed any more, there is no server to wait for.
         waits = settings.when_away == "wait" and queue in placed and queue != HEAVY
         if is_away and not waits:
             take_over(redis, bench, queue)
 
 
 def note_drained(redis: Any, bench: str, settings: Settings) -> None:
-    """Tell the workers of all nodes which nodes are out of service."""
+    """Write to Redis, for all workers, which nodes are out of service."""
     names = {n for folder in settings.drained if os.path.isdir(folder) for n in os.listdir(folder)}
     key = drained_key(bench)
     if {name.decode() for name in redis.smembers(key)} != names:
@@ -91,11 +91,11 @@ def note_drained(redis: Any, bench: str, settings: Settings) -> None:
 
 
 def collect_given(redis: Any, bench: str, queue: str, patience: float) -> None:
-    """Put the jobs back that Redis gave to a worker whose host was gone by then.
+    """Put back jobs that Redis gave to a worker whose host was already gone.
 
-    A connection of which nobody tells Redis that its other end is off still counts as waiting for
-    jobs. Such a job is on no list, and counts as queued for ever. patience: seconds for which that
-    must have been so, as it is for a moment with every job that a worker takes.
+    A connection whose other end has vanished still counts as waiting for jobs. Such a job is on no
+    list, and its status stays "queued". patience: seconds for which that must have been so, because
+    it is so for a moment with each job that a worker takes.
     """
     from rq import Queue
     from rq.job import Job
@@ -106,7 +106,7 @@ def collect_given(redis: Any, bench: str, queue: str, patience: float) -> None:
     for job_id in ids:
         pipe.hget(Job.key_for(job_id), "status")
     statuses = dict(zip(ids, pipe.execute(), strict=True))
-    # Looked at after the statuses: a job that is put here in between is on the list then.
+    # Read after the statuses, so that a job that is queued in between is on the list.
     waiting = {raw.decode() for raw in redis.lrange(key, 0, -1)}
     now, missed = redis_now(redis), f"{noted}:missed"
     for job_id, status in statuses.items():
@@ -123,7 +123,7 @@ def collect_given(redis: Any, bench: str, queue: str, patience: float) -> None:
 
 
 def take_over(redis: Any, bench: str, queue: str) -> int:
-    """Move the waiting jobs of a queue to where Frappe would have put them; returns how many."""
+    """Move the waiting jobs of a queue to those that Frappe would have used; returns how many."""
     from rq import Queue
     from rq.exceptions import NoSuchJobError
     from rq.job import Job
@@ -137,7 +137,7 @@ def take_over(redis: Any, bench: str, queue: str) -> int:
             redis.lrem(key, 1, job_id)
             continue
         except Exception:
-            # A job that cannot be read is still one that somebody wants to see fail.
+            # A job that cannot be read still has to fail visibly.
             home = FALLBACK
         target = f"{bench}:{home}"
         moved += redis.eval(
@@ -148,9 +148,9 @@ def take_over(redis: Any, bench: str, queue: str) -> int:
 
 
 def end_abandoned(redis: Any, bench: str, queue: str) -> None:
-    """Fail the jobs that were running on a server that is away: nobody else would ever notice.
+    """Mark jobs that were running on a server that is down as failed.
 
-    As long as a scheduled job counts as running, it is not queued again. RQ clears a queue's
+    As long as a scheduled job counts as running, it is not queued again, and RQ clears a queue's
     abandoned jobs only where a worker serves it.
     """
     from rq.job import Job, JobStatus
@@ -166,7 +166,7 @@ def end_abandoned(redis: Any, bench: str, queue: str) -> None:
         with suppress(Exception):
             job = Job.fetch(job_id, connection=redis)
             if job.worker_name in there:
-                # It serves the queue no more, and ends what it has begun.
+                # It no longer serves the queue, but ends the job that it runs.
                 continue
             job.set_status(JobStatus.FAILED)
             failed.add(job, ttl=FAILED_TTL, exc_string="abandoned: its server is away")
@@ -174,22 +174,22 @@ def end_abandoned(redis: Any, bench: str, queue: str) -> None:
 
 
 def forget(redis: Any, bench: str, node: str, queue: str, *, pretend: bool) -> dict[str, Any]:
-    """Keep nothing of a node that left, nor of the queue of what was placed on it.
+    """Remove a node that left from Redis, with the queue of jobs that were placed on it.
 
     Its waiting jobs go to the primary's workers at once. Returns {moved: waiting jobs, kept:
-    whether anything was kept of it}; with ``pretend`` nothing is done.
+    whether Redis had anything of it}; with ``pretend`` nothing is changed.
     """
     from rq import Queue
 
     key = Queue(f"{bench}:{queue}", connection=redis).key
     beats = redis.hgetall(beats_key(bench))
-    workers = [name for name, told in beats.items() if told.decode().partition(" ")[2] == node]
+    workers = [name for name, beat in beats.items() if beat.decode().partition(" ")[2] == node]
     known = redis.sismember("rq:queues", key) or redis.hexists(seen_key(bench), queue)
     moved = redis.llen(key)
     kept = bool(known or workers or moved)
     if kept and not pretend:
         end_abandoned(redis, bench, queue)
-        # Its workers are stopped: what Redis gave them is on no list.
+        # Its workers are stopped: jobs that Redis gave them are on no list.
         collect_given(redis, bench, queue, 0)
         moved = take_over(redis, bench, queue)
         redis.delete(given_key(bench, queue), f"{given_key(bench, queue)}:missed")

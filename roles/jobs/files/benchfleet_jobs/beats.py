@@ -1,4 +1,4 @@
-"""What Redis has of the workers, and of the queues that they serve, by its own clock."""
+"""Workers and the queues that they serve, as noted in Redis by its own clock."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def seen_key(bench_id: str) -> str:
 
 
 def beats_key(bench_id: str) -> str:
-    """Redis hash: each worker, by RQ's name for it: when it last said that it is there, and where.
+    """Redis hash: each worker, by its name in RQ: the time of its last report, and its node.
 
-    RQ itself knows a worker that ended without a word for seven minutes more.
+    RQ itself lists a worker that was killed for seven more minutes.
     """
     return f"{bench_id}:fleet:beats"
 
@@ -34,7 +34,7 @@ def drained_key(bench_id: str) -> str:
 
 
 def since_key(bench_id: str) -> str:
-    """Redis string: since when somebody has looked without a break, in seconds of the epoch."""
+    """Redis string: since when the queues are checked without a break, in seconds of the epoch."""
     return f"{bench_id}:fleet:since"
 
 
@@ -56,22 +56,22 @@ def own_queues(names: list[str]) -> dict[str, list[str]]:
 
 
 def our_queues(redis: Any, bench: str) -> list[str]:
-    """Queues of ours that RQ knows, those that are placed no more included."""
+    """Queues of ours that RQ knows, also those on which no jobs are placed any more."""
     names = (key.decode().removeprefix("rq:queue:") for key in redis.smembers("rq:queues"))
     prefix = f"{bench}:{PREFIX}"
     return sorted(name.removeprefix(f"{bench}:") for name in names if name.startswith(prefix))
 
 
 def living(redis: Any, bench: str) -> dict[str, str]:
-    """Workers that have been heard of a moment ago, and the nodes that they are on."""
+    """Workers that reported within SILENT_SECONDS, and their nodes."""
     now = redis_now(redis)
-    beats = {name.decode(): told.decode() for name, told in redis.hgetall(beats_key(bench)).items()}
-    found = {name: told.partition(" ") for name, told in beats.items()}
+    beats = {name.decode(): beat.decode() for name, beat in redis.hgetall(beats_key(bench)).items()}
+    found = {name: beat.partition(" ") for name, beat in beats.items()}
     return {n: node for n, (at, _, node) in found.items() if now - float(at) <= SILENT_SECONDS}
 
 
 def forget_the_silent(redis: Any, bench: str) -> None:
-    """Keep no word of workers that are gone."""
+    """Remove the reports of workers that are gone."""
     known = {name.decode() for name in redis.hkeys(beats_key(bench))}
     gone = known - set(living(redis, bench))
     if gone:
@@ -79,7 +79,7 @@ def forget_the_silent(redis: Any, bench: str) -> None:
 
 
 def watch(redis: Any, bench: str) -> None:
-    """Note that somebody looks, and since when that has gone on without a break.
+    """Note that the queues are being checked, and since when without a break.
 
     After a time in which Redis or the primary was off, or in which the clock was set forward, all
     that is noted is old and says nothing: every server has the whole bound to be heard of again.
@@ -97,7 +97,7 @@ def unserved_for(redis: Any, bench: str, queue: str) -> float | None:
 
 
 def is_served(redis: Any, bench: str, queue: str) -> bool:
-    """Whether somebody has just said that a queue of ours is served."""
+    """Whether a worker reported within SILENT_SECONDS that it serves a queue of ours."""
     silent = unserved_for(redis, bench, queue)
     return silent is not None and silent <= SILENT_SECONDS
 

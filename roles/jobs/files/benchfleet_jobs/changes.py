@@ -1,4 +1,4 @@
-"""The files that an open transaction has touched, and the note that says so to site-sync."""
+"""Files that an open transaction has touched, and the note about them for site-sync."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import threading
 import time
 from contextlib import suppress
 
-# A copy that is under way may be a large one; a user's call ends after 120 s anyway.
+# A running copy may be large; a user's call ends after 120 s in any case.
 NOTE_SECONDS = 110.0
 
 
 class Transaction:
-    """The files that one open transaction has touched, and the note that says so to site-sync."""
+    """The files that one open transaction has touched, and its note for site-sync."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -26,7 +26,7 @@ class Transaction:
         self.note_path = ""
 
     def touch(self, site: str, path: str) -> None:
-        """Note a file that is about to be touched. Raises TimeoutError behind an endless copy."""
+        """Note a file that is about to be touched. Raises TimeoutError after a too long copy."""
         with self.guard:
             if path in self.paths.get(site, ()):
                 return
@@ -35,7 +35,7 @@ class Transaction:
             except TimeoutError:
                 raise
             except OSError as error:
-                # It is taken to the primary all the same, unless a copy comes before that.
+                # It is still sent to the primary, unless a copy undoes the change before that.
                 print(f"benchfleet: {path} could not be noted: {error}", file=sys.stderr)
             self.paths.setdefault(site, {})[path] = None
 
@@ -48,14 +48,14 @@ class Transaction:
                 self.note_path = f"{self.folder}/{os.getpid()}-{time.monotonic_ns()}"
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self.note = os.open(self.note_path, flags, 0o644)
-                # Held as long as this process lives: a note without it is a dead one's.
+                # Held as long as this process lives: a note without a lock is of a dead process.
                 fcntl.flock(self.note, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self.note, os.fsencode(name) + b"\0")
         finally:
             os.close(lock)
 
     def forget(self) -> None:
-        """Nothing of it is left to be done."""
+        """Forget the files and remove the note."""
         with self.guard:
             self.paths.clear()
             if self.note is not None:
@@ -65,8 +65,8 @@ class Transaction:
                 self.note = None
 
     def leave(self) -> None:
-        """In a child process: it is the parent's."""
-        # Closing a descriptor that the parent has, too, does not unlock the note.
+        """In a child process: leave the note to the parent."""
+        # The parent has the same descriptor, so closing it here does not unlock the note.
         if self.note is not None:
             os.close(self.note)
 
@@ -81,7 +81,7 @@ def _wait_for_standstill_to_end(lock: int) -> None:
             if time.monotonic() >= deadline:
                 raise TimeoutError(
                     errno.ETIMEDOUT,
-                    f"the files of the sites have been copied from the primary for"
-                    f" {NOTE_SECONDS:g} s, and nothing can be written to them meanwhile",
+                    f"a copy of the sites' files from the primary still runs after"
+                    f" {NOTE_SECONDS:g} s, and no file can be written meanwhile",
                 ) from None
             time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""site-sync is asked: to take files to the primary, to bring all of a site's, or a single one."""
+"""Requests to site-sync: send files to the primary, copy a site's files, or fetch a single one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import time
 from typing import Any
 
-# The socket of benchfleet-files.socket; seconds that an open waits for its file; and for which a
-# service that said nothing in that time is not asked again.
+# The socket of benchfleet-files.socket; seconds that an open waits for its file; and seconds for
+# which a service that did not answer in that time is not asked again.
 FETCHER = "/run/benchfleet-files"
 FETCH_SECONDS = 2.0
 SILENT_SECONDS = 5.0
 PUSH_SECONDS = 900.0
 PULL_SECONDS = 150.0
-# How much older than its file's last byte a File document may be, and clocks that differ.
+# Seconds by which a File document may be older than its file, and by which clocks may differ.
 SLACK_SECONDS = 10.0
-# MariaDB's words for a table that there is not, and for a server out of reach: the job will see.
+# MariaDB's errors for a missing table, and for a server out of reach: the job gets them, too.
 NO_DOCUMENTS = {1146, 2002, 2003, 2006, 2013}
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def run(command: list[str], given: bytes, seconds: float) -> str | None:
-    """Run site-sync; None when it did what it was told, else its last words."""
+    """Run site-sync; returns None when it succeeded, otherwise its last message."""
     import subprocess
 
     try:
@@ -35,20 +35,20 @@ def run(command: list[str], given: bytes, seconds: float) -> str | None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{seconds:g} s were not enough."
+        return f"It did not finish within {seconds:g} s."
     except OSError as error:
         return f"{command[0]}: {error.strerror}."
     if done.returncode == 0:
         return None
-    said = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
-    return said.splitlines()[-1] if said else f"{command[0]} ended with {done.returncode}."
+    output = (done.stderr.strip() or done.stdout.strip()).decode(errors="replace")
+    return output.splitlines()[-1] if output else f"{command[0]} ended with {done.returncode}."
 
 
 _silent_until = 0.0
 
 
 def fetched(name: str) -> bytes:
-    """What the service that fetches files says of one; b"" when it says nothing in time."""
+    """The answer of the service that fetches files; b"" when none comes in time."""
     import socket
 
     global _silent_until
@@ -64,7 +64,7 @@ def fetched(name: str) -> bytes:
     except TimeoutError:
         _silent_until = time.monotonic() + SILENT_SECONDS
     except OSError:
-        # It is not there: site.yml has not come so far, or somebody has stopped it.
+        # It does not run: site.yml has not started it yet, or it was stopped.
         pass
     return b""
 
@@ -77,7 +77,7 @@ def changed_since(frappe: Any, moment: float) -> bool:
         found = frappe.db.sql(
             f"SELECT 1 FROM `tabFile` WHERE {column} > %s LIMIT 1", (_site_time(frappe, moment),)
         )
-        # What the job reads is to be as fresh as without us.
+        # The job's snapshot must not begin here.
         frappe.db.rollback()
     except Exception as error:
         if type(error).__module__.startswith("rq."):
@@ -88,7 +88,7 @@ def changed_since(frappe: Any, moment: float) -> bool:
 
 
 def _site_time(frappe: Any, moment: float) -> Any:
-    """A time of the epoch as documents have it; an earlier one where the site's clock is odd."""
+    """A time of the epoch as in documents; an earlier one where the site's clock differs."""
     from datetime import datetime, timedelta, timezone
 
     utils = frappe.utils

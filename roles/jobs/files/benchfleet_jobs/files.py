@@ -1,24 +1,23 @@
-"""On a reporting node a site's files are those of the primary.
-
-What a transaction does to them is on the primary before it is committed.
+"""Files of a site on a reporting node: changes are sent to the primary before the commit.
 
 Frappe writes into ``public/files`` and ``private/files`` of the site on its own disk. On a
-reporting node that disk is a copy, and the next run of site-sync undoes what was done to it. So an
-audit hook, which hears of every file that Python opens for writing, renames or removes, notes those
-in the two folders. ``frappe.db.commit`` first has site-sync take them to the primary and fails when
-that fails; ``frappe.db.rollback`` forgets them.
+reporting node these folders are a copy, and the next run of site-sync would undo changes to it. So
+an audit hook notes each file in the two folders that Python opens for writing, renames or removes.
+``frappe.db.commit`` first has site-sync send them to the primary, and fails when that fails;
+``frappe.db.rollback`` forgets them.
 
-While a transaction is open, its note lies in ``sites/.site-files`` and site-sync copies around the
-files in it. A file is noted before it is touched, and not while a copy is under way.
+While a transaction is open, its note is in ``sites/.site-files``, and site-sync does not copy the
+files in it. A file is noted before it is touched, and not while a copy is running.
 
-A transaction belongs to a thread, as Frappe's connection does. What a thread without a connection
-touches (a pool that makes thumbnails, say) goes with the process' next commit or rollback. Not
-heard of: what other programs write, and ``os.open`` with a ``dir_fd``.
+A transaction belongs to a thread, as Frappe's connection does. Files that a thread without a
+connection touches (of a pool that makes thumbnails, for example) go with the next commit or
+rollback of the process. Not noticed are files that other programs write, and ``os.open`` with a
+``dir_fd``.
 
-A file that is opened, or asked for with ``os.stat``, and that the minute's copy has not brought yet
-is fetched first. The hook hears of an open before it is one; ``os.stat``, by which Python answers
-``os.path.exists`` and the like, tells no hook and is replaced. The fetching is done by a service,
-which keeps a connection to the primary: see ``site-sync --serve``.
+A file that is opened, or looked up with ``os.stat``, and that the copy of each minute has not
+brought yet is fetched first. The hook is called before a file is opened; ``os.stat``, which
+``os.path.exists`` and others use, calls no hook and is replaced. A service that keeps a connection
+to the primary fetches the file: see ``site-sync --serve``.
 """
 
 from __future__ import annotations
@@ -42,34 +41,35 @@ if TYPE_CHECKING:
     from benchfleet_jobs.settings import Settings
 
 FOLDERS = ("public/files/", "private/files/")
-# Files of rsync's and of a push, in the folders on their way to their names.
+# Incomplete files of rsync and of a push, in these folders.
 NOT_OURS = (".~tmp~", ".fleet-push")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-# Opened so, a file's former content does not matter, or there must be none.
+# With these flags a file's former content is not used, or the file must not exist.
 ANEW = os.O_TRUNC | os.O_EXCL
 STAT = os.stat
 
 
 class Files:
-    """What a process knows."""
+    """The files that a process has touched or looked for."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         sites = os.path.abspath(settings.bench / "sites")
         self.sites = sites
-        # The current folder's name has no links in it, the bench's may have.
+        # The current folder's path has no links in it, but the bench's may have.
         self.prefixes = tuple({f"{sites}/", f"{os.path.realpath(sites)}/"})
         self.notes = f"{sites}/.site-files"
         self.start_afresh()
 
     def start_afresh(self) -> None:
-        """Have no transaction."""
+        """Begin without a transaction."""
         self.threads = threading.local()
-        self.nobodys = Transaction(self.notes)
+        # For threads without a connection.
+        self.shared = Transaction(self.notes)
 
     def after_fork(self) -> None:
-        """Leave to the parent what is the parent's."""
-        self.nobodys.leave()
+        """In a child process: leave the parent's transactions to it."""
+        self.shared.leave()
         self.mine().leave()
         self.start_afresh()
 
@@ -81,7 +81,7 @@ class Files:
         return found
 
     def place_of(self, path: Any, folder: int = -1) -> tuple[str, str] | None:
-        """(site, path below it) of something in the two folders of a site, else None."""
+        """(site, path below it) of a path in the two folders of a site; None for others."""
         if isinstance(path, int):
             return None
         name = os.fsdecode(path)
@@ -108,7 +108,7 @@ class Files:
     def _moved(
         self, source: Any, target: Any, folder: int = -1, other: int = -1
     ) -> Iterator[tuple[str, str]]:
-        """What is in a folder that is renamed, at both its places."""
+        """Files in a folder that is renamed, by their old and new paths."""
         base = "." if folder < 0 else f"/proc/self/fd/{folder}"
         top = os.path.join(base, os.fsdecode(source))
         if not os.path.isdir(top) or os.path.islink(top):
@@ -120,7 +120,7 @@ class Files:
                 yield from ((site, f"{path}/{inside}") for site, path in places)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Audit hook. Every process' every event comes here: most leave at once."""
+        """The audit hook. It is called for every event of every process, so it has to be fast."""
         if event not in EVENTS:
             return
         try:
@@ -132,16 +132,16 @@ class Files:
                     return
             places = list(self.touched(event, arguments))
         except (OSError, ValueError, TypeError, IndexError):
-            # No path of a file; Python says so itself.
+            # Not a path; Python raises the error itself.
             return
         if places:
-            transaction = self.mine() if _connection() is not None else self.nobodys
+            transaction = self.mine() if _connection() is not None else self.shared
             for site, path in places:
                 transaction.touch(site, path)
 
     def bring_if_missing(self, path: Any) -> None:
-        """Have a file of a site's fetched that is not here. Of no effect for all else."""
-        # First what costs least: this is done for every file that is opened.
+        """Fetch a site's file that is missing here; does nothing for other paths."""
+        # The cheapest test first: this runs for every file that is opened.
         if isinstance(path, int) or "/files/" not in os.fsdecode(path):
             return
         try:
@@ -150,7 +150,7 @@ class Files:
             self.bring(path)
 
     def bring(self, path: Any) -> bool:
-        """Whether a missing file of a site's has been brought from the primary."""
+        """Fetch a site's missing file; returns whether the primary had it."""
         try:
             place = self.place_of(path) if "/files/" in os.fsdecode(path) else None
         except (OSError, ValueError, TypeError):
@@ -159,12 +159,12 @@ class Files:
             return False
         answer = copies.fetched("/".join(place))
         if answer not in (b"here", b"missing"):
-            # Nobody knows, except the primary.
+            # Only the primary knows.
             snapshots.leave()
         return answer == b"here"
 
     def watch_stat(self) -> None:
-        """Have what asks for a missing file find it, where the primary has it."""
+        """Have os.stat find a missing file where the primary has it."""
 
         @functools.wraps(STAT)
         def stat(path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> Any:
@@ -176,22 +176,22 @@ class Files:
             return STAT(path)
 
         os.stat = stat
-        # Until Python 3.10, a Path asks past the module.
+        # Until Python 3.10, a Path does not use os.stat.
         if (accessor := getattr(pathlib, "_NormalAccessor", None)) is not None:
             accessor.stat = staticmethod(stat)
-        # So does the standard library ask what it may do with a descriptor.
+        # The standard library looks up the function in these sets.
         for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks):
             able.add(stat)
 
     def forget(self) -> None:
-        """What was touched is nobody's business any more."""
+        """Forget the files that were touched."""
         self.mine().forget()
-        self.nobodys.forget()
+        self.shared.forget()
 
     def push(self) -> None:
-        """Have the primary take what was touched; raises a Frappe error when it does not."""
-        for transaction in (self.mine(), self.nobodys):
-            # Nobody's is everybody's: no other thread adds to it while it is taken.
+        """Send the touched files to the primary. Raises an error of Frappe's when that fails."""
+        for transaction in (self.mine(), self.shared):
+            # Other threads use the shared one, too: none adds to it meanwhile.
             with transaction.guard:
                 for site, paths in list(transaction.paths.items()):
                     self._take(site, list(paths))
@@ -200,28 +200,28 @@ class Files:
 
     def _take(self, site: str, paths: list[str]) -> None:
         names = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        words = copies.run([self.settings.site_sync, "--push", site], names, copies.PUSH_SECONDS)
-        if words is not None:
-            # Frappe keeps the words in places that take UTF-8 only.
+        failure = copies.run([self.settings.site_sync, "--push", site], names, copies.PUSH_SECONDS)
+        if failure is not None:
+            # Frappe stores the message in places that take only UTF-8.
             first = os.fsencode(paths[0]).decode(errors="replace")
             _throw(
                 f"Nothing was saved: the files of this transaction ({len(paths)}, the first is"
-                f" {first}) could not be taken from {self.settings.node} to the primary. {words}"
+                f" {first}) could not be sent from {self.settings.node} to the primary. {failure}"
             )
 
     def pull_if_behind(self) -> None:
-        """Bring the site's files when there may be some on the primary that are not here.
+        """Copy the site's files now when the primary may have some that are not here.
 
-        What keeps them away is told on standard error: the job may need none of them.
+        A failure is printed to standard error and ends nothing: the job may not need these files.
         """
         frappe = sys.modules["frappe"]
         site = frappe.local.site
         since = self._in_step_since(site)
         if since and not copies.changed_since(frappe, since - copies.SLACK_SECONDS):
             return
-        words = copies.run([self.settings.site_sync, "--pull", site], b"", copies.PULL_SECONDS)
-        if words is not None:
-            print(f"benchfleet: files of {site} may be missing here: {words}", file=sys.stderr)
+        failure = copies.run([self.settings.site_sync, "--pull", site], b"", copies.PULL_SECONDS)
+        if failure is not None:
+            print(f"benchfleet: files of {site} may be missing here: {failure}", file=sys.stderr)
 
     def _in_step_since(self, site: str) -> float:
         try:
@@ -237,7 +237,7 @@ def _one(path: Any, folder: int = -1) -> list[tuple[Any, int]]:
     return [(path, folder)]
 
 
-# Places that each event of interest touches, from its arguments.
+# The paths that each of these events touches, from its arguments.
 EVENTS: dict[str, Callable[..., list[tuple[Any, int]]]] = {
     "open": lambda path, mode, flags: [(path, -1)],
     "os.link": lambda old, new, folder=-1, other=-1: [(new, other)],
@@ -254,10 +254,10 @@ def _connection() -> Any:
     return getattr(getattr(sys.modules.get("frappe"), "local", None), "db", None)
 
 
-def _throw(words: str) -> None:
+def _throw(message: str) -> None:
     import frappe
 
-    frappe.throw(words, exc=_error_class())
+    frappe.throw(message, exc=_error_class())
 
 
 @functools.cache
@@ -271,7 +271,7 @@ _starting = threading.local()
 
 
 def install(settings: Settings) -> None:
-    """Begin to listen; what has to be changed in Frappe is changed when it is imported."""
+    """Add the hooks; Frappe's modules are changed when they are imported."""
     files = Files(settings)
     sys.addaudithook(files.hear)
     files.watch_stat()
@@ -314,11 +314,11 @@ def change_database(module: ModuleType, files: Files) -> None:
     def commit(self: Any, *args: Any, **options: Any) -> Any:
         if not _ends(self):
             return stock_commit(self, *args, **options)
-        # Before Frappe forgets how it would undo what was done to its own disk.
+        # Before Frappe forgets how to undo the changes on its own disk.
         files.push()
         _push_last(getattr(self, "before_commit", None), files)
         outcome = stock_commit(self, *args, **options)
-        # What was touched in after_commit.
+        # Files that were touched in after_commit.
         files.push()
         return outcome
 
@@ -336,7 +336,7 @@ def change_database(module: ModuleType, files: Files) -> None:
         try:
             return stock_close(self, *args, **options)
         finally:
-            # The server rolls back what is open.
+            # The server rolls back the open transaction.
             if is_the_primarys(self):
                 files.forget()
 
@@ -344,7 +344,7 @@ def change_database(module: ModuleType, files: Files) -> None:
 
 
 def _push_last(callbacks: Any, files: Files) -> None:
-    """Push what the callbacks before the commit touch, after the last of them."""
+    """Push files that callbacks before the commit touch, after the last of these."""
     if callbacks is None:
         return
 
@@ -363,7 +363,7 @@ def _say_when_a_job_starts(module: Any) -> None:
 
     @functools.wraps(stock)
     def execute_job(*args: Any, **options: Any) -> Any:
-        # With is_async=0 it runs in the middle of somebody's transaction and does not connect.
+        # With is_async=0 it runs inside the caller's transaction and does not connect.
         _starting.job = options.get("is_async", args[6] if len(args) > 6 else True)
         try:
             return stock(*args, **options)

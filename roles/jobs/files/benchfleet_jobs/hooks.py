@@ -1,6 +1,6 @@
-"""Change a module of somebody else's when it is imported, and not before.
+"""Changes to modules of other packages, made when they are imported and not before.
 
-Every process of the bench's Python starts with us, and most of them need neither RQ nor Frappe.
+Every process of the bench's Python loads this package; most need neither RQ nor Frappe.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _wanted: dict[str, list[tuple[Change, str]]] = {}
 
 
 def when_imported(name: str, change: Change, part: str = "") -> None:
-    """Call ``change`` with a module as soon as it has been imported; at once if it has been.
+    """Call ``change`` with a module as soon as it is imported; at once if it already is.
 
-    part: that of the contract which the module has to fit, else it stays as it is. A change that
-    fails is told on standard error and undoes nothing: the module serves as it is.
+    part: the part of the contract that the module has to fit; otherwise it is not changed. A change
+    that fails is reported on standard error, and the module is used as it is then.
     """
     if name in sys.modules:
         _apply(change, part, sys.modules[name])
@@ -36,19 +36,19 @@ def when_imported(name: str, change: Change, part: str = "") -> None:
 
 
 def _apply(change: Change, part: str, module: ModuleType) -> None:
-    if words := contract.unmet(part, module):
-        for sentence in words:
+    if unmet := contract.unmet(part, module):
+        for sentence in unmet:
             print(f"benchfleet: {sentence}; so {contract.PARTS[part]}", file=sys.stderr)
         return
     try:
         change(module)
     except Exception:
-        print(f"benchfleet: {module.__name__} is not what was expected:", file=sys.stderr)
+        print(f"benchfleet: {module.__name__} could not be changed as it should:", file=sys.stderr)
         traceback.print_exc()
 
 
 class _Finder(MetaPathFinder):
-    """Finds the wanted modules as anybody else would, and loads them with their changes."""
+    """Finds the wanted modules by the other finders, and loads them with their changes."""
 
     def __init__(self) -> None:
         self.looking: set[str] = set()

@@ -1,4 +1,4 @@
-"""A job that is placed on a server is queued where only that server's workers look."""
+"""Placed jobs go to queues that only the chosen server's workers serve."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchfleet_jobs.hooks import when_imported
 from benchfleet_jobs.presence import note_given
 from benchfleet_jobs.settings import HEAVY, HOME, PREFIX, load
 
-# What Frappe puts onto a queue, always: the job itself is among its arguments.
+# Frappe always queues this function, with the job among its arguments.
 ENTRY = "frappe.utils.background_jobs.execute_job"
 SCHEDULED = ".run_scheduled_job"
 
-# Set by verify for the one process that tries where a job would run: the name to be taken for.
+# The name that verify sets, for one process, to find out where that job would run.
 pretended: str | None = None
 
 
@@ -33,14 +33,14 @@ def job_name(arguments: Mapping[str, Any]) -> str:
 
 
 def is_entry(function: Any) -> bool:
-    """Whether RQ is given a job of Frappe's, by name or, as some callers do, as the function."""
+    """Whether this is Frappe's function for jobs, by name or, as some callers pass, itself."""
     if callable(function):
         function = f"{function.__module__}.{getattr(function, '__qualname__', '')}"
     return bool(function == ENTRY)
 
 
 def queue_of(name: str, placement: Mapping[str, str]) -> str | None:
-    """Queue of a job by its name; None for one that is not placed."""
+    """The queue of a job, by its name; None for one that is not placed."""
     if name in placement:
         return placement[name]
     return next((q for pattern, q in placement.items() if fnmatchcase(name, pattern)), None)
@@ -66,9 +66,9 @@ def _place(module: ModuleType, path: str) -> None:
         if queue is None or home.startswith(PREFIX) or not _may_be_placed(arguments):
             return stock(self, func, *args, **options)
         if queue == HEAVY and not is_served(self.connection, bench, queue):
-            # It need not wait for a reporting node: the primary can do it, too.
+            # It does not wait for a reporting node, because the primary can do it, too.
             return stock(self, func, *args, **options)
-        # Its time-out was chosen by its own queue and stays.
+        # Its time-out is that of its own queue and stays.
         options["meta"] = {**(options.get("meta") or {}), HOME: home}
         there = type(self)(f"{bench}:{queue}", connection=self.connection, is_async=self._is_async)
         _know(queue)
@@ -80,13 +80,13 @@ def _place(module: ModuleType, path: str) -> None:
 
 
 def _may_be_placed(arguments: Mapping[str, Any]) -> bool:
-    """Whether the nodes' workers, who have the same code, do such a job as it has to be done."""
+    """Whether the nodes' workers, which have the same code, run such a job correctly."""
     scheduled = str(arguments.get("method")).endswith(SCHEDULED)
     return contract.fits("jobs", "files") and (not scheduled or contract.fits("scheduler"))
 
 
 def _know(queue: str) -> None:
-    """Let this process list a queue that was named after its start: Frappe remembers its list."""
+    """Have this process know a queue that was added after its start: Frappe caches the list."""
     jobs = sys.modules.get("frappe.utils.background_jobs")
     timeouts: Any = getattr(jobs, "get_queues_timeout", None)
     if hasattr(timeouts, "cache_clear") and queue not in timeouts():
@@ -94,10 +94,10 @@ def _know(queue: str) -> None:
 
 
 def _never_twice_in_a_period(module: ModuleType) -> None:
-    """Keep the scheduler from queueing again what ran since it read when that ran last.
+    """Keep the scheduler from queueing a job again that ran after its last run was read.
 
-    It reads all jobs first, then asks for each whether it is queued: one that waited (for a server
-    that was away, say) and ran between the two looks as if it were due.
+    The scheduler reads all jobs first, then checks for each whether it is queued: one that waited
+    (for a server that was down, for example) and ran in between looks as if it were due.
     """
     cls = module.ScheduledJobType
     stock = cls.is_job_in_queue

@@ -1,7 +1,7 @@
-"""Workers say which queues they serve, and what they do not do.
+"""Workers report which queues they serve, and do not run jobs that others took over.
 
-A thread of each worker notes the time for every queue of ours that the worker serves. On the
-primary it also looks at all of these queues, for those of servers that are away.
+A thread of each worker writes the time to Redis for each queue of ours that the worker serves. On
+the primary it also checks all of these queues, for those of servers that are down.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchfleet_jobs.settings import HEAVY, ON_PRIMARY, PREFIX, load
 
 
 def install(path: str) -> None:
-    """Have every worker say that it is there."""
+    """Have every worker report that it runs."""
 
     def change(module: ModuleType) -> None:
         for cls in {module.Worker, getattr(module, "BaseWorker", module.Worker)}:
@@ -49,9 +49,10 @@ def install(path: str) -> None:
 
 
 def _unless_taken(stock: Any) -> Any:
-    """Do no job of ours that was put back, and perhaps done elsewhere, since Redis gave it here.
+    """Skip a job of ours that was put back after Redis gave it to this worker.
 
-    A worker that was cut off or frozen is handed such a job when it can be reached again.
+    It may have run elsewhere. A worker that was cut off or frozen gets such a job when it can be
+    reached again.
     """
 
     @functools.wraps(stock)
@@ -61,7 +62,7 @@ def _unless_taken(stock: Any) -> Any:
             if status != b"queued" or (origin or b"").decode() != queue.name:
                 self.log.warning("job %s was taken by others meanwhile", job.id)
                 return None
-            # It may have been put back and still wait there: it is begun now.
+            # It may have been put back and still wait there; it starts now.
             self.connection.lrem(queue.key, 0, job.id)
         return stock(self, job, queue, *args, **options)
 
@@ -74,7 +75,7 @@ def _announced(stock: Any, path: str) -> Any:
         fit, settings = contract.fits("jobs", "files"), load(path)
         if not fit and settings is not None and not settings.primary:
             _rest()
-        # A connection of its own: what a thread holds at a fork must be nothing that a job needs.
+        # A connection of its own: at a fork, this thread must not hold a lock that a job needs.
         import redis as driver
 
         stock_pool = self.connection.connection_pool
@@ -100,34 +101,34 @@ def _announced(stock: Any, path: str) -> Any:
 
 
 def _serve_on_primary(worker: Any) -> None:
-    """Have a worker of the primary's serve the queue of what no other host may do, first of all."""
+    """Have a worker of the primary serve, first, the queue of jobs that only the primary may do."""
     bench = worker.queues[0].name.rpartition(":")[0]
     name = f"{bench}:{ON_PRIMARY}"
     if name not in (queue.name for queue in worker.queues):
         queue = type(worker.queues[0])(name, connection=worker.connection)
         worker.queues = [queue, *worker.queues]
-        # What RQ turns around when it serves its queues in turn.
+        # RQ rotates this list when it serves its queues in turn.
         worker._ordered_queues = worker.queues[:]
 
 
 def _rest() -> None:
-    """Do no jobs: their files could stay here, where nobody looks for them.
+    """Run no jobs, because their files could stay here, unnoticed.
 
-    Until the process is ended: supervisor would start it again at once.
+    Wait until the process is ended: supervisor would restart it at once.
     """
-    for words in (*contract.misfits("jobs"), *contract.misfits("files")):
-        print(f"benchfleet: this worker does no jobs: {words}", file=sys.stderr, flush=True)
+    for misfit in (*contract.misfits("jobs"), *contract.misfits("files")):
+        print(f"benchfleet: this worker does no jobs: {misfit}", file=sys.stderr, flush=True)
     while True:
         time.sleep(3600)
 
 
 def rests(redis: Any, queues: dict[str, list[str]], path: str) -> bool:
-    """Whether a worker of heavy jobs does none, for its node is out of service.
+    """Whether a worker of heavy jobs takes none, because its node is out of service.
 
     queues: those of ours that it serves, by bench.
     """
     settings = load(path)
-    # Without Redis it is there to wait for it, as all the others do.
+    # Without Redis the worker waits for it, as all others do.
     with suppress(Exception):
         return settings is not None and any(
             redis.sismember(drained_key(bench), settings.node)
@@ -138,9 +139,9 @@ def rests(redis: Any, queues: dict[str, list[str]], path: str) -> bool:
 
 
 def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> None:
-    mine, told = own_queues(names), False
+    mine, stopping = own_queues(names), False
     while os.getpid() == pid:
-        # Redis may be away for a while, as it is at every restart of the primary.
+        # Redis may be down for a while, as at every restart of the primary.
         with suppress(Exception):
             register_again(redis, worker)
             settings = load(path)
@@ -149,32 +150,32 @@ def _beat(redis: Any, worker: Any, names: list[str], path: str, pid: int) -> Non
                     break
                 now = redis_now(redis)
                 redis.hset(beats_key(bench), worker.name, f"{now} {settings.node}")
-                # One that was told to stop ends its job, and takes no other.
+                # A worker that is stopping ends its job, and takes no other.
                 if queues and not getattr(worker, "_stop_requested", False):
                     redis.hset(seen_key(bench), mapping=dict.fromkeys(queues, now))
-                # One of the primary's workers looks, whichever comes first.
+                # One of the primary's workers checks the queues, whichever comes first.
                 if settings.primary and redis.set(
                     f"{bench}:fleet:look", pid, nx=True, px=int(BEAT_SECONDS * 900)
                 ):
                     look(redis, bench, settings)
-        if not told and rests(redis, mine, path):
+        if not stopping and rests(redis, mine, path):
             # It ends its job, and supervisor starts another, which waits until it may work.
-            told = True
+            stopping = True
             os.kill(pid, signal.SIGTERM)
         time.sleep(BEAT_SECONDS)
 
 
 def register_again(redis: Any, worker: Any) -> None:
-    """Have RQ know a worker that it has forgotten, for Redis began with another file or none.
+    """Register a worker again where Redis has lost it, after a start with another file or none.
 
-    RQ registers a worker at its birth alone; nobody would see it until it is started anew.
+    RQ registers a worker only at its start; until a restart no program would know of it.
     """
     if worker.birth_date is None or redis.sismember(worker.redis_workers_keys, worker.key):
         return
     if not redis.hexists(worker.key, "death"):
-        # What a heartbeat wrote since.
+        # Fields that a heartbeat wrote since.
         redis.delete(worker.key)
-        # The worker's own connection is not for this thread.
+        # This thread must not use the worker's own connection.
         same = copy.copy(worker)
         same.connection = redis
         same.register_birth()
@@ -182,5 +183,5 @@ def register_again(redis: Any, worker: Any) -> None:
 
 
 def note_given(redis: Any, bench: str, queue: str, job_id: str) -> None:
-    """Note a job that was put on a queue of ours, for Redis may give it to a host that is gone."""
+    """Note a job that was put on a queue of ours: Redis may give it to a host that is gone."""
     redis.zadd(given_key(bench, queue), {job_id: redis_now(redis)})

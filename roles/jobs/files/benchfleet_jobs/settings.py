@@ -1,4 +1,4 @@
-"""What the inventory says about jobs: the file jobs.json, read again when it has changed."""
+"""Settings of jobs from the inventory: jobs.json, read again when it has changed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-# Queues of ours: at-<server>, beside those that Frappe knows.
+# Queues of ours: at-<server>, besides Frappe's own.
 PREFIX = "at-"
-# That of heavy jobs, which every reporting node serves.
+# The queue of heavy jobs, which every reporting node serves.
 HEAVY = "at-heavy"
-# The one of what nobody but the primary may do: all of its workers serve it.
+# The queue of jobs that only the primary may do: all of its workers serve it.
 ON_PRIMARY = f"{PREFIX}primary"
-# Where a placed job would have been queued without us, noted in the job itself.
+# In a placed job, the queue on which Frappe would have put it.
 HOME = "fleet_home"
 
 
@@ -26,7 +26,7 @@ class Settings:
     folder. placement: queue of each job, by dotted name or pattern. away_seconds: how long a queue
     may be without a worker before the primary takes its jobs. when_away: ``primary`` or ``wait``.
     drained: the folders with the names of the nodes that are out of service, none on those.
-    site_sync: the script that takes files to the primary, "" on the primary. ca: the fleet's CA,
+    site_sync: the script that sends files to the primary, "" on the primary. ca: the fleet's CA,
     and servers: the addresses of the MariaDB that the bench calls; "" and none on the primary,
     whose own is on loopback.
     """
@@ -47,9 +47,9 @@ _known: dict[str, tuple[tuple[int, int], Settings]] = {}
 
 
 def load(path: str) -> Settings | None:
-    """The settings as they are now; None without a file that can be read.
+    """The present settings; None without a readable file.
 
-    An unreadable file stops no process of the bench: its jobs go where Frappe sends them.
+    An unreadable file stops no process of the bench: its jobs go to Frappe's queues.
     """
     try:
         state = os.stat(path)
@@ -67,7 +67,7 @@ def load(path: str) -> Settings | None:
             when_away=values["when_away"],
             drained=tuple(values["drained"]),
             site_sync=values["site_sync"],
-            # The file may be an older Benchfleet's for a moment.
+            # For a moment, the file may be of an older Benchfleet.
             ca=values.get("ca", ""),
             servers=tuple(values.get("servers", ())),
         )

@@ -1,10 +1,10 @@
-"""Snapshot reports (Frappe 16.32 and later) are run on the primary, and so is the job before them.
+"""Snapshot reports (Frappe 16.32 and later) run on the primary, and so does the job for them.
 
 The job copies whole tables into a DuckDB file among the site's private files, in place and for
-minutes, and the reports read that file. DuckDB writes it past Python, and nobody can see from
-outside when it is whole; so it is not copied to the reporting nodes. A node's process that comes to
-such a report ends what it has begun. The router sends a call on to the primary; a job is put on a
-queue that the primary's workers alone serve.
+minutes, and the reports read that file. DuckDB writes it without Python, and no other process can
+find out when it is complete; so it is not copied to the reporting nodes. A node's process that
+reaches such a report stops. The router then sends the call to the primary; a job is put on a queue
+that only the primary's workers serve.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Given = TypeVar("Given")
 
 
 class OnPrimary(BaseException):
-    """What this process has begun is the primary's to do.
+    """The primary has to do what this process has begun.
 
     No Exception: it is not an error, and Frappe's code must not log it as one.
     """
@@ -38,7 +38,7 @@ _threads = threading.local()
 def or_elsewhere(
     work: Callable[[], Given], elsewhere: Callable[[], Given], *, call: bool = False
 ) -> Given:
-    """What ``work`` gives; of ``elsewhere``, when that came to something that is the primary's.
+    """The result of ``work``, or of ``elsewhere`` when the primary has to do a part of the work.
 
     call: whether it is a call, which can also leave for another reason: see ``leave``.
     """
@@ -52,18 +52,18 @@ def or_elsewhere(
 
 
 def leave() -> None:
-    """Have the primary answer the call that this thread works on. Of no effect for all else."""
+    """Have the primary answer this thread's call; does nothing where there is no call."""
     if getattr(_threads, "is_call", False):
         raise OnPrimary
 
 
 def stay() -> None:
-    """Something of this thread's call is kept, and must not be done once more."""
+    """Note that this thread's call has effects that stay, so that it must not be repeated."""
     _threads.is_call = False
 
 
 def install() -> None:
-    """Leave them to the primary, in every process of a reporting node."""
+    """Have the primary do them, in every process of a reporting node."""
     when_imported(contract.REPORTS, _leave_reports, "snapshots")
     when_imported("frappe.utils.background_jobs", _leave_jobs, "files")
 
@@ -101,7 +101,7 @@ def _leave_jobs(module: Any) -> None:
 
 
 def _give_to_primary(job: Any) -> None:
-    """Queue a job again, as another one: for RQ, this one ends here."""
+    """Queue a job again, as a new one for RQ; this one ends here."""
     from rq import Queue
 
     bench, _, origin = job.origin.rpartition(":")

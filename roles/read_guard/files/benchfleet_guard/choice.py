@@ -43,19 +43,19 @@ else:
 log = logging.getLogger("benchfleet.read_guard")
 
 CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
-# A look at a server is left behind sooner: these end what is left.
+# A check of a server is given up sooner; these time-outs end what is left of it.
 PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
 ERROR_LOG = "taberror log"
-# Kinds of statements that another connection cannot answer.
+# Kinds of statements that only the same connection can answer.
 OF_THIS_CONNECTION = {statements.ROW_COUNT, statements.WARNINGS, statements.FOUND_ROWS}
-# What code sets on the database object, and the move to the primary must not lose.
+# Attributes that code sets on the database object; a move to the primary keeps them.
 CARRIED = ("_disable_transaction_control", "auto_commit_on_many_writes")
 
 
 class Choice(Database):  # type: ignore[misc]
-    """What a guarded connection does to be one to the right server.
+    """The part of a guarded connection that chooses its server.
 
-    call: the call that it is for, beside the state that is taken over from another connection.
+    call: the call that it serves, kept beside the state that another connection hands over.
     guard_base: Frappe's class.
     """
 
@@ -66,7 +66,7 @@ class Choice(Database):  # type: ignore[misc]
     transaction_writes: int
 
     def _guard_open(self) -> None:
-        """Read from a replica that has what the primary has; else fall back."""
+        """Read from a replica that has caught up with the primary; else fall back."""
         call = self.call
         settings, state = call.guard.settings, call.guard.state
         known = state.replica(call.account.name)
@@ -78,12 +78,12 @@ class Choice(Database):  # type: ignore[misc]
                 self._guard_fall_back(known.reason)
                 return
         for name, undone in (("after_commit", False), ("after_rollback", True)):
-            # The primary's transaction can end behind this object's back: frappe.write_only
-            # lends that connection out. What is read after it has to show it.
+            # The primary's transaction can end without this object: frappe.write_only passes that
+            # connection on. Later reads have to show the change.
             if hasattr(call.primary, name):
                 ended = functools.partial(self._guard_end_snapshot, undone)
                 getattr(call.primary, name).add(ended)
-        # Not what a recorder has put in its place: that asks the current connection.
+        # Not the replacement of a recorder, which uses the current connection.
         position = self.guard_base.sql(call.primary, POSITION)[0][0]
         try:
             arrived = self._guard_catch_up(position, waits)
@@ -104,15 +104,15 @@ class Choice(Database):  # type: ignore[misc]
             self._guard_fall_back("behind")
 
     def _guard_catch_up(self, position: str, seconds: float) -> bool:
-        """Connect unless that is done, and wait; HungError or the driver's error."""
+        """Connect if need be, and wait. Raises HungError or the driver's error."""
         call = self.call
         account, connection = call.account, self._conn
 
         def work() -> Any:
-            # Touches nothing of this object: it may have moved on before this ends.
+            # Does not use this object, which may have been moved before this ends.
             reader = connection or account.sign_in()
             if connection:
-                # What is read next must not come from the snapshot of before.
+                # The next read needs a new snapshot.
                 reader.commit()
             return reader, caught_up(reader, position, seconds)
 
@@ -123,7 +123,7 @@ class Choice(Database):  # type: ignore[misc]
                 )
             except HungError:
                 if connection:
-                    # The thread that waits still uses it, and lets go of it when severed.
+                    # The waiting thread still uses it, until the connection is ended.
                     sever(handle)
                     self._conn = self._cursor = None
                 raise
@@ -153,7 +153,7 @@ class Choice(Database):  # type: ignore[misc]
         elif code not in LOSSES | KILLED:
             raise error
         elif call.holds or kind in OF_THIS_CONNECTION:
-            # Nobody else can tell what was in its tables and variables.
+            # Its tables and variables exist only in this connection.
             answers = call.account.answers()
             call.lost = call.holds and not (answers and code == INTERRUPTED)
             if not answers:
@@ -164,7 +164,7 @@ class Choice(Database):  # type: ignore[misc]
         elif code in KILLED:
             raise error
         else:
-            # The server is well: somebody ended this one connection, or the network did.
+            # The server is up: this one connection was killed, or lost in the network.
             log.warning("connection to the replica lost, once more: %s", cause)
             with suppress(Exception):
                 super().close()
@@ -183,14 +183,14 @@ class Choice(Database):  # type: ignore[misc]
         self._guard_look_for_return()
 
     def _guard_move_to_write(self, text: str) -> None:
-        """The call writes: it goes on at the primary, and the operator learns who does so."""
+        """The call writes: it goes on at the primary, and is counted for the operator."""
         call = self.call
         if frappe.local.flags.read_only:
             frappe.throw(
                 "The site is in maintenance and can only be read. Please try again later.",
                 exc=frappe.InReadOnlyMode,
             )
-        # That an error is logged does not make the code one that writes.
+        # An error log is not counted as a write of the code.
         if (statements.target(text) or "").lower() != ERROR_LOG:
             place = _place_in_code()
             total = call.guard.state.count("writes", call.method, code=place)
@@ -199,7 +199,7 @@ class Choice(Database):  # type: ignore[misc]
         call.guard.note(call.guard.settings.primary, "wrote")
 
     def _guard_fall_back(self, reason: str) -> None:
-        """Read from the primary, within its limits, or tell the user."""
+        """Read from the primary, within its limits, or raise an error for the user."""
         call = self.call
         guard = call.guard
         try:
@@ -217,14 +217,14 @@ class Choice(Database):  # type: ignore[misc]
             self._guard_become_primary()
             self._guard_limit()
         except BaseException:
-            # The call does not begin, or goes no further: Frappe may not come to close it.
+            # The call ends here, and Frappe may not close the connection.
             self.close()
             raise
         guard.state.count("fallbacks", reason)
         guard.note(guard.settings.primary, reason)
 
     def _guard_become_primary(self) -> None:
-        """Take over the request's connection to the primary, with all that it holds."""
+        """Take over the request's connection to the primary, with all its state."""
         call = self.call
         held = self._guard_read_session() if call.holds and not call.lost else None
         if call.on_replica:
@@ -251,28 +251,28 @@ class Choice(Database):  # type: ignore[misc]
             self._cursor.execute(held.settings)
 
     def _guard_read_session(self) -> session.Session:
-        """What the connection to the replica has of its own, before it is closed."""
+        """The state of the session on the replica, before it is closed."""
         call = self.call
-        # Whatever goes wrong here is told once; what is written after it is kept.
+        # An error here is raised only once; later writes are kept.
         call.lost = True
         if self._conn is None:
             call.guard.unavailable(
                 "The reporting database was lost in the middle of this report. Please run it again."
             )
         with call.guard.watch.over(self._conn, call.account):
-            # It may have rows that nobody has fetched.
+            # It may have rows that were not fetched.
             self._cursor.close()
             return session.read(self._conn, call.temporary)
 
     def _guard_repeat(self) -> None:
-        """Set this connection up as the one before it was."""
+        """Set up this connection like the former one."""
         for query, args, kwargs in self.call.settings:
             super().sql(query, *args, **kwargs)
         for name in self.call.savepoints:
             super().sql(f"savepoint {session.quoted(name)}")
 
     def _guard_limit(self) -> None:
-        """Bound the statements of a call that reads from the primary."""
+        """Limit the statements of a call that reads from the primary."""
         call = self.call
         if frappe.local.flags.read_only:
             call.primary.begin(read_only=True)
@@ -283,7 +283,7 @@ class Choice(Database):  # type: ignore[misc]
             call.former_limit = former
 
     def _guard_end_snapshot(self, undone: bool = False) -> None:
-        """What is read next is read anew, from a replica that has been waited for again.
+        """Have the next read wait for the replica again, and use a new snapshot.
 
         undone: whether the transaction was rolled back.
         """
@@ -292,7 +292,7 @@ class Choice(Database):  # type: ignore[misc]
             return
         if call.temporary and call.fresh:
             with suppress(Exception), call.guard.watch.over(self._conn, call.account):
-                # Their rows are no longer, or for good, in the tables.
+                # Their rows are rolled back, or committed.
                 (self._conn.rollback if undone else self._conn.commit)()
             if not undone:
                 call.kept |= call.temporary
@@ -301,7 +301,7 @@ class Choice(Database):  # type: ignore[misc]
         self.transaction_writes = 0
 
     def _guard_forget_stale(self) -> None:
-        """Keep what was read from a replica that is behind out of the rest of the request."""
+        """Keep old data from a replica that is behind out of the rest of the request."""
         if not self.call.stale:
             return
         self.call.stale = False
@@ -312,7 +312,7 @@ class Choice(Database):  # type: ignore[misc]
 
 
 def _place_in_code() -> str:
-    """The place in an app from which a statement came."""
+    """The place in an app's code from which a statement came."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")

@@ -1,14 +1,14 @@
-"""What a database's errors mean to a read_only call."""
+"""Errors of a database, by their meaning for a read_only call."""
 
 from __future__ import annotations
 
 import frappe
 
-# What a server says to an account that may not write, or not so: 1290 is a read_only server.
+# Errors for an account that may not write, or not in this way: 1290 is of a read_only server.
 REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370}
-# The connection is gone: the statement did not run to its end.
+# The connection is lost: the statement did not finish.
 LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
-# Somebody's KILL, or the server's own end: only asking it tells.
+# A KILL, or a shutdown of the server: only a check of the server shows which.
 INTERRUPTED = 1317
 KILLED = {INTERRUPTED, 1927}
 OVER_TIME = 1969
@@ -16,7 +16,7 @@ NOT_OF_A_SERVER = -1
 
 
 class ReportsUnavailable(frappe.ValidationError):  # type: ignore[misc]
-    """The user is told why there is no answer, and what to do."""
+    """There is no answer; the message tells the user why, and what to do."""
 
 
 def error_code(error: BaseException | None) -> int:
@@ -28,7 +28,7 @@ def error_code(error: BaseException | None) -> int:
 
 
 def is_meant(error: Exception) -> bool:
-    """Whether an error is the user's to see, the database server's, or ends a job in time."""
+    """Whether an error is for the user, of the database server, or a job's time-out."""
     return (
         isinstance(error, frappe.ValidationError)
         or {error_code(error), error_code(error.__cause__)} != {NOT_OF_A_SERVER}

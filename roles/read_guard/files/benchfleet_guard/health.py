@@ -1,9 +1,9 @@
-"""Tell the router that this bench is alive, even while all its workers are busy.
+"""Health answers for the router, even while all workers of this bench are busy.
 
-A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck is
-silent, and one that is at work on long reports is not. The answer also says whether the replica
-can be read from: the router keeps calls that are cheap anywhere away from a bench that would send
-them on to the primary. A bench whose Frappe does not fit says so, and gets no call.
+A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck does not
+answer, and one that works on long reports does. The answer also says whether the replica can be
+read from: the router sends no cheap calls to a bench that would read them from the primary. A bench
+whose Frappe does not fit answers so, and gets no calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchfleet_guard.shared import State
 
 ANSWER = b"ok\n"
 AWAY = b"away\n"
-# The router takes any other word for none at all, and sends nothing.
+# The router treats any other answer like none, and sends no calls.
 UNFIT = b"unfit\n"
 SEND_SECONDS = 1
 AGAIN_SECONDS = 1
@@ -26,7 +26,7 @@ log = logging.getLogger("benchfleet.read_guard")
 
 
 def listen(address: str, port: int, state: State, fit: bool = True) -> None:
-    """Listen in gunicorn's master, and answer in each worker that it forks from now on.
+    """Listen in gunicorn's main process, and answer in each worker that it starts from now on.
 
     fit: whether this bench may answer calls at all.
     """
@@ -51,7 +51,7 @@ def _answer(listener: socket.socket, state: State, fit: bool) -> None:
         try:
             connection, _ = listener.accept()
         except OSError as error:
-            log.warning("a health question was lost: %s", error)
+            log.warning("a health check was lost: %s", error)
             time.sleep(AGAIN_SECONDS)
             continue
         with connection:

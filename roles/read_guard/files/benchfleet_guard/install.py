@@ -1,4 +1,4 @@
-"""Put the guard into a process that has Frappe."""
+"""Installs the guard in a process that has Frappe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchfleet_guard import settings
 from benchfleet_guard.shared import State
 from benchfleet_guard.watch import Watch
 
-# What would bring a value that was read from a replica that is behind into the shared cache.
+# Commands that would write values from a replica that is behind to the shared cache.
 CACHE_WRITES = {"SET", "SETEX", "PSETEX", "SETNX", "MSET", "HSET", "HSETNX", "HMSET"}
 
 log = logging.getLogger("benchfleet.read_guard")
@@ -28,23 +28,23 @@ def install(*, job: bool = False) -> settings.Settings:
 
     job: whether this process does background jobs.
 
-    Where this Frappe has not what the guard asks of it, no call reads from a replica: unguarded, it
-    could show old data or lose a write.
+    Where this Frappe does not fit the guard, no call reads from a replica: unguarded, it could
+    show old data or lose a write.
     """
     given = settings.load()
     if job:
         given = replace(given, job=True, wait=max(given.wait, settings.JOB_WAIT_SECONDS))
-    # Into the program's error log, beside what Frappe has to say.
+    # To the program's error log, like Frappe's messages.
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s read_guard: %(message)s"))
     log.addHandler(handler)
     log.propagate = False
     if not contract.fits("guard"):
-        for words in contract.misfits("guard"):
-            log.error("%s; so %s", words, contract.PARTS["guard"])
+        for misfit in contract.misfits("guard"):
+            log.error("%s; so %s", misfit, contract.PARTS["guard"])
         _replace(_primary_alone)
         return given
-    # Not before: it builds on what was just asked for.
+    # Not earlier: it needs what was just checked.
     from benchfleet_guard.database import Guard
 
     _replace(Guard(given, Watch(State(given.state_dir))).connect_replica)
@@ -72,7 +72,7 @@ def _primary_alone() -> bool:
 
 
 def _read_prepared_reports(module: Any) -> None:
-    """Let a prepared report's job read as the report itself does when it is asked for directly.
+    """Let the job of a prepared report read in the same way as a direct call of the report.
 
     Only the report: its Prepared Report and its file are written on the primary before and after.
     """
@@ -80,7 +80,7 @@ def _read_prepared_reports(module: Any) -> None:
 
 
 def _read_emailed_reports(module: Any) -> None:
-    """Let what an e-mail brings be read as the report itself; the e-mail is the primary's."""
+    """Let e-mailed reports read like direct calls; the e-mails are written on the primary."""
     cls = module.AutoEmailReport
     read = frappe.read_only()(cls.get_report_content)
 
@@ -96,7 +96,7 @@ def _read_emailed_reports(module: Any) -> None:
 
 
 def _read_exported_lists(module: Any) -> None:
-    """Let the job that exports a list read as the call does that exports it at once."""
+    """Let the job that exports a list read like the call that exports one at once."""
     if hasattr(module, "run_report_view_export_job"):
         module._export_query = frappe.read_only()(module._export_query)
 
@@ -104,8 +104,8 @@ def _read_exported_lists(module: Any) -> None:
 def _guard_reads(reads: frozenset[str]) -> None:
     """Run these methods as if they were read_only when a request calls them.
 
-    Frappe calls a method by frappe.call, once it has judged whether the user may call it, and by
-    which HTTP method. The function that it judges is not touched.
+    Frappe calls a method by frappe.call, after it has checked whether the user may call it, and by
+    which HTTP method. The function that is checked is not changed.
     """
     stock = frappe.call
     guarded = functools.cache(frappe.read_only())
@@ -139,7 +139,7 @@ def _stale() -> bool:
 
 
 def _shield_cache() -> None:
-    """While a call reads old data, nothing of it goes into a cache that others read."""
+    """Keep old data that a call reads out of caches that other calls read."""
     from frappe.utils import redis_wrapper
 
     stock = redis_wrapper.RedisWrapper.execute_command

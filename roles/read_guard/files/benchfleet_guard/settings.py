@@ -1,4 +1,4 @@
-"""What the guard is told by the inventory."""
+"""Settings of the guard, from the inventory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-# Seconds in which a replica must let us in, and answer beyond a wait that was asked of it. One
-# that takes longer is treated as hung.
+# Seconds in which a replica has to accept a connection, and to answer after a wait that it was
+# asked for. One that takes longer counts as hung.
 ANSWER_SECONDS = 1.0
-# How often a replica that is away is asked whether it is back.
+# Seconds between two checks whether a replica is back.
 RETRY_SECONDS = 1.0
-# How long a call waits for a place among those that may read from the primary.
+# Seconds that a call waits for a place among those that may read from the primary.
 PLACE_SECONDS = 10.0
-# How long a background job waits for the replica at least: nobody looks at a screen meanwhile, and
-# what it would read from the primary instead is large.
+# The least number of seconds that a background job waits for the replica: no user waits for it, and
+# it would read much data from the primary instead.
 JOB_WAIT_SECONDS = 10.0
 
 

@@ -1,7 +1,7 @@
-"""What all processes of a bench know together: the replica's state, places, and counts.
+"""State that all processes of a bench share: the replica's state, places, and counts.
 
-Small files in one folder. Each is replaced as a whole, or held by an flock that ends with its
-process, so nothing has to be cleaned up after a kill.
+It is in small files in one folder. Each is replaced in one step, or locked by an flock that ends
+with its process, so nothing has to be cleaned up after a kill.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Replica:
-    """What is known of a replica.
+    """The state of a replica.
 
-    away: since when it cannot be read from, in seconds of the epoch, 0 when it can; reason: why.
+    away: since when it cannot be read from, in seconds of the epoch; 0 when it can. reason: why.
     """
 
     away: float = 0
@@ -42,24 +42,24 @@ class State:
         self.folder = folder
 
     def replica(self, account: str) -> Replica:
-        """What is known of the replica; a file that is missing or torn means nothing bad."""
+        """The state of the replica; without a readable file it counts as up."""
         return _read(self._file(account))
 
     def set_replica(self, account: str, state: Replica) -> None:
-        """Tell all processes."""
+        """Write the replica's state for all processes."""
         with _despite_full_disk():
             _replace(self._file(account), asdict(state))
 
     def troubled(self) -> bool:
-        """Whether some site's replica cannot be read from, and somebody looks for its return.
+        """Whether a site's replica cannot be read from, and a process waits for its return.
 
-        Without a look-out the word is old: the next call finds out, and sets one up.
+        Without such a process the state may be old: the next call checks it, and starts one.
         """
         for path in self.folder.glob("replica-*.json"):
             account = unquote(path.stem.removeprefix("replica-"))
             if _read(path).away:
-                with self.sole(lookout(account)) as nobody:
-                    if not nobody:
+                with self.sole(lookout(account)) as alone:
+                    if not alone:
                         return True
         return False
 
@@ -68,7 +68,7 @@ class State:
 
     @contextmanager
     def sole(self, name: str) -> Iterator[bool]:
-        """Whether this process alone does a thing now; held until the block ends."""
+        """Whether this process is the only one that does a thing; held until the block ends."""
         lock = _lock(self.folder / f"{quote(name, safe='')}.lock")
         try:
             yield lock is not None
@@ -77,7 +77,7 @@ class State:
                 os.close(lock)
 
     def take_place(self, places: int, seconds: float) -> int | None:
-        """Wait for one of the places; returns what give_place takes, None when all stay taken."""
+        """Wait for a free place; returns the argument of give_place, None when all stay taken."""
         deadline = time.monotonic() + seconds
         while True:
             for number in range(places):
@@ -90,13 +90,13 @@ class State:
 
     @staticmethod
     def give_place(place: int) -> None:
-        """Let another call have the place."""
+        """Free a place for another call."""
         os.close(place)
 
     def count(self, kind: str, name: str, **details: Any) -> int:
-        """Count one more of a kind under a name, keep the last details; returns the count.
+        """Add one to the count of a kind and name, with details; returns the count.
 
-        0 when it could not be kept.
+        0 when it could not be written.
         """
         path = self.folder / "counts.json"
 
@@ -112,17 +112,17 @@ class State:
 
 
 def lookout(account: str) -> str:
-    """Name of what the one process holds that looks for a replica's return."""
+    """Name of the lock of the one process that waits for a replica's return."""
     return f"return-{account}"
 
 
 @contextmanager
 def _despite_full_disk() -> Iterator[None]:
-    """A note that cannot be kept costs the processes some speed, and no call its answer."""
+    """Log files that cannot be written: processes are slower then, but calls are answered."""
     try:
         yield
     except OSError as error:
-        log.warning("the bench's processes cannot tell each other: %s", error)
+        log.warning("the bench's shared state cannot be written: %s", error)
 
 
 def _read(path: Path) -> Replica:

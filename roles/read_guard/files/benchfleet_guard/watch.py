@@ -1,4 +1,4 @@
-"""Bounds on what a hung server can do to a caller, whatever the driver's own time-outs cover."""
+"""Limits for calls to a hung server, beyond the driver's own time-outs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 from benchfleet_guard import settings
 from benchfleet_guard.shared import Replica, State, lookout
 
-# A statement that has run for this long is looked after: is its server still there?
+# Seconds after which the server of a running statement is checked.
 LOOK_SECONDS = 3.0
 SHUTTING_DOWN = 1053
-# A busy server may fail to let us in once or twice without being dead.
+# A busy server may refuse a connection once or twice without being dead.
 FAILED_LOOKS = 3
 
 
 class HungError(Exception):
-    """A server took the connection and did not answer in time."""
+    """A server accepted the connection and did not answer in time."""
 
 
 @dataclass
@@ -36,9 +36,9 @@ class _Outcome:
 
 
 def bounded(work: Callable[[], Any], seconds: float, dispose: Callable[[Any], None]) -> Any:
-    """Do some work in a thread of its own and wait for it; HungError when it takes longer.
+    """The result of work in a thread of its own. Raises HungError when it takes longer.
 
-    Work that comes to its end after all has its value passed to ``dispose``.
+    When the work ends later, its result is passed to ``dispose``.
     """
     outcome = _Outcome()
     guard = threading.Lock()
@@ -69,7 +69,7 @@ def bounded(work: Callable[[], Any], seconds: float, dispose: Callable[[Any], No
 
 @dataclass(frozen=True)
 class Account:
-    """A site's account on a server: how to sign in with nothing of Frappe's around."""
+    """A site's account on a server, with which to sign in without Frappe."""
 
     name: str
     driver: str
@@ -77,11 +77,11 @@ class Account:
     arguments: tuple[tuple[str, Any], ...] = field(repr=False)
 
     def sign_in(self) -> Any:
-        """A new connection; the driver's error, or as long as the server likes."""
+        """A new connection. Raises the driver's error; may wait as long as the server does."""
         return importlib.import_module(self.driver).connect(**dict(self.arguments))
 
     def answers(self) -> bool:
-        """Whether the server says something within ANSWER_SECONDS, be it that it is full."""
+        """Whether the server answers within ANSWER_SECONDS, also with an error such as "full"."""
 
         def work() -> Any:
             connection = self.sign_in()
@@ -96,7 +96,7 @@ class Account:
         return True
 
     def has(self, primary: Account, seconds: float) -> bool:
-        """Whether this replica has, in time, all that the primary has now."""
+        """Whether this replica gets, in time, all that the primary has now."""
 
         def work() -> Any:
             ours = self.sign_in()
@@ -118,7 +118,7 @@ POSITION = "SELECT @@gtid_binlog_pos"
 
 
 def caught_up(replica: Any, position: str, seconds: float) -> bool:
-    """Wait until a replica has a position of the primary; False when it does not in time."""
+    """Wait until a replica has a position of the primary; returns whether it has in time."""
     return bool(ask(replica, "SELECT MASTER_GTID_WAIT(%s, %s)", position, seconds) == 0)
 
 
@@ -127,7 +127,7 @@ def _dispose(late: tuple[Any, bool]) -> None:
 
 
 def ask(connection: Any, query: str, *values: Any) -> Any:
-    """The one value that a query gives."""
+    """The single value that a query returns."""
     cursor = connection.cursor()
     try:
         cursor.execute(query, values or None)
@@ -137,16 +137,16 @@ def ask(connection: Any, query: str, *values: Any) -> Any:
 
 
 def close(connection: Any) -> None:
-    """Close a connection in whatever state it is."""
+    """Close a connection in any state."""
     with suppress(Exception):
         connection.close()
 
 
 @contextmanager
 def handle_of(connection: Any) -> Iterator[int | None]:
-    """A handle of a connection's socket of our own; None where there is none.
+    """A copy of a connection's socket handle; None where there is none.
 
-    To be taken before the connection is in use: mysqlclient refuses other threads then.
+    Take it before the connection is in use: then mysqlclient refuses other threads.
     """
     handle = None
     with suppress(Exception):
@@ -160,7 +160,7 @@ def handle_of(connection: Any) -> Iterator[int | None]:
 
 
 def sever(handle: int | None) -> None:
-    """End a connection under a thread that reads from it: the read fails at once."""
+    """End a connection from which another thread reads: the read fails at once."""
     if handle is None:
         return
     with suppress(OSError), socket.socket(fileno=os.dup(handle)) as copy:
@@ -176,7 +176,7 @@ class _Running:
 
 
 class Watch:
-    """One thread of a process: looks after long statements, and for a replica's return."""
+    """A thread that checks the servers of long statements, and waits for a replica to be back."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -187,7 +187,7 @@ class Watch:
 
     @contextmanager
     def over(self, connection: Any, account: Account) -> Iterator[None]:
-        """Run a statement of any length: its connection is severed when the server is dead."""
+        """Guard a statement of any length: its connection is ended when the server is dead."""
         with handle_of(connection) as handle:
             mine = _Running(handle, account, time.monotonic() + LOOK_SECONDS)
             with self.guard:
@@ -213,12 +213,12 @@ class Watch:
                 running.failed = 0 if running.account.answers() else running.failed + 1
                 running.look_at = time.monotonic() + LOOK_SECONDS * (not running.failed)
                 with self.guard:
-                    # Under the lock: afterwards its handle may be another connection's.
+                    # Under the lock: afterwards the handle may belong to another connection.
                     if running.failed >= FAILED_LOOKS and id(running) in self.running:
                         sever(running.handle)
 
     def wait_for(self, replica: Account, primary: Account, seconds: float) -> None:
-        """See to it that some process looks for the return of a replica that is away."""
+        """Have one process wait until a replica is back."""
         with self.guard:
             thread = self.waiting.get(replica.name)
             if thread is None or not thread.is_alive():
@@ -238,10 +238,10 @@ class Watch:
                 if replica.has(primary, seconds):
                     self.state.set_replica(replica.name, Replica())
         if not alone:
-            # Another process looks. Should it end, a later call of this one takes over.
+            # Another process waits. If that ends, a later call in this one takes over.
             time.sleep(settings.RETRY_SECONDS)
 
     def away(self, replica: Account, reason: str) -> None:
-        """The replica cannot be read from: spare the calls to come the attempt."""
+        """Note that the replica cannot be read from, so that later calls do not try."""
         if not self.state.replica(replica.name).away:
             self.state.set_replica(replica.name, Replica(time.time(), reason))

@@ -1,27 +1,27 @@
-"""Bring the primary's sites folder to this reporting host: once a minute, from cron.
+"""Copy the primary's sites folder to this reporting host: once a minute, from cron.
 
-Three more modes are for the bench's own processes: ``--push SITE`` takes the files that a
-transaction here has touched to the primary, ``--pull SITE`` brings one site's files at once, and
-``--serve``, a service of systemd's, brings a single file that a process opens before it is here.
+Three more modes are for the bench's own processes: ``--push SITE`` sends the files that a
+transaction here has touched to the primary, ``--pull SITE`` copies one site's files at once, and
+``--serve``, a service of systemd, fetches a single file that a process opens before it is here.
 
 Reads ``site-sync.json`` in the fleet's configuration folder. In this order:
 
 1. Small files (the primary's list of sites, site_config.json of every site, apps.txt,
    currentsite.txt, the asset lists) are copied into a staging folder, read, and only then put in
-   place, each by a rename. A site_config.json that is torn or incomplete never arrives. It gets
-   the keys by which Frappe reads from the replica once the replica lets the site's account in.
-2. ``public/files`` and ``private/files`` of every site are copied with deletion, which reaches no
-   further than those folders, and leaves alone what an open transaction on this host has touched.
-   DuckDB files stay where they are: they are written in place, for minutes.
-3. The folder of a site that was on the list and is not any more is removed.
-4. ``sites/.site-sync.json`` says how it went. After a failure it keeps the last success.
+   place, each by a rename. An incomplete site_config.json is never put in place. It gets the keys
+   with which Frappe reads from the replica once the replica lets the site's account in.
+2. ``public/files`` and ``private/files`` of every site are copied, with deletion in these folders
+   only, and without files that an open transaction on this host has touched. DuckDB files are not
+   copied: they are written in place, for minutes.
+3. The folder of a site that is no longer on the list is removed.
+4. ``sites/.site-sync.json`` has the result. After a failure it keeps the last success.
 
-A push names its files on standard input, each ended by a NUL: ``private/files/a.pdf``. What is here
-is taken over, what is not here is removed there: all of it or, when it fails, nothing. It waits for
-no copy and no copy waits for it.
+A push names its files on standard input, each ended by a NUL: ``private/files/a.pdf``. Files
+that exist here are taken over, others are removed there: all of them or, on a failure, none. A push
+waits for no copy, and no copy waits for it.
 
-Exit status: 0 all is in step; 1 something failed (the line says what); 2 the configuration or what
-was asked for cannot be used; 3 another run was still going on.
+Exit status: 0 all is in step; 1 something failed (the line says what); 2 the configuration or the
+request cannot be used; 3 another run is still going on.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from benchfleet_sync.run import run
 from benchfleet_sync.settings import ConfigError, Settings, file_of_this_host, load
 from benchfleet_sync.sites import read_list
 
-# Seconds that a pull waits for the copy that is under way.
+# Seconds that a pull waits for a running copy.
 PULL_WAIT = 60.0
 
 
@@ -75,7 +75,7 @@ def on_request(settings: Settings, site: str, work: Callable[[], str]) -> int:
 
 
 def pull_on_request(settings: Settings, site: str) -> str:
-    """Pull after the copy under way, which may make that needless."""
+    """Pull after the running copy, which may make that unnecessary."""
     asked = time.time()
     with lock(settings, PULL_WAIT):
         return pull(settings, site, asked)
@@ -83,7 +83,7 @@ def pull_on_request(settings: Settings, site: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status described at the top."""
-    parser = argparse.ArgumentParser(description="Bring the primary's sites folder to this host.")
+    parser = argparse.ArgumentParser(description="Copy the primary's sites folder to this host.")
     parser.add_argument("--config", type=Path, help="default: site-sync.json of the fleet")
     parser.add_argument("--wait", type=float, default=0, help="seconds to wait for a run under way")
     mode = parser.add_mutually_exclusive_group()
@@ -94,11 +94,11 @@ def main(arguments: list[str] | None = None) -> int:
         " these sites, separated by commas",
     )
     mode.add_argument(
-        "--push", metavar="SITE", help="take the files named on standard input to the primary"
+        "--push", metavar="SITE", help="send the files named on standard input to the primary"
     )
-    mode.add_argument("--pull", metavar="SITE", help="bring this site's files now")
+    mode.add_argument("--pull", metavar="SITE", help="copy this site's files now")
     mode.add_argument(
-        "--serve", action="store_true", help="bring files that processes open; run by systemd"
+        "--serve", action="store_true", help="fetch files that processes open; run by systemd"
     )
     chosen = parser.parse_args(arguments)
     try:

@@ -1,4 +1,4 @@
-"""What a reporting host's code key may run here: git fetching from an app of the bench.
+"""The commands that a reporting host's code key may run here: git fetch from an app of the bench.
 
 Forced command of the key in authorized_keys: ``code-gate BENCH``. The only commands are
 ``git-upload-pack BENCH/apps/NAME``, also with a trailing slash or ``/.git``, and ``assets``, which
@@ -23,7 +23,7 @@ APP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 
 
 def repository(command: str, bench: Path) -> Path:
-    """The app's folder that a command of git's names.
+    """The app's folder in a command of git's.
 
     Raises RefusedError for any other command, a folder outside ``bench``/apps, and an app whose
     folder is a symlink that leads out of it.
@@ -49,13 +49,13 @@ def repository(command: str, bench: Path) -> Path:
 
 
 def plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Folders and files pass; a link could name anything on this host, and does not."""
+    """Only folders and files are sent: a link could lead to any file of this host."""
     return member if member.isdir() or member.isreg() else None
 
 
 def send_assets(bench: Path, stream: IO[bytes]) -> None:
-    """Write the archive of the assets. What is not built is not in it."""
-    # A fetch of git's needs none of it.
+    """Write the archive of the built assets."""
+    # Not at the top: git's fetch does not need it.
     import tarfile
 
     with tarfile.open(fileobj=stream, mode="w|") as archive:
@@ -86,7 +86,7 @@ def main() -> NoReturn:
         "LC_ALL": "C.UTF-8",
         "HOME": os.environ.get("HOME", "/"),
     }
-    # Protocol 2 asks for refs by need; sshd passes the wish on only where it accepts the variable.
+    # Protocol 2 sends fewer refs; sshd passes the variable on only where it accepts it.
     if "GIT_PROTOCOL" in os.environ:
         environment["GIT_PROTOCOL"] = os.environ["GIT_PROTOCOL"]
     os.execve("/usr/bin/git", ["git", "upload-pack", "--strict", str(folder / ".git")], environment)

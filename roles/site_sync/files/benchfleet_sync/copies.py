@@ -1,4 +1,4 @@
-"""The sites' files are copied, with deletion, around what open transactions have touched."""
+"""Copies of the sites' files, with deletion, without files that open transactions have touched."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from benchfleet_sync.names import FOLDERS, NEVER_COPIED, STAGING
 from benchfleet_sync.primary import SyncError, parse_stats, rsync
 from benchfleet_sync.settings import Settings
 
+IN_STEP = "already in step with the primary"
+
 
 def copy_folder(settings: Settings, site: str, name: str, outcome: Outcome) -> None:
-    """Copy one folder of a site with deletion and add to the counts. Raises SyncError."""
+    """Copy one folder of a site, with deletion, and add to the counts. Raises SyncError."""
     try:
         with standstill(settings) as touched:
             copied = copy_around(settings, site, name, touched)
@@ -27,14 +29,14 @@ def copy_folder(settings: Settings, site: str, name: str, outcome: Outcome) -> N
 
 
 def copy_around(settings: Settings, site: str, name: str, touched: list[bytes]) -> Outcome:
-    """Copy one folder, around the files in it that open transactions have touched."""
+    """Copy one folder without the files in it that open transactions have touched."""
     inside = f"{site}/{name}".encode()
     kept = sorted(
         {exclusion(t.removeprefix(inside)) for t in touched if t.startswith(inside + b"/")}
     )
     options = ["-l", "--safe-links", "--delete-delay", "--delay-updates"]
     options.append(f"--exclude=/{STAGING}/")
-    # Hidden, not excluded: what is here of them goes.
+    # Hidden, not excluded, so that copies of them here are deleted.
     options += [f"--filter=hide {pattern}" for pattern in NEVER_COPIED]
     given = None
     if kept:
@@ -45,8 +47,8 @@ def copy_around(settings: Settings, site: str, name: str, touched: list[bytes]) 
 
 
 def exclusion(path: bytes) -> bytes:
-    """rsync's pattern for one path, below the copied folder, that begins with a slash."""
-    # Without a wildcard a backslash is one; with one it takes the meaning from what follows.
+    """rsync's pattern for one path below the copied folder; the path begins with a slash."""
+    # In a pattern without wildcards a backslash is literal; with wildcards it escapes.
     return re.sub(rb"([*?\[\\])", rb"\\\1", path) if re.search(rb"[*?\[]", path) else path
 
 
@@ -54,7 +56,7 @@ def pull(settings: Settings, site: str, asked: float) -> str:
     """Copy one site's files now, unless that was done since ``asked``. Raises SyncError."""
     mark = read_mark(settings.mark)
     if in_step_since(mark, site) >= asked:
-        return f"{site}: already in step"
+        return f"{site}: {IN_STEP}"
     started = time.time()
     with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
         copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))

@@ -1,9 +1,9 @@
-"""The service that brings a single file which a process opens before it has been copied.
+"""The service that fetches a single file when a process opens it before it has been copied.
 
 It is asked on its socket for ``SITE/private/files/a.pdf`` and answers ``here``, ``missing`` (the
-primary has none, or this host may not have it) or ``away`` (the primary does not say). It keeps a
-connection to the primary. A file appears under its name when it is whole, and never in place of
-another one.
+primary has none, or this host may not have it) or ``away`` (the primary does not answer). It keeps
+a connection to the primary. A file gets its name once it is complete, and never replaces another
+one.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from benchfleet_sync.settings import ConfigError, Settings
 from benchfleet_sync.sites import read_list
 
 FETCHED = "fetched-"
-# Seconds within which who opens a file is answered, a little less than it waits; for which it is
+# Seconds within which a process gets its answer, a little less than it waits; for which it is
 # remembered that the primary has no such file; and between two attempts to reach the primary.
 ANSWER_SECONDS = 1.9
 LACKING_SECONDS = 2.0
 REACH_SECONDS = 1.0
-# How often the service looks whether it has been replaced.
+# Seconds between two checks whether the service has been replaced.
 CHANGED_SECONDS = 5.0
-# Links that are followed from one to the next, for one file.
+# Links that are followed one after the other for one file.
 MOST_LINKS = 8
 
 
 class Fetcher:
-    """Brings single files, each once at a time, over connections that stay."""
+    """Fetches single files, each only once at a time, over connections that stay open."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.guard = threading.Lock()
         self.lines: list[Line] = []
-        # Whether the primary cannot be reached: then nobody but reach() tries.
+        # Whether the primary cannot be reached: then only reach() tries.
         self.away = False
-        # {file: (held by the one who fetches it, how many hold it or wait)}
+        # {file: (lock of the thread that fetches it, number of threads that hold it or wait)}
         self.turns: dict[str, tuple[threading.Lock, int]] = {}
         # {file: until when it is remembered that the primary lacks it}
         self.lacking: dict[str, float] = {}
 
     def serve(self, peer: socket.socket) -> None:
-        """Answer one process, in time: a large file goes on coming."""
+        """Answer one process in time; a large file is still being fetched then."""
         with contextlib.suppress(OSError), peer:
             peer.settimeout(ANSWER_SECONDS)
             wanted = b""
@@ -69,7 +69,7 @@ class Fetcher:
             peer.sendall((answers or ["away"])[0].encode())
 
     def fetch(self, wanted: str) -> str:
-        """Bring a file; ``here``, ``missing`` or ``away``."""
+        """Fetch a file; returns ``here``, ``missing`` or ``away``."""
         deadline = time.monotonic() + ANSWER_SECONDS
         try:
             with self.turn(wanted, deadline):
@@ -79,19 +79,19 @@ class Fetcher:
         except AwayError:
             return "away"
         except (SyncError, OSError) as error:
-            print(f"{wanted!r} could not be brought: {error}", file=sys.stderr)
+            print(f"{wanted!r} could not be fetched: {error}", file=sys.stderr)
             return "missing"
 
     @contextlib.contextmanager
     def turn(self, wanted: str, deadline: float) -> Iterator[None]:
-        """Be the only one who fetches a file. Raises AwayError when that takes too long."""
+        """Be the only thread that fetches a file. Raises AwayError when the wait is too long."""
         with self.guard:
             lock, count = self.turns.get(wanted, (threading.Lock(), 0))
             self.turns[wanted] = lock, count + 1
         got = lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
         try:
             if not got:
-                raise AwayError("somebody else is still fetching it")
+                raise AwayError("another thread is still fetching it")
             yield
         finally:
             if got:
@@ -102,7 +102,7 @@ class Fetcher:
                     self.turns[wanted] = lock, count - 1
 
     def bring(self, wanted: str, deadline: float) -> bool:
-        """Whether a file is here now."""
+        """Fetch a file; returns whether it is here now."""
         site, _, name = wanted.partition("/")
         place_of(name)
         if site not in read_list(self.settings.list):
@@ -128,21 +128,21 @@ class Fetcher:
                 if "lacks" in answer:
                     self.lacking[f"{site}/{name}"] = time.monotonic() + LACKING_SECONDS
                     return False
-            # It was being written.
+            # The file was being written.
             if time.monotonic() + 0.1 > deadline:
                 return False
             time.sleep(0.05)
         return False
 
     def is_known_to_lack(self, wanted: str) -> bool:
-        """Whether the primary said a moment ago that it has no such file."""
+        """Whether the primary answered within LACKING_SECONDS that it has no such file."""
         now = time.monotonic()
         with self.guard:
             self.lacking = {name: until for name, until in self.lacking.items() if until > now}
             return wanted in self.lacking
 
     def ask(self, site: str, name: str, deadline: float) -> tuple[Line, dict[str, Any]]:
-        """Ask the primary for a file, on a connection that nobody else has. Raises AwayError."""
+        """Ask the primary for a file, on a connection of its own. Raises AwayError."""
         while True:
             with self.guard:
                 kept = self.lines.pop() if self.lines else None
@@ -157,13 +157,13 @@ class Fetcher:
                 return line, line.ask(site, name, deadline)
             except AwayError as error:
                 line.close()
-                # One that was not in use may have been ended since, as when the gate is replaced.
+                # An idle connection may have been ended, as when the gate is replaced.
                 if not (kept and isinstance(error, EndedError)):
                     self.lose(error)
                     raise
 
     def take(self, line: Line, home: Path, name: str, size: int, mtime: int) -> bool:
-        """Receive a file and put it in place; whether it is whole, or another one is there."""
+        """Receive a file and put it in place; returns whether it, or another one, is there."""
         target = home / name
         staging = home.joinpath(*name.split("/")[:2], STAGING)
         own = staging / f"{FETCHED}{threading.get_ident()}-{time.monotonic_ns()}"
@@ -181,7 +181,7 @@ class Fetcher:
             self.keep(line)
             if whole and not is_touched(self.settings, home.name, name):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                # Not a rename: what a process here has made meanwhile stays.
+                # Not a rename, so that a file that a process made here meanwhile stays.
                 with contextlib.suppress(FileExistsError):
                     os.link(own, target)
         finally:
@@ -189,7 +189,7 @@ class Fetcher:
         return os.path.lexists(target)
 
     def keep(self, line: Line) -> None:
-        """Have a connection ready for the next; one is enough."""
+        """Keep one connection open for the next file."""
         with self.guard:
             spare = bool(self.lines) or self.away
             if not spare:
@@ -198,7 +198,7 @@ class Fetcher:
             line.close()
 
     def lose(self, error: AwayError) -> None:
-        """Ask the primary no more until it has been reached again."""
+        """Stop asking the primary until it has been reached again."""
         with self.guard:
             lines, self.lines = self.lines, []
             already, self.away = self.away, True
@@ -209,7 +209,7 @@ class Fetcher:
             threading.Thread(target=self.reach, daemon=True).start()
 
     def reach(self) -> None:
-        """Connect, however long that takes."""
+        """Try to connect until it succeeds."""
         while True:
             try:
                 line = Line(self.settings, time.monotonic() + self.settings.connect_timeout)
@@ -225,7 +225,7 @@ class Fetcher:
 
 
 def led_to(home: Path, name: str) -> str:
-    """Where a name leads, over the links that are here. RefusedError: out of the two folders."""
+    """The name behind the links that are here. Raises RefusedError outside of the two folders."""
     real = os.path.realpath(home / name)
     for folder in FOLDERS:
         root = os.path.realpath(home / folder)
@@ -237,9 +237,9 @@ def led_to(home: Path, name: str) -> str:
 
 
 def serve(settings: Settings) -> int:
-    """Answer the processes of this host on the socket that systemd has opened, until stopped."""
+    """Answer this host's processes on the socket that systemd has opened, until stopped."""
     if os.environ.get("LISTEN_FDS") != "1":
-        raise ConfigError("--serve is run by systemd, with the socket of benchfleet-files.socket")
+        raise ConfigError("`--serve` is run by systemd, with the socket of benchfleet-files.socket")
     for site in read_list(settings.list):
         for folder in FOLDERS:
             for left in (settings.folder / site / folder / STAGING).glob(f"{FETCHED}*"):
@@ -247,17 +247,17 @@ def serve(settings: Settings) -> int:
     fetcher = Fetcher(settings)
     threading.Thread(target=fetcher.reach, daemon=True).start()
     _, began = versions(settings)
-    # As systemd hands it over. Who asks waits in its queue for the next one to serve.
+    # Systemd passes it on. Callers wait in its queue until the next service accepts them.
     with socket.socket(fileno=3) as listener:
         while versions(settings) == (benchfleet_sync.BEGAN, began) or fetcher.turns:
             if select.select([listener], [], [], CHANGED_SECONDS)[0]:
                 peer, _ = listener.accept()
                 threading.Thread(target=fetcher.serve, args=(peer,), daemon=True).start()
-    print("this service begins anew: its script or its configuration has changed", flush=True)
+    print("the service restarts: its program or its configuration has changed", flush=True)
     return 0
 
 
 def versions(settings: Settings) -> tuple[object, object]:
-    """What changes with this package, and with its settings."""
+    """Values that change when this package or its settings change."""
     state = settings.path.stat()
     return benchfleet_sync.version(), (state.st_ino, state.st_mtime_ns)

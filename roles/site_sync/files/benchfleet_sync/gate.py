@@ -1,21 +1,21 @@
-"""What a reporting host's sync key may do here, in the sites folder and nowhere else.
+"""The commands that a reporting host's sync key may run here, in the sites folder only.
 
-Forced command of the key in authorized_keys: ``sync-gate SITES``. Three things pass:
+Forced command of the key in authorized_keys: ``sync-gate SITES``. Three things are allowed:
 
-- rsync, reading SITE's ``public/files`` and ``private/files``, or ``./``. rrsync confines the paths
-  and refuses writes; this gate comes before it because rrsync, by its version, lets options through
-  that follow symlinks out of the folder. Only the options that site-sync itself uses pass. For
-  ``./`` it gets a folder made for it (gate_lists), with the lists that nodes need and each site's
-  configuration without the keys that are the primary's alone. So neither backups nor logs, locks,
-  the common configuration with Redis' passwords or anything else of SITES can be read, whatever
-  rsync over there asks for.
-- ``push SITE``: the files that a transaction over there has touched, in SITE's ``public/files`` and
-  ``private/files`` (gate_push). This gate takes them itself. rsync would need a run for each folder
-  and one more for what is removed, and a run that fails leaves what those before it did.
+- rsync, reading SITE's ``public/files`` and ``private/files``, or ``./``. rrsync restricts the
+  paths and refuses writes; this gate runs before it because some versions of rrsync allow options
+  that follow symlinks out of the folder. Only the options that site-sync itself uses are allowed.
+  For ``./`` a temporary folder is made (gate_lists), with the lists that nodes need and each
+  site's configuration without the keys for the primary only. So neither backups, logs, locks, the
+  common configuration with Redis' passwords nor anything else of SITES can be read, whatever the
+  node's rsync asks for.
+- ``push SITE``: the files that a transaction on the node has touched, in SITE's ``public/files``
+  and ``private/files`` (gate_push). The gate receives them itself: rsync would need a run for each
+  folder and one more for removed files, and a failed run would not undo those before it.
 - ``fetch``: single files of these two folders of any site, one after another on one connection
   (gate_fetch).
 
-It is started for every connection, so each command brings in only what it needs.
+It is started for every connection, so each command imports only what it needs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SHORT = re.compile(r"-[lrtvz]+(?:e[0-9]*\.[A-Za-z]*)?")
 LONG = re.compile(
     r"--(?:server|sender|safe-links|prune-empty-dirs|no-human-readable|stats|timeout=[0-9]{1,5})"
 )
-# What rsync calls the folder that is made for it.
+# The paths by which rsync asks for the temporary folder.
 LISTS = ("./", ".")
 PUSH = re.compile(rf"push ({SITE.pattern})")
 FETCH = "fetch"
@@ -42,7 +42,7 @@ PATH = re.compile(rf"{SITE.pattern}/(?:{'|'.join(FOLDERS)})/?")
 
 
 def allowed(command: str) -> list[str]:
-    """Words of the peer's rsync. Raises RefusedError, naming the word that is not allowed."""
+    """The peer's rsync command. Raises RefusedError with the part that is not allowed."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -64,7 +64,7 @@ def allowed(command: str) -> list[str]:
 
 
 def peer(words: list[str]) -> dict[str, str]:
-    """Environment in which rrsync finds what the peer asked for."""
+    """The environment with the peer's command, for rrsync."""
     return {
         "PATH": "/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -79,7 +79,7 @@ def read(words: list[str], sites: str) -> NoReturn:
 
 
 def main() -> None:
-    """Do what the command asks for; exits with 1 when it is refused."""
+    """Run the peer's command; exits with 1 when it is refused."""
     if len(sys.argv) != 2:
         sys.exit("usage: sync-gate SITES")
     command = os.environ.get("SSH_ORIGINAL_COMMAND", "")

@@ -1,4 +1,4 @@
-"""The primary gives single files of its sites, one after another on one connection.
+"""The primary sends single files of its sites, one after another on one connection.
 
 A fetch is a line of JSON ``{"site": site, "name": name}`` for each file. The answer to each is a
 line of JSON, too: ``{"file": [size, mtime in ns]}``, then so many bytes and a line ``whole`` or
@@ -22,17 +22,17 @@ from benchfleet_sync.gate_push import Folders, check_link
 from benchfleet_sync.names import CHUNK, NEVER_COPIED, SITE, RefusedError, place_of
 
 MAX_REQUEST = 1 << 16
-# One that was written so short a time ago may be in the middle of it; how often to look again.
+# A file that was written within so many seconds may still be written; how often to check again.
 SETTLING_SECONDS = 0.02
 SETTLING_LOOKS = 25
-# There is no such file, or something on the way to it is a link or a file.
+# There is no such file, or a part of its path is a link or a file.
 LACKING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 def found(sites: str, site: Any, name: Any) -> IO[bytes] | str | None:
-    """A file of a site, opened; what a link points to; None for what may not be read.
+    """An opened file of a site, or the target of a link; None for what may not be read.
 
-    Raises OSError, also for a file that there is not.
+    Raises OSError, also for a missing file.
     """
     if not isinstance(site, str) or not SITE.fullmatch(site):
         return None
@@ -45,7 +45,7 @@ def found(sites: str, site: Any, name: Any) -> IO[bytes] | str | None:
             target = os.readlink(last, dir_fd=folder)
             check_link(name, target)
             return target
-        # A pipe that took the file's place in this moment would be waited for.
+        # O_NONBLOCK, as a pipe may have replaced the file at this moment.
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(last, flags, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -55,7 +55,7 @@ def found(sites: str, site: Any, name: Any) -> IO[bytes] | str | None:
 
 
 def settled(source: IO[bytes]) -> os.stat_result | None:
-    """The state of an open file once nobody seems to be writing it; None when somebody goes on."""
+    """The state of an open file once it is no longer written; None when writing goes on."""
     for _ in range(SETTLING_LOOKS):
         state = os.fstat(source.fileno())
         if abs(time.time() - state.st_mtime) > SETTLING_SECONDS:
@@ -111,6 +111,6 @@ def give_all(sites: str, requests: IO[bytes], out: IO[bytes]) -> None:
     tell(out, {"ready": True})
     while line := requests.readline(MAX_REQUEST):
         if benchfleet_sync.version() != benchfleet_sync.BEGAN:
-            # Unanswered, the request comes back to the one that is there now.
+            # The node sends an unanswered request again, to the new version.
             return
         give(sites, line, out)

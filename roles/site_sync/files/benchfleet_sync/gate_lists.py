@@ -1,4 +1,4 @@
-"""What nodes read of the sites folder besides the sites' files: lists, configurations."""
+"""Lists and configurations that nodes read from the sites folder."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fleet.sites.folders import LIST
 from benchfleet_sync.gate import RRSYNC, peer
 from benchfleet_sync.names import ASSET_LISTS, CONFIG, SITE
 
-# Small files of SITES that a node has, too.
+# Small files of SITES that nodes also have.
 SMALL = (LIST, "apps.txt", "currentsite.txt", *ASSET_LISTS)
 
 
 def small(path: str) -> bytes | None:
-    """Content of a small file; None where there is none, or something else, or a large one."""
+    """Content of a small file; None where it is missing, too large, or not a plain file."""
     try:
         return read_bytes(path, follow=False)
     except OSError:
@@ -29,7 +29,7 @@ def small(path: str) -> bytes | None:
 
 
 def of_node(text: bytes) -> bytes:
-    """A site's configuration without what is the primary's alone; one that is torn has nothing."""
+    """A site's configuration without keys for the primary only; empty where it is not valid."""
     try:
         config = json.loads(text)
     except ValueError:
@@ -38,10 +38,10 @@ def of_node(text: bytes) -> bytes:
 
 
 def fill(view: str, sites: str) -> None:
-    """Put what a node needs of the sites folder, but for the sites' files, into an empty one."""
+    """Write the files of the sites folder that a node needs, but not the sites' files, to view."""
     found = {name: small(f"{sites}/{name}") for name in SMALL}
     for site in filter(SITE.fullmatch, os.listdir(sites)):
-        # A folder's own, as rsync would have it: behind a link there is none.
+        # Like rsync, this does not follow links.
         if not os.path.islink(f"{sites}/{site}"):
             text = small(f"{sites}/{site}/{CONFIG}")
             found[f"{site}/{CONFIG}"] = text if text is None else of_node(text)
@@ -53,8 +53,8 @@ def fill(view: str, sites: str) -> None:
 
 
 def read_lists(words: list[str], sites: str) -> int:
-    """Run rrsync on a folder that is there for as long; returns how it ended."""
-    # sshd's way to say that the peer is gone.
+    """Run rrsync on a temporary folder; returns its exit status."""
+    # sshd sends these when the peer is gone.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
     os.umask(0o077)

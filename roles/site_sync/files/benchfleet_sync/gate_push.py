@@ -1,9 +1,9 @@
-"""The primary takes what a transaction on a node has touched: all of it or nothing.
+"""The primary takes the files that a transaction on a node has touched: all of them or none.
 
 A push is a line of JSON ``{"put": [[name, size, mtime in ns]], "link": [[name, target]],
-"gone": [name]}`` and the files one after another. Only when all of it is here and on disk, it is
-put in place by renames; what is gone is removed after that. Whatever fails, all is as it was. No
-symlink is followed anywhere below SITES.
+"gone": [name]}`` and the files one after another. Only when all of them are here and on disk, they
+are put in place by renames; then the ``gone`` ones are removed. When anything fails, everything is
+undone. No symlink is followed anywhere below SITES.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import IO, Any
 
 from benchfleet_sync.names import CHUNK, CONFIG, STAGING, RefusedError, place_of
 
-# After a power cut; no push takes that long.
+# Files older than this were left by a power cut; no push takes that long.
 STALE_SECONDS = 24 * 3600
 MAX_HEADER = 64 << 20
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folders:
-    """Open folders of a site, each reached from the one above it and through no link."""
+    """Open folders of a site, each opened from the one above it, without following links."""
 
     def __init__(self, sites: str, site: str) -> None:
         self.opened: dict[tuple[str, ...], int] = {}
-        # SITES is the operator's own word and may be a link.
+        # The operator sets SITES, so it may be a link.
         self.opened[()] = os.open(sites, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.site = site
         try:
@@ -46,11 +46,11 @@ class Folders:
     def _reach(self, path: tuple[str, ...], make: int | None) -> int:
         if path not in self.opened:
             above = self._reach(path[:-1], make)
-            # The site and its two folders are not a push's to make.
+            # A push may not make the site and its two folders.
             if make is not None and len(path) > 3:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path[-1], make, dir_fd=above)
-            # The operator may have put the site's files onto another volume.
+            # The operator may have moved the site's files to another volume.
             flags = FOLDER & ~os.O_NOFOLLOW if len(path) <= 3 else FOLDER
             self.opened[path] = os.open(path[-1], flags, dir_fd=above)
         return self.opened[path]
@@ -65,23 +65,23 @@ class Folders:
         return self.of(tuple(parts[:-1]), make), parts[-1]
 
     def close(self) -> None:
-        """Close them all: a process that fetches lives for long."""
+        """Close all folders: a process that fetches runs for long."""
         while self.opened:
             os.close(self.opened.popitem()[1])
 
     def flush(self) -> None:
-        """Bring every change of a folder to disk."""
+        """Write all changes of folders to disk."""
         for path, descriptor in self.opened.items():
             if len(path) >= 3 and path[-1] != STAGING:
                 os.fsync(descriptor)
 
 
 def check_link(name: str, target: Any) -> None:
-    """Raise RefusedError unless a link stays in its folder, as far as its words go."""
+    """Raise RefusedError unless the text of a link's target stays in its folder."""
     _, below = place_of(name)
     if not isinstance(target, str) or not target or "\0" in target:
         raise RefusedError(f"{name!r} links to nothing")
-    # Up first, then down through plain names: behind the name of another link, up leads anywhere.
+    # Upwards first, then down by plain names: after another link, ".." could lead anywhere.
     steps = target.split("/")
     down = list(itertools.dropwhile(lambda step: step == "..", steps))
     plain = not any(step in ("", ".", "..") for step in down)
@@ -90,7 +90,7 @@ def check_link(name: str, target: Any) -> None:
 
 
 def read_header(stream: IO[bytes]) -> dict[str, list[Any]]:
-    """The line of JSON, every name in it checked. Raises RefusedError."""
+    """The line of JSON, with every name checked. Raises RefusedError."""
     line = stream.readline(MAX_HEADER)
     if not line.endswith(b"\n"):
         raise RefusedError("the push ended in its header")
@@ -111,7 +111,7 @@ def read_header(stream: IO[bytes]) -> dict[str, list[Any]]:
 
 
 class Push:
-    """One push: staged, then put in place, or undone."""
+    """One push: staged, then put in place or undone."""
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
@@ -119,7 +119,7 @@ class Push:
         self.undo: list[Callable[[], None]] = []
 
     def take(self, stream: IO[bytes]) -> int:
-        """Take all that the stream has; returns how many names. Whatever is raised, nothing is."""
+        """Take all files of the stream; returns their number. On any error, nothing is taken."""
         header = read_header(stream)
         try:
             puts = [(entry[0], self._receive(stream, *entry)) for entry in header["put"]]
@@ -159,7 +159,7 @@ class Push:
                 out.write(chunk)
                 size -= len(chunk)
             out.flush()
-            # As Frappe makes them: the web server reads the public ones.
+            # The mode that Frappe uses: the web server reads the public ones.
             os.fchmod(out.fileno(), 0o644)
             # The next copy to the reporting hosts must find nothing to do.
             os.utime(out.fileno(), ns=(time.time_ns(), mtime))
@@ -190,7 +190,7 @@ class Push:
         except (FileNotFoundError, NotADirectoryError):
             return
         if stat.S_ISDIR(kind):
-            # One with something in it belongs to others, too.
+            # One that is not empty has other files in it.
             with contextlib.suppress(OSError):
                 os.rmdir(last, dir_fd=folder)
             return
@@ -204,7 +204,7 @@ def _rename(source: int, old: str, target: int, new: str) -> None:
 
 
 def _sweep(staging: int) -> None:
-    """Remove what pushes left that had no end."""
+    """Remove files of pushes that were cut off."""
     for entry in os.listdir(staging):
         with contextlib.suppress(OSError):
             if os.lstat(entry, dir_fd=staging).st_ctime < time.time() - STALE_SECONDS:
@@ -212,7 +212,7 @@ def _sweep(staging: int) -> None:
 
 
 def take(sites: str, site: str, stream: IO[bytes]) -> int:
-    """Take a push for a site; returns how many names. RefusedError or OSError: took nothing."""
+    """Take a push for a site; returns the number of files. On RefusedError or OSError, none."""
     os.umask(0o022)
     try:
         folders = Folders(sites, site)

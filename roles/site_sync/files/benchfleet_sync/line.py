@@ -10,7 +10,7 @@ import time
 from typing import IO, Any
 
 from benchfleet_sync.names import CHUNK
-from benchfleet_sync.primary import environment, gate_words
+from benchfleet_sync.primary import environment, gate_command
 from benchfleet_sync.settings import Settings
 
 MAX_ANSWER = 1 << 16
@@ -21,7 +21,7 @@ class AwayError(Exception):
 
 
 class EndedError(AwayError):
-    """It has ended the connection."""
+    """The gate has ended the connection."""
 
 
 class Line:
@@ -33,7 +33,7 @@ class Line:
     def __init__(self, settings: Settings, deadline: float) -> None:
         self.patience = settings.transfer_timeout
         self.process = subprocess.Popen(
-            gate_words(settings, "fetch"),
+            gate_command(settings, "fetch"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -50,13 +50,13 @@ class Line:
             raise AwayError(self.close() or str(error)) from error
 
     def close(self) -> str:
-        """End it; gives the last word of ssh, or of the gate, about what went wrong."""
+        """End the connection; returns the last message of ssh or of the gate, "" for none."""
         self.process.kill()
-        words = self.process.communicate()[1].decode(errors="replace").strip()
-        return words.splitlines()[-1] if words else ""
+        errors = self.process.communicate()[1].decode(errors="replace").strip()
+        return errors.splitlines()[-1] if errors else ""
 
     def ask(self, site: str, name: str, deadline: float) -> dict[str, Any]:
-        """Ask for a file; the gate's answer, to a file's the content follows."""
+        """Ask for a file; returns the gate's answer, after which a file's content comes."""
         try:
             self.asking.write(json.dumps({"site": site, "name": name}).encode() + b"\n")
         except OSError as error:
@@ -70,11 +70,11 @@ class Line:
         except ValueError as error:
             raise AwayError(f"an unreadable answer ({error})") from error
         if not isinstance(answer, dict):
-            raise AwayError("an answer of another kind")
+            raise AwayError("an answer that is not a JSON object")
         return answer
 
     def pour(self, size: int, out: IO[bytes]) -> bool:
-        """Write the content of a file; whether it is whole."""
+        """Write the content of a file; returns whether it is complete."""
         while size:
             if not self.read:
                 self._more(time.monotonic() + self.patience)
@@ -86,7 +86,7 @@ class Line:
     def _line(self, deadline: float) -> bytes:
         while (end := self.read.find(b"\n")) < 0:
             if len(self.read) > MAX_ANSWER:
-                raise AwayError("an answer without an end")
+                raise AwayError(f"an answer of more than {MAX_ANSWER} bytes")
             self._more(deadline)
         line = bytes(self.read[:end])
         del self.read[: end + 1]

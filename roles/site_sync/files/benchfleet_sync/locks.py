@@ -1,4 +1,4 @@
-"""Locks: of the run that is under way, and of what open transactions have touched."""
+"""Locks of the running copy, and of files that open transactions have touched."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import IO, Any
 from benchfleet_sync.primary import SyncError
 from benchfleet_sync.settings import Settings
 
-# Seconds that a copy waits for the moment in which no transaction is noting a file; and a pull for
-# the copy that is under way.
+# Seconds that a copy waits until no transaction is noting a file.
 NOTING_SECONDS = 30.0
 
 
@@ -22,7 +21,7 @@ class BusyError(Exception):
 
 
 def locked(handle: IO[Any], kind: int, wait: float) -> bool:
-    """Whether a file's lock could be taken within so many seconds."""
+    """Whether a file's lock could be taken within ``wait`` seconds."""
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -39,28 +38,28 @@ def lock(settings: Settings, wait: float) -> Iterator[None]:
     """Hold the bench's sync lock. Raises BusyError when it is not free within ``wait`` seconds."""
     with (settings.folder / ".site-sync.lock").open("w") as handle:
         if not locked(handle, fcntl.LOCK_EX, wait):
-            raise BusyError("the run before this one is still going on")
+            raise BusyError("the previous run is still going on")
         yield
 
 
 @contextlib.contextmanager
 def standstill(settings: Settings) -> Iterator[list[bytes]]:
-    """Keep transactions from touching further files; gives what the open ones have touched.
+    """Keep transactions from touching further files; gives paths that open ones have touched.
 
-    A copy sees the folder as it is when it begins and deletes at its end: a file that came in
-    between would be lost.
+    A copy reads the folder at its beginning and deletes at its end: a file made in between would be
+    lost.
     """
     settings.touched.mkdir(exist_ok=True)
     with (settings.touched / "lock").open("w") as handle:
         if not locked(handle, fcntl.LOCK_EX, NOTING_SECONDS):
-            raise SyncError(f"a process has been noting a file for {NOTING_SECONDS:g} s")
+            raise SyncError(f"a process has held the lock of the notes for {NOTING_SECONDS:g} s")
         yield touched_paths(settings)
 
 
 def touched_paths(settings: Settings) -> list[bytes]:
-    """Paths, from the sites folder on, in the notes of open transactions.
+    """Paths, below the sites folder, in the notes of open transactions.
 
-    Each process holds the lock of its note; a note without one was left by a process that is dead.
+    Each process holds the lock of its note; a note without a lock was left by a dead process.
     """
     found: list[bytes] = []
     for note in settings.touched.iterdir():
@@ -75,18 +74,18 @@ def touched_paths(settings: Settings) -> list[bytes]:
 
 
 def is_touched(settings: Settings, site: str, name: str) -> bool:
-    """Whether an open transaction on this host has touched a file, as one that has deleted it."""
+    """Whether an open transaction on this host has touched (or deleted) a file."""
     wanted = os.fsencode(f"{site}/{name}")
     try:
         notes = list(settings.touched.iterdir())
     except FileNotFoundError:
         return False
     for note in notes:
-        # A socket, a folder: nobody's note.
+        # Sockets and folders are no notes.
         if note.name == "lock" or not note.is_file():
             continue
         with contextlib.suppress(FileNotFoundError), note.open("rb") as source:
-            # Locked by its process before anything is in it.
+            # Its process locks it before writing to it.
             if wanted in source.read().split(b"\0")[:-1] and not locked(source, fcntl.LOCK_SH, 0):
                 return True
     return False

@@ -1,4 +1,4 @@
-"""How a run went: its counts, ``sites/.site-sync.json`` and the line in rsync.log."""
+"""The result of a run: its counts, ``sites/.site-sync.json`` and the line in rsync.log."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Outcome:
     kept: int = 0
     sites: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
-    # Sites that are listed, and whose folder is gone from the primary.
+    # Listed sites whose folder is missing on the primary.
     lost: list[str] = field(default_factory=list)
-    # Sites that are read from the primary until the replica knows their accounts.
+    # Sites that are read from the primary until the replica has their accounts.
     waiting: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ def read_mark(path: Path) -> dict[str, Any]:
 
 
 def write_mark(settings: Settings, mark: dict[str, Any]) -> None:
-    """Keep a mark."""
+    """Write a mark."""
     write_if_different(settings.mark, json.dumps(mark, indent=1) + "\n", 0o644)
 
 
@@ -55,12 +55,12 @@ def new_mark(
         "started": round(started, 3),
         "finished": round(finished, 3),
         "last_success": round(finished, 3) if good else old.get("last_success"),
-        # What the primary had when this run began is here: the copy is at least this fresh.
+        # The copy has at least what the primary had when this run began.
         "in_step_since": round(started, 3) if good else old.get("in_step_since"),
         "seconds": round(finished - started, 3),
         **counts,
         "sites": len(outcome.sites),
-        # Sites that were copied by themselves since: {site: when that began}.
+        # Sites that were copied separately since: {site: when that began}.
         "pulled": {} if good else old.get("pulled") or {},
         "error": "; ".join(outcome.errors) or None,
         "config_digest": settings.digest,
@@ -68,7 +68,7 @@ def new_mark(
 
 
 def in_step_since(mark: dict[str, Any], site: str) -> float:
-    """Since when a site's files here are at least as fresh as the primary's; 0 for never."""
+    """The time at which the primary had all files that are here now; 0 for never."""
     pulled = (mark.get("pulled") or {}).get(site)
     return max(float(mark.get("in_step_since") or 0), float(pulled or 0))
 
@@ -80,9 +80,9 @@ def log_line(mark: dict[str, Any]) -> str:
         f"{mark['seconds']:.1f}s sites={mark['sites']} files={mark['files']} sent={mark['sent']}"
         f" deleted={mark['deleted']} settings_changed={mark['configs']}"
     )
-    words = {"removed": "removed", "gone_from_primary": "lost", "replica_does_not_know": "waiting"}
-    for word, key in words.items():
-        counts += f" {word}={','.join(mark[key])}" if mark[key] else ""
+    labels = {"removed": "removed", "gone_from_primary": "lost", "replica_does_not_know": "waiting"}
+    for label, key in labels.items():
+        counts += f" {label}={','.join(mark[key])}" if mark[key] else ""
     if mark["kept"]:
         counts += f" left_to_open_transactions={mark['kept']}"
     return f"{at} ok {counts}" if mark["ok"] else f"{at} FAILED {counts}: {mark['error']}"

@@ -1,4 +1,4 @@
-"""What a site's files are called, on both hosts, and what of them is never copied."""
+"""Names of a site's files, on both hosts, and those that are never copied."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ SITE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CONFIG = "site_config.json"
 ASSET_LISTS = ("assets/assets.json", "assets/assets-rtl.json")
 FOLDERS = ("public/files", "private/files")
-# In each of the folders, beside the files, as a rename needs it, and closed to the web server: what
-# is not in place yet, of a push on the primary, and of fetched files on a node.
+# A folder in each of these, on the same filesystem so that files can be renamed, and closed to the
+# web server: for incomplete files of a push on the primary, and of a fetch on a node.
 STAGING = ".fleet-push"
-# Patterns for what no copy takes along, and none leaves here: DuckDB files, and what DuckDB keeps
-# beside them. They are written in place, for minutes, and nobody can see from outside when they
-# are whole.
+# Patterns of files that are never copied, and are deleted here: DuckDB files, and those that DuckDB
+# keeps beside them. They are written in place, for minutes, and no other process can find out when
+# they are complete.
 NEVER_COPIED = ("*.duckdb", "*.duckdb.*")
 # Bytes that are read or written at a time.
 CHUNK = 1 << 20
 
 
 class RefusedError(Exception):
-    """Somebody asked for something that is not done for him."""
+    """The caller asked for something that it may not have."""
 
 
 def place_of(name: Any) -> tuple[str, list[str]]:
-    """Which of the two folders a name is in, and its parts below. Raises RefusedError."""
+    """The folder of a name, one of the two, and its parts below. Raises RefusedError."""
     parts = name.split("/") if isinstance(name, str) else []
     folder, below = "/".join(parts[:2]), parts[2:]
     if folder not in FOLDERS or not below or below[0] == STAGING:

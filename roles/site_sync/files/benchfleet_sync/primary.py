@@ -1,4 +1,4 @@
-"""How the primary is reached: by rsync and ssh, with the sync key alone."""
+"""Access to the primary by rsync and ssh, with the sync key only."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 from benchfleet_sync.settings import Settings
 
-RSYNC_WORDS = {
+RSYNC_ERRORS = {
     5: "the primary refused the request",
     10: "the connection broke",
-    11: "a file could not be written here (disk full?)",
+    11: "a file could not be written here; check the free disk space",
     12: "the connection to the primary broke or was refused",
-    20: "it was interrupted",
+    20: "rsync was interrupted",
     23: "some files could not be copied",
     24: "some files vanished on the primary while they were copied",
-    30: "the primary sent nothing for too long",
+    30: "the primary sent no data for too long",
     35: "the primary did not answer in time",
     255: "the primary cannot be reached by ssh with the sync key",
 }
 
 
 class SyncError(Exception):
-    """A step failed; the message says which, and why, in plain words."""
+    """A step failed; the message says which, and why."""
 
 
-def ssh_words(settings: Settings) -> str:
-    """rsync's -e: the sync key alone, the fleet's known hosts alone, no questions."""
+def ssh_command(settings: Settings) -> str:
+    """rsync's option -e: only the sync key, only the fleet's known hosts, no questions."""
     options = {
         "Port": settings.source_port,
         "BatchMode": "yes",
@@ -45,22 +45,22 @@ def ssh_words(settings: Settings) -> str:
         "ControlPath": "none",
         "LogLevel": "ERROR",
     }
-    # -F none: a user's own ssh settings are not this script's business.
+    # -F none: a user's own ssh settings do not count.
     return " ".join(["ssh", "-F", "none", "-T", *(f"-o {k}={v}" for k, v in options.items())])
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What rsync and ssh see of ours."""
+    """The environment of rsync and ssh."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(settings.bench.parent)}
 
 
 def rsync(
     settings: Settings, source: str, target: Path, options: list[str], given: bytes | None = None
 ) -> str:
-    """Run one rsync pull. Returns its statistics; raises SyncError in plain words.
+    """Run rsync to copy from the primary; returns its statistics. Raises SyncError.
 
-    given: what rsync reads from standard input.
-    Files that vanished on the primary meanwhile are no error: the next run sees the new state.
+    given: rsync's standard input. Files that vanished on the primary meanwhile are no error: the
+    next run copies the new state.
     """
     host = f"[{settings.source_host}]" if ":" in settings.source_host else settings.source_host
     command = [
@@ -71,7 +71,7 @@ def rsync(
         "--no-human-readable",
         f"--timeout={settings.transfer_timeout}",
         "-e",
-        ssh_words(settings),
+        ssh_command(settings),
         f"{settings.source_user}@{host}:{source}",
         f"{target}/",
     ]
@@ -85,10 +85,10 @@ def rsync(
         input=None if given is None else os.fsdecode(given),
     )
     if done.returncode not in (0, 24):
-        words = RSYNC_WORDS.get(done.returncode, f"rsync ended with {done.returncode}")
-        said = done.stderr.encode(errors="replace").decode()
-        lines = [line for line in said.splitlines() if line and "rsync error:" not in line]
-        raise SyncError(f"{words}: {' | '.join(lines[:3]) or 'no further word from rsync'}")
+        error = RSYNC_ERRORS.get(done.returncode, f"rsync ended with {done.returncode}")
+        output = done.stderr.encode(errors="replace").decode()
+        lines = [line for line in output.splitlines() if line and "rsync error:" not in line]
+        raise SyncError(f"{error}: {' | '.join(lines[:3]) or 'no further message from rsync'}")
     return done.stdout
 
 
@@ -106,7 +106,7 @@ def parse_stats(text: str) -> tuple[int, int, int]:
     )
 
 
-def gate_words(settings: Settings, command: str) -> list[str]:
-    """The words that run a command of the primary's gate."""
+def gate_command(settings: Settings, command: str) -> list[str]:
+    """The ssh command that runs a command of the primary's gate."""
     there = f"{settings.source_user}@{settings.source_host}"
-    return [*shlex.split(ssh_words(settings)), there, command]
+    return [*shlex.split(ssh_command(settings)), there, command]

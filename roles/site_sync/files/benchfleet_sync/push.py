@@ -1,6 +1,6 @@
-"""What a transaction here has touched is taken to the primary: all of it or nothing.
+"""Files that a transaction here has touched are sent to the primary: all of them or none.
 
-A push is what gate_push.py reads: a line of JSON, then the files one after another.
+gate_push.py reads a push: a line of JSON, then the files one after another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from benchfleet_sync.names import CHUNK, place_of
-from benchfleet_sync.primary import RSYNC_WORDS, SyncError, environment, gate_words
+from benchfleet_sync.primary import RSYNC_ERRORS, SyncError, environment, gate_command
 from benchfleet_sync.settings import Settings
 
 
@@ -38,7 +38,7 @@ class Parcel:
 
 
 def pack(home: Path, names: list[str]) -> Parcel:
-    """What has become of the named files of a site. Raises SyncError for things of other kinds."""
+    """The present state of the named files of a site. Raises SyncError for other kinds of files."""
     parcel = Parcel([], [], [])
     for name in dict.fromkeys(names):
         try:
@@ -56,13 +56,13 @@ def pack(home: Path, names: list[str]) -> Parcel:
 
 
 def pour(home: Path, parcel: Parcel, out: IO[bytes]) -> None:
-    """Write a parcel. Raises SyncError when a file is not what it was when it was packed."""
+    """Write a parcel. Raises SyncError when a file has changed since it was packed."""
     out.write(parcel.header)
     for name, size, mtime in parcel.put:
         with open(os.open(home / name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as source:
             state, left = os.fstat(source.fileno()), size
             if (state.st_size, state.st_mtime_ns) != (size, mtime):
-                raise SyncError(f"{name} changes while it is sent")
+                raise SyncError(f"{name} changed while it was sent")
             while left and (chunk := source.read(min(CHUNK, left))):
                 out.write(chunk)
                 left -= len(chunk)
@@ -72,7 +72,7 @@ def pour(home: Path, parcel: Parcel, out: IO[bytes]) -> None:
 
 
 def push(settings: Settings, site: str, names: list[str]) -> str:
-    """Have the primary take the named files as they are here. Raises SyncError."""
+    """Send the named files to the primary as they are here. Raises SyncError."""
     for name in names:
         place_of(name)
     home = settings.folder / site
@@ -84,10 +84,10 @@ def push(settings: Settings, site: str, names: list[str]) -> str:
 
 
 def deliver(settings: Settings, command: str, write: Callable[[IO[bytes]], None]) -> None:
-    """Run a command of the primary's gate with what ``write`` gives it. Raises SyncError."""
+    """Run a command of the primary's gate, with input from ``write``. Raises SyncError."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        gate_words(settings, command),
+        gate_command(settings, command),
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,
@@ -97,17 +97,17 @@ def deliver(settings: Settings, command: str, write: Callable[[IO[bytes]], None]
         assert process.stdout
         assert process.stderr
         try:
-            # What is lacking at the end tells the gate to take nothing.
+            # When the end is missing, the gate takes nothing.
             with contextlib.suppress(BrokenPipeError), process.stdin as out:
                 write(out)
         except BaseException:
             process.kill()
             raise
-        answer, words_of_error = process.stdout.read(), process.stderr.read()
+        answer, errors = process.stdout.read(), process.stderr.read()
     if process.returncode or not answer.startswith(b"ok"):
-        lines = words_of_error.decode(errors="replace").splitlines()
-        said = " | ".join(line for line in lines[-3:] if line) or "no further word"
+        lines = errors.decode(errors="replace").splitlines()
+        message = " | ".join(line for line in lines[-3:] if line) or "no further message"
         reason = (
-            RSYNC_WORDS[255] if process.returncode == 255 else "the primary did not take the files"
+            RSYNC_ERRORS[255] if process.returncode == 255 else "the primary did not take the files"
         )
-        raise SyncError(f"{reason}: {said}")
+        raise SyncError(f"{reason}: {message}")

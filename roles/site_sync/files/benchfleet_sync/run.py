@@ -26,10 +26,10 @@ from benchfleet_sync.sites import (
 
 
 def synchronise(settings: Settings) -> Outcome:
-    """One whole run. Never raises SyncError: what failed is in the outcome's errors.
+    """Copy everything once. Never raises SyncError: failures are in the outcome's errors.
 
-    One step's failure leaves the others in step: a file that became private on the primary
-    disappears from the public ones here even while a site_config.json cannot be read.
+    When one step fails, the others still run: a file that became private on the primary is removed
+    from the public ones here, even while a site_config.json cannot be read.
     """
     outcome = Outcome()
     settings.staging.mkdir(mode=0o700, exist_ok=True)
@@ -52,7 +52,7 @@ def synchronise(settings: Settings) -> Outcome:
         outcome.errors.append(str(error))
     for site in outcome.sites:
         if not (settings.staging / site).is_dir():
-            # Somebody's mistake, or nobody's yet: what was copied stays until it is dropped.
+            # The folder may be missing by mistake: the copy stays until the site is dropped.
             outcome.lost.append(site)
             continue
         try:
@@ -73,7 +73,7 @@ def synchronise(settings: Settings) -> Outcome:
             outcome.removed.append(site)
         except SyncError as error:
             outcome.errors.append(str(error))
-    # Last: what could not be removed is still on the list that the next run finds.
+    # Last: a site that could not be removed stays on the list for the next run.
     left = [site for site in dropped if site not in outcome.removed]
     write_if_different(settings.list, render_list([*outcome.sites, *left]), 0o644)
     shutil.rmtree(settings.staging, ignore_errors=True)
@@ -81,7 +81,7 @@ def synchronise(settings: Settings) -> Outcome:
 
 
 def is_in_step(settings: Settings, mark: dict[str, Any], sites: list[str]) -> bool:
-    """Whether the last run succeeded with this configuration and brought exactly these sites."""
+    """Whether the last run succeeded with this configuration and copied exactly these sites."""
     good = bool(mark.get("ok")) and not mark.get("waiting")
     if not good or mark.get("config_digest") != settings.digest:
         return False

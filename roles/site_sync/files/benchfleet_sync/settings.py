@@ -1,4 +1,4 @@
-"""What the inventory says about the copy of the sites: the file site-sync.json."""
+"""Settings of the copy of the sites, from site-sync.json."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """What site-sync.json says.
+    """The content of site-sync.json.
 
-    path: where it lies. passwords: of reading accounts, by site; the others are derived with
-    site_key. major: Frappe's.
+    path: of that file. passwords: of reading accounts, by site; others are derived from site_key.
+    major: version of Frappe.
     """
 
     path: Path
@@ -47,27 +47,27 @@ class Settings:
 
     @property
     def staging(self) -> Path:
-        """Where files wait to be read; outside of sites, which bench lists."""
+        """The staging folder; outside of sites, as bench lists everything there."""
         return self.bench / ".site-sync"
 
     @property
     def touched(self) -> Path:
-        """What open transactions have touched: a file for each, and the lock over all of them."""
+        """The notes of open transactions on touched files: one for each, and one common lock."""
         return self.folder / ".site-files"
 
     @property
     def list(self) -> Path:
-        """The sites that are here, as the primary wrote them down."""
+        """The list of the sites that are here."""
         return self.folder / LIST
 
     @property
     def mark(self) -> Path:
-        """Outcome of the last run."""
+        """The result of the last run."""
         return self.folder / ".site-sync.json"
 
 
 def load(path: Path) -> Settings:
-    """Parse site-sync.json. Raises ConfigError that names the file and what is wrong in it."""
+    """The settings in site-sync.json. Raises ConfigError with the file and the fault."""
     try:
         text = path.read_text()
         data = json.loads(text)

@@ -1,4 +1,4 @@
-"""The small files of the sites folder: read where they are staged, then put in place."""
+"""The small files of the sites folder: read in the staging folder, then put in place."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from benchfleet_sync.names import ASSET_LISTS, FOLDERS
 from benchfleet_sync.primary import SyncError
 from benchfleet_sync.settings import Settings
 
-# Frappe expects them in every site; they are this host's own and are never copied.
+# Frappe expects these in every site; each host has its own, and they are never copied.
 OWN_FOLDERS = ("locks", "logs", "private/backups")
-# Seconds for which the replica is asked whether it knows an account.
+# Seconds that the replica has to let an account in.
 LOGIN_SECONDS = 5
 
 
 def staging_filters() -> list[str]:
-    """rsync options that choose the small files and nothing else; missing ones are no error."""
+    """rsync options that select only the small files; missing ones are no error."""
     wanted = ["/apps.txt", "/currentsite.txt", f"/{LIST}", *(f"/{name}" for name in ASSET_LISTS)]
     wanted += ["/*/", "/*/site_config.json"]
     return [*(f"--include={path}" for path in wanted), "--exclude=*"]
@@ -42,12 +42,12 @@ def read_list(path: Path) -> list[str]:
 
 
 def staged_list(settings: Settings) -> list[str]:
-    """The primary's list of sites. Raises SyncError when it did not come or names nobody."""
+    """The primary's list of sites. Raises SyncError when it is missing or empty."""
     names = read_list(settings.staging / LIST)
     if not names:
         raise SyncError(
-            "the primary has no list of its sites (is its sites folder there?); what is here stays."
-            " site.yml writes the list"
+            "the primary has no list of its sites; the copy here stays as it is. Check that its"
+            " sites folder exists, and run site.yml, which writes the list"
         )
     return names
 
@@ -55,15 +55,14 @@ def staged_list(settings: Settings) -> list[str]:
 def merge_site_config(text: str) -> dict[str, Any]:
     """The primary's site_config.json as this host needs it.
 
-    Keys that are the primary's alone are dropped, so that this bench's common_site_config.json
-    decides: the table is in fleet/bench/files.py.
-    Raises SyncError when the text is not a JSON object with db_name and db_password, as a copy
-    made while Frappe was writing the file can be.
+    Keys for the primary only are dropped, so that this bench's common_site_config.json decides: see
+    the table in fleet/bench/files.py. Raises SyncError when the text is not a JSON object with
+    db_name and db_password: it may have been copied while Frappe was writing the file.
     """
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise SyncError(f"is not complete JSON ({error})") from error
+        raise SyncError(f"is not valid JSON ({error})") from error
     if not isinstance(config, dict):
         raise SyncError("is not a JSON object")
     for key in ("db_name", "db_password"):
@@ -73,7 +72,7 @@ def merge_site_config(text: str) -> dict[str, Any]:
 
 
 def own_keys(settings: Settings, site: str, text: str) -> dict[str, Any]:
-    """The keys of a site by which Frappe reads from this host's replica. Raises SyncError."""
+    """The keys with which Frappe reads a site from this host's replica. Raises SyncError."""
     try:
         database = parse_site(site, text, f"{site}/site_config.json").database
         password = settings.passwords.get(site) or read_only_password(settings.site_key, database)
@@ -90,7 +89,7 @@ def own_keys(settings: Settings, site: str, text: str) -> dict[str, Any]:
 
 
 def is_known(site: dict[str, Any], ca: str) -> bool:
-    """Whether the replica lets in the account that a site_config.json makes Frappe read with.
+    """Whether the replica lets in the account with which a site_config.json has Frappe read.
 
     ca: the fleet's CA.
     """
@@ -114,7 +113,7 @@ def is_known(site: dict[str, Any], ca: str) -> bool:
 
 
 def has_keys(path: Path, keys: dict[str, Any]) -> bool:
-    """Whether a site_config.json has these keys already."""
+    """Whether a site_config.json already has these keys."""
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -125,15 +124,16 @@ def has_keys(path: Path, keys: dict[str, Any]) -> bool:
 def place_site_config(settings: Settings, site: str, outcome: Outcome) -> None:
     """Put one staged site_config.json in place and add to the counts. Raises SyncError.
 
-    The replica's keys come in when the replica knows the account, and stay: a replica that is away
-    for a while is not this script's business.
+    The replica's keys are added once the replica has the account. They stay while the replica is
+    down.
     """
     staged = settings.staging / site / "site_config.json"
     try:
         text = staged.read_text()
     except (OSError, ValueError) as error:
         raise SyncError(
-            f"{site}: no readable site_config.json on the primary ({error}); is the site there?"
+            f"{site}: the primary has no readable site_config.json ({error}); check that the site"
+            " exists there"
         ) from error
     home = settings.folder / site
     target = home / "site_config.json"
@@ -142,7 +142,7 @@ def place_site_config(settings: Settings, site: str, outcome: Outcome) -> None:
         keys = own_keys(settings, site, text)
     except SyncError as error:
         raise SyncError(
-            f"{site}: the primary's site_config.json {error}; the last good one stays"
+            f"{site}: the primary's site_config.json {error}; the last valid one stays"
         ) from error
     if has_keys(target, {**keys, "db_name": merged["db_name"]}) or is_known(
         merged | keys, str(settings.path.parent / "tls/ca.crt")
@@ -152,7 +152,7 @@ def place_site_config(settings: Settings, site: str, outcome: Outcome) -> None:
         outcome.waiting.append(site)
     for name in (*OWN_FOLDERS, *FOLDERS):
         (home / name).mkdir(parents=True, exist_ok=True)
-    # As on the primary: nobody else looks into it.
+    # As on the primary: other accounts cannot list it.
     (home / "private").chmod(0o751)
     # As Frappe itself writes it.
     text = json.dumps(merged, indent=1, sort_keys=True)
@@ -169,10 +169,11 @@ def remove_site(settings: Settings, site: str) -> None:
 
 
 def place_lists(settings: Settings, sites: list[str]) -> int:
-    """Put apps.txt, currentsite.txt and the asset lists in place. Returns how many differed.
+    """Put apps.txt, currentsite.txt and the asset lists in place; returns how many differed.
 
-    An apps.txt that names an app this bench does not have would break every command of it, so it
-    waits until site.yml has brought the app. Raises SyncError for that, and for a torn asset list.
+    An apps.txt with an app that this bench does not have would break every command of the bench, so
+    it is not used until site.yml has installed the app. Raises SyncError for that, and for an
+    invalid asset list.
     """
     changed = 0
     problems = []
@@ -182,8 +183,8 @@ def place_lists(settings: Settings, sites: list[str]) -> int:
         missing = [name for name in apps_in(text) if not (settings.bench / "apps" / name).is_dir()]
         if missing:
             problems.append(
-                f"apps.txt of the primary names {', '.join(missing)}, which this bench does not"
-                " have; run site.yml"
+                f"apps.txt of the primary has {', '.join(missing)}, which this bench does not have;"
+                " run site.yml"
             )
         else:
             changed += write_if_different(settings.folder / "apps.txt", text, 0o644)
@@ -200,7 +201,7 @@ def place_lists(settings: Settings, sites: list[str]) -> int:
         try:
             json.loads(text)
         except ValueError:
-            problems.append(f"{name} of the primary is not complete JSON; the last good one stays")
+            problems.append(f"{name} of the primary is not valid JSON; the last valid one stays")
             continue
         target = settings.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
