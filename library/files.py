@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring a set of files and directories to their wanted state in one execution."""
+"""Put a set of files and directories into their wanted state in one execution."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ DOCUMENTATION = r"""
 module: files
 short_description: Many files and directories in one execution
 description:
-  - Every C(template) or C(copy) task costs several SSH executions per host, changed or not. This
-    module takes the finished contents of all files of a role and needs one.
-  - Replaces are atomic (temporary file in the same directory, fsync, rename).
-  - Missing parent directories are an error, so that a typo does not grow a tree.
-  - In a folder of another account this module acts as that account, so that through a link there it
-    reaches no more than the account itself. Only files of that account can be made there.
+  - Every C(template) or C(copy) task costs several SSH executions on each host, even if nothing
+    changes. This module takes the final contents of all files of a role and needs one.
+  - Files are replaced atomically (temporary file in the same directory, fsync, rename).
+  - A missing parent directory is an error, so that a typo does not create a new tree.
+  - In a folder that belongs to another account the module works as that account, so that a link
+    there gives access to nothing that the account cannot reach itself. Files there cannot get
+    another owner.
 options:
   files:
     description: The wanted entries, in order.
@@ -31,19 +32,19 @@ options:
         choices: [file, directory]
         default: file
         type: str
-      content: {description: "The whole content of a file, or its block, see C(marker).", type: str}
+      content: {description: "Whole content of the file, or of its block.", type: str}
       marker:
-        description: "Line before and after our block in a file with other content; C({mark}) in it
-          becomes BEGIN and END. With an empty content the block is removed."
+        description: "Line before and after the block, in a file of which only a block is managed.
+          C({mark}) becomes BEGIN and END. If the content is empty, the block is removed."
         type: str
-      owner: {description: Owner's name; unchanged when omitted., type: str}
-      group: {description: Group's name; unchanged when omitted., type: str}
+      owner: {description: Name of the owner; unchanged when omitted., type: str}
+      group: {description: Name of the group; unchanged when omitted., type: str}
       mode: {description: Octal mode as a string., type: str}
       secret: {description: Keep the content out of the diff., type: bool, default: false}
       hides: {description: Pattern of text that the diff shows as C((secret))., type: str}
-      keep: {description: Leave an existing file's content as it is., type: bool, default: false}
+      keep: {description: Do not change an existing file's content., type: bool, default: false}
       validate:
-        description: Command that must succeed on the new file, C(%s) is its temporary path.
+        description: Command that must succeed for the new file; C(%s) is its temporary path.
         type: str
 """
 

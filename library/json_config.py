@@ -18,11 +18,11 @@ DOCUMENTATION = r"""
 module: json_config
 short_description: Merge keys into a JSON file
 description:
-  - Written as the bench CLI writes its files (one space of indentation, sorted keys), so that
-    neither tool's run looks like a change to the other.
-  - The file is replaced atomically. A file that is not valid JSON is an error, never overwritten.
+  - The file has the format of the bench CLI (one space of indentation, sorted keys), so that no
+    diff comes from the format alone.
+  - The file is replaced atomically. A file that is not valid JSON is an error and stays as it is.
 options:
-  path: {description: The file; made when missing., type: path, required: true}
+  path: {description: The file; created if it is missing., type: path, required: true}
   values: {description: Keys to set., type: dict, default: {}}
   secrets:
     description: Keys to set whose values are never shown.
@@ -30,13 +30,13 @@ options:
     default: {}
   absent: {description: Keys to remove., type: list, elements: str, default: []}
   ours:
-    description: Keys that hold an object which is not all ours, and the prefix of our entries in
-      it. Of those exactly the ones in C(values) are there; the others stay.
+    description: Keys whose value is an object with entries of others, and the prefix of the
+      managed entries in it. The managed entries become those of C(values); the others stay.
     type: dict
     default: {}
-  owner: {description: Owner and group of a file that is made., type: str, required: true}
+  owner: {description: Owner and group of the file when it is written., type: str, required: true}
   mode:
-    description: Octal mode; a file that is open to more accounts is changed, too.
+    description: Octal mode. A file with more permissions is changed, too.
     type: str
     default: "0640"
 """
@@ -116,7 +116,7 @@ def main() -> None:
         except OSError as error:
             module.fail_json(
                 msg=f"{path} cannot be written: {error}. Its folder must belong to"
-                f" {params['owner']}, and be no link to somebody else's"
+                f" {params['owner']}, and must not be a link to another account's folder"
             )
     module.exit_json(
         changed=changed,

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Keep one nftables table in the kernel as a ruleset says."""
+"""Make one nftables table in the kernel match a ruleset."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from ansible.module_utils.fleet.module import FleetModule, telling
 
 DOCUMENTATION = r"""
 module: nft_table
-short_description: One nftables table of family inet as a ruleset says
+short_description: One nftables table of family inet matches a ruleset
 description:
   - Loads a ruleset for one table in one transaction when the running table differs from it.
-  - What the table should look like is asked of nft itself, by loading the ruleset into a network
-    namespace that lives for that moment. So a comparison holds for every version's spelling, and
-    a table that was changed or deleted by hand is noticed.
+  - To compare, nft loads the ruleset into a temporary network namespace and lists it there. So the
+    comparison does not depend on how a version of nft prints rules, and a table that was changed
+    or deleted by hand is found.
 options:
   name: {description: Name of the table., type: str, required: true}
   ruleset:
-    description: Text for C(nft -f); it must replace the table by itself and name no other.
+    description: Text for C(nft -f). It must replace the whole table, and name no other table.
     type: str
     required: true
 """
@@ -32,33 +32,33 @@ EXAMPLES = r"""
 
 RETURN = r"""
 table:
-  description: The table as the kernel has it after the run; empty in check mode on a bare host.
+  description: The table in the kernel after the run; empty in check mode on a bare host.
   returned: success
   type: str
 """
 
 
 class NftError(Exception):
-    """nft refused something; the message says what and what to do."""
+    """A command of nft failed; the message says which, why, and what to do."""
 
 
-def explain(words: str) -> str:
+def explain(error: str) -> str:
     """Remedy for what nft or unshare wrote on standard error."""
-    if "Operation not permitted" in words:
+    if "Operation not permitted" in error:
         return (
-            "this host may not change its packet filter (a container without CAP_NET_ADMIN?);"
-            " give it that capability, or take the host out of the firewall play"
+            "this host is not allowed to change its packet filter (a container without"
+            " CAP_NET_ADMIN?); give it that capability, or take the host out of the firewall play"
         )
-    if "not supported" in words or "No such file" in words or "Unable to initialize" in words:
+    if "not supported" in error or "No such file" in error or "Unable to initialize" in error:
         return (
             "the kernel has no nftables (module nf_tables); load it with `modprobe nf_tables` or"
             " boot Debian's own kernel"
         )
-    return "see the rules in firewall.nft; `nft -c -f` on that file shows the place"
+    return "see the rules in firewall.nft; `nft -c -f` on that file shows the line with the error"
 
 
 def run(module: FleetModule, command: list[str], data: str | None = None) -> str:
-    """Standard output of a command. Raises NftError with words and remedy when it fails."""
+    """Standard output of a command. Raises NftError with its output and a remedy if it fails."""
     code, out, err = module.run_command(command, data=data)
     if code != 0:
         raise NftError(f"`{' '.join(command)}` failed: {err.strip()}; {explain(err)}")
@@ -70,14 +70,14 @@ def running_table(module: FleetModule, name: str) -> str:
     code, out, err = module.run_command(["nft", "--stateless", "list", "table", "inet", name])
     if code == 0:
         return str(out)
-    # The whole list tells an absent table from a kernel that cannot answer.
+    # Listing all tables shows whether the table is absent, or nft itself fails.
     if f"table inet {name}" in run(module, ["nft", "--stateless", "list", "tables"]).split("\n"):
         raise NftError(f"`nft list table inet {name}` failed: {err.strip()}; {explain(err)}")
     return ""
 
 
 def wanted_table(module: FleetModule, name: str, ruleset: str) -> str:
-    """The table as nft spells the ruleset, tried in a namespace of its own."""
+    """The table as nft prints it after loading the ruleset into a temporary namespace."""
     script = f"nft -f - || exit 1\nexec nft --stateless list table inet {name}\n"
     return run(module, ["unshare", "--net", "sh", "-c", script], data=ruleset)
 
@@ -109,7 +109,7 @@ def main() -> None:
             after = running_table(module, name)
             if after != wanted:
                 raise NftError(
-                    f"table inet {name} does not hold what was loaded into it:"
+                    f"table inet {name} differs from what was loaded into it:"
                     f"\n{after}\nwanted:\n{wanted}"
                 )
     module.exit_json(changed=changed, table=after, diff={"before": before, "after": wanted})

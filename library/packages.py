@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Install Debian packages, also after a run that a power cut ended in the midst of dpkg."""
+"""Install Debian packages, also after a power cut interrupted dpkg."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DOCUMENTATION = r"""
 module: packages
 short_description: Debian packages are installed
 description:
-  - Unlike C(ansible.builtin.apt) it tells the truth in check mode on a host without python3-apt
-    or without package lists, as fresh images are, and it finishes what an interrupted dpkg left.
-    A database that the package had begun to make is set aside, and made anew.
-  - Never upgrades a package that it was given, nor, by way of what a new package needs, one of the
-    servers that users would see restart; never removes one. It fails with words instead.
-    Recommended packages are not installed.
+  - Unlike C(ansible.builtin.apt) it gives the right result in check mode on a host without
+    python3-apt or package lists, such as a fresh image, and it completes an interrupted dpkg. A
+    database that the package had only partly created is renamed and created again.
+  - Never upgrades the named packages, and never removes a package. If a dependency would upgrade a
+    server whose restart users would notice, the module fails and says so. Recommended packages are
+    not installed.
 options:
   names: {description: The packages., type: list, elements: str, required: true}
 """
@@ -40,8 +40,9 @@ missing:
 """
 
 LISTS = "/var/lib/apt/lists"
-# What a package fills when it is configured for the first time. Cut off in between, it takes what
-# is there for a database, with which no server starts. Folders in it that are its own.
+# Data folder that a package fills when it is configured for the first time, and the folders that it
+# makes there. If that was interrupted, the package would take the incomplete data for a database,
+# and the server would not start.
 FILLED = {MARIADB: ("/var/lib/mysql", {"mysql", "performance_schema", "sys"})}
 DAY_SECONDS = 86400
 OPTIONS = [
@@ -71,7 +72,7 @@ def unfinished(states: Mapping[str, str]) -> list[str]:
 
 
 def troubles(plan: str) -> list[str]:
-    """What must not happen of what `apt-get --simulate install` printed, in words."""
+    """What apt may not do, of what `apt-get --simulate install` printed, one phrase for each."""
     found = []
     for line in plan.splitlines():
         upgrade = re.match(r"Inst (\S+) \[(\S+)\] \((\S+)", line)
@@ -90,13 +91,13 @@ def lists_are_fresh() -> bool:
 
 
 def install(module: FleetModule, names: list[str]) -> tuple[int, str]:
-    """Install packages: exit status and last words of apt. Fails where it would do more."""
+    """Exit status and output of apt after an install. Fails if apt would do more than install."""
     _, plan, _ = module.run_command(["apt-get", "--simulate", "install", *OPTIONS, *names])
     if unwanted := troubles(plan):
         module.fail_json(
-            msg=f"to install {', '.join(names)}, apt would {' and '.join(unwanted)}, which"
-            f" Benchfleet does not do unasked. Run `apt-get install {' '.join(names)}` on this host"
-            " at a time that suits you, then the same command again"
+            msg=f"to install {', '.join(names)}, apt would {' and '.join(unwanted)}. Benchfleet"
+            f" does not do that by itself: run `apt-get install {' '.join(names)}` on this host"
+            " at a time that suits you, then run the same command again"
         )
     code, out, err = module.run_command(["apt-get", "install", *OPTIONS, *names])
     return code, err or out
@@ -128,14 +129,14 @@ def main() -> None:
             code, out, err = module.run_command(["apt-get", "update"])
             if code != 0:
                 module.fail_json(msg=f"apt-get update failed: {(err or out).strip()[-2000:]}")
-        code, words = install(module, missing)
+        code, output = install(module, missing)
         if code != 0:
             # Lists younger than a day may still name a release that the mirror replaced.
             module.run_command(["apt-get", "update"])
-            code, words = install(module, missing)
+            code, output = install(module, missing)
         if code != 0:
             module.fail_json(
-                msg=f"{', '.join(missing)} could not be installed: {words.strip()[-2000:]}"
+                msg=f"{', '.join(missing)} could not be installed: {output.strip()[-2000:]}"
             )
     module.exit_json(changed=bool(missing), missing=missing, diff=new_lines(missing))
 

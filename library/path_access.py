@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Let one user walk down to a directory, and no further than that."""
+"""Give a user access to one directory, and to nothing else in its parents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DOCUMENTATION = r"""
 module: path_access
 short_description: A user can reach a directory
 description:
-  - Gives C(user) the right to pass through (not to list, not to write) those parents of C(path)
-    that it cannot pass, by an ACL entry of C(--x) on each. Modes, owners and groups stay.
-  - What the user can do is asked of the kernel, by trying it as that user.
+  - Gives C(user) the right to pass through (not to list or to write) those parents of C(path)
+    through which it cannot pass, by an ACL entry C(--x) on each. Modes, owners and groups stay.
+  - What the user can do is found out by trying it as that user.
 options:
   user: {description: Name of the user., type: str, required: true}
   path: {description: Directory to reach., type: path, required: true}
@@ -72,25 +72,24 @@ def blocked(path: Path, user: str) -> list[Path]:
 
 def allow(module: FleetModule, directory: Path, user: str) -> None:
     """Add the ACL entry and make sure that it works. Raises AccessError."""
-    words = ["setfacl", "-m", f"u:{user}:--x", str(directory)]
-    # In a folder of another account's the name may be a link by now, to root's own home, say.
+    argv = ["setfacl", "-m", f"u:{user}:--x", str(directory)]
+    # In a folder of another account, the name may have become a link, for example to root's home.
     owner = owner_of(str(directory))
     if owner:
-        done = run_as(
-            pwd.getpwuid(owner).pw_name, words, "/", {"PATH": "/usr/bin:/bin"}, timeout=60
-        )
+        done = run_as(pwd.getpwuid(owner).pw_name, argv, "/", {"PATH": "/usr/bin:/bin"}, timeout=60)
         code, err = done.returncode, done.stdout
     else:
-        code, _, err = module.run_command(words)
+        code, _, err = module.run_command(argv)
     if code != 0:
         raise AccessError(
-            f"{directory}: {user} cannot be let through ({err.strip()}); mount the file system with"
-            f" ACLs, or give others the right to pass: chmod o+x {directory}"
+            f"{directory}: no ACL entry can be set for {user} ({err.strip()}); mount the file"
+            f" system with ACLs, or let all users pass: chmod o+x {directory}"
         )
     if not can_search(directory, user):
         mode = stat.filemode(directory.stat().st_mode)
         raise AccessError(
-            f"{directory}: {user} still cannot pass (mode {mode}); look at `getfacl {directory}`"
+            f"{directory}: {user} cannot pass in spite of its ACL entry (mode {mode}); look at"
+            f" `getfacl {directory}`"
         )
 
 
@@ -112,7 +111,9 @@ def main() -> None:
         missing = f"directory {path}" if known else f"user {user}"
         if module.check_mode:
             module.exit_json(changed=True, directories=[str(path)])
-        module.fail_json(msg=f"there is no {missing} on this host; the roles before make it")
+        module.fail_json(
+            msg=f"there is no {missing} on this host; run the whole site.yml, which creates it"
+        )
     directories = blocked(path, user)
     with telling(module, AccessError):
         if not module.check_mode:

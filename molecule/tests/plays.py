@@ -27,7 +27,7 @@ NAMING = {
     "firewall : Fleet's ports are open to the fleet alone",
     "mariadb_primary : Replication and probe accounts and the heartbeat exist",
     "mariadb_seed_source : Reporting hosts can fetch a copy and do nothing else",
-    "redis : Redis knows each host's bench by a password of its own",
+    "redis : Each host's bench has its own Redis password",
     "site_sync : Reporting hosts may read the sites folder and the apps' code, write the sites'"
     " files, and nothing else",
     "site_accounts : Program has its settings and the fleet's key for sites (sites.json)",
