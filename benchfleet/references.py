@@ -33,6 +33,8 @@ COMMAND = "python -m benchfleet.references"
 MARK = f"<!-- Made from the code by `{COMMAND}`. Do not edit it by hand. -->"
 # Programs whose names are not written with a capital letter.
 PROGRAMS = ("apt", "cron", "git", "nginx", "ssh", "sshd", "sudo", "supervisor", "uv")
+# Facts that are often empty and otherwise add to a sentence, such as "; did you mean X?".
+ADDITIONS = ("hint", "more")
 # In the order of site.yml. Roles that are not named here come last.
 ORDER = (
     "preflight",
@@ -63,9 +65,9 @@ HEADS = {
     "Problems": "All problems that Benchfleet reports before it changes a host. Each message shows"
     " an id: search for `id: ID` on this page. Words in capitals stand for what was found, such as"
     " a host or a path.",
-    "Verify": "All checks of `./fleet verify`, by the row that they prove. Checks, and what"
-    " `./fleet status` finds wrong, have an id: search for `id: ID` on this page. What a check"
-    " writes (a row, a file, a ToDo, a job) it also removes.",
+    "Verify": "All checks of `./fleet verify`. S1 to S19 are the rows of the table in"
+    " docs/design.md. Checks, and what `./fleet status` finds wrong, have an id: search for"
+    " `id: ID` on this page. What a check writes (a row, a file, a ToDo, a job) it also removes.",
 }
 
 
@@ -256,11 +258,11 @@ def kinds() -> dict[ModuleType, list[Kind]]:
 
 
 def readable(text: str) -> str:
-    """A text of a kind with its facts in capitals: {host} as HOST."""
+    """A text of a kind with its facts in capitals: {host} as HOST, and without ADDITIONS."""
     parts = []
     for literal, field, _, _ in Formatter().parse(text):
         parts.append(literal)
-        if field is not None:
+        if field is not None and field not in ADDITIONS:
             parts.append(re.split(r"[.\[]", field)[0].upper())
     return escaped("".join(parts))
 

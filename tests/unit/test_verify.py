@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from fleet import processes, sockets, units
 from fleet.http import Answer, Visitor
 from fleet.processes import Process
 from fleet.redis import client as redis_client
 from fleet.status.fleet import row
-from fleet.verify import answers, catalogue, sites
+from fleet.verify import answers, catalogue, files, sites
 from fleet.verify import fleet as judge
 from fleet.verify import redis as verify_redis
 from fleet.verify.probes import environment as environment_probe
@@ -725,3 +726,11 @@ def test_a_probe_is_read_from_the_archive_of_a_module(tmp_path: Any):
     assert answer[0] == sys.prefix
     assert answer[1]["json"].endswith("json/__init__.py")
     assert answer[1]["no_such_app"] is None
+
+
+def test_the_bounds_that_are_shown_follow_from_how_often_the_sites_are_copied():
+    text = (Path(__file__).parents[2] / "roles/fleet/vars/main.yml").read_text()
+    seconds = int(yaml.safe_load(text)["fleet_copy_seconds"])
+    spare = files.SPARE_SECONDS
+    assert f" {seconds + spare} s" in catalogue.CATALOGUE["file_arrives"].wanted
+    assert f" {2 * seconds + spare} s" in catalogue.CATALOGUE["fresh"].wanted

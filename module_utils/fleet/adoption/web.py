@@ -27,7 +27,7 @@ NGINX_PORT = Kind(
 )
 NGINX_PROXY_PROTOCOL = Kind(
     "adopt_nginx_proxy_protocol",
-    "nginx gets users' addresses by the PROXY protocol, which the router does not speak: {rules}",
+    "nginx gets users' addresses by the PROXY protocol, which the router does not support: {rules}",
     RULES_PLACE,
     "let the proxy in front send X-Forwarded-For, set router_trusted_proxies to its address,"
     " and take proxy_protocol out",
@@ -40,13 +40,13 @@ NGINX_ACCESS = Kind(
 )
 NGINX_RULE = Kind(
     "adopt_nginx_rule",
-    "locations and redirects of your own would end: {rules}",
+    "your own locations and redirects would no longer work: {rules}",
     RULES_PLACE,
     f"to keep them, {OWN_RULES}. Or take them out",
 )
 NGINX_SERVER = Kind(
     "adopt_nginx_server",
-    "a server that is not the bench's would end: {rules}",
+    "a server that is not the bench's would no longer be served: {rules}",
     RULES_PLACE,
     "move it to a file of its own, as this file goes out of service",
 )

@@ -26,7 +26,7 @@ VALUE_NO_TEXT = Kind(
     "environment_value_no_text",
     "bench_environment has no text for {name}",
     ENVIRONMENT,
-    "write a text",
+    "write the value in quotes",
 )
 VALUE_UNWRITABLE = Kind(
     "environment_value_unwritable",

@@ -30,7 +30,7 @@ RESTART_NEEDED = Kind(
     "mariadb_restart_needed",
     "MariaDB of {host}, which was adopted, has to be restarted once for {settings}",
     "mariadb.service on {host}",
-    "run with `-e adopt_restart_confirmed=true` at a time when this is no trouble",
+    "run with `-e adopt_restart_confirmed=true` at a time when a restart disturbs nobody",
 )
 
 

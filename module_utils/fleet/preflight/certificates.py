@@ -17,7 +17,7 @@ CERTIFICATE_INCOMPLETE = Kind(
 )
 CERTIFICATE_UNUSABLE = Kind(
     "certificate_unusable",
-    "{trouble}",
+    "the certificate cannot be used: {trouble}",
     CERTIFICATE,
     "name the files of a certificate and of its own key; if the key has a password, make a copy"
     " without one: openssl pkey -in KEY -out NEW-KEY",

@@ -15,7 +15,7 @@ DISK_TOO_SMALL = Kind(
     "{host} has {free:.1f} GiB free and needs {needed:.1f} GiB (copy of the primary's data:"
     " {copy:.1f} GiB, bench: {bench:.1f} GiB)",
     "file system of {folder} on {host}",
-    "free or add space there",
+    "free space there, or add some",
 )
 
 

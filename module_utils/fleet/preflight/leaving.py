@@ -14,10 +14,10 @@ NODE_NOT_NAMED = Kind("leaving_node_not_named", "no node is named", NODE, NAME_N
 NODE_IS_PRIMARY = Kind(
     "leaving_node_primary", "{node} is the primary, which cannot be taken out", NODE, NAME_NODE
 )
-NODE_UNKNOWN = Kind("leaving_node_unknown", "{node!r} is no reporting node", NODE, NAME_NODE)
+NODE_UNKNOWN = Kind("leaving_node_unknown", "{node!r} is not a reporting node", NODE, NAME_NODE)
 DATA_UNKNOWN = Kind(
     "leaving_data_unknown",
-    "data is {data!r}, neither keep nor delete",
+    "`data` is {data!r}; it must be keep or delete",
     "data on the command line",
     "leave it out to keep the node's copy of the data, or write data=delete",
 )
@@ -39,7 +39,7 @@ JOB_ON_GROUP = Kind(
 APP = "app on the command line"
 NAME_APP = "name one of the bench's apps, but not frappe, with -e app=NAME"
 APP_NOT_NAMED = Kind("leaving_app_not_named", "no app is named", APP, NAME_APP)
-APP_REFUSED = Kind("leaving_app_refused", "{app!r} is no app that can be taken out", APP, NAME_APP)
+APP_REFUSED = Kind("leaving_app_refused", "{app!r} cannot be removed", APP, NAME_APP)
 NAMED = "the inventory names {app}, so the next site.yml would install it again"
 TAKE_OUT = "take the entry out, and run the same command again"
 APP_IN_INVENTORY = Kind(

@@ -64,11 +64,14 @@ COMMAND_FOREIGN = Kind(
     "remove or rename it: both commands have the same name",
 )
 PROGRAM_SETTING = Kind(
-    "program_setting_invalid", "{trouble} ({host})", "inventory {inventory}", "{remedy}"
+    "program_setting_invalid",
+    "a setting of the bench's programs is wrong: {trouble} ({host})",
+    "inventory {inventory}",
+    "{remedy}",
 )
 SUPERVISOR_UNREADABLE = Kind(
     "supervisor_unreadable",
-    "{trouble}",
+    "supervisor cannot be used: {trouble}",
     "supervisor on {host}",
     "correct its configuration until `supervisorctl reread` works",
 )

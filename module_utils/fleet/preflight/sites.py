@@ -62,7 +62,7 @@ SITE_NAME_INVALID = Kind(
 NAMES = f"{SITES}, names of {{site}}"
 SITE_NAMES_NOT_A_LIST = Kind(
     "site_names_not_a_list",
-    "names is {value!r}, not a list",
+    "`names` is {value!r}, not a list",
     NAMES,
     "write it as in [erp, 10.0.0.11]",
 )

@@ -25,7 +25,7 @@ VARIABLE_UNKNOWN = Kind(
 )
 VARIABLE_TYPE = Kind(
     "variable_type",
-    "{error}",
+    "a variable has a wrong type or value: {error}",
     GIVEN,
     "correct it; types and choices are in the role's meta/argument_specs.yml",
 )

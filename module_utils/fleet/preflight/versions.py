@@ -36,7 +36,7 @@ FORMAT_NEWER = Kind(
     "fleet_format_newer",
     "{hosts}: the fleet format is {format}, and this Benchfleet knows formats up to {known}",
     "fleet.json in fleet_config_dir on {hosts}",
-    "these hosts were last changed by a newer Benchfleet: use that one, or a newer one still",
+    "these hosts were last changed by a newer Benchfleet: use that release or a later one",
 )
 CODE_NOT_READ = Kind(
     "app_code_not_read",

@@ -62,8 +62,8 @@ PRIMARY_LACKS_QUEUES = Kind(
     "give {primary} workers for all three of Frappe's queues, or set jobs_when_away to wait",
 )
 NEED_PLACED_WORKERS = (
-    f"for instance bench_background_workers: {{{{{PLACED}: 1}}}}; the processes of a number"
-    " serve all queues, placed jobs first"
+    f"for instance bench_background_workers: {{{{{PLACED}: 1}}}}. If it is a number, all"
+    " its processes serve every queue, placed jobs first"
 )
 HOST_WITHOUT_PLACED_WORKERS = Kind(
     "host_without_placed_workers",

@@ -87,14 +87,14 @@ NODE_OUT_OF_STEP = Kind(
 )
 PYTHON_UNFIT = Kind(
     "update_python_unfit",
-    "the bench runs on Python {version}, and at the wanted commits {asked}",
+    "the bench runs on Python {version}, which the wanted commits do not accept: {asked}",
     "{host}",
     "choose commits that accept this Python (update_commits), as an update does not change it; or"
     " build a new fleet on other hosts for these commits and restore the sites there",
 )
 NODEJS_UNFIT = Kind(
     "update_nodejs_unfit",
-    "the fleet's Node.js is {version}, and at the wanted commits {asked}",
+    "the fleet's Node.js is {version}, which the wanted commits do not accept: {asked}",
     "bench_node_version in the inventory",
     "set it to a release that fits, run site.yml, then the update again",
 )
@@ -129,7 +129,7 @@ DATABASE_RESERVED = Kind(
     "{config}",
     "correct it, or move the site's folder out of {sites}",
 )
-NO_ROOM = "{lack}"
+NO_ROOM = "the backups do not fit there: {lack}"
 BACKUPS_NO_ROOM = Kind(
     "update_backups_no_room",
     NO_ROOM,

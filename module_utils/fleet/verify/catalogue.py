@@ -110,8 +110,9 @@ CATALOGUE: dict[str, Check] = {
         done="compares the GTIDs in the binary logs of both servers",
         wanted="no errant transaction",
         red="something was written on the replica itself: its data may differ from the primary's",
-        remedy="if the check memory_tables is red, convert these tables first: MariaDB writes to"
-        " this server's log when it empties one. Otherwise find out what wrote on the replica. Then"
+        remedy="if the check memory_tables is red, convert those tables first: after a restart"
+        " MariaDB empties such a table and writes that to the replica's own binary log. Otherwise"
+        " find out what wrote on the replica. Then"
         " seed it again: run site.yml with -e mariadb_replica_reseed=HOST",
     ),
     "memory_tables": Check(
@@ -315,8 +316,8 @@ CATALOGUE: dict[str, Check] = {
         PRIMARY,
         "Each bench can use only the Redis commands that it needs",
         done="compares Redis' users with their file, and reads which commands Redis refused",
-        wanted="a user for each host with one password, as in the file, and no command refused for"
-        " a day",
+        wanted="one user for each host, which has one password, as in the file, and no command"
+        " refused for a day",
         red="a bench can do more than it should, or has tried to",
         remedy="run site.yml without --limit. A refused command comes from an intruder on that"
         " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
@@ -519,7 +520,7 @@ CATALOGUE: dict[str, Check] = {
     "apart": Check(
         "S13",
         REPORTING,
-        "The replica is tuned for reading, other than the primary",
+        "The replica is tuned for reading, unlike the primary",
         done="compares the settings that depend on the task on both running servers",
         wanted="each of these settings differs from the primary's",
         red="heavy reports are slower than they could be",
