@@ -731,6 +731,6 @@ def test_a_probe_is_read_from_the_archive_of_a_module(tmp_path: Any):
 def test_the_bounds_that_are_shown_follow_from_how_often_the_sites_are_copied():
     text = (Path(__file__).parents[2] / "roles/fleet/vars/main.yml").read_text()
     seconds = int(yaml.safe_load(text)["fleet_copy_seconds"])
-    spare = files.SPARE_SECONDS
+    spare = round(files.SPARE_SECONDS)
     assert f" {seconds + spare} s" in catalogue.CATALOGUE["file_arrives"].wanted
     assert f" {2 * seconds + spare} s" in catalogue.CATALOGUE["fresh"].wanted
