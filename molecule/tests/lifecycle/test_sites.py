@@ -231,7 +231,8 @@ def test_a_dropped_site_and_a_fleet_of_a_newer_format_are_refused_together(
         primary.run(f"rm {note}")
         last.run(f"mv {MARK}.kept {MARK}")
     said = " ".join(run.output.split())
-    assert "site gone.lab.test was on the bench of" in said
+    assert "gone.lab.test, which was on the bench of" in said
+    assert "id: site_gone" in said
     assert "take it out of fleet_sites" in said
     assert f"remove {note} on" in said
     assert re.search(rf"fleet\.json in \S+ on {last.name}\b.*id: fleet_format_newer", said)
