@@ -122,7 +122,6 @@ ELSEWHERE = {
     "sudo_password_missing": "test_reach.py",
     "sudo_password_wrong": "test_reach.py",
     "sudo_wants_terminal": "test_reach.py",
-    "untold_problems": "test_versions.py",
     "variable_differs": "test_agreement.py",
     "vault_password_missing": "test_reach.py",
     "vault_password_wrong": "test_reach.py",

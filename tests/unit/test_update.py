@@ -28,7 +28,7 @@ from fleet.redis import client as redis_client
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
 from fleet.update import backups as dumping
-from fleet.update import gates, migrate, phases
+from fleet.update import gates, migrate, phases, report
 from fleet.update import judge as judging
 from fleet.update.backups import SIZES, SPARE_BYTES
 from fleet.update.judge import out_of_step
@@ -1255,3 +1255,8 @@ def test_a_tree_that_git_cannot_read_is_not_taken_for_unchanged(judge: Any, upst
     index.write_bytes(b"no index")
     with pytest.raises(BenchError, match=r"diff.*/apps/frappe"):
         update.judge()
+
+
+def test_an_update_that_a_former_release_began_counts_its_migrations() -> None:
+    noted = [["users out: migration of erp.example.com", 7], ["migration", 5, "two.example.com"]]
+    assert report.outcome({"phases": noted, "out": 20})["migration"] == 12

@@ -11,6 +11,8 @@ SHOWN_SUBJECTS = 12
 
 # Ids of the phases that take time, as update.json keeps them, and how the report calls them.
 MIGRATION = "migration"
+# How releases before 0.2.0 noted it, with the site.
+FORMER_MIGRATION = "users out: migration of "
 PHASES = {
     "code": "new code and packages, beside the running bench",
     "assets": "web assets, beside the running bench",
@@ -96,7 +98,9 @@ def outcome(state: dict[str, Any]) -> dict[str, Any]:
         {"phase": phase, "site": "".join(site), "seconds": seconds}
         for phase, seconds, *site in state.get("phases", [])
     ]
-    migration = sum(one["seconds"] for one in phases if one["phase"] == MIGRATION)
+    migration = sum(
+        one["seconds"] for one in phases if one["phase"].startswith((MIGRATION, FORMER_MIGRATION))
+    )
     return {
         "backups": list(state.get("backups", {}).values()),
         "phases": phases,
