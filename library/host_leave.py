@@ -15,7 +15,7 @@ description:
     finishes one that was killed.
   - Workers finish their current jobs, within supervisor's time limits. MariaDB is stopped and
     disabled; its data and the bench's folder stay unless C(data=delete).
-  - Packages, the bench's account and supervisor stay, without Benchfleet's programs.
+  - Packages and the bench's account stay. So does supervisor, without Benchfleet's programs.
 options:
   fleet_id: {description: The fleet that the host leaves., type: str, required: true}
   config_dir: {description: Folder with the fleet's mark., type: path, required: true}
