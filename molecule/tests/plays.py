@@ -1,4 +1,4 @@
-"""Playbooks as tests run them: on which inventory, and what their output says."""
+"""Playbooks as tests run them: their inventories and their output."""
 
 from __future__ import annotations
 
