@@ -154,7 +154,7 @@ def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue, queues: Queu
     )
     queue.back("")
     assert queue.refused()
-    # The nodes' workers are not recorded in this Redis, and keep running.
+    # Redis has lost its records of the nodes' workers, which keep running.
     wait_until(
         "they are known again",
         lambda: (

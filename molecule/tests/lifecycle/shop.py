@@ -45,7 +45,7 @@ APPS = {
     "bench_apps": [{"name": "shop", "repo": REPOSITORY, "branch": "main"}],
     "fleet_sites": [{"name": state.SITE, "apps": ["shop"]}],
 }
-# Not the newest, so that verify has a newer one to report.
+# Not the newest, so that there is a newer one to report.
 OLDER_YARN = "1.22.21"
 ASKED = {**APPS, "bench_yarn_version": OLDER_YARN}
 
