@@ -192,8 +192,7 @@ def leads_to(node: Node, name: str, address: str) -> None:
 def asked(
     nodes: dict[str, Node], play: Callable[..., Run], served: tuple[list[str], bytes]
 ) -> Iterator[tuple[list[str], Run]]:
-    """Certificates were requested for the site's names, one of which resolves elsewhere; the
-    arguments and the run.
+    """Certificates were requested, and one name resolves elsewhere; the arguments, and the run.
 
     The site is served as before when `served` ends.
     """

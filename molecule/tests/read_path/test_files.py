@@ -42,7 +42,7 @@ def uncopied(field: Field, alone: None) -> Iterator[None]:
 
 @pytest.fixture
 def made_elsewhere(field: Field) -> Iterator[None]:
-    """The node does no heavy jobs, as it has the files that it makes itself."""
+    """The node does no heavy jobs, or it would have files that it made itself."""
     worker = f"supervisorctl {{}} {field.group}-at-heavy-worker:"
     field.node.run(worker.format("stop"))
     yield

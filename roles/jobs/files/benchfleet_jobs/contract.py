@@ -85,8 +85,7 @@ def has(*paths: str) -> Look:
 
 
 def mentions(path: str, *names: str) -> Look:
-    """Check that the code of a function, or of a class' methods, uses all of these names or
-    keys."""
+    """Check that the code of a function, or of a class' methods, uses all these names or keys."""
 
     def look(module: ModuleType) -> str | None:
         looked_at, missing = _found(module, path)
