@@ -1,6 +1,6 @@
-"""What it costs that files travel: commits, the start of jobs, and opens on a reporting node.
+"""What it costs to carry files: commits, the start of jobs, and opens on a reporting node.
 
-Works on a running lab, and prints a table in Markdown. What it makes it removes.
+Works on a running lab, prints a table in Markdown, and removes what it made.
 Run as root from the repository: .venv/bin/python benchmarks/jobs.py [--lab NAME] [--times N]
 """
 
@@ -21,7 +21,7 @@ from nodes import Node  # noqa: E402 -- found through the path above
 from benchfleet.lab import state  # noqa: E402 -- likewise
 
 BENCH = "/home/frappe/frappe-bench"
-# Runs in the node's bench, with its Python, as its jobs do.
+# Runs in the node's bench with its Python, as jobs do.
 SCRIPT = """
 import json, os, subprocess, sys, time
 import frappe

@@ -1,7 +1,7 @@
 """What the guarded read path costs: a healthy call, the first one after a failure, later ones.
 
-Beside the reporting bench's own gunicorn, the same one without the guard is started for a while,
-and both are called in turn. Works on a running lab, and prints tables in Markdown.
+The reporting bench's gunicorn is started a second time without the guard, and both are called in
+turn. Works on a running lab, and prints tables in Markdown.
 Run as root from the repository: .venv/bin/python benchmarks/read_path.py [--lab NAME] [--calls N]
 """
 
@@ -62,7 +62,7 @@ print(json.dumps(taken))
 
 @contextlib.contextmanager
 def unguarded(field: Field) -> Iterator[None]:
-    """The reporting bench's web program once more, on another port and without the guard."""
+    """A second copy of the reporting bench's web program, on another port and without the guard."""
     text = field.node.run("cat /etc/supervisor/conf.d/frappe-bench.conf")
     section = text.split(f"[program:{field.group}-frappe-web]")[1].split("\n[")[0]
     line = next(line for line in section.splitlines() if line.startswith("command="))
@@ -84,7 +84,7 @@ def unguarded(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def saving(somebody: Somebody) -> Iterator[None]:
-    """Somebody saves without a break."""
+    """A user saves without a break meanwhile."""
     stop = threading.Event()
 
     def save() -> None:

@@ -1,11 +1,11 @@
-"""What a new replica's first copy costs the primary's transactions, by who gives the copy.
+"""How much a new replica's first copy slows the primary's transactions, by the copy's source.
 
 Boots a lab of its own (erp1, rep1, rep2), fills the primary, has rep2 take a new copy from rep1 and
 from erp1, and times a steady stream of transactions on erp1 meanwhile, each from the moment at
-which it was due. As on servers of their own, erp1 has the first processor to itself then, and all
-else shares the others; the disk is one. With --nodes so many new nodes take their first copy at the
-same time instead.
-Prints a table in Markdown and takes the lab away.
+which it was due. As on separate servers, erp1 has the first processor to itself, and all else
+shares the others; the disk is shared. With --nodes N, N new nodes take their first copy at the same
+time instead.
+Prints a table in Markdown and removes the lab.
 Run as root from the repository: .venv/bin/python benchmarks/seeding.py [--mib 500] [--nodes 10]
 """
 
@@ -38,10 +38,10 @@ CREATE DATABASE IF NOT EXISTS filled; USE filled;
 CREATE TABLE ledger (n INT PRIMARY KEY AUTO_INCREMENT, text VARBINARY(1024));
 CREATE TABLE paid (n INT PRIMARY KEY, at DOUBLE);
 """
-# One statement of them is no burden as a transaction.
+# So many rows in one statement are not too large a transaction.
 FILL = "USE filled; INSERT INTO ledger (text) SELECT RANDOM_BYTES(1024) FROM seq_1_to_51200"
 FILL_MIB = 50
-# On the primary: transactions at a fixed rate, each timed from when it was due, until told to stop.
+# On the primary: transactions at a fixed rate, each timed from when it was due, until stopped.
 LOAD = """
 import json, os, pymysql, time
 db = pymysql.connect(unix_socket="/run/mysqld/mysqld.sock", user="root", autocommit=False)
@@ -83,7 +83,7 @@ def fill(primary: Node, mib: int) -> None:
 
 
 def loaded(primary: Node, rate: int, work: Callable[[], None]) -> list[float]:
-    """Seconds of each transaction that was made while something was done."""
+    """The seconds of each transaction that was made while an action ran."""
     primary.run("rm -f /run/load-over /run/load.json")
     program = f"python3 -c {shlex.quote(LOAD.format(rate=rate))}"
     primary.run(f"systemd-run --quiet --collect --unit load-{int(time.time())} {program}")
@@ -96,13 +96,13 @@ def loaded(primary: Node, rate: int, work: Callable[[], None]) -> list[float]:
 
 
 def copy_of(node: Node) -> dict[str, Any]:
-    """What a node notes of its first copy."""
+    """A node's record of its first copy."""
     told: dict[str, Any] = json.loads(node.run("cat /var/lib/benchfleet/mariadb-seed.json"))
     return told
 
 
 def set_apart(lab: state.Lab) -> None:
-    """Give the first processor to the primary, and the others to everybody else."""
+    """Give the first processor to the primary, and the others to all other processes."""
     first, *others = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, others or [first])
     for number, host in enumerate(lab.hosts):

@@ -1,6 +1,6 @@
-"""What the first and the second run of site.yml cost: seconds, ssh executions, memory.
+"""The cost of the first and the second run of site.yml: seconds, ssh executions, memory.
 
-Boots a lab of its own, runs site.yml twice, prints a table in Markdown, and takes the lab away.
+Boots a lab of its own, runs site.yml twice, prints a table in Markdown, and removes the lab.
 Run as root from the repository: .venv/bin/python benchmarks/site_runs.py [--release trixie]
 """
 
@@ -24,7 +24,7 @@ from benchfleet.lab import machines, state  # noqa: E402 -- likewise
 
 
 def run(words: list[str], **environment: str) -> float:
-    """Run a command, its words hidden; returns seconds. Raises CalledProcessError."""
+    """Run a command, its output hidden; returns seconds. Raises CalledProcessError."""
     begun = time.monotonic()
     subprocess.run(
         words,

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Stop what a fleet runs on this host, and take away what it put there."""
+"""Stop what a fleet runs on this host, and remove what it put there."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ansible.module_utils.fleet.module import FleetModule, new_lines, required
 
 DOCUMENTATION = r"""
 module: host_leave
-short_description: A reporting node serves, replicates and copies no more, and forgets its fleet
+short_description: A reporting node stops serving and replicating, and leaves its fleet
 description:
-  - Touches a host only that bears the mark of this very fleet. The mark goes last, so a run that
-    was killed is finished by the next one.
-  - Workers end the jobs that they do, within the bounds that supervisor has for them. MariaDB is
-    stopped and disabled; its data and the bench's folder stay unless C(data=delete).
-  - Packages and the bench's account stay, and so does supervisor, without our programs.
+  - Changes a host only if it has the mark of this fleet. The mark is removed last, so the next run
+    finishes one that was killed.
+  - Workers finish their current jobs, within supervisor's time limits. MariaDB is stopped and
+    disabled; its data and the bench's folder stay unless C(data=delete).
+  - Packages and the bench's account stay. So does supervisor, without Benchfleet's programs.
 options:
   fleet_id: {description: The fleet that the host leaves., type: str, required: true}
-  config_dir: {description: Where the fleet's mark lies., type: path, required: true}
+  config_dir: {description: Folder with the fleet's mark., type: path, required: true}
   lib_dir: {description: Scripts of Benchfleet., type: path, required: true}
   state_dir: {description: State of Benchfleet., type: path, required: true}
   bench: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
-  seed_user: {description: Account that hands out copies., type: str, required: true}
+  seed_user: {description: Account that sends copies., type: str, required: true}
   data:
     description: What becomes of the copy of the database and of the bench.
     type: str
@@ -33,7 +33,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Host serves no more and forgets its fleet
+- name: Host leaves its fleet
   host_leave:
     fleet_id: "{{ fleet_secrets.fleet_id }}"
     config_dir: "{{ fleet_config_dir }}"
@@ -46,7 +46,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-marked: {description: Whether the host bore this fleet's mark., returned: success, type: bool}
+marked: {description: Whether the host had this fleet's mark., returned: success, type: bool}
 words: {description: What was done, or why nothing was., returned: success, type: str}
 did: {description: What was done, or would be., returned: success, type: list}
 """
@@ -65,7 +65,7 @@ def main() -> None:
     leaver = Leaver(module.params, module.run_command, module.check_mode)
     try:
         if whose := leaver.whose():
-            words = f"it {whose}; nothing was touched there now"
+            words = f"it {whose}; nothing was changed there"
             module.exit_json(changed=False, marked=False, did=[], words=words)
         words = leaver.leave()
     except (BenchError, LeaveError, OSError) as error:

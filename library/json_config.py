@@ -18,8 +18,8 @@ DOCUMENTATION = r"""
 module: json_config
 short_description: Merge keys into a JSON file
 description:
-  - The file has the format of the bench CLI (one space of indentation, sorted keys), so that no
-    diff comes from the format alone.
+  - The file is written in the format of the bench CLI (one space of indentation, sorted keys), so
+    that the format alone makes no difference.
   - The file is replaced atomically. A file that is not valid JSON is an error and stays as it is.
 options:
   path: {description: The file; created if it is missing., type: path, required: true}
@@ -30,8 +30,8 @@ options:
     default: {}
   absent: {description: Keys to remove., type: list, elements: str, default: []}
   ours:
-    description: Keys whose value is an object with entries of others, and the prefix of the
-      managed entries in it. The managed entries become those of C(values); the others stay.
+    description: Keys whose value is an object that also has entries of others, and the prefix of
+      the managed entries in it. The managed entries become those of C(values); the others stay.
     type: dict
     default: {}
   owner: {description: Owner and group of the file when it is written., type: str, required: true}

@@ -18,7 +18,7 @@ short_description: A user can reach a directory
 description:
   - Gives C(user) the right to pass through (not to list or to write) those parents of C(path)
     through which it cannot pass, by an ACL entry C(--x) on each. Modes, owners and groups stay.
-  - What the user can do is found out by trying it as that user.
+  - What the user can do is tested as that user.
 options:
   user: {description: Name of the user., type: str, required: true}
   path: {description: Directory to reach., type: path, required: true}
@@ -88,7 +88,7 @@ def allow(module: FleetModule, directory: Path, user: str) -> None:
     if not can_search(directory, user):
         mode = stat.filemode(directory.stat().st_mode)
         raise AccessError(
-            f"{directory}: {user} cannot pass in spite of its ACL entry (mode {mode}); look at"
+            f"{directory}: {user} cannot pass despite its ACL entry (mode {mode}); look at"
             f" `getfacl {directory}`"
         )
 

@@ -21,11 +21,11 @@ options:
   group: {description: Group of the account that runs Redis., type: str, required: true}
   primary: {description: The host whose bench is the primary's., type: str, required: true}
   hosts: {description: "Benches: host → password.", type: dict, required: true}
-  admin: {description: Root's own password., type: str, required: true}
+  admin: {description: Password of root's user., type: str, required: true}
   keep:
-    description: Whether passwords that Redis accepts so far stay accepted. So a new password is
-      accepted before a bench uses it, and a former one until no bench does. A host that is not in
-      C(hosts) is removed at once.
+    description: Whether Redis still accepts the former passwords. A rotation needs this, because
+      some benches use the former password and some the new one. A host that is not in C(hosts) is
+      removed at once.
     type: bool
     default: true
 """

@@ -13,8 +13,8 @@ DOCUMENTATION = r"""
 module: snapshot_restore
 short_description: A part of a host is as its record says
 description:
-  - Files are put back with owner, mode and ACL, what was not there is removed. In the order of
-    the record, last first. See C(module_utils/fleet/snapshot.py).
+  - Files are put back with owner, mode and ACL; what was not there is removed. The record's order
+    is reversed. See C(module_utils/fleet/snapshot.py).
 options:
   state_file: {description: Notes which record is the host's., type: path, required: true}
   part:

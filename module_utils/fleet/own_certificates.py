@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .processes import run
 
-# A certificate of the fleet is renewed long before this: fewer days left mean that renewal fails.
+# A certificate of the fleet is renewed long before this: when fewer days are left, renewal fails.
 LEAST_DAYS = 30
 DAY = 86400
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -39,7 +39,7 @@ def parse(pem: str) -> Certificate:
     command = ["openssl", "x509", "-noout", "-subject", "-issuer", "-startdate", "-enddate"]
     done = run(command, pem)
     if done.returncode != 0:
-        raise ValueError(f"openssl reads no certificate there: {done.stderr.strip()[-200:]}")
+        raise ValueError(f"openssl cannot read a certificate there: {done.stderr.strip()[-200:]}")
     fields = dict(line.split("=", 1) for line in done.stdout.splitlines())
 
     def moment(key: str) -> float:
@@ -83,7 +83,7 @@ def look(folder: str, shown: bytes | None, now: float) -> Look:
     server = own.days(now)
     if signer is None:
         troubles.append(
-            f"{folder}/server.crt is of an authority that {folder}/ca.crt does not hold"
+            f"{folder}/server.crt was signed by an authority that {folder}/ca.crt lacks"
         )
     if shown is None:
         troubles.append("MariaDB shows no certificate")

@@ -25,7 +25,8 @@ SAVED = 20
 
 @dataclass
 class Taken:
-    """What one call got: HTTP status (0 for no answer), seconds, who answered, is it up to date."""
+    """The result of a call: HTTP status (0: no answer), seconds, who answered, whether up to
+    date."""
 
     status: int
     seconds: float
@@ -41,7 +42,7 @@ class Taken:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Whose bench answered, and whose database."""
+        """The hosts whose bench and whose database answered."""
         return self.bench, self.database
 
 
@@ -62,7 +63,7 @@ class Somebody:
         self.visitor.sign_in(self.user, self.password)
 
     def stranger(self) -> Visitor:
-        """Somebody who is not signed in yet."""
+        """A user who is not signed in yet."""
         return Visitor(self.address, self.port, self.site, timeout=self.timeout)
 
     def timed(self, call: Callable[[], Answer], mark: str = "") -> Taken:
@@ -106,7 +107,7 @@ class Somebody:
         return self.timed(lambda: self.visitor.call("POST", "/", form=form), self.last)
 
     def save(self) -> Taken:
-        """An ordinary save."""
+        """Save a document."""
         values = {"description": "read path"}
 
         def call() -> Answer:
@@ -118,7 +119,7 @@ class Somebody:
         return self.timed(call)
 
     def sign_in(self) -> Taken:
-        """Somebody else signs in."""
+        """Sign another user in."""
         stranger = self.stranger()
         form = {"usr": self.user, "pwd": self.password}
         taken = self.timed(lambda: stranger.call("POST", "/api/method/login", form=form))
@@ -132,12 +133,12 @@ class Somebody:
         return self.visitor.call("GET", f"{METHOD}{name}?{query}")
 
     def delete_oldest(self) -> Taken:
-        """Delete what was saved first."""
+        """Delete the document that was saved first."""
         name = self.saved.pop(0)
         return self.timed(lambda: self.visitor.call("DELETE", f"/api/resource/ToDo/{name}"))
 
     def tidy(self) -> None:
-        """Delete what was saved."""
+        """Delete the saved documents."""
         while self.saved:
             self.delete_oldest()
 
@@ -147,9 +148,9 @@ class Somebody:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of call; `routed` ones are a reporting bench's to answer.
+    """One kind of call; a reporting bench answers the `routed` ones.
 
-    light: what the primary's own bench answers when no reporting bench can do it well.
+    light: the primary's own bench answers it when no reporting bench can do it well.
     """
 
     title: str
@@ -169,9 +170,9 @@ KINDS = {
 
 @contextmanager
 def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
-    """Have people save, run reports and look at lists; yields what they got.
+    """Have users save, run reports and open lists meanwhile; yields what they got.
 
-    Ten times a second each; who waits for an answer makes no further call of that kind meanwhile.
+    Ten times a second each, but only one call of a kind at a time.
     """
     taken: list[Taken] = []
     over = threading.Event()
@@ -184,7 +185,7 @@ def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
             due = max(due + 0.1, time.monotonic())
 
     def save() -> Taken:
-        # The report shows them all, and shall not become the load.
+        # The report shows all documents; with more, it would itself become the load.
         if len(somebody.saved) > SAVED:
             taken.append(somebody.delete_oldest())
         return somebody.save()
@@ -203,6 +204,6 @@ def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
 
 
 def failures(taken: list[Taken]) -> list[Taken]:
-    """What users would have noticed; something has to have been called."""
+    """Failures that users would have noticed; at least one call must have been made."""
     assert len(taken) > 10
     return [one for one in taken if not one.ok]

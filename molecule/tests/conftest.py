@@ -41,7 +41,7 @@ def secrets(lab: state.Lab) -> Hidden:
 
 
 def on(name: str) -> Any:
-    """A host of the lab, for commands and questions."""
+    """A host of the lab, on which commands can be run."""
     return testinfra.get_host(f"ansible://{name}", ansible_inventory=str(INVENTORY))
 
 
@@ -61,7 +61,7 @@ def replica(lab: state.Lab) -> Any:
 def play() -> Callable[..., Run]:
     """Run ansible-playbook, on the lab's inventory or another.
 
-    It must end well, whatever it changes, with `fails` badly, and with None either way.
+    It must succeed, whatever it changes; with `fails` it must fail; with None both is allowed.
     """
 
     def run(*words: str, inventory: Path = INVENTORY, fails: bool | None = False) -> Run:
@@ -108,7 +108,7 @@ def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
 
 @pytest.fixture
 def fleet_command() -> Callable[..., str]:
-    """Run ./fleet, which must end well; returns what it says on standard output."""
+    """Run ./fleet, which must succeed; returns its standard output."""
 
     def run(*words: str) -> str:
         command = [str(ROOT / "fleet"), *words]

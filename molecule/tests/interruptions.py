@@ -34,11 +34,11 @@ RECAP = re.compile(
     r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
 )
 TASK = re.compile(r"^TASK \[(.*)\] \*+$", re.MULTILINE)
-# A run that lost a host ends by itself after its time-outs; here it is not waited for that long.
+# A run that lost a host ends by itself after its time-outs; the tests do not wait that long.
 LOST_SECONDS = 10
 RUN_SECONDS = 1800
 CONTROLLER = "controller"
-# Long enough for a run to be cut off in the midst of it now and then.
+# Long enough that a run is sometimes cut off during it.
 PATCH = """
 import time
 from frappe import schema
@@ -59,7 +59,7 @@ def family(pid: int) -> list[int]:
     done = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True)
     parents = {int(own): int(other) for own, other in map(str.split, done.stdout.splitlines())}
     found, handles = {pid}, []
-    # A child may have a lower number than its parent, so in as many rounds as there are levels.
+    # A child may have a lower number than its parent, so this takes one round for each level.
     while new := [own for own, parent in parents.items() if parent in found and own not in found]:
         found.update(new)
         for own in new:
@@ -69,7 +69,7 @@ def family(pid: int) -> list[int]:
 
 
 def end_all(handles: list[int]) -> None:
-    """End those of some processes that are still there."""
+    """End those of the processes that still run."""
     while handles:
         handle = handles.pop()
         with contextlib.suppress(ProcessLookupError):
@@ -79,7 +79,7 @@ def end_all(handles: list[int]) -> None:
 
 @dataclass
 class Ledger:
-    """Rows that a primary took, one after the other, whatever happened to it meanwhile."""
+    """Rows that are written to a primary one after the other, whatever happens to it meanwhile."""
 
     primary: Node
     taken: list[int] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Ledger:
         number = 0
         while not self.over.wait(0.2):
             number += 1
-            # A host that is off, or a server that is closed, takes no row.
+            # A host that is off, or a read-only server, takes no row.
             with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
                 self.primary.run(f"mariadb -e 'INSERT INTO ledger.line VALUES ({number})'", 10)
                 self.taken.append(number)
@@ -123,7 +123,7 @@ class Ledger:
 
 @dataclass
 class Interrupter:
-    """Cuts runs of playbooks on one lab off, and says what it did where."""
+    """Cuts off runs of playbooks on one lab, and reports what it did where."""
 
     lab: state.Lab
     seed: int
@@ -211,8 +211,8 @@ class Interrupter:
     def _cut(self, process: subprocess.Popen[str], victim: str) -> None:
         """Kill the controller, or cut a host's power and switch it on again.
 
-        Ansible's workers outlive their parent, and may still be at a task when the next run begins:
-        that is how it is where somebody kills a run. `run` ends what is left of them.
+        Ansible's workers outlive their parent, and may still run a task when the next run begins,
+        as when an operator kills a run. `run` ends those that are left.
         """
         if victim != CONTROLLER:
             host = self.lab.host(victim)
@@ -225,7 +225,7 @@ class Interrupter:
         if victim != CONTROLLER:
             machines.start(self.lab, host)
             if self.upstream:
-                # With its hosts a lab starts the demo's own commit.
+                # Starting a lab's hosts also resets the repository to the demo's own commit.
                 self.upstream.publish()
 
     def settled(self, inventory: Path) -> None:

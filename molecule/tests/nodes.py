@@ -1,4 +1,4 @@
-"""Hosts of a lab as tests use them: commands, SQL, held locks, and waiting for what must come."""
+"""Hosts of a lab as tests use them: commands, SQL, held locks, and waiting for a condition."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 from benchfleet.lab import machines, state
 
-# What holds locks or connections on a server: the beginning of its unit's name (a new one each
-# time, for systemd can be late to forget a unit), and the file that says that it does.
+# For what holds locks or connections on a server: the prefix of its unit's name (a new name each
+# time, as systemd can be late to forget a unit), and the file that shows that it holds them.
 HOLDER = "benchfleet-failure"
 HELD = f"/run/{HOLDER}"
-# Runs on a node, as one process, so that its end is the end of all that it holds. A connection
-# that is refused is tried again: others may still be leaving.
+# Runs on a node, as one process, so that its end releases all that it holds. A connection that is
+# refused is tried again: former ones may still be closing.
 HOLD = """
 import pathlib, pymysql, time
 
@@ -55,7 +55,7 @@ def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SEC
 def kept_connection(lab: state.Lab, host: state.Host) -> list[str]:
     """ssh's options for the connection to a host that Ansible keeps; it is made where none is.
 
-    A connection of its own for each command costs more than most commands do.
+    A new connection for each command would cost more than most commands.
     """
     path = lab.run_path / f"{os.getuid()}-{host.ip}"
     return ["-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", f"ControlPath={path}"]
@@ -116,7 +116,7 @@ def processes(host: Node) -> dict[str, str]:
 
 
 def yarn(host: Node) -> tuple[str, str]:
-    """The releases of yarn that are recorded on a host, and installed."""
+    """The releases of yarn that are recorded and installed on a host."""
     mark = json.loads(host.run("cat /etc/benchfleet/fleet.json"))
     installed = host.run("PATH=/opt/bench-cli/bin:$PATH yarn --version")
     return str(mark["versions"]["yarn"]), installed

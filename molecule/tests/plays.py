@@ -1,4 +1,4 @@
-"""Playbooks as tests run them: on which inventory, and what their output says."""
+"""Playbooks as tests run them: their inventories and their output."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = ROOT / "inventory/lab"
-# What site.yml does about benches: a change of their settings needs no more of it.
+# The part of site.yml for benches: a change of their settings needs no more.
 BENCHES = [f"playbooks/{name}.yml" for name in ("preflight", "primary", "reporting", "router")]
 TASK = re.compile(r"^TASK \[(.*)\] \*+$|^(changed): \[(\S+)[ \]]", re.MULTILINE)
 RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.MULTILINE)
 
-# What names the hosts of the fleet, and nothing else: all that a new node changes on the others.
+# The tasks that only name the fleet's hosts: the only changes on the others for a new node.
 NAMING = {
     "preflight : Secrets of the fleet exist",
     "fleet : Host is marked as part of this fleet and knows its other hosts",
@@ -44,7 +44,7 @@ class Hidden(dict[str, Any]):
 
 
 class Run(NamedTuple):
-    """What ansible-playbook said: all of it, its recap's numbers by host, and what it changed."""
+    """A finished ansible-playbook: its output, its recap's numbers by host, and what it changed."""
 
     output: str
     recap: dict[str, dict[str, int]]
@@ -67,9 +67,9 @@ def changes(output: str) -> list[str]:
 
 
 def make_inventory(folder: Path, names: Iterable[str], variables: dict[str, Any]) -> Path:
-    """Make an inventory of some of the lab's hosts: the lab's own in all else; returns its folder.
+    """Make an inventory of some of the lab's hosts, else like the lab's own; returns its folder.
 
-    variables are further ones, of all hosts.
+    variables: further ones, for all hosts.
     """
     done = subprocess.run([str(INVENTORY / "hosts.py")], capture_output=True, check=True)
     told = json.loads(done.stdout)

@@ -32,7 +32,7 @@ class Upstream:
         return cls(store, folder)
 
     def release(self, subject: str, files: dict[str, str], patch: str = "") -> str:
-        """Put a commit onto the branch; files are added to, patch is a new one's code."""
+        """Add a commit to the branch; files: texts to append, patch: code of a new patch."""
         number = git(self.folder, "rev-list", "--count", "HEAD")
         if patch:
             name = f"lifecycle_{number}"
@@ -47,12 +47,12 @@ class Upstream:
         return git(self.folder, "rev-parse", "HEAD")
 
     def withdraw(self) -> None:
-        """Take the last commit off the branch."""
+        """Remove the last commit from the branch."""
         git(self.folder, "reset", "--quiet", "--hard", "HEAD~1")
         self.publish()
 
     def publish(self) -> None:
-        """Bring the branch to where the folder is."""
+        """Set the branch to the folder's commit."""
         refs = f"+HEAD:refs/heads/{framework.BRANCH}"
         fetch = ["fetch", "--quiet", "--update-head-ok", str(self.folder), refs]
         subprocess.run(["git", f"--git-dir={self.store}", *fetch], check=True)

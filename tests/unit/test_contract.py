@@ -93,7 +93,7 @@ def test_calls_and_names_are_looked_for() -> None:
     assert "unexpected keyword argument 'now'" in str(contract.takes("bare", 1, "now")(module))
     assert contract.mentions("bare", "meta", "method")(module) == "bare does not use meta"
     assert contract.takes("gone.where")(module) == "there is no gone.where"
-    assert contract.takes("count")(module) == "count is no function"
+    assert contract.takes("count")(module) == "count is not a function"
     assert contract.has("order", "gone")(module) == "there is no gone"
 
 

@@ -149,7 +149,7 @@ def test_a_node_that_is_away_does_not_stop_the_way_back(play: Callable[..., Play
 
 def test_a_release_waits_for_the_end_of_an_update(play: Callable[..., Played], tmp_path: Path):
     (tmp_path / "update.json").write_text("{}")
-    done = play("release.yml", "Primary is its own again", nodes=False, confirm="erp1")
+    done = play("release.yml", "Primary is released", nodes=False, confirm="erp1")
     assert done.status == 2, done.output
     assert "An update of the apps is not finished" in done.output
     assert done.asked == []

@@ -1,6 +1,6 @@
 """Accounts for localhost of an adopted server, created for 127.0.0.1 as well.
 
-The server resolves no names any more, so over TCP an account for localhost cannot sign in.
+The server no longer resolves names, so an account for localhost cannot sign in over TCP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that the bench CLI has generated, and whether a bench's code fits our packages."""
+"""Files that the bench CLI has generated, and whether a bench's code fits Benchfleet's packages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GENERATED = {
 def generated(path: str) -> dict[str, str | None]:
     """The files that the bench CLI wrote: {name: text}, None for those that are missing.
 
-    Where the fleet's own file has its name, the original is beside it (role bench_processes).
+    Where the fleet's own file has that name, the original is beside it (role bench_processes).
     """
     return {name: read_foreign(f"{path}/config/{file}") for name, file in GENERATED.items()}
 
@@ -54,7 +54,7 @@ def kept_misfits(params: dict[str, Any], apps: dict[str, Any], write: bool) -> l
     fits = fit(path, params["user"], *asked)
     found = fits.misfits + missing
     if not fits.known:
-        # The next run asks again: the cause may have been too little memory, for example.
+        # The next run checks again: the cause may have been too little memory, for example.
         key = ""
     if write and os.path.isdir(params["state_dir"]):
         content = json.dumps({"key": key, "misfits": found}, indent=1)

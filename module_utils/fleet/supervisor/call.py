@@ -17,7 +17,7 @@ ENVIRONMENT = {
 
 
 def control_file() -> str:
-    """The configuration for supervisorctl: of two, the one by which supervisord answers."""
+    """The configuration for supervisorctl: of several, the one with which supervisord answers."""
     there = [path for path in CONFIGURATIONS if os.path.exists(path)]
     if len(there) > 1:
         there = [path for path in there if reaches(path)] + there
@@ -25,7 +25,7 @@ def control_file() -> str:
 
 
 def reaches(path: str) -> bool:
-    """Whether supervisord answers by a configuration."""
+    """Whether supervisord answers when supervisorctl uses this configuration."""
     try:
         return run(["supervisorctl", "-c", path, "pid"]).stdout.strip().isdigit()
     except (OSError, subprocess.TimeoutExpired):
@@ -33,7 +33,7 @@ def reaches(path: str) -> bool:
 
 
 def control_words(*words: str) -> list[str]:
-    """The command line of a call of supervisorctl that reads no file but supervisor's own."""
+    """The command line for supervisorctl with supervisor's own configuration and no other."""
     return ["supervisorctl", "-c", control_file(), *words]
 
 
@@ -42,7 +42,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command as root, in ``/`` and with ENVIRONMENT; ``timeout`` is in seconds.
 
-    ``seen``: its output goes to ours, and is not kept.
+    ``seen``: its output goes to ours and is not captured.
     """
     return subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""One story: a bench is made by hand, adopted under load, and released again."""
+"""A bench is made by hand, adopted under load, and released again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 JOBS = tuple(f"adopt-{number}" for number in range(3))
 # The restarts of an adoption and of a release, by hand.
 RESTARTS = ("systemctl restart mariadb", "supervisorctl restart frappe-bench-web:")
-# Rules that a fleet cannot work with: files that are on the host during one preflight.
+# Packet filter rules with which a fleet cannot work: files that are on the host during one
+# preflight.
 REFUSED = {
     "/var/lib/erp/sites/apps.txt": "frappe",
     "/etc/systemd/system/erp2.service": "[Service]\nWorkingDirectory=/var/lib/erp",
@@ -58,11 +59,11 @@ REFUSED = {
     "/etc/cron.d/refused": f"0 0 31 2 * frappe cd {BENCH} && bench update --patch",
     "/etc/supervisor/conf.d/broken.conf": '[program:x]\ncommand=/bin/x\nenvironment=A="s3cr3t%"',
 }
-# A block below the includes of MariaDB's first file, as install guides have it.
+# A block below the includes of MariaDB's first file, as in install guides.
 BLOCK = r"cd /etc/mysql; cp -a mariadb.cnf /run; printf '[mysqld]\nsync_binlog = 0\n' >>mariadb.cnf"
 UNBLOCK = "cp -a /run/mariadb.cnf /etc/mysql"
 REFUSED_FOLDERS = ("/var/lib/erp", f"{BENCH}/sites/pg.test")
-# How much longer a user may wait than by hand, as a playbook needs the processor, too.
+# How much longer than by hand a user may wait, as a playbook needs the processor, too.
 FACTOR, MORE_SECONDS = 4, 5
 LANES = 2
 
@@ -136,7 +137,7 @@ def playbook(*words: str, inventory: Path = INVENTORY, fails: bool = False) -> s
 
 
 def side_by_side(runs: dict[str, Callable[[], str]]) -> dict[str, Future[str]]:
-    """Run playbooks that do not disturb each other; a failure is raised where its result is read.
+    """Run independent playbooks at the same time; a failure is raised where its result is read.
 
     Those that take longest come first.
     """
@@ -171,7 +172,7 @@ class Player:
         return "" if answer.status == 200 else answer.said()
 
     def queue(self, token: str) -> None:
-        """Queue a job; there are more than the workers can do, so some always wait."""
+        """Queue a job; more are queued than the workers can do, so some always wait."""
         if not self.call(ENQUEUE, form={"queue": "long", "token": token, "seconds": "0.5"}):
             self.queued.append(token)
 
@@ -199,7 +200,7 @@ class Player:
 
     @property
     def good(self) -> list[float]:
-        """Times at which a save succeeded."""
+        """The times at which a save succeeded."""
         return [moment for moment, wrong in self.saves if not wrong]
 
     @property
@@ -215,13 +216,13 @@ class Player:
 
     @property
     def outages(self) -> list[list[str]]:
-        """Errors of each time that several saves failed in a row."""
+        """For each time that several saves failed in a row, their errors."""
         rows = itertools.groupby(self.saves, lambda save: bool(save[1]))
         said = [[wrong for _, wrong in row] for failed, row in rows if failed]
         return [words for words in said if len(words) > 1]
 
     def noticed_two_restarts_only(self, by_hand: float) -> None:
-        """See that the user noticed MariaDB's restart and the bench's, and nothing else.
+        """Assert that the user noticed the restarts of MariaDB and of the bench, and nothing else.
 
         by_hand: the pause that the same restarts made by hand.
         """
@@ -280,7 +281,7 @@ class Story:
         )
 
     def done_once(self, player: Player) -> None:
-        """Wait until each job that was queued meanwhile was done, and see that none was twice."""
+        """Wait until each job that was queued meanwhile is done, and assert that none ran twice."""
         assert len(player.queued) > 10
         table = f"`{self.database}`.`tabDemo Run`"
         query = f"SELECT token FROM {table} WHERE token LIKE '{player.story}-%'"

@@ -12,7 +12,7 @@ from nodes import Node, wait_until
 from benchfleet.lab import state
 
 # Written by dpkg, useradd and ldconfig; files of packages stay after a release, too. A path with
-# the name of the fleet is never one of these.
+# the name of the fleet is never among these.
 PACKAGES = re.compile(
     r"^(?!.*benchfleet)(/etc/(group|gshadow|passwd|shadow)-?$|/etc/ld\.so\.cache$|/etc/nftables\.conf$"
     r"|/etc/nginx/modules-enabled($|/)|/etc$|/etc/(alternatives|init\.d|rc.\.d|logrotate\.d|default|systemd/system)($|/[^/]*$)"
@@ -28,7 +28,8 @@ UNSAID = (
     "/sites/.fleet-sites.json",
     "/site_config.json",
 )
-# One of each kind that a binary log, or a setting of the fleet, could forbid to a site's account.
+# One statement of each kind that a binary log or a setting of the fleet could forbid to a site's
+# account.
 MADE = (
     "CREATE TABLE fleet_try (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(40))",
     "CREATE FUNCTION fleet_f() RETURNS INT RETURN (SELECT COUNT(*) FROM fleet_try)",
@@ -262,8 +263,8 @@ def test_the_second_run_asks_nothing_and_changes_nothing(adopted: Any, later_tri
     recaps = re.findall(r"changed=(\d+)", later_tries.said["second run"].result())
     assert len(recaps) >= 2
     assert set(recaps) == {"0"}
-    # One is made by the first files of jobs of a reporting node, the other is written by the
-    # timer of the sites.
+    # One is made when a job on a reporting node first writes files, the other is written by the
+    # sites' timer.
     unsteady = ("/files/.fleet-push", "/var/lib/benchfleet/sites.json")
     files = changed(adopted.tree, later_tries.tree)
     assert not [path for path in files if not path.endswith(unsteady)]

@@ -12,7 +12,7 @@ from test_adopt import PACKAGES
 from benchfleet.lab import state
 
 # The opposite of handmade.sh's settings: files as bench writes them, a bot in a file of its own, a
-# file of MariaDB's that sorts after the fleet's with the same value, no rule of sudo.
+# file of MariaDB that sorts after the fleet's and has the same value, no sudo rule.
 OPPOSITES = f"""
 cd {BENCH}
 rm /etc/supervisor/conf.d/vault.conf /etc/nginx/conf.d/by-port.conf /etc/sudoers.d/frappe
@@ -62,7 +62,7 @@ def test_files_are_as_they_were(story: Any, released: Any):
 def test_everything_else_is_as_it_was(story: Any, released: Any):
     assert story.state() == story.facts
     assert story.node.run("nft list tables") == ""
-    # It has old jobs, which would come back if the bench were adopted again.
+    # This file has old jobs, which would come back if the bench were adopted again.
     assert "appendonlydir" not in story.node.run(f"ls {BENCH}/config/pids")
     assert story.node.run("ls /var/lib/mysql | grep -c '^binlog' || true") == "0"
 

@@ -1,4 +1,4 @@
-"""A dry run on bare hosts says what it would do, does not fail, and leaves them bare."""
+"""A dry run on bare hosts shows what it would do, does not fail, and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from conftest import on
 
-# What a host writes without us, and what Ansible and ssh write wherever they work.
+# Paths that a host writes by itself, and that Ansible and ssh write on every host.
 UNSTEADY = ("/proc", "/sys", "/run", "/dev", "/tmp", "/var/tmp", "/var/log", "/root/.ansible")
 UNSTEADY_FILES = ("/var/lib/systemd", "/var/cache/ldconfig", "/etc/resolv.conf")
 

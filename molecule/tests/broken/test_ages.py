@@ -1,4 +1,4 @@
-"""Certificates are renewed and secrets rotated while people work; what leaked is worth nothing."""
+"""Certificates are renewed and secrets rotated while users work; leaked secrets no longer work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMMON = "/home/frappe/frappe-bench/sites/common_site_config.json"
 
 
 def answers(node: Node, url: str) -> str:
-    """The first word of what Redis answers to who comes with a URL."""
+    """The first word of Redis' answer to a connection with this URL."""
     told = node.run(f"redis-cli --no-auth-warning -u {shlex.quote(url)} PING 2>&1")
     return told.splitlines()[-1].split()[0]
 
@@ -41,7 +41,7 @@ def test_rotation_is_felt_by_nobody_and_ends_what_was_leaked(
     old = yaml.safe_load(file.read_text())
     site = next(iter(old["sites"]))
     config = json.loads(node.run(f"cat {CONFIG.format(site)}"))
-    # What a thief of the node's and the controller's files has.
+    # The secrets in the files of the node and the controller, as a thief has them.
     leaked = {
         "repl": old["mariadb_replication_password"],
         "fleet_probe": old["mariadb_probe_password"],

@@ -1,7 +1,7 @@
-"""The bench's account attacks its own server and the others, and does not become root.
+"""The bench's account attacks its own server and the others, and cannot become root.
 
-What it leaves behind tells, where root runs it, by a file that only root can make (OWNED). Links of
-its own lead root to files that nothing may change (KEPT).
+Programs that it leaves behind make a file that only root can make (OWNED) when root runs them. Its
+links lead to root's files, which nothing may change (KEPT).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BENCH, EVIL = f"{HOME}/frappe-bench", f"{HOME}/evil"
 OWNED, KEPT = "/run/owned-by-the-account", "/root/kept"
 PAYLOAD = f"[ $(id -u) != 0 ] || touch {OWNED}\n"
 
-# Everything that a program of root's might read because of where it is run, or for whom. Nothing of
-# it changes what the account's own programs do.
+# Everything that a program of root's might read because of its folder or its account. None of it
+# changes what the account's own programs do.
 TRAPS = rf"""
 umask 022
 cd {HOME}
@@ -63,7 +63,7 @@ git -C frappe-bench/apps/frappe config diff.external {EVIL}/payload
 printf '[client]\nplugin-dir={EVIL}\n' >.my.cnf
 (crontab -l 2>/dev/null; echo '* * * * * {EVIL}/payload') | crontab -
 """
-# Nothing of these is left, or later tests would have it.
+# These are removed again, or they would affect later tests.
 UNTRAPPED = rf"""
 cd {HOME}
 rm -rf evil .local/bin .my.cnf .gitconfig .zshrc .pam_environment
@@ -80,8 +80,8 @@ for key in core.fsmonitor core.sshCommand diff.external; do git config --unset $
 crontab -l | grep -v {EVIL} | crontab -
 """
 
-# Exchanges paths of the account's for links to files and folders of root's, and back, again and
-# again: {path: what its link leads to}. At its end all is as it was.
+# Replaces paths of the account by links to files and folders of root, and back, again and again:
+# {path: the link's target}. When it ends, all is as it was.
 SWAP = """
 import ctypes, json, os, signal, sys, time
 
@@ -152,7 +152,7 @@ class Attacker:
 
     @contextmanager
     def doing(self, name: str, code: str, *words: str) -> Iterator[None]:
-        """Have a program of the account's run meanwhile, for half an hour at most."""
+        """Run a program of the account meanwhile, for half an hour at most."""
         unit = f"attack-{name}"
         command = ["systemd-run", "--quiet", "--collect", "--unit", unit, "--uid", "frappe"]
         command += ["--property", "RuntimeMaxSec=1800", "/usr/bin/python3", "-c", code, *words]
@@ -181,7 +181,7 @@ def attackers(nodes: dict[str, Node]) -> Iterator[dict[str, Attacker]]:
 
 @pytest.fixture(autouse=True)
 def untouched(attackers: dict[str, Attacker]) -> Iterator[None]:
-    """Root has run nothing of the account's, and nothing of root's was changed or given away."""
+    """Root has run no program of the account, and no file of root was changed or given away."""
     look = f"find {KEPT} -printf '%p %U:%G %m %T@ %s\\n' | sort; cat {KEPT}/*"
     before = {name: one.node.run(look) for name, one in attackers.items()}
     yield
@@ -259,7 +259,7 @@ def test_a_folder_is_no_way_to_a_database(attackers: dict[str, Attacker], primar
         primary.check_output("systemctl start benchfleet-sites.service")
 
 
-# Accounts that could make others, or take what is another's.
+# Accounts that could create accounts, or take over data of another account.
 MIGHTY = (
     "SELECT User, Host FROM mysql.user WHERE 'Y' IN (Grant_priv, Super_priv, Create_user_priv,"
     " Insert_priv, File_priv)"
@@ -285,7 +285,7 @@ def test_nobody_is_mighty_while_a_site_is_made(primary: Any):
         primary.check_output(f"{tools}/drop-site {site} --no-backup")
 
 
-# What a node's bench is refused by Redis, and whose password it has not.
+# Commands that Redis refuses to a node's bench, and accounts whose password the bench lacks.
 ASK_REDIS = """
 import json, redis, sys
 url = json.load(open(sys.argv[1]))["redis_queue"]
@@ -316,7 +316,7 @@ def test_a_node_is_not_the_fleet(attackers: dict[str, Attacker], nodes: dict[str
     told = node.run(shlex.join([f"{BENCH}/env/bin/python", "-c", ASK_REDIS, *asked])).splitlines()
     assert len(told) == 3 * len(REFUSED)
     assert [line for line in told if not line.startswith("refused")] == []
-    # What was refused to a bench is told by verify for a day.
+    # verify reports for a day what was refused to a bench.
     password = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin)"
     primary.run(f"{password} redis-cli --user benchfleet -p 11000 ACL LOG RESET")
     ssh = (

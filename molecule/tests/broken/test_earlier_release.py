@@ -11,7 +11,7 @@ from plays import Run
 
 MARK = "/etc/benchfleet/fleet.json"
 PACKAGE = "/usr/local/lib/benchfleet/python/ansible"
-# As 0.1.0 wrote it.
+# The file as 0.1.0 wrote it.
 OLDER = f"""
 import json, pathlib
 path = pathlib.Path("{MARK}")

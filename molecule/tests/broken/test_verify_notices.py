@@ -1,4 +1,4 @@
-"""What is broken by hand is what verify says is broken, and nothing else."""
+"""verify reports what was damaged by hand, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LATE = "/etc/mysql/mariadb.conf.d/zz-late.cnf"
 
 @pytest.fixture
 def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]:
-    """One thing of each kind, broken and mended again."""
+    """Damage one thing of each kind, and repair it at the end."""
     # The hosts were just switched on: what they copied before is older than a minute.
     for name in ("rep1", "rep2"):
         nodes[name].run("/usr/local/lib/benchfleet/site-sync --wait 60")
@@ -40,7 +40,7 @@ def damage(primary: Any, replica: Any, nodes: dict[str, Node]) -> Iterator[None]
     primary.check_output(f'mariadb -e "CREATE TABLE {table} (id INT) ENGINE=MEMORY"')
     replica.check_output("nft delete table inet benchfleet")
     replica.check_output('mariadb -e "SET GLOBAL sort_buffer_size = 2097152"')
-    # Read after the fleet's file, and not yet by the server.
+    # A file that is read after the fleet's, and that the server has not read yet.
     replica.check_output(f"printf '[mysqld]\\nsync_binlog = 0\\n' >{LATE}")
     replica.check_output('mariadb -e "SET GLOBAL lc_time_names = de_DE, default_week_format = 3"')
     replica.check_output("systemctl stop cron")
@@ -94,7 +94,7 @@ def test_each_damage_turns_its_own_check_red(verify: Any):
 
 
 def wait_for_a_stale_heartbeat(replica: Any) -> None:
-    """A heartbeat counts as fresh for five seconds, and a quick verify would be there before."""
+    """A heartbeat counts as fresh for five seconds, and verify could be quicker than that."""
     age = "SELECT TIMESTAMPDIFF(SECOND, at, NOW(6)) FROM benchfleet.heartbeat"
     deadline = time.monotonic() + 30
     while int(replica.check_output(f'mariadb -NBe "{age}"')) <= 5:
@@ -113,7 +113,7 @@ def test_stopped_replication_is_noticed(verify: Any, replica: Any):
     assert {"threads", "heartbeat", "row"} <= red
 
 
-# A release of Frappe whose Database wants to be told more, and whose own code knows that.
+# A release of Frappe whose Database needs one more argument, which its own code passes.
 OTHER_DATABASE = {
     "database/database.py": """
 _stock = Database.__init__

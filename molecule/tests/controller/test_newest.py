@@ -1,6 +1,6 @@
 """A controller on Debian 13, with the newest ansible-core of the lock, makes the fleet.
 
-It is a host that has git and python3, as README asks for, and knows the lab as this machine does.
+It is a host with git and python3, as README requires, and has the lab's files of this machine.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from benchfleet.lab import state
 NAME, SUBNET = "molctl", "10.203.17.0/24"
 PROJECT = "/srv/benchfleet"
 NOT_COPIED = (".git", ".venv*", "__pycache__", ".*_cache", ".ansible", ".cache")
-# What a controller knows of the lab, in the lab's folder.
+# The files that a controller needs of the lab, in the lab's folder.
 KNOWN = ("lab.json", "known_hosts", "ssh", "secrets")
 LOCKED = re.compile(r"^ansible-core==(\S+) ; python_full_version >= '3.12'", re.MULTILINE)
 RUN_SECONDS = 600
 
 
 def fleet(*words: str) -> None:
-    """Run ./fleet on this machine, which must end well."""
+    """Run ./fleet on this machine, which must succeed."""
     command = [str(ROOT / "fleet"), *words, "--name", NAME]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy those of the lab's files that are there."""
+    """Copy those of the lab's files that exist."""
     target.mkdir(parents=True, exist_ok=True)
     for name in KNOWN:
         if (source / name).is_dir():
@@ -68,7 +68,7 @@ def controller(lab: state.Lab) -> Iterator[Node]:
 
 
 def site(controller: Node, lab: state.Lab, folder: str, *words: str) -> tuple[str, Any]:
-    """Run site.yml from a folder, by an ansible-playbook that is in nobody's PATH.
+    """Run site.yml from a folder, with an ansible-playbook that is not in PATH.
 
     Returns its output and its recap's numbers by host.
     """
@@ -94,7 +94,7 @@ def test_units_and_linters_pass_on_the_newest(controller: Node):
 
 
 def test_it_makes_the_fleet_and_then_changes_nothing(controller: Node, lab: state.Lab):
-    # By its whole path from elsewhere, and by one that begins where the run does.
+    # By an absolute path from another folder, and by a relative one.
     first, recap = site(controller, lab, "/", "-i", f"{PROJECT}/inventory/lab")
     assert all(numbers["failed"] == numbers["unreachable"] == 0 for numbers in recap.values())
     second, recap = site(controller, lab, f"{PROJECT}/docs", "-i", "../inventory/lab")

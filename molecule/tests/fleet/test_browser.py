@@ -28,7 +28,7 @@ def site_url(lab: Any) -> str:
 
 
 class Browser:
-    """Keeps cookies and follows redirects; page and headers are what came in the end."""
+    """Keeps cookies and follows redirects; page and headers are those of the last answer."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -36,7 +36,7 @@ class Browser:
         self.opener = urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
 
     def ask(self, method: str, path: str, fields: dict[str, str], accept: str) -> int:
-        """Ask for something; the HTTP status."""
+        """Make a request; returns the HTTP status."""
         posted = urlencode(fields).encode() if method == "post" else None
         query = f"?{urlencode(fields)}" if fields and posted is None else ""
         request = urllib.request.Request(
@@ -53,7 +53,7 @@ class Browser:
         return int(answer.status)
 
     def open(self, path: str) -> int:
-        """Show a page."""
+        """Open a page."""
         return self.ask("get", path, {}, "text/html")
 
     def send(self, form: Form, accept: str = "text/html", **filled_in: str) -> int:
@@ -74,7 +74,7 @@ class Browser:
 
 @pytest.fixture
 def browser(site_url: str, primary: Any) -> Browser:
-    """A browser that nobody has used yet."""
+    """A browser without cookies."""
     if not primary.file(f"{BENCH}/apps/frappe/frappe/demo.py").exists:
         pytest.skip("the framework under test has no such pages")
     return Browser(site_url)
@@ -102,7 +102,7 @@ def test_the_demo_is_used_in_a_browser(browser: Browser, lab: Any, secrets: Any)
             assert told["columns"]
             bench, database = browser.who
             assert bench in reporting
-            # A replica that does not have the save yet leaves the reading to the primary.
+            # While the replica does not have the save yet, the primary answers.
             assert str(database).split(";")[0] in (bench, primary)
     finally:
         assert browser.ask("delete", f"/api/resource/ToDo/{saved}", {}, "application/json") == 202
@@ -132,7 +132,7 @@ def test_realtime_takes_a_page_of_the_site(browser: Browser, by: str):
 @pytest.mark.parametrize("path", ["/", "/api/method/upload_file"])
 def test_an_upload_that_is_too_large_is_refused_in_words(lab: Any, path: str):
     connection = http.client.HTTPConnection(lab.hosts[0].ip, 80, timeout=20)
-    # What follows is not waited for.
+    # Do not wait for what follows.
     connection.putrequest("POST", path, skip_host=True)
     for name, value in (("Host", state.SITE), ("Content-Length", "53000000")):
         connection.putheader(name, value)

@@ -1,4 +1,4 @@
-"""The fleet as anybody sees it who knows nothing of the roles: ports, processes, rows, files."""
+"""The fleet seen from outside, without knowledge of the roles: ports, processes, rows, files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sql(host: Any, statement: str) -> str:
 
 
 def processes(host: Any, pattern: str) -> int:
-    """How many processes have a command line like this."""
+    """How many processes have a command line that matches."""
     return int(host.run(f"pgrep -fc -- '{pattern}'").stdout or 0)
 
 
@@ -185,7 +185,7 @@ def test_what_lies_in_the_bench_is_what_supervisor_runs(primary: Any, replica: A
     for host in (primary, replica):
         host.check_output(f"cmp {shown} /etc/supervisor/conf.d/frappe-bench.conf")
         assert host.file(shown).user == "frappe"
-    # As bench's page has it, by a name of the reader's own.
+    # As in bench's documentation, with a file name of the operator's own.
     link = "/etc/supervisor/conf.d/by-the-page.conf"
     replica.check_output(f"ln -s {shown} {link}")
     try:
@@ -195,10 +195,10 @@ def test_what_lies_in_the_bench_is_what_supervisor_runs(primary: Any, replica: A
 
 
 def test_workers_are_where_they_belong(primary: Any, replica: Any):
-    # A worker names itself where its libraries can, and keeps its command line where not.
+    # A worker sets its process title where its libraries can; otherwise it keeps its command line.
     worker = "[r]q:worker:|[b]ench_helper frappe worker"
     assert processes(primary, worker) == 6
-    # The one for heavy jobs has the guard, and another command.
+    # The worker for heavy jobs has the guard, and another command.
     assert processes(replica, worker) == 0
     assert "at-heavy-worker" in replica.run("supervisorctl status").stdout
 

@@ -1,4 +1,4 @@
-"""The unit tests that ask real programs, on a host that has them all: the controller has none."""
+"""The unit tests that run real programs, on a host that has them: the controller has none."""
 
 from __future__ import annotations
 

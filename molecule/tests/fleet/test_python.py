@@ -1,6 +1,6 @@
-"""A Python that the system does not have comes from a mirror, into the bench CLI's folder.
+"""A Python that the system lacks is fetched from a mirror into the bench CLI's folder.
 
-The mirror's only Python is the host's own, packed as uv wants it: uv cannot tell.
+The mirror's only Python is the host's own, packed as uv expects it; uv sees no difference.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def test_a_python_comes_from_a_mirror(packed: list[str], bench_cli: Any, replica
     env = "/home/frappe/test-env"
     try:
         replica.check_output(f"{as_account} {CLI}/bin/uv venv --no-cache --python {python} {env}")
-        # By a name that stays whatever release of the series is there.
+        # By a name that is the same for all releases of the series.
         assert replica.file(f"{env}/bin/python").linked_to.startswith(f"{CLI}/python/")
         home = replica.check_output(f"grep ^home {env}/pyvenv.cfg")
         assert home == f"home = {CLI}/python/{series}/bin"

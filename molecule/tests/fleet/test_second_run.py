@@ -1,4 +1,4 @@
-"""A second run changes nothing and is cheap; so is a dry run on the finished hosts."""
+"""A second run, and a dry run on the finished hosts, change nothing and are cheap."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A fleet from bare hosts, by runs that are cut off: a first run, a node that joins, a new copy.
 
-Each test stands on the ones before it. Nothing may be lost, and nobody who was there is disturbed.
+Each test depends on the ones before it. No data may be lost, and the hosts that were there before
+must not be disturbed.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from plays import NAMING, ROOT, Run
 
 from benchfleet.lab import state
 
-# Asked for at the first run alone, so that the fleet has a tool that is not the newest.
+# Set only for the first run, so that the fleet has a tool that is not the newest.
 OLDER_YARN = "1.22.21"
 # The tasks after which runs are cut off, however long a slow machine takes to get there.
 PREPARED = "fleet : Tools that every host of the fleet needs are installed"
 COPIED_NEXT = "mariadb_replica : Script that fetches a copy is in place"
-# Of each host that was there before: what a new node adds to a run that changes nothing.
+# ssh executions on each older host that a new node adds to a run that changes nothing.
 HANDFUL = 12
 
 
 @pytest.fixture(scope="module")
 def kills(lab: state.Lab, tmp_path_factory: pytest.TempPathFactory) -> Interrupter:
-    """What cuts runs off; its seed is printed and stands in every failure."""
+    """Cuts runs off; its seed is printed and is part of every failure."""
     seed = int(time.time())
     print(f"seed of the interruptions: {seed}")
     return Interrupter(lab, seed, tmp_path_factory.mktemp("kills"))
@@ -76,7 +77,7 @@ def counted(
 
 
 class Joined(NamedTuple):
-    """A node has joined: the run, what users got meanwhile, processes of the others by host."""
+    """The run by which a node joined, what users got meanwhile, and the other hosts' processes."""
 
     run: Run
     executions: dict[str, int]
@@ -89,7 +90,7 @@ class Joined(NamedTuple):
 def joined(
     counted: Callable[..., Counted], nodes: dict[str, Node], anybody: Callable[..., Any]
 ) -> Joined:
-    """Add rep2 to the running fleet, while somebody works."""
+    """Add rep2 to the running fleet, while users work."""
     there = {name: nodes[name] for name in ("erp1", "rep1")}
     before = {name: processes(node) for name, node in there.items()}
     with working(anybody) as taken:
@@ -107,7 +108,7 @@ def test_a_run_with_limit_does_what_it_can_and_names_what_the_primary_lacks(
     assert f"no account repl@{address}" in run.output
     assert "--limit erp1" in run.output
     assert set(run.recap) == {"rep2"}
-    # What needs no primary is there.
+    # The parts that need no primary exist.
     assert nodes["rep2"].run("systemctl is-active mariadb") == "active"
     assert processes(nodes["erp1"]) == before
 
@@ -116,10 +117,10 @@ def test_a_new_node_disturbs_nobody(joined: Joined, nodes: dict[str, Node]):
     assert joined.after == joined.before
     assert joined.taken
     assert [call.words for call in joined.taken if not call.ok] == []
-    # More than that would be what the cut-off runs had left undone.
+    # More changes would be work that the cut-off runs had left.
     changed = [line for line in joined.run.changes if not line.startswith("rep2: ")]
     assert {line.partition(": ")[2] for line in changed} <= NAMING, joined.run.changes
-    # Its data came from the other replica: the primary has not felt even that.
+    # Its data came from the other replica, so this was no load for the primary.
     seed = json.loads(nodes["rep2"].run("cat /var/lib/benchfleet/mariadb-seed.json"))
     assert seed["source"] == "rep1"
 
@@ -148,13 +149,13 @@ def test_a_new_copy_that_is_cut_off_loses_nothing_and_changes_nothing_else(
     finally:
         end_all(kills.orphans)
         ledger.close([nodes["rep1"], nodes["rep2"]])
-    # The others are as the runs before have left them.
+    # The other hosts are as the former runs left them.
     assert {line.partition(": ")[0] for line in again.run.changes} == {"rep2"}, again.run.changes
     for name in ("erp1", "rep1"):
         new, usual = joined.executions[name], again.executions[name]
         print(f"{name}: {usual} ssh executions, {new} with the new node")
         assert new <= usual + HANDFUL
-    # So is rep2 now, and a run of it alone finds all it needs.
+    # So is rep2 now, and a run with only this host finds all it needs.
     alone = play("--limit", "rep2", "site.yml", inventory=three)
     assert alone.changes == []
     assert set(alone.recap) == {"rep2"}

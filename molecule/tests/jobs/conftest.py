@@ -23,7 +23,7 @@ from benchfleet.runner import ROOT
 
 BENCH = "/home/frappe/frappe-bench"
 PLACEMENT: dict[str, Any] = yaml.safe_load((ROOT / "molecule/jobs/vars/placement.yml").read_text())
-# What `./fleet jobs` asks, in a fraction of its time.
+# What `./fleet jobs` reads, in a fraction of its time.
 SHOW = (
     f"cd {BENCH}/sites && PYTHONPATH=/usr/local/lib/benchfleet/jobs"
     " ../env/bin/python -m benchfleet_jobs show /etc/benchfleet/jobs.json"
@@ -54,23 +54,23 @@ class Jobs:
         return str(answer.body["message"])
 
     def queue(self, method: str, **options: Any) -> str:
-        """Queue a job of a method; returns the token that it leaves."""
+        """Queue a job of a method; returns the token of its Demo Run."""
         token = new_token()
         self.enqueue(method, token=token, **options)
         return token
 
     def servers(self, token: str) -> list[str]:
-        """Where the jobs ran that left this token."""
+        """The servers on which the jobs with this token ran."""
         found = self.sql(f"SELECT server FROM `tabDemo Run` WHERE token = '{token}'")
         return [server for (server,) in found]
 
     def done(self, token: str) -> str:
-        """Wait for the one job that leaves a token; returns where it ran."""
+        """Wait for the one job with this token; returns where it ran."""
         (server,) = wait_until(f"job {token}", lambda: self.servers(token))
         return server
 
     def runs(self, method: str) -> dict[str, str]:
-        """Where each run of a method was that leaves no token, by the run's name."""
+        """Where each run of a method without a token was, by the run's name."""
         found = self.sql(f"SELECT name, server FROM `tabDemo Run` WHERE method = '{method}'")
         return dict(found)
 
@@ -88,7 +88,7 @@ class Jobs:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """No job of the demo comes to its end, until the end of the block."""
+        """Until the end of the block, no job of the demo can finish."""
         try:
             self.primary.hold(f"LOCK TABLES `{self.database}`.`tabDemo Run` WRITE")
             yield
@@ -97,7 +97,7 @@ class Jobs:
 
 
 def new_token() -> str:
-    """A word that no other job leaves."""
+    """A token that no other job has."""
     return f"t{uuid.uuid4().hex[:12]}"
 
 
@@ -106,7 +106,7 @@ def programs(nodes: dict[str, Node]) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for name, node in nodes.items():
         own = found.setdefault(name, {})
-        # Its status tells that a program is stopped, and ends with 3 then.
+        # `status` ends with 3 when a program is stopped.
         for line in node.run("supervisorctl status || true").splitlines():
             process, pid = re.match(r"(\S+) +RUNNING +pid (\d+)", line).groups()  # type: ignore[union-attr]
             own.setdefault(process.split(":")[0], []).append(pid)
@@ -114,7 +114,7 @@ def programs(nodes: dict[str, Node]) -> dict[str, dict[str, list[str]]]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests last that change the fleet's settings."""
+    """Put the tests that change the fleet's settings last."""
     items.sort(key=lambda item: item.path.stem == "test_changes")
 
 
@@ -128,7 +128,7 @@ def jobs(nodes: dict[str, Node], anybody: Callable[..., Somebody]) -> Jobs:
 
 @pytest.fixture(scope="session")
 def benches(play: Callable[..., Run]) -> Callable[..., Run]:
-    """Run what of site.yml is about benches, with the scenario's placement, changed as told."""
+    """Run the part of site.yml for benches, with the scenario's placement and these changes."""
 
     def run(**changes: Any) -> Run:
         return play(*BENCHES, "-e", json.dumps({**PLACEMENT, **changes}))
@@ -138,7 +138,7 @@ def benches(play: Callable[..., Run]) -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def proved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checks]:
-    """Run ./fleet verify with the scenario's placement, changed as told; its checks by place."""
+    """Run ./fleet verify with the scenario's placement and these changes; its checks by place."""
 
     def run(**changes: Any) -> Checks:
         folder = tmp_path_factory.mktemp("placed")
@@ -158,7 +158,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checks]:
 
 @pytest.fixture(scope="session")
 def queues(nodes: dict[str, Node]) -> Queues:
-    """What ./fleet jobs says of the queues, by name."""
+    """The queues as ./fleet jobs reports them, by name."""
 
     def ask() -> dict[str, dict[str, Any]]:
         text = nodes["erp1"].run(f"runuser -u frappe -- sh -c {shlex.quote(SHOW)}")

@@ -1,4 +1,4 @@
-"""Where jobs are placed, a second run changes nothing, and verify proves the row of jobs."""
+"""With placed jobs, a second run changes nothing, and verify proves the row of jobs."""
 
 from __future__ import annotations
 

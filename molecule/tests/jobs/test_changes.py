@@ -1,4 +1,4 @@
-"""Settings that change: counts of workers, the map of jobs, what is done when a server is away."""
+"""Changes of settings: numbers of workers, the map of jobs, what is done when a server is away."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_program_whose_count_changed_is_restarted_and_no_other(changed: Change
         for program, pids in found.items()
         if pids != before[host].get(program)
     }
-    # The map is another one as well, for which no web worker is restarted.
+    # The map has changed as well, which restarts no web worker.
     assert seen == {
         ("erp1", "frappe-bench-short-default-worker"): (1, 3),
         ("rep1", "frappe-bench-placed-worker"): (1, 2),
@@ -101,7 +101,7 @@ def test_jobs_wait_where_the_operator_wants_them_to_and_verify_says_what_is_wron
         token = jobs.queue(RECORD)
         words = "its jobs wait"
         wait_until("it waits", lambda: words in queues()["at-rep1"]["state"])
-        # Jobs are placed nowhere, and no file can be taken to the primary.
+        # No jobs are placed, and no file can be taken to the primary.
         nodes["erp1"].run(f"for f in {STARTUP}; do mv $f $f.away; done; chmod -x {GATE}")
         try:
             checks = proved(**SETTINGS)
@@ -113,7 +113,7 @@ def test_jobs_wait_where_the_operator_wants_them_to_and_verify_says_what_is_wron
         back(lab, queues, "rep1")
     assert jobs.done(token) == "rep1"
     seen = {place: check["saw"] for place, check in checks.items() if not check["ok"]}
-    # A scheduled one may have come to wait there, too.
+    # A scheduled job may wait there, too.
     assert re.search(rf"at-rep1: [12] jobs, away for \d+ s; {words}", seen["waiting", "erp1"])
     assert f"{RECORD}: done on erp1" in seen["placed", "erp1"]
     assert "from rep2 to the primary" in seen["file_kept", "rep2"]

@@ -1,6 +1,6 @@
-"""Each scheduled job runs once a period, whatever happens to workers and servers meanwhile.
+"""Each scheduled job runs once per period, whatever happens to workers and servers meanwhile.
 
-What has to wait for periods, or for a server to count as away, waits in this one day.
+All tests that wait for periods, or for a server to count as away, share this one day.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def configure(nodes: dict[str, Node], **values: float | None) -> None:
 
 @dataclass
 class Clock:
-    """The site's clock, SPEED times faster than ours since a moment, in seconds of the epoch."""
+    """The site's clock, which has run SPEED times faster than ours since a time of the epoch."""
 
     start: float = field(default_factory=time.time)
 
@@ -86,13 +86,13 @@ def scheduled(jobs: Jobs) -> list[tuple[str, float, str]]:
 
 
 def ran_at_home(jobs: Jobs, period: int) -> bool:
-    """Whether all jobs have run in a period, and those that are placed on one node there."""
+    """Whether all jobs have run in a period, those that are placed on one node on that node."""
     seen = {method: server for method, at, server in scheduled(jobs) if int(at) == period}
     return set(seen) == set(METHODS) and HOMES.items() <= seen.items()
 
 
 def restart_workers(nodes: dict[str, Node]) -> None:
-    """Restart what the operator restarts: all of the primary's bench, the nodes' workers."""
+    """Restart as an operator does: all of the primary's bench, and the nodes' workers."""
     before = programs(nodes)["erp1"]
     words = "supervisorctl status | awk '/-worker/ {print $1}' | xargs supervisorctl restart"
     with ThreadPoolExecutor(3) as pool:
@@ -122,20 +122,20 @@ def rep1_is_lost(jobs: Jobs, queues: Queues, lab: state.Lab, clock: Clock) -> fl
     cut, off = time.monotonic(), clock.period()
     try:
         assert [jobs.done(token) for token in waiting] == ["erp1"] * 3
-        # The node's workers said a moment before that they were there.
+        # The node's workers had reported a moment before.
         assert time.monotonic() - cut > bound - 2, "taken before the bound"
         assert "the primary takes its jobs" in queues()["at-rep1"]["state"]
 
         def is_taken_at_once() -> bool:
-            """Whether a job that comes now is done sooner than one that waited for the bound."""
+            """Whether a job that is queued now is done before the bound could have passed."""
             queued = time.monotonic()
             assert jobs.where(READ, file_url="/x") == "erp1"
             return time.monotonic() - queued < bound
 
         wait_until("later jobs need not wait for the bound again", is_taken_at_once)
-        # The one that was cut off counts as running no more: a scheduled one would be due again.
+        # The job that was cut off no longer counts as running: a scheduled one would be due again.
         assert queues()["at-rep1"]["running"] == 0
-        # What a job had made there is still to be had.
+        # The file that a job had made there can still be read.
         answer = jobs.somebody.visitor.call("GET", url)
         assert answer.text == f"content of {url.rpartition('/')[2]}"
     finally:
@@ -161,10 +161,10 @@ def test_each_scheduled_job_runs_once_a_period(
 
     restarts = wait_until("all jobs run", lambda: whole(0))
     restart_workers(nodes)
-    # Where a restart takes longer than a period, nobody may have been there to queue its jobs.
+    # When a restart takes longer than a period, its jobs may not have been queued.
     missed = range(restarts + 1, int(clock.period()) + 1)
     killed = wait_until("the nodes work again", lambda: whole(restarts))
-    # One that has no time to say anything.
+    # A worker that is killed without a chance to report.
     nodes["rep2"].run(
         "kill -9 $(supervisorctl pid frappe-bench-placed-worker:"
         "frappe-bench-frappe-placed-worker-0)"
@@ -185,5 +185,5 @@ def test_each_scheduled_job_runs_once_a_period(
         done_by = {int(at): server for name, at, server in runs if name == method}
         assert {done_by[period] for period in (restarts, killed, last)} == {home}, shown
         assert set(done_by.values()) <= {home, "erp1"}, shown
-    # The group is there as long as one of its nodes is.
+    # The group is served as long as one of its nodes is up.
     assert {server for name, at, server in runs if name == DIGEST and off < at < on} == {"rep2"}

@@ -1,4 +1,4 @@
-"""Files that jobs make on a reporting node are the primary's as soon as their rows are."""
+"""Files that jobs make on a reporting node are on the primary as soon as their rows are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_file_of_a_job_is_served_by_the_primary_at_once(jobs: Jobs):
     token, url = jobs.write()
     query = f"SELECT name FROM tabFile WHERE file_url = '{url}'"
     wait_until("the file's row is there", lambda: jobs.sql(query))
-    # No moment later: what is asked for here is that nobody ever sees the one without the other.
+    # Checked at once: users must never see the row without the file.
     answer = jobs.somebody.visitor.call("GET", url)
     assert (answer.status, answer.bench) == (200, "erp1")
     assert answer.text == f"content of {url.rpartition('/')[2]}"
@@ -83,7 +83,7 @@ def upload(jobs: Jobs, name: str) -> str:
 
 
 def test_a_job_sees_a_file_that_was_uploaded_a_moment_ago(jobs: Jobs):
-    # Several times: the copy of each minute may be the one that brings it, once.
+    # Several times, as the copy of each minute could be what brings it once.
     for _ in range(3):
         url = upload(jobs, f"{new_token()}.txt")
         token = jobs.queue("frappe.demo.job_read_file", file_url=url)
@@ -98,7 +98,7 @@ def test_a_snapshot_and_its_report_are_made_on_the_primary_wherever_they_were_pl
         "POST", f"{path}.duckdb_sync.duckdb_sync.start_data_sync", form=form
     )
     assert jobs.done(answer.body["message"]["name"]) == "erp1"
-    # As a node's worker of the general queues may take one.
+    # As when a node's worker of the general queues takes one.
     token = jobs.somebody.visitor.call(
         "POST", "/api/resource/DuckDB Sync", values={"doc_type": "Stock Ledger Entry"}
     ).body["data"]["name"]

@@ -1,4 +1,4 @@
-"""A heavy job runs on a reporting node, and on the primary when there is none to wait for."""
+"""A heavy job runs on a reporting node, or on the primary when no node will take it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def prepared(jobs: Jobs) -> list[object]:
 
 
 def made_by(node: Node, read_only: int) -> list[object]:
-    """What a report says that a node's bench has read from the database beside it."""
+    """What a report shows when a node's bench has read from the database on the same node."""
     return [int(node.sql("SELECT @@server_id")), node.name, read_only, node.name]
 
 
@@ -79,7 +79,7 @@ def test_a_heavy_job_that_waits_for_nodes_that_are_gone_is_the_primarys(
     try:
         for name in ("rep1", "rep2"):
             nodes[name].run(ends.format("stop"))
-        # Their last words are a moment old: the job is still queued for them.
+        # The nodes have reported a moment ago: the job is still queued for them.
         assert prepared(jobs) == made_by(nodes["erp1"], 0)
     finally:
         for name in ("rep1", "rep2"):

@@ -1,4 +1,4 @@
-"""Jobs that wait, and what does them, when a process is killed or a file of the queue is broken."""
+"""Waiting jobs and their workers, when a process is killed or a file of the queue is damaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MANY = 2000
 FILES = f"{BENCH}/config/pids"
 PROGRAM = "frappe-bench-redis:frappe-bench-redis-queue"
 WORKERS = ("frappe-bench-long-default-short-worker:*", "frappe-bench-short-default-worker:*")
-# Far quicker than as many calls.
+# Much quicker than as many calls.
 ENQUEUE = f"""
 import frappe
 frappe.init(site={state.SITE!r}, sites_path=".")
@@ -26,7 +26,7 @@ for number in range({MANY}):
     frappe.enqueue("frappe.demo.record_job", token={{token!r}})
 frappe.destroy()
 """
-# By what their command lines have in common.
+# By the common part of their command lines.
 KINDS = ("redis-server", "gunicorn", "worker", "schedule", "socketio")
 
 
@@ -41,7 +41,7 @@ class Queue:
         self.key = f"rq:queue:{config['bench_id']}:default"
 
     def ask(self, words: str) -> str:
-        """What Redis answers, "" for none."""
+        """Redis' answer, "" for none."""
         return self.node.says(f"{self.client} {words}")
 
     def waiting(self) -> list[str]:
@@ -57,7 +57,7 @@ class Queue:
         return found
 
     def drop(self) -> None:
-        """Have no job wait."""
+        """Remove all waiting jobs."""
         self.ask(f"DEL {self.key}")
 
     def pid(self) -> str:
@@ -69,19 +69,19 @@ class Queue:
         wait_until("Redis is back", lambda: self.pid() != before and self.ask("PING") == "PONG")
 
     def kill(self) -> None:
-        """Kill it with no time to end; returns when it is back."""
+        """Kill it with SIGKILL; returns when it is back."""
         before = self.pid()
         self.node.run(f"kill -9 {before}")
         self.back(before)
 
     def refused(self) -> list[str]:
-        """Folders with files that it refused."""
+        """Folders with files that Redis refused."""
         return self.node.run(f"find {FILES} -name 'refused-*'").split()
 
 
 @pytest.fixture
 def queue(jobs: Jobs, queues: Queues) -> Iterator[Queue]:
-    """The queue with its workers stopped; in the end they do a job, all of them."""
+    """The queue with its workers stopped; at the end every worker does a job."""
     found = Queue(jobs)
     found.node.run(f"supervisorctl stop {' '.join(WORKERS)}")
     try:
@@ -94,7 +94,7 @@ def queue(jobs: Jobs, queues: Queues) -> Iterator[Queue]:
 
 
 def state_of(fleet_command: Callable[..., str]) -> str:
-    """What ./fleet status says of the primary."""
+    """The primary's status by ./fleet status."""
     rows = json.loads(fleet_command("status", "--json"))["status"]
     return next(row["state"] for row in rows if row["host"] == "erp1")
 
@@ -141,7 +141,7 @@ def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):
     (place,) = queue.refused()
     named = queue.node.run(f"cat {place}/jobs.txt").splitlines()
     assert f"Redis refused {FILES}/redis_queue.rdb" in named[0]
-    # The others were beyond the end.
+    # The other jobs were after the damage.
     assert {line.split()[0] for line in named[1:]} & set(before)
 
 
@@ -154,7 +154,7 @@ def test_nothing_but_garbage_does_not_keep_redis_away(queue: Queue, queues: Queu
     )
     queue.back("")
     assert queue.refused()
-    # Redis knows nothing of the nodes' workers, which go on as they are.
+    # Redis has lost its records of the nodes' workers, which keep running.
     wait_until(
         "they are known again",
         lambda: (

@@ -1,4 +1,4 @@
-"""A placed job is done on its server, whoever queues it, and all others on the primary."""
+"""A placed job runs on its server, whichever host queues it, and all others on the primary."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_command_shows_the_map_in_force_and_what_waits(
     def workers(rows: dict[str, dict[str, Any]]) -> dict[str, tuple[int, list[str]]]:
         return {name: (row["workers"], row["hosts"]) for name, row in rows.items()}
 
-    # Those of a server that was away come back one by one.
+    # The workers of a server that was away come back one by one.
     wait_until("all workers are there", lambda: workers(queues()) == hosts)
     with jobs.held():
         begun = time.monotonic()
@@ -69,8 +69,8 @@ def test_the_command_shows_the_map_in_force_and_what_waits(
     assert placed["frappe.demo.send_digest"] == "reporting"
     rows = {row["queue"]: row for row in told["queues"]}
     assert workers(rows) == hosts
-    # A scheduled one may have come to wait there, too.
+    # A scheduled job may wait there, too.
     assert (rows["at-rep1"]["length"] in (2, 3), rows["at-rep1"]["running"]) == (True, 1)
-    # Moments are kept without fractions of seconds.
+    # Times are stored without fractions of seconds.
     assert 0 < rows["at-rep1"]["oldest_seconds"] <= seconds + 1
     assert {jobs.done(token) for token in tokens} == {"rep1"}

@@ -13,12 +13,12 @@ from plays import Run
 
 from benchfleet.lab import machines, state
 
-# Each stands on those before it. The last run brings a node back, and finds nothing else to do.
+# Each depends on those before it. The last run brings a node back, and changes nothing else.
 ORDER = ("apps", "down", "sites", "update", "remove", "gone", "whole")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Bring the files into their order."""
+    """Sort the tests into the order of their files."""
     items.sort(key=lambda item: ORDER.index(item.path.stem.removeprefix("test_")))
 
 
@@ -32,7 +32,7 @@ def grown(
     """The fleet gets an app and another release of yarn in one run, while rep2 has no power."""
     primary, rep2 = nodes["erp1"], nodes["rep2"]
     shop.make(primary)
-    # What is cached then was written before the app came.
+    # The cache is then from before the app came.
     list_apps = f"bench --site {state.SITE} list-apps"
     primary.run(f"sudo -iu frappe sh -c 'cd {shop.BENCH} && {list_apps}'")
     before = shop.modules(primary)

@@ -1,4 +1,4 @@
-"""An app for the lab's site: its repository on the primary, and what its arrival leaves there."""
+"""An app for the lab's site: its repository on the primary, and what its installation leaves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ requires = ["flit_core>=3.4,<4"]
 build-backend = "flit_core.buildapi"
 """,
     "shop/__init__.py": '"""A shop."""\n__version__ = "1.0.0"\n',
-    # As ERPNext does, it has a word in each save, and looks into its own tables then.
+    # As ERPNext does, it has a hook that runs at each save and reads its own tables.
     "shop/hooks.py": """app_name = "shop"
 doc_events = {"*": {"validate": ["shop.orders.check"]}}
 """,
@@ -40,12 +40,12 @@ def check(doc, event):
 # Nodes that lack the app; the router's file of the nodes.
 WAITING = "/var/lib/benchfleet/waiting"
 ROUTES = "/etc/nginx/benchfleet/nodes"
-# Variables by which the fleet has the app.
+# Inventory variables that give the fleet the app.
 APPS = {
     "bench_apps": [{"name": "shop", "repo": REPOSITORY, "branch": "main"}],
     "fleet_sites": [{"name": state.SITE, "apps": ["shop"]}],
 }
-# Not the newest, so that there is a newer one to be told of.
+# Not the newest, so that there is a newer one to report.
 OLDER_YARN = "1.22.21"
 ASKED = {**APPS, "bench_yarn_version": OLDER_YARN}
 
@@ -54,7 +54,7 @@ class Grown(NamedTuple):
     """A run that brought the app while rep2 was down.
 
     before, after: what was cached of the apps' modules. routes: the router's file before the run.
-    taken: what users got meanwhile. waiting: the nodes that the router sent no calls after it.
+    taken: what users got meanwhile. waiting: the nodes to which the router sent no calls after it.
     """
 
     run: Run
@@ -95,7 +95,7 @@ def database_of(primary: Node) -> str:
 
 
 def modules(primary: Node) -> str:
-    """What the shared cache knows of the modules of the site's apps."""
+    """The modules of the site's apps in the shared cache."""
     config = f"{BENCH}/sites/common_site_config.json"
     url = urlsplit(json.loads(primary.run(f"cat {config}"))["redis_cache"])
     ask = f"REDISCLI_AUTH={url.password} redis-cli --user {url.username}"

@@ -1,4 +1,4 @@
-"""A host that is down: the others are served, and the run says what it left undone."""
+"""A host is down: the run sets up the others, and reports what it left undone."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_the_others_are_served_and_the_run_says_what_it_left_undone(
     assert run.recap["rep2"]["failed"] == 1
     for name in ("erp1", "rep1"):
         assert run.recap[name]["failed"] == run.recap[name]["unreachable"] == 0
-        # What was asked for is there, and recorded.
+        # What was requested is installed, and recorded.
         assert yarn(nodes[name]) == OLDER
-        # rep2 is still one of the fleet.
+        # rep2 still belongs to the fleet.
         assert rep2.ip in nodes[name].run(RULES)
     accounts = f"SELECT COUNT(*) FROM mysql.global_priv WHERE Host = '{rep2.ip}'"
     assert int(nodes["erp1"].sql(accounts)) >= 3

@@ -1,4 +1,4 @@
-"""An app leaves the sites and the benches of a fleet at which users work."""
+"""An app is removed from the sites and benches of a fleet while users work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A reporting node leaves the fleet, dead or alive, and may come back. Nobody else notices."""
+"""A reporting node leaves the fleet, dead or alive, and may come back. Users do not notice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchfleet.lab import machines, state
 
 REMOVE = "playbooks/remove_node.yml"
 BENCH = "/home/frappe/frappe-bench"
-# Where the others keep what they know of a node.
+# Where the other hosts keep the addresses of a node.
 KNOWN = "/etc/benchfleet /etc/nginx /home/frappe/.ssh /var/lib/benchfleet"
 HEALED = "erp1: bench_primary : Sites have their apps"
 RULES = "nft list table inet benchfleet"
@@ -27,10 +27,10 @@ RULES = "nft list table inet benchfleet"
 def known_of(host: Node, address: str) -> list[str]:
     """Where a host still has an address of the fleet: files, accounts, sessions, packet filter."""
     word = re.escape(address)
-    # A folder that one of the hosts lacks fails grep, whatever it found in the others.
+    # grep fails when a folder is missing on this host, whatever it found in the others.
     files = host.run(f"grep -rlwE '{word}' {KNOWN} 2>/dev/null || true").splitlines()
     accounts = host.sql(f"SELECT User FROM mysql.global_priv WHERE Host = '{address}'").splitlines()
-    # That of a dead replica stays for a quarter of an hour, and holds a restart of MariaDB up.
+    # The session of a dead replica stays for a quarter of an hour, and delays a restart of MariaDB.
     session = f"SELECT COMMAND FROM information_schema.PROCESSLIST WHERE HOST LIKE '{address}:%'"
     accounts += host.sql(session).splitlines()
     rules = [line for line in host.run(RULES).splitlines() if re.search(rf"\b{word}\b", line)]
@@ -93,7 +93,7 @@ def test_back_alive_it_is_cleared_by_the_same_command(
     assert [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")] == [0, 0, 1]
     left = f"/etc/benchfleet /usr/local/lib/benchfleet /var/lib/benchfleet /opt/bench-cli {BENCH}"
     left += " /etc/cron.d/benchfleet* /etc/sudoers.d/benchfleet*"
-    # Some of it is always missing, which fails ls.
+    # Some of these are always missing, so ls fails.
     assert rep2.run(f"ls -d {left} 2>/dev/null || true") == ""
     assert rep2.run("ls -A /var/lib/mysql") == ""
     states = rep2.run("systemctl is-active mariadb benchfleet-firewall || true")
@@ -110,7 +110,7 @@ def test_it_may_join_again_and_the_run_finds_nothing_else_to_do(
 ):
     primary, others = nodes["erp1"], [nodes["erp1"], nodes["rep1"]]
     database = shop.database_of(primary)
-    # The site loses the app's DocTypes, those that an update brought as well: they are healed, too.
+    # The site loses the app's DocTypes, also those that an update brought: all are restored.
     lost = [name for name in ("Shop Order", "Depot Shelf") if shop.has(primary, database, name)]
     for name in lost:
         primary.sql(

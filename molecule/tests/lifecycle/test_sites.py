@@ -1,6 +1,6 @@
-"""Sites that are made and dropped by hand: served, reported on and forgotten without site.yml.
+"""Sites that are made and dropped by hand are served, reported on and removed without site.yml.
 
-That they leave nothing to do for site.yml is seen in test_remove.py.
+test_remove.py tests that they leave nothing to do for site.yml.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from plays import Run
 from benchfleet.lab import state
 
 BENCH = "/home/frappe/frappe-bench"
-# As long as names get: nginx, files and logs have to take it.
+# As long as a name may be: nginx, files and logs have to accept it.
 NEW = ".".join(["made-by-hand-" * 4 + "s", "x" * 63, "y" * 63, "lab.test"])
 ADDED, LINKED = "shop.lab.test", "old.lab.test"
 MARK = "/etc/benchfleet/fleet.json"
 SYNC = "/usr/local/lib/benchfleet/site-sync"
-# Once the timer of the primary, every 15 s, has let nodes in, cron copies at each full minute.
+# The primary's timer gives the nodes access within 15 s; then cron copies at each full minute.
 COPIED_SECONDS = 180
 LIB = "/usr/local/lib/benchfleet"
-# MariaDB answers for five seconds before it is open for writes.
+# MariaDB answers five seconds before it is open for writes.
 LATE = "/run/systemd/system/mariadb.service.d/a-late.conf"
 OPENED_LATE = "[Service]\\nExecStartPost=/bin/sleep 5\\n"
 ADMIN_PASSWORD = random.token_hex(8)
@@ -46,13 +46,13 @@ def has_folder(host: Node) -> bool:
 
 
 def copy(nodes: list[Node]) -> None:
-    """Have the nodes copy the sites folder now."""
+    """Make the nodes copy the sites folder now."""
     for node in nodes:
         node.run(f"runuser -u frappe -- {SYNC} --wait 60", 90)
 
 
 def drop(primary: Node) -> None:
-    """Drop the site, unless that is done."""
+    """Drop the site, unless it is gone."""
     if has_folder(primary):
         primary.run(f"{LIB}/drop-site {NEW} --no-backup")
     primary.run(f"rm -rf {BENCH}/archived/sites/{NEW}*")
@@ -98,7 +98,7 @@ def test_bench_names_the_command_that_makes_a_site(hosts: list[Node]) -> None:
 
 def test_what_new_site_cannot_make_leaves_nothing(hosts: list[Node], database: str) -> None:
     primary, *_ = hosts
-    # Accounts on the nodes come by the timer meanwhile.
+    # The timer creates the accounts on the nodes meanwhile.
     counts = (
         "SELECT COUNT(*) FROM mysql.user WHERE host = '127.0.0.1';"
         "SELECT COUNT(*) FROM information_schema.SCHEMATA"
@@ -118,7 +118,7 @@ def test_what_new_site_cannot_make_leaves_nothing(hosts: list[Node], database: s
 
 
 def sign_in(address: str, name: str = NEW) -> Somebody | None:
-    """The Administrator of the new site at the router; None while its name is not known there."""
+    """The Administrator of the new site at the router; None while the router does not serve it."""
     try:
         return Somebody(address, name, "Administrator", ADMIN_PASSWORD)
     except AssertionError:
@@ -135,7 +135,7 @@ def test_a_new_site_is_served_and_reported_on(hosts: list[Node], database: str) 
     seen: set[tuple[str, str]] = set()
 
     def every_node_answers() -> bool:
-        # No report fails meanwhile: who cannot answer yet lets the primary do it.
+        # No report fails meanwhile: the primary answers for nodes that cannot answer yet.
         taken = who.report()
         assert taken.ok, taken
         assert taken.fresh, taken
@@ -156,7 +156,7 @@ def test_a_new_site_is_served_and_reported_on(hosts: list[Node], database: str) 
 
 @contextmanager
 def linked(primary: Node, site: str) -> Iterator[Visitor]:
-    """A link in the sites folder is another name of a site; somebody who asks for it."""
+    """A link in the sites folder, as another name of a site, and a user who opens it."""
     primary.run(f"runuser -u frappe -- ln -s {site} {BENCH}/sites/{LINKED}")
     try:
         yield Visitor(primary.host.ip, 80, LINKED)
@@ -165,7 +165,7 @@ def linked(primary: Node, site: str) -> Iterator[Visitor]:
 
 
 def status(visitor: Visitor) -> int:
-    """What the router says to somebody who is not signed in."""
+    """The router's status for a user who is not signed in."""
     return visitor.call("GET", "/api/method/ping").status
 
 

@@ -1,6 +1,6 @@
-"""The apps of a running fleet are updated; what fails on the way leaves no two versions.
+"""The apps of a running fleet are updated; a failed update never leaves two versions.
 
-That updates leave nothing to do for site.yml is seen in test_remove.py.
+test_remove.py tests that updates leave nothing to do for site.yml.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from benchfleet.lab import state
 BENCH = "/home/frappe/frappe-bench"
 STATE = "/var/lib/benchfleet"
 UPDATE = "playbooks/update.yml"
-# A guard against runs that hang; nothing is measured by it.
+# Only a guard against runs that hang.
 RUN_SECONDS = 1800
-# A report call, which the router sends to the others, and one that the primary's own bench answers.
+# A report call, which the router sends to the nodes, and one for the primary's own bench.
 REPORT_CALL, OWN_CALL = "frappe.demo.whoami_read_only", "frappe.demo.whoami"
 BACK = '{"update_back": true}'
 
@@ -55,7 +55,7 @@ def somebody(anybody: Callable[..., Somebody]) -> Iterator[Somebody]:
 
 @dataclass
 class Ended:
-    """An ansible-playbook that ended: its exit status and what it said, JSON's escapes undone."""
+    """A finished ansible-playbook: its exit status and its output, with JSON's escapes undone."""
 
     status: int
     output: str
@@ -74,14 +74,14 @@ def begin(*words: str) -> subprocess.Popen[str]:
 
 
 def end(*words: str) -> Ended:
-    """Run ansible-playbook to its end, whatever that is."""
+    """Run ansible-playbook to its end, successful or not."""
     process = begin(*words)
     output, _ = process.communicate(timeout=RUN_SECONDS)
     return Ended(process.returncode, output.replace("\\n", "\n").replace('\\"', '"'))
 
 
 def update(*words: str) -> Ended:
-    """Run the update to its end, whatever that is."""
+    """Run the update to its end, successful or not."""
     return end(UPDATE, *words)
 
 
@@ -103,14 +103,14 @@ def drained(primary_node: Node) -> list[str]:
 
 
 def is_over(primary_node: Node) -> bool:
-    """Whether no update stands unfinished, and no node is out of service for one."""
+    """Whether no update is unfinished, and no node is out of service because of one."""
     record = primary_node.run(f"ls {STATE} | grep -x update.json || true")
     return not record and not drained(primary_node)
 
 
 @dataclass
 class Watcher:
-    """Somebody who asks, again and again, which version answers a call."""
+    """A user who asks again and again which version answers a call."""
 
     user: Somebody
     method: str
@@ -131,11 +131,12 @@ class Watcher:
             time.sleep(0.1)
 
     def benches(self, version: str) -> set[str]:
-        """Who has answered with a version."""
+        """The benches that have answered with a version."""
         return {bench for _, status, seen, bench in self.seen if (status, seen) == (200, version)}
 
     def judge(self, new: str) -> None:
-        """The old version, then the page of maintenance, then the new version, and nothing else."""
+        """Assert the old version, then the maintenance page, then the new version, and nothing
+        else."""
         first_new = next((n for n, (*_, seen, _) in enumerate(self.seen) if seen == new), None)
         assert first_new, f"nobody answered {self.method} with {new}"
         closed = [n for n, (_, status, _, _) in enumerate(self.seen) if status == 503]
@@ -147,8 +148,8 @@ class Watcher:
         self.seconds = self.seen[first_new][0] - self.seen[closed[0]][0]
         pages = between.count((503, ""))
         print(f"{self.seconds:.0f} s without: {pages} of {len(between)} the page of maintenance")
-        # A process that restarts has no answer for a moment, and the bench CLI rewrites the
-        # configuration in place: who reads it just then finds half of it.
+        # A process that restarts gives no answer for a moment, and the bench CLI rewrites the
+        # configuration in place, so a read at that moment gets half of it.
         assert {status for status, _ in between} <= {503, 502, 504, 500}
         assert pages > len(between) / 2
 
@@ -176,7 +177,7 @@ def test_all_problems_are_reported_before_anything_is_changed(
 ):
     old, before = commits(nodes), processes(nodes)
     upstream.release("Something new", {"frappe/hooks.py": "\n# new\n"})
-    # The last line of a file that nobody misses, in the hands of the bench's account.
+    # The last line of an unimportant file, which the bench's account can write.
     touched = f"{BENCH}/apps/frappe/pyproject.toml"
     primary_node.run(f"echo '# mine' >>{touched}")
     try:
@@ -199,7 +200,7 @@ def test_a_failure_before_the_migration_leaves_the_old_code_running(
     anybody: Callable[..., Somebody],
 ):
     old, before = commits(nodes), processes(nodes)
-    # Its requirements can be had, and the build ends in an error.
+    # Its requirements can be installed, but the build fails.
     upstream.release(
         "A build that fails", {"frappe/build.py": "\nraise RuntimeError('no build')\n"}
     )
@@ -210,7 +211,7 @@ def test_a_failure_before_the_migration_leaves_the_old_code_running(
         upstream.withdraw()
     assert done.status != 0
     assert "no build" in done.output
-    # It was built beside the running bench, and nobody was out for it.
+    # It was built beside the running bench, and no node was taken out of service for it.
     assert [call for call in taken if not call.ok] == []
     assert primary_node.run(f"ls -d {BENCH}/.update 2>/dev/null || true") == ""
     assert "the old code goes on running" in done.output
@@ -239,7 +240,7 @@ def test_an_update_without_a_migration_fails_no_call(
     assert "users stay in" in done.output
     assert "users were not out" in done.output
     assert [call for call in taken if not call.ok] == []
-    # Nobody got the old version after the new one.
+    # No user got the old version after the new one.
     kinds = [(status, seen == version) for _, status, seen, _ in own.seen]
     assert kinds == sorted(kinds)
     assert kinds[-1] == (200, True)
@@ -262,14 +263,14 @@ def execute():
 
 
 def columns(primary_node: Node, name: str) -> int:
-    """How many columns of that name the site's to-dos have."""
+    """How many columns of that name the site's ToDo table has."""
     question = "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE TABLE_NAME = 'tabToDo'"
     return int(primary_node.sql(f"{question} AND COLUMN_NAME = '{name}'"))
 
 
 @pytest.fixture
 def fails(primary_node: Node) -> Iterator[Callable[[int], None]]:
-    """Have the patch fail, or not."""
+    """Make the patch fail, or succeed."""
     bench = f"cd {BENCH} && runuser -u frappe -- bench --site {state.SITE} set-config"
 
     def set_to(value: str) -> None:
@@ -289,7 +290,7 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
 ):
     old = commits(nodes)
     assert somebody.save().ok
-    # 40 MB, more than the clients take by themselves; as a statement more than the server does.
+    # 40 MB, more than the clients accept by default; as a statement more than the server does.
     large = f"`{shop.database_of(primary_node)}`.large"
     primary_node.sql(f"CREATE TABLE {large} (name INT PRIMARY KEY, body LONGTEXT)")
     quotes = "REPEAT(CHAR(34, 10 USING utf8mb4), 20 << 20)"
@@ -310,7 +311,7 @@ def test_a_failed_migration_is_taken_back_with_all_that_was_saved(
         ):
             assert words in done.output
         assert columns(primary_node, "half_done") == 1
-        # Users see the page of maintenance; of the primary no worker runs, of the others nothing.
+        # Users see the maintenance page; on the primary no worker runs, on the nodes no program.
         assert somebody.report().status == somebody.save().status == 503
         for name, output in processes(nodes).items():
             what = "worker" if name == "erp1" else ""
@@ -360,11 +361,11 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         "frappe/public/js/desk.bundle.js": f'\nconsole.log("{version}");\n',
     }
     new = upstream.release("A new version", files, SLOW)
-    # An app that came later has a new module, too.
+    # An app that was added later has a new module, too.
     assert "depot" not in shop.modules(primary_node)
     come = {"shop/modules.txt": "Shop\nDepot\n", "shop/depot/__init__.py": ""}
     shop.release(primary_node, {**come, **shop.doctype("Depot", "Depot Shelf")})
-    # This leaves a switch of the site's own, by which it would stay open while others are closed.
+    # This leaves a setting of the site's own, which would keep it open while others are closed.
     off = f"bench --site {state.SITE} set-maintenance-mode off"
     primary_node.run(f"cd {BENCH} && runuser -u frappe -- {off}")
     log = f"{STATE}/update.json"
@@ -382,7 +383,7 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
             first.wait()
             assert first.stdout
             first.stdout.close()
-        # The checkout of one node cannot be written: the other one has its turn all the same.
+        # The checkout of one node cannot be written: the other node is updated all the same.
         nodes["rep1"].run(f"touch {LOCK}")
         done = update()
         nodes["rep1"].run(f"rm {LOCK}")
@@ -398,14 +399,14 @@ def test_a_killed_update_is_continued_and_no_two_versions_answer(
         assert done.status == 0, done.output
         wait_until("rep1 does, too", lambda: "rep1" in watcher.benches(version))
     assert set(commits(nodes).values()) == {new}
-    # Of former updates so many are kept, as fleet_keep says.
+    # As many former updates are kept as fleet_keep says.
     assert 1 <= len(primary_node.run("ls -d /var/backups/benchfleet/*-*/").split()) <= 3
     assert columns(primary_node, "lifecycle") == 1
     for node in nodes.values():
         assert shop.has(node, shop.database_of(primary_node), "Depot Shelf")
     watcher.judge(version)
     own.judge(version)
-    # What users noticed is what the update says, phase by phase.
+    # What users noticed agrees with the update's report, phase by phase.
     for phase in ("closing the sites", "backup", "new code in place", "restart"):
         assert re.search(rf"\d s users out: {phase}", said), said
     told = re.search(r"users were out for (\d+) s, (\d+) s of them for the migration", said)

@@ -1,4 +1,4 @@
-"""What the tests before this one have done to the fleet has left it whole."""
+"""After all tests before this one, the fleet is whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stranger: a copy of the project, an account with sudo, and servers behind a proxy."""
+"""A new user: a copy of the project, an account with sudo, and servers behind a proxy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from plays import ROOT, Hidden
 from benchfleet.lab import state
 
 PASSWORD, SSH_PORT, PROXY_PORT = "by-the-book", 2222, 3128
-# What the stranger changes in the copy of the example: addresses, account and ports.
+# What the new user changes in the copy of the example: addresses, account and ports.
 EDITOR = """#!{python}
 import pathlib, sys
 for place in sys.argv[1:]:
@@ -45,7 +45,7 @@ TOLD_LINES = 60
 
 @dataclass
 class Stranger:
-    """Who follows the pages on their own servers.
+    """A new user, who follows the pages on their own servers.
 
     project: the copy of the project. environment: of every command.
     """
@@ -69,8 +69,8 @@ class Stranger:
     ) -> tuple[int, str]:
         """Run lines of shell on a terminal, where a question is answered; returns status, output.
 
-        other: variables of the environment; "" takes one out. The controller's sessions have a
-        strict umask and the C locale, too.
+        other: variables of the environment; "" removes one. The controller's sessions have a strict
+        umask and the C locale, too.
         """
         environment = {
             name: value for name, value in {**self.environment, **other}.items() if value
@@ -93,22 +93,23 @@ class Stranger:
                 try:
                     said += os.read(main, 65536)
                 except OSError:
-                    # The last process that had the terminal has ended.
+                    # The last process with the terminal has ended.
                     break
             elif question and question.encode() in said:
-                # Ansible throws away what was typed before it listens: silence means once more.
+                # Ansible discards what was typed before it reads: if nothing happens, type it
+                # again.
                 os.write(main, f"{answer}\n".encode())
         os.close(main)
         return process.wait(), said.decode(errors="replace").replace("\r\n", "\n")
 
     def does(self, script: str, question: str = "", answer: str = "") -> str:
-        """Run lines of shell that must end well; returns what they said."""
+        """Run lines of shell that must succeed; returns their output."""
         status, said = self.run(script, question, answer)
         assert status == 0, f"{script}\nended with status {status}:\n{tail(said)}"
         return said
 
     def fails(self, script: str, **other: str) -> str:
-        """Run lines of shell that must end badly; returns what they said, without line breaks."""
+        """Run lines of shell that must fail; returns their output without line breaks."""
         status, said = self.run(script, **other)
         assert status not in (0, None), tail(said)
         return " ".join(said.split())
@@ -135,7 +136,7 @@ def tail(said: str) -> str:
 
 
 def copy_project(target: Path) -> None:
-    """Copy what git has of the project, and what it would take in, as a clone has it."""
+    """Copy the project's files that git has or would add, as a clone has them."""
     listed = ["git", "-c", "safe.directory=*", "ls-files", "-coz", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, names.split("\0")):
@@ -145,7 +146,7 @@ def copy_project(target: Path) -> None:
 
 
 def ssh_settings(lab: state.Lab, folder: Path, keys: str) -> str:
-    """The words of ssh for an account on the controller that knows these host keys."""
+    """The arguments of ssh for an account on the controller with these known host keys."""
     folder.mkdir(exist_ok=True)
     (folder / "known_hosts").write_text(keys)
     settings = {
@@ -162,7 +163,7 @@ def ssh_settings(lab: state.Lab, folder: Path, keys: str) -> str:
 
 @pytest.fixture(scope="session")
 def proxy(lab: state.Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The way out of the servers' network: there is no other."""
+    """The only way out of the servers' network."""
     if not shutil.which("tinyproxy"):
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "tinyproxy-bin"]
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

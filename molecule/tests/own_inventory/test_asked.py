@@ -1,4 +1,4 @@
-"""What keeps a host from being asked is named in one list, before anything is touched."""
+"""Everything that prevents access to a host is in one list, before anything is changed."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NO_PASSWORD = {"ANSIBLE_BECOME_PASSWORD_FILE": ""}
 
 @pytest.fixture(scope="module", autouse=True)
 def inventory(stranger: Stranger) -> None:
-    """A copy of the example of this file's own."""
+    """A copy of the example for this file's tests."""
     places = "inventory/asked/hosts.yml inventory/asked/group_vars/all.yml"
     stranger.does(f"./fleet --help; cp -r inventory/example inventory/asked; $EDITOR {places}")
 
 
 def problems(stranger: Stranger, number: int, script: str = PREFLIGHT, **other: str) -> str:
-    """Run something that names so many problems; returns all that it said."""
+    """Run a command that lists this many problems; returns its output."""
     said = stranger.fails(script, **other)
     counts = PROBLEMS.findall(said)
     assert counts, said
@@ -34,7 +34,7 @@ def problems(stranger: Stranger, number: int, script: str = PREFLIGHT, **other: 
 
 def test_a_host_key_that_nobody_knows(stranger: Stranger, tmp_path: Path):
     nobody = ssh_settings(stranger.lab, tmp_path, "")
-    # One for each host: each has a line of its own to run.
+    # One problem for each host, as each needs its own command.
     said = problems(stranger, 2, ANSIBLE_SSH_COMMON_ARGS=nobody)
     assert "ssh_host_key_unknown" in said
     assert f"ssh-keyscan -p {SSH_PORT} -t ed25519" in said
@@ -66,7 +66,7 @@ def test_a_changed_host_key_is_seen_behind_an_open_connection(stranger: Stranger
     changed = "".join(
         f"[{host.ip}]:{SSH_PORT} ssh-ed25519 {keys['rep1'][1]}\n" for host in (erp1, rep1)
     )
-    # erp1's key was another one, which is rep1's now.
+    # erp1's former key is now rep1's.
     somebody = ssh_settings(stranger.lab, tmp_path, changed)
     said = problems(stranger, 1, ANSIBLE_SSH_COMMON_ARGS=somebody)
     assert "ssh_host_key_changed" in said
@@ -77,7 +77,7 @@ def test_a_changed_host_key_is_seen_behind_an_open_connection(stranger: Stranger
 
 @pytest.fixture
 def without_rep1(stranger: Stranger) -> Iterator[None]:
-    """The cable of rep1 is pulled."""
+    """The network cable of rep1 is pulled."""
     host = stranger.lab.host("rep1")
     machines.cut(stranger.lab, host)
     yield
@@ -87,7 +87,7 @@ def without_rep1(stranger: Stranger) -> Iterator[None]:
 def test_a_dead_host_is_in_the_list_with_other_problems(stranger: Stranger, without_rep1: None):
     said = problems(stranger, 2, **NO_PASSWORD)
     assert "rep1" in said
-    # Alone it does not stop the run.
+    # This problem alone does not stop the run.
     assert "(id: host_silent)" in stranger.fails(PREFLIGHT)
 
 

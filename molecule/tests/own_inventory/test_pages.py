@@ -16,12 +16,12 @@ SITE = "erp.example.com"
 RUN = [block for block in commands() if not block.reason]
 SITE_YML = ".venv/bin/ansible-playbook -i inventory/mine site.yml"
 REMOVE = ".venv/bin/ansible-playbook -i inventory/mine playbooks/remove_node.yml"
-# Commands that ask: the question and the answer.
+# Commands that prompt: the prompt and the answer.
 ANSWERS = {"playbooks/remove_node.yml -e node=rep2": ("Type the node's name", "rep2")}
 
 
 def second_run(stranger: Stranger) -> None:
-    """It changes nothing, except a mode that an earlier release had set."""
+    """A second run changes nothing, except a mode that an earlier release had set."""
     stranger.on("rep1", "root", "chmod 0700 /opt/bench-cli")
     recap = dict(RECAP.findall(stranger.does(SITE_YML)))
     for host, number in {"erp1": 0, "rep1": 1}.items():
@@ -72,7 +72,7 @@ def still_serves(stranger: Stranger) -> None:
     assert stranger.on("erp1", "root", "ls -d /etc/*").count("benchfleet") == 0
 
 
-# What the text has the reader do before a command, and what it promises afterwards.
+# What the text tells the reader to do before a command, and what must hold afterwards.
 ALONE = "systemctl disable --now benchfleet-firewall"
 BEFORE = {"-e node=rep2": add_rep2, ALONE: remove_rep1}
 AFTER = {

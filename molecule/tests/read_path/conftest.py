@@ -15,10 +15,10 @@ from plays import BENCHES
 
 from benchfleet.lab import state
 
-# One node with each policy, so that one run sets up both.
+# Each policy on one node, so that one run sets up both.
 POLICIES = "{{ {'rep1': 'stale', 'rep2': 'error'}[inventory_hostname] | default('primary') }}"
-# How the fleet is set up, in the order in which it is: what Ansible is told. The guard is switched
-# off and on again, so what holds with a policy holds after that, too.
+# The set-ups of the fleet, in their order, as variables for Ansible. The guard is switched off and
+# on again in between, so the policies are tested after that.
 PHASES: dict[str, list[str]] = {
     "guarded": [],
     "routed": [
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests of one set-up together: each change is a run of playbooks."""
+    """Put tests of one set-up together, as each change takes a run of playbooks."""
     items.sort(key=lambda item: list(PHASES).index(phase_of(item)))
 
 
@@ -71,13 +71,13 @@ def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable
 
 @pytest.fixture
 def field(lab: state.Lab, fleet: str) -> Field:
-    """The lab, with the node that is hit: rep1, or who tells users to try later."""
+    """The lab, with the node that is hit: rep1, or the one that tells users to try later."""
     return Field(lab, "rep2" if fleet == "error" else "rep1")
 
 
 @pytest.fixture
 def somebody(anybody: Callable[..., Somebody], fleet: str) -> Iterator[Somebody]:
-    """A user; what they saved is deleted again."""
+    """A user, whose saved documents are deleted again."""
     # Stock Frappe hangs as long as its caller waits.
     found = anybody(6 if fleet == "stock" else 20)
     yield found
@@ -86,7 +86,7 @@ def somebody(anybody: Callable[..., Somebody], fleet: str) -> Iterator[Somebody]
 
 @pytest.fixture
 def alone(field: Field, somebody: Somebody, fleet: str) -> Iterator[None]:
-    """No other reporting node answers, and this one reads from its replica."""
+    """Only this reporting node answers, and it reads from its replica."""
     node = field.node.name
     # Without the guard no bench says which database it read.
     place = (node, "" if fleet == "stock" else node)
@@ -109,7 +109,7 @@ def both_answer(field: Field, somebody: Somebody) -> Callable[[], None]:
 
 @pytest.fixture
 def player(field: Field, somebody: Somebody, alone: None, setups: dict[str, Any]) -> Player:
-    """A player that knows what is normal."""
+    """A player that has measured the normal calls."""
     found = Player(field, somebody, setups.get("player"))
     if found.normal is None:
         setups["player"] = found.learn()

@@ -1,10 +1,10 @@
-"""Plays an ERPNext day on a running lab: what the read path is for, on the real thing.
+"""Plays a working day with ERPNext on a running lab: the read path with the real software.
 
 The wizard makes a company with ERPNext's own demo data, where there is none yet. Ten reports are
-asked for twice, from a reporting bench and, while the nodes are drained, from the primary, and must
-be the same. Documents are saved, and each is looked for at once in a routed list. A report is
-prepared, which is a heavy job, and asked for at once, ten times. What was seen is a table in
-Markdown on standard output; status 0 only if all of it is right.
+run twice, on a reporting bench and, while the nodes are drained, on the primary, and must be equal.
+Documents are saved, and each is looked up at once in a routed list. A report is prepared, which is
+a heavy job, and opened at once, ten times. The results are a table in Markdown on standard output;
+the status is 0 only if all of them are right.
 Run as root from the repository:
     .venv/bin/python molecule/tests/read_path/erpnext.py --lab NAME [--site SITE]
 """
@@ -82,7 +82,7 @@ JOB_SECONDS = 120
 
 
 class Day:
-    """Somebody who works with ERPNext, at the router of a lab."""
+    """A user who works with ERPNext at the router of a lab."""
 
     def __init__(self, lab: state.Lab, somebody: Somebody) -> None:
         self.lab = lab
@@ -143,7 +143,7 @@ class Day:
         return len(entries) == len(self.rows("GL Entry", ["name"]))
 
     def report(self, name: str, filters: dict[str, Any]) -> tuple[str, str, float, Any]:
-        """Who answered a report, from whose data, in how many seconds, and its content."""
+        """A report: which bench and database answered, the seconds, and its content."""
         begun = time.monotonic()
         form = {"report_name": name, "filters": json.dumps(filters), "ignore_prepared_report": 1}
         answer = self.somebody.visitor.call("POST", METHOD + RUN, form=form)
@@ -156,7 +156,7 @@ class Day:
         return answer.bench, database, seconds, content
 
     def reports(self) -> None:
-        """Ask for each report from both benches."""
+        """Run each report on both benches."""
         wanted = {name: {"company": self.company, **filters} for name, filters in REPORTS.items()}
         there = {name: self.report(name, filters) for name, filters in wanted.items()}
         with drained(self.primary, [Node(self.lab, host) for host in self.lab.hosts[1:]]):
@@ -177,7 +177,7 @@ class Day:
             )
 
     def saves(self, number: int = 200) -> None:
-        """Save documents, and look for each at once in a routed list."""
+        """Save documents, and look up each at once in a routed list."""
         stale, failed, seconds, places = 0, 0, [], set()
         for _ in range(number):
             saved = self.somebody.save()
@@ -197,7 +197,7 @@ class Day:
         )
 
     def prepared(self, number: int = 10) -> None:
-        """Have a report prepared, a heavy job, and ask for it as soon as it is said to be there."""
+        """Have a report prepared, a heavy job, and open it as soon as it is reported as ready."""
         right, seconds, said, places = 0, [], set(), set()
         method = "frappe.core.doctype.prepared_report.prepared_report.make_prepared_report"
         for _ in range(number):
@@ -243,7 +243,7 @@ STEPS: dict[str, Callable[[Day], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play the day; returns 0 when all that was seen is right."""
+    """Play the day; returns 0 when all results are right."""
     given = parser().parse_args(arguments)
     lab = state.load(given.lab)
     if lab is None:

@@ -17,7 +17,7 @@ from nodes import Node, wait_until
 from benchfleet.lab import machines, state
 
 TABLE = "inet benchfleet_failure"
-# Where the router looks for nodes that it is to leave alone.
+# The folder in which the router looks for marks of drained nodes.
 DRAINED = "/var/lib/benchfleet/drained"
 Strike = Callable[[], None]
 
@@ -68,12 +68,12 @@ class Field:
 
     @property
     def table(self) -> str:
-        """The table that every kind of call reads."""
+        """The table that calls of every kind read."""
         return f"`{self.config['db_name']}`.`tabToDo`"
 
     @property
     def group(self) -> str:
-        """What supervisor's groups and programs of the bench begin with."""
+        """The prefix of the bench's groups and programs in supervisor."""
         return self.bench.rpartition("/")[2]
 
     @property
@@ -93,12 +93,12 @@ class Field:
         return self.node.run(f"pgrep --full --delimiter ' ' {shlex.quote(program)}")
 
     def at(self, node: str) -> Field:
-        """The same field, with another node as the one that is hit."""
+        """The same lab, with another node as the one that is hit."""
         return Field(self.lab, node, self.site, self.bench)
 
     @contextlib.contextmanager
     def reads_held(self) -> Iterator[None]:
-        """Whatever reads the table from this replica waits, until the end of the block."""
+        """Until the end of the block, everything that reads the table from this replica waits."""
         wait_until("the replica follows", self.replica_follows)
         try:
             self.node.hold(f"LOCK TABLES {self.table} WRITE")
@@ -141,7 +141,7 @@ class Field:
 
 @contextlib.contextmanager
 def nothing(_: Field) -> Iterator[None]:
-    """No failure: what calls cost else."""
+    """No failure: the normal cost of calls."""
     yield
 
 
@@ -157,7 +157,7 @@ def replica_stopped(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replica_hung(field: Field) -> Iterator[None]:
-    """MariaDB's connections are accepted by the kernel, and then nothing more comes."""
+    """The kernel accepts connections to MariaDB, and then nothing more comes."""
     signal = "systemctl kill --kill-who=main --signal={} mariadb"
     try:
         field.node.run(signal.format("STOP"))
@@ -168,7 +168,7 @@ def replica_hung(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def applying_stopped(field: Field) -> Iterator[None]:
-    """The replica answers, and gets older."""
+    """The replica answers, but its data get older."""
     try:
         field.node.sql("STOP SLAVE SQL_THREAD")
         yield
@@ -178,7 +178,7 @@ def applying_stopped(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replica_lagging(field: Field) -> Iterator[None]:
-    """Replication runs, and is held up: whatever is saved stays unapplied."""
+    """Replication runs but is blocked: saved documents are not applied."""
     try:
         field.node.hold(f"LOCK TABLES {field.table} READ")
         yield
@@ -188,7 +188,7 @@ def replica_lagging(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def database_cut(field: Field) -> Iterator[None]:
-    """Nothing gets through to the replica's port, and nobody says so."""
+    """Packets to the replica's port are dropped without an answer."""
     chain = f"chain {TABLE} input '{{ type filter hook input priority -10; }}'"
     try:
         field.node.run(f"nft add table {TABLE} && nft add {chain}")
@@ -239,7 +239,7 @@ def killed_in_a_query(field: Field) -> Iterator[Strike]:
 
 @contextlib.contextmanager
 def bench_stopped(field: Field) -> Iterator[None]:
-    """Nobody listens on the reporting bench's port."""
+    """No process listens on the reporting bench's port."""
     try:
         field.node.run(f"supervisorctl stop {field.web_group}")
         yield
@@ -249,7 +249,7 @@ def bench_stopped(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def bench_hung(field: Field) -> Iterator[None]:
-    """The reporting bench's connections are accepted by the kernel, and then nothing more comes."""
+    """The kernel accepts connections to the reporting bench, and then nothing more comes."""
     pids = field.web_pids()
     try:
         field.node.run(f"kill -STOP {pids}")
@@ -280,18 +280,18 @@ def node_cut(field: Field) -> Iterator[None]:
 
 @contextlib.contextmanager
 def redis_restarted(field: Field) -> Iterator[None]:
-    """Cache, sessions and queue of the whole fleet go away and come back empty-handed."""
+    """Cache, sessions and queue of the whole fleet stop and come back empty."""
     field.primary.run(f"supervisorctl restart {field.group}-redis:")
     yield
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure, and what it is called."""
+    """One failure and its name."""
 
     title: str
     play: Callable[[Field], AbstractContextManager[Strike | None]]
-    # Whether the reporting bench itself goes on: then it answers, from the primary's database.
+    # Whether the reporting bench still runs: then it answers, from the primary's database.
     bench_lives: bool = True
 
 

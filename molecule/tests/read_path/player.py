@@ -1,10 +1,10 @@
 """Plays failures of the read path against calls of every kind, on a running lab.
 
-What each call got, in how long and from where: a table in Markdown on standard output, and JSON.
+The answer to each call, its seconds and where it came from: a table in Markdown, and JSON.
 Other reporting nodes are drained meanwhile.
 Run as root from the repository:
     .venv/bin/python molecule/tests/read_path/player.py --lab NAME [--json FILE] [FAILURE ...]
-A failure is always undone, also when the player is ended with SIGTERM or Ctrl-C.
+A failure is always undone, also when SIGTERM or Ctrl-C ends the player.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from benchfleet.shell import FleetError, say
 
 ROUTED = [name for name, kind in KINDS.items() if kind.routed]
 LATER = 3
-# Seconds that the first call may take that meets a failure. The guard and the router give a silent
-# server up after 1.5 s at most; who waits for it waits until the caller gives up.
+# Seconds that the first call after a failure may take. The guard and the router give up a silent
+# server after 1.5 s at most; without them a call waits until its caller gives up.
 FIRST_SECONDS = 8
 BACK_SECONDS = 90
 NORMAL = Failure("none", nothing)
@@ -43,7 +43,7 @@ NORMAL = Failure("none", nothing)
 
 @dataclass
 class Cell:
-    """What one kind of call got under one failure.
+    """The answers to one kind of call during one failure.
 
     first: the call right after the failure began; None where another kind was first.
     """
@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass
 class Played:
-    """One failure as it was played: its cells, and seconds until calls were as before again."""
+    """One failure as it was played: its cells, and the seconds until calls were normal again."""
 
     failure: str
     cells: dict[str, Cell]
@@ -80,34 +80,34 @@ class Played:
 
 @dataclass
 class Player:
-    """Somebody who calls, and a field where things fail."""
+    """A user who makes calls, and a lab in which things fail."""
 
     field: Field
     somebody: Somebody
     normal: Played | None = None
 
     def learn(self) -> Played:
-        """Make every kind of call while nothing fails: what is normal."""
+        """Make every kind of call while nothing fails, to learn what is normal."""
         for name in KINDS:
             KINDS[name].make(self.somebody)
         self.normal = self.once("none", NORMAL, list(KINDS), 5)
         return self.normal
 
     def place(self, kind: str) -> tuple[str, str]:
-        """Who answers a kind of call, and whose database, while nothing fails."""
+        """The bench and database that answer a kind of call while nothing fails."""
         assert self.normal is not None
         return self.normal.cells[kind].later[-1].place
 
     def is_normal(self, kind: str) -> bool:
-        """Whether a call of that kind is answered as ever: by the same bench and database."""
+        """Whether a call of that kind is answered as usual, by the same bench and database."""
         taken = KINDS[kind].make(self.somebody)
         return taken.ok and taken.place == self.place(kind)
 
     def once(self, key: str, failure: Failure, order: Sequence[str], later: int) -> Played:
         """Begin a failure, make all calls `1 + later` times, undo it, wait for normal calls.
 
-        The document that the routed calls look for is saved after the failure began; only where
-        the replica is to die under the first call, that call comes before.
+        The document that the routed calls look for is saved after the failure began. Only where the
+        replica is to die during the first call is it saved before.
         """
         taken: dict[str, list[Taken]] = {kind: [] for kind in order}
         first = next(kind for kind in order if KINDS[kind].routed)
@@ -132,7 +132,7 @@ class Player:
         return Played(key, cells, back)
 
     def wait(self, key: str) -> float | None:
-        """Seconds until every routed call is as ever again; None where that takes too long."""
+        """Seconds until every routed call is normal again; None where that takes too long."""
         begun = time.monotonic()
         try:
             for kind in ROUTED:
@@ -144,7 +144,7 @@ class Player:
             say(str(error))
             return None
         back = time.monotonic() - begun
-        # The next failure begins on a fleet that is whole, which is not what is measured here.
+        # The next failure must begin on a whole fleet; the time for this is not measured.
         wait_until(f"after {key}, the replica follows", self.field.replica_follows)
         return back
 
@@ -193,7 +193,7 @@ def place_words(taken: Taken) -> str:
 
 
 def verdict_words(calls: Iterable[Taken]) -> str:
-    """What was not as it should be: `500`, `no answer`, `stale`."""
+    """What was wrong: `500`, `no answer`, `stale`."""
     found = []
     for taken in calls:
         word = str(taken.status) if taken.status else "no answer"
@@ -266,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play what is asked for; returns 0 once all was played, whatever calls got."""
+    """Play the chosen failures; returns 0 once all were played, whatever calls got."""
     given = parser().parse_args(arguments)
     if unknown := [name for name in given.failures if name not in FAILURES]:
         raise FleetError(f"no such failure: {', '.join(unknown)}; there is {', '.join(FAILURES)}")

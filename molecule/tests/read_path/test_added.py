@@ -1,4 +1,4 @@
-"""A method that is not read_only by itself reads from the replica, once the operator adds it."""
+"""A method that is not read_only itself reads from the replica once the operator adds it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ routed = pytest.mark.fleet("routed")
 
 
 def search(visitor: Any, text: str, **more: Any) -> Answer:
-    """What a link field asks for while one types."""
+    """The call of a link field while the user types."""
     form = {"doctype": "ToDo", "txt": text, "page_length": 10, **more}
     return visitor.call("POST", METHOD + ADDED, form=form)
 
 
 def count(visitor: Any) -> Answer:
-    """What a list view asks for."""
+    """The call of a list view for its count."""
     return visitor.call("POST", METHOD + TAKEN, form={"doctype": "ToDo"})
 
 
 def place(answer: Answer) -> tuple[str, str]:
-    """Whose bench answered, and whose database."""
+    """The hosts whose bench and whose database answered."""
     assert answer.status == 200, answer.said()
     return answer.bench, answer.headers["x-fleet-database"]
 
@@ -56,7 +56,7 @@ def test_what_was_saved_is_found(somebody: Somebody, field: Field):
         seen[place(answer)] += 1
         seen["stale"] += [row["value"] for row in answer.body["message"]] != [somebody.last]
     assert seen["stale"] == 0, seen
-    # The primary takes some when the node has something else to do.
+    # The primary answers some while the node is busy.
     assert seen[field.node.name, field.node.name] >= 0.5 * SAVES, seen
 
 
@@ -75,7 +75,7 @@ def test_what_it_writes_is_kept(somebody: Somebody, field: Field):
 
 @routed
 def test_who_may_call_it_is_judged_as_ever(somebody: Somebody, field: Field):
-    # A guest may not, and nobody may reach through it what is not whitelisted.
+    # A guest may not call it, and it gives no access to methods that are not whitelisted.
     for visitor, query in ((somebody.stranger(), ""), (somebody.visitor, "frappe.demo.record_job")):
         answer = search(visitor, "x", query=query)
         assert (answer.status, answer.bench) == (403, field.node.name)

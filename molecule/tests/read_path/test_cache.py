@@ -1,4 +1,4 @@
-"""What a replica that is behind still believes never gets into the cache that all benches share."""
+"""Old data of a replica that is behind never gets into the cache that all benches share."""
 
 from __future__ import annotations
 

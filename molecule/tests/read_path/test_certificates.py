@@ -1,4 +1,4 @@
-"""https: each site's certificate, renewed without a run, and what verify says of a bad one."""
+"""https: each site's certificate, renewed without a run, and verify's report of a bad one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def certificate(name: str, days: int = 30) -> tuple[str, str, bytes]:
 
 @pytest.fixture(scope="module")
 def install(nodes: dict[str, Node]) -> Callable[..., bytes]:
-    """Put a certificate and its key into place on the primary, as certbot does: by new links."""
+    """Install a certificate and its key on the primary, as certbot does: by new links."""
 
     def put(file: str, name: str, days: int = 30) -> bytes:
         pem, key, der = certificate(name, days)
@@ -71,7 +71,7 @@ def install(nodes: dict[str, Node]) -> Callable[..., bytes]:
 def served(
     nodes: dict[str, Node], play: Callable[..., Run], install: Callable[..., bytes]
 ) -> Iterator[tuple[list[str], bytes]]:
-    """The site is served with a certificate of its own; words that say so, and the certificate."""
+    """The site is served with its own certificate; the arguments for that, and the certificate."""
     own = install("own", state.SITE)
     install("default", OTHER)
     site = {
@@ -116,7 +116,7 @@ def test_a_site_is_served_with_its_own_certificate(
 def test_a_renewed_certificate_is_served_without_a_run(
     nodes: dict[str, Node], served: tuple[list[str], bytes], install: Callable[..., bytes]
 ):
-    # Twice: the first may be found by a look that the run has made due.
+    # Twice: the first may be found by a check that the run has made due.
     for _ in range(2):
         renewed = install("own", state.SITE)
         wait_until("it is served", lambda own=renewed: shown(nodes) == own, RENEWED_SECONDS)
@@ -153,8 +153,8 @@ def test_a_key_of_another_certificate_is_refused_before_anything_is_touched(
     assert shown(nodes) == good
 
 
-# A CA for tests on the primary, from Debian, with a name server that leads each name to the address
-# that it is told.
+# A CA for tests on the primary, from Debian, with a name server that resolves each name to a given
+# address.
 PEBBLE = r"""
 set -e
 export DEBIAN_FRONTEND=noninteractive
@@ -180,7 +180,7 @@ AWAY, FURTHER = "away.lab.test", "further.lab.test"
 
 
 def leads_to(node: Node, name: str, address: str) -> None:
-    """Have the name server lead a name to an address."""
+    """Make the name server resolve a name to an address."""
     body = json.dumps({"host": name, "addresses": [address]})
     node.run(
         "python3 -c 'import sys, urllib.request as u;"
@@ -192,7 +192,7 @@ def leads_to(node: Node, name: str, address: str) -> None:
 def asked(
     nodes: dict[str, Node], play: Callable[..., Run], served: tuple[list[str], bytes]
 ) -> Iterator[tuple[list[str], Run]]:
-    """A CA was asked for the site's names, one of which leads elsewhere; words, and the run.
+    """Certificates were requested, and one name resolves elsewhere; the arguments, and the run.
 
     The site is served as before when `served` ends.
     """
@@ -211,7 +211,7 @@ def asked(
 
 
 def trusted(nodes: dict[str, Node], name: str) -> bool:
-    """Whether the router shows a certificate that is good for a name, whoever signed it."""
+    """Whether the router shows a certificate that is valid for a name, whoever signed it."""
     where = (nodes["erp1"].host.ip, HTTPS, name)
     try:
         return certificate_fault(shown_certificate(*where), *where) == ""

@@ -11,7 +11,7 @@ from nodes import wait_until
 from plays import INVENTORY
 
 OF_LAB = ("-i", str(INVENTORY))
-# By then a drain that did not wait for the node's calls would be over.
+# A drain that does not wait for the node's calls ends sooner.
 OVER_SECONDS = 6
 
 

@@ -1,4 +1,4 @@
-"""Each failure costs the users some speed, and nothing else."""
+"""A failure makes calls slower, and has no other effect on users."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from calls import KINDS
 from failures import FAILURES
 from player import BACK_SECONDS, FIRST_SECONDS, ROUTED, Played, Player
 
-# Seconds that a call may take longer than a healthy one. A call that tries what is broken once more
-# pays at least 0.5 s (read_guard_wait, or nginx's look at a silent node), and so do all later ones.
+# Seconds that a call may take longer than a healthy one. A call that tries the broken part once
+# more takes at least 0.5 s longer (read_guard_wait, or nginx's check of a silent node).
 TOLERANCE = 0.4
 # Seconds until calls are back where they belong; a node that was off has to start its servers.
 BACK = {"node_off": BACK_SECONDS}
@@ -16,7 +16,7 @@ BACK_SOON = 30
 
 
 def check_answers(played: Played, player: Player) -> None:
-    """Everybody got what they asked for, and nothing old."""
+    """All users got the right answer, and no old data."""
     for cell in played.cells.values():
         for taken in cell.taken:
             assert taken.ok, f"{cell.call}: {taken}"
@@ -24,7 +24,7 @@ def check_answers(played: Played, player: Player) -> None:
 
 
 def check_places(played: Played, player: Player) -> None:
-    """Saves and sign-ins went where they go, reports to whoever could answer."""
+    """Saves and sign-ins went to the primary as usual, reports to a host that could answer."""
     node, primary = player.field.node.name, player.field.primary.name
     for kind, cell in played.cells.items():
         if kind not in ROUTED:
@@ -38,9 +38,9 @@ def check_places(played: Played, player: Player) -> None:
 
 
 def check_times(played: Played, player: Player) -> None:
-    """The first report pays its share; nothing else, and nobody after it, does.
+    """The first report is slower; other calls and later reports are not.
 
-    The fastest ones are compared: others may have waited for this machine.
+    The fastest ones are compared, as others may have waited for this machine.
     """
     assert player.normal is not None
     for kind, cell in played.cells.items():

@@ -1,4 +1,4 @@
-"""Files that a reporting node has not copied yet: read there as on the primary."""
+"""Files that a reporting node has not copied yet are read there as on the primary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nodes import Node, wait_until
 REPORT = "Stock Balance"
 PREPARED = "frappe.core.doctype.prepared_report.prepared_report.make_prepared_report"
 SYNC = "frappe.core.doctype.duckdb_sync.duckdb_sync.start_data_sync"
-# Asks the node's service for a file as the bench's processes do, and says how long that took.
+# Requests a file from the node's service as the bench's processes do, and prints the seconds.
 ASK = """
 import os, socket, time
 began = time.monotonic()
@@ -31,7 +31,7 @@ with socket.socket(socket.AF_UNIX) as service:
 
 @pytest.fixture(autouse=True)
 def uncopied(field: Field, alone: None) -> Iterator[None]:
-    """No copy of a minute's comes to the node that answers; what it has, it has asked for."""
+    """The copy of each minute is off on the node that answers, so all its files were requested."""
     try:
         field.node.run("systemctl stop cron")
         field.node.run("while pgrep --full '^/usr/bin/python3 .*/site-sync$'; do sleep 0.1; done")
@@ -42,7 +42,7 @@ def uncopied(field: Field, alone: None) -> Iterator[None]:
 
 @pytest.fixture
 def made_elsewhere(field: Field) -> Iterator[None]:
-    """The node does no heavy job: what it prepares itself, it has."""
+    """The node does no heavy jobs, or it would have files that it made itself."""
     worker = f"supervisorctl {{}} {field.group}-at-heavy-worker:"
     field.node.run(worker.format("stop"))
     yield
@@ -51,7 +51,7 @@ def made_elsewhere(field: Field) -> Iterator[None]:
 
 @pytest.fixture
 def errors(field: Field) -> Iterator[None]:
-    """No row in Error Log comes from the test."""
+    """The test must not add a row to Error Log."""
     before = logged(field)
     yield
     assert logged(field) == before
@@ -68,7 +68,7 @@ def folder(field: Field) -> str:
 
 
 def asked(field: Field, name: str) -> tuple[str, float]:
-    """What the node's service says of a private file, and after how many seconds."""
+    """The answer of the node's service for a private file, and the seconds that it took."""
     script = ASK.format(name=f"{field.site}/private/files/{name}")
     words = field.node.run(f"runuser -u frappe -- python3 -c {shlex.quote(script)}").split()
     return words[0], float(words[1])
@@ -92,7 +92,7 @@ def file_of(field: Field, name: str) -> str:
 
 
 def shown(visitor: Visitor, name: str) -> Answer:
-    """The call by which the desk shows a prepared report; as a POST, so that its log is kept."""
+    """The call by which the desk shows a prepared report, as a POST, so that its log is kept."""
     filters = json.dumps({"prepared_report_name": name})
     return visitor.call("POST", METHOD + RUN, form={"report_name": REPORT, "filters": filters})
 
@@ -121,10 +121,10 @@ def test_a_prepared_report_is_right_at_once_on_a_node_that_has_not_copied_it(
         answer = shown(somebody.visitor, name)
         assert (answer.status, answer.bench) == (200, field.node_name)
         assert sorted(answer.body["message"].get("result", [])) == right
-        # As the minute's copy would have brought it, with nothing left to do for that.
+        # Equal to the minute's copy, which then has nothing left to do.
         state = f"stat -c '%s %Y %a %U' {path}; md5sum {path}"
         assert field.node.run(state) == field.primary.run(state)
-        # Reports of one minute may have one name.
+        # Reports of the same minute may have the same name.
         field.node.run(f"rm {path}")
 
 
@@ -142,7 +142,7 @@ def test_a_report_whose_file_is_gone_is_answered_as_by_the_primary(
     assert answers[0].status == answers[1].status == 200
     assert answers[0].body == answers[1].body
     assert "result" not in answers[0].body["message"]
-    # Of each, Frappe's own word on it.
+    # Frappe itself logs each of the two.
     assert int(logged(field)) == before + 2
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_the_primary_deleted_does_not_come_back(field: Field):
 def test_a_primary_that_says_nothing_costs_two_seconds_once(field: Field, somebody: Somebody):
     name = prepare(field, somebody)
     assert asked(field, f"{uuid.uuid4().hex}.txt")[0] == "missing"
-    # Its sshd and the gates are stopped for a while. Our own commands come by ssh, too.
+    # Its sshd and the gates are stopped for a while, and our own commands use ssh, too.
     processes = "$(pgrep --full '[s]shd|[s]ync-gate')"
     script = f"sleep 1; kill -STOP {processes}; sleep 20; kill -CONT {processes}"
     unit = "systemd-run --quiet --collect --unit benchfleet-failure-gate"

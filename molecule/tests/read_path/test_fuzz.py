@@ -1,7 +1,7 @@
-"""Whatever is sent to the router: what is no routed report never reaches a reporting bench.
+"""Whatever is sent to the router, only routed reports reach a reporting bench.
 
-The demo framework names, in X-Demo-Method, the method that ran. So whoever's request it was and
-however it was disguised: an answer from a reporting node has to carry the name of a routed method.
+The demo framework names the method that ran in X-Demo-Method. However a request was disguised, an
+answer from a reporting node must have the name of a routed method there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nodes import wait_until
 from benchfleet.runner import ROOT
 
 REQUESTS = 2000
-# Sent at a time to a router with a weaker judgement, and how often at most.
+# Requests sent at a time to a router with weaker checks, and how often at most.
 ROUND, ROUNDS = 200, 18
 SENDERS = 12
 ROUTE = "/etc/nginx/benchfleet/route.lua"
@@ -37,19 +37,19 @@ ROUTE = "/etc/nginx/benchfleet/route.lua"
 RUN = "frappe.desk.query_report.run"
 COUNT = "frappe.desk.reportview.get_count"
 ROUTED = (COUNT, COUNT, "frappe.desk.reportview.get_list", RUN, "frappe.demo.whoami_read_only")
-# Harmless, and nobody's to answer but the primary's.
+# Harmless, and answered only by the primary.
 OTHERS = ("frappe.ping", "ping", "frappe.demo.whoami", "frappe.auth.get_logged_user", "")
 # gunicorn that answers before it has read all of a body can reset the connection, and the answer is
 # lost: with or without a router that judges.
 UNREAD_BYTES = 100_000
-# What a router by itself answers to what is no HTTP that it knows.
+# The router's own answers to requests that are not valid HTTP.
 PROTOCOL = (501, 505)
 ARGUMENTS = "doctype=ToDo&report_name=ToDo"
 
 
 @dataclass
 class Answer:
-    """What came back: the status (0 for none) and the headers, names in lower case."""
+    """An answer: the status (0 for none) and the headers, names in lower case."""
 
     status: int
     headers: dict[str, list[str]]
@@ -61,7 +61,7 @@ class Answer:
 
 @dataclass
 class Finding:
-    """A request that got what it must not get."""
+    """A request with an answer that it must not get."""
 
     problem: str
     request: bytes
@@ -74,7 +74,7 @@ class Finding:
 
 
 class Fuzz:
-    """Makes requests out of the ways in which a call can be named, and out of odder ones."""
+    """Makes requests from the ways in which a call can be named, and from stranger ones."""
 
     def __init__(self, seed: int, site: str, cookie: str) -> None:
         self.draw = random.Random(seed)
@@ -82,11 +82,11 @@ class Fuzz:
         self.cookie = cookie
 
     def maybe(self, chance: float) -> bool:
-        """True that often."""
+        """True with this probability."""
         return self.draw.random() < chance
 
     def name(self) -> str:
-        """A method, most often a routed one or one that is not; sometimes nearly one."""
+        """A method, mostly a routed one or another real one; sometimes one that is nearly right."""
         name = self.draw.choice(ROUTED if self.maybe(0.6) else OTHERS)
         if self.maybe(0.8) or not name:
             return name
@@ -107,7 +107,7 @@ class Fuzz:
         return self.draw.choice(odd)(name)
 
     def escaped(self, text: str) -> str:
-        """The text for a path or form, some of it percent-encoded that would not have to be."""
+        """The text for a path or form, with some needless percent-encoding."""
         out = []
         for character in text:
             if self.maybe(0.04):
@@ -322,7 +322,7 @@ class Fuzz:
         return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
 
     def odd_headers(self) -> list[str]:
-        """Headers that are not there as a rule."""
+        """Headers that are unusual."""
         return [
             line
             for line in (
@@ -349,7 +349,7 @@ def send(address: str, request: bytes) -> Answer:
     received = b""
     try:
         with socket.create_connection((address, 80), timeout=20) as line:
-            # Refused before it is read, a request ends with a connection that is reset.
+            # When a request is refused before it is read, the connection is reset.
             with suppress(OSError):
                 line.sendall(request)
             while piece := line.recv(65_536):
@@ -371,7 +371,7 @@ def send(address: str, request: bytes) -> Answer:
 def problem(request: bytes, answer: Answer, nodes: set[str], routed: set[str]) -> str | None:
     """What is wrong with the answer to a request, None when nothing is."""
     ran = answer.one("x-demo-method")
-    # A bench refuses a body that it cannot read before it looks at what is called.
+    # A bench refuses a body that it cannot read before it looks at the method.
     unread = ran == "none" and answer.status == 400
     if answer.one("x-fleet-bench") in nodes and ran not in routed and not unread:
         return f"a reporting bench ran {ran or 'what it does not name'}"
@@ -385,7 +385,7 @@ def problem(request: bytes, answer: Answer, nodes: set[str], routed: set[str]) -
 
 @dataclass
 class Fuzzed:
-    """What came of many requests."""
+    """The results of many requests."""
 
     findings: list[Finding]
     benches: Counter[str]
@@ -395,7 +395,7 @@ class Fuzzed:
 
 @pytest.fixture(scope="module")
 def routed() -> set[str]:
-    """The methods that go to the reporting benches, as ./fleet routes tells."""
+    """The methods that go to the reporting benches, by ./fleet routes."""
     done = subprocess.run(
         [str(ROOT / "fleet"), "routes", "--json"], capture_output=True, text=True, check=False
     )
@@ -430,7 +430,7 @@ def fuzz(field: Field, somebody: Somebody, routed: set[str]) -> Callable[[int, i
 
 
 def told(seed: int, fuzzed: Fuzzed) -> str:
-    """What a fuzz was and found, for whoever wants it again."""
+    """The seed and the findings of a fuzz, with which it can be repeated."""
     shown = "\n".join(str(finding) for finding in fuzzed.findings[:5])
     return (
         f"BENCHFLEET_FUZZ_SEED={seed}: {sum(fuzzed.statuses.values())} requests in"
@@ -451,13 +451,13 @@ def test_what_is_no_routed_report_reaches_no_reporting_bench(
     fuzzed = fuzz(seed, REQUESTS)
     print(told(seed, fuzzed))
     assert not fuzzed.findings, told(seed, fuzzed)
-    # Or it would prove nothing: both nodes and the primary had their share.
+    # Both nodes and the primary must have answered some, or the test proves nothing.
     for host in (field.primary, field.node, *field.others):
         assert fuzzed.benches[host.name] > REQUESTS / 20
 
 
 def reload(field: Field) -> None:
-    """Have the router read its files anew, and wait until nobody works by the old ones."""
+    """Make the router reload its files, and wait until no worker uses the old ones."""
 
     def workers() -> set[str]:
         return set(field.primary.run("pgrep --full '^nginx: worker'").split())
@@ -469,7 +469,7 @@ def reload(field: Field) -> None:
 
 @contextmanager
 def looser_router(field: Field, strict: str, loose: str) -> Iterator[None]:
-    """The router with a weaker judgement."""
+    """The router with weaker checks."""
     kept = field.primary.run(f"cat {ROUTE}")
     assert strict in kept
     try:

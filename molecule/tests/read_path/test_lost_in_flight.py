@@ -1,4 +1,4 @@
-"""A replica that is lost in the middle of a query costs the user time, and not the answer."""
+"""When a replica is lost during a query, the user waits longer but gets the answer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from calls import Somebody
 from failures import FAILURES, Field
 
-# A server that is silent and not closed is given up after some looks at it, ten seconds later.
-# Who is not told of its loss waits for as long as this.
+# A server that is silent but not closed is given up after some checks, ten seconds later.
+# A call that does not notice the loss waits this long.
 PATIENCE = 60
 
 

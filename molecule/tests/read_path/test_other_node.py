@@ -1,4 +1,4 @@
-"""A report that meets a dead reporting bench is another node's to answer, then the primary's."""
+"""When a reporting bench is dead, another node answers its reports, and else the primary."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_bench_that_dies_with_calls_in_flight_loses_none(
         calls = [pool.submit(user.export) for user in users]
         field.wait_for_readers(2)
         field.node.run(f"kill -KILL {pids}")
-        # Nobody has an answer yet: what the dead bench had is read anew on the other node.
+        # No call has an answer yet: those of the dead bench are read again on the other node.
         other.wait_for_readers(len(users))
     answers = [call.result() for call in calls]
     assert [taken for taken in answers if not taken.ok] == []

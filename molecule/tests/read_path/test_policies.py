@@ -1,4 +1,4 @@
-"""What a call gets that cannot read from the replica is the operator's choice."""
+"""The operator chooses the answer to calls that cannot read from the replica."""
 
 from __future__ import annotations
 

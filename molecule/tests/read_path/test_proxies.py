@@ -1,4 +1,4 @@
-"""A proxy in front says who asks, and by https; nobody else can."""
+"""Only a proxy in front can set the client's address and https for the bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from plays import BENCHES
 
 from benchfleet.lab import state
 
-# What the client of the proxy, and the proxy itself, have added.
+# The headers that the client of the proxy, and the proxy itself, have added.
 FORWARDED = {"X-Forwarded-For": "192.0.2.66, 203.0.113.7", "X-Forwarded-Proto": "https"}
 ASK = """
 import json, sys, urllib.request
@@ -25,7 +25,7 @@ ASKED = "/api/method/frappe.demo.asked"
 
 @pytest.fixture
 def told(nodes: dict[str, Node], lab: state.Lab) -> Callable[..., dict[str, str]]:
-    """What the bench is told about a call that a node sends to the router."""
+    """What the bench sees of a call that a node sends to the router."""
 
     def ask(name: str, headers: dict[str, str] = FORWARDED) -> dict[str, str]:
         given = [f"http://{lab.hosts[0].ip}{ASKED}", {"Host": state.SITE, **headers}]
@@ -43,7 +43,7 @@ def test_only_a_trusted_proxy_is_believed(
     proxies = json.dumps({"router_trusted_proxies": [nodes["rep1"].host.ip]})
     try:
         play(*BENCHES, "-e", proxies)
-        # What the proxy itself has added, and not what its client said before.
+        # The address that the proxy itself has added, not what its client sent.
         assert told("rep1") == {"address": "203.0.113.7", "scheme": "https"}
         assert told("rep1", {}) == own["rep1"]
         assert told("rep1", {"X-Forwarded-Proto": "gopher"}) == own["rep1"]

@@ -1,4 +1,4 @@
-"""Whoever saves sees it in the next list."""
+"""A user who saves sees the document in the next list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SAVES = 250
 
 @pytest.fixture
 def no_todos_left(field: Field) -> Any:
-    """What was saved is deleted again, at one stroke."""
+    """All saved documents are deleted again at once."""
     yield
     field.primary.sql(f"DELETE FROM {field.table} WHERE description = 'read path'")
 

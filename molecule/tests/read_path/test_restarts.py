@@ -1,6 +1,6 @@
-"""Nobody's call fails while the primary's bench restarts, or while a table changes.
+"""No call fails while the primary's bench restarts, or while a table changes.
 
-A bench that is dead is told in words.
+When a bench is dead, users get a message.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def test_a_call_waits_for_a_bench_that_comes_back(
     user, primary = anybody(30), nodes["erp1"]
     primary.run(f"supervisorctl stop {WEB}")
     try:
-        # By somebody who does not tell the router.
+        # Restarted without a notice to the router.
         later = "systemd-run --quiet --collect --unit benchfleet-later"
         primary.run(f"{later} sh -c 'sleep 2; supervisorctl start {WEB}'")
         saved = user.save()
@@ -104,7 +104,7 @@ def test_a_call_that_meets_a_change_of_a_table_is_answered(
     token, nodes = uuid.uuid4().hex, [] if by_node else [field.node]
     reader = field.node if by_node else field.primary
     statements = [
-        # What an attempt has written before does not stay.
+        # What an earlier attempt has written does not stay.
         *([] if by_node else [f"UPDATE tabToDo SET description = '{token}' LIMIT 1"]),
         # From here on the call sees the data as they are now.
         "SELECT COUNT(*) FROM tabToDo",
@@ -117,7 +117,7 @@ def test_a_call_that_meets_a_change_of_a_table_is_answered(
     attempts = {""}
 
     def next_attempt() -> str:
-        """The connection of an attempt that sleeps and was not met before."""
+        """The connection of a sleeping attempt that was not seen before."""
         found = reader.sql(sleeping)
         return "" if found in attempts else found
 
@@ -125,7 +125,7 @@ def test_a_call_that_meets_a_change_of_a_table_is_answered(
     with drained(field.primary, nodes), ThreadPoolExecutor(1) as pool:
         path = f"{METHOD}frappe.demo.{method}"
         answer = pool.submit(somebody.visitor.call, "POST", path, form=form)
-        # So often it begins anew, and meets the next change.
+        # It begins again this often, and each attempt meets the next change.
         for number in range(ATTEMPTS):
             attempts.add(wait_until("the call sleeps", next_attempt))
             field.primary.sql(f"ALTER TABLE {other_table} ADD c{number} INT, ALGORITHM=COPY")

@@ -1,4 +1,4 @@
-"""Without the guard the same calls meet what Frappe alone does."""
+"""Without the guard the same calls have the faults of stock Frappe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report writes is kept, on both servers, and the operator learns which code does it."""
+"""What a report writes is kept on both servers, and the operator can see which code writes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from calls import METHOD, Somebody
 from failures import Field
 from nodes import wait_until
 
-# What the node counts; absent before the first.
+# The node's counts; the file is missing before the first.
 COUNTS = "/var/lib/benchfleet/read-guard/counts.json"
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("alone")
 
 @pytest.fixture
 def token() -> str:
-    """A word that is nowhere yet."""
+    """A token that is in no row yet."""
     return uuid.uuid4().hex
 
 
 def write(somebody: Somebody, field: Field, method: str, **values: Any) -> dict[str, Any]:
-    """Call what writes; the reporting bench answers it, with the primary's database."""
+    """Call a report that writes; the reporting bench answers, from the primary's database."""
     answer = somebody.visitor.call("POST", METHOD + method, form=values)
     assert answer.status == 200, answer.said()
     assert answer.bench == field.node.name
@@ -73,7 +73,7 @@ def test_the_operator_learns_which_code_writes(
     assert f"{method} writes under read_only, at frappe.demo" in log
 
 
-# "DO 0" writes nothing, but the guard does not know it: the call moves to the primary there.
+# "DO 0" writes nothing, but the guard does not know it, so the call moves to the primary.
 STATE = {
     "a user variable from a SELECT": (["SELECT 5 INTO @a"], "SELECT @a", 5),
     "a user variable set in passing": (["SELECT @a := 2"], "SELECT @a", 2),

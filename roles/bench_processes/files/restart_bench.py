@@ -2,10 +2,10 @@
 # Made by Benchfleet; changes here are undone by its next run.
 """Restart the programs of the bench: `bench restart`, and the end of `bench update`, call this.
 
-First those that users wait for, whose calls wait at the router meanwhile; then the others one after
-the other. A worker ends its job first, so workers come last. The bench's account runs this as root,
-so Python takes nothing from its environment or its home (-I), and supervisorctl is called in a
-folder of root's.
+The programs that answer users come first; calls wait at the router meanwhile. The others follow one
+after the other. A worker finishes its job first, so workers come last. The bench's account runs
+this as root, so Python takes nothing from its environment or its home (-I), and supervisorctl runs
+in a folder that belongs to root.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""`bench setup supervisor`, which writes beside config/supervisor.conf and only there.
+"""`bench setup supervisor`, which writes config/supervisor.conf.bench, not supervisor.conf.
 
-What lies there is what runs on this node: whoever follows bench's own page links or copies it. The
-bench CLI's own goes to supervisor.conf.bench, from which the node's is made.
+supervisor.conf is what runs on this node: operators who follow bench's documentation link or copy
+it. It is made from supervisor.conf.bench.
 
-The common configuration is left alone while it says the same. The bench CLI writes it anew each
-time, in place, and whoever's call reads it just then finds half.
+The common configuration is written only when it changes. The bench CLI rewrites it in place each
+time, and a call that reads it at that moment gets half of it.
 """
 
 import sys

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -I
 # Made by Benchfleet; changes here are undone by its next run.
-"""Says what supervisord could not read if a file of its configuration had another content.
+"""Say what supervisord could not read if a file of its configuration had new content.
 
 Run before the file is put in place: `try-supervisor PATH NEW`.
 """

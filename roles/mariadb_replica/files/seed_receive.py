@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Fetch a copy of the primary's data and put it in the place of this server's own.
 
-It comes from a replica that follows, so that the primary is not slowed down, or from the primary.
+It comes from a replica that follows the primary, to spare the primary, or from the primary.
 
 Runs as a unit of its own (benchfleet-seed-*), so that neither a lost ssh session nor a killed
 controller ends it. Every step is written to the state file before it begins; started again after
@@ -191,7 +191,7 @@ class Seed:
     def receive(self, source: IO[bytes], name: str) -> None:
         """Read the stream of a server into the staging folder.
 
-        Raises BusyError where the server has no place, SeedError where the copy is not complete.
+        Raises BusyError where the server has no free place, SeedError where the copy is incomplete.
         """
         header = read_line(source)
         if header.get("refused"):

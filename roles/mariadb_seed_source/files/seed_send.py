@@ -4,8 +4,8 @@
 Started by sshd for the key of one reporting host, as root through sudo, without arguments.
 What it writes: see fleet.mariadb.seed_stream.
 
-The server goes on writing while it is copied. mariadb-backup holds back commits for a moment at
-the end; a receiver that stops reading then would prolong that, so the copy is given up.
+The server keeps taking writes while it is copied. At the end mariadb-backup blocks commits for a
+moment. A receiver that stops reading then would prolong this, so the copy is given up.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Log:
                 self.hear(line.decode(errors="replace").rstrip())
 
     def hear(self, line: str) -> None:
-        """Take note of one line."""
+        """Note what one line says."""
         if "BLOCK_COMMIT" in line or "FLUSH TABLES WITH READ LOCK" in line:
             self.commits_wait = True
         elif "BACKUP STAGE END" in line or "UNLOCK TABLES" in line:
@@ -100,7 +100,7 @@ def send(out: int, data: bytes, patience: float | None = None, log: Log | None =
 def unsound() -> str | None:
     """Why this server's data must not be copied; None where it may.
 
-    The primary is open for writes; a replica is a sound source as long as it follows.
+    The primary is open for writes; a replica may be copied as long as it follows the primary.
     """
     status = ask("SHOW SLAVE STATUS", "--vertical")
     lines = (line.strip().partition(": ") for line in status.splitlines())
@@ -114,7 +114,7 @@ def unsound() -> str | None:
 
 
 def take_place() -> IO[bytes] | None:
-    """One of this server's places, taken until the file is closed; None where all are taken."""
+    """One of the places for copies, taken until the file is closed; None where all are taken."""
     for number in range(PLACES):
         place = (folder("state") / f"seed-place-{number}.lock").open("wb")
         try:

@@ -22,7 +22,7 @@ local ASK, CHOICE = 0.5, 1.5
 -- A mark expires after so many seconds unless it is renewed: a reload may have ended the worker that
 -- renews it.
 local MARK, AGAIN = 5, 1
--- Most nodes that are tried for a call; nginx follows at most ten changes of location.
+-- How many nodes are tried for a call, at most; nginx follows at most ten changes of location.
 local MOST = 3
 -- Seconds, from its beginning, for which a call waits for the primary's bench, and between two checks.
 local PATIENCE, LOOK = 10, 0.05
@@ -44,7 +44,7 @@ for line in io.lines(FILE) do
         }
     elseif key == "primary" then
         local name, host, web = value:match("^(%S+) (%S+) (%d+)$")
-        -- No node can have this name. The primary has no health port.
+        -- No node can have this name; the primary has no health port.
         primary = { name = "primary " .. name, host = host, web = tonumber(web), address = host .. ":" .. web, gets = "calls" }
     elseif key then
         settings[key] = value
@@ -88,7 +88,7 @@ local function release()
     end
 end
 
--- Take calls of killed workers out of the counts. Every worker runs this once, so also the one that
+-- Take calls of killed workers out of the counts. Every worker runs this when it starts, also one that
 -- replaces a killed worker.
 local function forget_killed_workers()
     for _, key in ipairs(shared:get_keys(0)) do
@@ -212,8 +212,8 @@ local function send_to(node, tried)
     ngx.var.benchfleet_address = node.address
 end
 
--- Count this call in a node, unless it is drained. Count first, then check: a drain writes its file first
--- and then reads the count.
+-- Count this call in a node, unless the node is drained. Count first, then check: a drain writes its file
+-- first and then reads the count.
 local function enter(node)
     hold(node)
     if drained(node) then

@@ -1,15 +1,15 @@
 #!/usr/bin/python3
-"""Bring the fleet into line with the sites and certificates that are here, when they have changed.
+"""Update the fleet's hosts when the sites or certificates on this host have changed.
 
-Run by a timer. With --certificates, as a unit of its own that the timer's look starts, a CA is
-asked for those that are missing.
+Run by a timer. That run starts a unit of its own with --certificates, which requests missing
+certificates from a CA.
 
 For sites that were made or dropped by hand (``bench new-site``, ``bench drop-site``): accounts on
 the reporting hosts, nginx, and the list by which the reporting hosts copy sites. site.yml does the
 same by the same code.
 
-Exit status: 0 all is in line; 1 something failed (the line says what), and the next tick tries
-again.
+Exit status: 0 nothing is left to do; 1 something failed (the line says what), and the next run
+tries again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fleet.folders import folder
 
 
 def main(settings_file: str) -> int:
-    """One look; returns the exit status."""
+    """One run of the timer; returns the exit status."""
     from fleet.nginx.certificates import Certificates, read_asked
     from fleet.sites.folders import Folders, SiteError, read_state, served_names
 
@@ -53,7 +53,7 @@ def main(settings_file: str) -> int:
 
 
 def ask_beside(settings: dict[str, Any]) -> None:
-    """Have a CA asked for missing certificates, unless that goes on already: it takes a while."""
+    """Start the request for missing certificates, unless it runs already: it takes a while."""
     import subprocess
 
     from fleet.nginx.certificates import Asking
@@ -79,7 +79,7 @@ def ask_beside(settings: dict[str, Any]) -> None:
 
 
 def ask(settings_file: str) -> int:
-    """Ask a CA for the certificates that are missing; returns the exit status."""
+    """Request the missing certificates from a CA; returns the exit status."""
     from fleet.nginx.certificates import Asking
     from fleet.sites.folders import read_state, served_names
 
@@ -94,8 +94,8 @@ def ask(settings_file: str) -> int:
 
 
 def bring(settings: dict[str, Any], fingerprint: str) -> int:
-    """Bring all into line; returns the exit status."""
-    # Not at the top: nearly every look ends before these are needed.
+    """Make the changes; returns the exit status."""
+    # Not at the top: nearly every run ends before these are needed.
     from fleet.bench.account import BenchError
     from fleet.mariadb.server import MariaDBError, describe, pymysql
     from fleet.nginx.files import NginxError

@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -I
 # Made by Benchfleet; changes here are undone by its next run.
-"""Make or drop a site on this fleet's primary, as bench does, without a password of MariaDB's.
+"""Make or drop a site on this fleet's primary, as bench does, without a MariaDB password.
 
 Usage, as root:
     new-site NAME [options of `bench new-site`]
@@ -39,7 +39,7 @@ def main(command: str, arguments: list[str]) -> int:
     from fleet.sites.folders import SiteError
 
     settings = json.loads((folder("config") / "sites.json").read_text())
-    # Who closes the terminal has what was begun removed, too.
+    # When the terminal is closed, what was begun is removed, too.
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(1))
     try:

@@ -1,8 +1,8 @@
 """The state of the fleet's jobs, as JSON: ``python -m benchfleet_jobs COMMAND JOBS_JSON …``.
 
 Run by the bench's Python, as its account, in its sites folder. ``show`` prints the map in force and
-the state of every queue; ``try SITE SECONDS`` queues a harmless job as if it were a placed one, for
-every queue of ours, and prints where each was done; ``forget NODE QUEUE [pretend]`` removes a node
+the state of every queue; ``try SITE SECONDS`` queues a harmless job on every queue of placed jobs,
+and prints where each was done; ``forget NODE QUEUE [pretend]`` removes a node
 that left the fleet. ``contract [guard]``, without a file, prints the parts of this bench that do
 not fit. All print one JSON object.
 """
@@ -31,7 +31,7 @@ from benchfleet_jobs.settings import HEAVY, PREFIX, Settings, load
 
 # Queues of every Frappe since 14.
 GENERAL = ("short", "default", "long")
-# The age of the oldest job is sought among so many of a queue.
+# At most this many jobs of a queue are read to find the age of the oldest.
 LOOKED_AT = 1000
 HARMLESS = "frappe.ping"
 
@@ -59,12 +59,12 @@ def show(settings: Settings) -> dict[str, Any]:
     for queue in [*GENERAL, *custom, *ours]:
         row = {"queue": queue, **load_of(connection, f"{bench}:{queue}")}
         if queue in ours and queue not in placed and not (row["length"] or row["running"]):
-            # One that was placed once.
+            # A job was placed there before.
             continue
         if queue.startswith(PREFIX):
             row.update(state_of(connection, bench, queue, settings, placed))
         elif not serving.get(queue):
-            row["state"] = "nobody serves it"
+            row["state"] = "no worker takes its jobs"
         else:
             row["state"] = "served"
         served = row["state"].startswith("served")
@@ -84,7 +84,7 @@ def show(settings: Settings) -> dict[str, Any]:
 
 
 def server_of(queue: str) -> str:
-    """The server that a queue of ours is for, in words."""
+    """The server that a queue of placed jobs belongs to, in words."""
     return "any reporting node" if queue == HEAVY else queue.removeprefix(PREFIX)
 
 
@@ -97,7 +97,7 @@ def opened(settings: Settings) -> tuple[dict[str, Any], str, Any]:
 
 
 def forgotten(settings: Settings, node: str, queue: str, *, pretend: bool) -> dict[str, Any]:
-    """Nothing is kept of a node that left; see presence.forget."""
+    """Remove what is kept of a node that left; see presence.forget."""
     if queue in settings.placement.values():
         raise SystemExit(f"jobs are still placed on {node}; take them out of jobs_placement")
     _, bench, connection = opened(settings)
@@ -131,7 +131,7 @@ def load_of(connection: Any, name: str) -> dict[str, Any]:
 def state_of(
     connection: Any, bench: str, queue: str, settings: Settings, placed: Iterable[str]
 ) -> dict[str, Any]:
-    """Whether a worker serves a queue of ours, and what happens to its jobs if none does."""
+    """Whether a worker serves a queue of placed jobs, and what happens to its jobs if none does."""
     if is_served(connection, bench, queue):
         return {"state": "served"}
     silent = unserved_for(connection, bench, queue)
@@ -167,7 +167,7 @@ def example(pattern: str) -> str:
 
 
 def attempt(settings: Settings, site: str, seconds: float) -> dict[str, Any]:
-    """Where a job is done that Frappe takes for a placed one, for each queue of ours."""
+    """For each queue of placed jobs, where a job is done that Frappe puts there."""
     import frappe
 
     frappe.init(site=site, sites_path=".")

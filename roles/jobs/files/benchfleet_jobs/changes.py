@@ -48,7 +48,8 @@ class Transaction:
                 self.note_path = f"{self.folder}/{os.getpid()}-{time.monotonic_ns()}"
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
                 self.note = os.open(self.note_path, flags, 0o644)
-                # Held as long as this process lives: a note without a lock is of a dead process.
+                # Held as long as this process lives: a note without a lock belongs to a dead
+                # process.
                 fcntl.flock(self.note, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self.note, os.fsencode(name) + b"\0")
         finally:

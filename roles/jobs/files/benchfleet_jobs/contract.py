@@ -1,8 +1,9 @@
-"""What Benchfleet's packages ask of a bench's Frappe and RQ, and whether these have it.
+"""What Benchfleet's packages need of a bench's Frappe and RQ, and whether the bench has it.
 
-REQUIREMENTS is the one table of it. A process asks ``fits`` before it uses a part: a part that does
-not fit is left out as a whole, and the bench serves as stock Frappe does. With no site and no
-database, ``python -m benchfleet_jobs contract [guard]`` tells the operator.
+REQUIREMENTS is the whole list. A process calls ``fits`` before it uses a part: a part that does not
+fit is left out as a whole, and the bench works there as stock Frappe does. ``python -m
+benchfleet_jobs contract [guard]`` shows the operator what does not fit; it needs no site and no
+database.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any
 
-# What becomes of a bench in which a part does not fit.
+# What a bench does without a part that does not fit.
 PARTS = {
     "guard": "all calls stay on the primary",
     "reports": "prepared reports and those that are sent by e-mail read from the primary",
@@ -25,11 +26,11 @@ PARTS = {
     "files": "all jobs are done on the primary, and with the guard all calls stay there",
     "scheduler": "scheduled jobs are done on the primary",
     "snapshots": "snapshot reports fail on the reporting nodes",
-    "tls": "the sites' accounts do not ask for TLS",
+    "tls": "the sites' accounts do not require TLS",
     "config": "a node's bench may read with another account than the one made for it",
 }
 
-# What a Database object is told about its server. Frappe 14 and 15 know no ``socket``, 14 no
+# The arguments that name a Database object's server. Frappe 14 and 15 have no ``socket``, 14 no
 # ``cur_db_name``; some forks have them in another order.
 CONNECTION = ("socket", "host", "user", "password", "port", "cur_db_name")
 # Without one of these, the object would connect to another server, or not at all.
@@ -40,10 +41,10 @@ Look = Callable[[ModuleType], "str | None"]
 
 @dataclass(frozen=True)
 class Requirement:
-    """One thing that is asked of one module.
+    """One thing that a module must have.
 
-    part: a key of PARTS. module: its dotted name. look: says what was seen where the module does
-    not fit, None where it does. optional: a bench without that module is fit.
+    part: a key of PARTS. module: its dotted name. look: returns what was seen when the module does
+    not fit, else None. optional: a bench without that module fits.
     """
 
     part: str
@@ -53,9 +54,9 @@ class Requirement:
 
 
 def takes(path: str, positional: int = 0, *names: str) -> Look:
-    """A callable that is called with so many positional arguments and these names.
+    """Check that a callable accepts this number of positional arguments and these names.
 
-    A method is called with its object as the first.
+    The object of a method counts as the first.
     """
 
     def look(module: ModuleType) -> str | None:
@@ -66,7 +67,7 @@ def takes(path: str, positional: int = 0, *names: str) -> Look:
 
 
 def takes_if_there(path: str, positional: int) -> Look:
-    """The same, of what an older Frappe does not have."""
+    """As ``takes``, but the callable may be missing, as in an older Frappe."""
 
     def look(module: ModuleType) -> str | None:
         return None if _found(module, path)[1] else takes(path, positional)(module)
@@ -75,7 +76,7 @@ def takes_if_there(path: str, positional: int) -> Look:
 
 
 def has(*paths: str) -> Look:
-    """All of these are there."""
+    """Check that all of these exist."""
 
     def look(module: ModuleType) -> str | None:
         return next((missing for path in paths if (missing := _found(module, path)[1])), None)
@@ -84,7 +85,7 @@ def has(*paths: str) -> Look:
 
 
 def mentions(path: str, *names: str) -> Look:
-    """The code of a function, or of a class' methods, uses all of these names, or keys."""
+    """Check that the code of a function, or of a class' methods, uses all these names or keys."""
 
     def look(module: ModuleType) -> str | None:
         looked_at, missing = _found(module, path)
@@ -100,9 +101,9 @@ def mentions(path: str, *names: str) -> Look:
 
 
 def reads_replica_keys(path: str) -> Look:
-    """The function that signs in to the replica reads the keys that site.yml writes.
+    """Check that the function that signs in to the replica reads the keys that site.yml writes.
 
-    The key of the user is replica_db_user since Frappe 16, replica_db_name before.
+    The user's key is replica_db_user since Frappe 16, replica_db_name before.
     """
 
     def look(module: ModuleType) -> str | None:
@@ -115,7 +116,7 @@ def reads_replica_keys(path: str) -> Look:
 
 
 def connects(path: str) -> Look:
-    """A Database class that can be told where to connect."""
+    """Check that a Database class can be given the server to connect to."""
 
     def look(module: ModuleType) -> str | None:
         cls, missing = _found(module, path)
@@ -132,17 +133,17 @@ def connects(path: str) -> Look:
 
 
 def takes_over(path: str) -> Look:
-    """A class whose objects can take over the whole state of another."""
+    """Check that an object of a class can take over the whole state of another."""
 
     def look(module: ModuleType) -> str | None:
         cls, missing = _found(module, path)
-        return missing or (None if cls.__dictoffset__ else f"{path} keeps no __dict__")
+        return missing or (None if cls.__dictoffset__ else f"{path} has no __dict__")
 
     return look
 
 
 def accepted(cls: type, given: dict[str, Any]) -> dict[str, Any]:
-    """Those of the given arguments that a class' constructor knows."""
+    """Those of the given arguments that a class' constructor accepts."""
     known = _parameters(cls.__init__)  # type: ignore[misc]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
         return given
@@ -159,7 +160,7 @@ def _listed(parameters: dict[str, inspect.Parameter]) -> str:
 
 def _refusal(path: str, called: Any, values: list[None], named: dict[str, Any]) -> str | None:
     if not callable(called):
-        return f"{path} is no function"
+        return f"{path} is not a function"
     try:
         signature = inspect.signature(called)
         signature.bind(*values, **named)
@@ -286,14 +287,14 @@ REQUIREMENTS: tuple[Requirement, ...] = (
 
 
 def unmet(part: str, module: ModuleType) -> list[str]:
-    """What this module, as it is now, does not have of a part; sentences for the operator."""
+    """What this module, as it is now, lacks for a part, in sentences for the operator."""
     wanted = [r for r in REQUIREMENTS if (r.part, r.module) == (part, module.__name__)]
     return [_sentence(r, seen) for r in wanted if (seen := _look(r, module))]
 
 
 @functools.cache
 def misfits(part: str) -> tuple[str, ...]:
-    """What this bench does not have of a part; imports what it looks at."""
+    """What this bench lacks for a part; imports the modules that it checks."""
     found = []
     for requirement in REQUIREMENTS:
         if requirement.part != part:
@@ -305,7 +306,7 @@ def misfits(part: str) -> tuple[str, ...]:
                 continue
             where = f"{part}: this bench's {requirement.module} cannot be imported"
             found.append(f"{where}: {type(error).__name__}: {error}")
-            # What is asked of the others would be said to fail for the same reason.
+            # The checks of the other modules would fail for the same reason.
             break
         if seen := _look(requirement, module):
             found.append(_sentence(requirement, seen))
@@ -313,7 +314,7 @@ def misfits(part: str) -> tuple[str, ...]:
 
 
 def fits(*parts: str) -> bool:
-    """Whether this bench has all that these parts ask of it."""
+    """Whether this bench has all that these parts need."""
     return not any(misfits(part) for part in parts)
 
 
@@ -329,7 +330,7 @@ def _sentence(requirement: Requirement, seen: str) -> str:
 
 
 def told(guard: bool) -> list[str]:
-    """All that does not fit, and what becomes of it, in sentences for the operator.
+    """All that does not fit, and what the bench does instead, in sentences for the operator.
 
     guard: whether the bench is to run with the guard.
     """

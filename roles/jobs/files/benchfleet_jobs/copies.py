@@ -15,7 +15,7 @@ PUSH_SECONDS = 900.0
 PULL_SECONDS = 150.0
 # Seconds by which a File document may be older than its file, and by which clocks may differ.
 SLACK_SECONDS = 10.0
-# MariaDB's errors for a missing table, and for a server out of reach: the job gets them, too.
+# MariaDB's errors for a missing table and an unreachable server: the job will meet them, too.
 NO_DOCUMENTS = {1146, 2002, 2003, 2006, 2013}
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
@@ -64,14 +64,14 @@ def fetched(name: str) -> bytes:
     except TimeoutError:
         _silent_until = time.monotonic() + SILENT_SECONDS
     except OSError:
-        # It does not run: site.yml has not started it yet, or it was stopped.
+        # The service does not run: site.yml has not started it yet, or it was stopped.
         pass
     return b""
 
 
 def changed_since(frappe: Any, moment: float) -> bool:
     """Whether a File document may have been saved since then, a time of the epoch."""
-    # The column that this Frappe has an index on: the table may have a million rows.
+    # The column that has an index in this Frappe: the table may have a million rows.
     column = "creation" if int(frappe.__version__.split(".")[0]) >= 16 else "modified"
     try:
         found = frappe.db.sql(

@@ -25,7 +25,7 @@ def when_imported(name: str, change: Change, part: str = "") -> None:
     """Call ``change`` with a module as soon as it is imported; at once if it already is.
 
     part: the part of the contract that the module has to fit; otherwise it is not changed. A change
-    that fails is reported on standard error, and the module is used as it is then.
+    that fails is reported on standard error, and the module is used as it then is.
     """
     if name in sys.modules:
         _apply(change, part, sys.modules[name])
@@ -43,7 +43,7 @@ def _apply(change: Change, part: str, module: ModuleType) -> None:
     try:
         change(module)
     except Exception:
-        print(f"benchfleet: {module.__name__} could not be changed as it should:", file=sys.stderr)
+        print(f"benchfleet: {module.__name__} could not be changed:", file=sys.stderr)
         traceback.print_exc()
 
 

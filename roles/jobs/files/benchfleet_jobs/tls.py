@@ -1,7 +1,7 @@
-"""Have a reporting node's bench reach MariaDB over TLS, as the sites' accounts of nodes want it.
+"""Connect a reporting node's bench to MariaDB over TLS, which the sites' accounts require.
 
-Frappe has keys for it (db_ssl_ca …), with which 14, 15 and early 16 want a certificate of the
-client's, too; MariaDB does not.
+Frappe has keys for it (db_ssl_ca …), but with them 14, 15 and early 16 also need a client's
+certificate, which MariaDB does not need.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchfleet_jobs.hooks import when_imported
 def install(ca: str, servers: Collection[str]) -> None:
     """Check these servers' certificates against the fleet's CA, whatever driver this Frappe has.
 
-    An app may call others, of which nothing is known here.
+    An app may connect to other servers; those are left alone.
     """
     for name in MARIADB:
         when_imported(name, functools.partial(_encrypt, ca, servers), "tls")

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
     from benchfleet_guard.database import Call
 else:
-    # Frappe's class comes in beside it: see guarded() in connection.py.
+    # Frappe's class is the other base: see guarded() in connection.py.
     Database = object
 
 log = logging.getLogger("benchfleet.read_guard")
 
 CONNECT_SECONDS = max(1, round(ANSWER_SECONDS))
-# A check of a server is given up sooner; these time-outs end what is left of it.
+# A check of a server is given up sooner; these time-outs end its thread.
 PROBE = {"connect_timeout": CONNECT_SECONDS, "read_timeout": 2 * CONNECT_SECONDS}
 ERROR_LOG = "taberror log"
 # Kinds of statements that only the same connection can answer.
@@ -143,7 +143,7 @@ class Choice(Database):  # type: ignore[misc]
         call.guard.watch.wait_for(replica, primary, call.guard.settings.wait)
 
     def _guard_after_failure(self, kind: str, text: str, error: Exception) -> None:
-        """Prepare a second try, at the primary or the replica, or raise the error again."""
+        """Prepare a second try, on the primary or the replica, or raise the error again."""
         call = self.call
         # Frappe raises its own errors for some of a server's.
         cause = error if error_code(error) != NOT_OF_A_SERVER else error.__cause__
@@ -153,7 +153,7 @@ class Choice(Database):  # type: ignore[misc]
         elif code not in LOSSES | KILLED:
             raise error
         elif call.holds or kind in OF_THIS_CONNECTION:
-            # Its tables and variables exist only in this connection.
+            # The call's tables and variables exist only in this connection.
             answers = call.account.answers()
             call.lost = call.holds and not (answers and code == INTERRUPTED)
             if not answers:
@@ -165,7 +165,7 @@ class Choice(Database):  # type: ignore[misc]
             raise error
         else:
             # The server is up: this one connection was killed, or lost in the network.
-            log.warning("connection to the replica lost, once more: %s", cause)
+            log.warning("connection to the replica lost, trying again: %s", cause)
             with suppress(Exception):
                 super().close()
             self._guard_open()
@@ -183,7 +183,7 @@ class Choice(Database):  # type: ignore[misc]
         self._guard_look_for_return()
 
     def _guard_move_to_write(self, text: str) -> None:
-        """The call writes: it goes on at the primary, and is counted for the operator."""
+        """The call writes: continue on the primary, and count it for the operator."""
         call = self.call
         if frappe.local.flags.read_only:
             frappe.throw(
@@ -205,14 +205,14 @@ class Choice(Database):  # type: ignore[misc]
         try:
             if guard.settings.policy == "error":
                 guard.unavailable(
-                    "The reporting database cannot be used now, so this report has no answer."
+                    "The reporting database cannot be used now, so this report cannot be run."
                     " Please try again later."
                 )
             call.place = guard.state.take_place(guard.settings.fallback_calls, PLACE_SECONDS)
             if call.place is None:
                 guard.unavailable(
-                    "The reporting database cannot be used now, and as many reports as may"
-                    " run on the primary do so already. Please try again in a minute."
+                    "The reporting database cannot be used now, and the primary already runs"
+                    " as many reports as it may. Please try again in a minute."
                 )
             self._guard_become_primary()
             self._guard_limit()
@@ -257,10 +257,10 @@ class Choice(Database):  # type: ignore[misc]
         call.lost = True
         if self._conn is None:
             call.guard.unavailable(
-                "The reporting database was lost in the middle of this report. Please run it again."
+                "The connection to the reporting database was lost. Please run this report again."
             )
         with call.guard.watch.over(self._conn, call.account):
-            # It may have rows that were not fetched.
+            # The cursor may have rows that were not fetched.
             self._cursor.close()
             return session.read(self._conn, call.temporary)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import frappe
 
-# Errors for an account that may not write, or not in this way: 1290 is of a read_only server.
+# Errors for an account that may not write, or not in this way; 1290: the server is read_only.
 REFUSALS = {1044, 1142, 1143, 1227, 1290, 1370}
 # The connection is lost: the statement did not finish.
 LOSSES = {0, 1053, 2003, 2006, 2013, 2055}
@@ -16,7 +16,7 @@ NOT_OF_A_SERVER = -1
 
 
 class ReportsUnavailable(frappe.ValidationError):  # type: ignore[misc]
-    """There is no answer; the message tells the user why, and what to do."""
+    """The call cannot be answered; the message says why, and what to do."""
 
 
 def error_code(error: BaseException | None) -> int:
@@ -28,7 +28,7 @@ def error_code(error: BaseException | None) -> int:
 
 
 def is_meant(error: Exception) -> bool:
-    """Whether an error is for the user, of the database server, or a job's time-out."""
+    """Whether an error is for the user, comes from the database server, or is a job's time-out."""
     return (
         isinstance(error, frappe.ValidationError)
         or {error_code(error), error_code(error.__cause__)} != {NOT_OF_A_SERVER}

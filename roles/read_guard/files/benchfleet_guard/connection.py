@@ -33,7 +33,7 @@ class Guarded(Choice):
     """
 
     def guard_begin(self) -> None:
-        """Connect to the replica, or take the primary where that must be."""
+        """Connect to the replica, or use the primary where that is necessary."""
         call = self.call
         if call.guard.settings.reports_pool:
             self._guard_become_primary()
@@ -71,14 +71,14 @@ class Guarded(Choice):
         self._guard_open()
 
     def get_connection(self) -> Any:
-        """The connection that has just been waited with, or Frappe's own."""
+        """The connection that has just waited for the replica, or one by Frappe's own method."""
         if not self.call.on_replica:
             return super().get_connection()
         connection, self.call.ready = self.call.ready, None
         return connection
 
     def sql(self, query: Any, *args: Any, **kwargs: Any) -> Any:
-        """Run a statement where it belongs, and once more at the primary if need be."""
+        """Run a statement where it belongs, and once more on the primary if need be."""
         call = self.call
         text = str(query)
         if not kwargs.get("run", True):
@@ -88,7 +88,7 @@ class Guarded(Choice):
         kind = statements.kind(text, call.temporary)
         if (
             kind == statements.WRITE
-            # To go back to the savepoint would have to undo it, wherever that is set.
+            # A rollback to the savepoint has to undo it on the server where the savepoint is set.
             or (kind == statements.TEMPORARY and call.savepoints)
             # The statement before it was the primary's commit or rollback.
             or (kind == statements.ROW_COUNT and not call.fresh)
@@ -117,7 +117,7 @@ class Guarded(Choice):
 
     @contextmanager
     def unbuffered_cursor(self) -> Iterator[None]:
-        """Frappe's own, whose end must not bring the cursor of a former connection back."""
+        """Frappe's own; its end must not bring back the cursor of a former connection."""
         connection, failure = self._conn, None
         try:
             with super().unbuffered_cursor():
@@ -127,7 +127,7 @@ class Guarded(Choice):
                     failure = error
                     raise
         except Exception:
-            # Its cursor may not close any more when its connection is closed.
+            # Closing the cursor of a closed connection may fail.
             if self._conn is connection:
                 raise
             if failure is not None:
@@ -160,7 +160,7 @@ class Guarded(Choice):
 
     @contextmanager
     def _guard_recorded(self) -> Iterator[None]:
-        """Frappe's recorder runs on the current connection what it is given by any other."""
+        """Have Frappe's recorder, which always uses the current connection, use the primary's."""
         if "sql" not in vars(self.call.primary):
             yield
             return
@@ -197,8 +197,8 @@ class Guarded(Choice):
                 yield row
                 if not call.on_replica:
                     raise RuntimeError(
-                        f"{call.method} writes while it reads rows one by one; as on a single"
-                        " connection, what is left of them is lost: read them all first"
+                        f"{call.method} writes while it reads rows one by one, so the remaining"
+                        " rows are lost, as on a single connection: read them all first"
                     )
 
     def _guard_on_primary(self, query: Any, *args: Any, **kwargs: Any) -> Any:
@@ -206,8 +206,8 @@ class Guarded(Choice):
         if call.found_on_replica:
             if statements.kind(str(query)) == statements.FOUND_ROWS:
                 raise RuntimeError(
-                    f"{call.method} asks for FOUND_ROWS() of rows that were read before it"
-                    " wrote, on another connection: count them in the code"
+                    f"{call.method} uses FOUND_ROWS() for rows that it read before it wrote,"
+                    " on another connection: count them in the code"
                 )
             call.found_on_replica = not statements.selects(str(query))
         try:
@@ -222,7 +222,7 @@ class Guarded(Choice):
             )
 
     def _guard_remember(self, kind: str, text: str, statement: tuple[Any, ...]) -> None:
-        """Keep what the primary has to be told when the call moves there."""
+        """Keep what has to be set on the primary when the call moves there."""
         call = self.call
         if kind == statements.TEMPORARY:
             call.holds = True
@@ -236,7 +236,7 @@ class Guarded(Choice):
         elif kind == statements.SAVEPOINT and (found := statements.savepoint(text)):
             what, name = found
             if what == "savepoint":
-                # One that is set again is set anew.
+                # A name that is set again replaces the former savepoint.
                 call.savepoints = [other for other in call.savepoints if other != name]
                 call.savepoints.append(name)
             elif name in call.savepoints:

@@ -18,7 +18,7 @@ log = logging.getLogger("benchfleet.read_guard")
 
 
 class Call:
-    """One top-level read_only call: where it reads, and what has become of it.
+    """One top-level read_only call: where it reads, and the state of its connection.
 
     ``primary`` is the request's own database object; ``method`` the dotted name of what was
     called.
@@ -38,12 +38,13 @@ class Call:
         self.place: int | None = None
         self.former_limit: float | None = None
         self.temporary: set[str] = set()
-        # Those of them whose rows a rollback does not undo any more.
+        # Those of them whose rows a rollback no longer undoes.
         self.kept: set[str] = set()
         self.savepoints: list[str] = []
-        # What sets a connection up as this call has done, in its order.
+        # The statements by which this call has set its connection up, in their order.
         self.settings: list[tuple[Any, tuple[Any, ...], dict[str, Any]]] = []
-        # Whether the connection has more of its own than these make again; whether that is lost.
+        # Whether the connection has state that these statements cannot restore; whether that is
+        # lost.
         self.holds = False
         self.lost = False
         # Whether the rows that FOUND_ROWS() is about were found on the replica.
@@ -91,8 +92,8 @@ class Guard:
         return True
 
     def _give_up(self, error: Exception, method: str) -> bool:
-        """A fault of the guard's own costs no call its answer: it reads from the primary."""
-        log.error("%s reads from the primary, for the guard failed:", method, exc_info=error)
+        """When the guard itself fails, the call reads from the primary and is still answered."""
+        log.error("%s reads from the primary, as the guard failed:", method, exc_info=error)
         self.state.count("fallbacks", "fault", method=method, message=repr(error)[:500])
         self.note(self.settings.primary, "fault")
         return False

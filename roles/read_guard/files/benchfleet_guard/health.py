@@ -3,7 +3,7 @@
 A thread of each gunicorn worker answers, so a bench whose processes are stopped or stuck does not
 answer, and one that works on long reports does. The answer also says whether the replica can be
 read from: the router sends no cheap calls to a bench that would read them from the primary. A bench
-whose Frappe does not fit answers so, and gets no calls.
+whose Frappe does not fit reports that, and gets no calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchfleet_guard.shared import State
 
 ANSWER = b"ok\n"
 AWAY = b"away\n"
-# The router treats any other answer like none, and sends no calls.
+# The router treats any other answer as no answer, and sends no calls.
 UNFIT = b"unfit\n"
 SEND_SECONDS = 1
 AGAIN_SECONDS = 1
@@ -51,7 +51,7 @@ def _answer(listener: socket.socket, state: State, fit: bool) -> None:
         try:
             connection, _ = listener.accept()
         except OSError as error:
-            log.warning("a health check was lost: %s", error)
+            log.warning("a health check could not be answered: %s", error)
             time.sleep(AGAIN_SECONDS)
             continue
         with connection:

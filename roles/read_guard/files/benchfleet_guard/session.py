@@ -1,4 +1,4 @@
-"""What only a connection itself can tell, read from one and made again on another."""
+"""State that exists only within a connection, read from one and restored on another."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Session:
-    """tables: what the connection alone sees; settings: a SET of the rest, "" for nothing."""
+    """tables: the temporary ones; settings: a SET statement for the rest, "" for none."""
 
     tables: list[Table]
     settings: str
 
 
 def read(connection: Any, tables: Iterable[str]) -> Session:
-    """What a DB-API connection holds of its own, with those of the temporary tables still there.
+    """The state of a DB-API connection, with those of the temporary tables that still exist.
 
-    The connection is of no use for other statements afterwards. Raises the driver's errors.
+    The connection cannot be used for other statements afterwards. Raises the driver's errors.
     """
     cursor = connection.cursor()
     cursor.execute(_FOR_READING)
@@ -69,7 +69,7 @@ def fill(cursor: Any, tables: Iterable[Table]) -> None:
 
 
 def quoted(name: str) -> str:
-    """A name as it stands in a statement."""
+    """A name as it is written in a statement."""
     return f"`{name.replace('`', '``')}`"
 
 
@@ -92,7 +92,7 @@ def literal(kind: str, digits: str | None, collation: str) -> str:
 
 
 def _variables(cursor: Any) -> list[str]:
-    """What a SET says to make the user variables again, with their types."""
+    """The assignments of a SET that restores the user variables with their types."""
     cursor.execute("SELECT variable_name, variable_type FROM information_schema.user_variables")
     kinds = dict(cursor.fetchall())
     if not kinds:
@@ -106,7 +106,7 @@ def _variables(cursor: Any) -> list[str]:
 
 
 def _table(cursor: Any, name: str) -> Table | None:
-    """A temporary table; None where it is gone, be there another one of that name behind it."""
+    """A temporary table; None where it is gone, even if another table has its name."""
     table = quoted(name)
     try:
         cursor.execute(f"SHOW CREATE TABLE {table}")

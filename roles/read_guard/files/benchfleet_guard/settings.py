@@ -47,7 +47,7 @@ class Settings:
 
 
 def load() -> Settings:
-    """Read the file that BENCHFLEET_READ_GUARD names; KeyError, OSError or ValueError without."""
+    """Read the file that BENCHFLEET_READ_GUARD names. Raises KeyError, OSError, ValueError."""
     values = json.loads(Path(os.environ["BENCHFLEET_READ_GUARD"]).read_text())
     health = values["health"]
     return Settings(

@@ -1,6 +1,6 @@
 """Which statements may run on a replica: pure functions on their text.
 
-Doubt sends a statement to the primary, where it is right in any case, only not as cheap.
+In doubt a statement goes to the primary, where it is always correct, but costs more.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ WRITE = "write"
 # Makes, fills or drops a table that only this connection sees.
 TEMPORARY = "temporary"
 SAVEPOINT = "savepoint"
-# Sets something for this connection alone, to the same whenever it is run again.
+# Sets something for this connection alone, to the same value whenever it is run again.
 SESSION = "session"
 # Sets how this connection's next transactions see what others write.
 ISOLATION = "isolation"
 # Begins or ends a transaction.
 TRANSACTION = "transaction"
-# Asks how many rows the statement before it changed, what the server said to it, or how many rows
-# the last SELECT found.
+# Asks how many rows the statement before it changed, which warnings it got, or how many rows the
+# last SELECT found.
 ROW_COUNT = "row count"
 WARNINGS = "warnings"
 FOUND_ROWS = "found rows"
 
-# Texts, quoted names, and comments. What stands in /*! … */ or /*M! … */ is run.
+# Texts, quoted names, and comments. What is in /*! … */ or /*M! … */ is run.
 _PARTS = re.compile(
     r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
     r"|\"[^\"\\]*(?:(?:\\.|\"\")[^\"\\]*)*\""
@@ -33,7 +33,7 @@ _PARTS = re.compile(
     r"|(?P<comment>/\*(?!M?!).*?\*/|(?:--(?=[\0-\x20]|\Z)|#)[^\n]*)",
     re.S,
 )
-# A quoted name stands as hexadecimal digits in a plain statement, where no rule mistakes it.
+# In a plain statement, quoted names are hexadecimal digits, so no rule matches by mistake.
 _NAME = r"(?:`(?P<quoted>[0-9a-f]*)`|(?P<bare>[\w$]+)(?![\w$]))"
 _ALONE = r"(?!\s*\.)"
 _CALLED = re.compile(r"`(?P<quoted>[0-9a-f]*)`\s*\(")
@@ -73,7 +73,7 @@ _TRANSACTION = re.compile(
     + _END,
     re.I,
 )
-# SERIALIZABLE locks what it reads, which a replica's locks are no good for.
+# SERIALIZABLE locks what it reads, and locks on a replica protect nothing.
 _ISOLATION = re.compile(
     r"set\s+(?:session|local)\s+transaction\s+isolation\s+level"
     r"\s+(?:read\s+(?:un)?committed|repeatable\s+read)" + _END,
@@ -92,7 +92,7 @@ _SETS_ELSEWHERE = re.compile(
     r"|timestamp\s*:?=(?!\s*(?:default|[\d.%])))",
     re.I,
 )
-# These change how a statement's text is to be read. A number or a value from elsewhere may.
+# These change how a statement's text is parsed. A number or a value from elsewhere may do so.
 _LANGUAGES = re.compile(r"no_backslash_escapes|oracle|%|sql_mode\s*:?=\s*\d", re.I)
 _SETS_SYSTEM = re.compile(
     rf"{_ITEM}(?:names\b|char|(?:(?:session|local)\s+|@@(?:(?:session|local)\s*\.\s*)?)?[a-z_]\w*\s*:?=)",
@@ -104,7 +104,7 @@ _ASSIGNS = rf"@[\w$.`]+\s*:?=\s*{_VALUE}(?:\s*[-+*/]\s*{_VALUE})*"
 _SETS_PLAINLY = re.compile(rf"set\s+{_ASSIGNS}(?:\s*,\s*{_ASSIGNS})*{_END}", re.I)
 # The rules from here to _READERS look everywhere in a statement, in lower case. They begin with
 # plain letters and without \b, which makes them twenty times as fast.
-# What leaves on the connection what is not the same when it is run again.
+# Leaves state on the connection that may differ when the statement is run again.
 _LEAVES = re.compile(r":=|into\s*@|last_insert_id\s*\(\s*[^\s)]")
 # Reads that lock rows, count something up, need the primary's locks or its connection, write a
 # file, or leave what cannot be brought to the primary.
@@ -130,7 +130,7 @@ def _named(found: re.Match[str]) -> str:
 
 @functools.lru_cache(maxsize=8)
 def _plain(text: str) -> str:
-    """The statement from its first word on, without comments and what its texts say."""
+    """The statement from its first word on, without comments and the content of its strings."""
 
     def shorten(part: re.Match[str]) -> str:
         if part["comment"]:
@@ -182,14 +182,14 @@ def kind(text: str, temporary: frozenset[str] | set[str] = frozenset()) -> str:
 
 
 def _acts(low: str) -> bool:
-    """Whether a statement does what only the primary can, be it by a function's quoted name."""
+    """Whether a statement does what only the primary can, also by a function's quoted name."""
     if _ACTS.search(low):
         return True
     return any(_ACTS.match(f"{_named(found).lower()}(") for found in _CALLED.finditer(low))
 
 
 def _asked(body: str) -> str | None:
-    """What a statement asks of those before it, if it reads nothing else."""
+    """What a statement asks about those before it, if it reads nothing else."""
     low = body.lower()
     if _SAID.match(low):
         return WARNINGS
@@ -204,7 +204,7 @@ def _kind_of_set(text: str, body: str) -> str:
         return WRITE
     system = _SETS_SYSTEM.search(body)
     if re.search(_USER_VARIABLE, body):
-        # A value that was read on the replica is what is brought to the primary, not how.
+        # The value that was read on the replica is brought to the primary, not the statement.
         if system:
             return WRITE
         return SESSION if _SETS_PLAINLY.match(body) else _asked(body) or READ
@@ -259,11 +259,11 @@ def rolls_back(text: str) -> bool:
 
 
 def selects(text: str) -> bool:
-    """Whether FOUND_ROWS() is about this statement from now on."""
+    """Whether FOUND_ROWS() refers to this statement from now on."""
     return _first(_body(text)) in _READERS
 
 
 def leaves(text: str) -> bool:
-    """Whether a statement leaves on the connection what is not the same when it is run again."""
+    """Whether a statement leaves state on the connection that may differ when it is run again."""
     body = _body(text)
     return _first(body) in ("set", "get") or bool(_LEAVES.search(body.lower()))

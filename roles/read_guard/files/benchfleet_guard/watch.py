@@ -187,7 +187,7 @@ class Watch:
 
     @contextmanager
     def over(self, connection: Any, account: Account) -> Iterator[None]:
-        """Guard a statement of any length: its connection is ended when the server is dead."""
+        """Guard a statement of any duration: its connection is ended when the server is dead."""
         with handle_of(connection) as handle:
             mine = _Running(handle, account, time.monotonic() + LOOK_SECONDS)
             with self.guard:

@@ -32,10 +32,10 @@ def is_absent(environ: dict[str, Any]) -> bool:
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer one request, and say in X-Fleet-Database whose data the answer is made of.
+    """Answer one request, and name in X-Fleet-Database the database that it was read from.
 
-    A site that was made a moment ago and has not been copied to this node yet is the primary's. So
-    is a snapshot report, and a call that needs a file that could not be fetched.
+    The primary answers for a site that was made a moment ago and has not been copied to this node
+    yet. It also answers snapshot reports, and calls that need a file that could not be fetched.
     """
 
     def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -43,12 +43,12 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         return start_response(status, [*headers, ("X-Fleet-Database", database)], exc_info)
 
     def on_primary() -> Iterable[bytes]:
-        # nginx takes the call to the location named here.
+        # nginx passes the call to the location named here.
         start_response("503 Service Unavailable", [("X-Accel-Redirect", "@report_pool")])
         return [b""]
 
     def left() -> Iterable[bytes]:
-        # The end of a call, to which this one did not come.
+        # What Frappe does at the end of a call; this one did not get there.
         frappe.destroy()
         return on_primary()
 
