@@ -64,7 +64,7 @@ def held(
 ) -> Iterator[None]:
     """Have further calls to a bench wait at the router until the block is over and it listens.
 
-    path: what the router looks at, in a folder that is there; calls wait for 10 s at most
+    path: what the router looks at, in a folder that is there; calls wait for ``seconds`` at most
     (nodes.lua). The block begins when no call is under way, or after ENDING_SECONDS: what ends a
     bench ends longer ones in its own way. seconds: how long one that listened before is waited for.
     pool: port of the pool for reports, where that restarts with the bench.

@@ -18,7 +18,9 @@ from nodes import Node, wait_until
 from plays import BENCHES
 
 WEB = "frappe-bench-web:"
-# Seconds for which a call waits for the bench.
+# By this file a restart is announced to the router; it has the time until which calls wait.
+HOLD = "/var/lib/benchfleet/hold"
+# Seconds for which a call waits for a bench whose restart was not announced.
 PATIENCE = 10
 # How often a call is tried, at most.
 ATTEMPTS = 3
@@ -60,6 +62,23 @@ def test_a_call_waits_for_a_bench_that_comes_back(
         primary.run(f"supervisorctl start {WEB} || true")
     assert saved.ok, saved
     assert saved.seconds > 1
+    user.tidy()
+
+
+def test_a_call_waits_for_an_announced_restart_that_takes_long(
+    anybody: Callable[..., Somebody], nodes: dict[str, Node]
+):
+    user, primary = anybody(40), nodes["erp1"]
+    primary.run(f"expr $(date +%s) + 30 > {HOLD}; supervisorctl stop {WEB}")
+    try:
+        later = "systemd-run --quiet --collect --unit benchfleet-later"
+        done = f"sleep {PATIENCE + 3}; supervisorctl start {WEB}; sleep 2; rm {HOLD}"
+        primary.run(f"{later} sh -c '{done}'")
+        saved = user.save()
+    finally:
+        primary.run(f"supervisorctl start {WEB} || true; rm -f {HOLD}")
+    assert saved.ok, saved
+    assert saved.seconds > PATIENCE
     user.tidy()
 
 

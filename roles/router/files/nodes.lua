@@ -24,7 +24,8 @@ local ASK, CHOICE = 0.5, 1.5
 local MARK, AGAIN = 5, 1
 -- How many nodes are tried for a call, at most; nginx follows at most ten changes of location.
 local MOST = 3
--- Seconds, from its beginning, for which a call waits for the primary's bench, and between two checks.
+-- Seconds, from its beginning, for which a call waits for the primary's bench if no restart was announced,
+-- and between two checks. An announced restart is waited for as long as the announcement is valid.
 local PATIENCE, LOOK = 10, 0.05
 
 local shared = ngx.shared.benchfleet
@@ -236,8 +237,7 @@ end
 
 -- Wait for the end of a restart of the primary's bench, which may include its pool.
 local function wait_while_held()
-    local ending = ngx.req.start_time() + PATIENCE
-    while is_held() and now() < ending do
+    while is_held() do
         ngx.sleep(LOOK)
     end
 end
@@ -312,7 +312,7 @@ local function again()
     local times = (tonumber(ngx.var.benchfleet_again) or 0) + 1
     ngx.var.benchfleet_again = times
     local ending = ngx.req.start_time() + PATIENCE
-    while times <= MOST and now() < ending and not shared:get("down:" .. primary.name) do
+    while times <= MOST and (is_held() or now() < ending) and not shared:get("down:" .. primary.name) do
         if not is_held() and state_of(primary, ASK) then
             return
         end
