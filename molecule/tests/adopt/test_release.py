@@ -99,6 +99,6 @@ def test_a_bench_with_the_opposites_has_no_such_notices(story: Any, released: An
     for what in (
         *("frappe-bench-own.conf", "the variable", "runs without", "options of"),
         *("db_socket", "rq_", "sudo lets", "client_max_body_size", "location"),
-        *("innodb_flush_log_at_trx_commit", "max_connections", "mariadb_settings_extra"),
+        *("innodb_flush_log_at_trx_commit", "max_connections", "wins over"),
     ):
         assert what not in told, told
