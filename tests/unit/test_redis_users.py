@@ -139,7 +139,16 @@ def test_transactions_are_there_after_a_restart(fleet: Fleet) -> None:
         together.hset("rq:job:1", "status", "queued").rpush("rq:queue:default", "1").execute()
     fleet.queue.stop()
     fleet.queue.start("--appendonly", "yes")
-    assert fleet.queue.client("erp1").lrange("rq:queue:default", 0, -1) == [b"1"]
+    until = time.monotonic() + 30
+    while True:
+        try:
+            found = fleet.queue.client("erp1").lrange("rq:queue:default", 0, -1)
+            break
+        except redis.BusyLoadingError:
+            # It answers before it has read its file.
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert found == [b"1"]
     assert fleet.faults() == []
 
 
