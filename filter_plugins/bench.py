@@ -9,7 +9,6 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.bench import files as bench_files
-from fleet.bench.program_settings import program_troubles
 from fleet.bench.redis_config import redis_config
 from fleet.bench.supervisor_config import (
     supervisor_config,
@@ -119,7 +118,6 @@ class FilterModule:
             "supervisor_config": supervisor_config,
             "supervisor_programs": supervisor_programs,
             "supervisor_groups": supervisor_groups,
-            "program_troubles": program_troubles,
             "redis_config": redis_config,
             "config_keys": config_keys,
             "host_port": host_port,

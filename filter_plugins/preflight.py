@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
+from fleet.bench.program_settings import program_problems
 from fleet.preflight import (
     addresses,
     apps,
@@ -54,6 +55,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "python_of": runtimes.python_of,
     "reach_problems": reach.reach_problems,
     "release_nodes": versions.release_nodes,
+    "program_problems": program_problems,
     "release_versions": versions.release_versions,
     "runtime_problems": runtimes.runtime_problems,
     "runtime_warnings": versions.runtime_warnings,

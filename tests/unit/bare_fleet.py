@@ -50,7 +50,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "mariadb_extra": {},
         "variables": ["lan_ip", "fleet_sites", "ansible_host"],
         "type_errors": [],
-        "program_troubles": [],
+        "program_problems": [],
         "trouble": "",
         "away": False,
         "survey": {
@@ -159,7 +159,7 @@ def whats(hosts: list[dict], settings: dict) -> list[str]:
     """What is wrong, without place and remedy; asserts that each problem has both."""
     problems = all_problems(hosts, settings)
     for found in problems:
-        assert set(found) - {"id", "facts"} == {"what", "place", "remedy"}
+        assert set(found) == {"id", "what", "place", "remedy", "facts"}
         assert all(found.values())
     return [found["what"] for found in problems]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from fleet.bench.program_settings import program_problems
 
 from tests.unit.bare_fleet import ids, kinds, mark
 
@@ -24,17 +25,11 @@ def test_an_unfinished_update_comes_first_where_the_primary_is_left_out(fleet, s
 
 
 def test_settings_and_files_that_supervisor_cannot_read(fleet, settings):
-    fleet[0]["program_troubles"] = [("bench_environment is no map", "write a map")]
+    fleet[0]["program_problems"] = list(program_problems([], "", "erp1"))
     fleet[0]["survey"]["supervisor"] = "supervisord cannot read its configuration: [program:x]"
-    setting = {
-        "trouble": "bench_environment is no map",
-        "remedy": "write a map",
-        "host": "erp1",
-        "inventory": "/nowhere/inventory",
-    }
     trouble = "supervisord cannot read its configuration: [program:x]"
     assert kinds(fleet, settings) == [
-        ("program_setting_invalid", setting),
+        ("environment_no_map", {"host": "erp1"}),
         ("supervisor_unreadable", {"trouble": trouble, "host": "erp1"}),
     ]
 

@@ -7,15 +7,12 @@ server, upgrade a system) ends in a host that is as if it were done.
 
 from __future__ import annotations
 
-import ast
 import copy
 import importlib
-import inspect
 import pkgutil
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +26,7 @@ from fleet.adoption import judge
 from fleet.bench import queues
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
+from fleet.bench.program_settings import program_problems
 from fleet.nginx.certificates import certificate_trouble
 from fleet.preflight import checks, secrets
 from fleet.preflight.jobs import job_problems
@@ -42,8 +40,7 @@ from filter_plugins import mariadb_settings
 from tests.unit.bare_fleet import GIB, a_host, first_settings, put_system
 from tests.unit.test_adoption import BENCH, an_adopted_host
 
-# Where the trials of other problems are, by the problem's id (by its function, where it has none
-# yet): beside the programs that are their judges.
+# Where the trials of other problems are, by the problem's id: beside the judging programs.
 ELSEWHERE = {
     "adopt_certificate_unset": "test_adoption.py",
     "adopt_certificates_unset": "test_adoption.py",
@@ -66,11 +63,8 @@ ELSEWHERE = {
     "adopt_unserved_servers": "test_nginx_look.py",
     "app_code_not_read": "test_versions.py",
     "app_excludes_frappe": "test_apps.py",
-    "app_leaving_problems": "test_leaving.py",
     "app_needs_other_app": "test_apps.py",
     "app_of_other_major": "test_apps.py",
-    "app_problems": "test_apps.py",
-    "as_problems": "test_reach.py",
     "bench_python_missing": "test_versions.py",
     "bench_python_unfit": "test_versions.py",
     "check_node": "test_versions.py",
@@ -92,7 +86,6 @@ ELSEWHERE = {
     "leaving_node_not_named": "test_leaving.py",
     "leaving_node_primary": "test_leaving.py",
     "leaving_node_unknown": "test_leaving.py",
-    "leaving_problems": "test_leaving.py",
     "login_shell_missing": "test_reach.py",
     "no_node_fits": "test_versions.py",
     "no_python_fits": "test_versions.py",
@@ -125,7 +118,6 @@ ELSEWHERE = {
     "variable_differs": "test_agreement.py",
     "vault_password_missing": "test_reach.py",
     "vault_password_wrong": "test_reach.py",
-    "version_problems": "test_versions.py",
 }
 
 
@@ -174,11 +166,10 @@ def listener(name: str) -> dict[str, Any]:
 
 
 class Trial(NamedTuple):
-    """What is broken, the problem's id (or words of its remedy, where it has none yet), and how the
-    remedy is followed; paths are Fleet's, by dots."""
+    """What is broken, the problem's id, how its remedy is followed; paths are Fleet's, by dots."""
 
     broken: dict[str, Any]
-    remedy: str
+    id: str
     followed: dict[str, Any] | Callable[[Fleet], None]
 
 
@@ -229,8 +220,8 @@ MADE = {
 GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
 
 FLEET = [
-    Trial({"erp.program_troubles": [("bench_web_arguments has -b", "take -b out")]},
-          "program_setting_invalid", {"erp.program_troubles": []}),
+    Trial({"erp.program_problems": list(program_problems({}, "-b x", "erp1"))},
+          "web_arguments_taken", {"erp.program_problems": list(program_problems({}, "", "erp1"))}),
     Trial({"rep.survey.supervisor": "its option environment has a %"},
           "supervisor_unreadable", {"rep.survey.supervisor": ""}),
     Trial({"rep.survey.supervisor_writers": {"/etc/supervisor/conf.d/x.conf": "frappe"}},
@@ -585,28 +576,23 @@ ADOPTED = [
 ]  # fmt: skip
 
 
-def is_asked_for(trial: Trial, found: Mapping[str, Any]) -> bool:
-    """Whether a problem is the one that a trial is about."""
-    return trial.remedy == found["id"] if "id" in found else trial.remedy in found["remedy"]
-
-
 def followed(trial: Trial, adopted: bool) -> None:
     """Try one remedy."""
     fleet = Fleet(adopted)
     assert fleet.problems() == []
     put(fleet, trial.broken)
     told = fleet.problems()
-    assert any(is_asked_for(trial, problem) for problem in told), told
+    assert trial.id in [found["id"] for found in told], told
     put(fleet, trial.followed)
     assert fleet.problems() == []
 
 
-@pytest.mark.parametrize("trial", [*FLEET, *JOBS, *SYSTEMS], ids=lambda trial: trial.remedy)
+@pytest.mark.parametrize("trial", [*FLEET, *JOBS, *SYSTEMS], ids=lambda trial: trial.id)
 def test_remedies_of_preflight(trial: Trial) -> None:
     followed(trial, False)
 
 
-@pytest.mark.parametrize("trial", ADOPTED, ids=lambda trial: trial.remedy)
+@pytest.mark.parametrize("trial", ADOPTED, ids=lambda trial: trial.id)
 def test_remedies_of_an_adoption(trial: Trial) -> None:
     followed(trial, True)
 
@@ -616,18 +602,8 @@ JUDGES = [
     module
     for package in (adoption, judging)
     for entry in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    if hasattr(module := importlib.import_module(entry.name), "problem") or hasattr(module, "Kind")
+    if hasattr(module := importlib.import_module(entry.name), "Kind")
 ] + [queues]
-
-
-def calls(module: ModuleType) -> Iterator[tuple[str, range]]:
-    """Where a module makes its problems: (function, its lines) each."""
-    for function in ast.walk(ast.parse(inspect.getsource(module))):
-        if not isinstance(function, ast.FunctionDef):
-            continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "problem":
-                yield function.name, range(node.lineno, (node.end_lineno or 0) + 1)
 
 
 def kinds_of(module: ModuleType) -> list[Kind]:
@@ -635,33 +611,15 @@ def kinds_of(module: ModuleType) -> list[Kind]:
     return [value for value in vars(module).values() if isinstance(value, Kind)]
 
 
-def test_no_problem_is_without_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    met: set[tuple[str, int]] = set()
-    for module in JUDGES:
-        if not hasattr(module, "problem"):
-            continue
-        real = module.problem
-
-        def noted(*words: str, real: Any = real, name: str = module.__name__) -> Any:
-            met.add((name, sys._getframe(1).f_lineno))
-            return real(*words)
-
-        monkeypatch.setattr(module, "problem", noted)
+def test_no_problem_is_without_a_trial() -> None:
     ids = set()
     for trials, adopted in (([*FLEET, *JOBS, *SYSTEMS], False), (ADOPTED, True)):
         for trial in trials:
             fleet = Fleet(adopted)
             put(fleet, trial.broken)
-            ids |= {found["id"] for found in fleet.problems() if "id" in found}
+            ids |= {found["id"] for found in fleet.problems()}
     kinds = {kind.id for module in JUDGES for kind in kinds_of(module)}
     assert kinds - ids - set(ELSEWHERE) == set()
-    untried = [
-        f"{module.__name__}.{function}, line {lines[0]}"
-        for module in JUDGES
-        for function, lines in calls(module)
-        if function not in ELSEWHERE and not any((module.__name__, line) in met for line in lines)
-    ]
-    assert untried == []
 
 
 def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:

@@ -532,7 +532,7 @@ def test_variables_reach_a_program_as_they_were_given(host: Host) -> None:
         "ACCENT": "é",
         "DSN": "https://k:p%40w@sentry.example.com/1?x=1&y=2",
     }
-    assert bench.program_troubles(given, "") == []
+    assert list(program_settings.program_problems(given, "", "erp1")) == []
     seen = host.folder / "seen"
     text = program_settings.environment_text(given)
     command = f"sh -c 'env -0 >{seen}.new && mv {seen}.new {seen} && exec sleep 1000'"
@@ -666,7 +666,7 @@ def test_a_file_that_others_than_root_can_write_is_reported(host: Host) -> None:
         "c.conf": "nobody",
     }
     assert foreign.writer(str(host.folder / "open.conf")) == "everybody"
-    judged = {"name": "erp1", "program_troubles": [], "survey": {"supervisor_writers": writers}}
+    judged = {"name": "erp1", "program_problems": [], "survey": {"supervisor_writers": writers}}
     found = [problem["place"] for problem in present.check_programs([judged], {})]
     assert found == [f"{host.folder}/conf.d/{name}.conf on erp1" for name in "abc"]
 

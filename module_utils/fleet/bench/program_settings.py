@@ -8,8 +8,8 @@ from typing import Any
 
 from ..preflight.problems import Kind, Problem
 
-ENVIRONMENT = "bench_environment in the inventory"
-ARGUMENTS = "bench_web_arguments in the inventory"
+ENVIRONMENT = "bench_environment of {host} in the inventory"
+ARGUMENTS = "bench_web_arguments of {host} in the inventory"
 ENVIRONMENT_NO_MAP = Kind(
     "environment_no_map",
     "bench_environment is not a map",
@@ -57,30 +57,25 @@ FLAWS = (
 TAKEN = re.compile(r"(-[bwcD]\S*|--(bind|workers|config|daemon|preload|pythonpath)(=.*)?)")
 
 
-def program_problems(environment: Any, arguments: Any) -> Iterator[Problem]:
-    """Problems of bench_environment and bench_web_arguments; they name no variable's value."""
+def program_problems(environment: Any, arguments: Any, host: str) -> Iterator[Problem]:
+    """Problems of a host's bench_environment and bench_web_arguments, without any value."""
     if not isinstance(environment, Mapping):
-        yield ENVIRONMENT_NO_MAP.found()
+        yield ENVIRONMENT_NO_MAP.found(host=host)
         environment = {}
     for name, value in environment.items():
         if not re.fullmatch(r"[A-Za-z_]\w*", str(name)) or str(name).startswith("BENCHFLEET_"):
-            yield NAME_REFUSED.found(name=name)
+            yield NAME_REFUSED.found(host=host, name=name)
         if isinstance(value, (Mapping, list)) or value is None:
-            yield VALUE_NO_TEXT.found(name=name)
+            yield VALUE_NO_TEXT.found(host=host, name=name)
             continue
         flaws = [flaw for pattern, flaw in FLAWS if re.search(pattern, str(value))]
         if flaws:
-            yield VALUE_UNWRITABLE.found(name=name, flaw=flaws[0])
+            yield VALUE_UNWRITABLE.found(host=host, name=name, flaw=flaws[0])
     options = str(arguments).split()
     if taken := [option for option in options if TAKEN.fullmatch(option)]:
-        yield ARGUMENTS_TAKEN.found(options=" ".join(taken))
+        yield ARGUMENTS_TAKEN.found(host=host, options=" ".join(taken))
     if re.search(r"[\r\n]|\s[;#]", str(arguments)) or (options and options[0][0] != "-"):
-        yield ARGUMENTS_MALFORMED.found()
-
-
-def program_troubles(environment: Any, arguments: Any) -> list[tuple[str, str]]:
-    """The same as pairs of what is wrong and its remedy."""
-    return [(found["what"], found["remedy"]) for found in program_problems(environment, arguments)]
+        yield ARGUMENTS_MALFORMED.found(host=host)
 
 
 def environment_text(environment: Mapping[str, Any]) -> str:

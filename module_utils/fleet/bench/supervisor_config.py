@@ -345,7 +345,7 @@ def supervisor_config(
 
     Each program gets a group of its own. Raises AnsibleFilterError for what cannot be written.
     """
-    for problem in program_problems(environment or {}, web_arguments):
+    for problem in program_problems(environment or {}, web_arguments, "this host"):
         raise AnsibleFilterError(f"{problem['what']}: {problem['remedy']}")
     parser = generated_programs(text, bench, user)
     prefix = posixpath.basename(bench)

@@ -368,13 +368,6 @@ def unusable(name: str, value: str, place: str) -> Conflict:
     return Conflict("value_refused", name, value, f"{name} is {value}: {why}", place, cure)
 
 
-def problems_of(
-    plan: Mapping[str, Any], files: Mapping[str, Any], running: Mapping[str, Row], ours: str
-) -> list[tuple[str, str, str]]:
-    """The same for preflight: (what, place, remedy) each."""
-    return [(one.what, one.place, one.remedy) for one in conflicts_of(plan, files, running, ours)]
-
-
 def is_refused(name: str, value: str) -> bool:
     """Whether a setting has a value with which no fleet can work."""
     return name in DECIDED or (name in REFUSED and REFUSED[name][0](normal(value)))

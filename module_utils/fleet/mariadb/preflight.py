@@ -11,8 +11,8 @@ from .conflicts import (
     DECIDED,
     HOSTS_OWN,
     REFUSED,
+    conflicts_of,
     is_refused,
-    problems_of,
     restart_needs,
 )
 from .options import meaning
@@ -85,8 +85,10 @@ def option_problems(
         taken = dict.fromkeys(() if "mariadb_primary" in host["groups"] else answers)
         plan = {**HOSTS_OWN, **taken, **host["mariadb_plan"]}
         problems += [
-            OPTION_CONFLICT.found(host=name, found=what, file=place, remedy=remedy)
-            for what, place, remedy in problems_of(plan, options, options["running"], file)
+            OPTION_CONFLICT.found(
+                host=name, found=one.what, file=one.place, remedy=one.remedy, conflict=one.id
+            )
+            for one in conflicts_of(plan, options, options["running"], file)
         ]
         needs = restart_needs(host["mariadb_plan"], options["running"])
         if needs and options["adopted"] and not restarts_none and not host["restart_confirmed"]:

@@ -63,12 +63,6 @@ COMMAND_FOREIGN = Kind(
     "{path} on {host}",
     "remove or rename it: both commands have the same name",
 )
-PROGRAM_SETTING = Kind(
-    "program_setting_invalid",
-    "a setting of the bench's programs is wrong: {trouble} ({host})",
-    "inventory {inventory}",
-    "{remedy}",
-)
 SUPERVISOR_UNREADABLE = Kind(
     "supervisor_unreadable",
     "supervisor cannot be used: {trouble}",
@@ -147,13 +141,7 @@ def check_commands(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
 def check_programs(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Problems of the settings of the bench's programs, and of supervisor's files."""
     for host in hosts:
-        for trouble, remedy in host["program_troubles"]:
-            yield PROGRAM_SETTING.found(
-                trouble=trouble,
-                host=host["name"],
-                inventory=settings["inventory"],
-                remedy=remedy,
-            )
+        yield from host["program_problems"]
     for host, survey in seen(hosts):
         if trouble := survey.get("supervisor"):
             yield SUPERVISOR_UNREADABLE.found(trouble=trouble, host=host["name"])

@@ -37,7 +37,8 @@ class Kind:
     """One kind of problem: docs/problems.md shows all of them.
 
     id: the name by which tests and programs know it, such as "port_taken"; unique, and never
-    changed. what, place, remedy: as in `problem`, with the names of facts in braces.
+    changed. what: what is wrong, with the value that was seen; place: where it is set or found;
+    remedy: how to mend it. The texts have the names of facts in braces.
     """
 
     id: str
@@ -55,11 +56,6 @@ class Kind:
         texts = {"what": self.what, "place": self.place, "remedy": self.remedy}
         written = {part: write(text, (), facts) for part, text in texts.items()}
         return {"id": self.id, **written, "facts": facts}
-
-
-def problem(what: str, place: str, remedy: str) -> Problem:
-    """What is wrong, with the value that was seen; where it is set or found; how to mend it."""
-    return {"what": what, "place": place, "remedy": remedy}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -85,7 +81,7 @@ def listed(problems: Iterable[Problem], numbered: bool = True) -> str:
             f"{number}. {found['what']}" if numbered else found["what"],
             f"   place:  {found['place']}",
             f"   remedy: {found['remedy']}",
-            *([f"   id:     {found['id']}"] if "id" in found else []),
+            f"   id:     {found['id']}",
         ]
     return "\n".join(lines)
 

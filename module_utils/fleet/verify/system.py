@@ -6,7 +6,7 @@ import subprocess
 import time
 from typing import Any
 
-from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, is_by_files, problems_of
+from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, conflicts_of, is_by_files
 from ..mariadb.options import look
 from ..mariadb.server import local, running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
@@ -77,11 +77,11 @@ class EveryHost(BenchChecks, RedisChecks):
             "bind_address": f"127.0.0.1,{self.params['lan_ip']}",
             "port": self.params["ports"]["mariadb"],
         }
-        others = problems_of({**own, **plan}, look(path), rows, path)
-        wrong += [what for what, _, _ in others]
+        others = conflicts_of({**own, **plan}, look(path), rows, path)
+        wrong += [one.what for one in others]
         pool = int(running.get("innodb_buffer_pool_size") or 0) // 1024**2
         saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
-        remedy = "; ".join(f"{place}: {cure}" for _, place, cure in others)
+        remedy = "; ".join(f"{one.place}: {one.remedy}" for one in others)
         self.gathering.add("settings", not wrong, "; ".join(wrong) or saw, remedy=remedy)
 
     def check_own_certificates(self) -> None:
