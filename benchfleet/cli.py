@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import sys
@@ -12,7 +13,8 @@ from typing import Any
 
 from fleet import release
 
-from benchfleet import reports, runner
+from benchfleet import operations, reports, runner
+from benchfleet.inventories import VARIABLE
 from benchfleet.lab import (
     base,
     commands,
@@ -24,20 +26,74 @@ from benchfleet.lab import (
     summary,
 )
 from benchfleet.lab.state import Lab
-from benchfleet.shell import STARTED, FleetError, clock, say
+from benchfleet.shell import INTERRUPTED, STARTED, FleetError, clock, say
 from benchfleet.testing import programs
 from benchfleet.testing.command import run_tests
+from benchfleet.verbs import CHANGE, LOOK, VERBS, Verb
 
 LAB_INVENTORY = runner.LAB_INVENTORY
 
 
+LAB_HELP, TEST_HELP = "a throwaway fleet on this machine", "the project's own tests"
+PAGE = """\
+usage: ./fleet [-i INVENTORY] VERB [ARGUMENTS]
+
+Benchfleet: one primary that takes every write, and reporting nodes that answer
+the reports.
+
+Look. Nothing is changed:
+{look}
+
+Change. You see the fleet and its hosts first, and are asked:
+{change}
+
+Without a fleet of your own:
+{lab}
+
+The fleet is the one in the folder INVENTORY, or in {variable}.
+`./fleet VERB --help` shows what else a verb takes: passwords (-K, vault),
+--limit, --check, --json, --yes, --raw. An interrupted command is run again: it
+goes on where it stopped.
+
+Exit status: 0 fine, 1 not fine, 2 wrong usage, 3 nobody could be asked,
+130 interrupted.
+"""
+
+
+class Top(argparse.ArgumentParser):
+    """The parser of the whole command line, with a page of help of its own."""
+
+    def format_help(self) -> str:
+        """Return the verbs in groups, at most 80 columns wide."""
+        others = [("lab", LAB_HELP), ("test", TEST_HELP)]
+        return PAGE.format(
+            look=listed([(verb.name, verb.help) for verb in LOOK]),
+            change=listed([(verb.name, verb.help) for verb in CHANGE]),
+            lab=listed(others),
+            variable=VARIABLE,
+        )
+
+
+def listed(rows: list[tuple[str, str]]) -> str:
+    """Return verbs and what they do, one a line."""
+    return "\n".join(f"  {name:<11} {text}" for name, text in rows)
+
+
+@functools.cache
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    top = argparse.ArgumentParser(prog="./fleet", description="Benchfleet's launcher.")
+    top = Top(prog="./fleet", usage="./fleet [-i INVENTORY] VERB [ARGUMENTS]", allow_abbrev=False)
     top.add_argument("--version", action="version", version=release.title())
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.add_argument("-i", "--inventory", type=Path)
+    commands = top.add_subparsers(
+        dest="command",
+        required=True,
+        metavar="VERB",
+        prog="./fleet",
+        parser_class=argparse.ArgumentParser,
+    )
 
-    lab_parser = commands.add_parser("lab", help="a throwaway fleet on this machine")
+    lab_parser = commands.add_parser("lab", help=LAB_HELP)
     actions = lab_parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--name", help="which lab (BENCHFLEET_LAB, else 'lab')")
@@ -75,7 +131,9 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--privileged", action="store_true", help="hosts that can run a lab themselves")
 
     add_lab_actions(actions, named)
-    add_fleet_commands(commands)
+    for verb in VERBS.values():
+        add_verb(commands, verb)
+    add_test_command(commands)
     return top
 
 
@@ -102,31 +160,58 @@ def add_lab_actions(actions: Any, named: argparse.ArgumentParser) -> None:
             sub.usage = "./fleet lab ssh [--name NAME] HOST [-- COMMAND]"
 
 
-def add_fleet_commands(commands: Any) -> None:
-    """Add the commands that work on any fleet, and the tests."""
-    somewhere = argparse.ArgumentParser(add_help=False)
-    where = "inventory of the fleet (inventory/lab; drain and undrain always need one)"
-    somewhere.add_argument("-i", "--inventory", type=Path, help=where)
-    for command, help_text in (
-        ("verify", "prove each row on the running fleet; exit status 0 only if all hold"),
-        ("status", "the state of every server, and what can be upgraded"),
-        ("routes", "which bench answers which method, and why"),
-        ("jobs", "which server does which job, and what waits in the queues"),
-    ):
-        sub = commands.add_parser(command, parents=[somewhere], help=help_text)
+def add_verb(commands: Any, verb: Verb) -> None:
+    """Add a verb with its own arguments, and those that it passes on."""
+    sub = commands.add_parser(verb.name, help=verb.help, description=verb.help, allow_abbrev=False)
+    for own in verb.arguments:
+        sub.add_argument(*own.names, **own.options)
+    where = f"folder or file that names the hosts ({VARIABLE})"
+    # Suppressed, or a verb without it would forget the one before the verb.
+    sub.add_argument("-i", "--inventory", type=Path, default=argparse.SUPPRESS, help=where)
+    if verb.does:
+        sub.add_argument("--yes", action="store_true", help="do not ask")
+    if verb.confirm:
+        sub.add_argument("--confirm", metavar="NAME", help="what would be typed: its name")
+    if verb.show:
         sub.add_argument("--json", action="store_true", help="for programs")
-    for command, help_text in (
-        ("drain", "send no more calls to a reporting node, and wait for those it has"),
-        ("undrain", "send it calls again"),
-    ):
-        sub = commands.add_parser(command, parents=[somewhere], help=help_text)
-        sub.add_argument("node", metavar="NODE", help="its name in the inventory")
-    add_test_command(commands)
+        sub.add_argument("--wide", action="store_true", help="more columns than 80 allow")
+    add_passed_on(sub.add_argument_group("given to ansible-playbook"), verb)
+
+
+def add_passed_on(group: Any, verb: Verb) -> None:
+    """Add the options that a verb passes on to ansible-playbook."""
+    if "limit" in verb.takes:
+        group.add_argument("--limit", metavar="HOSTS", help="only these, separated by commas")
+    if "check" in verb.takes:
+        group.add_argument(
+            "--check", action="store_true", help="change nothing, show what would be"
+        )
+    if "diff" in verb.takes:
+        group.add_argument("--diff", action="store_true", help="show files before and after")
+    group.add_argument(
+        "-K", "--ask-become-pass", action="store_true", help="ask for sudo's password"
+    )
+    group.add_argument("--ask-vault-pass", action="store_true", help="ask for the vault password")
+    for name in ("--vault-password-file", "--vault-id"):
+        group.add_argument(name, action="append", default=[], metavar="FILE")
+    group.add_argument(
+        "-e",
+        "--extra-vars",
+        dest="extra",
+        action="append",
+        default=[],
+        metavar="VARIABLES",
+        help="NAME=VALUE, JSON or @FILE",
+    )
+    group.add_argument(
+        "-v", "--verbose", action="count", default=0, help="more in the log; -vvv: all"
+    )
+    group.add_argument("--raw", action="store_true", help="show Ansible's own output")
 
 
 def add_test_command(commands: Any) -> None:
     """Add the command that runs the project's own tests."""
-    test = commands.add_parser("test", help="the project's own tests")
+    test = commands.add_parser("test", help=TEST_HELP)
     names = f"{', '.join(programs.SUITES)}, or a scenario: {', '.join(programs.scenarios())}"
     test.add_argument("tests", nargs="*", metavar="TEST", help=f"{names}; without it, all but long")
     test.add_argument(
@@ -152,10 +237,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if arguments[:2] == ["lab", "ssh"] and "--" in arguments:
         cut = arguments.index("--")
         arguments, remote = arguments[:cut], arguments[cut + 1 :]
-    options = parser().parse_args(arguments)
+    top = parser()
+    options = top.parse_args(arguments)
     options.remote = remote
-    if options.command in ("verify", "status", "routes", "jobs"):
-        options.inventory = options.inventory or LAB_INVENTORY
+    if options.command not in VERBS and options.inventory:
+        top.error(f"{options.command} takes no inventory (-i {options.inventory})")
     return options
 
 
@@ -213,7 +299,10 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
             say("Run the same command again to go on")
             return 1
         say(f"step 3 of 3: verify (site.yml took {clock(site.seconds)})")
-        verified = verify(LAB_INVENTORY, as_json=False, environment=environment)
+        proved = runner.play(
+            "playbooks/verify.yml", LAB_INVENTORY, collect=("check_fleet",), environment=environment
+        )
+        verified = reports.show_verify(proved, as_json=False, wide=False)
         report = summary.report_call(wanted)
     log = f"logs in {site.log.parent}"
     took = clock(time.monotonic() - STARTED)
@@ -224,89 +313,6 @@ def lab_up(options: argparse.Namespace, name: str) -> int:
     for line in [*report, *summary.access(wanted)]:
         print(line, file=sys.stderr)
     return verified
-
-
-def verify(inventory: Path, *, as_json: bool, environment: dict[str, str] | None = None) -> int:
-    """Run the checks on a fleet and print them; returns 0 only if all of them hold."""
-    outcome = runner.play(
-        "playbooks/verify.yml", inventory, collect=("check_fleet",), environment=environment
-    )
-    checks = reports.collected(outcome.results, "checks")
-    ok = outcome.ok and bool(checks) and all(check.get("ok") is True for check in checks)
-    problems = reports.collected(outcome.results, "problems")
-    if as_json:
-        print(json.dumps({"ok": ok, "checks": checks, "problems": problems}, indent=2))
-    for line in (
-        [] if as_json else [*reports.unasked(outcome.results), *reports.verdict_table(checks)]
-    ):
-        print(line, file=sys.stderr)
-    if not checks:
-        say(f"no check was made: playbooks/verify.yml ended too early (log: {outcome.log})")
-    return 0 if ok else 1
-
-
-def status(inventory: Path, *, as_json: bool) -> int:
-    """Print the state of every server of a fleet; returns 0 only if all could be asked."""
-    outcome = runner.play("playbooks/status.yml", inventory, collect=("fleet_status",))
-    rows = reports.collected(outcome.results, "status")
-    versions = reports.collected(outcome.results, "versions")
-    problems = reports.collected(outcome.results, "problems")
-    file_systems = reports.collected(outcome.results, "file_systems")
-    kept = reports.collected(outcome.results, "kept")
-    told = {"ok": outcome.ok, "benchfleet": release.version(), "status": rows}
-    told |= {"versions": versions, "problems": problems}
-    told |= {"file_systems": file_systems, "kept": kept}
-    if as_json:
-        print(json.dumps(told, indent=2))
-    tables = [*reports.status_table(rows), *reports.space_tables(file_systems, kept)]
-    tables += reports.versions_table(versions)
-    for line in [] if as_json else [*tables, *reports.unasked(outcome.results)]:
-        print(line, file=sys.stderr)
-    return 0 if outcome.ok and rows else 1
-
-
-def routes(inventory: Path, *, as_json: bool) -> int:
-    """Print where the router sends which method; returns 0 only if that is known."""
-    outcome = runner.play("playbooks/routes.yml", inventory, collect=("report_routes",))
-    rows = reports.collected(outcome.results, "routes")
-    for message in refusals(outcome):
-        say(message)
-    if as_json:
-        print(json.dumps({"ok": outcome.ok, "routes": rows}, indent=2))
-    for line in [] if as_json else reports.routes_table(rows):
-        print(line, file=sys.stderr)
-    return 0 if outcome.ok and rows else 1
-
-
-def jobs(inventory: Path, *, as_json: bool) -> int:
-    """Print where jobs are placed and the state of the queues; returns 0 only if both are known."""
-    outcome = runner.play("playbooks/jobs.yml", inventory, collect=("job_queues",))
-    found: dict[str, Any] = next((r["jobs"] for r in outcome.results if r.get("jobs")), {})
-    for message in refusals(outcome):
-        say(message)
-    if as_json:
-        print(json.dumps({"ok": outcome.ok and bool(found), **found}, indent=2))
-    for line in [] if as_json or not found else reports.jobs_tables(found):
-        print(line, file=sys.stderr)
-    return 0 if outcome.ok and found else 1
-
-
-def drain(inventory: Path, node: str, *, drained: bool) -> int:
-    """Take a reporting node out of service or put it back, and print the result."""
-    playbook = f"playbooks/{'drain' if drained else 'undrain'}.yml"
-    outcome = runner.play(playbook, inventory, collect=("node_drain",), extra={"node": node})
-    for result in outcome.results:
-        if result.get("words"):
-            say(result["words"])
-    for message in refusals(outcome):
-        say(message)
-    return 0 if outcome.ok else 1
-
-
-def refusals(outcome: runner.Outcome) -> list[str]:
-    """Return the errors and the warnings of the collected modules."""
-    errors = [f"error: {r['msg']}" for r in outcome.results if r.get("failed") and r.get("msg")]
-    return errors + [f"warning: {w}" for r in outcome.results for w in r.get("warnings") or []]
 
 
 def lab_command(options: argparse.Namespace) -> int:
@@ -347,30 +353,6 @@ def lab_status(there: Lab, *, as_json: bool) -> int:
     return 0
 
 
-def enter_space(options: argparse.Namespace) -> None:
-    """Enter the network space of the lab that a command is for; `lab down` stays outside of it."""
-    if options.command == "lab" and options.action != "down":
-        network.enter(named_lab(options))
-    elif options.command in ("drain", "undrain") and not options.inventory:
-        raise FleetError(
-            f"`./fleet {options.command} {options.node}` needs an inventory: add"
-            " `-i inventory/mine` for your own fleet, or `-i inventory/lab` for a lab"
-        )
-    elif is_lab(getattr(options, "inventory", None)):
-        asked = os.environ.get("BENCHFLEET_LAB")
-        name = state.inventory_lab().name
-        if not asked:
-            say(f"inventory/lab: using lab {name!r}, the only one on this machine")
-        # The inventory then prints it no second time.
-        os.environ["BENCHFLEET_LAB"] = name
-        network.enter(name)
-
-
-def is_lab(inventory: Path | None) -> bool:
-    """Return whether an inventory is that of the labs, however its path is written."""
-    return inventory is not None and inventory.resolve() == LAB_INVENTORY
-
-
 def named_lab(options: argparse.Namespace) -> str:
     """Return the name of the lab that a command is for."""
     return state.check_name(options.name) if options.name else state.name_from_environment()
@@ -378,25 +360,20 @@ def named_lab(options: argparse.Namespace) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    options = parse(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = parse(words)
     try:
-        enter_space(options)
         if options.command == "test":
             return run_tests(options)
-        if options.command == "verify":
-            return verify(options.inventory, as_json=options.json)
-        if options.command == "status":
-            return status(options.inventory, as_json=options.json)
-        if options.command == "routes":
-            return routes(options.inventory, as_json=options.json)
-        if options.command == "jobs":
-            return jobs(options.inventory, as_json=options.json)
-        if options.command in ("drain", "undrain"):
-            return drain(options.inventory, options.node, drained=options.command == "drain")
+        if options.command in VERBS:
+            return operations.run(VERBS[options.command], options, words)
+        # `lab down` stays outside of the lab's network space, to remove it.
+        if options.action != "down":
+            network.enter(named_lab(options))
         return lab_command(options)
     except FleetError as error:
-        say(f"error: {error}")
-        return 1
+        say(str(error) if error.status == INTERRUPTED else f"error: {error}")
+        return error.status
     except KeyboardInterrupt:
         say("interrupted")
-        return 130
+        return INTERRUPTED

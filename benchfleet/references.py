@@ -1,4 +1,4 @@
-"""Write the pages of docs/ that are made from the code: variables.md, problems.md and verify.md.
+"""Write the pages of docs/ that are made: from the code, and from what was measured.
 
 .venv/bin/python -m benchfleet.references
 """
@@ -21,9 +21,12 @@ import yaml
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
+from fleet.doctor.causes import ALL as CAUSES
 from fleet.preflight.problems import Kind
 from fleet.status.troubles import OF_STATUS
-from fleet.verify.catalogue import CATALOGUE, ROWS, WITHOUT_CHECKS
+from fleet.verify.catalogue import CATALOGUE, ROWS, TITLES, WITHOUT_CHECKS
+
+from benchfleet import figures
 
 ROOT = Path(__file__).resolve().parents[1]
 ROLES = ROOT / "roles"
@@ -52,6 +55,7 @@ ORDER = (
     "bench_reporting",
     "site_accounts",
     "site_sync",
+    "status",
     "read_guard",
     "adopt",
     "update",
@@ -65,9 +69,16 @@ HEADS = {
     "Problems": "All problems that Benchfleet reports before it changes a host. Each message shows"
     " an id: search for `id: ID` on this page. Words in capitals stand for what was found, such as"
     " a host or a path.",
-    "Verify": "All checks of `./fleet verify`. S1 to S19 are the rows of the table in"
-    " docs/design.md. Checks, and what `./fleet status` finds wrong, have an id: search for"
-    " `id: ID` on this page. What a check writes (a row, a file, a ToDo, a job) it also removes.",
+    "Verify": "All checks of `./fleet verify`. S0 is what the others build on; S1 to S19 are the"
+    " rows of the table in docs/design.md. Checks, and what `./fleet status` finds wrong, have an"
+    " id: search for `id: ID` on this page. What a check writes (a row, a file, a ToDo, a job) it"
+    " also removes.",
+    "Benchmarks": "What runs of site.yml cost, by the number of reporting nodes, as"
+    " `benchmarks/site_runs.py` measured it. A figure is the median of all runs, with the least and"
+    " the most in brackets. The processor seconds and the memory are those of `ansible-playbook`"
+    " with its workers.",
+    "Doctor": "What `./fleet doctor` finds on a host, why it is so, and what mends it. Words in"
+    " capitals stand for what was found. Commands without `./fleet` are for root on the host.",
 }
 
 
@@ -291,11 +302,19 @@ def problems_page() -> str:
 # docs/verify.md
 
 
+def needed(names: Iterable[str]) -> str:
+    """Ids of checks for people; those of the primary are marked."""
+    return ", ".join(
+        f"{name.rpartition(':')[2]} of the {name.partition(':')[0]}" if ":" in name else name
+        for name in names
+    )
+
+
 def verify_page() -> str:
     """docs/verify.md."""
     lines: list[str] = []
     for row, promise in ROWS.items():
-        lines += ["", f"## {row}", "", *wrapped(escaped(promise))]
+        lines += ["", f"## {row}: {TITLES[row]}", "", *wrapped(escaped(promise))]
         if row in WITHOUT_CHECKS:
             lines += ["", *wrapped(WITHOUT_CHECKS[row])]
         for name, check in CATALOGUE.items():
@@ -309,19 +328,71 @@ def verify_page() -> str:
                 ("green", check.wanted),
                 ("red means", check.red),
                 ("remedy", check.remedy),
+                ("remedy where the cause was proved", check.cure),
+                ("needs", needed(check.needs)),
+                ("a failure counts as that of", needed(check.follows)),
             ):
-                lines += wrapped(escaped(text), f"- {title}: ", "  ")
+                lines += [] if not text else wrapped(escaped(text), f"- {title}: ", "  ")
     lines += ["", "## More ids of ./fleet status"]
     for name, meaning in OF_STATUS.items():
         lines += ["", f"### id: {name}", "", *wrapped(escaped(meaning))]
     return page("Verify", lines)
 
 
+# docs/doctor.md
+
+
+def doctor_page() -> str:
+    """docs/doctor.md."""
+    lines: list[str] = []
+    for cause in CAUSES:
+        lines += ["", f"## id: {cause.id}", "", *wrapped(sentence(readable(cause.title)))]
+        lines += ["", *wrapped(readable(cause.explanation)), ""]
+        for line in cause.cure:
+            place, sign, rest = line.rpartition("primary: ")
+            text = f"`{readable_code(rest)}`" + ", on the primary" * bool(sign and not place)
+            lines += wrapped(text, "- ", "  ")
+        if cause.destroys:
+            lines += wrapped(f"this destroys {readable(cause.destroys)}", "- ", "  ")
+        if cause.fixes:
+            lines += wrapped("`--fix` does the first of these, which is safe", "- ", "  ")
+        if cause.follows:
+            lines += wrapped(f"may follow from: {', '.join(cause.follows)}", "- ", "  ")
+        named = ", ".join(cause.troubles)
+        lines += wrapped(f"`./fleet status` and `verify` say: {named}", "- ", "  ")
+    return page("Doctor", lines)
+
+
+# docs/benchmarks.md
+
+
+def benchmarks_page() -> str:
+    """docs/benchmarks.md."""
+    return page("Benchmarks", figures.tables(figures.read()))
+
+
+def readme_page() -> str:
+    """README.md with its figures."""
+    return figures.quoted((ROOT / "README.md").read_text(encoding="utf-8"), figures.read())
+
+
+def readable_code(text: str) -> str:
+    """A command of a cause with its facts in capitals."""
+    return "".join(
+        literal + (field or "").upper() for literal, field, _, _ in Formatter().parse(text)
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/variables.md": variables_page,
     "docs/problems.md": problems_page,
     "docs/verify.md": verify_page,
+    "docs/doctor.md": doctor_page,
 }
+# Made once there are measurements.
+if figures.FILE.exists():
+    PAGES["docs/benchmarks.md"] = benchmarks_page
+    PAGES["README.md"] = readme_page
 
 
 def write(names: Iterable[str] = PAGES) -> list[str]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import re
+import shlex
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchfleet.shell import STARTED, FleetError, clock, say
+from benchfleet import live, passwords, stopping, timing
+from benchfleet.passwords import Secrets
+from benchfleet.shell import STARTED, FleetError, Interrupted, clock, say
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's own settings for a run.
@@ -23,6 +27,8 @@ VARIABLES = {
     "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
     # ansible-runner adds its own folder, and what the configuration has no longer counts.
     "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
+    # Longer results would come without content: not even whether something was changed.
+    "MAX_EVENT_RES": str(2**30),
     # ansible-runner turns it off by default.
     "ANSIBLE_HOST_KEY_CHECKING": "True",
     "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True",
@@ -31,6 +37,10 @@ VARIABLES = {
 }
 LAB_INVENTORY = ROOT / "inventory/lab"
 LOGS_KEPT = 30
+# In the folder of the logs.
+TIMES = "times.json"
+# The module whose results are messages and no table.
+MESSAGES = "debug"
 # A task that is over sooner needs no line of its own.
 QUIET_SECONDS = 2.0
 REMIND_SECONDS = 30.0
@@ -89,6 +99,13 @@ def failure_text(event: dict[str, Any]) -> str:
     return "\n".join(lines).replace("\n", "\n    ")
 
 
+def change_of(data: dict[str, Any]) -> Change:
+    """Return a task's result on a host, from the data of an event."""
+    role, task = (str(data.get(name) or "") for name in ("role", "task"))
+    action = str(data.get("task_action") or "").split(".")[-1]
+    return Change(str(data.get("host")), role, task, action, data.get("res") or {})
+
+
 @dataclass
 class Task:
     """A task under way."""
@@ -103,20 +120,29 @@ class Task:
 class Progress:
     """Turns a run's events into lines of progress, and keeps what is asked for afterwards.
 
-    collect: module names whose results are kept in `results`.
-    now: the clock, in seconds; show: prints a line.
+    collect: module names whose results are kept in `results`. now: the clock, in seconds. show:
+    prints a line. plain: whether plays and long tasks have lines, too, and not only changes and
+    failures.
     """
 
     def __init__(
-        self, collect: tuple[str, ...] = (), now: Any = time.monotonic, show: Any = say
+        self,
+        collect: tuple[str, ...] = (),
+        now: Any = time.monotonic,
+        show: Any = say,
+        *,
+        plain: bool = True,
     ) -> None:
         self.collect = collect
         self.now = now
         self.show = show
+        self.plain = plain
         self.count = 0
         self.current: Task | None = None
         self.failures: list[str] = []
-        self.results: list[dict[str, Any]] = []
+        self.answers: list[Change] = []
+        self.changes: list[Change] = []
+        self.reads: dict[str, dict[str, list[str]]] = {}
         self.stats: dict[str, dict[str, int]] = {}
         self.lock = threading.Lock()
 
@@ -144,7 +170,8 @@ class Progress:
                 task.reported = now
 
     def _on_playbook_on_play_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
-        self.show(f"== {data.get('name') or data.get('play')}")
+        if self.plain:
+            self.show(f"== {data.get('name') or data.get('play')}")
 
     def _on_playbook_on_task_start(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self.count += 1
@@ -161,24 +188,33 @@ class Progress:
         if self.current and host in self.current.hosts:
             self.current.hosts.remove(host)
 
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The results of the modules whose results are wanted."""
+        return [answer.result for answer in self.answers]
+
     def _on_runner_on_ok(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
-        result = data.get("res") or {}
+        change = change_of(data)
+        result = change.result
+        if result.get("reads"):
+            self.reads.setdefault(change.host, {}).update(result["reads"])
         self._finish(data.get("host"))
-        if str(data.get("task_action", "")).split(".")[-1] in self.collect:
-            self.results.append(result)
+        if change.action in self.collect:
+            self.answers.append(change)
         if result.get("changed"):
+            self.changes.append(change)
             took = data.get("duration") or 0
-            change = f"changed, {took:.0f} s" if took >= 1 else "changed"
-            self.show(f"{data.get('host')}  {data.get('task')} ({change})")
+            text = f"changed, {took:.0f} s" if took >= 1 else "changed"
+            self.show(f"{change.host}  {change.task} ({text})")
 
     def _on_runner_on_skipped(self, _event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
 
     def _on_runner_on_failed(self, event: dict[str, Any], data: dict[str, Any]) -> None:
         self._finish(data.get("host"))
-        if str(data.get("task_action", "")).split(".")[-1] in self.collect:
+        if change_of(data).action in self.collect:
             # The caller shows a result that it collects, and better than as a failed task.
-            self.results.append(data.get("res") or {})
+            self.answers.append(change_of(data))
         elif not data.get("ignore_errors"):
             self.failures.append(failure_text(event))
             self.show(f"{data.get('host')}  {data.get('task')} FAILED")
@@ -198,40 +234,51 @@ class Progress:
         }
 
 
+@dataclass(frozen=True)
+class Change:
+    """A task's result on a host: what it changed, or would change in check mode.
+
+    role: "" outside of roles. action: the module's name without its collection.
+    """
+
+    host: str
+    role: str
+    task: str
+    action: str
+    result: dict[str, Any]
+
+
 @dataclass
 class Outcome:
-    """How a playbook's run ended."""
+    """How a playbook's run ended.
+
+    results: of the modules that the caller asked for; answers: the same with host and task.
+    changes: of all tasks, in order. failures: failed tasks as texts. reads: in check mode, host →
+    service → files that it reads at its start. restarts: seconds of the last restart of each
+    service in this fleet, as far as this controller knows. verbose: -v was given.
+    """
 
     ok: bool
     seconds: float
     log: Path
     results: list[dict[str, Any]]
     stats: dict[str, dict[str, int]]
+    changes: list[Change] = field(default_factory=list)
+    answers: list[Change] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    reads: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    restarts: dict[str, float] = field(default_factory=dict)
+    verbose: bool = False
 
 
 @contextmanager
-def signals_cancel() -> Iterator[threading.Event]:
-    """Turn SIGINT and SIGTERM, for the time of the block, into a request to stop the run."""
-    cancelled = threading.Event()
-    former = {
-        number: signal.signal(number, lambda *_: cancelled.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield cancelled
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def ticking(progress: Progress) -> Iterator[None]:
-    """Have tasks that still run reported once a second."""
+def ticking(work: Callable[[], None]) -> Iterator[None]:
+    """Have something done once a second for the time of the block."""
     done = threading.Event()
 
     def tick() -> None:
         while not done.wait(1.0):
-            progress.tick()
+            work()
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()
@@ -242,6 +289,20 @@ def ticking(progress: Progress) -> Iterator[None]:
         ticker.join()
 
 
+def known(playbook: str, inventory: Path) -> None:
+    """Raise FleetError where there is no such playbook or inventory."""
+    for path in (ROOT / playbook, inventory):
+        if not path.exists():
+            raise FleetError(f"{path} does not exist")
+
+
+def title_of(playbook: str, arguments: Sequence[str]) -> str:
+    """Return what a run is called on the screen: the verb that people type."""
+    name = Path(playbook).stem
+    checked = timing.in_check_mode(arguments)
+    return ("plan" if checked else "apply") if name == "site" else name
+
+
 def play(
     playbook: str,
     inventory: Path,
@@ -249,74 +310,163 @@ def play(
     collect: tuple[str, ...] = (),
     extra: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
+    arguments: Sequence[str] = (),
+    secrets: Secrets | None = None,
 ) -> Outcome:
-    """Run a playbook of this project.
+    """Run a playbook of this project, with a live view on a terminal and plain lines elsewhere.
 
     playbook: its path from the project's root. inventory: a file or folder. collect: modules whose
     results the caller wants. extra: variables for this run, never secrets. environment: further
-    environment variables. Failed tasks are printed in full; the whole output is in the log.
-    Raises FleetError where there is no such playbook or inventory, or the run was interrupted.
+    environment variables. arguments: further ones for ansible-playbook; relative paths in them
+    begin at the current folder. secrets: passwords that were asked for earlier; those that the
+    arguments ask for (-K, -k, -J) are asked for here. Failed tasks are printed in full; the whole
+    output is in the log. Raises FleetError where there is no such playbook or inventory or no
+    terminal to ask on, and Interrupted after Ctrl-C or SIGTERM.
     """
-    for path in (ROOT / playbook, inventory):
-        if not path.exists():
-            raise FleetError(f"{path} does not exist")
+    known(playbook, inventory)
+    asked, arguments = passwords.ask(arguments)
+    given = Secrets(
+        {**(secrets or Secrets()).passwords, **asked.passwords},
+        {**(secrets or Secrets()).vaults, **asked.vaults},
+    )
     # Takes long to import, and most commands never run a playbook.
     import ansible_runner
 
-    progress = Progress(collect)
+    title = title_of(playbook, arguments)
+    times = timing.Times(log_folder() / TIMES, playbook, inventory, arguments)
+    board = live.Board(title, live.stages(ROOT / playbook), times.last())
+    screen = live.Screen(board) if live.wanted(sys.stderr) else None
+    progress = Progress(collect, show=screen.update if screen else say, plain=not screen)
     log = new_log(Path(playbook).stem)
     since = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="benchfleet-") as private,
-        log.open("w") as output,
-        signals_cancel() as cancelled,
-        ticking(progress),
-    ):
-        log.chmod(0o640)
-        run = ansible_runner.run(
-            private_data_dir=private,
-            project_dir=str(ROOT),
-            inventory=str(inventory.resolve()),
-            playbook=playbook,
-            envvars={**VARIABLES, **(environment or {})},
-            extravars=extra or {},
-            suppress_env_files=not extra,
-            fact_cache_type="",
-            settings={"suppress_output_file": True},
-            quiet=True,
-            event_handler=lambda event: record(event, output, progress),
-            cancel_callback=cancelled.is_set,
-        )
-    if cancelled.is_set():
-        raise FleetError(f"{playbook} was interrupted (log: {log})")
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="benchfleet-") as private,
+            log.open("w") as output,
+            stopping.stoppable(private) as stop,
+            ticking(screen.update if screen else progress.tick),
+        ):
+            log.chmod(0o640)
+            named, options = given.give(Path(private))
+            run = ansible_runner.run(
+                private_data_dir=private,
+                # Ansible's current folder.
+                project_dir=os.getcwd(),
+                inventory=str(inventory.resolve()),
+                playbook=str(ROOT / playbook),
+                cmdline=shlex.join([*arguments, *options]) or None,
+                envvars={
+                    **VARIABLES,
+                    **(environment or {}),
+                    **named,
+                    stopping.MARK: private,
+                },
+                extravars=extra or {},
+                suppress_env_files=not extra,
+                fact_cache_type="",
+                settings={"suppress_output_file": True, "pexpect_timeout": 1},
+                quiet=True,
+                event_handler=lambda event: record(event, output, progress, board),
+                cancel_callback=stop.given_up.is_set,
+            )
+    finally:
+        if screen:
+            screen.clear()
+    seconds = time.monotonic() - since
     ok = run.rc == 0
+    if stop.asked and not ok:
+        raise Interrupted(
+            f"{title} was interrupted after {clock(seconds)}. The same command goes on from there"
+            f" (log: {log})"
+        )
+    if ok:
+        times.note(seconds, board.play_seconds, restart_seconds(progress.changes))
     # A module that lists problems has the messages of failed tasks in its list, and more.
     listed = any(result.get("problems") for result in progress.results)
     if not ok and not listed and (progress.failures or not progress.results):
-        show_failures(playbook, log, progress)
-    return Outcome(ok, time.monotonic() - since, log, progress.results, progress.stats)
+        show_failures(title, seconds, log, progress)
+    # A table that the caller makes of results says enough, unless something was changed.
+    if ok and (progress.changes or not set(collect) - {MESSAGES}):
+        say(f"{title}: done in {clock(seconds)}, {counted(progress.changes)} (log: {log})")
+    return Outcome(
+        ok,
+        seconds,
+        log,
+        progress.results,
+        progress.stats,
+        changes=progress.changes,
+        answers=progress.answers,
+        failures=progress.failures,
+        reads=progress.reads,
+        restarts=times.restarts(),
+        verbose=any(re.fullmatch(r"-v+|--verbose", word) for word in arguments),
+    )
 
 
-def record(event: dict[str, Any], output: TextIO, progress: Progress) -> bool:
+def raw(
+    playbook: str,
+    inventory: Path,
+    arguments: Sequence[str],
+    extra: dict[str, Any] | None = None,
+    environment: dict[str, str] | None = None,
+) -> int:
+    """Run a playbook with Ansible's own output and questions on the terminal.
+
+    The arguments are those of `play`. Returns the status of ansible-playbook, and 130 after Ctrl-C
+    or SIGTERM. Raises FleetError where there is no such playbook or inventory.
+    """
+    known(playbook, inventory)
+    variables = ["-e", json.dumps(extra)] if extra else []
+    command = ["ansible-playbook", "-i", str(inventory), *variables, *arguments]
+    settings = {name: value for name, value in VARIABLES.items() if name != "ANSIBLE_NOCOLOR"}
+    with tempfile.TemporaryDirectory(prefix="benchfleet-") as private:
+        marked = {**os.environ, **settings, **(environment or {}), stopping.MARK: private}
+        with stopping.stoppable(private, shared=True) as stop:
+            status = subprocess.run(
+                [*command, str(ROOT / playbook)], env=marked, check=False
+            ).returncode
+    return 130 if stop.asked and status else status
+
+
+def restart_seconds(changes: Sequence[Change]) -> dict[str, float]:
+    """Return how long each service was away at its restart, the slowest host's time."""
+    found: dict[str, float] = {}
+    for change in changes:
+        for name, seconds in (change.result.get("restart_seconds") or {}).items():
+            found[name] = max(found.get(name, 0.0), float(seconds))
+    return found
+
+
+def counted(changes: Sequence[Change]) -> str:
+    """Return the number of changes and of their hosts."""
+    if not changes:
+        return "no changes"
+    number, hosts = len(changes), len({change.host for change in changes})
+    of_changes = f"{number} change{'s' if number > 1 else ''}"
+    return f"{of_changes} on {hosts} host{'s' if hosts > 1 else ''}"
+
+
+def record(event: dict[str, Any], output: TextIO, progress: Progress, board: live.Board) -> bool:
     """Write an event's text to the log and show its progress; False keeps it off the disk."""
     if event.get("stdout"):
         elapsed = clock(time.monotonic() - STARTED)
         output.write(f"[{elapsed}] {event['stdout'].replace(chr(13), '')}\n")
         output.flush()
     try:
+        board.event(event)
         progress.event(event)
     except (KeyError, TypeError, ValueError) as error:
         # A line that can't be drawn must not end the run it is about.
-        say(f"(an event could not be shown: {error!r})")
+        progress.show(f"(an event could not be shown: {error!r})")
     return False
 
 
-def show_failures(playbook: str, log: Path, progress: Progress) -> None:
+def show_failures(title: str, seconds: float, log: Path, progress: Progress) -> None:
     """Print every failed task in full; where none failed, the end of the output.
 
     Checks that failed are shown by their table alone.
     """
-    say(f"{playbook} failed (whole output: {log})")
+    say(f"{title}: FAILED after {clock(seconds)}, {counted(progress.changes)} (log: {log})")
     for failure in progress.failures:
         print(f"\n  {failure}", file=sys.stderr)
     if not progress.failures and not progress.results:

@@ -17,8 +17,28 @@ from typing import Any
 STARTED = time.monotonic()
 
 
+# Exit statuses: something is not as it should be; the command is wrong; nobody could be asked.
+NOT_FINE, USAGE, NOT_ASKED, INTERRUPTED = 1, 2, 3, 130
+
+
 class FleetError(Exception):
-    """An error for the operator: the text names the value, the place and the remedy."""
+    """An error for the operator: the text names the value, the place and the remedy.
+
+    status: the exit status of the command that ends with it.
+    """
+
+    status = NOT_FINE
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+
+
+class Interrupted(FleetError):  # noqa: N818 -- the operator asked for it
+    """A run that was stopped by Ctrl-C or SIGTERM; nothing of it runs on this machine any more."""
+
+    status = 130
 
 
 def clock(seconds: float) -> str:

@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 from fleet.bench import files as bench_files
 from fleet.bench.redis_config import redis_config
 from fleet.bench.supervisor_config import (
+    stock_config,
     supervisor_config,
     supervisor_groups,
     supervisor_programs,
@@ -115,6 +116,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Names under which Ansible finds the functions."""
         return {
+            "stock_config": stock_config,
             "supervisor_config": supervisor_config,
             "supervisor_programs": supervisor_programs,
             "supervisor_groups": supervisor_groups,

@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
+from fleet import controller
 from fleet.bench.program_settings import program_problems
 from fleet.preflight import (
     addresses,
@@ -22,18 +23,30 @@ from fleet.preflight import (
     network,
     problems,
     reach,
+    runs,
     runtimes,
     secrets,
     systems,
     variables,
     versions,
 )
+from fleet.survey import state
+
+
+def own_run(_value: object) -> dict[str, Any]:
+    """The run that evaluates this, see fleet/controller.py."""
+    return dict(controller.RUN)
+
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "app_leaving_problems": leaving.app_leaving_problems,
     "app_problems": apps.app_problems,
     "filter_warnings": network.filter_warnings,
     "fleet_hosts": hosts.fleet_hosts,
+    "has_account": state.has_account,
+    "has_file": state.has_file,
+    "has_group": state.has_group,
+    "has_unit": state.has_unit,
     "is_code_known": versions.is_code_known,
     "lan_server_id": addresses.lan_server_id,
     "leaving_problems": leaving.leaving_problems,
@@ -41,6 +54,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "left_out": reach.left_out,
     "memory_warnings": mariadb.memory_warnings,
     "missing_secrets": secrets.missing_secrets,
+    "own_run": own_run,
     "pdf_warnings": frappe.pdf_warnings,
     "preflight_addresses": addresses.addresses_of,
     "preflight_known_variables": variables.known_variables,
@@ -57,6 +71,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "release_nodes": versions.release_nodes,
     "program_problems": program_problems,
     "release_versions": versions.release_versions,
+    "run_warnings": runs.run_warnings,
     "runtime_problems": runtimes.runtime_problems,
     "runtime_warnings": versions.runtime_warnings,
     "shared_settings": mariadb.shared_settings,

@@ -18,10 +18,15 @@ DOCUMENTATION = r"""
 module: bench_info
 short_description: Apps, configuration and generated files of a bench
 description:
-  - Only reads. A bench that does not exist has no apps and no generated files.
+  - Changes nothing but what C(setup) writes. A bench that does not exist has no apps and no
+    generated files.
   - The result carries passwords (of Redis, in C(common_site_config)); use C(no_log).
 options:
   path: {description: Directory of the bench., type: path, required: true}
+  setup:
+    description: Command by which the bench CLI writes its files, run first; not in check mode.
+    type: list
+    elements: str
   state_dir: {description: The fleet's state on this host., type: path}
   assets: {description: "Whether the web assets are read, all of them.", type: bool, default: false}
   user:
@@ -52,6 +57,7 @@ sites: {description: Sites that are served, by the fleet's state., type: list}
 waiting: {description: Reporting nodes that get no calls until they have all apps., type: list}
 misfits: {description: "What of the code does not fit our packages, in sentences.", type: list}
 supervisorctl: {description: How supervisorctl is called on this host., type: str}
+unwritten: {description: "Why C(setup) failed, or empty.", type: str}
 generated: {description: "What the bench CLI wrote: name of the file → its text.", type: dict}
 """
 
@@ -60,6 +66,7 @@ def main() -> None:
     module = FleetModule(
         argument_spec={
             "path": {"type": "path", "required": True},
+            "setup": {"type": "list", "elements": "str"},
             "state_dir": {"type": "path"},
             "assets": {"type": "bool", "default": False},
             "user": {"type": "str"},
@@ -71,6 +78,11 @@ def main() -> None:
     )
     path, state_dir = module.params["path"], module.params["state_dir"]
     waiting = f"{state_dir}/waiting"
+    unwritten = ""
+    if module.params["setup"] and not module.check_mode:
+        code, out, err = module.run_command(module.params["setup"])
+        if code:
+            unwritten = (err or out).strip()[-2000:] or f"the bench CLI ended with status {code}"
     with telling(module, BenchError, ValueError):
         apps = installed_apps(path)
         version = (apps.get("frappe") or {}).get("version")
@@ -85,6 +97,7 @@ def main() -> None:
             waiting=os.listdir(waiting) if os.path.isdir(waiting) else [],
             misfits=kept_misfits(module.params, apps, write=not module.check_mode),
             generated=generated(path),
+            unwritten=unwritten,
             supervisorctl=shlex.join(["/usr/bin/supervisorctl", *control_words()[1:]]),
         )
 

@@ -40,7 +40,7 @@ options:
   apps_only:
     description:
       - Whether the sites exist already, and get their apps. An app is installed once all benches
-        that serve the sites have it.
+        that serve the sites have it; until then, the apps that they lack are only listed.
     type: bool
     default: false
   build:
@@ -59,6 +59,12 @@ EXAMPLES = r"""
     state_dir: "{{ fleet_state_dir }}"
     sites:
       - {name: erp.example.com, admin_password: "{{ password }}"}
+"""
+
+RETURN = r"""
+differences: {description: "What was missing, and is not any more.", returned: success, type: list}
+lacking: {description: Apps that the sites still lack., returned: success, type: list}
+assets: {description: "As returned by asset_state, see bench_info.", returned: success, type: dict}
 """
 
 
@@ -83,15 +89,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    path, wanted, apps_only = params["path"], params["sites"], params["apps_only"]
+    path, apps_only = params["path"], params["apps_only"]
+    with_apps = [] if apps_only else params["sites"]
+    wanted = params["sites"] if apps_only else [{**site, "apps": []} for site in with_apps]
     if not os.path.exists(f"{path}/env/bin/python") and module.check_mode:
         differences = [line for site in wanted for line in unmade(site, apps_only)]
-        module.exit_json(changed=bool(differences), differences=differences, assets={})
+        lacking = [line for site in with_apps for line in unmade(site, apps_only=True)]
+        module.exit_json(
+            changed=bool(differences), differences=differences, lacking=lacking, assets={}
+        )
     with telling(module, BenchError, subprocess.TimeoutExpired):
-        differences = Sites(params).ensure(wanted, apps_only, module.check_mode)
+        sites = Sites(params)
+        differences = sites.ensure(wanted, apps_only, module.check_mode)
         module.exit_json(
             changed=bool(differences),
             differences=differences,
+            lacking=[line for site in with_apps for line in sites.lacking_apps(site)],
             assets=asset_state(path),
             diff=new_lines(differences),
         )

@@ -25,6 +25,16 @@ options:
   put_at: {description: "When the file was put there, in seconds of the epoch.", type: float}
   copy_seconds: {description: How often the sites are copied., type: int, required: true}
   file_seconds: {description: How long the file is waited for., type: int}
+  primary_basics:
+    description: Results of the primary's basics.
+    type: list
+    elements: dict
+    default: []
+  earlier:
+    description: Results of phase C(measure) on this host.
+    type: list
+    elements: dict
+    default: []
   sync: {description: Command that copies the sites folder., type: path}
 extends_documentation_fragment: checked_host
 """
@@ -54,6 +64,8 @@ def main() -> None:
             "put_at": {"type": "float"},
             "copy_seconds": {"type": "int", "required": True},
             "file_seconds": {"type": "int"},
+            "primary_basics": {"type": "list", "elements": "dict", "default": []},
+            "earlier": {"type": "list", "elements": "dict", "default": []},
             "sync": {"type": "path"},
         },
         required_if=[

@@ -66,6 +66,14 @@ restarted_for:
   description: Settings (or other reasons) that needed a restart.
   returned: always
   type: list
+restarts:
+  description: C(MariaDB) where it was restarted, or would be in check mode.
+  returned: always
+  type: list
+restart_seconds:
+  description: "Seconds until it answered again, C({MariaDB: seconds})."
+  returned: after a restart
+  type: dict
 """
 
 

@@ -41,6 +41,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+former: {description: Whether Redis still accepts a former password., returned: success, type: bool}
 did:
   description: What was changed, without any secret.
   returned: success
@@ -63,7 +64,12 @@ def main() -> None:
     wanted = Users(module.params, module.check_mode)
     with telling(module, UsersError, OSError, RedisError):
         wanted.bring()
-    module.exit_json(changed=bool(wanted.did), did=wanted.did, diff=new_lines(wanted.did))
+    module.exit_json(
+        changed=bool(wanted.did),
+        did=wanted.did,
+        former=wanted.former,
+        diff=new_lines(wanted.did),
+    )
 
 
 if __name__ == "__main__":

@@ -40,6 +40,10 @@ gtid:
   description: What a replica must have before its bench uses the accounts.
   returned: with a server
   type: str
+tls:
+  description: Whether the accounts require TLS.
+  returned: always
+  type: bool
 sites:
   description: Names of the fleet's sites.
   returned: always
@@ -64,6 +68,7 @@ def main() -> None:
         SiteError,
         would={
             "sites": settings["listed"],
+            "tls": False,
             "msg": "would make the sites' accounts",
             "diff": {"after": "accounts of the sites\n"},
         },

@@ -88,6 +88,27 @@ EXAMPLES = r"""
     state: "{{ fleet_state_dir }}/bench-started-with.json"
 """
 
+RETURN = r"""
+did:
+  description: What was done, or would be in check mode.
+  returned: always
+  type: list
+restarts:
+  description:
+    - What was restarted, or would be in check mode, in the words of the operator. In check mode,
+      files that the same run would write are those of before; see I(reads).
+  returned: with O(configuration)
+  type: list
+restart_seconds:
+  description: "For how long each was away, C({name: seconds})."
+  returned: with O(configuration), except in check mode
+  type: dict
+reads:
+  description: "What is read at a start, C({name: [file or folder, ...]})."
+  returned: with O(configuration), in check mode
+  type: dict
+"""
+
 
 def start_or_stop(module: FleetModule, wanted: str) -> None:
     """Start or stop all programs; ends the module."""
@@ -128,12 +149,13 @@ def main() -> None:
     if asked["every"]:
         start_or_stop(module, asked["every"])
     if module.check_mode and not os.path.exists("/usr/bin/supervisorctl"):
-        module.exit_json(changed=True, did=["start the programs"])
+        module.exit_json(changed=True, did=["start the programs"], restarts=[], reads={})
     bench = BenchPrograms(asked, module.check_mode, module.warn)
     with telling(module, BenchError):
-        result: dict[str, Any] = {"programs": bench.bring()}
+        result: dict[str, Any] = {"programs": bench.bring(), "restart_seconds": bench.restarts}
     if module.check_mode:
-        result = {"diff": new_lines(bench.did)}
+        result = {"diff": new_lines(bench.did), "reads": bench.reads()}
+    result["restarts"] = list(bench.restarts)
     module.exit_json(changed=bool(bench.did), did=bench.did, **result)
 
 

@@ -19,6 +19,7 @@ options:
   bench_home: {description: Home of the bench account., type: path, required: true}
   cli_dir: {description: Directory of the bench CLI., type: path, required: true}
   config_dir: {description: Folder of the fleet's mark., type: path, required: true}
+  lib_dir: {description: Folder of the fleet's programs., type: path, required: true}
   state_dir: {description: Folder of the fleet's state on this host., type: path, required: true}
   adopt:
     description: Whether to look at a bench that no fleet made, to adopt it.
@@ -73,6 +74,7 @@ EXAMPLES = r"""
     bench_home: "{{ fleet_bench_home }}"
     cli_dir: "{{ bench_cli_dir }}"
     config_dir: "{{ fleet_config_dir }}"
+    lib_dir: "{{ fleet_lib_dir }}"
     state_dir: "{{ fleet_state_dir }}"
     bench_user: frappe
 """
@@ -88,7 +90,8 @@ survey:
 def main() -> None:
     module = FleetModule(
         argument_spec={
-            **required("path", "bench_dir", "bench_home", "cli_dir", "config_dir", "state_dir"),
+            **required("path", "bench_dir", "bench_home", "cli_dir"),
+            **required("path", "config_dir", "lib_dir", "state_dir"),
             "adopt": {"type": "bool", "default": False},
             "ports": {"type": "list", "elements": "int", "default": []},
             "pythons": {"type": "list", "elements": "str", "default": []},

@@ -4,6 +4,7 @@ Commands are fenced blocks of the language sh. A comment before a block says whe
 it is not:
     <!-- on erp1 as root -->
     <!-- on erp1 as root, at the end -->
+    <!-- at the end -->
     <!-- not run: the reason -->
 Without one it is run on the controller, in the project's folder.
 """
@@ -19,7 +20,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)$")
 MARK = re.compile(
     r"^ *<!-- (?:not run: (?P<reason>.+)"
-    r"|on (?P<host>\S+) as (?P<user>\w+)(?P<end>, at the end)?) -->$"
+    r"|(?P<last>at the end)|on (?P<host>\S+) as (?P<user>\w+)(?P<end>, at the end)?) -->$"
 )
 
 
@@ -55,7 +56,7 @@ def blocks(page: Path) -> list[Block]:
             indent = len(opening["indent"])
             text = "\n".join(inner[indent:] for inner in lines[since : number - 1])
             told = mark.groupdict(default="") if mark else {}
-            last = bool(told.pop("end", ""))
+            last = any([told.pop("end", ""), told.pop("last", "")])
             found.append(Block(place, opening["language"], text, last=last, **told))
             opened = mark = None
         elif line.strip() and opened is None:

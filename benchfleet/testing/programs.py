@@ -14,9 +14,13 @@ from benchfleet.runner import LAB_INVENTORY, ROOT
 from benchfleet.shell import FleetError
 
 SUITES = ("unit", "lint", "molecule", "long")
-# Saves the fleet that others start copies of, and begins first; then what takes longest.
+# Saves the fleet that others start copies of.
 SAVER, SAVES = "default", "side_effect ../save.yml"
-FIRST = (SAVER, "interrupted", "trixie", "own_inventory", "lifecycle", "jobs", "adopt")
+# By the times with which `./fleet test` ends, so that no processor is idle when it ends.
+LONGEST_FIRST = (
+    *("broken", "lifecycle", "read_path", "own_inventory", "jobs", "adopt"),
+    *("trixie", "interrupted"),
+)
 LINTERS = (
     ("ruff check", ["ruff", "check", "."]),
     ("ruff format", ["ruff", "format", "--check", "."]),
@@ -47,9 +51,9 @@ class Program:
 
 
 def scenarios() -> list[str]:
-    """Return the molecule scenarios, in the order in which they are to begin."""
-    there = sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
-    return [name for name in FIRST if name in there] + [n for n in there if n not in FIRST]
+    """Return the molecule scenarios: that which saves the fleet, then the longest first."""
+    there = {path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml")}
+    return [SAVER, *LONGEST_FIRST, *sorted(there - {SAVER, *LONGEST_FIRST})]
 
 
 def settings(scenario: str) -> dict[str, Any]:
@@ -72,7 +76,8 @@ def settings(scenario: str) -> dict[str, Any]:
 
 def scenario_program(name: str) -> Program:
     """Return the program that plays a whole scenario."""
-    argv = ["molecule", "test", "--no-command-borders", "-s", name]
+    # The runner removes the lab itself, after it has kept the logs of hosts whose tests failed.
+    argv = ["molecule", "test", "--destroy=never", "--no-command-borders", "-s", name]
     env = settings(name)["env"]
     copies = "--copy" in env["BENCHFLEET_TEST_LAB"].split()
     return Program(name, argv, env["BENCHFLEET_LAB"], scenario=True, copies=copies)
@@ -98,15 +103,15 @@ def chosen(wanted: Sequence[str]) -> list[Program]:
 
 
 def ordered(programs: list[Program]) -> list[Program]:
-    """Return programs in the order in which they begin: the first scenario, then what is short."""
-    hosts = [program for program in programs if program.scenario]
-    return hosts[:1] + [program for program in programs if not program.scenario] + hosts[1:]
+    """Return programs in the order in which they begin: the saver, then what is short."""
+    return sorted(programs, key=lambda program: (program.title != SAVER, program.scenario))
 
 
 def steps_on_kept_lab(scenario: str, expression: str | None) -> list[Program]:
     """Return what tests a scenario on its lab, which is made where it is not up, and stays.
 
-    expression: pytest's -k. A copy is brought up to date by site.yml first.
+    expression: pytest's -k. A copy is brought up to date by site.yml first, and a new lab whose
+    finished fleet is tested gets one.
     """
     found = settings(scenario)
     name, options = found["env"]["BENCHFLEET_LAB"], found["env"]["BENCHFLEET_TEST_LAB"].split()
@@ -117,7 +122,7 @@ def steps_on_kept_lab(scenario: str, expression: str | None) -> list[Program]:
     if "--copy" in options:
         options.insert(options.index("--copy") + 1, "newest")
     commands = [("lab", [str(ROOT / "fleet"), "lab", "up", *options])]
-    if "--copy" in options or ("converge" in found["steps"] and is_new):
+    if "--copy" in options or ("verify" in found["steps"] and is_new):
         commands.append(("site.yml", ["ansible-playbook", *found["arguments"], "site.yml"]))
     for step in found["steps"]:
         verb, _, place = step.partition(" ")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,8 +21,8 @@ from benchfleet.testing.programs import SAVER, SAVES, Program, ordered, settings
 from benchfleet.testing.results import COLOURS, Result, closing_counts, red_test, stage_of
 
 SHOWN_LINES = 150
-# Two at once, where they have the memory: a scenario has up to three hosts.
-LANES, LANE_BYTES = 2, 3 * 1024**3
+# Memory of a scenario, which has up to three hosts.
+LANE_BYTES = 3 * 1024**3
 # Logs below a host's root; what is in memory alone, such as the journal, is asked for by command.
 LOGS = ("var/log", "home/frappe/frappe-bench/logs")
 ASKED = {
@@ -51,8 +52,9 @@ class Run:
         """Run programs, some at a time; returns how those ended that were begun."""
         if SAVER in [program.title for program in programs]:
             self.saved.clear()
+        waiting = ordered(programs)
         with ThreadPoolExecutor(lanes()) as pool:
-            futures = [pool.submit(self.one, program) for program in ordered(programs)]
+            futures = [pool.submit(lambda: self.one(self.take(waiting))) for _ in programs]
             try:
                 found = [future.result() for future in futures]
             except BaseException:
@@ -60,6 +62,14 @@ class Run:
                 self.end()
                 raise
         return [result for result in found if result]
+
+    def take(self, waiting: list[Program]) -> Program:
+        """Take the next program from those that wait: one that can begin now, if there is any."""
+        with self.lock:
+            ready = (each for each in waiting if self.saved.is_set() or not each.copies)
+            program = next(ready, waiting[0])
+            waiting.remove(program)
+        return program
 
     def one(self, program: Program) -> Result | None:
         """Run one program, a scenario on hosts of its own; None where the run is over before."""
@@ -92,12 +102,14 @@ class Run:
         result = Result(program.title, ok=False, seconds=0)
         steps = iter(settings(program.title)["steps"] if program.scenario else [])
         stage = ""
+        # Of each step: a failed test may show the output of a pytest that it ran itself.
+        counted: list[Counter[str]] = [Counter()]
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.start(program) as process, self.log_path(program).open("w") as log:
             for line in process.stdout or ():
                 log.write(line)
                 log.flush()
-                result.counts += closing_counts(line)
+                counted[-1] = closing_counts(line) or counted[-1]
                 result.red += filter(None, [red_test(line)])
                 if name := stage_of(line):
                     if stage:
@@ -106,9 +118,11 @@ class Run:
                         self.saved.set()
                     # molecule's line names no playbook or folder.
                     stage, began = next(steps, name), time.monotonic()
+                    counted.append(Counter())
                     say(f"{program.title}: {stage}")
         if stage:
             result.stages.append((stage, time.monotonic() - began))
+        result.counts = sum(counted, Counter())
         with self.lock:
             self.running.remove(process)
         result.ok = process.returncode in program.accepted
@@ -117,11 +131,13 @@ class Run:
 
     def start(self, program: Program) -> subprocess.Popen[str]:
         """Start a program from the project's folder, with its output to be read."""
+        # Not of an earlier run, which would have its hosts.
+        own = {"MOLECULE_EPHEMERAL_DIRECTORY": f"{self.folder}/{program.title}.molecule"}
         with self.lock:
             process = subprocess.Popen(
                 [*(inside(program.lab) if program.lab else []), *program.argv],
                 cwd=ROOT,
-                env={**environment(), **program.env},
+                env={**environment(), **(own if program.scenario else {}), **program.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -154,9 +170,13 @@ class Run:
 
 
 def lanes() -> int:
-    """Return how many programs run at the same time on this machine."""
+    """Return how many programs run at the same time on this machine.
+
+    One more than it has processors, as scenarios also wait: for timers, minutes and restarts. Fewer
+    where they would not have the memory.
+    """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(LANES, total // LANE_BYTES))
+    return max(1, min((os.cpu_count() or 1) + 1, total // LANE_BYTES))
 
 
 def environment() -> dict[str, str]:
@@ -166,8 +186,6 @@ def environment() -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "COLUMNS": "200",
-        # Scenarios leave taking their lab away to this process (molecule/destroy.yml).
-        "BENCHFLEET_TEST_RUN": "1",
     }
 
 

@@ -25,8 +25,8 @@ REFUSED = re.compile(r"refused-(\d{8}-\d{6})")
 # Records of adoptions, which a release needs; they are never removed.
 ADOPTED = re.compile(r"(\d{4}-\d\d-\d\dT\d{6})Z")
 DAY = 86400.0
-# Share of its blocks or files from which a file system counts as full.
-FULL = 0.9
+# Shares of its blocks or files from which a file system is filling up, and is full.
+AMBER, RED = 0.8, 0.95
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,23 @@ def existing(path: str) -> str:
     return path
 
 
+def level_of(used: float, free: int, needed: int) -> str:
+    """ok, amber or red: by the used share of a file system, and by what will be written there.
+
+    free, needed: bytes.
+    """
+    if used >= RED or free < needed:
+        return "red"
+    return "amber" if used >= AMBER else "ok"
+
+
 def file_systems(places: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
     """The file systems on which paths are, or will be, each once.
 
-    places: path and its use. Returns {path, holds, bytes, free, files_free, used, full}: the first
-    path and all uses; bytes that accounts other than root may use; the used share of blocks or of
-    files, whichever is greater, and whether that is too much.
+    places: path and its use. Returns {device, path, holds, bytes, free, files_free, used, level}:
+    the first path and all uses; bytes that accounts other than root may use; the used share of
+    blocks or of files, whichever is greater, the level by that,
+    and whether it is red.
     """
     found: dict[int, dict[str, Any]] = {}
     for path, use in places:
@@ -171,14 +182,17 @@ def file_systems(places: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
         used = taken / max(1, taken + numbers.f_bavail)
         if numbers.f_files:
             used = max(used, 1 - numbers.f_favail / numbers.f_files)
+        free = numbers.f_bavail * numbers.f_frsize
         found[device] = {
+            "device": device,
             "path": there,
             "holds": [use],
             "bytes": (taken + numbers.f_bavail) * numbers.f_frsize,
-            "free": numbers.f_bavail * numbers.f_frsize,
+            "free": free,
             "files_free": numbers.f_favail if numbers.f_files else None,
             "used": round(used, 3),
-            "full": used >= FULL,
+            "level": level_of(used, free, 0),
+            "full": level_of(used, free, 0) == "red",
         }
     return list(found.values())
 

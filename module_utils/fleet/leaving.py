@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,23 @@ from .supervisor.programs import LOGS
 # A function such as AnsibleModule.run_command.
 Run = Callable[..., tuple[int, str, str]]
 MARK = "fleet.json"
+# Beside the mark while a primary leaves: the next run goes on there.
+LEAVING = "leaving"
 # They copy the sites folder every minute.
 COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
-# They fetch single files when these are opened.
-FETCHERS = ("benchfleet-files.socket", "benchfleet-files.service")
+UNITS = "/etc/systemd/system"
+# The packet filter goes last: until then it protects what listens on the LAN.
+FIREWALL = f"{UNITS}/benchfleet-firewall.service"
 # Files and folders besides those in the module's options.
 OWN = (
     *COPIES,
-    *(f"/etc/systemd/system/{unit}" for unit in FETCHERS),
     "/etc/sudoers.d/benchfleet-bench",
     "/etc/sudoers.d/benchfleet-seed",
     "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
-    "/etc/systemd/system/benchfleet-firewall.service",
-    "/etc/systemd/system/mariadb.service.d/benchfleet.conf",
-    "/etc/systemd/system/nftables.service.d/benchfleet.conf",
-    "/etc/systemd/system/supervisor.service.d/benchfleet.conf",
+    f"{UNITS}/mariadb.service.d/benchfleet.conf",
+    f"{UNITS}/nftables.service.d/benchfleet.conf",
+    f"{UNITS}/nginx.service.d/benchfleet.conf",
+    f"{UNITS}/supervisor.service.d/benchfleet.conf",
     "/var/log/benchfleet-commands",
     LOGS,
 )
@@ -155,12 +158,17 @@ class Leaver:
             note = f"leave {bench}/logs as they are: {error}"
         self.did.append(note)
 
+    def units(self) -> None:
+        """Stop our timers, sockets and services, except the packet filter."""
+        found = set(glob(f"{UNITS}/benchfleet-*.*")) - {FIREWALL}
+        # Timers and sockets first: they would start their services again.
+        for path in sorted(found, key=lambda path: (path.endswith(".service"), path)):
+            self.unit(os.path.basename(path))
+
     def copies(self) -> None:
-        """Stop copies of the sites folder, and wait for a running one."""
+        """Stop copies of the sites folder and looks at the host; wait for a running copy."""
         for path in COPIES:
             self.drop(path)
-        for unit in FETCHERS:
-            self.unit(unit)
         script = f"{self.asked['lib_dir']}/site-sync"
         deadline = time.monotonic() + COPY_SECONDS
         while not self.dry and any(script in process.words for process in processes()):
@@ -188,8 +196,16 @@ class Leaver:
 
     def own_files(self) -> None:
         """Remove our files and folders, except the mark and the files beside it."""
-        for path in OWN:
+        for path in (*OWN, *sorted(glob(f"{UNITS}/benchfleet-*.*"))):
             self.drop(path)
+            with suppress(OSError):
+                # The folder of a drop-in, where it is empty now.
+                if path.startswith(f"{UNITS}/") and not self.dry:
+                    os.rmdir(os.path.dirname(path))
+        self.programs_of_ours()
+
+    def programs_of_ours(self) -> None:
+        """Remove the commands that came with the fleet, and its programs."""
         try:
             ours = "benchfleet" in Path(COMMAND).read_text(errors="replace").lower()
         except OSError:
@@ -238,6 +254,7 @@ class Leaver:
 
     def leave(self) -> str:
         """Do all steps, in this order; returns a summary. Raises BenchError, LeaveError."""
+        self.units()
         self.copies()
         self.programs()
         self.database()
@@ -248,14 +265,20 @@ class Leaver:
             self.logs()
         self.own_files()
         self.account(self.asked["seed_user"])
-        if not self.dry:
-            self.run("systemctl", "daemon-reload")
-        for name in sorted(os.listdir(self.asked["config_dir"]), key=lambda name: name == MARK):
-            self.drop(f"{self.asked['config_dir']}/{name}")
-        self.drop(self.asked["config_dir"])
+        self.settings()
         are = "would be" if self.dry else "are"
         kept = "kept" if self.asked["data"] == "keep" else "deleted"
         return (
             f"its programs and MariaDB {are} stopped and Benchfleet's files {are} removed; its"
             f" copy of the data and its bench {are} {kept}"
         )
+
+    def settings(self) -> None:
+        """Remove the folder of our settings, and the mark in it last."""
+        if not self.dry:
+            self.run("systemctl", "daemon-reload")
+        for name in sorted(
+            os.listdir(self.asked["config_dir"]), key=lambda name: (name == MARK, name == LEAVING)
+        ):
+            self.drop(f"{self.asked['config_dir']}/{name}")
+        self.drop(self.asked["config_dir"])

@@ -9,6 +9,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from . import runs
 from .changes import diff
 
 
@@ -23,6 +24,7 @@ class FleetModule(AnsibleModule):
         os.umask(0o022)
         os.chdir("/")
         super().__init__(**options)
+        runs.keep_renewed()
 
 
 @contextmanager

@@ -43,6 +43,11 @@ def drained(state_dir: str) -> list[str]:
     return sorted({mark.name for reason in REASONS for mark in Path(state_dir, reason).glob("*")})
 
 
+def waiting(state_dir: str) -> list[str]:
+    """Those of them that lack an app of the sites."""
+    return sorted(mark.name for mark in Path(state_dir, REASONS[1]).glob("*"))
+
+
 def counted(calls: int) -> str:
     """A number of calls as a text."""
     return "1 call" if calls == 1 else f"{calls} calls"

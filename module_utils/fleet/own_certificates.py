@@ -17,6 +17,7 @@ from .processes import run
 # A certificate of the fleet is renewed long before this: when fewer days are left, renewal fails.
 LEAST_DAYS = 30
 DAY = 86400
+SHOWS_NONE = "MariaDB shows no certificate"
 PEM = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -86,7 +87,7 @@ def look(folder: str, shown: bytes | None, now: float) -> Look:
             f"{folder}/server.crt was signed by an authority that {folder}/ca.crt lacks"
         )
     if shown is None:
-        troubles.append("MariaDB shows no certificate")
+        troubles.append(SHOWS_NONE)
     elif shown != ssl.PEM_cert_to_DER_cert(text.strip() + "\n"):
         running = parse_der(shown)
         troubles.append(f"MariaDB shows another certificate than {folder}/server.crt")

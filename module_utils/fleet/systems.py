@@ -26,17 +26,18 @@ SERVERS = (MARIADB, NGINX, REDIS, SUPERVISOR)
 # is built: mysqlclient of Frappe 16 and later needs libmariadb-dev, pkg-config, a compiler, and the
 # headers of the bench's own Python.
 PACKAGES: dict[str, list[str]] = {
-    "host": ["ca-certificates", "cron", "openssh-client", PYMYSQL, "sudo"],
-    "firewall": ["nftables"],
-    "mariadb": [MARIADB, "mariadb-backup", PYMYSQL, "zstd"],
+    "host": [
+        *("ca-certificates", "cron", "nftables", "openssh-client", "openssh-server"),
+        *("python3", PYMYSQL, "rsync", "sudo", "zstd"),
+    ],
+    "site_sync": ["logrotate"],
+    "mariadb": [MARIADB, "mariadb-backup"],
     "code": ["git"],
     "bench": [
         *("build-essential", "git", "libmariadb-dev", "mariadb-client", "pkg-config"),
         *("python3-dev", "python3-venv", SUPERVISOR),
     ],
     "redis": [REDIS],
-    "site_sync": ["cron", "logrotate", "openssh-client", "python3", "rsync"],
-    "site_sync_source": ["git", "openssh-server", "python3", "rsync"],
     "web": ["acl", NGINX, "libnginx-mod-http-lua"],
     "acme": ["certbot"],
 }

@@ -6,13 +6,15 @@ import subprocess
 import time
 from collections.abc import Iterable
 
+# The timer of the host's status file.
+STATUS_UNITS = ("benchfleet-status.timer",)
 # Our units that each host of a role always has.
 UNITS = {
-    "primary": ("benchfleet-firewall.service", "benchfleet-sites.timer"),
-    "reporting": ("benchfleet-files.socket", "benchfleet-firewall.service"),
+    "primary": ("benchfleet-firewall.service", "benchfleet-sites.timer", *STATUS_UNITS),
+    "reporting": ("benchfleet-files.socket", "benchfleet-firewall.service", *STATUS_UNITS),
 }
 UNIT_FACTS = (
-    *("Id", "LoadState", "ActiveState", "UnitFileState", "Result"),
+    *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result"),
     "InactiveExitTimestampMonotonic",
 )
 # How long a unit may take to start; systemd ends it after twice as long.
@@ -37,6 +39,8 @@ def unit_problems(text: str, wanted: Iterable[str], now: float) -> dict[str, str
             found[name] = f"has failed ({unit.get('Result')})"
         elif active == "activating" and since > START_SECONDS:
             found[name] = f"has been starting for {since:.0f} s"
+        elif name.endswith(".timer") and unit.get("SubState") == "elapsed":
+            found[name] = "will not start its service again"
         elif switched_on and active not in ("active", "activating", "reloading"):
             found[name] = f"is {active}"
     return dict(sorted(found.items()))

@@ -172,7 +172,7 @@ KINDS = {
 def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
     """Have users save, run reports and open lists meanwhile; yields what they got.
 
-    Ten times a second each, but only one call of a kind at a time.
+    Five times a second each, but only one call of a kind at a time.
     """
     taken: list[Taken] = []
     over = threading.Event()
@@ -182,7 +182,7 @@ def working(sign_in: Callable[..., Any]) -> Iterator[list[Taken]]:
         due = time.monotonic()
         while not over.wait(max(0.0, due - time.monotonic())):
             taken.append(make())
-            due = max(due + 0.1, time.monotonic())
+            due = max(due + 0.2, time.monotonic())
 
     def save() -> Taken:
         # The report shows all documents; with more, it would itself become the load.

@@ -15,7 +15,7 @@ import yaml
 from calls import Somebody
 from fleet.http import Visitor
 from nodes import Node, wait_until
-from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment
+from plays import INVENTORY, RECAP, ROOT, Hidden, Run, changes, environment, make_inventory
 
 from benchfleet.lab import state
 
@@ -86,12 +86,18 @@ def play() -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
-def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
-    """Run ./fleet verify; returns its checks by (id, host)."""
+def verify(
+    lab: state.Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[tuple[str, str], dict[str, Any]]]:
+    """Run ./fleet verify, with further variables of the inventory; its checks by (id, host)."""
 
-    def run() -> dict[tuple[str, str], dict[str, Any]]:
+    def run(**variables: Any) -> dict[tuple[str, str], dict[str, Any]]:
+        inventory = INVENTORY
+        if variables:
+            folder = tmp_path_factory.mktemp("verified") / "inventory"
+            inventory = make_inventory(folder, [host.name for host in lab.hosts], variables)
         done = subprocess.run(
-            [str(ROOT / "fleet"), "verify", "--json"],
+            [str(ROOT / "fleet"), "verify", "-i", str(inventory), "--json"],
             env=environment(),
             capture_output=True,
             text=True,
@@ -108,12 +114,22 @@ def verify() -> Callable[[], dict[tuple[str, str], dict[str, Any]]]:
 
 @pytest.fixture
 def fleet_command() -> Callable[..., str]:
-    """Run ./fleet, which must succeed; returns its standard output."""
+    """Run ./fleet on the lab; returns its standard output.
 
-    def run(*words: str) -> str:
-        command = [str(ROOT / "fleet"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
+    It must succeed; without `fine`, it may also find that something is not as it should be.
+    """
+
+    def run(*words: str, fine: bool = True) -> str:
+        done = subprocess.run(
+            [str(ROOT / "fleet"), *words],
+            env={**environment(), "BENCHFLEET_INVENTORY": str(INVENTORY)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode in ((0,) if fine else (0, 1)), done.stdout + done.stderr
         return done.stdout
 
     return run

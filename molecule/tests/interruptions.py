@@ -285,7 +285,7 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 kills = Interrupter(lab, given.seed + done, Path(folder))
                 one_round(kills, each)
-            subprocess.run([*fleet, "verify"], check=True)
+            subprocess.run([*fleet, "verify", "-i", str(ROOT / "inventory/lab")], check=True)
         except Exception:
             print(f"the hosts are left as they are, for a look; then: {' '.join(down)}", flush=True)
             raise

@@ -43,12 +43,16 @@ WAIT_SECONDS = 90
 
 
 def wait_until(what: str, question: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
-    """Ask until the answer is true, and return it. Raises TimeoutError naming `what`."""
-    deadline = time.monotonic() + seconds
+    """Ask until the answer is true, and return it. Raises TimeoutError naming `what`.
+
+    The longer it takes, the longer the pauses: most questions are commands on a host.
+    """
+    begun = time.monotonic()
     while not (answer := question()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - begun
+        if waited > seconds:
             raise TimeoutError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.05)
+        time.sleep(min(0.05 + waited / 10, 1))
     return answer
 
 
@@ -88,6 +92,10 @@ class Node:
             return self.run(command, 10)
         except (RuntimeError, subprocess.TimeoutExpired):
             return ""
+
+    def measure(self) -> None:
+        """Have the node write its state now, which it does every 30 seconds."""
+        self.run("systemctl start benchfleet-status.service")
 
     def sql(self, statement: str) -> str:
         """Run SQL as root over the node's socket."""

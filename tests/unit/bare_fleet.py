@@ -11,6 +11,16 @@ from fleet.preflight import checks
 from filter_plugins import jobs
 
 GIB = 1024**3
+# The run that preflight is part of.
+OWN_RUN = {
+    "run": "own",
+    "account": "bob",
+    "controller": "desk",
+    "machine": "m1",
+    "boot": "b1",
+    "pid_space": "",
+    "playbook": "site.yml",
+}
 
 
 def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]:
@@ -56,6 +66,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
         "survey": {
             "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
             "update": "",
+            "lease": None,
             "database": {
                 "product": None,
                 "version": None,
@@ -126,6 +137,9 @@ def first_settings() -> dict[str, Any]:
         "seed_spare_mb": 1024,
         "bench_mb": 2048,
         "clock_seconds": 2,
+        "check_mode": False,
+        "break_lock": False,
+        "run": OWN_RUN,
         "updating": False,
         "taking_back": False,
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import mariadb
 from tests.unit.bare_fleet import a_host, first_settings
 
 
@@ -19,3 +21,11 @@ def fleet() -> list[dict[str, Any]]:
 def settings() -> dict[str, Any]:
     """Settings of a first run over that fleet."""
     return first_settings()
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of a new MariaDB, to be copied."""
+    data = tmp_path_factory.mktemp("installed") / "data"
+    mariadb.install(data)
+    return data

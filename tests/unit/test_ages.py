@@ -6,9 +6,6 @@ import datetime
 import getpass
 import json
 import re
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,10 +22,9 @@ from fleet.secrets import certificates, contents
 from fleet.sites import passwords as site_passwords
 from fleet.sites.reconcile import Line
 
+from tests.mariadb import MariaDB, needs_mariadb
+
 DAY = 86400
-SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
-INSTALL = shutil.which("mariadb-install-db", path="/usr/bin")
-needs_server = pytest.mark.skipif(not SERVER or not INSTALL, reason="no MariaDB server here")
 
 
 def made() -> dict[str, Any]:
@@ -108,44 +104,18 @@ def test_certificate_of_the_router_is_told_in_time(lifetime: float, left: float,
     assert own_certificates.ends_soon(one, now) == words
 
 
-class Instance:
-    """A MariaDB server of its own."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        self.folder = folder
-        self.socket = str(folder / "s")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.words = [
-            *([str(SERVER), "--no-defaults", f"--datadir={folder}/data", f"--port={self.port}"]),
-            *([f"--socket={self.socket}", f"--server-id={number}", "--bind-address=127.0.0.1"]),
-            *(["--log-bin=b", "--gtid-strict-mode=1", "--log-slave-updates", "--user=root"]),
-            *([f"--ssl-ca={folder}/ca.crt", f"--ssl-cert={folder}/server.crt"]),
-            *([f"--ssl-key={folder}/server.key", f"--pid-file={folder}/pid"]),
-        ]
+class Instance(MariaDB):
+    """A server of the fleet's kind."""
 
     @contextmanager
-    def running(self) -> Iterator[Instance]:
+    def running(self, *words: str) -> Iterator[None]:
         """While it runs."""
-        kind = "--auth-root-authentication-method=normal"
-        words = ["--no-defaults", f"--datadir={self.folder}/data", "--skip-test-db", kind]
-        subprocess.run([str(INSTALL), *words, "--user=root"], check=True, capture_output=True)
-        with (self.folder / "log").open("w") as log:
-            process = subprocess.Popen(self.words, stdout=log, stderr=log)
-        try:
-            until(self.answers)
-            yield self
-        finally:
-            process.terminate()
-            process.wait(30)
-
-    def answers(self) -> bool:
-        try:
-            with mariadb.local(self.socket):
-                return True
-        except mariadb.MariaDBError:
-            return False
+        folder = self.folder
+        kind = ["--bind-address=127.0.0.1", f"--server-id={self.port}", "--log-bin=b"]
+        kind += ["--gtid-strict-mode=1", "--log-slave-updates", f"--ssl-ca={folder}/ca.crt"]
+        kind += [f"--ssl-cert={folder}/server.crt", f"--ssl-key={folder}/server.key"]
+        with super().running("--no-defaults", *kind, *words):
+            yield
 
     def signs_in(self, user: str, password: str, ca: Path | None = None) -> bool:
         """Whether an account can sign in over the network, by TLS where a CA is given."""
@@ -168,19 +138,17 @@ def until(holds: Callable[[], Any], seconds: float = 30) -> None:
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Callable[[str], Instance]:
+def instance(installed: Path, tmp_path: Path) -> Callable[[str], Instance]:
     """A server by a name, with certificates of its own folder."""
-    names: list[str] = []
 
     def make(name: str) -> Instance:
-        names.append(name)
         (tmp_path / name).mkdir()
-        return Instance(tmp_path / name, len(names))
+        return Instance(installed, tmp_path / name)
 
     return make
 
 
-@needs_server
+@needs_mariadb
 def test_replication_lives_through_a_change_of_ca_and_of_its_password(
     instance: Callable[[str], Instance], monkeypatch: pytest.MonkeyPatch
 ):
@@ -288,7 +256,7 @@ SETTINGS = {
 }
 
 
-@needs_server
+@needs_mariadb
 def test_site_gets_a_new_password_and_both_are_accepted_until_the_end(
     instance: Callable[[str], Instance], tmp_path: Path
 ):

@@ -22,6 +22,8 @@ OWN = frozenset(
         "adopt_sudo_confirmed",
         "bench_build_assets",
         "fleet_adopt",
+        # Of one run.
+        "fleet_break_lock",
         "redis_cache_memory_mb",
         "redis_queue_memory_mb",
         "router_acme_email",

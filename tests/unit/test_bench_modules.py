@@ -292,6 +292,25 @@ def test_a_move_that_was_interrupted_is_finished(make: Any, tmp_path: Path):
     assert maker.differences() == ["requirements of frappe"]
 
 
+@pytest.mark.parametrize(("wanted", "installs"), [("", []), ("f" * 40, ["requirements-crm"])])
+def test_an_app_that_comes_at_its_commit_is_not_installed_twice(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: str, installs: list[str]
+) -> None:
+    made = make_app(tmp_path / "made", "crm")
+    maker = make({"name": "crm", "commit": wanted or made}, moves=True)
+    (tmp_path / "bench/apps").mkdir(parents=True)
+
+    def run(argv: list[str], *_: Any, **__: Any) -> None:
+        assert argv[:2] == ["bench", "get-app"]
+        (tmp_path / "made/apps/crm").rename(tmp_path / "bench/apps/crm")
+
+    monkeypatch.setattr(maker, "run", run)
+    maker.get_app(maker.apps[0])
+    assert [
+        name for name in ("app-crm", "requirements-crm") if Path(maker.note(name)).exists()
+    ] == installs
+
+
 def test_a_checkout_that_was_cut_off_is_finished(
     make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -663,6 +682,15 @@ def test_a_site_that_a_dry_run_has_not_made_lacks_its_apps(sites: Sites):
     assert sites.differences(wanted) == ["site a.example"]
     assert sites.differences(wanted, apps_only=True) == ["app erpnext on a.example"]
     assert sites.differences(SITE, apps_only=True) == []
+    assert sites.lacking_apps(wanted) == ["app erpnext on a.example"]
+
+
+def test_a_site_is_made_without_its_apps_and_they_are_listed(sites: Sites, monkeypatch: Any):
+    sites.bring(SITE)
+    wanted = {**SITE, "apps": ["erpnext", "hrms"]}
+    monkeypatch.setattr(sites, "installed_on", lambda _: ["frappe", "hrms"])
+    assert sites.lacking_apps(wanted) == ["app erpnext on a.example"]
+    assert sites.differences(SITE) == []
 
 
 def test_what_is_cached_of_a_sites_apps_is_read_anew_after_an_installation(

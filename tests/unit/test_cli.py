@@ -1,17 +1,20 @@
 """The command line, and what it asks of a lab."""
 
-import json
 import runpy
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
-from fleet import release
 
-from benchfleet import cli
+from benchfleet import cli, inventories
 from benchfleet.lab import framework, state
-from benchfleet.runner import Outcome
-from benchfleet.shell import FleetError
+from benchfleet.shell import USAGE, FleetError
+from benchfleet.verbs import VERBS
+
+# What a verb needs besides its name.
+NEEDED = dict.fromkeys(("add", "remove", "drain", "undrain", "logs"), ("rep1",))
+NEEDED |= {"remove-app": ("shop",), "end-query": ("rep1", "5071")}
 
 
 @pytest.fixture(autouse=True)
@@ -144,36 +147,96 @@ def test_an_error_goes_to_standard_error(capsys):
     assert "`./fleet lab up --name lab`" in captured.err
 
 
-@pytest.mark.parametrize("command", ["drain", "undrain"])
-def test_a_change_never_guesses_its_fleet(command, capsys):
+@pytest.mark.parametrize("verb", list(VERBS.values()), ids=list(VERBS))
+def test_a_lab_is_never_guessed(verb, capsys, monkeypatch):
+    monkeypatch.delenv(inventories.VARIABLE, raising=False)
     wanted().save()
-    assert cli.main([command, "rep1"]) == 1
-    assert "`-i inventory/mine`" in capsys.readouterr().err
+    assert cli.main([verb.name, *NEEDED.get(verb.name, ())]) == USAGE
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert inventories.VARIABLE in told.err
+    # The only lab of this machine is offered.
+    assert (
+        f"`./fleet {' '.join([verb.name, *NEEDED.get(verb.name, ())])} -i inventory/lab`"
+        in told.err
+    )
+    wanted(name="other").save()
+    assert cli.main([verb.name, *NEEDED.get(verb.name, ())]) == USAGE
+    assert "-i inventory/lab" not in capsys.readouterr().err
 
 
-def test_status_for_programs_names_the_version(capsys, monkeypatch, tmp_path):
-    outcome = Outcome(True, 1.0, tmp_path, [{"status": [{"host": "erp1"}]}], {})
-    monkeypatch.setattr(cli.runner, "play", lambda *_, **__: outcome)
-    assert cli.status(tmp_path, as_json=True) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["benchfleet"], found["status"]) == (release.version(), [{"host": "erp1"}])
+@pytest.mark.parametrize("verb", list(VERBS.values()), ids=list(VERBS))
+def test_the_inventory_stands_before_or_after_the_verb(verb):
+    words = [verb.name, *NEEDED.get(verb.name, ())]
+    before, after = cli.parse(["-i", "a", *words]), cli.parse([*words, "-i", "a"])
+    assert before.inventory == after.inventory == Path("a")
+    assert cli.parse(words).inventory is None
+    assert before.command == verb.name
 
 
-@pytest.mark.parametrize("words", [[], ["-i", "inventory/lab"], ["-i", str(cli.LAB_INVENTORY)]])
-def test_a_question_names_the_lab_that_it_takes(words, capsys, monkeypatch):
+@pytest.mark.parametrize("verb", list(VERBS.values()), ids=list(VERBS))
+def test_a_verb_takes_what_makes_sense_for_it(verb, capsys):
+    words = [verb.name, *NEEDED.get(verb.name, ())]
+    fits = {f"--{option}": option in verb.takes for option in ("check", "diff")}
+    fits |= {"--limit=rep1": "limit" in verb.takes, "--yes": bool(verb.does)}
+    fits |= {"--confirm=x": bool(verb.confirm), "--json": bool(verb.show), "--tags=x": False}
+    fits |= {"-K": True, "-vvv": True, "--vault-id=a@b": True, "-ea=b": True, "--raw": True}
+    for option, fit in fits.items():
+        if fit:
+            cli.parse([*words, option])
+            continue
+        with pytest.raises(SystemExit) as ended:
+            cli.parse([*words, option])
+        assert ended.value.code == USAGE, option
+    capsys.readouterr()
+    assert (cli.parse([*words, "-vv"]).verbose, cli.parse(words).verbose) == (2, 0)
+
+
+@pytest.mark.parametrize("verb", list(VERBS.values()), ids=list(VERBS))
+def test_a_verb_s_playbook_is_there(verb):
+    assert (cli.runner.ROOT / verb.playbook).is_file()
+
+
+def test_help_fits_a_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ([], *([name] for name in VERBS)):
+        with pytest.raises(SystemExit) as ended:
+            cli.parse([*words, "--help"])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert max(map(len, said.splitlines())) <= 80, said
+        assert words or [name for name in VERBS if f"\n  {name} " not in said] == []
+
+
+@pytest.mark.parametrize("command", ["lab", "test"])
+def test_lab_and_tests_take_no_inventory(command):
+    with pytest.raises(SystemExit) as ended:
+        cli.parse(["-i", "inventory/mine", command, *(["status"] if command == "lab" else [])])
+    assert ended.value.code == USAGE
+
+
+@pytest.mark.parametrize("where", ["option", "environment"])
+def test_an_inventory_that_is_not_there_is_wrong_usage(where, capsys, monkeypatch, tmp_path):
+    place = str(tmp_path / "nowhere")
+    monkeypatch.setenv(inventories.VARIABLE, place if where == "environment" else "")
+    assert cli.main(["status", *(["-i", place] if where == "option" else [])]) == USAGE
+    assert place in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["inventory/lab", str(cli.LAB_INVENTORY)])
+def test_the_lab_that_is_taken_is_named(place, capsys, monkeypatch):
     entered = []
-    monkeypatch.setattr(cli.network, "enter", entered.append)
-    monkeypatch.setattr(cli, "status", lambda *_, **__: 0)
+    monkeypatch.setattr(inventories.network, "enter", entered.append)
     monkeypatch.setenv("BENCHFLEET_LAB", "")
     monkeypatch.chdir(cli.runner.ROOT)
     wanted(name="trial").save()
-    assert cli.main(["status", *words]) == 0
+    assert inventories.chosen(Path(place), "") == Path(place)
     assert "'trial'" in capsys.readouterr().err
     assert entered == ["trial"]
     wanted(name="other").save()
     monkeypatch.setenv("BENCHFLEET_LAB", "")
-    assert cli.main(["status", *words]) == 1
-    assert "other, trial" in capsys.readouterr().err
+    with pytest.raises(FleetError, match="other, trial"):
+        inventories.chosen(Path(place), "")
 
 
 def test_the_inventory_of_labs_names_the_one_that_it_takes(capsys, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Iterator
@@ -21,10 +22,11 @@ ROLES = ROOT / "roles"
 LINKS = ROLES / "fleet/defaults/main"
 ROLE_NAMES = sorted(role.name for role in ROLES.iterdir())
 DEFAULTS = agreement.role_defaults()
-NAMES = "|".join(sorted(DEFAULTS, key=len, reverse=True))
-# A variable of ours with a default of its own.
-AGAIN = re.compile(rf"(?P<of>[\w\]]\.)?\b(?:{NAMES})\s*\|\s*(?:default|d)\((?P<value>[^)]*)\)")
-FETCHED = re.compile(rf"""\.get\(["'](?:{NAMES})["'],""")
+# A variable with a default of its own.
+DEFAULT_OF = re.compile(
+    r"(?P<of>[\w\]]\.)?\b(?P<name>[a-z]\w*+)[^\S\n]*+\|[^\S\n]*+(?:default|d)\((?P<value>[^)\n]*)\)"
+)
+FETCHED = re.compile(r"""\.get\(["'](?P<name>\w+)["'],""")
 PATHS = sorted({str(value) for value in DEFAULTS.values() if re.fullmatch(r"/[\w/-]+", str(value))})
 PORTS = sorted(
     str(DEFAULTS[name]) for name in DEFAULTS if name.endswith("_port") and "{" not in name
@@ -67,12 +69,17 @@ def code() -> Iterator[Path]:
                 yield path
 
 
-def lines() -> Iterator[tuple[str, int, str]]:
-    """The lines of the code, with their places."""
-    for path in code():
-        text = path.read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(), start=1):
-            yield str(path.relative_to(ROOT)), number, line
+@functools.cache
+def texts() -> dict[str, str]:
+    """The code's files, by their paths."""
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in code()}
+
+
+def found_in_code(pattern: re.Pattern[str]) -> Iterator[tuple[str, int, re.Match[str]]]:
+    """Where a pattern, which spans no lines, is found: file, line and match."""
+    for path, text in texts().items():
+        for match in pattern.finditer(text):
+            yield path, text.count("\n", 0, match.start()) + 1, match
 
 
 def test_role_fleet_has_the_defaults_of_every_role() -> None:
@@ -108,23 +115,19 @@ def test_argument_spec_has_the_options_and_their_defaults(role: str) -> None:
 
 def test_no_default_is_given_again() -> None:
     found = []
-    for path, number, line in lines():
-        for match in AGAIN.finditer(line):
-            # What the inventory says, without any default.
-            if match["of"] and match["value"] == "''":
-                continue
+    for path, number, match in found_in_code(DEFAULT_OF):
+        # What the inventory says, without any default.
+        if match["name"] in DEFAULTS and not (match["of"] and match["value"] == "''"):
             found.append(f"{path}:{number}: {match[0]}")
-        found += [f"{path}:{number}: {match[0]}" for match in FETCHED.finditer(line)]
+    for path, number, match in found_in_code(FETCHED):
+        if match["name"] in DEFAULTS:
+            found.append(f"{path}:{number}: {match[0]}")
     assert found == []
 
 
-@pytest.mark.parametrize("value", PATHS)
-def test_no_path_of_a_default_stands_elsewhere(value: str) -> None:
-    found = [
-        f"{path}:{number}"
-        for path, number, line in lines()
-        if re.search(rf"(?<![\w/]){re.escape(value)}(?![\w-])", line)
-    ]
+def test_no_path_of_a_default_stands_elsewhere() -> None:
+    anywhere = re.compile(rf"(?<![\w/])(?:{'|'.join(map(re.escape, PATHS))})(?![\w-])")
+    found = [f"{path}:{number}: {match[0]}" for path, number, match in found_in_code(anywhere)]
     assert found == []
 
 
@@ -132,8 +135,7 @@ def test_no_port_of_a_default_stands_elsewhere() -> None:
     assert len(PORTS) == 8
     found = [
         f"{path}:{number}: {match[0]}"
-        for path, number, line in lines()
-        for match in NUMBERS.finditer(line)
+        for path, number, match in found_in_code(NUMBERS)
         if (path, match[0]) not in OTHERS
     ]
     assert found == []

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +14,8 @@ import pytest
 from benchfleet_jobs import contract, tls
 from fleet.secrets import certificates
 
-SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
+from tests.mariadb import MariaDB, needs_mariadb
+
 # As a server of the fleet has.
 ADDRESS = "127.0.0.2"
 
@@ -25,10 +23,8 @@ ADDRESS = "127.0.0.2"
 class Place:
     """A MariaDB that lets a site's account in over TLS alone, and CAs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, installed: Path, folder: Path) -> None:
         self.folder = folder
-        with socket.create_server((ADDRESS, 0)) as listener:
-            self.port: int = listener.getsockname()[1]
         ours, others = (certificates.make_authority(name) for name in ("ours", "others"))
         pair = certificates.make_certificate(ours, "erp1", ADDRESS)
         for name, text in (
@@ -38,40 +34,21 @@ class Place:
             ("server.key", pair["key"]),
         ):
             (folder / name).write_text(text)
-        mine = ["mariadb-install-db", "--no-defaults", "--skip-test-db", f"--datadir={folder}/data"]
-        subprocess.run([*mine, "--user=root"], capture_output=True, check=True)
-        words = [f"--datadir={folder}/data", f"--socket={folder}/s", f"--port={self.port}"]
-        words += [f"--bind-address={ADDRESS}", f"--pid-file={folder}/pid", "--user=root"]
-        words += [f"--ssl-ca={folder}/ca.crt", f"--ssl-cert={folder}/server.crt"]
-        words += [f"--ssl-key={folder}/server.key", f"--tmpdir={folder}/data"]
-        with (folder / "log").open("wb") as log:
-            self.server = subprocess.Popen(
-                [str(SERVER), "--no-defaults", "--skip-name-resolve", *words],
-                stdout=log,
-                stderr=log,
-            )
-        for _ in range(600):
-            try:
-                root = pymysql.connect(unix_socket=f"{folder}/s", user="root")
-                break
-            except pymysql.MySQLError:
-                assert self.server.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
+        self.server = MariaDB(installed, folder)
+        self.port = self.server.port
+        words = [f"--bind-address={ADDRESS}", f"--ssl-ca={folder}/ca.crt"]
+        words += [f"--ssl-cert={folder}/server.crt", f"--ssl-key={folder}/server.key"]
+        self.server.start("--no-defaults", "--skip-name-resolve", *words)
+        root = pymysql.connect(unix_socket=self.server.socket, user="root")
         with root, root.cursor() as cursor:
             cursor.execute(f"CREATE USER site@'{ADDRESS}' IDENTIFIED BY 'p' REQUIRE SSL")
 
-    def stop(self) -> None:
-        self.server.terminate()
-        self.server.wait(60)
-
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    if SERVER is None:
-        pytest.skip("no MariaDB server is installed here")
-    found = Place(tmp_path_factory.mktemp("mariadb"))
+def place(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    found = Place(installed, tmp_path_factory.mktemp("mariadb"))
     yield found
-    found.stop()
+    found.server.stop()
 
 
 def frappe_of(given: dict[str, Any], driver: str = "pymysql") -> ModuleType:
@@ -103,6 +80,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Any:
     return ask
 
 
+@needs_mariadb
 def test_the_sites_account_comes_over_tls(place: Place, settings: Any) -> None:
     own = {"host": ADDRESS, "port": place.port, "user": "site", "password": "p"}
     own["bind_address"] = ADDRESS
@@ -119,6 +97,7 @@ def test_the_sites_account_comes_over_tls(place: Place, settings: Any) -> None:
         pymysql.connect(**told)
 
 
+@needs_mariadb
 def test_a_new_ca_is_trusted_without_a_restart(place: Place, settings: Any) -> None:
     ca = place.folder / "changing.crt"
     shutil.copy(place.folder / "other.crt", ca)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from fleet import kept
 from fleet.kept import DAY, Thing
+from fleet.status import disks
 from fleet.status import fleet as fleet_status
 from fleet.status import host as node_status
 
@@ -111,8 +112,15 @@ def disk(monkeypatch: pytest.MonkeyPatch, free: int, files_free: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("free", "files_free", "used", "full"),
-    [(500, 900, 0.474, False), (94, 900, 0.901, True), (500, 90, 0.91, True), (0, 0, 1.0, True)],
+    ("free", "files_free", "used", "level"),
+    [
+        (500, 900, 0.474, "ok"),
+        (94, 900, 0.901, "amber"),
+        (500, 90, 0.91, "amber"),
+        (40, 900, 0.958, "red"),
+        (500, 40, 0.96, "red"),
+        (0, 0, 1.0, "red"),
+    ],
 )
 def test_a_file_system_is_full_by_its_blocks_or_its_files(
     tmp_path: Path,
@@ -120,14 +128,15 @@ def test_a_file_system_is_full_by_its_blocks_or_its_files(
     free: int,
     files_free: int,
     used: float,
-    full: bool,
+    level: str,
 ) -> None:
     disk(monkeypatch, free, files_free)
     places = [(str(tmp_path), "the bench"), (f"{tmp_path}/not/yet", "dumps"), (str(tmp_path), "x")]
     (found,) = kept.file_systems(places)
     assert (found["path"], found["holds"]) == (str(tmp_path), ["the bench", "dumps", "x"])
-    assert (found["used"], found["full"], found["free"]) == (used, full, free * 2**20)
-    assert [one["id"] for one in node_status.full([found])] == ["disk_full"] * full
+    assert (found["used"], found["level"], found["free"]) == (used, level, free * 2**20)
+    (one,) = disks.merged([[found]], [])
+    assert [entry["id"] for entry in disks.full([one])] == ["disk_full"] * (level != "ok")
     assert kept.lack_of_room(f"{tmp_path}/not/yet", free * 2**20, "it") == ""
     words = kept.lack_of_room(f"{tmp_path}/not/yet", (free + 1) * 2**20, "the dump")
     assert words == f"{tmp_path} has {free} MiB free, and the dump may take {free + 1}"
@@ -165,13 +174,15 @@ def test_status_tells_what_is_kept_and_where_it_writes(
     ]
     assert rows[-1]["id"] == "update_cut_off"
     assert 100_000 <= rows[0]["bytes"] < 200_000
-    monkeypatch.setattr(node_status, "server_folders", lambda: [("/db", "the databases")])
+    monkeypatch.setattr(disks, "server_folders", lambda _: [("/db", "the databases")])
+    monkeypatch.setattr(disks, "server_options", lambda: {"log_bin": "/logs/binlog"})
     site = tmp_path / "bench/sites/erp.test"
     site.mkdir(parents=True)
     (site / "site_config.json").write_text("{}")
-    places = dict(node_status.places(params))
+    places = dict(pair for where in disks.places(params).values() for pair in where())
     assert {f"{site}/private/files", f"{tmp_path}/queue"} <= places.keys()
     assert (places["/db"], places["/"]) == ("the databases", "the rest")
+    assert places["/logs"] == "logs of the databases"
     told = [{"host": "erp1", "kept": rows}, {"host": "rep1"}]
     assert fleet_status.taken_out(told, "kept")[0]["host"] == "erp1"
     assert "kept" not in told[0]

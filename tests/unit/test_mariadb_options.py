@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +21,8 @@ from fleet.verify import system
 from fleet.verify.results import Gathering
 
 from filter_plugins import mariadb_settings as plan
+from tests.mariadb import MariaDB, needs_mariadb
 
-SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
-needs_mariadb = pytest.mark.skipif(SERVER is None, reason="no MariaDB server is installed here")
 GROUPS = "mysqld server mysqld-10.11 mariadb mariadb-10.11 mariadbd mariadbd-10.11 client-server"
 M = "[mysqld]\n"
 # {D} is the folder of the test.
@@ -244,12 +241,11 @@ OWN = {"server_id": 5, "bind_address": "127.0.0.1"}
 class Host:
     """A MariaDB server of the test's own, and what the module needs of Ansible's."""
 
-    def __init__(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
+    def __init__(self, installed: Path, folder: Path) -> None:
+        self.server = MariaDB(installed, folder)
         self.folder, self.my, self.included = folder, folder / "my.cnf", folder / "d"
-        self.plan = plan.mariadb_settings(1024, "primary", 2, OWN, extra)
+        self.plan = plan.mariadb_settings(1024, "primary", 2, OWN)
         self.check_mode, self.restarts = False, 0
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
         self.included.mkdir()
         self.my.write_text(f"[client-server]\n!includedir {self.included}/\n")
         self.ours = self.included / "99-benchfleet.cnf"
@@ -262,39 +258,17 @@ class Host:
             "adopted": str(folder / "adopted.json"),
         }
         self.words = [f"--defaults-file={self.my}"]
-        mine = ["mariadb-install-db", "--no-defaults", "--skip-test-db", f"--datadir={folder}/data"]
-        subprocess.run([*mine, "--user=root"], capture_output=True, check=True)
-        self.server: subprocess.Popen[bytes] | None = None
 
     def start(self, *words: str) -> None:
         """Start the server, and wait until it answers."""
         self.words = [f"--defaults-file={self.my}", *words]
-        more = [f"--datadir={self.folder}/data", f"--socket={self.folder}/s", f"--port={self.port}"]
-        # A server that starts removes what others have in its folder for temporary files.
-        more.append(f"--tmpdir={self.folder}/data")
-        with (self.folder / "log").open("wb") as log:
-            words = (*self.words, *more, "--user=root", f"--pid-file={self.folder}/pid")
-            self.server = subprocess.Popen([str(SERVER), *words], stdout=log, stderr=log)
-        for _ in range(600):
-            try:
-                with self.local():
-                    return
-            except pymysql.MySQLError:
-                assert self.server.poll() is None, (self.folder / "log").read_text()
-                time.sleep(0.1)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self) -> None:
-        """End the server, if it runs."""
-        if self.server:
-            self.server.terminate()
-            self.server.wait(60)
+        self.server.start(*self.words)
 
     @contextmanager
     def local(self) -> Iterator[mariadb.Server]:
         """The server, as the modules ask it."""
         rows = pymysql.cursors.DictCursor
-        connection = pymysql.connect(unix_socket=f"{self.folder}/s", user="root", cursorclass=rows)
+        connection = pymysql.connect(unix_socket=self.server.socket, user="root", cursorclass=rows)
         try:
             yield mariadb.Server(connection)
         finally:
@@ -304,7 +278,7 @@ class Host:
         """As systemctl restarts the server."""
         assert words == ["systemctl", "restart", "mariadb"]
         self.restarts += 1
-        self.stop()
+        self.server.stop()
         self.start(*self.words[1:])
         return 0, "", ""
 
@@ -329,14 +303,14 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def host(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """A host whose server has been started with the fleet's file."""
-    here = Host(tmp_path)
+    here = Host(installed, tmp_path)
     monkeypatch.setattr(mariadb_options, "arguments", lambda *_: here.words)
     monkeypatch.setattr(mariadb_options, "ACCOUNT", "nobody-of-the-kind")
     monkeypatch.setattr(module, "local", here.local)
     yield here
-    here.stop()
+    here.server.stop()
 
 
 def put_frappe(host: Host) -> None:
@@ -391,7 +365,7 @@ def test_what_wins_over_ours_is_reported_with_its_line_and_never_restarted_for(
 def test_what_comes_after_the_start_or_by_the_command_line_is_reported(host: Host) -> None:
     host.start("--innodb-flush-log-at-trx-commit=2")
     assert [one.place for one in host.conflicts()] == [mariadb_options.COMMAND_LINE]
-    host.stop()
+    host.server.stop()
     host.start()
     assert host.settle() == ("", 0)
     with host.local() as server:
@@ -475,7 +449,7 @@ def test_with_what_no_fleet_can_live_is_refused(host: Host) -> None:
     values = {one.name: one.value for one in left}
     assert values["binlog_do_db"] == "_one"
     assert values["replicate_wild_do_table"] == "_one%.%"
-    host.stop()
+    host.server.stop()
     host.start()
     assert host.settle() == ("", 0)
 
@@ -491,7 +465,7 @@ def test_verify_shows_what_wins(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
         "plan": {name: value for name, value in settings.items() if name not in OWN},
         "option_file": str(host.ours),
         "lan_ip": "10.0.0.1",
-        "ports": {"mariadb": host.port},
+        "ports": {"mariadb": host.server.port},
     }
     host.start()
     checks.check_settings()

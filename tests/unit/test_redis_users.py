@@ -88,6 +88,7 @@ class Fleet:
         }
         wanted = users.Users(params, check)
         wanted.bring()
+        self.former = wanted.former
         return wanted.did
 
     def faults(self) -> list[users.Fault]:
@@ -248,8 +249,9 @@ def test_a_former_password_is_good_until_every_bench_has_the_new_one(fleet: Flee
     for password in ("p-rep1", "n-rep1"):
         assert fleet.queue.client("rep1", password).ping()
     assert fleet.faults() == [("former_password", "bench-rep1", "")]
-    assert fleet.bring(new) == []
+    assert (fleet.bring(new), fleet.former) == ([], True)
     fleet.bring(new, keep=False)
+    assert not fleet.former
     assert fleet.queue.client("rep1", "n-rep1").ping()
     with pytest.raises(redis.AuthenticationError):
         fleet.queue.client("rep1").ping()
@@ -264,7 +266,7 @@ def test_a_fleet_with_one_password_for_everybody_is_taken_along(fleet: Fleet) ->
         assert root.ask("PING") == "PONG"
     # The Redis that runs knows both, before a bench comes with the new password.
     assert f"write {fleet.queue.acl}" in fleet.bring()
-    assert fleet.bring() == []
+    assert (fleet.bring(), fleet.former) == ([], True)
     assert former.llen("rq:queue:short") == fleet.queue.client("rep1").llen("rq:queue:short") == 1
     with pytest.raises(redis.exceptions.NoPermissionError):
         former.config_get()
@@ -285,7 +287,7 @@ def test_a_fleet_with_one_password_for_everybody_is_taken_along(fleet: Fleet) ->
         fleet.queue.client(password="everybodys").ping()
     known = fleet.queue.client("erp1").client_list()
     assert number not in [int(client["id"]) for client in known]
-    assert (fleet.bring(), fleet.faults()) == ([], [])
+    assert (fleet.bring(), fleet.former, fleet.faults()) == ([], False, [])
 
 
 def test_roots_own_password_is_changed_too(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,16 @@ def plan(extra: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+# Of a run that another began.
+LEASE = {
+    "run": "other",
+    "account": "ann",
+    "controller": "laptop",
+    "playbook": "update.yml",
+    "arguments": "",
+    "begun": 1.8e9,
+    "age": 30.0,
+}
 HAVE = "erp.survey.adoption."
 CERTIFICATE = {"of": "router_certificate", "certificate": "/c", "key": "/k", "trouble": ""}
 ACME = {"email": "admin@example.com", "server": "https://acme.example.com/directory"}
@@ -226,6 +236,8 @@ FLEET = [
           "supervisor_unreadable", {"rep.survey.supervisor": ""}),
     Trial({"rep.survey.supervisor_writers": {"/etc/supervisor/conf.d/x.conf": "frappe"}},
           "supervisor_file_writable", {"rep.survey.supervisor_writers": {}}),
+    # Runs.
+    Trial({"rep.survey.lease": LEASE}, "run_under_way", {"settings.break_lock": True}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
           "lan_ip_ambiguous", {"erp.lan_ip": "10.0.0.11"}),

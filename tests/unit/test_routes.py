@@ -18,9 +18,9 @@ from fleet.routes import source
 from fleet.routes.facts import facts
 from fleet.routes.judge import RoutesError, common_apps
 from fleet.routes.source import Apps
-from fleet.status.fleet import with_drained
+from fleet.status.fleet import with_service
 
-from benchfleet import cli, runner
+from benchfleet import reports, runner
 
 BOTH = "@frappe.whitelist()\n@frappe.read_only()\n"
 REPORTVIEW = f"""import frappe
@@ -383,51 +383,23 @@ def test_calls_are_the_established_connections():
     assert "0000000000000000FFFF00001515D20A:1F40" in kernel_forms("10.210.21.21", 8000)
 
 
-def outcome(monkeypatch: pytest.MonkeyPatch, ok: bool, **result: Any) -> list[Any]:
-    """Playbooks end like this; returns what each was called with."""
-    asked: list[Any] = []
+def test_routes_are_a_table_or_json(capsys: pytest.CaptureFixture[str], bench: Path):
+    def show(ok: bool, *, as_json: bool = False, **result: Any) -> int:
+        outcome = runner.Outcome(ok, 1.0, Path("log"), [result], {})
+        return reports.show_routes(outcome, as_json=as_json, wide=False)
 
-    def play(playbook: str, inventory: Path, **options: Any) -> runner.Outcome:
-        asked.append((playbook, options.get("extra")))
-        return runner.Outcome(ok, 1.0, Path("log"), [result], {})
-
-    monkeypatch.setattr(runner, "play", play)
-    return asked
-
-
-def test_a_node_is_drained_and_undrained_by_its_name(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    asked = outcome(monkeypatch, True, words="rep1 gets no more calls")
-    assert cli.main(["drain", "rep1", "-i", "somewhere"]) == 0
-    assert asked == [("playbooks/drain.yml", {"node": "rep1"})]
-    assert "rep1 gets no more calls" in capsys.readouterr().err
-    outcome(monkeypatch, False, failed=True, msg="1 call still runs")
-    assert cli.main(["drain", "rep1", "-i", "somewhere"]) == 1
-    assert "error: 1 call still runs" in capsys.readouterr().err
-    asked = outcome(monkeypatch, True, words="rep1 gets calls again")
-    assert cli.main(["undrain", "rep1", "-i", "somewhere"]) == 0
-    assert asked == [("playbooks/undrain.yml", {"node": "rep1"})]
-
-
-def test_routes_are_a_table_or_json(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bench: Path
-):
     rows = routes.routes(Apps(str(bench)))[0]
-    outcome(monkeypatch, True, routes=rows, warnings=["a file cannot be parsed"])
-    assert cli.main(["routes", "-i", "somewhere"]) == 0
+    assert show(True, routes=rows, warnings=["a file cannot be parsed"]) == 0
     told = capsys.readouterr()
-    assert told.out == ""
     assert "warning: a file cannot be parsed" in told.err
-    cells = {row[0]: row for row in (re.split(r" {2,}", line) for line in told.err.splitlines())}
+    cells = {row[0]: row for row in (re.split(r" {2,}", line) for line in told.out.splitlines())}
     assert cells[STOCK][1] == "reporting"
     # A light one goes to the primary, too.
-    assert cells[LIST][1].startswith("reporting, ")
-    assert re.match(r"4 ", told.err.splitlines()[-1])
-    assert cli.main(["routes", "--json", "-i", "somewhere"]) == 0
+    assert cells[LIST][1] == "reporting/primary"
+    assert re.match(r"4 ", told.out.splitlines()[-2])
+    assert show(True, as_json=True, routes=rows) == 0
     assert json.loads(capsys.readouterr().out) == {"ok": True, "routes": rows}
-    outcome(monkeypatch, False, failed=True, msg="'x' is not the dotted name")
-    assert cli.main(["routes", "-i", "somewhere"]) == 1
+    assert show(False, failed=True, msg="'x' is not the dotted name") == 3
     assert "error: 'x' is not the dotted name" in capsys.readouterr().err
 
 
@@ -439,9 +411,9 @@ def test_status_has_whether_each_node_is_drained(tmp_path: Path):
     assert (names, drained(str(tmp_path / "none"))) == (["rep2", "rep3"], [])
     rows = [{"host": "erp1", "role": "primary", "drained": names}]
     rows += [{"host": name, "role": "reporting"} for name in ("rep1", "rep2", "rep3")]
-    told = with_drained(rows)
+    told = with_service(rows)
     assert [row.get("drained") for row in told] == [None, False, True, True]
-    assert with_drained([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
+    assert with_service([{"host": "rep1", "role": "reporting"}])[0]["drained"] is None
 
 
 def test_nodes_are_read_as_the_router_reads_them():

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
-import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,9 @@ from fleet.sites.wanted import Sites
 from fleet.verify import host as verify_host
 from fleet.verify.scheduler import JOB_LOG, JobChecks
 
-SERVER = shutil.which("mariadbd", path="/usr/sbin:/usr/bin")
-INSTALL = shutil.which("mariadb-install-db")
-SECONDS = 60
+from tests.mariadb import MariaDB, needs_mariadb
 
-pytestmark = pytest.mark.skipif(
-    not (SERVER and INSTALL and mariadb.pymysql) or os.getuid() != 0,
-    reason="no MariaDB server here, or no root to sign in to it",
-)
+pytestmark = needs_mariadb
 
 # A site's account, one that signs in only by the socket, and one of another application.
 ACCOUNTS = """
@@ -49,36 +42,24 @@ GRANT INSERT, DROP ON wordpress.* TO root@localhost;
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A folder with a server's socket in it; not below one that is closed to its account."""
+def place(installed: Path) -> Iterator[Path]:
+    """A folder with a server's socket in it; not below one that is closed to other accounts."""
+    # What pymysql needs for a host's name; other accounts may not read Python's folder.
+    codecs.lookup("idna")
     folder = Path(tempfile.mkdtemp(dir="/var/tmp"))
     folder.chmod(0o755)
-    shutil.chown(folder, "mysql")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = ["--no-defaults", "--user=mysql", f"--datadir={folder}/data"]
-    install = [str(INSTALL), *data, "--skip-test-db", "--auth-root-authentication-method=socket"]
-    subprocess.run(install, check=True, capture_output=True)
-    words = [f"--socket={folder}/socket", f"--port={port}", "--bind-address=127.0.0.1"]
-    words += ["--skip-name-resolve", "--innodb-buffer-pool-size=8M", f"--pid-file={folder}/pid"]
-    with subprocess.Popen([str(SERVER), *data, *words], stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + SECONDS
-        client = ["mariadb", "--no-defaults", f"--socket={folder}/socket", "--user=root"]
-        while subprocess.run([*client, "-e", ""], capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline, "the server does not start"
-            assert server.poll() is None, "the server has ended"
-            time.sleep(0.1)
+    server = MariaDB(installed, folder)
+    with server.running("--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"):
+        client = ["mariadb", "--no-defaults", f"--socket={server.socket}", "--user=root"]
         subprocess.run(client, input=ACCOUNTS, text=True, check=True)
         yield folder
-        server.terminate()
     shutil.rmtree(folder)
 
 
 @pytest.fixture
 def server(place: Path) -> Iterator[mariadb.Server]:
     """Root's connection."""
-    with mariadb.local(f"{place}/socket") as here:
+    with mariadb.local(f"{place}/s") as here:
         yield here
 
 
@@ -196,17 +177,17 @@ def test_nothing_of_a_sites_database_runs_with_roots_rights(
 ) -> None:
     here = mariadb.local
     for module in (mariadb, verify_host):
-        monkeypatch.setattr(module, "local", lambda: here(f"{place}/socket"))
+        monkeypatch.setattr(module, "local", lambda: here(f"{place}/s"))
     (tmp_path / "sites/s.test").mkdir(parents=True)
     (tmp_path / "sites/common_site_config.json").write_text("{}")
     config = {"db_name": "_site", "db_password": "known"}
     (tmp_path / "sites/s.test/site_config.json").write_text(json.dumps(config))
-    with here(f"{place}/socket") as server, server.signed_in("_site", "known", "_site") as site:
+    with here(f"{place}/s") as server, server.signed_in("_site", "known", "_site") as site:
         assert site
         site.run("DROP FUNCTION IF EXISTS trap")
         site.run(TRAP)
         site.run(VIEW.format(table))
         with contextlib.suppress(BenchError, mariadb.pymysql.MySQLError):
-            look(tmp_path, f"{place}/socket")
+            look(tmp_path, f"{place}/s")
         site.run(f"DROP VIEW `{table}`")
         assert server.rows("SELECT user FROM benchfleet.account WHERE host = 'trapped'") == []

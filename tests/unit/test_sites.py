@@ -247,6 +247,8 @@ def test_accounts_that_asked_for_tls_once_go_on_doing_so(line: Any, put: Any) ->
     made = made_by(line, server)
     assert ["REQUIRE SSL" in sql for sql in made] == [True] * 4
     assert len([sql for sql in made if "b_ro" in sql]) == 1
+    # Which site.yml is told, so that it need not ask for it again.
+    assert line.require_tls
 
 
 def made_by(line: Any, server: Any) -> list[str]:

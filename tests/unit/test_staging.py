@@ -207,36 +207,38 @@ def cut_after(number: int) -> Callable[..., str]:
     return limited
 
 
-@pytest.mark.parametrize("number", range(7))
-def test_it_is_put_in_place_and_taken_back_wherever_it_was_cut_off(
-    bench: Path, new: str, number: int
-):
+def test_it_is_put_in_place_and_taken_back_wherever_it_was_cut_off(bench: Path, new: str):
     before = state(bench)
     made, items = make(bench, new)
     known = replaced(bench, items)
-    check_out(bench, new)
-    made.run = cut_after(number)
-    with pytest.raises(CutOffError):
-        made.put(items)
-    made.run = run
-    # Once the one way, from there ...
-    made.take(known)
-    check_out(bench, "HEAD~1")
-    assert state(bench) == before
-    assert made.is_whole(items)
-    # ... and once the other, after a way back that was cut off, too.
+
+    def cut_off(number: int, way: Callable[[], None]) -> None:
+        made.run = cut_after(number)
+        with pytest.raises(CutOffError):
+            way()
+        made.run = run
+
     check_out(bench, new)
     made.put(items)
     after = state(bench)
-    made.run = cut_after(number)
-    with pytest.raises(CutOffError):
-        made.take(known)
-    made.run = run
-    made.put(items)
-    assert state(bench) == after
     made.take(known)
-    check_out(bench, "HEAD~1")
-    assert state(bench) == before
+    for number in range(7):
+        check_out(bench, new)
+        cut_off(number, lambda: made.put(items))
+        # Once the one way, from there ...
+        made.take(known)
+        check_out(bench, "HEAD~1")
+        assert state(bench) == before, number
+        assert made.is_whole(items)
+        # ... and once the other, after a way back that was cut off, too.
+        check_out(bench, new)
+        made.put(items)
+        cut_off(number, lambda: made.take(known))
+        made.put(items)
+        assert state(bench) == after, number
+        made.take(known)
+        check_out(bench, "HEAD~1")
+        assert state(bench) == before, number
 
 
 def test_after_a_second_try_the_way_back_restores_the_first_state(bench: Path, new: str):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -27,6 +28,7 @@ from fleet.survey import system
 
 from filter_plugins import bench
 from library import adopt_handover, supervisor_programs
+from tests.supervisor import Supervisor
 
 MAIN = """
 [unix_http_server]
@@ -52,14 +54,16 @@ BOT = SLEEP.format("/home/frappe/b/env/bin/python -m bot.main")
 
 def program(name: str, command: str, *lines: str) -> str:
     """One program's section."""
-    return "\n".join([f"[program:{name}]", f"command={command}", *lines, "", ""])
+    # What only sleeps runs at once, and nobody waits a second for it.
+    at_once = ["startsecs=0"] if command in (WEB, WORKER, BOT) else []
+    return "\n".join([f"[program:{name}]", f"command={command}", *at_once, *lines, "", ""])
 
 
 class Host:
     """A supervisord, and the folder of its configuration."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, calls: Supervisor) -> None:
+        self.folder, self.calls = folder, calls
         self.process: subprocess.Popen[bytes] | None = None
         (folder / "conf.d").mkdir()
         (folder / "more").mkdir()
@@ -68,11 +72,8 @@ class Host:
 
     def control(self, *arguments: str) -> str:
         """Output of supervisorctl."""
-        command = ["/usr/bin/supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
-        path = {"PATH": os.defpath}
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd="/", env=path
-        ).stdout
+        command = ["supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
+        return self.calls.run(command, env={"PATH": os.defpath}).stdout
 
     def start(self) -> None:
         """Start supervisord with the files that are there."""
@@ -95,6 +96,14 @@ class Host:
             time.sleep(0.1)
         raise AssertionError(self.status())
 
+    def has(self, path: Path, text: str) -> bool:
+        """Whether a file gets a text, which its program writes once it is started."""
+        for _ in range(600):
+            if path.exists() and path.read_text() == text:
+                return True
+            time.sleep(0.1)
+        return False
+
     def write(self, name: str, *texts: str) -> Path:
         """Write a file of its configuration."""
         path = self.folder / name
@@ -108,19 +117,28 @@ class Host:
             self.process.wait(60)
 
 
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    """A host with supervisord, which does not run yet."""
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    """Where supervisorctl, and supervisor's reader, are called."""
     if not os.path.exists("/usr/bin/supervisord"):
         pytest.skip("supervisor is not installed on this machine (Debian's package supervisor)")
+    made = Supervisor(tmp_path_factory.mktemp("calls"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def host(calls: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host with supervisord, which does not run yet."""
     # A socket's path may not be as long as pytest's folders are.
     folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
     monkeypatch.setattr(supervisor, "known_tasks", {})
     for module in (call, configuration):
         monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+        monkeypatch.setattr(module, "subprocess", calls)
     monkeypatch.setitem(call.ENVIRONMENT, "PATH", f"{folder}/bin:{call.ENVIRONMENT['PATH']}")
     monkeypatch.setattr(own_programs, "LOGS", f"{folder}/logs")
-    made = Host(folder)
+    made = Host(folder, calls)
     yield made
     made.stop()
     shutil.rmtree(folder)
@@ -160,7 +178,6 @@ def run(monkeypatch: pytest.MonkeyPatch, conf: Path, state: Path, **more: Any) -
     module = Module(**usual | params | more)
     monkeypatch.setattr(supervisor_programs, "FleetModule", lambda **_: module)
     monkeypatch.setattr(bench_programs, "STEADY_SECONDS", 0)
-    monkeypatch.setattr(bench_programs, "WAIT_SECONDS", 20)
     supervisor_programs.main()
     return module
 
@@ -189,6 +206,75 @@ def test_an_override_of_a_program_that_goes_is_named_and_nothing_is_remembered(
     assert host.status().split("pid")[0] == status.split("pid")[0]
     vault.unlink()
     assert run(monkeypatch, conf, state).result["did"] == ["update b-old-worker"]
+
+
+def test_a_program_that_runs_and_does_not_answer_is_reported(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf = host.write("conf.d/b.conf", program("b-web", WEB))
+    host.start()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        serves = {"b-web": f"127.0.0.1:{listening.getsockname()[1]}", "b-gone": "127.0.0.1:1"}
+        monkeypatch.setattr(bench_programs.BenchPrograms, "await_answer", lambda *_: None)
+        with pytest.raises(EndedError) as caught:
+            run(monkeypatch, conf, host.folder / "state.json", serves=serves)
+        assert serves["b-web"] in str(caught.value)
+        listening.listen()
+        run(monkeypatch, conf, host.folder / "state.json", serves=serves)
+
+
+def test_what_restarts_is_named_before_and_afterwards(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = program("b-web", WEB) + program("b-short-worker", WORKER)
+    conf = host.write("conf.d/b.conf", text + program("b-old-worker", WORKER))
+    state, read = host.folder / "state.json", host.folder / "read"
+    read.write_text("one")
+    depends = {"b-web": [str(read), "a text"], "b-short-worker": ["a text"]}
+    host.start()
+    run(monkeypatch, conf, state, depends=depends)
+    assert run(monkeypatch, conf, state, depends=depends).result["restarts"] == []
+    read.write_text("two")
+    conf.write_text(text)
+    dry = Module(
+        name="b",
+        configuration=str(conf),
+        state=str(state),
+        shown=None,
+        empty=False,
+        depends=depends,
+        own_depends=[],
+        serves={},
+        hold=None,
+        logs=None,
+        every=None,
+    )
+    dry.check_mode = True
+    bench = bench_programs.BenchPrograms(dry.params, True, dry.warn)
+    bench.bring()
+    assert list(bench.restarts) == ["web workers"]
+    assert bench.reads() == {"web workers": [str(read)], "workers": []}
+    result = run(monkeypatch, conf, state, depends=depends).result
+    # The group that leaves is not restarted.
+    assert result["restarts"] == ["web workers"]
+    assert result["restart_seconds"]["web workers"] > 0
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("b-web", "web workers"),
+        ("b-report-web", "web workers for reports"),
+        ("b-redis", "Redis"),
+        ("b-at-heavy-worker", "workers"),
+        ("b-workers", "workers"),
+        ("b-schedule", "scheduler"),
+        ("b-other", "b-other"),
+    ],
+)
+def test_groups_have_the_operator_s_names(group: str, name: str) -> None:
+    assert bench_programs.service(group) == name
 
 
 # Option, the reason why supervisord cannot read it, and what the message names.
@@ -352,6 +438,24 @@ def test_a_supervisord_that_is_stopped_is_asked_by_its_script(
         configuration.ConfigurationError, match=re.escape(f"{host.folder}/supervisord.conf")
     ):
         configuration.configuration()
+
+
+def test_supervisord_says_itself_what_supervisorctl_says(host: Host) -> None:
+    host.write("conf.d/b.conf", program("b-web", WEB, "numprocs=2", "process_name=%(process_num)d"))
+    assert call.status() is None
+    host.start()
+    host.settle()
+    said = [line.split()[:4] for line in host.status().splitlines()]
+    assert [line.split()[:4] for line in (call.status() or "").splitlines()] == said
+    assert str(call.answer("supervisor.getPID")) == host.control("pid").strip()
+    assert supervisor.stopped("b") == {}
+    host.control("stop", "b-web:0")
+    assert supervisor.stopped("b") == {"b-web:0": "STOPPED"}
+    # With a password, and for a method that it does not have, supervisorctl is for.
+    assert call.answer("supervisor.nothing") is None
+    main = MAIN.format(folder=host.folder)
+    host.write("supervisord.conf", main.replace("[include]", "username=a\npassword=b\n[include]"))
+    assert call.status() is None
 
 
 def test_an_unusual_answer_of_supervisorctl_is_an_error(host: Host) -> None:
@@ -570,6 +674,9 @@ def attacked(host: Host, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "xmlrpc.py").write_text(f"open({str(folder / 'became-root')!r}, 'w')")
     (folder / "sitecustomize.py").write_text(f"open({str(folder / 'became-root')!r}, 'w')")
     monkeypatch.chdir(folder)
+    # The programs themselves are attacked.
+    for module in (call, configuration):
+        monkeypatch.setattr(module, "subprocess", subprocess)
     for name in ("PYTHONPATH", "PYTHONHOME", "HOME"):
         monkeypatch.setenv(name, str(folder))
     monkeypatch.setenv("SUPERVISOR_SERVER_URL", f"unix://{folder}/s.sock")
@@ -790,11 +897,10 @@ def test_a_program_of_the_accounts_stays_its_own_and_writes_where_it_puts_no_lin
     kept = f"user=nobody\nstdout_logfile={logs}/bot.log\nstderr_logfile={logs}/bot.error.log"
     assert kept in text
     host.control("update", "bot")
-    host.settle()
-    assert (logs / "bot.log").read_text() == "nobody\n"
-    assert (logs / "bot.error.log").read_text() == "nobody\n"
+    assert host.has(logs / "bot.log", "nobody\n")
+    assert host.has(logs / "bot.error.log", "nobody\n")
     # supervisord had it open under the account's file.
-    assert secret.read_text() == "root's\nnobody\n"
+    assert host.has(secret, "root's\nnobody\n")
 
 
 def test_a_bench_has_its_logs_by_links_and_root_follows_none(
@@ -823,7 +929,7 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
     links = [f"link {bench_dir}/logs/{name}" for name in ("web.error.log", "web.log")]
     assert run(monkeypatch, conf, state, logs=asked).result["did"] == links
     assert run(monkeypatch, conf, state, logs=asked).result["did"] == []
-    assert (bench_dir / "logs/web.log").read_text() == "here\n"
+    assert host.has(bench_dir / "logs/web.log", "here\n")
     assert (bench_dir / "logs/web.log").lstat().st_uid == bench_dir.stat().st_uid
     assert (bench_dir / "logs/web.log.1").read_text() == "long before\n"
     assert (bench_dir / "logs/web.log.2").read_text() == "before\n"
@@ -832,10 +938,9 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
         (bench_dir / "logs" / name).unlink()
         (bench_dir / "logs" / name).symlink_to(secret)
     host.control("restart", "b-web")
-    host.settle()
+    assert host.has(logs / "web.error.log", "wrong\nwrong\n")
     assert secret.read_text() == "root's\n"
     assert run(monkeypatch, conf, state, logs=asked).result["did"] == links
-    assert (logs / "web.error.log").read_text() == "wrong\nwrong\n"
     # A release: what supervisord opens is no link any more, and nothing is lost.
     (logs / "web.log.1").write_text("rotated\n")
     written(bench_dir / "logs")
@@ -844,7 +949,7 @@ def test_a_bench_has_its_logs_by_links_and_root_follows_none(
         f"bring {bench_dir}/logs/{name} back" for name in ("web.error.log", "web.log")
     ]
     assert not (bench_dir / "logs/web.log").is_symlink()
-    assert (bench_dir / "logs/web.log").read_text() == "here\nhere\nhere\n"
+    assert host.has(bench_dir / "logs/web.log", "here\nhere\nhere\n")
     former = [path for path in (bench_dir / "logs").glob("web.log.*") if not path.is_symlink()]
     texts = {path.read_text() for path in former}
     assert texts == {"before\n", "long before\n", "rotated\n"}

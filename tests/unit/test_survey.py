@@ -289,7 +289,8 @@ def test_jobs_are_searched_in_the_bench(tmp_path, monkeypatch, asked):
             assert supports_check_mode
             assert argument_spec["jobs"]["elements"] == "str"
             defaults = {name: spec.get("default", "") for name, spec in argument_spec.items()}
-            paths = {name: f"{tmp_path}/{name}" for name in ("bench_home", "cli_dir", "config_dir")}
+            named = ("bench_home", "cli_dir", "config_dir", "lib_dir")
+            paths = {name: f"{tmp_path}/{name}" for name in named}
             self.params = {**defaults, **paths}
             self.params["bench_dir"] = str(bench)
             if asked:

@@ -83,6 +83,11 @@ def test_the_fleet_that_others_copy_is_begun_first():
     assert (first.title, second.title) == ("default", "unit")
 
 
+def test_the_order_has_only_scenarios_that_exist():
+    for name in programs.scenarios():
+        assert (ROOT / "molecule" / name / "molecule.yml").exists(), name
+
+
 def test_each_scenario_has_a_lab_of_its_own():
     labs = [program.lab for program in programs.chosen(["molecule"])]
     assert len(set(labs)) == len(labs)
@@ -116,6 +121,33 @@ def test_programs_are_counted_and_their_output_is_kept(tmp_path, capfd):
     shown = capfd.readouterr().out
     assert "why it failed" in shown
     assert "3 passed" not in shown
+
+
+def test_of_each_step_only_the_last_closing_line_counts(tmp_path, monkeypatch):
+    # A failed test shows the output of a pytest that it ran itself.
+    monkeypatch.setattr(run, "settings", lambda name: {"steps": ["verify", "verify ../again"]})
+    lines = ["=== 900 passed in 9.0s ===", "=== 1 failed, 2 passed in 9.9s ==="]
+    step = ["INFO jobs ➜ verify: Executing", *lines]
+    program = python("jobs", f"print({chr(10).join(step * 2)!r})", scenario=True)
+    result = run.Run(tmp_path).play(program)
+    assert result.counts == Counter(failed=2, passed=4)
+    assert [name for name, _ in result.stages] == ["verify", "verify ../again"]
+
+
+def test_what_needs_a_copy_begins_after_the_fleet_is_saved(tmp_path):
+    tests = run.Run(tmp_path)
+    tests.saved.clear()
+    waiting = [python("copy", "", copies=True), python("bare", ""), python("last", "")]
+    assert tests.take(waiting).title == "bare"
+    tests.saved.set()
+    assert [tests.take(waiting).title for _ in range(2)] == ["copy", "last"]
+
+
+def test_nothing_is_left_to_a_scenario_of_an_earlier_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "settings", lambda name: {"steps": []})
+    code = "import os; print(os.environ['MOLECULE_EPHEMERAL_DIRECTORY'])"
+    run.Run(tmp_path).play(python("jobs", code, scenario=True))
+    assert (tmp_path / "jobs.log").read_text() == f"{tmp_path}/jobs.molecule\n"
 
 
 def test_an_accepted_status_is_no_failure(tmp_path):

@@ -30,11 +30,11 @@ from fleet.supervisor import control as supervisor
 from fleet.update import backups as dumping
 from fleet.update import gates, migrate, phases, report
 from fleet.update import judge as judging
-from fleet.update.backups import SIZES, SPARE_BYTES
 from fleet.update.judge import out_of_step
 from fleet.update.phases import Update
 from fleet.update.problems import UpdateRefusedError
 from fleet.update.report import STAGES, job_name, last_patch, stage_of, stage_text
+from fleet.update.room import SIZES, SPARE_BYTES
 from fleet.update.state import sites_of
 
 from filter_plugins.update import failure_message, lost_nodes
@@ -727,7 +727,7 @@ def test_a_disk_that_is_too_small_for_the_new_code_is_a_problem(
     judge: Any, upstream: Path, monkeypatch: pytest.MonkeyPatch
 ):
     commit(upstream, "two", code="2")
-    monkeypatch.setattr(judging, "tree_bytes", lambda *_: 2**60)
+    monkeypatch.setattr(judging, "code_bytes", lambda *_: 2**60)
     assert refusal(judge())["update_backups_no_room"]["bytes"] >= 2**60
 
 
@@ -829,7 +829,7 @@ def test_folders_that_cannot_be_moved_away_are_named_before_users_are_out(
     commit(upstream, "two", code="2")
     update = judge()
     monkeypatch.setattr(Staging, "end", lambda *_: ["elsewhere"])
-    monkeypatch.setattr(judging, "tree_bytes", lambda *_: 0)
+    monkeypatch.setattr(judging, "code_bytes", lambda *_: 0)
     Path(update.path, "elsewhere").mkdir()
     os.chown(f"{update.path}/elsewhere", os.getuid() + 1, -1)
     with pytest.raises(UpdateRefusedError) as refused:

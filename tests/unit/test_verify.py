@@ -320,17 +320,18 @@ def test_settings_are_compared_with_the_servers_rounding():
 HOSTS = {"erp1": {"role": "primary"}, "rep1": {"role": "reporting", "trouble": "unreachable"}}
 
 
-def test_a_check_that_was_not_made_is_red_and_says_why():
+def test_a_check_that_was_not_made_is_unknown_and_says_why():
     made = [result("save", "erp1", True, "fine")]
     results = complete(made, HOSTS, {})
-    assert all(entry["asked"] for entry in results)
+    assert [entry["id"] for entry in results if entry["asked"]] == ["save"]
+    assert {entry["state"] for entry in results} == {"ok", "unknown"}
     by_place = {(entry["id"], entry["host"]): entry for entry in results}
     assert by_place["save", "erp1"]["ok"]
     assert by_place["row", "rep1"]["facts"] == {"trouble": "unreachable"}
     assert ("row", "erp1") not in by_place
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
-    assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(1, 15), 16]}
+    assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(15), 16]}
 
 
 def test_checks_of_a_host_that_could_not_be_asked_are_red_and_marked():

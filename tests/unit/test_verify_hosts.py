@@ -312,7 +312,7 @@ def test_every_worker_must_serve_the_fleets_queue(
 
 def test_status_has_disk_memory_and_age_of_the_copy(bench: Path, monkeypatch: pytest.MonkeyPatch):
     assert node_status.disk(str(bench)).endswith("GiB")
-    assert node_status.memory().endswith("GiB")
+    assert node_status.memory()["memory_free"].endswith("GiB")
     assert node_status.sync_age(str(bench)) is None
     (bench / "sites/.site-sync.json").write_text(json.dumps({"last_success": 1000}))
     monkeypatch.setattr(node_status.time, "time", lambda: 1005)

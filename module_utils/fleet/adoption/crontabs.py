@@ -105,8 +105,7 @@ COMMAND_IN_CRONTAB = Kind(
     "adopt_command_in_crontab",
     f"{COMMAND_BY_CRON}: the reporting benches would then have other apps and settings",
     "{place} on {host}",
-    "take the line out, or put a # before it. playbooks/update.yml updates the fleet"
-    " (docs/update.md)",
+    "take the line out, or put a # before it. `./fleet update` updates the fleet (docs/update.md)",
 )
 COMMAND_IN_SCRIPT = Kind(
     "adopt_command_in_script",

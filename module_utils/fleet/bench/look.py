@@ -56,6 +56,8 @@ def git(folder: str, *arguments: str) -> str | None:
             capture_output=True,
             timeout=GIT_SECONDS,
             check=False,
+            # Programs of that account must not have root's terminal: they could type into it.
+            start_new_session=True,
             **identity,
         )
     except KeyError:

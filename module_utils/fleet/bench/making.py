@@ -140,9 +140,12 @@ class BenchMaker(Bench):
         if app["branch"]:
             argv += ["--branch", app["branch"]]
         self.run([*argv, app["repo"]], f"bench get-app {app['name']}")
-        if app["commit"]:
+        state = installed_apps(self.path).get(app["name"])
+        if state and self.elsewhere(app, state["commit"]):
             # Until its commit is checked out, what the branch brought may be replaced.
             self.begin(f"requirements-{app['name']}", self.folder(app))
+        # git leaves writing to the kernel: after a power cut, files may be empty.
+        os.sync()
         self.forget(f"app-{app['name']}")
 
     def check_out(self, app: dict[str, Any]) -> None:
@@ -201,7 +204,7 @@ class BenchMaker(Bench):
                     raise BenchError(
                         f"{name} is at {state['commit'][:12]} and the inventory wants"
                         f" {app['commit'][:12]}: site.yml does not change the commit of an app in"
-                        " use, as its sites may need a migration. Run playbooks/update.yml, which"
+                        " use, as its sites may need a migration. Run `./fleet update`, which"
                         " migrates them, then this again"
                     )
                 wrong.append(f"app {name}: {step}")

@@ -383,3 +383,38 @@ def supervisor_config(
     out = io.StringIO()
     parser.write(out, space_around_delimiters=False)
     return HEADER + out.getvalue().strip() + "\n"
+
+
+def stock_config(
+    text: str,
+    bench: str,
+    user: str,
+    bench_command: str,
+    environment: Mapping[str, Any] | None = None,
+) -> str:
+    """The supervisor configuration of a bench without a fleet, with the bench CLI's own groups.
+
+    text, bench, user, bench_command, environment: as for ``supervisor_config``. The logs are in the
+    bench's folder, as the bench CLI has them. Raises AnsibleFilterError as generated_programs does.
+    """
+    parser, written = generated_programs(text, bench, user), read_supervisor(text)
+    for section in programs_of(parser):
+        for option, value in parser.items(section):
+            parser.set(section, option, value.replace(f"{LOGS}/", f"{bench}/logs/"))
+        command = re.sub(
+            r"^\S*/bench(?= )", lambda _: bench_command, parser.get(section, "command")
+        )
+        parser.set(section, "command", command)
+        if task(command) != "redis":
+            set_environment(parser, section, environment or {})
+    known = {section.removeprefix("program:") for section in programs_of(parser)}
+    prefix = re.escape(f"group:{posixpath.basename(bench)}-")
+    for section in written.sections():
+        members = written.get(section, "programs", fallback="").split(",")
+        inside = [name.strip() for name in members if name.strip() in known]
+        if re.fullmatch(prefix + r"[\w-]+", section) and inside:
+            parser.add_section(section)
+            parser.set(section, "programs", ",".join(inside))
+    out = io.StringIO()
+    parser.write(out, space_around_delimiters=False)
+    return out.getvalue()

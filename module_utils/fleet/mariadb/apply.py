@@ -26,6 +26,7 @@ from .server import (
 from .statements import quote_text
 
 SERVICE = "mariadb"
+NAME = "MariaDB"
 DROP_INS = f"/etc/systemd/system/{SERVICE}.service.d"
 # By how much the start time of a process may be wrong.
 START_SECONDS = 0.05
@@ -96,6 +97,7 @@ class Keeper(Changes):
         self.module = module
         self.applied: list[str] = []
         self.restarted_for: list[str] = []
+        self.restart_seconds: dict[str, float] = {}
 
     def must(self, *arguments: str) -> None:
         """Run systemctl, except in a dry run. Raises MariaDBError with the end of the log."""
@@ -206,8 +208,10 @@ class Keeper(Changes):
         self.consent()
         if self.module.check_mode:
             return
+        since = time.monotonic()
         self.must("restart", SERVICE)
         with local() as server:
+            self.restart_seconds[NAME] = time.monotonic() - since
             variables = running_variables(server)
             left = differences(self.wanted, variables)
             self.give_up(
@@ -263,7 +267,7 @@ class Keeper(Changes):
 
 def bring(module: FleetModule) -> dict[str, Any]:
     """Result of the module mariadb_settings. Raises MariaDBError."""
-    nothing: dict[str, Any] = {"changed": False, "applied": [], "restarted_for": []}
+    nothing: dict[str, Any] = {"changed": False, "applied": [], "restarted_for": [], "restarts": []}
     if os.path.exists(module.params["fence"]):
         message = "a seed is moving data into place; the server reads its file when it starts"
         return {**nothing, "msg": message}
@@ -279,6 +283,7 @@ def bring(module: FleetModule) -> dict[str, Any]:
                 **nothing,
                 "changed": True,
                 "restarted_for": ["settings"],
+                "restarts": [NAME],
                 "msg": "would restart the running server once",
                 "diff": diff(
                     ["server running without this option file"],
@@ -294,4 +299,9 @@ def bring(module: FleetModule) -> dict[str, Any]:
     keeper = Keeper(module)
     if keeper.service_up():
         keeper.settle()
-    return keeper.result(applied=keeper.applied, restarted_for=keeper.restarted_for)
+    return keeper.result(
+        applied=keeper.applied,
+        restarted_for=keeper.restarted_for,
+        restarts=[NAME] if keeper.restarted_for else [],
+        restart_seconds=keeper.restart_seconds,
+    )

@@ -234,7 +234,8 @@ def asked(command: list[str]) -> str:
             done = subprocess.run(
                 command,
                 capture_output=True,
-                timeout=20,
+                # Without an answer, options are misread: a busy host needs more than a few seconds.
+                timeout=120,
                 check=False,
                 env=surroundings,
                 cwd="/",

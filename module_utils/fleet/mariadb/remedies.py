@@ -20,7 +20,8 @@ REMEDIES = {
     2026: "TLS between the servers fails: run site.yml on all hosts, it writes the certificates",
     2003: UNREACHED,
     2013: UNREACHED,
-    1236: f"the primary does not have the binary log that this replica needs next: {RESEED}",
+    1236: "the primary cannot send what this replica needs next. Only where the message says that"
+    f" its binary log or the GTID is not there: {RESEED}",
     1005: TABLE_REFUSED,
     1118: TABLE_REFUSED,
     1146: "a table is missing here, or the primary renamed a temporary table by RENAME TABLE, which"
@@ -32,6 +33,12 @@ REMEDIES = {
     1032: f"a row to change is missing here, so the data differs from the primary's: {RESEED}",
     1062: f"a row to insert exists here already, so the data differs from the primary's: {RESEED}",
 }
+
+
+FOREIGN = (
+    "they are of another server: find out whether the primary was restored or its binary log was"
+    " reset, and keep the data of both servers until then"
+)
 
 
 def remedy(number: int, emptied: list[str]) -> str:
@@ -47,7 +54,7 @@ def remedy(number: int, emptied: list[str]) -> str:
             " First, on the primary, for each of them (its rows are lost, as at each restart):"
             f" `{MEMORY_CURE}` Then {RESEED}"
         )
-    return REMEDIES.get(number, f"see the server's log; if in doubt {RESEED}")
+    return REMEDIES.get(number, "see the server's log: `journalctl -u mariadb` on this host")
 
 
 def passing(number: int) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 
 from ..changes import Changes
 from ..kept import REPLACED, things, tidy
-from .remedies import RESEED, passing, remedy
+from .remedies import FOREIGN, RESEED, passing, remedy
 from .server import (
     MariaDBError,
     Server,
+    all_of,
     describe,
     errant,
     local,
@@ -305,9 +306,11 @@ class Replica(Changes):
         found = self.wait_until_following()
         found["errant"] = self.errant_transactions(found)
         if found["errant"]:
+            number = self.server.value("SELECT @@GLOBAL.server_id")
+            what = self.remedy(1950) if all_of(found["errant"], number) else FOREIGN
             raise MariaDBError(
                 "this replica has transactions that the primary never had:"
-                f" {', '.join(found['errant'])}; {self.remedy(1950)}"
+                f" {', '.join(found['errant'])}; {what}"
             )
         self.finish_seed(state)
         return found
@@ -327,7 +330,7 @@ class Replica(Changes):
             if not found["configured"] or found["sql"] == "No":
                 raise MariaDBError(
                     f"the replica cannot reach {gtid}: {self.seen(found)}. Repair replication"
-                    " first: `ansible-playbook -i INVENTORY playbooks/database.yml` shows the error"
+                    " first: `./fleet apply` shows the error"
                 )
             if ends - time.monotonic() <= 0:
                 raise MariaDBError(

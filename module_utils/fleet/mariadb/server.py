@@ -6,7 +6,8 @@ import json
 import os
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -29,6 +30,10 @@ LARGEST_PACKET = 1024**3
 # Errors with which a server, or pymysql, refuses a sign-in: wrong account, password or database, a
 # host that is not allowed, an unknown way to sign in, an expired password, a locked account.
 REFUSED = frozenset({1044, 1045, 1049, 1130, 1251, 1275, 1524, 1698, 1820, 1862, 2059, 3159, 4151})
+# All connections are in use; how long root waits for the one that is kept for it. Our programs hold
+# it for less.
+TOO_MANY = 1040
+SPARE_SECONDS = 4.0
 # User id of the account that has no rights.
 NOBODY = 65534
 
@@ -138,14 +143,15 @@ class Server:
         return found[0] if found else None
 
 
-def server_folders() -> list[tuple[str, str]]:
+def server_folders(options: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """Folders to which this host's server writes, from its option files, and what they hold.
 
     The server itself is not asked: it does not answer while its disk is full. [] without a server.
+    options: the result of server_options().
     """
     if not os.path.exists(BINARY):
         return []
-    options = server_options()
+    options = options or server_options()
     temporary = options.get("tmpdir", "/tmp").split(":")[0]
     return [(data_folder(options), "the databases"), (temporary, "temporary files")]
 
@@ -165,17 +171,19 @@ def installed() -> bool:
 
 
 @contextmanager
-def local(socket: str = SOCKET) -> Iterator[Server]:
+def local(socket: str = SOCKET, *, seconds: int = 600) -> Iterator[Server]:
     """The server of this host, as root through its socket.
 
-    Raises ServerAbsentError where nothing is installed, MariaDBError where it does not answer.
+    seconds: how long an answer may take. Where all connections are in use, root still has one, and
+    the next program of ours waits until it is free. Raises ServerAbsentError where nothing is
+    installed, MariaDBError where it does not answer.
     """
     if not os.path.exists(BINARY):
         raise ServerAbsentError("no MariaDB server on this host yet")
     if pymysql is None:
         raise ServerAbsentError("PyMySQL, with which MariaDB is asked, is not installed yet")
     try:
-        connection = connect(600, unix_socket=socket, user="root")
+        connection = _root_connection(socket, seconds)
     except pymysql.MySQLError as error:
         raise MariaDBError(
             f"MariaDB on this host does not let root in through {socket}: {describe(error)}; see"
@@ -183,6 +191,20 @@ def local(socket: str = SOCKET) -> Iterator[Server]:
         ) from error
     with closing(connection):
         yield Server(connection)
+
+
+def _root_connection(socket: str, seconds: int) -> Any:
+    """A connection of root's. MariaDB keeps one beyond max_connections for accounts with
+    CONNECTION ADMIN, so a refusal for want of connections (1040) passes. Raises pymysql.MySQLError.
+    """
+    deadline = time.monotonic() + SPARE_SECONDS
+    while True:
+        try:
+            return connect(seconds, min(10, seconds), unix_socket=socket, user="root")
+        except pymysql.MySQLError as error:
+            if error.args[0] != TOO_MANY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def running_variables(server: Server) -> dict[str, Row]:
@@ -308,6 +330,11 @@ def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
         for (domain, server), sequence in sorted(parse_gtids(replica_state).items())
         if sequence > known.get((domain, server), 0)
     ]
+
+
+def all_of(gtids: list[str], server_id: Any) -> bool:
+    """Whether GTIDs, at least one, are all of one server: what it wrote itself."""
+    return bool(gtids) and {gtid.split("-")[1] for gtid in gtids} == {str(server_id)}
 
 
 def has_database(server: Server, name: str) -> bool:

@@ -18,6 +18,7 @@ from . import (
     network,
     ports,
     present,
+    runs,
     secrets,
     sites,
     systems,
@@ -27,6 +28,7 @@ from .problems import Host, Problem, Settings
 
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     groups.check_groups,
+    runs.check_runs,
     sites.check_other_databases,
     sites.check_sites,
     sites.check_gone_sites,

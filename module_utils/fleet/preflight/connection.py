@@ -180,8 +180,8 @@ PASSWORD_MISSING = Kind(
     "sudo_password_missing",
     "sudo asks for a password, and none was given",
     SUDO,
-    "add -K to ansible-playbook, or name a file with the password in ANSIBLE_BECOME_PASSWORD_FILE"
-    " (./fleet reads it, too), or give the account sudo without a password",
+    "add -K to the command, or name a file with the password in ANSIBLE_BECOME_PASSWORD_FILE, or"
+    " give the account sudo without a password",
 )
 PASSWORD_WRONG = Kind(
     "sudo_password_wrong",

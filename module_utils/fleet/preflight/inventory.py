@@ -11,8 +11,8 @@ INVENTORY_MISSING = Kind(
     "give -i inventory/mine (your copy of inventory/example), or -i inventory/lab for a lab",
 )
 VAULT_FILE = (
-    "--ask-vault-pass or --vault-password-file to ansible-playbook, or name the file in"
-    " ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too)"
+    "--ask-vault-pass or --vault-password-file to the command, or name the file in"
+    " ANSIBLE_VAULT_PASSWORD_FILE"
 )
 VAULT_PASSWORD_MISSING = Kind(
     "vault_password_missing",

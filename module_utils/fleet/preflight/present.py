@@ -54,8 +54,7 @@ UPDATE_UNFINISHED = Kind(
     "update_unfinished",
     "the update of the apps that began {began} is not finished",
     "update.json in fleet_state_dir on {host}",
-    "`ansible-playbook -i INVENTORY playbooks/update.yml` continues it, and with"
-    " `-e update_back=true` takes it back",
+    "`./fleet update` continues it, and `./fleet rollback` takes it back",
 )
 COMMAND_FOREIGN = Kind(
     "bench_command_foreign",

@@ -41,9 +41,9 @@ SECRETS_LOCKED = Kind(
     "secrets_locked",
     "the secrets file is encrypted, and no vault password, or a wrong one, was given",
     FILE,
-    "add --ask-vault-pass or --vault-password-file to ansible-playbook, or name the password file"
-    " in ANSIBLE_VAULT_PASSWORD_FILE (./fleet reads it, too); if the password is right, restore the"
-    " secrets file from a backup",
+    "add --ask-vault-pass or --vault-password-file to the command, or name the password file in"
+    " ANSIBLE_VAULT_PASSWORD_FILE; if the password is right, restore the secrets file from a"
+    " backup",
 )
 SECRETS_MISSING = Kind(
     "secrets_missing",

@@ -332,6 +332,8 @@ class Users:
         self.asked, self.dry = asked, dry
         self.folder: str = asked["path"]
         self.did: list[str] = []
+        # Whether a former password is still accepted.
+        self.former = False
 
     def bring(self) -> None:
         """Change both instances, and root's file. Raises UsersError, OSError, RedisError."""
@@ -369,6 +371,7 @@ class Users:
         conf = read_text(conf_of(self.folder, instance))
         former = former_hashes(read_text(path), conf)
         passwords = passwords_of(self.asked["hosts"], former, self.asked["keep"])
+        self.former |= DEFAULT in passwords or any(len(one) > 1 for one in passwords.values())
         wanted = users(instance, self.asked["primary"], passwords, hashed(self.asked["admin"]))
         # Without settings of ours, what listens there is not ours.
         if conf is not None and not self.dry:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..foreign import read_bytes
 from ..mariadb.accounts import AccountKeeper
 from ..mariadb.server import SYSTEM_SCHEMAS, Server, has_database, pymysql
 from ..mariadb.statements import database_pattern, quote_name
 from .credentials import read_only_user
-from .folders import Site
+from .folders import Folders, Site, SiteError, parse_site
 
 REGISTRY = "`benchfleet`.`account`"
 
@@ -115,3 +116,18 @@ class Registry:
     def remove(self, user: str, host: str) -> None:
         """Remove an account."""
         self.server.run(f"DELETE FROM {REGISTRY} WHERE user = %s AND host = %s", (user, host))
+
+
+def names_of_accounts(sites: str, state_dir: str) -> set[str]:
+    """Names of the accounts of all sites in a bench's sites folder, and of their reading accounts.
+
+    They are what the bench's account wrote there.
+    """
+    folders, found = Folders(sites, state_dir), set()
+    for name in folders.names():
+        try:
+            site = parse_site(name, read_bytes(folders.config(name)).decode(), name)
+        except (OSError, UnicodeError, SiteError):
+            continue
+        found |= {site.user, read_only_user(site.database)}
+    return found

@@ -212,7 +212,7 @@ class Line:
         keeper = AccountKeeper(server, self.check_mode)
         registry = Registry(server)
         registered = registry.read()
-        tls = self.require_tls or any(
+        self.require_tls = self.require_tls or any(
             found is not None and found[0]["require_ssl"]
             for found in (keeper.current(*who) for who in registered)
         )
@@ -230,7 +230,7 @@ class Line:
                 settings["max_statement_time"],
                 settings["max_user_connections"],
                 others.get(sites[name].database),
-                tls,
+                self.require_tls,
             ):
                 wanted.setdefault((entry["name"], entry["host"]), entry)
         for who, entry in wanted.items():
@@ -353,5 +353,6 @@ def bring(line: Line, warn: Callable[[str], Any]) -> dict[str, Any]:
         "changed": outcome.before != after,
         "gtid": outcome.gtid,
         "sites": sorted({*outcome.sites, *absent}),
+        "tls": line.require_tls,
         "diff": diff(outcome.before, after),
     }

@@ -103,14 +103,19 @@ class Sites(SiteMaker):
                 missing[app] = begun or damaged
         return missing
 
+    def lacking_apps(self, site: dict[str, Any]) -> list[str]:
+        """Wanted apps that a site lacks, as lines."""
+        unready = not self.config(site["name"]) or self.phase(site["name"])
+        missing = site["apps"] if unready else self.missing_apps(site)
+        return [f"app {app} on {site['name']}" for app in missing]
+
     def differences(self, site: dict[str, Any], apps_only: bool = False) -> list[str]:
         """What is missing of a site, as lines."""
         name = site["name"]
-        config = self.config(name)
-        if not config or self.phase(name):
+        if not self.config(name) or self.phase(name):
             return unmade(site, apps_only)
         missing = [] if self.has_key(name) else [f"encryption key of {name}"]
-        return missing + [f"app {app} on {name}" for app in self.missing_apps(site)]
+        return missing + self.lacking_apps(site)
 
     def bring(self, site: dict[str, Any]) -> None:
         """Make what ``differences`` lists; the note is removed last."""

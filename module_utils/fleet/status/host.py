@@ -1,4 +1,8 @@
-"""The state of one server of the fleet."""
+"""The state of one server of the fleet.
+
+Each question is asked by itself and for a limited time (questions.py), so that nothing that hangs
+on the host hangs its status.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,47 +30,61 @@ from ..kept import (
     things,
     tree_bytes,
 )
-from ..mariadb.server import local, server_folders, shown_certificate
-from ..nodes import drained
+from ..mariadb.server import shown_certificate
+from ..nodes import drained, waiting
 from ..own_certificates import look as look_at_certificates
 from ..processes import background_workers, of_bench, processes, schedulers, web_workers
-from ..redis.store import settings
-from ..sites.folders import Folders, read_state, served_names
-from ..supervisor.control import RUNNING, programs
-from ..supervisor.programs import LOGS
+from ..runs import last_run
+from ..sites.folders import read_state, served_names
+from ..supervisor.control import stopped
 from ..systems import MARIADB
-from ..units import UNITS, unit_troubles
-from ..verify.redis import queue_problems
-from ..verify.replica import heartbeat_age
-from ..verify.results import message_of
-from .troubles import Trouble, trouble
+from ..units import STATUS_UNITS, UNITS, unit_troubles
+from . import database, jobs
+from .disks import full, merged, needs, places, queue_folder
+from .questions import Answer, ask
+from .slow import slow, waits
+from .troubles import AMBER, RED, Trouble, trouble, worst
 
 GIB = 1024**3
-
-
-def replication(role: str) -> dict[str, Any]:
-    """MariaDB's version, its primary, the age of the newest heartbeat in seconds, and troubles."""
-    with local() as server:
-        version = str(server.value("SELECT VERSION()")).split("-")[0]
-        closed = int(server.value("SELECT @@GLOBAL.read_only"))
-        status = server.replica_status()
-        age = heartbeat_age(server)
-    if status is None:
-        state = "no replica, " + ("closed for writes" if closed else "takes writes")
-        running = False
-    else:
-        threads = f"IO {status['Slave_IO_Running']}, SQL {status['Slave_SQL_Running']}"
-        state = f"follows {status['Master_Host']}, {threads}" + ("" if closed else ", TAKES WRITES")
-        running = {status["Slave_IO_Running"], status["Slave_SQL_Running"]} == {"Yes"}
-    faults = {
-        "primary_follows": (role == "primary" and bool(status), f"MariaDB {state}"),
-        "primary_closed": (role == "primary" and bool(closed), "MariaDB is closed for writes"),
-        "threads": (role != "primary" and not running, f"MariaDB {state}"),
-        "read_only": (role != "primary" and not closed, "MariaDB takes writes"),
-    }
-    troubles = [trouble(name, what) for name, (is_so, what) in faults.items() if is_so]
-    lag = None if age is None else round(age, 1)
-    return {"mariadb": version, "replication": state, "lag_seconds": lag, "troubles": troubles}
+# Seconds that a question may take, and the explanation of a MariaDB that does not answer.
+LIMIT, LIMIT_WHY = 3.0, 1.5
+# What changes seldom and takes long to find out is asked by the timer, every ten minutes.
+SLOW = ("kept", "versions", "update_needs")
+SLOW_EVERY = 600
+# Age of the copy of the sites, and the share of memory that is available, from which on it matters.
+COPY_AGE = {AMBER: 180, RED: 600}
+LEAST_MEMORY = 0.05
+# Methods that are counted, and characters of their names.
+MOST_NAMES, LONGEST_NAME = 100, 140
+# The questions, as they are called in the trouble of one that was not answered.
+NAMES = {
+    "server": "MariaDB",
+    "replication": "SHOW SLAVE STATUS, or the heartbeat",
+    "apps": "the apps of the bench",
+    "certificates": "the fleet's certificates",
+    "sync_age_seconds": "the last copy of the sites",
+    "workers": "the processes of the bench",
+    "disk_free": "the disk of the bench",
+    "kept": "what is kept of former times",
+    "last_run": "the last run of a playbook",
+    "slow": "the slow reports",
+    "waits": "the transactions that wait",
+    "waiting": "the nodes that wait for apps",
+    "memory": "the memory",
+    "versions": "apt and the versions",
+    "update_needs": "the room that the next update needs",
+    "drained": "the drained nodes",
+    "sites": "the sites",
+    "queue": "the queue's Redis",
+    "queues": "the jobs that wait",
+    "cache": "the cache's Redis",
+    "reads": "the state of the reports",
+    "programs": "supervisor",
+    "units": "systemd, for Benchfleet's units",
+    "services": "systemd, for the services",
+    "contract": "what of Frappe does not fit",
+    "why": "the log of MariaDB",
+}
 
 
 def certificates(folder: str) -> dict[str, Any]:
@@ -78,9 +97,8 @@ def certificates(folder: str) -> dict[str, Any]:
 
 def stopped_programs(bench: str) -> list[Trouble]:
     """The bench's programs that do not run. Raises BenchError."""
-    now = programs(os.path.basename(bench))
-    stopped = [f"{name} {state}" for name, state in now.items() if state != RUNNING]
-    return [trouble("program_stopped", what) for what in stopped]
+    found = stopped(os.path.basename(bench))
+    return [trouble("program_stopped", f"{name} {state}") for name, state in found.items()]
 
 
 def workers(bench: str) -> dict[str, int]:
@@ -93,11 +111,17 @@ def workers(bench: str) -> dict[str, int]:
     }
 
 
-def memory() -> str:
-    """Available and total memory, for people."""
-    with open("/proc/meminfo", encoding="ascii") as source:
+def memory(path: str = "/proc/meminfo") -> dict[str, Any]:
+    """Available and total memory, for people, and the trouble of too little."""
+    with open(path, encoding="ascii") as source:
         sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in source}
-    return f"{sizes['MemAvailable'] / GIB:.1f} of {sizes['MemTotal'] / GIB:.1f} GiB"
+    available, total = sizes["MemAvailable"], sizes["MemTotal"]
+    text = f"{available / GIB:.1f} of {total / GIB:.1f} GiB"
+    few = available < LEAST_MEMORY * total
+    return {
+        "memory_free": text,
+        "troubles": [trouble("memory_low", f"memory: {text} available")] if few else [],
+    }
 
 
 def disk(bench: str) -> str:
@@ -106,45 +130,9 @@ def disk(bench: str) -> str:
     return f"{usage.free / GIB:.1f} of {usage.total / GIB:.1f} GiB"
 
 
-def queue_folder(params: dict[str, Any]) -> str:
-    """The folder of the queue's Redis; "" where there is none."""
-    if not os.path.exists(params["queue"]):
-        return ""
-    return settings(Path(params["queue"]).read_text(encoding="utf-8"))["dir"]
-
-
-def places(params: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    """Folders that the fleet writes to, and what for.
-
-    Each of them, and each folder of the sites' files, may be on a disk of its own.
-    """
-    bench = params["bench"]
-    yield bench, "the bench"
-    folders = Folders(f"{bench}/sites", params["state_dir"])
-    for site in folders.names():
-        for name in ("public", "public/files", "private/files", "private/backups"):
-            yield f"{bench}/sites/{site}/{name}", "files of the sites"
-    yield f"{bench}/logs", "logs of the bench"
-    yield LOGS, "logs of the bench's programs"
-    yield from server_folders()
-    if params["role"] == "primary":
-        yield params["backups"], "dumps of updates"
-        if queue := queue_folder(params):
-            yield queue, "jobs that wait"
-    for place in params["places"]:
-        yield place["path"], place["holds"]
-
-
-def full(found: list[dict[str, Any]]) -> list[Trouble]:
-    """The file systems that are too full."""
-    texts = [
-        f"the file system of {one['path']} is {one['used']:.0%} full ({one['free'] / GIB:.1f} GiB"
-        f" free{', no room for files' * (one['files_free'] == 0)}), which holds"
-        f" {', '.join(one['holds'])}: make room there"
-        for one in found
-        if one["full"]
-    ]
-    return [trouble("disk_full", text) for text in texts]
+def room(where: Callable[[], Iterable[tuple[str, str]]]) -> list[dict[str, Any]]:
+    """The file systems of some folders. where: gives them, see places()."""
+    return file_systems(where())
 
 
 def bytes_of(path: str) -> int:
@@ -153,7 +141,7 @@ def bytes_of(path: str) -> int:
         return tree_bytes(path)
 
 
-def kept(params: dict[str, Any]) -> list[dict[str, Any]]:
+def kept(params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Old dumps, data and code that are kept, by kinds: bytes on disk, and the oldest one's day."""
     bench, update = params["bench"], read_json(f"{params['state_dir']}/update.json")
     seed = read_json(f"{params['state_dir']}/mariadb-seed.json")
@@ -202,24 +190,47 @@ def sync_age(bench: str) -> float | None:
     return None if last is None else round(time.time() - float(last), 1)
 
 
-def reads(state_dir: str) -> dict[str, Any]:
-    """Where reports of this node read from, and how often which methods write under read_only."""
+def copied(age: float | None) -> list[Trouble]:
+    """The trouble of a copy of the sites that is old. age: in seconds; None for no copy."""
+    if age is None:
+        return [trouble("sync_old", "the sites' files were never copied to this node")]
+    if age <= COPY_AGE[AMBER]:
+        return []
+    what = f"the sites' files were last copied {age:.0f} s ago"
+    return [trouble("sync_old", what, RED if age > COPY_AGE[RED] else AMBER)]
+
+
+def fallen_back(state_dir: str) -> tuple[float, str] | None:
+    """For how many seconds reports of this node have read from the primary, and why; None: no."""
     away = [
         known
         for path in sorted(Path(state_dir).glob("replica-*.json"))
         if (known := read_json(str(path))).get("away")
     ]
+    if not away:
+        return None
+    since = min(float(known["away"]) for known in away)
+    return time.time() - since, str(away[0].get("reason"))[:200]
+
+
+def reads(state_dir: str) -> dict[str, Any]:
+    """Where reports of this node read from, and how often which methods write under read_only."""
+    away = fallen_back(state_dir)
     counts = read_json(f"{state_dir}/counts.json")
+
+    def numbers(entries: Mapping[str, Any]) -> dict[str, int]:
+        """The highest counts: the bench's account may write any number of names."""
+        found = {name[:LONGEST_NAME]: int(entry["count"]) for name, entry in entries.items()}
+        return dict(sorted(found.items(), key=lambda one: -one[1])[:MOST_NAMES])
+
     place = "replica"
     if away:
-        seconds = time.time() - min(float(known["away"]) for known in away)
-        place = f"primary for {seconds:.0f} s: replica {away[0]['reason']}"
-    writes = counts.get("writes", {})
-    fallbacks = counts.get("fallbacks", {})
+        seconds, reason = away
+        place = f"primary for {seconds:.0f} s: replica {reason}"
     return {
         "reports_read": place,
-        "fallbacks": {name: entry["count"] for name, entry in fallbacks.items()},
-        "write_under_read_only": {name: entry["count"] for name, entry in writes.items()},
+        "fallbacks": numbers(counts.get("fallbacks", {})),
+        "write_under_read_only": numbers(counts.get("writes", {})),
     }
 
 
@@ -235,20 +246,49 @@ def sites(state_dir: str) -> dict[str, Any]:
     }
 
 
-def queue(conf: str) -> list[Trouble]:
-    """Troubles of the Redis in which jobs wait."""
-    _, unsafe, without_room = queue_problems(conf)
-    return [
-        *(trouble("queue_safe", f"queue: {what}") for what in unsafe),
-        *(trouble("queue_room", f"queue: {what}") for what in without_room),
-    ]
-
-
 def units(role: str) -> list[Trouble]:
-    """Troubles of Benchfleet's own services and timers."""
-    return [
-        trouble("units", f"{name} {state}") for name, state in unit_troubles(UNITS[role]).items()
-    ]
+    """Troubles of Benchfleet's own services and timers.
+
+    A host of an earlier release has no timer for its status yet.
+    """
+    wanted: tuple[str, ...] = UNITS[role]
+    if not any(os.path.exists(f"/etc/systemd/system/{name}") for name in STATUS_UNITS):
+        wanted = tuple(name for name in wanted if name not in STATUS_UNITS)
+    return [trouble("units", f"{name} {state}") for name, state in unit_troubles(wanted).items()]
+
+
+def services(role: str) -> list[Trouble]:
+    """Troubles of the distribution's services that nothing else shows: cron, and the router's."""
+    troubles = []
+    if (state := active_state("cron")) != "active":
+        effect, level = "no copies of the sites are made", RED
+        if role == "primary":
+            effect, level = "what it starts on this host is not done", AMBER
+        troubles.append(trouble("cron_down", f"cron is {state}: {effect}", level))
+    if role == "primary" and (state := active_state("nginx")) != "active":
+        troubles.append(trouble("nginx_down", f"nginx is {state}: no site is reached"))
+    return troubles
+
+
+def active_state(unit: str) -> str:
+    """The ActiveState of a unit of systemd's."""
+    command = ("systemctl", "show", f"{unit}.service", "--property", "ActiveState", "--value")
+    return database.said(*command).strip() or "unknown to systemd"
+
+
+def processes_wanted(role: str, found: Mapping[str, int]) -> list[Trouble]:
+    """Troubles of the number of a bench's processes. found: of workers()."""
+    troubles = []
+    if not found["web"]:
+        troubles.append(trouble("no_web_workers", "no web worker of the bench runs"))
+    number = found["scheduler"]
+    if role == "primary" and number != 1:
+        effect = "run more than once" if number else "do not run"
+        what = f"{number} schedulers run on this host: scheduled jobs {effect}"
+        troubles.append(trouble("one_scheduler", what))
+    elif role != "primary" and number:
+        troubles.append(trouble("no_scheduler", f"{number} schedulers run on this node"))
+    return troubles
 
 
 def versions(mark: str, cli_dir: str) -> dict[str, Any]:
@@ -275,54 +315,198 @@ def versions(mark: str, cli_dir: str) -> dict[str, Any]:
     }
 
 
-def status(params: dict[str, Any]) -> dict[str, Any]:
-    """The state of this host.
+def contract(state_dir: str) -> list[Trouble]:
+    """What of the bench does not fit, as the last run of site.yml or an update found it.
 
-    What could not be found out is None. ``troubles`` has all that is wrong, {id, what}; ``state``
-    has the same as a text, "up" where nothing is.
+    Checking again would take a second or two.
     """
+    misfits = read_json(f"{state_dir}/contract.json").get("misfits", [])
+    return [trouble("contract", misfit) for misfit in misfits]
+
+
+def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
+    """The questions to this host, by the keys of NAMES, and those for its disks."""
     role, bench, state_dir = params["role"], params["bench"], params["state_dir"]
-    troubles: list[Trouble] = []
-
-    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as error:
-            troubles.append(trouble("not_known", message_of(error)))
-            return None
-
-    database = ask(replication, role) or {}
-    apps = ask(installed_apps, bench) or {}
-    own = ask(certificates, params["certificates"]) or {}
-    found = {
-        "host": params["host"],
-        "role": role,
-        "state": "",
-        "mariadb": database.get("mariadb"),
-        "replication": database.get("replication"),
-        "lag_seconds": database.get("lag_seconds"),
-        "apps": {name: app["commit"][:10] for name, app in apps.items()},
-        "sync_age_seconds": ask(sync_age, bench) if role == "reporting" else None,
-        "workers": ask(workers, bench),
-        "certificate_days": own.get("days"),
-        "disk_free": ask(disk, bench),
-        "file_systems": ask(lambda: file_systems(places(params))),
-        "kept": ask(kept, params),
-        "memory_free": ask(memory),
-        "versions": ask(versions, params["mark"], params["cli_dir"]),
+    found: dict[str, Callable[[], Any]] = {
+        "server": database.server,
+        "replication": partial(database.replication, role),
+        "apps": partial(installed_apps, bench),
+        "certificates": partial(certificates, params["certificates"]),
+        "workers": partial(workers, bench),
+        "disk_free": partial(disk, bench),
+        "kept": partial(kept, params),
+        "memory": memory,
+        "versions": partial(versions, params["mark"], params["cli_dir"]),
+        "programs": partial(stopped_programs, bench),
+        "units": partial(units, role),
+        "services": partial(services, role),
+        "contract": partial(contract, state_dir),
+        "last_run": partial(last_run, state_dir),
+        "slow": partial(slow, params),
+        "waits": waits,
     }
     if role == "primary":
-        found["drained"] = ask(drained, state_dir)
-        found |= ask(sites, state_dir) or {}
-        troubles += ask(queue, params["queue"]) or []
+        found["drained"] = partial(drained, state_dir)
+        found["waiting"] = partial(waiting, state_dir)
+        found["sites"] = partial(sites, state_dir)
+        found["queue"] = partial(jobs.queue, params["queue"])
+        found["queues"] = partial(jobs.queues, params["queue"])
+        found["cache"] = partial(jobs.cache, params["queue"])
+        found["update_needs"] = partial(needs, params)
     else:
-        found |= ask(reads, params["guard_state"]) or {}
-    stopped = ask(stopped_programs, bench) or []
-    troubles += [*database.get("troubles", []), *own.get("troubles", []), *stopped]
-    troubles += ask(units, role) or []
-    troubles += full(found["file_systems"] or [])
-    # As the last run of site.yml or an update found it; checking again would take a second or two.
-    misfits = read_json(f"{state_dir}/contract.json").get("misfits", [])
-    troubles += [trouble("contract", misfit) for misfit in misfits]
-    state = "; ".join(f"{one['what']} (id: {one['id']})" for one in troubles)
-    return {**found, "state": state or "up", "troubles": troubles}
+        found["sync_age_seconds"] = partial(sync_age, bench)
+        found["reads"] = partial(reads, params["guard_state"])
+    return found
+
+
+def asked_again(former: Mapping[str, Any], now: float) -> list[str]:
+    """Those of the slow questions whose former answers are too old, or missing."""
+    times = former.get("asked", {})
+    return [name for name in SLOW if not 0 <= now - float(times.get(name, 0)) < SLOW_EVERY]
+
+
+class Status:
+    """The answers of a host, and the troubles that follow from them."""
+
+    def __init__(self, params: Mapping[str, Any], answers: Mapping[str, Answer]) -> None:
+        self.params, self.answers = params, answers
+        self.troubles: list[Trouble] = []
+
+    def value(self, name: str, title: str = "", level: str = RED, tell: bool = True) -> Any:
+        """An answer, None where there is none: then that is a trouble, unless ``tell`` is false."""
+        answer = self.answers.get(name)
+        if answer is None:
+            return None
+        title = title or NAMES[name]
+        if answer.late and tell:
+            what = f"{title}: no answer in {answer.seconds:g} s"
+            self.troubles.append(trouble("no_answer", what, level))
+        elif answer.trouble and tell:
+            self.troubles.append(trouble("not_known", answer.trouble, level))
+        return answer.value
+
+    def failure(self, name: str) -> str:
+        """Why there is no answer; "" where there is one."""
+        answer = self.answers[name]
+        return f"no answer in {answer.seconds:g} s" if answer.late else answer.trouble
+
+    def mariadb(self, why: Answer | None) -> dict[str, Any]:
+        """Values of MariaDB. why: the answer to why it does not answer."""
+        if failed := self.failure("server"):
+            reason = f": {why.value}" if why and why.value else ""
+            what = f"MariaDB: {failed.removeprefix('MariaDBError: ')}{reason}"
+            self.troubles.append(trouble("mariadb_down", what))
+            return {"mariadb": None, "replication": None, "lag_seconds": None}
+        found = self.value("replication") or {}
+        self.troubles += found.get("troubles", [])
+        return {
+            "mariadb": self.value("server")["mariadb"],
+            "replication": found.get("replication"),
+            "lag_seconds": found.get("lag_seconds"),
+        }
+
+    def redis(self) -> dict[str, Any]:
+        """The jobs that wait, and troubles of both Redis."""
+        for name in ("queue", "cache"):
+            if failed := self.failure(name):
+                what = f"the {name}'s Redis does not answer: {failed}"
+                self.troubles.append(trouble("redis_down", what))
+            self.troubles += self.value(name, tell=False) or []
+        found = self.value("queues", tell=not self.failure("queue"))
+        self.troubles += jobs.waiting(found) if found else []
+        return {"queues": found}
+
+    def space(self, needed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The file systems, and their troubles."""
+        uses = [name for name in self.answers if name.startswith("room: ")]
+        titles = {name: f"disk of {name.removeprefix('room: ')}" for name in uses}
+        looked = [self.value(name, titles[name]) or [] for name in uses]
+        found = merged(looked, needed)
+        self.troubles += full(found)
+        return found
+
+
+def status(
+    params: Mapping[str, Any],
+    former: Mapping[str, Any] | None = None,
+    limit: float | None = None,
+    limit_slow: float | None = None,
+) -> dict[str, Any]:
+    """The state of this host.
+
+    former: the last status, whose answers to slow questions are taken while they are new enough.
+    limit: seconds that a question may take, by default LIMIT; limit_slow: that of a slow one. What
+    could not be found out is None.
+    ``troubles`` has all that is wrong, {id, what, level}; ``level`` is that of the worst, and
+    ``state`` has the same as a text, "up" where nothing is. ``asked`` and ``stuck`` are for the
+    next call.
+    """
+    former, now = former or {}, time.time()
+    every = questions(params)
+    new = [name for name in asked_again(former, now) if name in every]
+    old = {name: Answer(former.get(name)) for name in SLOW if name in every and name not in new}
+    every |= {f"room: {use}": partial(room, where) for use, where in places(params).items()}
+    wanted = {name: question for name, question in every.items() if name not in old}
+    limit = limit or LIMIT
+    limits = dict.fromkeys(new, limit_slow or limit)
+    answers = ask(wanted, limit, limits, former.get("stuck"))
+    why = None
+    if answers["server"].late or answers["server"].trouble:
+        why = ask({"why": database.why_down}, LIMIT_WHY)["why"]
+    found = Status(params, {**answers, **old})
+    stuck = {name: answer.stuck for name, answer in answers.items() if answer.stuck}
+    asked = {name: former["asked"][name] for name in old}
+    # One that was not answered is not asked again before its time.
+    asked |= dict.fromkeys(new, now)
+    return {**described(found, why), "measured": round(now, 1), "asked": asked, "stuck": stuck}
+
+
+def described(found: Status, why: Answer | None) -> dict[str, Any]:
+    """The status of a host without the times at which it was asked."""
+    params, value = found.params, found.value
+    role = params["role"]
+    database_values = found.mariadb(why)
+    # Without MariaDB there is no certificate that it could show.
+    own = value("certificates", tell=not found.failure("server")) or {}
+    found.troubles += own.get("troubles", []) if database_values["mariadb"] else []
+    about_memory = value("memory") or {}
+    found.troubles += about_memory.get("troubles", [])
+    running = value("workers")
+    found.troubles += processes_wanted(role, running) if running else []
+    row = {
+        "host": params["host"],
+        "role": role,
+        "level": "",
+        "state": "",
+        **database_values,
+        "apps": {name: app["commit"][:10] for name, app in (value("apps") or {}).items()},
+        "sync_age_seconds": value("sync_age_seconds"),
+        "workers": running,
+        "certificate_days": own.get("days"),
+        "disk_free": value("disk_free"),
+        "file_systems": None,
+        "kept": value("kept", level=AMBER),
+        "last_run": value("last_run", level=AMBER),
+        "slow": value("slow", level=AMBER),
+        "waits": value("waits", level=AMBER, tell=not found.failure("server")),
+        "memory_free": about_memory.get("memory_free"),
+        "versions": value("versions", level=AMBER),
+        "update_needs": value("update_needs", level=AMBER, tell=not found.failure("server")),
+    }
+    row["file_systems"] = found.space(row["update_needs"] or [])
+    if role == "primary":
+        row["drained"] = value("drained")
+        row["waiting"] = value("waiting")
+        row |= value("sites") or {}
+        row |= found.redis()
+    else:
+        row |= value("reads") or {}
+        if str(row.get("reports_read", "")).startswith("primary"):
+            found.troubles.append(trouble("falls_back", f"reports read from {row['reports_read']}"))
+        if not found.failure("sync_age_seconds"):
+            found.troubles += copied(row["sync_age_seconds"])
+    for name in ("programs", "units", "services", "contract"):
+        found.troubles += value(name) or []
+    row["level"] = worst(found.troubles)
+    state = "; ".join(f"{one['what']} (id: {one['id']})" for one in found.troubles)
+    return {**row, "state": state or "up", "troubles": found.troubles}

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
@@ -73,6 +73,21 @@ def show(text: str, path: str, user: str) -> None:
     by_account(user, ["sh", "-c", script, path], f"writing {path}", text)
 
 
+def service(group: str) -> str:
+    """What a group of a bench's programs is to the operator."""
+    for ending, name in (
+        ("redis", "Redis"),
+        ("report-web", "web workers for reports"),
+        ("web", "web workers"),
+        ("schedule", "scheduler"),
+        ("socketio", "socketio"),
+        ("workers?", "workers"),
+    ):
+        if re.search(rf"-{ending}$", group):
+            return name
+    return group
+
+
 def restart_order(groups: list[str], serves: dict[str, str]) -> list[str]:
     """The groups in the order in which they are restarted.
 
@@ -118,13 +133,15 @@ class BenchPrograms:
     """A bench's programs, brought to the state that the module supervisor_programs asks for.
 
     asked: the options of that module. warn: shows the operator a warning. did: the actions that
-    were done, or would be, as texts.
+    were done, or would be, as texts. restarts: what was restarted, or would be, and how many
+    seconds it was away; 0 in a dry run.
     """
 
     def __init__(self, asked: Mapping[str, Any], check: bool, warn: Callable[[str], None]) -> None:
         self.asked, self.check, self.warn = asked, check, warn
         self.name: str = asked["name"]
         self.did: list[str] = []
+        self.restarts: dict[str, float] = {}
         # The task of each process.
         self.tasks: dict[str, str] = {}
         # Names of the logs in LOGS, and the groups that write them.
@@ -182,7 +199,9 @@ class BenchPrograms:
     def restart_own(self, names: list[str]) -> None:
         """Restart programs of the operator's own; warn of those that do not run afterwards."""
         for name in names:
+            since = time.monotonic()
             control("restart", name)
+            self.restarts[name] = time.monotonic() - since
         self.did += [f"restart {name}" for name in names]
         now = states(control("status"))
         if down := [name for name in names if now.get(name) not in (*STARTED, "BACKOFF")]:
@@ -212,6 +231,20 @@ class BenchPrograms:
             if not now - {"FATAL", "STOPPED", "EXITED"}:
                 return
             time.sleep(0.1)
+
+    def refuse_silent(self, running: Iterable[str]) -> None:
+        """Raise BenchError where a group that serves users runs and does not answer."""
+        for name in running:
+            group = name.split(":")[0]
+            address = self.asked["serves"].get(group)
+            if not address:
+                continue
+            self.await_answer(group, address)
+            if not answers(address):
+                raise BenchError(
+                    f"{name} runs, but does not answer at {address}; `supervisorctl tail {name}"
+                    " stderr` on this host shows its last output"
+                )
 
     def wait(self, steady: int) -> dict[str, str]:
         """Poll until all programs have run for ``steady`` seconds; returns their states.
@@ -257,6 +290,14 @@ class BenchPrograms:
             "logging": " ".join(sorted(self.logging)),
         }
 
+    def reads(self) -> dict[str, list[str]]:
+        """The files and folders that each service reads when it starts."""
+        found: dict[str, set[str]] = {}
+        for group, parts in self.asked["depends"].items():
+            files = {part for part in parts if part.startswith("/")}
+            found.setdefault(service(group), set()).update(files)
+        return {name: sorted(files) for name, files in found.items()}
+
     def bring(self) -> dict[str, str]:
         """Start, restart and update the programs; returns their states. Raises BenchError.
 
@@ -281,22 +322,25 @@ class BenchPrograms:
         moved += [f"bring {logs['bench']}/logs/{name} back" for name in back]
         if self.check:
             self.did += [f"restart {group}" for group in outdated]
+            self.restarts = dict.fromkeys([*map(service, outdated), *own], 0.0)
             self.did += [f"start {name}" for name in stopped]
             if known.get("configuration") != today["configuration"]:
                 self.did.append("take over the configuration")
-            self.did += [f"write {shown['path']}"] * stale + [f"restart {name}" for name in own]
+            self.did += [f"write {shown['path']}"] if stale else []
+            self.did += [f"restart {name}" for name in own]
             self.did += moved
             return before
         if back:
             # First: otherwise supervisord would go on writing to the link's target.
             return_logs(logs["bench"], logs["user"])
-        fresh = self.take_over(set(known.get("logging", "").split()))
-        self.each("restart", [group for group in outdated if group not in fresh])
+        fresh = self.take_over(set(known.get("logging", "").split()), groups)
+        self.each("restart", [group for group in outdated if group not in fresh], groups)
         idle = [name for name in stopped if name.split(":")[0] not in [*fresh, *outdated]]
         if idle:
             control("start", *together(idle, list(before)))
             self.did += [f"start {name}" for name in idle]
         now = self.wait(STEADY_SECONDS if self.did else 0)
+        self.refuse_silent(now)
         # After the bench's own, which they may use; those of updated groups were started just now.
         self.restart_own([name for name in own if name.split(":")[0] not in fresh])
         if known != today:
@@ -310,22 +354,28 @@ class BenchPrograms:
         self.did += moved
         return now
 
-    def take_over(self, known_groups: set[str]) -> list[str]:
+    def take_over(self, known_groups: set[str], before: set[str]) -> list[str]:
         """Have supervisor update changed groups; returns them.
 
-        known_groups: those whose logs were in LOGS before. After a run that was killed between
-        writing the configuration and this step, reread still shows the changed groups.
+        known_groups: those whose logs were in LOGS before; before: those that there were. After a
+        run that was killed between writing the configuration and this step, reread still shows the
+        changed groups.
         """
         known_groups = self.logging | known_groups
         lines = [line for line in control("reread").splitlines() if ": " in line]
         ours = (f"{self.name}-", *(f"{group}:" for group in known_groups))
         fresh = update_order([line for line in lines if line.startswith(ours)])
-        self.each("update", fresh)
+        gone = {line.split(":")[0] for line in lines if line.endswith(": disappeared")}
+        self.each("update", fresh, before - gone)
         return fresh
 
-    def each(self, verb: str, groups: list[str]) -> None:
-        """Update or restart groups, one after the other."""
+    def each(self, verb: str, groups: list[str], before: set[str]) -> None:
+        """Update or restart groups, one after the other. before: those that this restarts."""
         for group in groups:
+            since = time.monotonic()
             with self.holding(group):
                 control(verb, group if verb == "update" else f"{group}:*")
                 self.did.append(f"{verb} {group}")
+            if group in before:
+                name, away = service(group), time.monotonic() - since
+                self.restarts[name] = max(away, self.restarts.get(name, 0.0))

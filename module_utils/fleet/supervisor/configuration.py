@@ -13,7 +13,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-from .call import CONFIGURATIONS, ENVIRONMENT, control_words, run
+from .call import CONFIGURATIONS, ENVIRONMENT, answer, control_words, run
+from .call import status as status_of
 from .programs import full_name, task
 from .reader import READER
 
@@ -70,7 +71,7 @@ def supervisord() -> tuple[list[str], str, dict[str, str]]:
     would be started; ([], "", {}) where it is not installed.
     """
     try:
-        pid = int(run(control_words("pid")).stdout.strip())
+        pid = answer("supervisor.getPID") or int(run(control_words("pid")).stdout.strip())
         command = proc_words(f"/proc/{pid}/cmdline")
         environment = dict(
             word.split("=", 1) for word in proc_words(f"/proc/{pid}/environ") if "=" in word
@@ -112,7 +113,7 @@ def started_by(processes: list[dict[str, Any]]) -> dict[str, list[str]]:
     if not processes:
         return {}
     try:
-        status = run(control_words("status")).stdout
+        status = status_of() or run(control_words("status")).stdout
     except (OSError, subprocess.TimeoutExpired):
         return {}
     children: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..bench.account import BenchError, checked, run_as
-from .call import control_words, run
+from .call import control_words, run, status
 from .configuration import ConfigurationError, configuration, trouble_text
 from .programs import LOGS, tasks
 
@@ -137,6 +137,8 @@ def control(*arguments: str) -> str:
 
     The exit status alone is not enough: that of ``status`` depends on the programs' states.
     """
+    if arguments == ("status",) and (text := status()) is not None:
+        return text
     done = run(control_words(*arguments), timeout=None)
     usual = STATUS.match if arguments[0] == "status" else HANDLED.fullmatch
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
@@ -216,7 +218,17 @@ def programs(bench: str) -> dict[str, str]:
     ``bench`` is the bench's name. A process that is no longer in the configuration is known by its
     name.
     """
-    now = states(control("status"))
+    return of_bench(bench, states(control("status")))
+
+
+def stopped(bench: str) -> dict[str, str]:
+    """Those of programs() that do not run; the configuration is read only where there is one."""
+    now = {k: state for k, state in states(control("status")).items() if state != RUNNING}
+    return of_bench(bench, now) if now else {}
+
+
+def of_bench(bench: str, now: Mapping[str, str]) -> dict[str, str]:
+    """Those of these processes that programs() has, with their states."""
     does = tasks_of(bench, now)
     return {
         name: state

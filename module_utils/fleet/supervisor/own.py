@@ -52,7 +52,7 @@ def kept_text(
         raise ConfigurationError(
             f"{refused['file']}, which {refused['writer']} can write: [{refused['section']}] cannot"
             f" be kept because of its {refused['reason']}"
-            f" {', '.join(refused['names'])}. Run playbooks/preflight.yml: it shows the remedy"
+            f" {', '.join(refused['names'])}. `./fleet check` shows the remedy"
         )
     work = bench_sections(bench, read)
     sections: dict[str, dict[str, str]] = {}

@@ -14,6 +14,8 @@ from ..bench.pdf import printing
 from ..mariadb.options import data_folder
 from ..nginx.certificates import certificate_trouble
 from ..packet_filters import look_at_filters, look_at_ways
+from ..runs import other_run
+from . import state
 from .benches import find_benches, find_commands, folder_state, gone_sites
 from .database import read_database
 from .notes import adoption_pending, known_hosts, read_mark, read_update
@@ -42,6 +44,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
+        "lease": other_run(),
         "update": read_update(asked["state_dir"]),
         "database": read_database(data_dir, asked["state_dir"]),
         "disk": {
@@ -72,6 +75,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
         "lan": None,
         "dropped": look_at_ways(asked["ways"], CONNECT_SECONDS),
         "filters": look_at_filters(),
+        "state": state.look([asked[name] for name in ("config_dir", "lib_dir", "state_dir")]),
         "adoption": None,
     }
     wished = asked["adopt"] and found["mark"]["state"] == "absent"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import glob
+import os
 import re
 import socket
 from pathlib import Path
@@ -19,12 +21,13 @@ def find_listeners(ports: list[int]) -> dict[str, list[dict[str, Any]]]:
     sockets = listening(ports)
     owners: dict[str, str] = {}
     if sockets:
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
+        # Not pathlib's glob, which fails at a process that has just ended.
+        for link in glob.iglob("/proc/[0-9]*/fd/*"):
             with contextlib.suppress(OSError):
-                target = str(link.readlink())
+                target = os.readlink(link)
                 if target.startswith("socket:["):
                     # Workers share their parent's socket; the parent has the lower id.
-                    inode, pid = target[8:-1], link.parts[2]
+                    inode, pid = target[8:-1], link.split("/")[2]
                     if inode in sockets and int(pid) < int(owners.get(inode, "9999999")):
                         owners[inode] = pid
     found: dict[str, list[dict[str, Any]]] = {}

@@ -16,12 +16,9 @@ from ..bench.account import BenchError, read_json
 from ..foreign import read_bytes, replace
 from ..kept import DUMPS, Thing, is_whole_dump, lack_of_room, things
 from ..mariadb.server import LARGEST_PACKET, client
+from .room import SIZES, dump_bytes, size_statement
 from .state import State
 
-# Beside the dumps of an update: how large the databases were, {site: bytes}.
-SIZES = "bytes.json"
-# A dump may have grown more than its database since the last one, and other programs write, too.
-GROWTH, SPARE_BYTES = 1.2, 64 * 2**20
 # Settings of the server for connections made while a database is dumped or restored; in seconds.
 # See client().
 PATIENT = {
@@ -35,17 +32,8 @@ class Backups(State):
     """Backs up and restores databases."""
 
     def data_bytes(self, database: str) -> int:
-        """Size of a database: on disk or by its statistics, whichever is larger.
-
-        The statistics lag behind large rows.
-        """
-        asked = self.mariadb(
-            "SELECT GREATEST((SELECT COALESCE(SUM(data_length), 0) FROM information_schema.TABLES"
-            f" WHERE TABLE_SCHEMA = '{database}'), (SELECT COALESCE(SUM(ALLOCATED_SIZE), 0) FROM"
-            " information_schema.INNODB_SYS_TABLESPACES"
-            f" WHERE SUBSTRING_INDEX(NAME, '/', 1) = '{database}'))"
-        )
-        return int(float(asked))
+        """Size of a database."""
+        return int(float(self.mariadb(size_statement(database))))
 
     def dumps(self) -> list[Thing]:
         """Folders of backups; those of this update are needed until it ends."""
@@ -54,17 +42,8 @@ class Backups(State):
         return things(self.params["backup_dir"], DUMPS, needed, is_whole_dump)
 
     def dump_bytes(self, site: str, now: int) -> int:
-        """Bytes that a dump may take: by the last one and the growth since then, or all of it.
-
-        now: bytes of the database.
-        """
-        for folder in sorted((thing.path for thing in self.dumps() if thing.whole), reverse=True):
-            then = read_json(f"{folder}/{SIZES}").get(site)
-            with suppress(FileNotFoundError):
-                if then:
-                    last = os.stat(f"{folder}/{site}.sql.gz").st_size
-                    return int(min(now, last * now / then * GROWTH)) + SPARE_BYTES
-        return now + SPARE_BYTES
+        """Bytes that a dump of a site may take; now: bytes of the database."""
+        return dump_bytes(self.dumps(), site, now)
 
     def back_up(self) -> None:
         """Dump the database of each site without a backup into this update's own folder."""

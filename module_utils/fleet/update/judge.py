@@ -11,12 +11,13 @@ from ..bench import needs
 from ..bench.cli import cli_releases
 from ..bench.files import without_password
 from ..bench.look import git_said, installed_apps
-from ..kept import existing, lack_of_room, tree_bytes
+from ..kept import existing, lack_of_room
 from ..preflight.problems import Problem
 from . import problems
 from .backups import Backups
 from .problems import UpdateRefusedError
 from .report import commit_lines, stage_text
+from .room import code_bytes
 
 REMOTES = ("upstream", "origin")
 REFERENCE = re.compile(r"[\w][\w./+@-]*")
@@ -352,7 +353,7 @@ class Judge(Backups):
         place = existing(self.params["backup_dir"])
         beside = 0
         if not self.state.get("made"):
-            beside = sum(tree_bytes(f"{self.path}/{name}", ".git") for name in ("env", "apps"))
+            beside = code_bytes(self.path)
         backups, code = "the backups of the databases", "the new code beside the bench"
         kind = problems.FORMER_BACKUPS_NO_ROOM if any(self.dumps()) else problems.BACKUPS_NO_ROOM
         if os.stat(place).st_dev == os.stat(self.path).st_dev:

@@ -148,22 +148,20 @@ BACK_BEGUN = Kind(
     "update_back_begun",
     "the update of {stamp} is being taken back, and that is not finished",
     COMMAND,
-    "run the same command with `-e update_back=true` first",
+    "run `./fleet rollback` first",
 )
 BACK_TOO_LATE = Kind(
     "update_back_too_late",
     "the update of {stamp} cannot be taken back: users have been let in, and restoring the backups"
     " would lose what they did since",
     COMMAND,
-    "run the same command without update_back to end the update, or name other commits with"
-    " update_commits",
+    "`./fleet update` ends the update; with `--app` it goes to other commits",
 )
 BACK_AFTER_END = Kind(
     "update_back_after_end",
     BACK_TOO_LATE.what,
     COMMAND,
-    "run the same command without update_back to end the update; another update can bring other"
-    " commits then",
+    "`./fleet update` ends the update; another update can bring other commits then",
 )
 
 

@@ -174,10 +174,10 @@ def way_lines(ways: list[str]) -> list[str]:
     """How a failed update can go on, in lines."""
     forth = (
         "correct what failed, and run the same command again; it continues from there. If a newer"
-        " commit corrects it, name that commit with update_commits"
+        " commit corrects it, name that commit with `--app`"
     )
     back = (
-        "run the same command with `-e update_back=true`: it brings back the old commits, and the"
+        "`./fleet rollback` (`-e update_back=true`): it brings back the old commits, and the"
         " backup of each site whose migration had begun. Users have not written to the sites since"
         " the backups were made"
     )

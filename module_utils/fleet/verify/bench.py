@@ -12,7 +12,7 @@ from typing import Any
 from ..bench.assets import asset_state
 from ..bench.files import redis_address
 from ..bench.jobs import custom_queues
-from ..bench.look import installed_apps, installed_packages
+from ..bench.look import installed_packages
 from ..bench.pdf import offered, printing
 from ..processes import background_workers, environment_of, schedulers, web_workers
 from .host import Host
@@ -33,7 +33,7 @@ class BenchChecks(Host):
 
     def check_environment(self) -> None:
         """Whether the bench's Python and its apps are in the bench's own folder."""
-        apps = sorted(installed_apps(self.bench))
+        apps = sorted(self.apps)
         if not apps:
             raise AssertionError(f"there is no app in {self.bench}/apps")
         prefix, found = self.run_probe(places, *apps, says=f"{self.python} fails:")
@@ -46,6 +46,7 @@ class BenchChecks(Host):
             "environment",
             not strange,
             ", ".join(strange) or f"prefix {prefix}, {', '.join(apps)} from apps/",
+            proved=bool(strange),
         )
 
     def check_workers(self) -> None:
@@ -121,7 +122,7 @@ class BenchChecks(Host):
         """Note apps, commits and web assets, to compare them with the primary's."""
         self.seen["apps"] = {
             name: {"commit": app["commit"], "changes": app["changes"]}
-            for name, app in installed_apps(self.bench).items()
+            for name, app in self.apps.items()
         }
         self.seen["assets"] = asset_state(self.bench)
 

@@ -14,7 +14,32 @@ PRIMARY = ("primary",)
 REPORTING = ("reporting",)
 EVERY = (*PRIMARY, *REPORTING)
 
+# Of each row: its name in tables, and what it promises.
+TITLES = {
+    "S0": "Room on disks, and servers that answer",
+    "S1": "Replication from the primary to each node",
+    "S2": "Replicas refuse writes",
+    "S3": "Reports read this node's replica",
+    "S4": "Sessions are written on the primary",
+    "S5": "Same apps and assets as the primary",
+    "S6": "Router: reports to nodes, saves to primary",
+    "S7": "Users stay signed in on all benches",
+    "S8": "Redis and ports closed to outsiders",
+    "S9": "Workers, queue and services",
+    "S10": "One scheduler, on the primary",
+    "S11": "Files of the sites are copied",
+    "S12": "Placed jobs run where they should",
+    "S13": "MariaDB's settings as planned",
+    "S14": "Writes under read_only are kept",
+    "S15": "A node is added by one more run",
+    "S16": "Certificates, and printing as PDF",
+    "S17": "Loss of the primary",
+    "S18": "Rights of accounts and nodes",
+    "S19": "What an operator sees",
+}
 ROWS = {
+    "S0": "Each host has room on its disks; MariaDB, Redis, the bench and the router answer. The"
+    " other checks build on this.",
     "S1": "The primary replicates to each reporting node, one way and live; the first copy of the"
     " data is made without locking the primary.",
     "S2": "A replica takes no writes: the sites' accounts can only read there, and the server is"
@@ -58,7 +83,11 @@ class Check:
 
     row: what it proves, a key of ROWS. hosts: the roles of the hosts that have it. title: what
     holds when it is green. done: what verify does. wanted: what is seen when it is green. red: what
-    it means for the fleet when it is not. remedy: what to do then.
+    it means for the fleet when it is not. remedy: what to do then; it destroys nothing. cure: the
+    remedy that removes data, named only where the check has proved its cause.
+    needs: ids of checks without which this one is not asked. follows: ids of checks whose failure
+    explains a failure of this one, which then counts as theirs. Both are of the same host, with
+    ``primary:`` before the id of the primary, with ``nodes:`` (follows alone) of any host.
     """
 
     row: str
@@ -68,11 +97,95 @@ class Check:
     wanted: str
     red: str
     remedy: str
+    cure: str = ""
+    needs: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
 
 
 SITE = "run site.yml; if that does not help, "
+LOCAL = ("database_answers",)
+# Accounts of the sites sign in on this host, on the primary, and through the router.
+SITES_HERE = (*LOCAL, "connections")
+PRIMARY_DATA = ("primary_reached", "primary:database_answers", "primary:connections")
+CALLS = (*PRIMARY_DATA, "primary:redis_answers", "primary:router_answers", "primary:bench_answers")
+QUEUE = ("primary_reached", "primary:redis_answers")
+FILES = ("disk_room", "primary_reached", "primary:disk_room")
 
 CATALOGUE: dict[str, Check] = {
+    "disk_room": Check(
+        "S0",
+        EVERY,
+        "No file system that the fleet writes to is full",
+        done="reads how full the file systems of the databases, the bench, Redis and the logs are",
+        wanted="less than 95 % used, in blocks and in files",
+        red="MariaDB waits at the next write, Redis refuses jobs, and files are cut off",
+        remedy="make room on the file system named here: `du -xh --max-depth=2 PATH | sort -h"
+        " | tail` shows what is large, `./fleet status` what Benchfleet keeps",
+    ),
+    "database_answers": Check(
+        "S0",
+        EVERY,
+        "MariaDB on this host answers",
+        done="signs in as root through the socket, and reads its version and state of replication",
+        wanted="both answers within 5 s each",
+        red="nothing that reads or writes data works on this host",
+        remedy="`systemctl status mariadb` and `journalctl -u mariadb` on this host say why",
+        follows=("disk_room",),
+    ),
+    "connections": Check(
+        "S0",
+        EVERY,
+        "MariaDB on this host has free connections",
+        done="compares the number of connections with max_connections",
+        wanted="fewer than max_connections",
+        red="every new call and job on this server fails with 1040 (Too many connections)",
+        remedy="`SHOW PROCESSLIST` as root on this host shows what the accounts named here do: stop"
+        " the program that opened them. If all are of normal use, set max_connections higher in"
+        " mariadb_settings_extra",
+        needs=LOCAL,
+    ),
+    "redis_answers": Check(
+        "S0",
+        PRIMARY,
+        "Both Redis instances answer",
+        done="asks the cache and the queue for PING, as their administrator",
+        wanted="PONG from both within 5 s",
+        red="sign-ins fail, and no job is queued or done",
+        remedy="`supervisorctl status` on this host, and logs/redis-cache.error.log and"
+        " logs/redis-queue.error.log of the bench, say why",
+        follows=("disk_room",),
+    ),
+    "bench_answers": Check(
+        "S0",
+        EVERY,
+        "The bench on this host answers calls",
+        done="calls the first site's ping at the web workers, past the router",
+        wanted="HTTP 200 within 5 s",
+        red="no call is answered by this bench",
+        remedy="`supervisorctl status` on this host, and logs/web.error.log of the bench, say why",
+        follows=("disk_room", *PRIMARY_DATA, "primary:redis_answers"),
+    ),
+    "router_answers": Check(
+        "S0",
+        PRIMARY,
+        "The router accepts connections",
+        done="connects to nginx' port for http",
+        wanted="a connection within 3 s",
+        red="users cannot reach any site",
+        remedy="`systemctl status nginx` and `nginx -t` on this host say why",
+        follows=("disk_room",),
+    ),
+    "primary_reached": Check(
+        "S0",
+        REPORTING,
+        "This host reaches the primary",
+        done="connects to the primary's MariaDB, Redis and router over the LAN",
+        wanted="a connection to each port within 3 s",
+        red="replication stops, and this bench can answer no call",
+        remedy="look at the network between this host and the primary, and at the firewall of both:"
+        " `nft list table inet benchfleet`",
+        follows=("primary:database_answers", "primary:redis_answers", "primary:router_answers"),
+    ),
     "threads": Check(
         "S1",
         REPORTING,
@@ -81,6 +194,8 @@ CATALOGUE: dict[str, Check] = {
         wanted="IO Yes, SQL Yes",
         red="the data on the replica does not change any more",
         remedy=SITE + "read the error in `SHOW SLAVE STATUS` on this host",
+        needs=LOCAL,
+        follows=("primary_reached", "primary:connections"),
     ),
     "heartbeat": Check(
         "S1",
@@ -92,6 +207,8 @@ CATALOGUE: dict[str, Check] = {
         remedy="if the heartbeat is old on all nodes, the event scheduler of the primary has"
         " stopped: run site.yml. If it is old on this node only, the replica lags:"
         " `SHOW PROCESSLIST` on this host shows what it applies",
+        needs=LOCAL,
+        follows=("threads", "primary_reached", "primary:disk_room", "primary:database_answers"),
     ),
     "row": Check(
         "S1",
@@ -102,6 +219,8 @@ CATALOGUE: dict[str, Check] = {
         red="replication is slow or broken",
         remedy="look at the checks threads and heartbeat of this host, then at the network between"
         " it and the primary",
+        needs=(*LOCAL, *PRIMARY_DATA, "threads"),
+        follows=("heartbeat", "primary:disk_room"),
     ),
     "errant": Check(
         "S1",
@@ -110,10 +229,13 @@ CATALOGUE: dict[str, Check] = {
         done="compares the GTIDs in the binary logs of both servers",
         wanted="no errant transaction",
         red="something was written on the replica itself: its data may differ from the primary's",
-        remedy="if the check memory_tables is red, convert those tables first: after a restart"
+        remedy="the transactions named here are of another server's: find out whether the primary"
+        " was restored or its binary log was reset. Until then keep the data of both servers",
+        cure="if the check memory_tables is red, convert those tables first: after a restart"
         " MariaDB empties such a table and writes that to the replica's own binary log. Otherwise"
         " find out what wrote on the replica. Then"
         " seed it again: run site.yml with -e mariadb_replica_reseed=HOST",
+        needs=(*LOCAL, *PRIMARY_DATA),
     ),
     "memory_tables": Check(
         "S1",
@@ -122,8 +244,10 @@ CATALOGUE: dict[str, Check] = {
         done="looks for tables of ENGINE=MEMORY on the replica",
         wanted="no table of ENGINE=MEMORY",
         red="a restart of this server empties the table on this server only; reports then differ",
-        remedy="on the primary, for each table named here (this deletes its rows, as each restart"
+        remedy="read why the replica could not be asked, and run verify again",
+        cure="on the primary, for each table named here (this deletes its rows, as each restart"
         " does): TRUNCATE TABLE NAME; ALTER TABLE NAME ENGINE=InnoDB;",
+        needs=LOCAL,
     ),
     "tls": Check(
         "S1",
@@ -135,6 +259,7 @@ CATALOGUE: dict[str, Check] = {
         red="transactions may cross the network unencrypted",
         remedy=SITE + "compare `SHOW CREATE USER` of the account repl on the primary: it needs"
         " REQUIRE SSL",
+        needs=(*LOCAL, *PRIMARY_DATA),
     ),
     "own_certificates": Check(
         "S1",
@@ -146,8 +271,9 @@ CATALOGUE: dict[str, Check] = {
         " this host's",
         red="when a certificate expires, replication and the benches' connections to MariaDB fail",
         remedy="run playbooks/renew.yml, by a timer from now on (docs/nodes.md). If that changes"
-        " nothing, a host of the inventory could not be reached: mend it, or remove it with"
-        " playbooks/remove_node.yml",
+        " nothing, a host of the inventory could not be reached: mend it (for one that is gone for"
+        " good see docs/nodes.md)",
+        needs=LOCAL,
     ),
     "sites_tls": Check(
         "S1",
@@ -157,6 +283,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="refused with 1045 on both servers",
         red="passwords and data of a site may cross the network unencrypted",
         remedy="run site.yml without --limit: it requires TLS once the benches of all nodes use it",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
     ),
     "read_only": Check(
         "S2",
@@ -168,6 +295,7 @@ CATALOGUE: dict[str, Check] = {
         remedy="run `SET GLOBAL read_only = 1; SET GLOBAL event_scheduler = 0` on this host at"
         " once, look at the check errant, run site.yml. If you have set either of them in"
         " /etc/mysql, remove that line",
+        needs=LOCAL,
     ),
     "refused_replica": Check(
         "S2",
@@ -178,6 +306,7 @@ CATALOGUE: dict[str, Check] = {
         red="a site can write on the replica, and its data can differ from then on",
         remedy=SITE + "look at `SHOW GRANTS` for the accounts named here, and at @@read_only of"
         " this host",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
     ),
     "refused_primary": Check(
         "S2",
@@ -188,6 +317,7 @@ CATALOGUE: dict[str, Check] = {
         red="the account that should only read can change data on the primary",
         remedy=SITE + "look at `SHOW GRANTS` for the accounts named here: they should have SELECT,"
         " SHOW VIEW, EXECUTE and CREATE TEMPORARY TABLES only",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
     ),
     "keys": Check(
         "S3",
@@ -220,6 +350,8 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml with fleet_read_guard true; if it is true already, read"
         " logs/web.error.log of this bench and `./fleet status`: both say why calls do not read"
         " from the replica",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
+        follows=("threads", "heartbeat", "row"),
     ),
     "answers_alike": Check(
         "S3",
@@ -231,6 +363,7 @@ CATALOGUE: dict[str, Check] = {
         red="the same report can show something else on this node",
         remedy="run site.yml: it gives this node the primary's MariaDB settings and the packages of"
         " its bench; docs/read-path.md has the remedy for each other difference",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
     ),
     "session_row": Check(
         "S4",
@@ -241,6 +374,7 @@ CATALOGUE: dict[str, Check] = {
         red="a user who signs in at this bench is unknown to the others",
         remedy="run site.yml: it sets db_host in this bench's common_site_config.json to the"
         " primary",
+        needs=("bench_answers", *CALLS),
     ),
     "environment": Check(
         "S5",
@@ -249,7 +383,8 @@ CATALOGUE: dict[str, Check] = {
         done="asks the bench's Python for its prefix and where it finds the apps",
         wanted="the prefix and all apps are in the bench's folder on this host",
         red="the bench runs code that no update changes",
-        remedy="move the env folder away (it was probably copied from another bench) and run"
+        remedy="run site.yml, and read logs/web.error.log of the bench",
+        cure="move the env folder away (it was probably copied from another bench) and run"
         " site.yml",
     ),
     "commits": Check(
@@ -282,6 +417,8 @@ CATALOGUE: dict[str, Check] = {
         red="this node takes no load off the primary",
         remedy="look at the header X-Fleet-Bench and at nginx's error log on the primary; if this"
         " bench answers and no SELECTs are counted, look at the checks of S3",
+        needs=(*SITES_HERE, "bench_answers", *CALLS),
+        follows=("threads", "heartbeat", "row"),
     ),
     "save": Check(
         "S6",
@@ -291,6 +428,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="answered by the primary's bench, and the row is in the primary's database",
         red="users cannot save, or the wrong bench answers",
         remedy="look at nginx's error log on this host and at `supervisorctl status`",
+        needs=CALLS,
     ),
     "signed_in": Check(
         "S7",
@@ -301,6 +439,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="both know the user; after signing out at one, neither does",
         red="users are asked to sign in again, or stay signed in after signing out",
         remedy="run site.yml: both benches must have the same redis_cache and the same database",
+        needs=(*SITES_HERE, "bench_answers", *CALLS),
     ),
     "redis_password": Check(
         "S8",
@@ -310,6 +449,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="NOAUTH without a password, PONG with this host's, on both ports",
         red="Redis is open to all that reach it, or this host's bench cannot use it",
         remedy=SITE + "restart the bench's redis group on the primary with `supervisorctl restart`",
+        needs=QUEUE,
     ),
     "redis_rights": Check(
         "S8",
@@ -322,6 +462,7 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml without --limit. A refused command comes from an intruder on that"
         " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
         " more, and how to clear the list",
+        needs=QUEUE,
     ),
     "redis_addresses": Check(
         "S8",
@@ -331,6 +472,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="no other address",
         red="Redis can be reached from other networks",
         remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
+        needs=QUEUE,
     ),
     "outside": Check(
         "S8",
@@ -349,6 +491,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="the numbers of bench_web_workers and bench_background_workers",
         red="the host does less work than planned, or uses more memory",
         remedy=SITE + "`supervisorctl status` on this host shows what does not run",
+        follows=("bench_answers", *QUEUE),
     ),
     "queue": Check(
         "S9",
@@ -359,6 +502,8 @@ CATALOGUE: dict[str, Check] = {
         red="jobs of a node wait where no worker takes them, or no job is done",
         remedy="run site.yml: bench_id in sites/common_site_config.json must be the same on all"
         " nodes",
+        needs=CALLS,
+        follows=("workers", "one_scheduler", "queue_safe"),
     ),
     "queue_safe": Check(
         "S9",
@@ -369,6 +514,8 @@ CATALOGUE: dict[str, Check] = {
         red="a crash of Redis loses the jobs that wait",
         remedy="run site.yml; logs/redis-queue.error.log of the bench says what was refused and"
         " when, and docs/jobs.md what to do",
+        needs=QUEUE,
+        follows=("disk_room",),
     ),
     "queue_room": Check(
         "S9",
@@ -379,6 +526,7 @@ CATALOGUE: dict[str, Check] = {
         red="Redis will soon refuse new jobs",
         remedy="`./fleet jobs` shows which jobs wait and whether workers take them; set"
         " redis_queue_memory_mb higher and run site.yml to give the queue more room",
+        needs=QUEUE,
     ),
     "comes_back": Check(
         "S9",
@@ -399,6 +547,7 @@ CATALOGUE: dict[str, Check] = {
         " than 5 minutes",
         red="what the service does is not done on this host",
         remedy="`systemctl status UNIT` and `journalctl -u UNIT` on this host say why",
+        follows=("disk_room", "primary:database_answers"),
     ),
     "bench_id": Check(
         "S9",
@@ -426,6 +575,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="one process, on the primary",
         red="scheduled jobs do not run, or run more than once",
         remedy="look at `supervisorctl status` on the primary; end each scheduler on another host",
+        follows=("nodes:no_scheduler",),
     ),
     "job_once": Check(
         "S10",
@@ -438,6 +588,8 @@ CATALOGUE: dict[str, Check] = {
         remedy="if it did not run: `bench --site SITE enable-scheduler`, `supervisorctl status`"
         " (schedule, workers), logs/schedule.error.log; if it ran more than once: look for a second"
         " scheduler",
+        needs=CALLS,
+        follows=("workers", "one_scheduler", "queue_safe"),
     ),
     "file_arrives": Check(
         "S11",
@@ -448,6 +600,7 @@ CATALOGUE: dict[str, Check] = {
         red="files of the sites are missing on this node, or come late",
         remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
         " this host",
+        needs=FILES,
     ),
     "file_goes": Check(
         "S11",
@@ -457,6 +610,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="gone after the next copy",
         red="files that were deleted stay on this node",
         remedy="run site-sync (in fleet_lib_dir) on this host and read its output",
+        needs=FILES,
     ),
     "fresh": Check(
         "S11",
@@ -467,6 +621,7 @@ CATALOGUE: dict[str, Check] = {
         red="files and configuration of the sites are out of date on this node",
         remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
         " this host",
+        follows=("disk_room", "primary_reached", "primary:disk_room", "file_arrives"),
     ),
     "file_kept": Check(
         "S11",
@@ -478,6 +633,7 @@ CATALOGUE: dict[str, Check] = {
         red="users cannot open files that jobs on this node make, or can open removed ones",
         remedy="run site.yml; `site-sync --push SITE` (in fleet_lib_dir) on this host, with a path"
         " on its standard input, shows the error",
+        needs=(*FILES, *CALLS),
     ),
     "file_fetched": Check(
         "S11",
@@ -487,6 +643,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="opened at once, and whole",
         red="jobs on this node fail on files that are not copied yet",
         remedy="run site.yml; `journalctl -u benchfleet-files` on this host shows the error",
+        needs=(*FILES, *CALLS),
     ),
     "placed": Check(
         "S12",
@@ -497,6 +654,8 @@ CATALOGUE: dict[str, Check] = {
         red="jobs are done on another server, or not at all",
         remedy="run site.yml; `./fleet jobs` shows which servers take jobs from which queue;"
         " logs/worker.error.log of the server's bench says why its workers do not",
+        needs=CALLS,
+        follows=("workers", "waiting", "queue_safe"),
     ),
     "waiting": Check(
         "S12",
@@ -507,6 +666,8 @@ CATALOGUE: dict[str, Check] = {
         red="jobs wait that no worker takes",
         remedy="look at `supervisorctl status` on the server that is away; with jobs_when_away set"
         " to primary, the primary does its jobs after jobs_away_seconds",
+        needs=(*QUEUE, *LOCAL),
+        follows=("workers",),
     ),
     "settings": Check(
         "S13",
@@ -516,6 +677,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="the settings planned for the host's memory and task",
         red="MariaDB may be slow, run out of memory, or lose transactions in a crash",
         remedy="run site.yml: it sets them, or names the file and line that overrides them",
+        needs=LOCAL,
     ),
     "apart": Check(
         "S13",
@@ -525,6 +687,8 @@ CATALOGUE: dict[str, Check] = {
         wanted="each of these settings differs from the primary's",
         red="heavy reports are slower than they could be",
         remedy="run site.yml, and look at mariadb_settings_extra in the inventory",
+        needs=(*LOCAL, "primary:database_answers"),
+        follows=("settings",),
     ),
     "written": Check(
         "S14",
@@ -535,6 +699,8 @@ CATALOGUE: dict[str, Check] = {
         red="such code fails, or what it writes is lost",
         remedy="run site.yml with fleet_read_guard true; logs/web.error.log of this bench has"
         " details",
+        needs=(*SITES_HERE, *PRIMARY_DATA),
+        follows=("threads", "heartbeat", "row"),
     ),
     "certificates": Check(
         "S16",
@@ -546,6 +712,7 @@ CATALOGUE: dict[str, Check] = {
         red="browsers refuse the site, or soon will",
         remedy="renew it; `journalctl -u benchfleet-sites` on the primary says why nginx has not"
         " taken the new one",
+        needs=("router_answers",),
     ),
     "pdf": Check(
         "S16",
@@ -555,5 +722,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="a PDF from each generator that this Frappe can use",
         red="users cannot print documents or send them by e-mail",
         remedy="run site.yml, which installs what is missing",
+        needs=PRIMARY_DATA,
+        follows=("disk_room",),
     ),
 }

@@ -20,9 +20,9 @@ class FileChecks(Host):
     """Checks of files on a reporting node."""
 
     def check_files(self) -> None:
-        """Make a file as a job would, ask the router for it, remove it, and ask again.
+        """Make a file as a job would, ask the router for it, and ask again after its removal.
 
-        In between the file is removed on this host only, and opened as a job would.
+        In between the file is removed on this host only; a job then opens and removes it.
         """
         site = self.sites[0]
         name = f"fleet-verify-{self.params['token']}-{self.params['host']}.txt"
@@ -32,11 +32,10 @@ class FileChecks(Host):
                 self.run_probe(site_file, site, name, "make")
                 made = visitor.call("GET", f"/files/{name}")
                 unlink(str(self.file().with_name(name)))
-                read = self.gathering.attempt(
-                    "file_fetched", lambda: self.run_probe(site_file, site, name, "read")
-                )
             finally:
-                self.run_probe(site_file, site, name, "remove")
+                read = self.gathering.attempt(
+                    "file_fetched", lambda: self.run_probe(site_file, site, name, "take")
+                )
             gone = visitor.call("GET", f"/files/{name}")
         there = made.status == 200 and made.text == name
         saw = f"{made.said()} at once, HTTP {gone.status} after its removal"

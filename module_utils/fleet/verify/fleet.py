@@ -10,7 +10,7 @@ from typing import Any
 from ..bench.files import KEPT, KEYS, SET, SHARED, keys_that_are
 from ..bench.queues import HEAVY
 from .answers import different, unlike
-from .results import closing, complete, red_table, result
+from .results import closing, complete, counted, red_table, result
 
 # Keys of the common configuration that differ between nodes by design.
 OWN_KEYS = frozenset(KEYS) - frozenset(keys_that_are(SET, SHARED, KEPT))
@@ -143,11 +143,21 @@ def count_schedulers(host: str, nodes: Nodes) -> Result:
     saw = ", ".join(f"{name} {count}" for name, count in found.items() if name not in unseen)
     right = found.get(host) == 1 and sum(found.values()) == 1
     # Two schedulers are one too many, whatever the hosts that were not seen have.
-    compared = not (unseen and right)
+    compared = not unseen or sum(found.values()) > 1
     if unseen:
         saw = f"{'' if compared else 'not compared: '}{saw}; not seen: {', '.join(unseen)}"
     facts = {"schedulers": found, "unseen": unseen}
-    return result("one_scheduler", host, right and not unseen, saw, compared=compared, facts=facts)
+    # Of a second scheduler on a node the check no_scheduler has the process.
+    own = found.get(host) != 1 and host not in unseen
+    return result(
+        "one_scheduler",
+        host,
+        right and not unseen,
+        saw,
+        compared=compared,
+        proved=own,
+        facts=facts,
+    )
 
 
 def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
@@ -208,7 +218,7 @@ def compare_placed(host: str, nodes: Nodes, placed: dict[str, list[str]]) -> Res
     tried = nodes[host]["seen"].get("tried")
     if tried is None:
         why = "not tried: the queues of the jobs could not be read"
-        return result("placed", host, False, why, facts={"tried": None})
+        return result("placed", host, False, why, compared=False, facts={"tried": None})
     queues = [entry["queue"] for entry in tried]
     saw: list[str] = []
     good = {*queues} == {*placed}
@@ -312,23 +322,15 @@ def verdict(
     if not checks:
         message = "no check was made: the inventory has no host in primary or reporting"
         return False, {"msg": message}
-    red = [entry for entry in checks if not entry["ok"]]
+    failed = [entry for entry in checks if entry["state"] == "failed"]
+    counts = counted(checks)
     left = [f"{name}: {node['left']}" for name, node in nodes.items() if node.get("left")]
-    message = closing(checks)
-    if red:
-        shown = [entry for entry in red if entry["asked"]]
-        silent = len(red) - len(shown)
-        parts = [
-            unasked["text"],
-            f"{silent} of {len(checks)} checks could not be made" if silent else "",
-            f"{len(shown)} of {len(checks)} checks are red" if shown else "",
-            red_table(shown),
-        ]
-        message = "\n\n".join(filter(None, parts))
-    elif left:
-        message = "verify could not remove what it had made: " + "; ".join(left)
+    parts = [unasked["text"], red_table(failed), closing(checks)]
+    if left:
+        parts.append("verify could not remove what it had made: " + "; ".join(left))
     found = {"checks": checks, "problems": unasked["problems"], "text": unasked["text"]}
-    return not (red or left), {"msg": message, **found}
+    holds = not (failed or counts["unknown"] or left)
+    return holds, {"msg": "\n\n".join(filter(None, parts)), "left": left, **found}
 
 
 def judge(params: dict[str, Any]) -> tuple[bool, dict[str, Any]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..mariadb.server import local
-from .host import Host
+from .host import Host, local
 from .probes import guard
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,14 +15,18 @@ from typing import Any
 
 from ..bench.account import read_json, run_as
 from ..bench.jobs_tool import misfits
-from ..bench.look import installed_apps
+from ..bench.look import app_version, installed_apps
 from ..bench.pdf import PATH
 from ..foreign import read_bytes
 from ..http import Visitor, router_port
-from ..mariadb.server import Server, local
+from ..mariadb.server import Server
+from ..mariadb.server import local as local_server
 from ..processes import Process, of_bench, processes
 from ..sites.folders import LIST, SiteError, own_account, parse_list
-from .results import Gathering
+from .results import CHECK_SECONDS, Gathering
+
+# How long a server may take for one answer to a check.
+ANSWER_SECONDS = 30
 
 HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "required": True},
@@ -56,6 +61,11 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+def local(seconds: int = ANSWER_SECONDS) -> AbstractContextManager[Server]:
+    """The server of this host, as root, which has these seconds for each answer."""
+    return local_server(seconds=seconds)
+
+
 class Host:
     """One host, its checks, and its data for the comparison of all hosts (``seen``).
 
@@ -78,7 +88,9 @@ class Host:
         self.site = self.sites[0]
         self.all_sites = self.served_sites()
         self.ports = {name: int(port) for name, port in params["ports"].items()}
-        self.gathering = Gathering(params["host"])
+        self.gathering = Gathering(
+            params["host"], params.get("earlier") or (), params.get("primary_basics")
+        )
         self.seen: dict[str, Any] = {}
 
     @cached_property
@@ -98,14 +110,19 @@ class Host:
         return not (self.params["guarded"] and self.unfit_parts & {"guard", "files"})
 
     @cached_property
+    def apps(self) -> dict[str, dict[str, Any]]:
+        """The bench's apps."""
+        return installed_apps(self.bench)
+
+    @cached_property
     def processes(self) -> list[Process]:
         """The bench's processes on this host."""
         return of_bench(processes(), self.bench)
 
-    def make(self, *names: str) -> None:
-        """Make checks that have a method each: ``check_NAME``."""
+    def make(self, *names: str, seconds: float = CHECK_SECONDS) -> None:
+        """Make checks that have a method each: ``check_NAME``, in so many seconds at most."""
         for name in names:
-            self.gathering.attempt(name, getattr(self, f"check_{name}"))
+            self.gathering.attempt(name, getattr(self, f"check_{name}"), seconds)
 
     def config(self, site: str) -> dict[str, Any]:
         """A site's configuration in force on this host."""
@@ -163,7 +180,7 @@ class Host:
 
     def frappe_major(self) -> int:
         """Frappe's major version on this host's bench."""
-        version = (installed_apps(self.bench).get("frappe") or {}).get("version") or ""
+        version = app_version(self.bench, "frappe") or ""
         if not re.match(r"\d+\.", version):
             raise AssertionError(f"the version of {self.bench}/apps/frappe cannot be read")
         return int(version.split(".")[0])

@@ -12,7 +12,7 @@ from typing import Any
 from .. import atomic
 from ..foreign import replace, unlink
 from ..http import Visitor
-from .results import message_of
+from .results import CHECK_SECONDS, limited, message_of
 from .router import RouterChecks
 from .scheduler import JOB_LOG, JOB_TYPE, JobChecks
 from .system import EveryHost
@@ -105,7 +105,13 @@ class Primary(EveryHost, RouterChecks, JobChecks):
             visitor.call("DELETE", f"/api/resource/Deleted Document/{copy['name']}")
 
     def begin(self) -> dict[str, Any]:
-        """Put the file and the job into the first site; ``trouble`` has the errors by step."""
+        """Make the basics, and put the file and the job into the first site.
+
+        ``trouble`` has the errors by step, ``basics`` the results.
+        """
+        self.basics("disk_room", "database_answers", "connections", "redis_answers")
+        self.basics("bench_answers", "router_answers")
+        lacks = self.gathering.lacks
         trouble: dict[str, str] = {}
         seen: dict[str, Any] = {"put_at": None, "done": None, "trouble": trouble}
         made: dict[str, Any] = {self.site: {"file": self.file().name}}
@@ -117,30 +123,41 @@ class Primary(EveryHost, RouterChecks, JobChecks):
             ("job", lambda: made[self.site].update(job=self.make_job())),
             ("state", lambda: self.remember(made)),
         )
+        # What a check needs, its first half needs, too.
+        of_check = {"clear": "save", "file": "file_arrives", "done": "queue", "job": "job_once"}
         for name, step in steps:
+            lacking = lacks(of_check[name]) if name in of_check else ""
+            if lacking:
+                trouble[name] = f"not done: needs {lacking}"
+                continue
             try:
-                step()
+                with limited(CHECK_SECONDS):
+                    step()
             except Exception as error:
                 trouble[name] = message_of(error)
-        return seen
+        return {**seen, "basics": self.gathering.results}
 
     def finish(self) -> None:
         """Make the checks, and remove what the first phase put there."""
         made = self.remembered()
-        trouble = self.params["begun"].get("trouble") or {}
+        begun = self.params["begun"]
+        trouble = begun.get("trouble") or {}
         attempt = self.gathering.attempt
+        self.gathering.results += begun.get("basics") or []
         try:
             self.look()
             self.make("redis_addresses", "redis_rights")
             attempt("save", lambda: self.check_save(made))
             job = made.get(self.site, {}).get("job")
-            attempt("job_once", lambda: self.check_job(job, trouble.get("job")))
+            seconds = CHECK_SECONDS + self.params["job_seconds"]
+            attempt("job_once", lambda: self.check_job(job, trouble.get("job")), seconds)
             self.make("certificates", "queue", "waiting")
             attempt(("queue_safe", "queue_room"), self.check_queue_store)
             attempt((), self.note_placed)
         finally:
             try:
-                self.take_away(made)
+                with limited(CHECK_SECONDS):
+                    self.take_away(made)
                 self.remember({})
             except Exception as error:
                 self.seen["left"] = message_of(error)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..mariadb.server import Server, describe, errant, local, memory_tables, pymysql, remote
-from .host import Host
+from ..mariadb import texts
+from ..mariadb.server import Server, all_of, describe, errant, memory_tables, pymysql, remote
+from .host import Host, local
 from .sites import site_connection
 
 ROW_SECONDS = 1.0
@@ -51,8 +52,10 @@ class ReplicaChecks(Host):
             saw = ", ".join(f"{name} {state}" for name, state in threads.items())
             for name in threads:
                 if int(status[f"Last_{name}_Errno"]):
-                    saw += f"; {name}: {status[f'Last_{name}_Error']}"
-            add("threads", set(threads.values()) == {"Yes"}, saw)
+                    saw += f"; {name}: {texts.error(status[f'Last_{name}_Error'])}"
+            # The IO thread also stops where the primary cannot be reached.
+            proved = threads["SQL"] != "Yes"
+            add("threads", set(threads.values()) == {"Yes"}, saw, proved=proved)
         good = age is not None and abs(age) < HEARTBEAT_SECONDS
         add("heartbeat", good, "no heartbeat" if age is None else f"{age:.1f} s old")
 
@@ -84,17 +87,24 @@ class ReplicaChecks(Host):
         """Compare the GTIDs in the binary logs of both servers, this one's first."""
         question = "SELECT @@GLOBAL.gtid_binlog_state"
         with local() as server:
+            own = server.value("SELECT @@GLOBAL.server_id")
             here = server.value(question)
         with self.primary_probe() as primary:
             there = primary.value(question)
         strange = errant(here, there)
-        self.gathering.add("errant", not strange, ", ".join(strange) or "none")
+        # With its own server id it is a write on this server; with another's, this server may have
+        # what the primary has lost.
+        self.gathering.add(
+            "errant", not strange, ", ".join(strange) or "none", proved=all_of(strange, own)
+        )
 
     def check_memory_tables(self) -> None:
         """Look for tables that a restart of this server empties, after which its data differs."""
         with local() as server:
             found = memory_tables(server)
-        self.gathering.add("memory_tables", not found, ", ".join(found) or "none")
+        self.gathering.add(
+            "memory_tables", not found, ", ".join(found) or "none", proved=bool(found)
+        )
 
     def check_tls(self) -> None:
         """Try to sign in as repl without TLS, and look at how the replica connects."""

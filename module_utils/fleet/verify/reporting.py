@@ -9,7 +9,7 @@ from ..systems import PYMYSQL
 from .files import FileChecks
 from .guard import GuardChecks
 from .replica import ReplicaChecks
-from .results import message_of
+from .results import CHECK_SECONDS, message_of
 from .router import CallChecks
 from .scheduler import NoScheduler
 from .system import EveryHost
@@ -21,6 +21,8 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
     def measure(self) -> None:
         """Make all checks but file_goes."""
         attempt = self.gathering.attempt
+        self.basics("disk_room", "database_answers", "connections", "primary_reached")
+        self.basics("bench_answers")
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
         self.make("row", "errant", "memory_tables", "tls", "sites_tls")
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
@@ -31,7 +33,8 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         self.make("no_scheduler")
         attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
-        self.make("file_arrives", "fresh")
+        self.make("file_arrives", seconds=self.params["file_seconds"] + CHECK_SECONDS)
+        self.make("fresh")
 
 
 def results(params: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def results(params: dict[str, Any]) -> dict[str, Any]:
         }
     reporting = Reporting(params)
     if params["phase"] == "gone":
-        reporting.make("file_goes")
+        reporting.make("file_goes", seconds=params["copy_seconds"] + CHECK_SECONDS)
     else:
         try:
             reporting.measure()

@@ -14,12 +14,11 @@ from ..http import (
     router_port,
     shown_certificate,
 )
-from ..mariadb.server import local
 from ..nginx.certificates import Certificates, is_public, read_asked
 from ..own_certificates import ends_soon, parse_der
 from ..sites.folders import own_account, read_state, served_names
 from .accounts import AccountChecks
-from .host import Host
+from .host import Host, local
 from .sites import reading_account
 
 CALLS_PER_NODE = 20

@@ -8,14 +8,16 @@ from typing import Any
 
 from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, conflicts_of, is_by_files
 from ..mariadb.options import look
-from ..mariadb.server import local, running_variables, shown_certificate
+from ..mariadb.server import running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
 from ..units import UNITS, restart_problems, unit_troubles
+from .basics import BasicChecks
 from .bench import BenchChecks
+from .host import local
 from .redis import RedisChecks
 
 
-class EveryHost(BenchChecks, RedisChecks):
+class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     """The checks that a primary and a reporting node have in common."""
 
     def look(self) -> None:
@@ -23,7 +25,8 @@ class EveryHost(BenchChecks, RedisChecks):
         self.make("environment", "redis_password", "workers", "comes_back", "units", "settings")
         self.make("own_certificates", "pdf", "contract")
         self.gathering.attempt((), self.note_apps)
-        self.seen["answers"] = self.answers()
+        if not self.gathering.lacks("answers_alike"):
+            self.seen["answers"] = self.gathering.attempt((), self.answers)
         self.gathering.attempt((), self.note_bench)
 
     def check_comes_back(self) -> None:

@@ -23,6 +23,7 @@ UNSAID = (
     "/.benchfleet-complete",
     ".wants/benchfleet-firewall.service",
     ".wants/benchfleet-sites.timer",
+    ".wants/benchfleet-status.timer",
     "/benchfleet/sites.json",
     "/config/supervisor.conf.bench",
     "/sites/.fleet-sites.json",
@@ -56,13 +57,13 @@ GONE = (
 
 def test_an_adoption_is_asked_for_and_confirmed(tries: Any):
     assert "set fleet_adopt: true for this host" in tries.words("unasked")
-    refused = tries.words("unconfirmed")
+    refused = tries.words("refused")
     assert "id: adopt_restart_for_binlog" in refused
     assert "-e adopt_restart_confirmed=true" in refused
 
 
 def test_a_wrong_setting_is_named_with_its_right_value(tries: Any):
-    refused = tries.words("wrong")
+    refused = tries.words("refused")
     assert "id: adopt_service_port" in refused
     assert "fleet_redis_queue_port to 11000" in refused
     assert "id: adopt_frappe_branch" in refused
@@ -263,8 +264,11 @@ def test_the_second_run_asks_nothing_and_changes_nothing(adopted: Any, later_tri
     recaps = re.findall(r"changed=(\d+)", later_tries.said["second run"].result())
     assert len(recaps) >= 2
     assert set(recaps) == {"0"}
-    # One is made when a job on a reporting node first writes files, the other is written by the
-    # sites' timer.
-    unsteady = ("/files/.fleet-push", "/var/lib/benchfleet/sites.json")
+    # The first is made when a job on a reporting node first writes files; timers and runs write the
+    # others.
+    written = [
+        f"/var/lib/benchfleet/{name}" for name in ("sites.json", "status.json", "runs.jsonl")
+    ]
+    unsteady = ("/files/.fleet-push", *written)
     files = changed(adopted.tree, later_tries.tree)
     assert not [path for path in files if not path.endswith(unsteady)]

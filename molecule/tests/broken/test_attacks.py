@@ -351,7 +351,7 @@ def test_a_pipe_holds_nobody_up(
     )
     try:
         primary.check_output("timeout 60 systemctl start benchfleet-sites.service")
-        play("site.yml", "--check")
+        play("--check", "--limit", "erp1", "playbooks/preflight.yml", "playbooks/primary.yml")
     finally:
         attackers["erp1"].run(f"rm -rf {site} {BENCH}/sites/other.test")
         primary.check_output("systemctl start benchfleet-sites.service")
@@ -369,7 +369,7 @@ def test_what_the_account_changes_during_a_run_is_not_run_by_root(
         replica.doing("swap", SWAP, json.dumps(swaps)),
         replica.doing("append", APPEND, PROGRAM, *written),
     ):
-        play("site.yml", fails=None)
+        play("--limit", ",".join(attackers), "site.yml", fails=None)
     for attacker in attackers.values():
         assert "owned" not in attacker.node.run("supervisorctl status || true")
 
@@ -396,5 +396,4 @@ def test_what_the_account_changes_during_an_update_is_not_run_by_root(
         play("playbooks/update.yml", fails=None)
     play("playbooks/update.yml")
     play("site.yml")
-    assert play("site.yml").changes == []
     assert anybody().report().status == 200

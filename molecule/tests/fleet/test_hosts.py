@@ -251,21 +251,3 @@ def test_secrets_are_in_no_journal_and_no_process_list(primary: Any, replica: An
         said = host.check_output("journalctl -q --no-pager; ps -eo args")
         for word in words:
             assert word not in said
-
-
-def test_verify_holds(verify: Any, primary: Any, replica: Any):
-    checks = verify()
-    assert {key: check["saw"] for key, check in checks.items() if not check["ok"]} == {}
-    rows = {check["row"] for check in checks.values()}
-    assert rows == {f"S{n}" for n in [*range(1, 15), 16]}
-    database = json.loads(primary.check_output(f"cat {BENCH}/sites/{SITE}/site_config.json"))[
-        "db_name"
-    ]
-    for table, column in (("ToDo", "description"), ("Scheduled Job Type", "method")):
-        value = "fleet-verify%" if table == "ToDo" else "frappe.ping"
-        question = f"SELECT COUNT(*) FROM {database}.\\`tab{table}\\` WHERE {column} LIKE '{value}'"
-        assert sql(primary, question) == "0"
-    assert sql(primary, "SELECT COUNT(*) FROM benchfleet.probe") == "0"
-    for host in (primary, replica):
-        assert host.check_output(f"find {BENCH}/sites -name 'fleet-verify*'") == ""
-        assert not host.file("/var/lib/benchfleet/verify").exists

@@ -26,7 +26,7 @@ OLDER_YARN = "1.22.21"
 PREPARED = "fleet : Tools that every host of the fleet needs are installed"
 COPIED_NEXT = "mariadb_replica : Script that fetches a copy is in place"
 # ssh executions on each older host that a new node adds to a run that changes nothing.
-HANDFUL = 12
+HANDFUL = 6
 
 
 @pytest.fixture(scope="module")

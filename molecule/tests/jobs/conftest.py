@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -131,29 +130,15 @@ def benches(play: Callable[..., Run]) -> Callable[..., Run]:
     """Run the part of site.yml for benches, with the scenario's placement and these changes."""
 
     def run(**changes: Any) -> Run:
-        return play(*BENCHES, "-e", json.dumps({**PLACEMENT, **changes}))
+        return play(BENCHES, "-e", json.dumps({**PLACEMENT, **changes}))
 
     return run
 
 
 @pytest.fixture(scope="session")
-def proved(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Checks]:
+def proved(verify: Callable[..., Checks]) -> Callable[..., Checks]:
     """Run ./fleet verify with the scenario's placement and these changes; its checks by place."""
-
-    def run(**changes: Any) -> Checks:
-        folder = tmp_path_factory.mktemp("placed")
-        for name in ("hosts.py", "groups.yml"):
-            (folder / name).symlink_to(ROOT / "inventory/lab" / name)
-        variables = folder / "group_vars/all"
-        variables.mkdir(parents=True)
-        (variables / "lab.yml").symlink_to(ROOT / "inventory/lab/group_vars/all.yml")
-        (variables / "placement.yml").write_text(yaml.safe_dump({**PLACEMENT, **changes}))
-        words = [str(ROOT / "fleet"), "verify", "-i", str(folder), "--json"]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert done.stdout, done.stderr
-        return {(c["id"], c["host"]): c for c in json.loads(done.stdout)["checks"]}
-
-    return run
+    return lambda **changes: verify(**{**PLACEMENT, **changes})
 
 
 @pytest.fixture(scope="session")

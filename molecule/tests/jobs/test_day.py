@@ -107,10 +107,10 @@ def restart_workers(nodes: dict[str, Node]) -> None:
     assert same == {"frappe-bench-redis"}
 
 
-def rep1_is_lost(jobs: Jobs, queues: Queues, lab: state.Lab, clock: Clock) -> float:
+def rep1_is_lost(jobs: Jobs, queues: Queues, lab: state.Lab, clock: Clock) -> tuple[float, float]:
     """Cut rep1's power: the primary takes its jobs after the bound, and later ones at once.
 
-    Returns the period in which it went off; it is back.
+    Returns the periods between which it was off; it is back.
     """
     bound = PLACEMENT["jobs_away_seconds"]
     token, url = jobs.write()
@@ -139,12 +139,13 @@ def rep1_is_lost(jobs: Jobs, queues: Queues, lab: state.Lab, clock: Clock) -> fl
         answer = jobs.somebody.visitor.call("GET", url)
         assert answer.text == f"content of {url.rpartition('/')[2]}"
     finally:
+        on = clock.period()
         machines.start(lab, lab.host("rep1"))
     served(queues, "at-rep1")
     assert jobs.where(READ, file_url="/x") == "rep1"
     assert [len(jobs.servers(token)) for token in waiting] == [1] * 3
     assert jobs.servers(begun) == []
-    return off
+    return off, on
 
 
 def test_each_scheduled_job_runs_once_a_period(
@@ -169,10 +170,9 @@ def test_each_scheduled_job_runs_once_a_period(
         "kill -9 $(supervisorctl pid frappe-bench-placed-worker:"
         "frappe-bench-frappe-placed-worker-0)"
     )
-    off = rep1_is_lost(jobs, queues, lab, clock)
-    on = clock.period()
+    off, on = rep1_is_lost(jobs, queues, lab, clock)
 
-    last = math.ceil(on)
+    last = math.ceil(clock.period())
     clock.into(last + 0.9)
     runs = scheduled(jobs)
     shown = "\n".join(map(str, runs))

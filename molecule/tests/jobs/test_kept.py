@@ -93,9 +93,10 @@ def queue(jobs: Jobs, queues: Queues) -> Iterator[Queue]:
         assert jobs.where("frappe.demo.record_job") == "erp1"
 
 
-def state_of(fleet_command: Callable[..., str]) -> str:
-    """The primary's status by ./fleet status."""
-    rows = json.loads(fleet_command("status", "--json"))["status"]
+def state_of(primary: Node, fleet_command: Callable[..., str]) -> str:
+    """The primary's status by ./fleet status, as it is now."""
+    primary.measure()
+    rows = json.loads(fleet_command("status", "--json", fine=False))["status"]
     return next(row["state"] for row in rows if row["host"] == "erp1")
 
 
@@ -127,9 +128,9 @@ def test_changes_with_garbage_at_their_end_are_mended_and_kept(
     assert f"Redis refused {FILES}/appendonlydir" in log
     assert f"{place}/jobs.txt" in log
     assert queue.node.run(f"ls {place}/appendonlydir/*.incr.aof")
-    assert place in state_of(fleet_command)
+    wait_until("status names the files", lambda: place in state_of(queue.node, fleet_command))
     queue.node.run(f"rm -r {place}")
-    assert place not in state_of(fleet_command)
+    wait_until("status names nothing", lambda: place not in state_of(queue.node, fleet_command))
 
 
 def test_a_snapshot_that_ends_too_early_does_not_keep_redis_away(queue: Queue):

@@ -18,7 +18,6 @@ REMOVE = ("playbooks/remove_app.yml", "-e", "app=shop")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-e", "app=frappe"], "leaving_app_refused"),
         (["-e", json.dumps(shop.APPS)], "leaving_app_in_inventory"),
         ([], "-e confirm=shop where there is no terminal"),
     ],

@@ -40,8 +40,6 @@ def known_of(host: Node, address: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-e", "node=rep9"], "rep1, rep2.*leaving_node_unknown"),
-        (["-e", "node=erp1", "-e", "confirm=erp1"], "leaving_node_primary"),
         (["-e", "node=rep2"], "-e confirm=rep2 where there is no terminal"),
         (["-e", "node=rep2", "-e", "confirm=rep1"], "rep2 is not taken out"),
         (

@@ -6,16 +6,14 @@ test_remove.py tests that they leave nothing to do for site.yml.
 from __future__ import annotations
 
 import json
-import re
 import secrets as random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from calls import REPORT, RUN, Somebody
 from fleet.http import Visitor
 from nodes import Node, wait_until
-from plays import Run
 
 from benchfleet.lab import state
 
@@ -23,7 +21,6 @@ BENCH = "/home/frappe/frappe-bench"
 # As long as a name may be: nginx, files and logs have to accept it.
 NEW = ".".join(["made-by-hand-" * 4 + "s", "x" * 63, "y" * 63, "lab.test"])
 ADDED, LINKED = "shop.lab.test", "old.lab.test"
-MARK = "/etc/benchfleet/fleet.json"
 SYNC = "/usr/local/lib/benchfleet/site-sync"
 # The primary's timer gives the nodes access within 15 s; then cron copies at each full minute.
 COPIED_SECONDS = 180
@@ -215,26 +212,3 @@ def test_a_dropped_site_leaves_nothing(hosts: list[Node], database: str) -> None
     for node in nodes:
         assert not has_folder(node)
         assert node.sql(accounts) == "0"
-
-
-def test_a_dropped_site_and_a_fleet_of_a_newer_format_are_refused_together(
-    play: Callable[..., Run], hosts: list[Node]
-) -> None:
-    primary, last = hosts[0], hosts[-1]
-    note = "/var/lib/benchfleet/made-site-gone.lab.test"
-    primary.run(f"touch {note}")
-    last.run(f'cp -p {MARK} {MARK}.kept; sed -i \'s/"format": [0-9]*/"format": 99/\' {MARK}')
-    names = json.dumps({"fleet_sites": [{"name": state.SITE}, {"name": "gone.lab.test"}]})
-    try:
-        run = play("site.yml", "-e", names, fails=True)
-    finally:
-        primary.run(f"rm {note}")
-        last.run(f"mv {MARK}.kept {MARK}")
-    said = " ".join(run.output.split())
-    assert "gone.lab.test, which was on the bench of" in said
-    assert "id: site_gone" in said
-    assert "take it out of fleet_sites" in said
-    assert f"remove {note} on" in said
-    assert re.search(rf"fleet\.json in \S+ on {last.name}\b.*id: fleet_format_newer", said)
-    assert run.changes == []
-    assert not primary.says(f"ls -d {BENCH}/sites/gone.lab.test")

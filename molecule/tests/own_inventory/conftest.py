@@ -9,10 +9,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -87,7 +86,7 @@ class Stranger:
             start_new_session=True,
         )
         os.close(terminal)
-        said = bytearray()
+        said, answered = bytearray(), 0
         while True:
             if select.select([main], [], [], 1)[0]:
                 try:
@@ -95,9 +94,8 @@ class Stranger:
                 except OSError:
                     # The last process with the terminal has ended.
                     break
-            elif question and question.encode() in said:
-                # Ansible discards what was typed before it reads: if nothing happens, type it
-                # again.
+            elif question and said.count(question.encode()) > answered:
+                answered += 1
                 os.write(main, f"{answer}\n".encode())
         os.close(main)
         return process.wait(), said.decode(errors="replace").replace("\r\n", "\n")
@@ -121,13 +119,6 @@ class Stranger:
             f"runuser -l {user} -c {shlex.quote(f'bash -euo pipefail -c {shlex.quote(script)}')}"
         )
         return node.run(login, 300)
-
-    def change(self, edit: Callable[[Any], Any]) -> None:
-        """Change the inventory's hosts.yml by a function of its content."""
-        path = self.inventory / "hosts.yml"
-        content = yaml.safe_load(path.read_text())
-        edit(content)
-        path.write_text(yaml.safe_dump(content))
 
 
 def tail(said: str) -> str:
@@ -212,7 +203,8 @@ def stranger(lab: state.Lab, proxy: str, tmp_path_factory: pytest.TempPathFactor
     environment |= {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "TERM": "dumb",
-        "LANG": "C",
+        # Ansible alone refuses it.
+        "LC_ALL": "C",
         "EDITOR": str(editor),
         "ANSIBLE_BECOME_PASSWORD_FILE": str(folder / "sudo"),
         "ANSIBLE_SSH_COMMON_ARGS": ssh_settings(lab, folder, keys),

@@ -11,7 +11,7 @@ from conftest import SSH_PORT, Stranger, ssh_settings
 
 from benchfleet.lab import machines
 
-PREFLIGHT = ".venv/bin/ansible-playbook -i inventory/asked playbooks/preflight.yml --check"
+PREFLIGHT = "./fleet check -i inventory/asked"
 PROBLEMS = re.compile(r"Preflight found (\d+) problems?\. Nothing was touched on any host\.")
 NO_PASSWORD = {"ANSIBLE_BECOME_PASSWORD_FILE": ""}
 
@@ -92,6 +92,9 @@ def test_a_dead_host_is_in_the_list_with_other_problems(stranger: Stranger, with
 
 
 def test_without_an_inventory_nothing_is_guessed(stranger: Stranger):
-    site = stranger.fails(".venv/bin/ansible-playbook site.yml")
-    assert "inventory_missing" in site
-    assert "-i inventory/mine" in stranger.fails("./fleet drain rep1")
+    # Plain Ansible, as the launcher has it.
+    plain = ".venv/bin/ansible-playbook site.yml"
+    assert "inventory_missing" in stranger.fails(plain, LC_ALL="")
+    for verb in ("status", "apply", "drain rep1"):
+        status, said = stranger.run(f"./fleet {verb}")
+        assert (status, "-i inventory/mine" in said) == (2, True), said

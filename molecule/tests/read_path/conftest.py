@@ -4,36 +4,81 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from calls import Somebody
+from calls import Somebody, Taken, working
 from failures import Field
 from nodes import wait_until
-from player import Player
-from plays import BENCHES
+from player import Played, Player
+from plays import BENCHES, Run
 
 from benchfleet.lab import state
 
 # Each policy on one node, so that one run sets up both.
 POLICIES = "{{ {'rep1': 'stale', 'rep2': 'error'}[inventory_hostname] | default('primary') }}"
+# Certificates of the operator's are here, on the primary.
+FOLDER = "/etc/ssl/lab"
+# Further names of the site: one leads to the router, the other to a node.
+OTHER, AWAY = "other.lab.test", "away.lab.test"
+ROUTED: dict[str, Any] = {
+    "router_report_methods": ["frappe.desk.search.search_link"],
+    "router_primary_methods": ["frappe.desk.reportview.get_count"],
+    "router_trusted_proxies": ["{{ hostvars['rep1'].ansible_host }}"],
+    "bench_web_workers": 3,
+}
 # The set-ups of the fleet, in their order, as variables for Ansible. The guard is switched off and
 # on again in between, so the policies are tested after that.
-PHASES: dict[str, list[str]] = {
-    "guarded": [],
-    "routed": [
-        "-e",
-        json.dumps(
+PHASES: dict[str, dict[str, Any]] = {
+    "guarded": {},
+    "routed": ROUTED,
+    "served": {
+        **ROUTED,
+        "router_certificate": f"{FOLDER}/default.chain",
+        "router_certificate_key": f"{FOLDER}/default.key",
+        "fleet_sites": [
             {
-                "router_report_methods": ["frappe.desk.search.search_link"],
-                "router_primary_methods": ["frappe.desk.reportview.get_count"],
+                "name": state.SITE,
+                "certificate": f"{FOLDER}/own.chain",
+                "certificate_key": f"{FOLDER}/own.key",
             }
-        ),
-    ],
-    "stock": ["-e", '{"fleet_read_guard": false}'],
-    "stale": ["-e", json.dumps({"read_guard_policy": POLICIES})],
-    "error": ["-e", json.dumps({"read_guard_policy": POLICIES})],
+        ],
+    },
+    "asked": {
+        **ROUTED,
+        "router_acme_email": "ops@lab.test",
+        "router_acme_server": "https://localhost:14000/dir",
+        "fleet_sites": [
+            {"name": state.SITE, "names": ["{{ hostvars['erp1'].ansible_host }}", AWAY, OTHER]}
+        ],
+    },
+    "stock": {"fleet_read_guard": False},
+    "stale": {"read_guard_policy": POLICIES},
+    "error": {"read_guard_policy": POLICIES},
 }
+# Certificates are the router's alone, so the other hosts stay as the set-up before left them.
+OF_PRIMARY = ("served", "asked")
+
+
+@dataclass
+class Setup:
+    """The set-up that the fleet has now; the scenario's own at first.
+
+    run: how it was made. taken: what users got meanwhile. normal: calls that a player measured.
+    """
+
+    phase: str = "guarded"
+    run: Run | None = None
+    taken: list[Taken] | None = None
+    normal: Played | None = None
+
+
+def change(phase: str) -> list[str]:
+    """The arguments of the run that sets the fleet up."""
+    limit = ["--limit", "erp1"] if phase in OF_PRIMARY else []
+    return [BENCHES, *limit, "-e", json.dumps(PHASES[phase])]
 
 
 def phase_of(item: pytest.Item) -> str:
@@ -53,19 +98,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def setups(play: Callable[..., Any]) -> dict[str, Any]:
-    """The set-up that the fleet has now; the scenario's own at first."""
-    return {"now": PHASES["guarded"]}
+def setup() -> Setup:
+    """How the fleet is set up."""
+    return Setup()
 
 
 @pytest.fixture(autouse=True)
-def fleet(request: pytest.FixtureRequest, setups: dict[str, Any], play: Callable[..., Any]) -> str:
+def fleet(
+    request: pytest.FixtureRequest,
+    setup: Setup,
+    play: Callable[..., Run],
+    anybody: Callable[..., Somebody],
+) -> str:
     """The fleet is set up as the test wants it; returns the phase."""
     phase = phase_of(request.node)
-    if setups["now"] != PHASES[phase]:
-        play(*BENCHES, *PHASES[phase])
-        setups["now"] = PHASES[phase]
-        setups.pop("player", None)
+    if PHASES[setup.phase] != PHASES[phase]:
+        # With the guard off, or by http alone, calls fail.
+        load = working(anybody) if phase == "routed" else nullcontext()
+        with load as taken:
+            run = play(*change(phase))
+        setup.phase, setup.run, setup.taken, setup.normal = phase, run, taken, None
     return phase
 
 
@@ -108,9 +160,8 @@ def both_answer(field: Field, somebody: Somebody) -> Callable[[], None]:
 
 
 @pytest.fixture
-def player(field: Field, somebody: Somebody, alone: None, setups: dict[str, Any]) -> Player:
+def player(field: Field, somebody: Somebody, alone: None, setup: Setup) -> Player:
     """A player that has measured the normal calls."""
-    found = Player(field, somebody, setups.get("player"))
-    if found.normal is None:
-        setups["player"] = found.learn()
+    found = Player(field, somebody, setup.normal)
+    setup.normal = found.normal or found.learn()
     return found

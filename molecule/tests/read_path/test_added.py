@@ -12,7 +12,7 @@ from failures import Field
 from fleet.http import Answer
 
 ADDED, TAKEN = "frappe.desk.search.search_link", "frappe.desk.reportview.get_count"
-SAVES = 100
+SAVES = 40
 
 pytestmark = pytest.mark.usefixtures("alone")
 routed = pytest.mark.fleet("routed")

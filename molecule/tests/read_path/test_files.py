@@ -113,7 +113,7 @@ def test_a_prepared_report_is_right_at_once_on_a_node_that_has_not_copied_it(
     unprepared = f"{METHOD}{RUN}?report_name={REPORT}&ignore_prepared_report=1"
     right = sorted(somebody.visitor.call("GET", unprepared).body["message"]["result"])
     assert right
-    for _ in range(10):
+    for _ in range(3):
         name = prepare(field, somebody)
         path = f"{folder(field)}/{file_of(field, name)}"
         assert is_there(field.primary, path)
@@ -126,6 +126,22 @@ def test_a_prepared_report_is_right_at_once_on_a_node_that_has_not_copied_it(
         assert field.node.run(state) == field.primary.run(state)
         # Reports of the same minute may have the same name.
         field.node.run(f"rm {path}")
+
+
+def test_the_router_logs_a_slow_report_by_its_name(field: Field, somebody: Somebody):
+    name = "Slow%20Report"
+    filters = urllib.parse.quote(json.dumps({"seconds": 5}))
+    query = f"report_name={name}&filters={filters}"
+    assert somebody.visitor.call("GET", f"{METHOD}{RUN}?{query}").status == 200
+    log = "/var/log/nginx/benchfleet-reports.log"
+
+    def last() -> tuple[str, str, str]:
+        line = json.loads(field.primary.run(f"tail -n 1 {log}") or "{}")
+        return line.get("host"), line.get("path"), line.get("name")
+
+    # nginx writes it after the answer.
+    wait_until("it is logged", lambda: last() == (field.node_name, METHOD + RUN, name))
+    assert field.primary.run(f"stat -c '%a %U' {log}") == "640 www-data"
 
 
 @pytest.mark.usefixtures("made_elsewhere")

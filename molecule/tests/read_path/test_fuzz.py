@@ -26,9 +26,9 @@ from calls import Somebody
 from failures import Field
 from nodes import wait_until
 
-from benchfleet.runner import ROOT
+from benchfleet.runner import LAB_INVENTORY, ROOT
 
-REQUESTS = 2000
+REQUESTS = 1000
 # Requests sent at a time to a router with weaker checks, and how often at most.
 ROUND, ROUNDS = 200, 18
 SENDERS = 12
@@ -396,9 +396,8 @@ class Fuzzed:
 @pytest.fixture(scope="module")
 def routed() -> set[str]:
     """The methods that go to the reporting benches, by ./fleet routes."""
-    done = subprocess.run(
-        [str(ROOT / "fleet"), "routes", "--json"], capture_output=True, text=True, check=False
-    )
+    words = [str(ROOT / "fleet"), "routes", "-i", str(LAB_INVENTORY), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["routes"]
     return {row["method"] for row in rows if row["bench"] == "reporting"}

@@ -9,13 +9,12 @@ import json
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from calls import METHOD, Somebody, failures, working
+from conftest import Setup
 from failures import Field, drained
 from nodes import Node, wait_until
-from plays import BENCHES
 
 WEB = "frappe-bench-web:"
 # By this file a restart is announced to the router; it has the time until which calls wait.
@@ -34,18 +33,13 @@ def test_a_restart_of_the_bench_fails_no_call(
     assert failures(taken) == []
 
 
-def test_another_number_of_workers_fails_no_call(
-    anybody: Callable[..., Somebody], nodes: dict[str, Node], play: Callable[..., Any]
+@pytest.mark.fleet("routed")
+def test_a_change_of_settings_and_of_the_number_of_workers_fails_no_call(
+    setup: Setup, nodes: dict[str, Node]
 ):
-    pid = f"supervisorctl pid {WEB}frappe-bench-frappe-web"
-    before = nodes["erp1"].run(pid)
-    try:
-        with working(anybody) as taken:
-            play(*BENCHES, "-e", "bench_web_workers=3")
-        assert nodes["erp1"].run(pid) != before
-    finally:
-        play(*BENCHES)
-    assert failures(taken) == []
+    web = f"$(supervisorctl pid {WEB}frappe-bench-frappe-web)"
+    assert nodes["erp1"].run(f"pgrep --count --parent {web}") == "3"
+    assert failures(setup.taken) == []
 
 
 @pytest.mark.parametrize("seconds", [2, PATIENCE + 3], ids=["sudden", "announced"])

@@ -66,9 +66,14 @@ def test_the_operator_learns_which_code_writes(
     before = counts.get(method, {"count": 0})["count"]
     write(somebody, field, method)
     write(somebody, field, method)
-    rows = json.loads(fleet_command("status", "--json"))["status"]
-    (node,) = (row for row in rows if row["host"] == field.node.name)
-    assert node["write_under_read_only"][method] == before + 2
+
+    def counted() -> bool:
+        field.node.measure()
+        rows = json.loads(fleet_command("status", "--json", fine=False))["status"]
+        (node,) = (row for row in rows if row["host"] == field.node.name)
+        return bool(node["write_under_read_only"].get(method) == before + 2)
+
+    wait_until("status has the count", counted)
     log = field.node.run(f"tail -n 50 {field.bench}/logs/web.error.log")
     assert f"{method} writes under read_only, at frappe.demo" in log
 

@@ -1,4 +1,4 @@
-"""Make, read or remove a public file of a site, as a job of the bench would."""
+"""Make a public file of a site, or read and remove it, as a job of the bench would."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 
 def main() -> None:
-    """Make, read or remove a site's file, as the last argument says."""
+    """Make a site's file, or take it away and print it, as the last argument says."""
     import frappe
 
     site, name, action = sys.argv[1:]
@@ -18,13 +18,15 @@ def main() -> None:
     if action == "make":
         with open(path, "w") as out:
             out.write(name)
-    elif action == "read":
+        frappe.db.commit()
+        return
+    try:
         with open(path) as source:
             print(json.dumps(source.read()))
-    elif os.path.exists(path):
-        os.remove(path)
-    frappe.db.commit()
-    frappe.destroy()
+    finally:
+        if os.path.exists(path):
+            os.remove(path)
+        frappe.db.commit()
 
 
 if __name__ == "__main__":

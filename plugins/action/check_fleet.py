@@ -1,10 +1,18 @@
-#!/usr/bin/python
 """Compare the hosts of a fleet, and give the verdict over all checks of verify."""
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule
-from ansible.module_utils.fleet.verify.fleet import judge
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+sys.path.append(str(Path(__file__).parents[2] / "module_utils"))
+
+from fleet.verify.fleet import judge
+
+NEEDED = {"type": "dict", "required": True}
 
 DOCUMENTATION = r"""
 module: check_fleet
@@ -17,7 +25,7 @@ options:
   nodes:
     description: >-
       Host to {role, lan_ip, seen, planned, trouble, left}; seen is empty for a host that gave none.
-      A check that a host did not make is red, for the reason that trouble names.
+      A check that a host did not make is unknown, for the reason that trouble names.
     type: dict
     required: true
   placed:
@@ -54,9 +62,15 @@ EXAMPLES = r"""
 RETURN = r"""
 checks:
   description: >-
-    All checks: {id, row, check, host, ok, applicable, compared, asked, saw, wanted, remedy, facts}.
-    applicable: whether there was anything to check. compared: false where a host to compare with
-    was not seen. asked: whether the host could be asked. facts: values behind saw.
+    All checks: {id, row, about, check, host, state, ok, because, applicable, compared, proved,
+    asked, saw, wanted, remedy, facts}. about: the row's name. state: ok, failed or unknown.
+    because: for an unknown one the cause, "ID on HOST", or "". proved: whether the remedy's cause
+    was seen. applicable: whether there was anything to check. compared: false where a host to
+    compare with was not seen. asked: whether the state is known. facts: values behind saw.
+  returned: always
+  type: list
+left:
+  description: What verify made and could not remove, by host.
   returned: always
   type: list
 problems:
@@ -67,22 +81,21 @@ problems:
 """
 
 
-def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "checks": {"type": "list", "elements": "dict", "required": True},
-            "nodes": {"type": "dict", "required": True},
-            "placed": {"type": "dict", "required": True},
-            "ports": {"type": "list", "elements": "int", "required": True},
-            "allowed": {"type": "list", "elements": "str", "default": []},
-            "unasked": {"type": "dict", "required": True},
-        }
-    )
-    holds, found = judge(module.params)
-    if not holds:
-        module.fail_json(**found)
-    module.exit_json(changed=False, **found)
+class ActionModule(ActionBase):
+    """The checks that need all hosts, and the verdict."""
 
-
-if __name__ == "__main__":
-    main()
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the result; no module is started for it."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, given = self.validate_argument_spec(
+            {
+                "checks": {"type": "list", "elements": "dict", "required": True},
+                **dict.fromkeys(("nodes", "placed", "unasked"), NEEDED),
+                "ports": {"type": "list", "elements": "int", "required": True},
+                "allowed": {"type": "list", "elements": "str", "default": []},
+            }
+        )
+        holds, found = judge(given)
+        return {**result, **found, "changed": False, "failed": not holds}

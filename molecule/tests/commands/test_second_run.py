@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-BUDGET = 80
+BUDGET = 25
 
 
 def test_second_run_stays_within_its_ssh_executions(lab: Any):
