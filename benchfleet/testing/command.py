@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchfleet.lab.commands import ensure_tools
 from benchfleet.runner import LAB_INVENTORY, ROOT, log_folder
 from benchfleet.shell import FleetError, remove_tree, say
 from benchfleet.testing.programs import (
@@ -34,6 +35,7 @@ def run_tests(options: argparse.Namespace) -> int:
     since = time.monotonic()
     tests = Run(new_folder(), fail_fast=options.fail_fast)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    ensure_tools()
     try:
         results = wanted(tests, options)
     except BaseException:
