@@ -54,7 +54,7 @@ USED = (
     ),
     (become_loader, ("sudo",)),
     (connection_loader, ("ssh", "local")),
-    (lookup_loader, ("vars", "file", "env", "first_found")),
+    (lookup_loader, ("vars", "file", "env", "first_found", "rendered")),
     (shell_loader, ("sh",)),
 )
 

@@ -27,6 +27,7 @@ from fleet.bench import queues
 from fleet.bench.files import redis_address
 from fleet.bench.look import installed_apps
 from fleet.bench.program_settings import program_problems
+from fleet.mariadb import options
 from fleet.nginx.certificates import certificate_trouble
 from fleet.preflight import checks, secrets
 from fleet.preflight.jobs import job_problems
@@ -663,6 +664,12 @@ def test_remedies_of_the_secrets_file(tmp_path: Path) -> None:
     assert found() == "secrets_unreadable"
 
 
+def holds_data(folder: str) -> bool:
+    """Whether the survey finds a server's data in a folder."""
+    found = database.read_database(folder, "/none", options.program())
+    return bool(found["holds_data"])
+
+
 def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an operator does there, by the functions that look at a host."""
     # git init, git add --all, git commit.
@@ -685,11 +692,11 @@ def test_remedies_on_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for folder in ("data", "cli"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "ibdata1").write_bytes(b"x")
-    assert database.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert holds_data(f"{tmp_path}/data")
     assert benches.folder_state(f"{tmp_path}/cli") == "foreign"
     for folder in ("data", "cli"):
         (tmp_path / folder).rename(tmp_path / f"{folder}.before")
-    assert not database.read_database(f"{tmp_path}/data", str(tmp_path))["holds_data"]
+    assert not holds_data(f"{tmp_path}/data")
     assert benches.folder_state(f"{tmp_path}/cli") == "absent"
     # Remove the note of a site that shall be made anew.
     note = tmp_path / "state/made-site-erp.example.com"

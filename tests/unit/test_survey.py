@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet.bench import code
@@ -225,14 +226,16 @@ def test_states_of_a_folder_that_will_be_made(tmp_path):
 
 
 def test_data_folder(tmp_path):
-    empty = database.read_database(str(tmp_path / "none"), "/none")
+    def found(folder: Path) -> dict[str, Any]:
+        return database.read_database(str(folder), "/none", mariadb_options.program())
+
+    empty = found(tmp_path / "none")
     assert (empty["holds_data"], empty["bytes"]) == (False, 0)
     (tmp_path / "lost+found").mkdir()
-    assert not database.read_database(str(tmp_path), "/none")["holds_data"]
+    assert not found(tmp_path)["holds_data"]
     (tmp_path / "ibdata1").write_bytes(b"x" * 100_000)
-    found = database.read_database(str(tmp_path), "/none")
-    assert found["holds_data"]
-    assert found["bytes"] >= 100_000
+    assert found(tmp_path)["holds_data"]
+    assert found(tmp_path)["bytes"] >= 100_000
 
 
 def test_time_zone(tmp_path, monkeypatch):

@@ -24,6 +24,22 @@ def sql(statements: str) -> Done:
     return run(client("mariadb", *arguments), statements)
 
 
+def answers(*statements: str) -> list[list[str]]:
+    """The lines that the server answers to each statement, by one call of its client.
+
+    After one that fails, nothing more is asked: the others have no lines.
+    """
+    between = "-- benchfleet: the next answer --"
+    asked = sql(f";\nSELECT '{between}';\n".join(statements))
+    found: list[list[str]] = [[]]
+    for line in asked.stdout.splitlines():
+        if line == between:
+            found.append([])
+        else:
+            found[-1].append(line)
+    return found + [[] for _ in statements[len(found) :]]
+
+
 def look_at_database() -> dict[str, Any]:
     """The state of the server: trouble is why root cannot sign in, or "".
 

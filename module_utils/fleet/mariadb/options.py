@@ -311,9 +311,12 @@ def meaning(spelled: str, value: str | None, names: Iterable[str]) -> tuple[str,
     return found, said
 
 
-def server_options() -> dict[str, str]:
-    """Option -> value from the files of this host's server; {} where they cannot be read."""
-    names = program().names
+def server_options(about: Program | None = None) -> dict[str, str]:
+    """Option -> value from the files of this host's server; {} where they cannot be read.
+
+    about: the result of program(), where it is known already.
+    """
+    names = (about or program()).names
     parts = (word.removeprefix("--").partition("=") for word in printed())
     return dict(meaning(name, value if equals else None, names) for name, equals, value in parts)
 
@@ -323,14 +326,14 @@ def data_folder(options: Mapping[str, str] | None = None) -> str:
     return ((options or server_options()).get("datadir") or "/var/lib/mysql").rstrip("/")
 
 
-def look(ours: str) -> dict[str, Any]:
+def look(ours: str, known: Program | None = None) -> dict[str, Any]:
     """The options of this host's server: {trouble, own, said, seen}.
 
     trouble: why no server starts with these files, or "". own: the path by which our own file is
     read, or would be; "" where it is not. said: a list of Said, in the order of their effect. seen:
-    the files and folders that were read.
+    the files and folders that were read. known: the result of program(), where it is known already.
     """
-    about, options = program(), arguments()
+    about, options = known or program(), arguments()
     first = leading(options)
     files, groups = list(about.files), list(about.groups)
     for word in first:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..adoption.database import sql
+from ..adoption.database import answers
 from ..kept import tree_bytes
 from ..mariadb.conflicts import REFUSED, running_rows
-from ..mariadb.options import RUNNING, look
+from ..mariadb.options import RUNNING, Program, Row, look
 from ..mariadb.server import MEMORY_TABLES
 from ..processes import run
 from ..verify.answers import READ_SHARED, SHARED
@@ -18,8 +19,8 @@ from ..verify.answers import READ_SHARED, SHARED
 SETTINGS = "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf"
 
 
-def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
-    """State of a host's database server.
+def read_database(data_dir: str, state_dir: str, about: Program) -> dict[str, Any]:
+    """State of a host's database server. about: what program() says of it.
 
     product, version, program   of the installed server; product and version None without one
     data_dir, holds_data, bytes its data folder, whether there is data in it, and how much
@@ -46,9 +47,9 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     ]
     found["holds_data"] = bool(kept)
     found["bytes"] = tree_bytes(data_dir) if kept else 0
-    found["memory_tables"], shared = (
-        sql(statement).stdout.splitlines() if kept and found["product"] else []
-        for statement in (MEMORY_TABLES, READ_SHARED)
+    asked = (MEMORY_TABLES, READ_SHARED, RUNNING, "SHOW MASTER STATUS")
+    found["memory_tables"], shared, *running = (
+        answers(*asked) if kept and found["product"] else [[] for _ in asked]
     )
     rows = [row.split("\t") for row in shared]
     found["answers"] = dict.fromkeys(SHARED) | {name: value for name, value, _ in rows}
@@ -60,23 +61,18 @@ def read_database(data_dir: str, state_dir: str) -> dict[str, Any]:
     found["taken"] = {name: value for name, value in lines if name in SHARED}
     found["options"] = None
     if found["product"] == "MariaDB":
-        found["options"] = read_options(bool(kept), Path(state_dir, "adopted.json").exists())
+        adopted = Path(state_dir, "adopted.json").exists()
+        found["options"] = read_options(about, running_rows(*running), adopted)
     return found
 
 
-def read_options(runs: bool, adopted: bool) -> dict[str, Any]:
+def read_options(about: Program, rows: Mapping[str, Row], adopted: bool) -> dict[str, Any]:
     """MariaDB's options by its files and command line: the result of look() in mariadb/options.py.
 
-    adopted is added, and running: the server's variables that are named there, those that may be
-    refused, and, on an adopted server, those that need a restart. runs: whether it may be asked.
+    adopted is added, and running: of the server's variables, rows, those that are named there,
+    those that may be refused, and, on an adopted server, those that need a restart.
     """
-    options = {**look(SETTINGS), "adopted": adopted}
-    rows = running_rows(
-        *(
-            sql(statement).stdout.splitlines() if runs else []
-            for statement in (RUNNING, "SHOW MASTER STATUS")
-        )
-    )
+    options = {**look(SETTINGS, about), "adopted": adopted}
     named = {entry.name for entry in options["said"]} | set(REFUSED)
     options["running"] = {
         name: row

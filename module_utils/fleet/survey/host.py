@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..adoption.look import look as look_at_adoption
 from ..bench import code, jobs
 from ..bench.cli import cli_releases
 from ..bench.pdf import printing
-from ..mariadb.options import data_folder
+from ..mariadb.options import data_folder, program, server_options
 from ..nginx.certificates import certificate_trouble
 from ..packet_filters import look_at_filters, look_at_ways
 from ..runs import other_run
@@ -39,14 +40,20 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
     asked: the options of the module survey. Raises BenchError.
     """
     started = time.time()
-    data_dir = data_folder()
+    about = program()
+    data_dir = data_folder(server_options(about))
+    # Other programs answer these two. Nothing else runs meanwhile: the rest of the survey takes on
+    # the bench's account, which would be that of the whole process.
+    with ThreadPoolExecutor() as pool:
+        database = pool.submit(read_database, data_dir, asked["state_dir"], about)
+        supervisor = pool.submit(look_at_supervisor)
     pythons, reader = asked["pythons"] + system_pythons(), code.reader(asked["bench_user"])
     found: dict[str, Any] = {
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
         "lease": other_run(),
         "update": read_update(asked["state_dir"]),
-        "database": read_database(data_dir, asked["state_dir"]),
+        "database": database.result(),
         "disk": {
             "data": free_bytes(data_dir),
             "bench": free_bytes(asked["bench_dir"]),
@@ -63,7 +70,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
         "code": code.look(asked["bench_dir"], asked["apps"], asked["bench_user"]),
         "tools": cli_releases(asked["cli_dir"]),
         "time_zone": time_zone(),
-        **look_at_supervisor(),
+        **supervisor.result(),
         "systemd": Path("/run/systemd/system").is_dir(),
         "gone_sites": gone_sites(asked["bench_dir"], asked["state_dir"]),
         "printing": printing(asked["bench_dir"]),
