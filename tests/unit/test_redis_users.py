@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 import redis
+from fleet.doctor import system as doctor
 from fleet.redis import users
 from fleet.redis.client import Redis
+from fleet.redis.store import parse_info
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="redis-server is not installed"
@@ -333,3 +335,15 @@ def test_rights_are_words_that_redis_knows(fleet: Fleet) -> None:
         for word in users.rights(instance, primary=True):
             if word[0] in "+-" and word[1] != "@":
                 assert word[1:].split("|")[0] in known
+
+
+def test_doctor_finds_a_queue_that_is_nearly_full(fleet: Fleet) -> None:
+    queue = str(fleet.queue.conf)
+    assert doctor.redis(queue) == []
+    with users.redis_admin(queue) as root:
+        used = int(parse_info(root.ask("INFO", "memory"))["used_memory"])
+        root.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        root.ask("CONFIG", "SET", "maxmemory", str(used * 10))
+        assert doctor.redis(queue) == []
+        root.ask("CONFIG", "SET", "maxmemory", str(int(used / 0.9)))
+    assert [cause.id for cause in doctor.redis(queue)] == ["redis_full"]

@@ -183,7 +183,7 @@ def redis(queue: str) -> list[Found]:
         if wrong:
             what = ", ".join(wrong)
             causes.append(found("redis_refuses", instance=instance, what=what, folder=folder))
-        if instance == "redis_queue":
+        if instance == "queue":
             causes += [
                 found("redis_full", instance=instance, what=what.partition(";")[0])
                 for what in room_problems(info)
