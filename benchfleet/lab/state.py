@@ -6,7 +6,7 @@ import ipaddress
 import json
 import os
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +165,14 @@ class Lab:
 
 
 def load(name: str) -> Lab | None:
-    """Return a lab's settings, None where there is no such lab or it is only partly made."""
+    """Return a lab's settings, None where there is no such lab or it is only partly made.
+
+    What this version does not know is left out, so that a lab of a newer one does not block it.
+    """
     try:
-        return Lab(**json.loads((LABS / name / "lab.json").read_text()))
+        found = json.loads((LABS / name / "lab.json").read_text())
+        known = {one.name for one in fields(Lab)} & set(found)
+        return Lab(**{key: found[key] for key in known})
     except FileNotFoundError:
         return None
     except (TypeError, ValueError) as error:

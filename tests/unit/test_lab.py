@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from benchfleet.lab import machines
+from benchfleet.lab import machines, state
+from benchfleet.shell import FleetError
 
 
 @pytest.fixture
@@ -38,3 +41,17 @@ def test_a_group_goes_with_its_machine(groups: Path):
     (found / "payload/system.slice/nginx.service").mkdir(parents=True)
     machines.remove_group("bf-a-erp1")
     assert not found.exists()
+
+
+def test_a_lab_of_a_newer_version_blocks_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "LABS", tmp_path)
+    made = state.Lab(name="mine", subnet="10.203.7.0/24", release="bookworm", base="")
+    (tmp_path / "mine").mkdir()
+    settings = {**dataclasses.asdict(made), "of_a_newer_version": 1}
+    (tmp_path / "mine/lab.json").write_text(json.dumps(settings))
+    assert state.all_labs() == [made]
+    (tmp_path / "mine/lab.json").write_text("[]")
+    with pytest.raises(FleetError, match="lab down --name mine"):
+        state.load("mine")
