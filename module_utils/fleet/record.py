@@ -25,6 +25,8 @@ CLOSING = "closing.json"
 UNIT = "benchfleet-record.service"
 # Of two hosts, one opens alone after so many seconds without an answer from the other.
 ALONE_SECONDS = 60.0
+# The service looks every two seconds: after so many, it does not work.
+FRESH_SECONDS = 10.0
 # A lock that is valid for longer comes from a clock that was wrong.
 LONGEST_CLOSING = 600.0
 
@@ -100,9 +102,7 @@ class Verdict:
     alone: bool = False
 
 
-def decide(
-    own: Record, host: str, answers: Mapping[str, Record], alone_seconds: float
-) -> Verdict:
+def decide(own: Record, host: str, answers: Mapping[str, Record], alone_seconds: float) -> Verdict:
     """The rule. own: the record of this ``host``; answers: those of the peers that answered.
 
     alone_seconds: for how long no peer has answered. Silence closes nothing.

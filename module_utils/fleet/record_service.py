@@ -9,7 +9,6 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -298,9 +297,8 @@ def end_clients(server: Any) -> None:
             server.run("KILL CONNECTION %s", (row["id"],))
 
 
-def serve(settings: Mapping[str, Any], state_dir: str, tls: str) -> None:
-    """Run the service. settings: {host, address, port} of this host."""
-    place = Place(settings["host"], settings["address"], int(settings["port"]), tls, state_dir)
+def serve(place: Place) -> None:
+    """Run the service."""
     wake = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: wake.set())
     threading.Thread(target=Listener(place).serve, daemon=True).start()

@@ -120,8 +120,13 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", json.dumps({**json.loads(OLD.line()), "epoch": True})]
-    + [json.dumps({**json.loads(OLD.line()), "hosts": {"erp1": 1}})],
+    [
+        "",
+        "[]",
+        "{}",
+        json.dumps({**json.loads(OLD.line()), "epoch": True}),
+        json.dumps({**json.loads(OLD.line()), "hosts": {"erp1": 1}}),
+    ],
 )
 def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / record.FILE).write_text(text)

@@ -463,10 +463,7 @@ def test_the_service_looks_at_once_when_it_is_woken(
     if pid == 0:
         try:
             record_service.LOOK_SECONDS = 3600
-            record.FOLDER = str(run)
-            Place.__init__.__defaults__ = (str(run), str(hosts.folder / "none"))
-            about = {"host": "rep1", "address": place.address, "port": place.port}
-            record_service.serve(about, place.state, place.tls)
+            record_service.serve(replace(place, socket=str(hosts.folder / "none")))
         finally:
             os._exit(1)
     try:

@@ -10,8 +10,8 @@ import sys
 sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
 
 from fleet.folders import folder
-from fleet.record_service import serve
+from fleet.record_service import Place, serve
 
 if __name__ == "__main__":
     settings = json.loads((folder("config") / "record.json").read_text(encoding="utf-8"))
-    serve(settings, str(folder("state")), str(folder("config") / "tls"))
+    serve(Place(**settings, tls=str(folder("config") / "tls"), state=str(folder("state"))))
