@@ -155,6 +155,13 @@ def test_a_peer_that_says_something_else_is_bounded(hosts: Fleet, answer: bytes)
     thread.join(5)
 
 
+def test_an_answer_that_is_too_long_is_none(hosts: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts.serve("rep1", OLD)
+    monkeypatch.setattr(record_service, "LONGEST", 50)
+    with pytest.raises(TimeoutError):
+        hosts.ask("rep1")
+
+
 def test_clients_that_say_nothing_use_up_no_more_than_the_slots(
     hosts: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
