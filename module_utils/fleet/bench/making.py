@@ -198,7 +198,7 @@ class BenchMaker(Bench):
             wanted = app.get("upstream") or here
         else:
             other_bench = here.startswith(f"ssh://{self.user}@") and here.endswith(self.folder(app))
-            # With its account, where it was written on a bench that followed; not on an adopted one.
+            # Written on a bench that followed: without the account. An adopted bench has its own.
             bare = here == without_password(app["repo"])
             bare = bare and not os.path.exists(f"{self.state_dir}/adopted.json")
             wanted = app["repo"] if ADDRESS.match(app["repo"]) and (other_bench or bare) else here

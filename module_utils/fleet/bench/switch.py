@@ -341,15 +341,15 @@ class Switch(Leaver):
             self.within(["web", "socketio"], 0)
             return {}
         self.guard(lasts + 15)
-        until = time.time() + lasts
-        atomic.write(hold, f"{until:.0f}\n", 0o644, durable=False)
+        until = round(time.time() + lasts)
+        atomic.write(hold, f"{until}\n", 0o644, durable=False)
         ending = time.monotonic() + ENDING_SECONDS
         # A call that has just looked for the file connects within the first of these.
         time.sleep(0.1)
         while any(running_calls("127.0.0.1", p) for p in ports) and time.monotonic() < ending:
             time.sleep(0.02)
         stopped = self.within(["web", "socketio"], float(self.asked["seconds"]))
-        return {"stopped": stopped, "held_until": int(until)}
+        return {"stopped": stopped, "held_until": until}
 
     def guard(self, seconds: float) -> None:
         """Have systemd start the programs again, should nobody else go on or back.
