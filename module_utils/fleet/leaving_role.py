@@ -8,6 +8,7 @@ preflight can see goes last, so that the next run calls this again until all is 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from glob import glob, iglob
@@ -19,6 +20,7 @@ from .bench.account import run_as
 from .bench.assets import asset_state
 from .bench.look import installed_apps
 from .bench.switch import PrimaryConfig
+from .foreign import as_owner
 from .imports import surplus
 from .leaving import COPIES, UNITS, Leaver, remove
 
@@ -54,10 +56,14 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
     "standby": {
         "first": (),
         "last": (
+            f"{UNITS}/benchfleet-address.service",
+            f"{UNITS}/certbot.service.d/benchfleet.conf",
             f"{UNITS}/nginx.service.d/benchfleet.conf",
             *(f"{{state}}/{name}" for name in ("router-loaded", "drained", "waiting", "forward")),
             *(f"{{state}}/{name}" for name in ("hold", "acme", "redis-server-rested")),
-            "{lib}/start-queue",
+            "{state}/router-brought",
+            *(f"{{lib}}/{name}" for name in ("fleet-address", "start-queue")),
+            "{config}/address.json",
             "{config}/redis",
         ),
     },
@@ -97,7 +103,8 @@ class RoleLeaver(Leaver):
             if os.path.dirname(path) == UNITS:
                 self.unit(os.path.basename(path))
         for path in self.wrong():
-            self.drop(path)
+            if f"remove {path}" not in self.did:
+                self.drop(path)
         if units and not self.dry:
             self.run("systemctl", "daemon-reload")
         return ""
@@ -134,6 +141,7 @@ class RoleLeaver(Leaver):
         """No program of the primary's is left."""
         if not self.asked["standby"]:
             self.router()
+            self.queue()
         self.modules()
 
     def router(self) -> None:
@@ -141,7 +149,9 @@ class RoleLeaver(Leaver):
         ours = (f"{NGINX}/conf.d/benchfleet.conf", f"{NGINX}/benchfleet")
         if not any(map(os.path.lexists, ours)):
             return
-        for path in ours:
+        noted = Path(self.asked["state_dir"], "router-brought")
+        brought = noted.read_text(encoding="utf-8").splitlines() if noted.exists() else []
+        for path in (*ours, *brought):
             self.drop(path)
         others = {*glob(f"{NGINX}/conf.d/*.conf"), *glob(f"{NGINX}/sites-enabled/*")} - {*ours}
         if others - {f"{NGINX}/sites-enabled/default"}:
@@ -151,6 +161,27 @@ class RoleLeaver(Leaver):
         if os.path.isdir(f"{self.asked['state_dir']}/acme"):
             self.unit("certbot.timer")
         self.entrance()
+
+    def queue(self) -> None:
+        """The bench has no queue of its own: of a copy it goes, of a former primary it is kept.
+
+        The latter may have jobs that the other Redis never got.
+        """
+        folder = f"{self.asked['bench']}/config/pids"
+        with as_owner(f"{folder}/-"):
+            files = [*glob(f"{folder}/*.rdb"), *glob(f"{folder}/appendonlydir")]
+        copy = f"{folder}/copy-of"
+        if not files or os.path.lexists(copy):
+            for path in (*files, copy):
+                self.drop(path)
+            return
+        place = f"{folder}/former-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.did += [f"move {path} to {folder}/former-..." for path in sorted(files)]
+        with as_owner(f"{folder}/-"):
+            if not self.dry:
+                os.mkdir(place, 0o700)
+            for path in [] if self.dry else files:
+                os.rename(path, f"{place}/{os.path.basename(path)}")
 
     def entrance(self) -> None:
         """Take back the web server's way to the sites; see the module path_access."""

@@ -381,13 +381,20 @@ def test_a_call_that_takes_too_long_is_not_cut_off(bench: Callable[..., Bench]) 
     assert not (primary.root / "state/hold").exists()
 
 
-@pytest.mark.parametrize(("named", "is_open"), [("h", True), ("h", False), ("other", True)])
+@pytest.mark.parametrize(
+    ("named", "is_open", "age"),
+    [("h", True, 0), ("h", False, 0), ("h", True, 60), ("other", True, 0)],
+)
 def test_a_primary_that_nobody_goes_back_to_starts_again_unless_it_is_another(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, named: str, is_open: bool
+    bench: Callable[..., Bench],
+    monkeypatch: pytest.MonkeyPatch,
+    named: str,
+    is_open: bool,
+    age: int,
 ) -> None:
     primary = bench(primary=True)
     monkeypatch.setattr(switch, "RECORD_STATE", f"{primary.root}/record.json")
-    primary.write("record.json", {"open": is_open})
+    primary.write("record.json", {"open": is_open, "checked": time.time() - age})
     primary.write("state/primary.json", {"primary": named})
     primary.step("close")
     (words,) = [words for words in primary.ran if words[0] == "systemd-run"]
@@ -400,6 +407,6 @@ def test_a_primary_that_nobody_goes_back_to_starts_again_unless_it_is_another(
     assert words[words.index("-c") + 6 :][-1].startswith("b-")
     command = [sys.executable, "-I", "-c", script, *arguments, "touch", str(started)]
     subprocess.run(command, check=False, env={"PATH": os.defpath}, stderr=subprocess.DEVNULL)
-    assert started.exists() == (named == "h" and is_open)
+    assert started.exists() == (named == "h" and is_open and not age)
     assert (primary.root / "state/hold").exists() != started.exists()
     assert (primary.root / "state/waiting/rep1").exists() != started.exists()

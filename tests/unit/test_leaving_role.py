@@ -117,7 +117,7 @@ def test_all_of_the_former_role_goes_and_the_survey_sees_that(
     for phase in ("first", "last"):
         wrong = any(leaving_role.LEFT[former][phase])
         assert is_left(host.asked(now, phase, standby), host.files()) == wrong
-        before = sorted(host.files())
+        before, host.ran = sorted(host.files()), []
         would = host.leave(now, phase, standby, dry=True)
         assert sorted(host.files()) == before
         ran, host.ran = host.ran, []
@@ -202,6 +202,31 @@ def test_nginx_stops_unless_it_serves_something_of_the_operators(host: Host, own
     words = ["reload", "nginx.service"] if own else ["disable", "--now", "nginx.service"]
     assert ["systemctl", *words] in host.ran
     assert ["systemctl", "reload", "nginx.service"] not in host.ran or own
+
+
+def test_a_brought_key_goes_with_the_router(host: Host) -> None:
+    conf, key = host.root / "etc/nginx/conf.d/benchfleet.conf", host.root / "etc/ssl/key.pem"
+    for path in (conf, key):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (host.root / "state/router-brought").write_text(f"{key}\n")
+    host.leave("reporting", "last")
+    assert not key.exists()
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_a_queue_that_others_may_lack_is_kept_aside(host: Host, copy: bool) -> None:
+    pids = host.root / "home/b/config/pids"
+    (pids / "appendonlydir").mkdir(parents=True)
+    (pids / "redis_queue.rdb").touch()
+    if copy:
+        (pids / "copy-of").touch()
+    host.leave("reporting", "last", standby=True)
+    assert (pids / "redis_queue.rdb").exists()
+    host.leave("reporting", "last")
+    kept = sorted(path.name for path in pids.glob("former-*/*"))
+    assert kept == ([] if copy else ["appendonlydir", "redis_queue.rdb"])
+    assert {path.name[:7] for path in pids.iterdir()} == (set() if copy else {"former-"})
 
 
 def test_modules_that_no_program_imports_go(host: Host) -> None:

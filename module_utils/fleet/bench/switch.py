@@ -45,7 +45,8 @@ SUSPENDED_SECONDS = 300
 START_SECONDS = 120
 SITES_TIMER, SITES_SERVICE = "benchfleet-sites.timer", "benchfleet-sites.service"
 FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service")
-# Starts the primary's programs again where the run that stopped them was killed.
+# Starts the primary's programs again where the run that stopped them was killed. What the service
+# of the record says counts for ten seconds.
 ALONE = "benchfleet-switch-back"
 RECORD_STATE = "/run/benchfleet/record.json"
 ALONE_SCRIPT = """
@@ -56,7 +57,8 @@ while time.monotonic() < ending:
     try:
         if json.load(open(record))["primary"] != host:
             break
-        if json.load(open(state))["open"]:
+        seen = json.load(open(state))
+        if seen["open"] and time.time() - seen["checked"] < 10:
             subprocess.run(start)
             subprocess.run(["systemctl", "start", "SITES_TIMER"])
             for path in glob.glob(f"{folder}/waiting/*"):
