@@ -130,6 +130,28 @@ def test_all_of_the_former_role_goes_and_the_survey_sees_that(
     assert (host.root / "config/fleet.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [
+        ("reporting", "state/made-site-s.test"),
+        ("reporting", "state/assets-built"),
+        ("reporting", "state/sites.json"),
+        ("primary", "state/mariadb-seed.json"),
+        ("primary", "config/ssh/sync"),
+    ],
+)
+def test_what_programs_and_modules_write_is_known(host: Host, role: str, name: str) -> None:
+    path = host.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert is_left(host.asked(role, "first"), host.files())
+    assert not is_left(
+        host.asked({"primary": "reporting", "reporting": "primary"}[role], "first"), host.files()
+    )
+    host.leave(role, "first")
+    assert not path.exists()
+
+
 def test_units_are_stopped_before_their_files_go_and_timers_first(host: Host) -> None:
     host.make("primary")
     host.leave("reporting", "first", standby=True)
@@ -229,7 +251,10 @@ def test_a_queue_that_others_may_lack_is_kept_aside(host: Host, copy: bool) -> N
     assert {path.name[:7] for path in pids.iterdir()} == (set() if copy else {"former-"})
 
 
-def test_modules_that_no_program_imports_go(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("role", "gone"), [("reporting", "fleet-sites"), ("primary", "mariadb-seed-receive")]
+)
+def test_modules_that_no_program_imports_go(host: Host, role: str, gone: str) -> None:
     lib = host.root / "lib"
 
     def install(name: str, text: str) -> None:
@@ -240,7 +265,7 @@ def test_modules_that_no_program_imports_go(host: Host) -> None:
             else:
                 path.mkdir(parents=True, exist_ok=True)
 
-    install("fleet-sites", "from fleet.sites.reconcile import tick\n")
+    install(gone, "from fleet.sites.reconcile import tick\n")
     install("restart-bench", "def f():\n    from fleet.calls import held\n")
     (lib / "python/benchfleet_sync").mkdir()
     (lib / "python/benchfleet_sync/sites.py").write_text("from fleet.bench.files import for_node\n")
@@ -249,13 +274,13 @@ def test_modules_that_no_program_imports_go(host: Host) -> None:
     (cache / "reconcile.cpython-311.pyc").touch()
     package = lib / "python/fleet"
     assert (package / "sites/reconcile.py").exists()
-    host.leave("reporting", "first")
-    host.leave("reporting", "last")
+    host.leave(role, "first")
+    host.leave(role, "last")
     left = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     kept = imports.needed("from fleet.calls import held\nfrom fleet.bench.files import for_node\n")
     assert left == kept
     assert not (package / "sites").exists()
-    assert host.leave("reporting", "last") == []
+    assert host.leave(role, "last") == []
 
 
 def entries(*files: str) -> Iterator[str]:
