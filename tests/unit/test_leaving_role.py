@@ -210,6 +210,19 @@ def test_a_former_primary_lets_no_node_in(host: Host) -> None:
     host.leave("reporting", "first")
 
 
+@pytest.mark.parametrize("role", ["primary", "reporting"])
+@pytest.mark.parametrize("phase", ["first", "last"])
+def test_a_bare_host_has_nothing_to_lose(
+    host: Host, monkeypatch: pytest.MonkeyPatch, role: str, phase: str
+) -> None:
+    asked = host.asked(role, phase) | {"user": "nosuch", "bench": "/nowhere/b"}
+    places = {f"{name}_dir": "/nowhere" for name in ("config", "lib", "state")}
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: {}[name])
+    leaver = RoleLeaver(asked | places, host.run, dry=True)
+    leaver.leave()
+    assert leaver.did == []
+
+
 @pytest.mark.parametrize("own", ["", "conf.d/mine.conf", "sites-enabled/mine"])
 def test_nginx_stops_unless_it_serves_something_of_the_operators(host: Host, own: str) -> None:
     nginx = host.root / "etc/nginx"
