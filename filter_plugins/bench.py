@@ -53,11 +53,17 @@ def known_host(address: str, port: int) -> str:
 
 
 def lockstep_apps(
-    apps: dict[str, Any], user: str, address: str, port: int, bench: str
+    apps: dict[str, Any],
+    user: str,
+    address: str,
+    port: int,
+    bench: str,
+    upstreams: dict[str, str],
 ) -> list[dict[str, Any]]:
     """The apps of a reporting bench: the primary's, over the LAN, at its commits, frappe first.
 
-    ``apps`` are the primary's, as the module bench_info returns them; ``port`` is its sshd's.
+    ``apps`` and ``upstreams`` are the primary's, as the module bench_info returns them; ``port`` is
+    its sshd's.
     """
     host = f"[{address}]" if ":" in address else address
     if int(port) != 22:
@@ -69,6 +75,7 @@ def lockstep_apps(
             "repo": f"ssh://{user}@{host}{bench}/apps/{name}",
             "branch": None,
             "commit": apps[name]["commit"],
+            "upstream": upstreams.get(name),
         }
         for name in names
     ]

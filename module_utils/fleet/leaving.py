@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .bench.account import BenchError
-from .foreign import as_owner
+from .files import with_block
+from .foreign import as_owner, read_bytes, replace
 from .mariadb.options import server_options
 from .processes import processes
 from .supervisor.call import control_words
@@ -45,6 +47,8 @@ OWN = (
 )
 COMMAND = "/usr/local/bin/bench"
 COPY_SECONDS = 90
+# Around the nodes' keys among those of the bench's account; see roles/site_sync.
+KEYS = "# {mark} Benchfleet: keys of the reporting hosts"
 
 
 class LeaveError(Exception):
@@ -178,6 +182,21 @@ class Leaver:
                     " bench, and run the same command again"
                 )
             time.sleep(0.2)
+
+    def keys(self) -> None:
+        """Take the reporting nodes' keys out of the keys of the bench's account."""
+        try:
+            path = f"{pwd.getpwnam(self.asked['user']).pw_dir}/.ssh/authorized_keys"
+            text = read_bytes(path).decode(errors="surrogateescape")
+        except (KeyError, FileNotFoundError):
+            # In a dry run on a bare host, there is no account.
+            return
+        left = with_block(text, KEYS, "")
+        if left == text:
+            return
+        self.did.append(f"take the nodes' keys out of {path}")
+        if not self.dry:
+            replace(path, left.encode(errors="surrogateescape"), 0o600)
 
     def database(self) -> None:
         """Stop MariaDB, and a seed that is running."""

@@ -241,24 +241,27 @@ def test_the_bench_id_is_the_one_that_frappe_derives() -> None:
 
 
 def test_ssh_is_asked_for_its_own_port_without_naming_it() -> None:
-    (app,) = bench.lockstep_apps({"frappe": {"commit": "f"}}, "u", "10.0.0.1", 22, "/b")
+    (app,) = bench.lockstep_apps({"frappe": {"commit": "f"}}, "u", "10.0.0.1", 22, "/b", {})
     assert app["repo"] == "ssh://u@10.0.0.1/b/apps/frappe"
 
 
 def test_apps_come_from_the_primary_at_its_commits_frappe_first() -> None:
     apps = {"erpnext": {"commit": "e1"}, "frappe": {"commit": "f1"}}
-    assert bench.lockstep_apps(apps, "frappe", "fd00::1", 2222, "/home/b") == [
+    upstreams = {"frappe": "https://h/f"}
+    assert bench.lockstep_apps(apps, "frappe", "fd00::1", 2222, "/home/b", upstreams) == [
         {
             "name": "frappe",
             "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/frappe",
             "branch": None,
             "commit": "f1",
+            "upstream": "https://h/f",
         },
         {
             "name": "erpnext",
             "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/erpnext",
             "branch": None,
             "commit": "e1",
+            "upstream": None,
         },
     ]
 
