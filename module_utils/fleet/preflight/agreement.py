@@ -59,6 +59,8 @@ FLEET_WIDE = frozenset(
         "jobs_heavy",
         "jobs_placement",
         "jobs_when_away",
+        # Each server may become the primary.
+        "mariadb_semi_sync",
         "preflight_allowed_variables",
         "preflight_bench_mb",
         "preflight_clock_seconds",
