@@ -44,6 +44,7 @@ FLEET_WIDE = frozenset(
         "fleet_lib_dir",
         "fleet_mariadb_port",
         "fleet_read_guard",
+        "fleet_record_port",
         "fleet_redis_cache_port",
         "fleet_redis_queue_port",
         "fleet_report_port",
@@ -59,6 +60,7 @@ FLEET_WIDE = frozenset(
         "jobs_heavy",
         "jobs_placement",
         "jobs_when_away",
+        "mariadb_open_alone",
         # Each server may become the primary.
         "mariadb_semi_sync",
         "preflight_allowed_variables",
