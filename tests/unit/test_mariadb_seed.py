@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream
+from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream, server
 
 from plugins.action import mariadb_seed as follower
 
@@ -477,8 +477,8 @@ def test_a_table_that_a_restart_empties_is_named_as_the_cause(number: int, named
 
 def test_stored_password(tmp_path: Path) -> None:
     (tmp_path / "master.info").write_text("33\nlog\n4\n10.0.0.1\nrepl\nsecret\n3306\n")
-    assert replica.stored_password(str(tmp_path)) == "secret"
-    assert replica.stored_password(str(tmp_path / "none")) is None
+    assert server.stored_password(str(tmp_path)) == "secret"
+    assert server.stored_password(str(tmp_path / "none")) is None
 
 
 def test_the_programs_find_the_fleets_folders_beside_them(tmp_path: Path) -> None:

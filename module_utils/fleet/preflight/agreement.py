@@ -61,6 +61,8 @@ FLEET_WIDE = frozenset(
         "jobs_placement",
         "jobs_when_away",
         "mariadb_open_alone",
+        # Each server may become the primary.
+        "mariadb_semi_sync",
         "preflight_allowed_variables",
         "preflight_bench_mb",
         "preflight_clock_seconds",
