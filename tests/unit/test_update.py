@@ -33,7 +33,7 @@ from fleet.update import judge as judging
 from fleet.update.judge import out_of_step
 from fleet.update.phases import Update
 from fleet.update.problems import UpdateRefusedError
-from fleet.update.report import STAGES, job_name, last_patch, stage_of, stage_text
+from fleet.update.report import STAGES, last_patch, stage_of, stage_text
 from fleet.update.room import SIZES, SPARE_BYTES
 from fleet.update.state import sites_of
 

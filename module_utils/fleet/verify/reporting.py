@@ -30,7 +30,7 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         attempt(("report", "signed_in"), self.check_calls)
         self.make("session_row")
         attempt(("own_writes", "written"), self.check_guard)
-        self.make("no_scheduler")
+        self.make("no_scheduler", "redis_addresses", "redis_rights", "queue_copy")
         attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
         self.make("file_arrives", seconds=self.params["file_seconds"] + CHECK_SECONDS)
