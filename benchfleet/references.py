@@ -43,6 +43,7 @@ ORDER = (
     "preflight",
     "fleet",
     "firewall",
+    "record",
     "mariadb",
     "mariadb_primary",
     "mariadb_seed_source",

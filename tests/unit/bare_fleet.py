@@ -67,6 +67,7 @@ def a_host(name: str, number: int, group: str, **changes: Any) -> dict[str, Any]
             "mark": {"state": "absent", "path": "/etc/benchfleet/fleet.json"},
             "update": "",
             "lease": None,
+            "record": None,
             "database": {
                 "product": None,
                 "version": None,
@@ -130,6 +131,7 @@ def first_settings() -> dict[str, Any]:
             "socketio": 9000,
             "report": 8001,
             "health": 8002,
+            "record": 8004,
             "http": 80,
             "https": 443,
         },

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import record
 from ..mariadb import texts
 from ..mariadb.options import data_folder
 from ..mariadb.replica import USER, stored_password
@@ -194,7 +195,8 @@ def database(role: str) -> list[Found]:
             if role == "reporting":
                 causes += replica(server, processes)
             elif int(server.value("SELECT @@GLOBAL.read_only")):
-                causes.append(found("primary_closed"))
+                why = record.state().get("why") or f"{record.UNIT} has not looked"
+                causes.append(found("primary_closed", why=why))
             return causes
     except MariaDBError as error:
         if causes or unit_facts(UNIT).get("ActiveState") != "active":

@@ -18,6 +18,7 @@ from . import (
     network,
     ports,
     present,
+    record,
     runs,
     secrets,
     sites,
@@ -29,6 +30,7 @@ from .problems import Host, Problem, Settings
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     groups.check_groups,
     runs.check_runs,
+    record.check_record,
     sites.check_other_databases,
     sites.check_sites,
     sites.check_gone_sites,

@@ -18,11 +18,12 @@ SERVICES = {
     "socketio": ("the bench's socketio", ("node",)),
     "report": ("the primary's pool for reports", ("gunicorn",)),
     "health": ("the reporting bench's health answers", ("gunicorn",)),
+    "record": ("the record of who is primary", ("fleet-record",)),
     "http": ("the router", ("nginx",)),
     "https": ("the router", ("nginx",)),
 }
 PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
-REPORTING_SERVICES = ("mariadb", "web", "health")
+REPORTING_SERVICES = ("mariadb", "web", "health", "record")
 
 PORT_SHARED = Kind(
     "port_shared",

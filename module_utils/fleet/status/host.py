@@ -34,6 +34,8 @@ from ..mariadb.server import shown_certificate
 from ..nodes import drained, waiting
 from ..own_certificates import look as look_at_certificates
 from ..processes import background_workers, of_bench, processes, schedulers, web_workers
+from ..record import FRESH_SECONDS, UNIT, Record, RecordError
+from ..record import state as record_state
 from ..runs import last_run
 from ..sites.folders import read_state, served_names
 from ..supervisor.control import stopped
@@ -83,8 +85,37 @@ NAMES = {
     "units": "systemd, for Benchfleet's units",
     "services": "systemd, for the services",
     "contract": "what of Frappe does not fit",
+    "record": "the record of who is primary",
     "why": "the log of MariaDB",
 }
+
+
+def record(role: str, state_dir: str) -> dict[str, Any]:
+    """Who is primary by this host's record, what its service does by it, and troubles.
+
+    {record: {primary, epoch, since, open, why, alone}}; record is None where there is none.
+    """
+    try:
+        own, why = Record.read(state_dir), "this host has no record of who is primary"
+    except RecordError as error:
+        own, why = None, str(error)
+    if own is None:
+        return {"record": None, "troubles": [trouble("record", why)]}
+    found = record_state()
+    age = time.time() - float(found.get("checked", 0))
+    about = {"primary": own.primary, "epoch": own.epoch, "since": own.since}
+    if age > FRESH_SECONDS:
+        what = f"{UNIT} has not looked for {age:.0f} s" if found else f"{UNIT} has not looked yet"
+        about |= {"open": None, "why": what, "alone": False}
+        return {"record": about, "troubles": [trouble("record", what)]}
+    about |= {name: found[name] for name in ("open", "why", "alone")}
+    troubles = []
+    if (role == "primary") != (own.primary == found["host"]):
+        what = f"the record names {own.primary} as primary (epoch {own.epoch}), this is {role}"
+        troubles.append(trouble("record", what))
+    if found["alone"]:
+        troubles.append(trouble("opened_alone", f"MariaDB is open: {found['why']}"))
+    return {"record": about, "troubles": troubles}
 
 
 def certificates(folder: str) -> dict[str, Any]:
@@ -341,6 +372,7 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         "units": partial(units, role),
         "services": partial(services, role),
         "contract": partial(contract, state_dir),
+        "record": partial(record, role, state_dir),
         "last_run": partial(last_run, state_dir),
         "slow": partial(slow, params),
         "waits": waits,
@@ -471,6 +503,8 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
     found.troubles += own.get("troubles", []) if database_values["mariadb"] else []
     about_memory = value("memory") or {}
     found.troubles += about_memory.get("troubles", [])
+    about_record = value("record") or {}
+    found.troubles += about_record.get("troubles", [])
     running = value("workers")
     found.troubles += processes_wanted(role, running) if running else []
     row = {
@@ -479,6 +513,7 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
         "level": "",
         "state": "",
         **database_values,
+        "record": about_record.get("record"),
         "apps": {name: app["commit"][:10] for name, app in (value("apps") or {}).items()},
         "sync_age_seconds": value("sync_age_seconds"),
         "workers": running,

@@ -35,7 +35,12 @@ OF_STATUS = {
     "no_web_workers": "No web worker of the bench runs: the bench answers no call."
     " `supervisorctl status` and logs/web.error.log of the bench say why.",
     "not_known": "A part of the status could not be read on the host. The message has the error.",
-    "primary_closed": "MariaDB on the primary refuses writes (read_only). Run site.yml.",
+    "opened_alone": "Of two hosts, the other one did not answer, so the primary opened without it"
+    " (mariadb_open_alone). Start the other host: if it was made the primary meanwhile, this one"
+    " closes at once.",
+    "primary_closed": "MariaDB on the primary refuses writes (read_only). `./fleet status` shows"
+    " why: it opens when a majority of the hosts names it as primary. Start the hosts that do not"
+    " answer, then run site.yml.",
     "primary_follows": "MariaDB on the primary is a replica of another server. Find out who set it"
     " up (`SHOW SLAVE STATUS`), and run site.yml after it is removed.",
     "program_stopped": "A program of the bench does not run. `supervisorctl status` and its log in"
@@ -56,7 +61,7 @@ OF_STATUS = {
 }
 
 # Ids whose troubles are amber where nothing else is said; all others are red.
-AMBER_IDS = frozenset({"falls_back", "jobs_old", "memory_low", "status_old"})
+AMBER_IDS = frozenset({"falls_back", "jobs_old", "memory_low", "opened_alone", "status_old"})
 
 
 def trouble(name: str, what: str, level: str = "") -> Trouble:

@@ -724,4 +724,35 @@ CATALOGUE: dict[str, Check] = {
         needs=PRIMARY_DATA,
         follows=("disk_room",),
     ),
+    "record": Check(
+        "S17",
+        EVERY,
+        "This host knows who is primary, and its MariaDB is open or closed by that",
+        done="reads the record of who is primary, and what its service found at its last look",
+        wanted="the inventory's primary; MariaDB open there and closed elsewhere; a look within the"
+        " last 10 s",
+        red="a host that boots may stay closed, and a former primary may stay open",
+        remedy="`journalctl -u benchfleet-record` on this host says what was found; run site.yml",
+        follows=("disk_room", "database_answers"),
+    ),
+    "records_alike": Check(
+        "S17",
+        REPORTING,
+        "All hosts have the same record of who is primary",
+        done="compares this node's record with the primary's",
+        wanted="the same epoch, primary and hosts",
+        red="after a boot, the hosts may not agree on who opens for writes",
+        remedy="run site.yml; `systemctl status benchfleet-record` on both hosts",
+    ),
+    "one_open": Check(
+        "S17",
+        PRIMARY,
+        "Only the primary's MariaDB is open for writes",
+        done="compares what the service of the record found on each host",
+        wanted="open on the primary, closed on all others",
+        red="no document can be saved; or two servers take writes, and their data part",
+        remedy="`./fleet status` says why it is closed, and `./fleet doctor NODE` what to do with a"
+        " node that takes writes",
+        follows=("record", "nodes:record", "nodes:read_only"),
+    ),
 }

@@ -46,6 +46,7 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "option_file": {"type": "path", "required": True},
     "package_dir": {"type": "path", "required": True},
     "certificates_dir": {"type": "path", "required": True},
+    "state_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -74,8 +75,8 @@ class Host:
     heavy_workers: for heavy jobs, besides ``background_workers``. custom_workers: whether the
     operator's own queues have workers besides both. settings: the planned MariaDB settings that
     depend on the host's task; plan: all but the host's own; option_file: the file with them.
-    certificates_dir: the fleet's own certificates. package_dir: the package of the jobs. guarded:
-    whether the fleet has the guard. In ``calls``:
+    certificates_dir: the fleet's own certificates. state_dir: the fleet's state. package_dir: the
+    package of the jobs. guarded: whether the fleet has the guard. In ``calls``:
     token: part of the name of all that this verify makes. router: its address and ports. user: who
     signs in, with ``passwords`` by site.
     """

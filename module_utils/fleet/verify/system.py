@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import time
+from dataclasses import asdict
 from typing import Any
 
+from .. import record
 from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, conflicts_of, is_by_files
 from ..mariadb.options import look
 from ..mariadb.server import running_variables, shown_certificate
@@ -23,7 +25,7 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     def look(self) -> None:
         """Make the checks that every host has."""
         self.make("environment", "redis_password", "workers", "comes_back", "units", "settings")
-        self.make("own_certificates", "pdf", "contract")
+        self.make("own_certificates", "record", "pdf", "contract")
         self.gathering.attempt((), self.note_apps)
         if not self.gathering.lacks("answers_alike"):
             self.seen["answers"] = self.gathering.attempt((), self.answers)
@@ -86,6 +88,28 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
         saw = f"{len(plan)} settings as planned, buffer pool {pool} MiB"
         remedy = "; ".join(f"{one.place}: {one.remedy}" for one in others)
         self.gathering.add("settings", not wrong, "; ".join(wrong) or saw, remedy=remedy)
+
+    def check_record(self) -> None:
+        """Read the record, and what its service found at its last look."""
+        own = record.Record.read(self.params["state_dir"])
+        if own is None:
+            self.gathering.add("record", False, "there is no record")
+            return
+        found = record.state()
+        self.seen["record"] = {**asdict(own), "open": bool(found.get("open"))}
+        wrong = []
+        if own.hosts.get(own.primary) != self.params["primary_ip"]:
+            wrong.append(f"it names {own.primary} as primary, which is not the inventory's")
+        if own.primary != found.get("host", own.primary) and found.get("open"):
+            wrong.append(f"MariaDB is open, and {own.primary} is the primary")
+        if own.primary == found.get("host") and not found["open"]:
+            wrong.append(f"MariaDB is closed: {found['why']}")
+        age = time.time() - float(found.get("checked", 0))
+        if age > record.FRESH_SECONDS:
+            wrong.append(f"{record.UNIT} has not looked for the last {record.FRESH_SECONDS:.0f} s")
+        saw = f"{own.primary}, epoch {own.epoch}, since {own.since}"
+        facts = {"primary": own.primary, "epoch": own.epoch, "state": found}
+        self.gathering.add("record", not wrong, "; ".join(wrong) or saw, facts=facts)
 
     def check_own_certificates(self) -> None:
         """Look at the fleet's own certificates, in their files and as MariaDB shows them."""
