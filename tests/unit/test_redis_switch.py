@@ -21,6 +21,9 @@ from fleet.redis import replication, switch, users
 from fleet.redis.client import Redis, RedisError, begun_jobs
 from fleet.redis.store import JOBS, parse_info
 from fleet.redis.switch import Switch, SwitchError
+from fleet.status import jobs
+from fleet.verify import redis as verify
+from fleet.verify.results import Gathering
 
 from filter_plugins.programs import with_imports
 
@@ -104,7 +107,13 @@ class Host:
     def start(self) -> None:
         """Start both, as supervisor does."""
         conf = f"{self.etc}/redis/redis_queue.conf"
-        command = ["/usr/bin/python3", "-I", f"{self.lib}/start-queue", "/usr/bin/redis-server", conf]
+        command = [
+            "/usr/bin/python3",
+            "-I",
+            f"{self.lib}/start-queue",
+            "/usr/bin/redis-server",
+            conf,
+        ]
         with (self.data / "log").open("ab") as log:
             self.processes["queue"] = subprocess.Popen(command, stdout=log, stderr=log)
         cache = ["redis-server", f"{self.etc}/redis/redis_cache.conf"]
@@ -199,7 +208,8 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hos
         known = replication.redis_settings(Path(conf).read_text())
         return Redis(known["bind"], int(known["port"]), "p-root", users.ADMIN)
 
-    monkeypatch.setattr(switch, "redis_admin", admin)
+    for module in (switch, verify):
+        monkeypatch.setattr(module, "redis_admin", admin)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -241,9 +251,18 @@ def test_the_record_decides_which_redis_is_the_primarys(pair: tuple[Host, Host])
     primary.queue_job(1)
     until(lambda: standby.jobs == ["s||1"], "the job is not copied")
     about = primary.step("look")
-    assert (about["role"], about["link"], about["lag"], about["changed"]) == ("primary", "", None, False)
+    assert (about["role"], about["link"], about["lag"], about["changed"]) == (
+        "primary",
+        "",
+        None,
+        False,
+    )
     (copy,) = about["copies"]
-    assert (copy["address"], copy["port"], copy["state"]) == (standby.address, standby.port, "online")
+    assert (copy["address"], copy["port"], copy["state"]) == (
+        standby.address,
+        standby.port,
+        "online",
+    )
     about = standby.step("look")
     assert (about["role"], about["source"], about["link"]) == ("copy", primary.address, "up")
     assert about["offset"] > 0
@@ -437,7 +456,9 @@ def test_a_former_primary_that_still_runs_is_made_a_copy(pair: tuple[Host, Host]
     assert not primary.step("follow", host=standby.address)["changed"]
 
 
-def test_redis_that_runs_without_the_settings_for_a_copy_gets_them(hosts: tuple[Host, Host]) -> None:
+def test_redis_that_runs_without_the_settings_for_a_copy_gets_them(
+    hosts: tuple[Host, Host],
+) -> None:
     """As on the first run of this release: it is not restarted."""
     primary, standby = hosts
     settings = primary.etc / "redis" / replication.SETTINGS_FILE
@@ -466,6 +487,50 @@ def test_what_is_wrong_with_a_copy_is_said(pair: tuple[Host, Host]) -> None:
     assert len(replication.copy_problems(silent)) == 1
     primary.kill()
     until(lambda: replication.copy_problems(standby.info()), "a lost primary is not noticed")
+
+
+def checked(host: Host, monkeypatch: pytest.MonkeyPatch, *, standby: bool = True) -> dict[str, Any]:
+    """What verify says of the copy on a host."""
+    monkeypatch.setattr(verify, "COPY_SECONDS", 1)
+    checks: Any = object.__new__(verify.RedisChecks)
+    checks.ports = {"redis_queue": host.port}
+    conf = f"{host.etc}/redis/redis_queue.conf" if standby else None
+    checks.params = {"host": host.name, "redis_password": f"p-{host.name}", "queue": conf}
+    checks.params["primary_ip"] = ADDRESSES["erp1"]
+    checks.gathering = Gathering(host.name)
+    checks.gathering.attempt("queue_copy", checks.check_queue_copy)
+    (found,) = checks.gathering.results
+    return dict(found)
+
+
+def test_status_and_verify_know_the_copy(
+    pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    primary, standby = pair
+    conf = f"{standby.etc}/redis/redis_queue.conf"
+    primary.queue_job(1)
+    found = checked(standby, monkeypatch)
+    assert (found["ok"], found["facts"]) == (True, {"behind": 0})
+    assert jobs.copy(conf, str(standby.state)) == []
+    assert not checked(standby, monkeypatch, standby=False)["applicable"]
+    # The primary lets it in no more.
+    primary.ask("ACL", "SETUSER", users.COPIER, "off")
+    primary.ask("CLIENT", "KILL", "TYPE", "replica")
+    primary.queue_job(2)
+    found = checked(standby, monkeypatch)
+    assert not found["ok"]
+    assert found["facts"]["behind"] > 0
+    primary.ask("ACL", "SETUSER", users.COPIER, "on")
+    until(lambda: checked(standby, monkeypatch)["ok"], "it has not caught up")
+    # Each takes the part of the other.
+    standby.ask("REPLICAOF", "NO", "ONE")
+    assert not checked(standby, monkeypatch)["ok"]
+    (one,) = jobs.copy(conf, str(standby.state))
+    assert (one["id"], one["level"]) == ("queue_copy", "amber")
+    queue = f"{primary.etc}/redis/redis_queue.conf"
+    assert verify.queue_problems(queue)[1] == []
+    primary.ask("REPLICAOF", standby.address, str(standby.port))
+    assert len(verify.queue_problems(queue)[1]) == 1
 
 
 def test_no_more_begun_jobs_are_named_than_can_be_read(pair: tuple[Host, Host]) -> None:

@@ -25,6 +25,7 @@ from fleet.bench.answers import in_maintenance, wrong_commits
 from fleet.bench.files import without_password
 from fleet.bench.staging import Staging
 from fleet.redis import client as redis_client
+from fleet.redis.client import job_name
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
 from fleet.update import backups as dumping

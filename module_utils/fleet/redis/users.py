@@ -218,7 +218,9 @@ def passwords_of(
     if keep:
         for name in found:
             found[name] |= former.get(bench_user(name), set())
-    found[COPIER] = {hashed(copier_password(admin))} | (former.get(COPIER, set()) if keep else set())
+    found[COPIER] = {hashed(copier_password(admin))} | (
+        former.get(COPIER, set()) if keep else set()
+    )
     if keep:
         if former.get(DEFAULT):
             found[DEFAULT] = set(former[DEFAULT])

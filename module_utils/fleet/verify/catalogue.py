@@ -755,4 +755,17 @@ CATALOGUE: dict[str, Check] = {
         " node that takes writes",
         follows=("record", "nodes:record", "nodes:read_only"),
     ),
+    "queue_copy": Check(
+        "S17",
+        REPORTING,
+        "The standby has a copy of the queue",
+        done="asks the standby's Redis for its connection to the primary's, and waits until it has"
+        " all changes that the primary has",
+        wanted="connected, and all changes within 10 s",
+        red="if the primary is lost, so are the jobs that wait",
+        remedy="`supervisorctl status` on this host, and logs/redis-queue.log and"
+        " logs/redis-queue.error.log of the bench, say why; run site.yml",
+        needs=QUEUE,
+        follows=("disk_room", "primary:queue_safe"),
+    ),
 }

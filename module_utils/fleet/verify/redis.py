@@ -32,7 +32,10 @@ def queue_problems(conf: str) -> tuple[dict[str, str], list[str], list[str]]:
         info = parse_info("".join(redis.ask("INFO", part) for part in INFO))
     unsafe = safety_problems(info, folder)
     if info["role"] == "slave":
-        unsafe.append(f"it is a copy of the queue of {info['master_host']}, and takes no jobs")
+        unsafe.append(
+            f"it is a copy of the queue of {info['master_host']}, and takes no jobs: restart the"
+            " bench's redis group with `supervisorctl restart`"
+        )
     return info, unsafe, room_problems(info)
 
 
