@@ -37,6 +37,7 @@ options:
       option_file: {description: MariaDB's option file with them., type: path, required: true}
       package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
       certificates_dir: {description: The fleet's certificates., type: path, required: true}
+      state_dir: {description: The fleet's state on this host., type: path, required: true}
       guarded:
         description: Whether the fleet has the guard of the read path.
         type: bool

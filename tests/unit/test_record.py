@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils import basic
 from fleet import record
 from fleet.record import ALONE_SECONDS, Record, RecordError, accept, decide, newest, present
+
+from library import fleet_record
 
 ADDRESSES = {"erp1": "10.0.0.1", "rep1": "10.0.0.2", "rep2": "10.0.0.3"}
 SINCE = "2026-11-30T10:00:00+00:00"
@@ -245,3 +250,61 @@ def test_a_wait_ends_when_the_primary_is_open(found: Any) -> None:
 
 def test_an_old_state_is_no_answer(found: Any) -> None:
     assert record.wait(0.2, found(seconds=-1)) == {}
+
+
+# The modules
+
+
+@pytest.fixture
+def module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., dict[str, Any]]:
+    """Runs fleet_record on a host whose state is in a scratch folder; kicked counts."""
+    (tmp_path / "run").mkdir()
+    kicked: list[int] = []
+    monkeypatch.setattr(record, "kick", lambda: kicked.append(1))
+    monkeypatch.setattr(record, "state", dict)
+    monkeypatch.setattr(fleet_record, "record", record)
+
+    def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
+        given = {**options, "state_dir": str(tmp_path), "_ansible_check_mode": check_mode}
+        given |= {"_ansible_remote_tmp": str(tmp_path)}
+        data = json.dumps({"ANSIBLE_MODULE_ARGS": given}).encode()
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", data)
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        kicked.clear()
+        capsys.readouterr()
+        with contextlib.suppress(SystemExit):
+            fleet_record.main()
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return {**found, "kicked": bool(kicked)}
+
+    return run
+
+
+ABOUT = {"fleet_id": "f1", "primary": "erp1", "hosts": ADDRESSES, "here": list(ADDRESSES)}
+
+
+def test_the_module_makes_a_record_once(module: Callable[..., dict[str, Any]]) -> None:
+    assert module(state="known")["record"] is None
+    assert module(check_mode=True, **ABOUT)["changed"]
+    assert module(state="known")["record"] is None
+    first = module(**ABOUT)
+    assert (first["changed"], first["kicked"], first["record"]["epoch"]) == (True, True, 1)
+    again = module(**ABOUT)
+    assert (again["changed"], again["kicked"], again["record"]) == (False, False, first["record"])
+    assert module(**{**ABOUT, "primary": "rep1"})["failed"]
+
+
+def test_the_module_stores_a_promotion_once(module: Callable[..., dict[str, Any]]) -> None:
+    module(**ABOUT)
+    promotion = {name: ABOUT[name] for name in ("fleet_id", "hosts")}
+    promotion |= {"state": "stored", "primary": "rep1", "epoch": 2, "since": SINCE}
+    assert module(**promotion)["kicked"]
+    again = module(**promotion)
+    assert (again["changed"], again["kicked"]) == (False, False)
+    assert again["record"]["since"] == SINCE
+    assert module(**{**promotion, "epoch": 1})["failed"]
+    assert module(**{**promotion, "primary": "rep2"})["failed"]
+    known = module(state="known")["record"]
+    assert (known["primary"], known["epoch"]) == ("rep1", 2)

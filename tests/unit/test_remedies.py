@@ -227,6 +227,8 @@ MADE = {
     "erp.survey.mark": {"state": "present", "path": "/m", "fleet_id": "f1"},
     "settings.fleet_id": "f1",
 }
+RECORD = {"fleet_id": "f1", "epoch": 7, "primary": "erp1", "since": "2026-11-30T10:00:00+00:00",
+          "hosts": {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}, "open_alone": True}  # fmt: skip
 GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
 
 FLEET = [
@@ -238,6 +240,13 @@ FLEET = [
           "supervisor_file_writable", {"rep.survey.supervisor_writers": {}}),
     # Runs.
     Trial({"rep.survey.lease": LEASE}, "run_under_way", {"settings.break_lock": True}),
+    # The record of who is primary.
+    Trial({**MADE, "rep.survey.mark": MADE["erp.survey.mark"],
+           "rep.survey.record": {"trouble": "x"}}, "record_unreadable",
+          {"rep.survey.record": RECORD}),
+    Trial({**MADE, "erp.survey.record": {**RECORD, "epoch": 8, "primary": "rep1"},
+           "rep.survey.record": RECORD}, "primary_moved",
+          {"settings.groups": {**GROUPS, "primary": ["rep1"], "reporting": ["erp1"]}}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
           "lan_ip_ambiguous", {"erp.lan_ip": "10.0.0.11"}),

@@ -409,7 +409,7 @@ ALL = (
         "No document can be saved. It opens by itself when a majority of the hosts names it as"
         " primary, so start those that do not answer.",
         (APPLY, "journalctl -u benchfleet-record -n 20"),
-        troubles=("primary_closed",),
+        troubles=("primary_closed", "record", "one_open"),
     ),
     Cause(
         "service_down",
