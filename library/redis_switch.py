@@ -45,7 +45,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 role: {description: primary or copy., returned: success, type: str}
-source: {description: "Address of the Redis that it copies, or empty.", returned: success, type: str}
+source: {description: "Address of the Redis that it copies.", returned: success, type: str}
 link: {description: "Of a copy: up or down.", returned: success, type: str}
 offset:
   description: Bytes of changes that it has; those of the primary and of a copy can be compared.

@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from .. import kept
+from .. import folders, kept
 from ..bench.files import redis_settings
-from ..folders import FILE, folder
 from . import replication
 from .client import job_name
 
@@ -395,13 +394,13 @@ class Store:
         os.sync()
         return report
 
-    def supersede(self, source: str) -> str:
-        """Move the files of a former primary aside, whose Redis is to copy another; says so.
+    def supersede(self, source: str) -> list[str]:
+        """Move the files of a former primary aside, whose Redis is to copy that at ``source``.
 
-        They may have jobs that the other never got. "" where there are none.
+        They may have jobs that the other never got. Returns what is to be said of it.
         """
         if not self.has_manifest:
-            return ""
+            return []
         with self.loaded("--appendonly", "yes") as ask:
             lines = ask("EVAL", LISTED, "0").splitlines()
         jobs = [line.partition("\t") for line in lines if line.strip()]
@@ -419,7 +418,7 @@ class Store:
             if os.path.lexists(path):
                 os.rename(path, f"{place}/{os.path.basename(path)}")
         os.sync()
-        return report
+        return [report]
 
     def finish(self) -> None:
         """Put the mended changes in place of those that were moved aside."""
@@ -450,7 +449,7 @@ def let_go(folder: str) -> None:
     Where the number to keep cannot be read, Redis starts anyway.
     """
     with suppress(OSError, ValueError, KeyError):
-        keep = json.loads(FILE.read_text(encoding="utf-8"))["keep"]
+        keep = json.loads(folders.FILE.read_text(encoding="utf-8"))["keep"]
         for names in (kept.REFUSED, kept.FORMER):
             kept.tidy(kept.things(folder, names), keep)
 
@@ -462,16 +461,16 @@ def main(server: str, conf: str) -> NoReturn:
         print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)
 
     def look() -> replication.Part:
-        return replication.part(str(folder("config")), str(folder("state")))
+        return replication.part(str(folders.folder("config")), str(folders.folder("state")))
 
     try:
         store = Store(server, conf)
-        for report in store.prepare():
-            log(report)
+        for refusal in store.prepare():
+            log(refusal)
         source = replication.await_part(look, log).source
         if source and not replication.is_copy(store.folder):
-            if told := store.supersede(source):
-                log(told)
+            for report in store.supersede(source):
+                log(report)
         replication.note(store.folder, source)
         let_go(store.folder)
         further = replication.options(conf, source)

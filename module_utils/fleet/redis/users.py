@@ -215,13 +215,10 @@ def passwords_of(
     keep: passwords that Redis accepts so far stay, except those of hosts that have left.
     """
     found = {name: {hashed(password)} for name, password in hosts.items()}
+    found[COPIER] = {hashed(copier_password(admin))}
     if keep:
         for name in found:
-            found[name] |= former.get(bench_user(name), set())
-    found[COPIER] = {hashed(copier_password(admin))} | (
-        former.get(COPIER, set()) if keep else set()
-    )
-    if keep:
+            found[name] |= former.get(COPIER if name == COPIER else bench_user(name), set())
         if former.get(DEFAULT):
             found[DEFAULT] = set(former[DEFAULT])
     return found
