@@ -126,7 +126,7 @@ class Host:
         until(self.answers, "Redis does not answer")
 
     def answers(self) -> bool:
-        """Whether both are there."""
+        """Whether both are there; the queue's may still read its files."""
         try:
             self.info()
             self.admin("cache").__exit__()
@@ -134,8 +134,16 @@ class Host:
             return False
         return True
 
+    def ready(self) -> bool:
+        """Whether the queue's has read its files."""
+        return self.answers() and self.persistence()["loading"] == "0"
+
     def kill(self) -> None:
-        """End the queue's Redis at once."""
+        """End the queue's Redis at once, as soon as it has handed all changes to the kernel.
+
+        It may wait for up to 2 s with that, while the disk is busy.
+        """
+        until(lambda: self.persistence()["aof_buffer_length"] == "0", "changes are not written")
         self.processes["queue"].kill()
         self.processes["queue"].wait()
 
@@ -171,11 +179,15 @@ class Host:
         """INFO replication."""
         return parse_info(self.ask("INFO", "replication"))
 
+    def persistence(self) -> dict[str, str]:
+        """INFO persistence."""
+        return parse_info(self.ask("INFO", "persistence"))
+
     def linked(self) -> bool:
         """Whether it has a whole copy, also on its disk."""
-        if not self.answers() or self.info().get("master_link_status") != "up":
+        if not self.ready() or self.info().get("master_link_status") != "up":
             return False
-        about = parse_info(self.ask("INFO", "persistence"))
+        about = self.persistence()
         return about["aof_rewrite_in_progress"] == about["aof_rewrite_scheduled"] == "0"
 
     def step(self, name: str, **options: Any) -> dict[str, Any]:
@@ -231,6 +243,7 @@ def pair(hosts: tuple[Host, Host]) -> tuple[Host, Host]:
     primary, standby = hosts
     primary.up()
     standby.up()
+    until(primary.ready, "the primary does not get ready")
     until(standby.linked, "the standby has no copy")
     return hosts
 

@@ -7,7 +7,7 @@ see replication.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from .store import parse_info, settings
 from .users import conf_of, redis_admin
 
 LOOK_SECONDS = 0.02
-# For the answer of a Redis that starts: while it reads its files, it refuses commands.
+# For a Redis that is started anew, and checks and reads its files.
 START_SECONDS = 60.0
 
 
@@ -88,13 +88,13 @@ class Switch:
         """
         name = self.asked["step"]
         changed = False if name == "look" else getattr(self, name)()
-        with redis_admin(self.conf) as redis:
+        with self.answering() as redis:
             return {**described(info_of(redis)), "changed": changed, "working": begun_jobs(redis)}
 
     def failover(self) -> bool:
         """On the primary: hand the queue over to the copy on ``host``, with all that is in it."""
         host = self.asked["host"]
-        with redis_admin(self.conf) as redis:
+        with self.answering() as redis:
             info = info_of(redis)
             if info["role"] == "slave" and info["master_failover_state"] == "no-failover":
                 self.must_copy(info)
@@ -126,7 +126,7 @@ class Switch:
 
     def takeover(self) -> bool:
         """On the standby, while the primary does ``failover``: wait until this is the primary's."""
-        with redis_admin(self.conf) as redis:
+        with self.answering() as redis:
             if info_of(redis)["role"] == "slave":
                 if self.dry:
                     return True
@@ -137,7 +137,7 @@ class Switch:
 
     def promote(self) -> bool:
         """On the standby of a primary that is lost: go on with what has arrived."""
-        with redis_admin(self.conf) as redis:
+        with self.answering() as redis:
             if info_of(redis)["role"] == "slave":
                 if not self.dry:
                     redis.ask("REPLICAOF", "NO", "ONE")
@@ -174,7 +174,7 @@ class Switch:
                         redis.ask("SHUTDOWN")
         if changed and not self.dry:
             self.empty_cache()
-            with self.answering() as redis:
+            with self.answering(START_SECONDS) as redis:
                 for info in self.looks(redis, f"the queue of {host} was not copied"):
                     if info["role"] != "slave":
                         raise SwitchError("the queue's Redis came back as the primary's")
@@ -227,21 +227,26 @@ class Switch:
         raise SwitchError(f"{late} in {seconds:g} s")
 
     @contextmanager
-    def answering(self) -> Iterator[Redis]:
-        """A connection, as soon as Redis is there and has read its files."""
-        redis = self.tried(lambda: redis_admin(self.conf))
-        with redis:
+    def answering(self, seconds: float | None = None) -> Iterator[Redis]:
+        """A connection, as soon as Redis is there and has read its files.
+
+        Raises SwitchError, with the last reason, where that takes longer than the step may.
+        """
+        with self.tried(seconds or self.seconds) as redis:
             yield redis
 
-    def tried(self, connect: Callable[[], Redis]) -> Redis:
-        """What a function returns that may raise RedisError or OSError for a while."""
-        until = time.monotonic() + START_SECONDS
+    def tried(self, seconds: float) -> Redis:
+        """Connect to a Redis that may still be starting."""
+        until = time.monotonic() + seconds
         while True:
             try:
-                redis = connect()
-                info_of(redis)
-                return redis
-            except (OSError, RedisError):
-                if time.monotonic() > until:
-                    raise
-                time.sleep(0.1)
+                redis = redis_admin(self.conf)
+                if parse_info(redis.ask("INFO", "persistence"))["loading"] == "0":
+                    return redis
+                redis.__exit__()
+                why = "it still reads its files"
+            except (OSError, RedisError) as error:
+                why = str(error)
+            if time.monotonic() > until:
+                raise SwitchError(f"the queue's Redis did not answer in {seconds:g} s: {why}")
+            time.sleep(LOOK_SECONDS)
