@@ -145,11 +145,12 @@ CATALOGUE: dict[str, Check] = {
     ),
     "redis_answers": Check(
         "S0",
-        PRIMARY,
+        EVERY,
         "Both Redis instances answer",
         done="asks the cache and the queue for PING, as their administrator",
         wanted="PONG from both within 5 s",
-        red="sign-ins fail, and no job is queued or done",
+        red="on the primary, sign-ins fail, and no job is queued or done; on the standby, the queue"
+        " has no copy",
         remedy="`supervisorctl status` on this host, and logs/redis-cache.error.log and"
         " logs/redis-queue.error.log of the bench, say why",
         follows=("disk_room",),
@@ -461,7 +462,7 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml without --limit. A refused command comes from an intruder on that"
         " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
         " more, and how to clear the list",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "redis_addresses": Check(
         "S8",
@@ -471,7 +472,7 @@ CATALOGUE: dict[str, Check] = {
         wanted="no other address",
         red="Redis can be reached from other networks",
         remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "outside": Check(
         "S8",
@@ -765,7 +766,7 @@ CATALOGUE: dict[str, Check] = {
         red="if the primary is lost, so are the jobs that wait",
         remedy="`supervisorctl status` on this host, and logs/redis-queue.log and"
         " logs/redis-queue.error.log of the bench, say why; run site.yml",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
         follows=("disk_room", "primary:queue_safe"),
     ),
 }

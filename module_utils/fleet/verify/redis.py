@@ -53,17 +53,6 @@ def copy_of(conf: str, source: str) -> tuple[dict[str, str], list[str]]:
 class RedisChecks(Host):
     """The check of every host, and those of the primary and the standby, where both run."""
 
-    @property
-    def queue_conf(self) -> str:
-        """Settings of the queue's Redis of this host, "" where it has none."""
-        return str(self.params.get("jobs", {}).get("redis") or self.params.get("queue") or "")
-
-    def without_redis(self, name: str) -> bool:
-        """Whether a check is not made here, because this host has no Redis; then it is noted."""
-        if not self.queue_conf:
-            self.gathering.skip(name, "not applicable: this host has no Redis")
-        return not self.queue_conf
-
     def check_redis_password(self) -> None:
         """Connect to both Redis ports of the primary, without and with the password."""
         saw, good = [], True

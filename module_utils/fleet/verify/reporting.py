@@ -22,7 +22,7 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         """Make all checks but file_goes."""
         attempt = self.gathering.attempt
         self.basics("disk_room", "database_answers", "connections", "primary_reached")
-        self.basics("bench_answers")
+        self.basics("redis_answers", "bench_answers")
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
         self.make("row", "errant", "memory_tables", "tls", "sites_tls")
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
