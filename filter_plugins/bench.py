@@ -9,7 +9,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.bench import files as bench_files
-from fleet.bench.redis_config import redis_config
+from fleet.bench.redis_config import redis_config, redis_copied
 from fleet.bench.supervisor_config import (
     stock_config,
     supervisor_config,
@@ -128,6 +128,7 @@ class FilterModule:
             "supervisor_programs": supervisor_programs,
             "supervisor_groups": supervisor_groups,
             "redis_config": redis_config,
+            "redis_copied": redis_copied,
             "config_keys": config_keys,
             "host_port": host_port,
             "bench_id": bench_id,

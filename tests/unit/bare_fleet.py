@@ -115,6 +115,7 @@ def first_settings() -> dict[str, Any]:
         "inventory": "/nowhere/inventory",
         "groups": {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]},
         "primary": {},
+        "standby": "rep1",
         "known_variables": ["fleet_sites", "mariadb_server_id", "bench_frappe_branch"],
         "prefixes": ["fleet_", "mariadb_", "bench_"],
         "site_keys": ["name", "apps", "names"],

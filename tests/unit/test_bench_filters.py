@@ -461,3 +461,17 @@ def test_account_folder_and_logs_are_never_taken_from_the_text() -> None:
     logs = {conf[s][f"{stream}_logfile"] for s in programs for stream in ("stdout", "stderr")}
     assert {path.rpartition("/")[0] for path in logs} == {"/var/log/benchfleet-programs"}
     assert {"web.log", "worker.error.log", "schedule.log"} < {p.rpartition("/")[2] for p in logs}
+
+
+def test_the_standby_gets_the_files_from_which_the_primarys_redis_is_made() -> None:
+    written = {"redis_queue.conf": "port 1\ndir /b/config/pids\n", "redis_cache.conf": "port 2\n"}
+    entries = bench.redis_copied({**written, "supervisor.conf": "x"}, "/b/config", "frappe")
+    assert {entry["owner"] for entry in entries} == {"frappe"}
+    assert entries[0] == {"path": "/b/config/pids", "state": "directory", "owner": "frappe"}
+    copied = {entry["path"].removeprefix("/b/config/"): entry for entry in entries[1:]}
+    assert {name: entry["content"] for name, entry in copied.items()} == written
+    # The operator's own password may be in there.
+    assert all(entry["secret"] and entry["mode"] == "0600" for entry in copied.values())
+    assert [
+        entry["content"] for entry in bench.redis_copied({"redis_queue.conf": None}, "/", "x")
+    ] == [""]

@@ -29,8 +29,12 @@ def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
 
 
 def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
+    settings["standby"] = ""
     fleet[1]["survey"]["listeners"] = {"80": [listener()], "13000": [listener()]}
     assert whats(fleet, settings) == []
+    settings["standby"] = "rep1"
+    [found] = checks.preflight_problems(fleet, settings)
+    assert (found["facts"]["port"], found["facts"]["setting"]) == (13000, "redis_cache")
     fleet[1]["survey"]["listeners"] = {"3306": [listener()], "8000": [listener()]}
     assert len(whats(fleet, settings)) == 2
 
@@ -46,7 +50,7 @@ def test_the_right_service_on_a_host_of_no_fleet_is_a_problem(fleet, settings):
 
 
 def test_two_services_on_one_port(fleet, settings):
-    settings["ports"]["redis_queue"] = 13000
+    settings["ports"]["redis_queue"], settings["standby"] = 13000, ""
     [found] = checks.preflight_problems(fleet, settings)
     assert found["id"] == "port_shared"
     assert found["facts"] == {

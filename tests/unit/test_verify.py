@@ -130,13 +130,18 @@ def test_redis_listens_on_loopback_and_the_lan_only(
     monkeypatch: Any, addresses: list[str], good: bool
 ):
     checks: Any = object.__new__(verify_redis.RedisChecks)
-    checks.ports, checks.params = {"redis_cache": 1, "redis_queue": 2}, {"lan_ip": "10.0.0.1"}
+    checks.ports = {"redis_cache": 1, "redis_queue": 2}
+    checks.params = {"lan_ip": "10.0.0.1", "queue": "/queue.conf"}
     checks.gathering = Gathering("erp1")
     places = [(port, address) for port in (1, 2) for address in addresses]
     found = {str(n): {"port": p, "address": a} for n, (p, a) in enumerate(places)}
     monkeypatch.setattr(verify_redis, "listening", lambda _: found)
     checks.check_redis_addresses()
     assert checks.gathering.results[0]["ok"] is good
+    # A node that is no standby has none.
+    checks.params["queue"] = None
+    checks.check_redis_addresses()
+    assert not checks.gathering.results[1]["applicable"]
 
 
 def serve(answers: list[bytes]) -> int:

@@ -24,6 +24,8 @@ SERVICES = {
 }
 PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
 REPORTING_SERVICES = ("mariadb", "web", "health", "record")
+# Of the standby besides, which is a reporting node.
+STANDBY_SERVICES = ("redis_cache", "redis_queue")
 
 PORT_SHARED = Kind(
     "port_shared",
@@ -52,6 +54,8 @@ def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         # good" would be wrong advice there.
         ours = is_ours(host, settings) or has_own_bench(host)
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
+        if host["name"] == settings["standby"]:
+            services += STANDBY_SERVICES
         wanted = grouped(
             (int(settings["ports"][service]), service)
             for service in services

@@ -22,6 +22,7 @@ from ..foreign import as_owner
 from ..kept import (
     ADOPTED,
     DUMPS,
+    FORMER,
     REFUSED,
     REPLACED,
     Thing,
@@ -80,6 +81,7 @@ NAMES = {
     "queue": "the queue's Redis",
     "queues": "the jobs that wait",
     "cache": "the cache's Redis",
+    "copy": "the copy of the queue",
     "reads": "the state of the reports",
     "programs": "supervisor",
     "units": "systemd, for Benchfleet's units",
@@ -188,6 +190,7 @@ def kept(params: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         ("replaced", "data that a reseed replaced", replaced, things(replaced, REPLACED)),
         ("refused", "files that the queue's Redis refused", queue, things(queue, REFUSED)),
+        ("former", "queue of a former primary", queue, things(queue, FORMER)),
         (
             "apps",
             "code of former apps",
@@ -388,6 +391,8 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     else:
         found["sync_age_seconds"] = partial(sync_age, bench)
         found["reads"] = partial(reads, params["guard_state"])
+        if os.path.exists(params["queue"]):
+            found["copy"] = partial(jobs.copy, params["queue"], state_dir)
     return found
 
 
@@ -447,6 +452,13 @@ class Status:
         found = self.value("queues", tell=not self.failure("queue"))
         self.troubles += jobs.waiting(found) if found else []
         return {"queues": found}
+
+    def copy(self) -> None:
+        """Troubles of the copy of the queue, on a host that has one."""
+        if "copy" in self.answers and (failed := self.failure("copy")):
+            what = f"the copy of the queue does not answer: {failed}"
+            self.troubles.append(trouble("queue_copy", what, AMBER))
+        self.troubles += self.value("copy", tell=False) or []
 
     def space(self, needed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The file systems, and their troubles."""
@@ -540,6 +552,7 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
             found.troubles.append(trouble("falls_back", f"reports read from {row['reports_read']}"))
         if not found.failure("sync_age_seconds"):
             found.troubles += copied(row["sync_age_seconds"])
+        found.copy()
     for name in ("programs", "units", "services", "contract"):
         found.troubles += value(name) or []
     row["level"] = worst(found.troubles)

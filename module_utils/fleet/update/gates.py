@@ -13,9 +13,8 @@ from ..bench.look import app_version
 from ..calls import held, listens
 from ..foreign import replace
 from ..http import Visitor
-from ..redis.client import Redis
+from ..redis.client import Redis, job_name
 from ..supervisor.control import RUNNING, control, control_each, doing, programs, start, together
-from .report import job_name
 from .state import State
 
 # From Frappe 16 on, a process reads a changed configuration after up to a minute.

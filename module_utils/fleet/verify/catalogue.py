@@ -145,11 +145,12 @@ CATALOGUE: dict[str, Check] = {
     ),
     "redis_answers": Check(
         "S0",
-        PRIMARY,
+        EVERY,
         "Both Redis instances answer",
         done="asks the cache and the queue for PING, as their administrator",
         wanted="PONG from both within 5 s",
-        red="sign-ins fail, and no job is queued or done",
+        red="on the primary, sign-ins fail, and no job is queued or done; on the standby, the queue"
+        " has no copy",
         remedy="`supervisorctl status` on this host, and logs/redis-cache.error.log and"
         " logs/redis-queue.error.log of the bench, say why",
         follows=("disk_room",),
@@ -452,7 +453,7 @@ CATALOGUE: dict[str, Check] = {
     ),
     "redis_rights": Check(
         "S8",
-        PRIMARY,
+        EVERY,
         "Each bench can use only the Redis commands that it needs",
         done="compares Redis' users with their file, and reads which commands Redis refused",
         wanted="one user for each host, which has one password, as in the file, and no command"
@@ -461,17 +462,17 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml without --limit. A refused command comes from an intruder on that"
         " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
         " more, and how to clear the list",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "redis_addresses": Check(
         "S8",
-        PRIMARY,
+        EVERY,
         "Redis listens on loopback and the LAN address only",
         done="lists the addresses on which Redis listens",
         wanted="no other address",
         red="Redis can be reached from other networks",
         remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "outside": Check(
         "S8",
@@ -754,5 +755,18 @@ CATALOGUE: dict[str, Check] = {
         remedy="`./fleet status` says why it is closed, and `./fleet doctor NODE` what to do with a"
         " node that takes writes",
         follows=("record", "nodes:record", "nodes:read_only"),
+    ),
+    "queue_copy": Check(
+        "S17",
+        REPORTING,
+        "The standby has a copy of the queue",
+        done="asks the standby's Redis for its connection to the primary's, and waits until it has"
+        " all changes that the primary has",
+        wanted="connected, and all changes within 10 s",
+        red="if the primary is lost, so are the jobs that wait",
+        remedy="`supervisorctl status` on this host, and logs/redis-queue.log and"
+        " logs/redis-queue.error.log of the bench, say why; run site.yml",
+        needs=(*QUEUE, "redis_answers"),
+        follows=("disk_room", "primary:queue_safe"),
     ),
 }

@@ -120,6 +120,17 @@ class Host:
         """The bench's processes on this host."""
         return of_bench(processes(), self.bench)
 
+    @property
+    def queue_conf(self) -> str:
+        """Settings of the queue's Redis of this host, "" where it has none."""
+        return str(self.params.get("jobs", {}).get("redis") or self.params.get("queue") or "")
+
+    def without_redis(self, name: str) -> bool:
+        """Whether a check is not made here, because this host has no Redis; then it is noted."""
+        if not self.queue_conf:
+            self.gathering.skip(name, "not applicable: this host has no Redis")
+        return not self.queue_conf
+
     def make(self, *names: str, seconds: float = CHECK_SECONDS) -> None:
         """Make checks that have a method each: ``check_NAME``, in so many seconds at most."""
         for name in names:
