@@ -14,8 +14,8 @@ DOCUMENTATION = r"""
 module: fence
 short_description: A host that is taken for dead is kept away by the packet filter
 description:
-  - Drops what the host sends, and refuses what is sent to it, also on connections that exist. It can
-    still ask for the record of who is primary, and be reached by ssh from here.
+  - Drops what the host sends, and refuses what is sent to it, also on connections that exist. It
+    can still ask for the record of who is primary, show its own, and be reached by ssh from here.
   - The rules are a table of their own. They are kept in a file, which benchfleet-firewall.service
     loads at every boot, until C(state=absent).
 options:
@@ -51,7 +51,7 @@ def load(module: FleetModule, text: str) -> None:
     """Load rules in one transaction. Raises NftError."""
     code, _, err = module.run_command(["nft", "-f", "-"], data=text)
     if code != 0:
-        raise NftError(f"nft refuses the rules that keep {module.params['host']} away: {err.strip()}")
+        raise NftError(f"nft refuses the rules about {module.params['host']}: {err.strip()}")
 
 
 def main() -> None:

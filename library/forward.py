@@ -40,13 +40,16 @@ EXAMPLES = r"""
     state_dir: "{{ fleet_state_dir }}"
     host: rep1
     address: 10.0.0.12
-    port: 8003
+    port: "{{ fleet_forward_port }}"
     hold: "off"
 """
 
 RETURN = r"""
-was: {description: "Where calls went before, {host, address, port}; null for this host.", type: dict}
-held: {description: Whether there was a hold., type: bool}
+was:
+  description: Where calls went before, C({host, address, port}); null for this host.
+  returned: always
+  type: dict
+held: {description: Whether there was a hold., returned: always, type: bool}
 """
 
 

@@ -1,4 +1,4 @@
-"""A router of the fleet: nginx with the files that role router renders, as a process of the test's."""
+"""A router of the fleet: an nginx of the test's, with the files that role router renders."""
 
 from __future__ import annotations
 
@@ -88,7 +88,11 @@ class Router:
         certificate: tuple[str, str] | None = None,
     ) -> None:
         self.folder, self.address = folder, settings["fleet_lan_ip"]
-        self.port = int(settings["fleet_router_ports"]["http"])
+        # Two routers on one machine have the same ports, as in a fleet, at addresses of their own.
+        ports = settings["fleet_router_ports"]
+        at = {name: f"{self.address}:{port}" for name, port in ports.items()}
+        settings = {**settings, "fleet_router_ports": at}
+        self.port, self.secure_port = int(ports["http"]), int(ports["https"])
         self.state = Path(settings["fleet_state_dir"])
         self.process: subprocess.Popen[bytes] | None = None
         for path in (self.state, folder / "benchfleet.d", folder / "nginx"):

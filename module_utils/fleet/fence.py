@@ -1,7 +1,7 @@
-"""Rules that keep a host which is taken for dead away from this one: a table of nftables of its own.
+"""Rules that keep a host which is taken for dead away from this one, in a table of their own.
 
-What the host may still do is learn that it is no longer the primary, at the port of the record, and
-be reached from here by ssh. Every other connection of it, also one that exists, is cut.
+It can still learn that it is no longer the primary, by the records of both hosts, and be reached
+from here by ssh. Every other connection with it, also one that exists, is cut.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping
 
 TABLE = "benchfleet_fence"
+# In the fleet's folder of settings.
+FILE = "fence.nft"
 HEADER = "# Made by Benchfleet: `./fleet failover` wrote this, and `./fleet rejoin` removes it."
 # Before the fleet's own rules, and before those of the host.
 PRIORITY = "filter - 10"
@@ -63,7 +65,8 @@ def chain(
     target: str,
 ) -> list[str]:
     """Lines of a chain that judges the packets of some addresses in another one."""
-    lines = [f"\tchain {hook} {{", f"\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;"]
+    begin = f"type filter hook {hook} priority {PRIORITY}; policy accept;"
+    lines = [f"\tchain {hook} {{", f"\t\t{begin}"]
     for address in sorted(addresses, key=lambda one: (one.version, int(one))):
         family = "ip6" if address.version == 6 else "ip"
         lines.append(f"\t\t{family} {end} {address} jump {target}")

@@ -38,7 +38,7 @@ class Forward:
 def read(state_dir: str) -> Forward | None:
     """Where this host's router sends calls, None where it serves them itself.
 
-    Raises OSError, and ValueError for a file of another form: to such a router no call gets through.
+    Raises OSError, and ValueError for a file of another form, with which a router answers no call.
     """
     try:
         return Forward.of(Path(state_dir, FILE).read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
 """The address by which users reach the router: held by the host that is the primary, and open.
 
-Whether it is, the service of the record says each time that it looks (record_service.py). An
-address that moves is announced to the neighbours, whose tables still have the former host (RFC 5227,
-section 3): with no answer, and again and again, because the former host may have held it until then.
+Whether it is, the service of the record says each time that it looks (record_service.py). The
+neighbours, whose tables still have the former host, are told that the address has moved (RFC 5227,
+section 3); they are told again and again, because the former host may have held it until then.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from .processes import run
 
 # What benchfleet-record.service found last; a reboot removes it.
 STATE = "/run/benchfleet/record.json"
-# Seconds between two looks, and between two announcements.
-LOOK_SECONDS, ANNOUNCE_SECONDS = 1.0, 10.0
+UNIT = "benchfleet-address.service"
+# Seconds between two looks, and between two announcements; and from which on a state is too old.
+LOOK_SECONDS, ANNOUNCE_SECONDS, STALE_SECONDS = 1.0, 10.0, 10.0
 ETHERTYPE_ARP, REQUEST = 0x0806, 1
 
 
@@ -30,13 +31,20 @@ class AddressError(Exception):
     """The address cannot be held; the message says why, and what to do."""
 
 
-def is_open(host: str, state: str = STATE) -> bool:
-    """Whether this host is the primary, and its MariaDB takes writes."""
+def is_open(host: str, state: str = STATE) -> bool | None:
+    """Whether this host is the primary, and its MariaDB takes writes.
+
+    None where nobody has looked of late: then the address stays where it is.
+    """
     try:
         found = json.loads(Path(state).read_text(encoding="utf-8"))
+        if abs(time.time() - found["checked"]) > STALE_SECONDS:
+            return None
         return found["open"] is True and found["primary"] == host
-    except (OSError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def links() -> list[dict[str, Any]]:
@@ -56,10 +64,13 @@ def addresses(link: Mapping[str, Any]) -> list[ipaddress.IPv4Interface]:
     ]
 
 
-def place_of(wanted: ipaddress.IPv4Interface, found: list[dict[str, Any]]) -> tuple[str, bool]:
+def place_of(
+    wanted: ipaddress.IPv4Interface, found: list[dict[str, Any]], needed: bool
+) -> tuple[str, bool]:
     """The interface for an address, and whether it is there already.
 
-    The interface has another address of the same network. Raises AddressError where none has.
+    The interface has another address of the same network. Where none has, it is "", or if it is
+    needed, AddressError is raised.
     """
     for link in found:
         if wanted.ip in {one.ip for one in addresses(link)}:
@@ -67,9 +78,12 @@ def place_of(wanted: ipaddress.IPv4Interface, found: list[dict[str, Any]]) -> tu
     for link in found:
         if any(one.network == wanted.network for one in addresses(link)):
             return str(link["ifname"]), False
+    if not needed:
+        return "", False
     raise AddressError(
-        f"no interface of this host has an address in {wanted.network}, so {wanted} (router_service_ip)"
-        " cannot be put on one: correct it in the inventory, or give this host an address there"
+        f"no interface of this host has an address in {wanted.network}, so router_service_ip"
+        f" ({wanted}) cannot be put on one: correct it in the inventory, or give this host an"
+        " address there"
     )
 
 
@@ -96,23 +110,19 @@ class Holder:
         self.wanted = ipaddress.IPv4Interface(wanted)
         self.announced = -ANNOUNCE_SECONDS
 
-    def bring(self, held: bool) -> bool:
-        """One look; returns whether the address was put on or taken off.
+    def bring(self, held: bool | None) -> bool:
+        """One look; returns whether the address was put on or taken off. held: None for no change.
 
         Raises AddressError, OSError.
         """
-        try:
-            interface, there = place_of(self.wanted, links())
-        except AddressError:
-            if held:
-                raise
-            return False
+        interface, there = place_of(self.wanted, links(), held is True)
+        held = there if held is None else held
         if held != there:
-            # Without the networks's own route: the interface has it by its other address.
-            words = ["add", str(self.wanted), "noprefixroute"] if held else ["delete", str(self.wanted)]
-            done = run(["ip", "address", *words[:2], "dev", interface, *words[2:]])
+            words = ["ip", "address", "add" if held else "delete", str(self.wanted)]
+            # The interface has the network's route by its other address.
+            done = run([*words, "dev", interface, *(["noprefixroute"] if held else [])])
             if done.returncode != 0:
-                raise AddressError(f"`ip address {words[0]} {self.wanted}` failed: {done.stderr.strip()}")
+                raise AddressError(f"`{' '.join(words)}` failed: {done.stderr.strip()}")
             self.announced = -ANNOUNCE_SECONDS
         if held and time.monotonic() - self.announced >= ANNOUNCE_SECONDS:
             announce(interface, self.wanted.ip)
@@ -120,9 +130,7 @@ class Holder:
         return held != there
 
 
-def keep(
-    wanted: str, host: str, state: str = STATE, say: Callable[[str], object] = print
-) -> None:
+def keep(wanted: str, host: str, state: str = STATE, say: Callable[[str], object] = print) -> None:
     """Hold the address while this host is open, until a signal ends this; then take it off."""
 
     def end(*_: object) -> None:
@@ -138,7 +146,7 @@ def keep(
             except (AddressError, OSError) as error:
                 moved, trouble = False, str(error)
             if moved:
-                say(f"benchfleet: {wanted} is {'held by this host' if held else 'no longer held here'}")
+                say(f"benchfleet: {wanted} is {'now' if held else 'no longer'} held by this host")
             if trouble and trouble != said:
                 say(f"benchfleet: {trouble}")
             said = trouble

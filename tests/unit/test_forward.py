@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,10 +21,13 @@ from typing import Any
 
 import pytest
 from fleet import calls, forward
+from fleet.status import host
+from fleet.verify.reporting import Reporting
 
 from library import forward as module
 from tests import nginx
-from tests.nginx import Router, free_port, wait_for
+from tests.nginx import Router, free_port
+from tests.unit.test_verify_hosts import arguments
 
 pytestmark = pytest.mark.skipif(bool(nginx.MISSING), reason=nginx.MISSING)
 SITE = "erp.test"
@@ -33,6 +36,7 @@ ERP, REP, USER, PROXY = "127.0.0.2", "127.0.0.3", "127.0.0.9", "127.0.0.8"
 HOSTS = {"erp1": ERP, "rep1": REP}
 REPORT = "frappe.desk.query_report.run"
 PASSED = "X-Fleet-Forwarded"
+NOWHERE: dict[str, Any] = {"host": None, "troubles": []}
 
 
 class Bench:
@@ -134,6 +138,7 @@ class Fleet:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.port = free_port()
+        self.ports = {"http": free_port(), "https": free_port()}
         self.benches = {name: Bench(name) for name in HOSTS}
         self.realtime = {name: Realtime(name) for name in HOSTS}
         certificate = settings.pop("certificate", None)
@@ -153,7 +158,7 @@ class Fleet:
             "fleet_lan_ip": HOSTS[name],
             "fleet_bench_dir": str(folder / "bench"),
             "fleet_state_dir": str(folder / "state"),
-            "fleet_router_ports": {"http": free_port(), "https": free_port()},
+            "fleet_router_ports": self.ports,
             "fleet_web_port": self.benches[name].port,
             "fleet_report_port": free_port(),
             "fleet_health_port": free_port(),
@@ -177,20 +182,17 @@ class Fleet:
     def bring(self, name: str, hold: str, **asked: Any) -> None:
         """Call the module on a host."""
         state = str(self.routers[name].state)
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Ended):
-            patch.setattr(
-                module,
-                "FleetModule",
-                lambda **_: FakeModule({**asked, "state_dir": state, "hold": hold}),
-            )
-            module.main()
+        fake = FakeModule({**asked, "state_dir": state, "hold": hold})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "FleetModule", lambda **_: fake)
+            fake.result_of(module.main)
 
     def got(self) -> list[str]:
         """The paths of all calls that a bench got."""
         return [path for bench in self.benches.values() for path in bench.seen]
 
 
-class Ended(Exception):
+class EndedError(Exception):
     """A module has ended; its result is in ``args``."""
 
 
@@ -203,7 +205,13 @@ class FakeModule:
         self.params = params
 
     def exit_json(self, **result: Any) -> None:
-        raise Ended(result)
+        raise EndedError(result)
+
+    def result_of(self, main: Callable[[], None]) -> dict[str, Any]:
+        """The result of a module that was given this."""
+        with pytest.raises(EndedError) as ended:
+            main()
+        return dict(ended.value.args[0])
 
     def fail_json(self, **result: Any) -> None:
         raise AssertionError(result)
@@ -395,17 +403,16 @@ def test_proxies_are_believed_at_the_users_port_and_hosts_of_the_fleet_at_the_ot
 )
 def test_calls_that_wait_go_to_the_new_router(fleet: Fleet, method: str, path: str) -> None:
     erp1, rep1 = (fleet.routers[name] for name in HOSTS)
-    with ThreadPoolExecutor(16) as users:
-        with held(fleet, "erp1"):
-            # Half of them reach the standby, which passes them on to where they wait.
-            waiting = [
-                users.submit(call, (erp1, rep1)[n % 2], path.format(n), method) for n in range(16)
-            ]
-            time.sleep(1)
-            assert fleet.got() == []
-            fleet.serve("rep1")
-            fleet.pass_on("erp1", "rep1", hold="off")
-            answers = [one.result(30) for one in waiting]
+    with ThreadPoolExecutor(16) as users, held(fleet, "erp1"):
+        # Half of them reach the standby, which passes them on to where they wait.
+        waiting = [
+            users.submit(call, (erp1, rep1)[n % 2], path.format(n), method) for n in range(16)
+        ]
+        time.sleep(1)
+        assert fleet.got() == []
+        fleet.serve("rep1")
+        fleet.pass_on("erp1", "rep1", hold="off")
+        answers = [one.result(30) for one in waiting]
     assert {answer.bench for answer in answers} == {"rep1"}
     assert sorted(fleet.got()) == sorted(path.format(n) for n in range(16))
     # Those of erp1 were passed on once; those that came by rep1 went there and back.
@@ -471,7 +478,7 @@ def test_a_loop_is_answered(fleet: Fleet) -> None:
     answer = call(fleet.routers["rep1"])
     assert answer.status == 503
     assert json.loads(answer.text)["exc_type"] == "ServiceUnavailable"
-    assert answer.headers.get_all(PASSED) == ["rep1", "erp1", "rep1"][::-1]
+    assert answer.headers.get_all(PASSED) == ["rep1", "erp1", "rep1"]
     assert answer.seconds < 5
     assert fleet.got() == []
     # One that names itself.
@@ -511,12 +518,15 @@ def test_a_file_that_names_no_router_lets_no_call_through(fleet: Fleet, text: st
 def test_the_cas_challenges_are_passed_on(stack: ExitStack, tmp_path: Path) -> None:
     pair = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        + ["-subj", f"/CN={SITE}", "-out", pair[0], "-keyout", pair[1]],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", f"/CN={SITE}", "-out", pair[0], "-keyout", pair[1]),
+        ],
         check=True,
         capture_output=True,
     )
     fleet = a_fleet(stack, tmp_path, certificate=pair, router_acme_email="admin@erp.test")
+    assert seen_by_verify(fleet) == (True, f"passed on to the primary: {SITE}")
     path = "/.well-known/acme-challenge/token"
     for name in HOSTS:
         file = Path(f"{fleet.routers[name].state}/acme{path}")
@@ -529,14 +539,41 @@ def test_the_cas_challenges_are_passed_on(stack: ExitStack, tmp_path: Path) -> N
         assert moved.headers[PASSED] is None
 
 
+def seen_by_verify(fleet: Fleet) -> tuple[bool, str]:
+    """What verify's check of the standby's router says."""
+    params = arguments(Path("/nowhere"), put_at=0.0, file_seconds=0, ca="/ca")
+    params["about"] |= {"lan_ip": REP, "primary_ip": ERP, "routes": True}
+    params["calls"]["router"] = {"address": ERP, **fleet.ports}
+    reporting = Reporting(params)
+    reporting.check_standby_router()
+    (entry,) = reporting.gathering.results
+    return entry["ok"], entry["saw"]
+
+
+def test_verify_sees_whether_the_standby_passes_calls_on(fleet: Fleet) -> None:
+    assert seen_by_verify(fleet)[0]
+    fleet.serve("rep1")
+    ok, saw = seen_by_verify(fleet)
+    assert (ok, "rep1" in saw) == (False, True)
+    fleet.pass_on("rep1", "rep1")
+    assert not seen_by_verify(fleet)[0]
+
+
+def test_status_says_where_calls_go(fleet: Fleet) -> None:
+    state = str(fleet.routers["rep1"].state)
+    assert host.passed_on("primary", state)["troubles"][0]["id"] == "passes_on"
+    assert host.passed_on("reporting", state)["host"] == "erp1"
+    assert host.passed_on("primary", str(fleet.routers["erp1"].state)) == NOWHERE
+    Path(state, forward.FILE).write_text("x")
+    assert host.passed_on("reporting", state)["troubles"][0]["id"] == "passes_on"
+
+
 def test_the_module_says_what_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def bring(**asked: Any) -> dict[str, Any]:
         wanted = {"host": None, "address": None, "port": None, "hold": "keep", **asked}
         fake = FakeModule({"state_dir": str(tmp_path), **wanted})
         monkeypatch.setattr(module, "FleetModule", lambda **_: fake)
-        with pytest.raises(Ended) as ended:
-            module.main()
-        return dict(ended.value.args[0])
+        return fake.result_of(module.main)
 
     rep1 = {"host": "rep1", "address": "10.0.0.12", "port": 8003}
     first = bring(state="present", **rep1)

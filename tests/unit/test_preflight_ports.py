@@ -28,8 +28,12 @@ def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
 
 
 def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
+    settings["standby"] = ""
     fleet[1]["survey"]["listeners"] = {"80": [listener()], "13000": [listener()]}
     assert whats(fleet, settings) == []
+    # The standby has a router.
+    settings["standby"] = "rep1"
+    assert len(whats(fleet, settings)) == 1
     fleet[1]["survey"]["listeners"] = {"3306": [listener()], "8000": [listener()]}
     assert len(whats(fleet, settings)) == 2
 

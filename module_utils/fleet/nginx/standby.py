@@ -18,8 +18,8 @@ from ..sites.folders import read_state, served_names
 from .certificates import FOLDER, Certificates
 from .look import OWN
 
-# The files that were brought, by their paths: they go when this host leaves the fleet, and a rule of the operator's
-# goes when it is gone on the primary.
+# Paths of the files that were brought: they go when this host leaves the fleet, and a rule of the
+# operator's when it is gone on the primary.
 BROUGHT = "router-brought"
 # Folders that certbot closes to others than root.
 CLOSED = ("accounts", "archive", "live")
@@ -81,7 +81,12 @@ class Copy:
     """
 
     def __init__(
-        self, asked: Mapping[str, Any], run: files.Run, dry: bool, own: str = OWN, folder: str = FOLDER
+        self,
+        asked: Mapping[str, Any],
+        run: files.Run,
+        dry: bool,
+        own: str = OWN,
+        folder: str = FOLDER,
     ) -> None:
         self.asked, self.run, self.dry, self.own, self.folder = asked, run, dry, own, folder
         self.changed: list[str] = []
@@ -160,8 +165,8 @@ class Copy:
                 f" {owner}: make it, with the owner that it has on the primary, and run again"
             )
         for folder in reversed(missing):
-            inside = Path(os.path.relpath(folder, self.folder)).parts[0]
-            folder.mkdir(0o700 if inside in CLOSED else 0o755)
+            closed = any(folder.is_relative_to(Path(self.folder, name)) for name in CLOSED)
+            folder.mkdir(0o700 if closed else 0o755)
 
     def forget(self, wanted: set[str]) -> None:
         """Remove rules that were brought earlier and are gone on the primary."""

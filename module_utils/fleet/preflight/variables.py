@@ -72,7 +72,8 @@ SERVICE_IP_UNUSABLE = Kind(
     "service_ip_unusable",
     "router_service_ip: {value!r} {why}",
     "router_service_ip in the inventory, for {hosts}",
-    "give an IPv4 address with the prefix of its network, such as 192.0.2.10/24, which no host has by itself",
+    "give an IPv4 address with the prefix of its network, such as 192.0.2.10/24, which no host has"
+    " by itself",
 )
 NETWORK_TOO_WIDE = Kind(
     "network_too_wide", "{value!r} in {name} contains all addresses", SET, NETWORK_FORM

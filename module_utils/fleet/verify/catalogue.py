@@ -71,7 +71,6 @@ ROWS = {
 # Rows that have no check here, and why.
 WITHOUT_CHECKS = {
     "S15": "No check: the project's tests add nodes to a running fleet (`molecule/`).",
-    "S17": "No check: this release has no switchover and no failover.",
     "S18": "No check of its own: docs/security.md names the check of each of its lines.",
     "S19": "No check: `./fleet status` and `./fleet verify` are what the operator sees.",
 }
@@ -724,5 +723,29 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml, which installs what is missing",
         needs=PRIMARY_DATA,
         follows=("disk_room",),
+    ),
+    "standby_router": Check(
+        "S17",
+        REPORTING,
+        "The standby's router passes every call on to the primary",
+        done="calls each site at the router of this host, and compares its certificates with those"
+        " of the primary's router",
+        wanted="an answer of the primary's bench to each call, and the same certificates",
+        red="users who reach this host get no answer, or would get another certificate after a"
+        " change of the primary",
+        remedy="run site.yml; the forward file in Benchfleet's state folder on this host names the"
+        " router that gets the calls, and /var/log/nginx/error.log says why it gets none",
+        needs=CALLS,
+    ),
+    "service_address": Check(
+        "S17",
+        EVERY,
+        "The primary holds the users' address, and no other host does",
+        done="looks for router_service_ip on the network interfaces",
+        wanted="it is on an interface of the primary, and on no other host",
+        red="users do not reach the primary",
+        remedy="`journalctl -u benchfleet-address` on this host says why; it follows the record of"
+        " who is primary, which `./fleet status` shows",
+        follows=("primary:database_answers", "database_answers"),
     ),
 }
