@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,11 @@ class Copy:
         """Bring a file; a link, such as certbot's, stays, and its target is written."""
         path = os.path.realpath(entry["path"])
         self.make_folder(path)
-        wanted = {"path": path, "state": "file", "content": entry["content"], "mode": entry["mode"]}
-        wanted |= {"owner": None, "group": None, "marker": None, "secret": True, "hides": None}
-        wanted |= {"keep": False, "validate": None}
+        wanted: files.Entry = {"path": path, "state": "file", "content": entry["content"]}
+        wanted |= {"mode": entry["mode"], "owner": None, "group": None, "secret": True}
+        wanted |= {"marker": None, "hides": None, "keep": False, "validate": None}
         if files.bring(wanted, self.run, True)[0]:
-            self.bring_noted(entry["path"], lambda: files.bring(wanted, self.run, False))
+            self.bring_noted(entry["path"], partial(files.bring, wanted, self.run, False))
 
     def bring_noted(self, path: str, act: Callable[[], object]) -> None:
         """Bring a file or link, which is noted before it is there."""
@@ -184,7 +185,7 @@ class Copy:
             wanted = set(self.asked["marks"][reason]) - {self.asked["host"]}
             there = {mark.name for mark in folder.glob("*")}
             for name in sorted(wanted - there):
-                self.change(str(folder / name), lambda place=folder / name: marked(place))
+                self.change(str(folder / name), partial(marked, folder / name))
             for name in sorted(there - wanted):
                 self.change(str(folder / name), (folder / name).unlink)
 

@@ -49,7 +49,7 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     def check_units(self) -> None:
         """Ask systemd for the state of our own services and timers."""
         primary = self.params["lan_ip"] == self.params["primary_ip"]
-        wanted = UNITS["primary" if primary else "reporting"]
+        wanted: tuple[str, ...] = UNITS["primary" if primary else "reporting"]
         if self.params["routes"] and self.params["service_ip"]:
             wanted += (ADDRESS_UNIT,)
         troubles = unit_troubles(wanted)
