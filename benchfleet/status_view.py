@@ -43,6 +43,8 @@ WORDS = {
     "queue_room": "QUEUE FULL",
     "queue_safe": "QUEUE",
     "units": "UNIT",
+    "passes_on": "PASSED ON",
+    "host_fenced": "FENCE",
     "own_certificates": "CERTIFICATE",
     "contract": "CONTRACT",
     "record": "RECORD",

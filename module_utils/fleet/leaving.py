@@ -17,6 +17,7 @@ from .bench.account import BenchError
 from .files import with_block
 from .foreign import as_owner, read_bytes, replace
 from .mariadb.options import server_options
+from .nginx.standby import brought
 from .processes import processes
 from .supervisor.call import control_words
 from .supervisor.control import linked_logs, readable, return_logs
@@ -38,6 +39,7 @@ OWN = (
     "/etc/sudoers.d/benchfleet-bench",
     "/etc/sudoers.d/benchfleet-seed",
     "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
+    f"{UNITS}/certbot.service.d/benchfleet.conf",
     f"{UNITS}/mariadb.service.d/benchfleet.conf",
     f"{UNITS}/nftables.service.d/benchfleet.conf",
     f"{UNITS}/nginx.service.d/benchfleet.conf",
@@ -45,6 +47,10 @@ OWN = (
     "/var/log/benchfleet-commands",
     LOGS,
 )
+# nginx's files of the router, its main file first; and the files of others' sites.
+NGINX = "/etc/nginx/conf.d/benchfleet.conf"
+ROUTER = (NGINX, "/etc/nginx/benchfleet", "/var/log/nginx/benchfleet-reports.log")
+OTHER_SITES = ("/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*")
 COMMAND = "/usr/local/bin/bench"
 COPY_SECONDS = 90
 # Around the nodes' keys among those of the bench's account; see roles/site_sync.
@@ -197,6 +203,16 @@ class Leaver:
         self.did.append(f"take the nodes' keys out of {path}")
         if not self.dry:
             replace(path, left.encode(errors="surrogateescape"), 0o600)
+    def standby(self) -> None:
+        """Take off the router of a standby, with the keys that were brought from the primary."""
+        if not os.path.exists(NGINX):
+            return
+        for path in (*ROUTER, *sorted(brought(self.asked["state_dir"]))):
+            self.drop(path)
+        if any(glob(mask) for mask in OTHER_SITES):
+            self.must("have nginx forget the sites", "systemctl", "reload", "nginx.service")
+        else:
+            self.unit("nginx.service")
 
     def database(self) -> None:
         """Stop MariaDB, and a seed that is running."""
@@ -207,11 +223,12 @@ class Leaver:
     def table(self) -> None:
         """Remove the fleet's packet filter, and nothing else of nftables."""
         self.unit("benchfleet-firewall.service")
-        if self.run("nft", "list", "table", "inet", "benchfleet")[0] == 0:
-            self.must(
-                "remove the table benchfleet of nftables",
-                *("nft", "delete", "table", "inet", "benchfleet"),
-            )
+        for name in ("benchfleet", "benchfleet_fence"):
+            if self.run("nft", "list", "table", "inet", name)[0] == 0:
+                self.must(
+                    f"remove the table {name} of nftables",
+                    *("nft", "delete", "table", "inet", name),
+                )
 
     def own_files(self) -> None:
         """Remove our files and folders, except the mark and the files beside it."""
@@ -276,6 +293,7 @@ class Leaver:
         self.units()
         self.copies()
         self.programs()
+        self.standby()
         self.database()
         self.table()
         if self.asked["data"] == "delete":

@@ -42,6 +42,8 @@ options:
         description: Whether the fleet has the guard of the read path.
         type: bool
         required: true
+      routes: {description: Whether this host has a router., type: bool, required: true}
+      service_ip: {description: "The users' address, or empty.", type: str, required: true}
   calls:
     description: How the sites are called.
     type: dict

@@ -310,6 +310,8 @@ FLEET = [
           {"erp.networks.firewall_allow": ["10.0.0.0/24"]}),
     Trial({"erp.networks.router_trusted_proxies": ["::/0"]}, "network_too_wide",
           {"erp.networks.router_trusted_proxies": ["fd00::5"]}),
+    *(Trial({"erp.service_ip": value}, "service_ip_unusable", {"erp.service_ip": "10.0.0.99/24"})
+      for value in ("10.0.0.99", "fd00::9/64", "10.0.0.0/24", "10.0.0.11/24")),
     # Certificates.
     Trial({"erp.survey.certificates": [{**CERTIFICATE, "key": ""}], "erp.certificate": "/c"},
           "certificate_incomplete", {"erp.survey.certificates": [CERTIFICATE]}),

@@ -40,6 +40,7 @@ FLEET_WIDE = frozenset(
         "fleet_bench_home",
         "fleet_bench_user",
         "fleet_config_dir",
+        "fleet_forward_port",
         "fleet_health_port",
         "fleet_lib_dir",
         "fleet_mariadb_port",

@@ -41,6 +41,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     variables.check_keep,
     variables.check_proxies,
     variables.check_networks,
+    variables.check_service_ip,
     certificates.check_certificates,
     certificates.check_acme,
     folders.check_folders,

@@ -19,13 +19,14 @@ SERVICES = {
     "report": ("the primary's pool for reports", ("gunicorn",)),
     "health": ("the reporting bench's health answers", ("gunicorn",)),
     "record": ("the record of who is primary", ("fleet-record",)),
+    "forward": ("the router, for calls of other routers", ("nginx",)),
     "http": ("the router", ("nginx",)),
     "https": ("the router", ("nginx",)),
 }
 PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
 REPORTING_SERVICES = ("mariadb", "web", "health", "record")
 # Of the standby besides, which is a reporting node.
-STANDBY_SERVICES = ("redis_cache", "redis_queue")
+STANDBY_SERVICES = ("redis_cache", "redis_queue", "forward", "http", "https")
 
 PORT_SHARED = Kind(
     "port_shared",

@@ -15,9 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .. import forward
 from ..bench.account import read_json
 from ..bench.cli import cli_releases
 from ..bench.look import installed_apps
+from ..fence import FILE as FENCE
+from ..fence import hosts_of
 from ..foreign import as_owner
 from ..kept import (
     ADOPTED,
@@ -77,6 +80,8 @@ NAMES = {
     "versions": "apt and the versions",
     "update_needs": "the room that the next update needs",
     "drained": "the drained nodes",
+    "forward": "the forward file of the router",
+    "fenced": "the hosts that are kept away",
     "sites": "the sites",
     "queue": "the queue's Redis",
     "queues": "the jobs that wait",
@@ -304,6 +309,32 @@ def services(role: str) -> list[Trouble]:
     return troubles
 
 
+def passed_on(role: str, state_dir: str) -> dict[str, Any]:
+    """The host to whose router this one passes its calls on, and troubles: {host, troubles}."""
+    path = f"{state_dir}/{forward.FILE}"
+    try:
+        to = forward.read(state_dir)
+    except ValueError:
+        what = f"{path} names no router, so this host's router answers no call"
+        return {"host": None, "troubles": [trouble("passes_on", what)]}
+    troubles = []
+    if to and role == "primary":
+        what = f"the router passes every call on to {to.host}, as {path} says"
+        troubles.append(trouble("passes_on", what))
+    elif to and (state := active_state("nginx")) != "active":
+        what = f"nginx is {state}: this host could not become the primary"
+        troubles.append(trouble("nginx_down", what, AMBER))
+    return {"host": to.host if to else None, "troubles": troubles}
+
+
+def fenced(mark: str) -> list[Trouble]:
+    """Hosts that a failover keeps away. mark: the file in whose folder their rules are."""
+    path = Path(mark).with_name(FENCE)
+    hosts = hosts_of(path.read_text(encoding="utf-8")) if path.exists() else {}
+    what = "its packets are dropped here until it rejoins"
+    return [trouble("host_fenced", f"{name} ({at}): {what}", AMBER) for name, at in hosts.items()]
+
+
 def active_state(unit: str) -> str:
     """The ActiveState of a unit of systemd's."""
     command = ("systemctl", "show", f"{unit}.service", "--property", "ActiveState", "--value")
@@ -377,6 +408,8 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         "contract": partial(contract, state_dir),
         "record": partial(record, role, state_dir),
         "last_run": partial(last_run, state_dir),
+        "forward": partial(passed_on, role, state_dir),
+        "fenced": partial(fenced, params["mark"]),
         "slow": partial(slow, params),
         "waits": waits,
     }
@@ -540,6 +573,9 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
         "versions": value("versions", level=AMBER),
         "update_needs": value("update_needs", level=AMBER, tell=not found.failure("server")),
     }
+    passing = value("forward") or {}
+    row["forward"] = passing.get("host")
+    found.troubles += passing.get("troubles", [])
     row["file_systems"] = found.space(row["update_needs"] or [])
     if role == "primary":
         row["drained"] = value("drained")
@@ -553,7 +589,7 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
         if not found.failure("sync_age_seconds"):
             found.troubles += copied(row["sync_age_seconds"])
         found.copy()
-    for name in ("programs", "units", "services", "contract"):
+    for name in ("programs", "units", "services", "contract", "fenced"):
         found.troubles += value(name) or []
     row["level"] = worst(found.troubles)
     state = "; ".join(f"{one['what']} (id: {one['id']})" for one in found.troubles)

@@ -769,4 +769,28 @@ CATALOGUE: dict[str, Check] = {
         needs=(*QUEUE, "redis_answers"),
         follows=("disk_room", "primary:queue_safe"),
     ),
+    "standby_router": Check(
+        "S17",
+        REPORTING,
+        "The standby's router passes every call on to the primary",
+        done="calls each site at the router of this host, and compares its certificates with those"
+        " of the primary's router",
+        wanted="an answer of the primary's bench to each call, and the same certificates",
+        red="users who reach this host get no answer, or would get another certificate after a"
+        " change of the primary",
+        remedy="run site.yml; the forward file in Benchfleet's state folder on this host names the"
+        " router that gets the calls, and /var/log/nginx/error.log says why it gets none",
+        needs=CALLS,
+    ),
+    "service_address": Check(
+        "S17",
+        EVERY,
+        "The primary holds the users' address, and no other host does",
+        done="looks for router_service_ip on the network interfaces",
+        wanted="it is on an interface of the primary, and on no other host",
+        red="users do not reach the primary",
+        remedy="`journalctl -u benchfleet-address` on this host says why; it follows the record of"
+        " who is primary, which `./fleet status` shows",
+        follows=("primary:database_answers", "database_answers"),
+    ),
 }

@@ -48,6 +48,8 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "certificates_dir": {"type": "path", "required": True},
     "state_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
+    "routes": {"type": "bool", "required": True},
+    "service_ip": {"type": "str", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
     "token": {"type": "str", "required": True},
@@ -76,7 +78,9 @@ class Host:
     operator's own queues have workers besides both. settings: the planned MariaDB settings that
     depend on the host's task; plan: all but the host's own; option_file: the file with them.
     certificates_dir: the fleet's own certificates. state_dir: the fleet's state. package_dir: the
-    package of the jobs. guarded: whether the fleet has the guard. In ``calls``:
+    package of the jobs. guarded: whether the fleet has the guard. routes: whether this host has a
+    router, as the primary and the standby have. service_ip: the users' address with its prefix, ""
+    for none. In ``calls``:
     token: part of the name of all that this verify makes. router: its address and ports. user: who
     signs in, with ``passwords`` by site.
     """

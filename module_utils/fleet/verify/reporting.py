@@ -28,7 +28,7 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
         self.make("keys")
         attempt(("report", "signed_in"), self.check_calls)
-        self.make("session_row")
+        self.make("session_row", "standby_router")
         attempt(("own_writes", "written"), self.check_guard)
         self.make("no_scheduler", "redis_addresses", "redis_rights", "queue_copy")
         attempt(("file_kept", "file_fetched"), self.check_files)

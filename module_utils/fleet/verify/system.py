@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 import time
 from dataclasses import asdict
@@ -12,6 +13,8 @@ from ..mariadb.conflicts import DECIDED, HOSTS_OWN, agrees, conflicts_of, is_by_
 from ..mariadb.options import look
 from ..mariadb.server import running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
+from ..service_address import UNIT as ADDRESS_UNIT
+from ..service_address import links, place_of
 from ..units import UNITS, restart_problems, unit_troubles
 from .basics import BasicChecks
 from .bench import BenchChecks
@@ -25,7 +28,7 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     def look(self) -> None:
         """Make the checks that every host has."""
         self.make("environment", "redis_password", "workers", "comes_back", "units", "settings")
-        self.make("own_certificates", "record", "pdf", "contract")
+        self.make("own_certificates", "record", "pdf", "contract", "service_address")
         self.gathering.attempt((), self.note_apps)
         if not self.gathering.lacks("answers_alike"):
             self.seen["answers"] = self.gathering.attempt((), self.answers)
@@ -34,7 +37,7 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     def check_comes_back(self) -> None:
         """Ask systemd what it does when a service is killed."""
         names = ["cron", "mariadb", "ssh", "supervisor"]
-        names += ["nginx"] if self.params["lan_ip"] == self.params["primary_ip"] else []
+        names += ["nginx"] if self.params["routes"] else []
         done = subprocess.run(
             ["systemctl", "show", *names, "-p", "Id,LoadState,Restart,KillMode"],
             capture_output=True,
@@ -48,7 +51,9 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
     def check_units(self) -> None:
         """Ask systemd for the state of our own services and timers."""
         primary = self.params["lan_ip"] == self.params["primary_ip"]
-        wanted = UNITS["primary" if primary else "reporting"]
+        wanted: tuple[str, ...] = UNITS["primary" if primary else "reporting"]
+        if self.params["routes"] and self.params["service_ip"]:
+            wanted += (ADDRESS_UNIT,)
         troubles = unit_troubles(wanted)
         states = [f"{name} {trouble}" for name, trouble in troubles.items()]
         commands = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]
@@ -59,6 +64,17 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
             remedy=f"{' and '.join(commands)} on this host say why; run site.yml if it is"
             " missing or disabled",
         )
+
+    def check_service_address(self) -> None:
+        """Look for the users' address on this host."""
+        if not self.params["service_ip"]:
+            self.gathering.skip("service_address", "not applicable: router_service_ip is not set")
+            return
+        wanted = ipaddress.IPv4Interface(self.params["service_ip"])
+        primary = self.params["lan_ip"] == self.params["primary_ip"]
+        interface, held = place_of(wanted, links(), primary)
+        saw = f"{wanted.ip} is on {interface}" if held else f"{wanted.ip} is not on this host"
+        self.gathering.add("service_address", held == primary, saw)
 
     def check_settings(self) -> None:
         """Compare the running server's settings, and those of all option files, with the plan."""
