@@ -59,6 +59,7 @@ ORDER = (
     "read_guard",
     "adopt",
     "update",
+    "switch",
     "router",
     "verify",
 )

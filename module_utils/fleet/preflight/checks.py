@@ -28,6 +28,8 @@ from .problems import Host, Problem, Settings
 
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     groups.check_groups,
+    groups.check_standby,
+    groups.check_apart,
     runs.check_runs,
     sites.check_other_databases,
     sites.check_sites,

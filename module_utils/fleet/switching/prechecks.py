@@ -117,12 +117,9 @@ def check_replica(
     if follows != address:
         yield OTHER_SOURCE.found(host=host, follows=follows, primary=primary)
         return
-    codes = [int(look.get(key) or 0) for key in ("io_errno", "sql_errno")]
-    errors = [str(look.get(key) or "") for key in ("io_error", "sql_error")]
-    text = "; ".join(filter(None, errors)) or "no error"
-    # Where the module gives no numbers, they are in the texts.
-    named = [int(code) for code in re.findall(r"\b(\d{4})\b", text)]
-    code = next((code for code in [*codes, *named] if code in DIFFERENT), 0)
+    errors = [look.get(key) or (0, "") for key in ("io_error", "sql_error")]
+    text = "; ".join(f"{words} ({number})" for number, words in errors if number) or "no error"
+    code = next((int(number) for number, _words in errors if int(number) in DIFFERENT), 0)
     if code:
         yield REPLICATION_DIFFERS.found(host=host, code=code, error=text)
     elif (look.get("io"), look.get("sql")) != ("Yes", "Yes"):
@@ -158,7 +155,7 @@ def switch_problems(
     for host, look in looks.items():
         if host != primary:
             yield from check_replica(host, look, primary, found["hosts"].get(primary, ""))
-            if gtids := errant(look.get("binlog_state"), primary_look.get("binlog_state")):
+            if gtids := errant(look.get("last"), primary_look.get("ever")):
                 yield ERRANT.found(host=host, gtids=gtids)
         has = str(look.get("version") or "")
         # Each of them follows the new primary.
