@@ -284,6 +284,7 @@ def test_who_has_the_most():
     assert evidence.ahead_of({"rep1": LOST, "rep2": more}, "rep1") == "rep2"
     assert evidence.ahead_of({"rep1": more, "rep2": more}, "rep1") == ""
     assert evidence.ahead_of({"rep1": more}, "rep1") == ""
+    assert evidence.ahead_of({"rep2": more}, "rep1") == ""
     # What it has applied counts, too: after a restart the received position may be empty.
     assert gtids.furthest({"received": "", "slave_pos": "0-1-7", "binlog_pos": "0-2-5"}) == "0-1-7"
     assert gtids.lacks("0-1-7,1-1-2", "0-1-9,1-1-2,2-3-4") == 6
