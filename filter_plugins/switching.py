@@ -1,28 +1,45 @@
-"""The host that is prepared to become the primary: a filter of role fleet."""
+"""Filters of role switch: who may become the primary; fleet/switching decides."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable
+from inspect import isgeneratorfunction
+from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
-def standby_of(groups: Mapping[str, Sequence[str]], wanted: str | None) -> str:
-    """The node that is prepared to become the primary, "" where there is none.
+from fleet.switching import evidence, prechecks, records
 
-    wanted: fleet_standby, None where it is not set. A host that is the primary now is no standby:
-    the first reporting node is.
-    """
-    reporting = list(groups.get("reporting", []))
-    if wanted == "":
-        return ""
-    if wanted and wanted not in groups.get("primary", []):
-        return wanted if wanted in reporting else ""
-    return reporting[0] if reporting else ""
+FILTERS: dict[str, Callable[..., Any]] = {
+    "ahead_of": evidence.ahead_of,
+    "failover_problems": evidence.failover_problems,
+    "fenced": evidence.fenced,
+    "furthest_of": evidence.position,
+    "jobs_at_work": evidence.jobs_at_work,
+    "may_lose": evidence.may_lose,
+    "moved_problem": records.moved_problem,
+    "opening_hosts": records.opening,
+    "returned_problems": evidence.returned_problems,
+    "standby_of": records.standby_of,
+    "switch_judged": records.judged,
+    "switch_problems": prechecks.switch_problems,
+    "switching_text": records.switching_text,
+}
+
+
+def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
+    """A judgement as templates can count it and add to it."""
+    return lambda *values, **named: list(judge(*values, **named))
 
 
 class FilterModule:
-    """Filter of role fleet."""
+    """Filters of role switch, and of role fleet for the standby."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Name of the filter and its function."""
-        return {"standby_of": standby_of}
+        """Name of each filter and its function."""
+        return {
+            name: listed(judge) if isgeneratorfunction(judge) else judge
+            for name, judge in FILTERS.items()
+        }
