@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 import os
+import pickle
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,32 @@ def test_what_was_packed_serves_the_next_run(ping, tmp_path):
     assert ping()
     package.chmod(0o600)
     assert not ping()
+
+
+def test_what_is_kept_needs_no_compiling(ping, tmp_path):
+    assert ping()
+    [package] = (tmp_path / "home/benchfleet-modules").glob("*/ansible.modules.ping-*")
+    packed = pickle.loads(package.read_bytes())
+    archive = tmp_path / "archive.zip"
+    archive.write_bytes(base64.b64decode(packed.zip_data))
+    names = zipfile.ZipFile(archive).namelist()
+    sources = {name for name in names if name.endswith(".py")}
+    assert sources
+    assert set(names) - sources == {f"{name}c" for name in sources}
+
+    def compiles(python_magic: bytes) -> int:
+        """How many files are compiled by a Python that expects this magic number."""
+        code = (
+            "import importlib._bootstrap_external as b, sys, zipimport\n"
+            f"b.MAGIC_NUMBER = {python_magic!r}\n"
+            "done, real = [], zipimport._compile_source\n"
+            "zipimport._compile_source = lambda path, text: done.append(path) or real(path, text)\n"
+            f"sys.path.insert(0, {str(archive)!r})\n"
+            "import ansible.modules.ping\n"
+            "print(len(done))"
+        )
+        words = [sys.executable, "-c", code]
+        return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    assert compiles(importlib.util.MAGIC_NUMBER) == 0
+    assert compiles(b"\x01\x02\r\n") > 20

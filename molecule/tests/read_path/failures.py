@@ -250,12 +250,14 @@ def bench_stopped(field: Field) -> Iterator[None]:
 @contextlib.contextmanager
 def bench_hung(field: Field) -> Iterator[None]:
     """The kernel accepts connections to the reporting bench, and then nothing more comes."""
-    pids = field.web_pids()
     try:
-        field.node.run(f"kill -STOP {pids}")
+        # A bench that has just been started may fork a worker after the list was made; once its
+        # master is stopped, it forks none.
+        for _ in range(2):
+            field.node.run(f"kill -STOP {field.web_pids()}")
         yield
     finally:
-        field.node.run(f"kill -CONT {pids}")
+        field.node.run(f"kill -CONT {field.web_pids()}")
 
 
 @contextlib.contextmanager

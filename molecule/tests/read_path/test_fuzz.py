@@ -450,9 +450,10 @@ def test_what_is_no_routed_report_reaches_no_reporting_bench(
     fuzzed = fuzz(seed, REQUESTS)
     print(told(seed, fuzzed))
     assert not fuzzed.findings, told(seed, fuzzed)
-    # Both nodes and the primary must have answered some, or the test proves nothing.
+    # Both nodes and the primary must have answered some, or the test proves nothing. On a busy
+    # machine, nodes have fewer free processes, and the primary answers more of the light calls.
     for host in (field.primary, field.node, *field.others):
-        assert fuzzed.benches[host.name] > REQUESTS / 20
+        assert fuzzed.benches[host.name] > REQUESTS / 50
 
 
 def reload(field: Field) -> None:
