@@ -203,6 +203,7 @@ class Leaver:
         self.did.append(f"take the nodes' keys out of {path}")
         if not self.dry:
             replace(path, left.encode(errors="surrogateescape"), 0o600)
+
     def standby(self) -> None:
         """Take off the router of a standby, with the keys that were brought from the primary."""
         if not os.path.exists(NGINX):
