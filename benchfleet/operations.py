@@ -44,6 +44,10 @@ def run(verb: Verb, options: argparse.Namespace, words: Sequence[str]) -> int:
         have_entry(verb, options, asking)
     elif changes(verb, options) or named_host(options) or getattr(options, "limit", None):
         extra |= agreed(verb, options, asking)
+    if verb.moves:
+        from benchfleet import switching
+
+        return switching.run(verb, options, asking, extra)
     status = played(verb, options, asking, extra)
     if verb.name == "remove" and status == 0:
         forget(options, asking)

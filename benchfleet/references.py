@@ -60,6 +60,7 @@ ORDER = (
     "read_guard",
     "adopt",
     "update",
+    "switch",
     "router",
     "verify",
 )

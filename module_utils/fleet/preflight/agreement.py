@@ -53,6 +53,7 @@ FLEET_WIDE = frozenset(
         "fleet_sites",
         "fleet_socketio_port",
         "fleet_ssh_port",
+        "fleet_standby",
         "fleet_state_dir",
         "fleet_web_port",
         # Read by every process that queues or runs a job.

@@ -29,6 +29,8 @@ from .problems import Host, Problem, Settings
 
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     groups.check_groups,
+    groups.check_standby,
+    groups.check_apart,
     runs.check_runs,
     record.check_record,
     sites.check_other_databases,
