@@ -78,7 +78,7 @@ record:
     The host's record, {fleet_id, epoch, primary, since, hosts, open_alone}; null without one.
   returned: success
   type: dict
-service:
+live:
   description: >-
     What the service found before this, {host, primary, epoch, open, why, since, answered, alone,
     checked}; {} where it does not run. See fleet/record.py.
@@ -134,7 +134,7 @@ def main() -> None:
     module.exit_json(
         changed=new != own,
         record=record.asdict(new) if new else None,
-        service=found,
+        live=found,
         diff=diff(lines(own), lines(new)),
     )
 

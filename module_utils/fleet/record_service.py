@@ -26,7 +26,7 @@ SELDOM = 5
 # Connections at a time, seconds for each, and bytes of an answer.
 MOST_CLIENTS, CLIENT_SECONDS, LONGEST = 32, 5.0, 64 * 1024
 # Seconds for an answer of this host's MariaDB, and for one try to close it.
-ANSWER_SECONDS, CLOSE_SECONDS = 10, 1
+ANSWER_SECONDS, CLOSE_SECONDS = 5, 1
 CLOSE_TRIES = 10
 
 # Sessions that a closed server does not keep: not root's, and not those of replication.

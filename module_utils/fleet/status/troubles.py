@@ -40,7 +40,7 @@ OF_STATUS = {
     " closes at once.",
     "primary_closed": "MariaDB on the primary refuses writes (read_only). `./fleet status` shows"
     " why: it opens when a majority of the hosts names it as primary. Start the hosts that do not"
-    " answer, then run site.yml.",
+    " answer, or take out those that are lost for good (`./fleet remove NODE`).",
     "primary_follows": "MariaDB on the primary is a replica of another server. Find out who set it"
     " up (`SHOW SLAVE STATUS`), and run site.yml after it is removed.",
     "program_stopped": "A program of the bench does not run. `supervisorctl status` and its log in"
