@@ -81,10 +81,15 @@ KEPT = (
 )
 
 
-FOLLOWS = (
-    "table inet own { chain input { type filter hook input priority 0; ct state new counter; }"
-    " chain output { type filter hook output priority 0; ct state new counter; } }\n"
-)
+FOLLOWS = """table inet own {
+    chain input {
+        type filter hook input priority 0; ct state new counter;
+    }
+    chain output {
+        type filter hook output priority 0; ct state new counter;
+    }
+}
+"""
 
 
 class Wire:
