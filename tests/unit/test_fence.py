@@ -81,6 +81,17 @@ KEPT = (
 )
 
 
+FOLLOWS = """table inet own {
+    chain input {
+        type filter hook input priority 0; ct state new counter;
+    }
+    chain output {
+        type filter hook output priority 0; ct state new counter;
+    }
+}
+"""
+
+
 class Wire:
     """The two hosts with their servers."""
 
@@ -115,6 +126,8 @@ class Wire:
 def wire(net: Net) -> Iterator[Wire]:
     """The hosts, whose servers answer."""
     wire = Wire(net)
+    # Another filter of the host's, which has the kernel follow connections.
+    assert net.on(["nft", "-f", "-"], FOLLOWS).returncode == 0
     for end in (0, 1):
         for _ in range(200):
             if wire.reach(end, OTHER) == "ok":
