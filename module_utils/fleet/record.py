@@ -58,11 +58,14 @@ class Record:
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         for name, kind in kinds.items():
-            if type(found.get(name)) is not kind:
-                raise ValueError(f"its {name} is {found.get(name)!r}")
+            value = found.get(name)
+            # In Python, True is an int.
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ValueError(f"its {name} is {value!r}")
         if not all(isinstance(part, str) for pair in found["hosts"].items() for part in pair):
             raise ValueError("its hosts are no names with addresses")
-        return cls(**{name: found[name] for name in kinds})
+        # On the controller, values are of Ansible's own kinds.
+        return cls(**{**{name: found[name] for name in kinds}, "hosts": dict(found["hosts"])})
 
     @classmethod
     def read(cls, state_dir: str) -> Record | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from fleet.preflight import checks
 
-from tests.unit.bare_fleet import listener, mark, whats
+from tests.unit.bare_fleet import ids, listener, mark, whats
 
 
 def test_taken_port_names_the_process(fleet, settings):
@@ -58,3 +59,17 @@ def test_two_services_on_one_port(fleet, settings):
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
     settings["ports"]["web"] = "abc"
     assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize("host", [0, 1])
+def test_the_port_of_the_record_is_that_of_its_service(fleet, settings, host):
+    entry = {"pid": 7, "name": "fleet-record", "command": "", "program": "", "unit": ""}
+    entry["address"] = "10.0.0.11"
+    fleet[host]["survey"]["listeners"] = {"8004": [entry]}
+    assert ids(fleet, settings) == ["port_taken"], "no host of the fleet yet"
+    settings["fleet_id"] = "f1"
+    for one in fleet:
+        one["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    assert ids(fleet, settings) == []
+    entry["name"] = "other"
+    assert ids(fleet, settings) == ["port_taken"]

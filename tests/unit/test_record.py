@@ -6,7 +6,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,18 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert Record.read(str(tmp_path)) == OLD
     assert json.loads(OLD.line()) == json.loads((tmp_path / record.FILE).read_text())
     assert (tmp_path / record.FILE).stat().st_mode & 0o777 == 0o644
+
+
+def test_a_record_is_read_from_values_of_ansible() -> None:
+    class Theirs(dict[str, Any]):
+        """Takes more arguments than a dict, as Ansible's own does."""
+
+        def __init__(self, origin: str, values: dict[str, Any]) -> None:
+            super().__init__(values)
+
+    found = Theirs("x", {**json.loads(OLD.line()), "hosts": Theirs("y", dict(ADDRESSES))})
+    assert Record.of(found) == OLD
+    assert asdict(Record.of(found)) == json.loads(OLD.line())
 
 
 @pytest.mark.parametrize(
