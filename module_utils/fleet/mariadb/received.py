@@ -206,8 +206,8 @@ def damaged_before_the_end(files: list[str]) -> bool:
     The end of the last one may be incomplete: a killed server, or a power cut.
     """
     for number, file in enumerate(files, 1):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        if subprocess.run(reading(file), check=False, **quiet).returncode:
+        nowhere = subprocess.DEVNULL
+        if subprocess.run(reading(file), stdout=nowhere, stderr=nowhere, check=False).returncode:
             return any(last_of([later]) for later in files[number:])
     return False
 
