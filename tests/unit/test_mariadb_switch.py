@@ -269,6 +269,24 @@ def test_after_a_failover_all_that_any_replica_had_is_there(three: Three) -> Non
     assert three.switch("p", primary=three.n.address).follow()["ahead"] == []
     three.arrived(three.p, three.n)
     assert three.rows("p") == 21
+    # And back. A server that was a replica before begins where its own history ends, not where it
+    # was when it became the primary: that is no longer in the binary log of the other.
+    gtid = three.switch("n").close()["gtid"]
+    three.switch("p", gtid=gtid).reach()
+    three.p.run("FLUSH BINARY LOGS")
+    three.switch("p").promote()
+    three.p.run("INSERT INTO erp.save VALUES (101, 'p')")
+
+    def purged() -> bool:
+        logs = three.p.server().rows("SHOW BINARY LOGS")
+        three.p.run(f"PURGE BINARY LOGS TO '{logs[-1]['Log_name']}'")
+        return len(logs) == 1
+
+    # A log stays until InnoDB has written what is in it.
+    wait_until("purged", purged)
+    assert three.switch("n", primary=three.p.address).follow()["ahead"] == []
+    three.arrived(three.r, three.p)
+    assert (three.rows("n"), three.rows("r")) == (22, 22)
 
 
 @needs_mariadb

@@ -161,8 +161,8 @@ def alone(server: Server, seconds: float) -> Iterator[None]:
 def apply(server: Server) -> str:
     """Apply what was received, while both threads rest; returns the position then.
 
-    By MariaDB's own client, one transaction after the other: 16,000 transactions a minute or so, a
-    third of what the replica's threads do. It goes on where it was cut off. Raises MariaDBError
+    By MariaDB's own client, one transaction after the other: 16,000 of one row took 7.4 s, and four
+    threads of a replica 1.4 s. It goes on where it was cut off. Raises MariaDBError
     where a transaction is refused, or where a damage of the relay logs has whole transactions
     behind it: what was received stays then, as long as neither thread is started.
     """
@@ -206,8 +206,8 @@ def damaged_before_the_end(files: list[str]) -> bool:
     The end of the last one may be incomplete: a killed server, or a power cut.
     """
     for number, file in enumerate(files, 1):
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        if subprocess.run(reading(file), check=False, **quiet).returncode:
+        nowhere = subprocess.DEVNULL
+        if subprocess.run(reading(file), stdout=nowhere, stderr=nowhere, check=False).returncode:
             return any(last_of([later]) for later in files[number:])
     return False
 
