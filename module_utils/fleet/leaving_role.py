@@ -79,9 +79,8 @@ def patterns(asked: Mapping[str, Any]) -> list[str]:
     asked: the options of the module gone.
     """
     places = {name: asked[f"{name}_dir"] for name in ("config", "lib", "state")}
-    roles = ["reporting"] if asked["role"] == "primary" else ["primary", "standby"]
-    if asked.get("standby"):
-        roles.remove("standby")
+    others = ["primary"] if asked.get("standby") else ["primary", "standby"]
+    roles = ["reporting"] if asked["role"] == "primary" else others
     return [entry.format(**places) for role in roles for entry in LEFT[role][asked["phase"]]]
 
 
