@@ -31,6 +31,8 @@ LEAVING = "leaving"
 # They copy the sites folder every minute.
 COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
 UNITS = "/etc/systemd/system"
+# They run the program of the copies all the time, for single files.
+FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service")
 # The packet filter goes last: until then it protects what listens on the LAN.
 FIREWALL = f"{UNITS}/benchfleet-firewall.service"
 # Files and folders besides those in the module's options.
@@ -138,6 +140,11 @@ class Leaver:
         if state.get("ActiveState") != "inactive" or state.get("UnitFileState") == "enabled":
             self.must(f"stop and disable {name}", "systemctl", "disable", "--now", name)
 
+    def stop_unit(self, name: str) -> None:
+        """Stop an active unit; it stays enabled."""
+        if self.run("systemctl", "is-active", name)[1].strip() in ("active", "activating"):
+            self.must(f"stop {name}", "systemctl", "stop", name)
+
     def programs(self) -> None:
         """Stop the bench's programs, and remove them from supervisor."""
         name = os.path.basename(self.asked["bench"])
@@ -179,6 +186,8 @@ class Leaver:
         """Stop copies of the sites folder and looks at the host; wait for a running copy."""
         for path in COPIES:
             self.drop(path)
+        for unit in FILES_UNITS:
+            self.stop_unit(unit)
         script = f"{self.asked['lib_dir']}/site-sync"
         deadline = time.monotonic() + COPY_SECONDS
         while not self.dry and any(script in process.words for process in processes()):

@@ -44,7 +44,6 @@ SUSPENDED_SECONDS = 300
 # For so long the web workers may take until they listen; a big app needs much of it. Seconds.
 START_SECONDS = 120
 SITES_TIMER, SITES_SERVICE = "benchfleet-sites.timer", "benchfleet-sites.service"
-FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service")
 # Starts the primary's programs again where the run that stopped them was killed. What the service
 # of the record says counts for ten seconds.
 ALONE = "benchfleet-switch-back"
@@ -301,11 +300,6 @@ class Switch(Leaver):
         stopped += self.within(JOBS, seconds)
         return {"stopped": stopped, "drained": list(self.marks("drained"))}
 
-    def stop_unit(self, name: str) -> None:
-        """Stop an active unit; it stays enabled."""
-        if self.run("systemctl", "is-active", name)[1].strip() in ("active", "activating"):
-            self.must(f"stop {name}", "systemctl", "stop", name)
-
     def ready(self) -> dict[str, Any]:
         """Web workers of a primary listen, and were not called yet."""
         text = next_programs(read_bytes(self.asked["configuration"]).decode(), self.asked)
@@ -379,8 +373,6 @@ class Switch(Leaver):
         config_dir, state_dir = self.asked["config_dir"], self.asked["state_dir"]
         # First: with the former primary as its source, it removes files that are made here.
         self.copies()
-        for unit in FILES_UNITS:
-            self.stop_unit(unit)
         config = PrimaryConfig(self.asked["bench"], self.asked["user"], state_dir)
         self.did += config.bring(self.dry, self.asked["address"])
         own = {"primary": True, "site_sync": "", "ca": "", "servers": []}
