@@ -138,7 +138,9 @@ def messages(result: dict[str, Any]) -> list[str]:
         return [*texts(result["words"]), *said]
     if result.get("failed"):
         return [*(f"error: {line}" for line in texts(result.get("msg"))), *said]
-    kept = ("changed", "failed", "skipped", "warnings", "deprecations")
+    if "ansible_facts" in result:
+        return said
+    kept = ("changed", "failed", "skipped", "warnings", "deprecations", "censored")
     left = [v for k, v in result.items() if k not in kept and not k.startswith("_ansible")]
     return [*(texts(left[0]) if len(left) == 1 else []), *said]
 

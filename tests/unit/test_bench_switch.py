@@ -273,7 +273,7 @@ def test_a_reporting_node_becomes_the_primary_and_the_last_run_takes_the_stand_i
     assert (node.root / "state/drained/rep2").exists()
     assert ask(queue, "GET", switch.SUSPENDED) is None
     assert node.states()["b-next-socketio"] in control.STARTED
-    assert [words[2] for words in node.ran if words[1] == "stop"] == [*switch.FILES_UNITS]
+    assert [words[2] for words in node.ran if words[1] == "stop"] == [*leaving.FILES_UNITS]
     assert node.host.control("pid", "b-next-web") == pid
     monkeypatch.setattr(node, "run", lambda *_, **__: (0, "inactive\n", ""))
     assert took.did

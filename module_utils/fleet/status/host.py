@@ -296,6 +296,10 @@ def units(role: str) -> list[Trouble]:
     return [trouble("units", f"{name} {state}") for name, state in unit_troubles(wanted).items()]
 
 
+# States of a service that answers.
+SERVES = ("active", "reloading")
+
+
 def services(role: str) -> list[Trouble]:
     """Troubles of the distribution's services that nothing else shows: cron, and the router's."""
     troubles = []
@@ -304,7 +308,7 @@ def services(role: str) -> list[Trouble]:
         if role == "primary":
             effect, level = "what it starts on this host is not done", AMBER
         troubles.append(trouble("cron_down", f"cron is {state}: {effect}", level))
-    if role == "primary" and (state := active_state("nginx")) != "active":
+    if role == "primary" and (state := active_state("nginx")) not in SERVES:
         troubles.append(trouble("nginx_down", f"nginx is {state}: no site is reached"))
     return troubles
 
@@ -321,7 +325,7 @@ def passed_on(role: str, state_dir: str) -> dict[str, Any]:
     if to and role == "primary":
         what = f"the router passes every call on to {to.host}, as {path} says"
         troubles.append(trouble("passes_on", what))
-    elif to and (state := active_state("nginx")) != "active":
+    elif to and (state := active_state("nginx")) not in SERVES:
         what = f"nginx is {state}: this host could not become the primary"
         troubles.append(trouble("nginx_down", what, AMBER))
     return {"host": to.host if to else None, "troubles": troubles}
