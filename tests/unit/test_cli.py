@@ -94,7 +94,8 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         "fleet_sites",
     ]
     assert plain["bench_apps"] == []
-    assert plain["fleet_sites"] == [{"name": state.SITE, "names": ["10.203.0.11"], "apps": []}]
+    addresses = ["10.203.0.11", "10.203.0.21"]
+    assert plain["fleet_sites"] == [{"name": state.SITE, "names": addresses, "apps": []}]
     url = "https://git.example.com/shop"
     found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
     assert found["bench_apps"] == [

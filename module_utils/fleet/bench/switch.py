@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -195,35 +194,33 @@ class Switch(Leaver):
         found: dict[str, Any] = getattr(self, self.asked["step"])()
         return found
 
-    def within(self, tasks: Collection[str], seconds: float) -> list[str]:
+    def within(
+        self,
+        tasks: Collection[str],
+        seconds: float,
+        rest: Callable[[], bool] = lambda: False,
+    ) -> list[str]:
         """Stop programs with these tasks; returns their names. Raises BenchError after ``seconds``.
 
-        A web worker ends its calls first, a worker its job.
+        A web worker ends its calls first, a worker its job. rest: whether they have ended these,
+        and need not be waited for any more.
         """
         before = control.programs(self.name)
         chosen = control.doing(self.name, *tasks)(list(before))
         names = [name for name in chosen if before[name] not in IDLE]
-        self.did += [f"stop {name}" for name in names]
+        begin = [name for name in names if before[name] != "STOPPING"]
+        self.did += [f"stop {name}" for name in begin]
         if self.dry or not names:
             return names
         failed: list[BenchError] = []
-
-        def stop(name: str) -> None:
-            try:
-                control.control("stop", name)
-            except BenchError as error:
-                failed.append(error)
-
-        # What supervisor has begun to stop goes on to stop, also when nobody waits for it.
-        for name in control.together(names, list(before)):
-            threading.Thread(target=stop, args=[name], daemon=True).start()
+        control.begin_stop(control.together(begin, list(before)), failed)
         deadline = time.monotonic() + seconds
         while True:
             now = control.programs(self.name)
             still = [name for name in names if now.get(name, "STOPPED") not in IDLE]
             if failed:
                 raise failed[0]
-            if not still:
+            if not still or rest():
                 return names
             if time.monotonic() > deadline:
                 raise BenchError(
@@ -330,7 +327,7 @@ class Switch(Leaver):
         return {}
 
     def close(self) -> dict[str, Any]:
-        """Calls wait at the router, and what answers them stops."""
+        """Calls wait at the router, and what answers them stops, by itself once no call runs."""
         hold, lasts = f"{self.asked['state_dir']}/hold", float(self.asked["hold_seconds"])
         ports = [int(self.asked["web_port"]), int(self.asked["report_port"])]
         if self.dry:
@@ -342,9 +339,13 @@ class Switch(Leaver):
         ending = time.monotonic() + ENDING_SECONDS
         # A call that has just looked for the file connects within the first of these.
         time.sleep(0.1)
-        while any(running_calls("127.0.0.1", p) for p in ports) and time.monotonic() < ending:
+
+        def rest() -> bool:
+            return not any(running_calls("127.0.0.1", port) for port in ports)
+
+        while not rest() and time.monotonic() < ending:
             time.sleep(0.02)
-        stopped = self.within(["web", "socketio"], float(self.asked["seconds"]))
+        stopped = self.within(["web", "socketio"], float(self.asked["seconds"]), rest)
         return {"stopped": stopped, "held_until": until}
 
     def guard(self, seconds: float) -> None:
@@ -381,7 +382,8 @@ class Switch(Leaver):
         self.mark("drained", self.asked["drained"], "")
         self.resume()
         socketio = f"{self.name}-next-socketio"
-        if control.programs(self.name).get(socketio, control.RUNNING) not in control.STARTED:
+        states = control.states(control.control("status"))
+        if states.get(socketio, control.RUNNING) not in control.STARTED:
             self.did.append(f"start {socketio}")
             if not self.dry:
                 control.control("start", socketio)
