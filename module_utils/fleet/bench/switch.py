@@ -386,7 +386,7 @@ class Switch(Leaver):
         if states.get(socketio, control.RUNNING) not in control.STARTED:
             self.did.append(f"start {socketio}")
             if not self.dry:
-                control.control("start", socketio)
+                control.begin_start(socketio)
         return {}
 
     def put(self, path: str, values: Mapping[str, Any]) -> list[str]:
@@ -401,31 +401,45 @@ class Switch(Leaver):
 
     def back(self) -> dict[str, Any]:
         """All programs run again, calls go through, and nodes get calls."""
-        seconds = float(self.asked["seconds"])
+        hold = f"{self.asked['state_dir']}/hold"
+        deadline = time.monotonic() + float(self.asked["seconds"])
         if not self.dry:
             self.unguard()
-        deadline, late = time.monotonic() + seconds, []
-        while True:
-            now = control.programs(self.name)
-            late = [name for name, state in now.items() if state == "STOPPING"]
-            down = [name for name in now if now[name] not in (*control.STARTED, "STOPPING")]
-            down = [name for name in down if not name.startswith(f"{self.name}-next-")]
-            self.did += [f"start {name}" for name in down]
-            if down and not self.dry:
-                control.control_each("start", control.together(down, list(now)))
-            if not late or self.dry or time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
+        if os.path.exists(hold):
+            # Calls that wait are answered once somebody listens again, and with an error before.
+            self.started(deadline, "web", "socketio")
+            port = int(self.asked["web_port"])
+            while not self.dry and not listens("127.0.0.1", port) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            self.drop(hold)
+        late = self.started(deadline)
         if self.serves_as_primary():
             if self.run("systemctl", "is-active", SITES_TIMER)[1].strip() == "inactive":
                 self.must(f"start {SITES_TIMER}", "systemctl", "start", SITES_TIMER)
             self.resume()
-        self.drop(f"{self.asked['state_dir']}/hold")
         for path in self.marks("waiting").values():
             with suppress(FileNotFoundError):
                 if read_bytes(path) == OURS.encode():
                     self.drop(path)
         return {"late": late}
+
+    def started(self, deadline: float, *tasks: str) -> list[str]:
+        """Start programs, those with some tasks or all; returns what still ends after a time."""
+        while True:
+            now = control.programs(self.name)
+            names = control.doing(self.name, *tasks)(list(now)) if tasks else list(now)
+            late = [name for name in names if now[name] == "STOPPING"]
+            down = [name for name in names if now[name] not in (*control.STARTED, "STOPPING")]
+            down = [name for name in down if not name.startswith(f"{self.name}-next-")]
+            self.did += [f"start {name}" for name in down]
+            if down and not self.dry and tasks:
+                for name in down:
+                    control.begin_start(name)
+            elif down and not self.dry:
+                control.control_each("start", control.together(down, list(now)))
+            if not late or self.dry or time.monotonic() > deadline:
+                return late
+            time.sleep(0.2)
 
     def left(self) -> dict[str, Any]:
         """What stood in for a primary's programs is gone."""

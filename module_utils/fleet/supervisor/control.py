@@ -282,6 +282,12 @@ def begin_stop(arguments: Iterable[str], failed: list[BenchError]) -> None:
             threading.Thread(target=stop_one, args=[name], daemon=True).start()
 
 
+def begin_start(name: str) -> None:
+    """Start a process, and do not wait until it counts as started. Raises BenchError."""
+    if answer("supervisor.startProcess", name, False) is None:
+        control("start", name)
+
+
 def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:
     """Stop the chosen processes; returns those that ran. A worker ends its job first."""
     before = programs(bench)
