@@ -8,6 +8,7 @@ preflight can see goes last, so that the next run calls this again until all is 
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -180,7 +181,7 @@ class RoleLeaver(Leaver):
             if not self.dry:
                 os.mkdir(place, 0o700)
             for path in [] if self.dry else files:
-                os.rename(path, f"{place}/{os.path.basename(path)}")
+                shutil.move(path, place)
 
     def entrance(self) -> None:
         """Take back the web server's way to the sites; see the module path_access."""

@@ -380,6 +380,8 @@ class Switch(Leaver):
         own["drained"] = [f"{state_dir}/{folder}" for folder in ("drained", "waiting")]
         self.did += self.put(f"{config_dir}/jobs.json", own)
         self.mark("drained", self.asked["drained"], "")
+        # In a failover nobody has marked them before; their benches still call the lost primary.
+        self.mark("waiting", self.asked["nodes"], OURS)
         self.resume()
         socketio = f"{self.name}-next-socketio"
         states = control.states(control.control("status"))

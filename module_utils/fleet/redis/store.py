@@ -389,7 +389,7 @@ class Store:
             out.writelines(f"{job} {method}".strip() + "\n" for job, method in jobs.items())
         for path in going:
             if os.path.lexists(path):
-                os.rename(path, f"{place}/{os.path.basename(path)}")
+                shutil.move(path, place)
         self.finish()
         os.sync()
         return report
@@ -416,7 +416,7 @@ class Store:
             out.writelines(f"{job} {job_name(said)}".strip() + "\n" for job, _, said in jobs)
         for path in (self.rdb, self.changes):
             if os.path.lexists(path):
-                os.rename(path, f"{place}/{os.path.basename(path)}")
+                shutil.move(path, place)
         os.sync()
         return [report]
 
