@@ -35,7 +35,7 @@ EXAMPLES = r"""
     address: 10.0.0.11
     file: "{{ fleet_fence_file }}"
     ssh_port: 22
-    record_port: 8004
+    record_port: "{{ fleet_record_port }}"
 """
 
 RETURN = r"""

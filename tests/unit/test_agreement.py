@@ -58,7 +58,6 @@ OWN = frozenset(
         "fleet_http_proxy",
         "fleet_keep",
         "fleet_memory_mb",
-        "fleet_standby",
         "fleet_untried_system",
         "mariadb_replica_catch_up_timeout",
         "mariadb_replica_heartbeat_max_age",

@@ -87,12 +87,12 @@ def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
 
 
 def test_a_standby_that_is_no_host(fleet, settings):
-    settings["standby"] = "rep9"
+    settings["standby_named"] = "rep9"
     assert kinds(fleet, settings) == [
         ("standby_unknown", {"host": "rep9", "nodes": ["erp1", "rep1"]})
     ]
     for fine in ("rep1", "erp1", "", None):
-        settings["standby"] = fine
+        settings["standby_named"] = fine
         assert ids(fleet, settings) == []
 
 

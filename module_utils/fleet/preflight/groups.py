@@ -106,7 +106,7 @@ def check_groups(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
 
 def check_standby(_hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Problems of the node that is prepared to become the primary."""
-    groups, standby = settings["groups"], settings.get("standby")
+    groups, standby = settings["groups"], settings.get("standby_named")
     nodes = [name for group in GROUPS[:2] for name in groups.get(group, [])]
     if standby and standby not in nodes:
         yield STANDBY_UNKNOWN.found(host=standby, nodes=nodes)
