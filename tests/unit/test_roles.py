@@ -12,7 +12,7 @@ import pytest
 from benchfleet.runner import ROOT
 
 # Where the scenario's tests find each other, too.
-sys.path[:0] = [str(ROOT / "molecule/tests"), str(ROOT / "molecule/tests/roles")]
+sys.path += [str(ROOT / "molecule/tests"), str(ROOT / "molecule/tests/roles")]
 
 from artifacts import COLLECT, comparable, differences, plain  # noqa: E402 -- found through the path
 from calls import Taken  # noqa: E402 -- likewise
