@@ -23,7 +23,7 @@ from benchfleet.verbs import VERBS, Verb
 
 Play = Callable[..., runner.Outcome]
 # The source that exchanges two hosts.
-MOVED = "primary_moved.yml"
+MOVED = "primary_moved.yaml"
 NOT_STANDBY = "switch_not_standby"
 
 

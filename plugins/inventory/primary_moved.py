@@ -1,7 +1,7 @@
 """The inventory's groups as they are after the primary has changed.
 
-Given as the last -i: a file whose name ends in .yml, with `plugin: primary_moved` and the primary's
-name. It exchanges the hosts of the groups primary and reporting. Variables of a host stay with the
+Given as the last -i: a file named *.yaml, with `plugin: primary_moved` and the primary's name. It
+exchanges the hosts of the groups primary and reporting. Variables of a host stay with the
 host; those of a group are those of the hosts that are in it now.
 """
 
@@ -26,7 +26,7 @@ options:
 """
 
 EXAMPLES = r"""
-# primary_moved.yml, for: ansible-playbook -i inventory/mine -i primary_moved.yml site.yml
+# primary_moved.yaml, for: ansible-playbook -i inventory/mine -i primary_moved.yaml site.yml
 plugin: primary_moved
 primary: rep1
 """

@@ -13,7 +13,7 @@ from benchfleet.shell import USAGE, FleetError
 from benchfleet.verbs import VERBS
 
 # What a verb needs besides its name.
-NEEDED = dict.fromkeys(("add", "remove", "drain", "undrain", "logs"), ("rep1",))
+NEEDED = dict.fromkeys(("add", "remove", "drain", "undrain", "rejoin", "logs"), ("rep1",))
 NEEDED |= {"remove-app": ("shop",), "end-query": ("rep1", "5071")}
 
 

@@ -69,6 +69,7 @@ FOLLOWS = {
     "heartbeat_age": 0.4,
     "version": "10.11.6-MariaDB",
     "binlog_pos": "0-1-100",
+    "binlog_state": "0-1-100",
     "slave_pos": "0-1-100",
     "received": "0-1-100",
     "data_free_mb": 9000,

@@ -154,8 +154,9 @@ FOLLOWS = {
     "sql": "Yes",
     "heartbeat_age": 0.4,
     "version": "10.11.6-MariaDB-deb12",
-    "last": "",
-    "ever": "0-1-100",
+    "binlog_pos": "0-1-100",
+    "binlog_state": "0-1-100",
+    "slave_pos": "0-1-100",
     "data_free_mb": 9000,
 }
 PRIMARY = {**FOLLOWS, "read_only": False, "follows": "", "heartbeat_age": None}
@@ -197,7 +198,7 @@ def test_a_fleet_in_order():
         ({"sql": "No"}, "switch_replication_stopped"),
         ({"heartbeat_age": 9.0}, "switch_lag"),
         ({"heartbeat_age": None}, "switch_lag"),
-        ({"last": "0-2-7"}, "switch_errant"),
+        ({"binlog_pos": "0-2-101"}, "switch_errant"),
         ({"data_free_mb": 300}, "switch_disk"),
         ({"version": "10.6.1-MariaDB"}, "switch_version"),
     ],
@@ -219,6 +220,12 @@ def test_a_new_primary_that_is_not_fit(look: dict[str, Any], expected: str):
 )
 def test_a_fleet_that_is_not_fit(changed: dict[str, Any], expected: str):
     assert problems(**changed) == [expected]
+
+
+def test_what_a_former_primary_wrote_is_not_errant():
+    # It knows a server that the new primary, a later copy, does not list.
+    former = {**FOLLOWS, "binlog_state": "0-2-50,0-1-100"}
+    assert problems({"binlog_state": "0-1-101"}, rep2={"database": former}) == []
 
 
 def test_a_primary_that_is_closed():
@@ -284,6 +291,7 @@ def test_who_has_the_most():
     assert evidence.ahead_of({"rep1": LOST, "rep2": more}, "rep1") == "rep2"
     assert evidence.ahead_of({"rep1": more, "rep2": more}, "rep1") == ""
     assert evidence.ahead_of({"rep1": more}, "rep1") == ""
+    assert evidence.ahead_of({"rep2": more}, "rep1") == ""
     # What it has applied counts, too: after a restart the received position may be empty.
     assert gtids.furthest({"received": "", "slave_pos": "0-1-7", "binlog_pos": "0-2-5"}) == "0-1-7"
     assert gtids.lacks("0-1-7,1-1-2", "0-1-9,1-1-2,2-3-4") == 6

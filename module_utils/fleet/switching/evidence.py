@@ -83,7 +83,11 @@ def position(looks: Looks, host: str) -> str:
 
 
 def ahead_of(looks: Looks, to: str) -> str:
-    """The replica that has the most, where it has more than `to`; "" where none has."""
+    """The replica that has the most, where it has more than `to`; "" where none has, or `to` is
+    not among them.
+    """
+    if to not in looks:
+        return ""
     most = max(looks, key=lambda host: (sum(numbers(position(looks, host)).values()), host == to))
     return most if lacks(position(looks, to), position(looks, most)) else ""
 
@@ -164,7 +168,7 @@ def may_lose(found: Mapping[str, Any], looks: Looks, queue: Mapping[str, Any]) -
         f"Saves: {lost} was last heard of {said} seconds ago. What it took after that is lost,"
         f" unless {lost} comes back and its log can be read (`./fleet rejoin {lost}`)."
     ]
-    if other := ahead_of(looks, to) if to in looks else "":
+    if other := ahead_of(looks, to):
         words.append(f"{other} has received more than {to}: {to} fetches that first.")
     silent = [host for host in found["hosts"] if host not in (*found["there"], lost)]
     if silent:

@@ -148,6 +148,8 @@ def switch_problems(
             yield ADOPTING.found(host=host)
         if about.get("trouble"):
             yield NO_LOOK.found(host=host, trouble=about["trouble"])
+    # As LAST and EVER of mariadb/server.py ask for them.
+    ever = ",".join(str(primary_look.get(key) or "") for key in ("binlog_state", "slave_pos"))
     looks = {host: about["database"] for host, about in seen.items() if about.get("database")}
     if primary_look.get("read_only"):
         yield PRIMARY_CLOSED.found(host=primary)
@@ -155,7 +157,7 @@ def switch_problems(
     for host, look in looks.items():
         if host != primary:
             yield from check_replica(host, look, primary, found["hosts"].get(primary, ""))
-            if gtids := errant(look.get("last"), primary_look.get("ever")):
+            if gtids := errant(look.get("binlog_pos"), ever):
                 yield ERRANT.found(host=host, gtids=gtids)
         has = str(look.get("version") or "")
         # Each of them follows the new primary.

@@ -37,8 +37,8 @@ MOVED = Kind(
     "switch_inventory_differs",
     "{primary} is the primary since epoch {epoch}, and the inventory names {named}",
     "group primary of the inventory",
-    "`./fleet {verb}` works with such an inventory, too. With plain ansible-playbook, give the"
-    " groups as they are: -i and a file primary_moved.yml (docs/switchover.md), with -e to={to}",
+    "`./fleet` goes on with the groups as the records have them. With plain ansible-playbook, give"
+    " them with -i primary_moved.yaml (docs/switchover.md), and -e to={to}",
 )
 NO_TARGET = Kind(
     "switch_no_target",
@@ -265,7 +265,6 @@ def moved_problem(found: Mapping[str, Any]) -> Problem:
         primary=found["primary"],
         epoch=found["epoch"],
         named=found["inventory"],
-        verb=found["verb"],
         to=found["to"],
     )
 
