@@ -14,12 +14,12 @@ from benchfleet.runner import ROOT
 # Where the scenario's tests find each other, too.
 sys.path += [str(ROOT / "molecule/tests"), str(ROOT / "molecule/tests/roles")]
 
-from artifacts import COLLECT, comparable, differences, plain  # noqa: E402 -- found through the path
-from calls import Taken  # noqa: E402 -- likewise
-from moves import end  # noqa: E402 -- likewise
-from opened import PROGRAM, Span, spans_of, together  # noqa: E402 -- likewise
-from saves import COLUMNS, Save, Tally, first_after  # noqa: E402 -- likewise
-from test_cut import ORDERS  # noqa: E402 -- likewise
+from artifacts import COLLECT, comparable, differences, plain
+from calls import Taken
+from moves import end
+from opened import PROGRAM, Span, spans_of, together
+from saves import COLUMNS, Save, Tally, first_after
+from test_cut import ORDERS
 
 SAVES = [
     Save("a", 10.0, Taken(200, 0.5)),
