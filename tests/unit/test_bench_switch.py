@@ -382,6 +382,7 @@ def test_a_call_that_takes_too_long_is_not_cut_off(
 ) -> None:
     primary = bench(primary=True)
     primary.ends(6)
+    assert primary.listens(primary.web_port)
     monkeypatch.setattr(switch, "ENDING_SECONDS", 0.1)
     with socket.create_connection(("127.0.0.1", primary.web_port)):
         for _ in range(2):

@@ -18,6 +18,7 @@ from fleet.preflight import network
 from fleet.processes import Done, run
 
 BENCH = "/home/frappe/frappe-bench"
+MODULES = Path(__file__).parents[2] / "module_utils"
 # An account of every system, which is in no rule of sudo's.
 USER = "daemon"
 
@@ -294,7 +295,7 @@ class Net:
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
         code = (
-            "import sys; sys.path.append('module_utils'); from fleet import packet_filters;"
+            f"import sys; sys.path.append('{MODULES}'); from fleet import packet_filters;"
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
             "print([way['port'] for way in packet_filters.look_at_ways(ways, 0.5)])"
         )
