@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -118,10 +119,9 @@ def test_passwords_are_in_a_private_file_and_nowhere_else(folder):
     assert SECRET not in repr(Secrets({passwords.BECOME: SECRET}))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_no_process(folder, number):
-    seconds = f"300.{os.getpid()}{number}"
-    task = {"name": "It waits", "ansible.builtin.command": f"sleep {seconds}"}
+@contextmanager
+def signal_while_it_waits(seconds, number):
+    """Send this process a signal as soon as a `sleep` of so many seconds runs."""
 
     def interrupt():
         deadline = time.monotonic() + 60
@@ -131,9 +131,19 @@ def test_an_interrupted_run_leaves_no_process(folder, number):
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(Interrupted) as caught:
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_process(folder, number):
+    seconds = f"300.{os.getpid()}{number}"
+    task = {"name": "It waits", "ansible.builtin.command": f"sleep {seconds}"}
+
+    with signal_while_it_waits(seconds, number), pytest.raises(Interrupted) as caught:
         folder.play(task)
-    thread.join()
     assert caught.value.status == 130
     assert running(seconds) == []
     assert not (folder.path / runner.TIMES).exists()
@@ -151,16 +161,8 @@ def test_a_raw_run_that_is_stopped_leaves_no_process(folder):
     seconds = f"301.{os.getpid()}"
     task = {"name": "It waits", "ansible.builtin.command": f"sleep {seconds}"}
 
-    def interrupt():
-        deadline = time.monotonic() + 60
-        while not running(seconds) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    assert runner.raw(folder.playbook(task), folder.inventory, []) == 130
-    thread.join()
+    with signal_while_it_waits(seconds, signal.SIGTERM):
+        assert runner.raw(folder.playbook(task), folder.inventory, []) == 130
     assert running(seconds) == []
 
 
