@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from benchfleet import runner
-from benchfleet.shell import NOT_ASKED, NOT_FINE
+from benchfleet.shell import NOT_ASKED, NOT_FINE, number_of
 
 
 def show(outcome: runner.Outcome, *, as_json: bool, wide: bool) -> int:
@@ -43,16 +43,11 @@ def show(outcome: runner.Outcome, *, as_json: bool, wide: bool) -> int:
 
 def line(outcome: runner.Outcome, problems: int, warnings: int) -> str:
     """Return the verdict as a line."""
-    besides = f", {counted(warnings, 'warning')}" if warnings else ""
+    besides = f", {number_of(warnings, 'warning')}" if warnings else ""
     if outcome.ok:
         return (
             f"check: no problems{besides}. `./fleet plan` shows what `./fleet apply` would change"
         )
     if problems:
-        return f"check: {counted(problems, 'problem')}{besides}. Nothing was touched on any host"
+        return f"check: {number_of(problems, 'problem')}{besides}. Nothing was touched on any host"
     return f"check: not finished, see the message above (log: {outcome.log})"
-
-
-def counted(number: int, what: str) -> str:
-    """Return a number of things."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

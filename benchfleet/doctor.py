@@ -10,6 +10,7 @@ from typing import Any
 from benchfleet import reports
 from benchfleet.runner import Outcome
 from benchfleet.screen import WIDTH
+from benchfleet.shell import NOT_ASKED, NOT_FINE
 
 
 def wrapped(text: str, indent: str, width: int) -> list[str]:
@@ -110,7 +111,7 @@ def show(outcome: Outcome, *, as_json: bool, wide: bool) -> int:
     problems = reports.collected(outcome.results, "problems")
     asked = [row for row in rows if row["asked"]]
     left = len(asked) < len(rows) or any(row["causes"] for row in rows)
-    status = 3 if not asked else int(left)
+    status = NOT_ASKED if not asked else NOT_FINE if left else 0
     if as_json:
         print(json.dumps({"ok": status == 0, "doctor": rows, "problems": problems}, indent=2))
         return status

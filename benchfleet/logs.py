@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchfleet import reports, runner, screen
+from benchfleet.shell import NOT_ASKED, NOT_FINE, USAGE
 
 
 def show(outcome: runner.Outcome, *, as_json: bool, wide: bool) -> int:
@@ -21,7 +22,7 @@ def show(outcome: runner.Outcome, *, as_json: bool, wide: bool) -> int:
     refused = [str(result["msg"]) for result in outcome.results if result.get("refused")]
     for message in dict.fromkeys(refused):
         print(message, file=sys.stderr)
-    status = 2 if refused else 3 if not logs else int(troubles)
+    status = USAGE if refused else NOT_ASKED if not logs else NOT_FINE if troubles else 0
     if as_json:
         print(json.dumps({"ok": status == 0, "logs": logs}, indent=2))
     else:

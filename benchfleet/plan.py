@@ -14,6 +14,7 @@ from fleet.supervisor.bench_programs import service
 
 from benchfleet.runner import Change, Outcome, counted
 from benchfleet.screen import WIDTH
+from benchfleet.shell import number_of
 
 # fleet_lib_dir: our programs, which an operator does not read line by line.
 PROGRAMS = "/usr/local/lib/benchfleet/"
@@ -71,7 +72,7 @@ def files_in_words(change: Change) -> list[str]:
     ours = sum(path.startswith(PROGRAMS) for path in paths)
     others = [path for path in paths if not path.startswith(PROGRAMS)]
     words = [path + size(by_path.get(path, {})) for path in others]
-    return words + ([f"{ours} program{'s' if ours > 1 else ''} of Benchfleet"] if ours else [])
+    return words + ([f"{number_of(ours, 'program')} of Benchfleet"] if ours else [])
 
 
 def in_words(change: Change) -> list[str]:
@@ -242,7 +243,7 @@ def table(outcome: Outcome, *, wide: bool) -> list[str]:
     if same and outcome.ok:
         lines += textwrap.wrap(f"nothing to change: {', '.join(same)}", WIDTH)
     number = sum(len(plan["restarts"]) for plan in hosts.values())
-    ended = f"{number or 'no'} restart{'' if number == 1 else 's'}"
+    ended = number_of(number, "restart") if number else "no restarts"
     lines.append(f"{counted(outcome.changes)}, {ended}")
     return lines
 

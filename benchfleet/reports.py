@@ -15,7 +15,7 @@ from typing import Any
 from benchfleet import screen, status_view
 from benchfleet.runner import Outcome
 from benchfleet.screen import WIDTH
-from benchfleet.shell import say
+from benchfleet.shell import NOT_ASKED, NOT_FINE, say
 
 
 def collected(results: Sequence[dict[str, Any]], key: str) -> list[dict[str, Any]]:
@@ -97,7 +97,7 @@ def show_routes(outcome: Outcome, *, as_json: bool, wide: bool) -> int:
         lines = routes_lines(routes, wide=wide) if routes else []
     for line in lines:
         print(line)
-    return (0 if outcome.ok else 1) if routes else 3
+    return (0 if outcome.ok else NOT_FINE) if routes else NOT_ASKED
 
 
 def jobs_lines(found: dict[str, Any], *, wide: bool) -> list[str]:
@@ -151,7 +151,7 @@ def show_jobs(outcome: Outcome, *, as_json: bool, wide: bool) -> int:
         lines = jobs_lines(found, wide=wide) if found else []
     for line in lines:
         print(line)
-    return (0 if outcome.ok else 1) if found else 3
+    return (0 if outcome.ok else NOT_FINE) if found else NOT_ASKED
 
 
 def show_verify(outcome: Outcome, *, as_json: bool, wide: bool) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchfleet import reports, runner, screen
+from benchfleet.shell import NOT_ASKED
 
 # Longest texts of cells where the table has 80 columns.
 WHO, RESULT = 18, 20
@@ -83,4 +84,4 @@ def show(outcome: runner.Outcome, *, as_json: bool, wide: bool) -> int:
         print("\n".join(log_table(runs, wide)))
     elif told:
         print("No run is in the log yet.")
-    return 0 if told else 3
+    return 0 if told else NOT_ASKED

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from benchfleet import live, passwords, stopping, timing
 from benchfleet.passwords import Secrets
-from benchfleet.shell import STARTED, FleetError, Interrupted, clock, say
+from benchfleet.shell import STARTED, FleetError, Interrupted, clock, number_of, say
 
 ROOT = Path(__file__).resolve().parent.parent
 # Ansible's own settings for a run.
@@ -442,8 +442,7 @@ def counted(changes: Sequence[Change]) -> str:
     if not changes:
         return "no changes"
     number, hosts = len(changes), len({change.host for change in changes})
-    of_changes = f"{number} change{'s' if number > 1 else ''}"
-    return f"{of_changes} on {hosts} host{'s' if hosts > 1 else ''}"
+    return f"{number_of(number, 'change')} on {number_of(hosts, 'host')}"
 
 
 def record(event: dict[str, Any], output: TextIO, progress: Progress, board: live.Board) -> bool:

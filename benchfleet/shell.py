@@ -49,6 +49,11 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
+def number_of(number: int, what: str) -> str:
+    """Return a number of things: 1 host, 2 hosts."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def say(message: str) -> None:
     """Print one line of progress, with the time since the start, to standard error."""
     print(f"[{clock(time.monotonic() - STARTED)}] {message}", file=sys.stderr, flush=True)
