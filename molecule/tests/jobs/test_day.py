@@ -138,6 +138,11 @@ def rep1_is_lost(jobs: Jobs, queues: Queues, lab: state.Lab, clock: Clock) -> tu
         # The file that a job had made there can still be read.
         answer = jobs.somebody.visitor.call("GET", url)
         assert answer.text == f"content of {url.rpartition('/')[2]}"
+        # A fast machine comes to here within the period of the loss, whose digest has been sent.
+        wait_until(
+            "the group's job runs while rep1 is off",
+            lambda: any(name == DIGEST and at > off for name, at, _ in scheduled(jobs)),
+        )
     finally:
         on = clock.period()
         machines.start(lab, lab.host("rep1"))
