@@ -256,6 +256,7 @@ def wanted_lab(options: argparse.Namespace, name: str) -> Lab:
     state.check_subnet(subnet)
     owner = [int(os.environ.get("SUDO_UID", 0)), int(os.environ.get("SUDO_GID", 0))]
     lab_wanted = Lab(name, subnet, release, "", nodes, owner=owner)
+    lab_wanted.primary = former.primary if former else state.FIRST
     lab_wanted.privileged = options.privileged or bool(former and former.privileged)
     framework.choose(
         lab_wanted,

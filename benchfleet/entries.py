@@ -129,6 +129,46 @@ def without_entry(text: str, name: str) -> str:
     return _checked(lines.text(), wanted)
 
 
+def exchanged(text: str, name: str) -> str:
+    """Return the text of hosts.yml with a reporting node as the primary, and that in its place.
+
+    Each host takes its values and comments along; variables of the two groups stay.
+    """
+    before = content(text)
+    root = _root(text)
+    groups, _ = _groups(root, before)
+    lines = _Lines(text)
+    spans = []
+    for group in ("primary", "reporting"):
+        node = _value(groups, group)
+        hosts = _value(node, "hosts") if node is not None else None
+        if hosts is None or not _is_block(hosts):
+            raise RefusedError(f"its group `{group}` has no `hosts` with one entry a line")
+        if group == "primary" and len(hosts.value) != 1:
+            raise RefusedError("its group `primary` has more than one host")
+        chosen = [pair for pair in hosts.value if group == "primary" or pair[0].value == name]
+        if not chosen:
+            raise RefusedError(f"its group `{group}` has no entry {name}")
+        mark = chosen[0][0].start_mark
+        end = _end(lines, chosen[0], mark.column)
+        spans.append((mark.line, end, mark.column, chosen[0][0].value))
+    former = spans[0][3]
+    moved = [
+        _shifted(lines.lines[first:last], other[2] - column)
+        for (first, last, column, _), other in zip(spans, reversed(spans), strict=True)
+    ]
+    # From the end of the file, so that lines before keep their numbers.
+    for (first, last, _, _), entry in sorted(
+        zip(spans, reversed(moved), strict=True), key=lambda one: one[0][0], reverse=True
+    ):
+        lines.lines[first:last] = entry
+    wanted = copy.deepcopy(before)
+    _, changed = _groups(root, wanted)
+    primary, reporting = changed["primary"]["hosts"], changed["reporting"]["hosts"]
+    primary[name], reporting[former] = reporting.pop(name), primary.pop(former)
+    return _checked(lines.text(), wanted)
+
+
 def difference(before: str, after: str, place: Path) -> str:
     """Return a change of a file as a diff."""
     told = difflib.unified_diff(
@@ -169,6 +209,13 @@ def _scalar(value: str) -> str:
 
 def _deeper(lines: list[str]) -> list[str]:
     return [f"  {line}" for line in lines]
+
+
+def _shifted(lines: list[str], columns: int) -> list[str]:
+    """Return lines with more, or less, space before them."""
+    if columns >= 0:
+        return [" " * columns + line if line.strip() else line for line in lines]
+    return [line[min(-columns, len(line) - len(line.lstrip())) :] for line in lines]
 
 
 def _root(text: str) -> yaml.Node:

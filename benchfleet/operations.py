@@ -44,6 +44,10 @@ def run(verb: Verb, options: argparse.Namespace, words: Sequence[str]) -> int:
         have_entry(verb, options, asking)
     elif changes(verb, options) or named_host(options) or getattr(options, "limit", None):
         extra |= agreed(verb, options, asking)
+    if verb.moves:
+        from benchfleet import switching
+
+        return switching.run(verb, options, asking, extra)
     status = played(verb, options, asking, extra)
     if verb.name == "remove" and status == 0:
         forget(options, asking)
@@ -134,7 +138,9 @@ def messages(result: dict[str, Any]) -> list[str]:
         return [*texts(result["words"]), *said]
     if result.get("failed"):
         return [*(f"error: {line}" for line in texts(result.get("msg"))), *said]
-    kept = ("changed", "failed", "skipped", "warnings", "deprecations")
+    if "ansible_facts" in result:
+        return said
+    kept = ("changed", "failed", "skipped", "warnings", "deprecations", "censored")
     left = [v for k, v in result.items() if k not in kept and not k.startswith("_ansible")]
     return [*(texts(left[0]) if len(left) == 1 else []), *said]
 

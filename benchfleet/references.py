@@ -43,6 +43,7 @@ ORDER = (
     "preflight",
     "fleet",
     "firewall",
+    "record",
     "mariadb",
     "mariadb_primary",
     "mariadb_seed_source",
@@ -59,6 +60,7 @@ ORDER = (
     "read_guard",
     "adopt",
     "update",
+    "switch",
     "router",
     "verify",
 )

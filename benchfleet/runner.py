@@ -312,6 +312,7 @@ def play(
     environment: dict[str, str] | None = None,
     arguments: Sequence[str] = (),
     secrets: Secrets | None = None,
+    besides: Path | None = None,
 ) -> Outcome:
     """Run a playbook of this project, with a live view on a terminal and plain lines elsewhere.
 
@@ -319,7 +320,8 @@ def play(
     results the caller wants. extra: variables for this run, never secrets. environment: further
     environment variables. arguments: further ones for ansible-playbook; relative paths in them
     begin at the current folder. secrets: passwords that were asked for earlier; those that the
-    arguments ask for (-K, -k, -J) are asked for here. Failed tasks are printed in full; the whole
+    arguments ask for (-K, -k, -J) are asked for here. besides: a second inventory, read after the
+    first. Failed tasks are printed in full; the whole
     output is in the log. Raises FleetError where there is no such playbook or inventory or no
     terminal to ask on, and Interrupted after Ctrl-C or SIGTERM.
     """
@@ -352,7 +354,7 @@ def play(
                 private_data_dir=private,
                 # Ansible's current folder.
                 project_dir=os.getcwd(),
-                inventory=str(inventory.resolve()),
+                inventory=[str(path.resolve()) for path in (inventory, besides) if path],
                 playbook=str(ROOT / playbook),
                 cmdline=shlex.join([*arguments, *options]) or None,
                 envvars={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import sys
@@ -42,8 +43,12 @@ WORDS = {
     "queue_room": "QUEUE FULL",
     "queue_safe": "QUEUE",
     "units": "UNIT",
+    "passes_on": "PASSED ON",
+    "host_fenced": "FENCE",
     "own_certificates": "CERTIFICATE",
     "contract": "CONTRACT",
+    "record": "RECORD",
+    "opened_alone": "ALONE",
     "not_known": "NOT KNOWN",
     "status_old": "OLD STATE",
 }
@@ -64,7 +69,7 @@ LISTS = ("status", "versions", "problems", "file_systems", "kept", "slow", "wait
 SHOWN = (
     *("host", "role", "state", "level", "troubles", "lag_seconds", "sync_age_seconds", "workers"),
     *("in_service", "drained", "certificate_days", "last_run", "queues", "measured"),
-    *("age_seconds", "sites_not_served", "update_needs"),
+    *("age_seconds", "sites_not_served", "update_needs", "record"),
 )
 
 
@@ -261,6 +266,22 @@ def last_run_text(rows: Sequence[dict[str, Any]]) -> str:
     return f"{moment(run['when'])}, {what}: {run['result']}{took}"
 
 
+def primary_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Return who is primary by the newest record, and why it is closed; "" without a record."""
+    known = [row for row in rows if row.get("record")]
+    if not known:
+        return ""
+    found = max((row["record"] for row in known), key=lambda one: one["epoch"])
+    since = moment(datetime.datetime.fromisoformat(found["since"]).timestamp())
+    text = f"{found['primary']}, epoch {found['epoch']}, since {since}"
+    own = next((row["record"] for row in known if row["host"] == found["primary"]), None)
+    if own is None or own["open"] is None:
+        return text
+    if not own["open"]:
+        return f"{text}; closed: {own['why']}"
+    return f"{text}; opened alone" if own["alone"] else text
+
+
 def wait_lines(found: dict[str, Any], most: int) -> list[str]:
     """Return who waits for whom, what runs for long, and the command that ends the cause."""
     option = inventory_option(str(found["fleet"]["inventory"]))
@@ -288,6 +309,7 @@ def facts(found: dict[str, Any], *, wide: bool) -> Iterator[tuple[str, str]]:
         "reports",
         f"answered by {', '.join(reports)}" if reports else "no host is known to answer",
     )
+    yield "primary", primary_text(rows)
     if primary.get("queues"):
         yield "queues", queues_text(primary["queues"])
     if primary.get("workers"):

@@ -42,7 +42,8 @@ class Verb:
 
     does: what it is about to do, formatted with the arguments; "" for a verb that changes nothing.
     touches: the group whose hosts it is about to touch. destroys: it is not begun without a word of
-    the operator. confirm: the argument whose value is typed as that word, and becomes the variable
+    the operator. moves: the primary may be another one afterwards, see switching.py. confirm: the
+    argument whose value is typed as that word, and becomes the variable
     `confirm`; "primary" is the name of the primary.
     """
 
@@ -58,6 +59,7 @@ class Verb:
     does: str = ""
     touches: str = "all"
     destroys: bool = False
+    moves: bool = False
     confirm: str = ""
 
 
@@ -88,6 +90,12 @@ def commits(options: argparse.Namespace) -> dict[str, Any]:
     return {"update_commits": wanted} if wanted else {}
 
 
+def new_primary(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the variables of who becomes the primary, and of what may be lost with the former."""
+    wanted = {"to": options.to, "accept_loss": getattr(options, "accept_loss", None)}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 def watched(options: argparse.Namespace) -> dict[str, Any]:
     """Return no variables; FleetError where a screen again and again is to be one document."""
     if options.watch and options.json:
@@ -103,8 +111,14 @@ DATA = argument(
     help="the nodes' copies of the database and their benches (keep)",
 )
 DRY = ("check", "diff")
+TO = argument("--to", metavar="HOST", help="which becomes the primary (fleet_standby)")
+WRITE_INVENTORY = argument(
+    "--write-inventory", action="store_true", help="put the change into hosts.yml, too"
+)
 # Messages of playbooks to the operator.
 TOLD = ("debug",)
+# With the facts of a change of the primary.
+CHANGED = ("set_fact", *TOLD)
 
 LOOK = (
     Verb(
@@ -253,6 +267,53 @@ CHANGE = (
         extra=node,
         does="send calls to {node} again",
         touches="router",
+    ),
+    Verb(
+        "switchover",
+        "make another host the primary, while both work",
+        "playbooks/switchover.yml",
+        collect=CHANGED,
+        takes=("check",),
+        arguments=(TO, WRITE_INVENTORY),
+        extra=new_primary,
+        does="make another host the primary, in the place of {primary}. Users wait some seconds;"
+        " reports and jobs go on some minutes later",
+        moves=True,
+    ),
+    Verb(
+        "failover",
+        "the primary is dead: another host takes its place",
+        "playbooks/failover.yml",
+        collect=CHANGED,
+        takes=("check",),
+        arguments=(
+            TO,
+            argument(
+                "--accept-loss",
+                type=int,
+                metavar="SECONDS",
+                help="go on although the primary was last heard of so long ago",
+            ),
+            WRITE_INVENTORY,
+        ),
+        extra=new_primary,
+        does="give {primary} up: another host becomes the primary. What {primary} took after its"
+        " last sign of life is LOST, as far as nobody else has it",
+        destroys=True,
+        moves=True,
+        confirm="primary",
+    ),
+    Verb(
+        "rejoin",
+        "a primary that was given up comes back as a reporting node",
+        "playbooks/rejoin.yml",
+        collect=CHANGED,
+        takes=("check",),
+        arguments=(argument("node", metavar="HOST", help="its name in the inventory"),),
+        extra=node,
+        does="bring {node} back as a reporting node. If it has what nobody else has, that is kept"
+        " for you, and it gets a new copy of the data",
+        moves=True,
     ),
     Verb(
         "update",

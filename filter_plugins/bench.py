@@ -9,7 +9,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet.bench import files as bench_files
-from fleet.bench.redis_config import redis_config
+from fleet.bench.redis_config import redis_config, redis_copied
 from fleet.bench.supervisor_config import (
     stock_config,
     supervisor_config,
@@ -53,11 +53,17 @@ def known_host(address: str, port: int) -> str:
 
 
 def lockstep_apps(
-    apps: dict[str, Any], user: str, address: str, port: int, bench: str
+    apps: dict[str, Any],
+    user: str,
+    address: str,
+    port: int,
+    bench: str,
+    upstreams: dict[str, str],
 ) -> list[dict[str, Any]]:
     """The apps of a reporting bench: the primary's, over the LAN, at its commits, frappe first.
 
-    ``apps`` are the primary's, as the module bench_info returns them; ``port`` is its sshd's.
+    ``apps`` and ``upstreams`` are the primary's, as the module bench_info returns them; ``port`` is
+    its sshd's.
     """
     host = f"[{address}]" if ":" in address else address
     if int(port) != 22:
@@ -69,6 +75,7 @@ def lockstep_apps(
             "repo": f"ssh://{user}@{host}{bench}/apps/{name}",
             "branch": None,
             "commit": apps[name]["commit"],
+            "upstream": upstreams.get(name),
         }
         for name in names
     ]
@@ -121,6 +128,7 @@ class FilterModule:
             "supervisor_programs": supervisor_programs,
             "supervisor_groups": supervisor_groups,
             "redis_config": redis_config,
+            "redis_copied": redis_copied,
             "config_keys": config_keys,
             "host_port": host_port,
             "bench_id": bench_id,

@@ -56,12 +56,22 @@ COMMON: tuple[Setting, ...] = (
     ("innodb_flush_log_at_trx_commit", 1, "An acknowledged write survives a power cut."),
     ("binlog_expire_logs_seconds", 604800, "A replica may be down for a week."),
     ("max_binlog_size", 256 * MIB, "Old logs are deleted in small steps."),
-    ("relay_log_recovery", True, "After a crash the relay log is fetched anew."),
+    ("relay_log_recovery", True, "After a crash a new relay log is begun."),
+    (
+        "skip_slave_start",
+        True,
+        "Else what was received and not applied is deleted at each start; our unit starts"
+        " replication.",
+    ),
     ("slave_net_timeout", 10, "A dead connection is noticed within seconds."),
     ("slave_exec_mode", "STRICT", "A change that does not fit the data is an error."),
     ("slave_parallel_mode", "conservative", "Parallel apply without retried conflicts."),
     ("userstat", True, "Counts reads per account, which shows the server that answered a report."),
 )
+
+# Milliseconds for which a commit waits for a replica, by mariadb_semi_sync: MariaDB's own default
+# where none does, and its largest value.
+SEMI_SYNC: dict[str, int] = {"off": 10_000, "available": 1_000, "strict": 18446744073709551615}
 
 # Only for servers of one series, which read a section of their own: (series, name, value, why).
 BY_SERIES: tuple[tuple[str, str, Any, str], ...] = (
@@ -129,6 +139,22 @@ def for_reports(memory: int) -> tuple[Setting, ...]:
     )
 
 
+def semi_synchronous(mode: str, role: str) -> tuple[Setting, ...]:
+    """Whether and how long a commit waits until a replica has received it; mode: of SEMI_SYNC."""
+    on = mode != "off"
+    why = f"mariadb_semi_sync is {mode}."
+    return (
+        ("rpl_semi_sync_master_enabled", on and role == "primary", why),
+        ("rpl_semi_sync_slave_enabled", on, why),
+        ("rpl_semi_sync_master_timeout", SEMI_SYNC[mode], why),
+        (
+            "rpl_semi_sync_master_wait_point",
+            "AFTER_SYNC",
+            "Nobody reads what a replica does not have, so a lost primary takes nothing with it.",
+        ),
+    )
+
+
 def sized(memory: int, role: str, processors: int) -> tuple[Setting, ...]:
     """Settings that depend on the host's size; memory in MiB."""
     pool = buffer_pool_mb(memory, role)
@@ -157,12 +183,14 @@ def mariadb_settings(
     own: dict[str, Any] | None = None,
     extra: dict[str, Any] | None = None,
     shared: dict[str, Any] | None = None,
+    semi_sync: str = "off",
 ) -> Plan:
     """A server's settings: name -> {value, why}; sizes are bytes, switches are booleans.
 
     memory_mb: MiB for which the server is sized. role: ``primary`` or ``reporting``. cpus: number
     of processors. own: settings of this host (its address, its files). extra: the operator's, which
     win. shared: the primary's settings that change its answers; a reporting node uses them, too.
+    semi_sync: ``off``, ``available`` or ``strict``.
     Raises AnsibleFilterError for values that cannot be used.
     """
     memory, processors = int(memory_mb), int(cpus)
@@ -175,7 +203,11 @@ def mariadb_settings(
         )
     if processors < 1:
         raise AnsibleFilterError(f"mariadb_settings: `cpus` is {processors}; use at least 1")
-    settings = (*COMMON, *sized(memory, role, processors))
+    if semi_sync not in SEMI_SYNC:
+        raise AnsibleFilterError(
+            f"mariadb_settings: `mariadb_semi_sync` is {semi_sync!r}; use {', '.join(SEMI_SYNC)}"
+        )
+    settings = (*COMMON, *semi_synchronous(semi_sync, role), *sized(memory, role, processors))
     plan: Plan = {name: {"value": value, "why": why} for name, value, why in settings}
     for series, name, value, why in BY_SERIES:
         plan[name] = {"value": value, "why": why, "series": series}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parents[1] / "module_utils/fleet"
-# One line, or names in brackets. Compiling all of it would take a host half a second a run.
-IMPORT = re.compile(r"^ *from (\.*)([\w.]*) import (\([^)]*\)|[^\n]+)", re.MULTILINE)
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.imports import needed, source
 
 
 def with_imports(files: Iterable[Mapping[str, Any]], folder: str) -> list[dict[str, Any]]:
@@ -34,49 +33,6 @@ def with_imports(files: Iterable[Mapping[str, Any]], folder: str) -> list[dict[s
         for part in parts
     ]
     return shared + entries
-
-
-@cache
-def source(part: str) -> str:
-    """The text of a file of the package."""
-    return (PACKAGE / part).read_text(encoding="utf-8")
-
-
-@cache
-def needed(text: str) -> frozenset[str]:
-    """Files of the package that a program imports, and that those import: their paths in it."""
-    found: set[str] = set()
-    wanted = set(imported(text))
-    while new := wanted - found:
-        found |= new
-        for part in new:
-            wanted |= set(imported(source(part), part))
-    return frozenset(found)
-
-
-def imported(text: str, part: str = "") -> Iterator[str]:
-    """Files of the package that a text imports by itself; ``part`` is its own path, "" outside."""
-    here = Path(part).parts
-    for dots, module, words in IMPORT.findall(text):
-        names = module.split(".") if module else []
-        if dots and here:
-            names = [*here[: len(here) - len(dots)], *names]
-        elif dots or names[0] != "fleet":
-            continue
-        else:
-            names = names[1:]
-        # A package's own file, too, and what is imported out of it by name.
-        for path in (names[:n] for n in range(len(names) + 1)):
-            yield from files_of(path)
-        for word in re.findall(r"(\w+)(?: as \w+)?", words):
-            yield from files_of([*names, word])
-
-
-def files_of(names: list[str]) -> Iterator[str]:
-    """The file of a module or package by its names below `fleet`, if there is one."""
-    for file in ("/".join([*names, "__init__.py"]), f"{'/'.join(names)}.py"):
-        if (PACKAGE / file).is_file():
-            yield file
 
 
 class FilterModule:

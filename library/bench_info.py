@@ -9,7 +9,7 @@ import shlex
 from ansible.module_utils.fleet.bench.account import BenchError, read_json
 from ansible.module_utils.fleet.bench.assets import asset_state
 from ansible.module_utils.fleet.bench.fitting import generated, kept_misfits
-from ansible.module_utils.fleet.bench.look import installed_apps, installed_packages
+from ansible.module_utils.fleet.bench.look import installed_apps, installed_packages, upstreams
 from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.sites.folders import read_state, served
 from ansible.module_utils.fleet.supervisor.call import control_words
@@ -49,6 +49,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 apps: {description: As returned by installed_apps of fleet/bench/look.py., type: dict}
+upstreams: {description: As returned by upstreams there., type: dict}
 packages: {description: As returned by installed_packages there., type: dict}
 frappe_major: {description: Major version of the framework, None without one., type: int}
 common_site_config: {description: Content of that file., type: dict}
@@ -89,6 +90,7 @@ def main() -> None:
         module.exit_json(
             changed=False,
             apps=apps,
+            upstreams=upstreams(path, apps),
             packages=installed_packages(path),
             frappe_major=int(version.split(".")[0]) if version else None,
             common_site_config=read_json(f"{path}/sites/common_site_config.json"),

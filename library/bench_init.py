@@ -19,7 +19,8 @@ description:
     C(state_dir) first, and only what is noted there is removed and made again.
   - With C(moves), the C(commit) of an app is checked out and its requirements are installed, and an
     app that is not in C(apps) is removed. Without it, an app of a finished bench at another commit
-    is an error, as its sites may need a migration, and other apps stay.
+    is an error, as its sites may need a migration, and other apps stay. An app that came from
+    another bench of the fleet, when this one followed it, gets C(repo) as its remote.
 options:
   path: {description: Directory of the bench., type: path, required: true}
   user: {description: The bench's account., type: str, required: true}
@@ -38,6 +39,11 @@ options:
       login:
         description: Account of the repository's URL as C(//USER:PASSWORD@); it is never shown. The
           filter repo_logins takes it out of C(repo).
+        type: str
+      upstream:
+        description:
+          - With C(moves), where the other bench has the app from. It becomes this one's remote;
+            nothing is fetched from it as long as this bench follows.
         type: str
   ssh_command: {description: GIT_SSH_COMMAND for the repositories., type: str}
   moves:
@@ -96,6 +102,7 @@ APP_SPEC: dict[str, Any] = {
     "login": {"type": "str", "no_log": True},
     "branch": {"type": "str"},
     "commit": {"type": "str"},
+    "upstream": {"type": "str"},
 }
 
 

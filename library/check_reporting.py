@@ -35,6 +35,7 @@ options:
     type: list
     elements: dict
     default: []
+  queue: {description: "Settings of the queue's Redis, on the standby.", type: path}
   sync: {description: Command that copies the sites folder., type: path}
 extends_documentation_fragment: checked_host
 """
@@ -66,6 +67,7 @@ def main() -> None:
             "file_seconds": {"type": "int"},
             "primary_basics": {"type": "list", "elements": "dict", "default": []},
             "earlier": {"type": "list", "elements": "dict", "default": []},
+            "queue": {"type": "path"},
             "sync": {"type": "path"},
         },
         required_if=[

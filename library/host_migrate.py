@@ -15,6 +15,7 @@ description:
 options:
   config_dir: {description: Where the fleet's mark lies., type: path, required: true}
   lib_dir: {description: Programs of Benchfleet., type: path, required: true}
+  state_dir: {description: Its state on the host., type: path, required: true}
 """
 
 EXAMPLES = r"""
@@ -22,6 +23,7 @@ EXAMPLES = r"""
   host_migrate:
     config_dir: "{{ fleet_config_dir }}"
     lib_dir: "{{ fleet_lib_dir }}"
+    state_dir: "{{ fleet_state_dir }}"
 """
 
 RETURN = r"""
@@ -34,9 +36,10 @@ migrations:
 
 def main() -> None:
     module = FleetModule(
-        argument_spec=required("path", "config_dir", "lib_dir"), supports_check_mode=True
+        argument_spec=required("path", "config_dir", "lib_dir", "state_dir"),
+        supports_check_mode=True,
     )
-    places = Places(module.params["config_dir"], module.params["lib_dir"])
+    places = Places(*(module.params[name] for name in ("config_dir", "lib_dir", "state_dir")))
     try:
         names = migrate(places, module.check_mode)
     except (OSError, ValueError) as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Open the fleet's confirmed primary for writes, now and after each start of the server."""
+"""Wait until the service has opened the primary's MariaDB for writes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,20 @@ from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: mariadb_open
-short_description: The confirmed primary accepts writes, also after a restart
+short_description: The primary accepts writes
 description:
-  - Writes the marker that the server's unit checks after each start, and opens the running server.
-  - Refuses on a host of another fleet, and on a server that follows another one.
+  - Has the service benchfleet-record look at once, and waits until it has opened the server by the
+    record of who is primary. Fails with the service's reason where it does not.
 options:
-  marker:
-    description: The marker's path.
-    type: path
-    required: true
-  fleet_file:
-    description: The file with the id of this host's fleet.
-    type: path
-    required: true
-  fleet_id:
-    description: The fleet that confirms this primary.
-    type: str
-    required: true
+  seconds:
+    description: How long to wait. Of two hosts, one opens alone after a minute.
+    type: int
+    default: 90
 """
 
 EXAMPLES = r"""
-- name: Primary accepts writes, also after a restart
+- name: Primary accepts writes
   mariadb_open:
-    marker: "{{ fleet_state_dir }}/mariadb-primary"
-    fleet_file: "{{ fleet_config_dir }}/fleet.json"
-    fleet_id: "{{ fleet_secrets.fleet_id }}"
 """
 
 RETURN = r"""
@@ -50,18 +39,13 @@ root_takes_password:
 
 def main() -> None:
     module = FleetModule(
-        argument_spec={
-            "marker": {"type": "path", "required": True},
-            "fleet_file": {"type": "path", "required": True},
-            "fleet_id": {"type": "str", "required": True},
-        },
-        supports_check_mode=True,
+        argument_spec={"seconds": {"type": "int", "default": 90}}, supports_check_mode=True
     )
     answer(
         module,
-        lambda: open_for_writes(**module.params, check_mode=module.check_mode),
+        lambda: open_for_writes(module.params["seconds"], module.check_mode),
         would={
-            "msg": "would open the server as primary",
+            "msg": "would wait until the server is open as primary",
             "diff": {"after": "open for writes\n"},
         },
     )

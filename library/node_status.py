@@ -59,7 +59,8 @@ status:
     replication, lag_seconds, apps, sync_age_seconds, workers, certificate_days {authority, server}
     that are left, disk_free, memory_free}, and of a reporting node {reports_read, fallbacks,
     write_under_read_only}, of the primary {drained, sites, sites_not_served, queues {waiting,
-    oldest_seconds, by_queue [{queue, waiting, oldest_seconds, workers}]}}. C(measured) is in
+    oldest_seconds, by_queue [{queue, waiting, oldest_seconds, workers}]}}. record is {primary,
+    epoch, since, open, why, alone}, who is primary by this host. C(measured) is in
     seconds since the epoch. C(level), that of the worst trouble, is ok, amber or red. What could
     not be found out is null, and C(state) says why. With file_systems [{path, holds, bytes, free,
     files_free, used, full, needed, level}], update_needs [{device, bytes, what}], kept [{id, what,

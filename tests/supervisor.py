@@ -1,4 +1,7 @@
-"""supervisor's own Python, started once: a call is a fork of it and imports nothing anew."""
+"""A supervisord of the tests' own, and supervisor's Python, started once.
+
+A call is a fork of it and imports nothing anew.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +105,78 @@ class Supervisor:
         """End it."""
         self.server.terminate()
         self.server.wait()
+
+
+MAIN = """
+[unix_http_server]
+file={folder}/s.sock
+[supervisord]
+logfile={folder}/s.log
+pidfile={folder}/s.pid
+childlogdir={folder}
+environment=EVERYWHERE="1"
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{folder}/s.sock
+[include]
+files = conf.d/*.conf %(here)s/more/*.ini
+"""
+
+
+class Host:
+    """A supervisord, and the folder of its configuration."""
+
+    def __init__(self, folder: Path, calls: Supervisor) -> None:
+        self.folder, self.calls = folder, calls
+        self.process: subprocess.Popen[bytes] | None = None
+        (folder / "conf.d").mkdir()
+        (folder / "more").mkdir()
+        (folder / "bin").mkdir()
+        (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
+
+    def control(self, *arguments: str) -> str:
+        """Output of supervisorctl."""
+        command = ["supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
+        return self.calls.run(command, env={"PATH": os.defpath}).stdout
+
+    def start(self) -> None:
+        """Start supervisord with the files that are there."""
+        command = ["/usr/bin/supervisord", "-n", "-c", f"{self.folder}/supervisord.conf"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/")
+        deadline = time.monotonic() + 60
+        while not (self.folder / "s.sock").exists() or "RUNNING" not in self.status():
+            assert time.monotonic() < deadline, self.status()
+            time.sleep(0.1)
+
+    def status(self) -> str:
+        """States of its programs, as supervisorctl shows them."""
+        return self.control("status")
+
+    def settle(self) -> None:
+        """Wait until each program has started."""
+        for _ in range(600):
+            if "STARTING" not in self.status():
+                return
+            time.sleep(0.1)
+        raise AssertionError(self.status())
+
+    def has(self, path: Path, text: str) -> bool:
+        """Whether a file gets a text, which its program writes once it is started."""
+        for _ in range(600):
+            if path.exists() and path.read_text() == text:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def write(self, name: str, *texts: str) -> Path:
+        """Write a file of its configuration."""
+        path = self.folder / name
+        path.write_text("".join(texts))
+        return path
+
+    def stop(self) -> None:
+        """End it with its programs."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(60)

@@ -122,8 +122,7 @@ def up(lab: Lab) -> list[Host]:
         machines.start_hosts(lab, off)
     for host in lab.hosts:
         disks.introduce(lab, lab.disk(host) / "root")
-        if host.role == "primary":
-            disks.trust_repositories(lab, lab.disk(host) / "root")
+        disks.trust_repositories(lab, lab.disk(host) / "root")
     prepare_hosts(lab)
     return off
 

@@ -82,7 +82,7 @@ def introduce(lab: Lab, root: Path) -> None:
 
 
 def trust_repositories(lab: Lab, root: Path) -> None:
-    """Let the bench's user on the primary read the lab's repositories, which are root's."""
+    """Let the bench's user read the lab's repositories, which are root's."""
     config = root / "etc/gitconfig"
     lines = config.read_text().splitlines() if config.exists() else []
     new = [f"\tdirectory = {place}" for place in framework.trusted(lab)]

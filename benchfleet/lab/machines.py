@@ -157,8 +157,8 @@ def nspawn_command(lab: Lab, host: Host, root: Path) -> tuple[list[str], dict[st
     else:
         argv += ["--capability=CAP_NET_ADMIN"]
         variables["SYSTEMD_NSPAWN_API_VFS_WRITABLE"] = "network"
-    if host.role == "primary":
-        argv += [f"--bind-ro={framework.repositories(lab)}:{framework.REPOSITORIES}"]
+    # Any host can become the primary, which reads them.
+    argv += [f"--bind-ro={framework.repositories(lab)}:{framework.REPOSITORIES}"]
     return argv, variables
 
 

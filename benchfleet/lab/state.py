@@ -18,6 +18,8 @@ DEFAULT_NAME = "lab"
 DEFAULT_SUBNET = "10.203.0.0/24"
 SITE = "erp.lab.test"
 MAX_NODES = 50
+# The host that is the primary in a new lab.
+FIRST = "erp1"
 # An interface name has 15 bytes: "bf-", the lab's name, "-", and a host's short name of up to 3.
 NAME = re.compile(r"[a-z][a-z0-9]{0,7}")
 
@@ -87,7 +89,8 @@ class Lab:
 
     frappe_source, and each app's source: a URL, or a path on this machine; frappe_repo and repo are
     what the hosts know it by. python: path inside the hosts. prepare: a script on this machine.
-    snapshot: folder of the saved fleet on whose disks the hosts' disks stand.
+    snapshot: folder of the saved fleet on whose disks the hosts' disks stand. primary: the host in
+    group primary, which a switchover or failover changes.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Lab:
     python: str | None = None
     prepare: str | None = None
     snapshot: str | None = None
+    primary: str = FIRST
     owner: list[int] = field(default_factory=lambda: [0, 0])
 
     @property
@@ -133,11 +137,13 @@ class Lab:
 
     @property
     def hosts(self) -> list[Host]:
-        """The lab's hosts: the primary, then the reporting nodes."""
+        """The lab's hosts, in the same order whichever is the primary."""
         first = self.network.network_address
-        primary = Host("erp1", "primary", str(first + 11))
-        nodes = range(1, self.nodes + 1)
-        return [primary, *(Host(f"rep{n}", "reporting", str(first + 20 + n)) for n in nodes)]
+        numbers = {FIRST: 11, **{f"rep{n}": 20 + n for n in range(1, self.nodes + 1)}}
+        return [
+            Host(name, "primary" if name == self.primary else "reporting", str(first + number))
+            for name, number in numbers.items()
+        ]
 
     def host(self, name: str) -> Host:
         """Return the host of that name, or raise FleetError with the names there are."""

@@ -74,7 +74,8 @@ def long(tests: Run, minutes: float, seed: int) -> list[Result]:
     """Run the long tests again and again, each time with another seed, until the minutes are over.
 
     Each round plays kills of runs on a lab of its own, then, on a copy that stays until the end,
-    requests made at random and every failure of the read path.
+    requests made at random, every failure of the read path, and kills of commands that change the
+    primary there and back.
     """
     until = time.monotonic() + minutes * 60
     name, python = "long", sys.executable
@@ -90,10 +91,12 @@ def long(tests: Run, minutes: float, seed: int) -> list[Result]:
             kills = [str(tests_of / "interruptions.py"), "--kills", "4", "--seed", str(seed)]
             seeded = {**env, "BENCHFLEET_FUZZ_SEED": str(seed)}
             failures = [python, str(tests_of / "read_path/player.py")]
+            moves = [str(tests_of / "roles/moves.py"), "--lab", name, "--seed", str(seed)]
             programs = [
                 Program(f"kills, seed {seed}", [python, *kills]),
                 Program(f"fuzz, seed {seed}", fuzz, name, env=seeded),
                 Program(f"failures {seed}", failures, name, env=env),
+                Program(f"roles, seed {seed}", [python, *moves], name, env=env),
             ]
             results += in_turn(tests, programs)
             seed += 1

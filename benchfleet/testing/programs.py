@@ -18,8 +18,8 @@ SUITES = ("unit", "lint", "molecule", "long")
 SAVER, SAVES = "default", "side_effect ../save.yml"
 # By the times with which `./fleet test` ends, so that no processor is idle when it ends.
 LONGEST_FIRST = (
-    *("broken", "lifecycle", "read_path", "own_inventory", "jobs", "adopt"),
-    *("trixie", "interrupted"),
+    *("broken", "lifecycle", "read_path", "roles", "own_inventory", "jobs"),
+    *("adopt", "trixie", "interrupted"),
 )
 LINTERS = (
     ("ruff check", ["ruff", "check", "."]),

@@ -40,11 +40,12 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "bench_apps": [
             {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
         ],
-        # The address too: nothing on this machine resolves the site's name.
+        # The addresses too: nothing on this machine resolves the site's name. Of all hosts,
+        # as each may become the primary.
         "fleet_sites": [
             {
                 "name": state.SITE,
-                "names": [lab.hosts[0].ip],
+                "names": [host.ip for host in lab.hosts],
                 "apps": [app["name"] for app in lab.apps],
             }
         ],

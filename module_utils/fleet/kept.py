@@ -17,11 +17,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-# Names of entries: dumps of updates, data that reseeds replaced, and files that the queue's Redis
-# refused. The group is the time.
+# Names of entries: dumps of updates, data that reseeds replaced, files that the queue's Redis
+# refused, and the queue of a former primary. The group is the time.
 DUMPS = re.compile(r"(\d{8}-\d{6})")
 REPLACED = re.compile(r"replaced-(\d{8}-\d{6})")
 REFUSED = re.compile(r"refused-(\d{8}-\d{6})")
+FORMER = re.compile(r"former-(\d{8}-\d{6})")
 # Records of adoptions, which a release needs; they are never removed.
 ADOPTED = re.compile(r"(\d{4}-\d\d-\d\dT\d{6})Z")
 DAY = 86400.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .bench.account import BenchError
-from .foreign import as_owner
+from .files import with_block
+from .foreign import as_owner, read_bytes, replace
 from .mariadb.options import server_options
+from .nginx.standby import brought
 from .processes import processes
 from .supervisor.call import control_words
 from .supervisor.control import linked_logs, readable, return_logs
@@ -28,6 +31,8 @@ LEAVING = "leaving"
 # They copy the sites folder every minute.
 COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
 UNITS = "/etc/systemd/system"
+# They run the program of the copies all the time, for single files.
+FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service")
 # The packet filter goes last: until then it protects what listens on the LAN.
 FIREWALL = f"{UNITS}/benchfleet-firewall.service"
 # Files and folders besides those in the module's options.
@@ -36,6 +41,7 @@ OWN = (
     "/etc/sudoers.d/benchfleet-bench",
     "/etc/sudoers.d/benchfleet-seed",
     "/etc/mysql/mariadb.conf.d/99-benchfleet.cnf",
+    f"{UNITS}/certbot.service.d/benchfleet.conf",
     f"{UNITS}/mariadb.service.d/benchfleet.conf",
     f"{UNITS}/nftables.service.d/benchfleet.conf",
     f"{UNITS}/nginx.service.d/benchfleet.conf",
@@ -43,8 +49,14 @@ OWN = (
     "/var/log/benchfleet-commands",
     LOGS,
 )
+# nginx's files of the router, its main file first; and the files of others' sites.
+NGINX = "/etc/nginx/conf.d/benchfleet.conf"
+ROUTER = (NGINX, "/etc/nginx/benchfleet", "/var/log/nginx/benchfleet-reports.log")
+OTHER_SITES = ("/etc/nginx/conf.d/*.conf", "/etc/nginx/sites-enabled/*")
 COMMAND = "/usr/local/bin/bench"
 COPY_SECONDS = 90
+# Around the nodes' keys among those of the bench's account; see roles/site_sync.
+KEYS = "# {mark} Benchfleet: keys of the reporting hosts"
 
 
 class LeaveError(Exception):
@@ -128,6 +140,11 @@ class Leaver:
         if state.get("ActiveState") != "inactive" or state.get("UnitFileState") == "enabled":
             self.must(f"stop and disable {name}", "systemctl", "disable", "--now", name)
 
+    def stop_unit(self, name: str) -> None:
+        """Stop an active unit; it stays enabled."""
+        if self.run("systemctl", "is-active", name)[1].strip() in ("active", "activating"):
+            self.must(f"stop {name}", "systemctl", "stop", name)
+
     def programs(self) -> None:
         """Stop the bench's programs, and remove them from supervisor."""
         name = os.path.basename(self.asked["bench"])
@@ -169,6 +186,8 @@ class Leaver:
         """Stop copies of the sites folder and looks at the host; wait for a running copy."""
         for path in COPIES:
             self.drop(path)
+        for unit in FILES_UNITS:
+            self.stop_unit(unit)
         script = f"{self.asked['lib_dir']}/site-sync"
         deadline = time.monotonic() + COPY_SECONDS
         while not self.dry and any(script in process.words for process in processes()):
@@ -179,6 +198,32 @@ class Leaver:
                 )
             time.sleep(0.2)
 
+    def keys(self) -> None:
+        """Take the reporting nodes' keys out of the keys of the bench's account."""
+        try:
+            path = f"{pwd.getpwnam(self.asked['user']).pw_dir}/.ssh/authorized_keys"
+            text = read_bytes(path).decode(errors="surrogateescape")
+        except (KeyError, FileNotFoundError):
+            # In a dry run on a bare host, there is no account.
+            return
+        left = with_block(text, KEYS, "")
+        if left == text:
+            return
+        self.did.append(f"take the nodes' keys out of {path}")
+        if not self.dry:
+            replace(path, left.encode(errors="surrogateescape"), 0o600)
+
+    def standby(self) -> None:
+        """Take off the router of a standby, with the keys that were brought from the primary."""
+        if not os.path.exists(NGINX):
+            return
+        for path in (*ROUTER, *sorted(brought(self.asked["state_dir"]))):
+            self.drop(path)
+        if any(glob(mask) for mask in OTHER_SITES):
+            self.must("have nginx forget the sites", "systemctl", "reload", "nginx.service")
+        else:
+            self.unit("nginx.service")
+
     def database(self) -> None:
         """Stop MariaDB, and a seed that is running."""
         if not self.dry:
@@ -188,11 +233,12 @@ class Leaver:
     def table(self) -> None:
         """Remove the fleet's packet filter, and nothing else of nftables."""
         self.unit("benchfleet-firewall.service")
-        if self.run("nft", "list", "table", "inet", "benchfleet")[0] == 0:
-            self.must(
-                "remove the table benchfleet of nftables",
-                *("nft", "delete", "table", "inet", "benchfleet"),
-            )
+        for name in ("benchfleet", "benchfleet_fence"):
+            if self.run("nft", "list", "table", "inet", name)[0] == 0:
+                self.must(
+                    f"remove the table {name} of nftables",
+                    *("nft", "delete", "table", "inet", name),
+                )
 
     def own_files(self) -> None:
         """Remove our files and folders, except the mark and the files beside it."""
@@ -257,6 +303,7 @@ class Leaver:
         self.units()
         self.copies()
         self.programs()
+        self.standby()
         self.database()
         self.table()
         if self.asked["data"] == "delete":

@@ -18,7 +18,6 @@ from . import atomic
 from .bench.account import BenchError, read_json
 from .bench.jobs_tool import ask
 from .calls import held
-from .files import with_block
 from .foreign import read_bytes, replace
 from .leaving import LEAVING, LeaveError, Leaver, Run
 from .mariadb.options import data_folder, server_options
@@ -40,7 +39,6 @@ ACCOUNTS = ("repl", "fleet_probe", "fleet_heartbeat")
 # The bench of this host signs in from these.
 LOCAL = ("localhost", "127.0.0.1", "::1", "%")
 BINARY_LOG = "binlog"
-KEYS = "# {mark} Benchfleet: keys of the reporting hosts"
 CONTROLLER_LOGS = "/var/log/benchfleet"
 HOOK = "/etc/letsencrypt/renewal-hooks/deploy/reload-nginx"
 HOOK_TEXT = "#!/bin/sh\n# nginx reads a renewed certificate.\nexec systemctl reload nginx.service\n"
@@ -303,20 +301,6 @@ class PrimaryLeaver(Leaver):
             p for kind in ("[0-9]*", "index", "state") for p in glob(f"{base}.{kind}")
         ):
             self.drop(path)
-
-    def keys(self) -> None:
-        """Take the reporting nodes' keys out of the keys of the bench's account."""
-        path = f"{pwd.getpwnam(self.user).pw_dir}/.ssh/authorized_keys"
-        try:
-            text = read_bytes(path).decode(errors="surrogateescape")
-        except FileNotFoundError:
-            return
-        left = with_block(text, KEYS, "")
-        if left == text:
-            return
-        self.did.append(f"take the nodes' keys out of {path}")
-        if not self.dry:
-            replace(path, left.encode(errors="surrogateescape"), 0o600)
 
     def sudo(self) -> None:
         """The bench's account may restart its programs, by a rule that names no program of ours."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import atomic
+from . import atomic, record
 
 # Of hosts whose mark names none, too.
 FIRST_FORMAT = 1
@@ -27,6 +27,7 @@ class Places:
 
     config: str
     lib: str
+    state: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,20 @@ def remove_package_named_ansible(places: Places) -> None:
         shutil.rmtree(f"{places.lib}/python/ansible")
 
 
-MIGRATIONS = (Migration(2, "remove_package_named_ansible", remove_package_named_ansible),)
+def remove_marker_of_primary(places: Places) -> None:
+    """Remove the marker by which 0.2.0 opened its primary; since 0.3.0 the record decides.
+
+    Raises FileNotFoundError where there is no record yet.
+    """
+    Path(places.state, record.FILE).stat()
+    with suppress(FileNotFoundError):
+        Path(places.state, "mariadb-primary").unlink()
+
+
+MIGRATIONS = (
+    Migration(2, "remove_package_named_ansible", remove_package_named_ansible),
+    Migration(3, "remove_marker_of_primary", remove_marker_of_primary),
+)
 
 
 def pending(form: int) -> list[Migration]:

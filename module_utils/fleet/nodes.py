@@ -10,7 +10,7 @@ from typing import Any
 
 from .calls import running_calls
 from .foreign import read_bytes
-from .mariadb.replica import USER
+from .mariadb.moving import USER
 from .mariadb.server import local
 
 # A call takes at most this long from the check whether its node is drained to the connection:

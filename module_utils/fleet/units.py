@@ -8,10 +8,11 @@ from collections.abc import Iterable
 
 # The timer of the host's status file.
 STATUS_UNITS = ("benchfleet-status.timer",)
-# Our units that each host of a role always has.
+# Our units that each host always has, and those of a role.
+EVERY_HOST = ("benchfleet-firewall.service", "benchfleet-record.service", *STATUS_UNITS)
 UNITS = {
-    "primary": ("benchfleet-firewall.service", "benchfleet-sites.timer", *STATUS_UNITS),
-    "reporting": ("benchfleet-files.socket", "benchfleet-firewall.service", *STATUS_UNITS),
+    "primary": (*EVERY_HOST, "benchfleet-sites.timer"),
+    "reporting": (*EVERY_HOST, "benchfleet-files.socket"),
 }
 UNIT_FACTS = (
     *("Id", "LoadState", "ActiveState", "SubState", "UnitFileState", "Result"),

@@ -148,8 +148,8 @@ def anybody(lab: state.Lab, secrets: Any) -> Callable[..., Somebody]:
 
     wait_until("the site is served", is_served)
 
-    def sign_in(timeout: float = 20) -> Somebody:
+    def sign_in(timeout: float = 20, address: str = lab.hosts[0].ip) -> Somebody:
         password = secrets["sites"][state.SITE]["admin_password"]
-        return Somebody(lab.hosts[0].ip, state.SITE, "Administrator", password, timeout)
+        return Somebody(address, state.SITE, "Administrator", password, timeout)
 
     return sign_in

@@ -37,10 +37,13 @@ options:
       option_file: {description: MariaDB's option file with them., type: path, required: true}
       package_dir: {description: Folder of the package benchfleet_jobs., type: path, required: true}
       certificates_dir: {description: The fleet's certificates., type: path, required: true}
+      state_dir: {description: The fleet's state on this host., type: path, required: true}
       guarded:
         description: Whether the fleet has the guard of the read path.
         type: bool
         required: true
+      routes: {description: Whether this host has a router., type: bool, required: true}
+      service_ip: {description: "The users' address, or empty.", type: str, required: true}
   calls:
     description: How the sites are called.
     type: dict

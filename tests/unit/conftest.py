@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fleet.supervisor import call, configuration
+from fleet.supervisor import control as supervisor
+from fleet.supervisor import own as own_programs
 
 from tests import mariadb
+from tests.supervisor import Host, Supervisor
 from tests.unit.bare_fleet import a_host, first_settings
 
 
@@ -29,3 +37,30 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("installed") / "data"
     mariadb.install(data)
     return data
+
+
+@pytest.fixture(scope="module")
+def supervisor_calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    """Where supervisorctl, and supervisor's reader, are called."""
+    if not os.path.exists("/usr/bin/supervisord"):
+        pytest.skip("supervisor is not installed on this machine (Debian's package supervisor)")
+    made = Supervisor(tmp_path_factory.mktemp("calls"))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def supervised(supervisor_calls: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    """A host with supervisord, which does not run yet."""
+    # A socket's path may not be as long as pytest's folders are.
+    folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
+    monkeypatch.setattr(supervisor, "known_tasks", {})
+    for module in (call, configuration):
+        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
+        monkeypatch.setattr(module, "subprocess", supervisor_calls)
+    monkeypatch.setitem(call.ENVIRONMENT, "PATH", f"{folder}/bin:{call.ENVIRONMENT['PATH']}")
+    monkeypatch.setattr(own_programs, "LOGS", f"{folder}/logs")
+    made = Host(folder, supervisor_calls)
+    yield made
+    made.stop()
+    shutil.rmtree(folder)

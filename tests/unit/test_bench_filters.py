@@ -241,24 +241,27 @@ def test_the_bench_id_is_the_one_that_frappe_derives() -> None:
 
 
 def test_ssh_is_asked_for_its_own_port_without_naming_it() -> None:
-    (app,) = bench.lockstep_apps({"frappe": {"commit": "f"}}, "u", "10.0.0.1", 22, "/b")
+    (app,) = bench.lockstep_apps({"frappe": {"commit": "f"}}, "u", "10.0.0.1", 22, "/b", {})
     assert app["repo"] == "ssh://u@10.0.0.1/b/apps/frappe"
 
 
 def test_apps_come_from_the_primary_at_its_commits_frappe_first() -> None:
     apps = {"erpnext": {"commit": "e1"}, "frappe": {"commit": "f1"}}
-    assert bench.lockstep_apps(apps, "frappe", "fd00::1", 2222, "/home/b") == [
+    upstreams = {"frappe": "https://h/f"}
+    assert bench.lockstep_apps(apps, "frappe", "fd00::1", 2222, "/home/b", upstreams) == [
         {
             "name": "frappe",
             "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/frappe",
             "branch": None,
             "commit": "f1",
+            "upstream": "https://h/f",
         },
         {
             "name": "erpnext",
             "repo": "ssh://frappe@[fd00::1]:2222/home/b/apps/erpnext",
             "branch": None,
             "commit": "e1",
+            "upstream": None,
         },
     ]
 
@@ -458,3 +461,17 @@ def test_account_folder_and_logs_are_never_taken_from_the_text() -> None:
     logs = {conf[s][f"{stream}_logfile"] for s in programs for stream in ("stdout", "stderr")}
     assert {path.rpartition("/")[0] for path in logs} == {"/var/log/benchfleet-programs"}
     assert {"web.log", "worker.error.log", "schedule.log"} < {p.rpartition("/")[2] for p in logs}
+
+
+def test_the_standby_gets_the_files_from_which_the_primarys_redis_is_made() -> None:
+    written = {"redis_queue.conf": "port 1\ndir /b/config/pids\n", "redis_cache.conf": "port 2\n"}
+    entries = bench.redis_copied({**written, "supervisor.conf": "x"}, "/b/config", "frappe")
+    assert {entry["owner"] for entry in entries} == {"frappe"}
+    assert entries[0] == {"path": "/b/config/pids", "state": "directory", "owner": "frappe"}
+    copied = {entry["path"].removeprefix("/b/config/"): entry for entry in entries[1:]}
+    assert {name: entry["content"] for name, entry in copied.items()} == written
+    # The operator's own password may be in there.
+    assert all(entry["secret"] and entry["mode"] == "0600" for entry in copied.values())
+    assert [
+        entry["content"] for entry in bench.redis_copied({"redis_queue.conf": None}, "/", "x")
+    ] == [""]

@@ -1080,3 +1080,47 @@ def test_what_the_bench_cli_wrote_is_read_beside_what_runs(tmp_path: Path):
     (config / "supervisor.conf.bench").write_text("[program:b-frappe-schedule]")
     (config / "supervisor.conf").write_text("[program:b-frappe-web]")
     assert "schedule" in fitting.generated(str(tmp_path))["supervisor.conf"]
+
+
+OTHER_BENCH = "ssh://u@10.0.0.11{}/apps/shop"
+
+
+@pytest.mark.parametrize(
+    ("moves", "adopted", "here", "app", "wanted"),
+    [
+        (True, False, OTHER_BENCH, {"upstream": "https://h/shop"}, "https://h/shop"),
+        (True, False, OTHER_BENCH, {}, None),
+        (True, False, "https://h/shop", {"upstream": "https://h/shop"}, None),
+        (False, False, OTHER_BENCH, {"repo": "https://a:b@h/shop"}, "https://a:b@h/shop"),
+        (False, False, "https://h/shop", {"repo": "https://a:b@h/shop"}, "https://a:b@h/shop"),
+        (False, True, "https://h/shop", {"repo": "https://a:b@h/shop"}, None),
+        (False, False, "https://fork/shop", {"repo": "https://h/shop"}, None),
+        (False, False, OTHER_BENCH, {"repo": "shop"}, None),
+        (False, False, "", {"repo": "https://h/shop"}, None),
+    ],
+)
+def test_an_app_has_the_repository_of_the_primary_whichever_bench_that_is(
+    make: Any,
+    tmp_path: Path,
+    moves: bool,
+    adopted: bool,
+    here: str,
+    app: dict[str, Any],
+    wanted: str | None,
+):
+    folder = tmp_path / "bench/apps/shop"
+    make_app(tmp_path / "bench", "shop")
+    here = here.format(tmp_path / "bench")
+    if here:
+        git(folder, "remote", "add", "upstream", here)
+    if adopted:
+        (tmp_path / "state/adopted.json").touch()
+    maker = make({"name": "shop", **app}, moves=moves)
+    maker.tried = lambda argv, cwd: run_here("u", argv, str(cwd))
+    maker.run = lambda argv, _what, cwd: run_here("u", argv, str(cwd))
+    (wish,) = maker.apps
+    assert maker.remote(wish) == (("upstream", wanted) if wanted else None)
+    maker.set_remote(wish)
+    assert maker.remote(wish) is None
+    found = look.upstreams(str(tmp_path / "bench"), ["shop"])
+    assert found.get("shop", "") == (wanted or here).replace("a:b@", "").replace("u@", "")

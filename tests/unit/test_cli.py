@@ -13,7 +13,7 @@ from benchfleet.shell import USAGE, FleetError
 from benchfleet.verbs import VERBS
 
 # What a verb needs besides its name.
-NEEDED = dict.fromkeys(("add", "remove", "drain", "undrain", "logs"), ("rep1",))
+NEEDED = dict.fromkeys(("add", "remove", "drain", "undrain", "rejoin", "logs"), ("rep1",))
 NEEDED |= {"remove-app": ("shop",), "end-query": ("rep1", "5071")}
 
 
@@ -94,7 +94,8 @@ def test_the_inventory_has_what_a_user_sets(monkeypatch):
         "fleet_sites",
     ]
     assert plain["bench_apps"] == []
-    assert plain["fleet_sites"] == [{"name": state.SITE, "names": ["10.203.0.11"], "apps": []}]
+    addresses = ["10.203.0.11", "10.203.0.21"]
+    assert plain["fleet_sites"] == [{"name": state.SITE, "names": addresses, "apps": []}]
     url = "https://git.example.com/shop"
     found = variables("--app", f"shop={url}#next", "--app", f"hr={url}", "--python", "/python")
     assert found["bench_apps"] == [

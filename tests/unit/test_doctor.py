@@ -291,7 +291,7 @@ def filled(cause: causes.Cause) -> causes.Found:
         " port filters number seen position gtids tables table there account origin verb"
         " threads lag statement connection holder schema share unit effect programs program"
         " instance folder others pids queue apps versions since phase site user bench node sync"
-        " question"
+        " question why"
     )
     return found(cause.id, **dict.fromkeys(fields.split(), "1"))
 
@@ -300,7 +300,8 @@ def test_causes_and_troubles_name_each_other():
     named = {name for cause in ALL for name in cause.troubles}
     assert named <= {*OF_STATUS, *CATALOGUE}
     # Doctor knows no more of these than the status says.
-    alone = {"host_not_asked", "jobs_old", "memory_low", "primary_follows"}
+    alone = {"host_not_asked", "jobs_old", "memory_low", "opened_alone", "primary_follows"}
+    alone |= {"host_fenced", "passes_on"}
     assert {*OF_STATUS} - named == alone
 
 

@@ -110,6 +110,53 @@ def test_the_last_entry_leaves_a_group_without_hosts():
     assert entries.without_entry(text, "rep2") == "reporting:\n  hosts:\n  vars:\n    c: 3\n"
 
 
+def test_two_hosts_change_places_with_values_and_comments():
+    after = entries.exchanged(EXAMPLE, "rep1")
+    found, before = yaml.safe_load(after), yaml.safe_load(EXAMPLE)
+    assert found["primary"]["hosts"] == {"rep1": before["reporting"]["hosts"]["rep1"]}
+    assert found["reporting"]["hosts"] == {"erp1": before["primary"]["hosts"]["erp1"]}
+    for group in ("primary", "reporting"):
+        assert found[group]["vars"] == before[group]["vars"]
+    assert sorted(after.splitlines()) == sorted(EXAMPLE.splitlines())
+    assert entries.exchanged(after, "erp1") == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "primary:\n  hosts:\n    erp1:\nreporting:\n  hosts:\n    rep1:\n      a: 1\n    rep2:\n",
+        "reporting:\n  hosts:\n    rep1: {a: [1,\n      2]}\n# x\n"
+        "primary:\n    hosts:\n        erp1:\n"
+        "          b: |\n            x\n\n            y\n          # c\n  \n",
+        "all:\n  children:\n    primary:\n      hosts:\n        erp1: {b: 2}\n"
+        "    reporting:\n      hosts:\n        rep1:\n          a: 1\n",
+        "primary:\r\n  hosts:\r\n    erp1:\r\nreporting:\r\n  hosts:\r\n    rep1:\r\n      a: 1",
+    ],
+)
+def test_hosts_change_places_in_any_layout(text):
+    before, found = entries.content(text), entries.content(entries.exchanged(text, "rep1"))
+    old, new = (c.get("all", {}).get("children") or c for c in (before, found))
+    assert new["primary"]["hosts"] == {"rep1": old["reporting"]["hosts"]["rep1"]}
+    assert new["reporting"]["hosts"]["erp1"] == old["primary"]["hosts"]["erp1"]
+    assert set(new["reporting"]["hosts"]) == {*old["reporting"]["hosts"], "erp1"} - {"rep1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "primary:\n  hosts:\n    erp1:\nreporting:\n  hosts:\n    rep2:\n",
+        "primary:\n  hosts: {erp1: {}}\nreporting:\n  hosts:\n    rep1:\n",
+        "primary:\n  hosts:\n    erp1:\n    erp2:\nreporting:\n  hosts:\n    rep1:\n",
+        "primary:\n  hosts:\n    erp1:\nreporting:\n  children:\n    far:\n",
+        "primary:\n  hosts:\n    erp1: &one\n      a: 1\nreporting:\n  hosts:\n    rep1: *one\n"
+        "    rep2: *one\n",
+    ],
+)
+def test_hosts_that_cannot_change_places_are_refused(text):
+    with pytest.raises(entries.RefusedError):
+        entries.exchanged(text, "rep1")
+
+
 def test_the_file_of_an_inventory(tmp_path):
     with pytest.raises(entries.RefusedError):
         entries.hosts_file(tmp_path)

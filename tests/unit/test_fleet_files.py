@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fleet import imports
 
 from filter_plugins import programs
 
@@ -50,7 +51,7 @@ TASKS = sorted(ROOT.glob("roles/*/tasks/*.yml"))
 PROGRAMS = [
     path
     for path in sorted(ROOT.glob("roles/*/files/*.py"))
-    if programs.needed(path.read_text(encoding="utf-8"))
+    if imports.needed(path.read_text(encoding="utf-8"))
 ]
 
 

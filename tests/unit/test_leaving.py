@@ -163,6 +163,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("COPIES", "OWN"):
         monkeypatch.setattr(host_leaving, name, (str(tmp_path / "a"), str(tmp_path / "b")))
     monkeypatch.setattr(host_leaving, "COMMAND", str(tmp_path / "bench"))
+    # Its nginx, with the router of a standby.
+    monkeypatch.setattr(host_leaving, "NGINX", str(tmp_path / "nginx/benchfleet.conf"))
+    monkeypatch.setattr(host_leaving, "ROUTER", (str(tmp_path / "nginx/benchfleet.conf"),))
+    monkeypatch.setattr(host_leaving, "OTHER_SITES", (str(tmp_path / "nginx/*.conf"),))
     (tmp_path / "a").touch()
     (tmp_path / "bench").write_text("#!/bin/sh\n# Made by Benchfleet\n")
     return tmp_path
@@ -198,6 +202,29 @@ def test_a_bench_behind_a_link_is_not_left_without_a_message(
     with pytest.raises(host_leaving.LeaveError, match=str(root / "elsewhere")):
         leaver(root, data="delete").data()
     assert bench.is_symlink()
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_a_standby_gives_back_the_router_and_its_keys(root: Path, others: bool) -> None:
+    for path in ("nginx/benchfleet.conf", "ssl/erp.key"):
+        (root / path).parent.mkdir()
+        (root / path).touch()
+    (root / "state/router-brought").write_text(f"{root}/ssl/erp.key\n{root}/ssl/gone.key\n")
+    if others:
+        (root / "nginx/wiki.conf").touch()
+    found = leaver(root)
+    ran: list[list[str]] = []
+
+    def run(argv: list[str], **_options: Any) -> tuple[int, str, str]:
+        ran.append(argv)
+        loaded = argv[1:] == ["show", "nginx.service", "-p", "LoadState,ActiveState,UnitFileState"]
+        return (argv[0] == "nft", "LoadState=loaded\nActiveState=active\n" * loaded, "")
+
+    found.command = run
+    found.leave()
+    assert not any((root / path).exists() for path in ("nginx/benchfleet.conf", "ssl/erp.key"))
+    assert (["systemctl", "reload", "nginx.service"] in ran) is others
+    assert (["systemctl", "disable", "--now", "nginx.service"] in ran) is not others
 
 
 def test_the_copies_of_the_sites_folder_end_first() -> None:

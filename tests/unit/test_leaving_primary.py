@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import alone, leaving_primary
+from fleet import alone, leaving, leaving_primary
 from fleet.bench import supervisor_config
 
 from filter_plugins.mariadb_settings import mariadb_cnf, mariadb_settings
@@ -124,7 +124,7 @@ def test_the_bench_calls_its_own_redis_and_restart(tmp_path: Path) -> None:
 def test_the_nodes_keys_leave_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, end = (leaving_primary.KEYS.replace("{mark}", word) for word in ("BEGIN", "END"))
+    begin, end = (leaving.KEYS.replace("{mark}", word) for word in ("BEGIN", "END"))
     path = tmp_path / ".ssh/authorized_keys"
     path.parent.mkdir()
     path.write_text(f"ssh-ed25519 own\n{begin}\nssh-ed25519 node\n{end}\nssh-ed25519 last\n")

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
-from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream
+from fleet.mariadb import remedies, replica, seed, seed_folders, seed_stream, server
 
 from plugins.action import mariadb_seed as follower
 
@@ -35,7 +35,6 @@ def script(path: str) -> ModuleType:
 
 receive = script("roles/mariadb_replica/files/seed_receive.py")
 send = script("roles/mariadb_seed_source/files/seed_send.py")
-opener = script("roles/mariadb/files/mariadb_open.py")
 
 
 def situation(**changed: Any) -> seed.Situation:
@@ -478,24 +477,8 @@ def test_a_table_that_a_restart_empties_is_named_as_the_cause(number: int, named
 
 def test_stored_password(tmp_path: Path) -> None:
     (tmp_path / "master.info").write_text("33\nlog\n4\n10.0.0.1\nrepl\nsecret\n3306\n")
-    assert replica.stored_password(str(tmp_path)) == "secret"
-    assert replica.stored_password(str(tmp_path / "none")) is None
-
-
-def test_only_the_confirmed_primary_of_this_fleet_opens(tmp_path: Path) -> None:
-    fleet, marker = tmp_path / "fleet.json", tmp_path / "marker"
-    fleet.write_text('{"fleet_id": "a"}')
-    assert opener.reason_to_stay_closed(fleet, marker) == opener.NOT_PRIMARY
-    marker.write_text('{"fleet_id": "b"}')
-    other = str(opener.reason_to_stay_closed(fleet, marker))
-    assert str(marker) in other
-    assert str(fleet) not in other
-    marker.write_text('{"fleet_id": "a"}')
-    assert opener.reason_to_stay_closed(fleet, marker) is None
-    marker.write_text("")
-    unread = str(opener.reason_to_stay_closed(fleet, marker))
-    assert str(fleet) in unread
-    assert str(marker) in unread
+    assert server.stored_password(str(tmp_path)) == "secret"
+    assert server.stored_password(str(tmp_path / "none")) is None
 
 
 def test_the_programs_find_the_fleets_folders_beside_them(tmp_path: Path) -> None:

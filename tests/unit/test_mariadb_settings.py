@@ -273,3 +273,28 @@ def test_a_drop_in_that_systemd_has_not_read_is_noticed(monkeypatch: pytest.Monk
     assert keeper.unread({"NeedDaemonReload": "no", "DropInPaths": ""})
     assert not keeper.unread({"NeedDaemonReload": "no", "DropInPaths": f"/a.conf {drop_in}"})
     assert keeper.unread({"NeedDaemonReload": "yes", "DropInPaths": drop_in})
+
+
+@pytest.mark.parametrize("role", plan.ROLES)
+@pytest.mark.parametrize("mode", ["off", "available", "strict"])
+def test_only_a_primary_waits_for_a_replica(role: str, mode: str) -> None:
+    made = plan.mariadb_values(plan.mariadb_settings(2048, role, 2, semi_sync=mode))
+    # A replica would wait for one of its own, at each transaction that it applies.
+    waits = mode != "off" and role == "primary"
+    assert made["rpl_semi_sync_master_enabled"] is waits
+    assert made["rpl_semi_sync_slave_enabled"] is (mode != "off")
+    assert made["rpl_semi_sync_master_wait_point"] == "AFTER_SYNC"
+    if mode == "available":
+        assert made["rpl_semi_sync_master_timeout"] == 1000
+    if mode == "strict":
+        assert made["rpl_semi_sync_master_timeout"] == 2**64 - 1
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="'on'"):
+        plan.mariadb_settings(2048, "primary", 2, semi_sync="on")
+
+
+def test_no_server_starts_its_replication_by_itself() -> None:
+    """See module_utils/fleet/mariadb/received.py."""
+    assert plan.mariadb_values(plan.mariadb_settings(2048, "primary", 2))["skip_slave_start"]

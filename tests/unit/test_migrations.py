@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,22 @@ from typing import Any
 import pytest
 import yaml
 from ansible.plugins.filter.core import to_nice_json
-from fleet import migrations
+from fleet import migrations, record
 from fleet.migrations import MIGRATIONS, Migration, Places, migrate, pending
 
 ROOT = Path(__file__).parents[2]
 FORMAT = MIGRATIONS[-1].format
+MARKER = "mariadb-primary"
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> Places:
     """Folders of a host of format 1, with the package that 0.1.0 put there and that of now."""
-    found = Places(str(tmp_path / "etc"), str(tmp_path / "lib"))
+    found = Places(*(str(tmp_path / name) for name in ("etc", "lib", "state")))
     Path(found.config).mkdir()
+    Path(found.state).mkdir()
+    for name in (record.FILE, MARKER):
+        Path(found.state, name).write_text("{}")
     mark(found, {"fleet_id": "f1", "format": 1, "host": "erp1", "versions": {"uv": "0.9"}})
     for package in ("ansible/module_utils", "fleet"):
         folder = Path(found.lib, "python", package)
@@ -57,6 +62,7 @@ def test_a_host_of_an_earlier_format_is_migrated_once(places: Places) -> None:
     before = mark(places)
     assert migrate(places, dry=False) == [migration.name for migration in MIGRATIONS]
     assert packages(places) == ["fleet"]
+    assert os.listdir(places.state) == [record.FILE]
     assert mark(places) == {**before, "format": FORMAT}
     path = Path(places.config, "fleet.json")
     assert path.read_text() == to_nice_json(mark(places)), "as the next run will write it"
@@ -67,12 +73,22 @@ def test_a_dry_run_names_the_migrations_and_changes_nothing(places: Places) -> N
     before = mark(places)
     assert migrate(places, dry=True) == [migration.name for migration in MIGRATIONS]
     assert packages(places) == ["ansible", "fleet"]
+    assert Path(places.state, MARKER).exists()
     assert mark(places) == before
+
+
+def test_the_marker_stays_until_the_record_is_there(places: Places) -> None:
+    Path(places.state, record.FILE).unlink()
+    with pytest.raises(FileNotFoundError):
+        migrate(places, dry=False)
+    assert Path(places.state, MARKER).exists()
+    assert mark(places)["format"] == 2
 
 
 def test_what_is_gone_already_is_recorded(places: Places) -> None:
     """As after a run that was killed between the two."""
     migrations.remove_package_named_ansible(places)
+    migrations.remove_marker_of_primary(places)
     assert migrate(places, dry=False)
     assert mark(places)["format"] == FORMAT
 
@@ -83,7 +99,7 @@ def test_a_mark_without_a_format_is_of_the_first(places: Places) -> None:
 
 
 def test_a_host_without_a_mark_is_new(tmp_path: Path) -> None:
-    assert migrate(Places(str(tmp_path), str(tmp_path)), dry=False) == []
+    assert migrate(Places(*[str(tmp_path)] * 3), dry=False) == []
 
 
 def test_a_migration_that_fails_is_not_recorded_and_stops_the_later_ones(

@@ -652,16 +652,18 @@ def in_the_router(host: Host, own: str) -> str:
         "fleet_router_ports": {"http": 80, "https": 443},
         "router_max_upload": "50m",
         "router_connect_timeout": 2,
+        "router_read_timeout": 120,
         "router_report_pool_calls": 8,
         "router_trusted_proxies": ["10.9.9.9"],
         "__router_split": True,
         "__router_guard": True,
-        "__router_scheme": "$scheme",
     }
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
     environment.filters.update(refusal=lambda *_: "{}", page=lambda _: "")
-    template = (TEMPLATES / "server.conf.j2").read_text(encoding="utf-8")
-    text = environment.from_string(template).render(variables)
+    text = "\n".join(
+        environment.from_string((TEMPLATES / name).read_text(encoding="utf-8")).render(variables)
+        for name in ("public.conf.j2", "forward.conf.j2", "server.conf.j2")
+    )
     # The module for Lua may not be here; what is included besides is the fleet's.
     text = re.sub(
         r"^.*(_by_lua_file|lua_socket|include /etc/nginx/benchfleet/).*\n", "", text, flags=re.M
@@ -671,6 +673,7 @@ def in_the_router(host: Host, own: str) -> str:
         "limit_conn_zone $host zone=benchfleet_pool:64k; map $host $benchfleet_bench {default x;}"
         "map $host $benchfleet_database {default x;}"
         "map $host $benchfleet_connection {default x;}"
+        "map $host $benchfleet_scheme {default x;}"
         "upstream benchfleet_primary { server 127.0.0.1:8000; }"
         "upstream benchfleet_pool { server 127.0.0.1:8090; }"
         "upstream benchfleet_socketio { server 127.0.0.1:9000; }"

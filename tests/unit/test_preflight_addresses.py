@@ -60,6 +60,12 @@ def test_lan_ip_is_chosen(lan_ip, default, addresses, expected):
     assert judged.good_lan_ip(variables(**host)) == expected
 
 
+def test_the_users_address_is_no_lan_address() -> None:
+    host = variables("", "8.8.8.8", ["8.8.8.8", "10.0.0.9", "10.0.0.99"])
+    assert judged.good_lan_ip(host) == ""
+    assert judged.good_lan_ip({**host, "router_service_ip": "10.0.0.99/24"}) == "10.0.0.9"
+
+
 @pytest.mark.parametrize("lan_ip", ["8.8.8.8", "10.9.9.9", "nonsense"])
 def test_unusable_lan_ip_is_never_used(lan_ip):
     host = {"lan_ip": lan_ip, "default": "10.0.0.1", "addresses": ["10.0.0.1", "8.8.8.8"]}

@@ -84,3 +84,41 @@ def test_hosts_that_are_away_keep_what_the_others_know_of_them(fleet):
         "rep1": {"lan_ip": "10.0.0.21", "ssh_key": "keyOfrep1"},
         "rep2": {"lan_ip": "10.0.0.9", "ssh_key": "keyOfrep2"},
     }
+
+
+def test_a_standby_that_is_no_host(fleet, settings):
+    settings["standby_named"] = "rep9"
+    assert kinds(fleet, settings) == [
+        ("standby_unknown", {"host": "rep9", "nodes": ["erp1", "rep1"]})
+    ]
+    for fine in ("rep1", "erp1", "", None):
+        settings["standby_named"] = fine
+        assert ids(fleet, settings) == []
+
+
+def test_a_primary_that_was_given_up_is_no_reporting_node_yet(fleet, settings):
+    erp1, rep1 = fleet
+    settings.update(fleet_id="f1", state_dir="/var/lib/benchfleet")
+    record = {"fleet_id": "f1", "epoch": 4, "primary": "erp1", "since": "", "open_alone": False}
+    for host, role, known in (
+        (erp1, "reporting", {"erp1": "a"}),
+        (rep1, "primary", {"erp1": "a", "rep1": "b"}),
+    ):
+        mark = {
+            "state": "present",
+            "fleet_id": "f1",
+            "path": "/x",
+            "role": role,
+            "format": 1,
+            "versions": {},
+        }
+        epoch = 4 if host is erp1 else 3
+        host["survey"].update(mark=mark, record={**record, "epoch": epoch, "hosts": known})
+    found = [of for of in kinds(fleet, settings) if of[0] == "former_primary_apart"]
+    assert found == [("former_primary_apart", {"host": "rep1", "path": "/x"})]
+    settings["reseeded"] = "rep2, rep1"
+    assert "former_primary_apart" not in ids(fleet, settings)
+    settings["reseeded"] = ""
+    state = f"{settings['state_dir']}/mariadb-seed.json"
+    rep1["survey"]["state"] = {"files": {state: ["0600", "root", "root", "x"]}}
+    assert "former_primary_apart" not in ids(fleet, settings)

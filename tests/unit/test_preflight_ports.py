@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from fleet.preflight import checks
 
-from tests.unit.bare_fleet import listener, mark, whats
+from tests.unit.bare_fleet import ids, listener, mark, whats
 
 
 def test_taken_port_names_the_process(fleet, settings):
@@ -28,8 +29,14 @@ def test_taken_port_never_advises_to_stop_ssh(fleet, settings):
 
 
 def test_port_of_a_service_that_a_replica_does_not_have(fleet, settings):
+    settings["standby"] = ""
     fleet[1]["survey"]["listeners"] = {"80": [listener()], "13000": [listener()]}
     assert whats(fleet, settings) == []
+    # The standby has a router, and a Redis.
+    settings["standby"] = "rep1"
+    found = checks.preflight_problems(fleet, settings)
+    named = {(one["facts"]["port"], one["facts"]["setting"]) for one in found}
+    assert named == {(80, "http"), (13000, "redis_cache")}
     fleet[1]["survey"]["listeners"] = {"3306": [listener()], "8000": [listener()]}
     assert len(whats(fleet, settings)) == 2
 
@@ -45,7 +52,7 @@ def test_the_right_service_on_a_host_of_no_fleet_is_a_problem(fleet, settings):
 
 
 def test_two_services_on_one_port(fleet, settings):
-    settings["ports"]["redis_queue"] = 13000
+    settings["ports"]["redis_queue"], settings["standby"] = 13000, ""
     [found] = checks.preflight_problems(fleet, settings)
     assert found["id"] == "port_shared"
     assert found["facts"] == {
@@ -58,3 +65,17 @@ def test_two_services_on_one_port(fleet, settings):
 def test_port_that_is_no_number_is_left_to_the_types(fleet, settings):
     settings["ports"]["web"] = "abc"
     assert whats(fleet, settings) == []
+
+
+@pytest.mark.parametrize("host", [0, 1])
+def test_the_port_of_the_record_is_that_of_its_service(fleet, settings, host):
+    entry = {"pid": 7, "name": "fleet-record", "command": "", "program": "", "unit": ""}
+    entry["address"] = "10.0.0.11"
+    fleet[host]["survey"]["listeners"] = {"8004": [entry]}
+    assert ids(fleet, settings) == ["port_taken"], "no host of the fleet yet"
+    settings["fleet_id"] = "f1"
+    for one in fleet:
+        one["survey"]["mark"] = {"state": "present", "fleet_id": "f1", "path": "/x"}
+    assert ids(fleet, settings) == []
+    entry["name"] = "other"
+    assert ids(fleet, settings) == ["port_taken"]

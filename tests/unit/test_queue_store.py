@@ -141,9 +141,10 @@ def test_refused_files_go_by_number_when_others_were_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     names = [f"refused-2020010{day}-000000" for day in (1, 2, 3)]
-    for name in (*names, "refused", "mine"):
+    former = [name.replace("refused", "former") for name in names]
+    for name in (*names, *former, "refused", "mine"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(queue_store, "FILE", tmp_path / "folders.json")
+    monkeypatch.setattr(queue_store.folders, "FILE", tmp_path / "folders.json")
     # Redis starts also where an update of Benchfleet has not written that file yet.
     queue_store.let_go(str(tmp_path))
     (tmp_path / "folders.json").write_text("{}")
@@ -153,6 +154,7 @@ def test_refused_files_go_by_number_when_others_were_refused(
     queue_store.let_go(str(tmp_path))
     # All are too old, and the newest one stays: verify is red until the operator removes it.
     assert queue_store.refused(str(tmp_path)) == [f"{tmp_path}/{names[-1]}"]
+    assert [path.name for path in tmp_path.glob("former-*")] == [former[-1]]
     assert (tmp_path / "mine").exists()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 from fleet.doctor import system as doctor
-from fleet.redis import users
+from fleet.redis import replication, users
 from fleet.redis.client import Redis
 from fleet.redis.store import parse_info
 
@@ -43,8 +43,9 @@ class Instance:
         self.conf.write_text(f"bind 127.0.0.1\nport {self.port}\nsave ''\n{secret}\n")
 
     def start(self, *options: str) -> None:
+        own = [*options, *replication.options(str(self.conf), "")]
         self.server = subprocess.Popen(
-            ["redis-server", str(self.conf), "--dir", str(self.conf.parent), *options],
+            ["redis-server", str(self.conf), "--dir", str(self.conf.parent), *own],
             stdout=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 10
@@ -305,7 +306,13 @@ def test_roots_own_password_is_changed_too(fleet: Fleet, monkeypatch: pytest.Mon
         with pytest.raises(KeyboardInterrupt):
             fleet.bring(admin="n-root")
     assert fleet.bring(admin="n-root")[-1] == f"write {fleet.folder}/admin"
+    # The standby still signs in with what follows from the former one.
+    assert fleet.faults() == [("former_password", users.COPIER, "")]
+    fleet.bring(admin="n-root", keep=False)
     assert (fleet.bring(admin="n-root"), fleet.faults()) == ([], [])
+    with users.redis_admin(str(fleet.queue.conf)) as root:
+        known = root.ask("CONFIG", "GET", "masterauth")
+    assert known == ["masterauth", users.copier_password("n-root")]
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=fleet.queue.port, username="benchfleet", password="p-root").ping()
 
@@ -325,7 +332,7 @@ def test_who_listens_before_there_are_settings_of_ours_is_left_alone(tmp_path: P
         fleet.queue.conf.unlink()
         fleet.cache.conf.unlink()
         with socket.create_server(("127.0.0.1", fleet.queue.port)):
-            assert len(fleet.bring()) == 3
+            assert len(fleet.bring()) == 4
 
 
 def test_rights_are_words_that_redis_knows(fleet: Fleet) -> None:

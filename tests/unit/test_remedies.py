@@ -59,6 +59,7 @@ ELSEWHERE = {
     "adopt_nginx_server": "test_nginx_look.py",
     "adopt_sudo_of_ansible": "test_surroundings.py",
     "adopt_sudo_without_password": "test_surroundings.py",
+    "former_primary_apart": "test_preflight_groups.py",
     "adopt_unserved_names": "test_nginx_look.py",
     "adopt_unserved_patterns": "test_nginx_look.py",
     "adopt_unserved_servers": "test_nginx_look.py",
@@ -228,6 +229,8 @@ MADE = {
     "erp.survey.mark": {"state": "present", "path": "/m", "fleet_id": "f1"},
     "settings.fleet_id": "f1",
 }
+RECORD = {"fleet_id": "f1", "epoch": 7, "primary": "erp1", "since": "2026-11-30T10:00:00+00:00",
+          "hosts": {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}, "open_alone": True}  # fmt: skip
 GROUPS = {"all": ["erp1", "rep1"], "primary": ["erp1"], "reporting": ["rep1"]}
 
 FLEET = [
@@ -239,6 +242,13 @@ FLEET = [
           "supervisor_file_writable", {"rep.survey.supervisor_writers": {}}),
     # Runs.
     Trial({"rep.survey.lease": LEASE}, "run_under_way", {"settings.break_lock": True}),
+    # The record of who is primary.
+    Trial({**MADE, "rep.survey.mark": MADE["erp.survey.mark"],
+           "rep.survey.record": {"trouble": "x"}}, "record_unreadable",
+          {"rep.survey.record": RECORD}),
+    Trial({**MADE, "erp.survey.record": {**RECORD, "epoch": 8, "primary": "rep1"},
+           "rep.survey.record": RECORD}, "primary_moved",
+          {"settings.groups": {**GROUPS, "primary": ["rep1"], "reporting": ["erp1"]}}),
     # Addresses.
     Trial({"erp.default": "203.0.113.1"} | {"erp.addresses": ["10.0.0.11", "10.1.0.1"]},
           "lan_ip_ambiguous", {"erp.lan_ip": "10.0.0.11"}),
@@ -260,6 +270,7 @@ FLEET = [
           {"settings.groups": GROUPS}),
     Trial({"settings.groups.reporting": ["erp1", "rep1"]}, "host_in_both_groups",
           {"settings.groups": GROUPS}),
+    Trial({"settings.standby": "rep9"}, "standby_unknown", {"settings.standby": None}),
     Trial({"settings.groups.all": ["erp1", "rep1", "old"]}, "host_in_no_group",
           {"settings.groups": GROUPS}),
     Trial({"settings.updating": True, "settings.groups.all": ["erp1", "rep1", "rep2"],
@@ -302,6 +313,8 @@ FLEET = [
           {"erp.networks.firewall_allow": ["10.0.0.0/24"]}),
     Trial({"erp.networks.router_trusted_proxies": ["::/0"]}, "network_too_wide",
           {"erp.networks.router_trusted_proxies": ["fd00::5"]}),
+    *(Trial({"erp.service_ip": value}, "service_ip_unusable", {"erp.service_ip": "10.0.0.99/24"})
+      for value in ("10.0.0.99", "fd00::9/64", "10.0.0.0/24", "10.0.0.11/24")),
     # Certificates.
     Trial({"erp.survey.certificates": [{**CERTIFICATE, "key": ""}], "erp.certificate": "/c"},
           "certificate_incomplete", {"erp.survey.certificates": [CERTIFICATE]}),

@@ -44,6 +44,13 @@ def test_hosts_have_their_known_addresses(lab):
     assert lab.host("rep12").ip == "10.210.7.32"
 
 
+def test_the_primary_of_a_lab_changes_and_its_hosts_stay(lab):
+    before = [(h.name, h.ip) for h in lab.hosts]
+    lab.primary = "rep2"
+    assert [(h.name, h.ip) for h in lab.hosts] == before
+    assert [h.name for h in lab.hosts if h.role == "primary"] == ["rep2"]
+
+
 def test_an_unknown_host_is_answered_with_the_known_ones():
     with pytest.raises(FleetError, match=r"'rep2'.*erp1, rep1$"):
         Lab("lab", state.DEFAULT_SUBNET, "bookworm", "").host("rep2")

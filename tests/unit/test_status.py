@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fleet.record import FILE, Record
 from fleet.redis.users import redis_admin
 from fleet.status import database, disks, file, jobs, questions
 from fleet.status import fleet as fleet_status
@@ -22,6 +23,7 @@ from fleet.status import host as node_status
 from fleet.status.troubles import trouble
 from fleet.update import room
 
+OWN = Record("f1", 7, "erp1", "2026-11-30T10:00:00+00:00", {"erp1": "10.0.0.1"}, True)
 RUNS = {"Master_Host": "10.0.0.1", "Slave_IO_Running": "Yes", "Slave_SQL_Running": "Yes"}
 
 
@@ -99,6 +101,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
     parts(installed_apps={}, sync_age=1.0, workers={"web": 1, "scheduler": 0})
     parts(memory={"memory_free": "1 of 2 GiB", "troubles": []}, stopped_programs=[])
     parts(places={}, reads={}, unit_troubles={}, waits=[])
+    parts(record_state={"host": "rep1", "open": False, "why": "", "alone": False, "checked": 1e99})
+    OWN.write(str(tmp_path))
     # Only what hangs takes so long, also on a busy machine.
     monkeypatch.setattr(node_status, "LIMIT", 60.0)
     monkeypatch.setattr(node_status, "LIMIT_WHY", 60.0)
@@ -128,6 +132,42 @@ def test_each_trouble_has_an_id_in_the_text_and_beside_it(
     for one in found["troubles"]:
         assert f"{one['what']} (id: {one['id']})" in found["state"]
     assert "a.timer" in found["state"]
+
+
+@pytest.mark.parametrize(
+    ("role", "state", "ids"),
+    [
+        ("primary", {}, []),
+        ("primary", {"alone": True}, ["opened_alone"]),
+        ("primary", {"open": False}, []),
+        ("reporting", {}, ["record"]),
+        ("primary", {"host": "rep1"}, ["record"]),
+        ("reporting", {"host": "rep1", "open": False}, []),
+        ("primary", {"checked": 0}, ["record"]),
+    ],
+)
+def test_the_record_and_the_role_agree(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    state: dict[str, Any],
+    ids: list[str],
+) -> None:
+    OWN.write(str(tmp_path))
+    known = {"host": "erp1", "open": True, "why": "", "alone": False, "checked": time.time()}
+    monkeypatch.setattr(node_status, "record_state", lambda: {**known, **state})
+    found = node_status.record(role, str(tmp_path))
+    assert [one["id"] for one in found["troubles"]] == ids
+    assert (found["record"]["primary"], found["record"]["epoch"]) == ("erp1", 7)
+
+
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_a_host_without_a_record_is_in_trouble(tmp_path: Path, text: str | None) -> None:
+    if text:
+        (tmp_path / FILE).write_text(text)
+    found = node_status.record("primary", str(tmp_path))
+    assert [one["id"] for one in found["troubles"]] == ["record"]
+    assert found["record"] is None
 
 
 def test_a_program_that_does_not_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -361,3 +361,44 @@ def test_a_remedy_of_a_host_that_was_not_asked_is_its_own() -> None:
     assert one["remedy"] == "accept its key"
     assert "no_key" in one["what"]
     assert "rep2" not in one["what"]
+
+
+RECORD = {"primary": "erp1", "epoch": 7, "since": "2026-11-30T10:00:00+00:00"}
+RECORD |= {"open": True, "why": "", "alone": False}
+
+
+@pytest.mark.parametrize(
+    ("of_erp1", "of_rep1", "shown"),
+    [
+        (None, None, []),
+        ({}, {"open": False}, ["erp1", "7", "30 Nov"]),
+        ({"open": False, "why": "rep1 is silent"}, None, ["erp1", "rep1 is silent"]),
+        ({}, {"epoch": 8, "primary": "rep1"}, ["rep1", "8"]),
+    ],
+)
+def test_it_is_shown_who_is_primary(
+    of_erp1: dict[str, Any] | None, of_rep1: dict[str, Any] | None, shown: list[str]
+) -> None:
+    rows = [
+        {"host": host, "record": None if of is None else {**RECORD, **of}}
+        for host, of in (("erp1", of_erp1), ("rep1", of_rep1))
+    ]
+    text = status_view.primary_text(rows)
+    assert bool(text) is bool(shown)
+    assert all(words in text for words in shown)
+
+
+def test_a_primary_that_opened_alone_is_shown_as_such() -> None:
+    row = {"host": "erp1", "record": RECORD}
+    alone = {"host": "erp1", "record": {**RECORD, "alone": True}}
+    usual = status_view.primary_text([row])
+    assert status_view.primary_text([alone]).startswith(f"{usual};")
+
+
+def test_records_that_differ_are_red() -> None:
+    hosts = [{**ERP1, "record": RECORD}, {**REP1, "record": {**RECORD, "epoch": 8}}]
+    (found,) = outcome_of(*hosts).results
+    assert [one["id"] for one in found["fleet"]["troubles"]] == ["records_alike"]
+    assert found["level"] == "red"
+    same = [{**one, "record": RECORD} for one in hosts]
+    assert outcome_of(*same).results[0]["fleet"]["troubles"] == []

@@ -8,9 +8,8 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +27,8 @@ from fleet.survey import system
 
 from filter_plugins import bench
 from library import adopt_handover, supervisor_programs
-from tests.supervisor import Supervisor
+from tests.supervisor import MAIN, Host
 
-MAIN = """
-[unix_http_server]
-file={folder}/s.sock
-[supervisord]
-logfile={folder}/s.log
-pidfile={folder}/s.pid
-childlogdir={folder}
-environment=EVERYWHERE="1"
-[rpcinterface:supervisor]
-supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
-[supervisorctl]
-serverurl=unix://{folder}/s.sock
-[include]
-files = conf.d/*.conf %(here)s/more/*.ini
-"""
 # Runs until it is stopped; the part after || only makes it look like a program of a bench.
 SLEEP = 'sh -c "exec sleep 1000 || {}"'
 WEB = SLEEP.format("/b/env/bin/gunicorn -b 127.0.0.1:8000 frappe.app:application --preload")
@@ -59,89 +43,10 @@ def program(name: str, command: str, *lines: str) -> str:
     return "\n".join([f"[program:{name}]", f"command={command}", *at_once, *lines, "", ""])
 
 
-class Host:
-    """A supervisord, and the folder of its configuration."""
-
-    def __init__(self, folder: Path, calls: Supervisor) -> None:
-        self.folder, self.calls = folder, calls
-        self.process: subprocess.Popen[bytes] | None = None
-        (folder / "conf.d").mkdir()
-        (folder / "more").mkdir()
-        (folder / "bin").mkdir()
-        (folder / "supervisord.conf").write_text(MAIN.format(folder=folder))
-
-    def control(self, *arguments: str) -> str:
-        """Output of supervisorctl."""
-        command = ["supervisorctl", "-c", f"{self.folder}/supervisord.conf", *arguments]
-        return self.calls.run(command, env={"PATH": os.defpath}).stdout
-
-    def start(self) -> None:
-        """Start supervisord with the files that are there."""
-        command = ["/usr/bin/supervisord", "-n", "-c", f"{self.folder}/supervisord.conf"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd="/")
-        deadline = time.monotonic() + 60
-        while not (self.folder / "s.sock").exists() or "RUNNING" not in self.status():
-            assert time.monotonic() < deadline, self.status()
-            time.sleep(0.1)
-
-    def status(self) -> str:
-        """States of its programs, as supervisorctl shows them."""
-        return self.control("status")
-
-    def settle(self) -> None:
-        """Wait until each program has started."""
-        for _ in range(600):
-            if "STARTING" not in self.status():
-                return
-            time.sleep(0.1)
-        raise AssertionError(self.status())
-
-    def has(self, path: Path, text: str) -> bool:
-        """Whether a file gets a text, which its program writes once it is started."""
-        for _ in range(600):
-            if path.exists() and path.read_text() == text:
-                return True
-            time.sleep(0.1)
-        return False
-
-    def write(self, name: str, *texts: str) -> Path:
-        """Write a file of its configuration."""
-        path = self.folder / name
-        path.write_text("".join(texts))
-        return path
-
-    def stop(self) -> None:
-        """End it with its programs."""
-        if self.process:
-            self.process.terminate()
-            self.process.wait(60)
-
-
-@pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
-    """Where supervisorctl, and supervisor's reader, are called."""
-    if not os.path.exists("/usr/bin/supervisord"):
-        pytest.skip("supervisor is not installed on this machine (Debian's package supervisor)")
-    made = Supervisor(tmp_path_factory.mktemp("calls"))
-    yield made
-    made.stop()
-
-
 @pytest.fixture
-def host(calls: Supervisor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def host(supervised: Host) -> Host:
     """A host with supervisord, which does not run yet."""
-    # A socket's path may not be as long as pytest's folders are.
-    folder = Path(tempfile.mkdtemp(prefix="supervisor-"))
-    monkeypatch.setattr(supervisor, "known_tasks", {})
-    for module in (call, configuration):
-        monkeypatch.setattr(module, "CONFIGURATIONS", (f"{folder}/supervisord.conf", "/none"))
-        monkeypatch.setattr(module, "subprocess", calls)
-    monkeypatch.setitem(call.ENVIRONMENT, "PATH", f"{folder}/bin:{call.ENVIRONMENT['PATH']}")
-    monkeypatch.setattr(own_programs, "LOGS", f"{folder}/logs")
-    made = Host(folder, calls)
-    yield made
-    made.stop()
-    shutil.rmtree(folder)
+    return supervised
 
 
 class EndedError(Exception):

@@ -18,6 +18,7 @@ from fleet.preflight import network
 from fleet.processes import Done, run
 
 BENCH = "/home/frappe/frappe-bench"
+MODULES = Path(__file__).parents[2] / "module_utils"
 # An account of every system, which is in no rule of sudo's.
 USER = "daemon"
 
@@ -294,7 +295,7 @@ class Net:
     def dropped(self) -> list[int]:
         """Ports of that host that the other one cannot reach."""
         code = (
-            "import sys; sys.path.append('module_utils'); from fleet import packet_filters;"
+            f"import sys; sys.path.append('{MODULES}'); from fleet import packet_filters;"
             f"ways = [{{'address': '{self.addresses[1]}', 'port': p}} for p in (3306, 13000)];"
             "print([way['port'] for way in packet_filters.look_at_ways(ways, 0.5)])"
         )
@@ -368,7 +369,13 @@ def test_drops_between_hosts_are_told_with_the_command() -> None:
     settings: dict[str, Any] = {
         "groups": {"primary": ["erp1"], "reporting": ["rep1"]},
         "primary": {},
-        "ports": {"mariadb": "3306", "redis_cache": "13000", "redis_queue": 11000, "web": 8000},
+        "ports": {
+            "mariadb": "3306",
+            "redis_cache": "13000",
+            "redis_queue": 11000,
+            "web": 8000,
+            "record": 8004,
+        },
     }
     assert list(network.check_filters(hosts, settings)) == []
     hosts[0]["survey"]["filters"] = ["ufw"]
@@ -405,12 +412,15 @@ def test_the_ways_of_a_host_are_those_of_the_fleet() -> None:
     }
     groups = {"primary": ["erp1"], "reporting": ["rep1", "rep2"]}
     ports = {"mariadb": 3306, "redis_cache": "13000", "redis_queue": "no", "web": 1, "health": 2}
+    ports["record"] = 3
     assert network.ways(variables, "rep2", groups, ports) == [
         {"address": "10.0.0.11", "port": 3306},
         {"address": "10.0.0.11", "port": 13000},
+        {"address": "10.0.0.11", "port": 3},
     ]
     assert network.ways(variables, "erp1", groups, ports) == [
         {"address": "10.0.0.12", "port": 1},
         {"address": "10.0.0.12", "port": 2},
+        {"address": "10.0.0.12", "port": 3},
     ]
     assert network.ways(variables, "other", groups, ports) == []

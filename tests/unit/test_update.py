@@ -25,6 +25,7 @@ from fleet.bench.answers import in_maintenance, wrong_commits
 from fleet.bench.files import without_password
 from fleet.bench.staging import Staging
 from fleet.redis import client as redis_client
+from fleet.redis.client import job_name
 from fleet.sites.folders import Folders
 from fleet.supervisor import control as supervisor
 from fleet.update import backups as dumping
@@ -33,7 +34,7 @@ from fleet.update import judge as judging
 from fleet.update.judge import out_of_step
 from fleet.update.phases import Update
 from fleet.update.problems import UpdateRefusedError
-from fleet.update.report import STAGES, job_name, last_patch, stage_of, stage_text
+from fleet.update.report import STAGES, last_patch, stage_of, stage_text
 from fleet.update.room import SIZES, SPARE_BYTES
 from fleet.update.state import sites_of
 

@@ -10,18 +10,21 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from fleet import processes, sockets, units
+from fleet import processes, record, sockets, units
 from fleet.http import Answer, Visitor
 from fleet.processes import Process
 from fleet.redis import client as redis_client
 from fleet.status.fleet import row
-from fleet.verify import answers, catalogue, files, sites
+from fleet.verify import answers, catalogue, files, sites, system
 from fleet.verify import fleet as judge
 from fleet.verify import redis as verify_redis
 from fleet.verify.probes import environment as environment_probe
@@ -127,13 +130,18 @@ def test_redis_listens_on_loopback_and_the_lan_only(
     monkeypatch: Any, addresses: list[str], good: bool
 ):
     checks: Any = object.__new__(verify_redis.RedisChecks)
-    checks.ports, checks.params = {"redis_cache": 1, "redis_queue": 2}, {"lan_ip": "10.0.0.1"}
+    checks.ports = {"redis_cache": 1, "redis_queue": 2}
+    checks.params = {"lan_ip": "10.0.0.1", "queue": "/queue.conf"}
     checks.gathering = Gathering("erp1")
     places = [(port, address) for port in (1, 2) for address in addresses]
     found = {str(n): {"port": p, "address": a} for n, (p, a) in enumerate(places)}
     monkeypatch.setattr(verify_redis, "listening", lambda _: found)
     checks.check_redis_addresses()
     assert checks.gathering.results[0]["ok"] is good
+    # A node that is no standby has none.
+    checks.params["queue"] = None
+    checks.check_redis_addresses()
+    assert not checks.gathering.results[1]["applicable"]
 
 
 def serve(answers: list[bytes]) -> int:
@@ -331,7 +339,7 @@ def test_a_check_that_was_not_made_is_unknown_and_says_why():
     assert ("row", "erp1") not in by_place
     rows = [int(entry["row"][1:]) for entry in results]
     assert rows == sorted(rows)
-    assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(15), 16]}
+    assert {f"S{row}" for row in rows} == {f"S{n}" for n in [*range(15), 16, 17]}
 
 
 def test_checks_of_a_host_that_could_not_be_asked_are_red_and_marked():
@@ -417,6 +425,9 @@ ANSWERS = {
 }
 
 
+RECORD = {"fleet_id": "f1", "epoch": 7, "primary": "erp1", "hosts": {}, "open": False}
+
+
 # The facts of a node that answers as the primary does.
 ALIKE: dict[str, Any] = {"unanswered": [], "answers": [], "fonts": [], "keys": []}
 
@@ -431,6 +442,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
         "queue": "10.0.0.1:11000",
         "schedulers": [],
         "settings": {"sort_buffer_size": "4194304"},
+        "record": RECORD,
     }
     tried = {"job": "a.*", "queue": "at-rep1", "landed": "at-rep1", "status": "finished"}
     primary = {
@@ -438,6 +450,7 @@ def fleet(**reporting: Any) -> dict[str, dict[str, Any]]:
         "tried": [{**tried, "node": "rep1"}],
         "schedulers": ["schedule"],
         "settings": {"sort_buffer_size": "2097152"},
+        "record": {**RECORD, "open": True},
     }
     return {
         "erp1": {
@@ -459,6 +472,7 @@ def test_a_fleet_that_agrees_is_green():
     results = judge.compare(fleet(), PLACED)
     assert [entry["saw"] for entry in results if not entry["ok"]] == []
     made = {"one_scheduler", "placed", "commits", "assets", "answers_alike", "bench_id", "apart"}
+    made |= {"one_open", "records_alike"}
     assert {entry["id"] for entry in results} == made
 
 
@@ -530,6 +544,16 @@ BUNDLE = "desk.bundle.js /assets/frappe/dist/js/desk.bundle.AA.js"
             "apart",
             {"same": ["sort_buffer_size"]},
         ),
+        (
+            {"record": {**RECORD, "epoch": 8, "primary": "rep1"}},
+            "records_alike",
+            {"differ": ["epoch", "primary"]},
+        ),
+        (
+            {"record": {**RECORD, "open": True}},
+            "one_open",
+            {"open": ["erp1", "rep1"], "unseen": []},
+        ),
     ],
 )
 def test_each_difference_turns_its_check_red(
@@ -538,6 +562,41 @@ def test_each_difference_turns_its_check_red(
     results = judge.compare(fleet(**other), PLACED)
     (found,) = [entry for entry in results if not entry["ok"]]
     assert (found["id"], found["facts"]) == (red, facts)
+
+
+def test_a_fleet_without_an_open_server_is_red():
+    nodes = fleet()
+    nodes["erp1"]["seen"]["record"] = RECORD
+    found = judge.count_open("erp1", nodes)
+    assert (found["ok"], found["facts"]["open"]) == (False, [])
+
+
+def checked(monkeypatch: Any, place: Path, host: str, **state: Any) -> dict[str, Any]:
+    """The check of the record on a host of a fleet whose primary is erp1 (10.0.0.1)."""
+    checks: Any = object.__new__(system.EveryHost)
+    checks.params = {"state_dir": str(place), "primary_ip": "10.0.0.1"}
+    checks.gathering, checks.seen = Gathering(host), {}
+    state = {"host": host, "open": host == "erp1", "why": "", "checked": time.time(), **state}
+    monkeypatch.setattr(system.record, "state", lambda: state)
+    checks.check_record()
+    (found,) = checks.gathering.results
+    return {**found, "seen": checks.seen}
+
+
+def test_a_host_is_open_or_closed_as_its_record_says(monkeypatch: Any, tmp_path: Path):
+    hosts = {"erp1": "10.0.0.1", "rep1": "10.0.0.2"}
+    check = partial(checked, monkeypatch, tmp_path)
+    assert not check("erp1")["ok"], "no record"
+    own = record.Record("f1", 7, "erp1", "2026-11-30T10:00:00+00:00", hosts, True)
+    own.write(str(tmp_path))
+    for host in hosts:
+        found = check(host)
+        assert found["ok"]
+        assert found["seen"]["record"]["open"] is (host == "erp1")
+        assert not check(host, open=host != "erp1")["ok"]
+        assert not check(host, checked=time.time() - 60)["ok"]
+    replace(own, epoch=8, primary="rep1").write(str(tmp_path))
+    assert not check("rep1", open=True)["ok"], "not the inventory's primary"
 
 
 def test_values_that_differ_are_shown_with_both_sides():

@@ -38,6 +38,8 @@ def arguments(bench: Path, **others: Any) -> dict[str, Any]:
         "background_workers": 0,
         "custom_workers": False,
         "guarded": True,
+        "routes": False,
+        "service_ip": "",
         "package_dir": "/usr/local/lib/benchfleet/jobs",
         "certificates_dir": "/etc/benchfleet/tls",
         "settings": {},

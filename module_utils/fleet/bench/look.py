@@ -9,15 +9,19 @@ import os
 import pwd
 import re
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from ..foreign import as_owner
 from .account import BenchError, read_foreign
 from .apps import version
+from .files import without_password
 
 # How long git may take to read in a checkout.
 GIT_SECONDS = 120
+# Names of the remote from which an app's commits come; the first is the bench CLI's.
+REMOTES = ("upstream", "origin")
 
 
 def git(folder: str, *arguments: str) -> str | None:
@@ -128,6 +132,18 @@ def installed_apps(bench: str) -> dict[str, dict[str, Any]]:
             "changes": hashlib.sha256(changes.encode()).hexdigest()[:10] if changes else "",
         }
     return apps
+
+
+def upstream(folder: str) -> tuple[str, str]:
+    """Name and address of the remote from which an app's commits come; ("", "") for none."""
+    found = ((name, git(folder, "remote", "get-url", name)) for name in REMOTES)
+    return next(((name, url) for name, url in found if url), ("", ""))
+
+
+def upstreams(bench: str, apps: Iterable[str]) -> dict[str, str]:
+    """Address from which each app's commits come, without a password; apps without one are out."""
+    found = {app: without_password(upstream(f"{bench}/apps/{app}")[1]) for app in apps}
+    return {app: url for app, url in found.items() if url}
 
 
 # Part of each new environment; no app requires them.

@@ -10,9 +10,10 @@ from typing import Any
 from .. import atomic
 from ..foreign import as_owner
 from .account import Bench, BenchError, NotOursError, read_foreign, read_text
+from .apps import ADDRESS
 from .cli import remove_app, requirement_steps
 from .files import without_password
-from .look import drop_git_locks, installed_apps, installed_packages
+from .look import REMOTES, drop_git_locks, installed_apps, installed_packages, upstream
 
 MARK = ".benchfleet-complete"
 # A line in it is run by the environment's Python at each start.
@@ -185,6 +186,33 @@ class BenchMaker(Bench):
         """Whether an app that is here is not at its wanted commit."""
         return bool(app["commit"]) and not commit.startswith(app["commit"])
 
+    def remote(self, app: dict[str, Any]) -> tuple[str, str] | None:
+        """Name and address of the remote that an app is to have; None where its own is right.
+
+        On a bench that follows another one it is the other's, for the day on which this one is the
+        primary's. On the primary's it is the operator's; only one that a following bench has is
+        replaced.
+        """
+        name, here = upstream(self.folder(app))
+        if self.moves:
+            wanted = app.get("upstream") or here
+        else:
+            other_bench = here.startswith(f"ssh://{self.user}@") and here.endswith(self.folder(app))
+            # Written on a bench that followed: without the account. An adopted bench has its own.
+            bare = here == without_password(app["repo"])
+            bare = bare and not os.path.exists(f"{self.state_dir}/adopted.json")
+            wanted = app["repo"] if ADDRESS.match(app["repo"]) and (other_bench or bare) else here
+        return (name or REMOTES[0], wanted) if wanted != here else None
+
+    def set_remote(self, app: dict[str, Any]) -> None:
+        """Give an app the remote that it is to have."""
+        if found := self.remote(app):
+            folder, (name, url) = self.folder(app), found
+            known = self.tried(["git", "remote"], folder).stdout.split()
+            verb = ["set-url"] if name in known else ["add"]
+            what = f"setting the repository of {app['name']}"
+            self.run(["git", "remote", *verb, name, url], what, cwd=folder)
+
     def differences(self) -> list[str]:
         """What is missing or at another commit than wanted, in lines; [] means nothing to do.
 
@@ -210,6 +238,8 @@ class BenchMaker(Bench):
                 wrong.append(f"app {name}: {step}")
             elif self.moving(app):
                 wrong.append(f"requirements of {name}")
+            if state and self.remote(app):
+                wrong.append(f"repository of {name}")
         wrong += [f"app {name}: gone" for name in self.leaving(here)]
         return [*wrong, *self.other_packages().values()]
 
@@ -258,6 +288,7 @@ class BenchMaker(Bench):
                     )
             if self.elsewhere(app, here[app["name"]]["commit"]) or self.moving(app):
                 self.check_out(app)
+            self.set_remote(app)
         for name in self.leaving(installed_apps(self.path)):
             # No site has it: it was removed from the sites before it left the other bench.
             remove_app(self, name, "--force", keep=self.keep)

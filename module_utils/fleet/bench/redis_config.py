@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
@@ -49,3 +51,23 @@ def redis_config(
     lines = redis_without(text, {"requirepass", *own, *REDIS_GONE})
     lines += [f"{name} {value}" for name, value in own.items()]
     return REDIS_HEADER + "\n".join(lines) + "\n"
+
+
+def redis_copied(
+    generated: Mapping[str, str | None], folder: str, owner: str
+) -> list[dict[str, Any]]:
+    """Entries for the module ``files`` that put the primary's files into the standby's bench.
+
+    generated: what ``bench setup redis`` wrote on the primary: name of the file -> text, None in a
+    dry run without a bench. folder: the bench's ``config``. Folders in which Redis keeps its data
+    come first.
+    """
+    texts = {name: text for name, text in sorted(generated.items()) if name.startswith("redis_")}
+    folders = {redis_settings(text).get("dir", "") for text in texts.values() if text}
+    entries: list[dict[str, Any]] = [
+        {"path": path, "state": "directory", "owner": owner} for path in sorted(folders - {""})
+    ]
+    for name, text in texts.items():
+        about = {"path": f"{folder}/{name}", "owner": owner, "mode": "0600", "secret": True}
+        entries.append({**about, "content": text or ""})
+    return entries

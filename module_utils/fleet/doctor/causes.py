@@ -405,10 +405,11 @@ ALL = (
     ),
     Cause(
         "primary_closed",
-        "MariaDB on the primary refuses writes (read_only)",
-        "No document can be saved. A run opens it again, once it knows that this is the primary.",
-        (APPLY,),
-        troubles=("primary_closed",),
+        "MariaDB on the primary refuses writes (read_only): {why}",
+        "No document can be saved. It opens by itself when a majority of the hosts names it as"
+        " primary, so start those that do not answer.",
+        (APPLY, "journalctl -u benchfleet-record -n 20"),
+        troubles=("primary_closed", "record", "one_open"),
     ),
     Cause(
         "service_down",

@@ -10,10 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import record
 from ..mariadb import texts
+from ..mariadb.moving import USER
 from ..mariadb.options import data_folder
-from ..mariadb.replica import USER, stored_password
 from ..mariadb.server import (
+    EVER,
+    LAST,
     MariaDBError,
     Server,
     describe,
@@ -23,6 +26,7 @@ from ..mariadb.server import (
     memory_tables,
     pymysql,
     remote,
+    stored_password,
 )
 from ..packet_filters import filtered, look_at_filters
 from ..processes import run
@@ -123,10 +127,10 @@ def waits_for_disk() -> float | None:
     return None
 
 
-def primary_from_here(status: dict[str, Any], state: str) -> dict[str, Any]:
+def primary_from_here(status: dict[str, Any], last: str) -> dict[str, Any]:
     """What a connection to the primary as the replication account says, made like the replica's.
 
-    state: this server's gtid_binlog_state. Returns {errant, seconds: ours minus the primary's
+    last: this server's last GTIDs. Returns {errant, seconds: ours minus the primary's
     clock}, or {error, number, filtered, filters}.
     """
     host, port = str(status["Master_Host"]), int(status["Master_Port"])
@@ -137,8 +141,8 @@ def primary_from_here(status: dict[str, Any], state: str) -> dict[str, Any]:
             began = time.time()
             theirs = float(primary.value("SELECT UNIX_TIMESTAMP(NOW(6))"))
             ours = (began + time.time()) / 2
-            known = primary.value("SELECT @@GLOBAL.gtid_binlog_state")
-        return {"errant": errant(state, known), "seconds": round(ours - theirs, 1)}
+            known = primary.value(EVER)
+        return {"errant": errant(last, known), "seconds": round(ours - theirs, 1)}
     except (pymysql.MySQLError, OSError) as error:
         number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         dropped = filtered(host, port, TRY_SECONDS)
@@ -167,8 +171,7 @@ def replica(server: Server, processes: list[dict[str, Any]]) -> list[Found]:
     causes = []
     if not int(server.value("SELECT @@GLOBAL.read_only")):
         causes.append(found("replica_open"))
-    state = str(server.value("SELECT @@GLOBAL.gtid_binlog_state") or "")
-    tried = primary_from_here(status, state)
+    tried = primary_from_here(status, str(server.value(LAST) or ""))
     causes += clock(tried)
     why = list(stopped(status, tried, tried.get("errant") or [], memory_tables(server)))
     causes += why
@@ -194,7 +197,8 @@ def database(role: str) -> list[Found]:
             if role == "reporting":
                 causes += replica(server, processes)
             elif int(server.value("SELECT @@GLOBAL.read_only")):
-                causes.append(found("primary_closed"))
+                why = record.state().get("why") or f"{record.UNIT} has not looked"
+                causes.append(found("primary_closed", why=why))
             return causes
     except MariaDBError as error:
         if causes or unit_facts(UNIT).get("ActiveState") != "active":

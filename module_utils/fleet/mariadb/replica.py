@@ -5,29 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 from ..changes import Changes
 from ..kept import REPLACED, things, tidy
+from ..record import Record, RecordError
+from . import received
+from .moving import USER, change_statement, close_for_writes, move, probed
 from .remedies import FOREIGN, RESEED, passing, remedy
 from .server import (
     MariaDBError,
     Server,
     all_of,
-    describe,
-    errant,
     local,
     memory_tables,
     pymysql,
     read_json,
-    remote,
+    stored_password,
     write_json,
 )
 from .statements import quote_text
-
-# The fleet's accounts on the primary: for replication, and for reading its state.
-USER, PROBE = "repl", "fleet_probe"
 
 
 def connection_settings(status: dict[str, Any]) -> dict[str, str]:
@@ -46,33 +43,6 @@ def wanted_settings(port: int, ca: str) -> dict[str, str]:
     """The connection settings that a replica shall have."""
     about = {"port": str(port), "user": USER, "ca": ca}
     return about | {"ssl": "yes", "verify": "yes", "gtid": "slave_pos"}
-
-
-def change_statement(primary: str | None, params: dict[str, Any]) -> str:
-    """The statement CHANGE MASTER TO; without a primary the address stays."""
-    parts = [f"MASTER_HOST={quote_text(primary)}"] if primary else []
-    parts += [
-        f"MASTER_PORT={params['port']}",
-        f"MASTER_USER={quote_text(USER)}",
-        f"MASTER_PASSWORD={quote_text(params['password'])}",
-        "MASTER_USE_GTID=slave_pos",
-        "MASTER_SSL=1",
-        f"MASTER_SSL_CA={quote_text(params['ca'])}",
-        "MASTER_SSL_VERIFY_SERVER_CERT=1",
-        "MASTER_CONNECT_RETRY=5",
-    ]
-    return "CHANGE MASTER TO " + ", ".join(parts)
-
-
-def stored_password(datadir: str) -> str | None:
-    """The password with which the replica connects, None when it cannot be read.
-
-    No statement shows it; the sixth line of master.info has it.
-    """
-    try:
-        return Path(datadir, "master.info").read_text(encoding="utf-8").splitlines()[5]
-    except (OSError, IndexError):
-        return None
 
 
 class Replica(Changes):
@@ -167,13 +137,39 @@ class Replica(Changes):
             "START SLAVE",
         )
 
+    def follow_the_new(self, former: str) -> None:
+        """Follow the inventory's primary, not a former one, where the record names it, too."""
+        primary = self.params["primary"]
+        try:
+            record = Record.read(os.path.dirname(self.params["state_file"]))
+        except RecordError as error:
+            raise MariaDBError(str(error)) from error
+        if (
+            record is None
+            or record.fleet_id != self.params["fleet_id"]
+            or record.hosts.get(record.primary) != primary
+        ):
+            raise MariaDBError(
+                f"this replica follows {former}, but the primary in the inventory is {primary}."
+                f" Correct the inventory, or {RESEED}"
+            )
+        self.note(f"follows {former}", f"follows {primary}")
+        if not self.check_mode and (ahead := move(self.server, self.params, primary)):
+            self.refuse_errant(ahead)
+
+    def refuse_errant(self, found: list[str]) -> None:
+        """Raise MariaDBError for transactions that the primary never had."""
+        number = self.server.value("SELECT @@GLOBAL.server_id")
+        what = self.remedy(1950) if all_of(found, number) else FOREIGN
+        raise MariaDBError(
+            f"this replica has transactions that the primary never had: {', '.join(found)}; {what}"
+        )
+
     def repoint(self, status: dict[str, Any]) -> None:
         """Correct the settings of the connection; the position stays."""
         if str(status["Master_Host"]) != self.params["primary"]:
-            raise MariaDBError(
-                f"this replica follows {status['Master_Host']}, but the primary in the inventory is"
-                f" {self.params['primary']}. Correct the inventory, or {RESEED}"
-            )
+            self.follow_the_new(str(status["Master_Host"]))
+            return
         have = connection_settings(status)
         want = wanted_settings(self.params["port"], self.params["ca"])
         changed = {name for name in want if have[name] != want[name]}
@@ -187,6 +183,10 @@ class Replica(Changes):
             f"connection: { ({name: have.get(name, 'this') for name in sorted(changed)}) }",
             f"connection: { ({name: {**want, **secret}[name] for name in sorted(changed)}) }",
         )
+        if not self.check_mode and str(status["Slave_SQL_Running"]) == "Yes":
+            # Else the relay logs would go with what is not applied.
+            self.server.run("STOP SLAVE IO_THREAD")
+            received.drain(self.server, self.params["timeout"])
         self.act("STOP SLAVE", change_statement(None, self.params), "START SLAVE")
 
     def start_stopped(self) -> None:
@@ -201,16 +201,29 @@ class Replica(Changes):
             if error[0] and not passing(error[0]):
                 raise self.broken("replication has stopped", found, error)
         self.note(f"stopped: {', '.join(stopped)}", "both threads run")
-        self.act("START SLAVE")
+        if not self.check_mode:
+            received.start(self.server)
 
     def close_for_writes(self) -> None:
         """Make the replica read-only: a write on it would make its data differ."""
         if not int(self.server.value("SELECT @@GLOBAL.read_only")):
             self.note("open for writes", "read_only")
-            self.act("SET GLOBAL read_only = 1")
         if self.server.runs_events():
             self.note("events run", "events do not run")
-            self.act("SET GLOBAL event_scheduler = 0")
+        if not self.check_mode:
+            close_for_writes(self.server)
+
+    def acknowledge(self) -> None:
+        """Have the primary told of what is received, where semi-sync replication is on.
+
+        A replica offers that when its receiving thread connects.
+        """
+        wanted = int(self.server.value("SELECT @@GLOBAL.rpl_semi_sync_slave_enabled"))
+        row = self.server.rows("SHOW GLOBAL STATUS LIKE 'Rpl_semi_sync_slave_status'")[0]
+        if bool(wanted) != (row["Value"] == "ON"):
+            words = ("not acknowledged", "acknowledged")
+            self.note(f"transactions: {words[not wanted]}", f"transactions: {words[bool(wanted)]}")
+            self.act("STOP SLAVE IO_THREAD", "START SLAVE IO_THREAD")
 
     def wait_until_following(self) -> dict[str, Any]:
         """Wait until both threads run and the heartbeat is fresh. Raises MariaDBError otherwise.
@@ -250,21 +263,15 @@ class Replica(Changes):
                 raise MariaDBError(f"not replicating: {self.seen(found)}. {what}")
             time.sleep(0.5)
 
-    def errant_transactions(self, found: dict[str, Any]) -> list[str] | None:
+    def errant_transactions(self) -> list[str] | None:
         """Transactions here that the primary never had; None where it does not answer."""
         try:
-            where = (self.params["primary"], self.params["port"])
-            who = (PROBE, self.params["probe_password"])
-            with remote(*where, *who, self.params["ca"]) as primary:
-                theirs = primary.value("SELECT @@GLOBAL.gtid_binlog_state")
-        except (pymysql.MySQLError, OSError) as error:
+            with probed(self.params["primary"], self.params) as primary:
+                return received.strange(self.server, primary)
+        except MariaDBError as error:
             if self.check_mode:
                 return None
-            raise MariaDBError(
-                f"the primary {self.params['primary']} does not let {PROBE} in from here"
-                f" ({describe(error)}): run site.yml on the primary, too"
-            ) from error
-        return errant(found["gtid_binlog_state"], theirs)
+            raise MariaDBError(f"{error}: run site.yml on the primary, too") from error
 
     def finish_seed(self, state: dict[str, Any]) -> None:
         """Remove the replaced data, as the copy works, unless it shall be kept.
@@ -304,14 +311,10 @@ class Replica(Changes):
         if self.check_mode:
             return self.look()
         found = self.wait_until_following()
-        found["errant"] = self.errant_transactions(found)
+        self.acknowledge()
+        found["errant"] = self.errant_transactions()
         if found["errant"]:
-            number = self.server.value("SELECT @@GLOBAL.server_id")
-            what = self.remedy(1950) if all_of(found["errant"], number) else FOREIGN
-            raise MariaDBError(
-                "this replica has transactions that the primary never had:"
-                f" {', '.join(found['errant'])}; {what}"
-            )
+            self.refuse_errant(found["errant"])
         self.finish_seed(state)
         return found
 

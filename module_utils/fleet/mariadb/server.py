@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from .. import atomic
@@ -257,6 +258,17 @@ def remote(host: str, port: int, user: str, password: str, ca: str) -> Iterator[
         yield Server(connection)
 
 
+def stored_password(datadir: str) -> str | None:
+    """The password with which the replica connects, None when it cannot be read.
+
+    No statement shows it; the sixth line of master.info has it.
+    """
+    try:
+        return Path(datadir, "master.info").read_text(encoding="utf-8").splitlines()[5]
+    except (OSError, IndexError):
+        return None
+
+
 def shown_certificate(socket: str = SOCKET) -> bytes | None:
     """The certificate (DER) of this host's running server, None where it does no TLS.
 
@@ -318,16 +330,24 @@ def parse_gtids(text: str | None) -> dict[tuple[int, int], int]:
     return found
 
 
-def errant(replica_state: str | None, primary_state: str | None) -> list[str]:
-    """Transactions in a replica's binary log that its primary never had, as GTIDs.
+# How a server is asked for its last transactions, one a domain, and for all that it has ever had.
+# A server that began as a copy does not list the servers of the time before in gtid_binlog_state.
+LAST = "SELECT @@GLOBAL.gtid_binlog_pos"
+EVER = "SELECT CONCAT_WS(',', @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos)"
 
-    Both arguments are ``@@gtid_binlog_state``; the replica's has to be read *before* the primary's,
-    so that the primary has all transactions that the replica got from it.
+
+def errant(last: str | None, ever: str | None) -> list[str]:
+    """Transactions of one server that another one never had, as GTIDs.
+
+    last: the answer to LAST of the one; ever: to EVER of the other. Where the one is a replica, it
+    is asked *before* its primary, so that the primary has all that the replica got from it. Asking
+    about the last ones is enough: in strict mode a replica applies nothing after a write of its
+    own; and after a change of primary, it may know servers that the new primary does not list.
     """
-    known = parse_gtids(primary_state)
+    known = parse_gtids(ever)
     return [
         f"{domain}-{server}-{sequence}"
-        for (domain, server), sequence in sorted(parse_gtids(replica_state).items())
+        for (domain, server), sequence in sorted(parse_gtids(last).items())
         if sequence > known.get((domain, server), 0)
     ]
 

@@ -115,7 +115,7 @@ ROUTER_LOCATIONS = frozenset(
 ROUTER_SETTINGS = re.compile(
     r"client_(max_body_size|body_buffer_size)|ssl_(protocols|session_\w+)|server_tokens|root|sendfile|"
     r"gzip(_\w+)?|proxy_(connect_timeout|next_upstream)|lua_socket_log_errors|real_ip_\w+|"
-    r"uninitialized_variable_warn|log_by_lua_file"
+    r"uninitialized_variable_warn|(log|rewrite)_by_lua_file"
 )
 
 

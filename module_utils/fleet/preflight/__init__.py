@@ -18,6 +18,7 @@ A host is a dict, __preflight_host in those vars. Its keys are mostly named like
 fact that a host does not have is "". These keys are different:
     address              the address by which other hosts reach it, "" when it has none
     system               its row of module_utils/fleet/systems.py, {} when it has none
+    service_ip           router_service_ip
     networks             {setting: its addresses and networks}
     variables            names of all its inventory and extra variables
     type_errors          errors of Ansible's own validation of their types

@@ -119,13 +119,16 @@ def lan_ip(host: Host) -> str:
 def addresses_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Addresses of a host for lan_ip(): {lan_ip, default, addresses}.
 
-    variables: the inventory's, with the facts where they were gathered.
+    variables: the inventory's, with the facts where they were gathered. The users' address, which a
+    host has only while it is the primary, is none of them.
     """
     facts = variables.get("ansible_facts") or {}
+    users = str(variables.get("router_service_ip") or "").partition("/")[0]
+    found = [*facts.get("all_ipv4_addresses", []), *facts.get("all_ipv6_addresses", [])]
     return {
         "lan_ip": variables.get("lan_ip") or "",
         "default": (facts.get("default_ipv4") or {}).get("address", ""),
-        "addresses": [*facts.get("all_ipv4_addresses", []), *facts.get("all_ipv6_addresses", [])],
+        "addresses": [address for address in found if address != users],
     }
 
 

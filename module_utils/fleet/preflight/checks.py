@@ -18,6 +18,7 @@ from . import (
     network,
     ports,
     present,
+    record,
     runs,
     secrets,
     sites,
@@ -28,7 +29,10 @@ from .problems import Host, Problem, Settings
 
 CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     groups.check_groups,
+    groups.check_standby,
+    groups.check_apart,
     runs.check_runs,
+    record.check_record,
     sites.check_other_databases,
     sites.check_sites,
     sites.check_gone_sites,
@@ -39,6 +43,7 @@ CHECKS: tuple[Callable[[list[Host], Settings], Iterable[Problem]], ...] = (
     variables.check_keep,
     variables.check_proxies,
     variables.check_networks,
+    variables.check_service_ip,
     certificates.check_certificates,
     certificates.check_acme,
     folders.check_folders,

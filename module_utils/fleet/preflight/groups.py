@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .hosts import is_ours
+from .hosts import is_ours, seen
 from .problems import Host, Kind, Problem, Settings
 
 GROUPS = (
@@ -17,6 +17,9 @@ GROUPS = (
     "bench_reporting",
     "router",
 )
+
+# File of a replica in fleet_state_dir.
+REPLICA_STATE = "mariadb-seed.json"
 
 INVENTORY = "inventory {inventory}"
 INVENTORY_EMPTY = Kind(
@@ -64,6 +67,20 @@ PRIMARY_LEFT_OUT = Kind(
     "run it without --limit, or with {host} in it, before the others",
 )
 
+STANDBY_UNKNOWN = Kind(
+    "standby_unknown",
+    "fleet_standby names {host}, which is no host of this fleet",
+    "fleet_standby in the inventory",
+    "name one of {nodes}; take it out for the first reporting node; or write '' for none",
+)
+FORMER_PRIMARY_APART = Kind(
+    "former_primary_apart",
+    "{host} was the primary until it was given up, and has not come back to the fleet",
+    "{path} on {host}, and the record of the other hosts",
+    "`./fleet rejoin {host}`: what only {host} has is kept for you before it becomes a reporting"
+    " node. Until then, leave it out: `--limit 'all:!{host}'`",
+)
+
 
 def check_groups(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     """Problems of the groups: one primary, and each host in exactly one of the two groups."""
@@ -85,6 +102,39 @@ def check_groups(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
     for name in everyone:
         if name not in in_a_group:
             yield HOST_IN_NO_GROUP.found(inventory=inventory, host=name)
+
+
+def check_standby(_hosts: list[Host], settings: Settings) -> Iterator[Problem]:
+    """Problems of the node that is prepared to become the primary."""
+    groups, standby = settings["groups"], settings.get("standby_named")
+    nodes = [name for group in GROUPS[:2] for name in groups.get(group, [])]
+    if standby and standby not in nodes:
+        yield STANDBY_UNKNOWN.found(host=standby, nodes=nodes)
+
+
+def check_apart(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
+    """Problems of a primary that was given up: as a reporting node its data would be replaced.
+
+    It is not in the record of the others any more, and it has no state of a replica.
+    """
+    known = [
+        survey["record"] for _, survey in seen(hosts) if "hosts" in (survey.get("record") or {})
+    ]
+    last = max(known, key=lambda record: int(record["epoch"]), default=None)
+    reseeded = str(settings.get("reseeded") or "").split(",")
+    for host, survey in seen(hosts):
+        mark, files = survey["mark"], (survey.get("state") or {}).get("files", {})
+        apart = (
+            last
+            and is_ours(host, settings)
+            and host["name"] in settings["groups"].get("reporting", [])
+            and mark.get("role") == "primary"
+            and host["name"] not in last["hosts"]
+            and f"{settings['state_dir']}/{REPLICA_STATE}" not in files
+            and host["name"] not in [name.strip() for name in reseeded]
+        )
+        if apart:
+            yield FORMER_PRIMARY_APART.found(host=host["name"], path=mark["path"])
 
 
 def check_left_out(hosts: list[Host], settings: Settings) -> Iterator[Problem]:

@@ -39,7 +39,10 @@ CLOCKS_DIFFER = Kind(
 )
 
 # Services that hosts of a group connect to on the others: a packet filter must let these through.
-WAYS = {"reporting": ("mariadb", "redis_cache", "redis_queue"), "primary": ("web", "health")}
+WAYS = {
+    "reporting": ("mariadb", "redis_cache", "redis_queue", "record"),
+    "primary": ("web", "health", "record"),
+}
 
 
 def ways(

@@ -18,11 +18,15 @@ SERVICES = {
     "socketio": ("the bench's socketio", ("node",)),
     "report": ("the primary's pool for reports", ("gunicorn",)),
     "health": ("the reporting bench's health answers", ("gunicorn",)),
+    "record": ("the record of who is primary", ("fleet-record",)),
+    "forward": ("the router, for calls of other routers", ("nginx",)),
     "http": ("the router", ("nginx",)),
     "https": ("the router", ("nginx",)),
 }
 PRIMARY_SERVICES = tuple(name for name in SERVICES if name != "health")
-REPORTING_SERVICES = ("mariadb", "web", "health")
+REPORTING_SERVICES = ("mariadb", "web", "health", "record")
+# Of the standby besides, which is a reporting node.
+STANDBY_SERVICES = ("redis_cache", "redis_queue", "forward", "http", "https")
 
 PORT_SHARED = Kind(
     "port_shared",
@@ -51,6 +55,8 @@ def check_ports(hosts: list[Host], settings: Settings) -> Iterator[Problem]:
         # good" would be wrong advice there.
         ours = is_ours(host, settings) or has_own_bench(host)
         services = PRIMARY_SERVICES if is_primary(host) else REPORTING_SERVICES
+        if host["name"] == settings["standby"]:
+            services += STANDBY_SERVICES
         wanted = grouped(
             (int(settings["ports"][service]), service)
             for service in services

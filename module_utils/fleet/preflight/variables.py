@@ -68,6 +68,13 @@ NETWORK_INVALID = Kind(
     SET,
     NETWORK_FORM,
 )
+SERVICE_IP_UNUSABLE = Kind(
+    "service_ip_unusable",
+    "router_service_ip: {value!r} {why}",
+    "router_service_ip in the inventory, for {hosts}",
+    "give an IPv4 address with the prefix of its network, such as 192.0.2.10/24, which no host has"
+    " by itself",
+)
 NETWORK_TOO_WIDE = Kind(
     "network_too_wide", "{value!r} in {name} contains all addresses", SET, NETWORK_FORM
 )
@@ -225,6 +232,29 @@ def network_trouble(value: Any, whole: bool) -> tuple[Kind, str] | None:
     except ValueError as error:
         return NETWORK_INVALID, str(error)
     return None if whole or network.prefixlen else (NETWORK_TOO_WIDE, "")
+
+
+def check_service_ip(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:
+    """Problems of the address that the primary holds for the users."""
+    lan = {str(host["address"]): host["name"] for host in hosts}
+
+    def trouble(value: str) -> str:
+        try:
+            address = ipaddress.IPv4Interface(value)
+        except ValueError as error:
+            return f"is no IPv4 address with a prefix ({error})"
+        if address.network.prefixlen > 30 or address.ip == address.network.network_address:
+            return "has no prefix of a network of which it is a host"
+        owner = lan.get(str(address.ip))
+        return f"is the LAN address of {owner}" if owner else ""
+
+    found = grouped(
+        ((value, why), host["name"])
+        for host in hosts
+        if (value := str(host["service_ip"])) and (why := trouble(value))
+    )
+    for (value, why), names in found.items():
+        yield SERVICE_IP_UNUSABLE.found(value=value, why=why, hosts=names)
 
 
 def check_networks(hosts: list[Host], _settings: Settings) -> Iterator[Problem]:

@@ -7,6 +7,11 @@ import socket
 import time
 from typing import Any, NoReturn
 
+# Keys of the jobs that workers have begun, by queue.
+BEGUN = "rq:wip:"
+# Jobs that are named, and characters of what is said of one.
+MOST_JOBS, LONGEST = 100, 140
+
 
 class RedisError(Exception):
     """Redis answered with an error."""
@@ -100,3 +105,36 @@ def registered_workers(redis: Redis) -> list[dict[str, Any]]:
                 {"name": key, "host": host, "queues": queues.split(","), "done": int(done or 0)}
             )
     return found
+
+
+def job_name(description: str) -> str:
+    """A job's own name, from RQ's description of it: Frappe runs all jobs by one function."""
+    found = re.search(r"\b(?:method|job_name)='([^']+)'", description)
+    return found.group(1) if found else description[:80]
+
+
+def begun_jobs(redis: Redis) -> list[dict[str, str]]:
+    """Jobs that a worker has begun and not ended: {id, queue, method, site, since, worker}.
+
+    After a failover it is not known which of them were done. At most MOST_JOBS.
+    """
+    found: list[dict[str, str]] = []
+    for key in sorted(redis.ask("KEYS", f"{BEGUN}*")):
+        for member in redis.ask("ZRANGE", key, "0", str(MOST_JOBS)):
+            # RQ 2 adds the number of the try to the job's id.
+            job = member if redis.ask("EXISTS", f"rq:job:{member}") else member.rpartition(":")[0]
+            names = ("description", "started_at", "worker_name")
+            values = redis.ask("HMGET", f"rq:job:{job}", *names)
+            description, since, worker = (value or "" for value in values)
+            site = re.search(r"\bsite='([^']+)'", description)
+            entry = {
+                "id": job,
+                "queue": key.removeprefix(BEGUN),
+                "method": job_name(description),
+                "site": site.group(1) if site else "",
+                "since": since,
+                "worker": worker,
+            }
+            # Whoever may queue a job chooses all of these.
+            found.append({name: value[:LONGEST] for name, value in entry.items()})
+    return found[:MOST_JOBS]

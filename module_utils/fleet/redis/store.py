@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from .. import kept
+from .. import folders, kept
 from ..bench.files import redis_settings
-from ..folders import FILE
+from . import replication
+from .client import job_name
 
 OPTIONS = ("--appendonly", "yes", "--aof-timestamp-enabled", "yes")
 # Of the Redis that only loads the files: no client can reach it, and it changes nothing.
@@ -42,6 +43,24 @@ DEFAULTS = {
 }
 # Folders with refused files have names that begin so; each has a list of jobs.
 REFUSED, JOBS = "refused-", "jobs.txt"
+# The same for the queue of a former primary, whose host copies the new one's.
+FORMER = "former-"
+# The jobs that wait in a Redis, or were begun: a line each, with id and description.
+LISTED = """
+local found = {}
+local function add(id)
+  if redis.call('EXISTS', 'rq:job:' .. id) == 0 then id = id:match('^(.*):') or id end
+  local said = redis.call('HGET', 'rq:job:' .. id, 'description') or ''
+  found[#found + 1] = (id .. '\\t' .. said):gsub('[\\r\\n]', ' ')
+end
+for _, key in ipairs(redis.call('SMEMBERS', 'rq:queues')) do
+  for _, id in ipairs(redis.call('LRANGE', key, 0, -1)) do add(id) end
+end
+for _, key in ipairs(redis.call('KEYS', 'rq:wip:*')) do
+  for _, id in ipairs(redis.call('ZRANGE', key, 0, -1)) do add(id) end
+end
+return found
+"""
 # The part that Redis refuses is cut off where less than this is lost: jobs done in the lost time
 # are done again. Where the changes have no dates, their size decides.
 LOST_SECONDS, LOST_BYTES = 10, 1024**2
@@ -370,10 +389,36 @@ class Store:
             out.writelines(f"{job} {method}".strip() + "\n" for job, method in jobs.items())
         for path in going:
             if os.path.lexists(path):
-                os.rename(path, f"{place}/{os.path.basename(path)}")
+                shutil.move(path, place)
         self.finish()
         os.sync()
         return report
+
+    def supersede(self, source: str) -> list[str]:
+        """Move the files of a former primary aside, whose Redis is to copy that at ``source``.
+
+        They may have jobs that the other never got. Returns what is to be said of it.
+        """
+        if not self.has_manifest:
+            return []
+        with self.loaded("--appendonly", "yes") as ask:
+            lines = ask("EVAL", LISTED, "0").splitlines()
+        jobs = [line.partition("\t") for line in lines if line.strip()]
+        place = f"{self.folder}/{FORMER}{time.strftime('%Y%m%d-%H%M%S')}"
+        report = (
+            f"This host is no longer the primary, and copies the queue of {source}. Its own queue"
+            f" is now in {place}: {len(jobs)} jobs waited in it or were begun, see {JOBS} there."
+            f" Those that {source} did not get are lost"
+        )
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        with open(f"{place}/{JOBS}", "w", encoding="utf-8") as out:
+            out.write(f"# {report}\n")
+            out.writelines(f"{job} {job_name(said)}".strip() + "\n" for job, _, said in jobs)
+        for path in (self.rdb, self.changes):
+            if os.path.lexists(path):
+                shutil.move(path, place)
+        os.sync()
+        return [report]
 
     def finish(self) -> None:
         """Put the mended changes in place of those that were moved aside."""
@@ -399,13 +444,14 @@ class Store:
 
 
 def let_go(folder: str) -> None:
-    """Remove folders with refused files that are no longer kept; the newest one stays.
+    """Remove folders with former files that are no longer kept; the newest of each kind stays.
 
     Where the number to keep cannot be read, Redis starts anyway.
     """
     with suppress(OSError, ValueError, KeyError):
-        keep = json.loads(FILE.read_text(encoding="utf-8"))["keep"]
-        kept.tidy(kept.things(folder, kept.REFUSED), keep)
+        keep = json.loads(folders.FILE.read_text(encoding="utf-8"))["keep"]
+        for names in (kept.REFUSED, kept.FORMER):
+            kept.tidy(kept.things(folder, names), keep)
 
 
 def main(server: str, conf: str) -> NoReturn:
@@ -414,12 +460,21 @@ def main(server: str, conf: str) -> NoReturn:
     def log(message: object) -> None:
         print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)
 
+    def look() -> replication.Part:
+        return replication.part(str(folders.folder("config")), str(folders.folder("state")))
+
     try:
         store = Store(server, conf)
-        for report in store.prepare():
-            log(report)
+        for refusal in store.prepare():
+            log(refusal)
+        source = replication.await_part(look, log).source
+        if source and not replication.is_copy(store.folder):
+            for report in store.supersede(source):
+                log(report)
+        replication.note(store.folder, source)
         let_go(store.folder)
-    except (OSError, StoreError) as error:
+        further = replication.options(conf, source)
+    except (OSError, ValueError, KeyError, RefusedError, StoreError) as error:
         log(error)
         sys.exit(1)
-    os.execv(server, [server, conf, *OPTIONS])
+    os.execv(server, [server, conf, *OPTIONS, *further])

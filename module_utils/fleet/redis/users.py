@@ -1,13 +1,15 @@
-"""Users of the bench's two Redis instances: one for each host's bench, and one for root.
+"""Users of the bench's two Redis instances: one for each host's bench, for root, and for copies.
 
 Each user needs a password. The benches' passwords are in their common_site_config.json; root's is
-in a file beside Redis' settings that only root can read. Redis' own files have hashes.
+in a file beside Redis' settings that only root can read. The one for copies is in a file that only
+root and the account of Redis can read. Redis' own files have hashes.
 """
 
 from __future__ import annotations
 
 import grp
 import hashlib
+import hmac
 import json
 import os
 import re
@@ -19,12 +21,16 @@ from ..bench.account import read_text
 from ..bench.files import redis_settings
 from ..foreign import replace
 from .client import Redis, RedisError
+from .replication import ANNOUNCED, SETTINGS_FILE, lan_address
 
 INSTANCES = ("cache", "queue")
 ADMIN = "benchfleet"
 # Root's password, in the folder of Redis' settings.
 ADMIN_FILE = "admin"
 DEFAULT = "default"
+# As this user, the standby's queue copies the primary's, and after a switch the other way round.
+COPIER = "benchfleet-copy"
+COPIES = ("+psync", "+replconf", "+ping")
 
 # What any app may do with its data: Frappe's wrapper of the cache (utils/redis_wrapper.py), RQ and
 # the operator's own apps may use all commands of each type, except those that Redis calls
@@ -115,6 +121,23 @@ def hashed(password: str) -> str:
     return hashlib.sha256(password.encode()).hexdigest()
 
 
+def copier_password(admin: str) -> str:
+    """The password of COPIER: derived from root's, so that every host has the same."""
+    return hmac.new(admin.encode(), b"benchfleet: copies of the queue", hashlib.sha256).hexdigest()
+
+
+def copier_settings(admin: str) -> dict[str, str]:
+    """Settings with which Redis copies another one, or is copied. admin: root's password.
+
+    With one standby there is no other copy to wait for before data is sent.
+    """
+    return {
+        "masteruser": COPIER,
+        "masterauth": copier_password(admin),
+        "repl-diskless-sync-delay": "0",
+    }
+
+
 def rights(instance: str, primary: bool) -> tuple[str, ...]:
     """What a bench may do, in the terms of Redis' rules."""
     return ("~*", "&*", *COMMON, *FURTHER[instance], *(PRIMARY[instance] if primary else ()))
@@ -137,14 +160,16 @@ def users(
 ) -> dict[str, tuple[str, ...]]:
     """The rule of each user of an instance.
 
-    passwords: hashes for each host's bench, and for ``default`` while a bench may still use it.
-    admin: the hash of root's password.
+    passwords: hashes for each host's bench, for COPIER, and for ``default`` while a bench may still
+    use it. admin: the hash of root's password.
     """
     found = {ADMIN: rule([admin], ("~*", "&*", "+@all"))}
     for name, hashes in sorted(passwords.items()):
-        if name == DEFAULT:
+        if name in (DEFAULT, COPIER):
             continue
         found[bench_user(name)] = rule(hashes, rights(instance, name == primary))
+    if instance == "queue":
+        found[COPIER] = rule(passwords[COPIER], COPIES)
     former = passwords.get(DEFAULT)
     # Last: until then it may be the account that makes the others.
     found[DEFAULT] = rule(former, rights(instance, True)) if former else OFF
@@ -183,16 +208,17 @@ def former_hashes(acl: str | None, conf: str | None) -> dict[str, set[str]]:
 
 
 def passwords_of(
-    hosts: Mapping[str, str], former: Mapping[str, set[str]], keep: bool
+    hosts: Mapping[str, str], admin: str, former: Mapping[str, set[str]], keep: bool
 ) -> dict[str, set[str]]:
-    """Hashes by host, and for ``default`` where it has one: see users.
+    """Hashes by host, for COPIER, and for ``default`` where it has one: see users.
 
     keep: passwords that Redis accepts so far stay, except those of hosts that have left.
     """
     found = {name: {hashed(password)} for name, password in hosts.items()}
+    found[COPIER] = {hashed(copier_password(admin))}
     if keep:
         for name in found:
-            found[name] |= former.get(bench_user(name), set())
+            found[name] |= former.get(COPIER if name == COPIER else bench_user(name), set())
         if former.get(DEFAULT):
             found[DEFAULT] = set(former[DEFAULT])
     return found
@@ -352,6 +378,8 @@ class Users:
         admins = [self.asked["admin"], (read_text(file) or "").strip()]
         for instance in INSTANCES:
             self.instance(instance, group, admins)
+        lines = [f'{name} "{value}"\n' for name, value in copier_settings(admins[0]).items()]
+        self.put(os.path.join(self.folder, SETTINGS_FILE), "".join(lines), group, 0o640)
         # Last: until both instances know the new one, the former one may be needed.
         self.put(file, self.asked["admin"] + "\n", 0, 0o600)
 
@@ -370,7 +398,9 @@ class Users:
         path = file_of(self.folder, instance)
         conf = read_text(conf_of(self.folder, instance))
         former = former_hashes(read_text(path), conf)
-        passwords = passwords_of(self.asked["hosts"], former, self.asked["keep"])
+        passwords = passwords_of(
+            self.asked["hosts"], self.asked["admin"], former, self.asked["keep"]
+        )
         self.former |= DEFAULT in passwords or any(len(one) > 1 for one in passwords.values())
         wanted = users(instance, self.asked["primary"], passwords, hashed(self.asked["admin"]))
         # Without settings of ours, what listens there is not ours.
@@ -379,6 +409,17 @@ class Users:
             if redis is not None:
                 with redis:
                     changed = live_changes(redis, wanted)
+                    # First: it may be signed in as a user that loses the right.
+                    if instance == "queue":
+                        self.copying(redis, conf)
                     apply(redis, wanted, changed)
                 self.did += [f"{instance}: {name}" for name in changed]
         self.put(path, text(wanted), group, 0o640)
+
+    def copying(self, redis: Redis, conf: str) -> None:
+        """Give the running Redis what it needs to copy another one."""
+        wanted = copier_settings(self.asked["admin"])
+        for name, value in {**wanted, ANNOUNCED: lan_address(conf)}.items():
+            if redis.ask("CONFIG", "GET", name) != [name, value]:
+                redis.ask("CONFIG", "SET", name, value)
+                self.did.append(f"queue: {name}")

@@ -73,6 +73,7 @@ def places(params: Mapping[str, Any]) -> dict[str, Callable[[], Places]]:
     }
     if params["role"] == "primary":
         known.append((params["backups"], "dumps of updates"))
+    if params["role"] == "primary" or os.path.exists(params["queue"]):
         found["jobs that wait"] = lambda: queue_places(params)
     return {use: lambda path=path, use=use: [(path, use)] for path, use in known} | found
 

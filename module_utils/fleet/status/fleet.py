@@ -103,6 +103,16 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(writers) > 1:
         what = f"more than one MariaDB takes writes: {', '.join(writers)}"
         add("two_primaries", "red", what, doctor(writers[len(primary) :] or writers))
+    named = {
+        row["host"]: f"{row['record']['primary']}, epoch {row['record']['epoch']}"
+        for row in asked
+        if row.get("record")
+    }
+    if len(set(named.values())) > 1:
+        what = "the records of who is primary differ: " + "; ".join(
+            f"{host} has {text}" for host, text in named.items()
+        )
+        add("records_alike", "red", what, "`systemctl reload benchfleet-record` on these hosts")
     # Of a primary that was not asked, it is not known to whom it sends reports.
     if primary and nodes and not answering(rows):
         out = [row["host"] for row in nodes if row["in_service"] == "drained"]

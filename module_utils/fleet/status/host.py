@@ -15,13 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .. import forward
 from ..bench.account import read_json
 from ..bench.cli import cli_releases
 from ..bench.look import installed_apps
+from ..fence import FILE as FENCE
+from ..fence import hosts_of
 from ..foreign import as_owner
 from ..kept import (
     ADOPTED,
     DUMPS,
+    FORMER,
     REFUSED,
     REPLACED,
     Thing,
@@ -34,6 +38,8 @@ from ..mariadb.server import shown_certificate
 from ..nodes import drained, waiting
 from ..own_certificates import look as look_at_certificates
 from ..processes import background_workers, of_bench, processes, schedulers, web_workers
+from ..record import FRESH_SECONDS, UNIT, Record, RecordError
+from ..record import state as record_state
 from ..runs import last_run
 from ..sites.folders import read_state, served_names
 from ..supervisor.control import stopped
@@ -74,17 +80,49 @@ NAMES = {
     "versions": "apt and the versions",
     "update_needs": "the room that the next update needs",
     "drained": "the drained nodes",
+    "forward": "the forward file of the router",
+    "fenced": "the hosts that are kept away",
     "sites": "the sites",
     "queue": "the queue's Redis",
     "queues": "the jobs that wait",
     "cache": "the cache's Redis",
+    "copy": "the copy of the queue",
     "reads": "the state of the reports",
     "programs": "supervisor",
     "units": "systemd, for Benchfleet's units",
     "services": "systemd, for the services",
     "contract": "what of Frappe does not fit",
+    "record": "the record of who is primary",
     "why": "the log of MariaDB",
 }
+
+
+def record(role: str, state_dir: str) -> dict[str, Any]:
+    """Who is primary by this host's record, what its service does by it, and troubles.
+
+    {record: {primary, epoch, since, open, why, alone}}; record is None where there is none.
+    """
+    try:
+        own, why = Record.read(state_dir), "this host has no record of who is primary"
+    except RecordError as error:
+        own, why = None, str(error)
+    if own is None:
+        return {"record": None, "troubles": [trouble("record", why)]}
+    found = record_state()
+    age = time.time() - float(found.get("checked", 0))
+    about = {"primary": own.primary, "epoch": own.epoch, "since": own.since}
+    if age > FRESH_SECONDS:
+        what = f"{UNIT} has not looked for {age:.0f} s" if found else f"{UNIT} has not looked yet"
+        about |= {"open": None, "why": what, "alone": False}
+        return {"record": about, "troubles": [trouble("record", what)]}
+    about |= {name: found[name] for name in ("open", "why", "alone")}
+    troubles = []
+    if (role == "primary") != (own.primary == found["host"]):
+        what = f"the record names {own.primary} as primary (epoch {own.epoch}), this is {role}"
+        troubles.append(trouble("record", what))
+    if found["alone"]:
+        troubles.append(trouble("opened_alone", f"MariaDB is open: {found['why']}"))
+    return {"record": about, "troubles": troubles}
 
 
 def certificates(folder: str) -> dict[str, Any]:
@@ -157,6 +195,7 @@ def kept(params: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         ("replaced", "data that a reseed replaced", replaced, things(replaced, REPLACED)),
         ("refused", "files that the queue's Redis refused", queue, things(queue, REFUSED)),
+        ("former", "queue of a former primary", queue, things(queue, FORMER)),
         (
             "apps",
             "code of former apps",
@@ -257,6 +296,10 @@ def units(role: str) -> list[Trouble]:
     return [trouble("units", f"{name} {state}") for name, state in unit_troubles(wanted).items()]
 
 
+# States of a service that answers.
+SERVES = ("active", "reloading")
+
+
 def services(role: str) -> list[Trouble]:
     """Troubles of the distribution's services that nothing else shows: cron, and the router's."""
     troubles = []
@@ -265,9 +308,35 @@ def services(role: str) -> list[Trouble]:
         if role == "primary":
             effect, level = "what it starts on this host is not done", AMBER
         troubles.append(trouble("cron_down", f"cron is {state}: {effect}", level))
-    if role == "primary" and (state := active_state("nginx")) != "active":
+    if role == "primary" and (state := active_state("nginx")) not in SERVES:
         troubles.append(trouble("nginx_down", f"nginx is {state}: no site is reached"))
     return troubles
+
+
+def passed_on(role: str, state_dir: str) -> dict[str, Any]:
+    """The host to whose router this one passes its calls on, and troubles: {host, troubles}."""
+    path = f"{state_dir}/{forward.FILE}"
+    try:
+        to = forward.read(state_dir)
+    except ValueError:
+        what = f"{path} names no router, so this host's router answers no call"
+        return {"host": None, "troubles": [trouble("passes_on", what)]}
+    troubles = []
+    if to and role == "primary":
+        what = f"the router passes every call on to {to.host}, as {path} says"
+        troubles.append(trouble("passes_on", what))
+    elif to and (state := active_state("nginx")) not in SERVES:
+        what = f"nginx is {state}: this host could not become the primary"
+        troubles.append(trouble("nginx_down", what, AMBER))
+    return {"host": to.host if to else None, "troubles": troubles}
+
+
+def fenced(mark: str) -> list[Trouble]:
+    """Hosts that a failover keeps away. mark: the file in whose folder their rules are."""
+    path = Path(mark).with_name(FENCE)
+    hosts = hosts_of(path.read_text(encoding="utf-8")) if path.exists() else {}
+    what = "its packets are dropped here until it rejoins"
+    return [trouble("host_fenced", f"{name} ({at}): {what}", AMBER) for name, at in hosts.items()]
 
 
 def active_state(unit: str) -> str:
@@ -341,7 +410,10 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         "units": partial(units, role),
         "services": partial(services, role),
         "contract": partial(contract, state_dir),
+        "record": partial(record, role, state_dir),
         "last_run": partial(last_run, state_dir),
+        "forward": partial(passed_on, role, state_dir),
+        "fenced": partial(fenced, params["mark"]),
         "slow": partial(slow, params),
         "waits": waits,
     }
@@ -356,6 +428,8 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     else:
         found["sync_age_seconds"] = partial(sync_age, bench)
         found["reads"] = partial(reads, params["guard_state"])
+        if os.path.exists(params["queue"]):
+            found["copy"] = partial(jobs.copy, params["queue"], state_dir)
     return found
 
 
@@ -416,6 +490,13 @@ class Status:
         self.troubles += jobs.waiting(found) if found else []
         return {"queues": found}
 
+    def copy(self) -> None:
+        """Troubles of the copy of the queue, on a host that has one."""
+        if "copy" in self.answers and (failed := self.failure("copy")):
+            what = f"the copy of the queue does not answer: {failed}"
+            self.troubles.append(trouble("queue_copy", what, AMBER))
+        self.troubles += self.value("copy", tell=False) or []
+
     def space(self, needed: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The file systems, and their troubles."""
         uses = [name for name in self.answers if name.startswith("room: ")]
@@ -471,6 +552,8 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
     found.troubles += own.get("troubles", []) if database_values["mariadb"] else []
     about_memory = value("memory") or {}
     found.troubles += about_memory.get("troubles", [])
+    about_record = value("record") or {}
+    found.troubles += about_record.get("troubles", [])
     running = value("workers")
     found.troubles += processes_wanted(role, running) if running else []
     row = {
@@ -479,6 +562,7 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
         "level": "",
         "state": "",
         **database_values,
+        "record": about_record.get("record"),
         "apps": {name: app["commit"][:10] for name, app in (value("apps") or {}).items()},
         "sync_age_seconds": value("sync_age_seconds"),
         "workers": running,
@@ -493,6 +577,9 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
         "versions": value("versions", level=AMBER),
         "update_needs": value("update_needs", level=AMBER, tell=not found.failure("server")),
     }
+    passing = value("forward") or {}
+    row["forward"] = passing.get("host")
+    found.troubles += passing.get("troubles", [])
     row["file_systems"] = found.space(row["update_needs"] or [])
     if role == "primary":
         row["drained"] = value("drained")
@@ -505,7 +592,8 @@ def described(found: Status, why: Answer | None) -> dict[str, Any]:
             found.troubles.append(trouble("falls_back", f"reports read from {row['reports_read']}"))
         if not found.failure("sync_age_seconds"):
             found.troubles += copied(row["sync_age_seconds"])
-    for name in ("programs", "units", "services", "contract"):
+        found.copy()
+    for name in ("programs", "units", "services", "contract", "fenced"):
         found.troubles += value(name) or []
     row["level"] = worst(found.troubles)
     state = "; ".join(f"{one['what']} (id: {one['id']})" for one in found.troubles)

@@ -1,4 +1,4 @@
-"""The bench's two Redis on the primary, and the jobs that wait in one of them."""
+"""The bench's two Redis, the jobs that wait in one of them, and the standby's copy of that."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from ..record import Record
 from ..redis.client import Redis, registered_workers
 from ..redis.store import parse_info
 from ..redis.users import conf_of, redis_admin
-from ..verify.redis import queue_problems
-from .troubles import Trouble, trouble
+from ..verify.redis import copy_of, queue_problems
+from .troubles import AMBER, Trouble, trouble
 
 # Seconds that a job may wait: in a queue without workers, and in any queue.
 UNSERVED, OLD = 120, 600
@@ -29,6 +30,14 @@ def queue(conf: str) -> list[Trouble]:
         *(trouble("queue_room", f"queue: {what}") for what in without_room),
         *no_writes("queue", info),
     ]
+
+
+def copy(conf: str, state_dir: str) -> list[Trouble]:
+    """Troubles of the standby's copy of the queue. state_dir: has the record of the primary."""
+    own = Record.read(state_dir)
+    source = own.hosts.get(own.primary, "") if own else ""
+    _, wrong = copy_of(conf, source)
+    return [trouble("queue_copy", f"copy of the queue: {what}", AMBER) for what in wrong]
 
 
 def cache(conf: str) -> list[Trouble]:

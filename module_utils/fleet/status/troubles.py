@@ -19,6 +19,8 @@ OF_STATUS = {
     " next update needs (red). Make room there: `./fleet status` lists what Benchfleet keeps.",
     "falls_back": "The reports of this node are read from the primary, because its replica is"
     " behind or does not answer. The other troubles of the node say why.",
+    "host_fenced": "A failover keeps a host away, which may be wrong about who is primary."
+    " `./fleet rejoin HOST` takes it back.",
     "host_not_asked": "The host could not be reached. The message says what to do.",
     "jobs_old": "A job has waited for more than ten minutes, although workers take jobs from its"
     " queue. `./fleet jobs` shows the queues; a long job may hold the workers.",
@@ -29,13 +31,20 @@ OF_STATUS = {
     "memory_low": "Less than 5 % of the host's memory is available. `ps -eo rss,args --sort -rss`"
     " on the host shows what uses it.",
     "nginx_down": "The router's nginx does not run: no site is reached. `nginx -t` and `systemctl"
-    " status nginx` on the primary say why.",
+    " status nginx` on the host say why. On the standby it is needed only once that is primary.",
     "no_answer": "A part of the status was not known in time: a disk, a server or a program hangs."
     " The message says which, and how long it was waited for.",
     "no_web_workers": "No web worker of the bench runs: the bench answers no call."
     " `supervisorctl status` and logs/web.error.log of the bench say why.",
     "not_known": "A part of the status could not be read on the host. The message has the error.",
-    "primary_closed": "MariaDB on the primary refuses writes (read_only). Run site.yml.",
+    "opened_alone": "Of two hosts, the other one did not answer, so the primary opened without it"
+    " (mariadb_open_alone). Start the other host: if it was made the primary meanwhile, this one"
+    " closes at once.",
+    "primary_closed": "MariaDB on the primary refuses writes (read_only). `./fleet status` shows"
+    " why: it opens when a majority of the hosts names it as primary. Start the hosts that do not"
+    " answer, or take out those that are lost for good (`./fleet remove NODE`).",
+    "passes_on": "The router sends its calls to another host's, or to none, because of the file"
+    " `forward` in the fleet's state folder. Run site.yml.",
     "primary_follows": "MariaDB on the primary is a replica of another server. Find out who set it"
     " up (`SHOW SLAVE STATUS`), and run site.yml after it is removed.",
     "program_stopped": "A program of the bench does not run. `supervisorctl status` and its log in"
@@ -56,7 +65,7 @@ OF_STATUS = {
 }
 
 # Ids whose troubles are amber where nothing else is said; all others are red.
-AMBER_IDS = frozenset({"falls_back", "jobs_old", "memory_low", "status_old"})
+AMBER_IDS = frozenset({"falls_back", "jobs_old", "memory_low", "opened_alone", "status_old"})
 
 
 def trouble(name: str, what: str, level: str = "") -> Trouble:

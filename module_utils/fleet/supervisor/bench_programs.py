@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,7 +32,7 @@ from .control import (
     states,
     together,
 )
-from .programs import LOGS, full_name, tasks
+from .programs import LOGS, full_name, next_file, tasks
 
 STEADY_SECONDS = 4
 # Limit of the wait until programs run, and until a group that serves users answers.
@@ -330,6 +330,8 @@ class BenchPrograms:
             self.did += [f"restart {name}" for name in own]
             self.did += moved
             return before
+        with suppress(FileNotFoundError):
+            os.unlink(next_file(asked["configuration"]))
         if back:
             # First: otherwise supervisord would go on writing to the link's target.
             return_logs(logs["bench"], logs["user"])
@@ -366,16 +368,30 @@ class BenchPrograms:
         ours = (f"{self.name}-", *(f"{group}:" for group in known_groups))
         fresh = update_order([line for line in lines if line.startswith(ours)])
         gone = {line.split(":")[0] for line in lines if line.endswith(": disappeared")}
-        self.each("update", fresh, before - gone)
+        # They have the same ports, so they go in the moment in which the group itself comes.
+        stand_ins = {group: group.replace(self.name, f"{self.name}-next", 1) for group in fresh}
+        stand_ins = {group: name for group, name in stand_ins.items() if name in gone}
+        alone = [group for group in fresh if group not in stand_ins.values()]
+        self.each("update", alone, before - gone, stand_ins)
         return fresh
 
-    def each(self, verb: str, groups: list[str], before: set[str]) -> None:
-        """Update or restart groups, one after the other. before: those that this restarts."""
+    def each(
+        self,
+        verb: str,
+        groups: list[str],
+        before: set[str],
+        stand_ins: Mapping[str, str] | None = None,
+    ) -> None:
+        """Update or restart groups, one after the other.
+
+        before: those that this restarts. stand_ins: groups that go with one of them.
+        """
         for group in groups:
             since = time.monotonic()
             with self.holding(group):
-                control(verb, group if verb == "update" else f"{group}:*")
-                self.did.append(f"{verb} {group}")
+                others = [name for name in [(stand_ins or {}).get(group)] if name]
+                control(verb, *others, group if verb == "update" else f"{group}:*")
+                self.did += [f"{verb} {name}" for name in (*others, group)]
             if group in before:
                 name, away = service(group), time.monotonic() - since
                 self.restarts[name] = max(away, self.restarts.get(name, 0.0))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..bench.account import BenchError, checked, run_as
-from .call import control_words, run, status
+from .call import answer, control_words, run, status
 from .configuration import ConfigurationError, configuration, trouble_text
 from .programs import LOGS, tasks
 
@@ -258,6 +259,33 @@ def together(names: list[str], known: list[str]) -> list[str]:
         chosen = [name for name in names if name in inside]
         arguments += [f"{group}:*"] if len(chosen) == len(inside) else chosen
     return arguments
+
+
+def begin_stop(arguments: Iterable[str], failed: list[BenchError]) -> None:
+    """Have supervisor stop programs, and do not wait until they have stopped.
+
+    arguments: as of together(). failed: gets what a supervisorctl has to say, where supervisord
+    cannot be asked directly.
+    """
+
+    def stop_one(name: str) -> None:
+        try:
+            control("stop", name)
+        except BenchError as error:
+            failed.append(error)
+
+    for name in arguments:
+        group = name.endswith(":*")
+        method = f"supervisor.stopProcess{'Group' * group}"
+        if answer(method, name.removesuffix(":*"), False) is None:
+            # What supervisor has begun to stop goes on to stop, also when nobody waits for it.
+            threading.Thread(target=stop_one, args=[name], daemon=True).start()
+
+
+def begin_start(name: str) -> None:
+    """Start a process, and do not wait until it counts as started. Raises BenchError."""
+    if answer("supervisor.startProcess", name, False) is None:
+        control("start", name)
 
 
 def stop(bench: str, chosen: Callable[[list[str]], list[str]] = list) -> list[str]:

@@ -29,6 +29,11 @@ LOGS = "/var/log/benchfleet-programs"
 PROGRAM = ("program:", "fcgi-program:", "eventlistener:")
 
 
+def next_file(configuration: str) -> str:
+    """The file beside a bench's that has programs of a coming primary; see bench/switch.py."""
+    return f"{configuration.removesuffix('.conf')}-next.conf"
+
+
 def words_of(command: str) -> list[str]:
     """The words of a command, also of a script in it (`sh -c "..."`)."""
     try:

@@ -19,7 +19,7 @@ from ..runs import other_run
 from . import state
 from .benches import find_benches, find_commands, folder_state, gone_sites
 from .database import read_database
-from .notes import adoption_pending, known_hosts, read_mark, read_update
+from .notes import adoption_pending, known_hosts, read_mark, read_record, read_update
 from .ports import find_listeners, try_connect
 from .system import (
     env_python,
@@ -52,6 +52,7 @@ def survey(asked: Mapping[str, Any]) -> dict[str, Any]:
         "mark": read_mark(asked["config_dir"]),
         "known_hosts": known_hosts(asked["config_dir"]),
         "lease": other_run(),
+        "record": read_record(asked["state_dir"]),
         "update": read_update(asked["state_dir"]),
         "database": database.result(),
         "disk": {

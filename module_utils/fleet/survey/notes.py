@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from ..record import Record, RecordError
 
 
 def read_mark(config_dir: str) -> dict[str, Any]:
@@ -34,6 +37,18 @@ def read_mark(config_dir: str) -> dict[str, Any]:
         "format": form,
         "versions": {str(name): str(release) for name, release in versions.items()},
     }
+
+
+def read_record(state_dir: str) -> dict[str, Any] | None:
+    """The record of who is primary, see fleet/record.py; None where there is none.
+
+    One that cannot be read is {trouble}.
+    """
+    try:
+        found = Record.read(state_dir)
+    except RecordError as error:
+        return {"trouble": str(error)}
+    return asdict(found) if found else None
 
 
 def known_hosts(config_dir: str) -> dict[str, str]:

@@ -13,9 +13,8 @@ from ..bench.look import app_version
 from ..calls import held, listens
 from ..foreign import replace
 from ..http import Visitor
-from ..redis.client import Redis
+from ..redis.client import Redis, job_name
 from ..supervisor.control import RUNNING, control, control_each, doing, programs, start, together
-from .report import job_name
 from .state import State
 
 # From Frappe 16 on, a process reads a changed configuration after up to a minute.
@@ -32,6 +31,22 @@ SUSPENDED = "rq:suspended"
 # A worker reports every 2 s; see roles/jobs. One that is silent for longer does not run.
 SILENT_SECONDS = 10.0
 SWITCH = "maintenance_mode"
+
+
+def busy_workers(redis: Redis, bench_id: str) -> list[str]:
+    """Jobs of a fleet's benches that run now, with the hosts on which they run."""
+    beats = redis.ask("HGETALL", f"{bench_id}:fleet:beats") or []
+    now = float(redis.ask("TIME")[0])
+    busy = []
+    for worker, beat in zip(beats[::2], beats[1::2], strict=True):
+        at, _, node = beat.partition(" ")
+        if now - float(at) > SILENT_SECONDS:
+            continue
+        state, job = redis.ask("HMGET", f"rq:worker:{worker}", "state", "current_job")
+        if state == "busy" or job:
+            text = redis.ask("HGET", f"rq:job:{job}", "description") if job else None
+            busy.append(f"{job_name(text or job or 'a job')} on {node}")
+    return busy
 
 
 class Gates(State):
@@ -60,7 +75,7 @@ class Gates(State):
         since, quiet = time.monotonic(), 0
         with self.redis("redis_queue") as redis:
             while quiet < QUIET_LOOKS:
-                busy = self.busy_workers(redis)
+                busy = busy_workers(redis, self.common()["bench_id"])
                 quiet = 0 if busy else quiet + 1
                 if busy and time.monotonic() - since > self.params["job_seconds"]:
                     raise BenchError(
@@ -70,21 +85,6 @@ class Gates(State):
                         " command again; `./fleet jobs` shows the queues"
                     )
                 time.sleep(LOOK_SECONDS)
-
-    def busy_workers(self, redis: Redis) -> list[str]:
-        """Jobs that run now, with the hosts on which they run."""
-        beats = redis.ask("HGETALL", f"{self.common()['bench_id']}:fleet:beats") or []
-        now = float(redis.ask("TIME")[0])
-        busy = []
-        for worker, beat in zip(beats[::2], beats[1::2], strict=True):
-            at, _, node = beat.partition(" ")
-            if now - float(at) > SILENT_SECONDS:
-                continue
-            state, job = redis.ask("HMGET", f"rq:worker:{worker}", "state", "current_job")
-            if state == "busy" or job:
-                text = redis.ask("HGET", f"rq:job:{job}", "description") if job else None
-                busy.append(f"{job_name(text or job or 'a job')} on {node}")
-        return busy
 
     def open(self) -> None:
         """Let users and jobs in, and see that each site answers."""

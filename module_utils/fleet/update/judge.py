@@ -10,7 +10,7 @@ from ..bench import code as its_code
 from ..bench import needs
 from ..bench.cli import cli_releases
 from ..bench.files import without_password
-from ..bench.look import git_said, installed_apps
+from ..bench.look import REMOTES, git_said, installed_apps
 from ..kept import existing, lack_of_room
 from ..preflight.problems import Problem
 from . import problems
@@ -19,7 +19,6 @@ from .problems import UpdateRefusedError
 from .report import commit_lines, stage_text
 from .room import code_bytes
 
-REMOTES = ("upstream", "origin")
 REFERENCE = re.compile(r"[\w][\w./+@-]*")
 
 

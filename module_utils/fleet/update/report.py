@@ -40,12 +40,6 @@ MIGRATIONS = {"none": "migration not begun", "begun": "migration begun, not ende
 FORTH, BACK = "forth", "back"
 
 
-def job_name(description: str) -> str:
-    """A job's own name, from RQ's description of it: Frappe runs all jobs by one function."""
-    found = re.search(r"\b(?:method|job_name)='([^']+)'", description)
-    return found.group(1) if found else description[:80]
-
-
 def last_patch(output: str) -> str:
     """The patch at which a migration ended, "" when it was at none.
 

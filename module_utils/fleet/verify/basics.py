@@ -41,8 +41,8 @@ class BasicChecks(Host):
         for site in self.all_sites:
             for folder in ("public/files", "private/files"):
                 found.append((f"{self.bench}/sites/{site}/{folder}", "files of the sites"))
-        if redis := (self.params.get("jobs") or {}).get("redis"):
-            found.append((os.path.dirname(redis), "settings of Redis"))
+        if self.queue_conf:
+            found.append((os.path.dirname(self.queue_conf), "settings of Redis"))
         return [*found, (f"{self.bench}/config", "data of Redis"), (LOGS, "logs"), ("/tmp", "/tmp")]
 
     def check_disk_room(self) -> None:
@@ -79,7 +79,9 @@ class BasicChecks(Host):
 
     def check_redis_answers(self) -> None:
         """Ask both Redis instances of this host for PING."""
-        folder = os.path.dirname(self.params["jobs"]["redis"])
+        if self.without_redis("redis_answers"):
+            return
+        folder = os.path.dirname(self.queue_conf)
         answers = {}
         for instance in INSTANCES:
             try:

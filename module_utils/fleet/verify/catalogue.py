@@ -71,7 +71,6 @@ ROWS = {
 # Rows that have no check here, and why.
 WITHOUT_CHECKS = {
     "S15": "No check: the project's tests add nodes to a running fleet (`molecule/`).",
-    "S17": "No check: this release has no switchover and no failover.",
     "S18": "No check of its own: docs/security.md names the check of each of its lines.",
     "S19": "No check: `./fleet status` and `./fleet verify` are what the operator sees.",
 }
@@ -146,11 +145,12 @@ CATALOGUE: dict[str, Check] = {
     ),
     "redis_answers": Check(
         "S0",
-        PRIMARY,
+        EVERY,
         "Both Redis instances answer",
         done="asks the cache and the queue for PING, as their administrator",
         wanted="PONG from both within 5 s",
-        red="sign-ins fail, and no job is queued or done",
+        red="on the primary, sign-ins fail, and no job is queued or done; on the standby, the queue"
+        " has no copy",
         remedy="`supervisorctl status` on this host, and logs/redis-cache.error.log and"
         " logs/redis-queue.error.log of the bench, say why",
         follows=("disk_room",),
@@ -453,7 +453,7 @@ CATALOGUE: dict[str, Check] = {
     ),
     "redis_rights": Check(
         "S8",
-        PRIMARY,
+        EVERY,
         "Each bench can use only the Redis commands that it needs",
         done="compares Redis' users with their file, and reads which commands Redis refused",
         wanted="one user for each host, which has one password, as in the file, and no command"
@@ -462,17 +462,17 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml without --limit. A refused command comes from an intruder on that"
         " bench, or from an app that uses what no bench may use: docs/security.md says how to see"
         " more, and how to clear the list",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "redis_addresses": Check(
         "S8",
-        PRIMARY,
+        EVERY,
         "Redis listens on loopback and the LAN address only",
         done="lists the addresses on which Redis listens",
         wanted="no other address",
         red="Redis can be reached from other networks",
         remedy=SITE + "restart the bench's redis group on this host with `supervisorctl restart`",
-        needs=QUEUE,
+        needs=(*QUEUE, "redis_answers"),
     ),
     "outside": Check(
         "S8",
@@ -724,5 +724,73 @@ CATALOGUE: dict[str, Check] = {
         remedy="run site.yml, which installs what is missing",
         needs=PRIMARY_DATA,
         follows=("disk_room",),
+    ),
+    "record": Check(
+        "S17",
+        EVERY,
+        "This host knows who is primary, and its MariaDB is open or closed by that",
+        done="reads the record of who is primary, and what its service found at its last look",
+        wanted="the inventory's primary; MariaDB open there and closed elsewhere; a look within the"
+        " last 10 s",
+        red="a host that boots may stay closed, and a former primary may stay open",
+        remedy="`journalctl -u benchfleet-record` on this host says what was found; run site.yml",
+        follows=("disk_room", "database_answers"),
+    ),
+    "records_alike": Check(
+        "S17",
+        REPORTING,
+        "All hosts have the same record of who is primary",
+        done="compares this node's record with the primary's",
+        wanted="the same epoch, primary and hosts",
+        red="after a boot, the hosts may not agree on who opens for writes",
+        remedy="run site.yml; `systemctl status benchfleet-record` on both hosts",
+    ),
+    "one_open": Check(
+        "S17",
+        PRIMARY,
+        "Only the primary's MariaDB is open for writes",
+        done="compares what the service of the record found on each host",
+        wanted="open on the primary, closed on all others",
+        red="no document can be saved; or two servers take writes, and their data part",
+        remedy="`./fleet status` says why it is closed, and `./fleet doctor NODE` what to do with a"
+        " node that takes writes",
+        follows=("record", "nodes:record", "nodes:read_only"),
+    ),
+    "queue_copy": Check(
+        "S17",
+        REPORTING,
+        "The standby has a copy of the queue",
+        done="asks the standby's Redis for its connection to the primary's, and waits until it has"
+        " all changes that the primary has",
+        wanted="connected, and all changes within 10 s",
+        red="if the primary is lost, so are the jobs that wait",
+        remedy="`supervisorctl status` on this host, and logs/redis-queue.log and"
+        " logs/redis-queue.error.log of the bench, say why; run site.yml",
+        needs=(*QUEUE, "redis_answers"),
+        follows=("disk_room", "primary:queue_safe"),
+    ),
+    "standby_router": Check(
+        "S17",
+        REPORTING,
+        "The standby's router passes every call on to the primary",
+        done="calls each site at the router of this host, and compares its certificates with those"
+        " of the primary's router",
+        wanted="an answer of the primary's bench to each call, and the same certificates",
+        red="users who reach this host get no answer, or would get another certificate after a"
+        " change of the primary",
+        remedy="run site.yml; the forward file in Benchfleet's state folder on this host names the"
+        " router that gets the calls, and /var/log/nginx/error.log says why it gets none",
+        needs=CALLS,
+    ),
+    "service_address": Check(
+        "S17",
+        EVERY,
+        "The primary holds the users' address, and no other host does",
+        done="looks for router_service_ip on the network interfaces",
+        wanted="it is on an interface of the primary, and on no other host",
+        red="users do not reach the primary",
+        remedy="`journalctl -u benchfleet-address` on this host says why; it follows the record of"
+        " who is primary, which `./fleet status` shows",
+        follows=("primary:database_answers", "database_answers"),
     ),
 }

@@ -160,6 +160,30 @@ def count_schedulers(host: str, nodes: Nodes) -> Result:
     )
 
 
+def compare_record(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
+    """Whether a node has the primary's record of who is primary."""
+    own, theirs = ({**one["seen"]["record"], "open": None} for one in (node, primary))
+    differ = [name for name in own if own[name] != theirs[name]]
+    said = [f"{name} {own[name]} here, {theirs[name]} on the primary" for name in differ]
+    saw = "; ".join(said) or f"{own['primary']}, epoch {own['epoch']}"
+    return result("records_alike", host, not differ, saw, facts={"differ": differ})
+
+
+def count_open(host: str, nodes: Nodes) -> Result:
+    """Whether one MariaDB of the fleet is open for writes, that of the primary ``host``."""
+    seen = {
+        name: node["seen"]["record"] for name, node in nodes.items() if "record" in node["seen"]
+    }
+    unseen = sorted({*nodes} - {*seen})
+    found = sorted(name for name, one in seen.items() if one["open"])
+    saw = f"open: {', '.join(found) or 'none'}" + f"; not seen: {', '.join(unseen)}" * bool(unseen)
+    # Two are one too many, whatever the hosts that were not seen have.
+    compared = not unseen or len(found) > 1
+    facts = {"open": found, "unseen": unseen}
+    ok = found == [host] and not unseen
+    return result("one_open", host, ok, saw, compared=compared, facts=facts)
+
+
 def compare_settings(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
     """Whether settings that the plan has different values for differ on the running servers."""
     apart = sorted(
@@ -252,6 +276,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
     if not primary:
         return []
     results = [count_schedulers(primary, nodes), compare_placed(primary, nodes, placed)]
+    results.append(count_open(primary, nodes))
     for name, node in nodes.items():
         if node["role"] == "primary":
             continue
@@ -261,6 +286,7 @@ def compare(nodes: Nodes, placed: dict[str, list[str]]) -> list[Result]:
             ("answers_alike", "answers", compare_answers),
             ("bench_id", "bench_id", compare_queue),
             ("apart", "settings", compare_settings),
+            ("records_alike", "record", compare_record),
         ):
             unseen = [host for host in (name, primary) if part not in nodes[host]["seen"]]
             if unseen:

@@ -46,7 +46,10 @@ HOST_ARGUMENTS: dict[str, dict[str, Any]] = {
     "option_file": {"type": "path", "required": True},
     "package_dir": {"type": "path", "required": True},
     "certificates_dir": {"type": "path", "required": True},
+    "state_dir": {"type": "path", "required": True},
     "guarded": {"type": "bool", "required": True},
+    "routes": {"type": "bool", "required": True},
+    "service_ip": {"type": "str", "required": True},
 }
 CALL_ARGUMENTS: dict[str, dict[str, Any]] = {
     "token": {"type": "str", "required": True},
@@ -74,8 +77,10 @@ class Host:
     heavy_workers: for heavy jobs, besides ``background_workers``. custom_workers: whether the
     operator's own queues have workers besides both. settings: the planned MariaDB settings that
     depend on the host's task; plan: all but the host's own; option_file: the file with them.
-    certificates_dir: the fleet's own certificates. package_dir: the package of the jobs. guarded:
-    whether the fleet has the guard. In ``calls``:
+    certificates_dir: the fleet's own certificates. state_dir: the fleet's state. package_dir: the
+    package of the jobs. guarded: whether the fleet has the guard. routes: whether this host has a
+    router, as the primary and the standby have. service_ip: the users' address with its prefix, ""
+    for none. In ``calls``:
     token: part of the name of all that this verify makes. router: its address and ports. user: who
     signs in, with ``passwords`` by site.
     """
@@ -118,6 +123,17 @@ class Host:
     def processes(self) -> list[Process]:
         """The bench's processes on this host."""
         return of_bench(processes(), self.bench)
+
+    @property
+    def queue_conf(self) -> str:
+        """Settings of the queue's Redis of this host, "" where it has none."""
+        return str(self.params.get("jobs", {}).get("redis") or self.params.get("queue") or "")
+
+    def without_redis(self, name: str) -> bool:
+        """Whether a check is not made here, because this host has no Redis; then it is noted."""
+        if not self.queue_conf:
+            self.gathering.skip(name, "not applicable: this host has no Redis")
+        return not self.queue_conf
 
     def make(self, *names: str, seconds: float = CHECK_SECONDS) -> None:
         """Make checks that have a method each: ``check_NAME``, in so many seconds at most."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from ..bench.jobs_tool import ask
 from ..redis.client import Redis, RedisError, registered_workers
+from ..redis.replication import copy_problems
 from ..redis.store import parse_info, room_problems, safety_problems, settings
 from ..redis.users import INSTANCES, bench_user, conf_of, faults, file_of, redis_admin
 from ..sockets import listening
@@ -15,6 +17,9 @@ from .host import Host
 
 # An idle worker does a job at once; one that is busy is no fault.
 TRY_SECONDS = 15
+# For a copy to get what the primary has.
+COPY_SECONDS = 10
+INFO = ("memory", "persistence", "replication")
 
 
 def queue_problems(conf: str) -> tuple[dict[str, str], list[str], list[str]]:
@@ -24,12 +29,29 @@ def queue_problems(conf: str) -> tuple[dict[str, str], list[str], list[str]]:
     """
     folder = settings(Path(conf).read_text(encoding="utf-8"))["dir"]
     with redis_admin(conf) as redis:
-        info = parse_info(redis.ask("INFO", "memory") + redis.ask("INFO", "persistence"))
-    return info, safety_problems(info, folder), room_problems(info)
+        info = parse_info("".join(redis.ask("INFO", part) for part in INFO))
+    unsafe = safety_problems(info, folder)
+    if info["role"] == "slave":
+        unsafe.append(
+            f"it is a copy of the queue of {info['master_host']}, and takes no jobs: restart the"
+            " bench's redis group with `supervisorctl restart`"
+        )
+    return info, unsafe, room_problems(info)
+
+
+def copy_of(conf: str, source: str) -> tuple[dict[str, str], list[str]]:
+    """INFO of the standby's Redis, and why it may lack jobs. conf: path of its settings.
+
+    source: address of the primary's; "" where any will do.
+    """
+    folder = settings(Path(conf).read_text(encoding="utf-8"))["dir"]
+    with redis_admin(conf) as redis:
+        info = parse_info("".join(redis.ask("INFO", part) for part in INFO))
+    return info, copy_problems(info, source) + safety_problems(info, folder)
 
 
 class RedisChecks(Host):
-    """The check of every host, and those of the primary, where both instances run."""
+    """The check of every host, and those of the primary and the standby, where both run."""
 
     def check_redis_password(self) -> None:
         """Connect to both Redis ports of the primary, without and with the password."""
@@ -52,6 +74,8 @@ class RedisChecks(Host):
 
     def check_redis_addresses(self) -> None:
         """Read from the kernel's tables on which addresses Redis listens."""
+        if self.without_redis("redis_addresses"):
+            return
         ports = (self.ports["redis_cache"], self.ports["redis_queue"])
         found: dict[int, set[str]] = {port: set() for port in ports}
         for one in listening(ports).values():
@@ -71,7 +95,9 @@ class RedisChecks(Host):
 
     def check_redis_rights(self) -> None:
         """Compare Redis' users with their file, and read which commands it refused."""
-        folder = os.path.dirname(self.params["jobs"]["redis"])
+        if self.without_redis("redis_rights"):
+            return
+        folder = os.path.dirname(self.queue_conf)
         found = []
         for instance in INSTANCES:
             acl = Path(file_of(folder, instance)).read_text(encoding="utf-8")
@@ -87,6 +113,27 @@ class RedisChecks(Host):
         self.gathering.add("queue_safe", not unsafe, saw)
         used, limit = (int(info[name]) // 1024**2 for name in ("used_memory", "maxmemory"))
         self.gathering.add("queue_room", not full, "; ".join(full) or f"{used} of {limit} MiB")
+
+    def check_queue_copy(self) -> None:
+        """Wait until the standby's queue has all that the primary's has when it is asked."""
+        if self.without_redis("queue_copy"):
+            return
+        address, password = self.params["primary_ip"], self.params["redis_password"]
+        user = bench_user(self.params["host"])
+        with Redis(address, self.ports["redis_queue"], password, user) as primary:
+            wanted = int(parse_info(primary.ask("INFO", "replication"))["master_repl_offset"])
+        until = time.monotonic() + COPY_SECONDS
+        while True:
+            info, wrong = copy_of(self.queue_conf, address)
+            behind = wanted - int(info.get("slave_repl_offset", 0))
+            if (behind <= 0 and not wrong) or time.monotonic() > until:
+                break
+            time.sleep(0.2)
+        if behind > 0 and not wrong:
+            wrong = [f"{behind} bytes of changes are still missing after {COPY_SECONDS} s"]
+        saw = "; ".join(wrong) or f"all changes up to byte {wanted}"
+        facts = {"behind": max(0, behind)}
+        self.gathering.add("queue_copy", not wrong, saw, facts=facts)
 
     def workers_known(self) -> list[dict[str, Any]]:
         """The background workers of all benches that are registered in the shared Redis."""

@@ -6,7 +6,17 @@ import time
 from typing import Any
 
 from ..mariadb import texts
-from ..mariadb.server import Server, all_of, describe, errant, memory_tables, pymysql, remote
+from ..mariadb.server import (
+    EVER,
+    LAST,
+    Server,
+    all_of,
+    describe,
+    errant,
+    memory_tables,
+    pymysql,
+    remote,
+)
 from .host import Host, local
 from .sites import site_connection
 
@@ -84,13 +94,12 @@ class ReplicaChecks(Host):
         return None
 
     def check_errant(self) -> None:
-        """Compare the GTIDs in the binary logs of both servers, this one's first."""
-        question = "SELECT @@GLOBAL.gtid_binlog_state"
+        """Compare the last GTIDs of this server with all of the primary's, this one's first."""
         with local() as server:
             own = server.value("SELECT @@GLOBAL.server_id")
-            here = server.value(question)
+            here = server.value(LAST)
         with self.primary_probe() as primary:
-            there = primary.value(question)
+            there = primary.value(EVER)
         strange = errant(here, there)
         # With its own server id it is a write on this server; with another's, this server may have
         # what the primary has lost.

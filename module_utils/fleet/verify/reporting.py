@@ -22,15 +22,15 @@ class Reporting(ReplicaChecks, CallChecks, GuardChecks, FileChecks, NoScheduler,
         """Make all checks but file_goes."""
         attempt = self.gathering.attempt
         self.basics("disk_room", "database_answers", "connections", "primary_reached")
-        self.basics("bench_answers")
+        self.basics("redis_answers", "bench_answers")
         attempt(("threads", "heartbeat", "read_only"), self.check_replication)
         self.make("row", "errant", "memory_tables", "tls", "sites_tls")
         attempt(("refused_replica", "refused_primary"), self.check_refusals)
         self.make("keys")
         attempt(("report", "signed_in"), self.check_calls)
-        self.make("session_row")
+        self.make("session_row", "standby_router")
         attempt(("own_writes", "written"), self.check_guard)
-        self.make("no_scheduler")
+        self.make("no_scheduler", "redis_addresses", "redis_rights", "queue_copy")
         attempt(("file_kept", "file_fetched"), self.check_files)
         self.look()
         self.make("file_arrives", seconds=self.params["file_seconds"] + CHECK_SECONDS)

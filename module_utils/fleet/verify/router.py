@@ -21,6 +21,9 @@ from .accounts import AccountChecks
 from .host import Host, local
 from .sites import reading_account
 
+# Which routers have passed a call on, in the answer.
+PASSED_ON = "x-fleet-forwarded"
+PING = "/api/method/frappe.ping"
 CALLS_PER_NODE = 20
 CALL_PAUSE_SECONDS = 0.05
 
@@ -142,6 +145,35 @@ class CallChecks(AccountChecks):
             f" after signing out: {after or 'none'}"
         )
         return name == self.params["user"] and not after, saw
+
+    def check_standby_router(self) -> None:
+        """Call each site at this host's own router, which passes the call on to the primary's."""
+        if not self.params["routes"]:
+            self.gathering.skip("standby_router", "not applicable: this host is not the standby")
+            return
+        primary = self.params["router"]
+        own = {**primary, "address": self.params["lan_ip"]}
+        faults = []
+        for site in self.sites:
+            port, secure = router_port(own, site)
+            answer = Visitor(own["address"], port, site, secure).call("GET", PING)
+            passed = answer.headers.get(PASSED_ON, "")
+            if answer.status != 200 or self.params["host"] not in passed.split(", "):
+                faults.append(
+                    f"{site}: {answer.said()}, passed on by {passed or 'no router'}, answered by"
+                    f" {answer.bench or 'no bench'}"
+                )
+            elif (port, secure) != router_port(primary, site):
+                faults.append(f"{site}: by {'https' if secure else 'http'}, unlike on the primary")
+            elif secure and shown_certificate(own["address"], port, site) != shown_certificate(
+                primary["address"], port, site
+            ):
+                faults.append(f"{site}: another certificate than on the primary")
+        self.gathering.add(
+            "standby_router",
+            not faults,
+            "; ".join(faults) or f"passed on to the primary: {', '.join(self.sites)}",
+        )
 
     def check_session_row(self) -> None:
         """Sign in at this bench; the session's row must be on the primary."""

@@ -22,10 +22,12 @@ PACKAGES = re.compile(
 UNSAID = (
     "/.benchfleet-complete",
     ".wants/benchfleet-firewall.service",
+    ".wants/benchfleet-record.service",
     ".wants/benchfleet-sites.timer",
     ".wants/benchfleet-status.timer",
     "/benchfleet/sites.json",
     "/config/supervisor.conf.bench",
+    "/primary.json",
     "/sites/.fleet-sites.json",
     "/site_config.json",
 )

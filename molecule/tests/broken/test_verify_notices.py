@@ -31,6 +31,8 @@ def get_db(socket=None, **given):
     return MariaDBDatabase("somebody", **given)
 """,
 }
+# Root's question to the queue's Redis of a host.
+QUEUE = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin) redis-cli --user benchfleet -p 11000"
 # The part of site.yml that reads the code of a reporting bench, and sums up.
 SUMMED_UP = [f"playbooks/{name}.yml" for name in ("preflight", "reporting", "summary")]
 MISFIT = "guard: in this bench's frappe.database.mariadb.database, MariaDBDatabase takes other"
@@ -71,6 +73,7 @@ def damage(nodes: dict[str, Node]) -> Iterator[None]:
     node.run(f"printf '[mysqld]\\nsync_binlog = 0\\n' >{LATE}")
     node.sql("SET GLOBAL lc_time_names = de_DE, default_week_format = 3")
     node.run("systemctl stop cron")
+    node.run(f"{QUEUE} REPLICAOF NO ONE")
     node.run(f"for file in {BUNDLES}; do mv $file $file.away; done")
     node.run(
         f"cd {BENCH}/sites && systemd-run --quiet --unit second-scheduler --uid frappe"
@@ -85,6 +88,7 @@ def damage(nodes: dict[str, Node]) -> Iterator[None]:
     node.run("systemctl stop second-scheduler")
     node.run(f"for file in {BUNDLES}.away; do mv $file ${{file%.away}}; done")
     node.run("systemctl start cron")
+    node.run(f"{QUEUE} REPLICAOF {primary.host.ip} 11000")
     node.run("systemctl restart benchfleet-firewall")
     node.run(f"rm {LATE}")
     node.sql("SET GLOBAL sort_buffer_size = 4194304")
@@ -120,6 +124,7 @@ def test_each_damage_turns_its_own_check_red(checks: dict[tuple[str, str], dict[
         ("assets", "rep1"),
         ("outside", "rep1"),
         ("no_scheduler", "rep1"),
+        ("queue_copy", "rep1"),
         ("file_arrives", "rep1"),
         ("settings", "rep1"),
         ("answers_alike", "rep1"),

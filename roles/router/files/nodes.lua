@@ -8,13 +8,19 @@
 -- A call for the primary's bench that was not sent yet waits while that bench is restarted or starts. If
 -- the bench stays down, later calls do not wait.
 --
+-- While the forward file is there ("HOST ADDRESS PORT"), every call is passed on to the router of that host,
+-- which is the primary now. Calls that wait look at the file when their wait ends: so those that are held while
+-- the primary changes go to the new one.
+--
 -- State that must survive a change of location is in variables of nginx, as ngx.ctx does not survive it.
 --   benchfleet_held     node whose count of calls this call is in
 --   benchfleet_tried    nodes that this call was sent to, each followed by a space
 --   benchfleet_sent     how many of these got it and failed
 --   benchfleet_address  where it is sent now
 --   benchfleet_spare    location that takes it when no node does
---   benchfleet_again    how often the primary's bench refused this call
+--   benchfleet_again    how often the primary's bench, or the other router, refused this call
+--   benchfleet_forward  the other router that it is sent to
+--   benchfleet_passed   how many routers have passed it on then
 
 local FILE = "/etc/nginx/benchfleet/nodes"
 -- Seconds that a node may take to answer at its health port, and that the whole choice may take.
@@ -22,11 +28,16 @@ local ASK, CHOICE = 0.5, 1.5
 -- A mark expires after so many seconds unless it is renewed: a reload may have ended the worker that
 -- renews it.
 local MARK, AGAIN = 5, 1
+-- What io.open says of a file that is not there (ENOENT).
+local NO_FILE = 2
 -- How many nodes are tried for a call, at most; nginx follows at most ten changes of location.
 local MOST = 3
 -- Seconds, from its beginning, for which a call waits for the primary's bench if no restart was announced,
 -- and between two checks. An announced restart is waited for as long as the announcement is valid.
 local PATIENCE, LOOK = 10, 0.05
+-- Routers that may pass a call on, one after the other. A call that waits while the primary changes may come
+-- back to the router where it began.
+local HOPS = 3
 
 local shared = ngx.shared.benchfleet
 local own = tostring(ngx.worker.pid())
@@ -242,6 +253,89 @@ local function wait_while_held()
     end
 end
 
+-- Answer that the primary's bench is down: with a page, or in the desk's form.
+local function answer_away()
+    local page = (ngx.var.http_accept or ""):find("text/html", 1, true)
+    return ngx.exec(page and "@primary_away_page" or "@primary_away")
+end
+
+-- The router that the forward file names, nil when there is no file. Without an address when the file cannot be
+-- read: then this host is not the primary either.
+local function forwarded()
+    local file, problem, number = io.open(settings.forward)
+    if not file and number == NO_FILE then
+        return nil
+    end
+    local line = file and file:read("*l") or ""
+    if file then
+        file:close()
+    end
+    local name, host, port = line:match("^(%S+) (%S+) (%d+)$")
+    if not name then
+        ngx.log(ngx.ERR, "benchfleet: ", settings.forward, " names no router: ", problem or line)
+        return { name = "router" }
+    end
+    if host:find(":", 1, true) then
+        host = "[" .. host .. "]"
+    end
+    return { name = "router " .. name, host = host, web = tonumber(port), address = host .. ":" .. port, gets = "calls" }
+end
+
+-- Pass this call on to another router; nothing while there is no forward file.
+local function pass_on()
+    local target = forwarded()
+    if not target then
+        return
+    end
+    local hops = (tonumber(ngx.var.benchfleet_hops) or 0) + 1
+    if hops > HOPS then
+        return ngx.exec("@forward_loop")
+    end
+    if not target.address or (shared:get("down:" .. target.name) and not state_of(target, ASK)) then
+        return answer_away()
+    end
+    ngx.var.benchfleet_forward = target.address
+    ngx.var.benchfleet_passed = hops
+    return ngx.exec("@forward")
+end
+
+-- Rewrite phase of every call. Later changes of location, such as to a file that a bench hands out, are no calls.
+local function enter_router()
+    if not ngx.req.is_internal() and forwarded() then
+        wait_while_held()
+        return pass_on()
+    end
+end
+
+-- A call that another router did not answer: if it was not sent, it is sent once that listens.
+local function forward_lost()
+    if not never_sent() then
+        return ngx.exec("@primary_lost")
+    end
+    local times = (tonumber(ngx.var.benchfleet_again) or 0) + 1
+    ngx.var.benchfleet_again = times
+    local ending = ngx.req.start_time() + PATIENCE
+    local target = forwarded()
+    while target and target.address and times <= MOST and now() < ending and not shared:get("down:" .. target.name) do
+        if state_of(target, ASK) then
+            return pass_on()
+        end
+        ngx.sleep(LOOK)
+        target = forwarded()
+    end
+    if target and target.address then
+        mark(target)
+    end
+    return answer_away()
+end
+
+-- Wait for the end of a hold, then pass this call on if another router has taken over meanwhile (access phase of
+-- realtime, and first half of before_primary).
+local function before_bench()
+    wait_while_held()
+    return pass_on()
+end
+
 -- Send this call to a node (access phase of @report), or to where it goes when there is none.
 local function choose()
     local spare = ngx.var.benchfleet_spare
@@ -282,19 +376,13 @@ local function choose()
             return send_to(node, tried)
         end
     end
-    wait_while_held()
+    before_bench()
     return ngx.exec(spare)
-end
-
--- Answer that the primary's bench is down: with a page, or in the desk's form.
-local function answer_away()
-    local page = (ngx.var.http_accept or ""):find("text/html", 1, true)
-    return ngx.exec(page and "@primary_away_page" or "@primary_away")
 end
 
 -- Access phase of a call that goes to the primary's bench.
 local function before_primary()
-    wait_while_held()
+    before_bench()
     if shared:get("down:" .. primary.name) then
         if not state_of(primary, ASK) then
             return answer_away()
@@ -313,11 +401,15 @@ local function again()
     ngx.var.benchfleet_again = times
     local ending = ngx.req.start_time() + PATIENCE
     while times <= MOST and (is_held() or now() < ending) and not shared:get("down:" .. primary.name) do
-        if not is_held() and state_of(primary, ASK) then
-            return
+        if not is_held() then
+            pass_on()
+            if state_of(primary, ASK) then
+                return
+            end
         end
         ngx.sleep(LOOK)
     end
+    pass_on()
     mark(primary)
     return answer_away()
 end
@@ -333,5 +425,6 @@ end
 forget_killed_workers()
 package.loaded.benchfleet_nodes = {
     choose = choose, release = release, after_pool = after_pool, before_primary = before_primary, again = again,
+    enter_router = enter_router, before_bench = before_bench, forward_lost = forward_lost,
 }
 return package.loaded.benchfleet_nodes

@@ -1,0 +1,45 @@
+"""Filters of role switch: who may become the primary; fleet/switching decides."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from inspect import isgeneratorfunction
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+
+from fleet.switching import evidence, prechecks, records
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "ahead_of": evidence.ahead_of,
+    "failover_problems": evidence.failover_problems,
+    "fenced": evidence.fenced,
+    "furthest_of": evidence.position,
+    "jobs_at_work": evidence.jobs_at_work,
+    "may_lose": evidence.may_lose,
+    "moved_problem": records.moved_problem,
+    "opening_hosts": records.opening,
+    "returned_problems": evidence.returned_problems,
+    "standby_of": records.standby_of,
+    "switch_judged": records.judged,
+    "switch_problems": prechecks.switch_problems,
+    "switching_text": records.switching_text,
+}
+
+
+def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
+    """A judgement as templates can count it and add to it."""
+    return lambda *values, **named: list(judge(*values, **named))
+
+
+class FilterModule:
+    """Filters of role switch, and of role fleet for the standby."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name of each filter and its function."""
+        return {
+            name: listed(judge) if isgeneratorfunction(judge) else judge
+            for name, judge in FILTERS.items()
+        }
