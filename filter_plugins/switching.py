@@ -21,6 +21,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "may_lose": evidence.may_lose,
     "moved_problem": records.moved_problem,
     "opening_hosts": records.opening,
+    "receives_from": evidence.receives,
     "returned_problems": evidence.returned_problems,
     "standby_of": records.standby_of,
     "switch_judged": records.judged,

@@ -257,6 +257,8 @@ def against(
         ({"looks": {}}, ["failover_no_replica"]),
         ({"looks": {"rep2": LOST}}, ["failover_target_broken"]),
         ({"looks": {"rep1": LOST, "rep2": {**LOST, "io": "Yes"}}}, ["failover_replica_connected"]),
+        # A failover that was cut off left it so.
+        ({"looks": {"rep1": {**LOST, "io": "Yes", "follows": HOSTS["rep2"]}, "rep2": LOST}}, []),
         (
             {"looks": {"rep1": {**LOST, "heartbeat_age": 900.0}, "rep2": LOST}},
             # What the other one has is fetched.

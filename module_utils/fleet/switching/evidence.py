@@ -121,7 +121,7 @@ def failover_problems(
         yield TARGET_BROKEN.found(
             to=to, trouble=troubles.get(to, "it does not answer"), others=list(looks)
         )
-    connected = [host for host, look in looks.items() if look.get("io") == "Yes"]
+    connected = [host for host, look in looks.items() if receives(look, found["hosts"].get(lost))]
     if connected:
         yield CONNECTED.found(host=lost, replicas=connected)
     ages = {h: float(k["heartbeat_age"]) for h, k in looks.items() if known_age(k)}
@@ -138,6 +138,14 @@ def failover_problems(
             limit=round(max(max_loss, accept_loss)),
             accept=rounded_up((seconds or 0) + GRACE_SECONDS),
         )
+
+
+def receives(look: Mapping[str, Any], address: str | None) -> bool:
+    """Whether a replica is connected to the server at an address.
+
+    An earlier failover that was cut off may have left one that follows another replica.
+    """
+    return look.get("io") == "Yes" and look.get("follows") == address
 
 
 def known_age(look: Mapping[str, Any]) -> bool:
