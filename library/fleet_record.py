@@ -18,8 +18,8 @@ options:
     description:
       - C(present) makes the first record, of epoch 1, or brings hosts and C(open_alone) up to date.
         It refuses where the record names another primary.
-      - C(stored) stores a record of a higher epoch, as a switch does. It refuses any other one that
-        is not equal to the host's own.
+      - C(stored) stores a record of a higher epoch, as a switch does, or one of the same epoch and
+        primary with other hosts. It refuses any other one.
       - C(known) only reads.
     type: str
     choices: [present, stored, known]

@@ -86,10 +86,6 @@ class Record:
         """The record as one line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
-    def says_the_same(self, other: Record | None) -> bool:
-        """Whether another record differs in nothing but its time."""
-        return other is not None and replace(other, since=self.since) == self
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -182,11 +178,16 @@ def present(
 
 
 def accept(own: Record | None, new: Record) -> Record:
-    """The record to be stored by a promotion: the new one, or an equal own. Raises RecordError."""
+    """The record to be stored by a promotion. Raises RecordError.
+
+    Where own names the same primary in the same epoch, the command is gone on with: hosts and
+    open_alone become those of the new one, as a failover leaves out more than a switchover did.
+    """
     if own is None or (own.fleet_id == new.fleet_id and new.epoch > own.epoch):
         return new
-    if new.says_the_same(own):
-        return own
+    again = replace(new, since=own.since)
+    if replace(again, hosts=own.hosts, open_alone=own.open_alone) == own:
+        return again
     raise RecordError(
         f"this host has a record of epoch {own.epoch} of fleet {own.fleet_id}, which names"
         f" {own.primary}; one of epoch {new.epoch} that names {new.primary} is not stored over it."

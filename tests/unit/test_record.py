@@ -206,11 +206,13 @@ def test_a_promotion_is_stored_over_a_lower_epoch_only() -> None:
     assert accept(OLD, NEW) == NEW
     again = replace(NEW, since="2026-11-30T11:00:00+00:00")
     assert accept(NEW, again) == NEW
+    # A switchover was cut off, and a failover to the same host goes on.
+    without = replace(again, hosts={"rep1": "10.0.0.2"}, open_alone=False)
+    assert accept(NEW, without) == replace(without, since=NEW.since)
     for own, new in (
         (NEW, OLD),
         (NEW, of(8, "rep2")),
         (OLD, replace(NEW, fleet_id="f2")),
-        (NEW, replace(NEW, open_alone=False)),
     ):
         with pytest.raises(RecordError):
             accept(own, new)

@@ -131,6 +131,33 @@ def test_a_lost_primary_has_no_voice():
     assert records.opening(found) == ["rep1", "rep2"]
 
 
+def test_a_failover_that_no_majority_would_know_is_refused():
+    changed = {host: {**OFF, "record": None} for host in ("erp1", "rep2")}
+    assert ids(judged("failover", **changed)["problems"]) == ["failover_no_majority"]
+    # It would be refused also where an earlier one has named the new primary already.
+    changed["rep1"] = {"record": record("rep1", 4, hosts={"rep1": "1", "rep2": "2"})}
+    assert ids(judged("failover", **changed)["problems"]) == ["failover_no_majority"]
+    # By the inventory, the operator says that the others are lost.
+    groups = {"primary": ["erp1"], "reporting": ["rep1"]}
+    seen = {host: {**OFF, "record": None} for host in ("erp1",)} | {"rep1": {"record": record()}}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["problems"], list(found["record"]["hosts"])) == ([], ["rep1"])
+    assert records.opening(found) == ["rep1"]
+    # Also where an earlier run has stored the new record with their voices.
+    seen["rep1"] = {"record": record("rep1", 4, hosts={"rep1": "1", "rep2": "2"})}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["done"], found["record"]["hosts"]) == (True, {"rep1": "1"})
+    # Two hosts: the former primary died after the last word of a switchover.
+    seen["rep1"] = {"record": record("rep1", 4, hosts={"erp1": "0", "rep1": "1"})}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["done"], found["record"]["hosts"]) == (True, {"rep1": "1"})
+    assert (found["record"]["epoch"], found["record"]["open_alone"]) == (4, False)
+    # A host that answers has its voice also where the command is another.
+    assert list(records.judged("switchover", answers(), groups, "rep1")["record"]["hosts"]) == list(
+        HOSTS
+    )
+
+
 @pytest.mark.parametrize(
     ("node", "changed", "expected"),
     [

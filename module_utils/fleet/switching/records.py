@@ -66,6 +66,13 @@ NO_MAJORITY = Kind(
     "switch them on, or take them out (`./fleet remove`): a new primary opens once most of the"
     " fleet's hosts know it",
 )
+WOULD_STAY_CLOSED = Kind(
+    "failover_no_majority",
+    "{to} would not open: it needs most of {voters} to know it, and of these only {there} answer",
+    "the hosts that do not answer",
+    "switch one of them on. If none can be: power them off, take them out of the inventory,"
+    " and run the same command again; `./fleet apply` takes them in later",
+)
 NOT_STANDBY = Kind(
     "switch_not_standby",
     "{to} is not the standby: it has neither router nor queues yet",
@@ -175,7 +182,10 @@ def judged(
     done = verb != "rejoin" and to == primary != ""
     former = former or (inventory if done else primary)
     new, old = (primary, to) if verb == "rejoin" else (to, former if former != to else "")
-    lost = old if verb == "failover" and not done else ""
+    # Where the records name the new primary already, the former one's own names it, too, or an
+    # earlier failover has left it out.
+    lost = old if verb == "failover" and (not done or old not in there) else ""
+    members = nodes if verb == "failover" else list(about["hosts"])
     changes = verb != "rejoin" and not done
     found: dict[str, Any] = {
         "problems": [],
@@ -197,8 +207,11 @@ def judged(
             "fleet_id": about["fleet_id"],
             "primary": new,
             "epoch": int(about["epoch"]) + int(changes),
-            # One that is lost has no voice; rejoin and site.yml give it back.
-            "hosts": {host: ip for host, ip in about["hosts"].items() if host != lost},
+            # One that is lost has no voice; rejoin and site.yml give it back. In a failover, the
+            # operator takes it from others, too: by the inventory.
+            "hosts": {
+                host: ip for host, ip in about["hosts"].items() if host != lost and host in members
+            },
             "open_alone": bool(about.get("open_alone", True)) and not lost,
         },
         "hosts": dict(about["hosts"]),
@@ -237,6 +250,10 @@ def target_problems(
             answer = answers.get(host, {"trouble": "it is not in the inventory"})
             yield HOST_AWAY.found(host=host, cause=cause(host, answer), primary=primary)
     known = [host for host in found["hosts"] if host in found["there"]]
+    voters = list(found["record"]["hosts"])
+    voices = [host for host in voters if host in found["there"]]
+    if found["verb"] == "failover" and len(voices) * 2 <= len(voters) and to in voices:
+        yield WOULD_STAY_CLOSED.found(to=to, voters=voters, there=voices)
     unprepared = found["changes"] and not found["moved"] and to != found["standby"]
     if found["verb"] == "switchover" and unprepared:
         yield NOT_STANDBY.found(to=to, standby=found["standby"] or "none")
