@@ -7,9 +7,11 @@ the standard library is imported, because programs on the hosts use this, too.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from . import atomic
 from .processes import run
 
 FILE = "primary.json"
+# Held while a record is read and replaced, so that none replaces a newer one. For root only: who
+# could open it could keep it.
+LOCK = "primary.lock"
 # What the service found last, and the lock of a switch; a reboot removes both.
 FOLDER = "/run/benchfleet"
 STATE = "record.json"
@@ -136,6 +141,25 @@ def decide(own: Record, host: str, answers: Mapping[str, Record], alone_seconds:
 def newest(*records: Record | None) -> Record | None:
     """The record of the highest epoch, of equal ones the first."""
     return max(filter(None, records), key=lambda record: record.epoch, default=None)
+
+
+def update(
+    state_dir: str, wanted: Callable[[Record | None], Record | None]
+) -> tuple[Record | None, Record | None]:
+    """Store what ``wanted`` makes of this host's record; returns that of before, and the new one.
+
+    Raises RecordError, OSError, and what ``wanted`` does.
+    """
+    lock = os.open(Path(state_dir, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        own = Record.read(state_dir)
+        new = wanted(own)
+        if new is not None and new != own:
+            new.write(state_dir)
+        return own, new
+    finally:
+        os.close(lock)
 
 
 def now() -> str:

@@ -185,7 +185,7 @@ class Keeper:
                 verdict = Verdict(None, "this host has no record yet")
             else:
                 own, verdict = self.judge(own)
-            is_open, why = self.act(verdict)
+            is_open, why = self.act(verdict, own)
         except (RecordError, MariaDBError, OSError) as error:
             why = str(error)
         except pymysql.MySQLError as error:
@@ -218,14 +218,16 @@ class Keeper:
         if verdict.newer is None:
             return own, verdict
         # Not over one that a promotion has stored meanwhile.
-        there = record.newest(Record.read(self.place.state), verdict.newer)
-        if there == verdict.newer:
-            verdict.newer.write(self.place.state)
-        own = there or verdict.newer
+        newer = verdict.newer
+        _, stored = record.update(self.place.state, lambda there: record.newest(there, newer))
+        own = stored or newer
         return own, decide(own, host, self.answers, alone)
 
-    def act(self, verdict: Verdict) -> tuple[bool, str]:
-        """Open or close MariaDB as the verdict wants; returns whether it is open, and why."""
+    def act(self, verdict: Verdict, own: Record | None) -> tuple[bool, str]:
+        """Open or close MariaDB as the verdict wants; returns whether it is open, and why.
+
+        own: the record that the verdict is about.
+        """
         way = (self.place.socket,) if self.place.socket else ()
         try:
             with local(*way, seconds=ANSWER_SECONDS) as server:
@@ -238,6 +240,9 @@ class Keeper:
                         return not closed, "a switch is under way"
                     if found := server.rows("SHOW ALL SLAVES STATUS"):
                         return not closed, f"MariaDB follows {found[0]['Master_Host']}"
+                    # The others were asked for seconds.
+                    if Record.read(self.place.state) != own:
+                        return not closed, "this host's record has just changed"
                     server.run("SET GLOBAL read_only = 0")
                     server.run("SET GLOBAL event_scheduler = 1")
                     self.alone = verdict.alone

@@ -21,7 +21,7 @@ from fleet import record, record_service
 from fleet.mariadb import primary
 from fleet.mariadb.server import MariaDBError, Server, local
 from fleet.record import Record
-from fleet.record_service import Keeper, Listener, Place, ask, client_context
+from fleet.record_service import Keeper, Listener, Place, ask, ask_all, client_context
 from fleet.secrets.certificates import make_authority, make_certificate
 
 from tests.mariadb import MariaDB, needs_mariadb
@@ -401,6 +401,22 @@ def test_a_server_that_follows_another_one_is_not_opened(hosts: Fleet, watched: 
         assert "10.0.0.9" in found["why"]
         root.run("RESET SLAVE ALL")
     assert watched.look()["open"]
+
+
+@needs_mariadb
+def test_a_promotion_that_is_stored_while_the_others_are_asked_counts(
+    hosts: Fleet, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts.serve("rep1", OLD)
+
+    def asked(*about: Any) -> dict[str, Record]:
+        answers = ask_all(*about)
+        NEW.write(watched.place.state)
+        return answers
+
+    monkeypatch.setattr(record_service, "ask_all", asked)
+    assert not watched.look()["open"]
+    assert watched.is_open() == CLOSED
 
 
 @needs_mariadb

@@ -198,6 +198,8 @@ def test_a_planned_change(play: Callable[..., Played]):
     assert {own["epoch"] for own in stored} == {4}
     assert len({own["since"] for own in stored}) == 1
     assert stored[0]["hosts"] == HOSTS
+    # Only the last word needs the lock of the switch.
+    assert [own.get("while_closed") for own in stored] == [True, *[None] * (len(stored) - 1)]
     reach = next(own for _host, what, own in done.steps if what == "mariadb_switch reach")
     assert reach["gtid"] == "0-1-101"
     (take,) = [own for _host, what, own in done.steps if what == "bench_switch take"]
