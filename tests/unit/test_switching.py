@@ -10,6 +10,7 @@ from fleet.switching import evidence, files, gtids, prechecks, records
 HOSTS = {"erp1": "10.0.0.11", "rep1": "10.0.0.21", "rep2": "10.0.0.22"}
 GROUPS = {"primary": ["erp1"], "reporting": ["rep1", "rep2"]}
 OFF = {"trouble": "ssh: connect to host 10.0.0.11 port 22: No route to host", "away": True}
+SINCE = "2026-11-30T18:00:00+00:00"
 KEY = {"trouble": "Host key verification failed.", "away": True}
 
 
@@ -18,7 +19,7 @@ def record(primary: str = "erp1", epoch: int = 3, **more: Any) -> dict[str, Any]
         "fleet_id": "f",
         "epoch": epoch,
         "primary": primary,
-        "since": "2026-11-30T18:00:00+00:00",
+        "since": SINCE,
         "hosts": HOSTS,
         "open_alone": True,
         **more,
@@ -172,6 +173,21 @@ def test_a_host_that_comes_back(node: str, changed: dict[str, Any], expected: li
     assert ids(found["problems"]) == expected
     if not expected:
         assert (found["new"], found["old"], found["record"]["epoch"]) == ("erp1", "rep1", 3)
+
+
+def test_a_host_that_alone_knew_of_another_change_comes_back():
+    # It had heard the last word of a switchover to rep1; the failover went to rep2.
+    others = {"rep1": HOSTS["rep1"], "rep2": HOSTS["rep2"]}
+    new = {"record": record("rep2", 4, hosts=others, open_alone=False)}
+    changed = {"erp1": {"record": record("rep1", 4)}, "rep1": new, "rep2": new}
+    found = judged("rejoin", "erp1", **changed)
+    assert (found["problems"], found["primary"]) == ([], "rep2")
+    # One that is higher than both, and names the primary of most.
+    assert {**found["record"], "since": SINCE} == {**new["record"], "epoch": 5}
+    assert ids(judged(**changed)["problems"]) == ["switch_two_records"]
+    # It is not known which one most hosts name.
+    changed["rep2"] = {**OFF, "record": None}
+    assert ids(judged("rejoin", "erp1", **changed)["problems"]) == ["switch_two_records"]
 
 
 FOLLOWS = {

@@ -28,10 +28,12 @@ NO_RECORD = Kind(
 )
 TWO_RECORDS = Kind(
     "switch_two_records",
-    "two primaries have the same epoch {epoch}: {primaries}",
+    "records of the same epoch {epoch} name different primaries: {primaries}",
     RECORD,
-    "none of them opens by itself. Find out on which one users saved last (`./fleet status`), power"
-    " the other off, and run `./fleet failover --to` with the one to keep",
+    "switch on all hosts. Of these primaries, one is named by most of the fleet's hosts:"
+    " `./fleet rejoin` with each host that names another one gives it the right record. If none"
+    " is: copy the file of the host on which users saved last to the others (`scp`, same path),"
+    " then `systemctl reload benchfleet-record`",
 )
 MOVED = Kind(
     "switch_inventory_differs",
@@ -121,13 +123,23 @@ def standby_of(groups: Groups, wanted: str | None) -> str:
 
 
 def newest(answers: Answers) -> tuple[dict[str, Any] | None, list[str]]:
-    """The record of the highest epoch, and the primaries that records of this epoch name."""
-    records = [a["record"] for a in answers.values() if a.get("record")]
-    if not records:
-        return None, []
-    epoch = max(int(record["epoch"]) for record in records)
-    last = [record for record in records if int(record["epoch"]) == epoch]
-    return dict(last[0]), sorted({record["primary"] for record in last})
+    """The record of the highest epoch, and the primaries that records of this epoch name.
+
+    Where several are named, as after a failover from a host that alone knew of an unfinished
+    switchover, it is the record that most hosts have, or None.
+    """
+    records = {host: a["record"] for host, a in answers.items() if a.get("record")}
+    epoch = max((int(record["epoch"]) for record in records.values()), default=0)
+    last = {host: record for host, record in records.items() if int(record["epoch"]) == epoch}
+    named = sorted({record["primary"] for record in last.values()})
+    for primary in named:
+        same = {host: one for host, one in last.items() if one["primary"] == primary}
+        # The primary's own is the one that it opens by.
+        record = same.get(primary) or next(iter(same.values()))
+        voices = [host for host in same if host in record["hosts"]]
+        if len(named) == 1 or len(voices) * 2 > len(record["hosts"]):
+            return dict(record), named
+    return None, named
 
 
 def cause(host: str, answer: Mapping[str, Any]) -> str:
@@ -174,6 +186,7 @@ def judged(
     record. there, away: hosts that answer, and do not.
     """
     record, named = newest(answers)
+    split = len(named) > 1
     nodes = [*groups.get("primary", []), *groups.get("reporting", [])]
     inventory = (groups.get("primary") or [""])[0]
     there = [host for host, answer in answers.items() if not answer.get("trouble")]
@@ -206,7 +219,7 @@ def judged(
         "record": {
             "fleet_id": about["fleet_id"],
             "primary": new,
-            "epoch": int(about["epoch"]) + int(changes),
+            "epoch": int(about["epoch"]) + int(changes or split),
             # One that is lost has no voice; rejoin and site.yml give it back. In a failover, the
             # operator takes it from others, too: by the inventory.
             "hosts": {
@@ -218,13 +231,11 @@ def judged(
         "there": there,
         "away": [host for host in answers if host not in there],
     }
-    if record is None:
+    if not named:
         found["problems"] = [NO_RECORD.found(hosts=list(answers))]
-    elif len(named) > 1:
-        # The operator's choice between two is a failover.
-        found["problems"] = [
-            TWO_RECORDS.found(epoch=found["epoch"], primaries=named, hosts=list(answers))
-        ]
+    elif split and (record is None or verb == "switchover"):
+        epoch = max(int(a["record"]["epoch"]) for a in answers.values() if a.get("record"))
+        found["problems"] = [TWO_RECORDS.found(epoch=epoch, primaries=named, hosts=list(answers))]
     elif verb == "rejoin":
         found["problems"] = list(rejoin_problems(found, answers, nodes))
     else:
