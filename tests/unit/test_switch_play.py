@@ -376,13 +376,15 @@ def test_a_failover_is_refused(
 
 def test_a_former_primary_comes_back(play: Callable[..., Played]):
     new = {"record": {**RECORD, "epoch": 4, "open_alone": False}}
-    answers = {"erp1 fleet_record known": new, "mariadb_switch follow": {"ahead": []}}
+    files = {"site_files recent": {"files": {}}, "site_files lacking": {"lacking": []}}
+    answers = {"erp1 fleet_record known": new, "mariadb_switch follow": {"ahead": []}, **files}
     done = play("rejoin.yml", answers, node="rep1")
     assert done.status == 0, done.output
     asked = done.at("rep1")
-    assert asked[-5:] == [
+    assert asked[-6:] == [
         "fleet_record stored",
         "mariadb_switch look",
+        "site_files recent",
         "fence absent",
         "forward present",
         "mariadb_switch follow",
@@ -392,16 +394,23 @@ def test_a_former_primary_comes_back(play: Callable[..., Played]):
     assert "mariadb_switch export" not in asked
 
 
-def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played]):
+@pytest.mark.parametrize("ahead", [[], ["0-1-103"]])
+def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played], ahead: list[str]):
     answers = {
-        "mariadb_switch follow": {"ahead": ["0-1-103"]},
+        "mariadb_switch follow": {"ahead": ahead},
         "mariadb_switch export": {"folder": "/var/lib/ahead-1"},
         "site_files recent": {"files": {"a/private/files/b": 3, "a/private/files/c": 4}},
         "site_files lacking": {"lacking": ["a/private/files/c"]},
+        "site_files keep": {"kept": ["a/private/files/c"]},
     }
     done = play("rejoin.yml", answers, node="rep1")
     assert done.status == 0, done.output
     kept = next(own for _host, what, own in done.steps if what == "site_files keep")
     assert kept["files"] == {"a/private/files/c": 4}
-    assert kept["folder"] == "/var/lib/ahead-1/files"
+    assert kept["folder"].endswith("/state/ahead-20261130-180000/files")
     assert ["erp1", "site_files lacking"] in done.asked
+    assert f"{kept['folder']}, for a person" in done.output
+    # Before it follows, and so before it copies the primary's files.
+    asked = done.at("rep1")
+    assert asked.index("site_files keep") < asked.index("mariadb_switch follow")
+    assert ("mariadb_switch export" in asked) is bool(ahead)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import Any
 
 import pytest
@@ -370,6 +372,15 @@ def test_a_database_that_comes_back(look: dict[str, Any], trouble: str, expected
     assert ids(evidence.returned_problems(found, look, trouble)) == expected
 
 
+def test_files_are_looked_for_from_a_day_before_the_loss():
+    found, day = judged("rejoin", "rep1"), 24 * 3600
+    promoted = found["since_seconds"]
+    assert evidence.files_since(found, None, promoted + 100) == 0
+    # It was lost six hours before another one was the primary; or it worked on, cut off.
+    assert evidence.files_since(found, 6 * 3600 + 100, promoted + 100) == promoted - 6 * 3600 - day
+    assert evidence.files_since(found, 10, promoted + 100) == promoted - day
+
+
 def test_files_that_only_a_former_primary_has(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for sites, names in ((here, ("a", "b", "d")), (there, ("a", "d"))):
@@ -386,8 +397,46 @@ def test_files_that_only_a_former_primary_has(tmp_path):
     assert files.recent(str(here), 4e9) == {}
     missing = files.lacking(str(there), found)
     assert missing == [f"{inner}/b", f"{inner}/d"]
-    kept = str(tmp_path / "kept")
-    assert files.keep(str(here), missing, kept) == missing
-    assert (tmp_path / "kept" / inner / "b").read_text() == "b"
-    # Again, nothing is to be done; and no name leads out of the folder.
-    assert files.keep(str(here), [*missing, "../../etc/passwd"], kept) == []
+    kept = tmp_path / "kept" / "files"
+    assert files.keep(str(here), dict.fromkeys(missing, 1), str(kept)) == {
+        "new": missing,
+        "kept": missing,
+    }
+    assert (kept / inner / "b").read_text() == "b"
+    assert kept.stat().st_mode & 0o777 == kept.parent.stat().st_mode & 0o777 == 0o700
+    # Again, nothing is to be done; no name leads out of the folder; and one is gone meanwhile.
+    names = dict.fromkeys([*missing, "../../etc/passwd", "/etc/passwd", f"{inner}/gone"], 1)
+    assert files.keep(str(here), names, str(kept)) == {"new": [], "kept": missing}
+    with pytest.raises(OSError, match="MiB"):
+        files.keep(str(here), {f"{inner}/a": 2**62}, str(kept))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+def test_nothing_of_roots_is_kept_by_a_link_of_the_benchs_account(tmp_path):
+    sites, secret = tmp_path / "sites", tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "key").write_text("key")
+    folder = sites / "erp.test/private/files"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("inner/key", "pipe", "link", os.fsdecode(b"\xff"), "n" * 255):
+        (folder / name).write_text("own")
+    for path in (sites, *sites.rglob("*")):
+        os.chown(path, 65534, 65534)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
+            path.chmod(path.stat().st_mode | 0o055)
+    place = "erp.test/private/files"
+    found = files.recent(str(sites), 0)
+    assert set(found) == {f"{place}/{name}" for name in ("inner/key", "pipe", "link", "n" * 255)}
+    # After the list was made.
+    for name in ("pipe", "link", "inner/key"):
+        (folder / name).unlink()
+    (folder / "inner").rmdir()
+    (folder / "inner").symlink_to(secret)
+    (folder / "link").symlink_to(secret / "key")
+    os.mkfifo(folder / "pipe")
+    for path in folder.iterdir():
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    kept = tmp_path / "kept" / "files"
+    assert files.keep(str(sites), found, str(kept))["new"] == [f"{place}/{'n' * 255}"]
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == ["n" * 255]

@@ -14,6 +14,10 @@ Looks = Mapping[str, Mapping[str, Any]]
 
 # The primary writes a heartbeat each second.
 STALE_SECONDS = 3.0
+# What the minute's copy has not copied for longer, status has shown for long.
+COPIED_SECONDS = 24 * 3600.0
+# Files that are named.
+MOST_FILES = 20
 # Between the message and the command that takes it.
 GRACE_SECONDS = 180
 
@@ -223,6 +227,26 @@ def jobs_at_work(jobs: list[Mapping[str, Any]]) -> list[str]:
         return []
     head = "Jobs that were at work. Some may be done; none is repeated by itself:"
     return [head, *(f"  {line}" for line in lines)]
+
+
+def files_since(found: Mapping[str, Any], age: float | None, now: float) -> float:
+    """From when on files of a host that comes back may be missing on the primary, since 1970.
+
+    age: of the last heartbeat that it has, which it wrote itself: it may have been lost long before
+    another one was made the primary. None where that is not known: then all of its files.
+    """
+    if age is None:
+        return 0.0
+    return min(float(found["since_seconds"]), now - float(age)) - COPIED_SECONDS
+
+
+def kept_files(names: list[str], host: str, folder: str) -> list[str]:
+    """Where files are that only a former primary has, in a sentence."""
+    more = f" and {len(names) - MOST_FILES} more" if len(names) > MOST_FILES else ""
+    return [
+        f"{len(names)} files of the sites that only {host} has are kept there in {folder}, for a"
+        f" person to judge: {', '.join(names[:MOST_FILES])}{more}"
+    ]
 
 
 def returned_problems(
