@@ -123,6 +123,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         answers: dict[str, Any] | None = None,
         lost: dict[str, str] | None = None,
         nodes: tuple[str, ...] = ("rep1", "rep2"),
+        check: bool = False,
         **variables: Any,
     ) -> Played:
         groups = {
@@ -152,7 +153,8 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         }
         since = time.monotonic()
         done = subprocess.run(
-            [str(BIN / "ansible-playbook"), "-i", "hosts.yml", "play.yml", "-e", json.dumps(known)],
+            [str(BIN / "ansible-playbook"), "-i", "hosts.yml", "play.yml", "-e", json.dumps(known)]
+            + ["--check"] * check,
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -312,6 +314,30 @@ LOST_PRIMARY = {
     "mariadb_switch look": LOST_LOOK,
     "rep2 mariadb_switch look": {**LOST_LOOK, "received": "0-1-140"},
 }
+
+
+@pytest.mark.parametrize(
+    ("verb", "lost", "about", "said"),
+    [
+        ("switchover", {}, {}, "rep1 can become the primary, in the place of erp1"),
+        ("failover", {"erp1": ""}, {"confirm": "erp1"}, "rep1 can become the primary"),
+        ("rejoin", {}, {"node": "rep1"}, "rep1 can be asked to follow erp1"),
+    ],
+)
+def test_a_dry_run_only_looks_and_says_what_could_be_done(
+    play: Callable[..., Played],
+    verb: str,
+    lost: dict[str, str],
+    about: dict[str, str],
+    said: str,
+):
+    answers = LOST_PRIMARY if lost else {}
+    done = play(f"{verb}.yml", answers, lost, check=True, **about)
+    assert done.status == 0, done.output
+    words = {what.split(" ")[-1] for _host, what in done.asked}
+    assert words <= {"known", "look", "bench_info"}
+    assert said in done.output
+    assert "Nothing was changed." in done.output
 
 
 def test_a_failover_asks_nothing_of_the_lost_primary(play: Callable[..., Played]):
