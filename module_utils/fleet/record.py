@@ -232,9 +232,9 @@ def state(folder: str = FOLDER) -> dict[str, Any]:
     """What the service found at its last look, {} where there is none.
 
     {host, primary, epoch, open, why, since, answered, alone, checked}: primary and epoch are "" and
-    0 without a record; open: whether MariaDB is; since: when that, or the reason, last changed;
-    answered: the peers whose records were read; checked: when the look began. Times are in seconds
-    since 1970.
+    0 without a record; open: whether MariaDB is, None where the look failed; since: when that, or
+    the reason, last changed; answered: the peers whose records were read; checked: when the look
+    began. Times are in seconds since 1970.
     """
     try:
         found = json.loads(Path(folder, STATE).read_text(encoding="utf-8"))

@@ -191,13 +191,13 @@ class Keeper:
         except pymysql.MySQLError as error:
             why = f"MariaDB refused a statement: {error}"
         self.looks += 1
-        self.alone = bool(is_open) and self.alone
+        self.alone = is_open is not False and self.alone
         return self.note(
             {
                 "host": self.place.host,
                 "primary": own.primary if own else "",
                 "epoch": own.epoch if own else 0,
-                "open": bool(is_open),
+                "open": is_open,
                 "why": f"{why}; opened alone" if self.alone else why,
                 "since": self.since,
                 "answered": sorted(self.answers),
@@ -219,7 +219,12 @@ class Keeper:
             return own, verdict
         # Not over one that a promotion has stored meanwhile.
         newer = verdict.newer
-        _, stored = record.update(self.place.state, lambda there: record.newest(there, newer))
+        try:
+            _, stored = record.update(self.place.state, lambda there: record.newest(there, newer))
+        except OSError as error:
+            # The disk may be full: that keeps no server open.
+            why = f"{verdict.why}; that cannot be stored: {error}"
+            return own, Verdict(verdict.open, why)
         own = stored or newer
         return own, decide(own, host, self.answers, alone)
 
@@ -259,7 +264,7 @@ class Keeper:
         said = tuple(found[name] for name in ("open", "why", "primary", "epoch"))
         if said != self.said:
             self.said, self.since = said, time.time()
-            word = "open" if found["open"] else "closed"
+            word = {True: "open", False: "closed", None: "not known"}[found["open"]]
             print(f"benchfleet: {word}: {found['why']}", flush=True)
         found["since"] = self.since
         with suppress(FileExistsError):

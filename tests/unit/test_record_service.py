@@ -296,6 +296,20 @@ def test_a_higher_epoch_closes_an_open_primary_and_is_stored(
 
 
 @needs_mariadb
+def test_a_higher_epoch_that_cannot_be_stored_closes_it_nevertheless(
+    hosts: Fleet, watched: Watched
+) -> None:
+    hosts.serve("rep1", OLD)
+    watched.look()
+    # As on a disk that is full, the file cannot be made.
+    Path(watched.place.state, record.LOCK).mkdir()
+    hosts.serve("rep2", NEW)
+    found = watched.look()
+    assert (found["open"], watched.is_open()) == (False, CLOSED)
+    assert record.LOCK in found["why"]
+
+
+@needs_mariadb
 def test_a_statement_that_writes_for_long_does_not_keep_it_open(
     hosts: Fleet, watched: Watched
 ) -> None:
@@ -450,7 +464,9 @@ def test_a_record_that_cannot_be_read_changes_nothing(hosts: Fleet, watched: Wat
     hosts.serve("rep1", OLD)
     watched.look()
     Path(watched.place.state, record.FILE).write_text("")
-    assert watched.look()["primary"] == ""
+    found = watched.look()
+    # So that nobody takes it for closed, and the users' address off.
+    assert (found["primary"], found["open"]) == ("", None)
     assert watched.is_open() == OPEN
     Path(watched.place.state, record.FILE).unlink()
     watched.look()
