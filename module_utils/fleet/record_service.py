@@ -114,7 +114,7 @@ class Listener:
         self.fault = ""
 
     def listen(self) -> socket.socket:
-        """The socket, which may be bound before the address is there."""
+        """The socket. Raises OSError while this host does not have the address yet."""
         address = self.place.address
         family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
         return socket.create_server((address, self.place.port), family=family, backlog=64)

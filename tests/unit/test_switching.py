@@ -318,6 +318,10 @@ def against(
         ({"looks": {"rep1": {**LOST, "heartbeat_age": 90.0}}}, ["failover_loss"]),
         ({"looks": {"rep1": {**LOST, "heartbeat_age": 90.0}}, "accept": 120}, []),
         ({"looks": {"rep1": {**LOST, "heartbeat_age": None}}, "accept": 1}, ["failover_loss"]),
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": None}}, "accept": 180}, []),
+        # The clock of the lost one was an hour ahead.
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": -3600.0}}}, ["failover_loss"]),
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": -3600.0}}, "accept": 180}, []),
     ],
 )
 def test_whether_the_primary_is_lost(changed: dict[str, Any], expected: list[str]):

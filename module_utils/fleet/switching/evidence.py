@@ -135,7 +135,8 @@ def failover_problems(
     if confirm != lost:
         yield UNCONFIRMED.found(host=lost)
     seconds = silent_seconds(looks)
-    if seconds is None or seconds > max(max_loss, accept_loss):
+    # Where nobody knows, the word that is asked for is enough.
+    if accept_loss < GRACE_SECONDS if seconds is None else seconds > max(max_loss, accept_loss):
         yield LOSS.found(
             host=lost,
             seconds="an unknown number of" if seconds is None else round(seconds),
@@ -153,8 +154,9 @@ def receives(look: Mapping[str, Any], address: str | None) -> bool:
 
 
 def known_age(look: Mapping[str, Any]) -> bool:
-    """Whether a replica has a heartbeat."""
-    return look.get("heartbeat_age") is not None
+    """Whether a replica has a heartbeat, and not one of a clock that is ahead."""
+    age = look.get("heartbeat_age")
+    return age is not None and float(age) > -STALE_SECONDS
 
 
 def silent_seconds(looks: Looks) -> float | None:
