@@ -32,7 +32,7 @@ UNSURE = Kind(
     "failover_unsure",
     "it is not known whether {host} is lost: {cause}",
     "ssh from the controller to {host}",
-    "mend that, or power it off; nothing that answers is taken for lost",
+    "mend that, or power it off; a host whose sshd answers is not taken for lost",
 )
 CONNECTED = Kind(
     "failover_replica_connected",
