@@ -12,8 +12,10 @@ from ansible.errors import AnsibleFilterError
 from fleet.mariadb import apply as module
 from fleet.mariadb.conflicts import REFUSED, is_by_files, remedy
 from fleet.mariadb.options import Said
+from fleet.mariadb.server import Server, connect, running_variables
 
 from filter_plugins import mariadb_settings as plan
+from tests.mariadb import MariaDB, needs_mariadb
 
 MIB = 1024 * 1024
 
@@ -245,6 +247,36 @@ class OneServer:
         """Note a command."""
         self.commands.append(words[0])
         return 0, "", ""
+
+
+@needs_mariadb
+@pytest.mark.parametrize("roles", [plan.ROLES, plan.ROLES[::-1]])
+def test_another_role_needs_no_restart(
+    roles: tuple[str, ...], installed: Path, tmp_path: Path
+) -> None:
+    was, is_now = (plan.mariadb_settings(1024, role, 2) for role in roles)
+    file = tmp_path / "former.cnf"
+    file.write_text(plan.mariadb_cnf(was))
+    values = plan.mariadb_values(is_now)
+    server = MariaDB(installed, tmp_path)
+    with (
+        server.running(f"--defaults-file={file}"),
+        connect(60, unix_socket=server.socket, user="root") as connection,
+    ):
+        open_one = Server(connection)
+        before = running_variables(open_one)
+        names = {
+            *module.differences(values, before),
+            *module.left_over(values, before, str(file), []),
+        }
+        keeper = module.Keeper(OneServer(tmp_path))  # type: ignore[arg-type]
+        keeper.module.params = {"settings": values, "runtime": []}
+        assert {name for name in names if not keeper.set_global(open_one, name)} == set()
+        after = running_variables(open_one)
+        assert module.differences(values, after) == {}
+        assert module.left_over(values, after, str(file), []) == {}
+        strict = "OFF" if is_now.get("innodb_strict_mode") else "ON"
+        assert after["innodb_strict_mode"]["value"] == strict
 
 
 def test_system_tables_are_made_in_an_empty_folder_alone(

@@ -270,7 +270,7 @@ FLEET = [
           {"settings.groups": GROUPS}),
     Trial({"settings.groups.reporting": ["erp1", "rep1"]}, "host_in_both_groups",
           {"settings.groups": GROUPS}),
-    Trial({"settings.standby": "rep9"}, "standby_unknown", {"settings.standby": None}),
+    Trial({"settings.standby_named": "rep9"}, "standby_unknown", {"settings.standby_named": None}),
     Trial({"settings.groups.all": ["erp1", "rep1", "old"]}, "host_in_no_group",
           {"settings.groups": GROUPS}),
     Trial({"settings.updating": True, "settings.groups.all": ["erp1", "rep1", "rep2"],

@@ -188,8 +188,7 @@ class Keeper(Changes):
                 stale = changed or self.to_be_written(name, files)
                 if not stale and (name in surplus or is_by_files(name, variables)):
                     continue
-                dynamic = name in differing and variables[name]["fixed"] != "YES"
-                if dynamic and self.set_global(server, name, self.wanted[name]):
+                if variables[name]["fixed"] != "YES" and self.set_global(server, name):
                     self.applied.append(name)
                 elif stale:
                     self.restarted_for.append(name)
@@ -254,15 +253,19 @@ class Keeper(Changes):
                 " the same command with `-e adopt_restart_confirmed=true` when it suits you"
             )
 
-    def set_global(self, server: Server, name: str, value: Any) -> bool:
-        """Change a setting in place; returns False when it needs a restart."""
+    def set_global(self, server: Server, name: str) -> bool:
+        """Change a setting in place; returns False when it needs a restart.
+
+        One that no file gives any more gets the server's default.
+        """
         if self.module.check_mode:
             return True
+        value = self.wanted.get(name)
         try:
-            server.run(f"SET GLOBAL {name} = {literal(value)}")
+            server.run(f"SET GLOBAL {name} = {'DEFAULT' if value is None else literal(value)}")
         except Exception:
             return False
-        return agrees(name, value, running_variables(server))
+        return value is None or agrees(name, value, running_variables(server))
 
 
 def bring(module: FleetModule) -> dict[str, Any]:
