@@ -132,7 +132,7 @@ def followed(
     site = play("site.yml", primary, variables, *limit, of=VERBS["apply"])
     status = operations.ended(site)
     if site.ok:
-        shown = play("playbooks/status.yml", primary, {}, of=VERBS["status"])
+        shown = play("playbooks/status.yml", primary, {"anew": True}, of=VERBS["status"])
         status = reports.show_status(shown, as_json=False, wide=False)
         # A host that was given up is away, and that is known.
         status = 0 if lost else status

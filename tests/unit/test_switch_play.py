@@ -157,7 +157,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_ACTION_PLUGINS": str(actions),
+                "ANSIBLE_ACTION_PLUGINS": f"{actions}:{ROOT}/plugins/action",
                 "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "plugins/callback"),
                 "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
                 "ANSIBLE_REMOTE_TEMP": str(tmp_path / "remote"),
@@ -403,3 +403,11 @@ def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played]):
     assert kept["files"] == {"a/private/files/c": 4}
     assert kept["folder"] == "/var/lib/ahead-1/files"
     assert ["erp1", "site_files lacking"] in done.asked
+
+
+def test_the_state_that_is_shown_at_the_end_was_written_after_the_change(
+    play: Callable[..., Played],
+):
+    assert play("status.yml").at("rep1") == ["node_status"]
+    written = ["ansible.builtin.systemd_service restarted", "node_status"]
+    assert play("status.yml", anew=True).at("rep1")[1:] == written
