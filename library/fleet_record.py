@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import record
-from ansible.module_utils.fleet.changes import diff
-from ansible.module_utils.fleet.module import FleetModule, telling
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.record import WORK
 
 DOCUMENTATION = r"""
 module: fleet_record
@@ -87,56 +86,8 @@ live:
 """
 
 
-def lines(own: record.Record | None) -> list[str]:
-    """A record as lines of a diff."""
-    return [] if own is None else own.line().splitlines()
-
-
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "state": {
-                "type": "str",
-                "choices": ["present", "stored", "known"],
-                "default": "present",
-            },
-            "state_dir": {"type": "path", "required": True},
-            "fleet_id": {"type": "str"},
-            "primary": {"type": "str"},
-            "hosts": {"type": "dict"},
-            "here": {"type": "list", "elements": "str", "default": []},
-            "newest": {"type": "dict", "default": {}},
-            "epoch": {"type": "int"},
-            "since": {"type": "str"},
-            "open_alone": {"type": "bool", "default": True},
-        },
-        required_if=[
-            ("state", "present", ["fleet_id", "primary", "hosts"]),
-            ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
-        ],
-        supports_check_mode=True,
-    )
-    asked = module.params
-    with telling(module, record.RecordError, ValueError, OSError):
-        own = new = record.Record.read(asked["state_dir"])
-        about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
-        if asked["state"] == "present":
-            known = record.Record.of(asked["newest"]) if asked["newest"] else None
-            new = record.present(own, known, here=asked["here"], **about)
-        elif asked["state"] == "stored":
-            since = asked["since"] or record.now()
-            wanted = record.Record(epoch=asked["epoch"], since=since, **about)
-            new = record.accept(own, wanted)
-        found = record.state()
-        if new is not None and new != own and not module.check_mode:
-            new.write(asked["state_dir"])
-            record.kick()
-    module.exit_json(
-        changed=new != own,
-        record=record.asdict(new) if new else None,
-        live=found,
-        diff=diff(lines(own), lines(new)),
-    )
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

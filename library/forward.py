@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import asdict
-
-from ansible.module_utils.fleet.changes import diff
-from ansible.module_utils.fleet.forward import Forward, bring, is_held, read, release
-from ansible.module_utils.fleet.module import FleetModule, telling
+from ansible.module_utils.fleet.forward import WORK
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: forward
@@ -54,44 +50,7 @@ held: {description: Whether there was a hold., returned: always, type: bool}
 
 
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "required": True},
-            "state_dir": {"type": "path", "required": True},
-            "host": {"type": "str"},
-            "address": {"type": "str"},
-            "port": {"type": "int"},
-            "hold": {"type": "str", "choices": ["keep", "off"], "default": "keep"},
-        },
-        required_if=[("state", "present", ["host", "address", "port"])],
-        supports_check_mode=True,
-    )
-    asked, state_dir = module.params, module.params["state_dir"]
-    wanted = None
-    with telling(module, OSError, ValueError):
-        if asked["state"] == "present":
-            address = ipaddress.ip_address(asked["address"]).compressed
-            wanted = Forward(asked["host"], address, asked["port"])
-            if Forward.of(wanted.line()) != wanted:
-                raise ValueError(f"{asked['host']!r} is not the name of a host")
-    try:
-        was, spoilt = read(state_dir), False
-    except ValueError:
-        was, spoilt = None, True
-    with telling(module, OSError):
-        held = is_held(state_dir)
-        moves = spoilt or was != wanted
-        ends = held and asked["hold"] == "off"
-        if not module.check_mode:
-            # In this order: a call that waits looks for the file when its wait ends.
-            if moves:
-                bring(state_dir, wanted)
-            if ends:
-                release(state_dir)
-    lines = [[one.line().strip()] if one else [] for one in (was, wanted)]
-    module.exit_json(
-        changed=moves or ends, was=asdict(was) if was else None, held=held, diff=diff(*lines)
-    )
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

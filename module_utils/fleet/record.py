@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from . import atomic
+from .changes import diff
 from .processes import run
+from .work import Work
 
 FILE = "primary.json"
 # What the service found last, and the lock of a switch; a reboot removes both.
@@ -238,3 +240,52 @@ def wait(seconds: float, folder: str = FOLDER) -> dict[str, Any]:
         if time.monotonic() > until:
             return found if looked else {}
         time.sleep(0.1)
+
+
+def lines(own: Record | None) -> list[str]:
+    """A record as lines of a diff."""
+    return [] if own is None else own.line().splitlines()
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module fleet_record. Raises RecordError, ValueError and OSError."""
+    own = new = Record.read(params["state_dir"])
+    about = {name: params[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
+    if params["state"] == "present":
+        known = Record.of(params["newest"]) if params["newest"] else None
+        new = present(own, known, here=params["here"], **about)
+    elif params["state"] == "stored":
+        since = params["since"] or now()
+        new = accept(own, Record(epoch=params["epoch"], since=since, **about))
+    found = state()
+    if new is not None and new != own and not module.check_mode:
+        new.write(params["state_dir"])
+        kick()
+    return {
+        "changed": new != own,
+        "record": asdict(new) if new else None,
+        "live": found,
+        "diff": diff(lines(own), lines(new)),
+    }
+
+
+WORK = Work(
+    {
+        "state": {"type": "str", "choices": ["present", "stored", "known"], "default": "present"},
+        "state_dir": {"type": "path", "required": True},
+        "fleet_id": {"type": "str"},
+        "primary": {"type": "str"},
+        "hosts": {"type": "dict"},
+        "here": {"type": "list", "elements": "str", "default": []},
+        "newest": {"type": "dict", "default": {}},
+        "epoch": {"type": "int"},
+        "since": {"type": "str"},
+        "open_alone": {"type": "bool", "default": True},
+    },
+    do,
+    (RecordError, ValueError, OSError),
+    required_if=(
+        ("state", "present", ["fleet_id", "primary", "hosts"]),
+        ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
+    ),
+)

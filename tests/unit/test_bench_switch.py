@@ -322,6 +322,14 @@ def test_a_node_that_does_not_become_the_primary_is_what_it_was(
     assert node.read("b/sites/common_site_config.json") == node.common(primary=False)
 
 
+def test_the_files_are_copied_by_the_program_of_the_minutes_copy(
+    bench: Callable[..., Bench],
+) -> None:
+    node = bench(primary=False)
+    assert node.step("files", seconds=7).did
+    assert node.ran == [[f"{node.root}/lib/site-sync", "--wait", "7"]]
+
+
 def test_a_primary_gets_quiet_closes_and_goes_back(
     bench: Callable[..., Bench], queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
