@@ -12,11 +12,15 @@ short_description: A router passes every call on to another host's router, or se
 description:
   - Writes or removes the router's forward file, which nginx reads for each call; nginx is not
     reloaded. Then, if wanted, it ends a hold, so that calls that waited go where the file says.
+  - While another host takes the place of the one that the file names, calls can wait here.
 options:
   state:
-    description: C(present) to pass calls on, C(absent) to serve them.
+    description:
+      - C(present) to pass calls on, C(absent) to serve them.
+      - C(held) leaves the file as it is. Calls wait here if the router that it names does not
+        answer; they would get an error at once otherwise.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, held]
     required: true
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   host: {description: The host that gets the calls., type: str}
@@ -27,6 +31,10 @@ options:
     type: str
     choices: [keep, "off"]
     default: keep
+  hold_seconds:
+    description: For how long calls wait, at most, with C(held). 0 ends it.
+    type: int
+    default: 120
 """
 
 EXAMPLES = r"""
@@ -43,9 +51,12 @@ EXAMPLES = r"""
 RETURN = r"""
 was:
   description: Where calls went before, C({host, address, port}); null for this host.
-  returned: always
+  returned: with present and absent
   type: dict
-held: {description: Whether there was a hold., returned: always, type: bool}
+held:
+  description: Whether there was a hold; with C(held), whether there is one now.
+  returned: always
+  type: bool
 """
 
 

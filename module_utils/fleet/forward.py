@@ -7,11 +7,13 @@ programs on the hosts use this, too.
 from __future__ import annotations
 
 import ipaddress
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import atomic
+from .calls import listens
 from .changes import diff
 from .work import Work
 
@@ -74,6 +76,27 @@ def is_held(state_dir: str) -> bool:
     return Path(state_dir, HOLD).exists()
 
 
+def hold(state_dir: str, seconds: int, dry: bool) -> dict[str, bool]:
+    """Have calls wait here, that would be passed on to a router which does not answer.
+
+    seconds: for how long; 0 ends it. Returns {changed, held}. Raises OSError.
+    """
+    was = is_held(state_dir)
+    if seconds == 0:
+        if not dry:
+            release(state_dir)
+        return {"changed": was, "held": False}
+    try:
+        target = read(state_dir)
+        away = target is not None and not listens(target.address, target.port)
+    except ValueError:
+        away = True
+    if away and not dry:
+        until = f"{time.time() + seconds:.0f}\n"
+        atomic.write(Path(state_dir, HOLD), until, 0o644, durable=False)
+    return {"changed": away, "held": away or was}
+
+
 def asked_for(params: dict[str, Any]) -> Forward | None:
     """What the module's arguments ask for. Raises ValueError."""
     if params["state"] == "absent":
@@ -87,6 +110,8 @@ def asked_for(params: dict[str, Any]) -> Forward | None:
 
 def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Result of the module forward. Raises OSError and ValueError."""
+    if params["state"] == "held":
+        return hold(params["state_dir"], params["hold_seconds"], module.check_mode)
     wanted, state_dir = asked_for(params), params["state_dir"]
     try:
         was, spoilt = read(state_dir), False
@@ -112,12 +137,13 @@ def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
 
 WORK = Work(
     {
-        "state": {"type": "str", "choices": ["present", "absent"], "required": True},
+        "state": {"type": "str", "choices": ["present", "absent", "held"], "required": True},
         "state_dir": {"type": "path", "required": True},
         "host": {"type": "str"},
         "address": {"type": "str"},
         "port": {"type": "int"},
         "hold": {"type": "str", "choices": ["keep", "off"], "default": "keep"},
+        "hold_seconds": {"type": "int", "default": 120},
     },
     do,
     (OSError, ValueError),

@@ -313,6 +313,7 @@ def test_what_a_killed_command_has_begun_is_finished(play: Callable[..., Played]
     done = play("switchover.yml", {"erp1 fleet_record known": new}, to="erp1", former="rep1")
     assert done.status == 0, done.output
     assert done.at("erp1")[1:] == [
+        "forward held",
         "bench_switch ready",
         "fleet_record stored",
         "mariadb_switch promote",
@@ -344,11 +345,15 @@ def test_a_failover_asks_nothing_of_the_lost_primary(play: Callable[..., Played]
     assert done.status == 0, done.output
     assert done.at("erp1") == []
     asked = done.at("rep1")
+    # From the beginning, and for longer before the last steps.
+    assert asked[:2] == ["fleet_record known", "forward held"]
+    assert done.arguments("forward absent")[0]["hold"] == "off"
     assert asked[asked.index("fence present") :] == [
         "fence present",
         "mariadb_switch drain",
         "mariadb_switch look",
         "mariadb_switch fetch",
+        "forward held",
         "bench_switch ready",
         "fleet_record stored",
         "mariadb_switch promote",
@@ -397,6 +402,9 @@ def test_a_failover_is_refused(
     assert done.status == 2
     assert f"id:     {named}" in done.output.replace("\\n", "\n"), done.output
     assert "fence present" not in [what for _host, what in done.asked]
+    # Nobody waits for it any longer.
+    assert done.at("rep1")[-1] == "forward held"
+    assert done.arguments("forward held")[-1]["hold_seconds"] == 0
 
 
 def test_a_former_primary_comes_back(play: Callable[..., Played]):
