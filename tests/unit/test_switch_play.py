@@ -454,6 +454,14 @@ def test_a_former_primary_comes_back(play: Callable[..., Played]):
     assert "mariadb_switch export" not in asked
 
 
+def test_a_primary_that_a_failover_has_shut_out_is_let_in_again(play: Callable[..., Played]):
+    done = play("rejoin.yml", node="erp1")
+    assert done.status == 0, done.output
+    for host in HOSTS:
+        assert done.at(host) == ["fleet_record known", "fence absent"]
+    assert "erp1 is the primary, as before" in done.output
+
+
 @pytest.mark.parametrize("ahead", [[], ["0-1-103"]])
 def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played], ahead: list[str]):
     answers = {
