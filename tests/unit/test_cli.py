@@ -43,7 +43,8 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     read, write = os.pipe()
     os.close(read)
     words = [sys.executable, "-m", "benchfleet", "--help"]
-    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE)
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, env=buffered)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
 
