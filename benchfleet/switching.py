@@ -85,7 +85,7 @@ def changed(
             if verb.name != "rejoin":
                 extra = {**extra, "to": found["to"], "former": found["inventory"]}
             if verb.confirm and not found["done"]:
-                if not options.yes:
+                if not options.yes and not getattr(options, "check", False):
                     operations.ask(primary, must=True)
                 extra = {**extra, "confirm": primary}
         elif problems == {NOT_STANDBY} and "fleet_standby" not in extra:

@@ -33,7 +33,6 @@ options:
   host: {description: Inventory name of this host., type: str, required: true}
   address: {description: LAN address of this host., type: str, required: true}
   bench: {description: Directory of the bench., type: path, required: true}
-  user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   config_dir: {description: Settings of Benchfleet., type: path, required: true}
   lib_dir: {description: Programs of Benchfleet., type: path, required: true}
@@ -68,7 +67,6 @@ EXAMPLES = r"""
     host: "{{ inventory_hostname }}"
     address: "{{ fleet_lan_ip }}"
     bench: "{{ fleet_bench_dir }}"
-    user: "{{ fleet_bench_user }}"
     cli_dir: "{{ bench_cli_dir }}"
     config_dir: "{{ fleet_config_dir }}"
     lib_dir: "{{ fleet_lib_dir }}"
@@ -97,7 +95,7 @@ def main() -> None:
     module = FleetModule(
         argument_spec={
             "step": {"type": "str", "choices": [*STEPS], "required": True},
-            **required("str", "host", "address", "user"),
+            **required("str", "host", "address"),
             **required("path", "bench", "cli_dir", "config_dir", "lib_dir", "state_dir"),
             **required("path", "configuration"),
             **required("int", "web_port", "report_port"),

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible.module_utils.fleet import record
 from ansible.module_utils.fleet.changes import diff
 from ansible.module_utils.fleet.module import FleetModule, telling
@@ -18,8 +21,8 @@ options:
     description:
       - C(present) makes the first record, of epoch 1, or brings hosts and C(open_alone) up to date.
         It refuses where the record names another primary.
-      - C(stored) stores a record of a higher epoch, as a switch does. It refuses any other one that
-        is not equal to the host's own.
+      - C(stored) stores a record of a higher epoch, as a switch does, or one of the same epoch and
+        primary with other hosts. It refuses any other one.
       - C(known) only reads.
     type: str
     choices: [present, stored, known]
@@ -47,6 +50,12 @@ options:
   since:
     description: For C(stored), when the primary became that, as an ISO time. By default now.
     type: str
+  while_closed:
+    description:
+      - For C(stored), on the former primary. It refuses unless a switch keeps MariaDB closed at
+        this moment. So a command that was held up cannot replace a primary that works again.
+    type: bool
+    default: false
   open_alone:
     description: Whether one of two hosts opens when the other does not answer for a minute.
     type: bool
@@ -92,6 +101,21 @@ def lines(own: record.Record | None) -> list[str]:
     return [] if own is None else own.line().splitlines()
 
 
+def wanted(own: record.Record | None, asked: Mapping[str, Any]) -> record.Record:
+    """The record that the options ask for, where the host has ``own``. Raises RecordError."""
+    about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
+    if asked["state"] == "present":
+        known = record.Record.of(asked["newest"]) if asked["newest"] else None
+        return record.present(own, known, here=asked["here"], **about)
+    if asked["while_closed"] and not record.is_closing():
+        raise record.RecordError(
+            "the switch took longer than it keeps MariaDB of this host closed, so the primary does"
+            " not change any more. Run the same command again"
+        )
+    since = asked["since"] or record.now()
+    return record.accept(own, record.Record(epoch=asked["epoch"], since=since, **about))
+
+
 def main() -> None:
     module = FleetModule(
         argument_spec={
@@ -108,6 +132,7 @@ def main() -> None:
             "newest": {"type": "dict", "default": {}},
             "epoch": {"type": "int"},
             "since": {"type": "str"},
+            "while_closed": {"type": "bool", "default": False},
             "open_alone": {"type": "bool", "default": True},
         },
         required_if=[
@@ -116,20 +141,17 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
-    asked = module.params
+    asked, state_dir = module.params, module.params["state_dir"]
     with telling(module, record.RecordError, ValueError, OSError):
-        own = new = record.Record.read(asked["state_dir"])
-        about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
-        if asked["state"] == "present":
-            known = record.Record.of(asked["newest"]) if asked["newest"] else None
-            new = record.present(own, known, here=asked["here"], **about)
-        elif asked["state"] == "stored":
-            since = asked["since"] or record.now()
-            wanted = record.Record(epoch=asked["epoch"], since=since, **about)
-            new = record.accept(own, wanted)
+        if asked["state"] == "known":
+            own = new = record.Record.read(state_dir)
+        elif module.check_mode:
+            own = record.Record.read(state_dir)
+            new = wanted(own, asked)
+        else:
+            own, new = record.update(state_dir, lambda there: wanted(there, asked))
         found = record.state()
-        if new is not None and new != own and not module.check_mode:
-            new.write(asked["state_dir"])
+        if new != own and not module.check_mode:
             record.kick()
     module.exit_json(
         changed=new != own,

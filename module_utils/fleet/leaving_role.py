@@ -116,7 +116,7 @@ class RoleLeaver(Leaver):
     def first_of_primary(self) -> None:
         """No copy changes the sites any more, and their configurations are a primary's."""
         self.copies()
-        config = PrimaryConfig(self.asked["bench"], self.asked["user"], self.asked["state_dir"])
+        config = PrimaryConfig(self.asked["bench"], self.asked["state_dir"])
         self.did += config.bring(self.dry)
         built = f"{self.asked['state_dir']}/assets-built"
         if not os.path.exists(built) and asset_state(self.asked["bench"]):

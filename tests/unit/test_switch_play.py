@@ -123,6 +123,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         answers: dict[str, Any] | None = None,
         lost: dict[str, str] | None = None,
         nodes: tuple[str, ...] = ("rep1", "rep2"),
+        check: bool = False,
         **variables: Any,
     ) -> Played:
         groups = {
@@ -152,7 +153,8 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         }
         since = time.monotonic()
         done = subprocess.run(
-            [str(BIN / "ansible-playbook"), "-i", "hosts.yml", "play.yml", "-e", json.dumps(known)],
+            [str(BIN / "ansible-playbook"), "-i", "hosts.yml", "play.yml", "-e", json.dumps(known)]
+            + ["--check"] * check,
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -198,6 +200,8 @@ def test_a_planned_change(play: Callable[..., Played]):
     assert {own["epoch"] for own in stored} == {4}
     assert len({own["since"] for own in stored}) == 1
     assert stored[0]["hosts"] == HOSTS
+    # Only the last word needs the lock of the switch.
+    assert [own.get("while_closed") for own in stored] == [True, *[None] * (len(stored) - 1)]
     reach = next(own for _host, what, own in done.steps if what == "mariadb_switch reach")
     assert reach["gtid"] == "0-1-101"
     (take,) = [own for _host, what, own in done.steps if what == "bench_switch take"]
@@ -312,6 +316,30 @@ LOST_PRIMARY = {
 }
 
 
+@pytest.mark.parametrize(
+    ("verb", "lost", "about", "said"),
+    [
+        ("switchover", {}, {}, "rep1 can become the primary, in the place of erp1"),
+        ("failover", {"erp1": ""}, {"confirm": "erp1"}, "rep1 can become the primary"),
+        ("rejoin", {}, {"node": "rep1"}, "rep1 can be asked to follow erp1"),
+    ],
+)
+def test_a_dry_run_only_looks_and_says_what_could_be_done(
+    play: Callable[..., Played],
+    verb: str,
+    lost: dict[str, str],
+    about: dict[str, str],
+    said: str,
+):
+    answers = LOST_PRIMARY if lost else {}
+    done = play(f"{verb}.yml", answers, lost, check=True, **about)
+    assert done.status == 0, done.output
+    words = {what.split(" ")[-1] for _host, what in done.asked}
+    assert words <= {"known", "look", "bench_info"}
+    assert said in done.output
+    assert "Nothing was changed." in done.output
+
+
 def test_a_failover_asks_nothing_of_the_lost_primary(play: Callable[..., Played]):
     done = play("failover.yml", LOST_PRIMARY, {"erp1": ""}, confirm="erp1")
     assert done.status == 0, done.output
@@ -374,13 +402,15 @@ def test_a_failover_is_refused(
 
 def test_a_former_primary_comes_back(play: Callable[..., Played]):
     new = {"record": {**RECORD, "epoch": 4, "open_alone": False}}
-    answers = {"erp1 fleet_record known": new, "mariadb_switch follow": {"ahead": []}}
+    files = {"site_files recent": {"files": {}}, "site_files lacking": {"lacking": []}}
+    answers = {"erp1 fleet_record known": new, "mariadb_switch follow": {"ahead": []}, **files}
     done = play("rejoin.yml", answers, node="rep1")
     assert done.status == 0, done.output
     asked = done.at("rep1")
-    assert asked[-5:] == [
+    assert asked[-6:] == [
         "fleet_record stored",
         "mariadb_switch look",
+        "site_files recent",
         "fence absent",
         "forward present",
         "mariadb_switch follow",
@@ -390,16 +420,23 @@ def test_a_former_primary_comes_back(play: Callable[..., Played]):
     assert "mariadb_switch export" not in asked
 
 
-def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played]):
+@pytest.mark.parametrize("ahead", [[], ["0-1-103"]])
+def test_what_only_a_former_primary_has_is_kept(play: Callable[..., Played], ahead: list[str]):
     answers = {
-        "mariadb_switch follow": {"ahead": ["0-1-103"]},
+        "mariadb_switch follow": {"ahead": ahead},
         "mariadb_switch export": {"folder": "/var/lib/ahead-1"},
         "site_files recent": {"files": {"a/private/files/b": 3, "a/private/files/c": 4}},
         "site_files lacking": {"lacking": ["a/private/files/c"]},
+        "site_files keep": {"kept": ["a/private/files/c"]},
     }
     done = play("rejoin.yml", answers, node="rep1")
     assert done.status == 0, done.output
     kept = next(own for _host, what, own in done.steps if what == "site_files keep")
     assert kept["files"] == {"a/private/files/c": 4}
-    assert kept["folder"] == "/var/lib/ahead-1/files"
+    assert kept["folder"].endswith("/state/ahead-20261130-180000/files")
     assert ["erp1", "site_files lacking"] in done.asked
+    assert f"{kept['folder']}, for a person" in done.output
+    # Before it follows, and so before it copies the primary's files.
+    asked = done.at("rep1")
+    assert asked.index("site_files keep") < asked.index("mariadb_switch follow")
+    assert ("mariadb_switch export" in asked) is bool(ahead)

@@ -128,10 +128,10 @@ def next_programs(text: str, asked: Mapping[str, Any]) -> str:
 class PrimaryConfig:
     """Configurations of a bench and its sites that were a reporting node's and become a primary's.
 
-    user: the bench's account. state_dir: the fleet's folder on this host.
+    state_dir: the fleet's folder on this host.
     """
 
-    def __init__(self, bench: str, user: str, state_dir: str) -> None:
+    def __init__(self, bench: str, state_dir: str) -> None:
         self.common = f"{bench}/sites/common_site_config.json"
         self.folders = Folders(f"{bench}/sites", state_dir)
 
@@ -151,7 +151,7 @@ class PrimaryConfig:
         found = {key: value for key, value in config.items() if key != "pause_scheduler"}
         if address:
             found["db_host"] = "127.0.0.1"
-            urls = {key: found[key] for key in REDIS_KEYS if key in found}
+            urls = {key: found[key] for key in REDIS_KEYS if isinstance(found.get(key), str)}
             found |= {key: at_address(url, address) for key, url in urls.items()}
         return found
 
@@ -234,6 +234,10 @@ class Switch(Leaver):
         """Whether the bench runs as the primary's now."""
         return bool(read_json(f"{self.asked['config_dir']}/jobs.json").get("primary"))
 
+    def config(self) -> PrimaryConfig:
+        """The configurations of the bench and its sites."""
+        return PrimaryConfig(self.asked["bench"], self.asked["state_dir"])
+
     def redis_conf(self) -> str:
         """The settings of the queue's Redis on this host."""
         return f"{self.asked['config_dir']}/redis/redis_queue.conf"
@@ -298,7 +302,11 @@ class Switch(Leaver):
         return {"stopped": stopped, "drained": list(self.marks("drained"))}
 
     def ready(self) -> dict[str, Any]:
-        """Web workers of a primary listen, and were not called yet."""
+        """Web workers of a primary listen, and were not called yet.
+
+        A configuration that take() could not change is told here, where there is a way back.
+        """
+        self.config().bring(True, self.asked["address"])
         text = next_programs(read_bytes(self.asked["configuration"]).decode(), self.asked)
         groups = [f"{self.name}-next-{short}" for short in ("web", "socketio")]
         try:
@@ -374,8 +382,7 @@ class Switch(Leaver):
         config_dir, state_dir = self.asked["config_dir"], self.asked["state_dir"]
         # First: with the former primary as its source, it removes files that are made here.
         self.copies()
-        config = PrimaryConfig(self.asked["bench"], self.asked["user"], state_dir)
-        self.did += config.bring(self.dry, self.asked["address"])
+        self.did += self.config().bring(self.dry, self.asked["address"])
         own = {"primary": True, "site_sync": "", "ca": "", "servers": []}
         own["drained"] = [f"{state_dir}/{folder}" for folder in ("drained", "waiting")]
         self.did += self.put(f"{config_dir}/jobs.json", own)

@@ -116,7 +116,7 @@ def record(role: str, state_dir: str) -> dict[str, Any]:
         about |= {"open": None, "why": what, "alone": False}
         return {"record": about, "troubles": [trouble("record", what)]}
     about |= {name: found[name] for name in ("open", "why", "alone")}
-    troubles = []
+    troubles = [] if found["open"] is not None else [trouble("record", found["why"])]
     if (role == "primary") != (own.primary == found["host"]):
         what = f"the record names {own.primary} as primary (epoch {own.epoch}), this is {role}"
         troubles.append(trouble("record", what))
