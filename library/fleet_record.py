@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ansible.module_utils.fleet import record
-from ansible.module_utils.fleet.changes import diff
-from ansible.module_utils.fleet.module import FleetModule, telling
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.record import WORK
 
 DOCUMENTATION = r"""
 module: fleet_record
@@ -96,69 +92,8 @@ live:
 """
 
 
-def lines(own: record.Record | None) -> list[str]:
-    """A record as lines of a diff."""
-    return [] if own is None else own.line().splitlines()
-
-
-def wanted(own: record.Record | None, asked: Mapping[str, Any]) -> record.Record:
-    """The record that the options ask for, where the host has ``own``. Raises RecordError."""
-    about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
-    if asked["state"] == "present":
-        known = record.Record.of(asked["newest"]) if asked["newest"] else None
-        return record.present(own, known, here=asked["here"], **about)
-    if asked["while_closed"] and not record.is_closing():
-        raise record.RecordError(
-            "the switch took longer than it keeps MariaDB of this host closed, so the primary does"
-            " not change any more. Run the same command again"
-        )
-    since = asked["since"] or record.now()
-    return record.accept(own, record.Record(epoch=asked["epoch"], since=since, **about))
-
-
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "state": {
-                "type": "str",
-                "choices": ["present", "stored", "known"],
-                "default": "present",
-            },
-            "state_dir": {"type": "path", "required": True},
-            "fleet_id": {"type": "str"},
-            "primary": {"type": "str"},
-            "hosts": {"type": "dict"},
-            "here": {"type": "list", "elements": "str", "default": []},
-            "newest": {"type": "dict", "default": {}},
-            "epoch": {"type": "int"},
-            "since": {"type": "str"},
-            "while_closed": {"type": "bool", "default": False},
-            "open_alone": {"type": "bool", "default": True},
-        },
-        required_if=[
-            ("state", "present", ["fleet_id", "primary", "hosts"]),
-            ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
-        ],
-        supports_check_mode=True,
-    )
-    asked, state_dir = module.params, module.params["state_dir"]
-    with telling(module, record.RecordError, ValueError, OSError):
-        if asked["state"] == "known":
-            own = new = record.Record.read(state_dir)
-        elif module.check_mode:
-            own = record.Record.read(state_dir)
-            new = wanted(own, asked)
-        else:
-            own, new = record.update(state_dir, lambda there: wanted(there, asked))
-        found = record.state()
-        if new != own and not module.check_mode:
-            record.kick()
-    module.exit_json(
-        changed=new != own,
-        record=record.asdict(new) if new else None,
-        live=found,
-        diff=diff(lines(own), lines(new)),
-    )
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from . import atomic
+from .changes import diff
 from .processes import run
+from .work import Work
 
 FILE = "primary.json"
 # Held while a record is read and replaced, so that none replaces a newer one. For root only: who
@@ -263,3 +265,70 @@ def wait(seconds: float, folder: str = FOLDER) -> dict[str, Any]:
         if time.monotonic() > until:
             return found if looked else {}
         time.sleep(0.1)
+
+
+def lines(own: Record | None) -> list[str]:
+    """A record as lines of a diff."""
+    return [] if own is None else own.line().splitlines()
+
+
+def wanted(own: Record | None, asked: Mapping[str, Any]) -> Record:
+    """The record that the options of the module ask for, where the host has ``own``.
+
+    Raises RecordError.
+    """
+    about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
+    if asked["state"] == "present":
+        known = Record.of(asked["newest"]) if asked["newest"] else None
+        return present(own, known, here=asked["here"], **about)
+    if asked["while_closed"] and not is_closing():
+        raise RecordError(
+            "the switch took longer than it keeps MariaDB of this host closed, so the primary does"
+            " not change any more. Run the same command again"
+        )
+    since = asked["since"] or now()
+    return accept(own, Record(epoch=asked["epoch"], since=since, **about))
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module fleet_record. Raises RecordError, ValueError and OSError."""
+    state_dir = params["state_dir"]
+    if params["state"] == "known":
+        own = new = Record.read(state_dir)
+    elif module.check_mode:
+        own = Record.read(state_dir)
+        new = wanted(own, params)
+    else:
+        own, new = update(state_dir, lambda there: wanted(there, params))
+    found = state()
+    if new != own and not module.check_mode:
+        kick()
+    return {
+        "changed": new != own,
+        "record": asdict(new) if new else None,
+        "live": found,
+        "diff": diff(lines(own), lines(new)),
+    }
+
+
+WORK = Work(
+    {
+        "state": {"type": "str", "choices": ["present", "stored", "known"], "default": "present"},
+        "state_dir": {"type": "path", "required": True},
+        "fleet_id": {"type": "str"},
+        "primary": {"type": "str"},
+        "hosts": {"type": "dict"},
+        "here": {"type": "list", "elements": "str", "default": []},
+        "newest": {"type": "dict", "default": {}},
+        "epoch": {"type": "int"},
+        "since": {"type": "str"},
+        "while_closed": {"type": "bool", "default": False},
+        "open_alone": {"type": "bool", "default": True},
+    },
+    do,
+    (RecordError, ValueError, OSError),
+    required_if=(
+        ("state", "present", ["fleet_id", "primary", "hosts"]),
+        ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
+    ),
+)

@@ -338,6 +338,14 @@ def test_a_configuration_that_could_not_become_a_primarys_is_told_before_users_w
     assert node.read("b/sites/s.test/site_config.json") == SITE | REPLICA
 
 
+def test_the_files_are_copied_by_the_program_of_the_minutes_copy(
+    bench: Callable[..., Bench],
+) -> None:
+    node = bench(primary=False)
+    assert node.step("files", seconds=7).did
+    assert node.ran == [[f"{node.root}/lib/site-sync", "--wait", "7"]]
+
+
 def test_a_primary_gets_quiet_closes_and_goes_back(
     bench: Callable[..., Bench], queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -299,7 +299,7 @@ def module(
     kicked: list[int] = []
     monkeypatch.setattr(record, "kick", lambda: kicked.append(1))
     monkeypatch.setattr(record, "state", dict)
-    monkeypatch.setattr(fleet_record, "record", record)
+    monkeypatch.setattr(fleet_record, "WORK", record.WORK)
 
     def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
         given = {**options, "state_dir": str(tmp_path), "_ansible_check_mode": check_mode}

@@ -19,20 +19,23 @@ from typing import Any
 
 from .. import atomic
 from ..calls import ENDING_SECONDS, listens, running_calls
+from ..changes import diff
 from ..foreign import read_bytes, replace
-from ..leaving import Leaver
+from ..leaving import LeaveError, Leaver
+from ..redis.client import RedisError
 from ..redis.users import redis_admin
 from ..sites.folders import Folders
 from ..supervisor import control
 from ..supervisor.call import control_words
 from ..supervisor.programs import JOBS, LOGS, next_file
 from ..update.gates import LOOK_SECONDS, QUIET_LOOKS, SUSPENDED, busy_workers
+from ..work import Work, required
 from .account import BenchError, read_json
 from .files import NODE, keys_that_are
 
 # States of a program of supervisor's that does nothing.
 IDLE = ("STOPPED", "EXITED", "FATAL")
-STEPS = ("quiet", "ready", "close", "take", "back", "left")
+STEPS = ("quiet", "ready", "files", "close", "take", "back", "left")
 # Keys of a site by which Frappe reads from this host's replica; site-sync writes them.
 REPLICA_KEYS = ("read_from_replica", *keys_that_are(NODE, site=True))
 REDIS_KEYS = ("redis_cache", "redis_queue", "redis_socketio")
@@ -334,6 +337,12 @@ class Switch(Leaver):
             time.sleep(0.1)
         return {}
 
+    def files(self) -> dict[str, Any]:
+        """The sites' files are copied once more, as each minute."""
+        copy = [f"{self.asked['lib_dir']}/site-sync", "--wait", f"{self.asked['seconds']}"]
+        self.must("copy the sites' files", *copy)
+        return {}
+
     def close(self) -> dict[str, Any]:
         """Calls wait at the router, and what answers them stops, by itself once no call runs."""
         hold, lasts = f"{self.asked['state_dir']}/hold", float(self.asked["hold_seconds"])
@@ -461,3 +470,31 @@ class Switch(Leaver):
                 control.control("reread")
                 control.control("update", *groups)
         return {}
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module bench_switch; what was done is in it also where a step fails."""
+    module.run_command_environ_update = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    switch = Switch(params, module.run_command, module.check_mode)
+    try:
+        found = switch.do()
+    except (BenchError, LeaveError, RedisError, OSError) as error:
+        return {"failed": True, "msg": str(error), "did": switch.did}
+    return {"changed": bool(switch.did), "did": switch.did, "diff": diff((), switch.did), **found}
+
+
+WORK = Work(
+    {
+        "step": {"type": "str", "choices": [*STEPS], "required": True},
+        **required("str", "host", "address"),
+        **required("path", "bench", "cli_dir", "config_dir", "lib_dir", "state_dir"),
+        **required("path", "configuration"),
+        **required("int", "web_port", "report_port"),
+        "seconds": {"type": "int", "default": 20},
+        "hold_seconds": {"type": "int", "default": 30},
+        "nodes": {"type": "list", "elements": "str", "default": []},
+        "drained": {"type": "list", "elements": "str", "default": []},
+    },
+    do,
+    (),
+)
