@@ -188,8 +188,8 @@ class Keeper(Changes):
                 stale = changed or self.to_be_written(name, files)
                 if not stale and (name in surplus or is_by_files(name, variables)):
                     continue
-                dynamic = name in differing and variables[name]["fixed"] != "YES"
-                if dynamic and self.set_global(server, name, self.wanted[name]):
+                wanted = literal(self.wanted[name]) if name in differing else "DEFAULT"
+                if variables[name]["fixed"] != "YES" and self.set_global(server, name, wanted):
                     self.applied.append(name)
                 elif stale:
                     self.restarted_for.append(name)
@@ -254,15 +254,21 @@ class Keeper(Changes):
                 " the same command with `-e adopt_restart_confirmed=true` when it suits you"
             )
 
-    def set_global(self, server: Server, name: str, value: Any) -> bool:
-        """Change a setting in place; returns False when it needs a restart."""
+    def set_global(self, server: Server, name: str, value: str) -> bool:
+        """Change a setting in place; returns False when it needs a restart.
+
+        value: in SQL; DEFAULT for one that no file has any more.
+        """
         if self.module.check_mode:
             return True
         try:
-            server.run(f"SET GLOBAL {name} = {literal(value)}")
+            server.run(f"SET GLOBAL {name} = {value}")
         except Exception:
             return False
-        return agrees(name, value, running_variables(server))
+        now = running_variables(server)
+        if name in self.wanted:
+            return agrees(name, self.wanted[name], now)
+        return now[name]["origin"] == "SQL"
 
 
 def bring(module: FleetModule) -> dict[str, Any]:
