@@ -81,7 +81,7 @@ def there(
 def test_users_wait_some_seconds_and_lose_nothing(there: There):
     assert there.saves.lost == []
     assert there.saves.twice == []
-    assert there.saves.errors == []
+    assert [save.taken for save in there.saves.errors] == []
     assert there.saves.longest < LONGEST_SECONDS
 
 
@@ -107,7 +107,8 @@ def test_a_host_is_as_one_that_always_had_its_part(
     first = parts_of(lab, primary="erp1", standby="rep1", other="rep2")
     second = parts_of(lab, primary="rep1", standby="erp1", other="rep2")
     was, is_now = comparable(there.before[once], first), comparable(there.after[now], second)
-    assert differences(was, is_now) == []
+    found = differences(was, is_now)
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.usefixtures("there")
@@ -173,8 +174,9 @@ def test_a_command_that_was_killed_goes_on_or_goes_back(
     moves.settled()
     # There and back, each host is what it was.
     after = collected(nodes, state.SITE)
-    changed = {
-        name: differences(comparable(there.before[name], {}), comparable(after[name], {}))
+    changed = [
+        f"{name}: {line}"
         for name in nodes
-    }
-    assert changed == {name: [] for name in nodes}
+        for line in differences(comparable(there.before[name], {}), comparable(after[name], {}))
+    ]
+    assert not changed, "\n".join(changed)
