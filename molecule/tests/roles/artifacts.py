@@ -30,9 +30,11 @@ FOLDERS = (
 # of files, also in folders, which stay when they are empty.
 STATE, SITES = "/var/lib/benchfleet", "/home/frappe/frappe-bench/sites"
 COMMANDS = {
-    "units": "systemctl list-unit-files --no-legend --plain --type=service,timer,socket,path",
-    "active": "systemctl list-units --no-legend --plain --all 'benchfleet-*' nginx.service"
-    " redis-server.service certbot.timer",
+    # Packages stay, with their timers; a service that a timer starts comes and goes.
+    "units": "systemctl list-unit-files --no-legend --plain --type=service,timer,socket,path"
+    " | grep -v ^logrotate",
+    "active": "systemctl list-units --no-legend --plain --state=active 'benchfleet-*'"
+    " nginx.service redis-server.service certbot.timer",
     "programs": "supervisorctl status | awk '{print $1, $2}'",
     "accounts": "getent passwd | cut -d: -f1,7; getent group | cut -d: -f1,4",
     "database accounts": "mariadb -NBe 'SELECT User, Host FROM mysql.user'",
@@ -49,7 +51,10 @@ def about(path, read=True):
     if stat.S_ISLNK(status.st_mode):
         return "-> " + os.readlink(path)
     owner, group = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
-    told = f"{owner} {group} {stat.S_IMODE(status.st_mode):o}"
+    told = f"{owner} {group}"
+    # The standby's copies of Redis' settings are for the bench's account alone.
+    if "/config/redis_" not in path:
+        told += f" {stat.S_IMODE(status.st_mode):o}"
     if read and stat.S_ISREG(status.st_mode):
         told += "\n" + open(path, errors="replace").read()
     return told
@@ -103,7 +108,9 @@ def each(match: re.Match[str]) -> str:
 
 def plain(text: str, parts: Mapping[str, str]) -> str:
     """A text in the form that is compared; parts: what names and addresses are replaced by."""
-    text = LONG.sub(key, PEM.sub("<key>", RANGE.sub(each, text)))
+    # Also in regular expressions.
+    text = RANGE.sub(each, text.replace(r"\.", "."))
+    text = LONG.sub(key, PEM.sub("<key>", text))
     if parts:
         names = "|".join(map(re.escape, sorted(parts, key=len, reverse=True)))
         known = rf"(?<![\w.])(?:{names})(?!\w|\.\d)"

@@ -69,11 +69,10 @@ def there(
             form = {"token": token, "seconds": "0.5"}
             answer = users.somebody.visitor.call("POST", ENQUEUE, form=form)
             assert answer.status == 200, answer.said()
-        since = time.time()
         moves.run("switchover", "--yes")
         users.wait()
         realtime = [users.at(ip).call("GET", "/socket.io/").status for ip in users.addresses]
-    found = tally("switchover", users, nodes["rep1"], database, since)
+    found = tally("switchover", users, nodes["rep1"], database)
     table.append(found)
     return There(found, jobs, realtime, before, collected(nodes, state.SITE))
 
