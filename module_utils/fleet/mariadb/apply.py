@@ -268,7 +268,7 @@ class Keeper(Changes):
         now = running_variables(server)
         if name in self.wanted:
             return agrees(name, self.wanted[name], now)
-        return now[name]["origin"] == "SQL"
+        return bool(now[name]["origin"] == "SQL")
 
 
 def bring(module: FleetModule) -> dict[str, Any]:
