@@ -210,7 +210,9 @@ class Leaver:
         if left == text:
             return
         self.did.append(f"take the nodes' keys out of {path}")
-        if not self.dry:
+        if not left.strip():
+            self.drop(path)
+        elif not self.dry:
             replace(path, left.encode(errors="surrogateescape"), 0o600)
 
     def standby(self) -> None:

@@ -139,6 +139,8 @@ class RoleLeaver(Leaver):
 
     def last_of_reporting(self) -> None:
         """No program of the primary's is left."""
+        # The lock of Frappe's scheduler.
+        self.drop(f"{self.asked['bench']}/config/scheduler_process")
         if not self.asked["standby"]:
             self.router()
             self.queue()
@@ -213,5 +215,8 @@ class RoleLeaver(Leaver):
             for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 compiled.unlink()
         for folder in sorted(package.rglob("*"), reverse=True):
-            if folder.is_dir() and not self.dry and not any(folder.rglob("*.py")):
+            # Programs that run write into __pycache__ at any time.
+            if folder.name == "__pycache__" or self.dry or not folder.is_dir():
+                continue
+            if not any(folder.rglob("*.py")):
                 remove(str(folder))
