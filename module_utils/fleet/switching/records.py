@@ -65,8 +65,8 @@ NO_MAJORITY = Kind(
     "switch_no_majority",
     "only {there} of the fleet's hosts {hosts} answer, which is no majority",
     "the hosts that do not answer",
-    "switch them on, or take them out (`./fleet remove`): a new primary opens once most of the"
-    " fleet's hosts know it",
+    "switch them on: a new primary opens once most of the fleet's hosts know it. If the former"
+    " primary is lost: `./fleet failover`. Others that are lost for good: `./fleet remove`",
 )
 WOULD_STAY_CLOSED = Kind(
     "failover_no_majority",
