@@ -7,6 +7,8 @@ two hosts (plugins/inventory/primary_moved.py).
 from __future__ import annotations
 
 import argparse
+import configparser
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -23,7 +25,8 @@ from benchfleet.verbs import VERBS, Verb
 
 Play = Callable[..., runner.Outcome]
 # The source that exchanges two hosts.
-MOVED = "primary_moved.yaml"
+MOVED, PLUGIN = "primary_moved.yaml", "primary_moved"
+ENABLED = "ANSIBLE_INVENTORY_ENABLED"
 NOT_STANDBY = "switch_not_standby"
 
 
@@ -48,6 +51,7 @@ def run(verb: Verb, options: argparse.Namespace, asking: Asking, extra: dict[str
                 arguments=[*operations.passed_on(of, options), *asking.vaults, *words],
                 secrets=asking.secrets,
                 besides=moved(Path(folder), primary) if primary else None,
+                environment=readable() if primary else None,
             )
 
         outcome, found = changed(verb, options, extra, play)
@@ -60,8 +64,17 @@ def run(verb: Verb, options: argparse.Namespace, asking: Asking, extra: dict[str
 def moved(folder: Path, primary: str) -> Path:
     """Write the source that makes a host the primary; returns its path."""
     file = folder / MOVED
-    file.write_text(yaml.safe_dump({"plugin": "primary_moved", "primary": primary}))
+    file.write_text(yaml.safe_dump({"plugin": PLUGIN, "primary": primary}))
     return file
+
+
+def readable() -> dict[str, str]:
+    """Return what Ansible needs to read that source where only some plugins are enabled."""
+    settings = configparser.ConfigParser(interpolation=None, inline_comment_prefixes=(";",))
+    settings.read(runner.VARIABLES["ANSIBLE_CONFIG"])
+    configured = settings.get("inventory", "enable_plugins", fallback="")
+    enabled = os.environ.get(ENABLED) or configured
+    return {ENABLED: f"{enabled},{PLUGIN}"} if enabled else {}
 
 
 def changed(
@@ -85,7 +98,7 @@ def changed(
             if verb.name != "rejoin":
                 extra = {**extra, "to": found["to"], "former": found["inventory"]}
             if verb.confirm and not found["done"]:
-                if not options.yes:
+                if not options.yes and not getattr(options, "check", False):
                     operations.ask(primary, must=True)
                 extra = {**extra, "confirm": primary}
         elif problems == {NOT_STANDBY} and "fleet_standby" not in extra:
@@ -119,7 +132,7 @@ def followed(
     site = play("site.yml", primary, variables, *limit, of=VERBS["apply"])
     status = operations.ended(site)
     if site.ok:
-        shown = play("playbooks/status.yml", primary, {}, of=VERBS["status"])
+        shown = play("playbooks/status.yml", primary, {"anew": True}, of=VERBS["status"])
         status = reports.show_status(shown, as_json=False, wide=False)
         # A host that was given up is away, and that is known.
         status = 0 if lost else status

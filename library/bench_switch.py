@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.bench.account import BenchError
-from ansible.module_utils.fleet.bench.switch import STEPS, Switch
-from ansible.module_utils.fleet.leaving import LeaveError
-from ansible.module_utils.fleet.module import FleetModule, new_lines, required
-from ansible.module_utils.fleet.redis.client import RedisError
+from ansible.module_utils.fleet.bench.switch import WORK
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: bench_switch
@@ -21,6 +18,7 @@ options:
         also has all workers of the fleet take no job, by RQ's switch, and waits for their jobs.
       - C(ready), on the new primary, starts web workers that answer as a primary's, beside those of
         the node.
+      - C(files), on the new primary, copies the sites' files, as its timer does each minute.
       - C(close), on the primary, has calls wait at the router and stops what answers them. Should
         neither C(back) nor another record come, systemd starts it all again.
       - C(take), on the new primary, when its MariaDB and its Redis are the fleet's, makes its
@@ -28,12 +26,11 @@ options:
       - C(back) starts all programs of the host and takes back what C(quiet) and C(close) did.
       - C(left), on a host that does not become the primary, ends what C(ready) has started.
     type: str
-    choices: [quiet, ready, close, take, back, left]
+    choices: [quiet, ready, files, close, take, back, left]
     required: true
   host: {description: Inventory name of this host., type: str, required: true}
   address: {description: LAN address of this host., type: str, required: true}
   bench: {description: Directory of the bench., type: path, required: true}
-  user: {description: The bench's account., type: str, required: true}
   cli_dir: {description: Virtual environment of the bench CLI., type: path, required: true}
   config_dir: {description: Settings of Benchfleet., type: path, required: true}
   lib_dir: {description: Programs of Benchfleet., type: path, required: true}
@@ -42,7 +39,9 @@ options:
   web_port: {description: Port of a bench's web workers., type: int, required: true}
   report_port: {description: Port of the primary's pool for reports., type: int, required: true}
   seconds:
-    description: How long jobs (C(quiet)), or calls (C(close)), may take to end.
+    description:
+      - How long jobs (C(quiet)), or calls (C(close)), may take to end; for C(files), how long a
+        copy that runs already is waited for.
     type: int
     default: 20
   hold_seconds:
@@ -68,7 +67,6 @@ EXAMPLES = r"""
     host: "{{ inventory_hostname }}"
     address: "{{ fleet_lan_ip }}"
     bench: "{{ fleet_bench_dir }}"
-    user: "{{ fleet_bench_user }}"
     cli_dir: "{{ bench_cli_dir }}"
     config_dir: "{{ fleet_config_dir }}"
     lib_dir: "{{ fleet_lib_dir }}"
@@ -94,27 +92,7 @@ late:
 
 
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "step": {"type": "str", "choices": [*STEPS], "required": True},
-            **required("str", "host", "address", "user"),
-            **required("path", "bench", "cli_dir", "config_dir", "lib_dir", "state_dir"),
-            **required("path", "configuration"),
-            **required("int", "web_port", "report_port"),
-            "seconds": {"type": "int", "default": 20},
-            "hold_seconds": {"type": "int", "default": 30},
-            "nodes": {"type": "list", "elements": "str", "default": []},
-            "drained": {"type": "list", "elements": "str", "default": []},
-        },
-        supports_check_mode=True,
-    )
-    module.run_command_environ_update = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-    switch = Switch(module.params, module.run_command, module.check_mode)
-    try:
-        found = switch.do()
-    except (BenchError, LeaveError, RedisError, OSError) as error:
-        module.fail_json(msg=str(error), did=switch.did)
-    module.exit_json(changed=bool(switch.did), did=switch.did, diff=new_lines(switch.did), **found)
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet import record
-from ansible.module_utils.fleet.changes import diff
-from ansible.module_utils.fleet.module import FleetModule, telling
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.record import WORK
 
 DOCUMENTATION = r"""
 module: fleet_record
@@ -18,8 +17,8 @@ options:
     description:
       - C(present) makes the first record, of epoch 1, or brings hosts and C(open_alone) up to date.
         It refuses where the record names another primary.
-      - C(stored) stores a record of a higher epoch, as a switch does. It refuses any other one that
-        is not equal to the host's own.
+      - C(stored) stores a record of a higher epoch, as a switch does, or one of the same epoch and
+        primary with other hosts. It refuses any other one.
       - C(known) only reads.
     type: str
     choices: [present, stored, known]
@@ -47,6 +46,12 @@ options:
   since:
     description: For C(stored), when the primary became that, as an ISO time. By default now.
     type: str
+  while_closed:
+    description:
+      - For C(stored), on the former primary. It refuses unless a switch keeps MariaDB closed at
+        this moment. So a command that was held up cannot replace a primary that works again.
+    type: bool
+    default: false
   open_alone:
     description: Whether one of two hosts opens when the other does not answer for a minute.
     type: bool
@@ -87,56 +92,8 @@ live:
 """
 
 
-def lines(own: record.Record | None) -> list[str]:
-    """A record as lines of a diff."""
-    return [] if own is None else own.line().splitlines()
-
-
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "state": {
-                "type": "str",
-                "choices": ["present", "stored", "known"],
-                "default": "present",
-            },
-            "state_dir": {"type": "path", "required": True},
-            "fleet_id": {"type": "str"},
-            "primary": {"type": "str"},
-            "hosts": {"type": "dict"},
-            "here": {"type": "list", "elements": "str", "default": []},
-            "newest": {"type": "dict", "default": {}},
-            "epoch": {"type": "int"},
-            "since": {"type": "str"},
-            "open_alone": {"type": "bool", "default": True},
-        },
-        required_if=[
-            ("state", "present", ["fleet_id", "primary", "hosts"]),
-            ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
-        ],
-        supports_check_mode=True,
-    )
-    asked = module.params
-    with telling(module, record.RecordError, ValueError, OSError):
-        own = new = record.Record.read(asked["state_dir"])
-        about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
-        if asked["state"] == "present":
-            known = record.Record.of(asked["newest"]) if asked["newest"] else None
-            new = record.present(own, known, here=asked["here"], **about)
-        elif asked["state"] == "stored":
-            since = asked["since"] or record.now()
-            wanted = record.Record(epoch=asked["epoch"], since=since, **about)
-            new = record.accept(own, wanted)
-        found = record.state()
-        if new is not None and new != own and not module.check_mode:
-            new.write(asked["state_dir"])
-            record.kick()
-    module.exit_json(
-        changed=new != own,
-        record=record.asdict(new) if new else None,
-        live=found,
-        diff=diff(lines(own), lines(new)),
-    )
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import asdict
-
-from ansible.module_utils.fleet.changes import diff
-from ansible.module_utils.fleet.forward import Forward, bring, is_held, read, release
-from ansible.module_utils.fleet.module import FleetModule, telling
+from ansible.module_utils.fleet.forward import WORK
+from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
 module: forward
@@ -16,11 +12,15 @@ short_description: A router passes every call on to another host's router, or se
 description:
   - Writes or removes the router's forward file, which nginx reads for each call; nginx is not
     reloaded. Then, if wanted, it ends a hold, so that calls that waited go where the file says.
+  - While another host takes the place of the one that the file names, calls can wait here.
 options:
   state:
-    description: C(present) to pass calls on, C(absent) to serve them.
+    description:
+      - C(present) to pass calls on, C(absent) to serve them.
+      - C(held) leaves the file as it is. Calls wait here if the router that it names does not
+        answer; they would get an error at once otherwise.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, held]
     required: true
   state_dir: {description: The fleet's state on this host., type: path, required: true}
   host: {description: The host that gets the calls., type: str}
@@ -31,6 +31,10 @@ options:
     type: str
     choices: [keep, "off"]
     default: keep
+  hold_seconds:
+    description: For how long calls wait, at most, with C(held). 0 ends it.
+    type: int
+    default: 120
 """
 
 EXAMPLES = r"""
@@ -47,51 +51,17 @@ EXAMPLES = r"""
 RETURN = r"""
 was:
   description: Where calls went before, C({host, address, port}); null for this host.
-  returned: always
+  returned: with present and absent
   type: dict
-held: {description: Whether there was a hold., returned: always, type: bool}
+held:
+  description: Whether there was a hold; with C(held), whether there is one now.
+  returned: always
+  type: bool
 """
 
 
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["present", "absent"], "required": True},
-            "state_dir": {"type": "path", "required": True},
-            "host": {"type": "str"},
-            "address": {"type": "str"},
-            "port": {"type": "int"},
-            "hold": {"type": "str", "choices": ["keep", "off"], "default": "keep"},
-        },
-        required_if=[("state", "present", ["host", "address", "port"])],
-        supports_check_mode=True,
-    )
-    asked, state_dir = module.params, module.params["state_dir"]
-    wanted = None
-    with telling(module, OSError, ValueError):
-        if asked["state"] == "present":
-            address = ipaddress.ip_address(asked["address"]).compressed
-            wanted = Forward(asked["host"], address, asked["port"])
-            if Forward.of(wanted.line()) != wanted:
-                raise ValueError(f"{asked['host']!r} is not the name of a host")
-    try:
-        was, spoilt = read(state_dir), False
-    except ValueError:
-        was, spoilt = None, True
-    with telling(module, OSError):
-        held = is_held(state_dir)
-        moves = spoilt or was != wanted
-        ends = held and asked["hold"] == "off"
-        if not module.check_mode:
-            # In this order: a call that waits looks for the file when its wait ends.
-            if moves:
-                bring(state_dir, wanted)
-            if ends:
-                release(state_dir)
-    lines = [[one.line().strip()] if one else [] for one in (was, wanted)]
-    module.exit_json(
-        changed=moves or ends, was=asdict(was) if was else None, held=held, diff=diff(*lines)
-    )
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.mariadb.module import answer
-from ansible.module_utils.fleet.mariadb.switch import STEPS, bring
+from ansible.module_utils.fleet.mariadb.switch import WORK
 from ansible.module_utils.fleet.module import FleetModule
 
 DOCUMENTATION = r"""
@@ -99,39 +98,9 @@ version: {description: Of MariaDB., returned: for look, type: str}
 domain_ids: {description: Domains in its history., returned: for look, type: list}
 """
 
-CONNECTION = ("port", "password", "probe_password", "ca")
-
 
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "step": {"choices": list(STEPS), "required": True},
-            "seconds": {"type": "int", "default": 60},
-            "gtid": {"type": "str"},
-            "timeout": {"type": "int", "default": 30},
-            "wait_open": {"type": "bool", "default": False},
-            "primary": {"type": "str"},
-            "from": {"type": "str"},
-            "port": {"type": "int"},
-            "password": {"type": "str", "no_log": True},
-            "probe_password": {"type": "str", "no_log": True},
-            "ca": {"type": "path"},
-            "fleet_id": {"type": "str"},
-            "state_file": {"type": "path"},
-            "state_dir": {"type": "path"},
-            "mode": {"choices": ["off", "available", "strict"]},
-        },
-        required_if=[
-            ("step", "closed", ["gtid"]),
-            ("step", "reach", ["gtid"]),
-            ("step", "fetch", ["from", *CONNECTION]),
-            ("step", "follow", ["primary", *CONNECTION, "fleet_id", "state_file"]),
-            ("step", "export", ["primary", "port", "probe_password", "ca", "state_dir"]),
-            ("step", "semi_sync", ["mode"]),
-        ],
-        supports_check_mode=True,
-    )
-    answer(module, lambda: bring(module.params, module.check_mode), OSError)
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule, required, telling
-from ansible.module_utils.fleet.redis.client import RedisError
-from ansible.module_utils.fleet.redis.switch import Switch, SwitchError
+from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.redis.switch import WORK
 
 DOCUMENTATION = r"""
 module: redis_switch
@@ -66,22 +65,7 @@ working:
 
 
 def main() -> None:
-    module = FleetModule(
-        argument_spec={
-            "step": {
-                "choices": ["look", "failover", "takeover", "promote", "follow"],
-                "required": True,
-            },
-            **required("path", "config_dir", "state_dir"),
-            "host": {"type": "str"},
-            "seconds": {"type": "float", "default": 5},
-        },
-        required_if=[("step", "failover", ["host"]), ("step", "follow", ["host"])],
-        supports_check_mode=True,
-    )
-    with telling(module, SwitchError, OSError, RedisError):
-        found = Switch(module.params, module.check_mode).step()
-    module.exit_json(**found)
+    WORK.end(FleetModule(**WORK.options))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.fleet.module import FleetModule
+from ansible.module_utils.fleet.module import FleetModule, telling
 from ansible.module_utils.fleet.switching.files import work
 
 DOCUMENTATION = r"""
@@ -52,7 +52,8 @@ def main() -> None:
         required_if=[("step", "keep", ["folder"])],
         supports_check_mode=True,
     )
-    module.exit_json(**work(module.params["step"], module.params, module.check_mode))
+    with telling(module, OSError):
+        module.exit_json(**work(module.params["step"], module.params, module.check_mode))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,16 @@ programs on the hosts use this, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import ipaddress
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from . import atomic
+from .calls import listens
+from .changes import diff
+from .work import Work
 
 FILE = "forward"
 # Calls wait at the router while this is there; the bench's restarts make it, too (calls.py).
@@ -68,3 +74,78 @@ def release(state_dir: str) -> bool:
 def is_held(state_dir: str) -> bool:
     """Whether calls wait, or would wait if the hold is still valid."""
     return Path(state_dir, HOLD).exists()
+
+
+def hold(state_dir: str, seconds: int, dry: bool) -> dict[str, bool]:
+    """Have calls wait here, that would be passed on to a router which does not answer.
+
+    seconds: for how long; 0 ends it. Returns {changed, held}. Raises OSError.
+    """
+    was = is_held(state_dir)
+    if seconds == 0:
+        if not dry:
+            release(state_dir)
+        return {"changed": was, "held": False}
+    try:
+        target = read(state_dir)
+        away = target is not None and not listens(target.address, target.port)
+    except ValueError:
+        away = True
+    if away and not dry:
+        until = f"{time.time() + seconds:.0f}\n"
+        atomic.write(Path(state_dir, HOLD), until, 0o644, durable=False)
+    return {"changed": away, "held": away or was}
+
+
+def asked_for(params: dict[str, Any]) -> Forward | None:
+    """What the module's arguments ask for. Raises ValueError."""
+    if params["state"] == "absent":
+        return None
+    address = ipaddress.ip_address(params["address"]).compressed
+    wanted = Forward(params["host"], address, params["port"])
+    if Forward.of(wanted.line()) != wanted:
+        raise ValueError(f"{params['host']!r} is not the name of a host")
+    return wanted
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module forward. Raises OSError and ValueError."""
+    if params["state"] == "held":
+        return hold(params["state_dir"], params["hold_seconds"], module.check_mode)
+    wanted, state_dir = asked_for(params), params["state_dir"]
+    try:
+        was, spoilt = read(state_dir), False
+    except ValueError:
+        was, spoilt = None, True
+    held = is_held(state_dir)
+    moves = spoilt or was != wanted
+    ends = held and params["hold"] == "off"
+    if not module.check_mode:
+        # In this order: a call that waits looks for the file when its wait ends.
+        if moves:
+            bring(state_dir, wanted)
+        if ends:
+            release(state_dir)
+    lines = [[one.line().strip()] if one else [] for one in (was, wanted)]
+    return {
+        "changed": moves or ends,
+        "was": asdict(was) if was else None,
+        "held": held,
+        "diff": diff(*lines),
+    }
+
+
+WORK = Work(
+    {
+        "state": {"type": "str", "choices": ["present", "absent", "held"], "required": True},
+        "state_dir": {"type": "path", "required": True},
+        "host": {"type": "str"},
+        "address": {"type": "str"},
+        "port": {"type": "int"},
+        "hold": {"type": "str", "choices": ["keep", "off"], "default": "keep"},
+        "hold_seconds": {"type": "int", "default": 120},
+    },
+    do,
+    (OSError, ValueError),
+    required_if=(("state", "present", ["host", "address", "port"]),),
+)

@@ -11,6 +11,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from . import runs
 from .changes import diff
+from .work import required
+
+__all__ = ["FleetModule", "new_lines", "required", "telling"]
 
 
 class FleetModule(AnsibleModule):
@@ -34,11 +37,6 @@ def telling(module: AnsibleModule, *errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         module.fail_json(msg=str(error))
-
-
-def required(kind: str, *names: str) -> dict[str, Any]:
-    """Arguments of one type that have to be given."""
-    return {name: {"type": kind, "required": True} for name in names}
 
 
 def new_lines(lines: Iterable[str]) -> dict[str, str]:

@@ -7,17 +7,24 @@ the standard library is imported, because programs on the hosts use this, too.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import json
+import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import atomic
+from .changes import diff
 from .processes import run
+from .work import Work
 
 FILE = "primary.json"
+# Held while a record is read and replaced, so that none replaces a newer one. For root only: who
+# could open it could keep it.
+LOCK = "primary.lock"
 # What the service found last, and the lock of a switch; a reboot removes both.
 FOLDER = "/run/benchfleet"
 STATE = "record.json"
@@ -88,10 +95,6 @@ class Record:
         """The record as one line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
-    def says_the_same(self, other: Record | None) -> bool:
-        """Whether another record differs in nothing but its time."""
-        return other is not None and replace(other, since=self.since) == self
-
 
 @dataclass(frozen=True)
 class Verdict:
@@ -144,6 +147,25 @@ def newest(*records: Record | None) -> Record | None:
     return max(filter(None, records), key=lambda record: record.epoch, default=None)
 
 
+def update(
+    state_dir: str, wanted: Callable[[Record | None], Record | None]
+) -> tuple[Record | None, Record | None]:
+    """Store what ``wanted`` makes of this host's record; returns that of before, and the new one.
+
+    Raises RecordError, OSError, and what ``wanted`` does.
+    """
+    lock = os.open(Path(state_dir, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        own = Record.read(state_dir)
+        new = wanted(own)
+        if new is not None and new != own:
+            new.write(state_dir)
+        return own, new
+    finally:
+        os.close(lock)
+
+
 def now() -> str:
     """This moment, as an ISO time with its zone."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -184,11 +206,16 @@ def present(
 
 
 def accept(own: Record | None, new: Record) -> Record:
-    """The record to be stored by a promotion: the new one, or an equal own. Raises RecordError."""
+    """The record to be stored by a promotion. Raises RecordError.
+
+    Where own names the same primary in the same epoch, the command is gone on with: hosts and
+    open_alone become those of the new one, as a failover leaves out more than a switchover did.
+    """
     if own is None or (own.fleet_id == new.fleet_id and new.epoch > own.epoch):
         return new
-    if new.says_the_same(own):
-        return own
+    again = replace(new, since=own.since)
+    if replace(again, hosts=own.hosts, open_alone=own.open_alone) == own:
+        return again
     raise RecordError(
         f"this host has a record of epoch {own.epoch} of fleet {own.fleet_id}, which names"
         f" {own.primary}; one of epoch {new.epoch} that names {new.primary} is not stored over it."
@@ -209,9 +236,9 @@ def state(folder: str = FOLDER) -> dict[str, Any]:
     """What the service found at its last look, {} where there is none.
 
     {host, primary, epoch, open, why, since, answered, alone, checked}: primary and epoch are "" and
-    0 without a record; open: whether MariaDB is; since: when that, or the reason, last changed;
-    answered: the peers whose records were read; checked: when the look began. Times are in seconds
-    since 1970.
+    0 without a record; open: whether MariaDB is, None where the look failed; since: when that, or
+    the reason, last changed; answered: the peers whose records were read; checked: when the look
+    began. Times are in seconds since 1970.
     """
     try:
         found = json.loads(Path(folder, STATE).read_text(encoding="utf-8"))
@@ -240,3 +267,70 @@ def wait(seconds: float, folder: str = FOLDER) -> dict[str, Any]:
         if time.monotonic() > until:
             return found if looked else {}
         time.sleep(0.1)
+
+
+def lines(own: Record | None) -> list[str]:
+    """A record as lines of a diff."""
+    return [] if own is None else own.line().splitlines()
+
+
+def wanted(own: Record | None, asked: Mapping[str, Any]) -> Record:
+    """The record that the options of the module ask for, where the host has ``own``.
+
+    Raises RecordError.
+    """
+    about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
+    if asked["state"] == "present":
+        known = Record.of(asked["newest"]) if asked["newest"] else None
+        return present(own, known, here=asked["here"], **about)
+    if asked["while_closed"] and not is_closing():
+        raise RecordError(
+            "the switch took longer than it keeps MariaDB of this host closed, so the primary does"
+            " not change any more. Run the same command again"
+        )
+    since = asked["since"] or now()
+    return accept(own, Record(epoch=asked["epoch"], since=since, **about))
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module fleet_record. Raises RecordError, ValueError and OSError."""
+    state_dir = params["state_dir"]
+    if params["state"] == "known":
+        own = new = Record.read(state_dir)
+    elif module.check_mode:
+        own = Record.read(state_dir)
+        new = wanted(own, params)
+    else:
+        own, new = update(state_dir, lambda there: wanted(there, params))
+    found = state()
+    if new != own and not module.check_mode:
+        kick()
+    return {
+        "changed": new != own,
+        "record": asdict(new) if new else None,
+        "live": found,
+        "diff": diff(lines(own), lines(new)),
+    }
+
+
+WORK = Work(
+    {
+        "state": {"type": "str", "choices": ["present", "stored", "known"], "default": "present"},
+        "state_dir": {"type": "path", "required": True},
+        "fleet_id": {"type": "str"},
+        "primary": {"type": "str"},
+        "hosts": {"type": "dict"},
+        "here": {"type": "list", "elements": "str", "default": []},
+        "newest": {"type": "dict", "default": {}},
+        "epoch": {"type": "int"},
+        "since": {"type": "str"},
+        "while_closed": {"type": "bool", "default": False},
+        "open_alone": {"type": "bool", "default": True},
+    },
+    do,
+    (RecordError, ValueError, OSError),
+    required_if=(
+        ("state", "present", ["fleet_id", "primary", "hosts"]),
+        ("state", "stored", ["fleet_id", "primary", "hosts", "epoch"]),
+    ),
+)

@@ -114,7 +114,7 @@ class Listener:
         self.fault = ""
 
     def listen(self) -> socket.socket:
-        """The socket, which may be bound before the address is there."""
+        """The socket. Raises OSError while this host does not have the address yet."""
         address = self.place.address
         family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
         return socket.create_server((address, self.place.port), family=family, backlog=64)
@@ -185,19 +185,19 @@ class Keeper:
                 verdict = Verdict(None, "this host has no record yet")
             else:
                 own, verdict = self.judge(own)
-            is_open, why = self.act(verdict)
+            is_open, why = self.act(verdict, own)
         except (RecordError, MariaDBError, OSError) as error:
             why = str(error)
         except pymysql.MySQLError as error:
             why = f"MariaDB refused a statement: {error}"
         self.looks += 1
-        self.alone = bool(is_open) and self.alone
+        self.alone = is_open is not False and self.alone
         return self.note(
             {
                 "host": self.place.host,
                 "primary": own.primary if own else "",
                 "epoch": own.epoch if own else 0,
-                "open": bool(is_open),
+                "open": is_open,
                 "why": f"{why}; opened alone" if self.alone else why,
                 "since": self.since,
                 "answered": sorted(self.answers),
@@ -219,14 +219,21 @@ class Keeper:
         if verdict.newer is None:
             return own, verdict
         # Not over one that a promotion has stored meanwhile.
-        there = record.newest(Record.read(self.place.state), verdict.newer)
-        if there == verdict.newer:
-            verdict.newer.write(self.place.state)
-        own = there or verdict.newer
+        newer = verdict.newer
+        try:
+            _, stored = record.update(self.place.state, lambda there: record.newest(there, newer))
+        except OSError as error:
+            # The disk may be full: that keeps no server open.
+            why = f"{verdict.why}; that cannot be stored: {error}"
+            return own, Verdict(verdict.open, why)
+        own = stored or newer
         return own, decide(own, host, self.answers, alone)
 
-    def act(self, verdict: Verdict) -> tuple[bool, str]:
-        """Open or close MariaDB as the verdict wants; returns whether it is open, and why."""
+    def act(self, verdict: Verdict, own: Record | None) -> tuple[bool, str]:
+        """Open or close MariaDB as the verdict wants; returns whether it is open, and why.
+
+        own: the record that the verdict is about.
+        """
         way = (self.place.socket,) if self.place.socket else ()
         try:
             with local(*way, seconds=ANSWER_SECONDS) as server:
@@ -239,6 +246,9 @@ class Keeper:
                         return not closed, "a switch is under way"
                     if found := server.rows("SHOW ALL SLAVES STATUS"):
                         return not closed, f"MariaDB follows {found[0]['Master_Host']}"
+                    # The others were asked for seconds.
+                    if Record.read(self.place.state) != own:
+                        return not closed, "this host's record has just changed"
                     server.run("SET GLOBAL read_only = 0")
                     server.run("SET GLOBAL event_scheduler = 1")
                     self.alone = verdict.alone
@@ -258,7 +268,7 @@ class Keeper:
         said = tuple(found[name] for name in ("open", "why", "primary", "epoch"))
         if said != self.said:
             self.said, self.since = said, time.time()
-            word = "open" if found["open"] else "closed"
+            word = {True: "open", False: "closed", None: "not known"}[found["open"]]
             print(f"benchfleet: {word}: {found['why']}", flush=True)
         found["since"] = self.since
         with suppress(FileExistsError):

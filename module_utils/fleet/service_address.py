@@ -34,11 +34,11 @@ class AddressError(Exception):
 def is_open(host: str, state: str = STATE) -> bool | None:
     """Whether this host is the primary, and its MariaDB takes writes.
 
-    None where nobody has looked of late: then the address stays where it is.
+    None where nobody has looked of late, or MariaDB did not say: the address stays where it is.
     """
     try:
         found = json.loads(Path(state).read_text(encoding="utf-8"))
-        if abs(time.time() - found["checked"]) > STALE_SECONDS:
+        if found["open"] is None or abs(time.time() - found["checked"]) > STALE_SECONDS:
             return None
         return found["open"] is True and found["primary"] == host
     except FileNotFoundError:

@@ -6,10 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from fleet import steps
+from fleet.work import Work
+
+from plugins.action.at_host import executions
 
 ROOT = Path(__file__).parents[2]
 LOCAL = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -85,3 +91,63 @@ def test_a_task_that_takes_too_long_is_a_failure_that_says_no_step(tmp_path: Pat
     assert status == 0, found
     assert "at" not in found
     assert found["msg"]
+
+
+def stored(folder: Path, epoch: int, **more: Any) -> dict[str, Any]:
+    about = {"state": "stored", "state_dir": str(folder), "fleet_id": "f", "epoch": epoch}
+    about |= {"primary": "rep1", "hosts": {"erp1": "10.0.0.11", "rep1": "10.0.0.21"}}
+    return {"module": "fleet_record", "arguments": {**about, **more}, "name": f"epoch {epoch}"}
+
+
+def known(folder: Path) -> dict[str, Any]:
+    return {"module": "fleet_record", "arguments": {"state": "known", "state_dir": str(folder)}}
+
+
+def test_steps_that_follow_each_other_are_one_execution(tmp_path: Path):
+    own = {"state": "present", "state_dir": str(tmp_path), "host": "rep1", "port": 8003}
+    passes = {"module": "forward", "arguments": {**own, "address": "10.0.0.21"}}
+    status, found = played(
+        tmp_path,
+        at(stored(tmp_path, 2), passes, known(tmp_path), command("echo", "b"), timeout=60),
+    )
+    assert status == 0, found
+    assert list(found["said"]) == ["epoch 2", "forward", "fleet_record", "ansible.builtin.command"]
+    assert found["said"]["fleet_record"]["record"]["epoch"] == 2
+    assert (tmp_path / "forward").read_text() == "rep1 10.0.0.21 8003\n"
+    assert (found["at"], found["changed"]) == ("", True)
+
+
+def test_in_one_execution_too_the_first_that_fails_ends_it(tmp_path: Path):
+    steps = [stored(tmp_path, 3), stored(tmp_path, 2), stored(tmp_path, 4)]
+    status, found = played(tmp_path, at(*steps, ignore_errors=True))
+    assert (status, found["at"], list(found["said"])) == (0, "epoch 2", ["epoch 3", "epoch 2"])
+    assert found["said"]["epoch 3"]["changed"]
+    missing = {"module": "fleet_record", "arguments": {"state": "stored"}}
+    _, found = played(tmp_path, at(missing, stored(tmp_path, 5), ignore_errors=True))
+    assert (found["at"], "epoch 5" in found["said"]) == ("fleet_record", False)
+    assert "state_dir" in found["msg"]
+
+
+def test_only_modules_that_can_be_are_joined():
+    names = ["forward", "fleet_record", "fence", "fence", "mariadb_switch"]
+    found = executions([{"module": name} for name in names])
+    assert [len(one) for one in found] == [2, 1, 1, 1]
+
+
+class Host:
+    """What a step knows of the module that it is part of."""
+
+    check_mode = False
+
+    def __init__(self) -> None:
+        self.no_log_values: set[str] = set()
+
+
+def test_no_step_is_begun_when_the_controller_may_have_given_up(monkeypatch: pytest.MonkeyPatch):
+    slow = Work({"word": {"no_log": True}}, lambda *_: time.sleep(0.2) or {"changed": True}, ())
+    monkeypatch.setattr(steps, "work_of", lambda _: slow)
+    asked = [{"module": "slow", "name": n, "arguments": {"word": "secret"}} for n in "ab"]
+    found = steps.do(host := Host(), asked, 0.1)
+    assert (found["failed"], found["at"], list(found["said"])) == (True, "b", ["a"])
+    assert host.no_log_values == {"secret"}
+    assert steps.do(Host(), asked, 0)["at"] == ""

@@ -147,7 +147,6 @@ class Bench:
             "host": "h",
             "address": OWN,
             "bench": f"{self.root}/b",
-            "user": "nobody",
             "cli_dir": f"{self.root}/cli",
             "config_dir": f"{self.root}/etc",
             "lib_dir": f"{self.root}/lib",
@@ -320,6 +319,31 @@ def test_a_node_that_does_not_become_the_primary_is_what_it_was(
     assert not router_calls.listens("127.0.0.1", node.web_port)
     assert node.step("left").did == []
     assert node.read("b/sites/common_site_config.json") == node.common(primary=False)
+
+
+def test_a_configuration_that_could_not_become_a_primarys_is_told_before_users_wait(
+    bench: Callable[..., Bench],
+) -> None:
+    node = bench(primary=False)
+    # What Redis' address is not stays as it is.
+    node.write("b/sites/common_site_config.json", {**node.common(False), "redis_cache": None})
+    site = node.root / "b/sites/s.test/site_config.json"
+    site.write_text("{")
+    with pytest.raises(BenchError, match=r"s\.test"):
+        node.step("ready")
+    assert not router_calls.listens("127.0.0.1", node.web_port)
+    node.write("b/sites/s.test/site_config.json", SITE | REPLICA)
+    assert node.step("ready").did
+    # Nothing of it is changed yet.
+    assert node.read("b/sites/s.test/site_config.json") == SITE | REPLICA
+
+
+def test_the_files_are_copied_by_the_program_of_the_minutes_copy(
+    bench: Callable[..., Bench],
+) -> None:
+    node = bench(primary=False)
+    assert node.step("files", seconds=7).did
+    assert node.ran == [[f"{node.root}/lib/site-sync", "--wait", "7"]]
 
 
 def test_a_primary_gets_quiet_closes_and_goes_back(

@@ -26,7 +26,7 @@ from fleet.verify.reporting import Reporting
 
 from library import forward as module
 from tests import nginx
-from tests.nginx import Router, free_port
+from tests.nginx import Router, free_port, wait_for
 from tests.unit.test_verify_hosts import arguments
 
 pytestmark = pytest.mark.skipif(bool(nginx.MISSING), reason=nginx.MISSING)
@@ -36,6 +36,7 @@ ERP, REP, USER, PROXY = "127.0.0.2", "127.0.0.3", "127.0.0.9", "127.0.0.8"
 HOSTS = {"erp1": ERP, "rep1": REP}
 REPORT = "frappe.desk.query_report.run"
 PASSED = "X-Fleet-Forwarded"
+METHODS = ("GET", "POST")
 NOWHERE: dict[str, Any] = {"host": None, "troubles": []}
 
 
@@ -175,17 +176,21 @@ class Fleet:
         """Have a router pass its calls on, as the module does."""
         self.bring(name, hold, state="present", host=to, address=HOSTS[to], port=self.port)
 
-    def serve(self, name: str) -> None:
+    def serve(self, name: str, hold: str = "keep") -> None:
         """Have a router serve its calls itself."""
-        self.bring(name, "keep", state="absent", host=None, address=None, port=None)
+        self.bring(name, hold, state="absent", host=None, address=None, port=None)
 
-    def bring(self, name: str, hold: str, **asked: Any) -> None:
-        """Call the module on a host."""
+    def wait(self, name: str, seconds: int) -> bool:
+        """Have calls wait at a router that cannot pass them on; returns whether they do."""
+        return bool(self.bring(name, "keep", state="held", hold_seconds=seconds)["held"])
+
+    def bring(self, name: str, hold: str, **asked: Any) -> dict[str, Any]:
+        """Call the module on a host; returns its result."""
         state = str(self.routers[name].state)
         fake = FakeModule({**asked, "state_dir": state, "hold": hold})
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "FleetModule", lambda **_: fake)
-            fake.result_of(module.main)
+            return fake.result_of(module.main)
 
     def got(self) -> list[str]:
         """The paths of all calls that a bench got."""
@@ -523,6 +528,55 @@ def test_a_router_that_is_away_is_waited_for_and_then_the_user_is_told(fleet: Fl
     assert call(rep1).seconds < 3
     erp1.start()
     assert call(rep1).bench == "erp1"
+
+
+def test_a_router_whose_primary_is_lost_has_calls_wait_for_the_failover(fleet: Fleet) -> None:
+    erp1, rep1 = (fleet.routers[name] for name in HOSTS)
+    # One that answers is passed on to, and a router that serves needs no hold.
+    assert not fleet.wait("rep1", 30)
+    assert not fleet.wait("erp1", 30)
+    erp1.stop()
+    paths = ["/api/resource/ToDo?n=0", f"/api/method/{REPORT}?n=1", "/app/todo?n=2", "/files/a?n=3"]
+    with ThreadPoolExecutor(16) as users:
+        # Those that came shortly before the failover began wait too, if they were not sent.
+        early = [users.submit(call, rep1, f"{path}&early", "POST") for path in paths]
+        wait_for(lambda: "connect() failed" in rep1.log)
+        assert fleet.wait("rep1", 30)
+        waiting = [users.submit(call, rep1, path, method) for path in paths for method in METHODS]
+        socket_io = users.submit(talk, rep1)
+        time.sleep(1)
+        assert not any(one.done() for one in [*early, *waiting, socket_io])
+        assert fleet.got() == []
+        fleet.serve("rep1", hold="off")
+        answers = [one.result(30) for one in [*early, *waiting]]
+        there, name = socket_io.result(30)
+        there.close()
+    assert name == "rep1"
+    assert {(answer.status, answer.bench) for answer in answers} == {(200, "rep1")}
+    assert sorted(fleet.got()) == sorted([f"{p}&early" for p in paths] + paths * len(METHODS))
+    assert not (rep1.state / forward.HOLD).exists()
+
+
+def test_nobody_waits_for_a_failover_that_does_not_come(fleet: Fleet) -> None:
+    rep1 = fleet.routers["rep1"]
+    fleet.routers["erp1"].stop()
+    assert call(rep1).status == 503
+    assert call(rep1).seconds < 3
+    with ThreadPoolExecutor(2) as users:
+        # It was refused.
+        assert fleet.wait("rep1", 30)
+        waiting = users.submit(call, rep1)
+        time.sleep(0.5)
+        assert not waiting.done()
+        assert not fleet.wait("rep1", 0)
+        assert waiting.result(30).seconds < 5
+        assert waiting.result().status == 503
+        # It was killed.
+        assert fleet.wait("rep1", 2)
+        answer = users.submit(call, rep1).result(30)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert 1 < answer.seconds < 5
+    assert fleet.got() == []
 
 
 @pytest.mark.parametrize("text", ["", "erp1\n", "erp1 10.0.0.1 x\n"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -206,14 +207,36 @@ def test_a_promotion_is_stored_over_a_lower_epoch_only() -> None:
     assert accept(OLD, NEW) == NEW
     again = replace(NEW, since="2026-11-30T11:00:00+00:00")
     assert accept(NEW, again) == NEW
+    # A switchover was cut off, and a failover to the same host goes on.
+    without = replace(again, hosts={"rep1": "10.0.0.2"}, open_alone=False)
+    assert accept(NEW, without) == replace(without, since=NEW.since)
     for own, new in (
         (NEW, OLD),
         (NEW, of(8, "rep2")),
         (OLD, replace(NEW, fleet_id="f2")),
-        (NEW, replace(NEW, open_alone=False)),
     ):
         with pytest.raises(RecordError):
             accept(own, new)
+
+
+def test_a_record_is_not_replaced_while_another_program_replaces_it(tmp_path: Path) -> None:
+    OLD.write(str(tmp_path))
+    met = threading.Barrier(2)
+
+    def promoted(own: Record | None) -> Record:
+        met.wait(10)
+        time.sleep(0.2)
+        return accept(own, NEW)
+
+    program = threading.Thread(target=record.update, args=(str(tmp_path), promoted))
+    program.start()
+    met.wait(10)
+    # site.yml began when the record was the old one.
+    with pytest.raises(RecordError):
+        record.update(str(tmp_path), wanted)
+    program.join()
+    assert Record.read(str(tmp_path)) == NEW
+    assert (tmp_path / record.LOCK).stat().st_mode & 0o777 == 0o600
 
 
 def test_of_equal_epochs_the_first_is_the_newest() -> None:
@@ -276,7 +299,7 @@ def module(
     kicked: list[int] = []
     monkeypatch.setattr(record, "kick", lambda: kicked.append(1))
     monkeypatch.setattr(record, "state", dict)
-    monkeypatch.setattr(fleet_record, "record", record)
+    monkeypatch.setattr(fleet_record, "WORK", record.WORK)
 
     def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
         given = {**options, "state_dir": str(tmp_path), "_ansible_check_mode": check_mode}
@@ -320,3 +343,16 @@ def test_the_module_stores_a_promotion_once(module: Callable[..., dict[str, Any]
     assert module(**{**promotion, "primary": "rep2"})["failed"]
     known = module(state="known")["record"]
     assert (known["primary"], known["epoch"]) == ("rep1", 2)
+
+
+def test_the_last_word_is_not_taken_after_the_lock_of_the_switch(
+    module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module(**ABOUT)
+    promotion = {name: ABOUT[name] for name in ("fleet_id", "hosts")}
+    promotion |= {"state": "stored", "primary": "rep1", "epoch": 2, "while_closed": True}
+    monkeypatch.setattr(record, "is_closing", lambda: False)
+    assert module(**promotion)["failed"]
+    assert module(state="known")["record"]["epoch"] == 1
+    monkeypatch.setattr(record, "is_closing", lambda: True)
+    assert module(**promotion)["record"]["epoch"] == 2

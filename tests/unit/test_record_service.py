@@ -21,7 +21,7 @@ from fleet import record, record_service
 from fleet.mariadb import primary
 from fleet.mariadb.server import MariaDBError, Server, local
 from fleet.record import Record
-from fleet.record_service import Keeper, Listener, Place, ask, client_context
+from fleet.record_service import Keeper, Listener, Place, ask, ask_all, client_context
 from fleet.secrets.certificates import make_authority, make_certificate
 
 from tests.mariadb import MariaDB, needs_mariadb
@@ -308,6 +308,20 @@ def test_a_higher_epoch_closes_an_open_primary_and_is_stored(
 
 
 @needs_mariadb
+def test_a_higher_epoch_that_cannot_be_stored_closes_it_nevertheless(
+    hosts: Fleet, watched: Watched
+) -> None:
+    hosts.serve("rep1", OLD)
+    watched.look()
+    # As on a disk that is full, the file cannot be made.
+    Path(watched.place.state, record.LOCK).mkdir()
+    hosts.serve("rep2", NEW)
+    found = watched.look()
+    assert (found["open"], watched.is_open()) == (False, CLOSED)
+    assert record.LOCK in found["why"]
+
+
+@needs_mariadb
 def test_a_statement_that_writes_for_long_does_not_keep_it_open(
     hosts: Fleet, watched: Watched
 ) -> None:
@@ -416,6 +430,22 @@ def test_a_server_that_follows_another_one_is_not_opened(hosts: Fleet, watched: 
 
 
 @needs_mariadb
+def test_a_promotion_that_is_stored_while_the_others_are_asked_counts(
+    hosts: Fleet, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts.serve("rep1", OLD)
+
+    def asked(*about: Any) -> dict[str, Record]:
+        answers = ask_all(*about)
+        NEW.write(watched.place.state)
+        return answers
+
+    monkeypatch.setattr(record_service, "ask_all", asked)
+    assert not watched.look()["open"]
+    assert watched.is_open() == CLOSED
+
+
+@needs_mariadb
 def test_a_promoted_host_opens_once_a_majority_has_its_record(
     hosts: Fleet, database: MariaDB
 ) -> None:
@@ -446,7 +476,9 @@ def test_a_record_that_cannot_be_read_changes_nothing(hosts: Fleet, watched: Wat
     hosts.serve("rep1", OLD)
     watched.look()
     Path(watched.place.state, record.FILE).write_text("")
-    assert watched.look()["primary"] == ""
+    found = watched.look()
+    # So that nobody takes it for closed, and the users' address off.
+    assert (found["primary"], found["open"]) == ("", None)
     assert watched.is_open() == OPEN
     Path(watched.place.state, record.FILE).unlink()
     watched.look()

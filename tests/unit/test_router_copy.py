@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -154,3 +155,34 @@ def test_what_cannot_be_read_is_named(primary: Host, tmp_path: Path) -> None:
     primary.put("state/sites.json", "{")
     with pytest.raises(SiteError):
         primary.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+@pytest.mark.parametrize("through", [False, True])
+def test_an_accounts_link_leads_no_file_elsewhere(primary: Host, through: bool) -> None:
+    """The account that wrote the certificate on the primary has a link on the standby."""
+    named = pairs(primary)
+    if through:
+        # The operator's own link, in a folder of root's.
+        named[0]["certificate"] = str(primary.root / "etc/erp.pem")
+        (primary.root / "etc").mkdir()
+        (primary.root / "etc/erp.pem").symlink_to(primary.root / "ssl/erp.pem")
+    found = primary.read(certificates=named)
+    host = standby(primary)
+    for folder in (host.root, *host.root.parents):
+        if folder.stat().st_uid == 0 and folder.is_relative_to(tempfile.gettempdir()):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    (host.root / "cron.d").mkdir()
+    place = host.put("ssl/erp.pem", "")
+    place.unlink()
+    place.symlink_to(host.root / "cron.d/job")
+    os.chown(place.parent, 65534, 65534)
+    os.chown(place, 65534, 65534, follow_symlinks=False)
+    if through:
+        (host.root / "etc").mkdir()
+        (host.root / "etc/erp.pem").symlink_to(place)
+    host.bring(found)
+    assert not (host.root / "cron.d/job").exists()
+    path = Path(named[0]["certificate"])
+    assert path.read_text() == "CERTIFICATE"
+    assert path.stat().st_uid == (0 if through else 65534)

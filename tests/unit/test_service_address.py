@@ -38,6 +38,7 @@ def test_a_host_is_open_by_a_state_that_is_not_too_old(tmp_path: Path) -> None:
     assert is_open("rep1", state(path)) is False
     assert is_open("erp1", state(path, open=False)) is False
     assert is_open("erp1", state(path, checked=time.time() - 60)) is None
+    assert is_open("erp1", state(path, open=None)) is None
     path.write_text("spoilt")
     assert is_open("erp1", str(path)) is None
 

@@ -139,6 +139,7 @@ def test_each_trouble_has_an_id_in_the_text_and_beside_it(
     [
         ("primary", {}, []),
         ("primary", {"alone": True}, ["opened_alone"]),
+        ("primary", {"open": None, "why": "MariaDB refused"}, ["record"]),
         ("primary", {"open": False}, []),
         ("reporting", {}, ["record"]),
         ("primary", {"host": "rep1"}, ["record"]),

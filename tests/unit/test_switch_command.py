@@ -91,6 +91,7 @@ def test_a_switchover_ends_with_site_yml_for_the_groups_as_they_are(
     before = (inventory / "hosts.yml").read_text()
     assert fleet(inventory, "switchover", "--yes") == 0
     assert runs.told == [(SWITCH, ""), (SITE, "rep1"), (STATUS, "rep1")]
+    assert runs.asked[-1].extra == {"anew": True}
     assert (inventory / "hosts.yml").read_text() == before
     assert "+    rep1:" in capsys.readouterr().err
     runs.ends = [(True, {"switch": FOUND})]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from fleet.switching import evidence, files, gtids, prechecks, records
 HOSTS = {"erp1": "10.0.0.11", "rep1": "10.0.0.21", "rep2": "10.0.0.22"}
 GROUPS = {"primary": ["erp1"], "reporting": ["rep1", "rep2"]}
 OFF = {"trouble": "ssh: connect to host 10.0.0.11 port 22: No route to host", "away": True}
+SINCE = "2026-11-30T18:00:00+00:00"
 KEY = {"trouble": "Host key verification failed.", "away": True}
 
 
@@ -18,7 +21,7 @@ def record(primary: str = "erp1", epoch: int = 3, **more: Any) -> dict[str, Any]
         "fleet_id": "f",
         "epoch": epoch,
         "primary": primary,
-        "since": "2026-11-30T18:00:00+00:00",
+        "since": SINCE,
         "hosts": HOSTS,
         "open_alone": True,
         **more,
@@ -131,6 +134,33 @@ def test_a_lost_primary_has_no_voice():
     assert records.opening(found) == ["rep1", "rep2"]
 
 
+def test_a_failover_that_no_majority_would_know_is_refused():
+    changed = {host: {**OFF, "record": None} for host in ("erp1", "rep2")}
+    assert ids(judged("failover", **changed)["problems"]) == ["failover_no_majority"]
+    # It would be refused also where an earlier one has named the new primary already.
+    changed["rep1"] = {"record": record("rep1", 4, hosts={"rep1": "1", "rep2": "2"})}
+    assert ids(judged("failover", **changed)["problems"]) == ["failover_no_majority"]
+    # By the inventory, the operator says that the others are lost.
+    groups = {"primary": ["erp1"], "reporting": ["rep1"]}
+    seen = {host: {**OFF, "record": None} for host in ("erp1",)} | {"rep1": {"record": record()}}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["problems"], list(found["record"]["hosts"])) == ([], ["rep1"])
+    assert records.opening(found) == ["rep1"]
+    # Also where an earlier run has stored the new record with their voices.
+    seen["rep1"] = {"record": record("rep1", 4, hosts={"rep1": "1", "rep2": "2"})}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["done"], found["record"]["hosts"]) == (True, {"rep1": "1"})
+    # Two hosts: the former primary died after the last word of a switchover.
+    seen["rep1"] = {"record": record("rep1", 4, hosts={"erp1": "0", "rep1": "1"})}
+    found = records.judged("failover", seen, groups, "rep1")
+    assert (found["done"], found["record"]["hosts"]) == (True, {"rep1": "1"})
+    assert (found["record"]["epoch"], found["record"]["open_alone"]) == (4, False)
+    # A host that answers has its voice also where the command is another.
+    assert list(records.judged("switchover", answers(), groups, "rep1")["record"]["hosts"]) == list(
+        HOSTS
+    )
+
+
 @pytest.mark.parametrize(
     ("node", "changed", "expected"),
     [
@@ -145,6 +175,21 @@ def test_a_host_that_comes_back(node: str, changed: dict[str, Any], expected: li
     assert ids(found["problems"]) == expected
     if not expected:
         assert (found["new"], found["old"], found["record"]["epoch"]) == ("erp1", "rep1", 3)
+
+
+def test_a_host_that_alone_knew_of_another_change_comes_back():
+    # It had heard the last word of a switchover to rep1; the failover went to rep2.
+    others = {"rep1": HOSTS["rep1"], "rep2": HOSTS["rep2"]}
+    new = {"record": record("rep2", 4, hosts=others, open_alone=False)}
+    changed = {"erp1": {"record": record("rep1", 4)}, "rep1": new, "rep2": new}
+    found = judged("rejoin", "erp1", **changed)
+    assert (found["problems"], found["primary"]) == ([], "rep2")
+    # One that is higher than both, and names the primary of most.
+    assert {**found["record"], "since": SINCE} == {**new["record"], "epoch": 5}
+    assert ids(judged(**changed)["problems"]) == ["switch_two_records"]
+    # It is not known which one most hosts name.
+    changed["rep2"] = {**OFF, "record": None}
+    assert ids(judged("rejoin", "erp1", **changed)["problems"]) == ["switch_two_records"]
 
 
 FOLLOWS = {
@@ -257,6 +302,8 @@ def against(
         ({"looks": {}}, ["failover_no_replica"]),
         ({"looks": {"rep2": LOST}}, ["failover_target_broken"]),
         ({"looks": {"rep1": LOST, "rep2": {**LOST, "io": "Yes"}}}, ["failover_replica_connected"]),
+        # A failover that was cut off left it so.
+        ({"looks": {"rep1": {**LOST, "io": "Yes", "follows": HOSTS["rep2"]}, "rep2": LOST}}, []),
         (
             {"looks": {"rep1": {**LOST, "heartbeat_age": 900.0}, "rep2": LOST}},
             # What the other one has is fetched.
@@ -271,6 +318,10 @@ def against(
         ({"looks": {"rep1": {**LOST, "heartbeat_age": 90.0}}}, ["failover_loss"]),
         ({"looks": {"rep1": {**LOST, "heartbeat_age": 90.0}}, "accept": 120}, []),
         ({"looks": {"rep1": {**LOST, "heartbeat_age": None}}, "accept": 1}, ["failover_loss"]),
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": None}}, "accept": 180}, []),
+        # The clock of the lost one was an hour ahead.
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": -3600.0}}}, ["failover_loss"]),
+        ({"looks": {"rep1": {**LOST, "heartbeat_age": -3600.0}}, "accept": 180}, []),
     ],
 )
 def test_whether_the_primary_is_lost(changed: dict[str, Any], expected: list[str]):
@@ -325,6 +376,15 @@ def test_a_database_that_comes_back(look: dict[str, Any], trouble: str, expected
     assert ids(evidence.returned_problems(found, look, trouble)) == expected
 
 
+def test_files_are_looked_for_from_a_day_before_the_loss():
+    found, day = judged("rejoin", "rep1"), 24 * 3600
+    promoted = found["since_seconds"]
+    assert evidence.files_since(found, None, promoted + 100) == 0
+    # It was lost six hours before another one was the primary; or it worked on, cut off.
+    assert evidence.files_since(found, 6 * 3600 + 100, promoted + 100) == promoted - 6 * 3600 - day
+    assert evidence.files_since(found, 10, promoted + 100) == promoted - day
+
+
 def test_files_that_only_a_former_primary_has(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     for sites, names in ((here, ("a", "b", "d")), (there, ("a", "d"))):
@@ -341,8 +401,46 @@ def test_files_that_only_a_former_primary_has(tmp_path):
     assert files.recent(str(here), 4e9) == {}
     missing = files.lacking(str(there), found)
     assert missing == [f"{inner}/b", f"{inner}/d"]
-    kept = str(tmp_path / "kept")
-    assert files.keep(str(here), missing, kept) == missing
-    assert (tmp_path / "kept" / inner / "b").read_text() == "b"
-    # Again, nothing is to be done; and no name leads out of the folder.
-    assert files.keep(str(here), [*missing, "../../etc/passwd"], kept) == []
+    kept = tmp_path / "kept" / "files"
+    assert files.keep(str(here), dict.fromkeys(missing, 1), str(kept)) == {
+        "new": missing,
+        "kept": missing,
+    }
+    assert (kept / inner / "b").read_text() == "b"
+    assert kept.stat().st_mode & 0o777 == kept.parent.stat().st_mode & 0o777 == 0o700
+    # Again, nothing is to be done; no name leads out of the folder; and one is gone meanwhile.
+    names = dict.fromkeys([*missing, "../../etc/passwd", "/etc/passwd", f"{inner}/gone"], 1)
+    assert files.keep(str(here), names, str(kept)) == {"new": [], "kept": missing}
+    with pytest.raises(OSError, match="MiB"):
+        files.keep(str(here), {f"{inner}/a": 2**62}, str(kept))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only")
+def test_nothing_of_roots_is_kept_by_a_link_of_the_benchs_account(tmp_path):
+    sites, secret = tmp_path / "sites", tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    (secret / "key").write_text("key")
+    folder = sites / "erp.test/private/files"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("inner/key", "pipe", "link", os.fsdecode(b"\xff"), "n" * 255):
+        (folder / name).write_text("own")
+    for path in (sites, *sites.rglob("*")):
+        os.chown(path, 65534, 65534)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == 0 and path.is_relative_to(tempfile.gettempdir()):
+            path.chmod(path.stat().st_mode | 0o055)
+    place = "erp.test/private/files"
+    found = files.recent(str(sites), 0)
+    assert set(found) == {f"{place}/{name}" for name in ("inner/key", "pipe", "link", "n" * 255)}
+    # After the list was made.
+    for name in ("pipe", "link", "inner/key"):
+        (folder / name).unlink()
+    (folder / "inner").rmdir()
+    (folder / "inner").symlink_to(secret)
+    (folder / "link").symlink_to(secret / "key")
+    os.mkfifo(folder / "pipe")
+    for path in folder.iterdir():
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    kept = tmp_path / "kept" / "files"
+    assert files.keep(str(sites), found, str(kept))["new"] == [f"{place}/{'n' * 255}"]
+    assert [path.name for path in kept.rglob("*") if path.is_file()] == ["n" * 255]

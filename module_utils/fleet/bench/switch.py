@@ -19,23 +19,28 @@ from typing import Any
 
 from .. import atomic
 from ..calls import ENDING_SECONDS, listens, running_calls
+from ..changes import diff
 from ..foreign import read_bytes, replace
-from ..leaving import Leaver
+from ..leaving import LeaveError, Leaver
+from ..redis.client import RedisError
 from ..redis.users import redis_admin
 from ..sites.folders import Folders
 from ..supervisor import control
 from ..supervisor.call import control_words
 from ..supervisor.programs import JOBS, LOGS, next_file
 from ..update.gates import LOOK_SECONDS, QUIET_LOOKS, SUSPENDED, busy_workers
+from ..work import Work, required
 from .account import BenchError, read_json
 from .files import NODE, keys_that_are
 
 # States of a program of supervisor's that does nothing.
 IDLE = ("STOPPED", "EXITED", "FATAL")
-STEPS = ("quiet", "ready", "close", "take", "back", "left")
+STEPS = ("quiet", "ready", "files", "close", "take", "back", "left")
 # Keys of a site by which Frappe reads from this host's replica; site-sync writes them.
 REPLICA_KEYS = ("read_from_replica", *keys_that_are(NODE, site=True))
 REDIS_KEYS = ("redis_cache", "redis_queue", "redis_socketio")
+# A node's configurations of sites are for the bench's account alone; a primary's have this mode.
+MODE = 0o640
 # Content of the marks of nodes, and of RQ's switch, that are there for a change of the primary.
 OURS = "switch"
 # For so long after its limit RQ's switch stays, where nobody takes it back. Seconds.
@@ -128,10 +133,10 @@ def next_programs(text: str, asked: Mapping[str, Any]) -> str:
 class PrimaryConfig:
     """Configurations of a bench and its sites that were a reporting node's and become a primary's.
 
-    user: the bench's account. state_dir: the fleet's folder on this host.
+    state_dir: the fleet's folder on this host.
     """
 
-    def __init__(self, bench: str, user: str, state_dir: str) -> None:
+    def __init__(self, bench: str, state_dir: str) -> None:
         self.common = f"{bench}/sites/common_site_config.json"
         self.folders = Folders(f"{bench}/sites", state_dir)
 
@@ -151,7 +156,7 @@ class PrimaryConfig:
         found = {key: value for key, value in config.items() if key != "pause_scheduler"}
         if address:
             found["db_host"] = "127.0.0.1"
-            urls = {key: found[key] for key in REDIS_KEYS if key in found}
+            urls = {key: found[key] for key in REDIS_KEYS if isinstance(found.get(key), str)}
             found |= {key: at_address(url, address) for key, url in urls.items()}
         return found
 
@@ -169,7 +174,7 @@ class PrimaryConfig:
             return []
         if not dry:
             # As Frappe itself writes it.
-            replace(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
+            replace(path, json.dumps(wanted, indent=1, sort_keys=True).encode(), MODE)
         return [f"write {path}"]
 
 
@@ -233,6 +238,10 @@ class Switch(Leaver):
     def serves_as_primary(self) -> bool:
         """Whether the bench runs as the primary's now."""
         return bool(read_json(f"{self.asked['config_dir']}/jobs.json").get("primary"))
+
+    def config(self) -> PrimaryConfig:
+        """The configurations of the bench and its sites."""
+        return PrimaryConfig(self.asked["bench"], self.asked["state_dir"])
 
     def redis_conf(self) -> str:
         """The settings of the queue's Redis on this host."""
@@ -298,7 +307,11 @@ class Switch(Leaver):
         return {"stopped": stopped, "drained": list(self.marks("drained"))}
 
     def ready(self) -> dict[str, Any]:
-        """Web workers of a primary listen, and were not called yet."""
+        """Web workers of a primary listen, and were not called yet.
+
+        A configuration that take() could not change is told here, where there is a way back.
+        """
+        self.config().bring(True, self.asked["address"])
         text = next_programs(read_bytes(self.asked["configuration"]).decode(), self.asked)
         groups = [f"{self.name}-next-{short}" for short in ("web", "socketio")]
         try:
@@ -324,6 +337,12 @@ class Switch(Leaver):
                     f" {START_SECONDS} s; the cause is at the end of {LOGS}/next-web.error.log"
                 )
             time.sleep(0.1)
+        return {}
+
+    def files(self) -> dict[str, Any]:
+        """The sites' files are copied once more, as each minute."""
+        copy = [f"{self.asked['lib_dir']}/site-sync", "--wait", f"{self.asked['seconds']}"]
+        self.must("copy the sites' files", *copy)
         return {}
 
     def close(self) -> dict[str, Any]:
@@ -374,8 +393,7 @@ class Switch(Leaver):
         config_dir, state_dir = self.asked["config_dir"], self.asked["state_dir"]
         # First: with the former primary as its source, it removes files that are made here.
         self.copies()
-        config = PrimaryConfig(self.asked["bench"], self.asked["user"], state_dir)
-        self.did += config.bring(self.dry, self.asked["address"])
+        self.did += self.config().bring(self.dry, self.asked["address"])
         own = {"primary": True, "site_sync": "", "ca": "", "servers": []}
         own["drained"] = [f"{state_dir}/{folder}" for folder in ("drained", "waiting")]
         self.did += self.put(f"{config_dir}/jobs.json", own)
@@ -454,3 +472,31 @@ class Switch(Leaver):
                 control.control("reread")
                 control.control("update", *groups)
         return {}
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module bench_switch; what was done is in it also where a step fails."""
+    module.run_command_environ_update = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+    switch = Switch(params, module.run_command, module.check_mode)
+    try:
+        found = switch.do()
+    except (BenchError, LeaveError, RedisError, OSError) as error:
+        return {"failed": True, "msg": str(error), "did": switch.did}
+    return {"changed": bool(switch.did), "did": switch.did, "diff": diff((), switch.did), **found}
+
+
+WORK = Work(
+    {
+        "step": {"type": "str", "choices": [*STEPS], "required": True},
+        **required("str", "host", "address"),
+        **required("path", "bench", "cli_dir", "config_dir", "lib_dir", "state_dir"),
+        **required("path", "configuration"),
+        **required("int", "web_port", "report_port"),
+        "seconds": {"type": "int", "default": 20},
+        "hold_seconds": {"type": "int", "default": 30},
+        "nodes": {"type": "list", "elements": "str", "default": []},
+        "drained": {"type": "list", "elements": "str", "default": []},
+    },
+    do,
+    (),
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..module import FleetModule
-from .server import MariaDBError, ServerAbsentError, describe, pymysql
+from .server import MariaDBError, ServerAbsentError, pymysql, refusal
 
 
 def answer(
@@ -31,7 +31,7 @@ def answer(
     except reported as error:
         result = str(error)
     except pymysql.MySQLError as error:
-        result = f"MariaDB refused a statement: {describe(error)}"
+        result = refusal(error)
     if isinstance(result, str):
         module.fail_json(msg=result)
     else:

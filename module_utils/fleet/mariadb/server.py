@@ -319,6 +319,11 @@ def describe(error: Exception) -> str:
     return str(error)
 
 
+def refusal(error: Exception) -> str:
+    """The message where the server answers a statement with an error."""
+    return f"MariaDB refused a statement: {describe(error)}"
+
+
 def parse_gtids(text: str | None) -> dict[tuple[int, int], int]:
     """``domain-server-sequence`` list -> {(domain, server): highest sequence}."""
     found: dict[tuple[int, int], int] = {}

@@ -24,11 +24,22 @@ from typing import Any
 from .. import atomic, record
 from ..changes import Changes
 from ..record_service import close
+from ..work import Work
 from . import ahead, received
 from .moving import move, probed
 from .replica import Replica
 from .seed import FINISHED
-from .server import EVER, LAST, MariaDBError, Server, local, pymysql, read_json, write_json
+from .server import (
+    EVER,
+    LAST,
+    MariaDBError,
+    Server,
+    local,
+    pymysql,
+    read_json,
+    refusal,
+    write_json,
+)
 
 # Transactions that have changed rows: what has to end before a closed server is at rest.
 WRITING = (
@@ -319,10 +330,47 @@ STEPS = (
 )
 
 
-def bring(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Result of the module mariadb_switch. Raises MariaDBError."""
-    with local() as server:
-        step: Callable[[], dict[str, Any]] = getattr(
-            Switch(server, params, check_mode), params["step"]
-        )
-        return step()
+CONNECTION = ("port", "password", "probe_password", "ca")
+
+
+def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
+    """Result of the module mariadb_switch. Raises MariaDBError and OSError."""
+    try:
+        with local() as server:
+            step: Callable[[], dict[str, Any]] = getattr(
+                Switch(server, params, module.check_mode), params["step"]
+            )
+            return step()
+    except pymysql.MySQLError as error:
+        raise MariaDBError(refusal(error)) from error
+
+
+WORK = Work(
+    {
+        "step": {"choices": list(STEPS), "required": True},
+        "seconds": {"type": "int", "default": 60},
+        "gtid": {"type": "str"},
+        "timeout": {"type": "int", "default": 30},
+        "wait_open": {"type": "bool", "default": False},
+        "primary": {"type": "str"},
+        "from": {"type": "str"},
+        "port": {"type": "int"},
+        "password": {"type": "str", "no_log": True},
+        "probe_password": {"type": "str", "no_log": True},
+        "ca": {"type": "path"},
+        "fleet_id": {"type": "str"},
+        "state_file": {"type": "path"},
+        "state_dir": {"type": "path"},
+        "mode": {"choices": ["off", "available", "strict"]},
+    },
+    do,
+    (MariaDBError, OSError),
+    required_if=(
+        ("step", "closed", ["gtid"]),
+        ("step", "reach", ["gtid"]),
+        ("step", "fetch", ["from", *CONNECTION]),
+        ("step", "follow", ["primary", *CONNECTION, "fleet_id", "state_file"]),
+        ("step", "export", ["primary", "port", "probe_password", "ca", "state_dir"]),
+        ("step", "semi_sync", ["mode"]),
+    ),
+)

@@ -125,8 +125,11 @@ class Copy:
         act()
 
     def write(self, entry: Mapping[str, str]) -> None:
-        """Bring a file; a link, such as certbot's, stays, and its target is written."""
-        path = os.path.realpath(entry["path"])
+        """Bring a file; a link, such as certbot's, stays, and its target is written.
+
+        Not a link that an account can set: root would write wherever it leads to.
+        """
+        path = entry["path"] if owner_of(entry["path"]) else os.path.realpath(entry["path"])
         self.make_folder(path)
         wanted: files.Entry = {"path": path, "state": "file", "content": entry["content"]}
         wanted |= {"mode": entry["mode"], "owner": None, "group": None, "secret": True}

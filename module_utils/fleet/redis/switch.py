@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..foreign import replace, unlink
+from ..work import Work, required
 from . import replication
 from .client import Redis, RedisError, begun_jobs
 from .store import parse_info, settings
@@ -250,3 +251,19 @@ class Switch:
             if time.monotonic() > until:
                 raise SwitchError(f"the queue's Redis did not answer in {seconds:g} s: {why}")
             time.sleep(LOOK_SECONDS)
+
+
+WORK = Work(
+    {
+        "step": {
+            "choices": ["look", "failover", "takeover", "promote", "follow"],
+            "required": True,
+        },
+        **required("path", "config_dir", "state_dir"),
+        "host": {"type": "str"},
+        "seconds": {"type": "float", "default": 5},
+    },
+    lambda module, params: Switch(params, module.check_mode).step(),
+    (SwitchError, OSError, RedisError),
+    required_if=(("step", "failover", ["host"]), ("step", "follow", ["host"])),
+)

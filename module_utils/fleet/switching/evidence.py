@@ -14,6 +14,10 @@ Looks = Mapping[str, Mapping[str, Any]]
 
 # The primary writes a heartbeat each second.
 STALE_SECONDS = 3.0
+# What the minute's copy has not copied for longer, status has shown for long.
+COPIED_SECONDS = 24 * 3600.0
+# Files that are named.
+MOST_FILES = 20
 # Between the message and the command that takes it.
 GRACE_SECONDS = 180
 
@@ -28,7 +32,7 @@ UNSURE = Kind(
     "failover_unsure",
     "it is not known whether {host} is lost: {cause}",
     "ssh from the controller to {host}",
-    "mend that, or power it off; nothing that answers is taken for lost",
+    "mend that, or power it off; a host whose sshd answers is not taken for lost",
 )
 CONNECTED = Kind(
     "failover_replica_connected",
@@ -121,7 +125,7 @@ def failover_problems(
         yield TARGET_BROKEN.found(
             to=to, trouble=troubles.get(to, "it does not answer"), others=list(looks)
         )
-    connected = [host for host, look in looks.items() if look.get("io") == "Yes"]
+    connected = [host for host, look in looks.items() if receives(look, found["hosts"].get(lost))]
     if connected:
         yield CONNECTED.found(host=lost, replicas=connected)
     ages = {h: float(k["heartbeat_age"]) for h, k in looks.items() if known_age(k)}
@@ -131,7 +135,8 @@ def failover_problems(
     if confirm != lost:
         yield UNCONFIRMED.found(host=lost)
     seconds = silent_seconds(looks)
-    if seconds is None or seconds > max(max_loss, accept_loss):
+    # Where nobody knows, the word that is asked for is enough.
+    if accept_loss < GRACE_SECONDS if seconds is None else seconds > max(max_loss, accept_loss):
         yield LOSS.found(
             host=lost,
             seconds="an unknown number of" if seconds is None else round(seconds),
@@ -140,9 +145,18 @@ def failover_problems(
         )
 
 
+def receives(look: Mapping[str, Any], address: str | None) -> bool:
+    """Whether a replica is connected to the server at an address.
+
+    An earlier failover that was cut off may have left one that follows another replica.
+    """
+    return look.get("io") == "Yes" and look.get("follows") == address
+
+
 def known_age(look: Mapping[str, Any]) -> bool:
-    """Whether a replica has a heartbeat."""
-    return look.get("heartbeat_age") is not None
+    """Whether a replica has a heartbeat, and not one of a clock that is ahead."""
+    age = look.get("heartbeat_age")
+    return age is not None and float(age) > -STALE_SECONDS
 
 
 def silent_seconds(looks: Looks) -> float | None:
@@ -215,6 +229,26 @@ def jobs_at_work(jobs: list[Mapping[str, Any]]) -> list[str]:
         return []
     head = "Jobs that were at work. Some may be done; none is repeated by itself:"
     return [head, *(f"  {line}" for line in lines)]
+
+
+def files_since(found: Mapping[str, Any], age: float | None, now: float) -> float:
+    """From when on files of a host that comes back may be missing on the primary, since 1970.
+
+    age: of the last heartbeat that it has, which it wrote itself: it may have been lost long before
+    another one was made the primary. None where that is not known: then all of its files.
+    """
+    if age is None:
+        return 0.0
+    return min(float(found["since_seconds"]), now - float(age)) - COPIED_SECONDS
+
+
+def kept_files(names: list[str], host: str, folder: str) -> list[str]:
+    """Where files are that only a former primary has, in a sentence."""
+    more = f" and {len(names) - MOST_FILES} more" if len(names) > MOST_FILES else ""
+    return [
+        f"{len(names)} files of the sites that only {host} has are kept there in {folder}, for a"
+        f" person to judge: {', '.join(names[:MOST_FILES])}{more}"
+    ]
 
 
 def returned_problems(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .. import atomic
 from ..foreign import as_owner, open_plain
 
 PLACES = ("public/files", "private/files")
@@ -21,7 +23,7 @@ def recent(sites: str, since: float) -> dict[str, int]:
     """Files that came into the sites' files folders at or after a time: {name: bytes}.
 
     since: seconds since 1970. The time is that of the file's entry, not the one that its owner set.
-    Links are left out.
+    Links are left out, and names that are no UTF-8: no document can name these.
     """
     found: dict[str, int] = {}
     with as_owner(sites):
@@ -29,9 +31,12 @@ def recent(sites: str, since: float) -> dict[str, int]:
             for place in PLACES:
                 for folder, _inner, names in os.walk(f"{sites}/{site}/{place}"):
                     for name in names:
-                        info = os.lstat(f"{folder}/{name}")
-                        if stat.S_ISREG(info.st_mode) and info.st_ctime >= since:
-                            found[os.path.relpath(f"{folder}/{name}", sites)] = info.st_size
+                        path = f"{folder}/{name}"
+                        with suppress(FileNotFoundError, UnicodeEncodeError):
+                            info = os.lstat(path)
+                            if stat.S_ISREG(info.st_mode) and info.st_ctime >= since:
+                                path.encode()
+                                found[os.path.relpath(path, sites)] = info.st_size
     return found
 
 
@@ -50,22 +55,39 @@ def lacking(sites: str, files: Mapping[str, int]) -> list[str]:
     return sorted(missing)
 
 
-def keep(sites: str, files: Iterable[str], folder: str) -> list[str]:
-    """Copy files into a folder that only root can read; returns those that were not there yet."""
-    kept = []
-    for name in files:
-        target = Path(folder, name)
-        if ".." in Path(name).parts or target.exists():
+def keep(sites: str, files: Mapping[str, int], folder: str) -> dict[str, list[str]]:
+    """Copy files into a folder that only root can read; returns {new, kept}.
+
+    new: those that were not there yet; kept: all that are there. What is gone meanwhile, or is no
+    plain file any more, is left out. Raises OSError where there is no room.
+    """
+    wanted = [name for name in sorted(files) if is_below(name) and not Path(folder, name).exists()]
+    Path(folder).parent.mkdir(mode=0o700, exist_ok=True)
+    Path(folder).mkdir(mode=0o700, exist_ok=True)
+    needed, free = sum(int(files[name]) for name in wanted), shutil.disk_usage(folder).free
+    if needed > free:
+        raise OSError(
+            f"{len(wanted)} files that only this host has need {needed // 1024**2} MiB, and the"
+            f" file system of {folder} has {free // 1024**2} free: make room there"
+        )
+    new = []
+    for name in wanted:
+        try:
+            handle = open_plain(f"{sites}/{name}", follow=False)
+        except OSError:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = target.with_name(f".{target.name}.part")
-        with open(open_plain(f"{sites}/{name}", follow=False), "rb") as source:
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(handle, "wb") as copy:
-                shutil.copyfileobj(source, copy)
-        part.rename(target)
-        kept.append(name)
-    return kept
+        target = Path(folder, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(handle, "rb") as source, atomic.new_file(target) as copy:
+            shutil.copyfileobj(source, copy)
+        new.append(name)
+    kept = [name for name in sorted(files) if is_below(name) and Path(folder, name).exists()]
+    return {"new": new, "kept": kept}
+
+
+def is_below(name: str) -> bool:
+    """Whether a name leads to a file in the folder that it is joined to."""
+    return not os.path.isabs(name) and ".." not in Path(name).parts
 
 
 def work(step: str, asked: Mapping[str, Any], dry: bool) -> dict[str, Any]:
@@ -74,6 +96,7 @@ def work(step: str, asked: Mapping[str, Any], dry: bool) -> dict[str, Any]:
         return {"changed": False, "files": recent(asked["sites"], float(asked["since"]))}
     if step == "lacking":
         return {"changed": False, "lacking": lacking(asked["sites"], asked["files"])}
-    names = sorted(asked["files"])
-    kept = names if dry else keep(asked["sites"], names, asked["folder"])
-    return {"changed": bool(kept), "kept": names}
+    if dry:
+        return {"changed": bool(asked["files"]), "kept": sorted(asked["files"])}
+    found = keep(asked["sites"], asked["files"], asked["folder"])
+    return {"changed": bool(found["new"]), "kept": found["kept"]}

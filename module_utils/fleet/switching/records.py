@@ -28,10 +28,12 @@ NO_RECORD = Kind(
 )
 TWO_RECORDS = Kind(
     "switch_two_records",
-    "two primaries have the same epoch {epoch}: {primaries}",
+    "records of the same epoch {epoch} name different primaries: {primaries}",
     RECORD,
-    "none of them opens by itself. Find out on which one users saved last (`./fleet status`), power"
-    " the other off, and run `./fleet failover --to` with the one to keep",
+    "switch on all hosts. Of these primaries, one is named by most of the fleet's hosts:"
+    " `./fleet rejoin` with each host that names another one gives it the right record. If none"
+    " is: copy the file of the host on which users saved last to the others (`scp`, same path),"
+    " then `systemctl reload benchfleet-record`",
 )
 MOVED = Kind(
     "switch_inventory_differs",
@@ -65,6 +67,13 @@ NO_MAJORITY = Kind(
     "the hosts that do not answer",
     "switch them on, or take them out (`./fleet remove`): a new primary opens once most of the"
     " fleet's hosts know it",
+)
+WOULD_STAY_CLOSED = Kind(
+    "failover_no_majority",
+    "{to} would not open: it needs most of {voters} to know it, and of these only {there} answer",
+    "the hosts that do not answer",
+    "switch one of them on. If none can be: power them off, take them out of the inventory,"
+    " and run the same command again; `./fleet apply` takes them in later",
 )
 NOT_STANDBY = Kind(
     "switch_not_standby",
@@ -114,13 +123,23 @@ def standby_of(groups: Groups, wanted: str | None) -> str:
 
 
 def newest(answers: Answers) -> tuple[dict[str, Any] | None, list[str]]:
-    """The record of the highest epoch, and the primaries that records of this epoch name."""
-    records = [a["record"] for a in answers.values() if a.get("record")]
-    if not records:
-        return None, []
-    epoch = max(int(record["epoch"]) for record in records)
-    last = [record for record in records if int(record["epoch"]) == epoch]
-    return dict(last[0]), sorted({record["primary"] for record in last})
+    """The record of the highest epoch, and the primaries that records of this epoch name.
+
+    Where several are named, as after a failover from a host that alone knew of an unfinished
+    switchover, it is the record that most hosts have, or None.
+    """
+    records = {host: a["record"] for host, a in answers.items() if a.get("record")}
+    epoch = max((int(record["epoch"]) for record in records.values()), default=0)
+    last = {host: record for host, record in records.items() if int(record["epoch"]) == epoch}
+    named = sorted({record["primary"] for record in last.values()})
+    for primary in named:
+        same = {host: one for host, one in last.items() if one["primary"] == primary}
+        # The primary's own is the one that it opens by.
+        record = same.get(primary) or next(iter(same.values()))
+        voices = [host for host in same if host in record["hosts"]]
+        if len(named) == 1 or len(voices) * 2 > len(record["hosts"]):
+            return dict(record), named
+    return None, named
 
 
 def cause(host: str, answer: Mapping[str, Any]) -> str:
@@ -167,6 +186,7 @@ def judged(
     record. there, away: hosts that answer, and do not.
     """
     record, named = newest(answers)
+    split = len(named) > 1
     nodes = [*groups.get("primary", []), *groups.get("reporting", [])]
     inventory = (groups.get("primary") or [""])[0]
     there = [host for host, answer in answers.items() if not answer.get("trouble")]
@@ -175,7 +195,10 @@ def judged(
     done = verb != "rejoin" and to == primary != ""
     former = former or (inventory if done else primary)
     new, old = (primary, to) if verb == "rejoin" else (to, former if former != to else "")
-    lost = old if verb == "failover" and not done else ""
+    # Where the records name the new primary already, the former one's own names it, too, or an
+    # earlier failover has left it out.
+    lost = old if verb == "failover" and (not done or old not in there) else ""
+    members = nodes if verb == "failover" else list(about["hosts"])
     changes = verb != "rejoin" and not done
     found: dict[str, Any] = {
         "problems": [],
@@ -196,22 +219,23 @@ def judged(
         "record": {
             "fleet_id": about["fleet_id"],
             "primary": new,
-            "epoch": int(about["epoch"]) + int(changes),
-            # One that is lost has no voice; rejoin and site.yml give it back.
-            "hosts": {host: ip for host, ip in about["hosts"].items() if host != lost},
+            "epoch": int(about["epoch"]) + int(changes or split),
+            # One that is lost has no voice; rejoin and site.yml give it back. In a failover, the
+            # operator takes it from others, too: by the inventory.
+            "hosts": {
+                host: ip for host, ip in about["hosts"].items() if host != lost and host in members
+            },
             "open_alone": bool(about.get("open_alone", True)) and not lost,
         },
         "hosts": dict(about["hosts"]),
         "there": there,
         "away": [host for host in answers if host not in there],
     }
-    if record is None:
+    if not named:
         found["problems"] = [NO_RECORD.found(hosts=list(answers))]
-    elif len(named) > 1:
-        # The operator's choice between two is a failover.
-        found["problems"] = [
-            TWO_RECORDS.found(epoch=found["epoch"], primaries=named, hosts=list(answers))
-        ]
+    elif split and (record is None or verb == "switchover"):
+        epoch = max(int(a["record"]["epoch"]) for a in answers.values() if a.get("record"))
+        found["problems"] = [TWO_RECORDS.found(epoch=epoch, primaries=named, hosts=list(answers))]
     elif verb == "rejoin":
         found["problems"] = list(rejoin_problems(found, answers, nodes))
     else:
@@ -237,6 +261,10 @@ def target_problems(
             answer = answers.get(host, {"trouble": "it is not in the inventory"})
             yield HOST_AWAY.found(host=host, cause=cause(host, answer), primary=primary)
     known = [host for host in found["hosts"] if host in found["there"]]
+    voters = list(found["record"]["hosts"])
+    voices = [host for host in voters if host in found["there"]]
+    if found["verb"] == "failover" and len(voices) * 2 <= len(voters) and to in voices:
+        yield WOULD_STAY_CLOSED.found(to=to, voters=voters, there=voices)
     unprepared = found["changes"] and not found["moved"] and to != found["standby"]
     if found["verb"] == "switchover" and unprepared:
         yield NOT_STANDBY.found(to=to, standby=found["standby"] or "none")

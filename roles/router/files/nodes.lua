@@ -44,6 +44,18 @@ local shared = ngx.shared.benchfleet
 local own = tostring(ngx.worker.pid())
 local settings, nodes, primary = {}, {}, nil
 
+-- A router, from "HOST ADDRESS PORT"; without an address from any other text.
+local function router_of(text)
+    local name, host, port = text:match("^(%S+) (%S+) (%d+)$")
+    if not name then
+        return { name = "router" }
+    end
+    if host:find(":", 1, true) then
+        host = "[" .. host .. "]"
+    end
+    return { name = "router " .. name, host = host, web = tonumber(port), address = host .. ":" .. port, gets = "calls" }
+end
+
 for line in io.lines(FILE) do
     local key, value = line:match("^(%l+) (.+)$")
     if key == "node" then
@@ -281,23 +293,15 @@ local function forwarded()
     if file then
         file:close()
     end
-    local name, host, port = line:match("^(%S+) (%S+) (%d+)$")
-    if not name then
+    local router = router_of(line)
+    if not router.address then
         ngx.log(ngx.ERR, "benchfleet: ", settings.forward, " names no router: ", problem or line)
-        return { name = "router" }
     end
-    if host:find(":", 1, true) then
-        host = "[" .. host .. "]"
-    end
-    return { name = "router " .. name, host = host, web = tonumber(port), address = host .. ":" .. port, gets = "calls" }
+    return router
 end
 
--- Pass this call on to another router; nothing while there is no forward file.
-local function pass_on()
-    local target = forwarded()
-    if not target then
-        return
-    end
+-- Pass this call on to a router.
+local function pass_to(target)
     local hops = (tonumber(ngx.var.benchfleet_hops) or 0) + 1
     if hops > HOPS then
         return ngx.exec("@forward_loop")
@@ -310,6 +314,14 @@ local function pass_on()
     return ngx.exec("@forward")
 end
 
+-- Pass this call on to another router; nothing while there is no forward file.
+local function pass_on()
+    local target = forwarded()
+    if target then
+        return pass_to(target)
+    end
+end
+
 -- Rewrite phase of every call. Later changes of location, such as to a file that a bench hands out, are no calls.
 local function enter_router()
     if not ngx.req.is_internal() and forwarded() then
@@ -318,7 +330,9 @@ local function enter_router()
     end
 end
 
--- A call that another router did not answer: if it was not sent, it is sent once that listens.
+-- A call that another router did not answer: if it was not sent, it is sent once that listens. If this host takes
+-- the other one's place, the call waits for that. It has left the locations of its own behind, so it then comes in
+-- once more, by the port for other routers.
 local function forward_lost()
     if not never_sent() then
         return ngx.exec("@primary_lost")
@@ -327,9 +341,17 @@ local function forward_lost()
     ngx.var.benchfleet_again = times
     local ending = ngx.req.start_time() + PATIENCE
     local target = forwarded()
-    while target and target.address and times <= MOST and now() < ending and not shared:get("down:" .. target.name) do
-        if state_of(target, ASK) then
-            return pass_on()
+    while times <= MOST do
+        if not is_held() then
+            if not target then
+                return pass_to(router_of(settings.own))
+            end
+            if not target.address or now() > ending or shared:get("down:" .. target.name) then
+                break
+            end
+            if state_of(target, ASK) then
+                return pass_to(target)
+            end
         end
         ngx.sleep(LOOK)
         target = forwarded()
