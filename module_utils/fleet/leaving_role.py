@@ -24,6 +24,7 @@ from .bench.switch import PrimaryConfig
 from .foreign import as_owner
 from .imports import surplus
 from .leaving import COPIES, UNITS, Leaver, remove
+from .units import CHANGES
 
 NGINX, WEB_USER = "/etc/nginx", "www-data"
 # Of a reporting node, of a primary, and of the primary and its standby. {config}, {lib} and {state}
@@ -55,7 +56,7 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
         "last": ("{lib}/code-gate", "{lib}/sync-gate"),
     },
     "standby": {
-        "first": (),
+        "first": (f"{UNITS}/{CHANGES}",),
         "last": (
             f"{UNITS}/benchfleet-address.service",
             f"{UNITS}/certbot.service.d/benchfleet.conf",
@@ -70,7 +71,10 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 # In the bench, of a reporting node: the state of its copies.
-COPIED = ("sites/.site-sync.json", "sites/.site-sync.lock", "sites/.site-files")
+COPIED = (
+    *(f"sites/.site-sync.{end}" for end in ("json", "lock", "next", "copy")),
+    "sites/.site-files",
+)
 STAGED = (".site-sync", ".assets")
 
 

@@ -596,10 +596,12 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file that is put into the site on the primary is copied to this node",
         done="puts a file into the first site on the primary and waits for it on this node",
-        wanted="there within 70 s",
-        red="files of the sites are missing on this node, or come late",
+        wanted="there within 70 s, and on the standby within 5 s",
+        red="files of the sites are missing on this node, or come late; a failover to a standby"
+        " would lose them",
         remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
-        " this host",
+        " this host; on the standby, `journalctl -u benchfleet-changes` says why files are not"
+        " copied when they change",
         needs=FILES,
     ),
     "file_goes": Check(

@@ -58,9 +58,16 @@ def pull(settings: Settings, site: str, asked: float) -> str:
     if in_step_since(mark, site) >= asked:
         return f"{site}: {IN_STEP}"
     started = time.time()
-    with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
-        copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))
+    done = copy_site(settings, site)
     mark["pulled"] = {**(mark.get("pulled") or {}), site: round(started, 3)}
     write_mark(settings, mark)
+    return f"{site}: {done}"
+
+
+def copy_site(settings: Settings, site: str) -> str:
+    """Copy one site's files now; returns the counts. Raises SyncError."""
+    started = time.monotonic()
+    with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
+        copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))
     sent, deleted = sum(c.sent for c in copies), sum(c.deleted for c in copies)
-    return f"{site}: sent={sent} deleted={deleted} in {time.time() - started:.2f}s"
+    return f"sent={sent} deleted={deleted} in {time.monotonic() - started:.2f}s"
