@@ -35,6 +35,8 @@ def copy_around(settings: Settings, site: str, name: str, touched: list[bytes]) 
         {exclusion(t.removeprefix(inside)) for t in touched if t.startswith(inside + b"/")}
     )
     options = ["-l", "--safe-links", "--delete-delay", "--delay-updates"]
+    # Fractions of seconds count: a file can change in the second in which it was copied.
+    options.append("--modify-window=-1")
     options.append(f"--exclude=/{STAGING}/")
     # Hidden, not excluded, so that copies of them here are deleted.
     options += [f"--filter=hide {pattern}" for pattern in NEVER_COPIED]
