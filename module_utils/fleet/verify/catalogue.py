@@ -56,7 +56,8 @@ ROWS = {
     "S9": "Each node has the workers that the inventory says; background jobs of all nodes wait in"
     " one queue.",
     "S10": "The scheduler runs on the primary alone.",
-    "S11": "The sites folder of the primary is copied to each reporting node every minute.",
+    "S11": "The sites folder of the primary is copied to each reporting node every minute, and to"
+    " the standby when files change.",
     "S12": "A job can be placed on a server.",
     "S13": "MariaDB is tuned for each host's task: replicas for heavy reading.",
     "S14": "Code that writes under `@frappe.read_only()` works on a reporting node.",
