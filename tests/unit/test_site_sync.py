@@ -1399,19 +1399,22 @@ def test_new_sites_are_watched_and_links_to_sites_are_not(watched: Watched) -> N
     assert watched.watch.sites == {"a.test", "b.test"}
 
 
-def test_events_that_were_lost_count_for_all_sites(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As when the kernel's queue of events overflows; the limit is the machine's."""
-    lost = gate_changes.EVENT.pack(-1, gate_changes.OVERFLOW, 0, 0)
-    hidden = watched.path("private/files/hidden")
+def test_events_that_were_lost_count_for_all_sites(watched: Watched) -> None:
+    room = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if room > 100_000:
+        pytest.skip(f"the kernel keeps {room} events")
+    file = watched.path("private/files/x")
+    # Each is made, closed and deleted. Equal events in a row would count as one.
+    for _ in range(room // 3 + 1):
+        file.touch()
+        file.unlink()
+    hidden = watched.path("private/files/hidden", "b.test")
     hidden.mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(gate_changes.os, "read", lambda *_: lost)
-        assert watched.watch.read() == {"a.test", "b.test"}
-    watched.watch.batch()
+    assert watched.watch.batch() == {"a.test", "b.test"}
+    while watched.watch.batch():
+        pass
     (hidden / "x").write_text("x")
-    assert watched.watch.batch() == {"a.test"}
+    assert watched.watch.batch() == {"b.test"}
 
 
 @pytest.mark.parametrize(

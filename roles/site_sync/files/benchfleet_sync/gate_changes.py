@@ -152,8 +152,9 @@ def tell_changes(sites: str, node: IO[bytes], out: IO[bytes]) -> None:
         tell(out, {"ready": True})
         while benchfleet_sync.version() == benchfleet_sync.BEGAN:
             tell(out, {"changed": sorted(changed)})
-            ready, _, _ = select.select([watch.descriptor, node], [], [], ALIVE_SECONDS)
+            wanted = [watch.descriptor, node.fileno()]
+            ready, _, _ = select.select(wanted, [], [], ALIVE_SECONDS)
             # The node sends nothing: this is the end of its connection.
-            if node in ready:
+            if node.fileno() in ready:
                 return
             changed = watch.batch() | watch.add_new()
