@@ -12,6 +12,7 @@ from ..bench.account import BenchError, read_json
 from ..bench.config import common_config, config_of
 from ..bench.jobs_tool import ask
 from ..bench.look import installed_apps
+from ..leaving import UNITS
 from ..mariadb import texts
 from ..mariadb.server import shown_certificate
 from ..nodes import drained
@@ -23,7 +24,7 @@ from ..sites.folders import Folders
 from ..status.host import COPY_AGE, active_state, fallen_back, sync_age
 from ..status.troubles import AMBER
 from ..units import CHANGES
-from .causes import Found, found
+from .causes import Action, Found, found
 from .database import log_of
 
 
@@ -152,7 +153,9 @@ def copies(params: dict[str, Any]) -> list[Found]:
         causes.append(found("files_late", seconds=round(age), sync=params["sync"]))
     if os.path.exists(params["queue"]) and (state := active_state(CHANGES)) != "active":
         errors = texts.last_lines("\n".join(log_of(CHANGES, 5)), 2)
-        causes.append(found("files_not_followed", state=state, unit=CHANGES, errors=errors))
+        restart = Action("restart", CHANGES) if os.path.exists(f"{UNITS}/{CHANGES}") else None
+        facts = {"state": state, "unit": CHANGES, "errors": errors}
+        causes.append(found("files_not_followed", restart, **facts))
     if away := fallen_back(params["guard_state"]):
         seconds, reason = away
         causes.append(found("falls_back", seconds=round(seconds), what=reason))

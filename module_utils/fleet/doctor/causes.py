@@ -586,7 +586,8 @@ ALL = (
         "{unit} is {state}: files are not copied here when they change",
         "The copy of each minute brings them, and a failover would lose the newest ones. Its last"
         " lines: {errors}",
-        ("journalctl -u {unit} -n 20", APPLY),
+        ("systemctl restart {unit}", "journalctl -u {unit} -n 20"),
+        fixes=True,
         follows=(*DOWN, "primary_unreached", "disk_full", "filter"),
         troubles=("files_not_followed", "file_arrives"),
     ),
