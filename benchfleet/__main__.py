@@ -1,5 +1,18 @@
 """Run the command line: python -m benchfleet."""
 
+import os
+import signal
+import sys
+
 from benchfleet.cli import main
 
-raise SystemExit(main())
+try:
+    try:
+        status = main()
+    finally:
+        sys.stdout.flush()
+except BrokenPipeError:
+    # Who reads the output has seen enough, as `| head` has: the end that the shell expects then.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    status = 128 + signal.SIGPIPE
+raise SystemExit(status)

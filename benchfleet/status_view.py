@@ -32,6 +32,7 @@ WORDS = {
     "threads": "STOPPED",
     "lag": "LAGS",
     "sync_old": "OLD FILES",
+    "files_not_followed": "LATE FILES",
     "falls_back": "FALLS BACK",
     "no_answer": "TIMED OUT",
     "program_stopped": "PROGRAM",

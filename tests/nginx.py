@@ -110,7 +110,9 @@ class Router:
 
     def placed(self, text: str) -> str:
         """A text with the paths of a host replaced by those of this folder."""
-        return text.replace("/etc/nginx", str(self.folder)).replace("/var/log", str(self.folder))
+        for place in ("/etc/nginx", "/var/log", "/run/benchfleet"):
+            text = text.replace(place, str(self.folder))
+        return text
 
     def main(self) -> str:
         """nginx's main file."""

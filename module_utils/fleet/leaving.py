@@ -22,17 +22,22 @@ from .processes import processes
 from .supervisor.call import control_words
 from .supervisor.control import linked_logs, readable, return_logs
 from .supervisor.programs import LOGS
+from .units import CHANGES
 
 # A function such as AnsibleModule.run_command.
 Run = Callable[..., tuple[int, str, str]]
 MARK = "fleet.json"
 # Beside the mark while a primary leaves: the next run goes on there.
 LEAVING = "leaving"
-# They copy the sites folder every minute.
-COPIES = ("/etc/cron.d/benchfleet-site-sync", "/etc/logrotate.d/benchfleet-site-sync")
 UNITS = "/etc/systemd/system"
-# They run the program of the copies all the time, for single files.
-FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service")
+# They copy the sites folder every minute, and on the standby when files change.
+COPIES = (
+    "/etc/cron.d/benchfleet-site-sync",
+    "/etc/logrotate.d/benchfleet-site-sync",
+    f"{UNITS}/{CHANGES}",
+)
+# They run the program of the copies all the time.
+FILES_UNITS = ("benchfleet-files.socket", "benchfleet-files.service", CHANGES)
 # The packet filter goes last: until then it protects what listens on the LAN.
 FIREWALL = f"{UNITS}/benchfleet-firewall.service"
 # Files and folders besides those in the module's options.
@@ -210,7 +215,9 @@ class Leaver:
         if left == text:
             return
         self.did.append(f"take the nodes' keys out of {path}")
-        if not self.dry:
+        if not left.strip():
+            self.drop(path)
+        elif not self.dry:
             replace(path, left.encode(errors="surrogateescape"), 0o600)
 
     def standby(self) -> None:

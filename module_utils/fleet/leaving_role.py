@@ -24,6 +24,7 @@ from .bench.switch import PrimaryConfig
 from .foreign import as_owner
 from .imports import surplus
 from .leaving import COPIES, UNITS, Leaver, remove
+from .units import CHANGES
 
 NGINX, WEB_USER = "/etc/nginx", "www-data"
 # Of a reporting node, of a primary, and of the primary and its standby. {config}, {lib} and {state}
@@ -55,7 +56,7 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
         "last": ("{lib}/code-gate", "{lib}/sync-gate"),
     },
     "standby": {
-        "first": (),
+        "first": (f"{UNITS}/{CHANGES}",),
         "last": (
             f"{UNITS}/benchfleet-address.service",
             f"{UNITS}/certbot.service.d/benchfleet.conf",
@@ -70,7 +71,10 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 # In the bench, of a reporting node: the state of its copies.
-COPIED = ("sites/.site-sync.json", "sites/.site-sync.lock", "sites/.site-files")
+COPIED = (
+    *(f"sites/.site-sync.{end}" for end in ("json", "lock", "next", "copy")),
+    "sites/.site-files",
+)
 STAGED = (".site-sync", ".assets")
 
 
@@ -139,6 +143,8 @@ class RoleLeaver(Leaver):
 
     def last_of_reporting(self) -> None:
         """No program of the primary's is left."""
+        # The lock of Frappe's scheduler.
+        self.drop(f"{self.asked['bench']}/config/scheduler_process")
         if not self.asked["standby"]:
             self.router()
             self.queue()
@@ -213,5 +219,8 @@ class RoleLeaver(Leaver):
             for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
                 compiled.unlink()
         for folder in sorted(package.rglob("*"), reverse=True):
-            if folder.is_dir() and not self.dry and not any(folder.rglob("*.py")):
+            # Programs that run write into __pycache__ at any time.
+            if folder.name == "__pycache__" or self.dry or not folder.is_dir():
+                continue
+            if not any(folder.rglob("*.py")):
                 remove(str(folder))

@@ -33,7 +33,7 @@ UNITS = {
     "mariadb": ("mariadb.service",),
     "nginx": ("nginx.service",),
     "timers": ("benchfleet-*",),
-    "copies": ("benchfleet-files.*",),
+    "copies": ("benchfleet-files.*", "benchfleet-changes.*"),
 }
 NGINX = "/var/log/nginx/error.log"
 # Bytes at the end of a file that are read, characters of a line that are shown, and lines.

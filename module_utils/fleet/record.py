@@ -29,10 +29,12 @@ LOCK = "primary.lock"
 FOLDER = "/run/benchfleet"
 STATE = "record.json"
 CLOSING = "closing.json"
+# Read by the router: until when MariaDB is known to be closed, in seconds since 1970.
+CLOSED = "closed"
 UNIT = "benchfleet-record.service"
 # Of two hosts, one opens alone after so many seconds without an answer from the other.
 ALONE_SECONDS = 60.0
-# The service looks every two seconds: after so many, it does not work.
+# The service looks every two seconds: after so many, it does not work, and what it found is old.
 FRESH_SECONDS = 10.0
 # A lock that is valid for longer comes from a clock that was wrong.
 LONGEST_CLOSING = 600.0

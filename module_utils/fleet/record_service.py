@@ -214,7 +214,8 @@ class Keeper:
                 "answered": sorted(self.answers),
                 "alone": self.alone,
                 "checked": began,
-            }
+            },
+            closed=is_open is False,
         )
 
     def judge(self, own: Record) -> tuple[Record, Verdict]:
@@ -270,8 +271,11 @@ class Keeper:
         except ServerAbsentError:
             return False, verdict.why
 
-    def note(self, found: dict[str, Any]) -> dict[str, Any]:
-        """Write the state into its file, and each change of it into the journal."""
+    def note(self, found: dict[str, Any], *, closed: bool) -> dict[str, Any]:
+        """Write the state into its file, and each change of it into the journal.
+
+        closed: whether MariaDB is known to be closed; the router learns that first.
+        """
         said = tuple(found[name] for name in ("open", "why", "primary", "epoch"))
         if said != self.said:
             self.said, self.since = said, time.time()
@@ -280,6 +284,12 @@ class Keeper:
         found["since"] = self.since
         with suppress(FileExistsError):
             Path(self.place.run).mkdir(mode=0o755)
+        mark = Path(self.place.run, record.CLOSED)
+        if closed:
+            until = round(time.time() + record.FRESH_SECONDS)
+            atomic.write(mark, f"{until}\n", mode=0o644, durable=False)
+        else:
+            mark.unlink(missing_ok=True)
         path = Path(self.place.run, record.STATE)
         atomic.write(path, json.dumps(found) + "\n", mode=0o644, durable=False)
         return found

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 # The timer of the host's status file.
 STATUS_UNITS = ("benchfleet-status.timer",)
+# It is active on the standby while the primary tells it of files that change.
+CHANGES = "benchfleet-changes.service"
 # Our units that each host always has, and those of a role.
 EVERY_HOST = ("benchfleet-firewall.service", "benchfleet-record.service", *STATUS_UNITS)
 UNITS = {

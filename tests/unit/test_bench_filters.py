@@ -465,7 +465,9 @@ def test_account_folder_and_logs_are_never_taken_from_the_text() -> None:
 
 def test_the_standby_gets_the_files_from_which_the_primarys_redis_is_made() -> None:
     written = {"redis_queue.conf": "port 1\ndir /b/config/pids\n", "redis_cache.conf": "port 2\n"}
-    entries = bench.redis_copied({**written, "supervisor.conf": "x"}, "/b/config", "frappe")
+    written["redis_cache.acl"] = "user default on nopass ~* +@all\n"
+    others = {"supervisor.conf": "x", "redis_queue.acl": None}
+    entries = bench.redis_copied(written | others, "/b/config", "frappe")
     assert {entry["owner"] for entry in entries} == {"frappe"}
     assert entries[0] == {"path": "/b/config/pids", "state": "directory", "owner": "frappe"}
     copied = {entry["path"].removeprefix("/b/config/"): entry for entry in entries[1:]}

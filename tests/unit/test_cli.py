@@ -1,6 +1,8 @@
 """The command line, and what it asks of a lab."""
 
+import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -35,6 +37,16 @@ def test_lab_up_by_default():
         "main",
         True,
     )
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "benchfleet", "--help"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, env=buffered)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_options_left_out_stay_as_they_were():

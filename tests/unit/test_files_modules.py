@@ -149,13 +149,16 @@ def test_programs_that_users_wait_for_are_waited_for_while_there_is_hope(
 def test_what_leaves_makes_room_and_workers_at_a_job_are_waited_for_last() -> None:
     lines = [
         "b-short-worker: available",
+        "b-long-worker: changed",
         "b-web: changed",
         "b-workers: disappeared",
-        "b-socketio: disappeared",
+        "b-report-web: disappeared",
         "b-redis: changed",
+        "b-socketio: available",
     ]
     found = bench_programs.update_order(lines)
-    assert found == ["b-socketio", "b-redis", "b-web", "b-short-worker", "b-workers"]
+    users, work = ["b-web", "b-socketio"], ["b-short-worker", "b-long-worker", "b-workers"]
+    assert found == ["b-report-web", "b-redis", *users, *work]
 
 
 class FailedError(Exception):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import calls, forward
+from fleet import calls, forward, record
 from fleet.status import host
 from fleet.verify.reporting import Reporting
 
@@ -333,6 +333,23 @@ def test_a_router_without_the_file_serves_and_one_with_it_passes_on(fleet: Fleet
         assert call(fleet.routers["rep1"]).headers.get_all(name) == values, name
     fleet.serve("rep1")
     assert call(fleet.routers["rep1"]).bench == "rep1"
+
+
+def test_a_bench_whose_database_is_closed_gets_no_calls(fleet: Fleet) -> None:
+    router, bench = fleet.routers["erp1"], fleet.benches["erp1"]
+    mark = router.folder / record.CLOSED
+    mark.write_text(f"{time.time() + 60:.0f}\n")
+    for path in ("/app/todo", "/api/resource/ToDo", "/"):
+        refused = call(router, path)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5"), path
+    assert bench.seen == []
+    # Not while another router takes them, nor when nobody says so any more.
+    fleet.serve("rep1")
+    fleet.pass_on("erp1", "rep1")
+    assert call(router).bench == "rep1"
+    fleet.serve("erp1")
+    mark.write_text(f"{time.time() - 1:.0f}\n")
+    assert call(router).bench == "erp1"
 
 
 def test_files_uploads_redirects_and_streams_are_passed_on(fleet: Fleet) -> None:

@@ -14,6 +14,7 @@ import pytest
 from fleet import leaving as host_leaving
 from fleet import nodes
 from fleet.supervisor import control as supervisor
+from fleet.units import CHANGES
 
 from filter_plugins import preflight
 
@@ -228,8 +229,9 @@ def test_a_standby_gives_back_the_router_and_its_keys(root: Path, others: bool) 
 
 
 def test_the_copies_of_the_sites_folder_end_first() -> None:
-    assert host_leaving.OWN[:2] == host_leaving.COPIES
-    assert all("site-sync" in path for path in host_leaving.COPIES)
+    assert host_leaving.OWN[: len(host_leaving.COPIES)] == host_leaving.COPIES
+    assert host_leaving.COPIES[-1].endswith(CHANGES)
+    assert CHANGES in host_leaving.FILES_UNITS
 
 
 def test_the_mark_goes_last(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

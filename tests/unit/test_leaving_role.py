@@ -127,7 +127,7 @@ def test_all_of_the_former_role_goes_and_the_survey_sees_that(
         assert [words for words in ran if words[1] not in reads] == []
         assert host.leave(now, phase, standby) == []
     assert [path for path in made if path.exists()] == []
-    assert all(path.exists() for path in stay)
+    assert all(path.exists() for path in stay if path not in made)
     assert (host.root / "config/fleet.json").exists()
 
 
@@ -164,9 +164,12 @@ def test_units_are_stopped_before_their_files_go_and_timers_first(host: Host) ->
 def test_a_new_primary_reads_from_no_replica_and_has_a_scheduler(host: Host) -> None:
     host.write("common_site_config.json", {"pause_scheduler": 1, "db_host": "10.0.0.11"})
     host.write("s.test/site_config.json", SITE | REPLICA)
+    config = host.root / "home/b/sites/s.test/site_config.json"
+    config.chmod(0o600)
     assert host.leave("primary", "first")
     assert host.read("common_site_config.json") == {"db_host": "10.0.0.11"}
     assert host.read("s.test/site_config.json") == SITE
+    assert config.stat().st_mode & 0o777 == 0o640
     assert host.leave("primary", "first") == []
 
 
@@ -191,6 +194,8 @@ def test_state_of_copies_leaves_the_bench(host: Host) -> None:
     (bench / "sites/.site-files").mkdir()
     for name in (
         "sites/.site-sync.json",
+        "sites/.site-sync.next",
+        "sites/.site-sync.copy",
         "sites/.fleet-sites.json",
         "logs/rsync.log",
         "logs/web.log",
@@ -203,12 +208,23 @@ def test_state_of_copies_leaves_the_bench(host: Host) -> None:
     assert not (bench / ".site-sync").exists()
 
 
-def test_a_former_primary_lets_no_node_in(host: Host) -> None:
+@pytest.mark.parametrize("own", ["mine\n", ""])
+def test_a_former_primary_lets_no_node_in(host: Host, own: str) -> None:
     keys = host.root / "home/.ssh/authorized_keys"
-    keys.write_text("mine\n" + "\n".join([KEYS[0], "theirs", KEYS[1]]) + "\n")
+    keys.write_text(own + "\n".join([KEYS[0], "theirs", KEYS[1]]) + "\n")
     host.leave("reporting", "first")
-    assert keys.read_text() == "mine\n"
-    host.leave("reporting", "first")
+    assert (keys.read_text() if keys.exists() else None) == (own or None)
+    assert host.leave("reporting", "first") == []
+
+
+def test_a_former_primary_has_no_lock_of_the_scheduler(host: Host) -> None:
+    lock = host.root / "home/b/config/scheduler_process"
+    lock.parent.mkdir()
+    lock.touch()
+    host.leave("primary", "last")
+    assert lock.exists()
+    host.leave("reporting", "last", standby=True)
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize("role", ["primary", "reporting"])
@@ -287,10 +303,14 @@ def test_modules_that_no_program_imports_go(host: Host, role: str, gone: str) ->
     cache.mkdir()
     (cache / "reconcile.cpython-311.pyc").touch()
     package = lib / "python/fleet"
+    compiled = package / "__pycache__/calls.cpython-311.pyc"
+    compiled.parent.mkdir()
+    compiled.touch()
     assert (package / "sites/reconcile.py").exists()
     host.leave(role, "first")
     host.leave(role, "last")
-    left = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    assert compiled.exists()
+    left = {str(path.relative_to(package)) for path in package.rglob("*.py")}
     kept = imports.needed("from fleet.calls import held\nfrom fleet.bench.files import for_node\n")
     assert left == kept
     assert not (package / "sites").exists()

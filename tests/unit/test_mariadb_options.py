@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -408,6 +409,26 @@ def test_a_restart_that_did_not_help_is_reported_and_not_repeated(host: Host) ->
     for outcome, _ in (first, again):
         assert isinstance(outcome, module.UnchangedError), outcome
         assert re.search(r" log_error \w+ \./other\.err \(", str(outcome))
+
+
+@needs_mariadb
+def test_a_replica_that_becomes_the_primary_is_not_restarted(host: Host) -> None:
+    ours = host.ours.read_text()
+    shared = {"div_precision_increment": 7, "group_concat_max_len": 4096}
+    replica = plan.mariadb_settings(1024, "reporting", 2, OWN, {}, shared)
+    host.ours.write_text(plan.mariadb_cnf(replica))
+    host.start()
+    time.sleep(2 * module.START_SECONDS)
+    host.ours.write_text(ours)
+    outcome, restarts = host.settle()
+    assert isinstance(outcome, str), outcome
+    assert {"innodb_strict_mode", "max_connections", *shared} <= {*outcome.split()}
+    assert restarts == 0
+    with host.local() as server:
+        names = ("innodb_strict_mode", *shared)
+        values = [server.value(f"SELECT @@GLOBAL.{name}") for name in names]
+    assert values == [1, 4, 1024**2]
+    assert host.settle() == ("", 0)
 
 
 @needs_mariadb

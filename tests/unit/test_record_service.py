@@ -265,6 +265,18 @@ def test_a_primary_opens_as_soon_as_a_majority_answers(hosts: Fleet, watched: Wa
 
 
 @needs_mariadb
+def test_the_router_is_told_for_some_seconds_that_the_server_is_closed(
+    hosts: Fleet, watched: Watched
+) -> None:
+    mark = Path(watched.place.run, record.CLOSED)
+    watched.look()
+    assert 0 < float(mark.read_text()) - time.time() <= record.FRESH_SECONDS + 1
+    hosts.serve("rep1", OLD)
+    watched.look()
+    assert not mark.exists()
+
+
+@needs_mariadb
 def test_silence_closes_nothing(hosts: Fleet, watched: Watched) -> None:
     hosts.serve("rep1", OLD)
     watched.look()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import fcntl
 import io
 import json
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,9 +26,10 @@ from typing import Any
 
 import pytest
 from benchfleet_sync import __main__ as command
-from benchfleet_sync import code_gate, gate, gate_fetch, gate_push, locks, sites
+from benchfleet_sync import code_gate, gate, gate_changes, gate_fetch, gate_push, locks, sites
 from benchfleet_sync import copies as copying
 from benchfleet_sync import fetch as service
+from benchfleet_sync import follow as following
 from benchfleet_sync import line as connection
 from benchfleet_sync import mark as marks
 from benchfleet_sync import names as naming
@@ -1286,3 +1291,297 @@ def test_no_copy_takes_files_of_duckdb_along(config: Any, monkeypatch: pytest.Mo
         assert any(fnmatchcase(name, pattern) for pattern in hidden)
     for name in ("duckdb", "x.duckdb2", "x.json.gz"):
         assert not any(fnmatchcase(name, pattern) for pattern in hidden)
+
+
+class Watched:
+    """A sites folder with two sites, and what is told of changes in it."""
+
+    def __init__(self, sites: Path) -> None:
+        self.sites = sites
+        for site in ("a.test", "b.test"):
+            self.make(site)
+        self.watch = gate_changes.Watch(str(sites))
+        assert self.watch.add_new() == {"a.test", "b.test"}
+
+    def make(self, site: str) -> None:
+        for name in naming.FOLDERS:
+            (self.sites / site / name).mkdir(parents=True)
+        (self.sites / site / "site_config.json").write_text("{}")
+
+    def path(self, name: str, site: str = "a.test") -> Path:
+        return self.sites / site / name
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    found = Watched(tmp_path / "sites")
+    yield found
+    found.watch.close()
+
+
+def test_sites_are_told_in_which_files_change(watched: Watched, tmp_path: Path) -> None:
+    file = watched.path("private/files/x")
+    file.write_text("x")
+    assert watched.watch.batch() == {"a.test"}
+    file.rename(file.with_name("y"))
+    assert watched.watch.batch() == {"a.test"}
+    file.with_name("y").unlink()
+    watched.path("public/files/a\nb.test", "b.test").write_text("x")
+    assert watched.watch.batch() == {"a.test", "b.test"}
+    (tmp_path / "other").write_text("x")
+    (tmp_path / "other").rename(file)
+    assert watched.watch.batch() == {"a.test"}
+    assert watched.watch.batch() == set()
+
+
+def test_a_file_is_told_of_when_it_is_complete(watched: Watched) -> None:
+    with watched.path("private/files/x").open("w") as out:
+        out.write("x")
+        out.flush()
+        assert watched.watch.batch() == set()
+    assert watched.watch.batch() == {"a.test"}
+
+
+@pytest.mark.parametrize(
+    "name", [".fleet-push/1", "x.duckdb", "x.duckdb.wal", "../backups/x", "../../logs/x"]
+)
+def test_what_is_not_copied_is_not_told_of(watched: Watched, name: str) -> None:
+    path = watched.path(f"private/files/{name}")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("x")
+    assert watched.watch.batch() == set()
+
+
+def test_new_folders_are_watched_at_any_depth(watched: Watched) -> None:
+    deep = watched.path("private/files/a/b/c")
+    deep.mkdir(parents=True)
+    assert watched.watch.batch() == {"a.test"}
+    (deep / "x").write_text("x")
+    assert watched.watch.batch() == {"a.test"}
+    moved = watched.path("public/files/moved", "b.test")
+    deep.parents[1].rename(moved)
+    assert watched.watch.batch() == {"a.test", "b.test"}
+    (moved / "b/c/y").write_text("x")
+    assert watched.watch.batch() == {"b.test"}
+    shutil.rmtree(moved)
+    assert watched.watch.batch() == {"b.test"}
+    assert len(watched.watch.watched) == 4
+
+
+def test_folders_that_are_links_to_another_volume_are_watched(tmp_path: Path) -> None:
+    (tmp_path / "volume/sub").mkdir(parents=True)
+    site = tmp_path / "sites/a.test"
+    (site / "private").mkdir(parents=True)
+    (site / "site_config.json").touch()
+    (site / "private/files").symlink_to(tmp_path / "volume")
+    # A link in there is none of the site's folders.
+    (tmp_path / "elsewhere").mkdir()
+    (site / "private/files/out").symlink_to(tmp_path / "elsewhere")
+    watch = gate_changes.Watch(str(tmp_path / "sites"))
+    watch.add_new()
+    (tmp_path / "elsewhere/x").write_text("x")
+    assert watch.batch() == set()
+    (tmp_path / "volume/sub/x").write_text("x")
+    assert watch.batch() == {"a.test"}
+    watch.close()
+
+
+def test_new_sites_are_watched_and_links_to_sites_are_not(watched: Watched) -> None:
+    watched.make("c.test")
+    (watched.sites / "d.test").symlink_to("c.test")
+    (watched.sites / "assets").mkdir()
+    assert watched.watch.add_new() == {"c.test"}
+    watched.path("private/files/x", "c.test").write_text("x")
+    assert watched.watch.batch() == {"c.test"}
+    shutil.rmtree(watched.sites / "c.test")
+    watched.watch.batch()
+    assert watched.watch.add_new() == set()
+    assert watched.watch.sites == {"a.test", "b.test"}
+
+
+def test_events_that_were_lost_count_for_all_sites(watched: Watched) -> None:
+    room = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if room > 100_000:
+        pytest.skip(f"the kernel keeps {room} events")
+    file = watched.path("private/files/x")
+    # Each is made, closed and deleted. Equal events in a row would count as one.
+    for _ in range(room // 3 + 1):
+        file.touch()
+        file.unlink()
+    hidden = watched.path("private/files/hidden", "b.test")
+    hidden.mkdir()
+    assert watched.watch.batch() == {"a.test", "b.test"}
+    while watched.watch.batch():
+        pass
+    (hidden / "x").write_text("x")
+    assert watched.watch.batch() == {"b.test"}
+
+
+@pytest.mark.parametrize(
+    ("number", "setting"),
+    [(errno.ENOSPC, "max_user_watches"), (errno.EMFILE, "max_user_instances")],
+)
+def test_limits_of_the_kernel_are_named_by_their_setting(
+    watched: Watched, number: int, setting: str
+) -> None:
+    class Libc:
+        def inotify_add_watch(self) -> int:
+            ctypes.set_errno(number)
+            return -1
+
+    watched.watch.libc = Libc()
+    with pytest.raises(OSError, match=setting):
+        watched.watch.call("inotify_add_watch")
+
+
+class Following:
+    """A standby that follows a primary behind the real gate, with real copies."""
+
+    def __init__(self, primary: Primary, config: Any) -> None:
+        self.primary, self.config = primary, config
+        self.status: list[int] = []
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        self.status.append(following.follow(self.config))
+
+    def arrives(self, name: str, text: str | None) -> bool:
+        """Whether a file of the standby gets this content, None for no file."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            path = self.primary.here / name
+            if (path.read_text() if path.exists() else None) == text:
+                return True
+            time.sleep(0.02)
+        return False
+
+    def gates(self) -> list[int]:
+        """Processes of the gate."""
+        gate = str(self.config.path.parent / "gate")
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if gate in entry.read_text().split("\0"):
+                    found.append(int(entry.parent.name))
+        return found
+
+
+@pytest.fixture
+def standby(primary: Primary, tmp_path: Path, config: Any) -> Iterator[Following]:
+    # Of rsync: -l, account and host come first; of other commands, the host.
+    ssh = (tmp_path / "ssh").read_text()
+    ssh = ssh.replace("SSH_", 'if [ "$1" = -l ]; then shift 3; else shift; fi\nSSH_')
+    (tmp_path / "ssh").write_text(ssh.replace('"$2"', '"$*"'))
+    config.list.write_text(render_list(["a.test"]))
+    found = Following(primary, config)
+    yield found
+    config.path.write_text(config.path.read_text())
+    (primary.site / "private/files/last").write_text("x")
+    found.thread.join(60)
+    assert not found.thread.is_alive()
+    assert found.gates() == []
+
+
+@pytest.mark.skipif(not Path("/usr/bin/rrsync").exists(), reason="rsync is not installed")
+def test_a_standby_copies_what_changes_on_the_primary(
+    standby: Following, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = standby.primary.site / "private/files", standby.primary.here / "private/files"
+    (there / "before").write_text("1")
+    (here / "away").write_text("x")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        standby.thread.start()
+        systemd.settimeout(60)
+        assert systemd.recv(64) == b"READY=1"
+    assert standby.arrives("private/files/before", "1")
+    assert standby.arrives("private/files/away", None)
+    (there / "new").write_text("2")
+    assert standby.arrives("private/files/new", "2")
+    (there / "new").rename(standby.primary.site / "public/files/new")
+    assert standby.arrives("private/files/new", None)
+    assert standby.arrives("public/files/new", "2")
+    # The run of each minute goes on beside it.
+    with locks.lock(standby.config, 0):
+        (there / "sub").mkdir()
+        (there / "sub/x").write_text("3")
+        assert standby.arrives("private/files/sub/x", "3")
+    # What an open transaction has touched stays.
+    note = standby.config.touched / "1"
+    with note.open("wb", buffering=0) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.write(b"a.test/private/files/mine\0")
+        (here / "mine").write_text("m")
+        (there / "after").write_text("4")
+        assert standby.arrives("private/files/after", "4")
+        assert (here / "mine").exists()
+
+
+@pytest.mark.skipif(not Path("/usr/bin/rrsync").exists(), reason="rsync is not installed")
+def test_a_copy_that_fails_is_repeated(
+    standby: Following, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock, fails = following.copy_site, threading.Event()
+
+    def copy_site(config: Any, site: str) -> Any:
+        if fails.is_set():
+            fails.clear()
+            raise reaching.SyncError("no room")
+        return stock(config, site)
+
+    monkeypatch.setattr(following, "copy_site", copy_site)
+    standby.thread.start()
+    (standby.primary.site / "private/files/x").write_text("1")
+    assert standby.arrives("private/files/x", "1")
+    fails.set()
+    (standby.primary.site / "private/files/x").write_text("2")
+    assert standby.arrives("private/files/x", "2")
+    assert not fails.is_set()
+
+
+def test_a_primary_that_is_lost_ends_the_service_for_another_start(
+    standby: Following, capfd: pytest.CaptureFixture[str]
+) -> None:
+    standby.thread.start()
+    until = time.monotonic() + 60
+    while not (gates := standby.gates()) and time.monotonic() < until:
+        time.sleep(0.02)
+    for number in gates:
+        os.kill(number, signal.SIGKILL)
+    standby.thread.join(60)
+    assert standby.status == [1]
+    assert "are not followed" in capfd.readouterr().err
+
+
+def test_copies_take_turns(config: Any) -> None:
+    """One that copies folder after folder lets another one in before its next."""
+    order: list[str] = []
+
+    def other() -> None:
+        with locks.turn(config):
+            order.append("other")
+
+    waits = threading.Thread(target=other)
+    for number in range(3):
+        with locks.turn(config):
+            order.append(f"folder {number}")
+            if number == 0:
+                waits.start()
+                asks = (config.folder / ".site-sync.next").open("w")
+                until = time.monotonic() + 10
+                while locks.locked(asks, fcntl.LOCK_EX, 0) and time.monotonic() < until:
+                    fcntl.flock(asks, fcntl.LOCK_UN)
+                    time.sleep(0.001)
+                asks.close()
+    waits.join(10)
+    assert order == ["folder 0", "other", "folder 1", "folder 2"]
+
+
+@pytest.mark.parametrize("word", ["changes ", "changes x", "changes\n", "Changes", " changes"])
+def test_the_gate_knows_one_form_of_changes(primary: Primary, tmp_path: Path, word: str) -> None:
+    done = subprocess.run(
+        [str(tmp_path / "ssh"), "host", word], stdin=subprocess.DEVNULL, capture_output=True
+    )
+    assert done.returncode == 1
+    assert b"sync-gate:" in done.stderr

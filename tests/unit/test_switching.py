@@ -358,6 +358,9 @@ def test_what_may_be_lost_is_told():
     found = judged("failover", erp1={**OFF, "record": None}, rep2={**OFF, "record": None})
     words = evidence.may_lose(found, {"rep1": LOST}, {})
     assert any("rep2" in text for text in words), "a host that nobody could ask"
+    for to, newest in (("rep1", "last seconds"), ("rep2", "last minute")):
+        words = evidence.may_lose(judged("failover", to), {to: LOST}, {})
+        assert any(newest in text for text in words if text.startswith("Files"))
     more = {**LOST, "received": "0-1-120"}
     fetched = evidence.may_lose(judged("failover"), {"rep1": LOST, "rep2": more}, {"role": "copy"})
     assert (

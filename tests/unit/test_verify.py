@@ -792,5 +792,7 @@ def test_the_bounds_that_are_shown_follow_from_how_often_the_sites_are_copied():
     text = (Path(__file__).parents[2] / "roles/fleet/vars/main.yml").read_text()
     seconds = int(yaml.safe_load(text)["fleet_copy_seconds"])
     spare = round(files.SPARE_SECONDS)
-    assert f" {seconds + spare} s" in catalogue.CATALOGUE["file_arrives"].wanted
+    arrives = catalogue.CATALOGUE["file_arrives"].wanted
+    assert f" {seconds + spare} s" in arrives
+    assert f"standby within {files.STANDBY_SECONDS:g} s" in arrives
     assert f" {2 * seconds + spare} s" in catalogue.CATALOGUE["fresh"].wanted

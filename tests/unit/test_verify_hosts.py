@@ -124,6 +124,21 @@ def test_a_file_that_arrives_is_timed(reporting: Any):
     assert only(reporting)["facts"] == {"seconds": 0, "whole": True}
 
 
+@pytest.mark.parametrize(
+    ("standby", "seconds", "good"),
+    [(True, 4.0, True), (True, 6.0, False), (False, 6.0, True), (False, 71.0, False)],
+)
+def test_the_standby_has_a_file_at_once_and_other_nodes_with_the_next_copy(
+    reporting: Any, standby: bool, seconds: float, good: bool
+):
+    reporting.params["routes"] = standby
+    reporting.file().write_text("abc\n")
+    reporting.params["put_at"] = reporting.file().stat().st_ctime - seconds
+    reporting.check_file_arrives()
+    assert only(reporting)["ok"] is good
+    assert only(reporting)["facts"] == {"seconds": seconds, "whole": True}
+
+
 def test_a_file_that_does_not_arrive_is_red(reporting: Any):
     reporting.check_file_arrives()
     assert not only(reporting)["ok"]

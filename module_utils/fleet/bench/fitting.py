@@ -18,6 +18,9 @@ GENERATED = {
     "supervisor.conf": "supervisor.conf.bench",
     "redis_cache.conf": "redis_cache.conf",
     "redis_queue.conf": "redis_queue.conf",
+    # Named by these; the fleet's Redis has its own.
+    "redis_cache.acl": "redis_cache.acl",
+    "redis_queue.acl": "redis_queue.acl",
 }
 
 

@@ -62,7 +62,12 @@ def redis_copied(
     dry run without a bench. folder: the bench's ``config``. Folders in which Redis keeps its data
     come first.
     """
-    texts = {name: text for name, text in sorted(generated.items()) if name.startswith("redis_")}
+    texts = {
+        name: text
+        for name, text in sorted(generated.items())
+        # Older bench CLIs write no list of users.
+        if name.startswith("redis_") and (text is not None or name.endswith(".conf"))
+    }
     folders = {redis_settings(text).get("dir", "") for text in texts.values() if text}
     entries: list[dict[str, Any]] = [
         {"path": path, "state": "directory", "owner": owner} for path in sorted(folders - {""})

@@ -39,6 +39,8 @@ STEPS = ("quiet", "ready", "files", "close", "take", "back", "left")
 # Keys of a site by which Frappe reads from this host's replica; site-sync writes them.
 REPLICA_KEYS = ("read_from_replica", *keys_that_are(NODE, site=True))
 REDIS_KEYS = ("redis_cache", "redis_queue", "redis_socketio")
+# A node's configurations of sites are for the bench's account alone; a primary's have this mode.
+MODE = 0o640
 # Content of the marks of nodes, and of RQ's switch, that are there for a change of the primary.
 OURS = "switch"
 # For so long after its limit RQ's switch stays, where nobody takes it back. Seconds.
@@ -172,7 +174,7 @@ class PrimaryConfig:
             return []
         if not dry:
             # As Frappe itself writes it.
-            replace(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
+            replace(path, json.dumps(wanted, indent=1, sort_keys=True).encode(), MODE)
         return [f"write {path}"]
 
 
@@ -486,7 +488,7 @@ def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
 WORK = Work(
     {
         "step": {"type": "str", "choices": [*STEPS], "required": True},
-        **required("str", "host", "address", "user"),
+        **required("str", "host", "address"),
         **required("path", "bench", "cli_dir", "config_dir", "lib_dir", "state_dir"),
         **required("path", "configuration"),
         **required("int", "web_port", "report_port"),

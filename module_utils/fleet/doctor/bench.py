@@ -12,6 +12,8 @@ from ..bench.account import BenchError, read_json
 from ..bench.config import common_config, config_of
 from ..bench.jobs_tool import ask
 from ..bench.look import installed_apps
+from ..leaving import UNITS
+from ..mariadb import texts
 from ..mariadb.server import shown_certificate
 from ..nodes import drained
 from ..own_certificates import look as look_at_certificates
@@ -19,9 +21,11 @@ from ..processes import of_bench, processes, schedulers
 from ..redis.client import registered_workers
 from ..redis.users import redis_admin
 from ..sites.folders import Folders
-from ..status.host import COPY_AGE, fallen_back, sync_age
+from ..status.host import COPY_AGE, active_state, fallen_back, sync_age
 from ..status.troubles import AMBER
-from .causes import Found, found
+from ..units import CHANGES
+from .causes import Action, Found, found
+from .database import log_of
 
 
 def configs(params: dict[str, Any]) -> list[Found]:
@@ -137,7 +141,7 @@ def apps(params: dict[str, Any]) -> list[Found]:
 
 
 def copies(params: dict[str, Any]) -> list[Found]:
-    """Of a reporting node: files that are late, reports that read from the primary.
+    """Of a reporting node: files that are late or not followed, reports that read from the primary.
 
     Of the primary: nodes that are drained.
     """
@@ -147,6 +151,11 @@ def copies(params: dict[str, Any]) -> list[Found]:
     age = sync_age(params["bench"])
     if age is not None and age > COPY_AGE[AMBER]:
         causes.append(found("files_late", seconds=round(age), sync=params["sync"]))
+    if os.path.exists(params["queue"]) and (state := active_state(CHANGES)) != "active":
+        errors = texts.last_lines("\n".join(log_of(CHANGES, 5)), 2)
+        restart = Action("restart", CHANGES) if os.path.exists(f"{UNITS}/{CHANGES}") else None
+        facts = {"state": state, "unit": CHANGES, "errors": errors}
+        causes.append(found("files_not_followed", restart, **facts))
     if away := fallen_back(params["guard_state"]):
         seconds, reason = away
         causes.append(found("falls_back", seconds=round(seconds), what=reason))

@@ -582,6 +582,16 @@ ALL = (
         troubles=("sync_old", "fresh", "file_arrives"),
     ),
     Cause(
+        "files_not_followed",
+        "{unit} is {state}: files are not copied here when they change",
+        "The copy of each minute brings them, and a failover would lose the newest ones. Its last"
+        " lines: {errors}",
+        ("systemctl restart {unit}", "journalctl -u {unit} -n 20"),
+        fixes=True,
+        follows=(*DOWN, "primary_unreached", "disk_full", "filter"),
+        troubles=("files_not_followed", "file_arrives"),
+    ),
+    Cause(
         "own_certificates",
         "the fleet's certificate: {what}",
         "Connections of the fleet are refused when it has ended or does not fit.",

@@ -44,7 +44,7 @@ from ..runs import last_run
 from ..sites.folders import read_state, served_names
 from ..supervisor.control import stopped
 from ..systems import MARIADB
-from ..units import STATUS_UNITS, UNITS, unit_troubles
+from ..units import CHANGES, STATUS_UNITS, UNITS, unit_troubles
 from . import database, jobs
 from .disks import full, merged, needs, places, queue_folder
 from .questions import Answer, ask
@@ -300,15 +300,18 @@ def units(role: str) -> list[Trouble]:
 SERVES = ("active", "reloading")
 
 
-def services(role: str) -> list[Trouble]:
-    """Troubles of the distribution's services that nothing else shows: cron, and the router's."""
+def services(role: str, standby: bool) -> list[Trouble]:
+    """Troubles of services that nothing else shows: cron, the router's, the copy on the standby."""
     troubles = []
-    if (state := active_state("cron")) != "active":
+    if standby and (state := active_state(CHANGES)) != "active":
+        what = f"files are not copied here when they change: {CHANGES} is {state}"
+        troubles.append(trouble("files_not_followed", what, AMBER))
+    if (state := active_state("cron.service")) != "active":
         effect, level = "no copies of the sites are made", RED
         if role == "primary":
             effect, level = "what it starts on this host is not done", AMBER
         troubles.append(trouble("cron_down", f"cron is {state}: {effect}", level))
-    if role == "primary" and (state := active_state("nginx")) not in SERVES:
+    if role == "primary" and (state := active_state("nginx.service")) not in SERVES:
         troubles.append(trouble("nginx_down", f"nginx is {state}: no site is reached"))
     return troubles
 
@@ -325,7 +328,7 @@ def passed_on(role: str, state_dir: str) -> dict[str, Any]:
     if to and role == "primary":
         what = f"the router passes every call on to {to.host}, as {path} says"
         troubles.append(trouble("passes_on", what))
-    elif to and (state := active_state("nginx")) not in SERVES:
+    elif to and (state := active_state("nginx.service")) not in SERVES:
         what = f"nginx is {state}: this host could not become the primary"
         troubles.append(trouble("nginx_down", what, AMBER))
     return {"host": to.host if to else None, "troubles": troubles}
@@ -341,7 +344,7 @@ def fenced(mark: str) -> list[Trouble]:
 
 def active_state(unit: str) -> str:
     """The ActiveState of a unit of systemd's."""
-    command = ("systemctl", "show", f"{unit}.service", "--property", "ActiveState", "--value")
+    command = ("systemctl", "show", unit, "--property", "ActiveState", "--value")
     return database.said(*command).strip() or "unknown to systemd"
 
 
@@ -396,6 +399,7 @@ def contract(state_dir: str) -> list[Trouble]:
 def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     """The questions to this host, by the keys of NAMES, and those for its disks."""
     role, bench, state_dir = params["role"], params["bench"], params["state_dir"]
+    standby = role != "primary" and os.path.exists(params["queue"])
     found: dict[str, Callable[[], Any]] = {
         "server": database.server,
         "replication": partial(database.replication, role),
@@ -408,7 +412,7 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
         "versions": partial(versions, params["mark"], params["cli_dir"]),
         "programs": partial(stopped_programs, bench),
         "units": partial(units, role),
-        "services": partial(services, role),
+        "services": partial(services, role, standby),
         "contract": partial(contract, state_dir),
         "record": partial(record, role, state_dir),
         "last_run": partial(last_run, state_dir),
@@ -428,7 +432,7 @@ def questions(params: Mapping[str, Any]) -> dict[str, Callable[[], Any]]:
     else:
         found["sync_age_seconds"] = partial(sync_age, bench)
         found["reads"] = partial(reads, params["guard_state"])
-        if os.path.exists(params["queue"]):
+        if standby:
             found["copy"] = partial(jobs.copy, params["queue"], state_dir)
     return found
 

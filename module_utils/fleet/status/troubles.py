@@ -30,6 +30,9 @@ OF_STATUS = {
     " error in its log. `journalctl -u mariadb` on the host has more.",
     "memory_low": "Less than 5 % of the host's memory is available. `ps -eo rss,args --sort -rss`"
     " on the host shows what uses it.",
+    "files_not_followed": "The standby does not copy files when they change on the primary, only"
+    " each minute: a failover would lose those of the last minute. `journalctl -u"
+    " benchfleet-changes` on the host says why. It tries again every few seconds.",
     "nginx_down": "The router's nginx does not run: no site is reached. `nginx -t` and `systemctl"
     " status nginx` on the host say why. On the standby it is needed only once that is primary.",
     "no_answer": "A part of the status was not known in time: a disk, a server or a program hangs."

@@ -114,17 +114,19 @@ def answers(address: str) -> bool:
 def update_order(lines: list[str]) -> list[str]:
     """Groups that supervisor has to update, in that order, from the output of its reread.
 
-    First groups that leave, which frees their ports, then Redis, which the others use. Workers that
-    leave come last: they may be at a job.
+    First groups that leave, which frees their ports, then Redis, which the others use, then what
+    users call: workers that start keep the processors busy. Workers that leave come last: they may
+    be at a job.
     """
 
     def rank(line: str) -> int:
         group, _, what = line.partition(": ")
+        works = re.search(r"-workers?$", group) is not None
         if what == "disappeared":
-            return 4 if re.search(r"-workers?$", group) else 0
+            return 5 if works else 0
         if group.endswith("-redis"):
             return 1
-        return 2 if what == "changed" else 3
+        return 4 if works else 2 if what == "changed" else 3
 
     return [line.split(":")[0] for line in sorted(lines, key=rank)]
 

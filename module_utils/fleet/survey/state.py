@@ -120,7 +120,10 @@ def lines_of(*command: str) -> list[str]:
 
 
 def settled_units() -> list[str]:
-    """Our units and SERVERS that are active, enabled, and as their files say."""
+    """Our units and SERVERS that are active, as their files say, and started at boot.
+
+    A static unit is started by another one.
+    """
     names = [os.path.basename(path) for path in glob.glob("/etc/systemd/system/benchfleet-*.*")]
     facts = lines_of("systemctl", "show", "--property", ",".join(UNIT_FACTS), *names, *SERVERS)
     found: list[dict[str, str]] = [{}]
@@ -130,8 +133,12 @@ def settled_units() -> list[str]:
             found[-1][name] = value
         else:
             found.append({})
-    wanted = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
-    return [unit["Id"] for unit in found if unit and wanted.items() <= unit.items()]
+    wanted = {"ActiveState": "active", "NeedDaemonReload": "no"}
+    return [
+        unit["Id"]
+        for unit in found
+        if wanted.items() <= unit.items() and unit["UnitFileState"] in ("enabled", "static")
+    ]
 
 
 def look(folders: Iterable[str]) -> dict[str, Any]:

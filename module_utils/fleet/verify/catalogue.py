@@ -56,7 +56,8 @@ ROWS = {
     "S9": "Each node has the workers that the inventory says; background jobs of all nodes wait in"
     " one queue.",
     "S10": "The scheduler runs on the primary alone.",
-    "S11": "The sites folder of the primary is copied to each reporting node every minute.",
+    "S11": "The sites folder of the primary is copied to each reporting node every minute, and to"
+    " the standby when files change.",
     "S12": "A job can be placed on a server.",
     "S13": "MariaDB is tuned for each host's task: replicas for heavy reading.",
     "S14": "Code that writes under `@frappe.read_only()` works on a reporting node.",
@@ -596,10 +597,12 @@ CATALOGUE: dict[str, Check] = {
         REPORTING,
         "A file that is put into the site on the primary is copied to this node",
         done="puts a file into the first site on the primary and waits for it on this node",
-        wanted="there within 70 s",
-        red="files of the sites are missing on this node, or come late",
+        wanted="there within 70 s, and on the standby within 5 s",
+        red="files of the sites are missing on this node, or come late; a failover to a standby"
+        " would lose them",
         remedy="read the last lines of the bench's logs/rsync.log, and see whether cron runs on"
-        " this host",
+        " this host; on the standby, `journalctl -u benchfleet-changes` says why files are not"
+        " copied when they change",
         needs=FILES,
     ),
     "file_goes": Check(

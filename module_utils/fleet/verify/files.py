@@ -12,6 +12,8 @@ from .probes import site_file
 
 # How long a copy may take, besides the interval between two copies.
 SPARE_SECONDS = 10.0
+# How long the standby's copy of a file may take: it is made when the file changes.
+STANDBY_SECONDS = 5.0
 # How long a copy may go on after its first file.
 COPY_SECONDS = 30.0
 
@@ -64,9 +66,12 @@ class FileChecks(Host):
         # ctime is when it was renamed into place; mtime is copied from the primary.
         took = max(self.file().stat().st_ctime - put_at, 0.0)
         whole = read_bytes(str(self.file())).decode().strip() == self.params["token"]
-        saw = f"there after {took:.0f} s" + ", but incomplete" * (not whole)
+        saw = f"there after {took:.1f} s" + ", but incomplete" * (not whole)
         bound = self.params["copy_seconds"] + SPARE_SECONDS
-        facts = {"seconds": round(took), "whole": whole}
+        if self.params["routes"]:
+            bound = STANDBY_SECONDS
+            saw += f"; {STANDBY_SECONDS:g} s at most, as this is the standby"
+        facts = {"seconds": round(took, 1), "whole": whole}
         self.gathering.add("file_arrives", whole and took <= bound, saw, facts=facts)
 
     def check_fresh(self) -> None:

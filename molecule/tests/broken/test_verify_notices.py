@@ -72,7 +72,7 @@ def damage(nodes: dict[str, Node]) -> Iterator[None]:
     # A file that is read after the fleet's, and that the server has not read yet.
     node.run(f"printf '[mysqld]\\nsync_binlog = 0\\n' >{LATE}")
     node.sql("SET GLOBAL lc_time_names = de_DE, default_week_format = 3")
-    node.run("systemctl stop cron")
+    node.run("systemctl stop cron benchfleet-changes")
     node.run(f"{QUEUE} REPLICAOF NO ONE")
     node.run(f"for file in {BUNDLES}; do mv $file $file.away; done")
     node.run(
@@ -87,7 +87,7 @@ def damage(nodes: dict[str, Node]) -> Iterator[None]:
     other.sql("START SLAVE SQL_THREAD")
     node.run("systemctl stop second-scheduler")
     node.run(f"for file in {BUNDLES}.away; do mv $file ${{file%.away}}; done")
-    node.run("systemctl start cron")
+    node.run("systemctl start cron benchfleet-changes")
     node.run(f"{QUEUE} REPLICAOF {primary.host.ip} 11000")
     node.run("systemctl restart benchfleet-firewall")
     node.run(f"rm {LATE}")
@@ -126,6 +126,7 @@ def test_each_damage_turns_its_own_check_red(checks: dict[tuple[str, str], dict[
         ("no_scheduler", "rep1"),
         ("queue_copy", "rep1"),
         ("file_arrives", "rep1"),
+        ("units", "rep1"),
         ("settings", "rep1"),
         ("answers_alike", "rep1"),
         ("memory_tables", "rep1"),

@@ -26,13 +26,15 @@ FOLDERS = (
     "/etc/cron.d", "/etc/sudoers.d", "/etc/logrotate.d", "/var/spool/cron", "/usr/local/bin",
     "/usr/local/lib/benchfleet", "/home/frappe/.ssh", "/home/frappe/frappe-bench/config",
 )
-# Of these only the names: what they have in them changes all the time.
-NAMES = ("/var/lib/benchfleet", "/home/frappe/frappe-bench/sites")
-BENCH = "/home/frappe/frappe-bench/sites"
+# Of these only the names: what they have in them changes all the time. Of the fleet's state those
+# of files, also in folders, which stay when they are empty.
+STATE, SITES = "/var/lib/benchfleet", "/home/frappe/frappe-bench/sites"
 COMMANDS = {
-    "units": "systemctl list-unit-files --no-legend --plain --type=service,timer,socket,path",
-    "active": "systemctl list-units --no-legend --plain --all 'benchfleet-*' nginx.service"
-    " redis-server.service certbot.timer",
+    # Packages stay, with their timers; a service that a timer starts comes and goes.
+    "units": "systemctl list-unit-files --no-legend --plain --type=service,timer,socket,path"
+    " | grep -v ^logrotate",
+    "active": "systemctl list-units --no-legend --plain --state=active 'benchfleet-*'"
+    " nginx.service redis-server.service certbot.timer",
     "programs": "supervisorctl status | awk '{print $1, $2}'",
     "accounts": "getent passwd | cut -d: -f1,7; getent group | cut -d: -f1,4",
     "database accounts": "mariadb -NBe 'SELECT User, Host FROM mysql.user'",
@@ -49,7 +51,10 @@ def about(path, read=True):
     if stat.S_ISLNK(status.st_mode):
         return "-> " + os.readlink(path)
     owner, group = pwd.getpwuid(status.st_uid).pw_name, grp.getgrgid(status.st_gid).gr_name
-    told = f"{owner} {group} {stat.S_IMODE(status.st_mode):o}"
+    told = f"{owner} {group}"
+    # The standby's copies of Redis' settings are for the bench's account alone.
+    if "/config/redis_" not in path:
+        told += f" {stat.S_IMODE(status.st_mode):o}"
     if read and stat.S_ISREG(status.st_mode):
         told += "\n" + open(path, errors="replace").read()
     return told
@@ -61,24 +66,27 @@ for top in FOLDERS:
         for name in names + [name for name in inner if os.path.islink(os.path.join(folder, name))]:
             path = os.path.join(folder, name)
             found[path] = about(path)
-for top in NAMES:
-    for name in os.listdir(top):
-        found[f"{top}/{name}"] = about(f"{top}/{name}", read=False)
+names = [os.path.join(folder, name) for folder, _, names in os.walk(STATE) for name in names]
+for path in names + [f"{SITES}/{name}" for name in os.listdir(SITES)]:
+    found[path] = about(path, read=False)
 for name in ("common_site_config.json", f"{sys.argv[1]}/site_config.json"):
-    found[f"{BENCH}/{name}"] = about(f"{BENCH}/{name}")
+    found[f"{SITES}/{name}"] = about(f"{SITES}/{name}")
 for title, command in COMMANDS.items():
     found[title] = subprocess.run(command, shell=True, capture_output=True, text=True).stdout
 print(json.dumps(found))
 """
 # What a host has of its own past, with the reason, as patterns of paths.
 OWN = {
-    r"/var/lib/benchfleet/(ahead-.*|.*\.lock|.*\.log|runs\.jsonl|update.*|verify)": "of runs",
-    r"/var/lib/benchfleet/(status\.json|read-guard|primary\.json)": "written all the time",
+    r"/var/lib/benchfleet/(ahead-.*|.*\.lock|.*\.log|runs\.jsonl|update.*|verify.*)": "of runs",
+    r"/var/lib/benchfleet/(status\.json|read-guard.*|primary\.json)": "written all the time",
+    r"/etc/(logrotate\.d/[bw]tmp|.*/logrotate\.timer)": "of a package, and packages stay",
     r"/etc/benchfleet/tls/.*": "each host has its own certificate",
     rf".*{UNIT}.*": "of these tests",
 }
 PEM = re.compile(r"-----BEGIN[^-]*-----.*?-----END[^-]*-----", re.DOTALL)
 LONG = re.compile(r"[A-Za-z0-9+/=_-]{32,}")
+# As nft shows addresses that follow each other.
+RANGE = re.compile(r"\b((?:\d+\.){3})(\d+)-\1(\d+)\b")
 NUMBER = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.+Z-]+|\d{8,}")
 WORD = re.compile(r"[^\s,;{}\[\]()]+")
 HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
@@ -92,8 +100,16 @@ def key(match: re.Match[str]) -> str:
     return "<key>" if random or HEXADECIMAL.fullmatch(word) else word
 
 
+def each(match: re.Match[str]) -> str:
+    """The addresses of a range."""
+    start, first, last = match.groups()
+    return ", ".join(f"{start}{number}" for number in range(int(first), int(last) + 1))
+
+
 def plain(text: str, parts: Mapping[str, str]) -> str:
     """A text in the form that is compared; parts: what names and addresses are replaced by."""
+    # Also in regular expressions.
+    text = RANGE.sub(each, text.replace(r"\.", "."))
     text = LONG.sub(key, PEM.sub("<key>", text))
     if parts:
         names = "|".join(map(re.escape, sorted(parts, key=len, reverse=True)))

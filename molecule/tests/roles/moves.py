@@ -36,7 +36,7 @@ RECORD = "cat /var/lib/benchfleet/primary.json"
 AHEAD = "grep -ho 'roles-[0-9a-f-]*' /var/lib/benchfleet/ahead-*/readable.sql"
 RUN_SECONDS = 900
 # The time in which a command is killed: until it has changed the primary, and some of site.yml.
-WITHIN = {"switchover": 90.0, "failover": 45.0, "rejoin": 30.0}
+WITHIN = {"switchover": 60.0, "failover": 30.0, "rejoin": 30.0}
 # A dead primary is given up however long it took to kill the commands.
 GIVEN_UP = ("--yes", "--accept-loss", "3600")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import threading
 import time
@@ -19,6 +20,8 @@ USERS = 20
 # What a router or a bench answers to a call that it refused before anything was done.
 REFUSED = (401, 403, 503)
 SIGNED_OUT = (401, 403)
+# Limits of time are for a machine with so many processes for each processor, or fewer.
+BUSY = 4
 COLUMNS = (
     *("what happened", "saves", "lost", "twice", "unknown (of them done)", "errors"),
     *("longest call", "first save after the command"),
@@ -32,6 +35,15 @@ class Save:
     text: str
     begun: float
     taken: Taken
+
+
+def slowness() -> float:
+    """By what limits are multiplied: 1, more while others keep this machine's processors busy.
+
+    All hosts and the controller share them: a switchover with nothing beside takes 5 s, and took
+    20 s beside ten processes for each processor.
+    """
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / BUSY)
 
 
 def first_after(saves: Iterable[Save], since: float) -> float | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import opened
 import pytest
 from moves import BENCH, GIVEN_UP, Moves
-from nodes import Node
+from nodes import Node, wait_until
 from saves import Savers, Tally, tally
 
 from benchfleet.lab import machines, state
@@ -83,7 +83,8 @@ def divided(
             machines.heal(lab, erp1.host)
             healed = time.time()
             apart.append((cut, healed + CLOSED_SECONDS))
-        time.sleep(CLOSED_SECONDS)
+        closed = lambda: erp1.says("mariadb -NBe 'SELECT @@read_only'") == "1"  # noqa: E731
+        wait_until("the former primary closes", closed, CLOSED_SECONDS)
         erp1.run(f"systemctl stop {UNIT}")
     saves = tally(f"cable cut, failover killed {KILLS} times", users, nodes["rep1"], database, cut)
     table.append(saves)

@@ -13,7 +13,7 @@ import pytest
 from artifacts import collected, comparable, differences, parts_of
 from moves import BENCH, Moves, end
 from nodes import Node, wait_until
-from saves import Savers, Tally, tally
+from saves import Savers, Tally, slowness, tally
 
 from benchfleet.lab import state
 
@@ -30,10 +30,12 @@ Artifacts = dict[str, dict[str, str]]
 class There(NamedTuple):
     """A switchover to the standby: saves meanwhile, jobs that waited, hosts before and after.
 
-    realtime: what both routers answered a websocket's first call afterwards.
+    longest: seconds that a save may take. realtime: what both routers answered a websocket's first
+    call afterwards.
     """
 
     saves: Tally
+    longest: float
     jobs: list[str]
     realtime: list[int]
     before: Artifacts
@@ -69,20 +71,21 @@ def there(
             form = {"token": token, "seconds": "0.5"}
             answer = users.somebody.visitor.call("POST", ENQUEUE, form=form)
             assert answer.status == 200, answer.said()
-        since = time.time()
+        before_it = slowness()
         moves.run("switchover", "--yes")
+        longest = LONGEST_SECONDS * max(before_it, slowness())
         users.wait()
         realtime = [users.at(ip).call("GET", "/socket.io/").status for ip in users.addresses]
-    found = tally("switchover", users, nodes["rep1"], database, since)
+    found = tally("switchover", users, nodes["rep1"], database)
     table.append(found)
-    return There(found, jobs, realtime, before, collected(nodes, state.SITE))
+    return There(found, longest, jobs, realtime, before, collected(nodes, state.SITE))
 
 
 def test_users_wait_some_seconds_and_lose_nothing(there: There):
     assert there.saves.lost == []
     assert there.saves.twice == []
-    assert there.saves.errors == []
-    assert there.saves.longest < LONGEST_SECONDS
+    assert [save.taken for save in there.saves.errors] == []
+    assert there.saves.longest < there.longest
 
 
 def test_both_routers_lead_to_the_new_primary(there: There):
@@ -107,7 +110,8 @@ def test_a_host_is_as_one_that_always_had_its_part(
     first = parts_of(lab, primary="erp1", standby="rep1", other="rep2")
     second = parts_of(lab, primary="rep1", standby="erp1", other="rep2")
     was, is_now = comparable(there.before[once], first), comparable(there.after[now], second)
-    assert differences(was, is_now) == []
+    found = differences(was, is_now)
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.usefixtures("there")
@@ -173,8 +177,9 @@ def test_a_command_that_was_killed_goes_on_or_goes_back(
     moves.settled()
     # There and back, each host is what it was.
     after = collected(nodes, state.SITE)
-    changed = {
-        name: differences(comparable(there.before[name], {}), comparable(after[name], {}))
+    changed = [
+        f"{name}: {line}"
         for name in nodes
-    }
-    assert changed == {name: [] for name in nodes}
+        for line in differences(comparable(there.before[name], {}), comparable(after[name], {}))
+    ]
+    assert not changed, "\n".join(changed)

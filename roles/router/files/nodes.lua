@@ -6,7 +6,8 @@
 -- primary's ordinary bench.
 --
 -- A call for the primary's bench that was not sent yet waits while that bench is restarted or starts. If
--- the bench stays down, later calls do not wait.
+-- the bench stays down, later calls do not wait. While MariaDB of this host is closed, as that of a former
+-- primary which has not rejoined, the bench gets no calls.
 --
 -- While the forward file is there ("HOST ADDRESS PORT"), every call is passed on to the router of that host,
 -- which is the primary now. Calls that wait look at the file when their wait ends: so those that are held while
@@ -247,15 +248,25 @@ local function enter(node)
     return true
 end
 
--- Whether the primary's bench is being restarted; the file has the time until which it is valid.
-local function is_held()
-    local file = io.open(settings.hold)
+-- Whether there is a file with the time until which it is valid.
+local function is_valid(path)
+    local file = io.open(path)
     if not file then
         return false
     end
     local ending = tonumber(file:read("*l") or "")
     file:close()
     return ending ~= nil and now() < ending
+end
+
+-- Whether the primary's bench is being restarted.
+local function is_held()
+    return is_valid(settings.hold)
+end
+
+-- Whether MariaDB of this host is closed: its bench could change nothing, and what it reads may be old.
+local function is_closed()
+    return is_valid(settings.closed)
 end
 
 -- Wait for the end of a restart of the primary's bench, which may include its pool.
@@ -352,10 +363,18 @@ local function forward_lost()
 end
 
 -- Wait for the end of a hold, then pass this call on if another router has taken over meanwhile (access phase of
--- realtime, and first half of before_primary).
+-- realtime, and first half of before_database).
 local function before_bench()
     wait_while_held()
     return pass_on()
+end
+
+-- The same for a call that needs this host's database; it is refused while that is closed.
+local function before_database()
+    before_bench()
+    if is_closed() then
+        return answer_away()
+    end
 end
 
 -- Send this call to a node (access phase of @report), or to where it goes when there is none.
@@ -398,13 +417,13 @@ local function choose()
             return send_to(node, tried)
         end
     end
-    before_bench()
+    before_database()
     return ngx.exec(spare)
 end
 
 -- Access phase of a call that goes to the primary's bench.
 local function before_primary()
-    before_bench()
+    before_database()
     if shared:get("down:" .. primary.name) then
         if not state_of(primary, ASK) then
             return answer_away()
@@ -425,7 +444,7 @@ local function again()
     while times <= MOST and (is_held() or now() < ending) and not shared:get("down:" .. primary.name) do
         if not is_held() then
             pass_on()
-            if state_of(primary, ASK) then
+            if not is_closed() and state_of(primary, ASK) then
                 return
             end
         end

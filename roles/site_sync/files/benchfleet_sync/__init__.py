@@ -1,8 +1,9 @@
 """The copy of the sites to the reporting nodes, and the gates of their keys on the primary.
 
 On a node, ``site-sync`` (``__main__``) copies the primary's sites folder each minute (``run``),
-sends files of transactions to the primary (``push``) and fetches single ones (``fetch``). On the
-primary, ``sync-gate`` (``gate``) and ``code-gate`` (``code_gate``) confine the nodes' keys.
+sends files of transactions to the primary (``push``) and fetches single ones (``fetch``); on the
+standby, it also copies files when they change (``follow``). On the primary, ``sync-gate``
+(``gate``) and ``code-gate`` (``code_gate``) confine the nodes' keys.
 """
 
 from __future__ import annotations

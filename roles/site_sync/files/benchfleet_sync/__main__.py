@@ -3,6 +3,7 @@
 Three more modes are for the bench's own processes: ``--push SITE`` sends the files that a
 transaction here has touched to the primary, ``--pull SITE`` copies one site's files at once, and
 ``--serve``, a service of systemd, fetches a single file that a process opens before it is here.
+``--follow``, a service of the standby, copies a site's files when they change on the primary.
 
 Reads ``site-sync.json`` in the fleet's configuration folder. In this order:
 
@@ -100,6 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument(
         "--serve", action="store_true", help="fetch files that processes open; run by systemd"
     )
+    mode.add_argument(
+        "--follow", action="store_true", help="copy files when they change; run by systemd"
+    )
     chosen = parser.parse_args(arguments)
     try:
         settings = load(chosen.config or file_of_this_host())
@@ -115,6 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
             from benchfleet_sync.fetch import serve
 
             return serve(settings)
+        if chosen.follow:
+            from benchfleet_sync.follow import follow
+
+            return follow(settings)
         if chosen.pull:
             return on_request(settings, chosen.pull, lambda: pull_on_request(settings, chosen.pull))
         ensure = None if chosen.ensure is None else [n for n in chosen.ensure.split(",") if n]

@@ -35,6 +35,8 @@ def copy_around(settings: Settings, site: str, name: str, touched: list[bytes]) 
         {exclusion(t.removeprefix(inside)) for t in touched if t.startswith(inside + b"/")}
     )
     options = ["-l", "--safe-links", "--delete-delay", "--delay-updates"]
+    # Fractions of seconds count: a file can change in the second in which it was copied.
+    options.append("--modify-window=-1")
     options.append(f"--exclude=/{STAGING}/")
     # Hidden, not excluded, so that copies of them here are deleted.
     options += [f"--filter=hide {pattern}" for pattern in NEVER_COPIED]
@@ -58,9 +60,16 @@ def pull(settings: Settings, site: str, asked: float) -> str:
     if in_step_since(mark, site) >= asked:
         return f"{site}: {IN_STEP}"
     started = time.time()
-    with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
-        copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))
+    done = copy_site(settings, site)
     mark["pulled"] = {**(mark.get("pulled") or {}), site: round(started, 3)}
     write_mark(settings, mark)
+    return f"{site}: {done}"
+
+
+def copy_site(settings: Settings, site: str) -> str:
+    """Copy one site's files now; returns the counts. Raises SyncError."""
+    started = time.monotonic()
+    with standstill(settings) as touched, ThreadPoolExecutor(len(FOLDERS)) as pool:
+        copies = list(pool.map(lambda name: copy_around(settings, site, name, touched), FOLDERS))
     sent, deleted = sum(c.sent for c in copies), sum(c.deleted for c in copies)
-    return f"{site}: sent={sent} deleted={deleted} in {time.time() - started:.2f}s"
+    return f"sent={sent} deleted={deleted} in {time.monotonic() - started:.2f}s"

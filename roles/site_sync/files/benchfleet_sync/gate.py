@@ -1,6 +1,6 @@
 """The commands that a reporting host's sync key may run here, in the sites folder only.
 
-Forced command of the key in authorized_keys: ``sync-gate SITES``. Three things are allowed:
+Forced command of the key in authorized_keys: ``sync-gate SITES``. Four things are allowed:
 
 - rsync, reading SITE's ``public/files`` and ``private/files``, or ``./``. rrsync restricts the
   paths and refuses writes; this gate runs before it because some versions of rrsync allow options
@@ -14,6 +14,8 @@ Forced command of the key in authorized_keys: ``sync-gate SITES``. Three things 
   folder and one more for removed files, and a failed run would not undo those before it.
 - ``fetch``: single files of these two folders of any site, one after another on one connection
   (gate_fetch).
+- ``changes``: the names of sites in which files change, as long as the connection lasts
+  (gate_changes).
 
 It is started for every connection, so each command imports only what it needs.
 """
@@ -38,6 +40,7 @@ LONG = re.compile(
 LISTS = ("./", ".")
 PUSH = re.compile(rf"push ({SITE.pattern})")
 FETCH = "fetch"
+CHANGES = "changes"
 PATH = re.compile(rf"{SITE.pattern}/(?:{'|'.join(FOLDERS)})/?")
 
 
@@ -92,6 +95,10 @@ def main() -> None:
             from benchfleet_sync.gate_fetch import give_all
 
             give_all(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
+        elif command == CHANGES:
+            from benchfleet_sync.gate_changes import tell_changes
+
+            tell_changes(sys.argv[1], sys.stdin.buffer, sys.stdout.buffer)
         elif (words := allowed(command))[-1] in LISTS:
             from benchfleet_sync.gate_lists import read_lists
 

@@ -1,4 +1,4 @@
-"""A connection to the primary's gate that fetches one file after another: see gate_fetch.py."""
+"""A connection to the primary's gate that stays open: see gate_fetch.py and gate_changes.py."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class EndedError(AwayError):
 
 
 class Line:
-    """A connection to the primary's gate that fetches one file after another.
+    """A connection to the primary's gate; by default one that fetches one file after another.
 
     Deadlines are times of the monotonic clock. Raises AwayError, and is of no use after that.
     """
 
-    def __init__(self, settings: Settings, deadline: float) -> None:
+    def __init__(self, settings: Settings, deadline: float, command: str = "fetch") -> None:
         self.patience = settings.transfer_timeout
         self.process = subprocess.Popen(
-            gate_command(settings, "fetch"),
+            gate_command(settings, command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,6 +72,10 @@ class Line:
         if not isinstance(answer, dict):
             raise AwayError("an answer that is not a JSON object")
         return answer
+
+    def has_more(self) -> bool:
+        """Whether something has come that was not read."""
+        return bool(self.read or select.select([self.answering], [], [], 0)[0])
 
     def pour(self, size: int, out: IO[bytes]) -> bool:
         """Write the content of a file; returns whether it is complete."""

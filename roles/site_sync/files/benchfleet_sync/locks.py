@@ -14,6 +14,8 @@ from benchfleet_sync.settings import Settings
 
 # Seconds that a copy waits until no transaction is noting a file.
 NOTING_SECONDS = 30.0
+# Seconds that a copy waits for its turn: another one may bring large files.
+TURN_SECONDS = 600.0
 
 
 class BusyError(Exception):
@@ -43,6 +45,23 @@ def lock(settings: Settings, wait: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def turn(settings: Settings) -> Iterator[None]:
+    """Be the only one that copies; who asks is next. Raises SyncError.
+
+    A run copies one folder after another, and without turns nobody else would in between.
+    """
+    folder = settings.folder
+    with (
+        (folder / ".site-sync.next").open("w") as asks,
+        (folder / ".site-sync.copy").open("w") as mine,
+    ):
+        if not all(locked(handle, fcntl.LOCK_EX, TURN_SECONDS) for handle in (asks, mine)):
+            raise SyncError(f"other copies have gone on for {TURN_SECONDS:g} s")
+        fcntl.flock(asks, fcntl.LOCK_UN)
+        yield
+
+
+@contextlib.contextmanager
 def standstill(settings: Settings) -> Iterator[list[bytes]]:
     """Keep transactions from touching further files; gives paths that open ones have touched.
 
@@ -50,7 +69,7 @@ def standstill(settings: Settings) -> Iterator[list[bytes]]:
     lost.
     """
     settings.touched.mkdir(exist_ok=True)
-    with (settings.touched / "lock").open("w") as handle:
+    with turn(settings), (settings.touched / "lock").open("w") as handle:
         if not locked(handle, fcntl.LOCK_EX, NOTING_SECONDS):
             raise SyncError(f"a process has held the lock of the notes for {NOTING_SECONDS:g} s")
         yield touched_paths(settings)
