@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -77,16 +78,18 @@ def write_sql(path: Path, after: str, logs: list[str], *form: str) -> int:
     number = 0
     with (
         atomic.new_file(path) as out,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+        # To a file: a pipe that nobody reads meanwhile would be full one day.
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=words) as process,
     ):
         assert process.stdout is not None
-        assert process.stderr is not None
         for line in process.stdout:
             text = line.decode(errors="replace")
             number += bool(GTID.match(text))
             if not OWN_GTID.match(text):
                 out.write(line)
-        said = process.stderr.read().decode(errors="replace").strip()
         if process.wait():
+            words.seek(0)
+            said = words.read().decode(errors="replace").strip()
             raise MariaDBError(f"the binary logs cannot be read: {said[-600:]}")
     return number

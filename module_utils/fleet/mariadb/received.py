@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,24 +171,26 @@ def apply(server: Server) -> str:
     files = relay_logs(server)
     if files:
         socket = str(server.value("SELECT @@socket"))
-        read = subprocess.Popen(
-            reading(*([f"--start-position={began}"] if began else []), *files),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        assert read.stderr is not None
-        done = subprocess.run(
-            [*client("mariadb"), f"--socket={socket}", "--binary-mode"],
-            stdin=read.stdout,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        assert read.stdout is not None
-        read.stdout.close()
-        said = read.stderr.read().decode(errors="replace").strip()
-        code = read.wait()
+        # To a file: a pipe that nobody reads meanwhile would be full one day.
+        with tempfile.TemporaryFile() as words:
+            read = subprocess.Popen(
+                reading(*([f"--start-position={began}"] if began else []), *files),
+                stdout=subprocess.PIPE,
+                stderr=words,
+            )
+            done = subprocess.run(
+                [*client("mariadb"), f"--socket={socket}", "--binary-mode"],
+                stdin=read.stdout,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            assert read.stdout is not None
+            read.stdout.close()
+            code = read.wait()
+            words.seek(0)
+            said = words.read().decode(errors="replace").strip()
         if done.returncode:
             raise MariaDBError(
                 f"what this replica has received cannot be applied: {done.stderr.strip()[-600:]}"
