@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
 from fleet import controller
 from fleet.bench.program_settings import program_problems
+from fleet.filters import named
 from fleet.preflight import (
     addresses,
     apps,
@@ -89,17 +89,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
-    """A judgement as templates can count it and add to it."""
-    return lambda *values, **named: list(judge(*values, **named))
-
-
 class FilterModule:
     """Filters of the roles preflight, fleet, bench and verify, and of the playbooks."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
-        return {
-            name: listed(judge) if isgeneratorfunction(judge) else judge
-            for name, judge in FILTERS.items()
-        }
+        return named(FILTERS)

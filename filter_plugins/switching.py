@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from inspect import isgeneratorfunction
 from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
 
+from fleet.filters import named
 from fleet.switching import evidence, prechecks, records
 
 FILTERS: dict[str, Callable[..., Any]] = {
@@ -32,17 +32,9 @@ FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def listed(judge: Callable[..., Any]) -> Callable[..., Any]:
-    """A judgement as templates can count it and add to it."""
-    return lambda *values, **named: list(judge(*values, **named))
-
-
 class FilterModule:
     """Filters of role switch, and of role fleet for the standby."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name of each filter and its function."""
-        return {
-            name: listed(judge) if isgeneratorfunction(judge) else judge
-            for name, judge in FILTERS.items()
-        }
+        return named(FILTERS)

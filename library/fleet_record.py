@@ -46,12 +46,6 @@ options:
   since:
     description: For C(stored), when the primary became that, as an ISO time. By default now.
     type: str
-  while_closed:
-    description:
-      - For C(stored), on the former primary. It refuses unless a switch keeps MariaDB closed at
-        this moment. So a command that was held up cannot replace a primary that works again.
-    type: bool
-    default: false
   open_alone:
     description: Whether one of two hosts opens when the other does not answer for a minute.
     type: bool

@@ -274,22 +274,14 @@ def lines(own: Record | None) -> list[str]:
     return [] if own is None else own.line().splitlines()
 
 
-def wanted(own: Record | None, asked: Mapping[str, Any]) -> Record:
-    """The record that the options of the module ask for, where the host has ``own``.
-
-    Raises RecordError.
-    """
-    about = {name: asked[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
-    if asked["state"] == "present":
-        known = Record.of(asked["newest"]) if asked["newest"] else None
-        return present(own, known, here=asked["here"], **about)
-    if asked["while_closed"] and not is_closing():
-        raise RecordError(
-            "the switch took longer than it keeps MariaDB of this host closed, so the primary does"
-            " not change any more. Run the same command again"
-        )
-    since = asked["since"] or now()
-    return accept(own, Record(epoch=asked["epoch"], since=since, **about))
+def asked(own: Record | None, params: Mapping[str, Any]) -> Record:
+    """The record that the options ask for, where the host has ``own``. Raises RecordError."""
+    about = {name: params[name] for name in ("fleet_id", "primary", "hosts", "open_alone")}
+    if params["state"] == "present":
+        known = Record.of(params["newest"]) if params["newest"] else None
+        return present(own, known, here=params["here"], **about)
+    since = params["since"] or now()
+    return accept(own, Record(epoch=params["epoch"], since=since, **about))
 
 
 def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
@@ -299,9 +291,9 @@ def do(module: Any, params: dict[str, Any]) -> dict[str, Any]:
         own = new = Record.read(state_dir)
     elif module.check_mode:
         own = Record.read(state_dir)
-        new = wanted(own, params)
+        new = asked(own, params)
     else:
-        own, new = update(state_dir, lambda there: wanted(there, params))
+        own, new = update(state_dir, lambda there: asked(there, params))
     found = state()
     if new != own and not module.check_mode:
         kick()
@@ -324,7 +316,6 @@ WORK = Work(
         "newest": {"type": "dict", "default": {}},
         "epoch": {"type": "int"},
         "since": {"type": "str"},
-        "while_closed": {"type": "bool", "default": False},
         "open_alone": {"type": "bool", "default": True},
     },
     do,

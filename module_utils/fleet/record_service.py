@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from .record import Record, RecordError, Verdict, decide
 LOOK_SECONDS, ASK_SECONDS = 2.0, 2.0
 # A host that is not the primary asks the others at every so many looks, to learn of a newer record.
 SELDOM = 5
-# Connections at a time, seconds for each, and bytes of an answer.
-MOST_CLIENTS, CLIENT_SECONDS, LONGEST = 32, 5.0, 64 * 1024
+# Connections at a time, of all and of one address, seconds for each, and bytes of an answer.
+MOST_CLIENTS, MOST_OF_ONE, CLIENT_SECONDS, LONGEST = 32, 8, 5.0, 64 * 1024
 # Seconds for an answer of this host's MariaDB, and for one try to close it.
 ANSWER_SECONDS, CLOSE_SECONDS = 5, 1
 CLOSE_TRIES = 10
@@ -110,7 +111,8 @@ class Listener:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.slots = threading.BoundedSemaphore(MOST_CLIENTS)
+        self.callers: Counter[str] = Counter()
+        self.lock = threading.Lock()
         self.fault = ""
 
     def listen(self) -> socket.socket:
@@ -133,13 +135,20 @@ class Listener:
     def accept(self, door: socket.socket) -> None:
         """Take connections; one too many is closed at once."""
         while True:
-            plain, _ = door.accept()
-            if not self.slots.acquire(blocking=False):
+            plain, (caller, *_) = door.accept()
+            if not self.admits(caller):
                 plain.close()
                 continue
-            threading.Thread(target=self.answer, args=(plain,), daemon=True).start()
+            threading.Thread(target=self.answer, args=(plain, caller), daemon=True).start()
 
-    def answer(self, plain: socket.socket) -> None:
+    def admits(self, caller: str) -> bool:
+        """Count a connection, unless there are too many: no host keeps the others out."""
+        with self.lock:
+            free = self.callers[caller] < MOST_OF_ONE and self.callers.total() < MOST_CLIENTS
+            self.callers[caller] += free
+        return free
+
+    def answer(self, plain: socket.socket, caller: str) -> None:
         """Send the record to a client."""
         try:
             with plain:
@@ -151,7 +160,9 @@ class Listener:
             # The client counts it as no answer.
             pass
         finally:
-            self.slots.release()
+            with self.lock:
+                self.callers[caller] -= 1
+                self.callers += Counter()
 
     def say(self, fault: str) -> None:
         """Write a fault into the journal, once."""

@@ -343,16 +343,3 @@ def test_the_module_stores_a_promotion_once(module: Callable[..., dict[str, Any]
     assert module(**{**promotion, "primary": "rep2"})["failed"]
     known = module(state="known")["record"]
     assert (known["primary"], known["epoch"]) == ("rep1", 2)
-
-
-def test_the_last_word_is_not_taken_after_the_lock_of_the_switch(
-    module: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module(**ABOUT)
-    promotion = {name: ABOUT[name] for name in ("fleet_id", "hosts")}
-    promotion |= {"state": "stored", "primary": "rep1", "epoch": 2, "while_closed": True}
-    monkeypatch.setattr(record, "is_closing", lambda: False)
-    assert module(**promotion)["failed"]
-    assert module(state="known")["record"]["epoch"] == 1
-    monkeypatch.setattr(record, "is_closing", lambda: True)
-    assert module(**promotion)["record"]["epoch"] == 2

@@ -177,6 +177,18 @@ def test_clients_that_say_nothing_use_up_no_more_than_the_slots(
         assert until(lambda: hosts.ask("rep1"), 10) == OLD
 
 
+def test_one_host_cannot_keep_the_others_out(hosts: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_service, "MOST_OF_ONE", 2)
+    hosts.serve("rep1", OLD)
+    with contextlib.ExitStack() as silent:
+        for _ in range(3):
+            there = (HOSTS["rep1"], hosts.port)
+            way = socket.create_connection(there, 1, source_address=("127.0.0.9", 0))
+            silent.enter_context(way)
+        assert way.recv(1) == b""
+        assert hosts.ask("rep1") == OLD
+
+
 def until(question: Callable[[], Any], seconds: float = 20) -> Any:
     """The first answer that is not None; errors of the network count as none."""
     deadline = time.monotonic() + seconds

@@ -165,7 +165,7 @@ def test_a_failover_that_no_majority_would_know_is_refused():
     ("node", "changed", "expected"),
     [
         ("rep1", {}, []),
-        ("erp1", {}, ["rejoin_is_primary"]),
+        ("rep1", {"erp1": {**OFF, "record": None}}, ["rejoin_host_away"]),
         ("rep9", {}, ["rejoin_unknown"]),
         ("rep1", {"rep1": {**OFF, "record": None}}, ["rejoin_host_away"]),
     ],
@@ -175,6 +175,12 @@ def test_a_host_that_comes_back(node: str, changed: dict[str, Any], expected: li
     assert ids(found["problems"]) == expected
     if not expected:
         assert (found["new"], found["old"], found["record"]["epoch"]) == ("erp1", "rep1", 3)
+
+
+def test_a_primary_that_a_failover_has_shut_out_is_let_in_again():
+    found = judged("rejoin", "erp1")
+    assert (found["problems"], found["new"], found["old"]) == ([], "erp1", "erp1")
+    assert found["record"]["epoch"] == 3
 
 
 def test_a_host_that_alone_knew_of_another_change_comes_back():
@@ -352,6 +358,9 @@ def test_what_may_be_lost_is_told():
     found = judged("failover", erp1={**OFF, "record": None}, rep2={**OFF, "record": None})
     words = evidence.may_lose(found, {"rep1": LOST}, {})
     assert any("rep2" in text for text in words), "a host that nobody could ask"
+    for to, newest in (("rep1", "last seconds"), ("rep2", "last minute")):
+        words = evidence.may_lose(judged("failover", to), {to: LOST}, {})
+        assert any(newest in text for text in words if text.startswith("Files"))
     more = {**LOST, "received": "0-1-120"}
     fetched = evidence.may_lose(judged("failover"), {"rep1": LOST, "rep2": more}, {"role": "copy"})
     assert (

@@ -195,9 +195,12 @@ def may_lose(found: Mapping[str, Any], looks: Looks, queue: Mapping[str, Any]) -
             f"{to} is not the standby: it has neither router nor queues, and users wait until"
             " site.yml has made them, some minutes."
         )
+    newest = "minute"
+    if to == found["standby"]:
+        newest = "seconds (or minute, if `./fleet status` said files_not_followed)"
     words.append(
-        "Files: those that users added in the last minute may not have been copied; their documents"
-        " name files that are missing."
+        f"Files: those that users added in the last {newest} may not have been copied; their"
+        " documents name files that are missing."
     )
     words.append(
         "Jobs and sessions: what the queue took in its last second may be missing."

@@ -65,8 +65,8 @@ NO_MAJORITY = Kind(
     "switch_no_majority",
     "only {there} of the fleet's hosts {hosts} answer, which is no majority",
     "the hosts that do not answer",
-    "switch them on, or take them out (`./fleet remove`): a new primary opens once most of the"
-    " fleet's hosts know it",
+    "switch them on: a new primary opens once most of the fleet's hosts know it. If the former"
+    " primary is lost: `./fleet failover`. Others that are lost for good: `./fleet remove`",
 )
 WOULD_STAY_CLOSED = Kind(
     "failover_no_majority",
@@ -87,12 +87,6 @@ NOT_RETURNED = Kind(
     "{host} cannot be asked: {cause}",
     "{host}",
     "switch it on and make the controller reach it; it comes back closed",
-)
-REJOIN_PRIMARY = Kind(
-    "rejoin_is_primary",
-    "{host} is the primary, by the records of the hosts that answer",
-    COMMAND,
-    "name the host that was the primary before",
 )
 REJOIN_UNKNOWN = Kind(
     "rejoin_unknown",
@@ -279,12 +273,12 @@ def rejoin_problems(
     host, primary = found["to"], found["primary"]
     if host not in nodes:
         yield REJOIN_UNKNOWN.found(host=host, nodes=nodes)
-    elif host == primary:
-        yield REJOIN_PRIMARY.found(host=host)
-    else:
-        for one in (host, primary):
-            if one not in found["there"]:
-                yield NOT_RETURNED.found(host=one, cause=cause(one, answers.get(one, {})))
+        return
+    # The same one where it is the primary still: a failover was cut off before another one was
+    # named, and the others keep it away.
+    for one in dict.fromkeys((host, primary)):
+        if one not in found["there"]:
+            yield NOT_RETURNED.found(host=one, cause=cause(one, answers.get(one, {})))
 
 
 def moved_problem(found: Mapping[str, Any]) -> Problem:

@@ -38,7 +38,7 @@ def uncopied(field: Field, alone: None) -> Iterator[None]:
         field.node.run("while pgrep --full '^/usr/bin/python3 .*/site-sync$'; do sleep 0.1; done")
         yield
     finally:
-        field.node.run("systemctl start cron 'benchfleet-changes*'")
+        field.node.run("systemctl start --all cron 'benchfleet-changes*'")
 
 
 @pytest.fixture
