@@ -214,8 +214,7 @@ class Keeper:
                 "answered": sorted(self.answers),
                 "alone": self.alone,
                 "checked": began,
-            },
-            closed=is_open is False,
+            }
         )
 
     def judge(self, own: Record) -> tuple[Record, Verdict]:
@@ -271,10 +270,10 @@ class Keeper:
         except ServerAbsentError:
             return False, verdict.why
 
-    def note(self, found: dict[str, Any], *, closed: bool) -> dict[str, Any]:
+    def note(self, found: dict[str, Any]) -> dict[str, Any]:
         """Write the state into its file, and each change of it into the journal.
 
-        closed: whether MariaDB is known to be closed; the router learns that first.
+        The router's mark comes first: who sees that MariaDB is open lets users in.
         """
         said = tuple(found[name] for name in ("open", "why", "primary", "epoch"))
         if said != self.said:
@@ -285,7 +284,7 @@ class Keeper:
         with suppress(FileExistsError):
             Path(self.place.run).mkdir(mode=0o755)
         mark = Path(self.place.run, record.CLOSED)
-        if closed:
+        if found["open"] is False:
             until = round(time.time() + record.FRESH_SECONDS)
             atomic.write(mark, f"{until}\n", mode=0o644, durable=False)
         else:
