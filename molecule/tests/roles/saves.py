@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 
 from calls import Somebody, Taken
 from fleet.http import Visitor
@@ -17,6 +18,7 @@ from nodes import Node, wait_until
 
 # Each saves once a second, or as soon as the call before is answered.
 USERS = 20
+SIGN_IN_SECONDS = 60
 # What a router or a bench answers to a call that it refused before anything was done.
 REFUSED = (401, 403, 503)
 SIGNED_OUT = (401, 403)
@@ -66,7 +68,7 @@ class Savers:
     mark: str = field(default_factory=lambda: f"roles-{uuid.uuid4().hex[:8]}")
 
     def __enter__(self) -> Savers:
-        self.somebody = self.sign_in(self.addresses[0])
+        self.somebody = wait_until("a user can sign in", self._signed_in, SIGN_IN_SECONDS)
         self.over = threading.Event()
         self.threads = [threading.Thread(target=self._work, args=(n,)) for n in range(USERS)]
         for thread in self.threads:
@@ -77,6 +79,13 @@ class Savers:
         self.over.set()
         for thread in self.threads:
             thread.join()
+
+    def _signed_in(self) -> Somebody | None:
+        """A user, None while none can sign in: a host that has just booted starts its bench."""
+        try:
+            return self.sign_in(self.addresses[0])
+        except (OSError, HTTPException, AssertionError):
+            return None
 
     def _work(self, number: int) -> None:
         due = time.monotonic() + number / USERS
