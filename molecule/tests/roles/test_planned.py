@@ -23,6 +23,9 @@ ENQUEUE = "/api/method/frappe.demo.enqueue_run"
 LONGEST_SECONDS = 15
 KILLS = 4
 FILE = f"{BENCH}/sites/{state.SITE}/public/files/before-the-switch.txt"
+# Web, reports and websockets of the primary's bench; web and the guard's health of a node's.
+PORTS = {"erp1": {"8000", "8001", "9000"}, "rep1": {"8000", "8002"}, "rep2": {"8000", "8002"}}
+LISTENS = "ss -Hltn | awk '{print $4}' | sed 's/.*://'"
 STANDS_READY = "ls /etc/supervisor/conf.d/frappe-bench-next.conf"
 Artifacts = dict[str, dict[str, str]]
 
@@ -49,7 +52,10 @@ def epoch(node: Node) -> int:
 
 @pytest.fixture(scope="session")
 def before(nodes: dict[str, Node]) -> Artifacts:
-    """The hosts as they have always been."""
+    """The hosts as they have always been, once the programs of their benches listen."""
+    for name, ports in PORTS.items():
+        listen = lambda node=nodes[name], ports=ports: ports <= {*node.run(LISTENS).split()}  # noqa: E731
+        wait_until(f"the bench of {name} listens", listen)
     return collected(nodes, state.SITE)
 
 
