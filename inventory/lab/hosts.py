@@ -40,12 +40,12 @@ def inventory(lab: state.Lab) -> dict[str, Any]:
         "bench_apps": [
             {key: app[key] for key in ("name", "repo", "branch") if app[key]} for app in lab.apps
         ],
-        # The addresses too: nothing on this machine resolves the site's name. Of all hosts,
-        # as each may become the primary.
+        # The addresses too: nothing on this machine resolves the site's name. The standby's router
+        # passes calls on.
         "fleet_sites": [
             {
                 "name": state.SITE,
-                "names": [host.ip for host in lab.hosts],
+                "names": [host.ip for host in lab.hosts[:2]],
                 "apps": [app["name"] for app in lab.apps],
             }
         ],

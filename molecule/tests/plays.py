@@ -25,6 +25,7 @@ NAMING = {
     "fleet : Host is marked as part of this fleet and knows its other hosts",
     "firewall : Rules for the fleet's ports are in place for every boot",
     "firewall : Fleet's ports are open to the fleet alone",
+    "record : Host has a record of who is primary",
     "mariadb_primary : Replication and probe accounts and the heartbeat exist",
     "mariadb_seed_source : Reporting hosts can fetch a copy and do nothing else",
     "redis : Each host's bench has its own Redis password",

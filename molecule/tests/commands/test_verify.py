@@ -16,7 +16,7 @@ def test_verify_holds(verify: Any, nodes: dict[str, Node]):
     checks = verify()
     assert {key: check["saw"] for key, check in checks.items() if not check["ok"]} == {}
     rows = {check["row"] for check in checks.values()}
-    assert rows == {f"S{n}" for n in [*range(15), 16]}
+    assert rows == {f"S{n}" for n in [*range(15), 16, 17]}
     primary = nodes["erp1"]
     site = json.loads(primary.run(f"cat {SITES}/{state.SITE}/site_config.json"))
     for table, left in (
