@@ -88,7 +88,8 @@ def test_back_alive_it_is_cleared_by_the_same_command(
     machines.start(lab, lab.host("rep2"))
     rep2 = nodes["rep2"]
     run = play(REMOVE, "-e", "node=rep2", "-e", "confirm=rep2", "-e", "data=delete")
-    assert [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")] == [0, 0, 1]
+    changed = [run.recap[host]["changed"] for host in ("erp1", "rep1", "rep2")]
+    assert changed == [0, 0, 1], run.changes
     left = f"/etc/benchfleet /usr/local/lib/benchfleet /var/lib/benchfleet /opt/bench-cli {BENCH}"
     left += " /etc/cron.d/benchfleet* /etc/sudoers.d/benchfleet*"
     # Some of these are always missing, so ls fails.
