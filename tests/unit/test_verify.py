@@ -545,7 +545,7 @@ BUNDLE = "desk.bundle.js /assets/frappe/dist/js/desk.bundle.AA.js"
             {"same": ["sort_buffer_size"]},
         ),
         (
-            {"record": {**RECORD, "epoch": 8, "primary": "rep1"}},
+            {"record": {**RECORD, "epoch": 8, "primary": "rep1", "since": "another"}},
             "records_alike",
             {"differ": ["epoch", "primary"]},
         ),

@@ -161,9 +161,12 @@ def count_schedulers(host: str, nodes: Nodes) -> Result:
 
 
 def compare_record(host: str, node: dict[str, Any], primary: dict[str, Any]) -> Result:
-    """Whether a node has the primary's record of who is primary."""
-    own, theirs = ({**one["seen"]["record"], "open": None} for one in (node, primary))
-    differ = [name for name in own if own[name] != theirs[name]]
+    """Whether a node has the primary's record of who is primary.
+
+    Each host dates the first record of a fleet by itself.
+    """
+    own, theirs = (one["seen"]["record"] for one in (node, primary))
+    differ = [name for name in own if name not in ("open", "since") and own[name] != theirs[name]]
     said = [f"{name} {own[name]} here, {theirs[name]} on the primary" for name in differ]
     saw = "; ".join(said) or f"{own['primary']}, epoch {own['epoch']}"
     return result("records_alike", host, not differ, saw, facts={"differ": differ})
