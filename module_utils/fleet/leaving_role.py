@@ -24,9 +24,16 @@ from .bench.switch import PrimaryConfig
 from .foreign import as_owner
 from .imports import surplus
 from .leaving import COPIES, UNITS, Leaver, remove
-from .units import CHANGES
+from .units import CERTIFICATES, CHANGES
 
 NGINX, WEB_USER = "/etc/nginx", "www-data"
+# Of a standby alone: it fetches the primary's certificates.
+FETCHING = (
+    f"{UNITS}/{CERTIFICATES}",
+    f"{UNITS}/{CERTIFICATES.replace('.timer', '.service')}",
+    "{lib}/standby-certificates",
+    "{config}/standby-certificates.json",
+)
 # Of a reporting node, of a primary, and of the primary and its standby. {config}, {lib} and {state}
 # are the fleet's folders. `first`: what works by itself, or lets others in. `last`: what programs
 # of the bench use until they run as those of its present role.
@@ -36,6 +43,7 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
             *COPIES,
             f"{UNITS}/benchfleet-files.socket",
             f"{UNITS}/benchfleet-files.service",
+            *FETCHING,
             *(f"{{state}}/mariadb-seed.{end}" for end in ("json", "lock")),
             *(f"{{state}}/seed-{step}.log" for step in ("ssh", "unpack", "prepare")),
             "{lib}/mariadb-seed-receive",
@@ -56,7 +64,7 @@ LEFT: dict[str, dict[str, tuple[str, ...]]] = {
         "last": ("{lib}/code-gate", "{lib}/sync-gate"),
     },
     "standby": {
-        "first": (f"{UNITS}/{CHANGES}",),
+        "first": (f"{UNITS}/{CHANGES}", *FETCHING),
         "last": (
             f"{UNITS}/benchfleet-address.service",
             f"{UNITS}/certbot.service.d/benchfleet.conf",

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 STATUS_UNITS = ("benchfleet-status.timer",)
 # It is active on the standby while the primary tells it of files that change.
 CHANGES = "benchfleet-changes.service"
+# There it starts the service that fetches the primary's certificates.
+CERTIFICATES = "benchfleet-standby-certificates.timer"
 # Our units that each host always has, and those of a role.
 EVERY_HOST = ("benchfleet-firewall.service", "benchfleet-record.service", *STATUS_UNITS)
 UNITS = {

@@ -281,6 +281,25 @@ def test_a_queue_that_others_may_lack_is_kept_aside(host: Host, copy: bool) -> N
     assert {path.name[:7] for path in pids.iterdir()} == (set() if copy else {"former-"})
 
 
+def test_a_primary_fetches_no_certificates(host: Host) -> None:
+    """All that the standby has for that goes, before anything else of a node is done."""
+    written = {path for path in entries("router/vars/main.yml") if "standby-certificates" in path}
+    places = {name: f"/{name}" for name in ("config", "lib", "state")}
+    assert {entry.format(**places) for entry in leaving_role.FETCHING} == written
+    host.make("standby")
+    timer, service = (f"benchfleet-standby-certificates.{end}" for end in ("timer", "service"))
+    stopped = []
+
+    def run(words: list[str], **_: Any) -> tuple[int, str, str]:
+        if words[1] == "disable":
+            stopped.append(words[-1])
+        return 0, "LoadState=loaded\nActiveState=activating\n" if words[1] == "show" else "", ""
+
+    RoleLeaver(host.asked("primary", "first"), run, dry=False).leave()
+    assert [name for name in stopped if name in (timer, service)] == [timer, service]
+    assert not [path for path in host.files() if "standby-certificates" in path]
+
+
 @pytest.mark.parametrize(
     ("role", "gone"), [("reporting", "fleet-sites"), ("primary", "mariadb-seed-receive")]
 )

@@ -131,19 +131,6 @@ def test_a_server_that_cannot_be_stopped_is_not_fenced(
     assert stuck.state.data["phase"] == "prepared"
 
 
-def test_the_primary_is_asked_at_its_own_ssh_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receive, "folder", lambda kind: Path("/f") / kind)
-    asking = object.__new__(receive.Seed)
-    asking.arguments = receive.parse(
-        ["--source=erp1=10.0.0.1", "--user=u", "--fleet=f", "--datadir=/d", "--port=2222"]
-    )
-    command = asking.ssh_command("10.0.0.1")
-    assert command[command.index("-p") + 1] == "2222"
-    assert "IdentityFile=/f/config/ssh/seed" in command
-    # An alias would be looked up in known_hosts without the port.
-    assert not [word for word in command if "HostKeyAlias" in word]
-
-
 def test_sources_are_asked_in_their_order_and_busy_replicas_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

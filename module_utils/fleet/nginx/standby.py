@@ -7,13 +7,14 @@ no calls. With these the standby's router serves at once when the standby become
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .. import atomic, files
-from ..foreign import owner_of, read_bytes
+from ..foreign import owner_of, read_bytes, replace, unlink
 from ..nodes import REASONS
 from ..sites.folders import read_state, served_names
 from .certificates import FOLDER, Certificates
@@ -91,7 +92,9 @@ class Copy:
     ) -> None:
         self.asked, self.run, self.dry, self.own, self.folder = asked, run, dry, own, folder
         self.changed: list[str] = []
-        self.noted = brought(self.asked["state_dir"])
+        self.noted = self.noted_before = brought(self.asked["state_dir"])
+        # Paths that were replaced, each with its content and state; None where there was nothing.
+        self.before: list[tuple[str, tuple[bytes, os.stat_result] | None]] = []
 
     def bring(self) -> list[str]:
         """Write what differs; returns the paths. Raises CopyError, FileError, OSError."""
@@ -99,7 +102,7 @@ class Copy:
             if "link" in entry:
                 self.link(entry)
             else:
-                self.write(entry)
+                self.write(entry["path"], entry["content"], entry["mode"])
         self.forget({entry["path"] for entry in self.asked["files"]})
         self.mark()
         return self.changed
@@ -124,18 +127,32 @@ class Copy:
             Path(self.asked["loaded_file"]).unlink(missing_ok=True)
         act()
 
-    def write(self, entry: Mapping[str, str]) -> None:
-        """Bring a file; a link, such as certbot's, stays, and its target is written.
+    def write(self, named: str, content: str, mode: str | None) -> None:
+        """Bring a file. mode: None leaves it as it is.
 
-        Not a link that an account can set: root would write wherever it leads to.
+        A link, such as certbot's, stays, and its target is written. Not a link that an account can
+        set: root would write wherever it leads to.
         """
-        path = entry["path"] if owner_of(entry["path"]) else os.path.realpath(entry["path"])
+        path = named if owner_of(named) else os.path.realpath(named)
         self.make_folder(path)
-        wanted: files.Entry = {"path": path, "state": "file", "content": entry["content"]}
-        wanted |= {"mode": entry["mode"], "owner": None, "group": None, "secret": True}
+        wanted: files.Entry = {"path": path, "state": "file", "content": content, "mode": mode}
+        wanted |= {"owner": None, "group": None, "secret": True}
         wanted |= {"marker": None, "hides": None, "keep": False, "validate": None}
         if files.bring(wanted, self.run, True)[0]:
-            self.bring_noted(entry["path"], partial(files.bring, wanted, self.run, False))
+            was = (read_bytes(path), os.stat(path)) if os.path.exists(path) else None
+            self.before.append((path, was))
+            self.bring_noted(named, partial(files.bring, wanted, self.run, False))
+
+    def put_back(self) -> None:
+        """Give the files that were written the content that they had before. Raises OSError."""
+        for path, was in reversed(self.before):
+            if was is None:
+                unlink(path)
+            else:
+                data, info = was
+                replace(path, data, stat.S_IMODE(info.st_mode), (info.st_uid, info.st_gid))
+        if self.noted != self.noted_before:
+            self.note(self.noted_before)
 
     def bring_noted(self, path: str, act: Callable[[], object]) -> None:
         """Bring a file or link, which is noted before it is there."""

@@ -782,7 +782,9 @@ CATALOGUE: dict[str, Check] = {
         red="users who reach this host get no answer, or would get another certificate after a"
         " change of the primary",
         remedy="run site.yml; the forward file in Benchfleet's state folder on this host names the"
-        " router that gets the calls, and /var/log/nginx/error.log says why it gets none",
+        " router that gets the calls, and /var/log/nginx/error.log says why it gets none. A"
+        " certificate that changed on the primary comes here within five minutes; `journalctl -u"
+        " benchfleet-standby-certificates` says why not",
         needs=CALLS,
     ),
     "service_address": Check(

@@ -15,7 +15,7 @@ from ..mariadb.server import running_variables, shown_certificate
 from ..own_certificates import look as look_at_certificates
 from ..service_address import UNIT as ADDRESS_UNIT
 from ..service_address import links, place_of
-from ..units import CHANGES, UNITS, restart_problems, unit_troubles
+from ..units import CERTIFICATES, CHANGES, UNITS, restart_problems, unit_troubles
 from .basics import BasicChecks
 from .bench import BenchChecks
 from .host import local
@@ -55,7 +55,7 @@ class EveryHost(BasicChecks, BenchChecks, RedisChecks):
         if self.params["routes"] and self.params["service_ip"]:
             wanted += (ADDRESS_UNIT,)
         if self.params["routes"] and not primary:
-            wanted += (CHANGES,)
+            wanted += (CHANGES, CERTIFICATES)
         troubles = unit_troubles(wanted)
         states = [f"{name} {trouble}" for name, trouble in troubles.items()]
         commands = [f"`systemctl status {name}` and `journalctl -u {name}`" for name in troubles]

@@ -58,8 +58,9 @@ PHASES: dict[str, dict[str, Any]] = {
     "stale": {"read_guard_policy": POLICIES},
     "error": {"read_guard_policy": POLICIES},
 }
-# Certificates are the router's alone, so the other hosts stay as the set-up before left them.
-OF_PRIMARY = ("served", "asked")
+# Certificates are those of the routers, of the primary and its standby, so the other host stays as
+# the set-up before left it.
+OF_ROUTERS = ("served", "asked")
 
 
 @dataclass
@@ -77,7 +78,7 @@ class Setup:
 
 def change(phase: str) -> list[str]:
     """The arguments of the run that sets the fleet up."""
-    limit = ["--limit", "erp1"] if phase in OF_PRIMARY else []
+    limit = ["--limit", "erp1,rep1"] if phase in OF_ROUTERS else []
     return [BENCHES, *limit, "-e", json.dumps(PHASES[phase])]
 
 

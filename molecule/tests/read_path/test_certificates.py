@@ -117,15 +117,22 @@ def authority(nodes: dict[str, Node], own: bytes) -> Iterator[None]:
         ' u.urlopen("http://127.0.0.1:8055/add-a", sys.argv[1].encode())\' ' + shlex.quote(body)
     )
     yield
+    # On the standby, they were brought there.
+    nodes["rep1"].run(f"rm -rf {FOLDER} /etc/letsencrypt")
     primary.run(
         f"systemctl stop pebble pebble-names; rm -rf {FOLDER} /etc/pebble /etc/letsencrypt"
         " /usr/local/share/ca-certificates/pebble.crt; update-ca-certificates >/dev/null 2>&1"
     )
 
 
-def shown(nodes: dict[str, Node], name: str = state.SITE) -> bytes:
-    """The certificate that the router shows for a name."""
-    return shown_certificate(nodes["erp1"].host.ip, HTTPS, name)
+def shown(nodes: dict[str, Node], name: str = state.SITE, host: str = "erp1") -> bytes:
+    """The certificate that the router of a host, the primary or rep1, shows for a name."""
+    return shown_certificate(nodes[host].host.ip, HTTPS, name)
+
+
+def fetched(nodes: dict[str, Node]) -> None:
+    """The standby fetches certificates now, as it does every five minutes."""
+    nodes["rep1"].run("systemctl start benchfleet-standby-certificates.service")
 
 
 def trusted(nodes: dict[str, Node], name: str) -> bool:
@@ -142,6 +149,8 @@ def test_a_site_is_served_with_its_own_certificate(
     nodes: dict[str, Node], own: bytes, verify: Callable[..., Checks]
 ):
     assert shown(nodes) == own
+    # It was installed before the run, which brought it to the standby.
+    assert shown(nodes, host="rep1") == own
     assert trusted(nodes, state.SITE)
     answer = Visitor(nodes["erp1"].host.ip, 80, state.SITE).call("GET", "/app")
     assert (answer.status, answer.headers["location"]) == (301, f"https://{state.SITE}/app")
@@ -157,6 +166,11 @@ def test_a_renewed_certificate_is_served_without_a_run(
     for _ in range(2):
         renewed = install(OWN, state.SITE)
         wait_until("it is served", lambda own=renewed: shown(nodes) == own, RENEWED_SECONDS)
+    fetched(nodes)
+    wait_until("the standby has it", lambda: shown(nodes, host="rep1") == renewed)
+    log = nodes["rep1"].run("journalctl -u benchfleet-standby-certificates.service -o cat")
+    assert OWN[1] in log
+    assert "PRIVATE KEY" not in log
 
 
 @served
@@ -205,6 +219,8 @@ def test_what_certbot_renews_is_served_without_a_run(nodes: dict[str, Node]):
     nodes["erp1"].run(f"certbot renew {words} --cert-name {state.SITE}")
     wait_until("it is served", lambda: shown(nodes) != before, RENEWED_SECONDS)
     assert trusted(nodes, state.SITE)
+    fetched(nodes)
+    wait_until("the standby has it", lambda: shown(nodes, host="rep1") == shown(nodes))
 
 
 @asked
@@ -218,6 +234,12 @@ def test_each_name_that_browsers_refuse_is_red(
     }
     for name, one in bad.items():
         wait_until(f"it is served to {name}", lambda n=name, o=one: shown(nodes, n) == o)
+    # Otherwise verify would also be red on the standby, for some minutes.
+    fetched(nodes)
+    for name, one in bad.items():
+        wait_until(
+            f"the standby shows it to {name}", lambda n=name, o=one: shown(nodes, n, "rep1") == o
+        )
     checks = verify(**PHASES["asked"])
     # One cause, so nothing else is red.
     failed = [place for place, check in checks.items() if not check["ok"]]

@@ -29,6 +29,7 @@ from typing import IO, Any
 sys.path.insert(0, f"{os.path.dirname(os.path.realpath(__file__))}/python")
 
 from fleet.atomic import sync_folder, write
+from fleet.channel import command
 from fleet.folders import folder
 from fleet.mariadb.seed_folders import copy_with_owner, empty, gtid_of, move_all, work_folder
 from fleet.mariadb.seed_stream import (
@@ -153,7 +154,7 @@ class Seed:
         errors = folder("state") / "seed-ssh.log"
         with errors.open("wb") as log:
             ssh = subprocess.Popen(
-                self.ssh_command(address),
+                command(address, self.arguments.port, self.arguments.user, "seed"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -168,25 +169,6 @@ class Seed:
                 empty(self.staged)
                 raise type(error)(f"{error}; output of ssh: {output or 'none'}") from error
             ssh.wait()
-
-    def ssh_command(self, address: str) -> list[str]:
-        """The ssh command for a source: only the fleet's own key and host keys count."""
-        options = {
-            "IdentityFile": str(folder("config") / "ssh" / "seed"),
-            "IdentitiesOnly": "yes",
-            "UserKnownHostsFile": str(folder("config") / "known_hosts"),
-            "GlobalKnownHostsFile": "/dev/null",
-            "StrictHostKeyChecking": "yes",
-            "BatchMode": "yes",
-            "ConnectTimeout": "10",
-            "ServerAliveInterval": "5",
-            "ServerAliveCountMax": "4",
-            "Compression": "no",
-        }
-        command = ["ssh", "-F", "/dev/null", "-T", "-p", str(self.arguments.port)]
-        for name, value in options.items():
-            command += ["-o", f"{name}={value}"]
-        return [*command, f"{self.arguments.user}@{address}", "seed"]
 
     def receive(self, source: IO[bytes], name: str) -> None:
         """Read the stream of a server into the staging folder.
