@@ -87,11 +87,11 @@ class Renewal:
         """Replace what differs, and have nginx load it; on failure the old files are back.
 
         texts: as ``sent`` returned it. Raises BenchError, CopyError, FileError, NginxError,
-        OSError, and ValueError for something else.
+        OSError, and TypeError for something else.
         """
         state_dir = self.settings["state_dir"]
         if not isinstance(texts, Mapping):
-            raise ValueError("no certificates")
+            raise TypeError(type(texts).__name__)
         with exclusive(f"{state_dir}/sites.lock", LOCK_SECONDS):
             if not Path(state_dir, FORWARD).exists():
                 # This host has become the primary meanwhile.

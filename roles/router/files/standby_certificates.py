@@ -43,7 +43,7 @@ def main() -> int:
     except ChannelError as error:
         print(f"the primary sent no certificates: {error}")
         return 1
-    except ValueError:
+    except (TypeError, ValueError):
         # Not its words: they may have parts of keys.
         print("the primary sent something else than certificates")
         return 1
