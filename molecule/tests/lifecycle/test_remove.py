@@ -73,7 +73,7 @@ def test_a_dead_node_leaves_and_nobody_notices(
     assert [known_of(host, address) for host in others] == [[], []]
     assert nodes["erp1"].run("ls /var/lib/benchfleet/drained") == ""
     root = "REDISCLI_AUTH=$(cat /etc/benchfleet/redis/admin) redis-cli --user benchfleet"
-    known = ["bench-erp1", "bench-rep1", "benchfleet", "default"]
+    known = ["bench-erp1", "bench-rep1", "benchfleet", "benchfleet-copy", "default"]
     for port in (11000, 13000):
         assert sorted(nodes["erp1"].run(f"{root} -p {port} ACL USERS").split()) == known
     secrets = yaml.safe_load((lab.path / "secrets/fleet.yml").read_text())
