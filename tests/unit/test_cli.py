@@ -49,6 +49,20 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def test_another_pipe_that_breaks_is_an_error():
+    program = """
+import runpy
+from benchfleet import cli
+def main():
+    raise BrokenPipeError("a connection")
+cli.main = main
+runpy.run_module("benchfleet", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert done.returncode == 1
+    assert b"BrokenPipeError: a connection" in done.stderr
+
+
 def test_options_left_out_stay_as_they_were():
     former = wanted("--nodes", "3", "--release", "trixie", "--subnet", "10.9.0.0/24")
     former.save()
